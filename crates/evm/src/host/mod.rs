@@ -1,0 +1,1 @@
+//! What only the host does: files, samples, import.
