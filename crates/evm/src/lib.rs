@@ -1,0 +1,4 @@
+//! The L2 block workload.
+
+#[cfg(feature = "host")]
+pub mod host;
