@@ -1,4 +1,41 @@
-//! The L2 block workload.
+//! Stateless validation of Ethereum blocks.
+//!
+//! The crate takes a block, its parent and the part of the state that the block reads (the
+//! *witness*), and checks all that a stateless client checks. It runs twice: inside the zkVM, where
+//! the guest `guests/evm-block` calls [`validate`] and reveals [`Outcome::public_values`], and on
+//! the host, where the same code says beforehand whether a block is worth proving.
+//!
+//! What it never does: read a file, a clock or the network (all of that is in the `host` module,
+//! which the guest does not have), trust a length it has not checked, or take a missing trie node
+//! for an empty one.
+//!
+//! - [`StatelessInput`]: the input, and its encoding as the guest's input bytes
+//! - [`ChainConfig`]: forks by timestamp, from Paris to Prague
+//! - [`trie`]: a Merkle-Patricia trie over a witness
+//! - [`validate`]: the checks, and their result
+//! - [`BlockError`]: each way in which a block or its witness can be wrong
+//! - [`crypto`]: the hook for accelerated signature recovery
+#![cfg_attr(not(feature = "host"), no_std)]
 
+extern crate alloc;
+
+pub mod chain;
+pub mod crypto;
+pub mod error;
+pub mod execute;
+mod header;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod input;
+mod state;
+pub mod trie;
+
+pub use chain::{BlobParams, ChainConfig, Fork};
+pub use error::{BlockError, InputError};
+pub use execute::{Outcome, WitnessUse, validate, validate_recording};
+pub use input::{Parent, StatelessInput};
+
+/// A transaction as a block holds it: a blob transaction has no sidecar.
+pub type Transaction = alloy_consensus::EthereumTxEnvelope<alloy_consensus::TxEip4844>;
+/// A block as it travels in RLP.
+pub type Block = alloy_consensus::Block<Transaction>;

@@ -15,7 +15,11 @@ use serde::{
 };
 use serde_json::{Value, error::Category, value::RawValue};
 
-use super::{BlockFile, BlockFileError, Parent, Witness};
+use super::{BlockFile, BlockFileError, Witness};
+use crate::{
+    Parent,
+    input::{CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
+};
 
 /// Largest file that is read, in bytes. The real blocks that we know take 0.4-1.1 MB for 1.3-4.3 M gas; a full block
 /// of 60 M gas in proportion takes about 20 MB. Twice that and more is left.
@@ -24,11 +28,6 @@ pub const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Most JSON that a file may inflate to, in bytes. Hex deflates to about half, so a full [`FILE_BYTES_MAX`] of
 /// genuine content inflates to about 128 MiB; what inflates further is repetition: a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 256 << 20;
-
-/// Longest list in a witness. A trie node or code in a list costs the reader some 50 bytes besides its content, so
-/// that `["","",...]` would take ten times the text's size. A block of 60 M gas can touch 29,000 cold slots or
-/// accounts (2,100 gas each), each under fewer than ten nodes.
-pub const WITNESS_ITEMS_MAX: usize = 1 << 20;
 
 /// Longest `chainConfig`, in bytes of JSON. Mainnet's takes about 1 KB; parsed JSON can take tens of times its text.
 const CHAIN_CONFIG_BYTES_MAX: usize = 64 << 10;
@@ -52,56 +51,60 @@ struct RawFile {
 /// `debug_executionWitness`'s answer. Reth's has `keys` too; they are not needed.
 #[derive(Deserialize)]
 pub(crate) struct RawWitness {
-    state: Option<HexList>,
-    codes: Option<HexList>,
-    headers: Option<HexList>,
+    state: Option<HexList<STATE_NODES_MAX>>,
+    codes: Option<HexList<CODES_MAX>>,
+    headers: Option<HexList<HEADERS_MAX>>,
 }
 
 impl RawWitness {
     pub(crate) fn check(self) -> Result<Witness, BlockFileError> {
-        let list = |field: &'static str, list: Option<HexList>| {
-            let list = list.ok_or(BlockFileError::MissingField { field })?;
-            match list.fault {
-                Some((index, detail)) => Err(bad(&format!("{field}[{index}]"), detail)),
-                None => Ok(list.items),
-            }
-        };
         Ok(Witness {
-            state: list("witness.state", self.state)?,
-            codes: list("witness.codes", self.codes)?,
-            headers: list("witness.headers", self.headers)?,
+            state: checked("witness.state", self.state)?,
+            codes: checked("witness.codes", self.codes)?,
+            headers: checked("witness.headers", self.headers)?,
         })
     }
 }
 
-/// A list of hex strings, decoded while the JSON is parsed: neither the strings nor a list longer than
-/// [`WITNESS_ITEMS_MAX`] is ever held.
-struct HexList {
+fn checked<const MAX: usize>(
+    field: &'static str,
+    list: Option<HexList<MAX>>,
+) -> Result<Vec<Bytes>, BlockFileError> {
+    let list = list.ok_or(BlockFileError::MissingField { field })?;
+    match list.fault {
+        Some((index, detail)) => Err(bad(&format!("{field}[{index}]"), detail)),
+        None => Ok(list.items),
+    }
+}
+
+/// A list of hex strings, decoded while the JSON is parsed: neither the strings nor a list of more than
+/// `MAX` items is ever held.
+struct HexList<const MAX: usize> {
     items: Vec<Bytes>,
     /// The first item that is no hex: its index, and what is wrong with it.
     fault: Option<(usize, String)>,
 }
 
-impl<'de> Deserialize<'de> for HexList {
+impl<'de, const MAX: usize> Deserialize<'de> for HexList<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
+        struct Items<const MAX: usize>;
 
-        impl<'de> Visitor<'de> for Items {
-            type Value = HexList;
+        impl<'de, const MAX: usize> Visitor<'de> for Items<MAX> {
+            type Value = HexList<MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of hex strings")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HexList, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HexList<MAX>, A::Error> {
                 let mut list = HexList {
                     items: Vec::new(),
                     fault: None,
                 };
                 while let Some(Item(item)) = seq.next_element()? {
-                    if list.items.len() == WITNESS_ITEMS_MAX {
+                    if list.items.len() == MAX {
                         return Err(de::Error::custom(format_args!(
-                            "a list has more than the {WITNESS_ITEMS_MAX} items that are read"
+                            "a list has more than the {MAX} items that are read"
                         )));
                     }
                     let bytes = item.unwrap_or_else(|detail| {
@@ -114,7 +117,7 @@ impl<'de> Deserialize<'de> for HexList {
             }
         }
 
-        deserializer.deserialize_seq(Items)
+        deserializer.deserialize_seq(Items::<MAX>)
     }
 }
 
@@ -244,18 +247,12 @@ fn decode_json(json: &[u8]) -> Result<BlockFile, BlockFileError> {
         (None, Some(root)) => Parent::StateRoot(root),
         (None, None) => return Err(missing("parent")),
     };
-    if let (Parent::Header(_), Some(stated)) = (&parent, stated_root) {
-        let header = parent.decode()?.map_or(stated, |header| header.state_root);
-        if header != stated {
-            return Err(BlockFileError::ParentContradicts { header, stated });
-        }
-    }
     let witness = raw.witness.ok_or(missing("witness"))?.check()?;
     let chain_config = raw
         .chain_config
         .map(|text| chain_config(&text))
         .transpose()?;
-    Ok(BlockFile {
+    let file = BlockFile {
         chain_id,
         block,
         parent,
@@ -263,7 +260,17 @@ fn decode_json(json: &[u8]) -> Result<BlockFile, BlockFileError> {
         chain_config,
         synthetic: raw.synthetic.unwrap_or(false),
         description: raw.description,
-    })
+    };
+    if let Some(stated) = stated_root
+        && let Some(header) = file.decode_parent()?
+        && header.state_root != stated
+    {
+        return Err(BlockFileError::ParentContradicts {
+            header: header.state_root,
+            stated,
+        });
+    }
+    Ok(file)
 }
 
 /// A number, as JSON has it or as Ethereum's JSON-RPC does (`"0x1"`).

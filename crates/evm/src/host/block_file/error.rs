@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
+use crate::host::chain_config::ChainConfigError;
 
 /// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,18 @@ pub enum BlockFileError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The rules of the block's chain are not known.
+    #[error(
+        "chain {chain_id} is not built in (mainnet, 1, is), and the file has no `chainConfig`: add \
+         the `config` object of the chain's geth genesis file"
+    )]
+    UnknownChain {
+        /// The file's `chainId`.
+        chain_id: u64,
+    },
+    /// The rules of the block's chain cannot be read.
+    #[error("`chainConfig` of the block file is wrong: {0}")]
+    ChainConfig(#[from] ChainConfigError),
     /// `parent` and `parentStateRoot` are both given, and contradict each other.
     #[error(
         "`parent` has the state root {header}, but `parentStateRoot` says {stated}; remove the wrong one"

@@ -23,12 +23,14 @@ mod tests;
 
 use std::path::Path;
 
-use alloy_consensus::{Block, EthereumTxEnvelope, Header, TxEip4844};
-use alloy_primitives::{B256, Bytes};
+use alloy_consensus::Header;
+use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
 
-pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX, WITNESS_ITEMS_MAX};
+use super::chain_config;
+use crate::{Block, ChainConfig, Parent, StatelessInput};
+pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
 pub use error::BlockFileError;
 
 /// The fields that cannot be left out, for the message that one is missing.
@@ -53,16 +55,6 @@ pub struct BlockFile {
     pub description: Option<String>,
 }
 
-/// What is known of the block before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parent {
-    /// RLP of its header: all rules can be checked.
-    Header(Bytes),
-    /// Only its state root: the block can be executed, but the header rules that compare with the parent cannot be
-    /// checked.
-    StateRoot(B256),
-}
-
 /// The part of the state that a block needs, as `debug_executionWitness` returns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Witness {
@@ -73,9 +65,6 @@ pub struct Witness {
     /// RLP of headers of ancestors, for `BLOCKHASH`; may hold the parent.
     pub headers: Vec<Bytes>,
 }
-
-/// A block as `BlockFile::block` encodes it. Blob transactions are without their blobs, as in any block.
-pub type EthBlock = Block<EthereumTxEnvelope<TxEip4844>>;
 
 impl BlockFile {
     /// Reads a block file, gzipped or not.
@@ -129,21 +118,53 @@ impl BlockFile {
     ///
     /// # Errors
     /// [`BlockFileError::BadField`] where `block` is no block's RLP, or has bytes left over.
-    pub fn decode_block(&self) -> Result<EthBlock, BlockFileError> {
+    pub fn decode_block(&self) -> Result<Block, BlockFileError> {
         decode_rlp("block", &self.block)
     }
-}
 
-impl Parent {
     /// The parent's header, where it is known.
     ///
     /// # Errors
     /// [`BlockFileError::BadField`] where `parent` is no header's RLP, or has bytes left over.
-    pub fn decode(&self) -> Result<Option<Header>, BlockFileError> {
-        match self {
-            Self::Header(rlp) => decode_rlp("parent", rlp).map(Some),
-            Self::StateRoot(_) => Ok(None),
+    pub fn decode_parent(&self) -> Result<Option<Header>, BlockFileError> {
+        match &self.parent {
+            Parent::Header(rlp) => decode_rlp("parent", rlp).map(Some),
+            Parent::StateRoot(_) => Ok(None),
         }
+    }
+
+    /// The rules of the block's chain: built in, or as the file's `chainConfig` says. A built-in
+    /// chain's `chainConfig` is ignored, so that no file can change mainnet's rules.
+    ///
+    /// # Errors
+    /// [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
+    /// `chainConfig`; [`BlockFileError::ChainConfig`] where it is of no use.
+    pub fn chain(&self) -> Result<ChainConfig, BlockFileError> {
+        if let Some(chain) = ChainConfig::builtin(self.chain_id) {
+            return Ok(chain);
+        }
+        let config = self
+            .chain_config
+            .as_ref()
+            .ok_or(BlockFileError::UnknownChain {
+                chain_id: self.chain_id,
+            })?;
+        Ok(chain_config::from_geth(config, self.chain_id)?)
+    }
+
+    /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`Self::chain`]. Whether the block is valid is not looked at.
+    pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
+        Ok(StatelessInput {
+            chain: self.chain()?,
+            block: self.block.clone(),
+            parent: self.parent.clone(),
+            headers: self.witness.headers.clone(),
+            state: self.witness.state.clone(),
+            codes: self.witness.codes.clone(),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{fs, io::Write, path::PathBuf};
 
-use alloy_primitives::{b256, hex, keccak256};
+use alloy_primitives::{B256, b256, hex, keccak256};
 use serde_json::json;
 
 use super::*;
@@ -200,6 +200,21 @@ fn each_fault_is_named() {
         "`chainConfig`",
     );
 
+    let unknown = BlockFile {
+        chain_config: None,
+        ..small_file()
+    };
+    let error = unknown.to_input().unwrap_err();
+    assert!(
+        matches!(error, E::UnknownChain { chain_id: 1_337 }),
+        "{error}"
+    );
+    let other = BlockFile {
+        chain_id: 1_338,
+        ..small_file()
+    };
+    let error = other.to_input().unwrap_err();
+    assert!(matches!(error, E::ChainConfig(_)), "{error}");
     let error = small_file().decode_block().unwrap_err();
     assert!(error.to_string().contains("`block`"), "{error}");
 }
@@ -234,7 +249,7 @@ fn a_file_beyond_the_limit_is_refused_unread() {
 #[test]
 fn a_list_without_end_is_refused() {
     let mut json = br#"{"witness":{"state":["#.to_vec();
-    json.extend_from_slice(&br#""","#.repeat(WITNESS_ITEMS_MAX + 2));
+    json.extend_from_slice(&br#""","#.repeat(crate::input::STATE_NODES_MAX + 2));
     let error = BlockFile::from_bytes(&json).unwrap_err();
     assert!(error.to_string().contains("1048576 items"), "{error}");
 }
@@ -244,7 +259,7 @@ fn real_blocks_are_read() {
     for path in real_blocks() {
         let file = BlockFile::read(&path).unwrap();
         let block = file.decode_block().unwrap();
-        let parent = file.parent.decode().unwrap();
+        let parent = file.decode_parent().unwrap();
         if block.header.number == 20_612_842 {
             assert_eq!(
                 block.header.hash_slow(),

@@ -1,0 +1,376 @@
+//! The state that a block runs on: a witness below, the block's changes above.
+//!
+//! Called by revm, through [`Database`] and [`DatabaseCommit`].
+
+use alloc::{boxed::Box, string::ToString, vec::Vec};
+use alloy_primitives::{
+    Address, B256, Bytes, U256, keccak256,
+    map::{AddressMap, B256Map},
+};
+use alloy_rlp::Decodable;
+use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, TrieAccount};
+use revm::{
+    Database, DatabaseCommit,
+    primitives::{StorageKey, StorageKeyMap, StorageValue},
+    state::{Account, AccountInfo, Bytecode, EvmStorage},
+};
+
+use crate::{
+    error::WitnessError,
+    header::Ancestors,
+    trie::{Arena, NodeStore, Trie},
+};
+
+type Result<T> = core::result::Result<T, Box<WitnessError>>;
+
+/// The state of a block.
+#[derive(Debug)]
+pub(crate) struct WitnessState<'a> {
+    arena: Arena<'a>,
+    accounts: Trie,
+    codes: Codes<'a>,
+    ancestors: Ancestors<'a>,
+    cache: AddressMap<CachedAccount>,
+    /// The first thing that was looked for and not found. It outlives whatever the EVM makes of it.
+    fault: Option<Box<WitnessError>>,
+}
+
+/// An account as the last transaction left it.
+#[derive(Debug)]
+struct CachedAccount {
+    /// Keccak of the address: the key in the account trie.
+    key: B256,
+    /// `None` where there is no such account.
+    info: Option<AccountInfo>,
+    existed: bool,
+    info_changed: bool,
+    /// The storage before the block; nothing, once the account has lost it.
+    storage: Trie,
+    storage_changed: bool,
+    slots: StorageKeyMap<Slot>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// What the storage trie holds.
+    original: U256,
+    present: U256,
+}
+
+/// The codes of a witness by their hashes, and those that the block makes.
+#[derive(Debug)]
+struct Codes<'a> {
+    witness: B256Map<WitnessCode<'a>>,
+    /// Hash of each code of the witness, in its order.
+    hashes: Vec<B256>,
+    created: B256Map<Bytecode>,
+}
+
+#[derive(Debug)]
+struct WitnessCode<'a> {
+    bytes: &'a Bytes,
+    /// Analysed when it is first run.
+    analysed: Option<Bytecode>,
+}
+
+impl<'a> Codes<'a> {
+    fn new(codes: &'a [Bytes]) -> Self {
+        let hashes: Vec<_> = codes.iter().map(keccak256).collect();
+        let unread = |bytes| WitnessCode {
+            bytes,
+            analysed: None,
+        };
+        let witness = hashes.iter().zip(codes);
+        let witness = witness.map(|(&hash, bytes)| (hash, unread(bytes)));
+        Self {
+            witness: witness.collect(),
+            hashes,
+            created: B256Map::default(),
+        }
+    }
+
+    fn get(&mut self, hash: B256) -> Result<Bytecode> {
+        if hash == KECCAK_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        if let Some(code) = self.created.get(&hash) {
+            return Ok(code.clone());
+        }
+        let Some(code) = self.witness.get_mut(&hash) else {
+            return Err(Box::new(WitnessError::MissingCode { hash }));
+        };
+        if let Some(code) = &code.analysed {
+            return Ok(code.clone());
+        }
+        let analysed = Bytecode::new_raw_checked(code.bytes.clone())
+            .map_err(|_| Box::new(WitnessError::MalformedCode { hash }))?;
+        Ok(code.analysed.insert(analysed).clone())
+    }
+}
+
+impl<'a> WitnessState<'a> {
+    pub(crate) fn new(
+        root: B256,
+        nodes: &'a [Bytes],
+        codes: &'a [Bytes],
+        ancestors: Ancestors<'a>,
+    ) -> Self {
+        Self {
+            arena: Arena::new(NodeStore::new(nodes)),
+            accounts: Trie::new(root),
+            codes: Codes::new(codes),
+            ancestors,
+            cache: AddressMap::default(),
+            fault: None,
+        }
+    }
+
+    /// What the witness lacked, if anything, since the state was made.
+    pub(crate) fn take_fault(&mut self) -> Option<WitnessError> {
+        self.fault.take().map(|fault| *fault)
+    }
+
+    /// For each node and for each code of the witness, whether it has been needed.
+    pub(crate) fn used(&self) -> (Vec<bool>, Vec<bool>) {
+        let is_used = |hash| {
+            self.codes
+                .witness
+                .get(hash)
+                .is_some_and(|c| c.analysed.is_some())
+        };
+        let codes = self.codes.hashes.iter().map(is_used).collect();
+        (self.arena.store().used().collect(), codes)
+    }
+
+    /// Whether there is such an account; `None` where the witness does not tell.
+    pub(crate) fn has_account(&mut self, address: Address) -> Option<bool> {
+        self.account(address)
+            .ok()
+            .map(|account| account.info.is_some())
+    }
+
+    /// The account, from the trie when it is first asked for.
+    fn account(&mut self, address: Address) -> Result<&mut CachedAccount> {
+        // `entry` would be one look-up, but the trie must not be read while the map is borrowed.
+        if !self.cache.contains_key(&address) {
+            let key = keccak256(address);
+            let leaf = self.arena.get(&mut self.accounts, &key);
+            let leaf = leaf.map_err(|error| Box::new(error.into()))?;
+            let account = leaf
+                .map(|mut leaf| decode_whole::<TrieAccount>(&mut leaf))
+                .transpose();
+            let account = account.map_err(|error| {
+                let reason = error.to_string();
+                Box::new(WitnessError::MalformedAccount { address, reason })
+            })?;
+            self.cache.insert(address, CachedAccount::new(key, account));
+        }
+        Ok(self.cache.get_mut(&address).expect("it has been inserted"))
+    }
+
+    fn slot(&mut self, address: Address, slot: StorageKey) -> Result<StorageValue> {
+        self.account(address)?;
+        let account = self.cache.get_mut(&address).expect("it has just been read");
+        if let Some(slot) = account.slots.get(&slot) {
+            return Ok(slot.present);
+        }
+        let key = keccak256(slot.to_be_bytes::<32>());
+        let leaf = self.arena.get(&mut account.storage, &key);
+        let leaf = leaf.map_err(|error| Box::new(error.into()))?;
+        let value = leaf.map_or(Ok(U256::ZERO), |mut leaf| decode_whole(&mut leaf));
+        let original = value.map_err(|error| {
+            let (slot, reason) = (slot.into(), error.to_string());
+            Box::new(WitnessError::MalformedSlot {
+                address,
+                slot,
+                reason,
+            })
+        })?;
+        account.slots.insert(
+            slot,
+            Slot {
+                original,
+                present: original,
+            },
+        );
+        Ok(original)
+    }
+
+    fn commit_account(&mut self, address: Address, changed: Account) -> Result<()> {
+        let account = self.account(address)?;
+        if changed.is_selfdestructed() {
+            account.set_info(None);
+            account.clear_storage();
+            return Ok(());
+        }
+        if changed.is_created() {
+            account.clear_storage();
+        }
+        let is_new_code = changed.info.code_hash
+            != account
+                .info
+                .as_ref()
+                .map_or(KECCAK_EMPTY, |info| info.code_hash);
+        let new_code = changed.info.code.clone().filter(|_| is_new_code);
+        let code_hash = changed.info.code_hash;
+        account.set_slots(changed.storage);
+        if changed.info.is_empty() {
+            // EIP-161: an account that is touched and left empty is removed.
+            account.set_info(None);
+            account.clear_storage();
+        } else {
+            account.set_info(Some(changed.info));
+        }
+        if let Some(code) = new_code {
+            self.codes.created.insert(code_hash, code);
+        }
+        Ok(())
+    }
+
+    /// Writes what has changed to the tries, and gives the root of the account trie.
+    ///
+    /// Within a trie, removals come last: a branch that gets a child and loses another one then
+    /// never has a single child in between, whose node the witness need not have.
+    pub(crate) fn root(&mut self) -> core::result::Result<B256, WitnessError> {
+        let mut removed = Vec::new();
+        for account in self.cache.values_mut() {
+            if !account.info_changed && !account.storage_changed {
+                continue;
+            }
+            let Some(info) = &account.info else {
+                if account.existed {
+                    removed.push(account.key);
+                }
+                continue;
+            };
+            if account.storage_changed {
+                let storage = &mut account.storage;
+                let changed = || {
+                    account
+                        .slots
+                        .iter()
+                        .filter(|(_, s)| s.present != s.original)
+                };
+                for (slot, value) in changed().filter(|(_, slot)| !slot.present.is_zero()) {
+                    let key = keccak256(slot.to_be_bytes::<32>());
+                    self.arena
+                        .insert(storage, &key, alloy_rlp::encode(value.present))?;
+                }
+                for (slot, _) in changed().filter(|(_, slot)| slot.present.is_zero()) {
+                    self.arena
+                        .remove(storage, &keccak256(slot.to_be_bytes::<32>()))?;
+                }
+            }
+            let leaf = TrieAccount {
+                nonce: info.nonce,
+                balance: info.balance,
+                storage_root: self.arena.root(&account.storage),
+                code_hash: info.code_hash,
+            };
+            self.arena
+                .insert(&mut self.accounts, &account.key, alloy_rlp::encode(leaf))?;
+        }
+        for key in removed {
+            self.arena.remove(&mut self.accounts, &key)?;
+        }
+        Ok(self.arena.root(&self.accounts))
+    }
+
+    fn note_fault<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.fault.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+}
+
+impl CachedAccount {
+    fn new(key: B256, account: Option<TrieAccount>) -> Self {
+        Self {
+            key,
+            existed: account.is_some(),
+            info_changed: false,
+            storage: Trie::new(account.map_or(EMPTY_ROOT_HASH, |account| account.storage_root)),
+            storage_changed: false,
+            slots: StorageKeyMap::default(),
+            info: account.map(|account| AccountInfo {
+                balance: account.balance,
+                nonce: account.nonce,
+                code_hash: account.code_hash,
+                account_id: None,
+                code: None,
+            }),
+        }
+    }
+
+    fn set_info(&mut self, info: Option<AccountInfo>) {
+        self.info_changed |= self.info != info;
+        self.info = info;
+    }
+
+    fn clear_storage(&mut self) {
+        self.storage = Trie::empty();
+        self.storage_changed = true;
+        self.slots.clear();
+    }
+
+    fn set_slots(&mut self, slots: EvmStorage) {
+        for (key, slot) in slots {
+            if slot.is_changed() {
+                // A slot that was never read is one of an account that began without storage.
+                let original = slot.original_value;
+                let cached = self.slots.entry(key).or_insert(Slot {
+                    original,
+                    present: original,
+                });
+                cached.present = slot.present_value;
+                self.storage_changed = true;
+            }
+        }
+    }
+}
+
+impl Database for WitnessState<'_> {
+    type Error = Box<WitnessError>;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>> {
+        let info = self.account(address).map(|account| account.info.clone());
+        self.note_fault(info)
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode> {
+        let code = self.codes.get(hash);
+        self.note_fault(code)
+    }
+
+    fn storage(&mut self, address: Address, key: StorageKey) -> Result<StorageValue> {
+        let value = self.slot(address, key);
+        self.note_fault(value)
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256> {
+        let hash = self.ancestors.hash(number).map_err(Box::new);
+        self.note_fault(hash)
+    }
+}
+
+impl DatabaseCommit for WitnessState<'_> {
+    fn commit(&mut self, changes: AddressMap<Account>) {
+        for (address, changed) in changes {
+            if changed.is_touched() {
+                let committed = self.commit_account(address, changed);
+                // There is no way to return it here: whoever runs the block looks for the fault.
+                let _ = self.note_fault(committed);
+            }
+        }
+    }
+}
+
+fn decode_whole<T: Decodable>(bytes: &mut &[u8]) -> alloy_rlp::Result<T> {
+    let value = T::decode(bytes)?;
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(alloy_rlp::Error::UnexpectedLength)
+    }
+}
