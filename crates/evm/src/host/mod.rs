@@ -1,6 +1,7 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
 //! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`sample`]: a made-up block, where no node is at hand
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
 //!
 //! Called by the command line. Nothing here decides whether a block is valid: that is
@@ -9,5 +10,6 @@
 
 pub mod block_file;
 pub mod chain_config;
+pub mod sample;
 
 pub use block_file::{BlockFile, BlockFileError, Witness};
