@@ -1,6 +1,7 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
 //! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`import`](import::import): a block file from a node
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
 //! - [`sample`]: a made-up block, where no node is at hand
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
@@ -11,6 +12,7 @@
 
 pub mod block_file;
 pub mod chain_config;
+pub mod import;
 pub mod inspect;
 pub mod sample;
 

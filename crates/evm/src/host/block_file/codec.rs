@@ -7,11 +7,12 @@ use std::{
     path::Path,
 };
 
+use alloy_consensus::Header;
 use alloy_primitives::{B256, Bytes, hex};
 use flate2::{Compression, GzBuilder, bufread::MultiGzDecoder};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, SeqAccess, Visitor},
+    de::{self, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, error::Category, value::RawValue};
 
@@ -53,7 +54,7 @@ struct RawFile {
 pub(crate) struct RawWitness {
     state: Option<HexList<STATE_NODES_MAX>>,
     codes: Option<HexList<CODES_MAX>>,
-    headers: Option<HexList<HEADERS_MAX>>,
+    headers: Option<HexList<HEADERS_MAX, true>>,
 }
 
 impl RawWitness {
@@ -66,9 +67,9 @@ impl RawWitness {
     }
 }
 
-fn checked<const MAX: usize>(
+fn checked<const MAX: usize, const HEADERS: bool>(
     field: &'static str,
-    list: Option<HexList<MAX>>,
+    list: Option<HexList<MAX, HEADERS>>,
 ) -> Result<Vec<Bytes>, BlockFileError> {
     let list = list.ok_or(BlockFileError::MissingField { field })?;
     match list.fault {
@@ -79,29 +80,29 @@ fn checked<const MAX: usize>(
 
 /// A list of hex strings, decoded while the JSON is parsed: neither the strings nor a list of more than
 /// `MAX` items is ever held.
-struct HexList<const MAX: usize> {
+struct HexList<const MAX: usize, const HEADERS: bool = false> {
     items: Vec<Bytes>,
     /// The first item that is no hex: its index, and what is wrong with it.
     fault: Option<(usize, String)>,
 }
 
-impl<'de, const MAX: usize> Deserialize<'de> for HexList<MAX> {
+impl<'de, const MAX: usize, const HEADERS: bool> Deserialize<'de> for HexList<MAX, HEADERS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items<const MAX: usize>;
+        struct Items<const MAX: usize, const HEADERS: bool>;
 
-        impl<'de, const MAX: usize> Visitor<'de> for Items<MAX> {
-            type Value = HexList<MAX>;
+        impl<'de, const MAX: usize, const HEADERS: bool> Visitor<'de> for Items<MAX, HEADERS> {
+            type Value = HexList<MAX, HEADERS>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of hex strings")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<HexList<MAX>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut list = HexList {
                     items: Vec::new(),
                     fault: None,
                 };
-                while let Some(Item(item)) = seq.next_element()? {
+                while let Some(Item::<HEADERS>(item)) = seq.next_element()? {
                     if list.items.len() == MAX {
                         return Err(de::Error::custom(format_args!(
                             "a list has more than the {MAX} items that are read"
@@ -117,30 +118,39 @@ impl<'de, const MAX: usize> Deserialize<'de> for HexList<MAX> {
             }
         }
 
-        deserializer.deserialize_seq(Items::<MAX>)
+        deserializer.deserialize_seq(Items::<MAX, HEADERS>)
     }
 }
 
-/// One hex string, or what is wrong with it.
-struct Item(Result<Bytes, String>);
+/// One hex string as bytes, or what is wrong with it. With `HEADERS`, it may also be a header as a JSON
+/// object: so geth's `debug_executionWitness` has them, where other nodes have their RLP.
+struct Item<const HEADERS: bool>(Result<Bytes, String>);
 
-impl<'de> Deserialize<'de> for Item {
+impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
+        struct Any<const HEADERS: bool>;
 
-        impl Visitor<'_> for Text {
-            type Value = Item;
+        impl<'de, const HEADERS: bool> Visitor<'de> for Any<HEADERS> {
+            type Value = Item<HEADERS>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a hex string")
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Item, E> {
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Item(hex_bytes(text)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                if !HEADERS {
+                    return Err(de::Error::invalid_type(Unexpected::Map, &self));
+                }
+                let header = Header::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Item(Ok(alloy_rlp::encode(header).into())))
             }
         }
 
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_any(Any::<HEADERS>)
     }
 }
 
@@ -332,14 +342,11 @@ pub(super) fn bad(field: &str, detail: String) -> BlockFileError {
     }
 }
 
-/// The start of a text from outside, short enough for an error message.
+/// The start of a text from outside, short and harmless enough for an error message.
 pub(crate) fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 40;
-    let mut short: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect();
+    let printable = |char: char| if char.is_control() { ' ' } else { char };
+    let mut short: String = text.chars().take(CHARS_MAX).map(printable).collect();
     if text.chars().nth(CHARS_MAX).is_some() {
         short.push_str("...");
     }

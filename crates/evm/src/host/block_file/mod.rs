@@ -28,9 +28,10 @@ use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
 
-use super::chain_config;
+use super::chain_config::from_geth;
 use crate::{Block, ChainConfig, Parent, StatelessInput};
 pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
+pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
 
 /// The fields that cannot be left out, for the message that one is missing.
@@ -149,7 +150,7 @@ impl BlockFile {
             .ok_or(BlockFileError::UnknownChain {
                 chain_id: self.chain_id,
             })?;
-        Ok(chain_config::from_geth(config, self.chain_id)?)
+        Ok(from_geth(config, self.chain_id)?)
     }
 
     /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
