@@ -1,0 +1,35 @@
+//! Validates an Ethereum block: `myriad_evm::validate`, inside the zkVM.
+//!
+//! Input: one buffer, `myriad_evm::StatelessInput` in its own encoding.
+//!
+//! Public values: the 32 bytes of `myriad_evm::execute::public_values`. They are revealed only if
+//! the block is valid; otherwise the program panics with what is wrong.
+//!
+//! The features `keccak` and `secp256k1` (both are on by default) choose the VM's extensions
+//! instead of software; the VM configuration has to have those that the program uses.
+
+extern crate alloc;
+
+#[cfg(feature = "secp256k1")]
+mod curve;
+#[cfg(feature = "secp256k1")]
+mod recover;
+
+#[cfg(feature = "keccak")]
+use openvm_keccak256 as _;
+
+openvm::entry!(main);
+
+fn main() {
+    #[cfg(feature = "secp256k1")]
+    myriad_evm::crypto::install(recover::VmRecover::new());
+
+    let input = openvm::io::read_vec();
+    let outcome = myriad_evm::StatelessInput::decode(input.into())
+        .map_err(Into::into)
+        .and_then(|input| myriad_evm::validate(&input));
+    match outcome {
+        Ok(outcome) => openvm::io::reveal_bytes32(outcome.public_values.0),
+        Err(error) => panic!("{error}"),
+    }
+}
