@@ -84,7 +84,8 @@ impl BlockFile {
         codec::decode(bytes)
     }
 
-    /// The file's content, gzipped: the same for the same block file, at any time and on any machine.
+    /// The file's content, gzipped: the same for the same block file, whenever and wherever this build
+    /// runs (another version of the compressor may pack it otherwise).
     ///
     /// # Errors
     /// None in practice: writing to memory does not fail.

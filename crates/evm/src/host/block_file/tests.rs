@@ -4,6 +4,13 @@ use alloy_primitives::{B256, b256, hex, keccak256};
 use serde_json::json;
 
 use super::*;
+use crate::{
+    host::{
+        inspect::inspect,
+        sample::{SampleSpec, generate},
+    },
+    validate,
+};
 
 /// The recorded real blocks, where they lie beside the repository.
 fn real_blocks() -> Vec<PathBuf> {
@@ -291,5 +298,36 @@ fn real_blocks_are_read() {
             BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(),
             file
         );
+    }
+}
+
+/// Whatever is wrong with a file, it comes out as an error, and never as a panic.
+#[test]
+fn damage_is_an_error_and_no_panic() {
+    let spec = SampleSpec {
+        txs: 3,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    let file = generate(&spec).unwrap();
+    let use_up = |bytes: &[u8]| {
+        let Ok(file) = BlockFile::from_bytes(bytes) else {
+            return;
+        };
+        let _ = inspect(&file);
+        let Ok(input) = file.to_input() else { return };
+        let _ = validate(&input);
+    };
+    for mut bytes in [codec::encode_json(&file).unwrap(), file.to_gzip().unwrap()] {
+        for at in (0..bytes.len()).step_by(101) {
+            use_up(&bytes[..at]);
+            // Into another digit or letter, or out of the hex.
+            for flip in [1, 2, 0x80] {
+                bytes[at] ^= flip;
+                use_up(&bytes);
+                bytes[at] ^= flip;
+            }
+        }
     }
 }

@@ -43,7 +43,7 @@ pub const DEFAULT_TXS: usize = 20;
 /// the block's 30 M gas and the dearest mix still fits.
 pub const TXS_MAX: usize = 400;
 
-/// Most accounts and most holders of a token: 2^20 take about 10 s and 1 GB.
+/// Most accounts and most holders of a token: 2^20 of each take half a minute and 1.2 GB.
 pub const ACCOUNTS_MAX: usize = 1 << 20;
 
 /// Seconds from block to block.
