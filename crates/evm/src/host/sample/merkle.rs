@@ -71,35 +71,27 @@ impl Trie {
     fn left_alone(&self, deleted: &B256, touched: &Touched) -> Vec<Nibbles> {
         let path = Nibbles::unpack(deleted);
         let mut alone = Vec::new();
+        // The keys below the path so far: they are neighbours.
         let mut subtrie = &self.keys[..];
         for depth in 0..path.len() {
             if subtrie.len() < 2 {
                 break;
             }
-            // Keys under one path are neighbours. Which children of this branch live on?
-            let mut rest = subtrie;
-            let mut living = Vec::new();
-            let mut children = 0;
-            let mut next = subtrie;
-            while let Some(first) = rest.first() {
-                let digit = nibble(first, depth);
-                let end = rest.partition_point(|key| nibble(key, depth) <= digit);
-                let (child, others) = rest.split_at(end);
-                children += 1;
-                if child.iter().any(|key| !touched.deleted.contains(key)) {
-                    living.push(digit);
-                }
-                if digit == nibble(deleted, depth) {
-                    next = child;
-                }
-                rest = others;
+            let together = |a: &B256, b: &B256| nibble(a, depth) == nibble(b, depth);
+            let children: Vec<_> = subtrie.chunk_by(together).collect();
+            let lives = |child: &&&[B256]| child.iter().any(|key| !touched.deleted.contains(key));
+            let mut living = children.iter().filter(lives);
+            if let (Some(child), None) = (living.next(), living.next())
+                && children.len() > 1
+            {
+                let mut path = path.slice(..depth);
+                path.push(nibble(&child[0], depth));
+                alone.push(path);
             }
-            if let ([digit], 2..) = (&living[..], children) {
-                let mut child = path.slice(..depth);
-                child.push(*digit);
-                alone.push(child);
-            }
-            subtrie = next;
+            let way = children
+                .into_iter()
+                .find(|child| together(&child[0], deleted));
+            subtrie = way.unwrap_or_default();
         }
         alone
     }

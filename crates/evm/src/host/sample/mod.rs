@@ -1,8 +1,8 @@
 //! A made-up L2 block, for those who have no node at hand: `myriad block sample` and `myriad demo`.
 //!
 //! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true` and a
-//! description in the file, "synthetic" in the header's extra data. All else is as it would be on a
-//! young rollup under Prague's rules, down to the last byte that a stateless client looks at:
+//! description in the file, "synthetic" in the header's extra data. In all that a stateless client
+//! looks at, it is as a block of a young rollup under Prague's rules:
 //!
 //! - 2^17 accounts and two ERC-20 tokens of 2^15 holders each, so that an account's proof has about 6
 //!   nodes and a token slot's about 5 (on Ethereum, with 3 * 10^8 accounts, it is 8 to 9);
@@ -16,8 +16,12 @@
 //! - two withdrawals, and a parent with a header.
 //!
 //! The same [`SampleSpec`] gives the same bytes. State roots and witness come from alloy-trie, which
-//! rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor: none of
-//! it is the code that later validates the block, so that each checks the other.
+//! rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor: apart
+//! from the EVM itself, none of it is the code that later validates the block, so that each checks
+//! the other.
+//!
+//! What it has less of than a real block: the contracts are hand-written, and a tenth of the size that
+//! compilers make of the same; there are no precompiles, no blobs and no delegations in it.
 
 mod asm;
 mod build;

@@ -42,7 +42,7 @@ fn it_validates_and_its_witness_is_what_it_takes() {
         // Of the siblings of deleted leaves, those are in vain that an insertion saves from merging.
         let unused = used.state.iter().filter(|used| !**used).count();
         assert!(
-            unused <= txs / 100,
+            unused <= 1 + txs / 100,
             "{txs} transactions, seed {seed}: {unused} nodes unused"
         );
     }
@@ -61,7 +61,7 @@ fn the_default_is_as_deep_as_it_says() {
     let file = sample.file(String::new());
     let outcome = validate(&file.to_input().unwrap()).unwrap();
     // Whoever has proven seed 0 can prove it again: change the sample knowingly, and this with it.
-    let known = b256!("e4ff0474837006057851a7df966d428e45e66422298b45855aa26cac29389fb3");
+    let known = b256!("604ff24c02eeba9252513447f4cd5bdc0b77674e63d7a02e882d838634aede39");
     assert_eq!(outcome.block_hash, known);
     println!(
         "{} gas; {} nodes, {} bytes; {} bytes of file",

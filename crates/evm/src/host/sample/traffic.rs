@@ -58,6 +58,17 @@ impl Call {
             succeeds: true,
         }
     }
+
+    fn paying(self, value: U256) -> Self {
+        Self { value, ..self }
+    }
+
+    fn failing(self) -> Self {
+        Self {
+            succeeds: false,
+            ..self
+        }
+    }
 }
 
 /// A key, and what is known of its account.
@@ -122,100 +133,71 @@ struct Traffic<'a> {
 impl Traffic<'_> {
     /// The `place`th call of a kind, and the index of the trader who makes it.
     fn call(&mut self, kind: Kind, place: usize) -> (usize, Call) {
-        let trader = self.any_trader();
+        let place = place % 8;
+        // Who gives all away does not send again.
+        let gives_all = kind == Kind::TokenTransfer && place == 3;
+        let trader = if gives_all {
+            self.new_trader()
+        } else {
+            self.any_trader()
+        };
+        let sender = self.traders[trader].address;
         let side = self.rng.index(2);
         let token = self.genesis.tokens[side];
-        match (kind, place % 8) {
+        let friend = self.genesis.person(self.rng);
+        let amount = self.rng.amount();
+        let call = match (kind, place) {
             // All of a balance: its slot goes.
             (Kind::TokenTransfer, 3) => {
-                // Nobody who sends again: there is nothing left.
-                let trader = self.new_trader();
-                let all = self.genesis.balance(token, self.traders[trader].address);
-                let data = token::transfer(self.genesis.person(self.rng), all);
-                (trader, Call::new(token, data, 65_000))
+                let all = self.genesis.balance(token, sender);
+                Call::new(token, token::transfer(friend, all), 65_000)
             }
             // All of an allowance: its slot goes.
             (Kind::TokenTransfer, 6) => {
-                let (owner, amount) = (self.rng.address(), self.rng.amount());
+                let owner = self.rng.address();
                 self.genesis.give(token, owner, amount + units(1));
-                self.genesis
-                    .allow(token, owner, self.traders[trader].address, amount);
-                let to = self.genesis.person(self.rng);
-                (
-                    trader,
-                    Call::new(token, token::transfer_from(owner, to, amount), 80_000),
-                )
+                self.genesis.allow(token, owner, sender, amount);
+                Call::new(token, token::transfer_from(owner, friend, amount), 80_000)
             }
-            (Kind::TokenTransfer, _) => {
-                let to = self.genesis.person(self.rng);
-                (
-                    trader,
-                    Call::new(token, token::transfer(to, self.rng.amount()), 65_000),
-                )
-            }
+            (Kind::TokenTransfer, _) => Call::new(token, token::transfer(friend, amount), 65_000),
             (Kind::Plain, _) => {
-                let known = self.rng.chance(70);
-                let to = if known {
-                    self.genesis.person(self.rng)
+                let to = if self.rng.chance(70) {
+                    friend
                 } else {
                     self.rng.address()
                 };
-                let value = self.rng.amount() / U256::from(100);
-                (
-                    trader,
-                    Call {
-                        value,
-                        ..Call::new(to, Bytes::new(), 21_000)
-                    },
-                )
+                // At most 1 ether: the balance suffices however often the trader sends.
+                Call::new(to, Bytes::new(), 21_000).paying(amount / U256::from(1_000))
             }
-            (Kind::Swap, _) => (trader, self.swap(trader, side, 95)),
+            (Kind::Swap, _) => self.swap(trader, side, 95),
             // An allowance is withdrawn: its slot goes.
             (Kind::Approve, 2 | 5) => {
-                let spender = self.genesis.person(self.rng);
-                let owner = self.traders[trader].address;
-                self.genesis.allow(token, owner, spender, self.rng.amount());
-                (
-                    trader,
-                    Call::new(token, token::approve(spender, U256::ZERO), 50_000),
-                )
+                self.genesis.allow(token, sender, friend, amount);
+                Call::new(token, token::approve(friend, U256::ZERO), 50_000)
             }
             (Kind::Approve, _) => {
-                let all = self.rng.chance(50);
-                let amount = if all { U256::MAX } else { self.rng.amount() };
-                let data = token::approve(self.genesis.person(self.rng), amount);
-                (trader, Call::new(token, data, 55_000))
+                let allowed = if self.rng.chance(50) {
+                    U256::MAX
+                } else {
+                    amount
+                };
+                Call::new(token, token::approve(friend, allowed), 55_000)
             }
             // Too few tokens; too bad a price; too little gas.
             (Kind::Failing, 0 | 3 | 6) => {
-                let data = token::transfer(self.genesis.person(self.rng), units(10_000_000));
-                (
-                    trader,
-                    Call {
-                        succeeds: false,
-                        ..Call::new(token, data, 65_000)
-                    },
-                )
+                Call::new(token, token::transfer(friend, units(10_000_000)), 65_000).failing()
             }
-            (Kind::Failing, 1 | 4 | 7) => (
-                trader,
-                Call {
-                    succeeds: false,
-                    ..self.swap(trader, side, 110)
-                },
-            ),
+            (Kind::Failing, 1 | 4 | 7) => self.swap(trader, side, 110).failing(),
             (Kind::Failing, _) => {
-                let call = self.swap(trader, side, 95);
-                (
-                    trader,
-                    Call {
-                        succeeds: false,
-                        gas_limit: 70_000,
-                        ..call
-                    },
-                )
+                let swap = self.swap(trader, side, 95);
+                Call {
+                    gas_limit: 70_000,
+                    ..swap
+                }
+                .failing()
             }
-        }
+        };
+        (trader, call)
     }
 
     /// A swap by a trader that wants at least so many percent of what the pool would have given
