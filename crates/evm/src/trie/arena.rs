@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use alloy_primitives::B256;
 
 use super::{
-    EMPTY_ROOT_HASH, KEY_NIBBLES, NodePath, NodeStore, TrieError,
+    EMPTY_ROOT_HASH, HASH_BYTES, KEY_NIBBLES, NodePath, NodeStore, TrieError,
     path::{Tail, first_difference, nibble, set_nibble, splice},
 };
 
@@ -39,7 +39,11 @@ impl Value<'_> {
 
 #[derive(Debug)]
 pub(super) enum Node<'a> {
-    Branch([Child<'a>; 16]),
+    Branch {
+        children: [Child<'a>; 16],
+        /// The node as it was in the witness: most of it stays when a child changes.
+        witness: Option<&'a [u8]>,
+    },
     /// The path is the part of `key` from the node's own depth to `end`.
     Extension {
         key: B256,
@@ -53,19 +57,42 @@ pub(super) enum Node<'a> {
 }
 
 /// How the parent refers to a node.
-#[derive(Debug)]
-pub(super) enum Reference<'a> {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reference {
     /// The node has been changed since its reference was known.
     Changed,
     Hash(B256),
     /// Shorter than a hash: its whole encoding stands in its parent.
-    Inline(&'a [u8]),
+    Inline(Inline),
+}
+
+/// The encoding of a node that is shorter than a hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inline {
+    bytes: [u8; HASH_BYTES - 1],
+    length: u8,
+}
+
+impl Inline {
+    /// `None` for an encoding that is as long as a hash, or longer.
+    pub(super) fn new(encoding: &[u8]) -> Option<Self> {
+        let mut bytes = [0; HASH_BYTES - 1];
+        bytes.get_mut(..encoding.len())?.copy_from_slice(encoding);
+        Some(Self {
+            bytes,
+            length: encoding.len() as u8,
+        })
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) node: Node<'a>,
-    pub(super) reference: Reference<'a>,
+    pub(super) reference: Reference,
 }
 
 /// What a removal has left of a node.
@@ -134,7 +161,7 @@ impl<'a> Arena<'a> {
         &self.store
     }
 
-    pub(super) fn push(&mut self, node: Node<'a>, reference: Reference<'a>) -> NodeId {
+    pub(super) fn push(&mut self, node: Node<'a>, reference: Reference) -> NodeId {
         self.entries.push(Entry { node, reference });
         NodeId(self.entries.len() as u32 - 1)
     }
@@ -202,7 +229,7 @@ impl<'a> Arena<'a> {
         let mut depth = 0;
         loop {
             let (child, below) = match &self.entry(id).node {
-                Node::Branch(children) => (children[nibble(key, depth)], depth + 1),
+                Node::Branch { children, .. } => (children[nibble(key, depth)], depth + 1),
                 Node::Extension {
                     key: path,
                     end,
@@ -220,7 +247,9 @@ impl<'a> Arena<'a> {
             };
             if let Child::Hash(_) = child {
                 match &mut self.entry_mut(id).node {
-                    Node::Branch(children) => children[nibble(key, depth)] = Child::Node(next),
+                    Node::Branch { children, .. } => {
+                        children[nibble(key, depth)] = Child::Node(next)
+                    }
                     Node::Extension { child, .. } => *child = Child::Node(next),
                     Node::Leaf { .. } => {}
                 }
@@ -258,12 +287,12 @@ impl<'a> Arena<'a> {
             }));
         };
         match &mut self.entry_mut(id).node {
-            Node::Branch(children) => {
+            Node::Branch { children, .. } => {
                 let slot = nibble(key, depth);
                 let child = children[slot];
                 let below = self.open(child, key, depth + 1)?;
                 let below = self.insert_at(below, key, depth + 1, value)?;
-                if let Node::Branch(children) = &mut self.entry_mut(id).node {
+                if let Node::Branch { children, .. } = &mut self.entry_mut(id).node {
                     children[slot] = Child::Node(below);
                 }
             }
@@ -331,7 +360,10 @@ impl<'a> Arena<'a> {
         let mut children = [Child::Empty; 16];
         children[nibble(key, fork)] = Child::Node(leaf);
         children[nibble(other_key, fork)] = other;
-        let branch = self.push_changed(Node::Branch(children));
+        let branch = self.push_changed(Node::Branch {
+            children,
+            witness: None,
+        });
         if fork == depth {
             return branch;
         }
@@ -365,7 +397,7 @@ impl<'a> Arena<'a> {
                     false => Rest::Unchanged,
                 });
             }
-            Node::Branch(children) => (children[nibble(key, depth)], depth + 1),
+            Node::Branch { children, .. } => (children[nibble(key, depth)], depth + 1),
             Node::Extension {
                 key: path,
                 end,
@@ -386,7 +418,7 @@ impl<'a> Arena<'a> {
         let entry = self.entry_mut(id);
         entry.reference = Reference::Changed;
         match &mut entry.node {
-            Node::Branch(children) => {
+            Node::Branch { children, .. } => {
                 children[nibble(key, depth)] = rest;
                 let mut left = (0..16).filter(|&slot| !matches!(children[slot], Child::Empty));
                 match (left.next(), left.next()) {
@@ -434,7 +466,7 @@ impl<'a> Arena<'a> {
                 end: *below,
                 child: *child,
             },
-            Node::Branch(_) => Node::Extension {
+            Node::Branch { .. } => Node::Extension {
                 key: *path,
                 end,
                 child: Child::Node(id),

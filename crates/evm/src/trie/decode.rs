@@ -1,20 +1,16 @@
 //! From the bytes of a node to the node.
 
 use alloy_primitives::B256;
+use alloy_rlp::EMPTY_STRING_CODE;
 
 use super::{
-    KEY_NIBBLES,
-    arena::{Arena, Child, Node, Reference, Value},
+    HASH_BYTES, HASH_PREFIX, KEY_NIBBLES,
+    arena::{Arena, Child, Inline, Node, Reference, Value},
     path::{Tail, set_nibble},
 };
 
 /// Why bytes are not a node.
 pub(super) type Malformed = &'static str;
-
-const HASH_BYTES: usize = 32;
-/// A hash as an RLP item begins with this byte.
-const HASH_PREFIX: u8 = 0x80 + HASH_BYTES as u8;
-const EMPTY_STRING: u8 = 0x80;
 
 /// An RLP item and what follows it.
 struct Item<'a> {
@@ -76,12 +72,13 @@ impl<'a> Arena<'a> {
         if second.rest.is_empty() {
             self.decode_short(&first, &second, key, depth)
         } else {
-            self.decode_branch(list.payload, key, depth)
+            self.decode_branch(bytes, list.payload, key, depth)
         }
     }
 
     fn decode_branch(
         &mut self,
+        whole: &'a [u8],
         mut items: &'a [u8],
         key: &B256,
         depth: usize,
@@ -97,7 +94,7 @@ impl<'a> Arena<'a> {
             {
                 *child = Child::Hash(hash.into());
                 items = rest;
-            } else if let [EMPTY_STRING, rest @ ..] = items {
+            } else if let [EMPTY_STRING_CODE, rest @ ..] = items {
                 items = rest;
             } else {
                 let inline = item(items)?;
@@ -107,10 +104,13 @@ impl<'a> Arena<'a> {
                 items = inline.rest;
             }
         }
-        if items != [EMPTY_STRING] {
+        if items != [EMPTY_STRING_CODE] {
             return Err("it is a branch with a value, or with more than 17 items");
         }
-        Ok(Node::Branch(children))
+        Ok(Node::Branch {
+            children,
+            witness: Some(whole),
+        })
     }
 
     fn decode_short(
@@ -177,11 +177,10 @@ impl<'a> Arena<'a> {
         depth: usize,
     ) -> Result<Child<'a>, Malformed> {
         if child.is_list {
-            if child.raw.len() >= HASH_BYTES {
-                return Err("a child stands in it that is too long for that");
-            }
+            let inline = Inline::new(child.raw);
+            let inline = inline.ok_or("a child stands in it that is too long for that")?;
             let node = self.decode(child.raw, key, depth)?;
-            return Ok(Child::Node(self.push(node, Reference::Inline(child.raw))));
+            return Ok(Child::Node(self.push(node, Reference::Inline(inline))));
         }
         match child.payload {
             [] => Ok(Child::Empty),

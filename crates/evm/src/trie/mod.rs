@@ -35,8 +35,11 @@ pub use alloy_trie::EMPTY_ROOT_HASH;
 pub use arena::{Arena, Trie};
 pub use store::NodeStore;
 
-/// Nibbles in a key: all keys are 32-byte hashes.
-pub(crate) const KEY_NIBBLES: usize = 64;
+const HASH_BYTES: usize = 32;
+/// A hash as an RLP item begins with this byte.
+const HASH_PREFIX: u8 = alloy_rlp::EMPTY_STRING_CODE + HASH_BYTES as u8;
+/// Nibbles in a key: all keys are hashes.
+const KEY_NIBBLES: usize = 2 * HASH_BYTES;
 
 /// What can be wrong with the nodes of a trie.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
