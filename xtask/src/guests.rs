@@ -57,34 +57,44 @@ pub fn build_all(repository: &Path) -> Result<()> {
     manifest.write(repository)
 }
 
-/// Whether each guest's ELF and inputs are those of the manifest; says which are not. Needs no RISC-V toolchain.
+/// Whether ELFs and sources agree, by the manifest; prints what does not. Needs no RISC-V toolchain.
 pub fn check(repository: &Path) -> Result<bool> {
+    let problems = problems(repository)?;
+    if problems.is_empty() {
+        println!("all ELFs were built from the sources at hand");
+    }
+    for problem in &problems {
+        println!("{problem}");
+    }
+    Ok(problems.is_empty())
+}
+
+/// In what the ELFs of `guests/elf/` and the sources do not agree, in words; nothing if they do.
+pub fn problems(repository: &Path) -> Result<Vec<String>> {
     let guests = guests(repository)?;
     let manifest = Manifest::read(repository)?;
-    let mut agree = true;
+    let mut problems = Vec::new();
     for guest in &guests {
-        let problems = match manifest.guests.get(&guest.name) {
-            Some(entry) => entry.problems(repository, guest)?,
-            None => vec!["it was never built".to_owned()],
-        };
-        agree &= report(&guest.name, &problems);
+        match manifest.guests.get(&guest.name) {
+            Some(entry) => problems.extend(entry.problems(repository, guest)?),
+            None => problems.push(format!("{}: it was never built", guest.name)),
+        }
     }
 
     let known: BTreeSet<_> = guests.iter().map(|guest| guest.name.clone()).collect();
-    let listed = manifest.guests.keys().cloned().collect();
+    let listed = manifest.guests.into_keys().collect();
     for stray in committed_elfs(repository)?
         .union(&listed)
         .filter(|name| !known.contains(*name))
     {
-        agree &= report(
-            stray,
-            &["guests/elf/ has it, but no guest of the workspace has this name".to_owned()],
-        );
+        problems.push(format!(
+            "{stray}: guests/elf/ has it, but no guest has this name"
+        ));
     }
-    if !agree {
-        println!("run `cargo xtask guests` and commit guests/elf/");
+    if !problems.is_empty() {
+        problems.push("run `cargo xtask guests` and commit guests/elf/".to_owned());
     }
-    Ok(agree)
+    Ok(problems)
 }
 
 /// Whether a build in a temporary folder gives the committed ELFs, byte for byte. Guests that were built by a toolchain
@@ -111,27 +121,14 @@ pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
             continue;
         }
         let built = builder.build(name)?;
-        let same = built.elf == fs::read(elf_path(repository, name))?;
-        agree &= report(
-            name,
-            if same {
-                &[]
-            } else {
-                &["a rebuild from the same sources gives another ELF"]
-            },
-        );
+        if built.elf == fs::read(elf_path(repository, name))? {
+            println!("{name:<12} same bytes");
+        } else {
+            println!("{name:<12} FAILED: its sources give another ELF");
+            agree = false;
+        }
     }
     Ok(agree)
-}
-
-fn report(guest: &str, problems: &[impl AsRef<str>]) -> bool {
-    if problems.is_empty() {
-        println!("{guest:<12} ok");
-    }
-    for problem in problems {
-        println!("{guest:<12} FAILED: {}", problem.as_ref());
-    }
-    problems.is_empty()
 }
 
 /// The members of `guests/` that are programs. Their ELFs have their names.

@@ -2,6 +2,7 @@
 
 mod guests;
 mod metadata;
+mod verify;
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +16,8 @@ const USAGE: &str = "\
 Developer commands of Myriad
 
 Usage:
+  cargo xtask verify [--only STEP]...    formatting, lints, docs, dependencies, licences, links, sizes; never writes
+  cargo xtask fix                        repair what the formatter, clippy and cargo-shear can repair
   cargo xtask guests                     build every guest of guests/ into guests/elf/
   cargo xtask guests --check             compare the committed ELFs with their sources, without building
   cargo xtask guests --check --rebuild   also build them elsewhere, and compare byte for byte
@@ -42,9 +45,25 @@ fn run() -> Result<ExitCode> {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)
         }
+        "verify" => verify_command(arguments),
+        "fix" => {
+            no_more(arguments)?;
+            verify::fix(repository()).map(|()| ExitCode::SUCCESS)
+        }
         "guests" => guests_command(arguments),
         other => bail!("there is no command `{other}`\n\n{USAGE}"),
     }
+}
+
+fn verify_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
+    let mut only = Vec::new();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("only") => only.push(arguments.value()?.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(exit_code(verify::verify(repository(), &only)?))
 }
 
 fn guests_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
@@ -56,17 +75,30 @@ fn guests_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let agree = match (check, rebuild) {
-        (false, false) => guests::build_all(repository()).map(|()| true)?,
-        (true, false) => guests::check(repository())?,
-        (true, true) => guests::check(repository())? & guests::check_by_rebuild(repository())?,
+    match (check, rebuild) {
+        (false, false) => guests::build_all(repository()).map(|()| ExitCode::SUCCESS),
         (false, true) => bail!("--rebuild belongs to --check; without it, guests are always built"),
-    };
-    Ok(if agree {
+        (true, false) => Ok(exit_code(guests::check(repository())?)),
+        (true, true) => {
+            let same = guests::check(repository())? && guests::check_by_rebuild(repository())?;
+            Ok(exit_code(same))
+        }
+    }
+}
+
+fn no_more(mut arguments: lexopt::Parser) -> Result<()> {
+    match arguments.next()? {
+        Some(argument) => Err(argument.unexpected().into()),
+        None => Ok(()),
+    }
+}
+
+fn exit_code(passed: bool) -> ExitCode {
+    if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// The root of the checkout that this program was built in.

@@ -1,6 +1,10 @@
 //! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of what it was built from.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -76,33 +80,33 @@ impl Entry {
         let mut problems = Vec::new();
         match fs::read(elf_path(repository, &guest.name)) {
             Ok(elf) if inputs::hash(&elf) == self.elf => {}
-            Ok(_) => {
-                problems.push("its ELF is not the one that the manifest was written for".to_owned())
-            }
+            Ok(_) => problems.push("its ELF is not the one that was built".to_owned()),
             Err(error) => problems.push(format!("its ELF cannot be read: {error}")),
         }
-        let changed: Vec<_> = differing(&self.settings, &inputs::settings(repository, guest)?)
-            .chain(differing(
-                &self.sources,
-                &inputs::sources(repository, self.sources.keys()),
-            ))
-            .collect();
+        let mut changed = differing(&self.settings, &inputs::settings(repository, guest)?);
+        changed.extend(differing(
+            &self.sources,
+            &inputs::sources(repository, self.sources.keys()),
+        ));
         if !changed.is_empty() {
             problems.push(format!(
                 "changed since its ELF was built: {}",
                 changed.join(", ")
             ));
         }
-        Ok(problems)
+        Ok(problems
+            .into_iter()
+            .map(|problem| format!("{}: {problem}", guest.name))
+            .collect())
     }
 }
 
-fn differing(recorded: &Hashes, now: &Hashes) -> impl Iterator<Item = String> {
-    let names: std::collections::BTreeSet<_> = recorded.keys().chain(now.keys()).collect();
+/// The names whose hashes differ, or that only one side has.
+fn differing(recorded: &Hashes, now: &Hashes) -> Vec<String> {
+    let names: BTreeSet<_> = recorded.keys().chain(now.keys()).collect();
     names
         .into_iter()
         .filter(|name| recorded.get(*name) != now.get(*name))
         .cloned()
-        .collect::<Vec<_>>()
-        .into_iter()
+        .collect()
 }
