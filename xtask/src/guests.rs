@@ -1,10 +1,14 @@
-//! The guests: programs of the `guests/` workspace, built for RISC-V and committed as ELFs in `guests/elf/`.
+//! The guests: programs of the `guests/` workspace, built for RISC-V and committed as ELFs in
+//! `guests/elf/`.
 //!
-//! ELFs are committed so that nobody needs a RISC-V toolchain to use the product. What keeps them honest:
+//! ELFs are committed so that nobody needs a RISC-V toolchain to use the product. What keeps them
+//! honest:
 //!
-//! - `guests/elf/MANIFEST.toml` holds a hash of each ELF and of everything that it was built from ([`inputs`]).
-//!   [`check`] computes them again. That is cheap, and notices a source that was changed without a new ELF.
-//! - Builds are reproducible ([`build`]), so that [`check_by_rebuild`], with the same toolchain, can compare bytes.
+//! - `guests/elf/MANIFEST.toml` holds a hash of each ELF and of everything that it was built from
+//!   ([`inputs`]). [`check`] computes them again. That is cheap, and notices a source that was
+//!   changed without a new ELF.
+//! - Builds are reproducible ([`build`]), so that [`check_by_rebuild`], with the same toolchain,
+//!   can compare bytes.
 
 mod build;
 mod inputs;
@@ -57,7 +61,8 @@ pub fn build_all(repository: &Path) -> Result<()> {
     manifest.write(repository)
 }
 
-/// Whether ELFs and sources agree, by the manifest; prints what does not. Needs no RISC-V toolchain.
+/// Whether ELFs and sources agree, by the manifest; prints what does not. Needs no RISC-V
+/// toolchain.
 pub fn check(repository: &Path) -> Result<bool> {
     let problems = problems(repository)?;
     if problems.is_empty() {
@@ -97,8 +102,9 @@ pub fn problems(repository: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// Whether a build in a temporary folder gives the committed ELFs, byte for byte. Guests that were built by a toolchain
-/// that this machine does not have cannot be compared: it says so, and lets them pass.
+/// Whether a build in a temporary folder gives the committed ELFs, byte for byte. Guests that were
+/// built by a toolchain that this machine does not have cannot be compared: it says so, and lets
+/// them pass.
 pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
     let manifest = Manifest::read(repository)?;
     let toolchain = Toolchain::select(|version| {

@@ -16,11 +16,11 @@ const USAGE: &str = "\
 Developer commands of Myriad
 
 Usage:
-  cargo xtask verify [--only STEP]...    formatting, lints, docs, dependencies, licences, links, sizes; never writes
-  cargo xtask fix                        repair what the formatter, clippy and cargo-shear can repair
+  cargo xtask verify [--only STEP]...    all checks but the tests; never writes
+  cargo xtask fix                        repair what tools can repair
   cargo xtask guests                     build every guest of guests/ into guests/elf/
-  cargo xtask guests --check             compare the committed ELFs with their sources, without building
-  cargo xtask guests --check --rebuild   also build them elsewhere, and compare byte for byte
+  cargo xtask guests --check             compare ELFs with their sources, without building
+  cargo xtask guests --check --rebuild   also build them elsewhere, and compare bytes
 ";
 
 fn main() -> ExitCode {

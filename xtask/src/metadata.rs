@@ -1,4 +1,5 @@
-//! What `cargo metadata --no-deps` says of the packages of a workspace: no network, no resolution, inheritance applied.
+//! What `cargo metadata --no-deps` says of the packages of a workspace: no network, no resolution,
+//! inheritance applied.
 
 use std::{
     collections::BTreeMap,
@@ -6,13 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{cargo, output};
 
 #[derive(Deserialize)]
 pub struct Package {
     pub name: String,
+    pub version: String,
     pub manifest_path: PathBuf,
     pub edition: String,
     pub features: BTreeMap<String, Vec<String>>,
@@ -20,7 +22,7 @@ pub struct Package {
     pub targets: Vec<Target>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Dependency {
     pub name: String,
     pub req: String,

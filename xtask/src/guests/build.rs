@@ -1,10 +1,11 @@
-//! Builds one guest such that the same sources and the same toolchain give the same bytes, on any machine and in any
-//! checkout.
+//! Builds one guest such that the same sources and the same toolchain give the same bytes, on any
+//! machine and in any checkout.
 //!
-//! Two things would let a path of the machine into the ELF. Panic messages name source files: `--remap-path-prefix`
-//! renames each root that a source can come from. And cargo mixes the absolute path of a package outside the workspace
-//! (such as `crates/evm`, for `guests/`) into the names of its symbols, which order the code: so every build sees its
-//! checkout under one fixed path, a symbolic link.
+//! Two things would let a path of the machine into the ELF. Panic messages name source files:
+//! `--remap-path-prefix` renames each root that a source can come from. And cargo mixes the
+//! absolute path of a package outside the workspace (such as `crates/evm`, for `guests/`) into the
+//! names of its symbols, which order the code: so every build sees its checkout under one fixed
+//! path, a symbolic link.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +23,8 @@ use crate::output;
 
 const TARGET: &str = "riscv32im-risc0-zkvm-elf";
 
-/// What `openvm-build` 2.0.2 passes (`encode_rust_flags`); the text start is `openvm_platform::memory::TEXT_START`.
+/// What `openvm-build` 2.0.2 passes (`encode_rust_flags`); the text start is
+/// `openvm_platform::memory::TEXT_START`.
 pub const RUSTFLAGS: &[&str] = &[
     "-Cpasses=lower-atomic",
     "-Clink-arg=-Ttext=0x00200800",
@@ -44,7 +46,8 @@ const FIXED_FOLDER: &str = "/tmp/myriad-guests";
 
 pub struct Built {
     pub elf: Vec<u8>,
-    /// The files of the checkout that were compiled or included, relative to it, as the compiler tells.
+    /// The files of the checkout that were compiled or included, relative to it, as the compiler
+    /// tells.
     pub sources: BTreeSet<String>,
 }
 
@@ -97,7 +100,8 @@ impl<'a> Builder<'a> {
         Ok(builder)
     }
 
-    /// Guests are built one by one: built together, each would get the features of the others' dependencies.
+    /// Guests are built one by one: built together, each would get the features of the others'
+    /// dependencies.
     pub fn build(&self, guest: &str) -> Result<Built> {
         let status = self
             .cargo("build")
@@ -128,7 +132,8 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// A cargo that no setting of the caller's environment or of the checkout's `.cargo/config.toml` reaches.
+    /// A cargo that no setting of the caller's environment or of the checkout's
+    /// `.cargo/config.toml` reaches.
     fn cargo(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.toolchain.cargo);
         let inherited = std::env::vars_os().map(|(name, _)| name);
@@ -165,16 +170,14 @@ impl<'a> Builder<'a> {
                 .windows(root.len())
                 .any(|bytes| bytes == root.as_bytes())
             {
-                bail!(
-                    "the ELF of {guest} contains the path {root}: it would differ on another machine"
-                );
+                bail!("the ELF of {guest} has the path {root}: it would differ on another machine");
             }
         }
         Ok(())
     }
 
-    /// Reads `target: source source`, where `\ ` is a blank in a name. Sources outside the checkout (build scripts'
-    /// output) follow from those inside and from the lock file.
+    /// Reads `target: source source`, where `\ ` is a blank in a name. Sources outside the checkout
+    /// (build scripts' output) follow from those inside and from the lock file.
     fn sources_of(&self, dep_info: &str) -> Result<BTreeSet<String>> {
         let (_, sources) = dep_info
             .trim_end()
@@ -204,7 +207,8 @@ fn is_setting_of_cargo(name: &str) -> bool {
         .any(|prefix| name.starts_with(prefix))
 }
 
-/// The checkout under its fixed path, for as long as this value lives. Other builds on this machine wait for it.
+/// The checkout under its fixed path, for as long as this value lives. Other builds on this machine
+/// wait for it.
 struct FixedCheckout {
     repository: PathBuf,
     _lock: File,

@@ -1,7 +1,8 @@
 //! What a guest's ELF depends on, as hashes that can be computed without building it.
 //!
-//! The files that were compiled come from the compiler, at build time: a file that only the host compiles is not among
-//! them, and a new one can come in only by a change of another input. The rest is here: the settings.
+//! The files that were compiled come from the compiler, at build time: a file that only the host
+//! compiles is not among them, and a new one can come in only by a change of another input. The
+//! rest is here: the settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +40,8 @@ pub fn settings(repository: &Path, guest: &Package) -> Result<Hashes> {
     );
 
     let mut workspace: toml::Table = read_toml(&repository.join("guests/Cargo.toml"))?;
-    workspace.remove("workspace"); // its members are guests themselves, and what these inherit is in their own hashes
+    // Its members are guests themselves, and what these inherit is in their own hashes.
+    workspace.remove("workspace");
     hashes.insert(
         "guests/Cargo.toml".to_owned(),
         hash(workspace.to_string().as_bytes()),
@@ -73,20 +75,10 @@ fn add_package(repository: &Path, package: &Package, hashes: &mut Hashes) -> Res
         .filter(|dependency| dependency.kind.as_deref() != Some("dev"))
         .collect();
     let mut dependencies = BTreeSet::new();
-    for d in &built {
-        let path = d.path.as_deref().map(relative).transpose()?;
-        let settings = json!([
-            d.name,
-            d.req,
-            d.kind,
-            d.rename,
-            d.optional,
-            d.uses_default_features,
-            d.features,
-            d.target,
-            path
-        ]);
-        dependencies.insert(settings.to_string());
+    for dependency in &built {
+        let mut dependency = (*dependency).clone();
+        dependency.path = dependency.path.as_deref().map(relative).transpose()?;
+        dependencies.insert(serde_json::to_string(&dependency)?);
     }
     let mut targets = BTreeSet::new();
     for target in package
@@ -98,6 +90,7 @@ fn add_package(repository: &Path, package: &Package, hashes: &mut Hashes) -> Res
     }
     let settings = json!([
         package.name,
+        package.version,
         package.edition,
         package.features,
         dependencies,
@@ -149,7 +142,8 @@ struct LockedPackage {
 }
 
 impl Lock {
-    /// `name version checksum` of all that the guest depends on: a guest is not touched by what only another one needs.
+    /// `name version checksum` of all that the guest depends on: a guest is not touched by what
+    /// only another one needs.
     fn dependencies_of(&self, guest: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open: Vec<&LockedPackage> = self.named(guest).collect();

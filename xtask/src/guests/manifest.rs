@@ -1,4 +1,5 @@
-//! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of what it was built from.
+//! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of what it was
+//! built from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +19,8 @@ use super::{
 use crate::metadata::Package;
 
 const HEADER: &str = "\
-# Written by `cargo xtask guests`. `cargo xtask guests --check` fails if a file or setting below has another hash (BLAKE3)
-# than when the ELF was built.
+# Written by `cargo xtask guests`. `cargo xtask guests --check` fails if a file or setting below has
+# another hash (BLAKE3) than when the ELF was built.
 
 ";
 

@@ -1,5 +1,5 @@
-//! Compilers that can build a guest: they have the sources of the standard library, which no one ships compiled for
-//! `riscv32im-risc0-zkvm-elf`, and accept `-Z build-std`.
+//! Compilers that can build a guest: they have the sources of the standard library, which no one
+//! ships compiled for `riscv32im-risc0-zkvm-elf`, and accept `-Z build-std`.
 
 use std::{
     fmt,
@@ -18,8 +18,8 @@ no toolchain here can build guests for RISC-V. Install one of
   rustup toolchain install nightly --component rust-src
   apt-get install rustc-web cargo-web rust-web-src lld-22    (Debian 12 with its security archive)";
 
-/// What names a toolchain in the manifest: the same version gives the same bytes. The linker counts, because it leaves
-/// its version in the ELF.
+/// What names a toolchain in the manifest: the same version gives the same bytes. The linker
+/// counts, because it leaves its version in the ELF.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {
     pub rustc: String,
@@ -42,7 +42,8 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// The first toolchain of this machine whose version is `preferred`, else the first: rustup's nightlies, then Debian's.
+    /// The first toolchain of this machine whose version is `preferred`, else the first: rustup's
+    /// nightlies, then Debian's.
     pub fn select(preferred: impl Fn(&Version) -> bool) -> Result<Self> {
         let mut found = rustup_nightlies();
         found.extend(Self::probe(

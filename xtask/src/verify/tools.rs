@@ -18,7 +18,8 @@ pub fn format(repository: &Path) -> Result<Finding> {
     })
 }
 
-/// Guests are left out: they need not compile for the host, and not every machine has a toolchain for their target.
+/// Guests are left out: they need not compile for the host, and not every machine has a toolchain
+/// for their target.
 pub fn clippy(repository: &Path) -> Result<Finding> {
     let mut cargo = cargo();
     cargo.args([

@@ -123,7 +123,8 @@ fn relative_links(markdown: &str) -> Vec<String> {
     links
 }
 
-/// Whether `folder` occurs in `bytes` as the beginning of a path, not in the middle of one (`src/work/`).
+/// Whether `folder` occurs in `bytes` as the beginning of a path, not in the middle of one
+/// (`src/work/`).
 fn names_folder(bytes: &[u8], folder: &[u8]) -> bool {
     let continues_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/~}>".contains(&byte);
     let mut windows = bytes.windows(folder.len()).enumerate();
