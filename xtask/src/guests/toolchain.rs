@@ -97,7 +97,7 @@ impl Toolchain {
 }
 
 fn rustup_nightlies() -> Vec<Toolchain> {
-    let Ok(list) = output(Command::new("rustup").args(["toolchain", "list", "--quiet"])) else {
+    let Ok(list) = output(Command::new("rustup").args(["toolchain", "list"])) else {
         return Vec::new(); // no rustup here
     };
     let which = |tool, toolchain| -> Option<PathBuf> {
@@ -105,7 +105,9 @@ fn rustup_nightlies() -> Vec<Toolchain> {
             output(Command::new("rustup").args(["which", tool, "--toolchain", toolchain])).ok()?;
         Some(path.trim_end().into())
     };
+    // `nightly-x86_64-unknown-linux-gnu (default)`
     list.lines()
+        .filter_map(|line| line.split_whitespace().next())
         .filter(|name| name.starts_with("nightly"))
         .filter_map(|name| Toolchain::probe(&which("rustc", name)?, &which("cargo", name)?))
         .collect()
