@@ -1,0 +1,59 @@
+//! The zkVM engine of Myriad: execute, segment, prove, aggregate, verify.
+//!
+//! This is the only crate that knows OpenVM; nothing of OpenVM appears in its public surface, which
+//! is bytes in, bytes out and typed errors, so that another zkVM could stand behind it. It never
+//! touches the network, and on disk only the folder of the [`KeyCache`] that its caller names.
+//!
+//! The way of a job through this crate:
+//!
+//! ```text
+//!  image + openvm.toml ──▶ Program ─┐
+//!                                   ├─▶ plan ──▶ Segment 0 … Segment n-1        (metered execution)
+//!  hex, JSON or bytes  ──▶ Input  ──┘               │            │
+//!                                                   ▼            ▼
+//!                                            segment proof … segment proof      level 0
+//!                                                   └─ 1 to 4 ───┘
+//!                                                      leaf                     level 1
+//!                                                   └─ 1 to 3 ─┘
+//!                                               internal-for-leaf               level 2
+//!                                                   └─ 1 to 3 ─┘
+//!                                               internal-recursive …            level 3, 4, …
+//!                                                        │
+//!                                                   final proof                 NAME.stark.proof
+//! ```
+//!
+//! Whatever runs a program or proves runs in a child process, which is a [`worker`]: an
+//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Verifying is
+//! done by a [`Verifier`] in the caller's own process; it takes bytes from anywhere, bounds them
+//! before it decodes them, and neither panics nor allocates without limit.
+
+mod aggregate;
+mod boundary;
+mod config;
+mod error;
+mod execute;
+mod final_proof;
+mod input;
+mod keys;
+mod memory;
+mod program;
+mod prove;
+mod verify;
+pub mod worker;
+
+pub use aggregate::{CHILDREN_MAX_INTERNAL, CHILDREN_MAX_LEAF, Level};
+pub use boundary::{Boundary, Root};
+pub use config::{Fingerprint, VmConfig};
+pub use error::{
+    AggregateError, ConfigError, ExecuteError, InputError, KeyError, ProgramError, ProveError, VerifyError,
+};
+pub use execute::{Plan, Segment};
+pub use final_proof::FinalProof;
+pub use input::{INPUT_BYTES_MAX, Input};
+pub use keys::KeyCache;
+pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};
+pub use program::{PROGRAM_BYTES_MAX, Program};
+pub use verify::Verifier;
+
+/// The OpenVM release whose proofs, keys and file formats this build makes and accepts.
+pub const OPENVM_VERSION: &str = "2.0.2";

@@ -1,0 +1,179 @@
+//! Aggregation: proofs of neighbouring pieces become one proof of the piece that they make together.
+
+use std::{fmt, sync::Arc};
+
+use openvm_continuations::prover::{ChildVkKind, InnerCpuProver};
+use openvm_sdk::{
+    DefaultStarkEngine, SC,
+    config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
+};
+use openvm_stark_backend::{codec::{Decode, Encode}, proof::Proof};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    KeyCache, Program,
+    error::AggregateError,
+    final_proof,
+    prove::{PublicValuesProof, SegmentProof},
+    program::caught,
+};
+
+/// Most segment proofs that a leaf takes.
+pub const CHILDREN_MAX_LEAF: usize = MAX_NUM_CHILDREN_LEAF;
+/// Most proofs that an internal node takes.
+pub const CHILDREN_MAX_INTERNAL: usize = MAX_NUM_CHILDREN_INTERNAL;
+
+/// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up
+/// for internal-recursive ones. The children of a node are all one level below it; segment proofs
+/// are level 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Level(u8);
+
+impl Level {
+    pub const LEAF: Self = Self(1);
+    pub const INTERNAL_FOR_LEAF: Self = Self(2);
+    /// The lowest level whose single node can become the final proof.
+    pub const INTERNAL_RECURSIVE: Self = Self(3);
+    /// OpenVM verifies up to 256 internal-recursive layers; 3 to the power of 61 leaves are enough.
+    pub const MAX: Self = Self(64);
+
+    /// The level with this number, if there is one.
+    pub fn new(number: u8) -> Option<Self> {
+        (1..=Self::MAX.0).contains(&number).then_some(Self(number))
+    }
+
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The level above.
+    pub const fn above(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Most children of a node of this level.
+    pub const fn children_max(self) -> usize {
+        if self.0 == Self::LEAF.0 { CHILDREN_MAX_LEAF } else { CHILDREN_MAX_INTERNAL }
+    }
+
+    pub(crate) fn circuit(self) -> Circuit {
+        match self {
+            Self::LEAF => Circuit::Leaf,
+            Self::INTERNAL_FOR_LEAF => Circuit::InternalForLeaf,
+            _ => Circuit::InternalRecursive,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.circuit() {
+            Circuit::Leaf => write!(f, "leaf (level 1)"),
+            Circuit::InternalForLeaf => write!(f, "internal-for-leaf (level 2)"),
+            Circuit::InternalRecursive => write!(f, "internal-recursive (level {})", self.0),
+        }
+    }
+}
+
+/// The three verifier circuits; all internal-recursive levels share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Circuit {
+    Leaf,
+    InternalForLeaf,
+    InternalRecursive,
+}
+
+/// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a process
+/// that aggregates holds those of one at a time.
+pub(crate) struct Aggregator {
+    circuit: Circuit,
+    prover: Prover,
+}
+
+enum Prover {
+    Leaf(InnerCpuProver<CHILDREN_MAX_LEAF>),
+    Internal(InnerCpuProver<CHILDREN_MAX_INTERNAL>),
+}
+
+impl Aggregator {
+    pub(crate) fn new(program: &Program, keys: &KeyCache, circuit: Circuit) -> Result<Self, AggregateError> {
+        let keys = keys.load(program.config())?;
+        let internal = |child, own, recursive| {
+            Prover::Internal(InnerCpuProver::from_pk::<DefaultStarkEngine>(Arc::new(child), own, recursive, None))
+        };
+        let prover = caught(|| match circuit {
+            Circuit::Leaf => Prover::Leaf(InnerCpuProver::from_pk::<DefaultStarkEngine>(
+                Arc::new(keys.app.app_vm_pk.vm_pk.get_vk()),
+                keys.leaf,
+                false,
+                None,
+            )),
+            Circuit::InternalForLeaf => internal(keys.leaf.get_vk(), keys.internal_for_leaf, false),
+            Circuit::InternalRecursive => internal(keys.internal_for_leaf.get_vk(), keys.internal_recursive, true),
+        })
+        .map_err(|reason| AggregateError::Failed { level: format!("{circuit:?}"), reason })?;
+        Ok(Self { circuit, prover })
+    }
+
+    pub(crate) fn circuit(&self) -> Circuit {
+        self.circuit
+    }
+
+    /// Proves that the children, in this order, follow each other.
+    pub(crate) fn aggregate(&self, level: Level, children: &[Vec<u8>]) -> Result<Vec<u8>, AggregateError> {
+        self.prove(level, &decode_children(level, children)?)?
+            .encode_to_vec()
+            .map_err(|e| AggregateError::Failed { level: level.to_string(), reason: e.to_string() })
+    }
+
+    /// Makes the final proof of a tree whose top node is `top`, on `level`.
+    ///
+    /// `last_segment` is the proof of the program's last segment, which shows the public values.
+    /// As OpenVM's own prover does, one more layer is added, which only makes the proof smaller.
+    pub(crate) fn finish(&self, level: Level, top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, AggregateError> {
+        let failed = |reason: String| AggregateError::Failed { level: "the final proof".into(), reason };
+        let last = SegmentProof::decode(last_segment).map_err(failed)?;
+        let public_values: PublicValuesProof =
+            last.public_values.ok_or_else(|| failed("the last segment's proof shows no public values".into()))?;
+        let top = Proof::<SC>::decode_from_bytes(top).map_err(|e| failed(e.to_string()))?;
+        final_proof::encode(self.prove(level.above(), &[top])?, public_values).map_err(failed)
+    }
+
+    fn prove(&self, level: Level, children: &[Proof<SC>]) -> Result<Proof<SC>, AggregateError> {
+        let failed = |reason: String| AggregateError::Failed { level: level.to_string(), reason };
+        if level.circuit() != self.circuit {
+            return Err(failed(format!("the keys at hand are those of {:?}", self.circuit)));
+        }
+        if !(1..=level.children_max()).contains(&children.len()) {
+            return Err(AggregateError::Arity {
+                level: level.to_string(),
+                actual: children.len(),
+                max: level.children_max(),
+            });
+        }
+        let kind = match level {
+            Level::LEAF => ChildVkKind::App,
+            Level::INTERNAL_FOR_LEAF | Level::INTERNAL_RECURSIVE => ChildVkKind::Standard,
+            _ => ChildVkKind::RecursiveSelf,
+        };
+        // Children that do not fit make the circuit's trace generation panic.
+        caught(|| match &self.prover {
+            Prover::Leaf(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
+            Prover::Internal(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
+        })
+        .and_then(|proved| proved.map_err(|e| e.to_string()))
+        .map_err(failed)
+    }
+}
+
+fn decode_children(level: Level, children: &[Vec<u8>]) -> Result<Vec<Proof<SC>>, AggregateError> {
+    let decode = |bytes: &Vec<u8>| match level {
+        Level::LEAF => SegmentProof::decode(bytes).map(|p| p.stark),
+        _ => Proof::<SC>::decode_from_bytes(bytes).map_err(|e| e.to_string()),
+    };
+    children
+        .iter()
+        .enumerate()
+        .map(|(child, bytes)| decode(bytes).map_err(|reason| AggregateError::Child { child, reason }))
+        .collect()
+}

@@ -1,0 +1,203 @@
+//! The VM configuration of a program: which extensions it has, and the parameters of its proof.
+
+use std::fmt;
+
+use openvm_sdk::config::AppConfig;
+use openvm_sdk_config::SdkVmConfig;
+use openvm_stark_backend::SystemParams;
+use openvm_stark_sdk::config::{MAX_APP_LOG_STACKED_HEIGHT, app_params_with_100_bits_security};
+use serde::Deserialize;
+
+use crate::{OPENVM_VERSION, error::ConfigError};
+
+/// The lowest log2 of the stacked height that is used.
+///
+/// 19 is the least that plain RV32IM can be proven with (its lookup tables have 2^19 rows), 20 lets
+/// a segment grow to what 4 GiB hold. OpenVM's own default of 24 commits to every program as if it
+/// had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this size.
+const LOG_STACKED_HEIGHT_MIN: usize = 20;
+
+/// Extensions that `openvm.toml` may name under `[app_vm_config]`.
+const EXTENSIONS: [&str; 12] = [
+    "system", "rv32i", "rv32m", "io", "keccak", "sha2", "bigint", "modular", "fp2", "pairing", "ecc", "deferral",
+];
+
+/// What a program runs on: the extensions of its VM and the parameters of its segment proofs.
+///
+/// Proving and verifying keys follow from this alone, not from the program; see [`Fingerprint`].
+#[derive(Clone)]
+pub struct VmConfig {
+    vm: SdkVmConfig,
+    system_params: SystemParams,
+}
+
+/// BLAKE3 of everything that keys follow from: two builds that agree on it can exchange proofs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+#[derive(Deserialize)]
+struct ConfigFile {
+    app_vm_config: SdkVmConfig,
+    system_params: Option<SystemParams>,
+}
+
+impl VmConfig {
+    /// Plain RV32IM with input and output, which is what a program without `openvm.toml` gets.
+    pub fn riscv32() -> Self {
+        Self::new(SdkVmConfig::riscv32(), None).expect("the plain configuration is valid")
+    }
+
+    /// Reads the text of an `openvm.toml`.
+    ///
+    /// # Errors
+    /// Text that is not TOML, an extension that OpenVM 2.0 does not have, an extension that this
+    /// engine does not prove (`deferral`), or `system_params` other than OpenVM's own for 100 bits.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let vm = table.get("app_vm_config").and_then(|v| v.as_table()).ok_or(ConfigError::NoVmConfig)?;
+        // OpenVM's own reader passes over unknown names, and the program then fails at its first
+        // custom instruction, far from the cause.
+        if let Some(name) = vm.keys().find(|name| !EXTENSIONS.contains(&name.as_str())) {
+            return Err(ConfigError::UnknownExtension {
+                name: name.clone(),
+                known: EXTENSIONS.join(", "),
+            });
+        }
+        if vm.contains_key("deferral") {
+            return Err(ConfigError::Deferral);
+        }
+        let file: ConfigFile = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
+        Self::new(file.app_vm_config, file.system_params)
+    }
+
+    fn new(vm: SdkVmConfig, system_params: Option<SystemParams>) -> Result<Self, ConfigError> {
+        let vm = vm.optimize();
+        let system = &vm.system.config;
+        let public_values = system.num_public_values;
+        if public_values < 8 || !public_values.is_power_of_two() {
+            return Err(ConfigError::PublicValues { actual: public_values });
+        }
+        let needed = log_tallest_table(&vm);
+        let system_params = match system_params {
+            None => app_params_with_100_bits_security(needed.max(LOG_STACKED_HEIGHT_MIN)),
+            Some(params) => {
+                let height = params.log_stacked_height();
+                if !(needed..=MAX_APP_LOG_STACKED_HEIGHT).contains(&height) {
+                    return Err(ConfigError::StackedHeight {
+                        actual: height,
+                        least: needed,
+                        most: MAX_APP_LOG_STACKED_HEIGHT,
+                    });
+                }
+                let sound = app_params_with_100_bits_security(height);
+                // Other parameters may be sound too, but nobody has shown it, and a verifier would
+                // have to take the requester's word for it.
+                if params != sound {
+                    return Err(ConfigError::SystemParams { height });
+                }
+                sound
+            }
+        };
+        Ok(Self { vm, system_params })
+    }
+
+    /// Identifies the keys that belong to this configuration.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new_derive_key("myriad engine keys v1");
+        hasher.update(OPENVM_VERSION.as_bytes());
+        for part in [
+            self.vm.to_toml().expect("a parsed configuration has a TOML form"),
+            toml::to_string(&self.system_params).expect("parameters have a TOML form"),
+        ] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        Fingerprint(*hasher.finalize().as_bytes())
+    }
+
+    /// Number of bytes that a program of this configuration reveals.
+    pub fn public_value_bytes(&self) -> usize {
+        self.vm.system.config.num_public_values
+    }
+
+    pub(crate) fn vm(&self) -> &SdkVmConfig {
+        &self.vm
+    }
+
+    pub(crate) fn system_params(&self) -> &SystemParams {
+        &self.system_params
+    }
+
+    pub(crate) fn app_config(&self) -> AppConfig<SdkVmConfig> {
+        AppConfig::new(self.vm.clone(), self.system_params.clone())
+    }
+}
+
+/// Log2 of the rows of the tallest lookup table, which the stacked height must not be below.
+///
+/// The tables are the 2-dimensional range checks of the multiplication and 256-bit extensions
+/// (`range_tuple_checker_sizes`), and the 17-bit range check that every memory access uses (2^18).
+fn log_tallest_table(vm: &SdkVmConfig) -> usize {
+    let tuple = |sizes: &[u32; 2]| u64::from(sizes[0]) * u64::from(sizes[1]);
+    let tallest = [
+        vm.rv32m.as_ref().map(|m| tuple(&m.range_tuple_checker_sizes)),
+        vm.bigint.as_ref().map(|b| tuple(&b.range_tuple_checker_sizes)),
+    ]
+    .into_iter()
+    .flatten()
+    .fold(1 << 18, u64::max);
+    tallest.next_power_of_two().ilog2() as usize
+}
+
+impl Fingerprint {
+    /// The 32 bytes of the hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_toml_is_the_default() {
+        let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n";
+        let parsed = VmConfig::from_toml(toml).unwrap();
+        assert_eq!(parsed.fingerprint(), VmConfig::riscv32().fingerprint());
+        assert_eq!(parsed.system_params().log_stacked_height(), LOG_STACKED_HEIGHT_MIN);
+    }
+
+    #[test]
+    fn extensions_change_the_fingerprint() {
+        let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.keccak]\n";
+        assert_ne!(VmConfig::from_toml(toml).unwrap().fingerprint(), VmConfig::riscv32().fingerprint());
+    }
+
+    #[test]
+    fn bigint_raises_the_stacked_height() {
+        let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.bigint]\n";
+        assert_eq!(VmConfig::from_toml(toml).unwrap().system_params().log_stacked_height(), 21);
+    }
+
+    #[test]
+    fn bad_toml_is_named() {
+        let unknown = VmConfig::from_toml("[app_vm_config.rv32i]\n[app_vm_config.frobnicate]\n").err().unwrap();
+        assert!(matches!(&unknown, ConfigError::UnknownExtension { name, .. } if name == "frobnicate"));
+        assert!(matches!(VmConfig::from_toml("= nonsense").err(), Some(ConfigError::Syntax(_))));
+        assert!(matches!(VmConfig::from_toml("x = 1").err(), Some(ConfigError::NoVmConfig)));
+        assert!(matches!(VmConfig::from_toml("[app_vm_config.deferral]\n").err(), Some(ConfigError::Deferral)));
+    }
+}

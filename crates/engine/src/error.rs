@@ -1,0 +1,187 @@
+//! One error type for each operation. Each says the actual value, what is allowed, and what to do.
+//!
+//! Those of operations that run in a child process are serializable: they cross a pipe.
+
+use std::{io, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Why the text of an `openvm.toml` was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum ConfigError {
+    #[error("openvm.toml is not valid: {0}")]
+    Syntax(String),
+    #[error("openvm.toml has no [app_vm_config] table; a plain RISC-V program needs no openvm.toml at all")]
+    NoVmConfig,
+    #[error("openvm.toml names the unknown extension `{name}`; OpenVM 2.0 has: {known}")]
+    UnknownExtension { name: String, known: String },
+    #[error("openvm.toml asks for the extension `deferral`, which this engine does not prove; remove it")]
+    Deferral,
+    #[error(
+        "openvm.toml sets num_public_values = {actual}; it has to be a power of two, and 8 or more (32 is usual)"
+    )]
+    PublicValues { actual: usize },
+    #[error("openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}")]
+    StackedHeight { actual: usize, least: usize, most: usize },
+    #[error(
+        "openvm.toml sets [system_params] other than OpenVM's own for 100 bits of security at a stacked height \
+         of 2^{height}; remove the table to use those"
+    )]
+    SystemParams { height: usize },
+}
+
+/// Why a program was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum ProgramError {
+    #[error("the program file is empty; it has to be a RISC-V ELF or a .vmexe")]
+    Empty,
+    #[error("the program has {actual} bytes, and {max} are allowed")]
+    TooLarge { actual: usize, max: usize },
+    #[error(
+        "the program is neither an ELF (it starts with {start}, not with 7f454c46) nor a .vmexe of OpenVM \
+         2.0 ({reason}); build it with `cargo openvm build`"
+    )]
+    NotAProgram { start: String, reason: String },
+    #[error(
+        "the ELF is for {actual}, not for 32-bit little-endian RISC-V; build it with `cargo openvm build` or \
+         for the target riscv32im-risc0-zkvm-elf"
+    )]
+    WrongMachine { actual: String },
+    #[error("the ELF cannot be loaded: {reason}")]
+    BadElf { reason: String },
+    #[error(
+        "the program has an instruction that its VM configuration does not: {reason}; name the extension in \
+         openvm.toml"
+    )]
+    Unsupported { reason: String },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Why an input was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InputError {
+    #[error("the input has {actual} bytes, and {max} are allowed")]
+    TooLarge { actual: usize, max: usize },
+    #[error("the input is empty; an empty stream is written {{\"input\": []}}, an empty item 0x01")]
+    Empty,
+    #[error("the input is neither a hex string nor JSON: {reason}; for raw bytes use --input-bytes")]
+    Syntax { reason: String },
+    #[error("the JSON input has no array under the key \"input\"; write {{\"input\": [\"0x01...\"]}}")]
+    NoArray,
+    #[error("input item {index} is not a hex string")]
+    NotAString { index: usize },
+    #[error("input item {index} is not hex: {reason}")]
+    Hex { index: usize, reason: String },
+    #[error(
+        "input item {index} starts with {actual}; it has to start with 01 (bytes follow) or 02 (field elements \
+         follow, 32 bits each, little endian)"
+    )]
+    Prefix { index: usize, actual: String },
+    #[error("input item {index} starts with 02, but the {actual} bytes after it are not a multiple of 4")]
+    FieldElements { index: usize, actual: usize },
+    #[error("input item {index} has the field element {actual}, which is not below the modulus {modulus}")]
+    FieldElement { index: usize, actual: u32, modulus: u32 },
+}
+
+/// Why an execution did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum ExecuteError {
+    #[error("the program ended with exit code {code}{}", said(.output))]
+    Failed { code: u32, output: String },
+    #[error(
+        "the program did not end within {max} instructions; if it needs more, raise --max-instructions{}",
+        said(.output)
+    )]
+    TooLong { max: u64, output: String },
+    #[error(
+        "the program asks for more input than it was given (at pc {pc:#x}); check --input: every read takes \
+         one item{}",
+        said(.output)
+    )]
+    InputExhausted { pc: u32, output: String },
+    #[error("the program did something that the VM does not allow: {reason}{}", said(.output))]
+    Trapped { reason: String, output: String },
+    #[error(
+        "a memory budget of {budget} bytes is too small for this program: its smallest segment needs about \
+         {needed} bytes; raise --memory"
+    )]
+    BudgetTooSmall { budget: u64, needed: u64 },
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// What the program printed, for the end of an error message.
+fn said(output: &str) -> String {
+    match output.trim() {
+        "" => String::new(),
+        text => format!("; it said:\n{text}"),
+    }
+}
+
+/// Why keys could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum KeyError {
+    #[error(
+        "cannot use the key cache at {}: {reason}; name a folder that can be written with --data-dir or \
+         MYRIAD_DATA_DIR, or free some space",
+        path.display()
+    )]
+    Io { path: PathBuf, reason: String },
+    #[error("no keys follow from this VM configuration: {reason}")]
+    Keygen { reason: String },
+}
+
+impl KeyError {
+    pub(crate) fn io(path: impl Into<PathBuf>, error: io::Error) -> Self {
+        Self::Io { path: path.into(), reason: error.to_string() }
+    }
+}
+
+/// Why a segment was not proven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum ProveError {
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("segment {segment} does not fit the program and its input: {reason}")]
+    Mismatch { segment: u32, reason: String },
+    #[error("segment {segment} could not be proven: {reason}")]
+    Failed { segment: u32, reason: String },
+}
+
+/// Why proofs were not aggregated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum AggregateError {
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("{level} takes 1 to {max} children, not {actual}")]
+    Arity { level: String, actual: usize, max: usize },
+    #[error("child {child} cannot be decoded: {reason}")]
+    Child { child: usize, reason: String },
+    #[error("the children cannot be aggregated to {level}: {reason}")]
+    Failed { level: String, reason: String },
+}
+
+/// Why a proof was refused. Whatever the cause, the proof shows nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+pub enum VerifyError {
+    #[error("the proof has {actual} bytes, and {max} are allowed for {what}")]
+    TooLarge { what: String, actual: usize, max: usize },
+    #[error("the proof cannot be decoded: {reason}")]
+    Malformed { reason: String },
+    #[error("the proof was made by OpenVM {actual}; this build verifies proofs of OpenVM {expected}")]
+    Version { actual: String, expected: String },
+    #[error("the proof does not hold: {reason}")]
+    Invalid { reason: String },
+    #[error("the proof is of another program: its commitment is {actual}, this program's is {expected}")]
+    OtherProgram { actual: String, expected: String },
+    #[error("the proof is of another VM configuration or another level of the tree: {reason}")]
+    OtherKeys { reason: String },
+    #[error("the program did not end well: exit code {code}")]
+    ExitCode { code: u32 },
+    #[error("the proof says that {what} is {actual}, but {expected} was expected")]
+    Boundary { what: String, actual: String, expected: String },
+    #[error("the proof reveals the public values {actual}, but {expected} were expected")]
+    PublicValues { actual: String, expected: String },
+}

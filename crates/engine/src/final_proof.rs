@@ -1,0 +1,53 @@
+//! The final proof in OpenVM's own file format, which `cargo openvm verify stark` reads.
+
+use openvm_sdk::{
+    SC,
+    types::VersionedVmStarkProof,
+};
+use openvm_stark_backend::proof::Proof;
+use openvm_verify_stark_host::VmStarkProof;
+
+use crate::{error::VerifyError, prove::PublicValuesProof};
+
+/// Most bytes of the file; one has about 0.6 MB.
+pub(crate) const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
+
+/// What a final proof shows, once it is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalProof {
+    /// What the program revealed.
+    pub public_values: Vec<u8>,
+}
+
+/// The file of a final proof: pretty-printed JSON, as OpenVM writes it.
+pub(crate) fn encode(inner: Proof<SC>, public_values: PublicValuesProof) -> Result<Vec<u8>, String> {
+    let proof = VmStarkProof { inner, user_pvs_proof: public_values, deferral_merkle_proofs: None };
+    let versioned = VersionedVmStarkProof::new(proof).map_err(|e| e.to_string())?;
+    serde_json::to_vec_pretty(&versioned).map_err(|e| e.to_string())
+}
+
+/// Reads the file of a final proof, and only the very bytes that [`encode`] writes: otherwise there
+/// would be many files for one proof, and a flipped bit (`a` to `A`) could go unnoticed.
+pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
+    let malformed = |reason: String| VerifyError::Malformed { reason };
+    if bytes.len() > FINAL_PROOF_BYTES_MAX {
+        return Err(VerifyError::TooLarge {
+            what: "a final proof".into(),
+            actual: bytes.len(),
+            max: FINAL_PROOF_BYTES_MAX,
+        });
+    }
+    let versioned: VersionedVmStarkProof =
+        serde_json::from_slice(bytes).map_err(|e| malformed(format!("it is not the JSON of a proof: {e}")))?;
+    let expected = format!("v{}", openvm_sdk::OPENVM_VERSION);
+    if versioned.version != expected {
+        return Err(VerifyError::Version { actual: versioned.version, expected });
+    }
+    let proof = VmStarkProof::try_from(versioned).map_err(|e| malformed(e.to_string()))?;
+    let again = VersionedVmStarkProof::new(proof.clone()).map_err(|e| malformed(e.to_string()))?;
+    let again = serde_json::to_vec_pretty(&again).map_err(|e| malformed(e.to_string()))?;
+    if again != bytes {
+        return Err(malformed("it is not written in the one form that OpenVM writes".into()));
+    }
+    Ok(proof)
+}

@@ -1,0 +1,184 @@
+//! The input stream of a program, in the forms that `cargo openvm run --input` reads.
+
+use openvm_sdk::{F, StdIn};
+use openvm_stark_backend::p3_field::{PrimeCharacteristicRing, PrimeField32};
+use serde::{Deserialize, Serialize};
+
+use crate::error::InputError;
+
+/// Most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
+pub const INPUT_BYTES_MAX: usize = 256 << 20;
+
+/// What a program reads: a stream of items, one for each read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Item {
+    Bytes(Vec<u8>),
+    /// Field elements below the modulus of BabyBear.
+    Field(Vec<u32>),
+}
+
+impl Input {
+    /// A stream of one item of raw bytes (`--input-bytes`).
+    ///
+    /// # Errors
+    /// More than [`INPUT_BYTES_MAX`] bytes. No bytes are an item too, an empty one.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InputError> {
+        check_size(bytes.len())?;
+        Ok(Self { items: vec![Item::Bytes(bytes)] })
+    }
+
+    /// Reads one hex string, or JSON with an array of them under the key `input`.
+    ///
+    /// A hex string has an optional `0x`, then `01` and bytes, or `02` and field elements of 32 bits,
+    /// little endian. White space around the text is passed over.
+    ///
+    /// # Errors
+    /// Anything else, and more than [`INPUT_BYTES_MAX`] bytes of text.
+    pub fn parse(text: &[u8]) -> Result<Self, InputError> {
+        check_size(text.len())?;
+        let text = text.trim_ascii();
+        if text.is_empty() {
+            return Err(InputError::Empty);
+        }
+        if text[0] != b'{' {
+            let text = std::str::from_utf8(text).map_err(|e| InputError::Syntax { reason: e.to_string() })?;
+            let digits = text.strip_prefix("0x").unwrap_or(text);
+            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                let reason = format!("it starts with {:?}", text.chars().take(16).collect::<String>());
+                return Err(InputError::Syntax { reason });
+            }
+            return Ok(Self { items: vec![Item::parse(0, text)?] });
+        }
+        let json: serde_json::Value =
+            serde_json::from_slice(text).map_err(|e| InputError::Syntax { reason: e.to_string() })?;
+        let array = json.get("input").and_then(|v| v.as_array()).ok_or(InputError::NoArray)?;
+        let items = array
+            .iter()
+            .enumerate()
+            .map(|(index, value)| Item::parse(index, value.as_str().ok_or(InputError::NotAString { index })?))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { items })
+    }
+
+    /// Bytes of all items together.
+    pub fn byte_len(&self) -> usize {
+        self.items
+            .iter()
+            .map(|item| match item {
+                Item::Bytes(bytes) => bytes.len(),
+                Item::Field(elements) => 4 * elements.len(),
+            })
+            .sum()
+    }
+
+    /// BLAKE3 of the items: equal for equal streams, in whatever form they were written.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("myriad input v1");
+        for item in &self.items {
+            match item {
+                Item::Bytes(bytes) => {
+                    hasher.update(&[1]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+                }
+                Item::Field(elements) => {
+                    hasher.update(&[2]).update(&(elements.len() as u64).to_le_bytes());
+                    for element in elements {
+                        hasher.update(&element.to_le_bytes());
+                    }
+                }
+            }
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    pub(crate) fn to_stdin(&self) -> StdIn {
+        let mut stdin = StdIn::default();
+        for item in &self.items {
+            match item {
+                Item::Bytes(bytes) => stdin.write_bytes(bytes),
+                Item::Field(elements) => {
+                    stdin.write_field(&elements.iter().map(|&e| F::from_u32(e)).collect::<Vec<_>>());
+                }
+            }
+        }
+        stdin
+    }
+}
+
+impl Item {
+    fn parse(index: usize, text: &str) -> Result<Self, InputError> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let bytes = hex::decode(digits).map_err(|e| InputError::Hex { index, reason: e.to_string() })?;
+        match bytes.split_first() {
+            Some((1, rest)) => Ok(Self::Bytes(rest.to_vec())),
+            Some((2, rest)) => {
+                let (words, []) = rest.as_chunks::<4>() else {
+                    return Err(InputError::FieldElements { index, actual: rest.len() });
+                };
+                let elements: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+                match elements.iter().find(|&&e| e >= F::ORDER_U32) {
+                    Some(&actual) => Err(InputError::FieldElement { index, actual, modulus: F::ORDER_U32 }),
+                    None => Ok(Self::Field(elements)),
+                }
+            }
+            other => {
+                let actual = other.map_or("nothing".into(), |(first, _)| format!("{first:02x}"));
+                Err(InputError::Prefix { index, actual })
+            }
+        }
+    }
+}
+
+fn check_size(actual: usize) -> Result<(), InputError> {
+    if actual > INPUT_BYTES_MAX {
+        return Err(InputError::TooLarge { actual, max: INPUT_BYTES_MAX });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forms_agree() {
+        let bytes = Input::from_bytes(vec![0xab, 0xcd]).unwrap();
+        assert_eq!(Input::parse(b"0x01abcd").unwrap(), bytes);
+        assert_eq!(Input::parse(b" 01ABCD\n").unwrap(), bytes);
+        assert_eq!(Input::parse(br#"{"input": ["0x01abcd"]}"#).unwrap(), bytes);
+        assert_eq!(Input::parse(br#"{"input": []}"#).unwrap(), Input::default());
+        assert_eq!(Input::parse(b"0x0201000000").unwrap().items, [Item::Field(vec![1])]);
+    }
+
+    #[test]
+    fn hashes_tell_streams_apart() {
+        let one = Input::parse(br#"{"input": ["0x01aabb"]}"#).unwrap();
+        let two = Input::parse(br#"{"input": ["0x01aa", "0x01bb"]}"#).unwrap();
+        let field = Input::parse(br#"{"input": ["0x02aabb0000"]}"#).unwrap();
+        assert_ne!(one.hash(), two.hash());
+        assert_ne!(one.hash(), field.hash());
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let error = |text: &[u8]| Input::parse(text).unwrap_err();
+        assert_eq!(error(b""), InputError::Empty);
+        assert_eq!(error(b" \n"), InputError::Empty);
+        assert!(matches!(error(b"hello"), InputError::Syntax { .. }));
+        assert!(matches!(error(b"\xff\xfe"), InputError::Syntax { .. }));
+        assert!(matches!(error(b"{"), InputError::Syntax { .. }));
+        assert_eq!(error(b"{}"), InputError::NoArray);
+        assert_eq!(error(br#"{"input": [1]}"#), InputError::NotAString { index: 0 });
+        assert!(matches!(error(b"0x012"), InputError::Hex { index: 0, .. }));
+        assert!(matches!(error(b"0x"), InputError::Prefix { .. }));
+        assert!(matches!(error(b"0x03"), InputError::Prefix { .. }));
+        assert_eq!(error(b"0x02010000"), InputError::FieldElements { index: 0, actual: 3 });
+        assert!(matches!(error(b"0x02ffffffff"), InputError::FieldElement { actual: u32::MAX, .. }));
+        let large = vec![b'0'; INPUT_BYTES_MAX + 1];
+        assert!(matches!(error(&large), InputError::TooLarge { .. }));
+    }
+}

@@ -1,0 +1,109 @@
+//! What a segment needs in memory: real bytes of the proving process, not OpenVM's estimate for GPUs.
+
+use std::{fmt, str::FromStr};
+
+use openvm_circuit::arch::{VirtualMachine, VmBuilder};
+use openvm_stark_backend::{StarkEngine, memory_metering::ProvingMemoryConfig};
+use serde::{Deserialize, Serialize};
+
+/// The smallest budget that any program can be proven with: below it the lookup tables alone do not fit.
+pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 30);
+
+/// Bytes of real memory (resident set) that one proving process may use at its peak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MemoryBudget(u64);
+
+impl MemoryBudget {
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for MemoryBudget {
+    type Err = String;
+
+    /// Reads `2GiB`, `1500 MiB`, `4GB` or plain bytes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "m" | "mib" => 1 << 20,
+            "mb" => 1_000_000,
+            "g" | "gib" => 1 << 30,
+            "gb" => 1_000_000_000,
+            other => return Err(format!("unknown unit `{other}`; write bytes, MB, MiB, GB or GiB")),
+        };
+        let number: f64 =
+            number.parse().map_err(|_| format!("`{text}` is not an amount of memory; write for instance 2GiB"))?;
+        let budget = Self((number * scale as f64) as u64);
+        if budget < MEMORY_BUDGET_MIN {
+            return Err(format!("{budget} is too little; the least is {MEMORY_BUDGET_MIN}"));
+        }
+        Ok(budget)
+    }
+}
+
+impl fmt::Display for MemoryBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} GiB", self.0 as f64 / (1u64 << 30) as f64)
+    }
+}
+
+/// Peak of a process whose segment is empty: keys, lookup tables, the program, the guest's memory.
+const BASE_BYTES: u64 = 400 << 20;
+/// Bytes for each cell of the traces and of their code word.
+const BYTES_PER_CELL: u64 = 4;
+/// Bytes for each leaf of the fraction tree, of which two levels are held at once.
+const BYTES_PER_INTERACTION: u64 = 64;
+
+/// Predicts the peak memory of the process that proves a segment.
+///
+/// The prover holds the traces of all chips (`main_cells` field elements), their Reed-Solomon code
+/// word, and the tree of fractions of its interactions, whose length is rounded up to a power of two.
+/// The coefficients are fitted to measured peaks by `cargo bench -p myriad-engine --bench memory`.
+pub(crate) struct CostModel {
+    /// Cells in a row of each chip's trace.
+    widths: Vec<u64>,
+    /// Bus interactions in a row of each chip's trace.
+    interactions: Vec<u64>,
+    config: ProvingMemoryConfig,
+}
+
+/// What the prover holds for a segment, before it is turned to bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Field elements in all traces, with each height rounded up to a power of two.
+    pub main_cells: u64,
+    /// Leaves of the fraction tree.
+    pub interactions: u64,
+}
+
+impl CostModel {
+    pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(vm: &VirtualMachine<E, VB>) -> Self {
+        let per_air = &vm.pk().per_air;
+        Self {
+            widths: per_air.iter().map(|pk| pk.vk.params.width.total_width() as u64).collect(),
+            interactions: per_air.iter().map(|pk| pk.vk.symbolic_constraints.interactions.len() as u64).collect(),
+            config: vm.engine.proving_memory_config(),
+        }
+    }
+
+    pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
+        let padded = |height: u32| if height == 0 { 0 } else { u64::from(height).next_power_of_two() };
+        let dot = |weights: &[u64]| trace_heights.iter().zip(weights).map(|(&h, w)| padded(h) * w).sum();
+        Load { main_cells: dot(&self.widths), interactions: dot(&self.interactions) }
+    }
+
+    pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
+        let Load { main_cells, interactions } = self.load(trace_heights);
+        let stacked = 1u64 << self.config.log_stacked_height;
+        let code_word = main_cells.next_multiple_of(stacked) << self.config.log_blowup;
+        BASE_BYTES + BYTES_PER_CELL * (main_cells + code_word) + BYTES_PER_INTERACTION * interactions.next_power_of_two()
+    }
+}

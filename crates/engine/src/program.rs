@@ -1,0 +1,144 @@
+//! Loading a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
+
+use std::sync::Arc;
+
+use openvm_circuit::arch::instructions::exe::VmExe;
+use openvm_sdk::F;
+use openvm_sdk_config::TranspilerConfig;
+use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
+
+use crate::{VmConfig, error::ProgramError};
+
+/// Most bytes of a program file. The EVM block guest has under 3 MB.
+pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
+
+const ELF_MAGIC: [u8; 4] = [0x7f, b'E', b'L', b'F'];
+const ELF_CLASS_32: u8 = 1;
+const ELF_LITTLE_ENDIAN: u8 = 1;
+const ELF_MACHINE_RISCV: u16 = 243;
+const ELF_HEADER_BYTES: usize = 52;
+
+/// A program that can be executed and proven: its code, its initial memory, its VM configuration.
+#[derive(Clone)]
+pub struct Program {
+    exe: Arc<VmExe<F>>,
+    config: VmConfig,
+    hash: [u8; 32],
+}
+
+impl Program {
+    /// Loads the bytes of an ELF or a `.vmexe`, and the text of its `openvm.toml` if it has one.
+    ///
+    /// # Errors
+    /// See [`ProgramError`]; the bytes may be anything.
+    pub fn load(image: &[u8], openvm_toml: Option<&str>) -> Result<Self, ProgramError> {
+        let config = openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
+        if image.is_empty() {
+            return Err(ProgramError::Empty);
+        }
+        if image.len() > PROGRAM_BYTES_MAX {
+            return Err(ProgramError::TooLarge { actual: image.len(), max: PROGRAM_BYTES_MAX });
+        }
+        let exe = if image.starts_with(&ELF_MAGIC) {
+            check_elf_header(image)?;
+            // OpenVM's loader trusts the file's tables, and panics on some that lie.
+            caught(|| {
+                let elf = Elf::decode(image, MEM_SIZE as u32)
+                    .map_err(|e| ProgramError::BadElf { reason: e.to_string() })?;
+                VmExe::from_elf(elf, config.vm().transpiler())
+                    .map_err(|e| ProgramError::Unsupported { reason: e.to_string() })
+            })
+            .unwrap_or_else(|reason| Err(ProgramError::BadElf { reason }))?
+        } else {
+            caught(|| bitcode::deserialize::<VmExe<F>>(image).map_err(|e| e.to_string()))
+                .unwrap_or_else(Err)
+                .map_err(|reason| ProgramError::NotAProgram {
+                    start: hex::encode(&image[..image.len().min(4)]),
+                    reason,
+                })?
+        };
+        let mut hasher = blake3::Hasher::new_derive_key("myriad program v1");
+        hasher.update(config.fingerprint().as_bytes()).update(image);
+        Ok(Self { exe: Arc::new(exe), config, hash: *hasher.finalize().as_bytes() })
+    }
+
+    /// The configuration that keys follow from.
+    pub fn config(&self) -> &VmConfig {
+        &self.config
+    }
+
+    /// BLAKE3 of the file and the configuration.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {
+        &self.exe
+    }
+}
+
+/// Says of an ELF for another machine what it is, before OpenVM says less.
+fn check_elf_header(image: &[u8]) -> Result<(), ProgramError> {
+    if image.len() < ELF_HEADER_BYTES {
+        let reason = format!("it ends after {} bytes, inside its header", image.len());
+        return Err(ProgramError::BadElf { reason });
+    }
+    let bits = if image[4] == ELF_CLASS_32 { 32 } else { 64 };
+    let little_endian = image[5] == ELF_LITTLE_ENDIAN;
+    let machine = [image[18], image[19]];
+    let machine = if little_endian { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) };
+    if bits != 32 || !little_endian || machine != ELF_MACHINE_RISCV {
+        let name = match machine {
+            3 => "x86".into(),
+            8 => "MIPS".into(),
+            40 => "ARM".into(),
+            62 => "x86-64".into(),
+            183 => "AArch64".into(),
+            ELF_MACHINE_RISCV => "RISC-V".into(),
+            other => format!("machine {other}"),
+        };
+        let endian = if little_endian { "little" } else { "big" };
+        return Err(ProgramError::WrongMachine { actual: format!("{name}, {bits}-bit, {endian}-endian") });
+    }
+    Ok(())
+}
+
+/// Runs what may panic on hostile bytes; the panic's message is the error.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|panic| {
+        panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_else(|| "it made the decoder panic".to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(class: u8, endian: u8, machine: u16) -> Vec<u8> {
+        let mut image = vec![0; 64];
+        image[..4].copy_from_slice(&ELF_MAGIC);
+        image[4] = class;
+        image[5] = endian;
+        image[18..20].copy_from_slice(&machine.to_le_bytes());
+        image
+    }
+
+    fn error(image: &[u8]) -> ProgramError {
+        Program::load(image, None).err().expect("refused")
+    }
+
+    #[test]
+    fn what_is_no_program_is_named() {
+        assert_eq!(error(b""), ProgramError::Empty);
+        assert!(matches!(error(b"#!/bin/sh\n"), ProgramError::NotAProgram { start, .. } if start == "23212f62"));
+        assert!(matches!(error(&ELF_MAGIC), ProgramError::BadElf { .. }));
+        assert!(matches!(error(&header(2, 1, 62)), ProgramError::WrongMachine { actual } if actual.contains("x86-64")));
+        assert!(matches!(error(&header(1, 1, 40)), ProgramError::WrongMachine { actual } if actual.contains("ARM")));
+        assert!(matches!(error(&header(2, 1, 243)), ProgramError::WrongMachine { actual } if actual.contains("64-bit")));
+        assert!(matches!(error(&header(1, 1, 243)), ProgramError::BadElf { .. }));
+    }
+}

@@ -1,0 +1,353 @@
+//! Verifying proofs of every kind, from anywhere.
+
+use std::borrow::Borrow;
+
+use openvm_circuit::{
+    arch::{
+        BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, ExitCode, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX,
+        hasher::poseidon2::vm_poseidon2_hasher,
+    },
+    system::{
+        connector::VmConnectorPvs,
+        memory::{AddressMap, dimensions::MemoryDimensions, merkle::{MemoryMerklePvs, MerkleTree}},
+        program::trace::compute_exe_commit,
+    },
+};
+use openvm_sdk::{DefaultStarkEngine, F, SC, prover::vm::new_local_prover, types::VerificationBaselineJson};
+use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_stark_backend::{
+    StarkEngine,
+    codec::Decode,
+    keygen::types::MultiStarkVerifyingKey,
+    p3_field::{PrimeCharacteristicRing, PrimeField32},
+    proof::Proof,
+};
+use openvm_verify_stark_host::{
+    pvs::{
+        CONSTRAINT_EVAL_AIR_ID, CONSTRAINT_EVAL_CACHED_INDEX, VERIFIER_PVS_AIR_ID, VM_PVS_AIR_ID, VerifierBasePvs,
+        VkCommit, VmPvs,
+    },
+    verify_vm_stark_proof_decoded,
+    vk::{VerificationBaseline, VmStarkVerifyingKey},
+};
+
+use crate::{
+    Boundary, FinalProof, KeyCache, Level, Program, Root,
+    aggregate::Circuit,
+    boundary::differs,
+    error::{KeyError, VerifyError},
+    final_proof,
+    keys::VkCommits,
+    program::caught,
+    prove::SegmentProof,
+};
+
+/// Most bytes of a segment proof; those measured have 0.5 to 1.5 MB.
+pub const SEGMENT_PROOF_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a proof of the aggregation tree; those measured have under 1 MB.
+pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
+
+type Digest = [F; 8];
+type Vk = MultiStarkVerifyingKey<SC>;
+
+/// Verifies the proofs of one program. It is made once, and then shared between threads.
+pub struct Verifier {
+    app: Vk,
+    leaf: Vk,
+    internal_for_leaf: Vk,
+    final_proof: VmStarkVerifyingKey,
+    commits: VkCommits,
+    program_commit: Digest,
+    memory_dimensions: MemoryDimensions,
+    start_pc: u32,
+    start_root: Root,
+}
+
+impl Verifier {
+    /// Computes what proofs of `program` must say, making its keys if they are not cached.
+    ///
+    /// # Errors
+    /// See [`KeyCache::ensure`].
+    pub fn new(program: &Program, cache: &KeyCache) -> Result<Self, KeyError> {
+        let keys = cache.load(program.config())?;
+        let instance = caught(|| {
+            new_local_prover::<DefaultStarkEngine, _>(SdkVmCpuBuilder, &keys.app.app_vm_pk, program.exe().clone())
+        })
+        .and_then(|made| made.map_err(|e| e.to_string()))
+        .map_err(|reason| KeyError::Keygen { reason })?;
+        let program_commit: Digest = *instance.program_commitment();
+        drop(instance);
+
+        let system = program.config().vm().as_ref();
+        let memory_dimensions = system.memory_config.memory_dimensions();
+        let hasher = vm_poseidon2_hasher();
+        let mut memory = AddressMap::new(system.memory_config.addr_spaces.clone());
+        memory.set_from_sparse(&program.exe().init_memory);
+        let start_root: Digest = MerkleTree::from_memory(&memory, &memory_dimensions, &hasher).root();
+        let pc_start = program.exe().pc_start;
+        let baseline = VerificationBaseline {
+            app_exe_commit: compute_exe_commit(&hasher, &program_commit, &start_root, F::from_u32(pc_start)),
+            memory_dimensions,
+            num_user_pvs: system.num_public_values,
+            app_vk_commit: keys.commits.app,
+            leaf_vk_commit: keys.commits.leaf,
+            internal_for_leaf_vk_commit: keys.commits.internal_for_leaf,
+            internal_recursive_vk_commit: keys.commits.internal_recursive,
+            expected_def_hook_commit: None,
+        };
+        Ok(Self {
+            app: keys.app.app_vm_pk.vm_pk.get_vk(),
+            leaf: keys.leaf.get_vk(),
+            internal_for_leaf: keys.internal_for_leaf.get_vk(),
+            final_proof: VmStarkVerifyingKey { mvk: keys.internal_recursive.get_vk(), baseline },
+            commits: keys.commits,
+            program_commit,
+            memory_dimensions,
+            start_pc: pc_start,
+            start_root: start_root.into(),
+        })
+    }
+
+    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x hex).
+    pub fn program_commitment(&self) -> String {
+        let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
+        json.app_exe_commit.to_string()
+    }
+
+    /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a proof.
+    pub fn baseline_json(&self) -> Vec<u8> {
+        let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
+        serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form")
+    }
+
+    /// The verifying key of the final proof in the encoding of OpenVM's `internal_recursive.vk`.
+    pub fn aggregation_vk(&self) -> Vec<u8> {
+        bitcode::serialize(&self.final_proof.mvk).expect("a key has an encoding")
+    }
+
+    /// Checks that a piece starts where the program does.
+    ///
+    /// # Errors
+    /// [`VerifyError::Boundary`]
+    pub fn check_start(&self, first: &Boundary) -> Result<(), VerifyError> {
+        if first.initial_pc != self.start_pc {
+            return Err(differs("the starting pc", first.initial_pc, self.start_pc));
+        }
+        if first.initial_root != self.start_root {
+            return Err(differs("the starting memory root", first.initial_root, self.start_root));
+        }
+        Ok(())
+    }
+
+    /// Verifies a segment proof; `public_values` are what the last segment has to reveal, and none
+    /// for any other.
+    ///
+    /// What it does *not* show is that the segment belongs to an input, since input is not committed
+    /// to: compare the [`Boundary`] with those of the neighbours.
+    ///
+    /// # Errors
+    /// See [`VerifyError`]; the bytes may be anything.
+    pub fn segment(&self, proof: &[u8], public_values: Option<&[u8]>) -> Result<Boundary, VerifyError> {
+        check_size("a segment proof", proof.len(), SEGMENT_PROOF_BYTES_MAX)?;
+        caught(|| self.segment_inner(proof, public_values))
+            .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
+    }
+
+    fn segment_inner(&self, proof: &[u8], public_values: Option<&[u8]>) -> Result<Boundary, VerifyError> {
+        let proof = SegmentProof::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
+        check_stark(&self.app, &proof.stark)?;
+        let stark = &proof.stark;
+        let vdata = |air: usize| stark.trace_vdata.get(air).and_then(Option::as_ref);
+        for (name, air) in
+            [("program", PROGRAM_AIR_ID), ("connector", CONNECTOR_AIR_ID), ("boundary", BOUNDARY_AIR_ID), ("memory tree", MERKLE_AIR_ID)]
+        {
+            if vdata(air).is_none() {
+                return Err(VerifyError::Invalid { reason: format!("it has no trace of the {name} chip") });
+            }
+        }
+        let commit: Digest = vdata(PROGRAM_AIR_ID)
+            .and_then(|v| v.cached_commitments.get(PROGRAM_CACHED_TRACE_INDEX).copied())
+            .ok_or_else(|| VerifyError::Invalid { reason: "it does not commit to a program".into() })?;
+        self.check_program(commit)?;
+        let connector: &VmConnectorPvs<F> = stark.public_values[CONNECTOR_AIR_ID].as_slice().borrow();
+        let memory: &MemoryMerklePvs<F, 8> = stark.public_values[MERKLE_AIR_ID].as_slice().borrow();
+        let boundary = Boundary {
+            initial_pc: connector.initial_pc.as_canonical_u32(),
+            final_pc: connector.final_pc.as_canonical_u32(),
+            initial_root: memory.initial_root.into(),
+            final_root: memory.final_root.into(),
+            exit_code: exit_code(connector.is_terminate, connector.exit_code)?,
+        };
+        match (boundary.exit_code.is_some(), public_values) {
+            (true, None) => return Err(differs("the end of the program", "in this segment", "in a later one")),
+            (false, Some(_)) => return Err(differs("the end of the program", "not in this segment", "in it")),
+            _ => {}
+        }
+        match (&proof.public_values, public_values) {
+            (None, None) => {}
+            (Some(shown), Some(expected)) => {
+                shown
+                    .verify(&vm_poseidon2_hasher(), self.memory_dimensions, memory.final_root)
+                    .map_err(|e| VerifyError::Invalid { reason: e.to_string() })?;
+                check_public_values(&shown.public_values, expected)?;
+            }
+            (shown, _) => {
+                let actual = if shown.is_some() { "shown" } else { "not shown" };
+                return Err(differs("the public values", actual, "shown by the last segment and by no other"));
+            }
+        }
+        Ok(boundary)
+    }
+
+    /// Verifies a node of the aggregation tree.
+    ///
+    /// # Errors
+    /// See [`VerifyError`]; the bytes may be anything.
+    pub fn node(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
+        check_size("a node of the aggregation tree", proof.len(), NODE_PROOF_BYTES_MAX)?;
+        caught(|| self.node_inner(level, proof)).unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
+    }
+
+    fn node_inner(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
+        let proof = Proof::<SC>::decode_from_bytes(proof)
+            .map_err(|e| VerifyError::Malformed { reason: e.to_string() })?;
+        let circuit = level.circuit();
+        let vk = match circuit {
+            Circuit::Leaf => &self.leaf,
+            Circuit::InternalForLeaf => &self.internal_for_leaf,
+            Circuit::InternalRecursive => &self.final_proof.mvk,
+        };
+        check_stark(vk, &proof)?;
+        self.check_lineage(level, &proof)?;
+        let pvs: &VmPvs<F> = proof.public_values[VM_PVS_AIR_ID].as_slice().borrow();
+        self.check_program(pvs.program_commit)?;
+        Ok(Boundary {
+            initial_pc: pvs.initial_pc.as_canonical_u32(),
+            final_pc: pvs.final_pc.as_canonical_u32(),
+            initial_root: pvs.initial_root.into(),
+            final_root: pvs.final_root.into(),
+            exit_code: exit_code(pvs.is_terminate, pvs.exit_code)?,
+        })
+    }
+
+    /// Checks which keys the children, and theirs in turn, were verified with.
+    ///
+    /// A node exposes the commitments of the levels below it, those above are zero; the commitment of
+    /// its own child is the one its constraints were evaluated with.
+    fn check_lineage(&self, level: Level, proof: &Proof<SC>) -> Result<(), VerifyError> {
+        let other = |reason: &str| VerifyError::OtherKeys { reason: reason.into() };
+        let (base, _) = proof.public_values[VERIFIER_PVS_AIR_ID].split_at(VerifierBasePvs::<u8>::width());
+        let pvs: &VerifierBasePvs<F> = base.borrow();
+        let number = u32::from(level.number());
+        let unset = VkCommit { cached_commit: [F::ZERO; 8], vk_pre_hash: [F::ZERO; 8] };
+        let from = |level: u32, commit: VkCommit<F>| if number >= level { commit } else { unset };
+        let commits = &self.commits;
+
+        if pvs.internal_flag != F::from_u32((number - 1).min(2)) {
+            return Err(other("it is of another kind of node"));
+        }
+        if pvs.recursion_depth != F::from_u32(number.saturating_sub(2)) {
+            return Err(other("it is of another depth"));
+        }
+        for (name, actual, expected) in [
+            ("segment", pvs.app_vk_commit, commits.app),
+            ("leaf", pvs.leaf_vk_commit, from(2, commits.leaf)),
+            ("internal-for-leaf", pvs.internal_for_leaf_vk_commit, from(3, commits.internal_for_leaf)),
+            ("internal-recursive", pvs.internal_recursive_vk_commit, from(4, commits.internal_recursive)),
+        ] {
+            if actual != expected {
+                return Err(other(&format!("its {name} key is not the one that follows from this configuration")));
+            }
+        }
+        let child = match number {
+            1 => commits.app,
+            2 => commits.leaf,
+            3 => commits.internal_for_leaf,
+            _ => commits.internal_recursive,
+        };
+        let evaluated = proof.trace_vdata[CONSTRAINT_EVAL_AIR_ID]
+            .as_ref()
+            .and_then(|v| v.cached_commitments.get(CONSTRAINT_EVAL_CACHED_INDEX));
+        if evaluated != Some(&child.cached_commit) {
+            return Err(other("its child was verified with another key"));
+        }
+        Ok(())
+    }
+
+    /// Verifies a final proof (the bytes of `NAME.stark.proof`).
+    ///
+    /// # Errors
+    /// See [`VerifyError`]; the bytes may be anything.
+    pub fn final_proof(&self, proof: &[u8]) -> Result<FinalProof, VerifyError> {
+        caught(|| {
+            let proof = final_proof::decode(proof)?;
+            let pvs: &VmPvs<F> = proof
+                .inner
+                .public_values
+                .get(VM_PVS_AIR_ID)
+                .filter(|pvs| pvs.len() == VmPvs::<u8>::width())
+                .ok_or_else(|| VerifyError::Malformed { reason: "it has no public values of a VM".into() })?
+                .as_slice()
+                .borrow();
+            self.check_program(pvs.program_commit)?;
+            verify_vm_stark_proof_decoded(&self.final_proof, &proof)
+                .map_err(|e| VerifyError::Invalid { reason: e.to_string() })?;
+            let public_values = bytes_of(&proof.user_pvs_proof.public_values)?;
+            Ok(FinalProof { public_values })
+        })
+        .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
+    }
+
+    fn check_program(&self, actual: Digest) -> Result<(), VerifyError> {
+        if actual != self.program_commit {
+            return Err(VerifyError::OtherProgram {
+                actual: Root::from(actual).to_string(),
+                expected: Root::from(self.program_commit).to_string(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check_size(what: &str, actual: usize, max: usize) -> Result<(), VerifyError> {
+    if actual > max {
+        return Err(VerifyError::TooLarge { what: what.into(), actual, max });
+    }
+    Ok(())
+}
+
+fn check_stark(vk: &Vk, proof: &Proof<SC>) -> Result<(), VerifyError> {
+    DefaultStarkEngine::new(vk.inner.params.clone())
+        .verify(vk, proof)
+        .map_err(|e| VerifyError::Invalid { reason: e.to_string() })
+}
+
+/// The exit code where the program ends; an error unless it ended with 0.
+fn exit_code(is_terminate: F, code: F) -> Result<Option<u32>, VerifyError> {
+    if is_terminate != F::ONE {
+        return Ok(None);
+    }
+    match code.as_canonical_u32() {
+        code if code == ExitCode::Success as u32 => Ok(Some(code)),
+        code => Err(VerifyError::ExitCode { code }),
+    }
+}
+
+fn bytes_of(public_values: &[F]) -> Result<Vec<u8>, VerifyError> {
+    public_values
+        .iter()
+        .map(|f| u8::try_from(f.as_canonical_u32()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| VerifyError::Malformed { reason: "a public value is not a byte".into() })
+}
+
+fn check_public_values(shown: &[F], expected: &[u8]) -> Result<(), VerifyError> {
+    let actual = bytes_of(shown)?;
+    if actual != expected {
+        return Err(VerifyError::PublicValues {
+            actual: format!("0x{}", hex::encode(actual)),
+            expected: format!("0x{}", hex::encode(expected)),
+        });
+    }
+    Ok(())
+}

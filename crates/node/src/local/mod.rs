@@ -1,0 +1,164 @@
+//! Proving a job on this machine: [`run`] takes a program and an input to a verified final proof.
+//!
+//! ```text
+//!            plan                    ┌──── engine child ────┐
+//!  Job ──▶ (one child) ──▶ Tree ──▶  │ segments, then nodes │ ──▶ verify ──▶ Store ──▶ final proof
+//!                           ▲        └──── engine child ────┘        │
+//!                           └──────── children are there ◀───────────┘
+//! ```
+//!
+//! A node of the aggregation tree is ready as soon as its children are stored; it goes before any
+//! segment, so that the tree is nearly done when the last segment is. Every proof that comes out of
+//! a child is verified before it is stored, and one that is in the store is not made again.
+
+mod machine;
+mod run;
+mod tree;
+
+use std::{path::PathBuf, time::Duration};
+
+use myriad_engine::{
+    Input, KeyError, MemoryBudget, ProgramError, VerifyError,
+    worker::{Usage, WorkerConfig, WorkerError},
+};
+use thiserror::Error;
+
+pub use machine::Machine;
+pub use run::run;
+pub use tree::{NodeId, TaskId};
+
+use crate::StoreError;
+
+/// What to prove.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
+    pub name: String,
+    /// An ELF or a `.vmexe`.
+    pub image: Vec<u8>,
+    /// The text of the program's `openvm.toml`, if it has one.
+    pub openvm_toml: Option<String>,
+    pub input: Input,
+}
+
+/// How to prove it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of keys, accepted proofs and locks; see [`crate::Store`].
+    pub data_dir: PathBuf,
+    /// Folder of the final proof and its baseline.
+    pub out_dir: PathBuf,
+    /// Most memory of one engine child.
+    pub memory: MemoryBudget,
+    /// Most engine children at once. Fewer run where the machine's free memory does not hold as many.
+    pub children: usize,
+    /// Most instructions of the execution.
+    pub max_instructions: u64,
+    /// How to start an engine child; its `threads` are those of each child.
+    pub worker: WorkerConfig,
+}
+
+/// What happens on the way, for a progress display. Sent in order from one thread.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Keys are made or loaded, and the program is committed to.
+    Preparing,
+    /// The program is being executed to cut it into segments.
+    Planning,
+    /// The work is known.
+    Planned {
+        instructions: u64,
+        segments: usize,
+        /// Nodes of the aggregation tree, without the final proof.
+        nodes: usize,
+        /// Engine children that will run side by side.
+        children: usize,
+        /// Tasks that an earlier run has left done.
+        reused: usize,
+        /// What the program reveals.
+        public_values: Vec<u8>,
+    },
+    Started {
+        /// Which engine child, from 0.
+        child: usize,
+        task: TaskId,
+    },
+    /// A proof has been verified and stored.
+    Done {
+        child: usize,
+        task: TaskId,
+        usage: Usage,
+        proof_bytes: usize,
+    },
+    /// An engine child died and the task goes to another one.
+    Retrying {
+        task: TaskId,
+        reason: String,
+    },
+    /// The final proof is verified and written.
+    Finished,
+}
+
+/// Receives the [`Event`]s of a run.
+pub trait Observer {
+    fn event(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> Observer for F {
+    fn event(&mut self, event: &Event) {
+        self(event);
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub instructions: u64,
+    pub segments: usize,
+    /// Nodes of the aggregation tree, without the final proof.
+    pub nodes: usize,
+    pub public_values: Vec<u8>,
+    pub proof_path: PathBuf,
+    pub baseline_path: PathBuf,
+    /// Bytes of the file at `proof_path`.
+    pub proof_bytes: usize,
+    /// Tasks that an earlier run had left done.
+    pub reused: usize,
+    pub wall: Duration,
+    /// Largest resident set of any engine child, in bytes.
+    pub peak_bytes: u64,
+    /// Time to verify the final proof, keys loaded.
+    pub verify: Duration,
+    /// What each stage took in this run, reused tasks not counted.
+    pub stages: Vec<Stage>,
+}
+
+/// What the tasks of one kind took together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `execute`, `segment`, `leaf`, `internal-for-leaf`, `internal-recursive` or `final`.
+    pub name: &'static str,
+    pub tasks: usize,
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub peak_bytes: u64,
+}
+
+/// Why a job was not proven.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error("{task} failed {attempts} times, the last time so: {last}")]
+    Task { task: TaskId, attempts: u32, last: String },
+    #[error("{task} gave a proof that does not verify: {reason}")]
+    Unsound { task: TaskId, reason: VerifyError },
+    #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]
+    Memory { needed: MemoryBudget, allowed: MemoryBudget },
+}
