@@ -34,12 +34,8 @@ use crate::metadata::{self, Package};
 pub fn build_all(repository: &Path) -> Result<()> {
     let guests = guests(repository)?;
     let recorded = Manifest::read(repository)?;
-    let toolchain = Toolchain::select(|version| {
-        recorded
-            .guests
-            .values()
-            .any(|entry| entry.toolchain == *version)
-    })?;
+    let toolchain =
+        Toolchain::select(|version| recorded.guests.values().any(|entry| entry.toolchain == *version))?;
     println!("building with {}", toolchain.version);
 
     let builder = Builder::new(repository, &toolchain, &repository.join("guests/target"))?;
@@ -92,9 +88,7 @@ pub fn problems(repository: &Path) -> Result<Vec<String>> {
         .union(&listed)
         .filter(|name| !known.contains(*name))
     {
-        problems.push(format!(
-            "{stray}: guests/elf/ has it, but no guest has this name"
-        ));
+        problems.push(format!("{stray}: guests/elf/ has it, but no guest has this name"));
     }
     if !problems.is_empty() {
         problems.push("run `cargo xtask guests` and commit guests/elf/".to_owned());
@@ -107,12 +101,8 @@ pub fn problems(repository: &Path) -> Result<Vec<String>> {
 /// them pass.
 pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
     let manifest = Manifest::read(repository)?;
-    let toolchain = Toolchain::select(|version| {
-        manifest
-            .guests
-            .values()
-            .any(|entry| entry.toolchain == *version)
-    })?;
+    let toolchain =
+        Toolchain::select(|version| manifest.guests.values().any(|entry| entry.toolchain == *version))?;
     println!("rebuilding with {}", toolchain.version);
 
     let target = TemporaryFolder::new()?;
@@ -120,10 +110,7 @@ pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
     let mut agree = true;
     for (name, entry) in &manifest.guests {
         if entry.toolchain != toolchain.version {
-            println!(
-                "{name:<12} not compared: it was built with {}",
-                entry.toolchain
-            );
+            println!("{name:<12} not compared: it was built with {}", entry.toolchain);
             continue;
         }
         let built = builder.build(name)?;
@@ -165,11 +152,7 @@ fn committed_elfs(repository: &Path) -> Result<BTreeSet<String>> {
     for file in fs::read_dir(elf_folder(repository)).context("cannot list guests/elf/")? {
         let path = file?.path();
         if path.extension().is_some_and(|extension| extension == "elf") {
-            names.extend(
-                path.file_stem()
-                    .and_then(|stem| stem.to_str())
-                    .map(str::to_owned),
-            );
+            names.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
         }
     }
     Ok(names)
@@ -180,8 +163,7 @@ struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
     fn new() -> Result<Self> {
-        let path =
-            std::env::temp_dir().join(format!("myriad-guests-rebuild-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("myriad-guests-rebuild-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }

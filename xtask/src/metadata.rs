@@ -53,12 +53,7 @@ pub fn workspace_packages(manifest: &Path) -> Result<Vec<Package>> {
 
     let json = output(
         cargo()
-            .args([
-                "metadata",
-                "--no-deps",
-                "--format-version=1",
-                "--manifest-path",
-            ])
+            .args(["metadata", "--no-deps", "--format-version=1", "--manifest-path"])
             .arg(manifest),
     )?;
     let metadata: Metadata =

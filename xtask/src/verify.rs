@@ -95,10 +95,7 @@ pub fn verify(repository: &Path, only: &[String]) -> Result<bool> {
         .find(|name| !STEPS.iter().any(|step| step.name == **name))
     {
         let names: Vec<_> = STEPS.iter().map(|step| step.name).collect();
-        bail!(
-            "there is no step `{unknown}`; the steps are {}",
-            names.join(", ")
-        );
+        bail!("there is no step `{unknown}`; the steps are {}", names.join(", "));
     }
 
     let mut failed = Vec::new();
@@ -109,8 +106,7 @@ pub fn verify(repository: &Path, only: &[String]) -> Result<bool> {
         print!("{:<13}", step.name);
         io::stdout().flush()?;
         let start = Instant::now();
-        let finding =
-            (step.run)(repository).unwrap_or_else(|error| Finding::Failed(format!("{error:#}")));
+        let finding = (step.run)(repository).unwrap_or_else(|error| Finding::Failed(format!("{error:#}")));
         let seconds = start.elapsed().as_secs_f64();
         match finding {
             Finding::Passed => println!("ok      {seconds:6.1} s"),

@@ -85,9 +85,8 @@ impl<'a> Builder<'a> {
 
         let mut flags: Vec<String> = RUSTFLAGS.iter().map(|&flag| flag.to_owned()).collect();
         flags.push(format!("-Clinker={}", toolchain.linker.display()));
-        let mut remap = |from: &Path, to: &str| {
-            flags.push(format!("--remap-path-prefix={}={to}", from.display()))
-        };
+        let mut remap =
+            |from: &Path, to: &str| flags.push(format!("--remap-path-prefix={}={to}", from.display()));
         remap(&builder.checkout.link(), "/myriad");
         remap(&builder.target, "/target");
         remap(&toolchain.rust_source, "/rust");
@@ -105,14 +104,7 @@ impl<'a> Builder<'a> {
     pub fn build(&self, guest: &str) -> Result<Built> {
         let status = self
             .cargo("build")
-            .args([
-                "--release",
-                "--package",
-                guest,
-                "--bin",
-                guest,
-                "--manifest-path",
-            ])
+            .args(["--release", "--package", guest, "--bin", guest, "--manifest-path"])
             .arg(self.manifest())
             .arg("--target-dir")
             .arg(&self.target)
@@ -166,10 +158,7 @@ impl<'a> Builder<'a> {
             .into_iter()
             .chain([FIXED_FOLDER.into()])
         {
-            if elf
-                .windows(root.len())
-                .any(|bytes| bytes == root.as_bytes())
-            {
+            if elf.windows(root.len()).any(|bytes| bytes == root.as_bytes()) {
                 bail!("the ELF of {guest} has the path {root}: it would differ on another machine");
             }
         }
@@ -188,15 +177,7 @@ impl<'a> Builder<'a> {
         Ok(names
             .split(' ')
             .map(|name| name.replace('\0', " "))
-            .filter_map(|name| {
-                Some(
-                    Path::new(&name)
-                        .strip_prefix(&link)
-                        .ok()?
-                        .to_str()?
-                        .to_owned(),
-                )
-            })
+            .filter_map(|name| Some(Path::new(&name).strip_prefix(&link).ok()?.to_str()?.to_owned()))
             .collect())
     }
 }

@@ -26,8 +26,7 @@ pub fn hash(bytes: &[u8]) -> String {
 
 /// Hashes of files, given relative to the checkout. A file that is not there has no hash.
 pub fn sources<'a>(repository: &Path, names: impl IntoIterator<Item = &'a String>) -> Hashes {
-    let hash_of =
-        |name: &String| Some((name.clone(), hash(&fs::read(repository.join(name)).ok()?)));
+    let hash_of = |name: &String| Some((name.clone(), hash(&fs::read(repository.join(name)).ok()?)));
     names.into_iter().filter_map(hash_of).collect()
 }
 
@@ -50,11 +49,7 @@ pub fn settings(repository: &Path, guest: &Package) -> Result<Hashes> {
     let lock: Lock = read_toml(&repository.join("guests/Cargo.lock"))?;
     hashes.insert(
         "guests/Cargo.lock".to_owned(),
-        hash(
-            json!(lock.dependencies_of(&guest.name))
-                .to_string()
-                .as_bytes(),
-        ),
+        hash(json!(lock.dependencies_of(&guest.name)).to_string().as_bytes()),
     );
 
     add_package(repository, guest, &mut hashes)?;
@@ -98,17 +93,12 @@ fn add_package(repository: &Path, package: &Package, hashes: &mut Hashes) -> Res
     ]);
     hashes.insert(manifest, hash(settings.to_string().as_bytes()));
 
-    for folder in built
-        .iter()
-        .filter_map(|dependency| dependency.path.as_deref())
-    {
+    for folder in built.iter().filter_map(|dependency| dependency.path.as_deref()) {
         let manifest = folder.join("Cargo.toml");
         let packages = metadata::workspace_packages(&manifest)?;
-        let package = packages
-            .iter()
-            .find(|package| package.manifest_path == manifest);
-        let package = package
-            .with_context(|| format!("{} is not in its own workspace", manifest.display()))?;
+        let package = packages.iter().find(|package| package.manifest_path == manifest);
+        let package =
+            package.with_context(|| format!("{} is not in its own workspace", manifest.display()))?;
         add_package(repository, package, hashes)?;
     }
     Ok(())
@@ -121,8 +111,7 @@ fn is_built_for_a_dependent(kinds: &[String]) -> bool {
 }
 
 fn read_toml<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("cannot parse {}", path.display()))
 }
 

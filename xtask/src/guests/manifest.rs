@@ -46,12 +46,8 @@ impl Manifest {
             return Ok(Self::default());
         }
         let text = fs::read_to_string(&path)?;
-        toml::from_str(&text).with_context(|| {
-            format!(
-                "cannot parse {}; `cargo xtask guests` writes it",
-                path.display()
-            )
-        })
+        toml::from_str(&text)
+            .with_context(|| format!("cannot parse {}; `cargo xtask guests` writes it", path.display()))
     }
 
     pub fn write(&self, repository: &Path) -> Result<()> {
@@ -62,12 +58,7 @@ impl Manifest {
 }
 
 impl Entry {
-    pub fn new(
-        repository: &Path,
-        guest: &Package,
-        built: &Built,
-        toolchain: Version,
-    ) -> Result<Self> {
+    pub fn new(repository: &Path, guest: &Package, built: &Built, toolchain: Version) -> Result<Self> {
         Ok(Self {
             elf: inputs::hash(&built.elf),
             toolchain,
@@ -90,10 +81,7 @@ impl Entry {
             &inputs::sources(repository, self.sources.keys()),
         ));
         if !changed.is_empty() {
-            problems.push(format!(
-                "changed since its ELF was built: {}",
-                changed.join(", ")
-            ));
+            problems.push(format!("changed since its ELF was built: {}", changed.join(", ")));
         }
         Ok(problems
             .into_iter()

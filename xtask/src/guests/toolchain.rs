@@ -70,10 +70,7 @@ impl Toolchain {
         let rust_source = sysroot.join("lib/rustlib/src/rust");
         let host = output(Command::new(rustc).args(["--print", "host-tuple"])).ok()?;
         let linker = [
-            sysroot
-                .join("lib/rustlib")
-                .join(host.trim_end())
-                .join("bin"),
+            sysroot.join("lib/rustlib").join(host.trim_end()).join("bin"),
             sysroot.join("bin"),
         ]
         .map(|folder| folder.join("rust-lld"))
@@ -101,8 +98,7 @@ fn rustup_nightlies() -> Vec<Toolchain> {
         return Vec::new(); // no rustup here
     };
     let which = |tool, toolchain| -> Option<PathBuf> {
-        let path =
-            output(Command::new("rustup").args(["which", tool, "--toolchain", toolchain])).ok()?;
+        let path = output(Command::new("rustup").args(["which", tool, "--toolchain", toolchain])).ok()?;
         Some(path.trim_end().into())
     };
     // `nightly-x86_64-unknown-linux-gnu (default)`

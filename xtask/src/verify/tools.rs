@@ -95,9 +95,7 @@ pub fn fix(repository: &Path) -> Result<()> {
     steps.insert(0, clippy); // before the formatter, which tidies what it wrote
     require("shear")?;
     for mut step in steps {
-        let status = step
-            .status()
-            .with_context(|| format!("cannot start {step:?}"))?;
+        let status = step.status().with_context(|| format!("cannot start {step:?}"))?;
         if !status.success() {
             bail!("{step:?} failed with {status}");
         }

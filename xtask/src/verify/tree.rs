@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use pulldown_cmark::{Event, Parser, Tag};
 
 use super::Finding;
 use crate::output;
@@ -20,14 +19,11 @@ const FILE_BYTES_MAX: u64 = 3 * 1024 * 1024;
 /// Relative links and images of Markdown files lead to something.
 pub fn links(repository: &Path) -> Result<Finding> {
     let mut problems = Vec::new();
-    for file in files(repository)?
-        .iter()
-        .filter(|file| has_extension(file, "md"))
-    {
+    for file in files(repository)?.iter().filter(|file| has_extension(file, "md")) {
         let path = repository.join(file);
         let text = fs::read_to_string(&path)?;
         for link in relative_links(&text) {
-            if !path.with_file_name("").join(&link).exists() {
+            if !path.with_file_name("").join(link).exists() {
                 problems.push(format!("{}: there is no {link}", file.display()));
             }
         }
@@ -88,39 +84,45 @@ pub fn machine_paths(repository: &Path) -> Result<Finding> {
 /// Regular files, relative to the repository.
 fn files(repository: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
-    git.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ])
-    .current_dir(repository);
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(repository);
     let names = output(&mut git).context("the files of the checkout are those that git lists")?;
     let files = names.split_terminator('\0').map(PathBuf::from);
-    Ok(files
-        .filter(|file| repository.join(file).is_file())
-        .collect())
+    Ok(files.filter(|file| repository.join(file).is_file()).collect())
 }
 
 fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 
-fn relative_links(markdown: &str) -> Vec<String> {
+/// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor "title")`, and
+/// `[name]: file` on a line of its own. Code does not count.
+fn relative_links(markdown: &str) -> Vec<&str> {
+    let mut in_code = false;
     let mut links = Vec::new();
-    for event in Parser::new(markdown) {
-        if let Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) = event {
-            let (file, _anchor) = dest_url.split_once('#').unwrap_or((&dest_url, ""));
-            let has_scheme = file
-                .split_once(':')
-                .is_some_and(|(scheme, _)| !scheme.contains('/'));
-            if !file.is_empty() && !has_scheme {
-                links.push(file.to_owned());
-            }
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            in_code = !in_code;
+        } else if !in_code {
+            let outside_code = line.split('`').step_by(2);
+            links.extend(outside_code.flat_map(|text| text.split("](").skip(1)));
+            links.extend(
+                line.strip_prefix('[')
+                    .and_then(|line| Some(line.split_once("]: ")?.1)),
+            );
         }
     }
-    links
+    links.into_iter().filter_map(relative_file).collect()
+}
+
+/// The file at the start of what follows `](`. `None` for a URL and for an anchor in the same file.
+fn relative_file(rest: &str) -> Option<&str> {
+    let target = rest.split([')', ' ']).next()?;
+    let file = target.split('#').next()?;
+    let is_url = file
+        .split_once(':')
+        .is_some_and(|(scheme, _)| !scheme.contains('/'));
+    (!file.is_empty() && !is_url).then_some(file)
 }
 
 /// Whether `folder` occurs in `bytes` as the beginning of a path, not in the middle of one
@@ -137,9 +139,14 @@ mod tests {
 
     #[test]
     fn links_are_those_of_markdown_not_of_its_code() {
-        let markdown = "[a](docs/a.md#part) ![b](b.png) [c](https://example.org) [d](#here) [e]\n\
-                        `[f](f.md)`\n\n    [g](g.md)\n\n[e]: ../e.md\n";
-        assert_eq!(relative_links(markdown), ["docs/a.md", "b.png", "../e.md"]);
+        let markdown = "[a](docs/a.md#part) ![b](b.png \"title\") [`c`](c.md)\n\
+                        [d](https://example.org) [e](#here) `[f](f.md)` [g]\n\
+                        ```\n[h](h.md)\n```\n\
+                        [g]: ../g.md\n";
+        assert_eq!(
+            relative_links(markdown),
+            ["docs/a.md", "b.png", "c.md", "../g.md"]
+        );
     }
 
     #[test]
