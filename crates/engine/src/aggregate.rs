@@ -14,6 +14,7 @@ use crate::{
     KeyCache, Program,
     error::AggregateError,
     final_proof,
+    memory::node_peak_bytes,
     prove::{PublicValuesProof, SegmentProof},
     program::caught,
 };
@@ -54,6 +55,12 @@ impl Level {
     /// Most children of a node of this level.
     pub const fn children_max(self) -> usize {
         if self.0 == Self::LEAF.0 { CHILDREN_MAX_LEAF } else { CHILDREN_MAX_INTERNAL }
+    }
+
+    /// Expected peak memory of the process that aggregates `children` proofs to a node of this level,
+    /// in bytes; for more children than are allowed, that of the most.
+    pub fn peak_bytes(self, children: usize) -> u64 {
+        node_peak_bytes(self.circuit(), children)
     }
 
     pub(crate) fn circuit(self) -> Circuit {

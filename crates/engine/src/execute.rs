@@ -34,6 +34,11 @@ pub struct Segment {
     pub trace_heights: Vec<u32>,
     /// Whether the program ends in it.
     pub last: bool,
+    /// Field elements in the traces of all chips, with each height rounded up to a power of two: what
+    /// proving time follows.
+    pub cells: u64,
+    /// Bus interactions of all rows, likewise.
+    pub interactions: u64,
     /// Bytes of memory that the process which proves it is expected to use at its peak.
     pub peak_bytes: u64,
 }
@@ -138,13 +143,18 @@ fn meter(
     let segments: Vec<_> = segments
         .into_iter()
         .enumerate()
-        .map(|(index, s)| Segment {
-            index: index as u32,
-            instret_start: s.instret_start,
-            num_insns: s.num_insns,
-            peak_bytes: model.peak_bytes(&s.trace_heights),
-            trace_heights: s.trace_heights,
-            last: index + 1 == count,
+        .map(|(index, s)| {
+            let load = model.load(&s.trace_heights);
+            Segment {
+                index: index as u32,
+                instret_start: s.instret_start,
+                num_insns: s.num_insns,
+                last: index + 1 == count,
+                cells: load.cells,
+                interactions: load.interactions,
+                peak_bytes: model.peak_bytes(load),
+                trace_heights: s.trace_heights,
+            }
         })
         .collect();
     let instructions = segments.iter().map(|s| s.num_insns).sum();

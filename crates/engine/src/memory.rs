@@ -6,6 +6,8 @@ use openvm_circuit::arch::{VirtualMachine, VmBuilder};
 use openvm_stark_backend::{StarkEngine, memory_metering::ProvingMemoryConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::Circuit;
+
 /// The smallest budget that any program can be proven with: below it the lookup tables alone do not fit.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 30);
 
@@ -64,7 +66,7 @@ const BYTES_PER_INTERACTION: u64 = 64;
 
 /// Predicts the peak memory of the process that proves a segment.
 ///
-/// The prover holds the traces of all chips (`main_cells` field elements), their Reed-Solomon code
+/// The prover holds the traces of all chips (`cells` field elements), their Reed-Solomon code
 /// word, and the tree of fractions of its interactions, whose length is rounded up to a power of two.
 /// The coefficients are fitted to measured peaks by `cargo bench -p myriad-engine --bench memory`.
 pub(crate) struct CostModel {
@@ -79,7 +81,7 @@ pub(crate) struct CostModel {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Field elements in all traces, with each height rounded up to a power of two.
-    pub main_cells: u64,
+    pub cells: u64,
     /// Leaves of the fraction tree.
     pub interactions: u64,
 }
@@ -97,13 +99,29 @@ impl CostModel {
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
         let padded = |height: u32| if height == 0 { 0 } else { u64::from(height).next_power_of_two() };
         let dot = |weights: &[u64]| trace_heights.iter().zip(weights).map(|(&h, w)| padded(h) * w).sum();
-        Load { main_cells: dot(&self.widths), interactions: dot(&self.interactions) }
+        Load { cells: dot(&self.widths), interactions: dot(&self.interactions) }
     }
 
-    pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
-        let Load { main_cells, interactions } = self.load(trace_heights);
+    pub(crate) fn peak_bytes(&self, load: Load) -> u64 {
+        let Load { cells, interactions } = load;
         let stacked = 1u64 << self.config.log_stacked_height;
-        let code_word = main_cells.next_multiple_of(stacked) << self.config.log_blowup;
-        BASE_BYTES + BYTES_PER_CELL * (main_cells + code_word) + BYTES_PER_INTERACTION * interactions.next_power_of_two()
+        let code_word = cells.next_multiple_of(stacked) << self.config.log_blowup;
+        BASE_BYTES + BYTES_PER_CELL * (cells + code_word) + BYTES_PER_INTERACTION * interactions.next_power_of_two()
     }
+}
+
+/// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit: the largest
+/// of those measured for the configurations of the guests, and a twentieth more.
+const LEAF_PEAK_MIB: [u64; 4] = [1250, 2050, 3500, 3800];
+const INTERNAL_FOR_LEAF_PEAK_MIB: [u64; 3] = [2300, 4200, 4900];
+const INTERNAL_RECURSIVE_PEAK_MIB: [u64; 3] = [1450, 2200, 3400];
+
+/// Expected peak memory of the process that makes a node, in bytes.
+pub(crate) fn node_peak_bytes(circuit: Circuit, children: usize) -> u64 {
+    let peaks: &[u64] = match circuit {
+        Circuit::Leaf => &LEAF_PEAK_MIB,
+        Circuit::InternalForLeaf => &INTERNAL_FOR_LEAF_PEAK_MIB,
+        Circuit::InternalRecursive => &INTERNAL_RECURSIVE_PEAK_MIB,
+    };
+    peaks[children.clamp(1, peaks.len()) - 1] << 20
 }

@@ -13,6 +13,7 @@
 
 mod machine;
 mod run;
+mod schedule;
 mod tree;
 
 use std::{path::PathBuf, time::Duration};

@@ -1,0 +1,192 @@
+//! Choosing the segment size and the arities of the tree that finish soonest.
+//!
+//! Few large pieces cost least in total, but leave children idle at the end, where the path from the
+//! last segment to the final proof is walked alone. So candidates are tried on paper: the tasks go
+//! to the children in the order in which [`super::run`] gives them out, each for its estimated time.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+};
+
+use myriad_engine::{Level, MemoryBudget, Plan};
+
+use super::{
+    RunError,
+    tree::{Arities, TaskId, Tree},
+};
+
+/// Seconds that the proofs of the tree take with two threads of a 2023 server core, for 1, 2, ...
+/// children. Only their ratios matter. Source: `cargo bench -p myriad-engine --bench memory`.
+const LEAF_S: [f64; 4] = [11.0, 13.0, 21.0, 23.0];
+const INTERNAL_FOR_LEAF_S: [f64; 3] = [18.0, 32.0, 36.0];
+const INTERNAL_RECURSIVE_S: [f64; 3] = [12.0, 20.0, 28.0];
+const FINAL_S: f64 = 11.0;
+/// Seconds that a segment takes on the same machine: lookup tables and execution, and for each 2^20
+/// cells of its traces.
+const SEGMENT_BASE_S: f64 = 2.0;
+const SEGMENT_S_PER_MEBICELL: f64 = 0.045;
+
+/// The order in which ready tasks are given out: what is highest in the tree first, so that it is
+/// nearly done when the last segment is; then from left to right, so that whole nodes become ready.
+pub(crate) fn rank(task: TaskId) -> (Reverse<u8>, usize) {
+    match task {
+        TaskId::Segment(index) => (Reverse(0), index),
+        TaskId::Node(node) => (Reverse(node.level.number()), node.index),
+        TaskId::Final => (Reverse(u8::MAX), 0),
+    }
+}
+
+/// The arities that a child may use within a budget.
+///
+/// # Errors
+/// [`RunError::Memory`] where not even the smallest node fits.
+pub(crate) fn allowed(budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
+    let most = |level: Level, least: usize| {
+        (least..=level.children_max())
+            .rev()
+            .find(|&children| level.peak_bytes(children) <= budget.bytes())
+            .ok_or(RunError::Memory {
+                needed: MemoryBudget::from_bytes(level.peak_bytes(least)),
+                allowed: budget,
+            })
+    };
+    let leaf = most(Level::LEAF, 1)?;
+    let internal_for_leaf = most(Level::INTERNAL_FOR_LEAF, 1)?;
+    let internal_recursive = most(Level::INTERNAL_RECURSIVE, 2)?;
+    let mut arities = Vec::new();
+    for leaf in 1..=leaf {
+        for internal_for_leaf in 1..=internal_for_leaf {
+            for internal_recursive in 2..=internal_recursive {
+                arities.push(Arities { leaf, internal_for_leaf, internal_recursive });
+            }
+        }
+    }
+    Ok(arities)
+}
+
+/// The tree over a plan's segments that `children` engine children finish soonest, and the estimated
+/// time in seconds of the machine that the constants are from.
+pub(crate) fn best_tree(plan: &Plan, arities: &[Arities], children: usize) -> (Tree, f64) {
+    arities
+        .iter()
+        .map(|&arities| {
+            let tree = Tree::new(plan.segments.len(), arities);
+            let estimate = makespan(&tree, children, |task| seconds(&tree, plan, task));
+            (tree, estimate)
+        })
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("some arity is allowed")
+}
+
+fn seconds(tree: &Tree, plan: &Plan, task: TaskId) -> f64 {
+    match task {
+        TaskId::Segment(index) => {
+            SEGMENT_BASE_S + SEGMENT_S_PER_MEBICELL * plan.segments[index].cells as f64 / f64::from(1 << 20)
+        }
+        TaskId::Final => FINAL_S,
+        TaskId::Node(node) => {
+            let children = tree.children(task).len();
+            let costs: &[f64] = match node.level {
+                Level::LEAF => &LEAF_S,
+                Level::INTERNAL_FOR_LEAF => &INTERNAL_FOR_LEAF_S,
+                _ => &INTERNAL_RECURSIVE_S,
+            };
+            costs[children - 1]
+        }
+    }
+}
+
+/// The time until the final proof when `workers` take ready tasks by rank.
+fn makespan(tree: &Tree, workers: usize, seconds: impl Fn(TaskId) -> f64) -> f64 {
+    let mut parents = HashMap::new();
+    let mut missing = HashMap::new();
+    let mut ready = BinaryHeap::new();
+    for task in tree.tasks() {
+        let children = tree.children(task);
+        if children.is_empty() {
+            ready.push(Reverse((rank(task), task)));
+        }
+        missing.insert(task, children.len());
+        for child in children {
+            parents.insert(child, task);
+        }
+    }
+    // Times are kept as whole microseconds, which have a total order.
+    let micros = |task| (seconds(task) * 1e6) as u64;
+    let mut running = BinaryHeap::new();
+    let mut now = 0;
+    loop {
+        while running.len() < workers.max(1) {
+            let Some(Reverse((_, task))) = ready.pop() else { break };
+            running.push(Reverse((now + micros(task), task)));
+        }
+        let Some(Reverse((end, task))) = running.pop() else { break };
+        now = end;
+        if let Some(&parent) = parents.get(&task) {
+            let missing = missing.get_mut(&parent).expect("every task is counted");
+            *missing -= 1;
+            if *missing == 0 {
+                ready.push(Reverse((rank(parent), parent)));
+            }
+        }
+    }
+    now as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_engine::Segment;
+
+    use super::*;
+
+    fn plan(segments: usize) -> Plan {
+        let segments = (0..segments)
+            .map(|index| Segment {
+                index: index as u32,
+                instret_start: 0,
+                num_insns: 1,
+                trace_heights: Vec::new(),
+                last: false,
+                cells: 200 << 20,
+                interactions: 0,
+                peak_bytes: 2 << 30,
+            })
+            .collect();
+        Plan { segments, public_values: Vec::new(), instructions: 1 }
+    }
+
+    #[test]
+    fn one_worker_takes_the_sum_and_many_the_longest_path() {
+        let tree = Tree::new(8, Arities { leaf: 4, internal_for_leaf: 3, internal_recursive: 3 });
+        let tasks = tree.tasks().count() as f64;
+        assert_eq!(makespan(&tree, 1, |_| 1.0), tasks);
+        // segment, leaf, internal-for-leaf, internal-recursive, final
+        assert_eq!(makespan(&tree, 100, |_| 1.0), 5.0);
+        // Two workers: eight segments and two leaves in five rounds, then the path to the top alone.
+        assert_eq!(makespan(&tree, 2, |_| 1.0), 8.0);
+    }
+
+    #[test]
+    fn memory_limits_the_arities() {
+        let widest = |gib: u64| {
+            let all = allowed(MemoryBudget::from_bytes(gib << 30)).unwrap();
+            all.iter().map(|a| a.leaf).max().unwrap()
+        };
+        assert!(widest(3) < widest(8));
+        assert!(matches!(allowed(MemoryBudget::from_bytes(1 << 30)), Err(RunError::Memory { .. })));
+    }
+
+    #[test]
+    fn the_chosen_tree_is_no_slower_than_any_other() {
+        let arities = allowed(MemoryBudget::from_bytes(8 << 30)).unwrap();
+        for segments in [1, 5, 9, 30] {
+            let plan = plan(segments);
+            let (_, best) = best_tree(&plan, &arities, 2);
+            for &other in &arities {
+                let tree = Tree::new(segments, other);
+                assert!(best <= makespan(&tree, 2, |task| seconds(&tree, &plan, task)));
+            }
+        }
+    }
+}
