@@ -41,7 +41,7 @@ const GAS_LIMIT: u64 = 30_000_000;
 const EXTRA_DATA: &[u8] = b"synthetic";
 
 /// Makes a block with all that it takes to prove it; see the [module](super). The default takes about
-/// a second and 200 MB.
+/// a second and 120 MB.
 ///
 /// # Errors
 /// [`SampleError::OutOfBounds`] by the spec's numbers; the others would be mistakes in this crate.
