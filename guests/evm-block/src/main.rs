@@ -12,11 +12,12 @@ extern crate alloc;
 
 #[cfg(feature = "secp256k1")]
 mod curve;
+#[cfg(feature = "keccak")]
+mod keccak;
+#[cfg(target_os = "zkvm")]
+mod memcmp;
 #[cfg(feature = "secp256k1")]
 mod recover;
-
-#[cfg(feature = "keccak")]
-use openvm_keccak256 as _;
 
 openvm::entry!(main);
 

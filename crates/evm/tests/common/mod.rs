@@ -7,8 +7,6 @@ use flate2::read::GzDecoder;
 use myriad_evm::{ChainConfig, Parent, StatelessInput};
 use serde::Deserialize;
 
-pub const BLOCKS: [u64; 3] = [23_587_691, 20_612_842, 18_884_864];
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BlockFile {

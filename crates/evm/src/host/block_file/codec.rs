@@ -22,15 +22,17 @@ use crate::{
     input::{CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
 };
 
-/// Largest file that is read, in bytes. The real blocks that we know take 0.4-1.1 MB for 1.3-4.3 M gas; a full block
-/// of 60 M gas in proportion takes about 20 MB. Twice that and more is left.
+/// Largest file that is read, in bytes. The real blocks that we know take 0.4-1.1 MB for 1.3-4.3 M
+/// gas; a full block of 60 M gas in proportion takes about 20 MB. Twice that and more is left.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Most JSON that a file may inflate to, in bytes. Hex deflates to about half, so a full [`FILE_BYTES_MAX`] of
-/// genuine content inflates to about 128 MiB; what inflates further is repetition: a gzip bomb.
+/// Most JSON that a file may inflate to, in bytes. Hex deflates to about half, so a full
+/// [`FILE_BYTES_MAX`] of genuine content inflates to about 128 MiB; what inflates further is
+/// repetition: a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 256 << 20;
 
-/// Longest `chainConfig`, in bytes of JSON. Mainnet's takes about 1 KB; parsed JSON can take tens of times its text.
+/// Longest `chainConfig`, in bytes of JSON. Mainnet's takes about 1 KB; parsed JSON can take tens
+/// of times its text.
 const CHAIN_CONFIG_BYTES_MAX: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -179,7 +181,8 @@ struct WitnessRef<'a> {
     headers: &'a [Bytes],
 }
 
-/// Reads at most one byte more than [`FILE_BYTES_MAX`] of the file, so that a pipe or a growing file is bounded too.
+/// Reads at most one byte more than [`FILE_BYTES_MAX`] of the file, so that a pipe or a growing
+/// file is bounded too.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, BlockFileError> {
     let failed = |source| BlockFileError::Read {
         path: path.to_owned(),
@@ -258,10 +261,7 @@ fn decode_json(json: &[u8]) -> Result<BlockFile, BlockFileError> {
         (None, None) => return Err(missing("parent")),
     };
     let witness = raw.witness.ok_or(missing("witness"))?.check()?;
-    let chain_config = raw
-        .chain_config
-        .map(|text| chain_config(&text))
-        .transpose()?;
+    let chain_config = raw.chain_config.map(|text| chain_config(&text)).transpose()?;
     let file = BlockFile {
         chain_id,
         block,
@@ -317,12 +317,7 @@ pub(crate) fn bytes_of(field: &str, text: &str) -> Result<Bytes, BlockFileError>
 
 fn hash_of(field: &str, text: &str) -> Result<B256, BlockFileError> {
     let bytes = bytes_of(field, text)?;
-    B256::try_from(&bytes[..]).map_err(|_| {
-        bad(
-            field,
-            format!("it has {} bytes, a hash has 32", bytes.len()),
-        )
-    })
+    B256::try_from(&bytes[..]).map_err(|_| bad(field, format!("it has {} bytes, a hash has 32", bytes.len())))
 }
 
 fn hex_bytes(text: &str) -> Result<Bytes, String> {
@@ -386,7 +381,8 @@ pub(super) fn deflate(json: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Writes to a temporary name beside `path`, syncs, renames: a reader sees the old file or the new one, never half.
+/// Writes to a temporary name beside `path`, syncs, renames: a reader sees the old file or the new
+/// one, never half.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -404,8 +400,8 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|failed| failed.error)?;
-    // The rename itself is durable only once the directory is. Where a directory cannot be opened, that is up to
-    // the operating system.
+    // The rename itself is durable only once the directory is. Where a directory cannot be opened,
+    // that is up to the operating system.
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;
     Ok(())

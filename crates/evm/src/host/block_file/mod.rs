@@ -1,5 +1,5 @@
-//! A block file: one block, its parent and the part of the state that executing it needs. What every `myriad block`
-//! command reads or writes.
+//! A block file: one block, its parent and the part of the state that executing it needs. What
+//! every `myriad block` command reads or writes.
 //!
 //! It is JSON, gzipped or not:
 //!
@@ -13,8 +13,9 @@
 //! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
 //! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
 //!
-//! Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes more memory than
-//! the limits in this module allow; whether what it says is *true* is for `validate` to find out.
+//! Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes
+//! more memory than the limits in this module allow; whether what it says is *true* is for
+//! `validate` to find out.
 
 mod codec;
 mod error;
@@ -35,7 +36,8 @@ pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
 
 /// The fields that cannot be left out, for the message that one is missing.
-const FIELDS: &str = "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
+const FIELDS: &str =
+    "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
 
 /// One block with its witness; see the [module](self) for the format.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +61,8 @@ pub struct BlockFile {
 /// The part of the state that a block needs, as `debug_executionWitness` returns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Witness {
-    /// RLP of trie nodes, of account and storage tries alike, in no particular order; each is found by its hash.
+    /// RLP of trie nodes, of account and storage tries alike, in no particular order; each is found
+    /// by its hash.
     pub state: Vec<Bytes>,
     /// Contract codes, each found by its hash.
     pub codes: Vec<Bytes>,
@@ -71,7 +74,8 @@ impl BlockFile {
     /// Reads a block file, gzipped or not.
     ///
     /// # Errors
-    /// Whatever is wrong with the file's bytes. The RLP inside is looked at by [`Self::decode_block`] and others.
+    /// Whatever is wrong with the file's bytes. The RLP inside is looked at by
+    /// [`Self::decode_block`] and others.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, BlockFileError> {
         Self::from_bytes(&codec::read_file(path.as_ref())?)
     }
@@ -93,16 +97,14 @@ impl BlockFile {
         codec::deflate(&codec::encode_json(self)?)
     }
 
-    /// Writes the file: gzipped, or plain where the name ends in `.json`. An existing file is replaced in one step,
-    /// and durably: after a crash, it is the old one or the new one.
+    /// Writes the file: gzipped, or plain where the name ends in `.json`. An existing file is
+    /// replaced in one step, and durably: after a crash, it is the old one or the new one.
     ///
     /// # Errors
     /// [`BlockFileError::Write`], e.g. when the disk is full. An existing file is then left as it was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
         let path = path.as_ref();
-        let plain = path
-            .extension()
-            .is_some_and(|extension| extension == "json");
+        let plain = path.extension().is_some_and(|extension| extension == "json");
         let content = if plain {
             codec::encode_json(self).map_err(Into::into)
         } else {
@@ -145,12 +147,9 @@ impl BlockFile {
         if let Some(chain) = ChainConfig::builtin(self.chain_id) {
             return Ok(chain);
         }
-        let config = self
-            .chain_config
-            .as_ref()
-            .ok_or(BlockFileError::UnknownChain {
-                chain_id: self.chain_id,
-            })?;
+        let config = self.chain_config.as_ref().ok_or(BlockFileError::UnknownChain {
+            chain_id: self.chain_id,
+        })?;
         Ok(from_geth(config, self.chain_id)?)
     }
 

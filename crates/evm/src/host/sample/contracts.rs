@@ -21,17 +21,11 @@ pub(super) mod token {
     }
 
     pub(crate) fn allowance(owner: Address, spender: Address) -> U256 {
-        mapping(
-            spender,
-            mapping(owner, U256::from(ALLOWANCES).into()).into(),
-        )
+        mapping(spender, mapping(owner, U256::from(ALLOWANCES).into()).into())
     }
 
     pub(crate) fn transfer(to: Address, amount: U256) -> Bytes {
-        call(
-            "transfer(address,uint256)",
-            &[to.into_word(), amount.into()],
-        )
+        call("transfer(address,uint256)", &[to.into_word(), amount.into()])
     }
 
     pub(crate) fn transfer_from(from: Address, to: Address, amount: U256) -> Bytes {
@@ -42,10 +36,7 @@ pub(super) mod token {
     }
 
     pub(crate) fn approve(spender: Address, amount: U256) -> Bytes {
-        call(
-            "approve(address,uint256)",
-            &[spender.into_word(), amount.into()],
-        )
+        call("approve(address,uint256)", &[spender.into_word(), amount.into()])
     }
 }
 
@@ -70,12 +61,7 @@ pub(super) mod pool {
     pub(crate) fn swap(token_in: Address, amount: U256, least: U256, to: Address) -> Bytes {
         call(
             "swap(address,uint256,uint256,address)",
-            &[
-                token_in.into_word(),
-                amount.into(),
-                least.into(),
-                to.into_word(),
-            ],
+            &[token_in.into_word(), amount.into(), least.into(), to.into_word()],
         )
     }
 }
@@ -90,4 +76,125 @@ fn call(signature: &str, arguments: &[B256]) -> Bytes {
     [&keccak256(signature)[..4], arguments.concat().as_slice()]
         .concat()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy_evm::{Evm, EvmEnv, EvmFactory, eth::EthEvmFactory};
+    use revm::{context::result::ExecutionResult, database::State};
+
+    use super::*;
+    use crate::host::sample::{
+        SampleSpec,
+        genesis::Genesis,
+        rng::Rng,
+        world::{Reads, Recorder},
+    };
+
+    /// What a call returns, or the data that it reverts with.
+    fn run(genesis: &Genesis, to: Address, data: Bytes) -> Result<Bytes, Bytes> {
+        let recorder = Recorder {
+            world: &genesis.world,
+            reads: Reads::default(),
+        };
+        let state = State::builder().with_database(recorder).build();
+        let mut evm = EthEvmFactory::default().create_evm(state, EvmEnv::default());
+        match evm
+            .transact_system_call(genesis.sequencer, to, data)
+            .unwrap()
+            .result
+        {
+            ExecutionResult::Success { output, .. } => Ok(output.into_data()),
+            ExecutionResult::Revert { output, .. } => Err(output),
+            ExecutionResult::Halt { reason, .. } => panic!("the call halts: {reason:?}"),
+        }
+    }
+
+    #[test]
+    fn the_contracts_speak_the_language_of_their_standards() {
+        let spec = SampleSpec {
+            txs: 0,
+            seed: 0,
+            accounts: 10,
+            token_holders: 10,
+        };
+        let mut genesis = Genesis::new(&spec, &mut Rng::new(0)).unwrap();
+        let Genesis {
+            tokens: [token0, token1],
+            pool,
+            reserves,
+            sequencer,
+            ..
+        } = genesis;
+        genesis.allow(token0, sequencer, pool, U256::from(77));
+        let words = |words: &[U256]| -> Result<Bytes, Bytes> {
+            let words: Vec<_> = words.iter().map(|word| word.to_be_bytes::<32>()).collect();
+            Ok(words.concat().into())
+        };
+        let ask = |to, signature, arguments: &[B256]| run(&genesis, to, call(signature, arguments));
+        let (owner, spender) = (sequencer.into_word(), pool.into_word());
+        let time = U256::from(super::super::PARENT_TIMESTAMP - 60);
+        let supply = genesis.world.accounts[&token0].storage[&token::SUPPLY];
+
+        assert_eq!(ask(token0, "decimals()", &[]), words(&[U256::from(18)]));
+        assert_eq!(ask(token0, "totalSupply()", &[]), words(&[supply]));
+        assert_eq!(
+            ask(token0, "balanceOf(address)", &[spender]),
+            words(&[reserves[0]])
+        );
+        let allowed = ask(token0, "allowance(address,address)", &[owner, spender]);
+        assert_eq!(allowed, words(&[U256::from(77)]));
+        assert_eq!(ask(pool, "token0()", &[]), words(&[token0.into_word().into()]));
+        assert_eq!(ask(pool, "token1()", &[]), words(&[token1.into_word().into()]));
+        assert_eq!(
+            ask(pool, "getReserves()", &[]),
+            words(&[reserves[0], reserves[1], time])
+        );
+        // Neither a function that is not there, nor one whose arguments are cut off, nor an address of
+        // more than 160 bits.
+        let refused = Err(Bytes::new());
+        assert_eq!(ask(token0, "mint(address)", &[owner]), refused);
+        assert_eq!(ask(token0, "balanceOf(address)", &[]), refused);
+        assert_eq!(
+            ask(token0, "balanceOf(address)", &[B256::repeat_byte(1)]),
+            refused
+        );
+    }
+
+    #[test]
+    fn failures_say_why() {
+        let spec = SampleSpec {
+            txs: 0,
+            seed: 0,
+            accounts: 10,
+            token_holders: 0,
+        };
+        let genesis = Genesis::new(&spec, &mut Rng::new(0)).unwrap();
+        let Genesis {
+            tokens: [token, _],
+            pool,
+            sequencer,
+            ..
+        } = genesis;
+        let amount = U256::from(5);
+        let error = |signature, arguments: &[B256]| Err(call(signature, arguments));
+        let zero = B256::ZERO;
+        let poor = run(&genesis, token, token::transfer(pool, amount));
+        let arguments = [sequencer.into_word(), zero, amount.into()];
+        assert_eq!(
+            poor,
+            error("ERC20InsufficientBalance(address,uint256,uint256)", &arguments)
+        );
+        let nobody = run(&genesis, token, token::transfer(Address::ZERO, amount));
+        assert_eq!(nobody, error("ERC20InvalidReceiver(address)", &[zero]));
+        // Through the pool, the token's own words.
+        let unasked = run(&genesis, pool, pool::swap(token, amount, amount, sequencer));
+        let arguments = [pool.into_word(), zero, amount.into()];
+        assert_eq!(
+            unasked,
+            error("ERC20InsufficientAllowance(address,uint256,uint256)", &arguments)
+        );
+        let foreign = run(&genesis, pool, pool::swap(pool, amount, amount, sequencer));
+        assert_eq!(foreign, error("UnknownToken()", &[]));
+    }
 }

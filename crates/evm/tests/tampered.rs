@@ -1,0 +1,340 @@
+//! Each kind of tampering is refused, and named for what it is.
+
+mod common;
+
+use alloy_consensus::{Signed, TxEip1559};
+use alloy_primitives::{B64, B256, Bytes, Signature, U256, keccak256};
+use alloy_rlp::Decodable;
+use common::block;
+use myriad_evm::{
+    Block, BlockError, ChainConfig, Parent, StatelessInput, Transaction,
+    error::{SignatureFault, WitnessError},
+    trie::TrieError,
+    validate,
+};
+
+/// Has a parent header, and blobs.
+const CANCUN: u64 = 20_612_842;
+const PRAGUE: u64 = 23_587_691;
+
+/// The block after a change; `None` where there are no blocks.
+fn tampered(number: u64, change: impl FnOnce(&mut Block)) -> Option<StatelessInput> {
+    let mut input = block(number)?;
+    let mut block = Block::decode(&mut input.block.as_ref()).unwrap();
+    change(&mut block);
+    input.block = alloy_rlp::encode(&block).into();
+    Some(input)
+}
+
+macro_rules! assert_refused {
+    ($number:expr, $change:expr, $error:pat) => {
+        if let Some(input) = tampered($number, $change) {
+            let error = validate(&input).expect_err("it is tampered with");
+            assert!(matches!(error, $error), "{error}");
+        }
+    };
+}
+
+#[test]
+fn header_by_itself() {
+    use BlockError::*;
+    assert_refused!(
+        CANCUN,
+        |b| b.header.extra_data = Bytes::from([0; 33]),
+        ExtraData {
+            actual: 33,
+            max: 32
+        }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.gas_used = u64::MAX,
+        GasUsedOverLimit { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.difficulty = U256::ONE,
+        ProofOfWorkField { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.nonce = B64::repeat_byte(1),
+        ProofOfWorkField { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.ommers_hash = B256::ZERO,
+        ProofOfWorkField { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.requests_hash = Some(B256::ZERO),
+        UnexpectedField {
+            field: "requests hash",
+            ..
+        }
+    );
+    assert_refused!(
+        PRAGUE,
+        |b| b.header.requests_hash = None,
+        MissingField {
+            field: "requests hash",
+            ..
+        }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| {
+            b.header.parent_beacon_block_root = None;
+        },
+        MissingField {
+            field: "parent beacon block root",
+            ..
+        }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.timestamp = 1_764_798_551,
+        UnsupportedFork { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.number = 15_000_000,
+        UnsupportedFork { .. }
+    );
+}
+
+#[test]
+fn header_after_its_parent() {
+    use BlockError::*;
+    assert_refused!(
+        CANCUN,
+        |b| b.header.parent_hash = B256::ZERO,
+        ParentHash { .. }
+    );
+    assert_refused!(CANCUN, |b| b.header.number += 1, Number { .. });
+    assert_refused!(CANCUN, |b| b.header.timestamp -= 12, Timestamp { .. });
+    assert_refused!(
+        CANCUN,
+        |b| b.header.gas_limit += b.header.gas_limit / 1024,
+        GasLimit { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.base_fee_per_gas = Some(7),
+        BaseFee { actual: 7, .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.excess_blob_gas = Some(1),
+        ExcessBlobGas { actual: 1, .. }
+    );
+    if let Some(mut input) = block(CANCUN) {
+        let Parent::Header(parent) = &input.parent else {
+            panic!("{CANCUN} has a parent header")
+        };
+        let mut parent = alloy_consensus::Header::decode(&mut parent.as_ref()).unwrap();
+        parent.gas_used += 1;
+        input.parent = Parent::Header(alloy_rlp::encode(parent).into());
+        assert!(matches!(validate(&input), Err(ParentHash { .. })));
+    }
+}
+
+#[test]
+fn body() {
+    use BlockError::*;
+    let drop_last = |b: &mut Block| drop(b.body.transactions.pop());
+    assert_refused!(CANCUN, drop_last, TransactionsRoot { .. });
+    assert_refused!(
+        CANCUN,
+        |b| b.body.transactions.swap(0, 1),
+        TransactionsRoot { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.transactions_root = B256::ZERO,
+        TransactionsRoot { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.body.withdrawals = None,
+        WithdrawalsPresence { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.body.withdrawals.as_mut().unwrap()[0].amount += 1,
+        WithdrawalsRoot { .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.header.blob_gas_used = Some(0),
+        BlobGasUsed { actual: 0, .. }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| b.body.ommers.push(b.header.clone()),
+        ProofOfWorkField { .. }
+    );
+}
+
+#[test]
+fn results() {
+    use BlockError::*;
+    assert_refused!(CANCUN, |b| b.header.gas_used -= 1, GasUsed { .. });
+    assert_refused!(
+        CANCUN,
+        |b| b.header.receipts_root = B256::ZERO,
+        ReceiptsRoot { .. }
+    );
+    assert_refused!(CANCUN, |b| b.header.logs_bloom.0[0] ^= 1, LogsBloom);
+    assert_refused!(
+        CANCUN,
+        |b| b.header.state_root = B256::ZERO,
+        StateRoot { .. }
+    );
+    assert_refused!(
+        PRAGUE,
+        |b| b.header.requests_hash = Some(B256::ZERO),
+        RequestsHash { .. }
+    );
+}
+
+/// Changes the first transaction of the type that most are of.
+fn change_transaction(
+    b: &mut Block,
+    change: impl Fn(TxEip1559, Signature) -> (TxEip1559, Signature),
+) {
+    let tx = b.body.transactions.iter_mut().find_map(|tx| match tx {
+        Transaction::Eip1559(tx) => Some(tx),
+        _ => None,
+    });
+    let tx = tx.unwrap();
+    let (content, signature) = change(tx.tx().clone(), *tx.signature());
+    *tx = Signed::new_unhashed(content, signature);
+}
+
+#[test]
+fn signatures() {
+    use BlockError::BadSignature;
+    use SignatureFault::*;
+    let order = U256::from_str_radix(
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141",
+        16,
+    );
+    let order = order.unwrap();
+    // The other signature of the same key.
+    let malleate = |s: Signature| Signature::new(s.r(), order - s.s(), !s.v());
+    assert_refused!(
+        CANCUN,
+        |b| change_transaction(b, |tx, s| (tx, malleate(s))),
+        BadSignature { reason: HighS, .. }
+    );
+    for r in [U256::ZERO, order, U256::MAX] {
+        assert_refused!(
+            CANCUN,
+            |b| change_transaction(b, |tx, s| (tx, Signature::new(r, s.s(), s.v()))),
+            BadSignature {
+                reason: NotRecoverable,
+                ..
+            }
+        );
+    }
+    // These recover, to somebody who is not there.
+    assert_refused!(
+        CANCUN,
+        |b| change_transaction(b, |tx, s| (tx, Signature::new(s.r(), s.s(), !s.v()))),
+        BadSignature {
+            reason: UnknownSender { .. },
+            ..
+        }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| change_transaction(b, |tx, s| (
+            tx,
+            Signature::new(s.r(), s.s() - U256::ONE, s.v())
+        )),
+        BadSignature {
+            reason: UnknownSender { .. },
+            ..
+        }
+    );
+    assert_refused!(
+        CANCUN,
+        |b| change_transaction(b, |tx, s| {
+            (
+                TxEip1559 {
+                    value: tx.value + U256::ONE,
+                    ..tx
+                },
+                s,
+            )
+        }),
+        BadSignature {
+            reason: UnknownSender { .. },
+            ..
+        }
+    );
+}
+
+#[test]
+fn witness() {
+    let Some(mut input) = block(CANCUN) else {
+        return;
+    };
+    let at = input.state.len() / 2;
+    let expected = keccak256(&input.state[at]);
+    let mut node = input.state[at].to_vec();
+    *node.last_mut().unwrap() ^= 1;
+    input.state[at] = node.into();
+    match validate(&input) {
+        Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode { hash, .. }))) => {
+            assert_eq!(hash, expected);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn encoding() {
+    let Some(input) = block(CANCUN) else { return };
+    for cut in [0, 1, 100, input.block.len() - 1] {
+        let mut input = input.clone();
+        input.block.truncate(cut);
+        let refused = validate(&input);
+        assert!(matches!(
+            refused,
+            Err(BlockError::MalformedRlp { what: "block", .. })
+        ));
+    }
+    let mut longer = input.clone();
+    longer.block = [input.block.as_ref(), &[0]].concat().into();
+    assert!(matches!(
+        validate(&longer),
+        Err(BlockError::MalformedRlp { .. })
+    ));
+}
+
+/// What was not checked, or by other rules, does not look like what was.
+#[test]
+fn public_values_say_what_was_checked() {
+    let Some(input) = block(CANCUN) else { return };
+    let full = validate(&input).unwrap();
+    assert!(full.skipped.is_empty());
+
+    let mut unchecked = input.clone();
+    unchecked.parent = Parent::StateRoot(full.parent_state_root);
+    let unchecked = validate(&unchecked).unwrap();
+    assert_eq!(unchecked.state_root, full.state_root);
+    assert_eq!(unchecked.skipped.len(), 7);
+    assert_ne!(unchecked.public_values, full.public_values);
+
+    let mut other_rules = input;
+    other_rules.chain = ChainConfig {
+        osaka_time: None,
+        ..ChainConfig::MAINNET
+    };
+    let other_rules = validate(&other_rules).unwrap();
+    assert_eq!(other_rules.state_root, full.state_root);
+    assert_ne!(other_rules.public_values, full.public_values);
+}
