@@ -128,6 +128,11 @@ impl VmConfig {
         self.vm.system.config.num_public_values
     }
 
+    /// Log2 of the stacked height of segment proofs, which bounds the rows of a chip's trace.
+    pub fn log_stacked_height(&self) -> usize {
+        self.system_params.log_stacked_height()
+    }
+
     pub(crate) fn vm(&self) -> &SdkVmConfig {
         &self.vm
     }
@@ -181,7 +186,7 @@ mod tests {
         let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n";
         let parsed = VmConfig::from_toml(toml).unwrap();
         assert_eq!(parsed.fingerprint(), VmConfig::riscv32().fingerprint());
-        assert_eq!(parsed.system_params.log_stacked_height(), LOG_STACKED_HEIGHT_MIN);
+        assert_eq!(parsed.log_stacked_height(), LOG_STACKED_HEIGHT_MIN);
     }
 
     #[test]

@@ -1,0 +1,240 @@
+//! `myriad prove` against the OpenVM SDK's own `Sdk::prove`: same program, same input, same cores, same
+//! memory limit, one after the other in one run.
+//!
+//! ```text
+//! cargo build --release
+//! cargo bench -p myriad-engine --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4]
+//! ```
+//!
+//! Without programs it takes the fibonacci guest with 2 M instructions. `-` stands for no
+//! `openvm.toml`. Each side is a process of its own with warm keys (the SDK's are made before its
+//! clock starts, Myriad's are cached by an `execute`). The SDK gets the largest segments with which it
+//! stays below the memory limit, which are as large as those that Myriad plans for it, and two children
+//! for each internal node, since three would pass 4 GiB. Peak memory of Myriad is that of its largest process.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Instant,
+};
+
+use myriad_engine::VmConfig;
+use openvm_sdk::{
+    Sdk, StdIn,
+    config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},
+};
+use openvm_sdk_config::SdkVmConfig;
+use openvm_stark_sdk::config::app_params_with_100_bits_security;
+use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+struct Subject {
+    name: String,
+    elf: PathBuf,
+    openvm_toml: Option<PathBuf>,
+    input: PathBuf,
+}
+
+/// What one side took.
+struct Cost {
+    wall_s: f64,
+    peak_bytes: u64,
+    segments: u64,
+}
+
+fn main() -> Fallible<()> {
+    let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
+    let mut memory_gib = 4.0;
+    let mut subjects = Vec::new();
+    let scratch = tempfile::tempdir()?;
+    while let Some(arg) = args.next() {
+        let mut next = || args.next().ok_or("a program is NAME ELF OPENVM_TOML INPUT_FILE");
+        match arg.as_str() {
+            // Run as the SDK's side, in a process of its own.
+            "sdk" => {
+                let (elf, toml, input, largest) = (next()?, next()?, next()?, next()?);
+                return sdk(elf.as_ref(), &toml, input.as_ref(), largest.parse()?);
+            }
+            "--memory-gib" => memory_gib = next()?.parse()?,
+            _ => {
+                let (elf, toml, input) = (next()?, next()?, next()?);
+                let openvm_toml = (toml != "-").then(|| toml.into());
+                subjects.push(Subject {
+                    name: arg,
+                    elf: elf.into(),
+                    openvm_toml,
+                    input: input.into(),
+                });
+            }
+        }
+    }
+    if subjects.is_empty() {
+        // About 15 instructions a round.
+        let input = scratch.path().join("input");
+        fs::write(&input, 133_000u64.to_le_bytes())?;
+        let elf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/elf/fibonacci.elf");
+        subjects.push(Subject {
+            name: "fibonacci".into(),
+            elf,
+            openvm_toml: None,
+            input,
+        });
+    }
+    println!(
+        "| program | instructions | Sdk::prove s | myriad prove s | ratio | Sdk segments | Sdk peak MiB | myriad segments | myriad peak MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for subject in &subjects {
+        let (instructions, largest) = plan(subject, scratch.path(), memory_gib)?;
+        let sdk = run_sdk(subject, largest)?;
+        let myriad = run_myriad(subject, scratch.path(), memory_gib)?;
+        println!(
+            "| {} | {instructions} | {:.1} | {:.1} | {:.2} | {} | {} | {} | {} |",
+            subject.name,
+            sdk.wall_s,
+            myriad.wall_s,
+            myriad.wall_s / sdk.wall_s,
+            sdk.segments,
+            sdk.peak_bytes >> 20,
+            myriad.segments,
+            myriad.peak_bytes >> 20,
+        );
+    }
+    Ok(())
+}
+
+/// Instructions in all and in the largest segment, as Myriad plans it; this also makes its keys.
+fn plan(subject: &Subject, scratch: &Path, memory_gib: f64) -> Fallible<(u64, u64)> {
+    let json = myriad(subject, "execute", scratch, memory_gib)?;
+    let segments = json["segments"].as_array().ok_or("execute gives no segments")?;
+    let largest = segments
+        .iter()
+        .filter_map(|s| s["num_insns"].as_u64())
+        .max()
+        .ok_or("no segment has a size")?;
+    Ok((
+        json["instructions"]
+            .as_u64()
+            .ok_or("execute gives no instructions")?,
+        largest,
+    ))
+}
+
+fn run_myriad(subject: &Subject, scratch: &Path, memory_gib: f64) -> Fallible<Cost> {
+    let json = myriad(subject, "prove", scratch, memory_gib)?;
+    Ok(Cost {
+        wall_s: json["wall_s"].as_f64().ok_or("prove gives no time")?,
+        peak_bytes: json["peak_memory_bytes"]
+            .as_u64()
+            .ok_or("prove gives no memory")?,
+        segments: json["segments"].as_u64().ok_or("prove gives no segments")?,
+    })
+}
+
+fn myriad(subject: &Subject, verb: &str, scratch: &Path, memory_gib: f64) -> Fallible<serde_json::Value> {
+    // The bench lies in target/release/deps, the binary above it.
+    let binary = env::current_exe()?
+        .ancestors()
+        .nth(2)
+        .ok_or("no target folder")?
+        .join("myriad");
+    let mut command = Command::new(&binary);
+    command
+        .arg(verb)
+        .arg(&subject.elf)
+        .arg("--input-bytes")
+        .arg(&subject.input);
+    command.arg("--data-dir").arg(scratch.join("data")).arg("--json");
+    command.args(["--memory", &format!("{memory_gib}GiB")]);
+    if let Some(toml) = &subject.openvm_toml {
+        command.arg("--config").arg(toml);
+    }
+    if verb == "prove" {
+        command.arg("--out").arg(scratch);
+    }
+    let output = command
+        .output()
+        .map_err(|e| format!("{}: {e}; cargo build --release makes it", binary.display()))?;
+    if !output.status.success() {
+        return Err(format!("myriad {verb}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn run_sdk(subject: &Subject, largest: u64) -> Fallible<Cost> {
+    let toml = subject.openvm_toml.as_deref().unwrap_or(Path::new("-"));
+    let output = Command::new(env::current_exe()?)
+        .arg("sdk")
+        .args([&subject.elf, toml, &subject.input])
+        .arg(largest.to_string())
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut words = text.split_whitespace().skip_while(|&word| word != "sdk:").skip(1);
+    let mut number = || words.next().and_then(|w| w.parse::<f64>().ok());
+    match (number(), number(), number()) {
+        (Some(wall_s), Some(peak), Some(segments)) => Ok(Cost {
+            wall_s,
+            peak_bytes: peak as u64,
+            segments: segments as u64,
+        }),
+        _ => Err(format!("Sdk::prove: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// The SDK's side: proves with segments of at most `largest` instructions, and prints what it took.
+fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64) -> Fallible<()> {
+    let vm = match toml {
+        "-" => SdkVmConfig::riscv32(),
+        path => SdkVmConfig::from_toml(&fs::read_to_string(path)?)?,
+    };
+    // The stacked height that Myriad takes for this configuration, so that the proofs are alike.
+    let text = vm.to_toml()?;
+    let height = VmConfig::from_toml(&text)?.log_stacked_height();
+    let elf = Elf::decode(&fs::read(elf)?, MEM_SIZE as u32).map_err(|e| e.to_string())?;
+    let mut stdin = StdIn::default();
+    stdin.write_bytes(&fs::read(input)?);
+
+    let build = |limit: usize| {
+        let mut vm = vm.clone().optimize();
+        vm.system.config.set_segmentation_max_memory(limit);
+        Sdk::builder()
+            .app_config(AppConfig::new(vm, app_params_with_100_bits_security(height)))
+            .agg_params(AggregationSystemParams::default())
+            .agg_tree_config(AggregationTreeConfig {
+                num_children_leaf: 4,
+                num_children_internal: 2,
+            })
+            .build()
+    };
+    let (mut low, mut high) = (256usize << 20, 4usize << 30);
+    let mut segments = 0;
+    for _ in 0..8 {
+        let limit = low.midpoint(high);
+        let sdk = build(limit)?;
+        let exe = sdk.convert_to_exe(elf.clone())?;
+        let (_, planned) = sdk.execute_metered(exe, stdin.clone())?;
+        if planned.iter().all(|segment| segment.num_insns <= largest) {
+            (low, segments) = (limit, planned.len());
+        } else {
+            high = limit;
+        }
+    }
+    let sdk = build(low)?;
+    let exe = sdk.convert_to_exe(elf)?;
+    let _keys = Arc::clone(&sdk.agg_prover());
+    let start = Instant::now();
+    sdk.prove(exe, stdin, &[])?;
+    let wall = start.elapsed();
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .ok_or("the system does not tell the peak memory")?
+        .parse()?;
+    println!("sdk: {} {} {segments}", wall.as_secs_f64(), peak << 10);
+    Ok(())
+}
