@@ -29,7 +29,10 @@ fn main() -> Fallible<()> {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let keys = env::temp_dir().join("myriad-bench-keys");
     if args.first().is_some_and(|arg| arg == "engine-worker") {
-        return Ok(serve(&ServeOptions { keys, data_bytes_max: None })?);
+        return Ok(serve(&ServeOptions {
+            keys,
+            data_bytes_max: None,
+        })?);
     }
     let mut budgets = vec![2.0, 4.0];
     let mut tree = false;
@@ -63,11 +66,17 @@ fn main() -> Fallible<()> {
             input: Input::from_bytes(400_000u64.to_le_bytes().to_vec())?,
         });
     }
-    println!("| program | task | instructions | Mcells | Minteractions | expected MiB | peak MiB | wall s | cpu s | proof KiB |");
+    println!(
+        "| program | task | instructions | Mcells | Minteractions | expected MiB | peak MiB | wall s | cpu s | proof KiB |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for subject in &subjects {
         for &gib in &budgets {
-            measure(subject, MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64), tree && gib == budgets[0])?;
+            measure(
+                subject,
+                MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64),
+                tree && gib == budgets[0],
+            )?;
         }
     }
     Ok(())
@@ -77,14 +86,23 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
     let mut worker = start(subject)?;
     let (plan, _) = worker.plan(budget, u64::MAX)?;
     let count = plan.segments.len();
-    let largest = (0..count).max_by_key(|&i| plan.segments[i].peak_bytes).unwrap_or(0);
+    let largest = (0..count)
+        .max_by_key(|&i| plan.segments[i].peak_bytes)
+        .unwrap_or(0);
     let mut picked = vec![0, count / 2, largest];
     picked.sort_unstable();
     picked.dedup();
     for index in picked {
         let segment = &plan.segments[index];
         let (proof, usage) = worker.prove(segment)?;
-        row(subject, &format!("segment {index}/{count} at {budget}"), Some(segment), segment.peak_bytes, usage, &proof);
+        row(
+            subject,
+            &format!("segment {index}/{count} at {budget}"),
+            Some(segment),
+            segment.peak_bytes,
+            usage,
+            &proof,
+        );
     }
     if tree {
         measure_tree(subject, &mut worker, &plan.segments)?;
@@ -95,8 +113,10 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
 /// Builds just enough of a tree to have nodes of every arity on every kind of level.
 fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) -> Fallible<()> {
     let wanted = segments.len().min(12);
-    let mut below: Vec<Vec<u8>> =
-        segments[..wanted].iter().map(|s| worker.prove(s).map(|(proof, _)| proof)).collect::<Result<_, _>>()?;
+    let mut below: Vec<Vec<u8>> = segments[..wanted]
+        .iter()
+        .map(|s| worker.prove(s).map(|(proof, _)| proof))
+        .collect::<Result<_, _>>()?;
     let mut level = Level::LEAF;
     while level <= Level::INTERNAL_RECURSIVE {
         let mut proofs = Vec::new();
@@ -107,7 +127,14 @@ fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) ->
                 break;
             }
             let (proof, usage) = worker.aggregate(level, below[..children].to_vec())?;
-            row(subject, &format!("{level} of {children}"), None, level.peak_bytes(children), usage, &proof);
+            row(
+                subject,
+                &format!("{level} of {children}"),
+                None,
+                level.peak_bytes(children),
+                usage,
+                &proof,
+            );
             if children == level.children_max() {
                 proofs.push(proof);
                 taken = children;
@@ -131,14 +158,22 @@ fn start(subject: &Subject) -> Fallible<Worker> {
         threads: std::thread::available_parallelism()?.get(),
     };
     let mut worker = Worker::spawn(&config)?;
-    worker.load(subject.image.clone(), subject.openvm_toml.clone(), subject.input.clone())?;
+    worker.load(
+        subject.image.clone(),
+        subject.openvm_toml.clone(),
+        subject.input.clone(),
+    )?;
     Ok(worker)
 }
 
 fn row(subject: &Subject, task: &str, segment: Option<&Segment>, expected: u64, usage: Usage, proof: &[u8]) {
     let millions = |count: u64| format!("{:.1}", count as f64 / 1e6);
     let (instructions, cells, interactions) = segment.map_or_else(Default::default, |s| {
-        (s.num_insns.to_string(), millions(s.cells), millions(s.interactions))
+        (
+            s.num_insns.to_string(),
+            millions(s.cells),
+            millions(s.interactions),
+        )
     });
     println!(
         "| {} | {task} | {instructions} | {cells} | {interactions} | {} | {} | {:.1} | {:.1} | {} |",

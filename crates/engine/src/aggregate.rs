@@ -7,7 +7,10 @@ use openvm_sdk::{
     DefaultStarkEngine, SC,
     config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
 };
-use openvm_stark_backend::{codec::{Decode, Encode}, proof::Proof};
+use openvm_stark_backend::{
+    codec::{Decode, Encode},
+    proof::Proof,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,8 +18,8 @@ use crate::{
     error::AggregateError,
     final_proof,
     memory::node_peak_bytes,
-    prove::{PublicValuesProof, SegmentProof},
     program::caught,
+    prove::{PublicValuesProof, SegmentProof},
 };
 
 /// Most segment proofs that a leaf takes.
@@ -54,7 +57,11 @@ impl Level {
 
     /// Most children of a node of this level.
     pub const fn children_max(self) -> usize {
-        if self.0 == Self::LEAF.0 { CHILDREN_MAX_LEAF } else { CHILDREN_MAX_INTERNAL }
+        if self.0 == Self::LEAF.0 {
+            CHILDREN_MAX_LEAF
+        } else {
+            CHILDREN_MAX_INTERNAL
+        }
     }
 
     /// Expected peak memory of the process that aggregates `children` proofs to a node of this level,
@@ -106,7 +113,12 @@ impl Aggregator {
     pub(crate) fn new(program: &Program, keys: &KeyCache, circuit: Circuit) -> Result<Self, AggregateError> {
         let keys = keys.load(program.config())?;
         let internal = |child, own, recursive| {
-            Prover::Internal(InnerCpuProver::from_pk::<DefaultStarkEngine>(Arc::new(child), own, recursive, None))
+            Prover::Internal(InnerCpuProver::from_pk::<DefaultStarkEngine>(
+                Arc::new(child),
+                own,
+                recursive,
+                None,
+            ))
         };
         let prover = caught(|| match circuit {
             Circuit::Leaf => Prover::Leaf(InnerCpuProver::from_pk::<DefaultStarkEngine>(
@@ -116,9 +128,14 @@ impl Aggregator {
                 None,
             )),
             Circuit::InternalForLeaf => internal(keys.leaf.get_vk(), keys.internal_for_leaf, false),
-            Circuit::InternalRecursive => internal(keys.internal_for_leaf.get_vk(), keys.internal_recursive, true),
+            Circuit::InternalRecursive => {
+                internal(keys.internal_for_leaf.get_vk(), keys.internal_recursive, true)
+            }
         })
-        .map_err(|reason| AggregateError::Failed { level: format!("{circuit:?}"), reason })?;
+        .map_err(|reason| AggregateError::Failed {
+            level: format!("{circuit:?}"),
+            reason,
+        })?;
         Ok(Self { circuit, prover })
     }
 
@@ -130,26 +147,44 @@ impl Aggregator {
     pub(crate) fn aggregate(&self, level: Level, children: &[Vec<u8>]) -> Result<Vec<u8>, AggregateError> {
         self.prove(level, &decode_children(level, children)?)?
             .encode_to_vec()
-            .map_err(|e| AggregateError::Failed { level: level.to_string(), reason: e.to_string() })
+            .map_err(|e| AggregateError::Failed {
+                level: level.to_string(),
+                reason: e.to_string(),
+            })
     }
 
     /// Makes the final proof of a tree whose top node is `top`, on `level`.
     ///
     /// `last_segment` is the proof of the program's last segment, which shows the public values.
     /// As OpenVM's own prover does, one more layer is added, which only makes the proof smaller.
-    pub(crate) fn finish(&self, level: Level, top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, AggregateError> {
-        let failed = |reason: String| AggregateError::Failed { level: "the final proof".into(), reason };
+    pub(crate) fn finish(
+        &self,
+        level: Level,
+        top: &[u8],
+        last_segment: &[u8],
+    ) -> Result<Vec<u8>, AggregateError> {
+        let failed = |reason: String| AggregateError::Failed {
+            level: "the final proof".into(),
+            reason,
+        };
         let last = SegmentProof::decode(last_segment).map_err(failed)?;
-        let public_values: PublicValuesProof =
-            last.public_values.ok_or_else(|| failed("the last segment's proof shows no public values".into()))?;
+        let public_values: PublicValuesProof = last
+            .public_values
+            .ok_or_else(|| failed("the last segment's proof shows no public values".into()))?;
         let top = Proof::<SC>::decode_from_bytes(top).map_err(|e| failed(e.to_string()))?;
         final_proof::encode(self.prove(level.above(), &[top])?, public_values).map_err(failed)
     }
 
     fn prove(&self, level: Level, children: &[Proof<SC>]) -> Result<Proof<SC>, AggregateError> {
-        let failed = |reason: String| AggregateError::Failed { level: level.to_string(), reason };
+        let failed = |reason: String| AggregateError::Failed {
+            level: level.to_string(),
+            reason,
+        };
         if level.circuit() != self.circuit {
-            return Err(failed(format!("the keys at hand are those of {:?}", self.circuit)));
+            return Err(failed(format!(
+                "the keys at hand are those of {:?}",
+                self.circuit
+            )));
         }
         if !(1..=level.children_max()).contains(&children.len()) {
             return Err(AggregateError::Arity {

@@ -33,20 +33,32 @@ impl Boundary {
     /// [`VerifyError::Boundary`] with the first difference. It does not say which of the two lies.
     pub fn check_next(&self, next: &Boundary) -> Result<(), VerifyError> {
         if let Some(code) = self.exit_code {
-            return Err(differs("what follows the end of the program", "a further piece", &format!("nothing after exit code {code}")));
+            return Err(differs(
+                "what follows the end of the program",
+                "a further piece",
+                &format!("nothing after exit code {code}"),
+            ));
         }
         if next.initial_pc != self.final_pc {
             return Err(differs("the starting pc", next.initial_pc, self.final_pc));
         }
         if next.initial_root != self.final_root {
-            return Err(differs("the starting memory root", next.initial_root, self.final_root));
+            return Err(differs(
+                "the starting memory root",
+                next.initial_root,
+                self.final_root,
+            ));
         }
         Ok(())
     }
 }
 
 pub(crate) fn differs(what: &str, actual: impl ToString, expected: impl ToString) -> VerifyError {
-    VerifyError::Boundary { what: what.into(), actual: actual.to_string(), expected: expected.to_string() }
+    VerifyError::Boundary {
+        what: what.into(),
+        actual: actual.to_string(),
+        expected: expected.to_string(),
+    }
 }
 
 impl From<[F; 8]> for Root {
@@ -80,10 +92,29 @@ mod tests {
             final_root: Root([2; 8]),
             exit_code: None,
         };
-        let second = Boundary { initial_pc: 8, initial_root: Root([2; 8]), exit_code: Some(0), ..first };
+        let second = Boundary {
+            initial_pc: 8,
+            initial_root: Root([2; 8]),
+            exit_code: Some(0),
+            ..first
+        };
         assert_eq!(first.check_next(&second), Ok(()));
-        assert!(first.check_next(&Boundary { initial_pc: 4, ..second }).is_err());
-        assert!(first.check_next(&Boundary { initial_root: Root([3; 8]), ..second }).is_err());
+        assert!(
+            first
+                .check_next(&Boundary {
+                    initial_pc: 4,
+                    ..second
+                })
+                .is_err()
+        );
+        assert!(
+            first
+                .check_next(&Boundary {
+                    initial_root: Root([3; 8]),
+                    ..second
+                })
+                .is_err()
+        );
         assert!(second.check_next(&first).is_err());
     }
 }

@@ -19,7 +19,8 @@ const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
 const EXTENSIONS: [&str; 12] = [
-    "system", "rv32i", "rv32m", "io", "keccak", "sha2", "bigint", "modular", "fp2", "pairing", "ecc", "deferral",
+    "system", "rv32i", "rv32m", "io", "keccak", "sha2", "bigint", "modular", "fp2", "pairing", "ecc",
+    "deferral",
 ];
 
 /// What a program runs on: the extensions of its VM and the parameters of its segment proofs.
@@ -53,8 +54,13 @@ impl VmConfig {
     /// Text that is not TOML, an extension that OpenVM 2.0 does not have, an extension that this
     /// engine does not prove (`deferral`), or `system_params` other than OpenVM's own for 100 bits.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
-        let vm = table.get("app_vm_config").and_then(|v| v.as_table()).ok_or(ConfigError::NoVmConfig)?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
+        let vm = table
+            .get("app_vm_config")
+            .and_then(|v| v.as_table())
+            .ok_or(ConfigError::NoVmConfig)?;
         // OpenVM's own reader passes over unknown names, and the program then fails at its first
         // custom instruction, far from the cause.
         if let Some(name) = vm.keys().find(|name| !EXTENSIONS.contains(&name.as_str())) {
@@ -75,7 +81,9 @@ impl VmConfig {
         let system = &vm.system.config;
         let public_values = system.num_public_values;
         if public_values < 8 || !public_values.is_power_of_two() {
-            return Err(ConfigError::PublicValues { actual: public_values });
+            return Err(ConfigError::PublicValues {
+                actual: public_values,
+            });
         }
         let needed = log_tallest_table(&vm);
         let system_params = match system_params {
@@ -122,10 +130,6 @@ impl VmConfig {
 
     pub(crate) fn vm(&self) -> &SdkVmConfig {
         &self.vm
-    }
-
-    pub(crate) fn system_params(&self) -> &SystemParams {
-        &self.system_params
     }
 
     pub(crate) fn app_config(&self) -> AppConfig<SdkVmConfig> {
@@ -177,27 +181,49 @@ mod tests {
         let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n";
         let parsed = VmConfig::from_toml(toml).unwrap();
         assert_eq!(parsed.fingerprint(), VmConfig::riscv32().fingerprint());
-        assert_eq!(parsed.system_params().log_stacked_height(), LOG_STACKED_HEIGHT_MIN);
+        assert_eq!(parsed.system_params.log_stacked_height(), LOG_STACKED_HEIGHT_MIN);
     }
 
     #[test]
     fn extensions_change_the_fingerprint() {
-        let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.keccak]\n";
-        assert_ne!(VmConfig::from_toml(toml).unwrap().fingerprint(), VmConfig::riscv32().fingerprint());
+        let toml =
+            "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.keccak]\n";
+        assert_ne!(
+            VmConfig::from_toml(toml).unwrap().fingerprint(),
+            VmConfig::riscv32().fingerprint()
+        );
     }
 
     #[test]
     fn bigint_raises_the_stacked_height() {
-        let toml = "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.bigint]\n";
-        assert_eq!(VmConfig::from_toml(toml).unwrap().system_params().log_stacked_height(), 21);
+        let toml =
+            "[app_vm_config.rv32i]\n[app_vm_config.rv32m]\n[app_vm_config.io]\n[app_vm_config.bigint]\n";
+        assert_eq!(
+            VmConfig::from_toml(toml)
+                .unwrap()
+                .system_params
+                .log_stacked_height(),
+            21
+        );
     }
 
     #[test]
     fn bad_toml_is_named() {
-        let unknown = VmConfig::from_toml("[app_vm_config.rv32i]\n[app_vm_config.frobnicate]\n").err().unwrap();
+        let unknown = VmConfig::from_toml("[app_vm_config.rv32i]\n[app_vm_config.frobnicate]\n")
+            .err()
+            .unwrap();
         assert!(matches!(&unknown, ConfigError::UnknownExtension { name, .. } if name == "frobnicate"));
-        assert!(matches!(VmConfig::from_toml("= nonsense").err(), Some(ConfigError::Syntax(_))));
-        assert!(matches!(VmConfig::from_toml("x = 1").err(), Some(ConfigError::NoVmConfig)));
-        assert!(matches!(VmConfig::from_toml("[app_vm_config.deferral]\n").err(), Some(ConfigError::Deferral)));
+        assert!(matches!(
+            VmConfig::from_toml("= nonsense").err(),
+            Some(ConfigError::Syntax(_))
+        ));
+        assert!(matches!(
+            VmConfig::from_toml("x = 1").err(),
+            Some(ConfigError::NoVmConfig)
+        ));
+        assert!(matches!(
+            VmConfig::from_toml("[app_vm_config.deferral]\n").err(),
+            Some(ConfigError::Deferral)
+        ));
     }
 }

@@ -22,8 +22,14 @@ pub enum ConfigError {
         "openvm.toml sets num_public_values = {actual}; it has to be a power of two, and 8 or more (32 is usual)"
     )]
     PublicValues { actual: usize },
-    #[error("openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}")]
-    StackedHeight { actual: usize, least: usize, most: usize },
+    #[error(
+        "openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}"
+    )]
+    StackedHeight {
+        actual: usize,
+        least: usize,
+        most: usize,
+    },
     #[error(
         "openvm.toml sets [system_params] other than OpenVM's own for 100 bits of security at a stacked height \
          of 2^{height}; remove the table to use those"
@@ -135,7 +141,10 @@ pub enum KeyError {
 
 impl KeyError {
     pub(crate) fn io(path: impl Into<PathBuf>, error: io::Error) -> Self {
-        Self::Io { path: path.into(), reason: error.to_string() }
+        Self::Io {
+            path: path.into(),
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -156,7 +165,11 @@ pub enum AggregateError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     #[error("{level} takes 1 to {max} children, not {actual}")]
-    Arity { level: String, actual: usize, max: usize },
+    Arity {
+        level: String,
+        actual: usize,
+        max: usize,
+    },
     #[error("child {child} cannot be decoded: {reason}")]
     Child { child: usize, reason: String },
     #[error("the children cannot be aggregated to {level}: {reason}")]
@@ -181,7 +194,11 @@ pub enum VerifyError {
     #[error("the program did not end well: exit code {code}")]
     ExitCode { code: u32 },
     #[error("the proof says that {what} is {actual}, but {expected} was expected")]
-    Boundary { what: String, actual: String, expected: String },
+    Boundary {
+        what: String,
+        actual: String,
+        expected: String,
+    },
     #[error("the proof reveals the public values {actual}, but {expected} were expected")]
     PublicValues { actual: String, expected: String },
 }

@@ -79,8 +79,11 @@ pub(crate) fn plan(
     let pk = &keys.app.app_vm_pk;
     let engine = DefaultStarkEngine::new(pk.get_params());
     let device_pk = engine.device().transport_pk_to_device(&*pk.vm_pk);
-    let vm = Vm::new(engine, SdkVmCpuBuilder, pk.vm_config.clone(), device_pk)
-        .map_err(|e| ExecuteError::Keys(KeyError::Keygen { reason: e.to_string() }))?;
+    let vm = Vm::new(engine, SdkVmCpuBuilder, pk.vm_config.clone(), device_pk).map_err(|e| {
+        ExecuteError::Keys(KeyError::Keygen {
+            reason: e.to_string(),
+        })
+    })?;
     let model = CostModel::new(&vm);
 
     // OpenVM cuts where its own estimate, made for GPUs, passes a limit. What a limit means in bytes
@@ -105,7 +108,10 @@ pub(crate) fn plan(
         return Ok(plan);
     }
     let smallest = meter(&vm, &model, program, input, 0, max_instructions, output)?;
-    Err(ExecuteError::BudgetTooSmall { budget: budget.bytes(), needed: smallest.peak_bytes() })
+    Err(ExecuteError::BudgetTooSmall {
+        budget: budget.bytes(),
+        needed: smallest.peak_bytes(),
+    })
 }
 
 /// One metered execution with OpenVM's limit at `limit` bytes.
@@ -119,25 +125,41 @@ fn meter(
     output: &dyn Fn() -> String,
 ) -> Result<Plan, ExecuteError> {
     let exe = program.exe();
-    let ctx = vm.build_metered_ctx(exe).with_max_memory(limit as usize).with_suspend_on_segment(true);
-    let interpreter = vm
-        .metered_interpreter(exe)
-        .map_err(|e| ExecuteError::Trapped { reason: e.to_string(), output: output() })?;
+    let ctx = vm
+        .build_metered_ctx(exe)
+        .with_max_memory(limit as usize)
+        .with_suspend_on_segment(true);
+    let interpreter = vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
+        reason: e.to_string(),
+        output: output(),
+    })?;
     let mut state = VmExecState::new(interpreter.create_initial_vm_state(input.to_stdin()), ctx);
     loop {
-        state = interpreter.execute_metered_until_suspend(state).map_err(|e| explain(e, output))?;
+        state = interpreter
+            .execute_metered_until_suspend(state)
+            .map_err(|e| explain(e, output))?;
         match std::mem::replace(&mut state.exit_code, Ok(None)) {
             Ok(None) => {}
             Ok(Some(0)) => break,
-            Ok(Some(code)) => return Err(ExecuteError::Failed { code, output: output() }),
+            Ok(Some(code)) => {
+                return Err(ExecuteError::Failed {
+                    code,
+                    output: output(),
+                });
+            }
             Err(e) => return Err(explain(e, output)),
         }
         if state.ctx.segmentation_ctx.instret > max_instructions {
-            return Err(ExecuteError::TooLong { max: max_instructions, output: output() });
+            return Err(ExecuteError::TooLong {
+                max: max_instructions,
+                output: output(),
+            });
         }
     }
-    let public_values =
-        extract_public_values(program.config().public_value_bytes(), &state.vm_state.memory.memory);
+    let public_values = extract_public_values(
+        program.config().public_value_bytes(),
+        &state.vm_state.memory.memory,
+    );
     let segments = state.ctx.into_segments();
     let count = segments.len();
     let segments: Vec<_> = segments
@@ -159,15 +181,28 @@ fn meter(
         .collect();
     let instructions = segments.iter().map(|s| s.num_insns).sum();
     if instructions > max_instructions {
-        return Err(ExecuteError::TooLong { max: max_instructions, output: output() });
+        return Err(ExecuteError::TooLong {
+            max: max_instructions,
+            output: output(),
+        });
     }
-    Ok(Plan { segments, public_values, instructions })
+    Ok(Plan {
+        segments,
+        public_values,
+        instructions,
+    })
 }
 
 fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
     match error {
-        ExecutionError::FailedWithExitCode(code) => ExecuteError::Failed { code, output: output() },
+        ExecutionError::FailedWithExitCode(code) => ExecuteError::Failed {
+            code,
+            output: output(),
+        },
         ExecutionError::HintOutOfBounds { pc } => ExecuteError::InputExhausted { pc, output: output() },
-        other => ExecuteError::Trapped { reason: other.to_string(), output: output() },
+        other => ExecuteError::Trapped {
+            reason: other.to_string(),
+            output: output(),
+        },
     }
 }

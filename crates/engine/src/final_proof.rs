@@ -1,9 +1,6 @@
 //! The final proof in OpenVM's own file format, which `cargo openvm verify stark` reads.
 
-use openvm_sdk::{
-    SC,
-    types::VersionedVmStarkProof,
-};
+use openvm_sdk::{SC, types::VersionedVmStarkProof};
 use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
 
@@ -21,7 +18,11 @@ pub struct FinalProof {
 
 /// The file of a final proof: pretty-printed JSON, as OpenVM writes it.
 pub(crate) fn encode(inner: Proof<SC>, public_values: PublicValuesProof) -> Result<Vec<u8>, String> {
-    let proof = VmStarkProof { inner, user_pvs_proof: public_values, deferral_merkle_proofs: None };
+    let proof = VmStarkProof {
+        inner,
+        user_pvs_proof: public_values,
+        deferral_merkle_proofs: None,
+    };
     let versioned = VersionedVmStarkProof::new(proof).map_err(|e| e.to_string())?;
     serde_json::to_vec_pretty(&versioned).map_err(|e| e.to_string())
 }
@@ -37,17 +38,22 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
             max: FINAL_PROOF_BYTES_MAX,
         });
     }
-    let versioned: VersionedVmStarkProof =
-        serde_json::from_slice(bytes).map_err(|e| malformed(format!("it is not the JSON of a proof: {e}")))?;
+    let versioned: VersionedVmStarkProof = serde_json::from_slice(bytes)
+        .map_err(|e| malformed(format!("it is not the JSON of a proof: {e}")))?;
     let expected = format!("v{}", openvm_sdk::OPENVM_VERSION);
     if versioned.version != expected {
-        return Err(VerifyError::Version { actual: versioned.version, expected });
+        return Err(VerifyError::Version {
+            actual: versioned.version,
+            expected,
+        });
     }
     let proof = VmStarkProof::try_from(versioned).map_err(|e| malformed(e.to_string()))?;
     let again = VersionedVmStarkProof::new(proof.clone()).map_err(|e| malformed(e.to_string()))?;
     let again = serde_json::to_vec_pretty(&again).map_err(|e| malformed(e.to_string()))?;
     if again != bytes {
-        return Err(malformed("it is not written in the one form that OpenVM writes".into()));
+        return Err(malformed(
+            "it is not written in the one form that OpenVM writes".into(),
+        ));
     }
     Ok(proof)
 }

@@ -29,7 +29,9 @@ impl Input {
     /// More than [`INPUT_BYTES_MAX`] bytes. No bytes are an item too, an empty one.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InputError> {
         check_size(bytes.len())?;
-        Ok(Self { items: vec![Item::Bytes(bytes)] })
+        Ok(Self {
+            items: vec![Item::Bytes(bytes)],
+        })
     }
 
     /// Reads one hex string, or JSON with an array of them under the key `input`.
@@ -46,17 +48,25 @@ impl Input {
             return Err(InputError::Empty);
         }
         if text[0] != b'{' {
-            let text = std::str::from_utf8(text).map_err(|e| InputError::Syntax { reason: e.to_string() })?;
+            let text = std::str::from_utf8(text).map_err(|e| InputError::Syntax {
+                reason: e.to_string(),
+            })?;
             let digits = text.strip_prefix("0x").unwrap_or(text);
             if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
                 let reason = format!("it starts with {:?}", text.chars().take(16).collect::<String>());
                 return Err(InputError::Syntax { reason });
             }
-            return Ok(Self { items: vec![Item::parse(0, text)?] });
+            return Ok(Self {
+                items: vec![Item::parse(0, text)?],
+            });
         }
-        let json: serde_json::Value =
-            serde_json::from_slice(text).map_err(|e| InputError::Syntax { reason: e.to_string() })?;
-        let array = json.get("input").and_then(|v| v.as_array()).ok_or(InputError::NoArray)?;
+        let json: serde_json::Value = serde_json::from_slice(text).map_err(|e| InputError::Syntax {
+            reason: e.to_string(),
+        })?;
+        let array = json
+            .get("input")
+            .and_then(|v| v.as_array())
+            .ok_or(InputError::NoArray)?;
         let items = array
             .iter()
             .enumerate()
@@ -82,7 +92,10 @@ impl Input {
         for item in &self.items {
             match item {
                 Item::Bytes(bytes) => {
-                    hasher.update(&[1]).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+                    hasher
+                        .update(&[1])
+                        .update(&(bytes.len() as u64).to_le_bytes())
+                        .update(bytes);
                 }
                 Item::Field(elements) => {
                     hasher.update(&[2]).update(&(elements.len() as u64).to_le_bytes());
@@ -112,16 +125,26 @@ impl Input {
 impl Item {
     fn parse(index: usize, text: &str) -> Result<Self, InputError> {
         let digits = text.strip_prefix("0x").unwrap_or(text);
-        let bytes = hex::decode(digits).map_err(|e| InputError::Hex { index, reason: e.to_string() })?;
+        let bytes = hex::decode(digits).map_err(|e| InputError::Hex {
+            index,
+            reason: e.to_string(),
+        })?;
         match bytes.split_first() {
             Some((1, rest)) => Ok(Self::Bytes(rest.to_vec())),
             Some((2, rest)) => {
                 let (words, []) = rest.as_chunks::<4>() else {
-                    return Err(InputError::FieldElements { index, actual: rest.len() });
+                    return Err(InputError::FieldElements {
+                        index,
+                        actual: rest.len(),
+                    });
                 };
                 let elements: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
                 match elements.iter().find(|&&e| e >= F::ORDER_U32) {
-                    Some(&actual) => Err(InputError::FieldElement { index, actual, modulus: F::ORDER_U32 }),
+                    Some(&actual) => Err(InputError::FieldElement {
+                        index,
+                        actual,
+                        modulus: F::ORDER_U32,
+                    }),
                     None => Ok(Self::Field(elements)),
                 }
             }
@@ -135,7 +158,10 @@ impl Item {
 
 fn check_size(actual: usize) -> Result<(), InputError> {
     if actual > INPUT_BYTES_MAX {
-        return Err(InputError::TooLarge { actual, max: INPUT_BYTES_MAX });
+        return Err(InputError::TooLarge {
+            actual,
+            max: INPUT_BYTES_MAX,
+        });
     }
     Ok(())
 }
@@ -151,7 +177,10 @@ mod tests {
         assert_eq!(Input::parse(b" 01ABCD\n").unwrap(), bytes);
         assert_eq!(Input::parse(br#"{"input": ["0x01abcd"]}"#).unwrap(), bytes);
         assert_eq!(Input::parse(br#"{"input": []}"#).unwrap(), Input::default());
-        assert_eq!(Input::parse(b"0x0201000000").unwrap().items, [Item::Field(vec![1])]);
+        assert_eq!(
+            Input::parse(b"0x0201000000").unwrap().items,
+            [Item::Field(vec![1])]
+        );
     }
 
     #[test]
@@ -176,8 +205,14 @@ mod tests {
         assert!(matches!(error(b"0x012"), InputError::Hex { index: 0, .. }));
         assert!(matches!(error(b"0x"), InputError::Prefix { .. }));
         assert!(matches!(error(b"0x03"), InputError::Prefix { .. }));
-        assert_eq!(error(b"0x02010000"), InputError::FieldElements { index: 0, actual: 3 });
-        assert!(matches!(error(b"0x02ffffffff"), InputError::FieldElement { actual: u32::MAX, .. }));
+        assert_eq!(
+            error(b"0x02010000"),
+            InputError::FieldElements { index: 0, actual: 3 }
+        );
+        assert!(matches!(
+            error(b"0x02ffffffff"),
+            InputError::FieldElement { actual: u32::MAX, .. }
+        ));
         let large = vec![b'0'; INPUT_BYTES_MAX + 1];
         assert!(matches!(error(&large), InputError::TooLarge { .. }));
     }

@@ -97,15 +97,21 @@ impl KeyCache {
 
 fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
     caught(|| {
-        let app = AppProvingKey::keygen(config.app_config())
-            .map_err(|e| KeyError::Keygen { reason: e.to_string() })?;
+        let app = AppProvingKey::keygen(config.app_config()).map_err(|e| KeyError::Keygen {
+            reason: e.to_string(),
+        })?;
         let aggregation = AggProver::new(
             Arc::new(app.app_vm_pk.vm_pk.get_vk()),
             AggregationConfig::default(),
             AggregationTreeConfig::default(),
             None,
         );
-        let AggProver { leaf_prover, internal_for_leaf_prover, internal_recursive_prover, .. } = &aggregation;
+        let AggProver {
+            leaf_prover,
+            internal_for_leaf_prover,
+            internal_recursive_prover,
+            ..
+        } = &aggregation;
         Ok(KeySet {
             app,
             leaf: leaf_prover.get_pk(),
@@ -130,9 +136,10 @@ fn read(path: &Path) -> Result<Option<KeySet>, KeyError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(KeyError::io(path, e)),
     };
-    let body = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(HASH_BYTES)).and_then(
-        |(hash, body)| (blake3::hash(body).as_bytes() == hash).then_some(body),
-    );
+    let body = bytes
+        .strip_prefix(MAGIC)
+        .and_then(|rest| rest.split_at_checked(HASH_BYTES))
+        .and_then(|(hash, body)| (blake3::hash(body).as_bytes() == hash).then_some(body));
     let keys = body.and_then(|body| bitcode::deserialize(body).ok());
     if keys.is_none() {
         tracing::warn!(path = %path.display(), "this key file is damaged; making the keys again");
@@ -141,7 +148,9 @@ fn read(path: &Path) -> Result<Option<KeySet>, KeyError> {
 }
 
 fn write(path: &Path, keys: &KeySet) -> Result<(), KeyError> {
-    let body = bitcode::serialize(keys).map_err(|e| KeyError::Keygen { reason: e.to_string() })?;
+    let body = bitcode::serialize(keys).map_err(|e| KeyError::Keygen {
+        reason: e.to_string(),
+    })?;
     let dir = path.parent().expect("a key file is in the cache's folder");
     let store = || -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -173,7 +182,9 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = KeyCache::new(file.path().join("below")).ensure(&VmConfig::riscv32()).unwrap_err();
+        let error = KeyCache::new(file.path().join("below"))
+            .ensure(&VmConfig::riscv32())
+            .unwrap_err();
         assert!(matches!(error, KeyError::Io { .. }), "{error}");
     }
 }

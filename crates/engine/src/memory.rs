@@ -31,7 +31,9 @@ impl FromStr for MemoryBudget {
     /// Reads `2GiB`, `1500 MiB`, `4GB` or plain bytes.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
             "" | "b" => 1,
@@ -41,11 +43,14 @@ impl FromStr for MemoryBudget {
             "gb" => 1_000_000_000,
             other => return Err(format!("unknown unit `{other}`; write bytes, MB, MiB, GB or GiB")),
         };
-        let number: f64 =
-            number.parse().map_err(|_| format!("`{text}` is not an amount of memory; write for instance 2GiB"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("`{text}` is not an amount of memory; write for instance 2GiB"))?;
         let budget = Self((number * scale as f64) as u64);
         if budget < MEMORY_BUDGET_MIN {
-            return Err(format!("{budget} is too little; the least is {MEMORY_BUDGET_MIN}"));
+            return Err(format!(
+                "{budget} is too little; the least is {MEMORY_BUDGET_MIN}"
+            ));
         }
         Ok(budget)
     }
@@ -58,11 +63,12 @@ impl fmt::Display for MemoryBudget {
 }
 
 /// Peak of a process whose segment is empty: keys, lookup tables, the program, the guest's memory.
-const BASE_BYTES: u64 = 400 << 20;
+const BASE_BYTES: u64 = 680 << 20;
 /// Bytes for each cell of the traces and of their code word.
 const BYTES_PER_CELL: u64 = 4;
-/// Bytes for each leaf of the fraction tree, of which two levels are held at once.
-const BYTES_PER_INTERACTION: u64 = 64;
+/// Bytes for each leaf of the fraction tree: its own 32, those of the levels above, and the copies
+/// that the sum-check folds.
+const BYTES_PER_INTERACTION: u64 = 160;
 
 /// Predicts the peak memory of the process that proves a segment.
 ///
@@ -90,23 +96,46 @@ impl CostModel {
     pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(vm: &VirtualMachine<E, VB>) -> Self {
         let per_air = &vm.pk().per_air;
         Self {
-            widths: per_air.iter().map(|pk| pk.vk.params.width.total_width() as u64).collect(),
-            interactions: per_air.iter().map(|pk| pk.vk.symbolic_constraints.interactions.len() as u64).collect(),
+            widths: per_air
+                .iter()
+                .map(|pk| pk.vk.params.width.total_width() as u64)
+                .collect(),
+            interactions: per_air
+                .iter()
+                .map(|pk| pk.vk.symbolic_constraints.interactions.len() as u64)
+                .collect(),
             config: vm.engine.proving_memory_config(),
         }
     }
 
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
-        let padded = |height: u32| if height == 0 { 0 } else { u64::from(height).next_power_of_two() };
-        let dot = |weights: &[u64]| trace_heights.iter().zip(weights).map(|(&h, w)| padded(h) * w).sum();
-        Load { cells: dot(&self.widths), interactions: dot(&self.interactions) }
+        let padded = |height: u32| {
+            if height == 0 {
+                0
+            } else {
+                u64::from(height).next_power_of_two()
+            }
+        };
+        let dot = |weights: &[u64]| {
+            trace_heights
+                .iter()
+                .zip(weights)
+                .map(|(&h, w)| padded(h) * w)
+                .sum()
+        };
+        Load {
+            cells: dot(&self.widths),
+            interactions: dot(&self.interactions),
+        }
     }
 
     pub(crate) fn peak_bytes(&self, load: Load) -> u64 {
         let Load { cells, interactions } = load;
         let stacked = 1u64 << self.config.log_stacked_height;
         let code_word = cells.next_multiple_of(stacked) << self.config.log_blowup;
-        BASE_BYTES + BYTES_PER_CELL * (cells + code_word) + BYTES_PER_INTERACTION * interactions.next_power_of_two()
+        BASE_BYTES
+            + BYTES_PER_CELL * (cells + code_word)
+            + BYTES_PER_INTERACTION * interactions.next_power_of_two()
     }
 }
 

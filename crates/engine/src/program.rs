@@ -37,16 +37,21 @@ impl Program {
             return Err(ProgramError::Empty);
         }
         if image.len() > PROGRAM_BYTES_MAX {
-            return Err(ProgramError::TooLarge { actual: image.len(), max: PROGRAM_BYTES_MAX });
+            return Err(ProgramError::TooLarge {
+                actual: image.len(),
+                max: PROGRAM_BYTES_MAX,
+            });
         }
         let exe = if image.starts_with(&ELF_MAGIC) {
             check_elf_header(image)?;
             // OpenVM's loader trusts the file's tables, and panics on some that lie.
             caught(|| {
-                let elf = Elf::decode(image, MEM_SIZE as u32)
-                    .map_err(|e| ProgramError::BadElf { reason: e.to_string() })?;
-                VmExe::from_elf(elf, config.vm().transpiler())
-                    .map_err(|e| ProgramError::Unsupported { reason: e.to_string() })
+                let elf = Elf::decode(image, MEM_SIZE as u32).map_err(|e| ProgramError::BadElf {
+                    reason: e.to_string(),
+                })?;
+                VmExe::from_elf(elf, config.vm().transpiler()).map_err(|e| ProgramError::Unsupported {
+                    reason: e.to_string(),
+                })
             })
             .unwrap_or_else(|reason| Err(ProgramError::BadElf { reason }))?
         } else {
@@ -59,7 +64,11 @@ impl Program {
         };
         let mut hasher = blake3::Hasher::new_derive_key("myriad program v1");
         hasher.update(config.fingerprint().as_bytes()).update(image);
-        Ok(Self { exe: Arc::new(exe), config, hash: *hasher.finalize().as_bytes() })
+        Ok(Self {
+            exe: Arc::new(exe),
+            config,
+            hash: *hasher.finalize().as_bytes(),
+        })
     }
 
     /// The configuration that keys follow from.
@@ -86,7 +95,11 @@ fn check_elf_header(image: &[u8]) -> Result<(), ProgramError> {
     let bits = if image[4] == ELF_CLASS_32 { 32 } else { 64 };
     let little_endian = image[5] == ELF_LITTLE_ENDIAN;
     let machine = [image[18], image[19]];
-    let machine = if little_endian { u16::from_le_bytes(machine) } else { u16::from_be_bytes(machine) };
+    let machine = if little_endian {
+        u16::from_le_bytes(machine)
+    } else {
+        u16::from_be_bytes(machine)
+    };
     if bits != 32 || !little_endian || machine != ELF_MACHINE_RISCV {
         let name = match machine {
             3 => "x86".into(),
@@ -98,7 +111,9 @@ fn check_elf_header(image: &[u8]) -> Result<(), ProgramError> {
             other => format!("machine {other}"),
         };
         let endian = if little_endian { "little" } else { "big" };
-        return Err(ProgramError::WrongMachine { actual: format!("{name}, {bits}-bit, {endian}-endian") });
+        return Err(ProgramError::WrongMachine {
+            actual: format!("{name}, {bits}-bit, {endian}-endian"),
+        });
     }
     Ok(())
 }
@@ -134,11 +149,19 @@ mod tests {
     #[test]
     fn what_is_no_program_is_named() {
         assert_eq!(error(b""), ProgramError::Empty);
-        assert!(matches!(error(b"#!/bin/sh\n"), ProgramError::NotAProgram { start, .. } if start == "23212f62"));
+        assert!(
+            matches!(error(b"#!/bin/sh\n"), ProgramError::NotAProgram { start, .. } if start == "23212f62")
+        );
         assert!(matches!(error(&ELF_MAGIC), ProgramError::BadElf { .. }));
-        assert!(matches!(error(&header(2, 1, 62)), ProgramError::WrongMachine { actual } if actual.contains("x86-64")));
-        assert!(matches!(error(&header(1, 1, 40)), ProgramError::WrongMachine { actual } if actual.contains("ARM")));
-        assert!(matches!(error(&header(2, 1, 243)), ProgramError::WrongMachine { actual } if actual.contains("64-bit")));
+        assert!(
+            matches!(error(&header(2, 1, 62)), ProgramError::WrongMachine { actual } if actual.contains("x86-64"))
+        );
+        assert!(
+            matches!(error(&header(1, 1, 40)), ProgramError::WrongMachine { actual } if actual.contains("ARM"))
+        );
+        assert!(
+            matches!(error(&header(2, 1, 243)), ProgramError::WrongMachine { actual } if actual.contains("64-bit"))
+        );
         assert!(matches!(error(&header(1, 1, 243)), ProgramError::BadElf { .. }));
     }
 }

@@ -9,10 +9,17 @@ use openvm_circuit::{
 };
 use openvm_sdk::{DefaultStarkEngine, F, SC, prover::vm::new_local_prover};
 use openvm_sdk_config::SdkVmCpuBuilder;
-use openvm_stark_backend::{codec::{Decode, Encode}, proof::Proof};
+use openvm_stark_backend::{
+    codec::{Decode, Encode},
+    proof::Proof,
+};
 use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
-use crate::{Input, KeyCache, Program, Segment, error::{KeyError, ProveError}, program::caught};
+use crate::{
+    Input, KeyCache, Program, Segment,
+    error::{KeyError, ProveError},
+    program::caught,
+};
 
 pub(crate) type PublicValuesProof = UserPublicValuesProof<DIGEST_SIZE, F>;
 
@@ -42,7 +49,11 @@ impl SegmentProof {
         let public_values = match u8::decode(reader).map_err(fail)? {
             0 => None,
             1 => Some(PublicValuesProof::decode::<SC, _>(reader).map_err(fail)?),
-            other => return Err(format!("byte {other} where 0 or 1 says whether public values follow")),
+            other => {
+                return Err(format!(
+                    "byte {other} where 0 or 1 says whether public values follow"
+                ));
+            }
         };
         match reader.len() {
             0 => Ok(Self { stark, public_values }),
@@ -74,7 +85,10 @@ impl SegmentProver {
         segment: &Segment,
     ) -> Result<Vec<u8>, ProveError> {
         let index = segment.index;
-        let mismatch = |reason: String| ProveError::Mismatch { segment: index, reason };
+        let mismatch = |reason: String| ProveError::Mismatch {
+            segment: index,
+            reason,
+        };
         let vm = &mut self.instance.vm;
         if segment.trace_heights.len() != vm.num_airs() {
             return Err(mismatch(format!(
@@ -89,9 +103,19 @@ impl SegmentProver {
                 .instance(program.exe())
                 .map_err(|e| mismatch(e.to_string()))?
                 .execute(input.to_stdin(), Some(segment.instret_start))
-                .map_err(|e| mismatch(format!("instruction {} is not reached: {e}", segment.instret_start)))?;
+                .map_err(|e| {
+                    mismatch(format!(
+                        "instruction {} is not reached: {e}",
+                        segment.instret_start
+                    ))
+                })?;
             let (stark, final_memory) = vm
-                .prove(&mut self.instance.interpreter, state, Some(segment.num_insns), &segment.trace_heights)
+                .prove(
+                    &mut self.instance.interpreter,
+                    state,
+                    Some(segment.num_insns),
+                    &segment.trace_heights,
+                )
                 .map_err(|e| mismatch(e.to_string()))?;
             if final_memory.is_some() != segment.last {
                 let ends = if segment.last { "does not end" } else { "ends" };
@@ -104,13 +128,22 @@ impl SegmentProver {
                     config.num_public_values,
                     &vm_poseidon2_hasher(),
                     &memory.memory,
-                    vm.memory_top_tree().expect("a proven segment has left its memory tree"),
+                    vm.memory_top_tree()
+                        .expect("a proven segment has left its memory tree"),
                 )
             });
             SegmentProof { stark, public_values }
                 .encode()
-                .map_err(|e| ProveError::Failed { segment: index, reason: e.to_string() })
+                .map_err(|e| ProveError::Failed {
+                    segment: index,
+                    reason: e.to_string(),
+                })
         })
-        .unwrap_or_else(|reason| Err(ProveError::Failed { segment: index, reason }))
+        .unwrap_or_else(|reason| {
+            Err(ProveError::Failed {
+                segment: index,
+                reason,
+            })
+        })
     }
 }

@@ -4,12 +4,16 @@ use std::borrow::Borrow;
 
 use openvm_circuit::{
     arch::{
-        BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, ExitCode, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX,
-        hasher::poseidon2::vm_poseidon2_hasher,
+        BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, ExitCode, MERKLE_AIR_ID, PROGRAM_AIR_ID,
+        PROGRAM_CACHED_TRACE_INDEX, hasher::poseidon2::vm_poseidon2_hasher,
     },
     system::{
         connector::VmConnectorPvs,
-        memory::{AddressMap, dimensions::MemoryDimensions, merkle::{MemoryMerklePvs, MerkleTree}},
+        memory::{
+            AddressMap,
+            dimensions::MemoryDimensions,
+            merkle::{MemoryMerklePvs, MerkleTree},
+        },
         program::trace::compute_exe_commit,
     },
 };
@@ -24,8 +28,8 @@ use openvm_stark_backend::{
 };
 use openvm_verify_stark_host::{
     pvs::{
-        CONSTRAINT_EVAL_AIR_ID, CONSTRAINT_EVAL_CACHED_INDEX, VERIFIER_PVS_AIR_ID, VM_PVS_AIR_ID, VerifierBasePvs,
-        VkCommit, VmPvs,
+        CONSTRAINT_EVAL_AIR_ID, CONSTRAINT_EVAL_CACHED_INDEX, VERIFIER_PVS_AIR_ID, VM_PVS_AIR_ID,
+        VerifierBasePvs, VkCommit, VmPvs,
     },
     verify_vm_stark_proof_decoded,
     vk::{VerificationBaseline, VmStarkVerifyingKey},
@@ -71,7 +75,11 @@ impl Verifier {
     pub fn new(program: &Program, cache: &KeyCache) -> Result<Self, KeyError> {
         let keys = cache.load(program.config())?;
         let instance = caught(|| {
-            new_local_prover::<DefaultStarkEngine, _>(SdkVmCpuBuilder, &keys.app.app_vm_pk, program.exe().clone())
+            new_local_prover::<DefaultStarkEngine, _>(
+                SdkVmCpuBuilder,
+                &keys.app.app_vm_pk,
+                program.exe().clone(),
+            )
         })
         .and_then(|made| made.map_err(|e| e.to_string()))
         .map_err(|reason| KeyError::Keygen { reason })?;
@@ -99,7 +107,10 @@ impl Verifier {
             app: keys.app.app_vm_pk.vm_pk.get_vk(),
             leaf: keys.leaf.get_vk(),
             internal_for_leaf: keys.internal_for_leaf.get_vk(),
-            final_proof: VmStarkVerifyingKey { mvk: keys.internal_recursive.get_vk(), baseline },
+            final_proof: VmStarkVerifyingKey {
+                mvk: keys.internal_recursive.get_vk(),
+                baseline,
+            },
             commits: keys.commits,
             program_commit,
             memory_dimensions,
@@ -134,7 +145,11 @@ impl Verifier {
             return Err(differs("the starting pc", first.initial_pc, self.start_pc));
         }
         if first.initial_root != self.start_root {
-            return Err(differs("the starting memory root", first.initial_root, self.start_root));
+            return Err(differs(
+                "the starting memory root",
+                first.initial_root,
+                self.start_root,
+            ));
         }
         Ok(())
     }
@@ -158,16 +173,23 @@ impl Verifier {
         check_stark(&self.app, &proof.stark)?;
         let stark = &proof.stark;
         let vdata = |air: usize| stark.trace_vdata.get(air).and_then(Option::as_ref);
-        for (name, air) in
-            [("program", PROGRAM_AIR_ID), ("connector", CONNECTOR_AIR_ID), ("boundary", BOUNDARY_AIR_ID), ("memory tree", MERKLE_AIR_ID)]
-        {
+        for (name, air) in [
+            ("program", PROGRAM_AIR_ID),
+            ("connector", CONNECTOR_AIR_ID),
+            ("boundary", BOUNDARY_AIR_ID),
+            ("memory tree", MERKLE_AIR_ID),
+        ] {
             if vdata(air).is_none() {
-                return Err(VerifyError::Invalid { reason: format!("it has no trace of the {name} chip") });
+                return Err(VerifyError::Invalid {
+                    reason: format!("it has no trace of the {name} chip"),
+                });
             }
         }
         let commit: Digest = vdata(PROGRAM_AIR_ID)
             .and_then(|v| v.cached_commitments.get(PROGRAM_CACHED_TRACE_INDEX).copied())
-            .ok_or_else(|| VerifyError::Invalid { reason: "it does not commit to a program".into() })?;
+            .ok_or_else(|| VerifyError::Invalid {
+                reason: "it does not commit to a program".into(),
+            })?;
         self.check_program(commit)?;
         let connector: &VmConnectorPvs<F> = stark.public_values[CONNECTOR_AIR_ID].as_slice().borrow();
         let memory: &MemoryMerklePvs<F, 8> = stark.public_values[MERKLE_AIR_ID].as_slice().borrow();
@@ -179,8 +201,16 @@ impl Verifier {
             exit_code: exit_code(connector.is_terminate, connector.exit_code)?,
         };
         match (boundary.exit_code.is_some(), public_values) {
-            (true, None) => return Err(differs("the end of the program", "in this segment", "in a later one")),
-            (false, Some(_)) => return Err(differs("the end of the program", "not in this segment", "in it")),
+            (true, None) => {
+                return Err(differs(
+                    "the end of the program",
+                    "in this segment",
+                    "in a later one",
+                ));
+            }
+            (false, Some(_)) => {
+                return Err(differs("the end of the program", "not in this segment", "in it"));
+            }
             _ => {}
         }
         match (&proof.public_values, public_values) {
@@ -188,12 +218,18 @@ impl Verifier {
             (Some(shown), Some(expected)) => {
                 shown
                     .verify(&vm_poseidon2_hasher(), self.memory_dimensions, memory.final_root)
-                    .map_err(|e| VerifyError::Invalid { reason: e.to_string() })?;
+                    .map_err(|e| VerifyError::Invalid {
+                        reason: e.to_string(),
+                    })?;
                 check_public_values(&shown.public_values, expected)?;
             }
             (shown, _) => {
                 let actual = if shown.is_some() { "shown" } else { "not shown" };
-                return Err(differs("the public values", actual, "shown by the last segment and by no other"));
+                return Err(differs(
+                    "the public values",
+                    actual,
+                    "shown by the last segment and by no other",
+                ));
             }
         }
         Ok(boundary)
@@ -204,13 +240,18 @@ impl Verifier {
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
     pub fn node(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
-        check_size("a node of the aggregation tree", proof.len(), NODE_PROOF_BYTES_MAX)?;
+        check_size(
+            "a node of the aggregation tree",
+            proof.len(),
+            NODE_PROOF_BYTES_MAX,
+        )?;
         caught(|| self.node_inner(level, proof)).unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
     }
 
     fn node_inner(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
-        let proof = Proof::<SC>::decode_from_bytes(proof)
-            .map_err(|e| VerifyError::Malformed { reason: e.to_string() })?;
+        let proof = Proof::<SC>::decode_from_bytes(proof).map_err(|e| VerifyError::Malformed {
+            reason: e.to_string(),
+        })?;
         let circuit = level.circuit();
         let vk = match circuit {
             Circuit::Leaf => &self.leaf,
@@ -235,11 +276,16 @@ impl Verifier {
     /// A node exposes the commitments of the levels below it, those above are zero; the commitment of
     /// its own child is the one its constraints were evaluated with.
     fn check_lineage(&self, level: Level, proof: &Proof<SC>) -> Result<(), VerifyError> {
-        let other = |reason: &str| VerifyError::OtherKeys { reason: reason.into() };
+        let other = |reason: &str| VerifyError::OtherKeys {
+            reason: reason.into(),
+        };
         let (base, _) = proof.public_values[VERIFIER_PVS_AIR_ID].split_at(VerifierBasePvs::<u8>::width());
         let pvs: &VerifierBasePvs<F> = base.borrow();
         let number = u32::from(level.number());
-        let unset = VkCommit { cached_commit: [F::ZERO; 8], vk_pre_hash: [F::ZERO; 8] };
+        let unset = VkCommit {
+            cached_commit: [F::ZERO; 8],
+            vk_pre_hash: [F::ZERO; 8],
+        };
         let from = |level: u32, commit: VkCommit<F>| if number >= level { commit } else { unset };
         let commits = &self.commits;
 
@@ -252,11 +298,21 @@ impl Verifier {
         for (name, actual, expected) in [
             ("segment", pvs.app_vk_commit, commits.app),
             ("leaf", pvs.leaf_vk_commit, from(2, commits.leaf)),
-            ("internal-for-leaf", pvs.internal_for_leaf_vk_commit, from(3, commits.internal_for_leaf)),
-            ("internal-recursive", pvs.internal_recursive_vk_commit, from(4, commits.internal_recursive)),
+            (
+                "internal-for-leaf",
+                pvs.internal_for_leaf_vk_commit,
+                from(3, commits.internal_for_leaf),
+            ),
+            (
+                "internal-recursive",
+                pvs.internal_recursive_vk_commit,
+                from(4, commits.internal_recursive),
+            ),
         ] {
             if actual != expected {
-                return Err(other(&format!("its {name} key is not the one that follows from this configuration")));
+                return Err(other(&format!(
+                    "its {name} key is not the one that follows from this configuration"
+                )));
             }
         }
         let child = match number {
@@ -286,12 +342,15 @@ impl Verifier {
                 .public_values
                 .get(VM_PVS_AIR_ID)
                 .filter(|pvs| pvs.len() == VmPvs::<u8>::width())
-                .ok_or_else(|| VerifyError::Malformed { reason: "it has no public values of a VM".into() })?
+                .ok_or_else(|| VerifyError::Malformed {
+                    reason: "it has no public values of a VM".into(),
+                })?
                 .as_slice()
                 .borrow();
             self.check_program(pvs.program_commit)?;
-            verify_vm_stark_proof_decoded(&self.final_proof, &proof)
-                .map_err(|e| VerifyError::Invalid { reason: e.to_string() })?;
+            verify_vm_stark_proof_decoded(&self.final_proof, &proof).map_err(|e| VerifyError::Invalid {
+                reason: e.to_string(),
+            })?;
             let public_values = bytes_of(&proof.user_pvs_proof.public_values)?;
             Ok(FinalProof { public_values })
         })
@@ -311,7 +370,11 @@ impl Verifier {
 
 fn check_size(what: &str, actual: usize, max: usize) -> Result<(), VerifyError> {
     if actual > max {
-        return Err(VerifyError::TooLarge { what: what.into(), actual, max });
+        return Err(VerifyError::TooLarge {
+            what: what.into(),
+            actual,
+            max,
+        });
     }
     Ok(())
 }
@@ -319,7 +382,9 @@ fn check_size(what: &str, actual: usize, max: usize) -> Result<(), VerifyError> 
 fn check_stark(vk: &Vk, proof: &Proof<SC>) -> Result<(), VerifyError> {
     DefaultStarkEngine::new(vk.inner.params.clone())
         .verify(vk, proof)
-        .map_err(|e| VerifyError::Invalid { reason: e.to_string() })
+        .map_err(|e| VerifyError::Invalid {
+            reason: e.to_string(),
+        })
 }
 
 /// The exit code where the program ends; an error unless it ended with 0.
@@ -338,7 +403,9 @@ fn bytes_of(public_values: &[F]) -> Result<Vec<u8>, VerifyError> {
         .iter()
         .map(|f| u8::try_from(f.as_canonical_u32()))
         .collect::<Result<_, _>>()
-        .map_err(|_| VerifyError::Malformed { reason: "a public value is not a byte".into() })
+        .map_err(|_| VerifyError::Malformed {
+            reason: "a public value is not a byte".into(),
+        })
 }
 
 fn check_public_values(shown: &[F], expected: &[u8]) -> Result<(), VerifyError> {

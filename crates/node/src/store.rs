@@ -76,7 +76,9 @@ impl TaskKey {
     /// The proof of `num_insns` instructions from `instret_start` on.
     pub(crate) fn segment(instret_start: u64, num_insns: u64) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("myriad segment task v1");
-        hasher.update(&instret_start.to_le_bytes()).update(&num_insns.to_le_bytes());
+        hasher
+            .update(&instret_start.to_le_bytes())
+            .update(&num_insns.to_le_bytes());
         Self(*hasher.finalize().as_bytes())
     }
 
@@ -98,9 +100,15 @@ impl Store {
     /// [`StoreError::Busy`] while another process holds it; [`StoreError::Write`] where it cannot be made.
     pub fn open(data_dir: &Path, job: JobId) -> Result<Self, StoreError> {
         let dir = data_dir.join("jobs").join(job.to_string());
-        fs::create_dir_all(&dir).map_err(|reason| StoreError::Write { path: dir.clone(), reason })?;
+        fs::create_dir_all(&dir).map_err(|reason| StoreError::Write {
+            path: dir.clone(),
+            reason,
+        })?;
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(|reason| StoreError::Write { path: path.clone(), reason })?;
+        let lock = File::create(&path).map_err(|reason| StoreError::Write {
+            path: path.clone(),
+            reason,
+        })?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { dir, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path }),
@@ -131,15 +139,20 @@ impl Store {
     /// Keeps an accepted proof; when this returns, it survives a crash.
     pub(crate) fn put(&self, key: TaskKey, accepted: &Accepted) -> Result<(), StoreError> {
         let path = self.path(key);
-        let body = postcard::to_stdvec(accepted)
-            .map_err(|e| StoreError::Write { path: path.clone(), reason: io::Error::other(e) })?;
+        let body = postcard::to_stdvec(accepted).map_err(|e| StoreError::Write {
+            path: path.clone(),
+            reason: io::Error::other(e),
+        })?;
         write_durably(&path, &[MAGIC, blake3::hash(&body).as_bytes(), &body])
     }
 }
 
 /// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
 pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         fs::create_dir_all(dir)?;
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -150,13 +163,17 @@ pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.as_file().sync_all()?;
         file.persist(path)?;
         File::open(dir)?.sync_all()
     };
-    write().map_err(|reason| StoreError::Write { path: path.to_owned(), reason })
+    write().map_err(|reason| StoreError::Write {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 #[cfg(test)]
@@ -169,7 +186,10 @@ mod tests {
         let json = format!(
             r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#
         );
-        Accepted { boundary: serde_json::from_str(&json).unwrap(), proof: vec![1, 2, 3] }
+        Accepted {
+            boundary: serde_json::from_str(&json).unwrap(),
+            proof: vec![1, 2, 3],
+        }
     }
 
     #[test]
@@ -197,7 +217,10 @@ mod tests {
     fn one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), JobId([7; 32])).unwrap();
-        assert!(matches!(Store::open(dir.path(), JobId([7; 32])), Err(StoreError::Busy { .. })));
+        assert!(matches!(
+            Store::open(dir.path(), JobId([7; 32])),
+            Err(StoreError::Busy { .. })
+        ));
         assert!(Store::open(dir.path(), JobId([8; 32])).is_ok());
         drop(store);
         assert!(Store::open(dir.path(), JobId([7; 32])).is_ok());
@@ -206,6 +229,9 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(matches!(Store::open(file.path(), JobId([7; 32])), Err(StoreError::Write { .. })));
+        assert!(matches!(
+            Store::open(file.path(), JobId([7; 32])),
+            Err(StoreError::Write { .. })
+        ));
     }
 }

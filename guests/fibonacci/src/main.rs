@@ -1,4 +1,5 @@
-//! The `n`-th Fibonacci number modulo 2^64: a program whose length is chosen by its input, for tests and benchmarks.
+//! The `n`-th Fibonacci number modulo 2^64: a program whose length is chosen by its input, for
+//! tests and benchmarks.
 //!
 //! Input: one buffer, `n` as 4 or 8 little-endian bytes.
 //!
@@ -36,7 +37,8 @@ fn parse_n(input: &[u8]) -> u64 {
     }
 }
 
-/// `fib(0) = 0`, `fib(1) = 1`. One addition for each step, on purpose: the work is proportional to `n`.
+/// `fib(0) = 0`, `fib(1) = 1`. One addition for each step, on purpose: the work is proportional to
+/// `n`.
 fn fibonacci(n: u64) -> u64 {
     let (mut current, mut next) = (0u64, 1u64);
     for _ in 0..n {

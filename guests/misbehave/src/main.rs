@@ -1,7 +1,10 @@
-//! A program that fails in the way that its input asks for: it tests how the host reports each failure.
+//! A program that fails in the way that its input asks for: it tests how the host reports each
+//! failure.
 //!
-//! Input: one buffer, whose first byte chooses the behaviour (the constants below); the rest is ignored.
-//! Public values of [`SUCCEED`]: [`REVEALED`].
+//! Input: one buffer, whose first byte chooses the behaviour (the constants below); the rest is
+//! ignored.
+//!
+//! Public values: [`REVEALED`], if the behaviour is [`SUCCEED`].
 
 #![cfg_attr(target_os = "zkvm", no_main, no_std)]
 

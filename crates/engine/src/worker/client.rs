@@ -70,7 +70,11 @@ pub struct Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.out_of_memory {
-            write!(f, "the engine child ran out of memory ({}); lower --memory, or free some", self.status)?;
+            write!(
+                f,
+                "the engine child ran out of memory ({}); lower --memory, or free some",
+                self.status
+            )?;
         } else {
             write!(f, "the engine child ended without an answer ({})", self.status)?;
         }
@@ -94,7 +98,10 @@ impl Worker {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|reason| WorkerError::Start { command: config.command.clone(), reason })?;
+            .map_err(|reason| WorkerError::Start {
+                command: config.command.clone(),
+                reason,
+            })?;
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         Ok(Self {
@@ -120,7 +127,11 @@ impl Worker {
         openvm_toml: Option<String>,
         input: Input,
     ) -> Result<(), WorkerError> {
-        match self.ask(&Request::Load { image, openvm_toml, input })? {
+        match self.ask(&Request::Load {
+            image,
+            openvm_toml,
+            input,
+        })? {
             (Answer::Loaded, _) => Ok(()),
             (other, _) => Err(unexpected(&other)),
         }
@@ -135,7 +146,10 @@ impl Worker {
         budget: MemoryBudget,
         max_instructions: u64,
     ) -> Result<(Plan, Usage), WorkerError> {
-        match self.ask(&Request::Plan { budget, max_instructions })? {
+        match self.ask(&Request::Plan {
+            budget,
+            max_instructions,
+        })? {
             (Answer::Plan(plan), usage) => Ok((plan, usage)),
             (other, _) => Err(unexpected(&other)),
         }
@@ -171,7 +185,11 @@ impl Worker {
         top: Vec<u8>,
         last_segment: Vec<u8>,
     ) -> Result<(Vec<u8>, Usage), WorkerError> {
-        self.proof(&Request::Finish { level, top, last_segment })
+        self.proof(&Request::Finish {
+            level,
+            top,
+            last_segment,
+        })
     }
 
     fn proof(&mut self, request: &Request) -> Result<(Vec<u8>, Usage), WorkerError> {
@@ -182,7 +200,10 @@ impl Worker {
     }
 
     fn ask(&mut self, request: &Request) -> Result<(Answer, Usage), WorkerError> {
-        let stdin = self.stdin.as_mut().ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
+        let stdin = self
+            .stdin
+            .as_mut()
+            .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
         let answer = write_frame(stdin, request).and_then(|()| read_frame::<Response>(&mut self.stdout));
         match answer {
             Ok(Some(Response { usage, result })) => Ok((result?, usage)),
@@ -198,7 +219,11 @@ impl Worker {
     fn bury(&mut self) -> Death {
         self.stdin = None;
         let status = self.child.wait();
-        let lines = self.stderr.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        let lines = self
+            .stderr
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default();
         let stderr = Vec::from(lines).join("\n");
         match status {
             Ok(status) => Death {
@@ -206,7 +231,11 @@ impl Worker {
                 status: status.to_string(),
                 stderr,
             },
-            Err(e) => Death { out_of_memory: false, status: e.to_string(), stderr },
+            Err(e) => Death {
+                out_of_memory: false,
+                status: e.to_string(),
+                stderr,
+            },
         }
     }
 }

@@ -38,17 +38,22 @@ impl GuestOutput {
         dup2_stdout(&writer)?;
         drop(writer);
         let watched = pipe.try_clone()?;
-        let inner = Arc::new(Mutex::new(Tail { pipe, bytes: VecDeque::new() }));
+        let inner = Arc::new(Mutex::new(Tail {
+            pipe,
+            bytes: VecDeque::new(),
+        }));
         let output = Self { inner };
         let emptied = output.clone();
-        std::thread::Builder::new().name("guest-output".into()).spawn(move || {
-            loop {
-                let mut ready = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
-                if poll(&mut ready, PollTimeout::NONE).is_ok() {
-                    emptied.lock().drain();
+        std::thread::Builder::new()
+            .name("guest-output".into())
+            .spawn(move || {
+                loop {
+                    let mut ready = [PollFd::new(watched.as_fd(), PollFlags::POLLIN)];
+                    if poll(&mut ready, PollTimeout::NONE).is_ok() {
+                        emptied.lock().drain();
+                    }
                 }
-            }
-        })?;
+            })?;
         Ok((output, stdout))
     }
 

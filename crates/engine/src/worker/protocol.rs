@@ -17,11 +17,25 @@ pub const FRAME_BYTES_MAX: usize = 512 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Work on this program and input from now on.
-    Load { image: Vec<u8>, openvm_toml: Option<String>, input: Input },
-    Plan { budget: MemoryBudget, max_instructions: u64 },
+    Load {
+        image: Vec<u8>,
+        openvm_toml: Option<String>,
+        input: Input,
+    },
+    Plan {
+        budget: MemoryBudget,
+        max_instructions: u64,
+    },
     Prove(Segment),
-    Aggregate { level: Level, children: Vec<Vec<u8>> },
-    Finish { level: Level, top: Vec<u8>, last_segment: Vec<u8> },
+    Aggregate {
+        level: Level,
+        children: Vec<Vec<u8>>,
+    },
+    Finish {
+        level: Level,
+        top: Vec<u8>,
+        last_segment: Vec<u8>,
+    },
 }
 
 /// The answer to one request.
@@ -57,7 +71,10 @@ pub enum Failure {
 pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
     let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
     if bytes.len() > FRAME_BYTES_MAX {
-        let text = format!("a frame of {} bytes, and {FRAME_BYTES_MAX} are allowed", bytes.len());
+        let text = format!(
+            "a frame of {} bytes, and {FRAME_BYTES_MAX} are allowed",
+            bytes.len()
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     }
     writer.write_all(&(bytes.len() as u32).to_le_bytes())?;

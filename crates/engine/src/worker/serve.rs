@@ -47,35 +47,50 @@ pub enum ServeError {
 /// See [`ServeError`]. A request that fails is no error: it is answered.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     if let Some(bytes) = options.data_bytes_max {
-        setrlimit(Resource::RLIMIT_DATA, bytes, bytes)
-            .map_err(|e| ServeError::Limit { bytes, reason: e.to_string() })?;
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|e| ServeError::Limit {
+            bytes,
+            reason: e.to_string(),
+        })?;
     }
     let (output, stdout) = GuestOutput::capture()?;
     let mut stdout = BufWriter::new(File::from(stdout));
     let (sender, requests) = mpsc::sync_channel(1);
-    std::thread::Builder::new().name("requests".into()).spawn(move || {
-        let mut stdin = BufReader::new(io::stdin());
-        loop {
-            let more = match read_frame::<Request>(&mut stdin) {
-                Ok(Some(request)) => sender.send(request).is_ok(),
-                Ok(None) => false,
-                Err(error) => {
-                    eprintln!("myriad engine-worker: cannot read a request: {error}");
-                    std::process::exit(1);
+    std::thread::Builder::new()
+        .name("requests".into())
+        .spawn(move || {
+            let mut stdin = BufReader::new(io::stdin());
+            loop {
+                let more = match read_frame::<Request>(&mut stdin) {
+                    Ok(Some(request)) => sender.send(request).is_ok(),
+                    Ok(None) => false,
+                    Err(error) => {
+                        eprintln!("myriad engine-worker: cannot read a request: {error}");
+                        std::process::exit(1);
+                    }
+                };
+                if !more {
+                    // The caller is gone or has given the task up: nobody waits for the proof that the
+                    // other threads are at.
+                    std::process::exit(0);
                 }
-            };
-            if !more {
-                // The caller is gone or has given the task up: nobody waits for the proof that the
-                // other threads are at.
-                std::process::exit(0);
             }
-        }
-    })?;
-    let mut state = State { keys: KeyCache::new(&options.keys), job: None, tools: Tools::None, output };
+        })?;
+    let mut state = State {
+        keys: KeyCache::new(&options.keys),
+        job: None,
+        tools: Tools::None,
+        output,
+    };
     for request in requests {
         let meter = Meter::start();
         let result = state.answer(request);
-        write_frame(&mut stdout, &Response { usage: meter.stop(), result })?;
+        write_frame(
+            &mut stdout,
+            &Response {
+                usage: meter.stop(),
+                result,
+            },
+        )?;
     }
     Ok(())
 }
@@ -97,16 +112,29 @@ enum Tools {
 
 impl State {
     fn answer(&mut self, request: Request) -> Result<Answer, Failure> {
-        if let Request::Load { image, openvm_toml, input } = request {
+        if let Request::Load {
+            image,
+            openvm_toml,
+            input,
+        } = request
+        {
             self.tools = Tools::None;
             self.job = Some((Program::load(&image, openvm_toml.as_deref())?, input));
             return Ok(Answer::Loaded);
         }
-        let Self { keys, job, tools, output } = self;
+        let Self {
+            keys,
+            job,
+            tools,
+            output,
+        } = self;
         let (program, input) = job.as_ref().ok_or(Failure::NothingLoaded)?;
         match request {
             Request::Load { .. } => unreachable!("answered above"),
-            Request::Plan { budget, max_instructions } => {
+            Request::Plan {
+                budget,
+                max_instructions,
+            } => {
                 let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
                 Ok(Answer::Plan(plan))
             }
@@ -118,12 +146,20 @@ impl State {
                 Ok(Answer::Proof(proof?))
             }
             Request::Aggregate { level, children } => {
-                let proof = tools.aggregator(program, keys, level.circuit())?.aggregate(level, &children)?;
+                let proof = tools
+                    .aggregator(program, keys, level.circuit())?
+                    .aggregate(level, &children)?;
                 Ok(Answer::Proof(proof))
             }
-            Request::Finish { level, top, last_segment } => {
+            Request::Finish {
+                level,
+                top,
+                last_segment,
+            } => {
                 let circuit = Level::INTERNAL_RECURSIVE.circuit();
-                let proof = tools.aggregator(program, keys, circuit)?.finish(level, &top, &last_segment)?;
+                let proof = tools
+                    .aggregator(program, keys, circuit)?
+                    .finish(level, &top, &last_segment)?;
                 Ok(Answer::Proof(proof))
             }
         }

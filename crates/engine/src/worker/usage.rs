@@ -26,7 +26,10 @@ impl Meter {
     pub(super) fn start() -> Self {
         // Linux forgets the peak when told so; elsewhere the file is not there.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
-        Self { start: Instant::now(), cpu: cpu_time() }
+        Self {
+            start: Instant::now(),
+            cpu: cpu_time(),
+        }
     }
 
     pub(super) fn stop(&self) -> Usage {
@@ -39,7 +42,9 @@ impl Meter {
 }
 
 fn cpu_time() -> Duration {
-    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Duration::ZERO };
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return Duration::ZERO;
+    };
     [usage.user_time(), usage.system_time()]
         .iter()
         .map(|time| Duration::new(time.tv_sec() as u64, 1000 * time.tv_usec() as u32))
@@ -57,6 +62,10 @@ fn peak_bytes() -> u64 {
     high_water.unwrap_or_else(|| {
         let max = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
         // Apple's kernel counts bytes, the others KiB.
-        if cfg!(target_vendor = "apple") { max as u64 } else { (max as u64) << 10 }
+        if cfg!(target_vendor = "apple") {
+            max as u64
+        } else {
+            (max as u64) << 10
+        }
     })
 }

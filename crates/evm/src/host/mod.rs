@@ -1,1 +1,19 @@
-//! What only the host does: files, samples, import.
+//! The host side of the block workload: everything around a block that the guest never sees.
+//!
+//! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`import`](import::import): a block file from a node
+//! - [`inspect`](inspect::inspect): what a block file holds, at a glance
+//! - [`sample`]: a made-up block, where no node is at hand
+//! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
+//!
+//! Called by the command line. Nothing here decides whether a block is valid: that is
+//! [`validate`](crate::validate), which host and guest share. What is decided here is whether a
+//! file or a node's answer can be handed to it at all.
+
+pub mod block_file;
+pub mod chain_config;
+pub mod import;
+pub mod inspect;
+pub mod sample;
+
+pub use block_file::{BlockFile, BlockFileError, Witness};

@@ -92,10 +92,7 @@ pub enum Event {
         proof_bytes: usize,
     },
     /// An engine child died and the task goes to another one.
-    Retrying {
-        task: TaskId,
-        reason: String,
-    },
+    Retrying { task: TaskId, reason: String },
     /// The final proof is verified and written.
     Finished,
 }
@@ -157,9 +154,16 @@ pub enum RunError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error("{task} failed {attempts} times, the last time so: {last}")]
-    Task { task: TaskId, attempts: u32, last: String },
+    Task {
+        task: TaskId,
+        attempts: u32,
+        last: String,
+    },
     #[error("{task} gave a proof that does not verify: {reason}")]
     Unsound { task: TaskId, reason: VerifyError },
     #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]
-    Memory { needed: MemoryBudget, allowed: MemoryBudget },
+    Memory {
+        needed: MemoryBudget,
+        allowed: MemoryBudget,
+    },
 }

@@ -51,7 +51,10 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
     let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
 
     observer.event(&Event::Planning);
-    let children = Machine::detect().fitting(options.memory.bytes()).min(options.children).max(1);
+    let children = Machine::detect()
+        .fitting(options.memory.bytes())
+        .min(options.children)
+        .max(1);
     let mut planner = start_child(job, options)?;
     let (plan, tree, executed) = choose(&mut planner, options, |plan| best_tree(plan, &arities, children))?;
 
@@ -81,7 +84,10 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
         usages.extend(shared.work(children, planner, observer)?);
     }
 
-    let proof = store.get(keys[&TaskId::Final])?.map(|accepted| accepted.proof).unwrap_or_default();
+    let proof = store
+        .get(keys[&TaskId::Final])?
+        .map(|accepted| accepted.proof)
+        .unwrap_or_default();
     let verifying = Instant::now();
     check_final(&verifier, &plan, &proof)?;
     let verify = verifying.elapsed();
@@ -147,7 +153,10 @@ fn choose(
 }
 
 fn check_final(verifier: &Verifier, plan: &Plan, proof: &[u8]) -> Result<(), RunError> {
-    let unsound = |reason| RunError::Unsound { task: TaskId::Final, reason };
+    let unsound = |reason| RunError::Unsound {
+        task: TaskId::Final,
+        reason,
+    };
     let shown = verifier.final_proof(proof).map_err(unsound)?;
     if shown.public_values != plan.public_values {
         return Err(unsound(myriad_engine::VerifyError::PublicValues {
@@ -161,16 +170,19 @@ fn check_final(verifier: &Verifier, plan: &Plan, proof: &[u8]) -> Result<(), Run
 fn stages(usages: &[(&'static str, Usage)]) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for (name, usage) in usages {
-        let index = stages.iter().position(|stage| stage.name == *name).unwrap_or_else(|| {
-            stages.push(Stage {
-                name,
-                tasks: 0,
-                wall: Duration::ZERO,
-                cpu: Duration::ZERO,
-                peak_bytes: 0,
+        let index = stages
+            .iter()
+            .position(|stage| stage.name == *name)
+            .unwrap_or_else(|| {
+                stages.push(Stage {
+                    name,
+                    tasks: 0,
+                    wall: Duration::ZERO,
+                    cpu: Duration::ZERO,
+                    peak_bytes: 0,
+                });
+                stages.len() - 1
             });
-            stages.len() - 1
-        });
         let stage = &mut stages[index];
         stage.tasks += 1;
         stage.wall += usage.wall;
@@ -235,8 +247,11 @@ impl State {
             if state.done.contains_key(&task) {
                 continue;
             }
-            let missing: Vec<_> =
-                tree.children(task).into_iter().filter(|child| !state.done.contains_key(child)).collect();
+            let missing: Vec<_> = tree
+                .children(task)
+                .into_iter()
+                .filter(|child| !state.done.contains_key(child))
+                .collect();
             if missing.is_empty() {
                 state.ready.insert((rank(task), task));
             }
@@ -255,7 +270,9 @@ impl State {
     fn accept(&mut self, task: TaskId, boundary: Option<Boundary>) {
         self.running -= 1;
         self.done.insert(task, boundary);
-        let Some(parent) = self.parents.get(&task) else { return };
+        let Some(parent) = self.parents.get(&task) else {
+            return;
+        };
         if let Some(missing) = self.missing.get_mut(parent) {
             *missing -= 1;
             if *missing == 0 {
@@ -331,7 +348,12 @@ impl Shared<'_> {
             match result {
                 Ok((boundary, usage, proof_bytes)) => {
                     state.accept(task, boundary);
-                    let _ = events.send(Event::Done { child, task, usage, proof_bytes });
+                    let _ = events.send(Event::Done {
+                        child,
+                        task,
+                        usage,
+                        proof_bytes,
+                    });
                 }
                 Err(error) => {
                     state.running -= 1;
@@ -341,7 +363,10 @@ impl Shared<'_> {
                     match error {
                         RunError::Worker(WorkerError::Died(death)) if attempts < ATTEMPTS_MAX => {
                             state.ready.insert((rank(task), task));
-                            let _ = events.send(Event::Retrying { task, reason: death.to_string() });
+                            let _ = events.send(Event::Retrying {
+                                task,
+                                reason: death.to_string(),
+                            });
                             if death.out_of_memory && others {
                                 // The machine does not hold this many children: go on with one less.
                                 self.changed.notify_all();
@@ -349,7 +374,11 @@ impl Shared<'_> {
                             }
                         }
                         RunError::Worker(WorkerError::Died(death)) => {
-                            state.failed.get_or_insert(RunError::Task { task, attempts, last: death.to_string() });
+                            state.failed.get_or_insert(RunError::Task {
+                                task,
+                                attempts,
+                                last: death.to_string(),
+                            });
                         }
                         error => {
                             state.failed.get_or_insert(error);
@@ -377,7 +406,11 @@ impl Shared<'_> {
     }
 
     /// Has the child do the task, verifies what comes out, and stores it.
-    fn attempt(&self, worker: &mut Worker, task: TaskId) -> Result<(Option<Boundary>, Usage, usize), RunError> {
+    fn attempt(
+        &self,
+        worker: &mut Worker,
+        task: TaskId,
+    ) -> Result<(Option<Boundary>, Usage, usize), RunError> {
         let unsound = |reason| RunError::Unsound { task, reason };
         let (proof, usage, boundary) = match task {
             TaskId::Segment(index) => {
@@ -389,7 +422,10 @@ impl Shared<'_> {
             }
             TaskId::Node(NodeId { level, .. }) => {
                 let children = self.tree.children(task);
-                let children = children.iter().map(|child| self.stored(*child)).collect::<Result<_, _>>()?;
+                let children = children
+                    .iter()
+                    .map(|child| self.stored(*child))
+                    .collect::<Result<_, _>>()?;
                 let (proof, usage) = worker.aggregate(level, children)?;
                 let boundary = self.verifier.node(level, &proof).map_err(unsound)?;
                 (proof, usage, Some(boundary))
@@ -397,11 +433,8 @@ impl Shared<'_> {
             TaskId::Final => {
                 let top = self.tree.top();
                 let last = TaskId::Segment(self.tree.segments() - 1);
-                let (proof, usage) = worker.finish(
-                    top.level,
-                    self.stored(TaskId::Node(top))?,
-                    self.stored(last)?,
-                )?;
+                let (proof, usage) =
+                    worker.finish(top.level, self.stored(TaskId::Node(top))?, self.stored(last)?)?;
                 check_final(self.verifier, self.plan, &proof)?;
                 (proof, usage, None)
             }
@@ -411,7 +444,13 @@ impl Shared<'_> {
         }
         let proof_bytes = proof.len();
         let key = self.lock().keys[&task];
-        self.store.put(key, &Accepted { boundary: boundary.unwrap_or_else(|| self.whole()), proof })?;
+        self.store.put(
+            key,
+            &Accepted {
+                boundary: boundary.unwrap_or_else(|| self.whole()),
+                proof,
+            },
+        )?;
         Ok((boundary, usage, proof_bytes))
     }
 
@@ -430,7 +469,12 @@ impl Shared<'_> {
     /// The boundary of the whole execution, which the tree's top node has.
     fn whole(&self) -> Boundary {
         let top = TaskId::Node(self.tree.top());
-        self.lock().done.get(&top).copied().flatten().expect("the final proof is made after the top node")
+        self.lock()
+            .done
+            .get(&top)
+            .copied()
+            .flatten()
+            .expect("the final proof is made after the top node")
     }
 
     fn stored(&self, task: TaskId) -> Result<Vec<u8>, RunError> {
@@ -450,7 +494,10 @@ fn neighbours(tree: &Tree, task: TaskId) -> (Option<TaskId>, Option<TaskId>) {
         }
         TaskId::Final => return (None, None),
     };
-    (index.checked_sub(1).map(at), (index + 1 < count).then(|| at(index + 1)))
+    (
+        index.checked_sub(1).map(at),
+        (index + 1 < count).then(|| at(index + 1)),
+    )
 }
 
 fn stage_name(task: TaskId) -> &'static str {

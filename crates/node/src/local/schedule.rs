@@ -58,7 +58,11 @@ pub(crate) fn allowed(budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
     for leaf in 1..=leaf {
         for internal_for_leaf in 1..=internal_for_leaf {
             for internal_recursive in 2..=internal_recursive {
-                arities.push(Arities { leaf, internal_for_leaf, internal_recursive });
+                arities.push(Arities {
+                    leaf,
+                    internal_for_leaf,
+                    internal_recursive,
+                });
             }
         }
     }
@@ -118,10 +122,14 @@ fn makespan(tree: &Tree, workers: usize, seconds: impl Fn(TaskId) -> f64) -> f64
     let mut now = 0;
     loop {
         while running.len() < workers.max(1) {
-            let Some(Reverse((_, task))) = ready.pop() else { break };
+            let Some(Reverse((_, task))) = ready.pop() else {
+                break;
+            };
             running.push(Reverse((now + micros(task), task)));
         }
-        let Some(Reverse((end, task))) = running.pop() else { break };
+        let Some(Reverse((end, task))) = running.pop() else {
+            break;
+        };
         now = end;
         if let Some(&parent) = parents.get(&task) {
             let missing = missing.get_mut(&parent).expect("every task is counted");
@@ -153,12 +161,23 @@ mod tests {
                 peak_bytes: 2 << 30,
             })
             .collect();
-        Plan { segments, public_values: Vec::new(), instructions: 1 }
+        Plan {
+            segments,
+            public_values: Vec::new(),
+            instructions: 1,
+        }
     }
 
     #[test]
     fn one_worker_takes_the_sum_and_many_the_longest_path() {
-        let tree = Tree::new(8, Arities { leaf: 4, internal_for_leaf: 3, internal_recursive: 3 });
+        let tree = Tree::new(
+            8,
+            Arities {
+                leaf: 4,
+                internal_for_leaf: 3,
+                internal_recursive: 3,
+            },
+        );
         let tasks = tree.tasks().count() as f64;
         assert_eq!(makespan(&tree, 1, |_| 1.0), tasks);
         // segment, leaf, internal-for-leaf, internal-recursive, final
@@ -174,7 +193,10 @@ mod tests {
             all.iter().map(|a| a.leaf).max().unwrap()
         };
         assert!(widest(3) < widest(8));
-        assert!(matches!(allowed(MemoryBudget::from_bytes(1 << 30)), Err(RunError::Memory { .. })));
+        assert!(matches!(
+            allowed(MemoryBudget::from_bytes(1 << 30)),
+            Err(RunError::Memory { .. })
+        ));
     }
 
     #[test]

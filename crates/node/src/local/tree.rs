@@ -51,7 +51,10 @@ impl Tree {
     /// become the final proof.
     pub(crate) fn new(segments: usize, arities: Arities) -> Self {
         assert!(segments > 0, "an execution has a segment");
-        assert!(arities.internal_recursive > 1, "a level is smaller than the one below");
+        assert!(
+            arities.internal_recursive > 1,
+            "a level is smaller than the one below"
+        );
         let mut levels = vec![split(segments, arities.leaf)];
         let mut level = Level::LEAF;
         while level < Level::INTERNAL_RECURSIVE || levels[levels.len() - 1].len() > 1 {
@@ -75,7 +78,8 @@ impl Tree {
 
     /// The one node of the top level.
     pub(crate) fn top(&self) -> NodeId {
-        let level = Level::new(self.levels.len() as u8).expect("the tree is not higher than the engine allows");
+        let level =
+            Level::new(self.levels.len() as u8).expect("the tree is not higher than the engine allows");
         NodeId { level, index: 0 }
     }
 
@@ -100,14 +104,18 @@ impl Tree {
     /// All tasks, each after its children.
     pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
         let segments = (0..self.segments).map(TaskId::Segment);
-        segments.chain(self.nodes().map(TaskId::Node)).chain([TaskId::Final])
+        segments
+            .chain(self.nodes().map(TaskId::Node))
+            .chain([TaskId::Final])
     }
 }
 
 /// Splits `count` places into as few groups of at most `most` as possible, of nearly equal size.
 fn split(count: usize, most: usize) -> Vec<Range<usize>> {
     let groups = count.div_ceil(most);
-    (0..groups).map(|group| group * count / groups..(group + 1) * count / groups).collect()
+    (0..groups)
+        .map(|group| group * count / groups..(group + 1) * count / groups)
+        .collect()
 }
 
 impl fmt::Display for TaskId {
@@ -131,7 +139,11 @@ mod tests {
         for segments in 1..60 {
             for leaf in 1..=4 {
                 for (internal_for_leaf, internal_recursive) in [(1, 2), (2, 3), (3, 2), (3, 3)] {
-                    let arities = Arities { leaf, internal_for_leaf, internal_recursive };
+                    let arities = Arities {
+                        leaf,
+                        internal_for_leaf,
+                        internal_recursive,
+                    };
                     let tree = Tree::new(segments, arities);
                     let mut seen = HashSet::new();
                     for task in tree.tasks() {
@@ -155,7 +167,14 @@ mod tests {
 
     #[test]
     fn one_segment_still_has_three_levels() {
-        let tree = Tree::new(1, Arities { leaf: 4, internal_for_leaf: 3, internal_recursive: 3 });
+        let tree = Tree::new(
+            1,
+            Arities {
+                leaf: 4,
+                internal_for_leaf: 3,
+                internal_recursive: 3,
+            },
+        );
         assert_eq!(tree.nodes().count(), 3);
         assert_eq!(tree.top().level, Level::INTERNAL_RECURSIVE);
     }

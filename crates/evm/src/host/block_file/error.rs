@@ -1,0 +1,114 @@
+//! Why a block file cannot be read, written or used.
+
+use std::{io, path::PathBuf};
+
+use super::codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
+use crate::host::chain_config::ChainConfigError;
+
+/// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockFileError {
+    /// The operating system would not give us the file.
+    #[error("cannot read block file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The operating system would not take the file.
+    #[error("cannot write block file {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Nothing in it.
+    #[error("the block file is empty; expected (gzipped) JSON")]
+    Empty,
+    /// More bytes on disk than [`FILE_BYTES_MAX`].
+    #[error(
+        "the block file has {bytes} bytes, at most {FILE_BYTES_MAX} are read; is this a block file?"
+    )]
+    TooLarge {
+        /// Its size, in bytes.
+        bytes: u64,
+    },
+    /// It inflates to more than [`JSON_BYTES_MAX`].
+    #[error(
+        "the block file of {compressed_bytes} bytes inflates to more than the {JSON_BYTES_MAX} bytes that are read; \
+         if its block is genuine, its witness is too large to be proven"
+    )]
+    InflatesTooLarge {
+        /// Its size on disk, in bytes.
+        compressed_bytes: usize,
+    },
+    /// The gzip stream stops before its end.
+    #[error(
+        "the gzip stream is truncated: it stops after {compressed_bytes} bytes; fetch the file again"
+    )]
+    GzipTruncated {
+        /// Its size on disk, in bytes.
+        compressed_bytes: usize,
+    },
+    /// The gzip stream is damaged: bad header, bad block or wrong checksum.
+    #[error("the gzip stream is corrupt ({detail}); fetch the file again")]
+    GzipCorrupt {
+        /// What the decompressor said.
+        detail: String,
+    },
+    /// The JSON text stops before its end.
+    #[error("the JSON is truncated: it stops at line {line}, column {column}, after {bytes} bytes")]
+    JsonTruncated {
+        /// Size of the text, in bytes.
+        bytes: usize,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// Not JSON, or a value of another type than the format has.
+    #[error("the block file is not the JSON of a block file: {detail}")]
+    Json {
+        /// What is wrong, with line and column.
+        detail: String,
+    },
+    /// A field that every block file has is not there.
+    #[error("the block file has no `{field}`; it must have {}", super::FIELDS)]
+    MissingField {
+        /// The field's name in the JSON, e.g. `witness.state`.
+        field: &'static str,
+    },
+    /// A field is not what it should be.
+    #[error("`{field}` of the block file is wrong: {detail}")]
+    BadField {
+        /// The field's name in the JSON, e.g. `witness.state[17]`.
+        field: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The rules of the block's chain are not known.
+    #[error(
+        "chain {chain_id} is not built in (mainnet, 1, is), and the file has no `chainConfig`: add \
+         the `config` object of the chain's geth genesis file"
+    )]
+    UnknownChain {
+        /// The file's `chainId`.
+        chain_id: u64,
+    },
+    /// The rules of the block's chain cannot be read.
+    #[error("`chainConfig` of the block file is wrong: {0}")]
+    ChainConfig(#[from] ChainConfigError),
+    /// `parent` and `parentStateRoot` are both given, and contradict each other.
+    #[error(
+        "`parent` has the state root {header}, but `parentStateRoot` says {stated}; remove the wrong one"
+    )]
+    ParentContradicts {
+        /// State root in the parent's header.
+        header: alloy_primitives::B256,
+        /// State root as stated.
+        stated: alloy_primitives::B256,
+    },
+}

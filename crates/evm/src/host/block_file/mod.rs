@@ -1,0 +1,192 @@
+//! A block file: one block, its parent and the part of the state that executing it needs. What every `myriad block`
+//! command reads or writes.
+//!
+//! It is JSON, gzipped or not:
+//!
+//! | key | value |
+//! |---|---|
+//! | `chainId` | number |
+//! | `block` | the block's RLP, in hex |
+//! | `parent` | the parent header's RLP, in hex; `null` where only its state root is known |
+//! | `parentStateRoot` | 32 bytes in hex, where `parent` is `null` |
+//! | `witness` | `state` (trie nodes), `codes`, `headers`: lists of hex, as `debug_executionWitness` returns them |
+//! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
+//! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
+//!
+//! Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes more memory than
+//! the limits in this module allow; whether what it says is *true* is for `validate` to find out.
+
+mod codec;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use alloy_consensus::Header;
+use alloy_primitives::Bytes;
+use alloy_rlp::Decodable;
+use serde_json::Value;
+
+use super::chain_config::from_geth;
+use crate::{Block, ChainConfig, Parent, StatelessInput};
+pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
+pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
+pub use error::BlockFileError;
+
+/// The fields that cannot be left out, for the message that one is missing.
+const FIELDS: &str = "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
+
+/// One block with its witness; see the [module](self) for the format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockFile {
+    /// EIP-155 chain id: decides which rules apply.
+    pub chain_id: u64,
+    /// RLP of the whole block: header, transactions, ommers, withdrawals.
+    pub block: Bytes,
+    /// What is known of the block before.
+    pub parent: Parent,
+    /// The part of the pre-state that executing the block reads.
+    pub witness: Witness,
+    /// Geth's genesis `config` object, for a chain that is not built in. Kept as it came.
+    pub chain_config: Option<Value>,
+    /// The block was made up, and is of no chain that anybody runs.
+    pub synthetic: bool,
+    /// A text for people.
+    pub description: Option<String>,
+}
+
+/// The part of the state that a block needs, as `debug_executionWitness` returns it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// RLP of trie nodes, of account and storage tries alike, in no particular order; each is found by its hash.
+    pub state: Vec<Bytes>,
+    /// Contract codes, each found by its hash.
+    pub codes: Vec<Bytes>,
+    /// RLP of headers of ancestors, for `BLOCKHASH`; may hold the parent.
+    pub headers: Vec<Bytes>,
+}
+
+impl BlockFile {
+    /// Reads a block file, gzipped or not.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the file's bytes. The RLP inside is looked at by [`Self::decode_block`] and others.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, BlockFileError> {
+        Self::from_bytes(&codec::read_file(path.as_ref())?)
+    }
+
+    /// [`Self::read`], from the file's content.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BlockFileError> {
+        codec::decode(bytes)
+    }
+
+    /// The file's content, gzipped: the same for the same block file, whenever and wherever this build
+    /// runs (another version of the compressor may pack it otherwise).
+    ///
+    /// # Errors
+    /// None in practice: writing to memory does not fail.
+    pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
+        codec::deflate(&codec::encode_json(self)?)
+    }
+
+    /// Writes the file: gzipped, or plain where the name ends in `.json`. An existing file is replaced in one step,
+    /// and durably: after a crash, it is the old one or the new one.
+    ///
+    /// # Errors
+    /// [`BlockFileError::Write`], e.g. when the disk is full. An existing file is then left as it was.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
+        let path = path.as_ref();
+        let plain = path
+            .extension()
+            .is_some_and(|extension| extension == "json");
+        let content = if plain {
+            codec::encode_json(self).map_err(Into::into)
+        } else {
+            self.to_gzip()
+        };
+        content
+            .and_then(|bytes| codec::write_atomically(path, &bytes))
+            .map_err(|source| BlockFileError::Write {
+                path: path.to_owned(),
+                source,
+            })
+    }
+
+    /// The block.
+    ///
+    /// # Errors
+    /// [`BlockFileError::BadField`] where `block` is no block's RLP, or has bytes left over.
+    pub fn decode_block(&self) -> Result<Block, BlockFileError> {
+        decode_rlp("block", &self.block)
+    }
+
+    /// The parent's header, where it is known.
+    ///
+    /// # Errors
+    /// [`BlockFileError::BadField`] where `parent` is no header's RLP, or has bytes left over.
+    pub fn decode_parent(&self) -> Result<Option<Header>, BlockFileError> {
+        match &self.parent {
+            Parent::Header(rlp) => decode_rlp("parent", rlp).map(Some),
+            Parent::StateRoot(_) => Ok(None),
+        }
+    }
+
+    /// The rules of the block's chain: built in, or as the file's `chainConfig` says. A built-in
+    /// chain's `chainConfig` is ignored, so that no file can change mainnet's rules.
+    ///
+    /// # Errors
+    /// [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
+    /// `chainConfig`; [`BlockFileError::ChainConfig`] where it is of no use.
+    pub fn chain(&self) -> Result<ChainConfig, BlockFileError> {
+        if let Some(chain) = ChainConfig::builtin(self.chain_id) {
+            return Ok(chain);
+        }
+        let config = self
+            .chain_config
+            .as_ref()
+            .ok_or(BlockFileError::UnknownChain {
+                chain_id: self.chain_id,
+            })?;
+        Ok(from_geth(config, self.chain_id)?)
+    }
+
+    /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`Self::chain`]. Whether the block is valid is not looked at.
+    pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
+        Ok(StatelessInput {
+            chain: self.chain()?,
+            block: self.block.clone(),
+            parent: self.parent.clone(),
+            headers: self.witness.headers.clone(),
+            state: self.witness.state.clone(),
+            codes: self.witness.codes.clone(),
+        })
+    }
+}
+
+impl Witness {
+    /// Bytes of trie nodes.
+    pub fn state_bytes(&self) -> usize {
+        self.state.iter().map(|node| node.len()).sum()
+    }
+
+    /// Bytes of contract codes.
+    pub fn code_bytes(&self) -> usize {
+        self.codes.iter().map(|code| code.len()).sum()
+    }
+}
+
+fn decode_rlp<T: Decodable>(field: &'static str, rlp: &[u8]) -> Result<T, BlockFileError> {
+    alloy_rlp::decode_exact(rlp).map_err(|error| {
+        codec::bad(
+            field,
+            format!("its {} bytes do not decode as RLP: {error}", rlp.len()),
+        )
+    })
+}

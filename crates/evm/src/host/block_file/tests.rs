@@ -1,0 +1,333 @@
+use std::{fs, io::Write, path::PathBuf};
+
+use alloy_primitives::{B256, b256, hex, keccak256};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    host::{
+        inspect::inspect,
+        sample::{SampleSpec, generate},
+    },
+    validate,
+};
+
+/// The recorded real blocks, where they lie beside the repository.
+fn real_blocks() -> Vec<PathBuf> {
+    let folder = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/blocks"
+    ));
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("skipped: no recorded blocks in {}", folder.display());
+        return Vec::new();
+    };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "gz"));
+    paths.sort();
+    paths
+}
+
+fn small_file() -> BlockFile {
+    BlockFile {
+        chain_id: 1_337,
+        block: Bytes::from_static(&[0xc0]),
+        parent: Parent::StateRoot(B256::repeat_byte(7)),
+        witness: Witness {
+            state: vec![
+                Bytes::from_static(b"node"),
+                Bytes::from_static(b"other node"),
+            ],
+            codes: vec![Bytes::from_static(&[0x60, 0x00])],
+            headers: Vec::new(),
+        },
+        chain_config: Some(json!({"chainId": 1_337, "pragueTime": 0})),
+        synthetic: true,
+        description: Some("made up".to_owned()),
+    }
+}
+
+/// The JSON of [`small_file`], with one change.
+fn changed(change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let json = codec::encode_json(&small_file()).unwrap();
+    let mut value = serde_json::from_slice(&json).unwrap();
+    change(&mut value);
+    value.to_string().into_bytes()
+}
+
+#[test]
+fn a_file_comes_back_as_it_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = small_file();
+    for name in ["block.json.gz", "block.json"] {
+        let path = folder.path().join(name);
+        file.write(&path).unwrap();
+        assert_eq!(BlockFile::read(&path).unwrap(), file);
+        // Over an existing file as well, and with the same bytes.
+        let first = fs::read(&path).unwrap();
+        file.write(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), first);
+    }
+    assert!(
+        fs::read(folder.path().join("block.json"))
+            .unwrap()
+            .starts_with(b"{")
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "temporary files are left over"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let occupied = folder.path().join("directory.json.gz");
+    fs::create_dir(&occupied).unwrap();
+    let error = small_file().write(&occupied).unwrap_err();
+    assert!(matches!(error, BlockFileError::Write { .. }), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+    let nowhere = folder.path().join("no/such/folder.json");
+    let error = small_file().write(&nowhere).unwrap_err().to_string();
+    assert!(error.contains("folder.json"), "{error}");
+    let error = BlockFile::read(&nowhere).unwrap_err();
+    assert!(matches!(error, BlockFileError::Read { .. }), "{error}");
+}
+
+#[test]
+fn unknown_keys_and_numbers_in_hex_are_tolerated() {
+    let bytes = changed(|json| {
+        json["comment"] = json!({"any": ["thing"]});
+        json["witness"]["keys"] = json!(["0x00"]);
+        json["chainId"] = json!("0x539");
+    });
+    assert_eq!(BlockFile::from_bytes(&bytes).unwrap(), small_file());
+}
+
+#[test]
+fn each_fault_is_named() {
+    use BlockFileError as E;
+
+    let gzip = small_file().to_gzip().unwrap();
+    let json = codec::encode_json(&small_file()).unwrap();
+    let mut wrong_checksum = gzip.clone();
+    let checksum_at = gzip.len() - 8;
+    wrong_checksum[checksum_at] ^= 1;
+    let is = |bytes: &[u8], expected: fn(&E) -> bool, text: &str| {
+        let error = BlockFile::from_bytes(bytes).unwrap_err();
+        assert!(
+            expected(&error) && error.to_string().contains(text),
+            "{text}: {error:?}: {error}"
+        );
+    };
+
+    is(b"", |e| matches!(e, E::Empty), "empty");
+    is(
+        &gzip[..gzip.len() / 2],
+        |e| matches!(e, E::GzipTruncated { .. }),
+        "truncated",
+    );
+    is(
+        &gzip[..gzip.len() - 3],
+        |e| matches!(e, E::GzipTruncated { .. }),
+        "truncated",
+    );
+    is(
+        &gzip[..3],
+        |e| matches!(e, E::GzipTruncated { .. }),
+        "3 bytes",
+    );
+    is(
+        &wrong_checksum,
+        |e| matches!(e, E::GzipCorrupt { .. }),
+        "checksum",
+    );
+    is(
+        &json[..json.len() / 2],
+        |e| matches!(e, E::JsonTruncated { .. }),
+        "line 1",
+    );
+    is(
+        b"\x7fELF\x02",
+        |e| matches!(e, E::Json { .. }),
+        "line 1 column 1",
+    );
+    is(b"[]", |e| matches!(e, E::Json { .. }), "not the JSON");
+    for field in ["chainId", "block", "witness"] {
+        let bytes = changed(|json| json[field] = Value::Null);
+        is(
+            &bytes,
+            |e| matches!(e, E::MissingField { .. }),
+            &format!("no `{field}`"),
+        );
+    }
+    for field in ["state", "codes", "headers"] {
+        let bytes = changed(|json| json["witness"][field] = Value::Null);
+        is(
+            &bytes,
+            |e| matches!(e, E::MissingField { .. }),
+            &format!("`witness.{field}`"),
+        );
+    }
+    is(
+        &changed(|json| json["parentStateRoot"] = Value::Null),
+        |e| matches!(e, E::MissingField { .. }),
+        "`parent` or `parentStateRoot`",
+    );
+    is(
+        &changed(|json| json["witness"]["state"][1] = json!("0xabc")),
+        |e| matches!(e, E::BadField { .. }),
+        "`witness.state[1]`",
+    );
+    is(
+        &changed(|json| json["block"] = json!("c0")),
+        |e| matches!(e, E::BadField { .. }),
+        "0x",
+    );
+    is(
+        &changed(|json| json["block"] = json!(["0xc0"])),
+        |e| matches!(e, E::Json { .. }),
+        "string",
+    );
+    is(
+        &changed(|json| json["chainId"] = json!(-1)),
+        |e| matches!(e, E::BadField { .. }),
+        "-1",
+    );
+    is(
+        &changed(|json| json["parentStateRoot"] = json!("0x0707")),
+        |e| matches!(e, E::BadField { .. }),
+        "2 bytes",
+    );
+    is(
+        &changed(|json| json["chainConfig"] = json!("x".repeat(100_000))),
+        |e| matches!(e, E::BadField { .. }),
+        "`chainConfig`",
+    );
+
+    let unknown = BlockFile {
+        chain_config: None,
+        ..small_file()
+    };
+    let error = unknown.to_input().unwrap_err();
+    assert!(
+        matches!(error, E::UnknownChain { chain_id: 1_337 }),
+        "{error}"
+    );
+    let other = BlockFile {
+        chain_id: 1_338,
+        ..small_file()
+    };
+    let error = other.to_input().unwrap_err();
+    assert!(matches!(error, E::ChainConfig(_)), "{error}");
+    let error = small_file().decode_block().unwrap_err();
+    assert!(error.to_string().contains("`block`"), "{error}");
+}
+
+#[test]
+fn a_gzip_bomb_is_refused() {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let spaces = vec![b' '; 1 << 20];
+    for _ in 0..=JSON_BYTES_MAX >> 20 {
+        encoder.write_all(&spaces).unwrap();
+    }
+    let bomb = encoder.finish().unwrap();
+    let error = BlockFile::from_bytes(&bomb).unwrap_err();
+    assert!(
+        matches!(error, BlockFileError::InflatesTooLarge { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sparse");
+    fs::File::create(&path)
+        .unwrap()
+        .set_len(FILE_BYTES_MAX + 1)
+        .unwrap();
+    let error = BlockFile::read(&path).unwrap_err();
+    assert!(matches!(error, BlockFileError::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn a_list_without_end_is_refused() {
+    let mut json = br#"{"witness":{"state":["#.to_vec();
+    json.extend_from_slice(&br#""","#.repeat(crate::input::STATE_NODES_MAX + 2));
+    let error = BlockFile::from_bytes(&json).unwrap_err();
+    assert!(error.to_string().contains("1048576 items"), "{error}");
+}
+
+#[test]
+fn real_blocks_are_read() {
+    for path in real_blocks() {
+        let file = BlockFile::read(&path).unwrap();
+        let block = file.decode_block().unwrap();
+        let parent = file.decode_parent().unwrap();
+        if block.header.number == 20_612_842 {
+            assert_eq!(
+                block.header.hash_slow(),
+                b256!("b310ae11ae047a0e5e6c72c6a8646bb27d2b08c2caaf4486f77265263da81656")
+            );
+            assert_eq!(
+                (file.witness.state.len(), file.witness.state_bytes()),
+                (710, 272_833)
+            );
+            assert_eq!(
+                (file.witness.codes.len(), file.witness.code_bytes()),
+                (21, 206_281)
+            );
+        }
+        match (&file.parent, parent) {
+            (Parent::Header(rlp), Some(header)) => {
+                assert_eq!(
+                    block.header.parent_hash,
+                    keccak256(rlp),
+                    "{}",
+                    hex::encode(rlp)
+                );
+                assert_eq!(block.header.number, header.number + 1);
+            }
+            (Parent::StateRoot(_), None) => assert_eq!(block.header.number, 23_587_691),
+            (stated, decoded) => panic!("{stated:?} decodes to {decoded:?}"),
+        }
+        assert_eq!(
+            BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(),
+            file
+        );
+    }
+}
+
+/// Whatever is wrong with a file, it comes out as an error, and never as a panic.
+#[test]
+fn damage_is_an_error_and_no_panic() {
+    let spec = SampleSpec {
+        txs: 3,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    let file = generate(&spec).unwrap();
+    let use_up = |bytes: &[u8]| {
+        let Ok(file) = BlockFile::from_bytes(bytes) else {
+            return;
+        };
+        let _ = inspect(&file);
+        let Ok(input) = file.to_input() else { return };
+        let _ = validate(&input);
+    };
+    for mut bytes in [codec::encode_json(&file).unwrap(), file.to_gzip().unwrap()] {
+        for at in (0..bytes.len()).step_by(101) {
+            use_up(&bytes[..at]);
+            // Into another digit or letter, or out of the hex.
+            for flip in [1, 2, 0x80] {
+                bytes[at] ^= flip;
+                use_up(&bytes);
+                bytes[at] ^= flip;
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Why a block could not be imported.
+
+use alloy_primitives::B256;
+
+use crate::host::{block_file::JSON_BYTES_MAX, chain_config::ChainConfigError};
+
+/// Each variant is one thing that can go wrong with a node; its text says what to do about it.
+/// Addresses of nodes are shown without path and password, which may hold a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The address is none.
+    #[error(
+        "`{url}` is no address of a node: {detail}; write http://HOST:PORT or https://HOST/..."
+    )]
+    Url {
+        /// The address as given.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Nobody answers there.
+    #[error(
+        "cannot connect to {node}: {detail}; is the node running, with its HTTP server enabled?"
+    )]
+    Connect {
+        /// The node.
+        node: String,
+        /// What the operating system or TLS said.
+        detail: String,
+    },
+    /// The connection broke.
+    #[error("the connection to {node} broke during {method}: {detail}")]
+    Connection {
+        /// The node.
+        node: String,
+        /// The RPC method.
+        method: &'static str,
+        /// What happened.
+        detail: String,
+    },
+    /// No answer, or not all of it, in time.
+    #[error(
+        "{node} did not answer {method} within {seconds} s; a witness of an old block can take long: \
+         allow more time, or take a newer block"
+    )]
+    Timeout {
+        /// The node.
+        node: String,
+        /// The RPC method.
+        method: &'static str,
+        /// The limit that was set.
+        seconds: u64,
+    },
+    /// An HTTP status that is no success, and no JSON-RPC error with it.
+    #[error("{node} answered {method} with HTTP status {status}: {body}")]
+    HttpStatus {
+        /// The node.
+        node: String,
+        /// The RPC method.
+        method: &'static str,
+        /// The status code.
+        status: u16,
+        /// How the body begins.
+        body: String,
+    },
+    /// The answer is longer than we read.
+    #[error("the answer to {method} has more than the {JSON_BYTES_MAX} bytes that are read")]
+    TooLarge {
+        /// The RPC method.
+        method: &'static str,
+    },
+    /// The node does not have the method.
+    #[error(
+        "{node} does not serve {method} ({message}); enable the `debug` namespace (geth and reth: \
+         --http --http.api eth,debug), or use a node that has the method"
+    )]
+    MethodNotFound {
+        /// The node.
+        node: String,
+        /// The RPC method.
+        method: &'static str,
+        /// What the node said.
+        message: String,
+    },
+    /// The node has the method, and reports an error.
+    #[error("{node} refused {method}: {message} (code {code})")]
+    Rpc {
+        /// The node.
+        node: String,
+        /// The RPC method.
+        method: &'static str,
+        /// JSON-RPC's error code.
+        code: i64,
+        /// What the node said.
+        message: String,
+    },
+    /// The answer is not what the method returns.
+    #[error("the answer to {method} is not understood: {detail}")]
+    Malformed {
+        /// The RPC method.
+        method: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The node does not know the block, or no longer has what it takes to make the witness.
+    #[error(
+        "the node has no {what} for block {block}; is it synced, and does it keep state that old?"
+    )]
+    NotFound {
+        /// `block`, `header` or `witness`.
+        what: &'static str,
+        /// The block as asked for.
+        block: String,
+    },
+    /// The genesis block is not executed.
+    #[error("block 0 is the genesis: nothing is executed in it, so there is nothing to prove")]
+    Genesis,
+    /// Another block than asked for.
+    #[error("the node was asked for block {asked} and gave block {given}")]
+    OtherBlock {
+        /// The number asked for.
+        asked: u64,
+        /// The number in the block.
+        given: u64,
+    },
+    /// The parent that the node gives is not the block's.
+    #[error(
+        "the node's block before {number} has the hash {given}, the block names {named}; did the \
+         chain reorganise just now? Try again"
+    )]
+    OtherParent {
+        /// The block's number.
+        number: u64,
+        /// Hash of the header that the node gave.
+        given: B256,
+        /// The block's parent hash.
+        named: B256,
+    },
+    /// The witness is of another state.
+    #[error(
+        "the node's witness does not begin at the parent's state: no node in it has the hash \
+         {state_root}; did the chain reorganise just now? Try again"
+    )]
+    OtherWitness {
+        /// The parent's state root.
+        state_root: B256,
+    },
+    /// The chain's rules are neither built in nor to be had from the node.
+    #[error(
+        "chain {chain_id} is not built in, and the node does not say its rules ({reason}); give the \
+         `config` object of its geth genesis file"
+    )]
+    UnknownChain {
+        /// The node's chain id.
+        chain_id: u64,
+        /// Why the node does not say.
+        reason: Box<Self>,
+    },
+    /// The chain's rules are not usable.
+    #[error("the chain configuration is wrong: {0}")]
+    ChainConfig(#[from] ChainConfigError),
+}

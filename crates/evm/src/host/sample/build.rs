@@ -1,0 +1,317 @@
+//! The sample's block: executed, sealed and put into a file.
+
+use alloy_consensus::{
+    BlockBody, EMPTY_OMMER_ROOT_HASH, Header, ReceiptEnvelope, TxEnvelope,
+    constants::{EMPTY_RECEIPTS, EMPTY_TRANSACTIONS, EMPTY_WITHDRAWALS},
+    proofs,
+    transaction::Recovered,
+};
+use alloy_eips::{
+    eip1559::BaseFeeParams,
+    eip4895::{Withdrawal, Withdrawals},
+    eip7685::EMPTY_REQUESTS_HASH,
+    eip7840::BlobParams,
+};
+use alloy_evm::{
+    EvmEnv, EvmFactory,
+    block::{BlockExecutionResult, BlockExecutor},
+    eth::{
+        EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory,
+        receipt_builder::AlloyReceiptBuilder, spec::EthExecutorSpec,
+    },
+};
+use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
+use alloy_primitives::{Address, B64, B256, Bloom, Bytes};
+use revm::database::{BundleState, State, states::bundle_state::BundleRetention};
+
+use super::{
+    ACCOUNTS_MAX, CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError, SampleSpec,
+    TXS_MAX,
+    genesis::Genesis,
+    merkle::Trie,
+    rng::Rng,
+    traffic::{self, Planned},
+    world::{Reads, Recorder, World},
+};
+use crate::{
+    Block, ChainConfig, Parent, Transaction,
+    host::{BlockFile, Witness, chain_config},
+};
+
+const GAS_LIMIT: u64 = 30_000_000;
+const EXTRA_DATA: &[u8] = b"synthetic";
+
+/// Makes a block with all that it takes to prove it; see the [module](super). The default takes about
+/// a second and 200 MB.
+///
+/// # Errors
+/// [`SampleError::OutOfBounds`] by the spec's numbers; the others would be mistakes in this crate.
+pub fn generate(spec: &SampleSpec) -> Result<BlockFile, SampleError> {
+    let sample = Sample::new(spec)?;
+    let description = format!(
+        "A made-up block of no real chain: myriad block sample --txs {} --seed {}",
+        spec.txs, spec.seed
+    );
+    Ok(sample.file(description))
+}
+
+/// A block, and the whole states before and after it.
+pub(super) struct Sample {
+    parent: Header,
+    block: Block,
+    pub(super) genesis: Genesis,
+    pub(super) before: Trie,
+    pub(super) after: World,
+    /// What the block reads of the state before.
+    pub(super) reads: Reads,
+}
+
+impl Sample {
+    pub(super) fn new(spec: &SampleSpec) -> Result<Self, SampleError> {
+        for (what, actual, min, max) in [
+            ("the number of transactions", spec.txs, 0, TXS_MAX),
+            ("the number of accounts", spec.accounts, 1, ACCOUNTS_MAX),
+            (
+                "the number of token holders",
+                spec.token_holders,
+                0,
+                ACCOUNTS_MAX,
+            ),
+        ] {
+            if !(min..=max).contains(&actual) {
+                return Err(SampleError::OutOfBounds {
+                    what,
+                    actual,
+                    min,
+                    max,
+                });
+            }
+        }
+        let mut rng = Rng::new(spec.seed);
+        let mut genesis = Genesis::new(spec, &mut rng)?;
+        let mut parent = parent_header(&genesis, &mut rng);
+        let base_fee = parent
+            .next_block_base_fee(BaseFeeParams::ethereum())
+            .unwrap_or_default();
+        // The senders' accounts become part of the state before the block ...
+        let plan = traffic::plan(&mut genesis, &mut rng, spec.txs, base_fee);
+        let withdrawals = withdrawals(&genesis, &mut rng);
+        // ... which only then is complete.
+        let before = genesis.world.state_trie();
+        parent.state_root = before.root();
+
+        let header = child_header(&parent, base_fee, &mut rng);
+        let execution = execute(&genesis, &header, &plan, &withdrawals)?;
+        let after = genesis.world.after(&execution.changes);
+        let state_root = after.state_trie().root();
+        let block = seal(header, state_root, &execution.result, plan, withdrawals);
+        Ok(Self {
+            parent,
+            block,
+            genesis,
+            before,
+            after,
+            reads: execution.reads,
+        })
+    }
+
+    pub(super) fn file(&self, description: String) -> BlockFile {
+        let world = &self.genesis.world;
+        let codes = self.reads.codes.iter();
+        let parent = Bytes::from(alloy_rlp::encode(&self.parent));
+        let chain = ChainConfig::prague_from_genesis(CHAIN_ID);
+        BlockFile {
+            chain_id: CHAIN_ID,
+            block: alloy_rlp::encode(&self.block).into(),
+            parent: Parent::Header(parent.clone()),
+            witness: Witness {
+                state: world.witness(&self.before, &self.reads, &self.after),
+                codes: codes
+                    .filter_map(|hash| world.codes.get(hash).cloned())
+                    .collect(),
+                // As a node gives it: the parent is always there.
+                headers: vec![parent],
+            },
+            chain_config: Some(chain_config::to_geth(&chain)),
+            synthetic: true,
+            description: Some(description),
+        }
+    }
+}
+
+/// All of the parent but its state root.
+fn parent_header(genesis: &Genesis, rng: &mut Rng) -> Header {
+    Header {
+        parent_hash: rng.hash(),
+        ommers_hash: EMPTY_OMMER_ROOT_HASH,
+        beneficiary: genesis.sequencer,
+        transactions_root: EMPTY_TRANSACTIONS,
+        receipts_root: EMPTY_RECEIPTS,
+        number: PARENT_NUMBER,
+        gas_limit: GAS_LIMIT,
+        gas_used: rng.between(GAS_LIMIT / 3, GAS_LIMIT * 2 / 3),
+        timestamp: PARENT_TIMESTAMP,
+        extra_data: Bytes::from_static(EXTRA_DATA),
+        mix_hash: rng.hash(),
+        base_fee_per_gas: Some(rng.between(10_000_000, 1_000_000_000)),
+        withdrawals_root: Some(EMPTY_WITHDRAWALS),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        parent_beacon_block_root: Some(rng.hash()),
+        requests_hash: Some(EMPTY_REQUESTS_HASH),
+        ..Header::default()
+    }
+}
+
+/// What of the block's header is settled before it is executed.
+fn child_header(parent: &Header, base_fee: u64, rng: &mut Rng) -> Header {
+    Header {
+        parent_hash: parent.hash_slow(),
+        beneficiary: parent.beneficiary,
+        number: parent.number + 1,
+        gas_limit: parent.gas_limit,
+        timestamp: parent.timestamp + SLOT_SECONDS,
+        extra_data: parent.extra_data.clone(),
+        mix_hash: rng.hash(),
+        base_fee_per_gas: Some(base_fee),
+        parent_beacon_block_root: Some(rng.hash()),
+        blob_gas_used: Some(0),
+        excess_blob_gas: Some(0),
+        ..Header::default()
+    }
+}
+
+/// One to somebody known, one to an account that it makes.
+fn withdrawals(genesis: &Genesis, rng: &mut Rng) -> Withdrawals {
+    let index = rng.below(1_000_000);
+    let addresses = [genesis.person(rng), rng.address()];
+    Withdrawals::new(
+        addresses
+            .into_iter()
+            .zip(index..)
+            .map(|(address, index)| Withdrawal {
+                index,
+                validator_index: rng.below(1_000),
+                address,
+                amount: rng.between(10_000_000, 20_000_000),
+            })
+            .collect(),
+    )
+}
+
+struct Execution {
+    result: BlockExecutionResult<ReceiptEnvelope>,
+    changes: BundleState,
+    reads: Reads,
+}
+
+fn execute(
+    genesis: &Genesis,
+    header: &Header,
+    plan: &[Planned],
+    withdrawals: &Withdrawals,
+) -> Result<Execution, SampleError> {
+    let failed = |error: &dyn std::fmt::Display| SampleError::Execution(error.to_string());
+    let recorder = Recorder {
+        world: &genesis.world,
+        reads: Reads::default(),
+    };
+    let mut state = State::builder()
+        .with_database(recorder)
+        .with_bundle_update()
+        .build();
+    let env = EvmEnv::for_eth_block(header, SampleChain, CHAIN_ID, Some(BlobParams::prague()));
+    let evm = EthEvmFactory::default().create_evm(&mut state, env);
+    let context = EthBlockExecutionCtx {
+        parent_hash: header.parent_hash,
+        parent_beacon_block_root: header.parent_beacon_block_root,
+        ommers: &[],
+        withdrawals: Some(withdrawals.as_slice().into()),
+        extra_data: header.extra_data.clone(),
+        tx_count_hint: Some(plan.len()),
+        slot_number: None,
+    };
+    let mut executor =
+        EthBlockExecutor::new(evm, context, SampleChain, AlloyReceiptBuilder::default());
+    executor
+        .apply_pre_execution_changes()
+        .map_err(|error| failed(&error))?;
+    for Planned { tx, sender, .. } in plan {
+        executor
+            .execute_transaction(Recovered::new_unchecked(
+                TxEnvelope::from(tx.clone()),
+                *sender,
+            ))
+            .map_err(|error| failed(&error))?;
+    }
+    let (_, result) = executor.finish().map_err(|error| failed(&error))?;
+    for (index, (receipt, planned)) in result.receipts.iter().zip(plan).enumerate() {
+        if receipt.status() != planned.succeeds {
+            return Err(failed(&format_args!(
+                "transaction {index} has status {}, planned was {}",
+                receipt.status(),
+                planned.succeeds
+            )));
+        }
+    }
+    state.merge_transitions(BundleRetention::PlainState);
+    let changes = state.take_bundle();
+    Ok(Execution {
+        result,
+        changes,
+        reads: state.database.reads,
+    })
+}
+
+fn seal(
+    mut header: Header,
+    state_root: B256,
+    result: &BlockExecutionResult<ReceiptEnvelope>,
+    plan: Vec<Planned>,
+    withdrawals: Withdrawals,
+) -> Block {
+    let transactions: Vec<Transaction> =
+        plan.into_iter().map(|planned| planned.tx.into()).collect();
+    header.ommers_hash = EMPTY_OMMER_ROOT_HASH;
+    header.nonce = B64::ZERO;
+    header.state_root = state_root;
+    header.gas_used = result.gas_used;
+    header.transactions_root = proofs::calculate_transaction_root(&transactions);
+    header.withdrawals_root = Some(proofs::calculate_withdrawals_root(&withdrawals));
+    header.receipts_root = proofs::calculate_receipt_root(&result.receipts);
+    header.logs_bloom = result
+        .receipts
+        .iter()
+        .fold(Bloom::ZERO, |all, receipt| all | *receipt.logs_bloom());
+    header.requests_hash = Some(result.requests.requests_hash());
+    Block {
+        header,
+        body: BlockBody {
+            transactions,
+            ommers: Vec::new(),
+            withdrawals: Some(withdrawals),
+        },
+    }
+}
+
+/// Every fork up to Prague from the genesis on, and no deposit contract.
+#[derive(Clone, Copy, Debug)]
+struct SampleChain;
+
+impl EthereumHardforks for SampleChain {
+    fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
+        if fork > EthereumHardfork::Prague {
+            ForkCondition::Never
+        } else if fork >= EthereumHardfork::Shanghai {
+            ForkCondition::Timestamp(0)
+        } else {
+            ForkCondition::Block(0)
+        }
+    }
+}
+
+impl EthExecutorSpec for SampleChain {
+    fn deposit_contract_address(&self) -> Option<Address> {
+        None
+    }
+}

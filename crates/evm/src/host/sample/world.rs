@@ -1,0 +1,211 @@
+//! The sample chain's whole state, in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
+
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
+use revm::{Database, bytecode::Bytecode, database::BundleState, state::AccountInfo};
+
+use super::merkle::{Touched, Trie};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    pub(super) accounts: BTreeMap<Address, Account>,
+    pub(super) codes: BTreeMap<B256, Bytes>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    pub(super) nonce: u64,
+    /// Wei.
+    pub(super) balance: U256,
+    pub(super) code_hash: B256,
+    /// Slots that are not zero.
+    pub(super) storage: BTreeMap<U256, U256>,
+}
+
+impl Account {
+    /// An account without code.
+    pub(super) fn plain(nonce: u64, balance: U256) -> Self {
+        Self {
+            nonce,
+            balance,
+            code_hash: KECCAK256_EMPTY,
+            storage: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn storage_trie(&self) -> Trie {
+        Trie::new(
+            self.storage
+                .iter()
+                .map(|(slot, value)| (hashed_slot(*slot), alloy_rlp::encode(value))),
+        )
+    }
+
+    fn storage_root(&self) -> B256 {
+        if self.storage.is_empty() {
+            EMPTY_ROOT_HASH
+        } else {
+            self.storage_trie().root()
+        }
+    }
+}
+
+impl World {
+    /// Puts a contract at an address, with nonce 1 as any contract since EIP-161.
+    pub(super) fn deploy(&mut self, address: Address, code: Bytes, storage: BTreeMap<U256, U256>) {
+        let code_hash = keccak256(&code);
+        self.codes.insert(code_hash, code);
+        let account = Account {
+            nonce: 1,
+            balance: U256::ZERO,
+            code_hash,
+            storage,
+        };
+        self.accounts.insert(address, account);
+    }
+
+    pub(super) fn state_trie(&self) -> Trie {
+        Trie::new(self.accounts.iter().map(|(address, account)| {
+            let leaf = TrieAccount {
+                nonce: account.nonce,
+                balance: account.balance,
+                storage_root: account.storage_root(),
+                code_hash: account.code_hash,
+            };
+            (keccak256(address), alloy_rlp::encode(leaf))
+        }))
+    }
+
+    /// The state after a block.
+    pub(super) fn after(&self, changes: &BundleState) -> Self {
+        let mut world = self.clone();
+        for (&address, change) in &changes.state {
+            let Some(info) = &change.info else {
+                world.accounts.remove(&address);
+                continue;
+            };
+            let account = world
+                .accounts
+                .entry(address)
+                .or_insert_with(|| Account::plain(0, U256::ZERO));
+            account.nonce = info.nonce;
+            account.balance = info.balance;
+            account.code_hash = info.code_hash;
+            for (&slot, value) in &change.storage {
+                match value.present_value {
+                    U256::ZERO => account.storage.remove(&slot),
+                    value => account.storage.insert(slot, value),
+                };
+            }
+        }
+        world
+    }
+
+    /// The nodes of this state that a stateless client needs to execute the block that read
+    /// `reads` and led to `after`; no node twice.
+    pub(super) fn witness(&self, trie: &Trie, reads: &Reads, after: &Self) -> Vec<Bytes> {
+        let mut accounts = Touched::default();
+        let mut nodes = BTreeSet::new();
+        let mut witness = Vec::new();
+        let mut storage_witness = Vec::new();
+        for (address, slots) in &reads.slots {
+            let key = keccak256(address);
+            accounts.read.insert(key);
+            let Some(account) = self.accounts.get(address) else {
+                continue;
+            };
+            let later = after.accounts.get(address);
+            if later.is_none() {
+                accounts.deleted.insert(key);
+            }
+            let gone = |slot: &&U256| {
+                let kept = later.is_some_and(|later| later.storage.contains_key(*slot));
+                account.storage.contains_key(*slot) && !kept
+            };
+            let touched = Touched {
+                read: slots.iter().map(|slot| hashed_slot(*slot)).collect(),
+                deleted: slots
+                    .iter()
+                    .filter(gone)
+                    .map(|slot| hashed_slot(*slot))
+                    .collect(),
+            };
+            // With no slot read, not even the root is needed.
+            if !slots.is_empty() {
+                storage_witness.extend(account.storage_trie().witness(&touched));
+            }
+        }
+        for node in trie.witness(&accounts).into_iter().chain(storage_witness) {
+            if nodes.insert(keccak256(&node)) {
+                witness.push(node);
+            }
+        }
+        witness
+    }
+}
+
+fn hashed_slot(slot: U256) -> B256 {
+    keccak256(B256::from(slot))
+}
+
+/// What an execution has read of the state.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// Accounts, there or not, with the slots that were read of them.
+    pub(super) slots: BTreeMap<Address, BTreeSet<U256>>,
+    /// Hashes of codes.
+    pub(super) codes: BTreeSet<B256>,
+}
+
+/// The database of the EVM: the state before the block, and a note of all that is read of it.
+#[derive(Debug)]
+pub(super) struct Recorder<'a> {
+    pub(super) world: &'a World,
+    pub(super) reads: Reads,
+}
+
+impl Database for Recorder<'_> {
+    type Error = Infallible;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Infallible> {
+        self.reads.slots.entry(address).or_default();
+        Ok(self
+            .world
+            .accounts
+            .get(&address)
+            .map(|account| AccountInfo {
+                nonce: account.nonce,
+                balance: account.balance,
+                code_hash: account.code_hash,
+                // Asked for by `code_by_hash` where it is run.
+                code: None,
+                ..AccountInfo::default()
+            }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Infallible> {
+        self.reads.codes.insert(hash);
+        Ok(Bytecode::new_raw(
+            self.world.codes.get(&hash).cloned().unwrap_or_default(),
+        ))
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Infallible> {
+        self.reads.slots.entry(address).or_default().insert(slot);
+        let account = self.world.accounts.get(&address);
+        Ok(account
+            .and_then(|account| account.storage.get(&slot))
+            .copied()
+            .unwrap_or_default())
+    }
+
+    /// No contract of the sample asks for one: its witness would need more headers.
+    fn block_hash(&mut self, _number: u64) -> Result<B256, Infallible> {
+        Ok(B256::ZERO)
+    }
+}

@@ -1,0 +1,152 @@
+//! The steps that other tools do: cargo's own, and two that are installed apart.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use super::Finding;
+use crate::cargo;
+
+/// The folders of the two workspaces of the repository.
+const WORKSPACES: [&str; 2] = ["", "guests"];
+
+const WARNINGS_ARE_ERRORS: &str = "-Dwarnings";
+
+pub fn format(repository: &Path) -> Result<Finding> {
+    in_both_workspaces(repository, |cargo| {
+        cargo.args(["fmt", "--all", "--check", "--", "--color=never"])
+    })
+}
+
+/// Guests are left out: they need not compile for the host, and not every machine has a toolchain
+/// for their target.
+pub fn clippy(repository: &Path) -> Result<Finding> {
+    let mut cargo = cargo();
+    cargo.args([
+        "clippy",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+    ]);
+    finding(cargo.arg(WARNINGS_ARE_ERRORS).current_dir(repository))
+}
+
+pub fn docs(repository: &Path) -> Result<Finding> {
+    let mut cargo = cargo();
+    cargo.args([
+        "doc",
+        "--quiet",
+        "--locked",
+        "--release",
+        "--workspace",
+        "--no-deps",
+    ]);
+    finding(
+        cargo
+            .env("RUSTDOCFLAGS", WARNINGS_ARE_ERRORS)
+            .current_dir(repository),
+    )
+}
+
+pub fn unused_dependencies(repository: &Path) -> Result<Finding> {
+    require("shear")?;
+    in_both_workspaces(repository, |cargo| {
+        cargo.args(["shear", "--deny-warnings", "--locked"])
+    })
+}
+
+pub fn licences(repository: &Path) -> Result<Finding> {
+    deny(repository, &["licenses", "bans", "sources"])
+}
+
+/// The advisories are a git repository on the network, which not every machine reaches.
+pub fn advisories(repository: &Path) -> Result<Finding> {
+    Ok(match deny(repository, &["advisories"])? {
+        Finding::Failed(output) if output.contains("failed to fetch advisory database") => {
+            Finding::Skipped("the advisory database cannot be reached from here".to_owned())
+        }
+        finding => finding,
+    })
+}
+
+pub fn fix(repository: &Path) -> Result<()> {
+    let mut steps = Vec::new();
+    for workspace in WORKSPACES {
+        let folder = repository.join(workspace);
+        let mut shear = cargo();
+        shear.args(["shear", "--fix"]).current_dir(&folder);
+        let mut fmt = cargo();
+        fmt.args(["fmt", "--all"]).current_dir(&folder);
+        steps.extend([shear, fmt]);
+    }
+    let mut clippy = cargo();
+    clippy.args([
+        "clippy",
+        "--fix",
+        "--allow-dirty",
+        "--release",
+        "--workspace",
+        "--all-targets",
+    ]);
+    clippy.current_dir(repository);
+    steps.insert(0, clippy); // before the formatter, which tidies what it wrote
+    require("shear")?;
+    for mut step in steps {
+        let status = step.status().with_context(|| format!("cannot start {step:?}"))?;
+        if !status.success() {
+            bail!("{step:?} failed with {status}");
+        }
+    }
+    Ok(())
+}
+
+fn deny(repository: &Path, checks: &[&str]) -> Result<Finding> {
+    require("deny")?;
+    let config = repository.join("deny.toml");
+    in_both_workspaces(repository, |cargo| {
+        cargo
+            .args(["deny", "--locked", "--config"])
+            .arg(&config)
+            .arg("check")
+            .args(checks)
+    })
+}
+
+/// An error that says how to install `cargo <subcommand>` where it is not.
+fn require(subcommand: &str) -> Result<()> {
+    let probe = cargo().args([subcommand, "--version"]).output()?;
+    if !probe.status.success() {
+        bail!(
+            "cargo-{subcommand} is not installed: `cargo install --locked cargo-{subcommand}`, \
+             or, prebuilt, `pip install -r .ci/requirements.txt`"
+        );
+    }
+    Ok(())
+}
+
+fn in_both_workspaces(
+    repository: &Path,
+    arguments: impl Fn(&mut Command) -> &mut Command,
+) -> Result<Finding> {
+    for workspace in WORKSPACES {
+        let found = finding(arguments(&mut cargo()).current_dir(repository.join(workspace)))?;
+        if !matches!(found, Finding::Passed) {
+            return Ok(found);
+        }
+    }
+    Ok(Finding::Passed)
+}
+
+fn finding(command: &mut Command) -> Result<Finding> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if output.status.success() {
+        return Ok(Finding::Passed);
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Ok(Finding::Failed(String::from_utf8_lossy(&text).into_owned()))
+}
