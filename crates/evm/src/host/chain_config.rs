@@ -71,10 +71,7 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
     })
 }
 
-fn blob_params(
-    fork: &'static str,
-    params: eip7840::BlobParams,
-) -> Result<BlobParams, ChainConfigError> {
+fn blob_params(fork: &'static str, params: eip7840::BlobParams) -> Result<BlobParams, ChainConfigError> {
     let actual = params.update_fraction;
     match u64::try_from(actual) {
         Err(_) | Ok(0) => Err(ChainConfigError::UpdateFraction { fork, actual }),
@@ -176,14 +173,8 @@ mod tests {
         for (config, text) in [
             (json!({}), "no `chainId`"),
             (json!("x"), "no `config` object"),
-            (
-                json!({"chainId": 5, "pragueTime": "soon"}),
-                "no `config` object",
-            ),
-            (
-                json!({"chainId": 6}),
-                "of chain 6, and the block is of chain 5",
-            ),
+            (json!({"chainId": 5, "pragueTime": "soon"}), "no `config` object"),
+            (json!({"chainId": 6}), "of chain 6, and the block is of chain 5"),
             (
                 json!({"chainId": 5, "blobSchedule": {"prague":
                     {"target": 6, "max": 9, "baseFeeUpdateFraction": 0}}}),

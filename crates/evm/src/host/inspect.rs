@@ -163,10 +163,7 @@ mod tests {
         };
         let file = generate(&spec).unwrap();
         let summary = inspect(&file).unwrap();
-        assert_eq!(
-            (summary.chain_id, summary.chain_built_in),
-            (CHAIN_ID, false)
-        );
+        assert_eq!((summary.chain_id, summary.chain_built_in), (CHAIN_ID, false));
         assert_eq!(summary.fork.as_deref(), Some("Prague"));
         assert_eq!(
             (summary.transactions, summary.transaction_types.eip1559),
@@ -188,14 +185,8 @@ mod tests {
         };
         let mut file = generate(&spec).unwrap();
         file.block = file.block.slice(..file.block.len() - 1);
-        assert!(matches!(
-            inspect(&file),
-            Err(BlockFileError::BadField { .. })
-        ));
+        assert!(matches!(inspect(&file), Err(BlockFileError::BadField { .. })));
         file.chain_config = None;
-        assert!(matches!(
-            inspect(&file),
-            Err(BlockFileError::UnknownChain { .. })
-        ));
+        assert!(matches!(inspect(&file), Err(BlockFileError::UnknownChain { .. })));
     }
 }

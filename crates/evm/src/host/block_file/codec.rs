@@ -258,10 +258,7 @@ fn decode_json(json: &[u8]) -> Result<BlockFile, BlockFileError> {
         (None, None) => return Err(missing("parent")),
     };
     let witness = raw.witness.ok_or(missing("witness"))?.check()?;
-    let chain_config = raw
-        .chain_config
-        .map(|text| chain_config(&text))
-        .transpose()?;
+    let chain_config = raw.chain_config.map(|text| chain_config(&text)).transpose()?;
     let file = BlockFile {
         chain_id,
         block,
@@ -317,12 +314,7 @@ pub(crate) fn bytes_of(field: &str, text: &str) -> Result<Bytes, BlockFileError>
 
 fn hash_of(field: &str, text: &str) -> Result<B256, BlockFileError> {
     let bytes = bytes_of(field, text)?;
-    B256::try_from(&bytes[..]).map_err(|_| {
-        bad(
-            field,
-            format!("it has {} bytes, a hash has 32", bytes.len()),
-        )
-    })
+    B256::try_from(&bytes[..]).map_err(|_| bad(field, format!("it has {} bytes, a hash has 32", bytes.len())))
 }
 
 fn hex_bytes(text: &str) -> Result<Bytes, String> {

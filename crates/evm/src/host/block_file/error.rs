@@ -29,9 +29,7 @@ pub enum BlockFileError {
     #[error("the block file is empty; expected (gzipped) JSON")]
     Empty,
     /// More bytes on disk than [`FILE_BYTES_MAX`].
-    #[error(
-        "the block file has {bytes} bytes, at most {FILE_BYTES_MAX} are read; is this a block file?"
-    )]
+    #[error("the block file has {bytes} bytes, at most {FILE_BYTES_MAX} are read; is this a block file?")]
     TooLarge {
         /// Its size, in bytes.
         bytes: u64,
@@ -46,9 +44,7 @@ pub enum BlockFileError {
         compressed_bytes: usize,
     },
     /// The gzip stream stops before its end.
-    #[error(
-        "the gzip stream is truncated: it stops after {compressed_bytes} bytes; fetch the file again"
-    )]
+    #[error("the gzip stream is truncated: it stops after {compressed_bytes} bytes; fetch the file again")]
     GzipTruncated {
         /// Its size on disk, in bytes.
         compressed_bytes: usize,

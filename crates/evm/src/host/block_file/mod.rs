@@ -35,7 +35,8 @@ pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
 
 /// The fields that cannot be left out, for the message that one is missing.
-const FIELDS: &str = "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
+const FIELDS: &str =
+    "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
 
 /// One block with its witness; see the [module](self) for the format.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,9 +101,7 @@ impl BlockFile {
     /// [`BlockFileError::Write`], e.g. when the disk is full. An existing file is then left as it was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
         let path = path.as_ref();
-        let plain = path
-            .extension()
-            .is_some_and(|extension| extension == "json");
+        let plain = path.extension().is_some_and(|extension| extension == "json");
         let content = if plain {
             codec::encode_json(self).map_err(Into::into)
         } else {
@@ -145,12 +144,9 @@ impl BlockFile {
         if let Some(chain) = ChainConfig::builtin(self.chain_id) {
             return Ok(chain);
         }
-        let config = self
-            .chain_config
-            .as_ref()
-            .ok_or(BlockFileError::UnknownChain {
-                chain_id: self.chain_id,
-            })?;
+        let config = self.chain_config.as_ref().ok_or(BlockFileError::UnknownChain {
+            chain_id: self.chain_id,
+        })?;
         Ok(from_geth(config, self.chain_id)?)
     }
 

@@ -14,10 +14,7 @@ use crate::{
 
 /// The recorded real blocks, where they lie beside the repository.
 fn real_blocks() -> Vec<PathBuf> {
-    let folder = PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/blocks"
-    ));
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/blocks"));
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("skipped: no recorded blocks in {}", folder.display());
         return Vec::new();
@@ -34,10 +31,7 @@ fn small_file() -> BlockFile {
         block: Bytes::from_static(&[0xc0]),
         parent: Parent::StateRoot(B256::repeat_byte(7)),
         witness: Witness {
-            state: vec![
-                Bytes::from_static(b"node"),
-                Bytes::from_static(b"other node"),
-            ],
+            state: vec![Bytes::from_static(b"node"), Bytes::from_static(b"other node")],
             codes: vec![Bytes::from_static(&[0x60, 0x00])],
             headers: Vec::new(),
         },
@@ -134,11 +128,7 @@ fn each_fault_is_named() {
         |e| matches!(e, E::GzipTruncated { .. }),
         "truncated",
     );
-    is(
-        &gzip[..3],
-        |e| matches!(e, E::GzipTruncated { .. }),
-        "3 bytes",
-    );
+    is(&gzip[..3], |e| matches!(e, E::GzipTruncated { .. }), "3 bytes");
     is(
         &wrong_checksum,
         |e| matches!(e, E::GzipCorrupt { .. }),
@@ -149,11 +139,7 @@ fn each_fault_is_named() {
         |e| matches!(e, E::JsonTruncated { .. }),
         "line 1",
     );
-    is(
-        b"\x7fELF\x02",
-        |e| matches!(e, E::Json { .. }),
-        "line 1 column 1",
-    );
+    is(b"\x7fELF\x02", |e| matches!(e, E::Json { .. }), "line 1 column 1");
     is(b"[]", |e| matches!(e, E::Json { .. }), "not the JSON");
     for field in ["chainId", "block", "witness"] {
         let bytes = changed(|json| json[field] = Value::Null);
@@ -212,10 +198,7 @@ fn each_fault_is_named() {
         ..small_file()
     };
     let error = unknown.to_input().unwrap_err();
-    assert!(
-        matches!(error, E::UnknownChain { chain_id: 1_337 }),
-        "{error}"
-    );
+    assert!(matches!(error, E::UnknownChain { chain_id: 1_337 }), "{error}");
     let other = BlockFile {
         chain_id: 1_338,
         ..small_file()
@@ -283,21 +266,13 @@ fn real_blocks_are_read() {
         }
         match (&file.parent, parent) {
             (Parent::Header(rlp), Some(header)) => {
-                assert_eq!(
-                    block.header.parent_hash,
-                    keccak256(rlp),
-                    "{}",
-                    hex::encode(rlp)
-                );
+                assert_eq!(block.header.parent_hash, keccak256(rlp), "{}", hex::encode(rlp));
                 assert_eq!(block.header.number, header.number + 1);
             }
             (Parent::StateRoot(_), None) => assert_eq!(block.header.number, 23_587_691),
             (stated, decoded) => panic!("{stated:?} decodes to {decoded:?}"),
         }
-        assert_eq!(
-            BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(),
-            file
-        );
+        assert_eq!(BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(), file);
     }
 }
 

@@ -10,9 +10,7 @@ use crate::host::{block_file::JSON_BYTES_MAX, chain_config::ChainConfigError};
 #[non_exhaustive]
 pub enum ImportError {
     /// The address is none.
-    #[error(
-        "`{url}` is no address of a node: {detail}; write http://HOST:PORT or https://HOST/..."
-    )]
+    #[error("`{url}` is no address of a node: {detail}; write http://HOST:PORT or https://HOST/...")]
     Url {
         /// The address as given.
         url: String,
@@ -20,9 +18,7 @@ pub enum ImportError {
         detail: String,
     },
     /// Nobody answers there.
-    #[error(
-        "cannot connect to {node}: {detail}; is the node running, with its HTTP server enabled?"
-    )]
+    #[error("cannot connect to {node}: {detail}; is the node running, with its HTTP server enabled?")]
     Connect {
         /// The node.
         node: String,
@@ -104,9 +100,7 @@ pub enum ImportError {
         detail: String,
     },
     /// The node does not know the block, or no longer has what it takes to make the witness.
-    #[error(
-        "the node has no {what} for block {block}; is it synced, and does it keep state that old?"
-    )]
+    #[error("the node has no {what} for block {block}; is it synced, and does it keep state that old?")]
     NotFound {
         /// `block`, `header` or `witness`.
         what: &'static str,

@@ -120,10 +120,7 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
     if let BlockId::Number(asked) = id
         && asked != number
     {
-        return Err(ImportError::OtherBlock {
-            asked,
-            given: number,
-        });
+        return Err(ImportError::OtherBlock { asked, given: number });
     }
     let before = number.checked_sub(1).ok_or(ImportError::Genesis)?;
 
@@ -133,26 +130,16 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
     let is_parent = |header: &&Bytes| keccak256(header) == named;
     let parent = match file.witness.headers.iter().find(is_parent) {
         Some(parent) => parent.clone(),
-        None => raw(
-            &node,
-            "debug_getRawHeader",
-            "header",
-            BlockId::Number(before),
-        )?,
+        None => raw(&node, "debug_getRawHeader", "header", BlockId::Number(before))?,
     };
     let given = keccak256(&parent);
     if given != named {
-        return Err(ImportError::OtherParent {
-            number,
-            given,
-            named,
-        });
+        return Err(ImportError::OtherParent { number, given, named });
     }
-    let parent_header: Header =
-        alloy_rlp::decode_exact(&parent).map_err(|error| ImportError::Malformed {
-            method: "debug_getRawHeader",
-            detail: error.to_string(),
-        })?;
+    let parent_header: Header = alloy_rlp::decode_exact(&parent).map_err(|error| ImportError::Malformed {
+        method: "debug_getRawHeader",
+        detail: error.to_string(),
+    })?;
     let state_root = parent_header.state_root;
     let is_root = |node: &Bytes| keccak256(node) == state_root;
     if state_root != EMPTY_ROOT_HASH && !file.witness.state.iter().any(is_root) {
@@ -176,12 +163,7 @@ fn chain_id(node: &Node) -> Result<u64, ImportError> {
 }
 
 /// A method that gives RLP in hex.
-fn raw(
-    node: &Node,
-    method: &'static str,
-    what: &'static str,
-    id: BlockId,
-) -> Result<Bytes, ImportError> {
+fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Result<Bytes, ImportError> {
     let missing = || ImportError::NotFound {
         what,
         block: id.to_string(),

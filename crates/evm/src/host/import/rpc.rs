@@ -128,8 +128,7 @@ impl Node {
             let start = excerpt(&String::from_utf8_lossy(&body));
             malformed(format!("{start} is no answer of JSON-RPC: {error}"))
         })?;
-        let result =
-            result.ok_or_else(|| malformed("it has neither result nor error".to_owned()))?;
+        let result = result.ok_or_else(|| malformed("it has neither result nor error".to_owned()))?;
         serde_json::from_str(result.get()).map_err(|error| malformed(error.to_string()))
     }
 
@@ -151,9 +150,7 @@ impl Node {
         let node = self.name.clone();
         let detail = error.to_string();
         match error {
-            Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
-                ImportError::Connect { node, detail }
-            }
+            Error::Timeout(Timeout::Connect | Timeout::Resolve) => ImportError::Connect { node, detail },
             Error::Timeout(_) => ImportError::Timeout {
                 node,
                 method,
@@ -168,11 +165,7 @@ impl Node {
             Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 ImportError::Connect { node, detail }
             }
-            _ => ImportError::Connection {
-                node,
-                method,
-                detail,
-            },
+            _ => ImportError::Connection { node, method, detail },
         }
     }
 }
@@ -209,13 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in [
-            "localhost:8545",
-            "ftp://localhost",
-            "",
-            "http://",
-            "http://a b",
-        ] {
+        for url in ["localhost:8545", "ftp://localhost", "", "http://", "http://a b"] {
             let error = Node::new(url, CONNECT_TIMEOUT).err().expect(url);
             assert!(matches!(error, ImportError::Url { .. }), "{error}");
         }

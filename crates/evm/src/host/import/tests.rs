@@ -182,20 +182,18 @@ fn the_recorded_block_is_imported() {
 fn a_block_of_another_chain_brings_its_rules() {
     let file = sample();
     let node = file.clone();
-    let url = serve(
-        move |method, params| match (method, honest(&node, method)) {
-            ("debug_getRawBlock", reply) => {
-                assert_eq!(params, &json!(["latest"]));
-                reply
-            }
-            ("debug_executionWitness", Reply::Result(mut witness)) => {
-                assert_eq!(params, &json!(["0x100000"]));
-                witness["headers"] = json!([node.decode_parent().unwrap()]);
-                Reply::Result(witness)
-            }
-            (_, reply) => reply,
-        },
-    );
+    let url = serve(move |method, params| match (method, honest(&node, method)) {
+        ("debug_getRawBlock", reply) => {
+            assert_eq!(params, &json!(["latest"]));
+            reply
+        }
+        ("debug_executionWitness", Reply::Result(mut witness)) => {
+            assert_eq!(params, &json!(["0x100000"]));
+            witness["headers"] = json!([node.decode_parent().unwrap()]);
+            Reply::Result(witness)
+        }
+        (_, reply) => reply,
+    });
     let imported = import(&url, BlockId::Latest, &ImportOptions::default()).unwrap();
     assert_eq!(imported, file);
     validate(&imported.to_input().unwrap()).unwrap();
@@ -213,9 +211,7 @@ fn a_parent_that_is_not_in_the_witness_is_asked_for() {
     let node = file.clone();
     let url = serve(move |method, _| match honest(&node, method) {
         // The user knows better than the node, which does not say.
-        Reply::Result(_) if method == "debug_chainConfig" => {
-            Reply::Error(-32_601, "no such method")
-        }
+        Reply::Result(_) if method == "debug_chainConfig" => Reply::Error(-32_601, "no such method"),
         reply => reply,
     });
     let options = ImportOptions {
@@ -229,11 +225,7 @@ fn a_parent_that_is_not_in_the_witness_is_asked_for() {
 }
 
 /// The error when a node is honest but for one method.
-fn fails(
-    method: &'static str,
-    id: BlockId,
-    reply: impl Fn() -> Reply + Send + 'static,
-) -> ImportError {
+fn fails(method: &'static str, id: BlockId, reply: impl Fn() -> Reply + Send + 'static) -> ImportError {
     let file = sample();
     let url = serve(move |asked, _| {
         if asked == method {
@@ -302,11 +294,7 @@ fn each_way_to_misbehave_is_named() {
     let e = fails(BLOCK, || Error(-32_000, "block #7 not found"));
     is(e, |e| matches!(e, E::NotFound { .. }), "synced");
     let e = fails(BLOCK, || Error(-32_005, "rate limit"));
-    is(
-        e,
-        |e| matches!(e, E::Rpc { code: -32_005, .. }),
-        "rate limit",
-    );
+    is(e, |e| matches!(e, E::Rpc { code: -32_005, .. }), "rate limit");
     let e = fails(BLOCK, || Hang(b"HTTP/1.1 200 x\r\n"));
     is(e, |e| matches!(e, E::Timeout { seconds: 2, .. }), "2 s");
     let e = fails(BLOCK, || Drip);
@@ -335,9 +323,7 @@ fn each_way_to_misbehave_is_named() {
     is(e, |e| matches!(e, E::OtherWitness { .. }), "reorganise");
     let e = fails("eth_chainId", || Reply::Result(json!("main")));
     is(e, |e| matches!(e, E::Malformed { .. }), "main");
-    let e = fails("debug_chainConfig", || {
-        Reply::Result(json!({ "chainId": 1 }))
-    });
+    let e = fails("debug_chainConfig", || Reply::Result(json!({ "chainId": 1 })));
     is(e, |e| matches!(e, E::ChainConfig(_)), "of chain 1,");
 
     let e = changed(NUMBER, |file| {
@@ -346,11 +332,7 @@ fn each_way_to_misbehave_is_named() {
     });
     is(e, |e| matches!(e, E::OtherParent { .. }), "reorganise");
     let e = changed(BlockId::Number(7), |_| {});
-    is(
-        e,
-        |e| matches!(e, E::OtherBlock { asked: 7, .. }),
-        "1048576",
-    );
+    is(e, |e| matches!(e, E::OtherBlock { asked: 7, .. }), "1048576");
     let e = changed(BlockId::Number(0), |file| {
         let mut block = file.decode_block().unwrap();
         block.header.number = 0;
@@ -372,16 +354,8 @@ fn an_answer_without_end_is_refused() {
 
 #[test]
 fn nobody_there_is_named() {
-    let free = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = import(
-        &format!("http://{free}/key"),
-        NUMBER,
-        &ImportOptions::default(),
-    )
-    .unwrap_err();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = import(&format!("http://{free}/key"), NUMBER, &ImportOptions::default()).unwrap_err();
     assert!(matches!(error, ImportError::Connect { .. }), "{error:?}");
     let shown = error.to_string();
     assert!(

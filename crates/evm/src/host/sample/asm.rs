@@ -58,8 +58,7 @@ pub(super) fn assemble(source: &str) -> Result<Vec<u8>, AsmError> {
                 push(&mut code, &keccak256(signature)[..4]);
             } else if let Some(signature) = signature(operand, "topic") {
                 push(&mut code, &keccak256(signature)[..]);
-            } else if let Some(value) = number(operand).or_else(|| constants.get(operand).copied())
-            {
+            } else if let Some(value) = number(operand).or_else(|| constants.get(operand).copied()) {
                 push(&mut code, &value.to_be_bytes_trimmed_vec());
             } else {
                 return words.fail(format!("nothing is known by the name of `{operand}`"));
@@ -75,9 +74,7 @@ pub(super) fn assemble(source: &str) -> Result<Vec<u8>, AsmError> {
         }
     }
     for (line, label, at) in references {
-        let place = labels
-            .get(label)
-            .and_then(|&place| u16::try_from(place).ok());
+        let place = labels.get(label).and_then(|&place| u16::try_from(place).ok());
         let Some(place) = place else {
             return Err(AsmError {
                 line,
@@ -101,10 +98,7 @@ fn number(word: &str) -> Option<U256> {
 
 /// What is within the parentheses of `kind(...)`.
 fn signature<'a>(operand: &'a str, kind: &str) -> Option<&'a str> {
-    operand
-        .strip_prefix(kind)?
-        .strip_prefix('(')?
-        .strip_suffix(')')
+    operand.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')')
 }
 
 fn mnemonic(word: &str) -> Option<u8> {
@@ -165,10 +159,7 @@ mod tests {
                 PUSH @end JUMP
             end: STOP";
         let expected = hex!("5f 6103e8 6080 63a9059cbb 50 610010 56 5b 00");
-        assert_eq!(
-            hex::encode(assemble(source).unwrap()),
-            hex::encode(expected)
-        );
+        assert_eq!(hex::encode(assemble(source).unwrap()), hex::encode(expected));
 
         let code = assemble("PUSH topic(Transfer(address,address,uint256))").unwrap();
         let topic = hex!("7fddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
@@ -182,10 +173,7 @@ mod tests {
             ("PUSH1 5", "line 1: write `PUSH`, not `PUSH1`"),
             ("PUSH @nowhere", "line 1: there is no label `nowhere`"),
             ("a:\na:", "line 2: label `a` is there twice"),
-            (
-                "PUSH SIZE",
-                "line 1: nothing is known by the name of `SIZE`",
-            ),
+            ("PUSH SIZE", "line 1: nothing is known by the name of `SIZE`"),
             ("PUSH", "line 1: the source ends within an instruction"),
             ("const A 5 6", "line 1: `A 5 6` is no constant"),
         ] {

@@ -16,8 +16,8 @@ use alloy_evm::{
     EvmEnv, EvmFactory,
     block::{BlockExecutionResult, BlockExecutor},
     eth::{
-        EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory,
-        receipt_builder::AlloyReceiptBuilder, spec::EthExecutorSpec,
+        EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory, receipt_builder::AlloyReceiptBuilder,
+        spec::EthExecutorSpec,
     },
 };
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
@@ -25,8 +25,7 @@ use alloy_primitives::{Address, B64, B256, Bloom, Bytes};
 use revm::database::{BundleState, State, states::bundle_state::BundleRetention};
 
 use super::{
-    ACCOUNTS_MAX, CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError, SampleSpec,
-    TXS_MAX,
+    ACCOUNTS_MAX, CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError, SampleSpec, TXS_MAX,
     genesis::Genesis,
     merkle::Trie,
     rng::Rng,
@@ -71,12 +70,7 @@ impl Sample {
         for (what, actual, min, max) in [
             ("the number of transactions", spec.txs, 0, TXS_MAX),
             ("the number of accounts", spec.accounts, 1, ACCOUNTS_MAX),
-            (
-                "the number of token holders",
-                spec.token_holders,
-                0,
-                ACCOUNTS_MAX,
-            ),
+            ("the number of token holders", spec.token_holders, 0, ACCOUNTS_MAX),
         ] {
             if !(min..=max).contains(&actual) {
                 return Err(SampleError::OutOfBounds {
@@ -126,9 +120,7 @@ impl Sample {
             parent: Parent::Header(parent.clone()),
             witness: Witness {
                 state: world.witness(&self.before, &self.reads, &self.after),
-                codes: codes
-                    .filter_map(|hash| world.codes.get(hash).cloned())
-                    .collect(),
+                codes: codes.filter_map(|hash| world.codes.get(hash).cloned()).collect(),
                 // As a node gives it: the parent is always there.
                 headers: vec![parent],
             },
@@ -231,17 +223,13 @@ fn execute(
         tx_count_hint: Some(plan.len()),
         slot_number: None,
     };
-    let mut executor =
-        EthBlockExecutor::new(evm, context, SampleChain, AlloyReceiptBuilder::default());
+    let mut executor = EthBlockExecutor::new(evm, context, SampleChain, AlloyReceiptBuilder::default());
     executor
         .apply_pre_execution_changes()
         .map_err(|error| failed(&error))?;
     for Planned { tx, sender, .. } in plan {
         executor
-            .execute_transaction(Recovered::new_unchecked(
-                TxEnvelope::from(tx.clone()),
-                *sender,
-            ))
+            .execute_transaction(Recovered::new_unchecked(TxEnvelope::from(tx.clone()), *sender))
             .map_err(|error| failed(&error))?;
     }
     let (_, result) = executor.finish().map_err(|error| failed(&error))?;
@@ -270,8 +258,7 @@ fn seal(
     plan: Vec<Planned>,
     withdrawals: Withdrawals,
 ) -> Block {
-    let transactions: Vec<Transaction> =
-        plan.into_iter().map(|planned| planned.tx.into()).collect();
+    let transactions: Vec<Transaction> = plan.into_iter().map(|planned| planned.tx.into()).collect();
     header.ommers_hash = EMPTY_OMMER_ROOT_HASH;
     header.nonce = B64::ZERO;
     header.state_root = state_root;

@@ -21,17 +21,11 @@ pub(super) mod token {
     }
 
     pub(crate) fn allowance(owner: Address, spender: Address) -> U256 {
-        mapping(
-            spender,
-            mapping(owner, U256::from(ALLOWANCES).into()).into(),
-        )
+        mapping(spender, mapping(owner, U256::from(ALLOWANCES).into()).into())
     }
 
     pub(crate) fn transfer(to: Address, amount: U256) -> Bytes {
-        call(
-            "transfer(address,uint256)",
-            &[to.into_word(), amount.into()],
-        )
+        call("transfer(address,uint256)", &[to.into_word(), amount.into()])
     }
 
     pub(crate) fn transfer_from(from: Address, to: Address, amount: U256) -> Bytes {
@@ -42,10 +36,7 @@ pub(super) mod token {
     }
 
     pub(crate) fn approve(spender: Address, amount: U256) -> Bytes {
-        call(
-            "approve(address,uint256)",
-            &[spender.into_word(), amount.into()],
-        )
+        call("approve(address,uint256)", &[spender.into_word(), amount.into()])
     }
 }
 
@@ -70,12 +61,7 @@ pub(super) mod pool {
     pub(crate) fn swap(token_in: Address, amount: U256, least: U256, to: Address) -> Bytes {
         call(
             "swap(address,uint256,uint256,address)",
-            &[
-                token_in.into_word(),
-                amount.into(),
-                least.into(),
-                to.into_word(),
-            ],
+            &[token_in.into_word(), amount.into(), least.into(), to.into_word()],
         )
     }
 }

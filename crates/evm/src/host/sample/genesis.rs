@@ -37,9 +37,7 @@ impl Genesis {
         let people: Vec<_> = (0..spec.accounts).map(|_| rng.address()).collect();
         for &person in &people {
             let nonce = if rng.chance(60) { rng.below(200) } else { 0 };
-            world
-                .accounts
-                .insert(person, Account::plain(nonce, rng.amount()));
+            world.accounts.insert(person, Account::plain(nonce, rng.amount()));
         }
         let sequencer = people[0];
         let tokens = [rng.address(), rng.address()];

@@ -88,9 +88,7 @@ impl Trie {
                 path.push(nibble(&child[0], depth));
                 alone.push(path);
             }
-            let way = children
-                .into_iter()
-                .find(|child| together(&child[0], deleted));
+            let way = children.into_iter().find(|child| together(&child[0], deleted));
             subtrie = way.unwrap_or_default();
         }
         alone

@@ -6,9 +6,7 @@ use super::{
     merkle::{Touched, Trie},
     *,
 };
-use crate::{
-    Block, BlockError, error::WitnessError, trie::TrieError, validate, validate_recording,
-};
+use crate::{Block, BlockError, error::WitnessError, trie::TrieError, validate, validate_recording};
 
 /// A sample with a state that is small enough for a test to make many of them.
 fn small(txs: usize, seed: u64) -> SampleSpec {
@@ -24,15 +22,7 @@ fn small(txs: usize, seed: u64) -> SampleSpec {
 /// needs each node and each code of the witness.
 #[test]
 fn it_validates_and_its_witness_is_what_it_takes() {
-    for (txs, seed) in [
-        (0, 0),
-        (1, 1),
-        (2, 2),
-        (20, 3),
-        (30, 4),
-        (100, 5),
-        (TXS_MAX, 6),
-    ] {
+    for (txs, seed) in [(0, 0), (1, 1), (2, 2), (20, 3), (30, 4), (100, 5), (TXS_MAX, 6)] {
         let file = generate(&small(txs, seed)).unwrap();
         let (outcome, used) = validate_recording(&file.to_input().unwrap())
             .unwrap_or_else(|error| panic!("{txs} transactions, seed {seed}: {error}"));
@@ -196,11 +186,8 @@ fn a_changed_block_is_refused_for_what_was_changed() {
             panic!("samples have no other type");
         };
         let mut signature = *signed.signature();
-        signature = alloy_primitives::Signature::new(
-            signature.r() + U256::from(1),
-            signature.s(),
-            signature.v(),
-        );
+        signature =
+            alloy_primitives::Signature::new(signature.r() + U256::from(1), signature.s(), signature.v());
         *signed = alloy_consensus::Signed::new_unhashed(signed.tx().clone(), signature);
     });
     assert!(matches!(error, E::BadSignature { index: 3, .. }), "{error}");
@@ -213,9 +200,9 @@ fn a_witness_without_one_of_its_parts_is_refused() {
         let mut input = full.clone();
         let missing = keccak256(input.state.remove(at));
         match validate(&input) {
-            Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode {
-                hash, ..
-            }))) => assert_eq!(hash, missing),
+            Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode { hash, .. }))) => {
+                assert_eq!(hash, missing)
+            }
             other => panic!("without node {at}: {other:?}"),
         }
     }

@@ -81,12 +81,7 @@ struct Trader {
 }
 
 /// Signs `txs` transactions, and provides in `genesis` for what they need.
-pub(super) fn plan(
-    genesis: &mut Genesis,
-    rng: &mut Rng,
-    txs: usize,
-    base_fee: u64,
-) -> Vec<Planned> {
+pub(super) fn plan(genesis: &mut Genesis, rng: &mut Rng, txs: usize, base_fee: u64) -> Vec<Planned> {
     let mut traffic = Traffic {
         traders: Vec::new(),
         regulars: Vec::new(),
@@ -176,11 +171,7 @@ impl Traffic<'_> {
                 Call::new(token, token::approve(friend, U256::ZERO), 50_000)
             }
             (Kind::Approve, _) => {
-                let allowed = if self.rng.chance(50) {
-                    U256::MAX
-                } else {
-                    amount
-                };
+                let allowed = if self.rng.chance(50) { U256::MAX } else { amount };
                 Call::new(token, token::approve(friend, allowed), 55_000)
             }
             // Too few tokens; too bad a price; too little gas.
@@ -205,9 +196,7 @@ impl Traffic<'_> {
     fn swap(&mut self, trader: usize, side: usize, percent: u64) -> Call {
         let amount = self.rng.amount();
         let Trader {
-            address,
-            trusts_pool,
-            ..
+            address, trusts_pool, ..
         } = self.traders[trader];
         let Genesis {
             tokens,
@@ -221,11 +210,7 @@ impl Traffic<'_> {
         let paid = amount * U256::from(997);
         let output = paid * reserves[1 - side] / (reserves[side] * U256::from(1_000) + paid);
         let least = output * U256::from(percent) / U256::from(100);
-        Call::new(
-            pool,
-            pool::swap(tokens[side], amount, least, address),
-            180_000,
-        )
+        Call::new(pool, pool::swap(tokens[side], amount, least, address), 180_000)
     }
 
     fn any_trader(&mut self) -> usize {
@@ -257,8 +242,7 @@ impl Traffic<'_> {
             let amount = units(self.rng.between(500_000, 1_000_000)) + self.rng.amount();
             self.genesis.give(token, address, amount);
             if trusts_pool {
-                self.genesis
-                    .allow(token, address, self.genesis.pool, U256::MAX);
+                self.genesis.allow(token, address, self.genesis.pool, U256::MAX);
             }
         }
         self.traders.push(Trader {
@@ -310,10 +294,7 @@ mod tests {
     fn the_mix_adds_up() {
         assert_eq!(MIX.iter().map(|(_, percent)| percent).sum::<usize>(), 100);
         for txs in 0..=200 {
-            assert_eq!(
-                counts(txs).iter().map(|(_, count)| count).sum::<usize>(),
-                txs
-            );
+            assert_eq!(counts(txs).iter().map(|(_, count)| count).sum::<usize>(), txs);
         }
         assert_eq!(counts(20).map(|(_, count)| count), [7, 6, 4, 2, 1]);
     }

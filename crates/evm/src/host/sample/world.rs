@@ -129,11 +129,7 @@ impl World {
             };
             let touched = Touched {
                 read: slots.iter().map(|slot| hashed_slot(*slot)).collect(),
-                deleted: slots
-                    .iter()
-                    .filter(gone)
-                    .map(|slot| hashed_slot(*slot))
-                    .collect(),
+                deleted: slots.iter().filter(gone).map(|slot| hashed_slot(*slot)).collect(),
             };
             // With no slot read, not even the root is needed.
             if !slots.is_empty() {
@@ -174,18 +170,14 @@ impl Database for Recorder<'_> {
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Infallible> {
         self.reads.slots.entry(address).or_default();
-        Ok(self
-            .world
-            .accounts
-            .get(&address)
-            .map(|account| AccountInfo {
-                nonce: account.nonce,
-                balance: account.balance,
-                code_hash: account.code_hash,
-                // Asked for by `code_by_hash` where it is run.
-                code: None,
-                ..AccountInfo::default()
-            }))
+        Ok(self.world.accounts.get(&address).map(|account| AccountInfo {
+            nonce: account.nonce,
+            balance: account.balance,
+            code_hash: account.code_hash,
+            // Asked for by `code_by_hash` where it is run.
+            code: None,
+            ..AccountInfo::default()
+        }))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Infallible> {
