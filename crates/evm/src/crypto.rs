@@ -22,12 +22,7 @@ pub trait Recover: Send + Sync + 'static {
     /// `None` if r or s is not between 1 and the order of the curve, no point has this x
     /// coordinate, or the key would be the point at infinity. An `s` in the upper half of the
     /// order is valid here.
-    fn recover(
-        &self,
-        signature: &[u8; 64],
-        recovery_id: u8,
-        digest: &[u8; 32],
-    ) -> Option<PublicKey>;
+    fn recover(&self, signature: &[u8; 64], recovery_id: u8, digest: &[u8; 32]) -> Option<PublicKey>;
 }
 
 /// Makes all recovery in this process go through `recover`. Has no effect after the first call, or
@@ -67,9 +62,7 @@ impl<R: Recover> CryptoProvider for Hook<R> {
         signature: &[u8; 65],
         digest: &[u8; 32],
     ) -> Result<Address, RecoveryError> {
-        let (rs, recovery_id) = signature
-            .split_first_chunk()
-            .ok_or_else(RecoveryError::new)?;
+        let (rs, recovery_id) = signature.split_first_chunk().ok_or_else(RecoveryError::new)?;
         let key = self
             .0
             .recover(rs, recovery_id[0], digest)

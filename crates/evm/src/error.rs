@@ -64,9 +64,7 @@ pub enum BlockError {
         index: usize,
         reason: SignatureFault,
     },
-    #[error(
-        "transactions root mismatch: the transactions give {actual}, the header says {expected}"
-    )]
+    #[error("transactions root mismatch: the transactions give {actual}, the header says {expected}")]
     TransactionsRoot { actual: B256, expected: B256 },
     #[error("withdrawals root mismatch: the withdrawals give {actual}, the header says {expected}")]
     WithdrawalsRoot { actual: B256, expected: B256 },
@@ -122,9 +120,7 @@ pub enum WitnessError {
     Trie(#[from] TrieError),
     #[error("missing code: the witness has no code with hash {hash}")]
     MissingCode { hash: B256 },
-    #[error(
-        "malformed code: the code with hash {hash} begins like a delegation (EIP-7702) but is none"
-    )]
+    #[error("malformed code: the code with hash {hash} begins like a delegation (EIP-7702) but is none")]
     MalformedCode { hash: B256 },
     #[error("missing header: BLOCKHASH of block {number} needs the header of block {missing}")]
     MissingHeader { number: u64, missing: u64 },
@@ -145,9 +141,7 @@ impl revm::database_interface::DBErrorMarker for Box<WitnessError> {}
 pub enum InputError {
     #[error("the input is {actual} bytes long, at most {max} are allowed")]
     TooLong { actual: usize, max: usize },
-    #[error(
-        "the input is not an encoded block: it begins with {actual:#010x}, not {expected:#010x}"
-    )]
+    #[error("the input is not an encoded block: it begins with {actual:#010x}, not {expected:#010x}")]
     Magic { actual: u32, expected: u32 },
     #[error("the input ends early: {what} needs {needed} bytes, {left} are left")]
     Truncated {

@@ -61,11 +61,7 @@ pub(crate) fn check_header(header: &Header, fork: Fork) -> Result<(), BlockError
 /// Checks that the header has the fields of its fork, and no other.
 fn check_presence(header: &Header, fork: Fork) -> Result<(), BlockError> {
     let fields = [
-        (
-            "base fee",
-            header.base_fee_per_gas.is_some(),
-            Some(Fork::Paris),
-        ),
+        ("base fee", header.base_fee_per_gas.is_some(), Some(Fork::Paris)),
         (
             "withdrawals root",
             header.withdrawals_root.is_some(),

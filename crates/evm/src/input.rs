@@ -75,11 +75,7 @@ impl StatelessInput {
                 .chain(lists.into_iter().flatten().map(AsRef::as_ref))
         };
         let mut out = Vec::with_capacity(items().map(|item| item.len() + 2 * WORD_BYTES).sum());
-        let own_chain = if self.chain.is_builtin() {
-            0
-        } else {
-            OWN_CHAIN
-        };
+        let own_chain = if self.chain.is_builtin() { 0 } else { OWN_CHAIN };
         put_word(&mut out, MAGIC);
         put_word(&mut out, flag | own_chain);
         out.extend_from_slice(&self.chain.chain_id.to_le_bytes());
@@ -110,10 +106,7 @@ impl StatelessInput {
                 max: INPUT_BYTES_MAX,
             });
         }
-        let mut reader = Reader {
-            bytes: &bytes,
-            at: 0,
-        };
+        let mut reader = Reader { bytes: &bytes, at: 0 };
         let magic = reader.word("the magic number")?;
         if magic != MAGIC {
             return Err(InputError::Magic {
@@ -163,15 +156,11 @@ impl StatelessInput {
                 left,
             })?)
         };
-        let headers = (0..headers)
-            .map(|_| item("a header"))
-            .collect::<Result<_, _>>()?;
+        let headers = (0..headers).map(|_| item("a header")).collect::<Result<_, _>>()?;
         let state = (0..nodes)
             .map(|_| item("a state node"))
             .collect::<Result<_, _>>()?;
-        let codes = (0..codes)
-            .map(|_| item("a code"))
-            .collect::<Result<_, _>>()?;
+        let codes = (0..codes).map(|_| item("a code")).collect::<Result<_, _>>()?;
         match reader.left() {
             0 => Ok(Self {
                 chain,
@@ -229,8 +218,7 @@ fn decode_chain(chain_id: u64, reader: &mut Reader<'_>) -> Result<ChainConfig, I
         let time = reader.u64(WHAT)?;
         Ok(is_there.then_some(time))
     };
-    let (shanghai_time, cancun_time, prague_time, osaka_time) =
-        (time()?, time()?, time()?, time()?);
+    let (shanghai_time, cancun_time, prague_time, osaka_time) = (time()?, time()?, time()?, time()?);
     let mut blobs = || -> Result<_, InputError> {
         let (target, max) = (reader.u64(WHAT)?, reader.u64(WHAT)?);
         Ok(BlobParams {
@@ -320,10 +308,7 @@ mod tests {
 
     fn samples() -> [StatelessInput; 3] {
         [
-            sample(
-                ChainConfig::MAINNET,
-                Parent::StateRoot(B256::repeat_byte(1)),
-            ),
+            sample(ChainConfig::MAINNET, Parent::StateRoot(B256::repeat_byte(1))),
             sample(
                 ChainConfig::prague_from_genesis(5),
                 Parent::Header(vec![1; 5].into()),

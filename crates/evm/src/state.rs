@@ -109,12 +109,7 @@ impl<'a> Codes<'a> {
 }
 
 impl<'a> WitnessState<'a> {
-    pub(crate) fn new(
-        root: B256,
-        nodes: &'a [Bytes],
-        codes: &'a [Bytes],
-        ancestors: Ancestors<'a>,
-    ) -> Self {
+    pub(crate) fn new(root: B256, nodes: &'a [Bytes], codes: &'a [Bytes], ancestors: Ancestors<'a>) -> Self {
         Self {
             arena: Arena::new(NodeStore::new(nodes)),
             accounts: Trie::new(root),
@@ -132,21 +127,14 @@ impl<'a> WitnessState<'a> {
 
     /// For each node and for each code of the witness, whether it has been needed.
     pub(crate) fn used(&self) -> (Vec<bool>, Vec<bool>) {
-        let is_used = |hash| {
-            self.codes
-                .witness
-                .get(hash)
-                .is_some_and(|c| c.analysed.is_some())
-        };
+        let is_used = |hash| self.codes.witness.get(hash).is_some_and(|c| c.analysed.is_some());
         let codes = self.codes.hashes.iter().map(is_used).collect();
         (self.arena.store().used().collect(), codes)
     }
 
     /// Whether there is such an account; `None` where the witness does not tell.
     pub(crate) fn has_account(&mut self, address: Address) -> Option<bool> {
-        self.account(address)
-            .ok()
-            .map(|account| account.info.is_some())
+        self.account(address).ok().map(|account| account.info.is_some())
     }
 
     /// The account, from the trie when it is first asked for.
@@ -206,11 +194,8 @@ impl<'a> WitnessState<'a> {
         if changed.is_created() {
             account.clear_storage();
         }
-        let is_new_code = changed.info.code_hash
-            != account
-                .info
-                .as_ref()
-                .map_or(KECCAK_EMPTY, |info| info.code_hash);
+        let is_new_code =
+            changed.info.code_hash != account.info.as_ref().map_or(KECCAK_EMPTY, |info| info.code_hash);
         let new_code = changed.info.code.clone().filter(|_| is_new_code);
         let code_hash = changed.info.code_hash;
         account.set_slots(changed.storage);
@@ -245,20 +230,14 @@ impl<'a> WitnessState<'a> {
             };
             if account.storage_changed {
                 let storage = &mut account.storage;
-                let changed = || {
-                    account
-                        .slots
-                        .iter()
-                        .filter(|(_, s)| s.present != s.original)
-                };
+                let changed = || account.slots.iter().filter(|(_, s)| s.present != s.original);
                 for (slot, value) in changed().filter(|(_, slot)| !slot.present.is_zero()) {
                     let key = keccak256(slot.to_be_bytes::<32>());
                     self.arena
                         .insert(storage, &key, alloy_rlp::encode(value.present))?;
                 }
                 for (slot, _) in changed().filter(|(_, slot)| slot.present.is_zero()) {
-                    self.arena
-                        .remove(storage, &keccak256(slot.to_be_bytes::<32>()))?;
+                    self.arena.remove(storage, &keccak256(slot.to_be_bytes::<32>()))?;
                 }
             }
             let leaf = TrieAccount {

@@ -64,10 +64,9 @@ fn a_missing_node_is_named() {
             let mut input = input.clone();
             let missing = keccak256(input.state.remove(at));
             match validate(&input) {
-                Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode {
-                    hash,
-                    ..
-                }))) => assert_eq!(hash, missing),
+                Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode { hash, .. }))) => {
+                    assert_eq!(hash, missing)
+                }
                 other => panic!("{number}: {other:?}"),
             }
         }

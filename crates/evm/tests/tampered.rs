@@ -41,16 +41,9 @@ fn header_by_itself() {
     assert_refused!(
         CANCUN,
         |b| b.header.extra_data = Bytes::from([0; 33]),
-        ExtraData {
-            actual: 33,
-            max: 32
-        }
+        ExtraData { actual: 33, max: 32 }
     );
-    assert_refused!(
-        CANCUN,
-        |b| b.header.gas_used = u64::MAX,
-        GasUsedOverLimit { .. }
-    );
+    assert_refused!(CANCUN, |b| b.header.gas_used = u64::MAX, GasUsedOverLimit { .. });
     assert_refused!(
         CANCUN,
         |b| b.header.difficulty = U256::ONE,
@@ -97,21 +90,13 @@ fn header_by_itself() {
         |b| b.header.timestamp = 1_764_798_551,
         UnsupportedFork { .. }
     );
-    assert_refused!(
-        CANCUN,
-        |b| b.header.number = 15_000_000,
-        UnsupportedFork { .. }
-    );
+    assert_refused!(CANCUN, |b| b.header.number = 15_000_000, UnsupportedFork { .. });
 }
 
 #[test]
 fn header_after_its_parent() {
     use BlockError::*;
-    assert_refused!(
-        CANCUN,
-        |b| b.header.parent_hash = B256::ZERO,
-        ParentHash { .. }
-    );
+    assert_refused!(CANCUN, |b| b.header.parent_hash = B256::ZERO, ParentHash { .. });
     assert_refused!(CANCUN, |b| b.header.number += 1, Number { .. });
     assert_refused!(CANCUN, |b| b.header.timestamp -= 12, Timestamp { .. });
     assert_refused!(
@@ -155,11 +140,7 @@ fn body() {
         |b| b.header.transactions_root = B256::ZERO,
         TransactionsRoot { .. }
     );
-    assert_refused!(
-        CANCUN,
-        |b| b.body.withdrawals = None,
-        WithdrawalsPresence { .. }
-    );
+    assert_refused!(CANCUN, |b| b.body.withdrawals = None, WithdrawalsPresence { .. });
     assert_refused!(
         CANCUN,
         |b| b.body.withdrawals.as_mut().unwrap()[0].amount += 1,
@@ -187,11 +168,7 @@ fn results() {
         ReceiptsRoot { .. }
     );
     assert_refused!(CANCUN, |b| b.header.logs_bloom.0[0] ^= 1, LogsBloom);
-    assert_refused!(
-        CANCUN,
-        |b| b.header.state_root = B256::ZERO,
-        StateRoot { .. }
-    );
+    assert_refused!(CANCUN, |b| b.header.state_root = B256::ZERO, StateRoot { .. });
     assert_refused!(
         PRAGUE,
         |b| b.header.requests_hash = Some(B256::ZERO),
@@ -200,10 +177,7 @@ fn results() {
 }
 
 /// Changes the first transaction of the type that most are of.
-fn change_transaction(
-    b: &mut Block,
-    change: impl Fn(TxEip1559, Signature) -> (TxEip1559, Signature),
-) {
+fn change_transaction(b: &mut Block, change: impl Fn(TxEip1559, Signature) -> (TxEip1559, Signature)) {
     let tx = b.body.transactions.iter_mut().find_map(|tx| match tx {
         Transaction::Eip1559(tx) => Some(tx),
         _ => None,
@@ -250,10 +224,7 @@ fn signatures() {
     );
     assert_refused!(
         CANCUN,
-        |b| change_transaction(b, |tx, s| (
-            tx,
-            Signature::new(s.r(), s.s() - U256::ONE, s.v())
-        )),
+        |b| change_transaction(b, |tx, s| (tx, Signature::new(s.r(), s.s() - U256::ONE, s.v()))),
         BadSignature {
             reason: UnknownSender { .. },
             ..
@@ -309,10 +280,7 @@ fn encoding() {
     }
     let mut longer = input.clone();
     longer.block = [input.block.as_ref(), &[0]].concat().into();
-    assert!(matches!(
-        validate(&longer),
-        Err(BlockError::MalformedRlp { .. })
-    ));
+    assert!(matches!(validate(&longer), Err(BlockError::MalformedRlp { .. })));
 }
 
 /// What was not checked, or by other rules, does not look like what was.

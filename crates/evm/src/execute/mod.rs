@@ -93,12 +93,7 @@ pub fn validate_recording(input: &StatelessInput) -> Result<(Outcome, WitnessUse
         .transactions
         .iter()
         .filter_map(|tx| tx.blob_versioned_hashes());
-    check_blob_gas(
-        header,
-        blobs.map(|hashes| hashes.len() as u64).sum(),
-        chain,
-        fork,
-    )?;
+    check_blob_gas(header, blobs.map(|hashes| hashes.len() as u64).sum(), chain, fork)?;
 
     let results = run::run(&block, &senders, chain, fork, &mut state)?;
     check_results(header, &results)?;
@@ -204,11 +199,7 @@ fn recover_senders(transactions: &[Transaction]) -> Result<Vec<Address>, BlockEr
 }
 
 /// Checks that the body is the one of the header.
-fn check_body(
-    block: &Block,
-    senders: &[Address],
-    state: &mut WitnessState<'_>,
-) -> Result<(), BlockError> {
+fn check_body(block: &Block, senders: &[Address], state: &mut WitnessState<'_>) -> Result<(), BlockError> {
     let (header, body) = (&block.header, &block.body);
     let ommers = proofs::calculate_ommers_root(&body.ommers);
     if ommers != header.ommers_hash {
@@ -245,11 +236,7 @@ fn check_body(
             }
         }
         (withdrawals, root) => Err(BlockError::WithdrawalsPresence {
-            actual: if withdrawals.is_some() {
-                "a list of"
-            } else {
-                "no"
-            },
+            actual: if withdrawals.is_some() { "a list of" } else { "no" },
             header: root.is_some(),
         }),
     }

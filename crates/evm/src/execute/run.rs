@@ -64,9 +64,7 @@ fn run_on(
         slot_number: None,
     };
     let mut executor = EthBlockExecutor::new(evm, context, Spec { chain, fork }, Receipts);
-    executor
-        .apply_pre_execution_changes()
-        .map_err(system_call)?;
+    executor.apply_pre_execution_changes().map_err(system_call)?;
     for (index, (tx, &sender)) in transactions.iter().zip(senders).enumerate() {
         let tx = Recovered::new_unchecked(tx, sender);
         let executed = executor.execute_transaction(tx);
@@ -91,17 +89,14 @@ fn environment(header: &Header, chain: &ChainConfig, fork: Fork) -> EvmEnv {
     if let Some(blobs) = blobs {
         cfg.set_max_blobs_per_tx(blobs.max);
     }
-    let blob_price = header
-        .excess_blob_gas
-        .zip(blobs)
-        .map(|(excess_blob_gas, blobs)| {
-            let fraction = blobs.update_fraction.into();
-            let min = BLOB_TX_MIN_BLOB_GASPRICE;
-            BlobExcessGasAndPrice {
-                excess_blob_gas,
-                blob_gasprice: fake_exponential(min, excess_blob_gas.into(), fraction),
-            }
-        });
+    let blob_price = header.excess_blob_gas.zip(blobs).map(|(excess_blob_gas, blobs)| {
+        let fraction = blobs.update_fraction.into();
+        let min = BLOB_TX_MIN_BLOB_GASPRICE;
+        BlobExcessGasAndPrice {
+            excess_blob_gas,
+            blob_gasprice: fake_exponential(min, excess_blob_gas.into(), fraction),
+        }
+    });
     let block = BlockEnv {
         number: U256::from(header.number),
         beneficiary: header.beneficiary,
@@ -168,9 +163,7 @@ fn system_call(error: BlockExecutionError) -> BlockError {
 /// What is wrong with a transaction, without its hash: its place in the block says which one it is.
 fn transaction_fault(error: BlockExecutionError) -> String {
     match error {
-        BlockExecutionError::Validation(BlockValidationError::InvalidTx { error, .. }) => {
-            error.to_string()
-        }
+        BlockExecutionError::Validation(BlockValidationError::InvalidTx { error, .. }) => error.to_string(),
         other => other.to_string(),
     }
 }

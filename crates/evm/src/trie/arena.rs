@@ -1,6 +1,6 @@
 //! The decoded nodes, and what can be done with a trie: get, insert, remove.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 use alloy_primitives::B256;
 
 use super::{
@@ -40,7 +40,7 @@ impl Value<'_> {
 #[derive(Debug)]
 pub(super) enum Node<'a> {
     Branch {
-        children: [Child<'a>; 16],
+        children: Box<[Child<'a>; 16]>,
         /// The node as it was in the witness: most of it stays when a child changes.
         witness: Option<&'a [u8]>,
     },
@@ -205,12 +205,7 @@ impl<'a> Arena<'a> {
     }
 
     /// The node that a child is; `None` for an empty one.
-    fn open(
-        &mut self,
-        child: Child<'a>,
-        key: &B256,
-        depth: usize,
-    ) -> Result<Option<NodeId>, TrieError> {
+    fn open(&mut self, child: Child<'a>, key: &B256, depth: usize) -> Result<Option<NodeId>, TrieError> {
         Ok(match child {
             Child::Empty => None,
             Child::Node(id) => Some(id),
@@ -247,9 +242,7 @@ impl<'a> Arena<'a> {
             };
             if let Child::Hash(_) = child {
                 match &mut self.entry_mut(id).node {
-                    Node::Branch { children, .. } => {
-                        children[nibble(key, depth)] = Child::Node(next)
-                    }
+                    Node::Branch { children, .. } => children[nibble(key, depth)] = Child::Node(next),
                     Node::Extension { child, .. } => *child = Child::Node(next),
                     Node::Leaf { .. } => {}
                 }
@@ -357,7 +350,7 @@ impl<'a> Arena<'a> {
             tail: Tail::Key(*key),
             value,
         });
-        let mut children = [Child::Empty; 16];
+        let mut children = Box::new([Child::Empty; 16]);
         children[nibble(key, fork)] = Child::Node(leaf);
         children[nibble(other_key, fork)] = other;
         let branch = self.push_changed(Node::Branch {

@@ -1,5 +1,6 @@
 //! From the bytes of a node to the node.
 
+use alloc::boxed::Box;
 use alloy_primitives::B256;
 use alloy_rlp::EMPTY_STRING_CODE;
 
@@ -38,9 +39,7 @@ fn item(bytes: &[u8]) -> Result<Item<'_>, Malformed> {
             if of_length > 2 {
                 return Err("an RLP item is longer than any trie node");
             }
-            let length = length
-                .iter()
-                .fold(0, |all, &byte| all << 8 | usize::from(byte));
+            let length = length.iter().fold(0, |all, &byte| all << 8 | usize::from(byte));
             (1 + of_length, length)
         }
     };
@@ -86,7 +85,7 @@ impl<'a> Arena<'a> {
         if depth >= KEY_NIBBLES {
             return Err("it is a branch below the end of the key");
         }
-        let mut children = [Child::Empty; 16];
+        let mut children = Box::new([Child::Empty; 16]);
         for (slot, child) in children.iter_mut().enumerate() {
             // Nearly all children are hashes or empty.
             if let [HASH_PREFIX, rest @ ..] = items
@@ -170,12 +169,7 @@ impl<'a> Arena<'a> {
         })
     }
 
-    fn decode_child(
-        &mut self,
-        child: &Item<'a>,
-        key: &B256,
-        depth: usize,
-    ) -> Result<Child<'a>, Malformed> {
+    fn decode_child(&mut self, child: &Item<'a>, key: &B256, depth: usize) -> Result<Child<'a>, Malformed> {
         if child.is_list {
             let inline = Inline::new(child.raw);
             let inline = inline.ok_or("a child stands in it that is too long for that")?;

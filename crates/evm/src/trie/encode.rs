@@ -35,9 +35,9 @@ impl<'a> Arena<'a> {
         if !matches!(self.entry(id).reference, Reference::Changed) {
             return self.entry(id).reference;
         }
-        match self.entry(id).node {
+        match &self.entry(id).node {
             Node::Branch { children, .. } => {
-                for child in children {
+                for child in **children {
                     if let Child::Node(id) = child {
                         self.settle(id, depth + 1);
                     }
@@ -48,7 +48,7 @@ impl<'a> Arena<'a> {
                 child: Child::Node(id),
                 ..
             } => {
-                self.settle(id, end);
+                self.settle(*id, *end);
             }
             Node::Extension { .. } | Node::Leaf { .. } => {}
         }

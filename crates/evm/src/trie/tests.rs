@@ -46,10 +46,7 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn change() -> impl Strategy<Value = (B256, Option<Vec<u8>>)> {
-    (
-        key(),
-        prop_oneof![2 => value().prop_map(Some), 1 => Just(None)],
-    )
+    (key(), prop_oneof![2 => value().prop_map(Some), 1 => Just(None)])
 }
 
 fn apply(
