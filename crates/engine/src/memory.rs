@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use openvm_circuit::arch::{VirtualMachine, VmBuilder};
+use openvm_circuit::arch::{PROGRAM_AIR_ID, VirtualMachine, VmBuilder};
 use openvm_stark_backend::{StarkEngine, memory_metering::ProvingMemoryConfig};
 use serde::{Deserialize, Serialize};
 
@@ -62,13 +62,23 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// Peak of a process whose segment is empty: keys, lookup tables, the program, the guest's memory.
-const BASE_BYTES: u64 = 680 << 20;
+/// Peak of a process whose segment is empty: keys, lookup tables, the guest's memory.
+const BASE_BYTES: u64 = 720 << 20;
+/// Bytes for each cell of the program's table: the table, its code word, and the trees over it.
+const BYTES_PER_PROGRAM_CELL: u64 = 24;
 /// Bytes for each cell of the traces and of their code word.
 const BYTES_PER_CELL: u64 = 4;
 /// Bytes for each leaf of the fraction tree: its own 32, those of the levels above, and the copies
 /// that the sum-check folds.
 const BYTES_PER_INTERACTION: u64 = 160;
+/// Chips whose metered height counts every page of memory as if all of it were touched. Their real
+/// height was a quarter to a half of it in every segment measured.
+const PAGE_COUNTING_CHIPS: [&str; 3] = [
+    "PersistentBoundaryAir",
+    "MemoryMerkleAir",
+    "Poseidon2PeripheryAir",
+];
+const PAGE_COUNTING_EXCESS: u32 = 2;
 
 /// Predicts the peak memory of the process that proves a segment.
 ///
@@ -80,6 +90,8 @@ pub(crate) struct CostModel {
     widths: Vec<u64>,
     /// Bus interactions in a row of each chip's trace.
     interactions: Vec<u64>,
+    /// What each chip's metered height is divided by.
+    excess: Vec<u32>,
     config: ProvingMemoryConfig,
 }
 
@@ -90,6 +102,8 @@ pub(crate) struct Load {
     pub cells: u64,
     /// Leaves of the fraction tree.
     pub interactions: u64,
+    /// Field elements of the program's table, which every segment has.
+    pub program_cells: u64,
 }
 
 impl CostModel {
@@ -104,36 +118,43 @@ impl CostModel {
                 .iter()
                 .map(|pk| pk.vk.symbolic_constraints.interactions.len() as u64)
                 .collect(),
+            excess: per_air
+                .iter()
+                .map(|pk| {
+                    let counts_pages = PAGE_COUNTING_CHIPS
+                        .iter()
+                        .any(|name| pk.air_name.starts_with(name));
+                    if counts_pages { PAGE_COUNTING_EXCESS } else { 1 }
+                })
+                .collect(),
             config: vm.engine.proving_memory_config(),
         }
     }
 
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
-        let padded = |height: u32| {
-            if height == 0 {
-                0
-            } else {
-                u64::from(height).next_power_of_two()
-            }
+        let rows = |(&height, &excess): (&u32, &u32)| match height / excess {
+            0 => 0,
+            height => u64::from(height).next_power_of_two(),
         };
-        let dot = |weights: &[u64]| {
-            trace_heights
-                .iter()
-                .zip(weights)
-                .map(|(&h, w)| padded(h) * w)
-                .sum()
-        };
+        let rows: Vec<u64> = trace_heights.iter().zip(&self.excess).map(rows).collect();
+        let dot = |weights: &[u64]| rows.iter().zip(weights).map(|(rows, weight)| rows * weight).sum();
         Load {
             cells: dot(&self.widths),
             interactions: dot(&self.interactions),
+            program_cells: rows[PROGRAM_AIR_ID] * self.widths[PROGRAM_AIR_ID],
         }
     }
 
     pub(crate) fn peak_bytes(&self, load: Load) -> u64 {
-        let Load { cells, interactions } = load;
+        let Load {
+            cells,
+            interactions,
+            program_cells,
+        } = load;
         let stacked = 1u64 << self.config.log_stacked_height;
         let code_word = cells.next_multiple_of(stacked) << self.config.log_blowup;
         BASE_BYTES
+            + BYTES_PER_PROGRAM_CELL * program_cells
             + BYTES_PER_CELL * (cells + code_word)
             + BYTES_PER_INTERACTION * interactions.next_power_of_two()
     }
