@@ -1,0 +1,160 @@
+//! `myriad block ...`
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use myriad_evm::host::{import::BlockId, sample::DEFAULT_TXS};
+
+use super::shared::{RunFlags, WorkFlags};
+
+/// Make, fetch, look into, execute and prove blocks
+///
+/// A block file is (gzipped) JSON: a block, its parent's header, and the part of the state that it
+/// reads (its witness).
+#[derive(Debug, Subcommand)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block sample --out sample.json.gz
+  myriad block execute sample.json.gz
+  myriad block prove sample.json.gz"
+)]
+pub enum BlockCommand {
+    Sample(Sample),
+    Import(Import),
+    Inspect(Inspect),
+    Execute(ExecuteBlock),
+    Prove(ProveBlock),
+}
+
+/// Make a synthetic L2 block, offline
+///
+/// The chain is made up, and the file says so; but its contracts, signatures, tries and header are
+/// real. The same numbers give the same file.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block sample --out sample.json.gz
+  myriad block sample --txs 100 --seed 7 --out busy.json.gz"
+)]
+pub struct Sample {
+    /// Transactions in the block
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TXS)]
+    pub txs: usize,
+    /// Seed of everything that is drawn at random
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    /// The file to write, gzipped unless its name ends in .json
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long, help_heading = "General")]
+    pub json: bool,
+}
+
+/// Fetch a block with its witness from a node
+///
+/// The node has to serve debug_executionWitness and debug_getRawBlock, as geth and reth do with
+/// their `debug` namespace.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block import --rpc http://localhost:8545 --block latest --out block.json.gz
+  myriad block import --rpc http://localhost:8545 --block 20612842 --out block.json.gz"
+)]
+pub struct Import {
+    /// The node's HTTP address
+    #[arg(long, value_name = "URL")]
+    pub rpc: String,
+    /// Which block: a number, or latest, safe, finalized
+    #[arg(long, value_name = "BLOCK")]
+    pub block: BlockId,
+    /// The file to write, gzipped unless its name ends in .json
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Geth's genesis file of a chain that is not built in, or its `config` [default: ask the node]
+    #[arg(long, value_name = "FILE")]
+    pub chain_config: Option<PathBuf>,
+    /// Most seconds that the node has for each answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long, help_heading = "General")]
+    pub json: bool,
+}
+
+/// Show what is in a block file, without executing it
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block inspect block.json.gz
+  myriad block inspect block.json.gz --json | jq .witness"
+)]
+pub struct Inspect {
+    /// The block file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long, help_heading = "General")]
+    pub json: bool,
+}
+
+/// Execute a block natively and in the zkVM, and compare
+///
+/// All checks of a stateless client are made. Those that need the parent's header are skipped if the
+/// file does not have it, and are listed.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block execute block.json.gz
+  myriad block execute block.json.gz --json | jq .instructions_per_gas"
+)]
+pub struct ExecuteBlock {
+    /// The block file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Prove that a block is valid
+///
+/// The public values of the proof stand for the chain, the states before and after, and the block's
+/// hash; `verify --block` compares them.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block prove block.json.gz
+  myriad block prove block.json.gz --memory 2GiB --out proofs --json"
+)]
+pub struct ProveBlock {
+    /// The block file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub work: WorkFlags,
+}
+
+impl BlockCommand {
+    /// Whether stdout is for one JSON document.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Sample(args) => args.json,
+            Self::Import(args) => args.json,
+            Self::Inspect(args) => args.json,
+            Self::Execute(args) => args.run.data.json,
+            Self::Prove(args) => args.work.data.json,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What can be said on the command line. Called by `main`; each command takes its own struct.
+//!
+//! Flags that are settings too (see [`crate::settings`]) are `Option`s without a default here: what
+//! is not said stays open for the environment, `myriad.toml` and the defaults, in this order.
+
+mod block;
+mod shared;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, builder::Styles};
+use clap_complete::Shell;
+use myriad_evm::host::sample::DEFAULT_TXS;
+
+pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
+pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
+
+use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
+
+const STYLES: Styles = Styles::styled()
+    .header(BOLD)
+    .usage(BOLD)
+    .literal(CYAN)
+    .placeholder(GREEN)
+    .valid(GREEN)
+    .invalid(YELLOW)
+    .error(RED);
+
+/// One small proof of a large computation, from pieces that fit small machines
+///
+/// Myriad executes a program in the OpenVM zkVM, cuts the execution into segments that fit a
+/// memory budget, proves each, and aggregates the proofs to one. Its main program validates
+/// Ethereum blocks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "myriad",
+    version,
+    verbatim_doc_comment,
+    styles = STYLES,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  myriad demo                                         a sample L2 block, proven and verified here
+  myriad block prove block.json.gz                    a real block with its witness
+  myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM
+  myriad verify fibonacci.stark.proof --program fibonacci.elf
+
+Settings come from flags, else from MYRIAD_* variables, else from ./myriad.toml.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the proof is not valid."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Demo(Demo),
+    Prove(Prove),
+    Verify(Verify),
+    Execute(Execute),
+    #[command(subcommand)]
+    Block(BlockCommand),
+    Completions(Completions),
+    EngineWorker(EngineWorker),
+}
+
+/// Prove a sample L2 block on this machine, start to end
+///
+/// Makes a block of a synthetic L2 (as `block sample` does), executes it in the zkVM, proves every
+/// segment, aggregates the proofs to one, and verifies that one.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad demo                               the main job, with the defaults
+  myriad demo --memory 2GiB --out proofs    in less memory, files into another folder
+  myriad demo --json | jq .wall_s           for scripts"
+)]
+pub struct Demo {
+    /// Transactions in the block
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_TXS)]
+    pub txs: usize,
+    /// Seed of everything in the block that is drawn at random
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    pub work: WorkFlags,
+}
+
+/// Prove a program: execute, prove segments, aggregate, verify
+///
+/// Writes NAME.stark.proof and NAME.baseline.json, which `cargo openvm verify stark` reads too.
+/// Accepted proofs are kept: after an interruption, the same command goes on where it stopped.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad prove fibonacci.elf --input 0x0110270000
+  myriad prove app.vmexe --config openvm.toml --input input.json --memory 2GiB
+  myriad prove hasher.elf --input-bytes document.pdf --out proofs --json"
+)]
+pub struct Prove {
+    /// The program: a RISC-V ELF, or a .vmexe of OpenVM
+    #[arg(value_name = "PROGRAM")]
+    pub program: PathBuf,
+    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputFlags,
+    #[command(flatten)]
+    pub work: WorkFlags,
+}
+
+/// Verify a final proof
+///
+/// Exits with 0 if the proof shows that the program ran to its end and revealed the public values
+/// that are printed, and with 3 if it does not, for whatever reason.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad verify fibonacci.stark.proof --program fibonacci.elf
+  myriad verify fibonacci.stark.proof --program fibonacci.elf --public-values 0x1027...
+  myriad verify block.stark.proof --block block.json.gz     that this very block is valid"
+)]
+pub struct Verify {
+    /// The final proof: NAME.stark.proof
+    #[arg(value_name = "PROOF")]
+    pub proof: PathBuf,
+    /// The program that it is of: an ELF or a .vmexe [with --block, by default the built-in one]
+    #[arg(long, value_name = "PROGRAM", required_unless_present = "block")]
+    pub program: Option<PathBuf>,
+    /// The program's openvm.toml [default: as `prove` finds it]
+    #[arg(long, value_name = "FILE", requires = "program")]
+    pub config: Option<PathBuf>,
+    /// Demand that it reveals these public values
+    #[arg(long, value_name = "HEX", conflicts_with = "block")]
+    pub public_values: Option<PublicValues>,
+    /// Demand that it is about this block
+    #[arg(long, value_name = "FILE")]
+    pub block: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// Run a program without proving it
+///
+/// Prints what it reveals, how many instructions it takes, and the segments that it would be proven
+/// in within the memory budget.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad execute fibonacci.elf --input 0x0110270000
+  myriad execute fibonacci.elf --input 0x0110270000 --memory 2GiB --json"
+)]
+pub struct Execute {
+    /// The program: a RISC-V ELF, or a .vmexe of OpenVM
+    #[arg(value_name = "PROGRAM")]
+    pub program: PathBuf,
+    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputFlags,
+    #[command(flatten)]
+    pub run: RunFlags,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad completions bash > ~/.local/share/bash-completion/completions/myriad
+  myriad completions zsh > \"${fpath[1]}/_myriad\"
+  myriad completions fish > ~/.config/fish/completions/myriad.fish"
+)]
+pub struct Completions {
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The child process that executes and proves; started by the other commands
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub struct EngineWorker {
+    /// Folder of the key cache
+    #[arg(long, value_name = "DIR")]
+    pub keys: PathBuf,
+}
+
+impl Command {
+    /// Whether stdout is for one JSON document.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Demo(args) => args.work.data.json,
+            Self::Prove(args) => args.work.data.json,
+            Self::Verify(args) => args.data.json,
+            Self::Execute(args) => args.run.data.json,
+            Self::Block(command) => command.json(),
+            Self::Completions(_) | Self::EngineWorker(_) => false,
+        }
+    }
+}

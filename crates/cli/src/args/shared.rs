@@ -1,0 +1,107 @@
+//! Flags that several commands have. They are settings too, and serialize to the topmost layer of them.
+
+use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+
+use clap::{Args, ValueHint};
+use myriad_engine::MemoryBudget;
+use serde::{Serialize, Serializer};
+
+/// The input of a program.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputFlags {
+    /// The input stream: a hex string, or a file with one or with JSON
+    ///
+    /// As `cargo openvm run --input` reads it: 01 and bytes, or 02 and field elements of
+    /// 4 bytes, little endian; JSON has a list of such strings, {"input": ["0x01..."]}.
+    #[arg(
+        long,
+        value_name = "FILE|HEX",
+        conflicts_with = "input_bytes",
+        verbatim_doc_comment
+    )]
+    pub input: Option<String>,
+    /// A file whose bytes are the input, as one item
+    #[arg(long, value_name = "FILE")]
+    pub input_bytes: Option<PathBuf>,
+}
+
+/// Where data is, and how to print.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "General")]
+pub struct DataFlags {
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long)]
+    #[serde(skip)]
+    pub json: bool,
+    /// Folder of keys and accepted proofs [env: MYRIAD_DATA_DIR]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What an execution may take, and how it is cut.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitFlags {
+    /// Most memory of each engine child: segments are cut to fit it [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
+    pub memory: Option<MemoryBudget>,
+    /// Most instructions of the execution [default: 10 thousand million]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_instructions: Option<u64>,
+}
+
+/// How to execute.
+#[derive(Debug, Args, Serialize)]
+pub struct RunFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub limits: LimitFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: DataFlags,
+}
+
+/// How to prove.
+#[derive(Debug, Args, Serialize)]
+pub struct WorkFlags {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub limits: LimitFlags,
+    /// Most engine children at once; fewer run if memory is short [default: the number of cores]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub children: Option<NonZeroUsize>,
+    /// Threads of each engine child [default: what lets all children together use all cores]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<NonZeroUsize>,
+    /// Folder for the proof and its baseline [default: the working folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: DataFlags,
+}
+
+/// Bytes that a program reveals, written in hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicValues(pub Vec<u8>);
+
+impl FromStr for PublicValues {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        hex::decode(text.strip_prefix("0x").unwrap_or(text))
+            .map(Self)
+            .map_err(|e| format!("not hex: {e}"))
+    }
+}
+
+fn as_bytes<S: Serializer>(memory: &Option<MemoryBudget>, serializer: S) -> Result<S::Ok, S::Error> {
+    memory.map(MemoryBudget::bytes).serialize(serializer)
+}

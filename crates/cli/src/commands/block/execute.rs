@@ -1,0 +1,107 @@
+//! `myriad block execute`
+
+use myriad_engine::Input;
+use myriad_evm::{Outcome, host::BlockFile};
+use serde::Serialize;
+
+use super::validated;
+use crate::{
+    args::ExecuteBlock,
+    commands::execute::plan,
+    error::{Error, block_file},
+    guest,
+    report::Rows,
+    settings::Settings,
+    terminal::{self, YELLOW, count, duration, hex0x, plural},
+};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    chain_id: u64,
+    number: u64,
+    block_hash: String,
+    parent_state_root: String,
+    state_root: String,
+    gas_used: u64,
+    transactions: usize,
+    instructions: u64,
+    instructions_per_gas: f64,
+    segments: usize,
+    /// Checks that were not made, since the parent's header is not known.
+    skipped: &'a [&'static str],
+    public_values: String,
+    wall_s: f64,
+}
+
+pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
+    let settings = Settings::load(&args.run)?;
+    let file = BlockFile::read(&args.file).map_err(block_file(&args.file))?;
+    let (outcome, input) = validated(&args.file, &file)?;
+    let input = Input::from_bytes(input).map_err(|source| Error::Input {
+        path: args.file.clone(),
+        source,
+    })?;
+    let (plan, usage) = plan(&guest::evm_block()?, input, &settings)?;
+    check_agreement(&plan.public_values, &outcome)?;
+
+    let per_gas = plan.instructions as f64 / outcome.gas_used.max(1) as f64;
+    if args.run.data.json {
+        let report = Report {
+            chain_id: outcome.chain_id,
+            number: outcome.number,
+            block_hash: outcome.block_hash.to_string(),
+            parent_state_root: outcome.parent_state_root.to_string(),
+            state_root: outcome.state_root.to_string(),
+            gas_used: outcome.gas_used,
+            transactions: outcome.transactions,
+            instructions: plan.instructions,
+            instructions_per_gas: per_gas,
+            segments: plan.segments.len(),
+            skipped: &outcome.skipped,
+            public_values: hex0x(&plan.public_values),
+            wall_s: usage.wall.as_secs_f64(),
+        };
+        return terminal::print_json(&report).map_err(Error::Stdout);
+    }
+    let mut rows = Rows::new(&format!(
+        "Block {} of chain {}: valid, natively and in the zkVM alike",
+        outcome.number, outcome.chain_id
+    ));
+    rows.row("hash", &outcome.block_hash.to_string());
+    rows.row("state before", &outcome.parent_state_root.to_string());
+    rows.row("state after", &outcome.state_root.to_string());
+    rows.row("transactions", &outcome.transactions.to_string());
+    rows.row("gas used", &count(outcome.gas_used));
+    rows.row(
+        "instructions",
+        &format!("{}, {per_gas:.1} per gas", count(plan.instructions)),
+    );
+    rows.row(
+        "segments",
+        &format!("{} for {} per child", plan.segments.len(), settings.memory),
+    );
+    rows.row("public values", &hex0x(&plan.public_values));
+    rows.row("time", &format!("{} in the zkVM", duration(usage.wall)));
+    if !outcome.skipped.is_empty() {
+        let number = plural(outcome.skipped.len(), "check");
+        rows.row(
+            "skipped",
+            &format!(
+                "{YELLOW}{number}{YELLOW:#}, for want of the parent's header: {}",
+                outcome.skipped.join(", ")
+            ),
+        );
+    }
+    rows.print()
+}
+
+/// The guest and the native code are the same code, and have to say the same.
+fn check_agreement(revealed: &[u8], outcome: &Outcome) -> Result<(), Error> {
+    if revealed != outcome.public_values.as_slice() {
+        return Err(Error::Disagreement {
+            actual: hex0x(revealed),
+            expected: outcome.public_values.to_string(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `myriad demo`: a sample block, proven and verified.
+
+use std::fs;
+
+use myriad_evm::host::sample::{self, SampleSpec};
+
+use crate::{
+    args::Demo,
+    commands::block,
+    error::{self, Error},
+    progress::Spinner,
+    settings::Settings,
+    terminal,
+};
+
+/// Stem of the names of the files that the demo writes.
+const NAME: &str = "sample-block";
+
+pub fn run(args: &Demo) -> Result<(), Error> {
+    let settings = Settings::load(&args.work)?;
+    let spec = SampleSpec {
+        txs: args.txs,
+        seed: args.seed,
+        ..SampleSpec::default()
+    };
+    let path = settings.out.join(format!("{NAME}.json.gz"));
+    let file = {
+        let _spinner = Spinner::new("making a sample block");
+        let file = sample::generate(&spec)?;
+        fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
+            what: "the folder",
+            path: settings.out.clone(),
+            source,
+        })?;
+        file.write(&path).map_err(error::block_file(&path))?;
+        file
+    };
+    terminal::note(format_args!(
+        "the block is made up: {} on a synthetic L2, in {}",
+        terminal::plural(spec.txs, "transaction"),
+        path.display()
+    ));
+    block::prove(&path, &file, &settings, args.work.data.json)
+}

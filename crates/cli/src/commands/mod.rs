@@ -1,0 +1,27 @@
+//! The commands, one to a file.
+
+mod block;
+mod completions;
+mod demo;
+mod engine_worker;
+mod execute;
+mod prove;
+mod verify;
+
+use crate::{args::Command, error::Error};
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever keeps it from its end; see [`Error`].
+pub fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Prove(args) => prove::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Execute(args) => execute::run(&args),
+        Command::Block(command) => block::run(command),
+        Command::Completions(args) => completions::run(&args),
+        Command::EngineWorker(args) => engine_worker::run(&args),
+    }
+}

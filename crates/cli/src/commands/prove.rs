@@ -1,0 +1,111 @@
+//! `myriad prove`, and what all proving commands share.
+
+use std::{fs, path::Path};
+
+use myriad_engine::Input;
+use myriad_node::local::{self, Job, Options, Outcome};
+
+use crate::{
+    args::Prove,
+    error::Error,
+    files::{self, ProgramFile},
+    interrupt,
+    progress::Progress,
+    report,
+    settings::Settings,
+};
+
+pub fn run(args: &Prove) -> Result<(), Error> {
+    let settings = Settings::load(&args.work)?;
+    let program = ProgramFile::read(&args.program, args.config.as_deref())?;
+    let input = files::read_input(&args.input)?;
+    let title = program.name.clone();
+    let json = args.work.data.json;
+    let outcome = prove(title.clone(), program, input, &settings, json)?;
+
+    let mut verify = verify_command(&outcome.proof_path);
+    verify += &format!(" --program {}", quoted(&args.program));
+    if let Some(config) = &args.config {
+        verify += &format!(" --config {}", quoted(config));
+    }
+    let context = report::Context {
+        json,
+        title: &title,
+        memory: settings.memory,
+        verify: &verify,
+        block: None::<()>,
+    };
+    report::proof(&outcome, context)
+}
+
+/// Proves `program` on `input` with a progress display. `name` is the stem of the output files.
+///
+/// # Errors
+/// A folder for the output that cannot be made, and what [`local::run`] fails of.
+pub fn prove(
+    name: String,
+    program: ProgramFile,
+    input: Input,
+    settings: &Settings,
+    json: bool,
+) -> Result<Outcome, Error> {
+    // Now, and not after minutes of proving.
+    fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
+        what: "the folder",
+        path: settings.out.clone(),
+        source,
+    })?;
+    let job = Job {
+        name,
+        image: program.image,
+        openvm_toml: program.openvm_toml,
+        input,
+    };
+    let options = Options {
+        data_dir: settings.data_dir.clone(),
+        out_dir: settings.out.clone(),
+        memory: settings.memory,
+        children: settings.children,
+        max_instructions: settings.max_instructions,
+        worker: settings.worker()?,
+    };
+    let mut progress = Progress::new(json, settings.memory);
+    interrupt::on_interrupt(json, progress.clearer());
+    let result = local::run(&job, &options, &mut progress);
+    if result.is_err() {
+        progress.clearer()();
+    }
+    Ok(result?)
+}
+
+/// The start of the command that verifies a proof.
+pub fn verify_command(proof: &Path) -> String {
+    let proof = proof.strip_prefix(".").unwrap_or(proof);
+    format!("myriad verify {}", quoted(proof))
+}
+
+/// A path as a shell takes it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted(Path::new("a/b-1.elf")), "a/b-1.elf");
+        assert_eq!(quoted(Path::new("it's mine.elf")), r"'it'\''s mine.elf'");
+        assert_eq!(
+            verify_command(Path::new("./x.stark.proof")),
+            "myriad verify x.stark.proof"
+        );
+    }
+}

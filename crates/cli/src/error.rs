@@ -1,0 +1,240 @@
+//! Why a command failed: the text, the exit code, and the word for it in JSON. Made by the commands,
+//! reported by `main`.
+
+use std::{
+    error::Error as _,
+    io,
+    path::{Path, PathBuf},
+};
+
+use myriad_engine::{
+    ExecuteError, InputError, KeyError, ProgramError, VerifyError,
+    worker::{Failure, ServeError, WorkerError},
+};
+use myriad_evm::{
+    BlockError,
+    host::{BlockFileError, import::ImportError, sample::SampleError},
+};
+use myriad_node::{StoreError, local::RunError};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{settings::SettingsError, terminal};
+
+/// The process's exit codes, which scripts rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Failed = 1,
+    Usage = 2,
+    ProofInvalid = 3,
+}
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("cannot read {what} {}", path.display())]
+    Read {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{what} {} has more than the {} bytes that are read", path.display(), terminal::count(*bytes_max as u64))]
+    TooLarge {
+        what: &'static str,
+        path: PathBuf,
+        bytes_max: usize,
+    },
+    #[error("cannot write {what} {}", path.display())]
+    Write {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
+    #[error("cannot use {}", path.display())]
+    Program { path: PathBuf, source: ProgramError },
+    #[error("cannot use the input {}", path.display())]
+    Input { path: PathBuf, source: InputError },
+    #[error("cannot use the value of --input")]
+    InputText(#[source] InputError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("{} proves nothing", path.display())]
+    Proof { path: PathBuf, source: VerifyError },
+
+    #[error("cannot use {}", path.display())]
+    BlockFile { path: PathBuf, source: BlockFileError },
+    #[error("{} is refused", path.display())]
+    Block { path: PathBuf, source: BlockError },
+    #[error(
+        "{} cannot be proven: the header of its parent is not known, so these checks would be skipped: {}",
+        path.display(), skipped.join(", ")
+    )]
+    ParentUnknown {
+        path: PathBuf,
+        skipped: Vec<&'static str>,
+    },
+    #[error("{} has no header of the block's parent, so that no proof is of it", path.display())]
+    NoParent { path: PathBuf },
+    #[error("the zkVM reveals {actual}, and the same block executed natively {expected}")]
+    Disagreement { actual: String, expected: String },
+    #[error(transparent)]
+    Sample(#[from] SampleError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("{} is neither geth's genesis file nor the `config` object of one", path.display())]
+    ChainConfig {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+
+    #[error("a bug in myriad: {0}")]
+    Bug(String),
+}
+
+/// An error as the one JSON document on stdout.
+#[derive(Serialize)]
+struct Document<'a> {
+    error: &'a str,
+    kind: &'a str,
+}
+
+impl Error {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(SettingsError::Value { .. }) | Self::InputText(_) => Exit::Usage,
+            Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
+                Exit::Usage
+            }
+            Self::Proof { .. } => Exit::ProofInvalid,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// One word for scripts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Settings(_) => "settings",
+            Self::Read { .. } | Self::TooLarge { .. } | Self::Write { .. } | Self::Stdout(_) => "file",
+            Self::Program { .. } => "program",
+            Self::Input { .. } | Self::InputText(_) => "input",
+            Self::Keys(_) => "keys",
+            Self::Worker(error) => worker_kind(error),
+            Self::Serve(_) => "engine",
+            Self::Run(error) => match error {
+                RunError::Program(_) => "program",
+                RunError::Keys(_) => "keys",
+                RunError::Store(StoreError::Busy { .. }) => "busy",
+                RunError::Store(_) => "store",
+                RunError::Worker(error) => worker_kind(error),
+                RunError::Memory { .. } => "memory",
+                RunError::Task { .. } | RunError::Unsound { .. } => "engine",
+            },
+            Self::Proof { .. } => "proof-invalid",
+            Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",
+            Self::Block { .. } => "block-invalid",
+            Self::ParentUnknown { .. } | Self::NoParent { .. } => "parent-unknown",
+            Self::Disagreement { .. } => "disagreement",
+            Self::Sample(_) => "sample",
+            Self::Import(_) => "import",
+            Self::Bug(_) => "bug",
+        }
+    }
+
+    /// What to do, where the error does not say it already.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Worker(error) | Self::Run(RunError::Worker(error)) if ends_in_input(error) => Some(
+                "the program asks for more input than it was given; every read takes one item of --input",
+            ),
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("check the path; it is relative to the working folder")
+            }
+            Self::InputText(InputError::Prefix { .. }) => {
+                Some("to give plain bytes, put 01 before them, or write them to a file for --input-bytes")
+            }
+            Self::ParentUnknown { .. } => Some(
+                "add the parent's header (RLP in hex) to the file as `parent`, or import the block anew; \
+                 `myriad block execute` runs it as it is",
+            ),
+            Self::Disagreement { .. } | Self::Bug(_) => Some(
+                "please report it, with the command and its files; RUST_BACKTRACE=1 shows where it happened",
+            ),
+            _ => None,
+        }
+    }
+
+    /// The error and its causes in one text.
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            // Some errors tell their cause themselves.
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// Tells the user: text on stderr, and with `json` one document on stdout.
+    pub fn report(&self, json: bool) {
+        let text = self.chain();
+        terminal::error(&text, self.hint());
+        if json {
+            print_document(&text, self.kind());
+        }
+    }
+}
+
+/// Prints the JSON document of a failure.
+pub fn print_document(error: &str, kind: &str) {
+    // Who cannot be told on stdout has been told on stderr.
+    let _ = terminal::print_json(&Document { error, kind });
+}
+
+/// Says which block file it is that cannot be used.
+pub fn block_file(path: &Path) -> impl Fn(BlockFileError) -> Error {
+    move |source| match source {
+        BlockFileError::Read { path, source } => Error::Read {
+            what: "the block file",
+            path,
+            source,
+        },
+        source => Error::BlockFile {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}
+
+/// Whether the program was stopped at a read for which there was no input. OpenVM has only this word for it.
+fn ends_in_input(error: &WorkerError) -> bool {
+    matches!(
+        error,
+        WorkerError::Failed(Failure::Execute(ExecuteError::Trapped { reason, .. })) if reason.contains("EndOfInputStream")
+    )
+}
+
+fn worker_kind(error: &WorkerError) -> &'static str {
+    match error {
+        WorkerError::Died(death) if death.out_of_memory => "out-of-memory",
+        WorkerError::Failed(Failure::Program(_)) => "program",
+        WorkerError::Failed(Failure::Execute(ExecuteError::Keys(_))) => "keys",
+        WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })) => "memory",
+        WorkerError::Failed(Failure::Execute(_)) => "execution",
+        _ => "engine",
+    }
+}

@@ -1,0 +1,290 @@
+//! The display on a terminal:
+//!
+//! ```text
+//! ✓ Keys       ready, in 84 ms
+//! ✓ Execution  2,000,123 instructions in 7 segments, in 1.2 s
+//! ⠼ Segments   ━━━━━━━━━━━━━━━━╸──────────────────  3/7
+//! ⠼ Tree       ━━━━━━╸────────────────────────────  1/5
+//!   child 1    segment 4 · 12.3 s
+//!   child 2    leaf (level 1) node 0 · 3.1 s
+//!              about 1 min 20 s left · 2 min 03 s so far · peak 3.12 GiB of 4.00 GiB per child
+//! ```
+
+use std::{
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use myriad_engine::MemoryBudget;
+use myriad_node::local::{Event, TaskId};
+
+use super::{
+    estimate::{Estimate, Kind},
+    spinner::TICK,
+};
+use crate::terminal::{BOLD, DIM, GREEN, YELLOW, bytes, count, duration, for_stderr, plural};
+
+/// Children that have a line of their own; a screen has no room for all of a large machine.
+const CHILD_LINES_MAX: usize = 8;
+
+pub(super) struct Bars {
+    screen: MultiProgress,
+    memory: MemoryBudget,
+    start: Instant,
+    /// What was started last: the phase before there are bars, then the proving.
+    since: Instant,
+    phase: ProgressBar,
+    work: Option<Work>,
+}
+
+/// The lines while tasks are under way.
+struct Work {
+    estimate: Estimate,
+    segments: ProgressBar,
+    tree: ProgressBar,
+    children: Vec<ProgressBar>,
+    footer: ProgressBar,
+    /// When the work will be done, read whenever the footer is drawn.
+    end: Arc<Mutex<Option<Instant>>>,
+    memory: MemoryBudget,
+    peak_bytes: u64,
+}
+
+impl Bars {
+    pub(super) fn new(memory: MemoryBudget) -> Self {
+        let screen = MultiProgress::new();
+        let phase = screen.add(ProgressBar::new_spinner().with_style(phase_style()));
+        phase.enable_steady_tick(TICK);
+        let now = Instant::now();
+        Self {
+            screen,
+            memory,
+            start: now,
+            since: now,
+            phase,
+            work: None,
+        }
+    }
+
+    pub(super) fn clearer(&self) -> Box<dyn Fn() + Send> {
+        let screen = self.screen.clone();
+        Box::new(move || {
+            // What stays on the screen does no harm.
+            let _ = screen.clear();
+        })
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Preparing => self.begin("Keys", "reading, or making them on the first run"),
+            Event::Planning => {
+                self.done("Keys", "ready");
+                self.begin("Execution", "running the program, to cut it into segments");
+            }
+            Event::Planned {
+                instructions,
+                segments,
+                nodes,
+                children,
+                reused,
+                ..
+            } => {
+                let (instructions, pieces) = (count(*instructions), plural(*segments, "segment"));
+                self.done("Execution", &format!("{instructions} instructions in {pieces}"));
+                if *reused > 0 {
+                    self.done(
+                        "Reused",
+                        &format!("{} of an earlier run", plural(*reused, "proof")),
+                    );
+                }
+                self.phase.finish_and_clear();
+                let estimate = Estimate::planned(*segments, *nodes, *children, *reused);
+                self.work = Some(Work::new(
+                    &self.screen,
+                    estimate,
+                    *children,
+                    self.start,
+                    self.memory,
+                ));
+            }
+            Event::Started { child, task } => {
+                if let Some(work) = &mut self.work {
+                    work.started(*child, *task);
+                }
+            }
+            Event::Done {
+                child, task, usage, ..
+            } => {
+                if let Some(work) = &mut self.work {
+                    work.done(*child, *task, usage.wall, usage.peak_bytes);
+                }
+            }
+            Event::Retrying { task, reason } => {
+                self.line(&format!(
+                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} again: {reason}",
+                    "Retrying"
+                ));
+            }
+            Event::Finished => {
+                if let Some(work) = self.work.take() {
+                    work.clear();
+                    self.done("Proof", "proven, aggregated and verified");
+                }
+                self.phase.finish_and_clear();
+            }
+        }
+    }
+
+    fn begin(&mut self, name: &'static str, text: &'static str) {
+        self.since = Instant::now();
+        self.phase.set_prefix(name);
+        self.phase.set_message(text);
+        self.phase.reset_elapsed();
+    }
+
+    /// A line that stays, for what is over.
+    fn done(&mut self, name: &str, text: &str) {
+        let took = duration(self.since.elapsed());
+        self.since = Instant::now();
+        self.line(&format!(
+            "{GREEN}✓{GREEN:#} {BOLD}{name:10}{BOLD:#} {text}{DIM}, in {took}{DIM:#}"
+        ));
+    }
+
+    fn line(&self, text: &str) {
+        // The display is no reason to stop.
+        let _ = self.screen.println(for_stderr(text));
+    }
+}
+
+impl Work {
+    fn new(
+        screen: &MultiProgress,
+        estimate: Estimate,
+        children: usize,
+        start: Instant,
+        memory: MemoryBudget,
+    ) -> Self {
+        let bar = |name: &'static str, kind: &Kind| {
+            let bar = ProgressBar::new(kind.total as u64)
+                .with_style(bar_style())
+                .with_prefix(name);
+            bar.set_position(kind.done as u64);
+            let bar = screen.add(bar);
+            bar.enable_steady_tick(TICK);
+            bar
+        };
+        let segments = bar("Segments", estimate.segments());
+        let tree = bar("Tree", estimate.nodes());
+        let children = (0..children.min(CHILD_LINES_MAX))
+            .map(|child| {
+                let line = screen.add(ProgressBar::new_spinner().with_style(idle_style()));
+                line.set_prefix(format!("child {}", child + 1));
+                line.set_message("idle");
+                line.tick();
+                line
+            })
+            .collect();
+        let end = Arc::new(Mutex::new(None));
+        let footer = screen.add(ProgressBar::new_spinner().with_style(footer_style(end.clone(), start)));
+        footer.set_message(format!("at most {memory} per child"));
+        footer.enable_steady_tick(TICK);
+        Self {
+            estimate,
+            segments,
+            tree,
+            children,
+            footer,
+            end,
+            memory,
+            peak_bytes: 0,
+        }
+    }
+
+    fn started(&mut self, child: usize, task: TaskId) {
+        self.estimate.started(child, task);
+        if let Some(line) = self.children.get(child) {
+            line.set_style(child_style());
+            line.set_message(task.to_string());
+            line.reset_elapsed();
+            line.enable_steady_tick(TICK);
+        }
+    }
+
+    fn done(&mut self, child: usize, task: TaskId, wall: Duration, peak_bytes: u64) {
+        self.estimate.done(child, task, wall);
+        self.segments.set_position(self.estimate.segments().done as u64);
+        self.tree.set_position(self.estimate.nodes().done as u64);
+        if let Some(line) = self.children.get(child) {
+            line.disable_steady_tick();
+            line.set_style(idle_style());
+            line.set_message("idle");
+        }
+        self.peak_bytes = self.peak_bytes.max(peak_bytes);
+        self.footer.set_message(format!(
+            "peak {} of {} per child",
+            bytes(self.peak_bytes),
+            self.memory
+        ));
+        let end = self.estimate.left().map(|left| Instant::now() + left);
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    fn clear(self) {
+        for line in [&self.segments, &self.tree, &self.footer]
+            .into_iter()
+            .chain(&self.children)
+        {
+            line.finish_and_clear();
+        }
+    }
+}
+
+fn phase_style() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix:10.bold} {msg} {took:.dim}").with_key("took", took)
+}
+
+fn bar_style() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix:10.bold} {bar:36.green/dim}  {pos}/{len}").progress_chars("━╸─")
+}
+
+fn child_style() -> ProgressStyle {
+    template("  {prefix:10.dim} {msg} {took:.dim}").with_key("took", took)
+}
+
+fn idle_style() -> ProgressStyle {
+    template("  {prefix:10.dim} {msg:.dim}")
+}
+
+fn footer_style(end: Arc<Mutex<Option<Instant>>>, start: Instant) -> ProgressStyle {
+    let left = move |_: &ProgressState, out: &mut dyn Write| {
+        let end = *end.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            None => "time left is known after the first proof".into(),
+            Some(Duration::ZERO) => "nearly done".into(),
+            Some(left) if left.as_secs() < 60 => format!("about {} s left", left.as_secs().max(1)),
+            Some(left) => format!("about {} left", duration(left)),
+        };
+        // Writing to memory does not fail.
+        let _ = out.write_str(&text);
+    };
+    let so_far = move |_: &ProgressState, out: &mut dyn Write| {
+        let _ = write!(out, "{} so far", duration(start.elapsed()));
+    };
+    template("             {left} {dot:.dim} {so_far} {dot:.dim} {msg}")
+        .with_key("left", left)
+        .with_key("so_far", so_far)
+        .with_key("dot", |_: &ProgressState, out: &mut dyn Write| {
+            let _ = out.write_str("·");
+        })
+}
+
+fn took(state: &ProgressState, out: &mut dyn Write) {
+    let _ = write!(out, "· {}", duration(state.elapsed()));
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text).expect("the template is valid")
+}

@@ -1,0 +1,138 @@
+//! When a run will be done, from what its tasks have taken so far.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use myriad_node::local::TaskId;
+
+/// What a node of the tree takes, in segments, until one has been measured.
+const NODE_PER_SEGMENT: f64 = 1.2;
+/// What the final proof takes, in segments.
+const FINAL_PER_SEGMENT: f64 = 0.6;
+
+/// Counts and times the tasks of a run.
+#[derive(Default)]
+pub(super) struct Estimate {
+    children: usize,
+    segments: Kind,
+    nodes: Kind,
+    /// The task of each child, and since when.
+    running: HashMap<usize, (TaskId, Instant)>,
+}
+
+/// The tasks of one kind.
+#[derive(Default)]
+pub(super) struct Kind {
+    pub total: usize,
+    /// Done, in an earlier run too.
+    pub done: usize,
+    measured: u32,
+    wall: Duration,
+}
+
+impl Kind {
+    fn mean_s(&self) -> Option<f64> {
+        (self.measured > 0).then(|| self.wall.as_secs_f64() / f64::from(self.measured))
+    }
+
+    fn left(&self) -> usize {
+        self.total.saturating_sub(self.done)
+    }
+}
+
+impl Estimate {
+    /// Starts with the work known. What is reused is counted as segments first.
+    pub(super) fn planned(segments: usize, nodes: usize, children: usize, reused: usize) -> Self {
+        let segments_done = reused.min(segments);
+        let nodes_done = (reused - segments_done).min(nodes);
+        Self {
+            children,
+            segments: Kind {
+                total: segments,
+                done: segments_done,
+                ..Kind::default()
+            },
+            nodes: Kind {
+                total: nodes,
+                done: nodes_done,
+                ..Kind::default()
+            },
+            running: HashMap::new(),
+        }
+    }
+
+    pub(super) fn segments(&self) -> &Kind {
+        &self.segments
+    }
+
+    pub(super) fn nodes(&self) -> &Kind {
+        &self.nodes
+    }
+
+    pub(super) fn started(&mut self, child: usize, task: TaskId) {
+        self.running.insert(child, (task, Instant::now()));
+    }
+
+    /// The child's task is done, and took so long.
+    pub(super) fn done(&mut self, child: usize, task: TaskId, wall: Duration) {
+        self.running.remove(&child);
+        let kind = match task {
+            TaskId::Segment(_) => &mut self.segments,
+            TaskId::Node(_) => &mut self.nodes,
+            TaskId::Final => return,
+        };
+        kind.done = (kind.done + 1).min(kind.total);
+        kind.measured += 1;
+        kind.wall += wall;
+    }
+
+    /// Time that is left, once a task has been measured.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let (segment, node) = match (self.segments.mean_s(), self.nodes.mean_s()) {
+            (None, None) => return None,
+            (Some(segment), node) => (segment, node.unwrap_or(segment * NODE_PER_SEGMENT)),
+            (None, Some(node)) => (node / NODE_PER_SEGMENT, node),
+        };
+        let last = segment * FINAL_PER_SEGMENT;
+        let expected = |task: TaskId| match task {
+            TaskId::Segment(_) => segment,
+            TaskId::Node(_) => node,
+            TaskId::Final => last,
+        };
+        let under_way: f64 = self
+            .running
+            .values()
+            .map(|(task, since)| since.elapsed().as_secs_f64().min(expected(*task)))
+            .sum();
+        let shared = self.segments.left() as f64 * segment + self.nodes.left() as f64 * node - under_way;
+        // The final proof is made when all else is done, by one child alone.
+        let seconds = shared.max(0.0) / self.children.max(1) as f64 + last;
+        Some(Duration::from_secs_f64(seconds))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_follows_what_was_measured() {
+        let mut estimate = Estimate::planned(4, 0, 2, 1);
+        assert_eq!(estimate.left(), None);
+        estimate.done(0, TaskId::Segment(1), Duration::from_secs(10));
+        assert_eq!(estimate.segments().done, 2);
+        assert_eq!(
+            estimate.left(),
+            Some(Duration::from_secs(16)),
+            "2 segments by 2 children, and the final proof"
+        );
+    }
+
+    #[test]
+    fn reused_proofs_are_no_more_than_there_are() {
+        let estimate = Estimate::planned(2, 3, 1, 6);
+        assert_eq!((estimate.segments().done, estimate.nodes().done), (2, 3));
+    }
+}

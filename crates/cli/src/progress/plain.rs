@@ -1,0 +1,92 @@
+//! One line for each milestone, for logs.
+
+use std::time::Instant;
+
+use myriad_node::local::{Event, TaskId};
+
+use crate::terminal::{bytes, count, duration, plural};
+
+/// Writes lines to stderr.
+pub(super) struct Plain {
+    start: Instant,
+    segments: usize,
+    nodes: usize,
+    segments_done: usize,
+    nodes_done: usize,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            segments: 0,
+            nodes: 0,
+            segments_done: 0,
+            nodes_done: 0,
+        }
+    }
+}
+
+impl Plain {
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Preparing => self.line("preparing keys"),
+            Event::Planning => self.line("executing the program"),
+            Event::Planned {
+                instructions,
+                segments,
+                nodes,
+                children,
+                reused,
+                ..
+            } => {
+                (self.segments, self.nodes) = (*segments, *nodes);
+                self.line(&format!(
+                    "{} instructions in {}; {} of the aggregation tree; {}",
+                    count(*instructions),
+                    plural(*segments, "segment"),
+                    plural(*nodes, "node"),
+                    children_text(*children),
+                ));
+                if *reused > 0 {
+                    self.line(&format!(
+                        "{} of an earlier run are used again",
+                        plural(*reused, "proof")
+                    ));
+                }
+            }
+            Event::Started { .. } => {}
+            Event::Done { task, usage, .. } => {
+                let which = match task {
+                    TaskId::Segment(_) => {
+                        self.segments_done += 1;
+                        format!("{} ({} of {})", task, self.segments_done, self.segments)
+                    }
+                    TaskId::Node(_) => {
+                        self.nodes_done += 1;
+                        format!("{} ({} of {})", task, self.nodes_done, self.nodes)
+                    }
+                    TaskId::Final => task.to_string(),
+                };
+                self.line(&format!(
+                    "proven: {which}, in {}, peak {}",
+                    duration(usage.wall),
+                    bytes(usage.peak_bytes)
+                ));
+            }
+            Event::Retrying { task, reason } => self.line(&format!("trying {task} again: {reason}")),
+            Event::Finished => self.line("the final proof is verified"),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        eprintln!("[{:>6.1} s] {text}", self.start.elapsed().as_secs_f64());
+    }
+}
+
+fn children_text(children: usize) -> String {
+    match children {
+        1 => "1 engine child".into(),
+        more => format!("{more} engine children"),
+    }
+}

@@ -1,0 +1,234 @@
+//! What is decided before a command runs: defaults < `myriad.toml` in the working folder < `MYRIAD_*`
+//! variables < flags. Every command that works with keys or children loads them.
+
+use std::{
+    env,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use directories::ProjectDirs;
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use myriad_engine::{KeyCache, MemoryBudget, worker::WorkerConfig};
+use myriad_node::local::Machine;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use thiserror::Error;
+
+/// The file of settings, in the working folder.
+const FILE: &str = "myriad.toml";
+/// Start of the names of variables: `MYRIAD_DATA_DIR` is `data_dir`.
+const ENV_PREFIX: &str = "MYRIAD_";
+
+/// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
+const NAMES: [&str; 6] = [
+    "data_dir",
+    "out",
+    "memory",
+    "children",
+    "threads",
+    "max_instructions",
+];
+
+/// Memory of an engine child where nobody says otherwise: what a home machine can spare.
+const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
+/// Instructions of an execution where nobody says otherwise: about fifteen blocks of 30 M gas.
+/// Executing as many takes minutes, proving them days, so whoever meets the limit has an endless loop.
+const MAX_INSTRUCTIONS: u64 = 10_000_000_000;
+
+/// The settings of one run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of keys and accepted proofs.
+    pub data_dir: PathBuf,
+    /// Folder of final proofs.
+    pub out: PathBuf,
+    /// Most memory of one engine child.
+    pub memory: MemoryBudget,
+    /// Most engine children at once.
+    pub children: usize,
+    /// Threads of each engine child.
+    pub threads: usize,
+    /// Most instructions of an execution.
+    pub max_instructions: u64,
+}
+
+/// Why there are no settings.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    #[error("{key}{reason} ({source_name})")]
+    Value {
+        key: String,
+        reason: String,
+        source_name: String,
+    },
+    #[error("this system names no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
+    NoDataDir,
+    #[error("the path of this very program, which the engine children run, cannot be found: {0}")]
+    NoBinary(std::io::Error),
+}
+
+/// The settings as the layers have them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Layers {
+    data_dir: Option<PathBuf>,
+    #[serde(default = "working_folder")]
+    out: PathBuf,
+    #[serde(default = "default_memory", deserialize_with = "memory")]
+    memory: MemoryBudget,
+    children: Option<NonZeroUsize>,
+    threads: Option<NonZeroUsize>,
+    #[serde(default = "default_max_instructions")]
+    max_instructions: u64,
+}
+
+impl Settings {
+    /// Loads them; `flags` is the topmost layer, and serializes what was given under [`NAMES`].
+    ///
+    /// # Errors
+    /// A name in `myriad.toml` that is none, a value of the wrong kind, or no place for data.
+    pub fn load(flags: &impl Serialize) -> Result<Self, SettingsError> {
+        // Where there is one it has to be read; to have none is no error.
+        let file = if Path::new(FILE).exists() {
+            Figment::from(Toml::file_exact(FILE))
+        } else {
+            Figment::new()
+        };
+        let layers: Layers = file
+            .merge(Env::prefixed(ENV_PREFIX).only(&NAMES))
+            .merge(Serialized::defaults(flags))
+            .extract()?;
+        let data_dir = match layers.data_dir {
+            Some(dir) => dir,
+            None => platform_data_dir().ok_or(SettingsError::NoDataDir)?,
+        };
+        let machine = Machine::detect();
+        let children = layers.children.map_or(machine.cores, usize::from);
+        let threads = layers
+            .threads
+            .map_or_else(|| threads(machine, layers.memory, children), usize::from);
+        Ok(Self {
+            data_dir,
+            out: layers.out,
+            memory: layers.memory,
+            children,
+            threads,
+            max_instructions: layers.max_instructions,
+        })
+    }
+
+    /// The keys in the data folder.
+    pub fn keys(&self) -> KeyCache {
+        KeyCache::new(self.keys_dir())
+    }
+
+    /// How to start an engine child that is one of [`Self::children`].
+    ///
+    /// # Errors
+    /// [`SettingsError::NoBinary`]
+    pub fn worker(&self) -> Result<WorkerConfig, SettingsError> {
+        self.worker_with(self.threads)
+    }
+
+    /// How to start an engine child that has the machine to itself.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoBinary`]
+    pub fn sole_worker(&self) -> Result<WorkerConfig, SettingsError> {
+        self.worker_with(Machine::detect().cores)
+    }
+
+    fn worker_with(&self, threads: usize) -> Result<WorkerConfig, SettingsError> {
+        let keys = self.keys_dir().to_string_lossy().into_owned();
+        Ok(WorkerConfig {
+            command: env::current_exe().map_err(SettingsError::NoBinary)?,
+            args: vec!["engine-worker".into(), "--keys".into(), keys],
+            threads,
+        })
+    }
+
+    fn keys_dir(&self) -> PathBuf {
+        self.data_dir.join("keys")
+    }
+}
+
+/// Threads of each child: the children that will run, as memory allows, share all cores.
+fn threads(machine: Machine, memory: MemoryBudget, children: usize) -> usize {
+    let running = children.min(machine.fitting(memory.bytes()));
+    (machine.cores / running).max(1)
+}
+
+fn platform_data_dir() -> Option<PathBuf> {
+    Some(ProjectDirs::from("", "", "myriad")?.data_local_dir().to_owned())
+}
+
+fn working_folder() -> PathBuf {
+    PathBuf::from(".")
+}
+
+fn default_memory() -> MemoryBudget {
+    MEMORY
+}
+
+fn default_max_instructions() -> u64 {
+    MAX_INSTRUCTIONS
+}
+
+/// Memory is written `2GiB`, or as a number of bytes.
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MemoryBudget, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "an amount of memory, for instance \"2GiB\"")]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    let text = match Size::deserialize(deserializer)? {
+        Size::Bytes(bytes) => bytes.to_string(),
+        Size::Text(text) => text,
+    };
+    text.parse().map_err(de::Error::custom)
+}
+
+impl From<figment::Error> for SettingsError {
+    fn from(error: figment::Error) -> Self {
+        let source_name = match &error.metadata {
+            Some(metadata) => match &metadata.source {
+                Some(source) => source.to_string(),
+                None => format!("from {}", metadata.name),
+            },
+            None => "from the settings".into(),
+        };
+        let key = match error.path.last() {
+            Some(key) => format!("{key}: "),
+            None => String::new(),
+        };
+        Self::Value {
+            key,
+            reason: error.kind.to_string(),
+            source_name,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_children_share_the_cores() {
+        let machine = |cores, free_gib: u64| Machine {
+            cores,
+            free_bytes: Some(free_gib << 30),
+        };
+        assert_eq!(threads(machine(2, 16), MEMORY, 2), 1);
+        assert_eq!(
+            threads(machine(16, 16), MEMORY, 16),
+            4,
+            "memory holds four children"
+        );
+        assert_eq!(threads(machine(2, 16), MEMORY, 8), 1, "more children than cores");
+    }
+}

@@ -1,0 +1,235 @@
+//! `myriad block ...`, but for the proving.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::common::{DONE, FAILED, PROOF_INVALID, run};
+
+/// A folder with a sample block of a few transactions, as JSON that can be changed.
+struct Sample {
+    dir: TempDir,
+    json: Value,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sample.json");
+        run([
+            "block",
+            "sample",
+            "--txs",
+            "2",
+            "--seed",
+            "1",
+            "--out",
+            path.to_str().unwrap(),
+        ])
+        .exits(DONE);
+        let json = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        Self { dir, json }
+    }
+
+    /// The path of a copy in which something is different.
+    fn changed(&self, name: &str, change: impl FnOnce(&mut Value)) -> String {
+        let mut json = self.json.clone();
+        change(&mut json);
+        self.path(name, json.to_string().as_bytes())
+    }
+
+    fn path(&self, name: &str, content: &[u8]) -> String {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// The sample without the header of its parent.
+fn without_parent(json: &mut Value, parent_state_root: &Value) {
+    json["parent"] = Value::Null;
+    json["parentStateRoot"] = parent_state_root.clone();
+}
+
+#[test]
+fn a_sample_is_deterministic_and_says_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let make = |name: &str, seed: &str| {
+        let path = dir.path().join(name);
+        let args = [
+            "block",
+            "sample",
+            "--txs",
+            "3",
+            "--seed",
+            seed,
+            "--out",
+            path.to_str().unwrap(),
+            "--json",
+        ];
+        let json = run(args).exits(DONE).json();
+        assert_eq!(
+            (json["transactions"].as_u64(), json["synthetic"].as_bool()),
+            (Some(3), Some(true))
+        );
+        fs::read(path).unwrap()
+    };
+    let one = make("one.json.gz", "7");
+    assert_eq!(one[..2], [0x1f, 0x8b], "gzip");
+    assert!(one == make("two.json.gz", "7") && one != make("three.json.gz", "8"));
+
+    let inspected = run([
+        "block",
+        "inspect",
+        dir.path().join("one.json.gz").to_str().unwrap(),
+    ])
+    .exits(DONE)
+    .stdout;
+    assert!(
+        inspected.contains("(synthetic)") && inspected.contains("3 EIP-1559"),
+        "{inspected}"
+    );
+}
+
+#[test]
+fn a_block_is_executed_natively_and_in_the_zkvm() {
+    let sample = Sample::new();
+    let path = sample.changed("block.json", |_| {});
+    let summary = run(["block", "inspect", &path, "--json"]).exits(DONE).json();
+    let executed = run(["block", "execute", &path, "--json"]).exits(DONE).json();
+    for key in [
+        "chain_id",
+        "number",
+        "block_hash",
+        "state_root",
+        "parent_state_root",
+        "gas_used",
+        "transactions",
+    ] {
+        assert_eq!(executed[key], summary[key], "{key}");
+        assert!(!executed[key].is_null(), "{key}");
+    }
+    assert_eq!(executed["skipped"], json!([]));
+    let gas = executed["gas_used"].as_f64().unwrap();
+    let instructions = executed["instructions"].as_f64().unwrap();
+    assert!((executed["instructions_per_gas"].as_f64().unwrap() - instructions / gas).abs() < 1e-6);
+
+    // The same block without its parent's header runs, with less checked, and says so.
+    let root = &summary["parent_state_root"];
+    let path = sample.changed("no-parent.json", |json| without_parent(json, root));
+    let less = run(["block", "execute", &path, "--json"]).exits(DONE).json();
+    assert_eq!(less["state_root"], executed["state_root"]);
+    assert_ne!(less["public_values"], executed["public_values"]);
+    assert!(!less["skipped"].as_array().unwrap().is_empty());
+    let refused = run(["block", "prove", &path, "--json"]).exits(FAILED);
+    assert_eq!(refused.json()["kind"], "parent-unknown");
+    for check in less["skipped"].as_array().unwrap() {
+        assert!(
+            refused.stderr.contains(check.as_str().unwrap()),
+            "{}",
+            refused.stderr
+        );
+    }
+    run(["verify", &path, "--block", &path])
+        .exits(FAILED)
+        .says("no header of the block's parent");
+}
+
+#[test]
+fn bad_blocks_are_named() {
+    let sample = Sample::new();
+    let zip = sample.dir.path().join("whole.json.gz");
+    run(["block", "sample", "--txs", "2", "--out", zip.to_str().unwrap()]).exits(DONE);
+    let zip = fs::read(zip).unwrap();
+    for (path, kind, text) in [
+        (
+            sample.path("half.json.gz", &zip[..zip.len() / 2]),
+            "block-file",
+            "truncated",
+        ),
+        (sample.path("text.json", b"hello"), "block-file", "not the JSON"),
+        (sample.path("empty.json", b""), "block-file", "empty"),
+        (
+            sample.dir.path().join("missing.json").to_str().unwrap().into(),
+            "file",
+            "No such file",
+        ),
+        (
+            sample.changed("chain.json", |json| json["chainConfig"] = Value::Null),
+            "block-file",
+            "not built in",
+        ),
+        (
+            sample.changed("block.json", |json| json["block"] = json!("0x01")),
+            "block-invalid",
+            "RLP",
+        ),
+        (
+            sample.changed("witness.json", |json| {
+                json["witness"]["state"].as_array_mut().unwrap().clear();
+            }),
+            "block-invalid",
+            "missing",
+        ),
+        (
+            sample.changed("root.json", |json| {
+                without_parent(json, &json!(format!("0x{}", "11".repeat(32))))
+            }),
+            "block-invalid",
+            "missing",
+        ),
+    ] {
+        for command in ["execute", "prove"] {
+            let ended = run(["block", command, &path, "--json"]).exits(FAILED).says(text);
+            assert_eq!(ended.json()["kind"], kind, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_proof_proves_no_block() {
+    let sample = Sample::new();
+    let path = sample.changed("block.json", |_| {});
+    run(["verify", &path, "--block", &path])
+        .exits(PROOF_INVALID)
+        .says("proves nothing");
+}
+
+#[test]
+fn a_block_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("sample.json.gz");
+    run(["block", "sample", "--txs", "1", "--out", below.to_str().unwrap()])
+        .exits(FAILED)
+        .says("cannot write");
+}
+
+#[test]
+fn real_blocks_are_executed() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/blocks");
+    let mut blocks: Vec<PathBuf> = match fs::read_dir(&folder) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(_) => {
+            eprintln!("skipped: there are no real blocks at {}", folder.display());
+            return;
+        }
+    };
+    blocks.retain(|path| path.extension().is_some_and(|extension| extension == "gz"));
+    assert!(!blocks.is_empty());
+    for path in blocks {
+        let json = run(["block", "execute", path.to_str().unwrap(), "--json"])
+            .exits(DONE)
+            .json();
+        assert_eq!(json["chain_id"], 1, "{}", path.display());
+        assert!(path.to_str().unwrap().contains(&json["number"].to_string()));
+        eprintln!(
+            "{}: {:.1} instructions per gas",
+            path.display(),
+            json["instructions_per_gas"].as_f64().unwrap()
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Running the binary.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+pub const DONE: i32 = 0;
+pub const FAILED: i32 = 1;
+pub const USAGE: i32 = 2;
+pub const PROOF_INVALID: i32 = 3;
+
+/// A run that has ended.
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The command `myriad` with a data folder that keeps its keys from one test run to the next.
+pub fn myriad<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_myriad"));
+    // What a developer has set is not what is tested.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MYRIAD_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_BACKTRACE");
+    // Not the workspace, where a developer's own myriad.toml may lie.
+    command
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
+        .env("MYRIAD_DATA_DIR", data_dir())
+        .args(args);
+    command
+}
+
+pub fn data_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("data")
+}
+
+/// Runs it to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Run {
+    finish(&mut myriad(args))
+}
+
+pub fn finish(command: &mut Command) -> Run {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("the binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
+    Run {
+        code: status.code(),
+        stdout: text(stdout),
+        stderr: text(stderr),
+    }
+}
+
+impl Run {
+    /// Demands an exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        assert!(
+            !self.stderr.contains("panicked at src/"),
+            "a panic of the binary: {}",
+            self.stderr
+        );
+        self
+    }
+
+    /// Demands that stderr says something.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(
+            self.stderr.contains(text),
+            "no {text:?} in stderr:\n{}",
+            self.stderr
+        );
+        self
+    }
+
+    /// The one JSON document on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}):\n{}", self.stdout))
+    }
+}
+
+/// A committed guest.
+pub fn guest(name: &str) -> String {
+    format!("{}/../../guests/elf/{name}.elf", env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,10 @@
+//! The binary as a person or a script meets it: what it prints, and its exit codes.
+//!
+//! Whatever proves is in [`prove`], in one test, since each proof takes all cores for minutes.
+
+mod bad_input;
+mod block;
+mod common;
+mod execute;
+mod prove;
+mod usage;

@@ -1,0 +1,191 @@
+//! The whole way of a program: proven, verified, and not proven twice.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, guest, myriad, run};
+
+/// n = 60,000: two segments within [`MEMORY`].
+const INPUT: &str = "0x0160ea0000";
+const MEMORY: &str = "3GiB";
+
+/// What `public_values` has to be: n and the n-th number.
+const N: u64 = 60_000;
+
+#[test]
+fn a_program_is_proven_and_verified_and_not_proven_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let fibonacci = guest("fibonacci");
+    reuse_keys(&dir.path().join("data"));
+    let prove = |out: &str, more: &[&str]| {
+        let (out, data) = (path(out), path("data"));
+        let args = [
+            "prove",
+            &fibonacci,
+            "--input",
+            INPUT,
+            "--memory",
+            MEMORY,
+            "--out",
+            &out,
+            "--data-dir",
+            &data,
+        ];
+        run(args.iter().copied().chain(more.iter().copied())).exits(DONE)
+    };
+
+    interrupted(&path("data"));
+
+    let first = prove("first", &["--json"]).json();
+    check_document(&first);
+    assert_eq!(first["reused"], 0);
+    let proof = path("first/fibonacci.stark.proof");
+    assert_eq!(first["proof"], proof.as_str());
+    let bytes = fs::read(&proof).unwrap();
+    assert_eq!(first["proof_bytes"], bytes.len());
+    assert!(Path::new(first["baseline"].as_str().unwrap()).is_file());
+
+    // The same job in another folder: nothing is proven again, and the proof is the same.
+    let second = prove("second", &[]);
+    assert!(
+        second.stdout.contains("proven and verified") && second.stdout.contains("reused"),
+        "{}",
+        second.stdout
+    );
+    assert!(second.stderr.contains("used again"), "{}", second.stderr);
+    assert!(!second.stderr.contains("proven:"), "{}", second.stderr);
+    assert_eq!(fs::read(path("second/fibonacci.stark.proof")).unwrap(), bytes);
+
+    let verify = |proof: &str, more: &[&str]| {
+        run(["verify", proof, "--program", &fibonacci]
+            .iter()
+            .copied()
+            .chain(more.iter().copied()))
+    };
+    let verified = verify(&proof, &["--json"]).exits(DONE).json();
+    assert_eq!(
+        (&verified["verified"], &verified["public_values"]),
+        (&Value::Bool(true), &first["public_values"])
+    );
+    assert!(verified["program_commitment"].as_str().unwrap().starts_with("0x"));
+    let values = first["public_values"].as_str().unwrap();
+    verify(&proof, &["--public-values", values]).exits(DONE);
+
+    // Whatever is not this proof of this program is invalid, and nothing else.
+    verify(&proof, &["--public-values", &values.replace('6', "7")])
+        .exits(PROOF_INVALID)
+        .says("public values");
+    let other = ["verify", &proof, "--program", &guest("misbehave"), "--json"];
+    let refused = run(other).exits(PROOF_INVALID).says("another program").json();
+    assert_eq!(refused["kind"], "proof-invalid");
+    let mut copies: Vec<(String, Vec<u8>)> = vec![
+        ("empty".into(), Vec::new()),
+        ("truncated".into(), bytes[..bytes.len() / 2].to_vec()),
+        ("longer".into(), [&bytes[..], b"\n"].concat()),
+        ("input".into(), fs::read(&fibonacci).unwrap()),
+    ];
+    for (i, place) in [
+        0,
+        9,
+        bytes.len() / 7,
+        bytes.len() / 3,
+        bytes.len() / 2,
+        bytes.len() - 40,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut flipped = bytes.clone();
+        flipped[*place] ^= 1 << i;
+        copies.push((format!("flipped at {place}"), flipped));
+    }
+    for (name, copy) in copies {
+        fs::write(path("copy"), copy).unwrap();
+        let ended = verify(&path("copy"), &[]);
+        assert_eq!(ended.code, Some(PROOF_INVALID), "{name}: {}", ended.stderr);
+    }
+    fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
+    verify(&path("huge"), &[]).exits(PROOF_INVALID);
+    verify(&path("missing"), &[]).exits(FAILED).says("No such file");
+}
+
+/// Ctrl-C ends a run with a line on what is kept.
+fn interrupted(data: &str) {
+    let mut prove = myriad([
+        "prove",
+        &guest("fibonacci"),
+        "--input",
+        INPUT,
+        "--memory",
+        MEMORY,
+        "--json",
+    ]);
+    let prove = prove
+        .args(["--data-dir", data])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Long enough to have begun, and much shorter than it takes.
+    thread::sleep(Duration::from_secs(2));
+    let killed = Command::new("kill")
+        .args(["-INT", &prove.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = prove.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("accepted proofs are kept"), "{stderr}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["kind"], "interrupted");
+}
+
+/// Keys take seconds to make and are the same for all tests; proofs are not to be found, though.
+fn reuse_keys(data: &Path) {
+    run(["execute", &guest("fibonacci"), "--input", "0x0101000000"]).exits(DONE);
+    let keys = data.join("keys");
+    fs::create_dir_all(&keys).unwrap();
+    for entry in fs::read_dir(data_dir().join("keys")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), keys.join(entry.file_name())).unwrap();
+    }
+}
+
+fn check_document(json: &Value) {
+    assert!(json["instructions"].as_u64().unwrap() > N);
+    assert_eq!(json["segments"], 2);
+    let fib = (0..N).fold((0u64, 1u64), |(a, b), _| (b, a.wrapping_add(b))).0;
+    let expected: Vec<u8> = [N.to_le_bytes(), fib.to_le_bytes(), [0; 8], [0; 8]].concat();
+    let expected: String = expected.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(json["public_values"], format!("0x{expected}"));
+    assert_eq!(json["verified"], true);
+    assert!(json["wall_s"].as_f64().unwrap() > 1.0);
+    assert!(json["verify_ms"].as_f64().unwrap() > 1.0);
+    assert!(json["peak_memory_bytes"].as_u64().unwrap() <= 3 << 30);
+    let stages = json["stages"].as_array().unwrap();
+    let names: Vec<_> = stages
+        .iter()
+        .map(|stage| stage["name"].as_str().unwrap())
+        .collect();
+    for name in [
+        "execute",
+        "segment",
+        "leaf",
+        "internal-for-leaf",
+        "internal-recursive",
+        "final",
+    ] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(stages.iter().all(|stage| stage["tasks"].as_u64().unwrap() >= 1));
+    assert!(stages.iter().all(|stage| stage["cpu_s"].as_f64().unwrap() > 0.0));
+}
