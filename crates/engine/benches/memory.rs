@@ -12,7 +12,7 @@
 use std::{env, fs, path::PathBuf};
 
 use myriad_engine::{
-    Input, Level, MemoryBudget, Segment,
+    Input, Level, MemoryBudget, Segment, VmConfig,
     worker::{ServeOptions, Usage, Worker, WorkerConfig, serve},
 };
 
@@ -112,6 +112,11 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
 
 /// Builds just enough of a tree to have nodes of every arity on every kind of level.
 fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) -> Fallible<()> {
+    let config = subject
+        .openvm_toml
+        .as_deref()
+        .map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
+    let config = &config;
     let wanted = segments.len().min(12);
     let mut below: Vec<Vec<u8>> = segments[..wanted]
         .iter()
@@ -131,7 +136,7 @@ fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) ->
                 subject,
                 &format!("{level} of {children}"),
                 None,
-                level.peak_bytes(children),
+                level.peak_bytes(config, children),
                 usage,
                 &proof,
             );

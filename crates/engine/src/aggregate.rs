@@ -14,7 +14,7 @@ use openvm_stark_backend::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyCache, Program,
+    KeyCache, Program, VmConfig,
     error::AggregateError,
     final_proof,
     memory::node_peak_bytes,
@@ -64,10 +64,10 @@ impl Level {
         }
     }
 
-    /// Expected peak memory of the process that aggregates `children` proofs to a node of this level,
-    /// in bytes; for more children than are allowed, that of the most.
-    pub fn peak_bytes(self, children: usize) -> u64 {
-        node_peak_bytes(self.circuit(), children)
+    /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node of
+    /// this level for programs of `config`; for more children than are allowed, that of the most.
+    pub fn peak_bytes(self, config: &VmConfig, children: usize) -> u64 {
+        node_peak_bytes(config, self.circuit(), children)
     }
 
     pub(crate) fn circuit(self) -> Circuit {

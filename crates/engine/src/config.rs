@@ -123,6 +123,27 @@ impl VmConfig {
         Fingerprint(*hasher.finalize().as_bytes())
     }
 
+    /// Whether it has no extension but RV32IM and input and output.
+    pub fn is_plain(&self) -> bool {
+        let SdkVmConfig {
+            system: _,
+            rv32i: _,
+            rv32m: _,
+            io: _,
+            keccak,
+            sha2,
+            bigint,
+            modular,
+            fp2,
+            pairing,
+            ecc,
+            deferral,
+        } = &self.vm;
+        let hashes = keccak.is_some() || sha2.is_some();
+        let numbers = bigint.is_some() || modular.is_some() || fp2.is_some();
+        !(hashes || numbers || pairing.is_some() || ecc.is_some() || deferral.is_some())
+    }
+
     /// Number of bytes that a program of this configuration reveals.
     pub fn public_value_bytes(&self) -> usize {
         self.vm.system.config.num_public_values

@@ -43,8 +43,9 @@ const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
 /// See [`RunError`]. Accepted proofs stay in the store whatever happens.
 pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<Outcome, RunError> {
     let start = Instant::now();
-    let arities = allowed(options.memory)?;
     let program = Program::load(&job.image, job.openvm_toml.as_deref())?;
+    let config = program.config();
+    let arities = allowed(config, options.memory)?;
     let store = Store::open(&options.data_dir, JobId::new(&program, &job.input))?;
 
     observer.event(&Event::Preparing);
@@ -56,7 +57,9 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
         .min(options.children)
         .max(1);
     let mut planner = start_child(job, options)?;
-    let (plan, tree, executed) = choose(&mut planner, options, |plan| best_tree(plan, &arities, children))?;
+    let (plan, tree, executed) = choose(&mut planner, options, |plan| {
+        best_tree(config, plan, &arities, children)
+    })?;
 
     let state = State::new(&tree, &plan, &store)?;
     let reused = state.done.len();

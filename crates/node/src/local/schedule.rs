@@ -9,23 +9,49 @@ use std::{
     collections::{BinaryHeap, HashMap},
 };
 
-use myriad_engine::{Level, MemoryBudget, Plan};
+use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
 
 use super::{
     RunError,
     tree::{Arities, TaskId, Tree},
 };
 
-/// Seconds that the proofs of the tree take with two threads of a 2023 server core, for 1, 2, ...
-/// children. Only their ratios matter. Source: `cargo bench -p myriad-engine --bench memory`.
-const LEAF_S: [f64; 4] = [11.0, 13.0, 21.0, 23.0];
-const INTERNAL_FOR_LEAF_S: [f64; 3] = [18.0, 32.0, 36.0];
-const INTERNAL_RECURSIVE_S: [f64; 3] = [12.0, 20.0, 28.0];
-const FINAL_S: f64 = 11.0;
-/// Seconds that a segment takes on the same machine: lookup tables and execution, and for each 2^20
-/// cells of its traces.
-const SEGMENT_BASE_S: f64 = 2.0;
-const SEGMENT_S_PER_MEBICELL: f64 = 0.045;
+/// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench -p
+/// myriad-engine --bench memory -- --tree`.
+struct Costs {
+    /// For 1, 2, ... children.
+    leaf: [f64; 4],
+    internal_for_leaf: [f64; 3],
+    internal_recursive: [f64; 3],
+    last: f64,
+    /// Of a segment: lookup tables, the program's table and execution, and each 2^20 cells of traces.
+    segment: f64,
+    segment_mebicell: f64,
+}
+
+/// Of programs on plain RV32IM.
+const PLAIN: Costs = Costs {
+    leaf: [18.0, 22.0, 40.0, 46.0],
+    internal_for_leaf: [36.0, 62.0, 70.0],
+    internal_recursive: [24.0, 38.0, 54.0],
+    last: 22.0,
+    segment: 4.0,
+    segment_mebicell: 0.7,
+};
+
+/// Of programs with extensions.
+const EXTENDED: Costs = Costs {
+    leaf: [73.0, 83.0, 94.0, 110.0],
+    internal_for_leaf: [41.0, 70.0, 80.0],
+    internal_recursive: [28.0, 42.0, 58.0],
+    last: 26.0,
+    segment: 8.0,
+    segment_mebicell: 0.3,
+};
+
+fn costs(config: &VmConfig) -> &'static Costs {
+    if config.is_plain() { &PLAIN } else { &EXTENDED }
+}
 
 /// The order in which ready tasks are given out: what is highest in the tree first, so that it is
 /// nearly done when the last segment is; then from left to right, so that whole nodes become ready.
@@ -41,13 +67,13 @@ pub(crate) fn rank(task: TaskId) -> (Reverse<u8>, usize) {
 ///
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
-pub(crate) fn allowed(budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
+pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
     let most = |level: Level, least: usize| {
         (least..=level.children_max())
             .rev()
-            .find(|&children| level.peak_bytes(children) <= budget.bytes())
+            .find(|&children| level.peak_bytes(config, children) <= budget.bytes())
             .ok_or(RunError::Memory {
-                needed: MemoryBudget::from_bytes(level.peak_bytes(least)),
+                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least)),
                 allowed: budget,
             })
     };
@@ -71,30 +97,30 @@ pub(crate) fn allowed(budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
 
 /// The tree over a plan's segments that `children` engine children finish soonest, and the estimated
 /// time in seconds of the machine that the constants are from.
-pub(crate) fn best_tree(plan: &Plan, arities: &[Arities], children: usize) -> (Tree, f64) {
+pub(crate) fn best_tree(config: &VmConfig, plan: &Plan, arities: &[Arities], children: usize) -> (Tree, f64) {
     arities
         .iter()
         .map(|&arities| {
             let tree = Tree::new(plan.segments.len(), arities);
-            let estimate = makespan(&tree, children, |task| seconds(&tree, plan, task));
+            let estimate = makespan(&tree, children, |task| seconds(costs(config), &tree, plan, task));
             (tree, estimate)
         })
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .expect("some arity is allowed")
 }
 
-fn seconds(tree: &Tree, plan: &Plan, task: TaskId) -> f64 {
+fn seconds(costs: &Costs, tree: &Tree, plan: &Plan, task: TaskId) -> f64 {
     match task {
         TaskId::Segment(index) => {
-            SEGMENT_BASE_S + SEGMENT_S_PER_MEBICELL * plan.segments[index].cells as f64 / f64::from(1 << 20)
+            costs.segment + costs.segment_mebicell * plan.segments[index].cells as f64 / f64::from(1 << 20)
         }
-        TaskId::Final => FINAL_S,
+        TaskId::Final => costs.last,
         TaskId::Node(node) => {
             let children = tree.children(task).len();
             let costs: &[f64] = match node.level {
-                Level::LEAF => &LEAF_S,
-                Level::INTERNAL_FOR_LEAF => &INTERNAL_FOR_LEAF_S,
-                _ => &INTERNAL_RECURSIVE_S,
+                Level::LEAF => &costs.leaf,
+                Level::INTERNAL_FOR_LEAF => &costs.internal_for_leaf,
+                _ => &costs.internal_recursive,
             };
             costs[children - 1]
         }
@@ -189,25 +215,25 @@ mod tests {
     #[test]
     fn memory_limits_the_arities() {
         let widest = |gib: u64| {
-            let all = allowed(MemoryBudget::from_bytes(gib << 30)).unwrap();
+            let all = allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(gib << 30)).unwrap();
             all.iter().map(|a| a.leaf).max().unwrap()
         };
         assert!(widest(3) < widest(8));
         assert!(matches!(
-            allowed(MemoryBudget::from_bytes(1 << 30)),
+            allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(1 << 30)),
             Err(RunError::Memory { .. })
         ));
     }
 
     #[test]
     fn the_chosen_tree_is_no_slower_than_any_other() {
-        let arities = allowed(MemoryBudget::from_bytes(8 << 30)).unwrap();
+        let arities = allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(8 << 30)).unwrap();
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
-            let (_, best) = best_tree(&plan, &arities, 2);
+            let (_, best) = best_tree(&VmConfig::riscv32(), &plan, &arities, 2);
             for &other in &arities {
                 let tree = Tree::new(segments, other);
-                assert!(best <= makespan(&tree, 2, |task| seconds(&tree, &plan, task)));
+                assert!(best <= makespan(&tree, 2, |task| seconds(&PLAIN, &tree, &plan, task)));
             }
         }
     }
