@@ -77,7 +77,7 @@ pub struct Import {
     /// The file to write, gzipped unless its name ends in .json
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Geth's genesis file of a chain that is not built in, or its `config` [default: ask the node]
+    /// Geth's genesis file, or its `config`, of a chain not built in [default: ask the node]
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
     /// Most seconds that the node has for each answer

@@ -10,12 +10,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
-use myriad_evm::host::sample::DEFAULT_TXS;
 
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
+
+/// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes on
+/// two cores. Each further one adds about a segment and a half.
+const DEMO_TXS: usize = 2;
 
 const STYLES: Styles = Styles::styled()
     .header(BOLD)
@@ -81,7 +84,7 @@ Examples:
 )]
 pub struct Demo {
     /// Transactions in the block
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_TXS)]
+    #[arg(long, value_name = "N", default_value_t = DEMO_TXS)]
     pub txs: usize,
     /// Seed of everything in the block that is drawn at random
     #[arg(long, value_name = "S", default_value_t = 0)]

@@ -168,11 +168,11 @@ impl Work {
         memory: MemoryBudget,
     ) -> Self {
         let bar = |name: &'static str, kind: &Kind| {
-            let bar = ProgressBar::new(kind.total as u64)
-                .with_style(bar_style())
-                .with_prefix(name);
+            // Added first: a bar that is not on the screen draws itself elsewhere.
+            let bar = screen.add(ProgressBar::new(kind.total as u64));
+            bar.set_style(bar_style());
+            bar.set_prefix(name);
             bar.set_position(kind.done as u64);
-            let bar = screen.add(bar);
             bar.enable_steady_tick(TICK);
             bar
         };

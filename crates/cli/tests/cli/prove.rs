@@ -10,14 +10,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, guest, myriad, run};
+use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, finish, guest, myriad, run};
 
-/// n = 60,000: two segments within [`MEMORY`].
-const INPUT: &str = "0x0160ea0000";
+/// [`N`] as the guest reads it.
+const INPUT: &str = "0x01204e0000";
+/// So little that there is more than one segment; the tree needs nearly as much.
 const MEMORY: &str = "3GiB";
 
-/// What `public_values` has to be: n and the n-th number.
-const N: u64 = 60_000;
+const N: u64 = 20_000;
 
 #[test]
 fn a_program_is_proven_and_verified_and_not_proven_again() {
@@ -25,26 +25,11 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let fibonacci = guest("fibonacci");
     reuse_keys(&dir.path().join("data"));
-    let prove = |out: &str, more: &[&str]| {
-        let (out, data) = (path(out), path("data"));
-        let args = [
-            "prove",
-            &fibonacci,
-            "--input",
-            INPUT,
-            "--memory",
-            MEMORY,
-            "--out",
-            &out,
-            "--data-dir",
-            &data,
-        ];
-        run(args.iter().copied().chain(more.iter().copied())).exits(DONE)
-    };
+    interrupted(dir.path());
 
-    interrupted(&path("data"));
-
-    let first = prove("first", &["--json"]).json();
+    let first = finish(prove(dir.path(), "first").arg("--json"))
+        .exits(DONE)
+        .json();
     check_document(&first);
     assert_eq!(first["reused"], 0);
     let proof = path("first/fibonacci.stark.proof");
@@ -54,7 +39,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     assert!(Path::new(first["baseline"].as_str().unwrap()).is_file());
 
     // The same job in another folder: nothing is proven again, and the proof is the same.
-    let second = prove("second", &[]);
+    let second = finish(&mut prove(dir.path(), "second")).exits(DONE);
     assert!(
         second.stdout.contains("proven and verified") && second.stdout.contains("reused"),
         "{}",
@@ -117,19 +102,34 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
 }
 
-/// Ctrl-C ends a run with a line on what is kept.
-fn interrupted(data: &str) {
-    let mut prove = myriad([
+/// The command of this test's job, which keeps all cores at work in the tasks that run alone, too.
+fn prove(dir: &Path, out: &str) -> Command {
+    let threads = thread::available_parallelism().map_or(1, usize::from).to_string();
+    let program = guest("fibonacci");
+    let args = [
         "prove",
-        &guest("fibonacci"),
+        &program,
         "--input",
         INPUT,
         "--memory",
         MEMORY,
-        "--json",
-    ]);
-    let prove = prove
-        .args(["--data-dir", data])
+        "--threads",
+        &threads,
+    ];
+    let mut command = myriad(args);
+    command
+        .arg("--data-dir")
+        .arg(dir.join("data"))
+        .arg("--out")
+        .arg(dir.join(out));
+    command
+}
+
+/// Ctrl-C ends a run with a line on what is kept.
+fn interrupted(dir: &Path) {
+    let mut command = prove(dir, "interrupted");
+    let prove = command
+        .arg("--json")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -162,7 +162,7 @@ fn reuse_keys(data: &Path) {
 
 fn check_document(json: &Value) {
     assert!(json["instructions"].as_u64().unwrap() > N);
-    assert_eq!(json["segments"], 2);
+    assert!(json["segments"].as_u64().unwrap() >= 2);
     let fib = (0..N).fold((0u64, 1u64), |(a, b), _| (b, a.wrapping_add(b))).0;
     let expected: Vec<u8> = [N.to_le_bytes(), fib.to_le_bytes(), [0; 8], [0; 8]].concat();
     let expected: String = expected.iter().map(|b| format!("{b:02x}")).collect();
