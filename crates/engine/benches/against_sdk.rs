@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo bench -p myriad-engine --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4]
+//! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4]
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 2 M instructions. `-` stands for no

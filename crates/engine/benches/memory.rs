@@ -1,7 +1,7 @@
 //! Real memory and time of every kind of task, beside what the engine expects of it.
 //!
 //! ```text
-//! cargo bench -p myriad-engine --bench memory -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree]
+//! cargo bench --workspace --bench memory -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree]
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 400,000 rounds. `-` stands for no `openvm.toml`;

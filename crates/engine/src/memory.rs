@@ -84,7 +84,7 @@ const PAGE_COUNTING_EXCESS: u32 = 2;
 ///
 /// The prover holds the traces of all chips (`cells` field elements), their Reed-Solomon code
 /// word, and the tree of fractions of its interactions, whose length is rounded up to a power of two.
-/// The coefficients are fitted to measured peaks by `cargo bench -p myriad-engine --bench memory`.
+/// The coefficients are fitted to measured peaks by `cargo bench --workspace --bench memory`.
 pub(crate) struct CostModel {
     /// Cells in a row of each chip's trace.
     widths: Vec<u64>,

@@ -16,8 +16,8 @@ use super::{
     tree::{Arities, TaskId, Tree},
 };
 
-/// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench -p
-/// myriad-engine --bench memory -- --tree`.
+/// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench
+/// --workspace --bench memory -- --tree`.
 struct Costs {
     /// For 1, 2, ... children.
     leaf: [f64; 4],
