@@ -208,8 +208,9 @@ mod tests {
         assert_eq!(makespan(&tree, 1, |_| 1.0), tasks);
         // segment, leaf, internal-for-leaf, internal-recursive, final
         assert_eq!(makespan(&tree, 100, |_| 1.0), 5.0);
-        // Two workers: eight segments and two leaves in five rounds, then the path to the top alone.
-        assert_eq!(makespan(&tree, 2, |_| 1.0), 8.0);
+        // Two workers: segments 0 and 1, 2 and 3, then the first leaf beside segment 4, 5 and 6, 7 alone,
+        // and the second leaf, its two ancestors and the final proof, one after the other.
+        assert_eq!(makespan(&tree, 2, |_| 1.0), 9.0);
     }
 
     #[test]
