@@ -112,7 +112,8 @@ struct Document<'a> {
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Settings(SettingsError::Value { .. }) | Self::InputText(_) => Exit::Usage,
+            Self::Settings(SettingsError::Value { .. } | SettingsError::UnknownName { .. })
+            | Self::InputText(_) => Exit::Usage,
             Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
                 Exit::Usage
             }

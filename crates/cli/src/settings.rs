@@ -10,6 +10,7 @@ use std::{
 use directories::ProjectDirs;
 use figment::{
     Figment,
+    error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
 use myriad_engine::{KeyCache, MemoryBudget, worker::WorkerConfig};
@@ -64,6 +65,8 @@ pub enum SettingsError {
         reason: String,
         source_name: String,
     },
+    #[error("there is no setting `{name}` ({source_name}); there are {}", NAMES.join(", "))]
+    UnknownName { name: String, source_name: String },
     #[error("this system names no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,
     #[error("the path of this very program, which the engine children run, cannot be found: {0}")]
@@ -201,6 +204,12 @@ impl From<figment::Error> for SettingsError {
             },
             None => "from the settings".into(),
         };
+        if let Kind::UnknownField(name, _) = &error.kind {
+            return Self::UnknownName {
+                name: name.clone(),
+                source_name,
+            };
+        }
         let key = match error.path.last() {
             Some(key) => format!("{key}: "),
             None => String::new(),

@@ -56,7 +56,6 @@ impl Bars {
     pub(super) fn new(memory: MemoryBudget) -> Self {
         let screen = MultiProgress::new();
         let phase = screen.add(ProgressBar::new_spinner().with_style(phase_style()));
-        phase.enable_steady_tick(TICK);
         let now = Instant::now();
         Self {
             screen,
@@ -94,12 +93,16 @@ impl Bars {
                 let (instructions, pieces) = (count(*instructions), plural(*segments, "segment"));
                 self.done("Execution", &format!("{instructions} instructions in {pieces}"));
                 if *reused > 0 {
-                    self.done(
+                    self.mark(
                         "Reused",
                         &format!("{} of an earlier run", plural(*reused, "proof")),
                     );
                 }
                 self.phase.finish_and_clear();
+                // All of them, and the final proof.
+                if *reused == segments + nodes + 1 {
+                    return;
+                }
                 let estimate = Estimate::planned(*segments, *nodes, *children, *reused);
                 self.work = Some(Work::new(
                     &self.screen,
@@ -130,9 +133,9 @@ impl Bars {
             Event::Finished => {
                 if let Some(work) = self.work.take() {
                     work.clear();
-                    self.done("Proof", "proven, aggregated and verified");
                 }
-                self.phase.finish_and_clear();
+                self.done("Proof", "aggregated and verified");
+                self.line("");
             }
         }
     }
@@ -142,15 +145,18 @@ impl Bars {
         self.phase.set_prefix(name);
         self.phase.set_message(text);
         self.phase.reset_elapsed();
+        self.phase.enable_steady_tick(TICK);
     }
 
-    /// A line that stays, for what is over.
+    /// A line that stays, for what is over and took its time.
     fn done(&mut self, name: &str, text: &str) {
         let took = duration(self.since.elapsed());
         self.since = Instant::now();
-        self.line(&format!(
-            "{GREEN}✓{GREEN:#} {BOLD}{name:10}{BOLD:#} {text}{DIM}, in {took}{DIM:#}"
-        ));
+        self.mark(name, &format!("{text}{DIM}, in {took}{DIM:#}"));
+    }
+
+    fn mark(&self, name: &str, text: &str) {
+        self.line(&format!("{GREEN}✓{GREEN:#} {BOLD}{name:10}{BOLD:#} {text}"));
     }
 
     fn line(&self, text: &str) {

@@ -7,10 +7,14 @@ use std::{
 
 use myriad_node::local::TaskId;
 
-/// What a node of the tree takes, in segments, until one has been measured.
+/// What a node of the tree takes, in segments that fill their memory, until one has been measured.
 const NODE_PER_SEGMENT: f64 = 1.2;
-/// What the final proof takes, in segments.
-const FINAL_PER_SEGMENT: f64 = 0.6;
+/// The least that a node takes, in seconds of two cores of a 2023 server, however small its segments.
+const NODE_S_MIN: f64 = 10.0;
+/// Levels that every tree has, and whose nodes wait for each other.
+const LEVELS_MIN: usize = 3;
+/// What the final proof takes, in nodes.
+const FINAL_PER_NODE: f64 = 0.6;
 
 /// Counts and times the tasks of a run.
 #[derive(Default)]
@@ -92,10 +96,13 @@ impl Estimate {
     pub(super) fn left(&self) -> Option<Duration> {
         let (segment, node) = match (self.segments.mean_s(), self.nodes.mean_s()) {
             (None, None) => return None,
-            (Some(segment), node) => (segment, node.unwrap_or(segment * NODE_PER_SEGMENT)),
+            (Some(segment), node) => (
+                segment,
+                node.unwrap_or((segment * NODE_PER_SEGMENT).max(NODE_S_MIN)),
+            ),
             (None, Some(node)) => (node / NODE_PER_SEGMENT, node),
         };
-        let last = segment * FINAL_PER_SEGMENT;
+        let last = node * FINAL_PER_NODE;
         let expected = |task: TaskId| match task {
             TaskId::Segment(_) => segment,
             TaskId::Node(_) => node,
@@ -107,8 +114,10 @@ impl Estimate {
             .map(|(task, since)| since.elapsed().as_secs_f64().min(expected(*task)))
             .sum();
         let shared = self.segments.left() as f64 * segment + self.nodes.left() as f64 * node - under_way;
-        // The final proof is made when all else is done, by one child alone.
-        let seconds = shared.max(0.0) / self.children.max(1) as f64 + last;
+        let shared = shared.max(0.0) / self.children.max(1) as f64;
+        // The way from the last segment to the final proof is walked by one child alone.
+        let path = self.nodes.left().min(LEVELS_MIN) as f64 * node;
+        let seconds = shared.max(path) + last;
         Some(Duration::from_secs_f64(seconds))
     }
 }
@@ -121,13 +130,21 @@ mod tests {
     fn time_left_follows_what_was_measured() {
         let mut estimate = Estimate::planned(4, 0, 2, 1);
         assert_eq!(estimate.left(), None);
-        estimate.done(0, TaskId::Segment(1), Duration::from_secs(10));
+        estimate.done(0, TaskId::Segment(1), Duration::from_secs(100));
         assert_eq!(estimate.segments().done, 2);
+        let left = Some(Duration::from_secs(100 + 72));
         assert_eq!(
             estimate.left(),
-            Some(Duration::from_secs(16)),
+            left,
             "2 segments by 2 children, and the final proof"
         );
+    }
+
+    #[test]
+    fn the_last_nodes_are_made_one_after_the_other() {
+        let mut estimate = Estimate::planned(1, 3, 8, 0);
+        estimate.done(0, TaskId::Segment(0), Duration::from_secs(100));
+        assert_eq!(estimate.left(), Some(Duration::from_secs(3 * 120 + 72)));
     }
 
     #[test]
