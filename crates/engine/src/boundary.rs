@@ -36,7 +36,7 @@ impl Boundary {
             return Err(differs(
                 "what follows the end of the program",
                 "a further piece",
-                &format!("nothing after exit code {code}"),
+                format!("nothing after exit code {code}"),
             ));
         }
         if next.initial_pc != self.final_pc {

@@ -199,6 +199,9 @@ pub struct EngineWorker {
     /// Folder of the key cache
     #[arg(long, value_name = "DIR")]
     pub keys: PathBuf,
+    /// Most bytes of data that the process may map; the system refuses more
+    #[arg(long, value_name = "BYTES")]
+    pub data_bytes_max: Option<u64>,
 }
 
 impl Command {

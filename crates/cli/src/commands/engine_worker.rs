@@ -7,7 +7,7 @@ use crate::{args::EngineWorker, error::Error};
 pub fn run(args: &EngineWorker) -> Result<(), Error> {
     serve(&ServeOptions {
         keys: args.keys.clone(),
-        data_bytes_max: None,
+        data_bytes_max: args.data_bytes_max,
     })?;
     Ok(())
 }

@@ -8,3 +8,4 @@ mod common;
 mod execute;
 mod prove;
 mod usage;
+mod worker;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use myriad_engine::{KeyCache, Program, Verifier};
 use serde_json::Value;
 
 use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, finish, guest, myriad, run};
@@ -97,9 +98,29 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
         let ended = verify(&path("copy"), &[]);
         assert_eq!(ended.code, Some(PROOF_INVALID), "{name}: {}", ended.stderr);
     }
+    no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
     fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
     verify(&path("huge"), &[]).exits(PROOF_INVALID);
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
+}
+
+/// Flips a bit at 1,000 places of a final proof: the engine refuses each, and does not panic.
+fn no_flipped_bit_goes_unnoticed(proof: &[u8], program: &str, data: &Path) {
+    const FLIPS: usize = 1000;
+    let program = Program::load(&fs::read(program).unwrap(), None).unwrap();
+    let verifier = Verifier::new(&program, &KeyCache::new(data.join("keys"))).unwrap();
+    assert!(verifier.final_proof(proof).is_ok());
+    let mut flipped = proof.to_vec();
+    for flip in 0..FLIPS {
+        let place = flip * proof.len() / FLIPS;
+        flipped[place] ^= 1 << (flip % 8);
+        assert!(
+            verifier.final_proof(&flipped).is_err(),
+            "bit {} of byte {place}",
+            flip % 8
+        );
+        flipped[place] = proof[place];
+    }
 }
 
 /// The command of this test's job, which keeps all cores at work in the tasks that run alone, too.
