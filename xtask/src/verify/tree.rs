@@ -126,7 +126,7 @@ fn relative_file(rest: &str) -> Option<&str> {
 }
 
 /// Whether `folder` occurs in `bytes` as the beginning of a path, not in the middle of one
-/// (`src/work/`).
+/// (`src/home/`).
 fn names_folder(bytes: &[u8], folder: &[u8]) -> bool {
     let continues_path = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/~}>".contains(&byte);
     let mut windows = bytes.windows(folder.len()).enumerate();
