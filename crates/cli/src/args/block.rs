@@ -136,7 +136,7 @@ pub struct ExecuteBlock {
     after_help = "\
 Examples:
   myriad block prove block.json.gz
-  myriad block prove block.json.gz --memory 2GiB --out proofs --json"
+  myriad block prove block.json.gz --memory 7GiB --out proofs --json"
 )]
 pub struct ProveBlock {
     /// The block file

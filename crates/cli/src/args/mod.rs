@@ -79,7 +79,7 @@ pub enum Command {
     after_help = "\
 Examples:
   myriad demo                               the main job, with the defaults
-  myriad demo --memory 2GiB --out proofs    in less memory, files into another folder
+  myriad demo --memory 7GiB --out proofs    larger pieces, files into another folder
   myriad demo --json | jq .wall_s           for scripts"
 )]
 pub struct Demo {
@@ -103,7 +103,7 @@ pub struct Demo {
     after_help = "\
 Examples:
   myriad prove fibonacci.elf --input 0x0110270000
-  myriad prove app.vmexe --config openvm.toml --input input.json --memory 2GiB
+  myriad prove app.vmexe --config openvm.toml --input input.json --memory 3GiB
   myriad prove hasher.elf --input-bytes document.pdf --out proofs --json"
 )]
 pub struct Prove {
