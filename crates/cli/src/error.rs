@@ -155,9 +155,6 @@ impl Error {
     /// What to do, where the error does not say it already.
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Worker(error) | Self::Run(RunError::Worker(error)) if ends_in_input(error) => Some(
-                "the program asks for more input than it was given; every read takes one item of --input",
-            ),
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("check the path; it is relative to the working folder")
             }
@@ -219,14 +216,6 @@ pub fn block_file(path: &Path) -> impl Fn(BlockFileError) -> Error {
             source,
         },
     }
-}
-
-/// Whether the program was stopped at a read for which there was no input. OpenVM has only this word for it.
-fn ends_in_input(error: &WorkerError) -> bool {
-    matches!(
-        error,
-        WorkerError::Failed(Failure::Execute(ExecuteError::Trapped { reason, .. })) if reason.contains("EndOfInputStream")
-    )
 }
 
 fn worker_kind(error: &WorkerError) -> &'static str {

@@ -158,10 +158,15 @@ impl Settings {
     }
 }
 
-/// Threads of each child: the children that will run, as memory allows, share all cores.
+/// How many threads there are for each core when all children work.
+const THREADS_PER_CORE: usize = 4;
+
+/// Threads of each child: several times its share of the cores, since at the end of the tree few
+/// children have work. More threads than cores cost next to nothing in the meantime: two leaves side
+/// by side on two cores took 38.7 s with one thread each and 38.4 s with two.
 fn threads(machine: Machine, memory: MemoryBudget, children: usize) -> usize {
     let running = children.min(machine.fitting(memory.bytes()));
-    (machine.cores / running).max(1)
+    (THREADS_PER_CORE * machine.cores / running).clamp(1, machine.cores)
 }
 
 fn platform_data_dir() -> Option<PathBuf> {
@@ -232,12 +237,13 @@ mod tests {
             cores,
             free_bytes: Some(free_gib << 30),
         };
-        assert_eq!(threads(machine(2, 16), MEMORY, 2), 1);
+        assert_eq!(threads(machine(2, 16), MEMORY, 2), 2, "no more than cores");
+        assert_eq!(threads(machine(64, 1024), MEMORY, 64), 4);
         assert_eq!(
-            threads(machine(16, 16), MEMORY, 16),
-            4,
-            "memory holds four children"
+            threads(machine(16, 8), MEMORY, 16),
+            16,
+            "memory holds two children"
         );
-        assert_eq!(threads(machine(2, 16), MEMORY, 8), 1, "more children than cores");
+        assert_eq!(threads(machine(1, 1024), MEMORY, 64), 1);
     }
 }

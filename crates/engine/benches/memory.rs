@@ -126,7 +126,7 @@ fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) ->
     while level <= Level::INTERNAL_RECURSIVE {
         let mut proofs = Vec::new();
         let mut taken = 0;
-        for children in 1..=level.children_max() {
+        for children in 1..=level.children_max(config) {
             // The same children again for each arity: measuring needs no whole tree.
             if children > below.len() {
                 break;
@@ -140,15 +140,15 @@ fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) ->
                 usage,
                 &proof,
             );
-            if children == level.children_max() {
+            if children == level.children_max(config) {
                 proofs.push(proof);
                 taken = children;
             }
         }
-        while taken > 0 && taken + level.children_max() <= below.len() {
-            let children = below[taken..taken + level.children_max()].to_vec();
+        while taken > 0 && taken + level.children_max(config) <= below.len() {
+            let children = below[taken..taken + level.children_max(config)].to_vec();
             proofs.push(worker.aggregate(level, children)?.0);
-            taken += level.children_max();
+            taken += level.children_max(config);
         }
         below = proofs;
         level = level.above();

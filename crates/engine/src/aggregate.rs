@@ -9,6 +9,7 @@ use openvm_sdk::{
 };
 use openvm_stark_backend::{
     codec::{Decode, Encode},
+    keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
     proof::Proof,
 };
 use serde::{Deserialize, Serialize};
@@ -22,10 +23,8 @@ use crate::{
     prove::{PublicValuesProof, SegmentProof},
 };
 
-/// Most segment proofs that a leaf takes.
-pub const CHILDREN_MAX_LEAF: usize = MAX_NUM_CHILDREN_LEAF;
 /// Most proofs that an internal node takes.
-pub const CHILDREN_MAX_INTERNAL: usize = MAX_NUM_CHILDREN_INTERNAL;
+const CHILDREN_MAX_INTERNAL: usize = MAX_NUM_CHILDREN_INTERNAL;
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up
 /// for internal-recursive ones. The children of a node are all one level below it; segment proofs
@@ -55,10 +54,10 @@ impl Level {
         Self(self.0 + 1)
     }
 
-    /// Most children of a node of this level.
-    pub const fn children_max(self) -> usize {
-        if self.0 == Self::LEAF.0 {
-            CHILDREN_MAX_LEAF
+    /// Most children of a node of this level for programs of `config`.
+    pub fn children_max(self, config: &VmConfig) -> usize {
+        if self == Self::LEAF {
+            LeafCircuit::of(config).children_max()
         } else {
             CHILDREN_MAX_INTERNAL
         }
@@ -97,46 +96,75 @@ pub(crate) enum Circuit {
     InternalRecursive,
 }
 
+/// For how many segment proofs the leaves of a configuration have room.
+///
+/// The leaf's circuit evaluates the constraints of the whole VM in a table that has columns for as
+/// many proofs as there is room for, used or not. With extensions this table is the largest part of
+/// the circuit: room for four makes it twice as dear to fill with one. The circuits above the leaves
+/// are the same whichever is taken, and so is the key that verifies the final proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeafCircuit {
+    /// With extensions.
+    One,
+    /// On plain RV32IM; OpenVM's own choice for all.
+    Four,
+}
+
+impl LeafCircuit {
+    pub(crate) fn of(config: &VmConfig) -> Self {
+        if config.is_plain() { Self::Four } else { Self::One }
+    }
+
+    pub(crate) const fn children_max(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Four => MAX_NUM_CHILDREN_LEAF,
+        }
+    }
+}
+
 /// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a process
 /// that aggregates holds those of one at a time.
 pub(crate) struct Aggregator {
     circuit: Circuit,
+    children_max: usize,
     prover: Prover,
 }
 
 enum Prover {
-    Leaf(InnerCpuProver<CHILDREN_MAX_LEAF>),
+    LeafOfOne(InnerCpuProver<{ LeafCircuit::One.children_max() }>),
+    LeafOfFour(InnerCpuProver<{ LeafCircuit::Four.children_max() }>),
     Internal(InnerCpuProver<CHILDREN_MAX_INTERNAL>),
 }
 
 impl Aggregator {
     pub(crate) fn new(program: &Program, keys: &KeyCache, circuit: Circuit) -> Result<Self, AggregateError> {
         let keys = keys.load(program.config())?;
-        let internal = |child, own, recursive| {
-            Prover::Internal(InnerCpuProver::from_pk::<DefaultStarkEngine>(
-                Arc::new(child),
-                own,
-                recursive,
-                None,
-            ))
-        };
-        let prover = caught(|| match circuit {
-            Circuit::Leaf => Prover::Leaf(InnerCpuProver::from_pk::<DefaultStarkEngine>(
-                Arc::new(keys.app.app_vm_pk.vm_pk.get_vk()),
-                keys.leaf,
-                false,
-                None,
-            )),
-            Circuit::InternalForLeaf => internal(keys.leaf.get_vk(), keys.internal_for_leaf, false),
-            Circuit::InternalRecursive => {
-                internal(keys.internal_for_leaf.get_vk(), keys.internal_recursive, true)
+        let app_vk = || keys.app.app_vm_pk.vm_pk.get_vk();
+        let prover = caught(|| match (circuit, LeafCircuit::of(program.config())) {
+            (Circuit::Leaf, LeafCircuit::One) => Prover::LeafOfOne(prover(app_vk(), keys.leaf, false)),
+            (Circuit::Leaf, LeafCircuit::Four) => Prover::LeafOfFour(prover(app_vk(), keys.leaf, false)),
+            (Circuit::InternalForLeaf, _) => {
+                Prover::Internal(prover(keys.leaf.get_vk(), keys.internal_for_leaf, false))
             }
+            (Circuit::InternalRecursive, _) => Prover::Internal(prover(
+                keys.internal_for_leaf.get_vk(),
+                keys.internal_recursive,
+                true,
+            )),
         })
         .map_err(|reason| AggregateError::Failed {
             level: format!("{circuit:?}"),
             reason,
         })?;
-        Ok(Self { circuit, prover })
+        Ok(Self {
+            circuit,
+            children_max: match circuit {
+                Circuit::Leaf => LeafCircuit::of(program.config()).children_max(),
+                _ => CHILDREN_MAX_INTERNAL,
+            },
+            prover,
+        })
     }
 
     pub(crate) fn circuit(&self) -> Circuit {
@@ -186,11 +214,11 @@ impl Aggregator {
                 self.circuit
             )));
         }
-        if !(1..=level.children_max()).contains(&children.len()) {
+        if !(1..=self.children_max).contains(&children.len()) {
             return Err(AggregateError::Arity {
                 level: level.to_string(),
                 actual: children.len(),
-                max: level.children_max(),
+                max: self.children_max,
             });
         }
         let kind = match level {
@@ -200,12 +228,21 @@ impl Aggregator {
         };
         // Children that do not fit make the circuit's trace generation panic.
         caught(|| match &self.prover {
-            Prover::Leaf(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
+            Prover::LeafOfOne(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
+            Prover::LeafOfFour(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
             Prover::Internal(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
         })
         .and_then(|proved| proved.map_err(|e| e.to_string()))
         .map_err(failed)
     }
+}
+
+fn prover<const N: usize>(
+    child: MultiStarkVerifyingKey<SC>,
+    own: Arc<MultiStarkProvingKey<SC>>,
+    recursive: bool,
+) -> InnerCpuProver<N> {
+    InnerCpuProver::from_pk::<DefaultStarkEngine>(Arc::new(child), own, recursive, None)
 }
 
 fn decode_children(level: Level, children: &[Vec<u8>]) -> Result<Vec<Proof<SC>>, AggregateError> {

@@ -8,7 +8,7 @@ use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::{MAX_APP_LOG_STACKED_HEIGHT, app_params_with_100_bits_security};
 use serde::Deserialize;
 
-use crate::{OPENVM_VERSION, error::ConfigError};
+use crate::{OPENVM_VERSION, aggregate::LeafCircuit, error::ConfigError};
 
 /// The lowest log2 of the stacked height that is used.
 ///
@@ -111,8 +111,9 @@ impl VmConfig {
 
     /// Identifies the keys that belong to this configuration.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new_derive_key("myriad engine keys v1");
+        let mut hasher = blake3::Hasher::new_derive_key("myriad engine keys v2");
         hasher.update(OPENVM_VERSION.as_bytes());
+        hasher.update(&[LeafCircuit::of(self).children_max() as u8]);
         for part in [
             self.vm.to_toml().expect("a parsed configuration has a TOML form"),
             toml::to_string(&self.system_params).expect("parameters have a TOML form"),

@@ -203,6 +203,10 @@ fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
             output: output(),
         },
         ExecutionError::HintOutOfBounds { pc } => ExecuteError::InputExhausted { pc, output: output() },
+        // OpenVM's only word for a read of an item that there is not.
+        ExecutionError::Phantom { pc, inner, .. } if inner.to_string() == "EndOfInputStream" => {
+            ExecuteError::InputExhausted { pc, output: output() }
+        }
         other => ExecuteError::Trapped {
             reason: other.to_string(),
             output: output(),

@@ -7,7 +7,7 @@ use openvm_verify_stark_host::VmStarkProof;
 use crate::{error::VerifyError, prove::PublicValuesProof};
 
 /// Most bytes of the file; one has about 0.6 MB.
-pub(crate) const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
+pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
 /// What a final proof shows, once it is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

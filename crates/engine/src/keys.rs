@@ -11,19 +11,22 @@ use std::{
     sync::Arc,
 };
 
+use openvm_continuations::prover::InnerCpuProver;
 use openvm_sdk::{
-    SC,
-    config::{AggregationConfig, AggregationTreeConfig},
+    DefaultStarkEngine, SC,
+    config::{AggregationSystemParams, MAX_NUM_CHILDREN_INTERNAL},
     keygen::AppProvingKey,
-    prover::AggProver,
 };
 use openvm_sdk_config::SdkVmConfig;
-use openvm_stark_backend::keygen::types::MultiStarkProvingKey;
+use openvm_stark_backend::{
+    SystemParams,
+    keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
+};
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_verify_stark_host::pvs::VkCommit;
 use serde::{Deserialize, Serialize};
 
-use crate::{VmConfig, error::KeyError, program::caught};
+use crate::{VmConfig, aggregate::LeafCircuit, error::KeyError, program::caught};
 
 /// First bytes of a key file; the number is the version of its layout.
 const MAGIC: &[u8; 16] = b"myriad keys v1\n\0";
@@ -100,32 +103,45 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
         let app = AppProvingKey::keygen(config.app_config()).map_err(|e| KeyError::Keygen {
             reason: e.to_string(),
         })?;
-        let aggregation = AggProver::new(
-            Arc::new(app.app_vm_pk.vm_pk.get_vk()),
-            AggregationConfig::default(),
-            AggregationTreeConfig::default(),
-            None,
-        );
-        let AggProver {
-            leaf_prover,
-            internal_for_leaf_prover,
-            internal_recursive_prover,
-            ..
-        } = &aggregation;
+        let app_vk = app.app_vm_pk.vm_pk.get_vk();
+        let params = AggregationSystemParams::default();
+        let (leaf, app_commit) = match LeafCircuit::of(config) {
+            LeafCircuit::One => leaf_key::<{ LeafCircuit::One.children_max() }>(app_vk, params.leaf),
+            LeafCircuit::Four => leaf_key::<{ LeafCircuit::Four.children_max() }>(app_vk, params.leaf),
+        };
+        let internal = |child: &MultiStarkProvingKey<SC>, recursive| {
+            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<DefaultStarkEngine>(
+                Arc::new(child.get_vk()),
+                params.internal.clone(),
+                recursive,
+                None,
+            )
+        };
+        let internal_for_leaf = internal(&leaf, false);
+        let internal_recursive = internal(&internal_for_leaf.get_pk(), true);
         Ok(KeySet {
             app,
-            leaf: leaf_prover.get_pk(),
-            internal_for_leaf: internal_for_leaf_prover.get_pk(),
-            internal_recursive: internal_recursive_prover.get_pk(),
             commits: VkCommits {
-                app: leaf_prover.get_vk_commit(false),
-                leaf: internal_for_leaf_prover.get_vk_commit(false),
-                internal_for_leaf: internal_recursive_prover.get_vk_commit(false),
-                internal_recursive: internal_recursive_prover.get_vk_commit(true),
+                app: app_commit,
+                leaf: internal_for_leaf.get_vk_commit(false),
+                internal_for_leaf: internal_recursive.get_vk_commit(false),
+                internal_recursive: internal_recursive.get_vk_commit(true),
             },
+            leaf,
+            internal_for_leaf: internal_for_leaf.get_pk(),
+            internal_recursive: internal_recursive.get_pk(),
         })
     })
     .unwrap_or_else(|reason| Err(KeyError::Keygen { reason }))
+}
+
+/// The leaf's key with room for `N` segment proofs, and the commitment to the key of those proofs.
+fn leaf_key<const N: usize>(
+    app_vk: MultiStarkVerifyingKey<SC>,
+    params: SystemParams,
+) -> (Arc<MultiStarkProvingKey<SC>>, VkCommit<F>) {
+    let prover = InnerCpuProver::<N>::new::<DefaultStarkEngine>(Arc::new(app_vk), params, false, None);
+    (prover.get_pk(), prover.get_vk_commit(false))
 }
 
 /// The keys in a file, or none where there is no file or it is damaged.

@@ -41,14 +41,14 @@ mod prove;
 mod verify;
 pub mod worker;
 
-pub use aggregate::{CHILDREN_MAX_INTERNAL, CHILDREN_MAX_LEAF, Level};
+pub use aggregate::Level;
 pub use boundary::{Boundary, Root};
 pub use config::{Fingerprint, VmConfig};
 pub use error::{
     AggregateError, ConfigError, ExecuteError, InputError, KeyError, ProgramError, ProveError, VerifyError,
 };
 pub use execute::{Plan, Segment};
-pub use final_proof::FinalProof;
+pub use final_proof::{FINAL_PROOF_BYTES_MAX, FinalProof};
 pub use input::{INPUT_BYTES_MAX, Input};
 pub use keys::KeyCache;
 pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};

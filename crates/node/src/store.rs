@@ -53,6 +53,8 @@ pub enum StoreError {
     Write { path: PathBuf, reason: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: io::Error },
+    #[error("{} was there when the job began and is damaged or missing now; run the same command again, and it will be proven anew", path.display())]
+    Vanished { path: PathBuf },
     #[error("another process is proving the same job (it holds {}); wait for it, and the same command will find its proofs", path.display())]
     Busy { path: PathBuf },
 }
@@ -134,6 +136,11 @@ impl Store {
             .and_then(|rest| rest.split_at_checked(HASH_BYTES))
             .and_then(|(hash, body)| (blake3::hash(body).as_bytes() == hash).then_some(body));
         Ok(body.and_then(|body| postcard::from_bytes(body).ok()))
+    }
+
+    /// The error of a proof that was there when the job began and is not there any more.
+    pub(crate) fn vanished(&self, key: TaskKey) -> StoreError {
+        StoreError::Vanished { path: self.path(key) }
     }
 
     /// Keeps an accepted proof; when this returns, it survives a crash.

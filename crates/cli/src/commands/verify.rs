@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use myriad_engine::{FinalProof, Verifier, VerifyError};
+use myriad_engine::{FINAL_PROOF_BYTES_MAX, FinalProof, Verifier, VerifyError};
 use serde::Serialize;
 
 use crate::{
@@ -16,9 +16,6 @@ use crate::{
     settings::Settings,
     terminal::{self, bytes, hex0x},
 };
-
-/// Most bytes of a file that is read as a proof. A proof has 0.3 to 0.6 MB; the verifier allows 8 MB.
-const PROOF_BYTES_MAX: usize = 16 << 20;
 
 /// What is said of a good proof.
 #[derive(Serialize)]
@@ -77,7 +74,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
 
 /// A file that is too long for a proof is no proof, and no other kind of failure.
 fn read_proof(path: &Path) -> Result<Vec<u8>, Error> {
-    files::read("the proof", path, PROOF_BYTES_MAX).map_err(|error| match error {
+    files::read("the proof", path, FINAL_PROOF_BYTES_MAX).map_err(|error| match error {
         Error::TooLarge { path, bytes_max, .. } => Error::Proof {
             source: VerifyError::Malformed {
                 reason: format!("it has more than {bytes_max} bytes"),

@@ -7,7 +7,9 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use thiserror::Error;
@@ -23,6 +25,9 @@ const STDERR_LINES_MAX: usize = 20;
 /// Bytes of one such line.
 const STDERR_LINE_BYTES_MAX: usize = 400;
 
+/// How often a child that is about to end is looked at.
+const WAIT_STEP: Duration = Duration::from_millis(2);
+
 /// How to start a child.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
@@ -37,10 +42,23 @@ pub struct WorkerConfig {
 ///
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
-    child: Child,
+    child: Arc<Mutex<Child>>,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
+}
+
+/// Ends the child of a [`Worker`] that another thread is waiting for.
+///
+/// The waiting thread then gets a [`Death`]. Nothing happens when the child has ended already.
+#[derive(Debug, Clone)]
+pub struct Stopper(Arc<Mutex<Child>>);
+
+impl Stopper {
+    pub fn stop(&self) {
+        // It is no error if it has ended by itself.
+        let _ = lock(&self.0).kill();
+    }
 }
 
 /// Why a task was not done.
@@ -108,13 +126,18 @@ impl Worker {
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
-            child,
+            child: Arc::new(Mutex::new(child)),
         })
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        lock(&self.child).id()
+    }
+
+    /// What ends the child from another thread, in the middle of a task if need be.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.child))
     }
 
     /// Gives it the program and the input that all that follows is about.
@@ -215,10 +238,20 @@ impl Worker {
         }
     }
 
+    /// Waits for a child that is about to end, and lets a [`Stopper`] in between.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = lock(&self.child).try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(WAIT_STEP);
+        }
+    }
+
     /// Waits for the child, which has closed its pipes, and says how it ended.
     fn bury(&mut self) -> Death {
         self.stdin = None;
-        let status = self.child.wait();
+        let status = self.wait();
         let lines = self
             .stderr
             .take()
@@ -243,10 +276,14 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.stdin = None;
-        // It is no error if it has ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stopper().stop();
+        // Without waiting it would stay in the system's table as a zombie.
+        let _ = self.wait();
     }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a message.

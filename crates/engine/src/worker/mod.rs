@@ -22,7 +22,7 @@ mod protocol;
 mod serve;
 mod usage;
 
-pub use client::{Death, Worker, WorkerConfig, WorkerError};
+pub use client::{Death, Stopper, Worker, WorkerConfig, WorkerError};
 pub use protocol::{FRAME_BYTES_MAX, Failure};
 pub use serve::{ServeError, ServeOptions, serve};
 pub use usage::Usage;

@@ -13,7 +13,7 @@ use std::{
 
 use myriad_engine::{
     Boundary, KeyCache, MemoryBudget, Plan, Program, Verifier,
-    worker::{Usage, Worker, WorkerError},
+    worker::{Stopper, Usage, Worker, WorkerError},
 };
 
 use super::{
@@ -87,10 +87,8 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
         usages.extend(shared.work(children, planner, observer)?);
     }
 
-    let proof = store
-        .get(keys[&TaskId::Final])?
-        .map(|accepted| accepted.proof)
-        .unwrap_or_default();
+    let key = keys[&TaskId::Final];
+    let proof = store.get(key)?.ok_or_else(|| store.vanished(key))?.proof;
     let verifying = Instant::now();
     check_final(&verifier, &plan, &proof)?;
     let verify = verifying.elapsed();
@@ -204,6 +202,8 @@ struct State {
     ready: BTreeSet<((Reverse<u8>, usize), TaskId)>,
     running: usize,
     attempts: HashMap<TaskId, u32>,
+    /// What ends the engine child of each thread that has one.
+    stoppers: HashMap<usize, Stopper>,
     /// What the accepted proofs say. The final proof has no boundary of its own.
     done: BTreeMap<TaskId, Option<Boundary>>,
     failed: Option<RunError>,
@@ -220,6 +220,7 @@ impl State {
             ready: BTreeSet::new(),
             running: 0,
             attempts: HashMap::new(),
+            stoppers: HashMap::new(),
             done: BTreeMap::new(),
             failed: None,
         };
@@ -268,6 +269,22 @@ impl State {
 
     fn finished(&self) -> bool {
         self.done.contains_key(&TaskId::Final)
+    }
+
+    fn register(&mut self, child: usize, stopper: Stopper) {
+        if self.failed.is_some() {
+            stopper.stop();
+        }
+        self.stoppers.insert(child, stopper);
+    }
+
+    /// Ends the run for good; the other children would only work for nothing.
+    fn fail(&mut self, error: RunError) {
+        // What the others die of now is no news.
+        if self.failed.is_none() {
+            self.failed = Some(error);
+            self.stoppers.values().for_each(Stopper::stop);
+        }
     }
 
     fn accept(&mut self, task: TaskId, boundary: Option<Boundary>) {
@@ -343,6 +360,7 @@ impl Shared<'_> {
             }
             .map_err(RunError::from)
             .and_then(|mut started| {
+                self.lock().register(child, started.stopper());
                 let done = self.attempt(&mut started, task)?;
                 worker = Some(started);
                 Ok(done)
@@ -377,15 +395,13 @@ impl Shared<'_> {
                             }
                         }
                         RunError::Worker(WorkerError::Died(death)) => {
-                            state.failed.get_or_insert(RunError::Task {
+                            state.fail(RunError::Task {
                                 task,
                                 attempts,
                                 last: death.to_string(),
                             });
                         }
-                        error => {
-                            state.failed.get_or_insert(error);
-                        }
+                        error => state.fail(error),
                     }
                 }
             }
@@ -482,8 +498,8 @@ impl Shared<'_> {
 
     fn stored(&self, task: TaskId) -> Result<Vec<u8>, RunError> {
         let key = self.lock().keys[&task];
-        let accepted = self.store.get(key)?;
-        Ok(accepted.map(|accepted| accepted.proof).unwrap_or_default())
+        let accepted = self.store.get(key)?.ok_or_else(|| self.store.vanished(key))?;
+        Ok(accepted.proof)
     }
 }
 
