@@ -46,6 +46,8 @@ struct Cost {
 }
 
 fn main() -> Fallible<()> {
+    // Cargo starts benchmarks in the folder of the crate; paths are those of the workspace.
+    env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
     let mut memory_gib = 4.0;
     let mut subjects = Vec::new();
@@ -75,7 +77,7 @@ fn main() -> Fallible<()> {
         // About 15 instructions a round.
         let input = scratch.path().join("input");
         fs::write(&input, 133_000u64.to_le_bytes())?;
-        let elf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/elf/fibonacci.elf");
+        let elf = PathBuf::from("guests/elf/fibonacci.elf");
         subjects.push(Subject {
             name: "fibonacci".into(),
             elf,

@@ -26,6 +26,8 @@ struct Subject {
 }
 
 fn main() -> Fallible<()> {
+    // Cargo starts benchmarks in the folder of the crate; paths are those of the workspace.
+    env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let keys = env::temp_dir().join("myriad-bench-keys");
     if args.first().is_some_and(|arg| arg == "engine-worker") {
@@ -58,7 +60,7 @@ fn main() -> Fallible<()> {
         }
     }
     if subjects.is_empty() {
-        let elf = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/elf/fibonacci.elf");
+        let elf = PathBuf::from("guests/elf/fibonacci.elf");
         subjects.push(Subject {
             name: "fibonacci".into(),
             image: fs::read(elf)?,

@@ -42,7 +42,7 @@ const PLAIN: Costs = Costs {
 /// Of programs with extensions.
 const EXTENDED: Costs = Costs {
     leaf: &[37.0],
-    internal_for_leaf: [36.0, 52.0, 54.0],
+    internal_for_leaf: [35.0, 56.0, 72.0],
     internal_recursive: [29.0, 32.0, 34.0],
     last: 24.0,
     segment: 8.0,
