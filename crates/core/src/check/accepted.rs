@@ -1,0 +1,50 @@
+use std::collections::BTreeSet;
+
+use super::Checker;
+use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Verdict};
+
+/// A task is done only with a proof that a peer submitted and the caller accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Accepted {
+    submitted: BTreeSet<(TaskRef, Peer, Blob)>,
+    accepted: BTreeSet<(TaskRef, Peer)>,
+    persisted: BTreeSet<TaskRef>,
+}
+
+impl Checker for Accepted {
+    const RULE: &'static str = "a task is done only with a proof that was checked and accepted";
+
+    fn input(&mut self, _now: Time, input: &Input) {
+        match input {
+            Input::Submitted { peer, task, proof } => {
+                self.submitted.insert((*task, *peer, *proof));
+            }
+            Input::Checked {
+                peer,
+                task,
+                verdict: Verdict::Accepted,
+            } => {
+                self.accepted.insert((*task, *peer));
+            }
+            Input::Persisted { task } => {
+                self.persisted.insert(*task);
+            }
+            _ => {}
+        }
+    }
+
+    fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
+        match output {
+            Output::Check { peer, task, proof } if !self.submitted.contains(&(*task, *peer, *proof)) => {
+                Err(format!("{task} is checked, but {peer:?} did not submit {proof:?}"))
+            }
+            Output::Persist { peer, task, .. } if !self.accepted.contains(&(*task, *peer)) => {
+                Err(format!("{task} of {peer:?} is kept, but was not accepted"))
+            }
+            Output::Event(Event::TaskDone { task, .. }) if !self.persisted.contains(task) => {
+                Err(format!("{task} is done, but not durable"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Checker;
+use crate::{Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
+
+/// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done, and
+/// fits into the memory that was offered.
+#[derive(Clone, Debug, Default)]
+pub struct Fitting {
+    jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,
+    /// What the caller was asked to persist since the job was opened.
+    asked: BTreeSet<TaskRef>,
+    done: BTreeSet<TaskRef>,
+    offers: BTreeMap<Peer, Offer>,
+}
+
+impl Checker for Fitting {
+    const RULE: &'static str = "a lease is of a task that can start, and that fits into the memory offered";
+
+    fn input(&mut self, _now: Time, input: &Input) {
+        // An offer stands for one answer.
+        self.offers.clear();
+        match input {
+            Input::Open(spec) if !self.jobs.contains_key(&spec.id) => {
+                let memory = spec.costs.iter().map(|cost| cost.memory);
+                let memory = spec.tree.tasks().zip(memory).collect();
+                self.jobs.insert(spec.id, (spec.tree.clone(), memory));
+                let job = spec.id;
+                let done = spec.done.iter().map(|&(task, _)| TaskRef { job, task });
+                self.done.extend(done);
+            }
+            Input::Offer { peer, offer } => {
+                self.offers.insert(*peer, *offer);
+            }
+            Input::Persisted { task } if self.asked.contains(task) => {
+                self.done.insert(*task);
+            }
+            _ => {}
+        }
+    }
+
+    fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
+        if let Output::Announce { job, open: false } = output {
+            // If it is opened again it starts from what the caller has kept.
+            self.jobs.remove(job);
+            self.done.retain(|task| task.job != *job);
+            self.asked.retain(|task| task.job != *job);
+        }
+        if let Output::Persist { task, .. } = output {
+            self.asked.insert(*task);
+        }
+        let Output::Lease { peer, task, .. } = output else {
+            return Ok(());
+        };
+        let offer = self
+            .offers
+            .remove(peer)
+            .ok_or_else(|| format!("{peer:?} gets {task} without an offer"))?;
+        let (tree, memory) = self
+            .jobs
+            .get(&task.job)
+            .ok_or_else(|| format!("{task} is of no job"))?;
+        let needed = memory[&task.task];
+        if needed > offer.memory {
+            return Err(format!(
+                "{task} needs {needed} bytes, and {peer:?} has {}",
+                offer.memory
+            ));
+        }
+        if self.done.contains(task) {
+            return Err(format!("{task} is done and leased again"));
+        }
+        let missing = tree.children(task.task).find(|&child| {
+            let child = TaskRef {
+                job: task.job,
+                task: child,
+            };
+            !self.done.contains(&child)
+        });
+        missing.map_or(Ok(()), |child| {
+            Err(format!("{task} is leased, but its child {child} is not done"))
+        })
+    }
+}

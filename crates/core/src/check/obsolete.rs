@@ -1,0 +1,66 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Checker;
+use crate::{Input, JobId, Output, TaskId, TaskRef, Time, Tree};
+
+/// A proof may be dropped only when the one made from it is durable; that of the last segment, which
+/// the final proof takes too, only when the final proof is.
+#[derive(Clone, Debug, Default)]
+pub struct Obsolete {
+    trees: BTreeMap<JobId, Tree>,
+    /// What the caller was asked to persist since the job was opened.
+    asked: BTreeSet<TaskRef>,
+    durable: BTreeSet<TaskRef>,
+}
+
+impl Checker for Obsolete {
+    const RULE: &'static str = "a proof becomes obsolete only after all that is made from it is durable";
+
+    fn input(&mut self, _now: Time, input: &Input) {
+        match input {
+            Input::Open(spec) if !self.trees.contains_key(&spec.id) => {
+                let job = spec.id;
+                self.trees.insert(job, spec.tree.clone());
+                self.durable
+                    .extend(spec.done.iter().map(|&(task, _)| TaskRef { job, task }));
+            }
+            Input::Persisted { task } if self.asked.contains(task) => {
+                self.durable.insert(*task);
+            }
+            _ => {}
+        }
+    }
+
+    fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
+        if let Output::Announce { job, open: false } = output {
+            // If it is opened again it starts from what the caller has kept.
+            self.trees.remove(job);
+            self.durable.retain(|task| task.job != *job);
+            self.asked.retain(|task| task.job != *job);
+        }
+        if let Output::Persist { task, .. } = output {
+            self.asked.insert(*task);
+        }
+        let Output::Obsolete { task } = output else {
+            return Ok(());
+        };
+        let tree = &self.trees[&task.job];
+        let parent = tree
+            .parent(task.task)
+            .ok_or_else(|| format!("{task} is what the job is for"))?;
+        let mut takers = vec![parent];
+        if task.task == TaskId::Segment(tree.segments() - 1) {
+            takers.push(TaskId::Final);
+        }
+        let missing = takers.into_iter().find(|&taker| {
+            let taker = TaskRef {
+                job: task.job,
+                task: taker,
+            };
+            !self.durable.contains(&taker)
+        });
+        missing.map_or(Ok(()), |taker| {
+            Err(format!("{task} is obsolete, but {taker} is not durable"))
+        })
+    }
+}

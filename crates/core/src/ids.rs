@@ -1,0 +1,128 @@
+//! What jobs, tasks, peers and blobs are called.
+
+use std::fmt;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; 32]);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            /// The first four bytes, which tell apart what meets in one log.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "("))?;
+                self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str(")")
+            }
+        }
+    };
+}
+
+id! {
+    /// A job: the hash of its canonical description, so that the same request has the same id.
+    JobId
+}
+id! {
+    /// A machine on the network: its public key. It says nothing about who owns it; making another
+    /// one costs nothing.
+    Peer
+}
+id! {
+    /// Bytes, by their BLAKE3 hash.
+    Blob
+}
+
+/// One piece of work of a job.
+///
+/// The order is that of the tree: segments, the levels above them, the final proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskId {
+    /// Prove a segment, counted from 0.
+    Segment(u32),
+    /// Aggregate the children of a node of the tree.
+    Node(NodeId),
+    /// Make the final proof of the tree's top node.
+    Final,
+}
+
+/// A node of the aggregation tree: its level, from 1 for leaves, and its place on it, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId {
+    pub level: u8,
+    pub index: u32,
+}
+
+/// A task of one of several jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskRef {
+    pub job: JobId,
+    pub task: TaskId,
+}
+
+/// What a task does, which its cost and a peer's speed at it follow from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Segment,
+    Leaf,
+    InternalForLeaf,
+    InternalRecursive,
+    Final,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [
+        Self::Segment,
+        Self::Leaf,
+        Self::InternalForLeaf,
+        Self::InternalRecursive,
+        Self::Final,
+    ];
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Segment => "segment",
+            Self::Leaf => "leaf",
+            Self::InternalForLeaf => "internal-for-leaf",
+            Self::InternalRecursive => "internal-recursive",
+            Self::Final => "final",
+        }
+    }
+}
+
+impl TaskId {
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Segment(_) => Kind::Segment,
+            Self::Node(NodeId { level: 0 | 1, .. }) => Kind::Leaf,
+            Self::Node(NodeId { level: 2, .. }) => Kind::InternalForLeaf,
+            Self::Node(_) => Kind::InternalRecursive,
+            Self::Final => Kind::Final,
+        }
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(index) => write!(f, "segment {index}"),
+            Self::Node(NodeId { level, index }) => {
+                write!(f, "{} node {index} of level {level}", self.kind().name())
+            }
+            Self::Final => f.write_str("the final proof"),
+        }
+    }
+}
+
+impl fmt::Display for TaskRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of job {:?}", self.task, self.job)
+    }
+}

@@ -1,0 +1,114 @@
+//! What the caller tells the state machine.
+
+use std::time::Duration;
+
+use crate::{
+    ids::{Blob, JobId, Peer, TaskId, TaskRef},
+    tree::Tree,
+};
+
+/// Something that happened. What a peer says has been decoded and bounded by the caller, and may be
+/// a lie all the same.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The caller wants a job done.
+    Open(Box<JobSpec>),
+    /// A peer has room for one more task.
+    Offer { peer: Peer, offer: Offer },
+    /// A peer is still at its task.
+    Renewed {
+        peer: Peer,
+        task: TaskRef,
+        /// How much of it is done, in thousandths.
+        progress: u16,
+    },
+    /// A peer gives a task back undone.
+    Returned {
+        peer: Peer,
+        task: TaskRef,
+        why: Return,
+    },
+    /// A peer says that this is the proof.
+    Submitted {
+        peer: Peer,
+        task: TaskRef,
+        proof: Blob,
+    },
+    /// The caller has looked at a proof that it was asked to check.
+    Checked {
+        peer: Peer,
+        task: TaskRef,
+        verdict: Verdict,
+    },
+    /// The caller has made durable what it was asked to persist.
+    Persisted { task: TaskRef },
+    /// A peer is gone. It may come back with another offer.
+    PeerLost { peer: Peer },
+    /// The caller does not want a job any more.
+    Cancel { job: JobId },
+    /// The time of [`poll_timeout`](crate::Requester::poll_timeout) has come.
+    Timeout,
+}
+
+/// A job to be done.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    pub id: JobId,
+    pub tree: Tree,
+    /// What each task takes, in the order of [`Tree::tasks`].
+    pub costs: Vec<Cost>,
+    /// Jobs of higher priority go first whenever they have a task that is ready.
+    pub priority: i32,
+    /// What an earlier run has left: accepted and durable.
+    pub done: Vec<(TaskId, Blob)>,
+}
+
+/// What a task takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Time on a machine of speed [`SPEED_ONE`].
+    pub work: Duration,
+    /// Peak memory of the process that does it, in bytes.
+    pub memory: u64,
+}
+
+/// The speed of the machine that [`Cost::work`] is measured on; speeds are in thousandths of it.
+pub const SPEED_ONE: u32 = 1000;
+
+/// What a peer has to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Memory for one task, in bytes.
+    pub memory: u64,
+    /// How fast it says that it is, in thousandths of [`SPEED_ONE`]'s machine; believed until its work shows better.
+    pub speed: u32,
+    pub trust: Trust,
+}
+
+/// Whose machine a peer is. The caller decides; it is nothing that a peer can say of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The requester's own: what fails there fails because of the job.
+    Own,
+    Stranger,
+}
+
+/// Why a peer gives a task back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Return {
+    /// It wants to stop, for reasons of its own. No blame, and the task is no worse for it.
+    Stopping,
+    /// It tried, and this is what happened.
+    Failed { message: String },
+}
+
+/// What the caller found out about a submitted proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the proof of this very task of this very job.
+    Accepted,
+    /// It is not, and only its sender can be the cause.
+    Invalid { reason: String },
+    /// The bytes could not be had from the sender.
+    Unavailable { reason: String },
+}

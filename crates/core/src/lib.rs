@@ -1,0 +1,45 @@
+//! The job state machine of Myriad: which task goes to whom, and what becomes of it.
+//!
+//! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A [`Requester`]
+//! is told what happened, and says what to do; the same code is driven by the network and by a
+//! simulator. *Two that are told the same, say the same.*
+//!
+//! The life of a task:
+//!
+//! ```text
+//!  waits for its children ──▶ ready ──Offer──▶ leased ──Submitted──▶ being checked ──Accepted──▶ being made
+//!                              ▲                 │                        │                       durable
+//!                              └── Returned, ────┘                        │                         │
+//!                                  lost, expired                          │                      Persisted
+//!                              ▲                                          │                         ▼
+//!                              └──────────────── Invalid, Unavailable ────┘                       done
+//! ```
+//!
+//! What always holds, each with a checker in [`check`]:
+//!
+//! - a task is done only with a proof that was checked and accepted;
+//! - an accepted proof is neither lost nor replaced;
+//! - a banned peer gets no lease, and holds none;
+//! - a proof becomes obsolete only after all that is made from it is durable;
+//! - every task that the final proof needs is done, under way, ready, or waits for others.
+
+pub mod check;
+mod ids;
+mod input;
+mod job;
+mod output;
+mod peers;
+mod policy;
+mod ready;
+mod requester;
+mod time;
+mod tree;
+
+pub use ids::{Blob, JobId, Kind, NodeId, Peer, TaskId, TaskRef};
+pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Trust, Verdict};
+pub use job::Stage;
+pub use output::{Event, Output, Refusal, Revocation};
+pub use policy::Policy;
+pub use requester::{Progress, Requester};
+pub use time::Time;
+pub use tree::{Arities, Tree};

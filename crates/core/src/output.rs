@@ -1,0 +1,114 @@
+//! What the state machine wants done.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::{
+    ids::{Blob, JobId, Peer, TaskId, TaskRef},
+    time::Time,
+};
+
+/// Something for the caller to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Give a peer a task; it is its own until then.
+    Lease { peer: Peer, task: TaskRef, until: Time },
+    /// Tell a peer that has renewed its lease how long it lasts now.
+    Extended { peer: Peer, task: TaskRef, until: Time },
+    /// Tell a peer why it does not get what it asked for.
+    Refuse { peer: Peer, why: Refusal },
+    /// Tell a peer that was refused for want of work that an offer may succeed now.
+    Wake { peer: Peer },
+    /// Fetch a proof and verify it; answer with [`Checked`](crate::Input::Checked).
+    Check { peer: Peer, task: TaskRef, proof: Blob },
+    /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
+    Persist { peer: Peer, task: TaskRef, proof: Blob },
+    /// Tell a peer that a task is not its own any more.
+    Revoke { peer: Peer, task: TaskRef, why: Revocation },
+    /// Tell the network that a job wants provers, or that it does not any more.
+    Announce { job: JobId, open: bool },
+    /// The proof is in no open task's way any more: all that is made from it is durable.
+    Obsolete { task: TaskRef },
+    /// For whoever watches.
+    Event(Event),
+}
+
+/// Why a peer does not get what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    #[error("there is no job")]
+    NoJob,
+    #[error(
+        "no task that is ready fits into {offered} bytes of memory; the smallest needs {needed}: offer more"
+    )]
+    Memory { offered: u64, needed: u64 },
+    #[error("all tasks wait for {under_way} others that are under way")]
+    Waiting { under_way: usize },
+    #[error("the tasks that are ready are those that failed on this machine")]
+    FailedHere,
+    #[error("this machine holds {held} tasks, and {allowed} are allowed: finish one first")]
+    TooManyLeases { held: usize, allowed: usize },
+    #[error(
+        "{expired} leases in a row ran out on this machine; ask again in {} s",
+        remaining.as_secs_f64().ceil()
+    )]
+    Cooling { expired: u32, remaining: Duration },
+    #[error("this machine is banned: {reason}")]
+    Banned { reason: String },
+    #[error("there is no such task")]
+    NoSuchTask,
+    #[error("the task was not given to this machine")]
+    NotLeased,
+    #[error("the task is done")]
+    Done,
+    #[error("a proof of this task from this machine is being looked at already")]
+    Submitted,
+}
+
+/// Why a task is taken from a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Revocation {
+    #[error("the lease ran out")]
+    Expired,
+    #[error("another machine was faster")]
+    Done,
+    #[error("the job is not wanted any more")]
+    Cancelled,
+    #[error("the job failed")]
+    JobFailed,
+    #[error("this machine is banned")]
+    Banned,
+}
+
+/// What has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A proof is accepted and durable.
+    TaskDone {
+        task: TaskRef,
+        peer: Peer,
+        /// From the lease to the submission, as the requester saw it.
+        took: Duration,
+    },
+    /// The final proof is durable.
+    JobDone { job: JobId },
+    /// A task failed too often; what the peers said.
+    JobFailed {
+        job: JobId,
+        task: TaskId,
+        failures: Vec<(Peer, String)>,
+    },
+    /// A task goes to somebody else.
+    TaskFailed {
+        task: TaskRef,
+        peer: Peer,
+        message: String,
+    },
+    /// A peer sent a proof that is none.
+    Banned {
+        peer: Peer,
+        task: TaskRef,
+        reason: String,
+    },
+}

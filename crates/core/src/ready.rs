@@ -1,0 +1,158 @@
+//! Tasks that can start now, and peers that wait for one.
+
+use std::{
+    cmp::Reverse,
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use crate::ids::{Peer, TaskId};
+
+/// Memory is sorted in steps of this many bytes: few enough steps to look through all of them.
+const MEMORY_STEP: u64 = 64 << 20;
+
+/// The ready tasks of one job, by the memory that they need and the length of the path above them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ready {
+    steps: BTreeMap<u64, Step>,
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    /// No task of this step needs less.
+    least_memory: u64,
+    tasks: BTreeMap<(Reverse<Duration>, TaskId), u64>,
+}
+
+impl Ready {
+    pub(crate) fn insert(&mut self, task: TaskId, memory: u64, rank: Duration) {
+        let step = self.steps.entry(memory / MEMORY_STEP).or_insert_with(|| Step {
+            least_memory: memory,
+            tasks: BTreeMap::new(),
+        });
+        step.least_memory = step.least_memory.min(memory);
+        self.count += usize::from(step.tasks.insert((Reverse(rank), task), memory).is_none());
+    }
+
+    pub(crate) fn remove(&mut self, task: TaskId, memory: u64, rank: Duration) -> bool {
+        let step = memory / MEMORY_STEP;
+        let Some(tasks) = self.steps.get_mut(&step).map(|step| &mut step.tasks) else {
+            return false;
+        };
+        let removed = tasks.remove(&(Reverse(rank), task)).is_some();
+        if tasks.is_empty() {
+            self.steps.remove(&step);
+        }
+        self.count -= usize::from(removed);
+        removed
+    }
+
+    /// The task with the longest path above it that fits into `memory` and is not `barred`.
+    pub(crate) fn best(&self, memory: u64, barred: impl Fn(TaskId) -> bool) -> Option<TaskId> {
+        self.steps
+            .range(..=memory / MEMORY_STEP)
+            .filter(|(_, step)| step.least_memory <= memory)
+            .filter_map(|(_, step)| {
+                step.tasks
+                    .iter()
+                    .find(|(key, needed)| **needed <= memory && !barred(key.1))
+                    .map(|(&key, _)| key)
+            })
+            .min()
+            .map(|(_, task)| task)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The memory that the smallest task needs, in bytes.
+    pub(crate) fn least_memory(&self) -> Option<u64> {
+        self.steps.values().next().map(|step| step.least_memory)
+    }
+}
+
+/// Peers that were told that there is nothing for them now.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parked {
+    steps: BTreeMap<u64, BTreeMap<(Reverse<u32>, Peer), u64>>,
+    /// Memory and speed of each.
+    places: BTreeMap<Peer, (u64, u32)>,
+}
+
+impl Parked {
+    pub(crate) fn insert(&mut self, peer: Peer, memory: u64, speed: u32) {
+        self.remove(peer);
+        let step = self.steps.entry(memory / MEMORY_STEP).or_default();
+        step.insert((Reverse(speed), peer), memory);
+        self.places.insert(peer, (memory, speed));
+    }
+
+    pub(crate) fn remove(&mut self, peer: Peer) {
+        let Some((memory, speed)) = self.places.remove(&peer) else {
+            return;
+        };
+        let step = memory / MEMORY_STEP;
+        if let Some(peers) = self.steps.get_mut(&step) {
+            peers.remove(&(Reverse(speed), peer));
+            if peers.is_empty() {
+                self.steps.remove(&step);
+            }
+        }
+    }
+
+    /// Takes out the peer for a task that needs `memory`: of those with the least memory that is
+    /// enough, the fastest, so that large machines stay free for large tasks.
+    pub(crate) fn take(&mut self, memory: u64) -> Option<Peer> {
+        let peer = self
+            .steps
+            .range(memory / MEMORY_STEP..)
+            .find_map(|(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
+            .map(|(&(_, peer), _)| peer)?;
+        self.remove(peer);
+        Some(peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn the_longest_path_that_fits_goes_first() {
+        let mut ready = Ready::default();
+        let secs = Duration::from_secs;
+        ready.insert(TaskId::Segment(0), GIB, secs(5));
+        ready.insert(TaskId::Segment(1), 3 * GIB, secs(9));
+        ready.insert(TaskId::Segment(2), GIB, secs(7));
+        assert_eq!(ready.best(4 * GIB, |_| false), Some(TaskId::Segment(1)));
+        assert_eq!(ready.best(2 * GIB, |_| false), Some(TaskId::Segment(2)));
+        assert_eq!(
+            ready.best(2 * GIB, |task| task == TaskId::Segment(2)),
+            Some(TaskId::Segment(0))
+        );
+        assert_eq!(ready.best(GIB - 1, |_| false), None, "not even by a byte");
+        assert_eq!(ready.least_memory(), Some(GIB));
+        assert!(ready.remove(TaskId::Segment(1), 3 * GIB, secs(9)));
+        assert!(!ready.remove(TaskId::Segment(1), 3 * GIB, secs(9)));
+        assert!(!ready.is_empty());
+        assert_eq!(ready.best(GIB, |_| false), Some(TaskId::Segment(2)), "to the byte");
+    }
+
+    #[test]
+    fn the_smallest_machine_that_suffices_is_woken() {
+        let mut parked = Parked::default();
+        let peer = |byte| Peer([byte; 32]);
+        parked.insert(peer(1), 8 * GIB, 1000);
+        parked.insert(peer(2), 2 * GIB, 500);
+        parked.insert(peer(3), 2 * GIB, 900);
+        assert_eq!(parked.take(2 * GIB), Some(peer(3)));
+        assert_eq!(parked.take(3 * GIB), Some(peer(1)));
+        assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");
+        parked.remove(peer(2));
+        assert_eq!(parked.take(1), None);
+    }
+}
