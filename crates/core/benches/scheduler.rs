@@ -37,7 +37,9 @@ enum Next {
 }
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse::<usize>().ok());
+    let mut args = std::env::args()
+        .skip(1)
+        .filter_map(|arg| arg.parse::<usize>().ok());
     let (peers, tasks) = (args.next().unwrap_or(10_000), args.next().unwrap_or(100_000));
     let mut requester = Requester::new(Policy::default());
     let mut world = World::new(peers);

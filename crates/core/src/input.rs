@@ -23,17 +23,9 @@ pub enum Input {
         progress: u16,
     },
     /// A peer gives a task back undone.
-    Returned {
-        peer: Peer,
-        task: TaskRef,
-        why: Return,
-    },
+    Returned { peer: Peer, task: TaskRef, why: Return },
     /// A peer says that this is the proof.
-    Submitted {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-    },
+    Submitted { peer: Peer, task: TaskRef, proof: Blob },
     /// The caller has looked at a proof that it was asked to check.
     Checked {
         peer: Peer,

@@ -25,7 +25,11 @@ pub enum Output {
     /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
     Persist { peer: Peer, task: TaskRef, proof: Blob },
     /// Tell a peer that a task is not its own any more.
-    Revoke { peer: Peer, task: TaskRef, why: Revocation },
+    Revoke {
+        peer: Peer,
+        task: TaskRef,
+        why: Revocation,
+    },
     /// Tell the network that a job wants provers, or that it does not any more.
     Announce { job: JobId, open: bool },
     /// The proof is in no open task's way any more: all that is made from it is durable.

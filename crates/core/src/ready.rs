@@ -1,10 +1,6 @@
 //! Tasks that can start now, and peers that wait for one.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use crate::ids::{Peer, TaskId};
 
@@ -139,7 +135,11 @@ mod tests {
         assert!(ready.remove(TaskId::Segment(1), 3 * GIB, secs(9)));
         assert!(!ready.remove(TaskId::Segment(1), 3 * GIB, secs(9)));
         assert!(!ready.is_empty());
-        assert_eq!(ready.best(GIB, |_| false), Some(TaskId::Segment(2)), "to the byte");
+        assert_eq!(
+            ready.best(GIB, |_| false),
+            Some(TaskId::Segment(2)),
+            "to the byte"
+        );
     }
 
     #[test]

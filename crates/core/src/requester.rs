@@ -94,11 +94,7 @@ impl Requester {
     /// The accepted and durable proof of a task of an open job.
     pub fn proof(&self, task: TaskRef) -> Option<Blob> {
         let job = self.jobs.get(&task.job)?;
-        match job
-            .tree
-            .contains(task.task)
-            .then(|| job.task(task.task).state)?
-        {
+        match job.tree.contains(task.task).then(|| job.task(task.task).state)? {
             TaskState::Done(proof) => Some(proof),
             _ => None,
         }
@@ -370,11 +366,8 @@ impl Requester {
         };
         let failures = &mut job.task_mut(task.task).failures;
         failures.push((peer, message.clone()));
-        self.outputs.push_back(Output::Event(Event::TaskFailed {
-            task,
-            peer,
-            message,
-        }));
+        self.outputs
+            .push_back(Output::Event(Event::TaskFailed { task, peer, message }));
         let proven = failures
             .iter()
             .filter(|(failed, _)| self.peers.get(failed).is_some_and(PeerState::is_proven))

@@ -103,7 +103,12 @@ fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
     let costs = tree.tasks().map(|task| Cost {
         work: Duration::from_secs(10),
         // What is higher in the tree needs more; peer 2 can do all.
-        memory: GIB + if matches!(task, TaskId::Segment(_)) { 0 } else { GIB },
+        memory: GIB
+            + if matches!(task, TaskId::Segment(_)) {
+                0
+            } else {
+                GIB
+            },
     });
     JobSpec {
         id: job(index),
@@ -344,7 +349,10 @@ fn a_job_with_honest_peers_is_done_task_by_task() {
     world.open(1, 7).unwrap();
     world.recover().unwrap();
     assert_eq!(world.finished, [job(1)]);
-    assert_eq!(world.durable.len(), Tree::task_count(&spec(1, 7, Vec::new()).tree));
+    assert_eq!(
+        world.durable.len(),
+        Tree::task_count(&spec(1, 7, Vec::new()).tree)
+    );
 }
 
 /// What an earlier run has left is not done again, and what lies below it not at all.
@@ -393,7 +401,12 @@ fn newcomers_cannot_fail_a_job() {
     for index in 1..=15 {
         let peer = Peer([100 + index; 32]);
         let stranger = offer(1);
-        world.input(Input::Offer { peer, offer: stranger }).unwrap();
+        world
+            .input(Input::Offer {
+                peer,
+                offer: stranger,
+            })
+            .unwrap();
         let task = world.leases[&peer][0];
         let why = Return::Failed {
             message: "no luck".into(),

@@ -6,4 +6,4 @@
 pub mod local;
 mod store;
 
-pub use store::{JobId, Store, StoreError};
+pub use store::{Store, StoreError, job_id};

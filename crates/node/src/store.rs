@@ -9,12 +9,12 @@
 //! that is damaged all the same is taken for missing, and its task is done again.
 
 use std::{
-    fmt,
     fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use myriad_core::JobId;
 use myriad_engine::{Boundary, Input, Program};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -24,14 +24,10 @@ const HASH_BYTES: usize = 32;
 /// Most bytes of a proof file: the largest proof that the engine's verifier takes, and its boundary.
 const PROOF_FILE_BYTES_MAX: u64 = 17 << 20;
 
-/// Identifies a request: the same program, configuration and input have the same id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct JobId([u8; 32]);
-
 /// Identifies a task of a job by what its proof covers, so that proofs are found again even where
 /// another memory budget cuts the execution elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TaskKey([u8; 32]);
+pub(crate) struct TaskKey(pub(crate) [u8; 32]);
 
 /// A proof that has been verified, with what it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,19 +55,12 @@ pub enum StoreError {
     Busy { path: PathBuf },
 }
 
-impl JobId {
-    /// The id of proving `program` on `input`.
-    pub fn new(program: &Program, input: &Input) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
-        hasher.update(&program.hash()).update(&input.hash());
-        Self(*hasher.finalize().as_bytes())
-    }
-}
-
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
+/// Identifies the request to prove `program` on `input`: the same program, configuration and input
+/// have the same id.
+pub fn job_id(program: &Program, input: &Input) -> JobId {
+    let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
+    hasher.update(&program.hash()).update(&input.hash());
+    JobId(*hasher.finalize().as_bytes())
 }
 
 impl TaskKey {

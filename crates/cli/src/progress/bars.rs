@@ -17,8 +17,9 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use myriad_core::TaskId;
 use myriad_engine::MemoryBudget;
-use myriad_node::local::{Event, TaskId};
+use myriad_node::local::Event;
 
 use super::{
     estimate::{Estimate, Kind},

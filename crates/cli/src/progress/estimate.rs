@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_node::local::TaskId;
+use myriad_core::TaskId;
 
 /// What a node of the tree takes, in segments that fill their memory, until one has been measured.
 const NODE_PER_SEGMENT: f64 = 1.2;

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use myriad_node::local::{Event, TaskId};
+use myriad_core::TaskId;
+use myriad_node::local::Event;
 
 use crate::terminal::{bytes, count, duration, plural};
 

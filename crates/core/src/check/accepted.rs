@@ -35,9 +35,9 @@ impl Checker for Accepted {
 
     fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
         match output {
-            Output::Check { peer, task, proof } if !self.submitted.contains(&(*task, *peer, *proof)) => {
-                Err(format!("{task} is checked, but {peer:?} did not submit {proof:?}"))
-            }
+            Output::Check { peer, task, proof } if !self.submitted.contains(&(*task, *peer, *proof)) => Err(
+                format!("{task} is checked, but {peer:?} did not submit {proof:?}"),
+            ),
             Output::Persist { peer, task, .. } if !self.accepted.contains(&(*task, *peer)) => {
                 Err(format!("{task} of {peer:?} is kept, but was not accepted"))
             }

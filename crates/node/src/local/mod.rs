@@ -7,17 +7,20 @@
 //!                           └──────── children are there ◀───────────┘
 //! ```
 //!
-//! A node of the aggregation tree is ready as soon as its children are stored; it goes before any
-//! segment, so that the tree is nearly done when the last segment is. Every proof that comes out of
-//! a child is verified before it is stored, and one that is in the store is not made again.
+//! What a child does next is decided by the same state machine that decides it for peers on a network,
+//! [`myriad_core::Requester`]. A node of the aggregation tree is ready as soon as its children are
+//! stored. Every proof that comes out of a child is verified before it is stored, and one that is in
+//! the store is not made again.
 
+mod child;
+mod driver;
 mod machine;
 mod run;
 mod schedule;
-mod tree;
 
 use std::{path::PathBuf, time::Duration};
 
+use myriad_core::{Offer, Peer, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
     Input, KeyError, MemoryBudget, ProgramError, VerifyError,
     worker::{Usage, WorkerConfig, WorkerError},
@@ -26,7 +29,6 @@ use thiserror::Error;
 
 pub use machine::Machine;
 pub use run::run;
-pub use tree::{NodeId, TaskId};
 
 use crate::StoreError;
 
@@ -57,6 +59,27 @@ pub struct Options {
     pub max_instructions: u64,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
+}
+
+/// The engine children are the peers of a requester that trusts them.
+fn child_peer(child: usize) -> Peer {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(child as u64).to_be_bytes());
+    Peer(id)
+}
+
+fn child_of(peer: Peer) -> usize {
+    let (bytes, _) = peer.0.split_first_chunk().expect("an id has 32 bytes");
+    u64::from_be_bytes(*bytes) as usize
+}
+
+/// Segments and arities have been chosen for the children's memory, so that every task fits.
+const fn child_offer() -> Offer {
+    Offer {
+        memory: u64::MAX,
+        speed: SPEED_ONE,
+        trust: Trust::Own,
+    }
 }
 
 /// What happens on the way, for a progress display. Sent in order from one thread.
@@ -156,7 +179,7 @@ pub enum RunError {
     #[error("{task} failed {attempts} times, the last time so: {last}")]
     Task {
         task: TaskId,
-        attempts: u32,
+        attempts: usize,
         last: String,
     },
     #[error("{task} gave a proof that does not verify: {reason}")]

@@ -1,20 +1,18 @@
 //! Choosing the segment size and the arities of the tree that finish soonest.
 //!
 //! Few large pieces cost least in total, but leave children idle at the end, where the path from the
-//! last segment to the final proof is walked alone. So candidates are tried on paper: the tasks go
-//! to the children in the order in which [`super::run`] gives them out, each for its estimated time.
+//! last segment to the final proof is walked alone. So candidates are tried on paper, by the very
+//! [`Requester`] that gives the tasks out later, in virtual time.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
+use myriad_core::{
+    Arities, Blob, Cost, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
+    Tree, Verdict,
 };
-
 use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
 
-use super::{
-    RunError,
-    tree::{Arities, TaskId, Tree},
-};
+use super::{RunError, child_offer, child_peer};
 
 /// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench
 /// --workspace --bench memory -- --tree`.
@@ -53,16 +51,6 @@ fn costs(config: &VmConfig) -> &'static Costs {
     if config.is_plain() { &PLAIN } else { &EXTENDED }
 }
 
-/// The order in which ready tasks are given out: what is highest in the tree first, so that it is
-/// nearly done when the last segment is; then from left to right, so that whole nodes become ready.
-pub(crate) fn rank(task: TaskId) -> (Reverse<u8>, usize) {
-    match task {
-        TaskId::Segment(index) => (Reverse(0), index),
-        TaskId::Node(node) => (Reverse(node.level.number()), node.index),
-        TaskId::Final => (Reverse(u8::MAX), 0),
-    }
-}
-
 /// The arities that a child may use within a budget.
 ///
 /// # Errors
@@ -85,9 +73,9 @@ pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Ari
         for internal_for_leaf in 1..=internal_for_leaf {
             for internal_recursive in 2..=internal_recursive {
                 arities.push(Arities {
-                    leaf,
-                    internal_for_leaf,
-                    internal_recursive,
+                    leaf: leaf as u32,
+                    internal_for_leaf: internal_for_leaf as u32,
+                    internal_recursive: internal_recursive as u32,
                 });
             }
         }
@@ -95,77 +83,116 @@ pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Ari
     Ok(arities)
 }
 
-/// The tree over a plan's segments that `children` engine children finish soonest, and the estimated
-/// time in seconds of the machine that the constants are from.
-pub(crate) fn best_tree(config: &VmConfig, plan: &Plan, arities: &[Arities], children: usize) -> (Tree, f64) {
+/// The tree over a plan's segments that `children` engine children finish soonest, with what each of
+/// its tasks takes, and the estimated time on the machine that the constants are from.
+pub(crate) fn best_tree(
+    config: &VmConfig,
+    plan: &Plan,
+    arities: &[Arities],
+    children: usize,
+) -> (Tree, Vec<Cost>, Duration) {
     arities
         .iter()
         .map(|&arities| {
-            let tree = Tree::new(plan.segments.len(), arities);
-            let estimate = makespan(&tree, children, |task| seconds(costs(config), &tree, plan, task));
-            (tree, estimate)
+            let tree = Tree::new(plan.segments.len() as u32, arities);
+            let costs: Vec<Cost> = tree.tasks().map(|task| cost(config, &tree, plan, task)).collect();
+            let estimate = makespan(&tree, &costs, children);
+            (tree, costs, estimate)
         })
-        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .min_by_key(|(_, _, estimate)| *estimate)
         .expect("some arity is allowed")
 }
 
-fn seconds(costs: &Costs, tree: &Tree, plan: &Plan, task: TaskId) -> f64 {
-    match task {
+fn cost(config: &VmConfig, tree: &Tree, plan: &Plan, task: TaskId) -> Cost {
+    let costs = costs(config);
+    let children = tree.children(task).len();
+    let (seconds, memory) = match task {
         TaskId::Segment(index) => {
-            costs.segment + costs.segment_mebicell * plan.segments[index].cells as f64 / f64::from(1 << 20)
+            let segment = &plan.segments[index as usize];
+            let mebicells = segment.cells as f64 / f64::from(1 << 20);
+            (
+                costs.segment + costs.segment_mebicell * mebicells,
+                segment.peak_bytes,
+            )
         }
-        TaskId::Final => costs.last,
+        TaskId::Final => (costs.last, Level::INTERNAL_RECURSIVE.peak_bytes(config, 1)),
         TaskId::Node(node) => {
-            let children = tree.children(task).len();
-            let costs: &[f64] = match node.level {
-                Level::LEAF => costs.leaf,
-                Level::INTERNAL_FOR_LEAF => &costs.internal_for_leaf,
+            let seconds: &[f64] = match task.kind() {
+                Kind::Leaf => costs.leaf,
+                Kind::InternalForLeaf => &costs.internal_for_leaf,
                 _ => &costs.internal_recursive,
             };
-            costs[children - 1]
+            let level = Level::new(node.level).expect("the tree is not higher than the engine allows");
+            (seconds[children - 1], level.peak_bytes(config, children))
         }
+    };
+    Cost {
+        work: Duration::from_secs_f64(seconds),
+        memory,
     }
 }
 
-/// The time until the final proof when `workers` take ready tasks by rank.
-fn makespan(tree: &Tree, workers: usize, seconds: impl Fn(TaskId) -> f64) -> f64 {
-    let mut parents = HashMap::new();
-    let mut missing = HashMap::new();
-    let mut ready = BinaryHeap::new();
-    for task in tree.tasks() {
-        let children = tree.children(task);
-        if children.is_empty() {
-            ready.push(Reverse((rank(task), task)));
-        }
-        missing.insert(task, children.len());
-        for child in children {
-            parents.insert(child, task);
-        }
-    }
-    // Times are kept as whole microseconds, which have a total order.
-    let micros = |task| (seconds(task) * 1e6) as u64;
-    let mut running = BinaryHeap::new();
-    let mut now = 0;
+/// The time until the final proof when so many children do what the requester gives them.
+fn makespan(tree: &Tree, costs: &[Cost], children: usize) -> Duration {
+    let work: std::collections::HashMap<TaskId, Duration> =
+        tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
+    let id = JobId([0; 32]);
+    let mut requester = Requester::new(Policy::default());
+    let mut now = Time::default();
+    let mut running: BinaryHeap<Reverse<(Time, Peer, TaskRef)>> = BinaryHeap::new();
+    let spec = JobSpec {
+        id,
+        tree: tree.clone(),
+        costs: costs.to_vec(),
+        priority: 0,
+        done: Vec::new(),
+    };
+    let mut inputs = vec![Input::Open(Box::new(spec))];
+    inputs.extend((0..children.max(1)).map(|child| Input::Offer {
+        peer: child_peer(child),
+        offer: child_offer(),
+    }));
     loop {
-        while running.len() < workers.max(1) {
-            let Some(Reverse((_, task))) = ready.pop() else {
-                break;
-            };
-            running.push(Reverse((now + micros(task), task)));
+        for input in inputs.drain(..) {
+            requester.handle_input(now, input);
         }
-        let Some(Reverse((end, task))) = running.pop() else {
-            break;
-        };
-        now = end;
-        if let Some(&parent) = parents.get(&task) {
-            let missing = missing.get_mut(&parent).expect("every task is counted");
-            *missing -= 1;
-            if *missing == 0 {
-                ready.push(Reverse((rank(parent), parent)));
+        while let Some(output) = requester.poll_output() {
+            match output {
+                Output::Lease { peer, task, .. } => {
+                    running.push(Reverse((now + work[&task.task], peer, task)));
+                }
+                Output::Wake { peer } => inputs.push(Input::Offer {
+                    peer,
+                    offer: child_offer(),
+                }),
+                _ => {}
             }
         }
+        if !inputs.is_empty() {
+            continue;
+        }
+        let Some(Reverse((end, peer, task))) = running.pop() else {
+            return now - Time::default();
+        };
+        now = end;
+        inputs.extend([
+            Input::Submitted {
+                peer,
+                task,
+                proof: Blob([0; 32]),
+            },
+            Input::Checked {
+                peer,
+                task,
+                verdict: Verdict::Accepted,
+            },
+            Input::Persisted { task },
+            Input::Offer {
+                peer,
+                offer: child_offer(),
+            },
+        ]);
     }
-    now as f64 / 1e6
 }
 
 #[cfg(test)]
@@ -195,22 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_takes_the_sum_and_many_the_longest_path() {
-        let tree = Tree::new(
-            8,
-            Arities {
-                leaf: 4,
-                internal_for_leaf: 3,
-                internal_recursive: 3,
-            },
-        );
-        let tasks = tree.tasks().count() as f64;
-        assert_eq!(makespan(&tree, 1, |_| 1.0), tasks);
+    fn one_child_takes_the_sum_and_many_the_longest_path() {
+        let arities = Arities {
+            leaf: 4,
+            internal_for_leaf: 3,
+            internal_recursive: 3,
+        };
+        let tree = Tree::new(8, arities);
+        let second = Cost {
+            work: Duration::from_secs(1),
+            memory: 0,
+        };
+        let costs = vec![second; tree.task_count()];
+        let seconds = |children| makespan(&tree, &costs, children).as_secs();
+        assert_eq!(seconds(1), tree.task_count() as u64);
         // segment, leaf, internal-for-leaf, internal-recursive, final
-        assert_eq!(makespan(&tree, 100, |_| 1.0), 5.0);
-        // Two workers: segments 0 and 1, 2 and 3, then the first leaf beside segment 4, 5 and 6, 7 alone,
-        // and the second leaf, its two ancestors and the final proof, one after the other.
-        assert_eq!(makespan(&tree, 2, |_| 1.0), 9.0);
+        assert_eq!(seconds(100), 5);
+        // Two children: four rounds of segments, both leaves, and three tasks one after the other.
+        assert_eq!(seconds(2), 8);
     }
 
     #[test]
@@ -231,10 +260,10 @@ mod tests {
         let arities = allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(8 << 30)).unwrap();
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
-            let (_, best) = best_tree(&VmConfig::riscv32(), &plan, &arities, 2);
+            let (_, _, best) = best_tree(&VmConfig::riscv32(), &plan, &arities, 2);
             for &other in &arities {
-                let tree = Tree::new(segments, other);
-                assert!(best <= makespan(&tree, 2, |task| seconds(&PLAIN, &tree, &plan, task)));
+                let (_, _, time) = best_tree(&VmConfig::riscv32(), &plan, &[other], 2);
+                assert!(best <= time);
             }
         }
     }

@@ -1,0 +1,308 @@
+//! The loop that does what the state machine says, with the children's threads as its peers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::Instant,
+};
+
+use myriad_core::{
+    Blob, Cost, Event as CoreEvent, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, Return,
+    TaskId, TaskRef, Time, Verdict,
+};
+use myriad_engine::{
+    Boundary, VerifyError,
+    worker::{Usage, Worker, WorkerError},
+};
+
+use super::{
+    Event, Observer, RunError,
+    child::{Answer, Command, Shared},
+    child_of, child_offer, child_peer,
+};
+use crate::store::{Accepted, TaskKey};
+
+/// What tasks took, each with its kind.
+pub(super) type Usages = Vec<(Kind, Usage)>;
+
+/// Works until the final proof is stored or something fails for good.
+///
+/// `done` is what the store has, with what it says; `planner` is a child that is there already.
+pub(super) fn drive(
+    shared: &Shared<'_>,
+    id: JobId,
+    costs: Vec<Cost>,
+    done: BTreeMap<TaskId, Option<Boundary>>,
+    children: usize,
+    planner: Worker,
+    observer: &mut dyn Observer,
+) -> Result<Usages, RunError> {
+    thread::scope(|scope| {
+        let (sender, answers) = mpsc::channel();
+        let mut first = Some(planner);
+        let commands = (0..children).map(|child| {
+            let (commands, received) = mpsc::channel();
+            let (sender, worker) = (sender.clone(), first.take());
+            scope.spawn(move || shared.serve(child, worker, &received, &sender));
+            commands
+        });
+        let mut driver = Driver {
+            shared,
+            id,
+            requester: Requester::new(Policy::default()),
+            start: Instant::now(),
+            commands: commands.map(Some).collect(),
+            idle: vec![true; children],
+            boundaries: done,
+            checked: HashMap::new(),
+            usages: Vec::new(),
+            observer,
+        };
+        let result = driver.run(costs, &answers);
+        if result.is_err() {
+            // The other children would only work for nothing.
+            shared.stoppers.stop();
+        }
+        result.map(|()| driver.usages)
+    })
+}
+
+struct Driver<'a, 's> {
+    shared: &'a Shared<'s>,
+    id: JobId,
+    requester: Requester,
+    start: Instant,
+    /// To each child's thread; none to one that was given up.
+    commands: Vec<Option<Sender<Command>>>,
+    /// Children without a task.
+    idle: Vec<bool>,
+    /// What the accepted proofs say. The final proof has no boundary of its own.
+    boundaries: BTreeMap<TaskId, Option<Boundary>>,
+    /// Proofs on the way to the store.
+    checked: HashMap<TaskId, Made>,
+    usages: Usages,
+    observer: &'a mut dyn Observer,
+}
+
+/// A proof, with all that is known of it.
+struct Made {
+    proof: Vec<u8>,
+    usage: Usage,
+    boundary: Option<Boundary>,
+}
+
+impl Driver<'_, '_> {
+    fn run(&mut self, costs: Vec<Cost>, answers: &Receiver<(usize, TaskId, Answer)>) -> Result<(), RunError> {
+        let spec = JobSpec {
+            id: self.id,
+            tree: self.shared.tree.clone(),
+            costs,
+            priority: 0,
+            done: self
+                .boundaries
+                .keys()
+                .map(|&task| (task, blob_of(self.shared.keys[&task])))
+                .collect(),
+        };
+        let mut finished = self.input(Input::Open(Box::new(spec)))?;
+        for child in 0..self.commands.len() {
+            finished |= self.offer(child)?;
+        }
+        while !finished {
+            let Ok((child, task, answer)) = answers.recv() else {
+                unreachable!("the threads end after the commands' senders, which are here");
+            };
+            finished = self.answered(child, task, answer)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the state machine, and does what it says; whether the job is done.
+    fn input(&mut self, input: Input) -> Result<bool, RunError> {
+        let mut finished = false;
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let now = Time(self.start.elapsed().as_micros() as u64);
+            self.requester.handle_input(now, input);
+            while let Some(output) = self.requester.poll_output() {
+                match output {
+                    Output::Lease { peer, task, .. } => self.begin(peer, task.task),
+                    Output::Wake { peer } => inputs.push(Input::Offer {
+                        peer,
+                        offer: child_offer(),
+                    }),
+                    Output::Check { peer, task, .. } => self.check(peer, task.task),
+                    Output::Persist { peer, task, .. } => {
+                        self.persist(peer, task.task)?;
+                        inputs.push(Input::Persisted { task });
+                    }
+                    Output::Event(CoreEvent::JobDone { .. }) => finished = true,
+                    Output::Event(CoreEvent::JobFailed { task, failures, .. }) => {
+                        return Err(RunError::Task {
+                            task,
+                            attempts: failures.len(),
+                            last: failures.last().map(|(_, said)| said.clone()).unwrap_or_default(),
+                        });
+                    }
+                    Output::Event(CoreEvent::TaskFailed { task, message, .. }) => {
+                        self.observer.event(&Event::Retrying {
+                            task: task.task,
+                            reason: message,
+                        });
+                    }
+                    // Children need no word of why there is nothing to do, and nobody else listens.
+                    Output::Refuse { .. }
+                    | Output::Extended { .. }
+                    | Output::Revoke { .. }
+                    | Output::Announce { .. }
+                    | Output::Obsolete { .. }
+                    | Output::Event(CoreEvent::TaskDone { .. } | CoreEvent::Banned { .. }) => {}
+                }
+            }
+        }
+        Ok(finished)
+    }
+
+    fn offer(&mut self, child: usize) -> Result<bool, RunError> {
+        self.idle[child] = true;
+        self.input(Input::Offer {
+            peer: child_peer(child),
+            offer: child_offer(),
+        })
+    }
+
+    fn task(&self, task: TaskId) -> TaskRef {
+        TaskRef { job: self.id, task }
+    }
+
+    fn tell(&self, child: usize, command: Command) {
+        if let Some(commands) = &self.commands[child] {
+            // A thread that is gone has panicked, which ends the scope and with it the run.
+            let _ = commands.send(command);
+        }
+    }
+
+    fn begin(&mut self, peer: Peer, task: TaskId) {
+        let child = child_of(peer);
+        self.idle[child] = false;
+        self.observer.event(&Event::Started { child, task });
+        self.tell(child, Command::Do(task));
+    }
+
+    fn check(&mut self, peer: Peer, task: TaskId) {
+        let made = self.checked.get_mut(&task).expect("it was made before");
+        let proof = std::mem::take(&mut made.proof);
+        self.tell(child_of(peer), Command::Check(task, proof));
+    }
+
+    fn persist(&mut self, peer: Peer, task: TaskId) -> Result<(), RunError> {
+        let Made {
+            proof,
+            usage,
+            boundary,
+        } = self.checked.remove(&task).expect("it was accepted before");
+        let proof_bytes = proof.len();
+        let boundary_or_whole = boundary.unwrap_or_else(|| self.whole());
+        self.shared.store.put(
+            self.shared.keys[&task],
+            &Accepted {
+                boundary: boundary_or_whole,
+                proof,
+            },
+        )?;
+        self.boundaries.insert(task, boundary);
+        self.usages.push((task.kind(), usage));
+        self.observer.event(&Event::Done {
+            child: child_of(peer),
+            task,
+            usage,
+            proof_bytes,
+        });
+        Ok(())
+    }
+
+    fn answered(&mut self, child: usize, task: TaskId, answer: Answer) -> Result<bool, RunError> {
+        let peer = child_peer(child);
+        match answer {
+            Answer::Done(Ok((proof, usage))) => {
+                let blob = Blob(*blake3::hash(&proof).as_bytes());
+                let boundary = None;
+                self.checked.insert(
+                    task,
+                    Made {
+                        proof,
+                        usage,
+                        boundary,
+                    },
+                );
+                return self.input(Input::Submitted {
+                    peer,
+                    task: self.task(task),
+                    proof: blob,
+                });
+            }
+            Answer::Done(Err(RunError::Worker(WorkerError::Died(death)))) => {
+                let others = self.idle.iter().filter(|idle| !**idle).count() > 1;
+                let why = Return::Failed {
+                    message: death.to_string(),
+                };
+                let task = self.task(task);
+                self.input(Input::Returned { peer, task, why })?;
+                if death.out_of_memory && others {
+                    // The machine does not hold this many children: go on with one less.
+                    self.idle[child] = true;
+                    self.commands[child] = None;
+                    return self.input(Input::PeerLost { peer });
+                }
+            }
+            Answer::Done(Err(error)) => return Err(error),
+            Answer::Checked(proof, checked) => {
+                let checked = checked.and_then(|boundary| {
+                    boundary.map_or(Ok(()), |boundary| self.check_neighbours(task, &boundary))?;
+                    Ok(boundary)
+                });
+                let made = self.checked.get_mut(&task).expect("it was made before");
+                made.proof = proof;
+                let verdict = match checked {
+                    Ok(boundary) => {
+                        made.boundary = boundary;
+                        Verdict::Accepted
+                    }
+                    Err(error) => Verdict::Invalid {
+                        reason: error.to_string(),
+                    },
+                };
+                let task = self.task(task);
+                if self.input(Input::Checked { peer, task, verdict })? {
+                    return Ok(true);
+                }
+            }
+        }
+        self.offer(child)
+    }
+
+    /// Checks that a piece starts where the one before it ends, and ends where the next one starts.
+    fn check_neighbours(&self, task: TaskId, boundary: &Boundary) -> Result<(), VerifyError> {
+        let (before, after) = self.shared.tree.neighbours(task);
+        let known =
+            |task: Option<TaskId>| task.and_then(|task| self.boundaries.get(&task).copied().flatten());
+        match before {
+            None => self.shared.verifier.check_start(boundary)?,
+            Some(_) => known(before).map_or(Ok(()), |before| before.check_next(boundary))?,
+        }
+        known(after).map_or(Ok(()), |after| boundary.check_next(&after))
+    }
+
+    /// The boundary of the whole execution, which the tree's top node has.
+    fn whole(&self) -> Boundary {
+        let top = TaskId::Node(self.shared.tree.top());
+        let boundary = self.boundaries.get(&top).copied().flatten();
+        boundary.expect("the final proof is made after the top node")
+    }
+}
+
+/// What stands for a stored proof where only its place matters.
+fn blob_of(key: TaskKey) -> Blob {
+    Blob(key.0)
+}
