@@ -1,0 +1,220 @@
+//! Every checker notices what it is there for: each is shown a made-up history that breaks its rule.
+
+use std::time::Duration;
+
+use myriad_core::{
+    Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Requester,
+    Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Trust, Verdict,
+    check::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete},
+};
+
+const JOB: JobId = JobId([7; 32]);
+const PEER: Peer = Peer([1; 32]);
+const PROOF: Blob = Blob([2; 32]);
+const NOW: Time = Time(1);
+
+fn task(task: TaskId) -> TaskRef {
+    TaskRef { job: JOB, task }
+}
+
+fn segment(index: u32) -> TaskRef {
+    task(TaskId::Segment(index))
+}
+
+fn leaf() -> TaskRef {
+    task(TaskId::Node(NodeId { level: 1, index: 0 }))
+}
+
+/// A job of two segments under one leaf; each task needs 100 bytes.
+fn open() -> Input {
+    let arities = Arities {
+        leaf: 2,
+        internal_for_leaf: 1,
+        internal_recursive: 2,
+    };
+    let tree = Tree::new(2, arities);
+    let cost = Cost {
+        work: Duration::from_secs(1),
+        memory: 100,
+    };
+    Input::Open(Box::new(JobSpec {
+        id: JOB,
+        costs: vec![cost; tree.task_count()],
+        tree,
+        priority: 0,
+        done: Vec::new(),
+    }))
+}
+
+fn offer(memory: u64) -> Input {
+    Input::Offer {
+        peer: PEER,
+        offer: Offer {
+            memory,
+            speed: SPEED_ONE,
+            trust: Trust::Stranger,
+        },
+    }
+}
+
+fn lease(task: TaskRef) -> Output {
+    Output::Lease {
+        peer: PEER,
+        task,
+        until: NOW,
+    }
+}
+
+fn persist(task: TaskRef, proof: Blob) -> Output {
+    Output::Persist {
+        peer: PEER,
+        task,
+        proof,
+    }
+}
+
+/// What a checker says of the last of several outputs; it must not mind the others.
+fn last(mut checker: impl Checker, inputs: &[Input], outputs: &[Output]) -> Result<(), String> {
+    for input in inputs {
+        checker.input(NOW, input);
+    }
+    let (last, before) = outputs.split_last().expect("there is one");
+    for output in before {
+        checker.output(NOW, output).expect("it is in order");
+    }
+    checker.output(NOW, last)
+}
+
+#[test]
+fn a_proof_that_nobody_accepted_is_noticed() {
+    let submitted = Input::Submitted {
+        peer: PEER,
+        task: segment(0),
+        proof: PROOF,
+    };
+    let accepted = Input::Checked {
+        peer: PEER,
+        task: segment(0),
+        verdict: Verdict::Accepted,
+    };
+    let refused = Input::Checked {
+        peer: PEER,
+        task: segment(0),
+        verdict: Verdict::Invalid {
+            reason: String::new(),
+        },
+    };
+    let outputs = [persist(segment(0), PROOF)];
+    assert!(
+        last(
+            Accepted::default(),
+            &[submitted.clone(), accepted.clone()],
+            &outputs
+        )
+        .is_ok()
+    );
+    assert!(last(Accepted::default(), &[submitted, refused], &outputs).is_err());
+    let check = Output::Check {
+        peer: PEER,
+        task: segment(0),
+        proof: PROOF,
+    };
+    assert!(
+        last(Accepted::default(), &[], &[check]).is_err(),
+        "nobody submitted it"
+    );
+    let done = Output::Event(Event::TaskDone {
+        task: segment(0),
+        peer: PEER,
+        took: Duration::ZERO,
+    });
+    assert!(
+        last(Accepted::default(), &[accepted], &[done]).is_err(),
+        "it is not durable"
+    );
+}
+
+#[test]
+fn a_banned_peer_with_a_lease_is_noticed() {
+    let banned = Output::Event(Event::Banned {
+        peer: PEER,
+        task: segment(0),
+        reason: String::new(),
+    });
+    assert!(last(Banned::default(), &[], &[banned.clone(), lease(segment(1))]).is_err());
+
+    let requester = Requester::new(Policy::default());
+    let mut holding = Banned::default();
+    holding.output(NOW, &lease(segment(1))).unwrap();
+    holding.output(NOW, &banned).unwrap();
+    assert!(holding.settled(&requester).is_err(), "it still holds segment 1");
+    let revoked = Output::Revoke {
+        peer: PEER,
+        task: segment(1),
+        why: Revocation::Banned,
+    };
+    holding.output(NOW, &revoked).unwrap();
+    assert!(holding.settled(&requester).is_ok());
+}
+
+#[test]
+fn a_lease_that_does_not_fit_is_noticed() {
+    let leased = |inputs: &[Input], of| last(Fitting::default(), inputs, &[lease(of)]);
+    assert!(leased(&[open(), offer(100)], segment(0)).is_ok());
+    assert!(
+        leased(&[open(), offer(99)], segment(0)).is_err(),
+        "a byte too little"
+    );
+    assert!(leased(&[open()], segment(0)).is_err(), "nobody asked");
+    assert!(leased(&[offer(100)], segment(0)).is_err(), "there is no such job");
+    assert!(
+        leased(&[open(), offer(100)], leaf()).is_err(),
+        "its children are missing"
+    );
+}
+
+#[test]
+fn a_proof_that_is_lost_or_replaced_is_noticed() {
+    let other = Blob([3; 32]);
+    let replaced = [persist(segment(0), PROOF), persist(segment(0), other)];
+    assert!(last(Kept::default(), &[], &replaced).is_err());
+
+    let mut kept = Kept::default();
+    kept.output(NOW, &persist(segment(0), PROOF)).unwrap();
+    kept.input(NOW, &Input::Persisted { task: segment(0) });
+    let mut forgetful = Requester::new(Policy::default());
+    forgetful.handle_input(NOW, open());
+    assert!(
+        kept.settled(&forgetful).is_err(),
+        "the requester knows nothing of it"
+    );
+}
+
+#[test]
+fn a_proof_that_is_dropped_too_early_is_noticed() {
+    let asked = persist(leaf(), PROOF);
+    let dropped = Output::Obsolete { task: segment(0) };
+    assert!(last(Obsolete::default(), &[open()], &[asked.clone(), dropped.clone()]).is_err());
+
+    let mut checker = Obsolete::default();
+    checker.input(NOW, &open());
+    checker.output(NOW, &asked).unwrap();
+    checker.input(NOW, &Input::Persisted { task: leaf() });
+    checker.output(NOW, &dropped).unwrap();
+    let last_segment = Output::Obsolete { task: segment(1) };
+    assert!(
+        checker.output(NOW, &last_segment).is_err(),
+        "the final proof takes it too"
+    );
+}
+
+#[test]
+fn a_job_that_nobody_knows_is_noticed() {
+    let mut checker = Moving::default();
+    let announced = Output::Announce { job: JOB, open: true };
+    checker.output(NOW, &announced).unwrap();
+    let mut requester = Requester::new(Policy::default());
+    assert!(checker.settled(&requester).is_err(), "it was never opened");
+    requester.handle_input(NOW, open());
+    assert!(checker.settled(&requester).is_ok());
+}
