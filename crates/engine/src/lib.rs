@@ -12,7 +12,7 @@
 //!  hex, JSON or bytes  ──▶ Input  ──┘               │            │
 //!                                                   ▼            ▼
 //!                                            segment proof … segment proof      level 0
-//!                                                   └─ 1 to 4 ───┘
+//!                                                   └─ 1 to 4 ───┘    (1 with extensions)
 //!                                                      leaf                     level 1
 //!                                                   └─ 1 to 3 ─┘
 //!                                               internal-for-leaf               level 2

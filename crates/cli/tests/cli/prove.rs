@@ -1,6 +1,7 @@
 //! The whole way of a program: proven, verified, and not proven twice.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_engine::{KeyCache, Program, Verifier};
+use myriad_engine::{Boundary, KeyCache, Level, Program, Verifier};
 use serde_json::Value;
 
 use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, finish, guest, myriad, run};
@@ -99,6 +100,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
         assert_eq!(ended.code, Some(PROOF_INVALID), "{name}: {}", ended.stderr);
     }
     no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
+    stored_proofs_are_hostile_too(&fibonacci, &dir.path().join("data"));
     fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
     verify(&path("huge"), &[]).exits(PROOF_INVALID);
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
@@ -121,6 +123,64 @@ fn no_flipped_bit_goes_unnoticed(proof: &[u8], program: &str, data: &Path) {
         );
         flipped[place] = proof[place];
     }
+}
+
+/// Proofs of segments and nodes, as they would come from a peer: cut short, lengthened, of another
+/// kind, and with a bit flipped at each of many places. None of it passes, and nothing panics.
+fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
+    const FLIPS: usize = 60;
+    let program = Program::load(&fs::read(program).unwrap(), None).unwrap();
+    let verifier = Verifier::new(&program, &KeyCache::new(data.join("keys"))).unwrap();
+    // The one that ends the execution shows public values, which are not asked for here.
+    let verify = |level: u8, proof: &[u8]| match level {
+        0 => verifier.segment(proof, None),
+        level => verifier.node(Level::new(level).unwrap(), proof),
+    };
+    let mut kinds = BTreeMap::new();
+    for proof in stored_proofs(data) {
+        if let Some(level) = (0..=3).find(|&level| verify(level, &proof).is_ok()) {
+            kinds.insert(level, proof);
+        }
+    }
+    assert_eq!(kinds.len(), 4, "a segment, and nodes of three levels");
+    for (&level, proof) in &kinds {
+        for other in (0..=3).filter(|&other| other != level) {
+            assert!(verify(other, proof).is_err(), "level {level} as {other}");
+        }
+        for hostile in [
+            &[],
+            &proof[..proof.len() / 2],
+            &proof[..proof.len() - 1],
+            &[proof.as_slice(), &[0]].concat(),
+            &vec![0xff; proof.len()],
+            &vec![0; 64 << 20],
+        ] {
+            assert!(verify(level, hostile).is_err(), "{} bytes", hostile.len());
+        }
+        let mut flipped = proof.clone();
+        for flip in 0..FLIPS {
+            let place = flip * proof.len() / FLIPS;
+            flipped[place] ^= 1 << (flip % 8);
+            assert!(verify(level, &flipped).is_err(), "level {level}, byte {place}");
+            flipped[place] = proof[place];
+        }
+    }
+}
+
+/// What is in the files of a job's accepted proofs: see `crates/node/src/store.rs`.
+fn stored_proofs(data: &Path) -> Vec<Vec<u8>> {
+    const HEADER_BYTES: usize = 16 + 32;
+    let job = fs::read_dir(data.join("jobs")).unwrap().next().unwrap();
+    let files = fs::read_dir(job.unwrap().path()).unwrap();
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "proof"))
+        .map(|path| {
+            let bytes = fs::read(path).unwrap();
+            let (_, proof): (Boundary, Vec<u8>) = postcard::from_bytes(&bytes[HEADER_BYTES..]).unwrap();
+            proof
+        })
+        .collect()
 }
 
 /// The command of this test's job, which keeps all cores at work in the tasks that run alone, too.

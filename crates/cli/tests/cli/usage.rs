@@ -182,6 +182,69 @@ fn a_data_folder_that_is_none_is_named() {
     }
 }
 
+/// The command, in a mount namespace of its own where `dir` is a file system with these options.
+#[cfg(target_os = "linux")]
+fn on_file_system(options: &str, dir: &str, command: &std::process::Command) -> std::process::Command {
+    let script = format!("mount -t tmpfs -o {options} tmpfs \"$0\" && exec \"$@\"");
+    let mut outer = std::process::Command::new("unshare");
+    outer.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, dir]);
+    outer.arg(command.get_program()).args(command.get_args());
+    outer
+        .current_dir(command.get_current_dir().unwrap())
+        .env_clear()
+        .envs(std::env::vars_os());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_and_read_only_disks_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let probe = on_file_system(
+        "size=64k",
+        path,
+        std::process::Command::new("true").current_dir("/"),
+    )
+    .status()
+    .is_ok_and(|status| status.success());
+    if !probe {
+        eprintln!("skipped: no mount namespaces for this user");
+        return;
+    }
+    let execute = [
+        "execute",
+        &guest("fibonacci"),
+        "--input",
+        "0x0164000000",
+        "--data-dir",
+        path,
+    ];
+    let block = format!("{path}/block.json.gz");
+    // A block of many transactions has more than 64 KiB.
+    let sample = ["block", "sample", "--txs", "200", "--out", &block];
+    for (options, text) in [
+        ("size=64k", "No space left on device"),
+        ("ro", "Read-only file system"),
+    ] {
+        finish(&mut on_file_system(options, path, &myriad(execute)))
+            .exits(FAILED)
+            .says("key cache")
+            .says(text)
+            .says("--data-dir");
+        finish(&mut on_file_system(options, path, &myriad(sample)))
+            .exits(FAILED)
+            .says(text)
+            .says("block.json.gz");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_read_only_data_folder_is_named() {
