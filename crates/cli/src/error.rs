@@ -139,7 +139,7 @@ impl Error {
                 RunError::Store(_) => "store",
                 RunError::Worker(error) => worker_kind(error),
                 RunError::Memory { .. } => "memory",
-                RunError::Task { .. } | RunError::Unsound { .. } => "engine",
+                RunError::Task { .. } | RunError::Unsound { .. } | RunError::Bug { .. } => "engine",
             },
             Self::Proof { .. } => "proof-invalid",
             Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",

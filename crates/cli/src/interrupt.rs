@@ -9,7 +9,7 @@ use std::{
 
 use crate::{error, terminal};
 
-/// Exit code of a process that was interrupted, as shells have it: 128 and the signal's number.
+/// Exit code after any of the signals: the one that shells give for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 /// How long an error waits for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);

@@ -209,12 +209,15 @@ impl World {
                     self.later(remaining, Next::Offer(index_of(peer)));
                 }
             }
-            Output::Check { peer, task, .. } => self.inputs.push_back(Input::Checked {
+            Output::Check { peer, task, proof } => self.inputs.push_back(Input::Checked {
                 peer,
                 task,
+                proof,
                 verdict: Verdict::Accepted,
             }),
-            Output::Persist { task, .. } => self.inputs.push_back(Input::Persisted { task }),
+            Output::Persist { task, proof, .. } => {
+                self.inputs.push_back(Input::Persisted { task, proof });
+            }
             Output::Revoke { peer, .. } => {
                 self.revoked += 1;
                 let index = index_of(peer) % self.peers;

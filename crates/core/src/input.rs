@@ -30,10 +30,11 @@ pub enum Input {
     Checked {
         peer: Peer,
         task: TaskRef,
+        proof: Blob,
         verdict: Verdict,
     },
     /// The caller has made durable what it was asked to persist.
-    Persisted { task: TaskRef },
+    Persisted { task: TaskRef, proof: Blob },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
     /// The caller does not want a job any more.

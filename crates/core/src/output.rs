@@ -54,10 +54,10 @@ pub enum Refusal {
     #[error("this machine holds {held} tasks, and {allowed} are allowed: finish one first")]
     TooManyLeases { held: usize, allowed: usize },
     #[error(
-        "{expired} leases in a row ran out on this machine; ask again in {} s",
+        "the last {setbacks} leases of this machine came to nothing; ask again in {} s",
         remaining.as_secs_f64().ceil()
     )]
-    Cooling { expired: u32, remaining: Duration },
+    Cooling { setbacks: u32, remaining: Duration },
     #[error("this machine is banned: {reason}")]
     Banned { reason: String },
     #[error("there is no such task")]

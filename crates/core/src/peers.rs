@@ -21,8 +21,8 @@ pub(crate) struct PeerState {
     pub leases: BTreeSet<TaskRef>,
     pub accepted: u64,
     pub banned: Option<String>,
-    /// Leases in a row that ran out.
-    pub expired: u32,
+    /// Leases in a row from which no proof was accepted.
+    pub setbacks: u32,
     pub cooling_until: Time,
     /// Measured for each kind of task, in thousandths; 0 where nothing is.
     speeds: [u32; Kind::ALL.len()],
@@ -35,15 +35,15 @@ impl PeerState {
             leases: BTreeSet::new(),
             accepted: 0,
             banned: None,
-            expired: 0,
+            setbacks: 0,
             cooling_until: Time::default(),
             speeds: [0; Kind::ALL.len()],
         }
     }
 
-    /// Whether what it says about a task carries weight.
-    pub(crate) fn is_proven(&self) -> bool {
-        self.accepted > 0 || self.offer.trust == Trust::Own
+    /// Whether it is the requester's own machine.
+    pub(crate) fn is_own(&self) -> bool {
+        self.offer.trust == Trust::Own
     }
 
     pub(crate) fn leases_allowed(&self, policy: &Policy) -> usize {
@@ -89,16 +89,16 @@ impl PeerState {
         self.speeds[kind as usize] = (self.speed(kind) / 2).max(SPEED_MIN);
     }
 
-    /// A lease ran out, or a proof could not be had.
+    /// A lease ran out, a task failed, or a proof could not be had.
     pub(crate) fn disappoint(&mut self, now: Time, policy: &Policy) {
-        if self.offer.trust == Trust::Own {
+        if self.is_own() {
             return;
         }
         let pause = policy
             .cooling
-            .saturating_mul(1u32.checked_shl(self.expired).unwrap_or(u32::MAX));
+            .saturating_mul(1u32.checked_shl(self.setbacks).unwrap_or(u32::MAX));
         self.cooling_until = now + pause.min(policy.cooling_max);
-        self.expired = self.expired.saturating_add(1);
+        self.setbacks = self.setbacks.saturating_add(1);
     }
 }
 

@@ -16,12 +16,9 @@ pub struct Policy {
     pub leases_on_probation: usize,
     /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches meanwhile.
     pub leases_max: usize,
-    /// After so many failures of a task on the requester's own machines, or on others that have had
-    /// proofs accepted, the job fails.
+    /// After so many failures of a task on the requester's own machines, the job fails. Strangers may be
+    /// lying: what fails on them is only not given to them again, and its failures are events.
     pub failures_max: usize,
-    /// After so many failures of a task on machines that have shown nothing, the job fails. They may be
-    /// lying, but a task that nobody can do must not be tried for ever.
-    pub failures_unproven_max: usize,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,
     /// The longest pause.
@@ -37,7 +34,6 @@ impl Default for Policy {
             leases_on_probation: 1,
             leases_max: 2,
             failures_max: 3,
-            failures_unproven_max: 16,
             cooling: Duration::from_secs(5),
             cooling_max: Duration::from_secs(600),
         }

@@ -63,6 +63,13 @@ impl Ready {
         self.count == 0
     }
 
+    /// A task of those that need the least memory.
+    pub(crate) fn smallest(&self) -> Option<TaskId> {
+        let step = self.steps.values().next()?;
+        let smallest = step.tasks.iter().min_by_key(|(_, memory)| **memory)?;
+        Some(smallest.0.1)
+    }
+
     /// The memory that the smallest task needs, in bytes.
     pub(crate) fn least_memory(&self) -> Option<u64> {
         self.steps.values().next().map(|step| step.least_memory)
@@ -83,6 +90,10 @@ impl Parked {
         let step = self.steps.entry(memory / MEMORY_STEP).or_default();
         step.insert((Reverse(speed), peer), memory);
         self.places.insert(peer, (memory, speed));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
     }
 
     pub(crate) fn remove(&mut self, peer: Peer) {

@@ -73,8 +73,13 @@ impl Requester {
             Input::Renewed { peer, task, progress } => self.renewed(now, peer, task, progress),
             Input::Returned { peer, task, why } => self.returned(now, peer, task, why),
             Input::Submitted { peer, task, proof } => self.submitted(now, peer, task, proof),
-            Input::Checked { peer, task, verdict } => self.checked(now, peer, task, verdict),
-            Input::Persisted { task } => self.persisted(now, task),
+            Input::Checked {
+                peer,
+                task,
+                proof,
+                verdict,
+            } => self.checked(now, peer, task, proof, verdict),
+            Input::Persisted { task, proof } => self.persisted(now, task, proof),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
             Input::Cancel { job } => self.close(job, Revocation::Cancelled),
             Input::Timeout => self.timeout(now),
@@ -147,15 +152,16 @@ impl Requester {
         self.outputs.push_back(Output::Announce { job: id, open: true });
         // Announcing reaches those who do not wait here.
         for task in ready {
-            if !self.wake(TaskRef { job: id, task }, now) {
+            if self.parked.is_empty() {
                 break;
             }
+            self.wake(TaskRef { job: id, task }, now);
         }
     }
 
     fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
-        self.forget_woken(peer);
+        let woken = self.forget_woken(peer);
         let state = match self.peers.entry(peer) {
             Entry::Vacant(entry) => entry.insert(PeerState::new(offer)),
             Entry::Occupied(entry) => {
@@ -171,7 +177,7 @@ impl Requester {
             })
         } else if now < state.cooling_until {
             Some(Refusal::Cooling {
-                expired: state.expired,
+                setbacks: state.setbacks,
                 remaining: state.cooling_until - now,
             })
         } else if held >= allowed {
@@ -179,18 +185,27 @@ impl Requester {
         } else {
             None
         };
-        if let Some(why) = refusal {
-            self.outputs.push_back(Output::Refuse { peer, why });
-            return;
+        let picked = match refusal {
+            Some(why) => Err(why),
+            None => self.pick(peer, &offer),
+        };
+        let why = match picked {
+            Ok(task) => return self.grant(now, peer, task),
+            Err(why) => why,
+        };
+        if woken {
+            // The task that it was woken for is still there, and others may wait.
+            self.wake_another(now);
         }
-        match self.pick(peer, &offer) {
-            Ok(task) => self.grant(now, peer, task),
-            Err(why) => {
-                self.outputs.push_back(Output::Refuse { peer, why });
-                let speed = self.peers[&peer].speed(crate::Kind::Segment);
-                self.parked.insert(peer, offer.memory, speed);
-            }
+        // Those who cannot use what is ready would be woken for it again and again: they come by themselves.
+        if matches!(
+            why,
+            Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. }
+        ) {
+            let speed = self.peers[&peer].speed(crate::Kind::Segment);
+            self.parked.insert(peer, offer.memory, speed);
         }
+        self.outputs.push_back(Output::Refuse { peer, why });
     }
 
     /// The task that a peer should get: of the most important job, and of those alike of the one with
@@ -302,18 +317,21 @@ impl Requester {
         }
     }
 
-    /// Somebody who was woken did not come: wakes one for each job that still has something ready.
+    /// Somebody who was woken did not take a task: wakes somebody else for what is still ready.
     fn wake_another(&mut self, now: Time) {
         let ready: Vec<TaskRef> = self
             .jobs
             .iter()
-            .filter_map(|(&job, state)| {
-                let task = state.ready.best(u64::MAX, |_| false)?;
-                Some(TaskRef { job, task })
+            .flat_map(|(&job, state)| {
+                // Who has not the memory for the most urgent one may have it for the smallest.
+                let tasks = [state.ready.best(u64::MAX, |_| false), state.ready.smallest()];
+                tasks.into_iter().flatten().map(move |task| TaskRef { job, task })
             })
             .collect();
         for task in ready {
-            self.wake(task, now);
+            if self.wake(task, now) {
+                break;
+            }
         }
     }
 
@@ -368,11 +386,12 @@ impl Requester {
         failures.push((peer, message.clone()));
         self.outputs
             .push_back(Output::Event(Event::TaskFailed { task, peer, message }));
-        let proven = failures
+        // What strangers say of a task only keeps it from themselves: identities are free.
+        let own = failures
             .iter()
-            .filter(|(failed, _)| self.peers.get(failed).is_some_and(PeerState::is_proven))
+            .filter(|(failed, _)| self.peers.get(failed).is_some_and(PeerState::is_own))
             .count();
-        if proven >= self.policy.failures_max || failures.len() >= self.policy.failures_unproven_max {
+        if own >= self.policy.failures_max {
             let failures = failures.clone();
             self.close(task.job, Revocation::JobFailed);
             self.outputs.push_back(Output::Event(Event::JobFailed {
@@ -424,13 +443,17 @@ impl Requester {
         }
     }
 
-    fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, verdict: Verdict) {
-        // A job that was closed meanwhile has no use for it.
+    fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob, verdict: Verdict) {
+        // A job that was closed meanwhile has no use for it, not even if it was opened again.
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
+        if !job.tree.contains(task.task) {
+            return;
+        }
         let own = job.task_mut(task.task);
-        if own.claims.first().is_none_or(|claim| claim.peer != peer) {
+        let asked = |claim: &Claim| claim.peer == peer && claim.proof == proof;
+        if !own.claims.first().is_some_and(asked) {
             return;
         }
         let claim = own.claims.remove(0);
@@ -443,7 +466,7 @@ impl Requester {
                 let others: Vec<Peer> = own.leases.keys().copied().collect();
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.accepted += 1;
-                    state.expired = 0;
+                    state.setbacks = 0;
                     state.learn(task.task.kind(), cost, claim.took);
                 }
                 self.outputs.push_back(Output::Persist {
@@ -483,8 +506,7 @@ impl Requester {
     }
 
     fn is_own(&self, peer: Peer) -> bool {
-        let state = self.peers.get(&peer);
-        state.is_some_and(|state| state.offer.trust == Trust::Own)
+        self.peers.get(&peer).is_some_and(PeerState::is_own)
     }
 
     /// Never gives the peer anything again, and takes away what it has.
@@ -503,7 +525,7 @@ impl Requester {
         }
     }
 
-    fn persisted(&mut self, now: Time, task: TaskRef) {
+    fn persisted(&mut self, now: Time, task: TaskRef, durable: Blob) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
@@ -513,6 +535,9 @@ impl Requester {
         let TaskState::Persisting(Claim { peer, proof, took }) = job.task(task.task).state else {
             return;
         };
+        if proof != durable {
+            return;
+        }
         let freed = job.complete(task.task, proof);
         self.outputs
             .push_back(Output::Event(Event::TaskDone { task, peer, took }));

@@ -95,11 +95,13 @@ fn a_proof_that_nobody_accepted_is_noticed() {
     let accepted = Input::Checked {
         peer: PEER,
         task: segment(0),
+        proof: PROOF,
         verdict: Verdict::Accepted,
     };
     let refused = Input::Checked {
         peer: PEER,
         task: segment(0),
+        proof: PROOF,
         verdict: Verdict::Invalid {
             reason: String::new(),
         },
@@ -181,7 +183,13 @@ fn a_proof_that_is_lost_or_replaced_is_noticed() {
 
     let mut kept = Kept::default();
     kept.output(NOW, &persist(segment(0), PROOF)).unwrap();
-    kept.input(NOW, &Input::Persisted { task: segment(0) });
+    kept.input(
+        NOW,
+        &Input::Persisted {
+            task: segment(0),
+            proof: PROOF,
+        },
+    );
     let mut forgetful = Requester::new(Policy::default());
     forgetful.handle_input(NOW, open());
     assert!(
@@ -199,7 +207,13 @@ fn a_proof_that_is_dropped_too_early_is_noticed() {
     let mut checker = Obsolete::default();
     checker.input(NOW, &open());
     checker.output(NOW, &asked).unwrap();
-    checker.input(NOW, &Input::Persisted { task: leaf() });
+    checker.input(
+        NOW,
+        &Input::Persisted {
+            task: leaf(),
+            proof: PROOF,
+        },
+    );
     checker.output(NOW, &dropped).unwrap();
     let last_segment = Output::Obsolete { task: segment(1) };
     assert!(

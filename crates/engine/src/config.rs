@@ -17,6 +17,9 @@ use crate::{OPENVM_VERSION, aggregate::LeafCircuit, error::ConfigError};
 /// had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this size.
 const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
+/// Most bytes that a program reveals: as many as OpenVM's own default allows 128 times over.
+const PUBLIC_VALUES_MAX: usize = 4096;
+
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
 const EXTENSIONS: [&str; 12] = [
     "system", "rv32i", "rv32m", "io", "keccak", "sha2", "bigint", "modular", "fp2", "pairing", "ecc",
@@ -72,6 +75,11 @@ impl VmConfig {
         if vm.contains_key("deferral") {
             return Err(ConfigError::Deferral);
         }
+        // Other sizes are another security analysis, and hostile ones take all memory.
+        let system = vm.get("system").and_then(|system| system.get("config"));
+        if system.is_some_and(|config| config.get("memory_config").is_some()) {
+            return Err(ConfigError::Memory);
+        }
         let file: ConfigFile = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
         Self::new(file.app_vm_config, file.system_params)
     }
@@ -80,12 +88,19 @@ impl VmConfig {
         let vm = vm.optimize();
         let system = &vm.system.config;
         let public_values = system.num_public_values;
-        if public_values < 8 || !public_values.is_power_of_two() {
+        if !(8..=PUBLIC_VALUES_MAX).contains(&public_values) || !public_values.is_power_of_two() {
             return Err(ConfigError::PublicValues {
                 actual: public_values,
+                most: PUBLIC_VALUES_MAX,
             });
         }
         let needed = log_tallest_table(&vm);
+        if needed > MAX_APP_LOG_STACKED_HEIGHT {
+            return Err(ConfigError::Table {
+                rows_log: needed,
+                most: MAX_APP_LOG_STACKED_HEIGHT,
+            });
+        }
         let system_params = match system_params {
             None => app_params_with_100_bits_security(needed.max(LOG_STACKED_HEIGHT_MIN)),
             Some(params) => {
@@ -177,7 +192,8 @@ fn log_tallest_table(vm: &SdkVmConfig) -> usize {
     .into_iter()
     .flatten()
     .fold(1 << 18, u64::max);
-    tallest.next_power_of_two().ilog2() as usize
+    // The least power that is no smaller; the tables of a hostile file can have 2^64 rows.
+    (u64::BITS - (tallest - 1).leading_zeros()) as usize
 }
 
 impl Fingerprint {
@@ -232,6 +248,18 @@ mod tests {
                 .log_stacked_height(),
             21
         );
+    }
+
+    #[test]
+    fn tables_that_no_machine_holds_are_refused() {
+        for size in [65_536u64, 4_294_967_295] {
+            let toml = format!(
+                "[app_vm_config.rv32i]\n[app_vm_config.io]\n[app_vm_config.rv32m]\n\
+                 range_tuple_checker_sizes = [{size}, {size}]\n"
+            );
+            let error = VmConfig::from_toml(&toml).err().unwrap();
+            assert!(matches!(error, ConfigError::Table { .. }), "{error}");
+        }
     }
 
     #[test]

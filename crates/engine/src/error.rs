@@ -19,9 +19,18 @@ pub enum ConfigError {
     #[error("openvm.toml asks for the extension `deferral`, which this engine does not prove; remove it")]
     Deferral,
     #[error(
-        "openvm.toml sets num_public_values = {actual}; it has to be a power of two, and 8 or more (32 is usual)"
+        "openvm.toml sets num_public_values = {actual}; it has to be a power of two, 8 to {most} (32 is usual)"
     )]
-    PublicValues { actual: usize },
+    PublicValues { actual: usize, most: usize },
+    #[error(
+        "openvm.toml asks for a lookup table of 2^{rows_log} rows, and 2^{most} are allowed; lower \
+         range_tuple_checker_sizes"
+    )]
+    Table { rows_log: usize, most: usize },
+    #[error(
+        "openvm.toml changes the sizes of memory (memory_config); only OpenVM's own are proven; remove it"
+    )]
+    Memory,
     #[error(
         "openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}"
     )]

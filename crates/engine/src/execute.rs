@@ -13,15 +13,17 @@ use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
     memory::CostModel,
+    program::caught,
 };
 
-/// OpenVM's estimate of a segment is never more than this many times its real peak on a CPU.
-const LIMIT_PER_BUDGET_MAX: u64 = 1;
 /// This part of the budget is left free: measured peaks are up to 2 % above those expected.
 const MARGIN_SHARE: u64 = 32;
-/// Halvings of the interval of limits: the last one moves the limit by under 2 % of the budget. An
-/// execution takes a few hundredths of the time of the proofs that it saves.
-const HALVINGS: usize = 6;
+/// Log2 of the lengths of the fraction tree that are tried. The longest takes 20 GiB, and the shortest is
+/// filled by the lookup tables alone.
+const LOG_LEAVES: std::ops::RangeInclusive<u32> = 19..=27;
+/// How many of these lengths are tried, from the longest that fits down. An execution takes a few
+/// hundredths of the time of the proofs that it saves.
+const LENGTHS_TRIED: usize = 3;
 
 /// One piece of an execution, small enough to be proven within a memory budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,60 +88,81 @@ pub(crate) fn plan(
             reason: e.to_string(),
         })
     })?;
-    let model = CostModel::new(&vm);
+    let model = CostModel::new(&vm, program.exe().program.num_defined_instructions());
 
-    // OpenVM cuts where its own estimate, made for GPUs, passes a limit. What a limit means in bytes
-    // of this process depends on the instruction mix: halve the interval of limits, and predict.
-    let (mut low, mut high) = (0u64, LIMIT_PER_BUDGET_MAX * budget.bytes());
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
-    let mut best = None;
-    for _ in 0..HALVINGS {
-        let limit = low.midpoint(high);
-        let plan = meter(&vm, &model, program, input, limit, max_instructions, output)?;
-        if plan.peak_bytes() > within {
-            high = limit;
-            continue;
+    let meter = |leaves, cells| {
+        meter(
+            &vm,
+            &model,
+            program,
+            input,
+            leaves,
+            cells,
+            max_instructions,
+            output,
+        )
+    };
+
+    // The fraction tree takes most of the memory, and as much as if it were filled up to a power of two.
+    // A longer one leaves less for the traces; which is better depends on the instructions.
+    let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
+    let fitting = lengths.filter_map(|leaves| Some((leaves, model.cells_max(leaves, within)?)));
+    let mut best: Option<Plan> = None;
+    let mut needed = u64::MAX;
+    for (leaves, cells) in fitting.take(LENGTHS_TRIED) {
+        let plan = meter(leaves, cells)?;
+        needed = needed.min(plan.peak_bytes());
+        let fewer = best
+            .as_ref()
+            .is_none_or(|best| plan.segments.len() < best.segments.len());
+        if plan.peak_bytes() <= within && fewer {
+            best = Some(plan);
         }
-        low = limit;
-        let whole = plan.segments.len() == 1;
-        best = Some(plan);
-        if whole {
+        if best.as_ref().is_some_and(|best| best.segments.len() == 1) {
             break;
         }
     }
-    if let Some(plan) = best {
-        return Ok(plan);
+    if needed == u64::MAX {
+        needed = meter(1 << LOG_LEAVES.start(), 0)?.peak_bytes();
     }
-    let smallest = meter(&vm, &model, program, input, 0, max_instructions, output)?;
-    Err(ExecuteError::BudgetTooSmall {
+    best.ok_or(ExecuteError::BudgetTooSmall {
         budget: budget.bytes(),
-        needed: smallest.peak_bytes(),
+        // What is kept free is part of what it takes.
+        needed: needed + needed / (MARGIN_SHARE - 1),
     })
 }
 
-/// One metered execution with OpenVM's limit at `limit` bytes.
+/// One metered execution, cut where a segment would have more leaves or cells.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "two limits, and what each execution needs"
+)]
 fn meter(
     vm: &Vm,
     model: &CostModel,
     program: &Program,
     input: &Input,
-    limit: u64,
+    leaves: u64,
+    cells: u64,
     max_instructions: u64,
     output: &dyn Fn() -> String,
 ) -> Result<Plan, ExecuteError> {
     let exe = program.exe();
-    let ctx = vm
-        .build_metered_ctx(exe)
-        .with_max_memory(limit as usize)
-        .with_suspend_on_segment(true);
+    let mut ctx = vm.build_metered_ctx(exe).with_suspend_on_segment(true);
+    ctx.segmentation_ctx = model.segmentation(leaves, cells);
     let interpreter = vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
         reason: e.to_string(),
         output: output(),
     })?;
     let mut state = VmExecState::new(interpreter.create_initial_vm_state(input.to_stdin()), ctx);
     loop {
-        state = interpreter
-            .execute_metered_until_suspend(state)
+        // OpenVM panics at an access outside of the VM's memory.
+        state = caught(|| interpreter.execute_metered_until_suspend(state))
+            .map_err(|reason| ExecuteError::Trapped {
+                reason,
+                output: output(),
+            })?
             .map_err(|e| explain(e, output))?;
         match std::mem::replace(&mut state.exit_code, Ok(None)) {
             Ok(None) => {}

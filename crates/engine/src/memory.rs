@@ -2,8 +2,16 @@
 
 use std::{fmt, str::FromStr};
 
-use openvm_circuit::arch::{PROGRAM_AIR_ID, VirtualMachine, VmBuilder};
-use openvm_stark_backend::{StarkEngine, memory_metering::ProvingMemoryConfig};
+use openvm_circuit::arch::{
+    PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
+    execution_mode::{SegmentationLimits, metered::segment_ctx::SegmentationCtx},
+};
+use openvm_stark_backend::{
+    StarkEngine,
+    memory_metering::{ProvingMemoryConfig, ProvingMemoryCounts},
+    p3_field::PrimeField32,
+};
+use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
 use crate::{VmConfig, aggregate::Circuit};
@@ -86,6 +94,9 @@ const PAGE_COUNTING_EXCESS: u32 = 2;
 /// word, and the tree of fractions of its interactions, whose length is rounded up to a power of two.
 /// The coefficients are fitted to measured peaks by `cargo bench --workspace --bench memory`.
 pub(crate) struct CostModel {
+    names: Vec<String>,
+    /// Cells of the program's table, which every segment has.
+    program_cells: u64,
     /// Cells in a row of each chip's trace.
     widths: Vec<u64>,
     /// Bus interactions in a row of each chip's trace.
@@ -107,9 +118,16 @@ pub(crate) struct Load {
 }
 
 impl CostModel {
-    pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(vm: &VirtualMachine<E, VB>) -> Self {
+    /// Of a program with so many instructions.
+    pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(
+        vm: &VirtualMachine<E, VB>,
+        program_instructions: usize,
+    ) -> Self {
         let per_air = &vm.pk().per_air;
+        let program_width = per_air[PROGRAM_AIR_ID].vk.params.width.total_width() as u64;
         Self {
+            program_cells: program_width * program_instructions.next_power_of_two() as u64,
+            names: per_air.iter().map(|pk| pk.air_name.clone()).collect(),
             widths: per_air
                 .iter()
                 .map(|pk| pk.vk.params.width.total_width() as u64)
@@ -129,6 +147,65 @@ impl CostModel {
                 .collect(),
             config: vm.engine.proving_memory_config(),
         }
+    }
+
+    /// The most cells of a segment whose process stays within `bytes` with a fraction tree of so many
+    /// leaves; none where the tree alone is too much.
+    pub(crate) fn cells_max(&self, leaves: u64, bytes: u64) -> Option<u64> {
+        let tree = BASE_BYTES + BYTES_PER_INTERACTION * leaves.next_power_of_two();
+        let program = BYTES_PER_PROGRAM_CELL * self.program_cells;
+        let for_cells = bytes.checked_sub(tree + program)?;
+        // The code word is as long as whole columns of the stacked matrix.
+        let column = 1u64 << self.config.log_stacked_height;
+        (for_cells / (BYTES_PER_CELL * (1 + (1 << self.config.log_blowup)))).checked_sub(column)
+    }
+
+    /// Has OpenVM cut an execution where a segment would pass either limit.
+    ///
+    /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
+    /// anywhere from half the budget to all of it. Its formula, which is the larger of a part that
+    /// grows with the interactions and one that grows with the cells, is given other numbers here.
+    pub(crate) fn segmentation(&self, leaves: u64, cells: u64) -> SegmentationCtx {
+        // Interactions are doubled, so that half of a row that is counted twice is a whole number.
+        let weigh = |of_row: &[u64], factor: u64| -> Vec<usize> {
+            let weight = |(&count, &excess): (&u64, &u32)| (factor * count / u64::from(excess)) as usize;
+            of_row.iter().zip(&self.excess).map(weight).collect()
+        };
+        let counting = ProvingMemoryConfig {
+            base_field_size: 1,
+            // So large that the one term in which both meet, the traces themselves, is under 2 %.
+            extension_degree: 4096,
+            digest_size: 0,
+            log_blowup: 6,
+            // Leaves next to nothing of the term for the evaluation of constraints.
+            l_skip: 40,
+            log_stacked_height: 0,
+            k_whir: 0,
+            max_constraint_degree: 0,
+            cache_stacked_matrix: false,
+            cache_rs_code_matrix: false,
+            zerocheck_save_memory: true,
+        };
+        let limit = counting
+            .estimate(ProvingMemoryCounts::new(0, 0, 2 * leaves as usize, 0))
+            .total;
+        let bytes_per_cell = (1 << counting.log_blowup) + 1;
+        let cell_factor = (limit as u64 / (bytes_per_cell * cells.max(1))).max(1);
+        let chips = self.widths.len();
+        SegmentationCtx::new(
+            self.names.clone(),
+            weigh(&self.widths, cell_factor),
+            weigh(&self.interactions, 2),
+            vec![false; chips],
+            vec![0; chips],
+            SegmentationLimits {
+                max_trace_height_bits: self.config.log_stacked_height as u8,
+                max_memory: limit,
+                // What a proof may have at most, which is far more than memory allows.
+                max_interactions: F::ORDER_U32,
+            },
+            counting,
+        )
     }
 
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
@@ -171,8 +248,8 @@ struct NodePeaks {
 /// Of programs on plain RV32IM: the fibonacci guest.
 const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[1250, 2050, 3500, 3800],
-    internal_for_leaf: [2300, 4200, 4900],
-    internal_recursive: [1450, 2200, 3400],
+    internal_for_leaf: [2300, 4200, 5950],
+    internal_recursive: [1640, 2500, 4550],
 };
 
 /// Of programs with extensions, whose segment proofs are larger and have more constraints to check:
@@ -180,7 +257,7 @@ const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
 const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[2500],
     internal_for_leaf: [2200, 4070, 5950],
-    internal_recursive: [1640, 2500, 2800],
+    internal_recursive: [1640, 2500, 4550],
 };
 
 /// Expected peak memory of the process that makes a node, in bytes.

@@ -57,6 +57,7 @@ impl Program {
         } else {
             caught(|| bitcode::deserialize::<VmExe<F>>(image).map_err(|e| e.to_string()))
                 .unwrap_or_else(Err)
+                .and_then(|exe| check_memory(&exe, &config).map(|()| exe))
                 .map_err(|reason| ProgramError::NotAProgram {
                     start: hex::encode(&image[..image.len().min(4)]),
                     reason,
@@ -83,6 +84,21 @@ impl Program {
 
     pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {
         &self.exe
+    }
+}
+
+/// OpenVM writes a program's initial memory without looking where.
+fn check_memory(exe: &VmExe<F>, config: &VmConfig) -> Result<(), String> {
+    let spaces = &config.vm().system.config.memory_config.addr_spaces;
+    let outside = exe.init_memory.keys().find(|(space, place)| {
+        let cells = spaces.get(*space as usize).map_or(0, |space| space.num_cells);
+        *place as usize >= cells
+    });
+    match outside {
+        Some((space, place)) => Err(format!(
+            "its initial memory has a byte at {place} of address space {space}, which is outside of the VM's"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Verdict};
 #[derive(Clone, Debug, Default)]
 pub struct Accepted {
     submitted: BTreeSet<(TaskRef, Peer, Blob)>,
-    accepted: BTreeSet<(TaskRef, Peer)>,
+    accepted: BTreeSet<(TaskRef, Peer, Blob)>,
     persisted: BTreeSet<TaskRef>,
 }
 
@@ -22,11 +22,12 @@ impl Checker for Accepted {
             Input::Checked {
                 peer,
                 task,
+                proof,
                 verdict: Verdict::Accepted,
             } => {
-                self.accepted.insert((*task, *peer));
+                self.accepted.insert((*task, *peer, *proof));
             }
-            Input::Persisted { task } => {
+            Input::Persisted { task, .. } => {
                 self.persisted.insert(*task);
             }
             _ => {}
@@ -38,9 +39,9 @@ impl Checker for Accepted {
             Output::Check { peer, task, proof } if !self.submitted.contains(&(*task, *peer, *proof)) => Err(
                 format!("{task} is checked, but {peer:?} did not submit {proof:?}"),
             ),
-            Output::Persist { peer, task, .. } if !self.accepted.contains(&(*task, *peer)) => {
-                Err(format!("{task} of {peer:?} is kept, but was not accepted"))
-            }
+            Output::Persist { peer, task, proof } if !self.accepted.contains(&(*task, *peer, *proof)) => Err(
+                format!("{proof:?} of {peer:?} is kept for {task}, but was not accepted"),
+            ),
             Output::Event(Event::TaskDone { task, .. }) if !self.persisted.contains(task) => {
                 Err(format!("{task} is done, but not durable"))
             }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
+use crate::{Blob, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
 /// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done, and
 /// fits into the memory that was offered.
@@ -9,7 +9,7 @@ use crate::{Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 pub struct Fitting {
     jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,
     /// What the caller was asked to persist since the job was opened.
-    asked: BTreeSet<TaskRef>,
+    asked: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
     offers: BTreeMap<Peer, Offer>,
 }
@@ -32,7 +32,7 @@ impl Checker for Fitting {
             Input::Offer { peer, offer } => {
                 self.offers.insert(*peer, *offer);
             }
-            Input::Persisted { task } if self.asked.contains(task) => {
+            Input::Persisted { task, proof } if self.asked.contains(&(*task, *proof)) => {
                 self.done.insert(*task);
             }
             _ => {}
@@ -44,10 +44,10 @@ impl Checker for Fitting {
             // If it is opened again it starts from what the caller has kept.
             self.jobs.remove(job);
             self.done.retain(|task| task.job != *job);
-            self.asked.retain(|task| task.job != *job);
+            self.asked.retain(|(task, _)| task.job != *job);
         }
-        if let Output::Persist { task, .. } = output {
-            self.asked.insert(*task);
+        if let Output::Persist { task, proof, .. } = output {
+            self.asked.insert((*task, *proof));
         }
         let Output::Lease { peer, task, .. } = output else {
             return Ok(());

@@ -14,8 +14,8 @@ impl Checker for Kept {
     const RULE: &'static str = "an accepted proof is neither lost nor replaced";
 
     fn input(&mut self, _now: Time, input: &Input) {
-        if let Input::Persisted { task } = input
-            && let Some(proof) = self.accepted.get(task)
+        if let Input::Persisted { task, proof } = input
+            && self.accepted.get(task) == Some(proof)
         {
             self.durable.insert(*task, *proof);
         }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Input, JobId, Output, TaskId, TaskRef, Time, Tree};
+use crate::{Blob, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 
 /// A proof may be dropped only when the one made from it is durable; that of the last segment, which
 /// the final proof takes too, only when the final proof is.
@@ -9,7 +9,7 @@ use crate::{Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 pub struct Obsolete {
     trees: BTreeMap<JobId, Tree>,
     /// What the caller was asked to persist since the job was opened.
-    asked: BTreeSet<TaskRef>,
+    asked: BTreeSet<(TaskRef, Blob)>,
     durable: BTreeSet<TaskRef>,
 }
 
@@ -24,7 +24,7 @@ impl Checker for Obsolete {
                 self.durable
                     .extend(spec.done.iter().map(|&(task, _)| TaskRef { job, task }));
             }
-            Input::Persisted { task } if self.asked.contains(task) => {
+            Input::Persisted { task, proof } if self.asked.contains(&(*task, *proof)) => {
                 self.durable.insert(*task);
             }
             _ => {}
@@ -36,10 +36,10 @@ impl Checker for Obsolete {
             // If it is opened again it starts from what the caller has kept.
             self.trees.remove(job);
             self.durable.retain(|task| task.job != *job);
-            self.asked.retain(|task| task.job != *job);
+            self.asked.retain(|(task, _)| task.job != *job);
         }
-        if let Output::Persist { task, .. } = output {
-            self.asked.insert(*task);
+        if let Output::Persist { task, proof, .. } = output {
+            self.asked.insert((*task, *proof));
         }
         let Output::Obsolete { task } = output else {
             return Ok(());

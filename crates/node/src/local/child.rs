@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, Sender},
@@ -86,13 +87,23 @@ impl Shared<'_> {
         answers: &Sender<(usize, TaskId, Answer)>,
     ) {
         while let Ok(command) = commands.recv() {
-            let (task, answer) = match command {
-                Command::Do(task) => (task, Answer::Done(self.work(child, &mut worker, task))),
+            let (Command::Do(task) | Command::Check(task, _)) = command;
+            // Without an answer the driver would wait for ever.
+            let answer = panic::catch_unwind(AssertUnwindSafe(|| match command {
+                Command::Do(task) => Answer::Done(self.work(child, &mut worker, task)),
                 Command::Check(task, proof) => {
                     let checked = self.check(task, &proof);
-                    (task, Answer::Checked(proof, checked))
+                    Answer::Checked(proof, checked)
                 }
-            };
+            }))
+            .unwrap_or_else(|panic| {
+                let said = panic.downcast_ref::<String>().map(String::as_str);
+                let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+                Answer::Done(Err(RunError::Bug {
+                    task,
+                    reason: said.unwrap_or("no message").to_owned(),
+                }))
+            });
             if answers.send((child, task, answer)).is_err() {
                 return;
             }

@@ -21,7 +21,7 @@ use super::{
     child::{Answer, Command, Shared},
     child_of, child_offer, child_peer,
 };
-use crate::store::{Accepted, TaskKey};
+use crate::store::Accepted;
 
 /// What tasks took, each with its kind.
 pub(super) type Usages = Vec<(Kind, Usage)>;
@@ -102,7 +102,8 @@ impl Driver<'_, '_> {
             done: self
                 .boundaries
                 .keys()
-                .map(|&task| (task, blob_of(self.shared.keys[&task])))
+                // Of what is stored already only the place matters.
+                .map(|&task| (task, Blob(self.shared.keys[&task].0)))
                 .collect(),
         };
         let mut finished = self.input(Input::Open(Box::new(spec)))?;
@@ -133,9 +134,9 @@ impl Driver<'_, '_> {
                         offer: child_offer(),
                     }),
                     Output::Check { peer, task, .. } => self.check(peer, task.task),
-                    Output::Persist { peer, task, .. } => {
+                    Output::Persist { peer, task, proof } => {
                         self.persist(peer, task.task)?;
-                        inputs.push(Input::Persisted { task });
+                        inputs.push(Input::Persisted { task, proof });
                     }
                     Output::Event(CoreEvent::JobDone { .. }) => finished = true,
                     Output::Event(CoreEvent::JobFailed { task, failures, .. }) => {
@@ -178,7 +179,7 @@ impl Driver<'_, '_> {
 
     fn tell(&self, child: usize, command: Command) {
         if let Some(commands) = &self.commands[child] {
-            // A thread that is gone has panicked, which ends the scope and with it the run.
+            // A thread that is gone has said so in its last answer.
             let _ = commands.send(command);
         }
     }
@@ -226,7 +227,7 @@ impl Driver<'_, '_> {
         let peer = child_peer(child);
         match answer {
             Answer::Done(Ok((proof, usage))) => {
-                let blob = Blob(*blake3::hash(&proof).as_bytes());
+                let blob = blob_of(&proof);
                 let boundary = None;
                 self.checked.insert(
                     task,
@@ -244,17 +245,22 @@ impl Driver<'_, '_> {
             }
             Answer::Done(Err(RunError::Worker(WorkerError::Died(death)))) => {
                 let others = self.idle.iter().filter(|idle| !**idle).count() > 1;
-                let why = Return::Failed {
-                    message: death.to_string(),
-                };
                 let task = self.task(task);
-                self.input(Input::Returned { peer, task, why })?;
                 if death.out_of_memory && others {
-                    // The machine does not hold this many children: go on with one less.
+                    // The machine does not hold this many children: go on with one less. It is not the
+                    // task's fault.
+                    self.observer.event(&Event::Retrying {
+                        task: task.task,
+                        reason: death.to_string(),
+                    });
                     self.idle[child] = true;
                     self.commands[child] = None;
                     return self.input(Input::PeerLost { peer });
                 }
+                let why = Return::Failed {
+                    message: death.to_string(),
+                };
+                self.input(Input::Returned { peer, task, why })?;
             }
             Answer::Done(Err(error)) => return Err(error),
             Answer::Checked(proof, checked) => {
@@ -263,6 +269,7 @@ impl Driver<'_, '_> {
                     Ok(boundary)
                 });
                 let made = self.checked.get_mut(&task).expect("it was made before");
+                let blob = blob_of(&proof);
                 made.proof = proof;
                 let verdict = match checked {
                     Ok(boundary) => {
@@ -274,7 +281,13 @@ impl Driver<'_, '_> {
                     },
                 };
                 let task = self.task(task);
-                if self.input(Input::Checked { peer, task, verdict })? {
+                let proof = blob;
+                if self.input(Input::Checked {
+                    peer,
+                    task,
+                    proof,
+                    verdict,
+                })? {
                     return Ok(true);
                 }
             }
@@ -302,7 +315,6 @@ impl Driver<'_, '_> {
     }
 }
 
-/// What stands for a stored proof where only its place matters.
-fn blob_of(key: TaskKey) -> Blob {
-    Blob(key.0)
+fn blob_of(proof: &[u8]) -> Blob {
+    Blob(*blake3::hash(proof).as_bytes())
 }

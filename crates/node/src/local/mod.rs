@@ -184,6 +184,8 @@ pub enum RunError {
     },
     #[error("{task} gave a proof that does not verify: {reason}")]
     Unsound { task: TaskId, reason: VerifyError },
+    #[error("a bug in myriad, at {task}: {reason}")]
+    Bug { task: TaskId, reason: String },
     #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]
     Memory {
         needed: MemoryBudget,

@@ -7,8 +7,8 @@ use std::{
 
 use myriad_core::{Cost, Kind, TaskId, Tree};
 use myriad_engine::{
-    Boundary, KeyCache, MemoryBudget, Plan, Program, Verifier,
-    worker::{Usage, Worker, WorkerError},
+    Boundary, ExecuteError, KeyCache, MemoryBudget, Plan, Program, Verifier,
+    worker::{Failure, Usage, Worker, WorkerError},
 };
 
 use super::{
@@ -148,7 +148,11 @@ fn choose(
         let (plan, usage) = match planner.plan(budget, options.max_instructions) {
             Ok(planned) => planned,
             // Less memory than allowed need not be enough.
-            Err(_) if best.is_some() => break,
+            Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })))
+                if best.is_some() =>
+            {
+                break;
+            }
             Err(e) => return Err(e),
         };
         executed.wall += usage.wall;

@@ -184,9 +184,13 @@ fn makespan(tree: &Tree, costs: &[Cost], children: usize) -> Duration {
             Input::Checked {
                 peer,
                 task,
+                proof: Blob([0; 32]),
                 verdict: Verdict::Accepted,
             },
-            Input::Persisted { task },
+            Input::Persisted {
+                task,
+                proof: Blob([0; 32]),
+            },
             Input::Offer {
                 peer,
                 offer: child_offer(),
