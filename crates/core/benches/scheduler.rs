@@ -16,7 +16,7 @@ use std::{
 };
 
 use myriad_core::{
-    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Policy, Requester,
+    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Policy, Refusal, Requester,
     SPEED_ONE, TaskRef, Time, Tree, Trust, Verdict,
 };
 
@@ -203,12 +203,11 @@ impl World {
                 }
             }
             Output::Wake { peer } => self.later(Duration::from_millis(1), Next::Offer(index_of(peer))),
-            Output::Refuse { peer, why } => {
-                // Who is told to wait comes back; the silent ones ask again and again.
-                if let myriad_core::Refusal::Cooling { remaining, .. } = why {
-                    self.later(remaining, Next::Offer(index_of(peer)));
-                }
-            }
+            // Who is told to wait comes back; the silent ones ask again and again.
+            Output::Refuse {
+                peer,
+                why: Refusal::Cooling { remaining, .. },
+            } => self.later(remaining, Next::Offer(index_of(peer))),
             Output::Check { peer, task, proof } => self.inputs.push_back(Input::Checked {
                 peer,
                 task,

@@ -15,6 +15,10 @@
 //!                              └──────────────── Invalid, Unavailable ────┘                       done
 //! ```
 //!
+//! Not here yet: duplicates of a task on several peers. A task can be held by more than one in all that
+//! follows a lease (the first accepted proof wins, the others are revoked), but only tasks that nobody
+//! holds are given out.
+//!
 //! What always holds, each with a checker in [`check`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;

@@ -21,6 +21,8 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 16] = b"myriad proof v1\n";
 const HASH_BYTES: usize = 32;
+/// How the names of files begin that are being written.
+const TEMPORARY_PREFIX: &str = ".half-";
 /// Most bytes of a proof file: the largest proof that the engine's verifier takes, and its boundary.
 const PROOF_FILE_BYTES_MAX: u64 = 17 << 20;
 
@@ -101,7 +103,13 @@ impl Store {
             reason,
         })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, _lock: lock }),
+            Ok(()) => {
+                remove_temporary(&dir).map_err(|reason| StoreError::Read {
+                    path: dir.clone(),
+                    reason,
+                })?;
+                Ok(Self { dir, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path }),
             Err(TryLockError::Error(reason)) => Err(StoreError::Write { path, reason }),
         }
@@ -143,6 +151,21 @@ impl Store {
     }
 }
 
+/// Removes what a process that was killed has left half written. Nobody else writes here now.
+fn remove_temporary(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+        {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
 pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     let dir = path
@@ -151,16 +174,15 @@ pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         .unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         fs::create_dir_all(dir)?;
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(TEMPORARY_PREFIX);
+        // A temporary file is for its owner alone; what becomes of this one is as readable as the user
+        // wants new files to be.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(dir)?;
         for part in parts {
             file.write_all(part)?;
-        }
-        // A temporary file is for its owner alone; what becomes of it is as readable as other files.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file()
-                .set_permissions(fs::Permissions::from_mode(0o644))?;
         }
         file.as_file().sync_all()?;
         file.persist(path)?;
@@ -207,6 +229,21 @@ mod tests {
             fs::write(store.path(key), &whole[..position]).unwrap();
             assert_eq!(store.get(key).unwrap(), None, "cut to {position} bytes");
         }
+    }
+
+    #[test]
+    fn what_was_half_written_is_removed() {
+        let data = tempfile::tempdir().unwrap();
+        let job = JobId([7; 32]);
+        let store = Store::open(data.path(), job).unwrap();
+        let key = TaskKey::segment(0, 1);
+        store.put(key, &accepted()).unwrap();
+        let half = store.dir.join(format!("{TEMPORARY_PREFIX}abc"));
+        fs::write(&half, "half").unwrap();
+        drop(store);
+        let store = Store::open(data.path(), job).unwrap();
+        assert!(!half.exists());
+        assert_eq!(store.get(key).unwrap(), Some(accepted()));
     }
 
     #[test]

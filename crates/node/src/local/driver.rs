@@ -152,7 +152,8 @@ impl Driver<'_, '_> {
                             reason: message,
                         });
                     }
-                    // Children need no word of why there is nothing to do, and nobody else listens.
+                    // Children need no word of why there is nothing to do, and nobody else listens. What is
+                    // obsolete is kept: the same command finds it again, with other arities too.
                     Output::Refuse { .. }
                     | Output::Extended { .. }
                     | Output::Revoke { .. }

@@ -1,6 +1,6 @@
 //! What this machine has to spare.
 
-use std::{fs, thread};
+use std::{fs, path::Path, thread};
 
 /// Cores and free memory, as the operating system tells them now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,9 +15,7 @@ impl Machine {
     pub fn detect() -> Self {
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
-            free_bytes: fs::read_to_string("/proc/meminfo")
-                .ok()
-                .and_then(|text| available(&text)),
+            free_bytes: free_bytes(Path::new("/")),
         }
     }
 
@@ -27,6 +25,17 @@ impl Machine {
             .map_or(1, |free| (free / child_bytes.max(1)) as usize)
             .max(1)
     }
+}
+
+/// The memory that the system has to spare, or that the limit of this process's group leaves.
+fn free_bytes(root: &Path) -> Option<u64> {
+    let read = |path| fs::read_to_string(root.join(path)).ok();
+    let system = read("proc/meminfo").and_then(|text| available(&text))?;
+    // In a container these are the container's own; without a limit the first says `max`.
+    let number = |path| read(path)?.trim().parse::<u64>().ok();
+    let of_group = number("sys/fs/cgroup/memory.max")
+        .and_then(|max| Some(max.saturating_sub(number("sys/fs/cgroup/memory.current")?)));
+    Some(of_group.map_or(system, |group| group.min(system)))
 }
 
 fn available(meminfo: &str) -> Option<u64> {
@@ -51,6 +60,24 @@ mod tests {
             Some(2 << 20)
         );
         assert_eq!(available("MemTotal: 10 kB\n"), None);
+    }
+
+    #[test]
+    fn a_groups_limit_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        assert_eq!(free_bytes(root.path()), None);
+        write("proc/meminfo", "MemAvailable:   2048 kB\n");
+        assert_eq!(free_bytes(root.path()), Some(2 << 20));
+        write("sys/fs/cgroup/memory.max", "max\n");
+        write("sys/fs/cgroup/memory.current", "1048576\n");
+        assert_eq!(free_bytes(root.path()), Some(2 << 20));
+        write("sys/fs/cgroup/memory.max", "1572864\n");
+        assert_eq!(free_bytes(root.path()), Some(1 << 19));
     }
 
     #[test]
