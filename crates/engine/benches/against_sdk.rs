@@ -188,13 +188,15 @@ fn run_sdk(subject: &Subject, largest: u64) -> Fallible<Cost> {
 
 /// The SDK's side: proves with segments of at most `largest` instructions, and prints what it took.
 fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64) -> Fallible<()> {
-    let vm = match toml {
-        "-" => SdkVmConfig::riscv32(),
-        path => SdkVmConfig::from_toml(&fs::read_to_string(path)?)?,
+    let (vm, config) = match toml {
+        "-" => (SdkVmConfig::riscv32(), VmConfig::riscv32()),
+        path => {
+            let text = fs::read_to_string(path)?;
+            (SdkVmConfig::from_toml(&text)?, VmConfig::from_toml(&text)?)
+        }
     };
-    // The stacked height that Myriad takes for this configuration, so that the proofs are alike.
-    let text = vm.to_toml()?;
-    let height = VmConfig::from_toml(&text)?.log_stacked_height();
+    // The one that Myriad takes for this configuration, so that the proofs are alike.
+    let height = config.log_stacked_height();
     let elf = Elf::decode(&fs::read(elf)?, MEM_SIZE as u32).map_err(|e| e.to_string())?;
     let mut stdin = StdIn::default();
     stdin.write_bytes(&fs::read(input)?);
