@@ -159,11 +159,11 @@ impl Settings {
 }
 
 /// How many threads there are for each core when all children work.
-const THREADS_PER_CORE: usize = 4;
+const THREADS_PER_CORE: usize = 2;
 
-/// Threads of each child: several times its share of the cores, since at the end of the tree few
-/// children have work. More threads than cores cost next to nothing in the meantime: two leaves side
-/// by side on two cores took 38.7 s with one thread each and 38.4 s with two.
+/// Threads of each child: more than its share of the cores, since at the end of the tree few children
+/// have work. On two cores that costs nothing in the meantime: two leaves side by side took 38.7 s
+/// with one thread each and 38.4 s with two.
 fn threads(machine: Machine, memory: MemoryBudget, children: usize) -> usize {
     let running = children.min(machine.fitting(memory.bytes()));
     (THREADS_PER_CORE * machine.cores / running).clamp(1, machine.cores)
@@ -238,7 +238,7 @@ mod tests {
             free_bytes: Some(free_gib << 30),
         };
         assert_eq!(threads(machine(2, 16), MEMORY, 2), 2, "no more than cores");
-        assert_eq!(threads(machine(64, 1024), MEMORY, 64), 4);
+        assert_eq!(threads(machine(64, 1024), MEMORY, 64), 2);
         assert_eq!(
             threads(machine(16, 8), MEMORY, 16),
             16,

@@ -17,7 +17,7 @@ use crate::{OPENVM_VERSION, aggregate::LeafCircuit, error::ConfigError};
 /// had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this size.
 const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
-/// Most bytes that a program reveals: as many as OpenVM's own default allows 128 times over.
+/// Most bytes that a program reveals: 128 times OpenVM's default.
 const PUBLIC_VALUES_MAX: usize = 4096;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
@@ -248,6 +248,16 @@ mod tests {
                 .log_stacked_height(),
             21
         );
+    }
+
+    #[test]
+    fn other_sizes_of_memory_are_refused() {
+        let toml =
+            "[app_vm_config.rv32i]\n[app_vm_config.system.config.memory_config]\npointer_max_bits = 31\n";
+        assert!(matches!(
+            VmConfig::from_toml(toml).err(),
+            Some(ConfigError::Memory)
+        ));
     }
 
     #[test]

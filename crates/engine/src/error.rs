@@ -27,9 +27,7 @@ pub enum ConfigError {
          range_tuple_checker_sizes"
     )]
     Table { rows_log: usize, most: usize },
-    #[error(
-        "openvm.toml changes the sizes of memory (memory_config); only OpenVM's own are proven; remove it"
-    )]
+    #[error("openvm.toml sets memory_config; remove it: the sizes of memory are OpenVM's own")]
     Memory,
     #[error(
         "openvm.toml sets a stacked height of 2^{actual}; this configuration allows 2^{least} to 2^{most}"

@@ -163,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn initial_memory_outside_of_the_vms_is_refused() {
+        let elf = include_bytes!("../../../guests/elf/fibonacci.elf");
+        let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
+        let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
+        assert!(load(&exe).is_ok());
+        for place in [(0, 0), (2, u32::MAX), (u32::MAX, 0)] {
+            let mut hostile = exe.clone();
+            hostile.init_memory.insert(place, 1);
+            let error = load(&hostile).err().expect("refused");
+            assert!(
+                matches!(&error, ProgramError::NotAProgram { reason, .. } if reason.contains("outside")),
+                "{place:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_no_program_is_named() {
         assert_eq!(error(b""), ProgramError::Empty);
         assert!(

@@ -17,7 +17,7 @@ pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
 
 /// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes on
-/// two cores. Each further one adds about a segment and a half.
+/// two cores. They make three segments at 4 GiB; a third transaction makes it five.
 const DEMO_TXS: usize = 2;
 
 const STYLES: Styles = Styles::styled()

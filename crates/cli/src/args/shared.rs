@@ -75,7 +75,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<NonZeroUsize>,
-    /// Threads of each engine child [default: four times its share of the cores]
+    /// Threads of each engine child [default: twice its share of the cores]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,

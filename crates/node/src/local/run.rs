@@ -15,7 +15,7 @@ use super::{
     Event, Job, Machine, Observer, Options, Outcome, RunError, Stage,
     child::{Shared, Stoppers, check_final},
     driver::{Usages, drive},
-    schedule::{allowed, best_tree},
+    schedule::{Hands, allowed, best_tree},
 };
 use crate::{
     Store, job_id,
@@ -46,10 +46,16 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
     let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
 
     observer.event(&Event::Planning);
-    let children = Machine::detect()
+    let machine = Machine::detect();
+    let children = machine
         .fitting(options.memory.bytes())
         .min(options.children)
         .max(1);
+    let hands = Hands {
+        children,
+        threads: options.worker.threads,
+        cores: machine.cores,
+    };
     let mut planner = start_child(job, options)?;
     let Chosen {
         plan,
@@ -58,7 +64,7 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
         executed,
         ..
     } = choose(&mut planner, options, |plan| {
-        best_tree(config, plan, &arities, children)
+        best_tree(config, plan, &arities, hands)
     })?;
 
     let keys = keys(&tree, &plan);

@@ -4,7 +4,7 @@
 //! last segment to the final proof is walked alone. So candidates are tried on paper, by the very
 //! [`Requester`] that gives the tasks out later, in virtual time.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use myriad_core::{
     Arities, Blob, Cost, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
@@ -83,20 +83,20 @@ pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Ari
     Ok(arities)
 }
 
-/// The tree over a plan's segments that `children` engine children finish soonest, with what each of
+/// The tree over a plan's segments that the engine children finish soonest, with what each of
 /// its tasks takes, and the estimated time on the machine that the constants are from.
 pub(crate) fn best_tree(
     config: &VmConfig,
     plan: &Plan,
     arities: &[Arities],
-    children: usize,
+    hands: Hands,
 ) -> (Tree, Vec<Cost>, Duration) {
     arities
         .iter()
         .map(|&arities| {
             let tree = Tree::new(plan.segments.len() as u32, arities);
             let costs: Vec<Cost> = tree.tasks().map(|task| cost(config, &tree, plan, task)).collect();
-            let estimate = makespan(&tree, &costs, children);
+            let estimate = makespan(&tree, &costs, hands);
             (tree, costs, estimate)
         })
         .min_by_key(|(_, _, estimate)| *estimate)
@@ -132,69 +132,80 @@ fn cost(config: &VmConfig, tree: &Tree, plan: &Plan, task: TaskId) -> Cost {
     }
 }
 
-/// The time until the final proof when so many children do what the requester gives them.
-fn makespan(tree: &Tree, costs: &[Cost], children: usize) -> Duration {
-    let work: std::collections::HashMap<TaskId, Duration> =
-        tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
-    let id = JobId([0; 32]);
+/// What the children of a machine work with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hands {
+    pub children: usize,
+    /// Threads of each child.
+    pub threads: usize,
+    pub cores: usize,
+}
+
+impl Hands {
+    /// Seconds of CPU time that each of so many running children gets in a second.
+    fn rate(self, running: usize) -> f64 {
+        (self.cores as f64 / running as f64).min(self.threads as f64)
+    }
+}
+
+/// The time until the final proof when the children do what the requester gives them, and share the
+/// cores evenly meanwhile.
+fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
+    let work: HashMap<TaskId, f64> = tree
+        .tasks()
+        .zip(costs.iter().map(|cost| cost.work.as_secs_f64()))
+        .collect();
     let mut requester = Requester::new(Policy::default());
-    let mut now = Time::default();
-    let mut running: BinaryHeap<Reverse<(Time, Peer, TaskRef)>> = BinaryHeap::new();
+    let mut elapsed = 0.0;
+    let mut running: Vec<(f64, Peer, TaskRef)> = Vec::new();
     let spec = JobSpec {
-        id,
+        id: JobId([0; 32]),
         tree: tree.clone(),
         costs: costs.to_vec(),
         priority: 0,
         done: Vec::new(),
     };
-    let mut inputs = vec![Input::Open(Box::new(spec))];
-    inputs.extend((0..children.max(1)).map(|child| Input::Offer {
-        peer: child_peer(child),
+    let offer = |peer| Input::Offer {
+        peer,
         offer: child_offer(),
-    }));
+    };
+    let mut inputs = vec![Input::Open(Box::new(spec))];
+    inputs.extend((0..hands.children.max(1)).map(|child| offer(child_peer(child))));
     loop {
+        let now = Time::default() + Duration::from_secs_f64(elapsed);
         for input in inputs.drain(..) {
             requester.handle_input(now, input);
         }
         while let Some(output) = requester.poll_output() {
             match output {
-                Output::Lease { peer, task, .. } => {
-                    running.push(Reverse((now + work[&task.task], peer, task)));
-                }
-                Output::Wake { peer } => inputs.push(Input::Offer {
-                    peer,
-                    offer: child_offer(),
-                }),
+                Output::Lease { peer, task, .. } => running.push((work[&task.task], peer, task)),
+                Output::Wake { peer } => inputs.push(offer(peer)),
                 _ => {}
             }
         }
         if !inputs.is_empty() {
             continue;
         }
-        let Some(Reverse((end, peer, task))) = running.pop() else {
-            return now - Time::default();
+        // Of those that end together the one that was begun first.
+        let first = (0..running.len()).min_by(|&a, &b| running[a].0.total_cmp(&running[b].0));
+        let Some(first) = first else {
+            return Duration::from_secs_f64(elapsed);
         };
-        now = end;
+        let rate = hands.rate(running.len());
+        let (least, peer, task) = running.remove(first);
+        running.iter_mut().for_each(|(left, ..)| *left -= least);
+        elapsed += least / rate;
+        let proof = Blob([0; 32]);
         inputs.extend([
-            Input::Submitted {
-                peer,
-                task,
-                proof: Blob([0; 32]),
-            },
+            Input::Submitted { peer, task, proof },
             Input::Checked {
                 peer,
                 task,
-                proof: Blob([0; 32]),
+                proof,
                 verdict: Verdict::Accepted,
             },
-            Input::Persisted {
-                task,
-                proof: Blob([0; 32]),
-            },
-            Input::Offer {
-                peer,
-                offer: child_offer(),
-            },
+            Input::Persisted { task, proof },
+            offer(peer),
         ]);
     }
 }
@@ -204,6 +215,12 @@ mod tests {
     use myriad_engine::Segment;
 
     use super::*;
+
+    const HANDS: Hands = Hands {
+        children: 2,
+        threads: 2,
+        cores: 2,
+    };
 
     fn plan(segments: usize) -> Plan {
         let segments = (0..segments)
@@ -238,12 +255,23 @@ mod tests {
             memory: 0,
         };
         let costs = vec![second; tree.task_count()];
-        let seconds = |children| makespan(&tree, &costs, children).as_secs();
-        assert_eq!(seconds(1), tree.task_count() as u64);
+        let seconds = |hands| makespan(&tree, &costs, hands).as_secs_f64();
+        let one_core_each = |children| Hands {
+            children,
+            threads: 1,
+            cores: children,
+        };
+        assert_eq!(seconds(one_core_each(1)), tree.task_count() as f64);
         // segment, leaf, internal-for-leaf, internal-recursive, final
-        assert_eq!(seconds(100), 5);
+        assert_eq!(seconds(one_core_each(100)), 5.0);
         // Two children: four rounds of segments, both leaves, and three tasks one after the other.
-        assert_eq!(seconds(2), 8);
+        assert_eq!(seconds(one_core_each(2)), 8.0);
+        // With all cores for each child, those three take half the time.
+        let both_cores = Hands {
+            threads: 2,
+            ..one_core_each(2)
+        };
+        assert_eq!(seconds(both_cores), 6.5);
     }
 
     #[test]
@@ -264,9 +292,9 @@ mod tests {
         let arities = allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(8 << 30)).unwrap();
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
-            let (_, _, best) = best_tree(&VmConfig::riscv32(), &plan, &arities, 2);
+            let (_, _, best) = best_tree(&VmConfig::riscv32(), &plan, &arities, HANDS);
             for &other in &arities {
-                let (_, _, time) = best_tree(&VmConfig::riscv32(), &plan, &[other], 2);
+                let (_, _, time) = best_tree(&VmConfig::riscv32(), &plan, &[other], HANDS);
                 assert!(best <= time);
             }
         }
