@@ -8,9 +8,10 @@
 //!
 //! Without programs it takes the fibonacci guest with 2 M instructions. `-` stands for no
 //! `openvm.toml`. Each side is a process of its own with warm keys (the SDK's are made before its
-//! clock starts, Myriad's are cached by an `execute`). The SDK gets the largest segments with which it
-//! stays below the memory limit, which are as large as those that Myriad plans for it, and two children
-//! for each internal node, since three would pass 4 GiB. Peak memory of Myriad is that of its largest process.
+//! clock starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
+//! process, so it is given the widest tree and segments as large as Myriad's, and then less, until the
+//! process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of Myriad is that
+//! of its largest process.
 
 use std::{
     env, fs,
@@ -30,6 +31,35 @@ use openvm_stark_sdk::config::app_params_with_100_bits_security;
 use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What the SDK may use, from what is best for its time to what needs least memory.
+const SDK_CHOICES: [SdkChoice; 6] = [
+    SdkChoice::new(4, 2, 1.0),
+    SdkChoice::new(1, 2, 1.0),
+    SdkChoice::new(4, 2, 0.75),
+    SdkChoice::new(1, 2, 0.75),
+    SdkChoice::new(1, 2, 0.5),
+    SdkChoice::new(1, 2, 0.35),
+];
+
+/// Three children for an internal node pass 4 GiB with every program; one would never end.
+#[derive(Clone, Copy)]
+struct SdkChoice {
+    children_leaf: usize,
+    children_internal: usize,
+    /// Its segments, as a share of those of Myriad.
+    segment_share: f64,
+}
+
+impl SdkChoice {
+    const fn new(children_leaf: usize, children_internal: usize, segment_share: f64) -> Self {
+        Self {
+            children_leaf,
+            children_internal,
+            segment_share,
+        }
+    }
+}
 
 struct Subject {
     name: String,
@@ -57,8 +87,13 @@ fn main() -> Fallible<()> {
         match arg.as_str() {
             // Run as the SDK's side, in a process of its own.
             "sdk" => {
-                let (elf, toml, input, largest) = (next()?, next()?, next()?, next()?);
-                return sdk(elf.as_ref(), &toml, input.as_ref(), largest.parse()?);
+                let (elf, toml, input) = (next()?, next()?, next()?);
+                let largest = next()?.parse()?;
+                let tree = AggregationTreeConfig {
+                    num_children_leaf: next()?.parse()?,
+                    num_children_internal: next()?.parse()?,
+                };
+                return sdk(elf.as_ref(), &toml, input.as_ref(), largest, tree);
             }
             "--memory-gib" => memory_gib = next()?.parse()?,
             _ => {
@@ -91,7 +126,7 @@ fn main() -> Fallible<()> {
     println!("|---|---|---|---|---|---|---|---|---|");
     for subject in &subjects {
         let (instructions, largest) = plan(subject, scratch.path(), memory_gib)?;
-        let sdk = run_sdk(subject, largest)?;
+        let sdk = sdk_within(subject, largest, memory_gib)?;
         let myriad = run_myriad(subject, scratch.path(), memory_gib)?;
         println!(
             "| {} | {instructions} | {:.1} | {:.1} | {:.2} | {} | {} | {} | {} |",
@@ -166,12 +201,39 @@ fn myriad(subject: &Subject, verb: &str, scratch: &Path, memory_gib: f64) -> Fal
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn run_sdk(subject: &Subject, largest: u64) -> Fallible<Cost> {
+/// Runs the SDK with less and less, until its process stays below the limit.
+fn sdk_within(subject: &Subject, largest: u64, memory_gib: f64) -> Fallible<Cost> {
+    let limit = (memory_gib * f64::from(1 << 30)) as u64;
+    for choice in SDK_CHOICES {
+        let cost = run_sdk(subject, largest, choice)?;
+        eprintln!(
+            "{}: Sdk::prove with leaves of {} and segments of {} %: {:.1} s, {} segments, peak {} MiB",
+            subject.name,
+            choice.children_leaf,
+            choice.segment_share * 100.0,
+            cost.wall_s,
+            cost.segments,
+            cost.peak_bytes >> 20,
+        );
+        if cost.peak_bytes <= limit {
+            return Ok(cost);
+        }
+    }
+    Err(format!(
+        "the SDK does not stay below {memory_gib} GiB with {}",
+        subject.name
+    )
+    .into())
+}
+
+fn run_sdk(subject: &Subject, largest: u64, choice: SdkChoice) -> Fallible<Cost> {
     let toml = subject.openvm_toml.as_deref().unwrap_or(Path::new("-"));
+    let largest = (largest as f64 * choice.segment_share) as u64;
     let output = Command::new(env::current_exe()?)
         .arg("sdk")
         .args([&subject.elf, toml, &subject.input])
-        .arg(largest.to_string())
+        .args([largest.to_string(), choice.children_leaf.to_string()])
+        .arg(choice.children_internal.to_string())
         .output()?;
     let text = String::from_utf8(output.stdout)?;
     let mut words = text.split_whitespace().skip_while(|&word| word != "sdk:").skip(1);
@@ -187,7 +249,7 @@ fn run_sdk(subject: &Subject, largest: u64) -> Fallible<Cost> {
 }
 
 /// The SDK's side: proves with segments of at most `largest` instructions, and prints what it took.
-fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64) -> Fallible<()> {
+fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64, tree: AggregationTreeConfig) -> Fallible<()> {
     let (vm, config) = match toml {
         "-" => (SdkVmConfig::riscv32(), VmConfig::riscv32()),
         path => {
@@ -207,10 +269,7 @@ fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64) -> Fallible<()> {
         Sdk::builder()
             .app_config(AppConfig::new(vm, app_params_with_100_bits_security(height)))
             .agg_params(AggregationSystemParams::default())
-            .agg_tree_config(AggregationTreeConfig {
-                num_children_leaf: 4,
-                num_children_internal: 2,
-            })
+            .agg_tree_config(tree)
             .build()
     };
     let (mut low, mut high) = (256usize << 20, 4usize << 30);
