@@ -1,0 +1,116 @@
+//! Why a blob could not be kept, fetched or served.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+
+use super::pace::Late;
+
+/// Why the folder of blobs did not serve.
+#[derive(Debug, Error)]
+pub enum BlobError {
+    #[error("cannot write {}: {reason}; no half-written file is left: free some space there or name another folder with --data-dir", path.display())]
+    Write { path: PathBuf, reason: io::Error },
+    #[error("cannot read {}: {reason}", path.display())]
+    Read { path: PathBuf, reason: io::Error },
+    #[error(
+        "no room for {needed} bytes: {used} of {allowed} bytes are used, by files that are still needed; raise --disk"
+    )]
+    Quota { needed: u64, used: u64, allowed: u64 },
+    #[error("a blob of {bytes} bytes is too large: at most {allowed} bytes are kept")]
+    TooLarge { bytes: u64, allowed: u64 },
+    #[error("{} was damaged on this machine's disk and has been removed; fetch it again, and check the disk if it happens again", path.display())]
+    Damaged { path: PathBuf },
+    #[error("another process is fetching the same blob (it holds {}); wait for it", path.display())]
+    Busy { path: PathBuf },
+}
+
+impl BlobError {
+    /// Whether there is no space left on the device, or for this user.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Write { reason, .. } if matches!(reason.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
+/// Why a blob was not fetched. What was checked before stays, and the next fetch goes on there.
+#[derive(Debug, Error)]
+pub enum FetchError {
+    #[error("the peer does not have the blob")]
+    NotFound,
+    #[error("the peer is busy; try again in {retry_ms} ms")]
+    Busy {
+        /// In milliseconds, at most a minute, whatever the peer said.
+        retry_ms: u32,
+    },
+    // In quotes and escaped: it is a stranger's text.
+    #[error("the peer refused: {reason:?}")]
+    Refused { reason: String },
+    #[error("the peer sent something else than the blob, from byte {at} on")]
+    Corrupt {
+        /// The first byte of the blob that what failed the check would have covered.
+        at: u64,
+    },
+    #[error("the blob has {wanted} bytes by its reference and {found} bytes by the peer")]
+    WrongSize { wanted: u64, found: u64 },
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    #[error("nothing came for {} s", idle.as_secs())]
+    Stalled { idle: Duration },
+    #[error("not done after {} s, the longest that one request may take; ask again, and it goes on from there", allowed.as_secs())]
+    TooSlow { allowed: Duration },
+    #[error("the peer does not speak the protocol: {what}")]
+    Protocol { what: String },
+    #[error(transparent)]
+    Disk(#[from] BlobError),
+}
+
+impl FetchError {
+    /// Whether it takes a faulty or lying peer for this to happen. A connection that breaks or stalls
+    /// is nobody's fault, and of two sizes either may be the wrong one.
+    pub fn blames_sender(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Protocol { .. })
+    }
+}
+
+impl From<Late> for FetchError {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::Broken(reason) => Self::Broken(reason),
+            Late::Stalled { idle } => Self::Stalled { idle },
+            Late::TooSlow { allowed } => Self::TooSlow { allowed },
+        }
+    }
+}
+
+/// Why a request was not served to its end.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    #[error("the peer took nothing for {} s", idle.as_secs())]
+    Stalled { idle: Duration },
+    #[error("not done after {} s, the longest that one request may take", allowed.as_secs())]
+    TooSlow { allowed: Duration },
+    #[error("the peer does not speak the protocol: {what}")]
+    Protocol { what: String },
+    #[error(transparent)]
+    Disk(#[from] BlobError),
+}
+
+impl ServeError {
+    /// Whether it takes a faulty or hostile peer for this to happen.
+    pub fn blames_client(&self) -> bool {
+        matches!(self, Self::Protocol { .. })
+    }
+}
+
+impl From<Late> for ServeError {
+    fn from(late: Late) -> Self {
+        match late {
+            Late::Broken(reason) => Self::Broken(reason),
+            Late::Stalled { idle } => Self::Stalled { idle },
+            Late::TooSlow { allowed } => Self::TooSlow { allowed },
+        }
+    }
+}

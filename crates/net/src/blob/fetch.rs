@@ -1,0 +1,194 @@
+//! The asking end: gets a blob from a peer into the store, or goes on where that broke off before.
+
+use std::{io, time::Duration};
+
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    BLOB_BYTES_MAX, BlobRef, STALL, TIME_MAX, blocking,
+    error::{BlobError, FetchError},
+    pace::Pace,
+    partial::{Opened, Partial},
+    request::{FrameError, Request, Response, read_frame, write_frame},
+    slice::{self, Slice},
+    store::BlobStore,
+};
+
+/// The longest that a peer can make us wait by saying that it is busy.
+const RETRY_MS_MAX: u32 = 60_000;
+/// How often to look whether another process is done with a blob.
+const BUSY_POLL: Duration = Duration::from_millis(100);
+
+/// What a fetch may cost.
+#[derive(Clone, Debug)]
+pub struct FetchLimits {
+    /// How long nothing may come; in this time each group of 16 KiB must.
+    pub stall: Duration,
+    /// How long it may take in all.
+    pub time_max: Duration,
+    /// Most bytes of the blob.
+    pub bytes_max: u64,
+}
+
+impl Default for FetchLimits {
+    fn default() -> Self {
+        Self {
+            stall: STALL,
+            time_max: TIME_MAX,
+            bytes_max: BLOB_BYTES_MAX,
+        }
+    }
+}
+
+/// What a fetch that succeeded took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Bytes that came over the stream, hash pairs and frames included.
+    pub bytes_received: u64,
+    /// How many bytes of the blob were there already.
+    pub resumed_from: u64,
+}
+
+/// Fetches a blob over a new stream of [`super::PROTOCOL`], unless it is there already: then nothing
+/// is sent. While another fetch of the same blob is under way, this one waits, and then finds it.
+///
+/// `progress` is told how many bytes of the blob are there, whenever that changes. The future may be
+/// dropped at any time.
+///
+/// # Errors
+/// Each [`FetchError`]; see [`FetchError::blames_sender`]. Whatever it is, bytes that were checked are
+/// kept for the next fetch, unless the disk is damaged or full.
+pub async fn fetch<S>(
+    store: &BlobStore,
+    want: BlobRef,
+    mut stream: S,
+    limits: &FetchLimits,
+    mut progress: impl FnMut(u64),
+) -> Result<Fetched, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let allowed = limits.bytes_max.min(BLOB_BYTES_MAX);
+    if want.bytes > allowed {
+        return Err(FetchError::Disk(BlobError::TooLarge {
+            bytes: want.bytes,
+            allowed,
+        }));
+    }
+    let mut partial = match open(store, want, limits.stall).await? {
+        Opened::Present(found) if found != want.bytes => {
+            return Err(FetchError::WrongSize {
+                wanted: want.bytes,
+                found,
+            });
+        }
+        Opened::Present(found) => {
+            return Ok(Fetched {
+                bytes_received: 0,
+                resumed_from: found,
+            });
+        }
+        Opened::Partial(partial) => partial,
+    };
+    let resumed_from = partial.bytes();
+    let mut bytes_received = 0;
+    // A blob that was there but for its name needs nothing more. Only the peer tells about an empty one.
+    if resumed_from < want.bytes || want.bytes == 0 {
+        let pace = Pace::new(limits.stall, limits.time_max);
+        bytes_received = request(&mut stream, &pace, want, resumed_from).await?;
+        (partial, bytes_received) =
+            receive(&mut stream, &pace, want, partial, bytes_received, &mut progress).await?;
+    }
+    blocking(move || partial.finish()).await?;
+    Ok(Fetched {
+        bytes_received,
+        resumed_from,
+    })
+}
+
+/// Opens the partial file, when it is this fetch's turn.
+async fn open(store: &BlobStore, want: BlobRef, patience: Duration) -> Result<Opened, BlobError> {
+    let give_up = Instant::now() + patience;
+    loop {
+        let turn = store.fetch_lock(want.blob).lock_owned().await;
+        let opened = blocking({
+            let store = store.clone();
+            move || Partial::open(&store, want, turn)
+        })
+        .await;
+        match opened {
+            Err(BlobError::Busy { .. }) if Instant::now() < give_up => sleep(BUSY_POLL).await,
+            opened => return opened,
+        }
+    }
+}
+
+/// Asks for the blob from byte `from` on. Says how many bytes the answer had, if it is favourable.
+async fn request<S>(stream: &mut S, pace: &Pace, want: BlobRef, from: u64) -> Result<u64, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    write_frame(stream, pace, &Request::new(want, from)).await?;
+    let (response, received) = match read_frame::<Response>(stream, pace).await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => return Err(FetchError::Broken(io::ErrorKind::UnexpectedEof.into())),
+        Err(FrameError::Late(late)) => return Err(late.into()),
+        Err(FrameError::Malformed(what)) => return Err(FetchError::Protocol { what }),
+    };
+    match response.check().map_err(|what| FetchError::Protocol { what })? {
+        Response::Found { bytes } if bytes == want.bytes => Ok(received),
+        Response::Found { bytes } => Err(FetchError::WrongSize {
+            wanted: want.bytes,
+            found: bytes,
+        }),
+        Response::NotFound => Err(FetchError::NotFound),
+        Response::Busy { retry_ms } => Err(FetchError::Busy {
+            retry_ms: retry_ms.min(RETRY_MS_MAX),
+        }),
+        Response::Refused { reason } => Err(FetchError::Refused { reason }),
+    }
+}
+
+/// Takes what is missing, group by group.
+async fn receive<S>(
+    stream: &mut S,
+    pace: &Pace,
+    want: BlobRef,
+    mut partial: Partial,
+    mut bytes_received: u64,
+    progress: &mut impl FnMut(u64),
+) -> Result<(Partial, u64), FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let from = partial.bytes();
+    if want.bytes == 0 && want != BlobRef::of(&[]) {
+        // There is no group to check, and yet the peer says that it has this.
+        return Err(FetchError::Corrupt { at: 0 });
+    }
+    let mut slice = Slice::new(want, from..want.bytes);
+    let mut bytes = Vec::new();
+    while let Some(step) = slice.next() {
+        bytes.resize(step.size(), 0);
+        pace.step(stream.read_exact(&mut bytes)).await?;
+        bytes_received += bytes.len() as u64;
+        if !slice.check(&step, &bytes) {
+            let at = slice::start(&step).max(from);
+            return Err(FetchError::Corrupt { at });
+        }
+        if slice::is_group(&step) {
+            // The file goes along and comes back: if this future is dropped now, the group is
+            // written all the same before anyone else gets the file.
+            let written;
+            (partial, bytes, written) = blocking(move || {
+                let written = partial.append(&bytes);
+                (partial, bytes, written)
+            })
+            .await;
+            written?;
+            progress(partial.bytes());
+        }
+    }
+    Ok((partial, bytes_received))
+}

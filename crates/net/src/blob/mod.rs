@@ -1,0 +1,100 @@
+//! Blobs: programs, inputs and proofs, kept on disk by their hash and moved between peers.
+//!
+//! The node keeps what it needs and makes in a [`BlobStore`]; the swarm hands each stream of
+//! [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask. Nothing here
+//! knows of peers, jobs or the network: a stream is anything that reads and writes.
+//!
+//! One stream carries one request:
+//!
+//! ```text
+//!  client                                     server
+//!    │ frame: Request { blob, bytes, from, until } ▶ │
+//!    │ ◀ frame: Found | NotFound | Busy | Refused    │
+//!    │ ◀ after Found: the range, in bao's encoding   │
+//! ```
+//!
+//! A frame is its length (u32, little-endian) and as many bytes of postcard. The encoding is that of
+//! bao with groups of 16 KiB: the hash pairs on the way to each group come before it, so that each
+//! group is checked when it is there, and not after half a gigabyte.
+//!
+//! What always holds:
+//!
+//! - no byte that a peer sent is in a file before it was checked against the hash that was asked for;
+//! - a file under a blob's name was checked whole before it got the name, and is durable;
+//! - what a peer announces is bounded before anything is allocated for it;
+//! - a future that is dropped midway leaves a partial file of checked groups, and the next fetch goes
+//!   on from there.
+
+mod error;
+mod fetch;
+mod files;
+mod index;
+mod pace;
+mod partial;
+mod request;
+mod serve;
+mod slice;
+mod store;
+#[cfg(test)]
+mod tests;
+mod trees;
+
+use std::time::Duration;
+
+use myriad_core::Blob;
+use serde::{Deserialize, Serialize};
+
+pub use error::{BlobError, FetchError, ServeError};
+pub use fetch::{FetchLimits, Fetched, fetch};
+pub use serve::{ServeLimits, Served, serve};
+pub use store::{BlobStore, Pin};
+
+/// The name of the protocol, for negotiation.
+pub const PROTOCOL: &str = "/myriad/blob/1";
+
+/// Most bytes of a blob. The largest there is, the input of a job, has tens of megabytes; this is
+/// what a stranger can make us hash or store at once.
+pub const BLOB_BYTES_MAX: u64 = 512 << 20;
+
+/// Bytes of a chunk group, the unit that is checked, and where a fetch can go on. Smaller ones cost
+/// more hash pairs on the wire (here 0.4 %), larger ones lose more when a connection breaks.
+pub const GROUP_BYTES: u64 = 16 << 10;
+
+/// How long a stream may make no progress. Longer than a slow disk takes to read and hash the
+/// largest blob before its first byte can be sent.
+pub const STALL: Duration = Duration::from_secs(20);
+
+/// How long one stream may take in all, so that one that trickles does not hold its place for days.
+/// Whoever needs longer goes on with another request.
+pub const TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// A blob and how long it is, which is what one has to know to fetch it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// The BLAKE3 hash of its bytes.
+    pub blob: Blob,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+impl BlobRef {
+    /// What `bytes` are called.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            blob: Blob(*blake3::hash(bytes).as_bytes()),
+            bytes: bytes.len() as u64,
+        }
+    }
+}
+
+/// Runs what waits for the disk where it holds up nobody else.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and drops this future too.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
