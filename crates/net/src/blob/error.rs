@@ -9,7 +9,7 @@ use super::pace::Late;
 /// Why the folder of blobs did not serve.
 #[derive(Debug, Error)]
 pub enum BlobError {
-    #[error("cannot write {}: {reason}; no half-written file is left: free some space there or name another folder with --data-dir", path.display())]
+    #[error("cannot write {}: {reason}; free some space there or name another folder with --data-dir, and try again", path.display())]
     Write { path: PathBuf, reason: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: io::Error },
