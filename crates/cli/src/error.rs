@@ -15,7 +15,8 @@ use myriad_evm::{
     BlockError,
     host::{BlockFileError, import::ImportError, sample::SampleError},
 };
-use myriad_node::{StoreError, local::RunError};
+use myriad_net::{IdentityError, StartError};
+use myriad_node::{RunError, StoreError};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -69,6 +70,20 @@ pub enum Error {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{text:?} is no name of a peer; one reads 12D3KooW..., as its node prints it at the start")]
+    PeerName { text: String },
+    #[error("the runtime of the network does not start: {0}")]
+    Runtime(io::Error),
+    #[error("this node does not listen on any address after {seconds} s; name one with --listen")]
+    NotListening { seconds: u64 },
+    #[error("a prover of this machine's cluster cannot be started: {0}")]
+    Cluster(io::Error),
     #[error("{} proves nothing", path.display())]
     Proof { path: PathBuf, source: VerifyError },
 
@@ -113,7 +128,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Settings(SettingsError::Value { .. } | SettingsError::UnknownName { .. })
-            | Self::InputText(_) => Exit::Usage,
+            | Self::InputText(_)
+            | Self::Start(StartError::Address { .. })
+            | Self::PeerName { .. } => Exit::Usage,
             Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
                 Exit::Usage
             }
@@ -139,8 +156,18 @@ impl Error {
                 RunError::Store(_) => "store",
                 RunError::Worker(error) => worker_kind(error),
                 RunError::Memory { .. } => "memory",
+                RunError::Truth { .. } => "engine",
+                RunError::Unannounced { .. } | RunError::NetworkEnded => "network",
                 RunError::Task { .. } | RunError::Unsound { .. } | RunError::Bug { .. } => "engine",
             },
+            Self::Start(_)
+            | Self::Identity(_)
+            | Self::Runtime(_)
+            | Self::NotListening { .. }
+            | Self::Cluster(_) => "network",
+            Self::PeerName { .. } => "usage",
+            Self::Store(StoreError::InUse { .. }) => "busy",
+            Self::Store(_) => "store",
             Self::Proof { .. } => "proof-invalid",
             Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",
             Self::Block { .. } => "block-invalid",

@@ -5,6 +5,7 @@ mod bug;
 mod commands;
 mod error;
 mod files;
+mod fleet;
 mod guest;
 mod interrupt;
 mod progress;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use myriad_engine::MemoryBudget;
-use myriad_node::local::{Outcome, Stage};
+use myriad_node::{Outcome, Stage};
 use serde::Serialize;
 
 use crate::{

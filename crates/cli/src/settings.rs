@@ -7,14 +7,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytesize::ByteSize;
 use directories::ProjectDirs;
 use figment::{
     Figment,
     error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
-use myriad_engine::{KeyCache, MemoryBudget, worker::WorkerConfig};
-use myriad_node::local::Machine;
+use myriad_engine::{INPUT_BYTES_MAX, KeyCache, MemoryBudget, worker::WorkerConfig};
+use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
 
@@ -24,13 +25,22 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 15] = [
     "data_dir",
     "out",
     "memory",
     "children",
     "threads",
     "max_instructions",
+    "bootstrap",
+    "listen",
+    "external",
+    "no_mdns",
+    "nice",
+    "disk",
+    "max_input",
+    "only",
+    "never",
 ];
 
 /// Memory of an engine child where nobody says otherwise: what a home machine can spare.
@@ -38,6 +48,13 @@ const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 /// Instructions of an execution where nobody says otherwise: about fifteen blocks of 30 M gas.
 /// Executing as many takes minutes, proving them days, so whoever meets the limit has an endless loop.
 const MAX_INSTRUCTIONS: u64 = 10_000_000_000;
+
+/// How far a lent machine's engine child stands back behind its owner's programs.
+const NICE: u8 = 10;
+/// What the system allows.
+const NICE_MAX: u8 = 19;
+/// Disk space of a lent machine: the programs, inputs and proofs of some jobs.
+const DISK_BYTES: u64 = 20 << 30;
 
 /// The settings of one run.
 #[derive(Clone, Debug)]
@@ -54,6 +71,29 @@ pub struct Settings {
     pub threads: usize,
     /// Most instructions of an execution.
     pub max_instructions: u64,
+    pub net: NetSettings,
+    pub owner: OwnerSettings,
+}
+
+/// How to join the network.
+#[derive(Clone, Debug, Default)]
+pub struct NetSettings {
+    /// Addresses, as the user wrote them.
+    pub bootstrap: Vec<String>,
+    pub listen: Vec<String>,
+    pub external: Vec<String>,
+    pub mdns: bool,
+}
+
+/// What the owner of a prover's machine allows, beside memory, threads and instructions.
+#[derive(Clone, Debug)]
+pub struct OwnerSettings {
+    pub nice: u8,
+    pub disk_bytes: u64,
+    pub max_input_bytes: u64,
+    /// Names of peers, as the user wrote them.
+    pub only: Vec<String>,
+    pub never: Vec<String>,
 }
 
 /// Why there are no settings.
@@ -86,6 +126,24 @@ struct Layers {
     threads: Option<NonZeroUsize>,
     #[serde(default = "default_max_instructions")]
     max_instructions: u64,
+    #[serde(default)]
+    bootstrap: Vec<String>,
+    #[serde(default)]
+    listen: Vec<String>,
+    #[serde(default)]
+    external: Vec<String>,
+    #[serde(default)]
+    no_mdns: bool,
+    #[serde(default = "default_nice")]
+    nice: u8,
+    #[serde(default = "default_disk", deserialize_with = "size")]
+    disk: u64,
+    #[serde(default = "default_max_input", deserialize_with = "size")]
+    max_input: u64,
+    #[serde(default)]
+    only: Vec<String>,
+    #[serde(default)]
+    never: Vec<String>,
 }
 
 impl Settings {
@@ -120,6 +178,19 @@ impl Settings {
             children,
             threads,
             max_instructions: layers.max_instructions,
+            net: NetSettings {
+                bootstrap: layers.bootstrap,
+                listen: layers.listen,
+                external: layers.external,
+                mdns: !layers.no_mdns,
+            },
+            owner: OwnerSettings {
+                nice: layers.nice.min(NICE_MAX),
+                disk_bytes: layers.disk,
+                max_input_bytes: layers.max_input,
+                only: layers.only,
+                never: layers.never,
+            },
         })
     }
 
@@ -153,7 +224,15 @@ impl Settings {
         })
     }
 
-    fn keys_dir(&self) -> PathBuf {
+    /// Threads of each of so many children, unless the user has said.
+    pub fn threads_each(&self, children: usize) -> usize {
+        if children == self.children {
+            return self.threads;
+        }
+        threads(Machine::detect(), self.memory, children)
+    }
+
+    pub fn keys_dir(&self) -> PathBuf {
         self.data_dir.join("keys")
     }
 }
@@ -183,6 +262,35 @@ fn default_memory() -> MemoryBudget {
 
 fn default_max_instructions() -> u64 {
     MAX_INSTRUCTIONS
+}
+
+fn default_nice() -> u8 {
+    NICE
+}
+
+fn default_disk() -> u64 {
+    DISK_BYTES
+}
+
+fn default_max_input() -> u64 {
+    INPUT_BYTES_MAX as u64
+}
+
+/// A size is written `20GiB`, or as a number of bytes.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a size, for instance \"20GiB\"")]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(deserializer)? {
+        Size::Bytes(bytes) => Ok(bytes),
+        Size::Text(text) => text
+            .parse::<ByteSize>()
+            .map(|size| size.as_u64())
+            .map_err(de::Error::custom),
+    }
 }
 
 /// Memory is written `2GiB`, or as a number of bytes.

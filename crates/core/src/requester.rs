@@ -113,6 +113,19 @@ impl Requester {
         }
     }
 
+    /// Whether a proof of a task would be looked at if it came from this peer.
+    pub fn may_submit(&self, peer: Peer, task: TaskRef) -> bool {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.map(|job| job.task(task.task)).is_some_and(|own| {
+            let leased = own.leases.contains_key(&peer) || own.former.contains_key(&peer);
+            let claimed = own.claims.iter().any(|claim| claim.peer == peer);
+            leased && !claimed && own.state == TaskState::Open
+        })
+    }
+
     /// How far an open job is.
     pub fn progress(&self, job: JobId) -> Option<Progress> {
         self.jobs.get(&job).map(|job| Progress {

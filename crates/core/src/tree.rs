@@ -1,6 +1,6 @@
 //! The aggregation tree: which proofs become one, on which level.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::ids::{NodeId, TaskId};
 
@@ -160,6 +160,19 @@ impl Tree {
         (index.checked_sub(1).map(at), after)
     }
 
+    /// The segments that a task is about, the first and the last of them included.
+    pub fn covered(&self, task: TaskId) -> RangeInclusive<u32> {
+        let mut ends = (task, task);
+        loop {
+            if let (TaskId::Segment(first), TaskId::Segment(last)) = ends {
+                return first..=last;
+            }
+            // All paths down are of the same length.
+            let (first, last) = (self.children(ends.0).next(), self.children(ends.1).last());
+            ends = first.zip(last).expect("all but segments have children");
+        }
+    }
+
     /// All tasks, each after its children.
     pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
         let nodes = (1..self.counts.len()).flat_map(|level| {
@@ -252,6 +265,27 @@ mod tests {
         assert_eq!(tree.neighbours(leaf(1)), (Some(leaf(0)), Some(leaf(2))));
         assert_eq!(tree.neighbours(TaskId::Node(tree.top())), (None, None));
         assert!(!tree.contains(leaf(3)) && !tree.contains(TaskId::Node(NodeId { level: 9, index: 0 })));
+    }
+
+    #[test]
+    fn a_task_covers_what_its_children_cover() {
+        for segments in [1, 5, 9, 30] {
+            for arity in 1..=4 {
+                let tree = Tree::new(
+                    segments,
+                    Arities {
+                        leaf: arity,
+                        internal_for_leaf: arity,
+                        internal_recursive: arity.max(2),
+                    },
+                );
+                assert_eq!(tree.covered(TaskId::Final), 0..=segments - 1);
+                for task in tree.tasks().filter(|task| !matches!(task, TaskId::Segment(_))) {
+                    let covered = tree.children(task).flat_map(|child| tree.covered(child));
+                    assert!(covered.eq(tree.covered(task)), "{task} of {segments} by {arity}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //!
 //! Without programs it takes the fibonacci guest with 400,000 rounds. `-` stands for no `openvm.toml`;
 //! the input file's bytes are the input. For each program and budget (in GiB) it proves the first,
-//! the middle and the largest segment; with `--tree` also a node of each kind and arity. The
-//! constants in `memory.rs` are fitted to its table.
+//! the middle and the largest segment, and finds the boundaries of all; with `--tree` it also makes a node
+//! of each kind and arity. The constants in `memory.rs` are fitted to its table.
 
 use std::{env, fs, path::PathBuf};
 
@@ -88,6 +88,15 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
     let mut worker = start(subject)?;
     let (plan, _) = worker.plan(budget, u64::MAX)?;
     let count = plan.segments.len();
+    let (_, usage) = worker.boundaries(&plan.segments)?;
+    row(
+        subject,
+        &format!("boundaries of {count} segments at {budget}"),
+        None,
+        0,
+        usage,
+        &[],
+    );
     let largest = (0..count)
         .max_by_key(|&i| plan.segments[i].peak_bytes)
         .unwrap_or(0);

@@ -51,6 +51,55 @@ impl Boundary {
         }
         Ok(())
     }
+
+    /// What a proof must say that covers the neighbouring pieces from `first` to `last`, as a node of the
+    /// aggregation tree does; a single piece is both.
+    ///
+    /// Whether the pieces meet is not looked at: see [`Boundary::check_next`].
+    pub fn join(first: &Boundary, last: &Boundary) -> Boundary {
+        Boundary {
+            initial_pc: first.initial_pc,
+            initial_root: first.initial_root,
+            ..*last
+        }
+    }
+
+    /// Checks that what a proof says is what the execution of the job's own input says.
+    ///
+    /// # Errors
+    /// [`VerifyError::Boundary`] with the first difference. The proof is then of another input, or of
+    /// another piece, however valid it is.
+    pub fn check_equals(&self, expected: &Boundary) -> Result<(), VerifyError> {
+        let exit_code = |boundary: &Boundary| {
+            boundary
+                .exit_code
+                .map_or("none".to_owned(), |code| code.to_string())
+        };
+        for (what, actual, expected) in [
+            ("the starting pc", self.initial_pc, expected.initial_pc),
+            ("the final pc", self.final_pc, expected.final_pc),
+        ] {
+            if actual != expected {
+                return Err(differs(what, actual, expected));
+            }
+        }
+        for (what, actual, expected) in [
+            (
+                "the starting memory root",
+                self.initial_root,
+                expected.initial_root,
+            ),
+            ("the final memory root", self.final_root, expected.final_root),
+        ] {
+            if actual != expected {
+                return Err(differs(what, actual, expected));
+            }
+        }
+        if self.exit_code != expected.exit_code {
+            return Err(differs("the exit code", exit_code(self), exit_code(expected)));
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn differs(what: &str, actual: impl ToString, expected: impl ToString) -> VerifyError {
@@ -83,8 +132,8 @@ impl fmt::Debug for Root {
 mod tests {
     use super::*;
 
-    #[test]
-    fn neighbours_must_meet() {
+    /// Two pieces, of which the second ends the program.
+    fn pieces() -> [Boundary; 2] {
         let first = Boundary {
             initial_pc: 0,
             final_pc: 8,
@@ -94,10 +143,76 @@ mod tests {
         };
         let second = Boundary {
             initial_pc: 8,
+            final_pc: 12,
             initial_root: Root([2; 8]),
+            final_root: Root([3; 8]),
             exit_code: Some(0),
-            ..first
         };
+        [first, second]
+    }
+
+    #[test]
+    fn a_node_reaches_from_its_first_piece_to_its_last() {
+        let [first, second] = pieces();
+        let whole = Boundary {
+            initial_pc: 0,
+            final_pc: 12,
+            initial_root: Root([1; 8]),
+            final_root: Root([3; 8]),
+            exit_code: Some(0),
+        };
+        assert_eq!(Boundary::join(&first, &second), whole);
+        assert_eq!(Boundary::join(&first, &first), first);
+    }
+
+    #[test]
+    fn every_difference_is_named() {
+        let [piece, _] = pieces();
+        assert_eq!(piece.check_equals(&piece), Ok(()));
+        let other = Root([9; 8]);
+        let others = [
+            (
+                "the starting pc",
+                Boundary {
+                    initial_pc: 1,
+                    ..piece
+                },
+            ),
+            ("the final pc", Boundary { final_pc: 1, ..piece }),
+            (
+                "the starting memory root",
+                Boundary {
+                    initial_root: other,
+                    ..piece
+                },
+            ),
+            (
+                "the final memory root",
+                Boundary {
+                    final_root: other,
+                    ..piece
+                },
+            ),
+            (
+                "the exit code",
+                Boundary {
+                    exit_code: Some(0),
+                    ..piece
+                },
+            ),
+        ];
+        for (name, wrong) in others {
+            let error = wrong.check_equals(&piece).unwrap_err();
+            assert!(
+                matches!(&error, VerifyError::Boundary { what, .. } if what == name),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn neighbours_must_meet() {
+        let [first, second] = pieces();
         assert_eq!(first.check_next(&second), Ok(()));
         assert!(
             first

@@ -36,8 +36,10 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
+mod memory_tree;
 mod program;
 mod prove;
+mod truth;
 mod verify;
 pub mod worker;
 

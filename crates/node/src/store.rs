@@ -1,30 +1,38 @@
 //! Accepted proofs on disk, so that a job goes on where it stopped.
 //!
 //! ```text
-//! DATA_DIR/jobs/JOB_ID/lock            held while a process works on the job
-//! DATA_DIR/jobs/JOB_ID/TASK_KEY.proof  one accepted proof with its boundary, under a hash of its own
+//! DATA_DIR/jobs/JOB_ID/journal.redb    which tasks are done: TaskKey -> blob and boundary
+//! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
-//! A file is written to a temporary name, synced and renamed: it is there whole or not at all. One
-//! that is damaged all the same is taken for missing, and its task is done again.
+//! A proof is durable before the journal names it, and the journal's entry before anything counts on
+//! it. An entry whose blob is missing or damaged is taken for missing, and its task is done again. The
+//! journal is open in one process at a time, which makes it the lock of the job.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use myriad_core::JobId;
 use myriad_engine::{Boundary, Input, Program};
+use myriad_net::blob::{BlobError, BlobRef, BlobStore, Pin};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-const MAGIC: &[u8; 16] = b"myriad proof v1\n";
-const HASH_BYTES: usize = 32;
+/// The version of the journal's tables. Raised when older builds would misread them.
+const JOURNAL_VERSION: u32 = 1;
+const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
+const VERSION_KEY: &str = "version";
+/// From [`TaskKey`] to postcard of [`Entry`].
+const ACCEPTED: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("accepted");
+/// A journal has some hundred bytes for each task.
+const JOURNAL_CACHE_BYTES: usize = 8 << 20;
 /// How the names of files begin that are being written.
 const TEMPORARY_PREFIX: &str = ".half-";
-/// Most bytes of a proof file: the largest proof that the engine's verifier takes, and its boundary.
-const PROOF_FILE_BYTES_MAX: u64 = 17 << 20;
 
 /// Identifies a task of a job by what its proof covers, so that proofs are found again even where
 /// another memory budget cuts the execution elsewhere.
@@ -32,16 +40,26 @@ const PROOF_FILE_BYTES_MAX: u64 = 17 << 20;
 pub(crate) struct TaskKey(pub(crate) [u8; 32]);
 
 /// A proof that has been verified, with what it says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub boundary: Boundary,
     pub proof: Vec<u8>,
 }
 
+/// What the journal says of a task that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub proof: BlobRef,
+    pub boundary: Boundary,
+}
+
 /// The proofs of one job. It is locked for as long as this value lives.
 pub struct Store {
-    dir: PathBuf,
-    _lock: File,
+    path: PathBuf,
+    journal: Database,
+    blobs: BlobStore,
+    /// What the journal names must stay.
+    pins: Mutex<Vec<Pin>>,
 }
 
 /// Why the disk did not serve.
@@ -51,10 +69,20 @@ pub enum StoreError {
     Write { path: PathBuf, reason: io::Error },
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: io::Error },
-    #[error("{} was there when the job began and is damaged or missing now; run the same command again, and it will be proven anew", path.display())]
+    #[error("a proof of the journal {} was there when the job began and is damaged or missing now; run the same command again, and it will be proven anew", path.display())]
     Vanished { path: PathBuf },
     #[error("another process is proving the same job (it holds {}); wait for it, and the same command will find its proofs", path.display())]
     Busy { path: PathBuf },
+    #[error("the journal {} has version {found}, and this build reads {known}: use a build that is as new, or another --data-dir", path.display())]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("the journal {} is damaged ({reason}); move it away, and the job begins anew with the proofs that are still there", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("another prover is running on this data folder (it holds {}); name another one with --data-dir", path.display())]
+    InUse { path: PathBuf },
+    #[error("the disk does not serve: {reason}")]
+    Disk { reason: String },
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
 }
 
 /// Identifies the request to prove `program` on `input`: the same program, configuration and input
@@ -86,84 +114,151 @@ impl TaskKey {
     }
 }
 
+/// The blobs of a data folder, whole or in part of other jobs, too.
+///
+/// # Errors
+/// [`StoreError::Blobs`] where the folder does not serve.
+pub fn open_blobs(data_dir: &Path, quota_bytes: u64) -> Result<BlobStore, StoreError> {
+    Ok(BlobStore::open(&data_dir.join("blobs"), quota_bytes)?)
+}
+
 impl Store {
-    /// Opens the folder of a job below `data_dir`, and locks it.
+    /// Opens the journal of a job below `data_dir`, and locks it. `blobs` are those of the same folder.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] while another process holds it; [`StoreError::Write`] where it cannot be made.
-    pub fn open(data_dir: &Path, job: JobId) -> Result<Self, StoreError> {
+    /// [`StoreError::Busy`] while another process holds it; see [`StoreError`] for the rest.
+    pub fn open(data_dir: &Path, job: JobId, blobs: BlobStore) -> Result<Self, StoreError> {
         let dir = data_dir.join("jobs").join(job.to_string());
+        let path = dir.join("journal.redb");
         fs::create_dir_all(&dir).map_err(|reason| StoreError::Write {
-            path: dir.clone(),
-            reason,
-        })?;
-        let path = dir.join("lock");
-        let lock = File::create(&path).map_err(|reason| StoreError::Write {
             path: path.clone(),
             reason,
         })?;
-        match lock.try_lock() {
-            Ok(()) => {
-                remove_temporary(&dir).map_err(|reason| StoreError::Read {
-                    path: dir.clone(),
-                    reason,
-                })?;
-                Ok(Self { dir, _lock: lock })
-            }
-            Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path }),
-            Err(TryLockError::Error(reason)) => Err(StoreError::Write { path, reason }),
-        }
+        let journal = Database::builder()
+            .set_cache_size(JOURNAL_CACHE_BYTES)
+            .create(&path)
+            .map_err(|e| match e {
+                DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.clone() },
+                DatabaseError::Storage(e) => failed(&path, e),
+                e => StoreError::Damaged {
+                    path: path.clone(),
+                    reason: e.to_string(),
+                },
+            })?;
+        let store = Self {
+            path,
+            journal,
+            blobs,
+            pins: Mutex::default(),
+        };
+        store.check_version()?;
+        Ok(store)
     }
 
-    fn path(&self, key: TaskKey) -> PathBuf {
-        self.dir.join(format!("{}.proof", hex::encode(key.0)))
+    fn check_version(&self) -> Result<(), StoreError> {
+        let found = self.write(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            let found = meta.get(VERSION_KEY)?.map(|version| version.value());
+            if found.is_none() {
+                meta.insert(VERSION_KEY, JOURNAL_VERSION)?;
+            }
+            transaction.open_table(ACCEPTED)?;
+            Ok(found.unwrap_or(JOURNAL_VERSION))
+        })?;
+        if found > JOURNAL_VERSION {
+            return Err(StoreError::Newer {
+                path: self.path.clone(),
+                found,
+                known: JOURNAL_VERSION,
+            });
+        }
+        Ok(())
+    }
+
+    /// What `change` does is durable when this returns, or has not happened.
+    fn write<T>(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let write = || -> Result<T, redb::Error> {
+            let transaction = self.journal.begin_write()?;
+            let value = change(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        write().map_err(|e| failed(&self.path, e))
+    }
+
+    /// What is known of a task that is done, if its proof is still there. It stays there from now on.
+    pub(crate) fn entry(&self, key: TaskKey) -> Result<Option<Entry>, StoreError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let transaction = self.journal.begin_read()?;
+            let accepted = transaction.open_table(ACCEPTED)?;
+            Ok(accepted.get(&key.0)?.map(|bytes| bytes.value().to_vec()))
+        };
+        let bytes = read().map_err(|e| failed(&self.path, e))?;
+        let entry = bytes.and_then(|bytes| postcard::from_bytes::<Entry>(&bytes).ok());
+        Ok(entry.filter(|entry| {
+            self.pin(entry.proof);
+            self.blobs.contains(&entry.proof.blob)
+        }))
     }
 
     /// The accepted proof of a task, if there is a whole one.
     pub(crate) fn get(&self, key: TaskKey) -> Result<Option<Accepted>, StoreError> {
-        let path = self.path(key);
-        let bytes = match fs::metadata(&path) {
-            Ok(meta) if meta.len() > PROOF_FILE_BYTES_MAX => return Ok(None),
-            Ok(_) => fs::read(&path).map_err(|reason| StoreError::Read { path, reason })?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(reason) => return Err(StoreError::Read { path, reason }),
+        let Some(Entry { proof, boundary }) = self.entry(key)? else {
+            return Ok(None);
         };
-        let body = bytes
-            .strip_prefix(MAGIC)
-            .and_then(|rest| rest.split_at_checked(HASH_BYTES))
-            .and_then(|(hash, body)| (blake3::hash(body).as_bytes() == hash).then_some(body));
-        Ok(body.and_then(|body| postcard::from_bytes(body).ok()))
+        let proof = self.blobs.get(proof)?;
+        Ok(proof.map(|proof| Accepted { boundary, proof }))
     }
 
     /// The error of a proof that was there when the job began and is not there any more.
-    pub(crate) fn vanished(&self, key: TaskKey) -> StoreError {
-        StoreError::Vanished { path: self.path(key) }
+    pub(crate) fn vanished(&self) -> StoreError {
+        StoreError::Vanished {
+            path: self.path.clone(),
+        }
     }
 
     /// Keeps an accepted proof; when this returns, it survives a crash.
-    pub(crate) fn put(&self, key: TaskKey, accepted: &Accepted) -> Result<(), StoreError> {
-        let path = self.path(key);
-        let body = postcard::to_stdvec(accepted).map_err(|e| StoreError::Write {
-            path: path.clone(),
+    pub(crate) fn put(&self, key: TaskKey, accepted: &Accepted) -> Result<BlobRef, StoreError> {
+        let proof = self.blobs.put(&accepted.proof)?;
+        self.accept(key, proof, accepted.boundary)?;
+        Ok(proof)
+    }
+
+    /// Notes that a proof which is among the blobs is accepted; when this returns, it survives a crash.
+    pub(crate) fn accept(&self, key: TaskKey, proof: BlobRef, boundary: Boundary) -> Result<(), StoreError> {
+        self.pin(proof);
+        let entry = postcard::to_stdvec(&Entry { proof, boundary }).map_err(|e| StoreError::Write {
+            path: self.path.clone(),
             reason: io::Error::other(e),
         })?;
-        write_durably(&path, &[MAGIC, blake3::hash(&body).as_bytes(), &body])
+        self.write(|transaction| {
+            transaction
+                .open_table(ACCEPTED)?
+                .insert(&key.0, entry.as_slice())?;
+            Ok(())
+        })
+    }
+
+    fn pin(&self, proof: BlobRef) {
+        let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.push(self.blobs.pin(&proof.blob));
     }
 }
 
-/// Removes what a process that was killed has left half written. Nobody else writes here now.
-fn remove_temporary(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(TEMPORARY_PREFIX.as_bytes())
-        {
-            fs::remove_file(entry.path())?;
-        }
+/// What the database says, in our words.
+fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+    let path = path.to_owned();
+    match error.into() {
+        redb::Error::Io(reason) => StoreError::Write { path, reason },
+        redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },
+        e => StoreError::Damaged {
+            path,
+            reason: e.to_string(),
+        },
     }
-    Ok(())
 }
 
 /// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
@@ -210,60 +305,78 @@ mod tests {
         }
     }
 
-    #[test]
-    fn proofs_are_found_again_unless_damaged() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), JobId([7; 32])).unwrap();
-        let key = TaskKey::segment(0, 10);
-        assert_eq!(store.get(key).unwrap(), None);
-        store.put(key, &accepted()).unwrap();
-        assert_eq!(store.get(key).unwrap(), Some(accepted()));
-        assert_eq!(store.get(TaskKey::segment(0, 11)).unwrap(), None);
-
-        let whole = fs::read(store.path(key)).unwrap();
-        for position in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[position] ^= 1;
-            fs::write(store.path(key), &damaged).unwrap();
-            assert_eq!(store.get(key).unwrap(), None, "bit flipped in byte {position}");
-            fs::write(store.path(key), &whole[..position]).unwrap();
-            assert_eq!(store.get(key).unwrap(), None, "cut to {position} bytes");
-        }
+    fn open(data: &Path, job: u8) -> Result<Store, StoreError> {
+        Store::open(data, JobId([job; 32]), open_blobs(data, 1 << 20).unwrap())
     }
 
     #[test]
-    fn what_was_half_written_is_removed() {
-        let data = tempfile::tempdir().unwrap();
-        let job = JobId([7; 32]);
-        let store = Store::open(data.path(), job).unwrap();
-        let key = TaskKey::segment(0, 1);
-        store.put(key, &accepted()).unwrap();
-        let half = store.dir.join(format!("{TEMPORARY_PREFIX}abc"));
-        fs::write(&half, "half").unwrap();
+    fn proofs_are_found_again_unless_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = TaskKey::segment(0, 10);
+        let store = open(dir.path(), 7).unwrap();
+        assert_eq!(store.get(key).unwrap(), None);
+        let blob = store.put(key, &accepted()).unwrap();
+        assert_eq!(store.get(key).unwrap(), Some(accepted()));
+        assert_eq!(store.get(TaskKey::segment(0, 11)).unwrap(), None);
         drop(store);
-        let store = Store::open(data.path(), job).unwrap();
-        assert!(!half.exists());
+        let store = open(dir.path(), 7).unwrap();
+        assert_eq!(store.get(key).unwrap(), Some(accepted()), "after another start");
+
+        let name = blob.blob.to_string();
+        let path = dir
+            .path()
+            .join("blobs")
+            .join(&name[..2])
+            .join(format!("{name}.blob"));
+        fs::write(path, [1, 2, 4]).unwrap();
+        assert_eq!(store.get(key).unwrap(), None);
+        assert_eq!(store.entry(key).unwrap(), None, "it was removed");
+        store.put(key, &accepted()).unwrap();
         assert_eq!(store.get(key).unwrap(), Some(accepted()));
     }
 
     #[test]
     fn one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), JobId([7; 32])).unwrap();
-        assert!(matches!(
-            Store::open(dir.path(), JobId([7; 32])),
-            Err(StoreError::Busy { .. })
-        ));
-        assert!(Store::open(dir.path(), JobId([8; 32])).is_ok());
+        let store = open(dir.path(), 7).unwrap();
+        assert!(matches!(open(dir.path(), 7), Err(StoreError::Busy { .. })));
+        assert!(open(dir.path(), 8).is_ok());
         drop(store);
-        assert!(Store::open(dir.path(), JobId([7; 32])).is_ok());
+        assert!(open(dir.path(), 7).is_ok());
+    }
+
+    #[test]
+    fn newer_and_damaged_journals_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), 7).unwrap();
+        let newer = |transaction: &redb::WriteTransaction| {
+            transaction
+                .open_table(META)?
+                .insert(VERSION_KEY, JOURNAL_VERSION + 1)?;
+            Ok(())
+        };
+        store.write(newer).unwrap();
+        let path = store.path.clone();
+        drop(store);
+        let error = open(dir.path(), 7).err().unwrap();
+        assert!(
+            error.to_string().contains("version 2, and this build reads 1"),
+            "{error}"
+        );
+
+        fs::write(&path, vec![7; 10_000]).unwrap();
+        let error = open(dir.path(), 7).err().unwrap();
+        assert!(error.to_string().contains("journal.redb"), "{error}");
     }
 
     #[test]
     fn a_folder_that_cannot_be_made_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(matches!(open_blobs(file.path(), 1), Err(StoreError::Blobs(_))));
+        let blobs = tempfile::tempdir().unwrap();
+        let blobs = open_blobs(blobs.path(), 1).unwrap();
         assert!(matches!(
-            Store::open(file.path(), JobId([7; 32])),
+            Store::open(file.path(), JobId([7; 32]), blobs),
             Err(StoreError::Write { .. })
         ));
     }

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use myriad_evm::host::{import::BlockId, sample::DEFAULT_TXS};
 
-use super::shared::{RunFlags, WorkFlags};
+use super::{
+    FleetFlags,
+    shared::{RunFlags, WorkFlags},
+};
 
 /// Make, fetch, look into, execute and prove blocks
 ///
@@ -142,6 +145,8 @@ pub struct ProveBlock {
     /// The block file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    #[command(flatten)]
+    pub fleet: FleetFlags,
     #[command(flatten)]
     pub work: WorkFlags,
 }

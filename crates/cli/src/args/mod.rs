@@ -4,6 +4,7 @@
 //! is not said stays open for the environment, `myriad.toml` and the defaults, in this order.
 
 mod block;
+mod net;
 mod shared;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
+pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, Prover, ShowStatus};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
@@ -45,6 +47,7 @@ const STYLES: Styles = Styles::styled()
     after_help = "\
 Examples:
   myriad demo                                         a sample L2 block, proven and verified here
+  myriad prover                                       lend this machine to whoever has a block to prove
   myriad block prove block.json.gz                    a real block with its witness
   myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM
   myriad verify fibonacci.stark.proof --program fibonacci.elf
@@ -65,14 +68,17 @@ pub enum Command {
     Execute(Execute),
     #[command(subcommand)]
     Block(BlockCommand),
+    Prover(Prover),
+    Status(ShowStatus),
+    Bootstrap(Bootstrap),
     Completions(Completions),
     EngineWorker(EngineWorker),
 }
 
 /// Prove a sample L2 block on this machine, start to end
 ///
-/// Makes a block of a synthetic L2 (as `block sample` does), executes it in the zkVM, proves every
-/// segment, aggregates the proofs to one, and verifies that one.
+/// Makes a block of a synthetic L2 (as `block sample` does), executes it in the zkVM, has provers on
+/// this machine prove every segment and aggregate the proofs to one, and verifies that one.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -90,6 +96,8 @@ pub struct Demo {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
+    pub fleet: FleetFlags,
+    #[command(flatten)]
     pub work: WorkFlags,
 }
 
@@ -104,7 +112,8 @@ pub struct Demo {
 Examples:
   myriad prove fibonacci.elf --input 0x0110270000
   myriad prove app.vmexe --config openvm.toml --input input.json --memory 3GiB
-  myriad prove hasher.elf --input-bytes document.pdf --out proofs --json"
+  myriad prove hasher.elf --input-bytes document.pdf --out proofs --json
+  myriad prove fibonacci.elf --input 0x0110270000 --network     with all provers that can be found"
 )]
 pub struct Prove {
     /// The program: a RISC-V ELF, or a .vmexe of OpenVM
@@ -115,6 +124,8 @@ pub struct Prove {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub input: InputFlags,
+    #[command(flatten)]
+    pub fleet: FleetFlags,
     #[command(flatten)]
     pub work: WorkFlags,
 }
@@ -213,7 +224,9 @@ impl Command {
             Self::Verify(args) => args.data.json,
             Self::Execute(args) => args.run.data.json,
             Self::Block(command) => command.json(),
-            Self::Completions(_) | Self::EngineWorker(_) => false,
+            Self::Prover(args) => args.data.json,
+            Self::Status(args) => args.data.json,
+            Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
 
+use bytesize::ByteSize;
 use clap::{Args, ValueHint};
 use myriad_engine::MemoryBudget;
 use serde::{Serialize, Serializer};
@@ -102,6 +103,16 @@ impl FromStr for PublicValues {
     }
 }
 
-fn as_bytes<S: Serializer>(memory: &Option<MemoryBudget>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn size_as_bytes<S: Serializer>(
+    size: &Option<ByteSize>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    size.map(|size| size.as_u64()).serialize(serializer)
+}
+
+pub(super) fn as_bytes<S: Serializer>(
+    memory: &Option<MemoryBudget>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     memory.map(MemoryBudget::bytes).serialize(serializer)
 }

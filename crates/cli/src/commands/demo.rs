@@ -40,5 +40,5 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         terminal::plural(spec.txs, "transaction"),
         path.display()
     ));
-    block::prove(&path, &file, &settings, args.work.data.json)
+    block::prove(&path, &file, &settings, &args.fleet, args.work.data.json)
 }

@@ -1,11 +1,14 @@
 //! The commands, one to a file.
 
 mod block;
+mod bootstrap;
 mod completions;
 mod demo;
 mod engine_worker;
 mod execute;
 mod prove;
+mod prover;
+mod status;
 mod verify;
 
 use crate::{args::Command, error::Error};
@@ -21,6 +24,9 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Execute(args) => execute::run(&args),
         Command::Block(command) => block::run(command),
+        Command::Prover(args) => prover::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::EngineWorker(args) => engine_worker::run(&args),
     }

@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use myriad_engine::Input;
-use myriad_node::local::{self, Job, Options, Outcome};
+use myriad_node::{Job, Options, Outcome, local};
 
 use crate::{
-    args::Prove,
+    args::{FleetFlags, Prove},
     error::Error,
     files::{self, ProgramFile},
     interrupt,
@@ -21,7 +21,7 @@ pub fn run(args: &Prove) -> Result<(), Error> {
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
     let json = args.work.data.json;
-    let outcome = prove(title.clone(), program, input, &settings, json)?;
+    let outcome = prove(title.clone(), program, input, &settings, &args.fleet, json)?;
 
     let mut verify = verify_command(&outcome.proof_path);
     verify += &format!(" --program {}", quoted(&args.program));
@@ -47,6 +47,7 @@ pub fn prove(
     program: ProgramFile,
     input: Input,
     settings: &Settings,
+    fleet: &FleetFlags,
     json: bool,
 ) -> Result<Outcome, Error> {
     // Now, and not after minutes of proving.
@@ -71,11 +72,15 @@ pub fn prove(
     };
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
-    let result = local::run(&job, &options, &mut progress);
+    let result = if fleet.network || fleet.provers.is_some() {
+        crate::fleet::prove(&job, &options, settings, fleet, &mut progress)
+    } else {
+        local::run(&job, &options, &mut progress).map_err(Error::from)
+    };
     if result.is_err() {
         progress.clearer()();
     }
-    Ok(result?)
+    result
 }
 
 /// The start of the command that verifies a proof.

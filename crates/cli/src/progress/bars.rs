@@ -5,9 +5,9 @@
 //! ✓ Execution  2,000,123 instructions in 7 segments, in 1.2 s
 //! ⠼ Segments   ━━━━━━━━━━━━━━━━╸──────────────────  3/7
 //! ⠼ Tree       ━━━━━━╸────────────────────────────  1/5
-//!   child 1    segment 4 · 12.3 s
-//!   child 2    leaf (level 1) node 0 · 3.1 s
-//!              about 1 min 20 s left · 2 min 03 s so far · peak 3.12 GiB of 4.00 GiB per child
+//!   prover 1   segment 4 · 12.3 s
+//!   prover 2   leaf (level 1) node 0 · 3.1 s
+//!              about 1 min 20 s left · 2 min 03 s so far · peak 3.12 GiB of 4.00 GiB per prover
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use std::{
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use myriad_core::TaskId;
 use myriad_engine::MemoryBudget;
-use myriad_node::local::Event;
+use myriad_node::Event;
 
 use super::{
     estimate::{Estimate, Kind},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::terminal::{BOLD, DIM, GREEN, YELLOW, bytes, count, duration, for_stderr, plural};
 
-/// Children that have a line of their own; a screen has no room for all of a large machine.
+/// Provers that have a line of their own; a screen has no room for all of a large machine.
 const CHILD_LINES_MAX: usize = 8;
 
 pub(super) struct Bars {
@@ -45,12 +45,15 @@ struct Work {
     estimate: Estimate,
     segments: ProgressBar,
     tree: ProgressBar,
-    children: Vec<ProgressBar>,
+    screen: MultiProgress,
+    provers: Vec<ProgressBar>,
     footer: ProgressBar,
     /// When the work will be done, read whenever the footer is drawn.
     end: Arc<Mutex<Option<Instant>>>,
     memory: MemoryBudget,
     peak_bytes: u64,
+    /// What the network does, for the footer.
+    network: String,
 }
 
 impl Bars {
@@ -87,7 +90,7 @@ impl Bars {
                 instructions,
                 segments,
                 nodes,
-                children,
+                provers,
                 reused,
                 ..
             } => {
@@ -104,25 +107,46 @@ impl Bars {
                 if *reused == segments + nodes + 1 {
                     return;
                 }
-                let estimate = Estimate::planned(*segments, *nodes, *children, *reused);
+                let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
                 self.work = Some(Work::new(
                     &self.screen,
                     estimate,
-                    *children,
+                    *provers,
                     self.start,
                     self.memory,
                 ));
             }
-            Event::Started { child, task } => {
+            Event::Joined { prover, name } => {
                 if let Some(work) = &mut self.work {
-                    work.started(*child, *task);
+                    work.joined(*prover, name);
+                }
+            }
+            Event::Left { prover } | Event::Idle { prover } => {
+                if let Some(work) = &mut self.work {
+                    let gone = matches!(event, Event::Left { .. });
+                    work.idle(*prover, if gone { "gone" } else { "idle" });
+                }
+            }
+            Event::Traffic {
+                peers,
+                bytes_in,
+                bytes_out,
+            } => {
+                if let Some(work) = &mut self.work {
+                    work.traffic(*peers, *bytes_in, *bytes_out);
+                }
+            }
+            Event::Notice { text } => self.line(&format!("{YELLOW}!{YELLOW:#} {text}")),
+            Event::Started { prover, task } => {
+                if let Some(work) = &mut self.work {
+                    work.started(*prover, *task);
                 }
             }
             Event::Done {
-                child, task, usage, ..
+                prover, task, usage, ..
             } => {
                 if let Some(work) = &mut self.work {
-                    work.done(*child, *task, usage.wall, usage.peak_bytes);
+                    work.done(*prover, *task, usage.wall, usage.peak_bytes);
                 }
             }
             Event::Retrying { task, reason } => {
@@ -185,34 +209,75 @@ impl Work {
         };
         let segments = bar("Segments", estimate.segments());
         let tree = bar("Tree", estimate.nodes());
-        let children = (0..children.min(CHILD_LINES_MAX))
-            .map(|child| {
-                let line = screen.add(ProgressBar::new_spinner().with_style(idle_style()));
-                line.set_prefix(format!("child {}", child + 1));
-                line.set_message("idle");
-                line.tick();
-                line
-            })
-            .collect();
         let end = Arc::new(Mutex::new(None));
         let footer = screen.add(ProgressBar::new_spinner().with_style(footer_style(end.clone(), start)));
-        footer.set_message(format!("at most {memory} per child"));
+        footer.set_message(format!("at most {memory} per prover"));
         footer.enable_steady_tick(TICK);
-        Self {
+        let mut work = Self {
             estimate,
             segments,
             tree,
-            children,
+            screen: screen.clone(),
+            provers: Vec::new(),
             footer,
             end,
             memory,
             peak_bytes: 0,
+            network: String::new(),
+        };
+        work.lines_for(children);
+        work
+    }
+
+    /// Sees to it that there are lines for so many provers, if the screen has room.
+    fn lines_for(&mut self, count: usize) {
+        while self.provers.len() < count.min(CHILD_LINES_MAX) {
+            let line = ProgressBar::new_spinner().with_style(idle_style());
+            let line = self.screen.insert_before(&self.footer, line);
+            line.set_prefix(format!("prover {}", self.provers.len() + 1));
+            line.set_message("idle");
+            line.tick();
+            self.provers.push(line);
+        }
+    }
+
+    fn joined(&mut self, prover: usize, name: &str) {
+        self.lines_for(prover + 1);
+        if let Some(line) = self.provers.get(prover) {
+            line.set_prefix(format!("…{name}"));
+        }
+    }
+
+    fn traffic(&mut self, peers: usize, bytes_in: u64, bytes_out: u64) {
+        self.network = format!(
+            " · {}, {} in, {} out",
+            plural(peers, "peer"),
+            bytes(bytes_in),
+            bytes(bytes_out)
+        );
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let peak = match self.peak_bytes {
+            0 => format!("at most {} per prover", self.memory),
+            peak => format!("peak {} of {} per prover", bytes(peak), self.memory),
+        };
+        self.footer.set_message(format!("{peak}{}", self.network));
+    }
+
+    fn idle(&mut self, prover: usize, word: &'static str) {
+        self.estimate.stopped(prover);
+        if let Some(line) = self.provers.get(prover) {
+            line.disable_steady_tick();
+            line.set_style(idle_style());
+            line.set_message(word);
         }
     }
 
     fn started(&mut self, child: usize, task: TaskId) {
         self.estimate.started(child, task);
-        if let Some(line) = self.children.get(child) {
+        if let Some(line) = self.provers.get(child) {
             line.set_style(child_style());
             line.set_message(task.to_string());
             line.reset_elapsed();
@@ -224,17 +289,9 @@ impl Work {
         self.estimate.done(child, task, wall);
         self.segments.set_position(self.estimate.segments().done as u64);
         self.tree.set_position(self.estimate.nodes().done as u64);
-        if let Some(line) = self.children.get(child) {
-            line.disable_steady_tick();
-            line.set_style(idle_style());
-            line.set_message("idle");
-        }
+        self.idle(child, "idle");
         self.peak_bytes = self.peak_bytes.max(peak_bytes);
-        self.footer.set_message(format!(
-            "peak {} of {} per child",
-            bytes(self.peak_bytes),
-            self.memory
-        ));
+        self.tell();
         let end = self.estimate.left().map(|left| Instant::now() + left);
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }
@@ -242,7 +299,7 @@ impl Work {
     fn clear(self) {
         for line in [&self.segments, &self.tree, &self.footer]
             .into_iter()
-            .chain(&self.children)
+            .chain(&self.provers)
         {
             line.finish_and_clear();
         }

@@ -79,6 +79,11 @@ impl Estimate {
         self.running.insert(child, (task, Instant::now()));
     }
 
+    /// The child's task was taken from it, or is over.
+    pub(super) fn stopped(&mut self, child: usize) {
+        self.running.remove(&child);
+    }
+
     /// The child's task is done, and took so long.
     pub(super) fn done(&mut self, child: usize, task: TaskId, wall: Duration) {
         self.running.remove(&child);

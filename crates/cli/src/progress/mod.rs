@@ -10,7 +10,7 @@ mod spinner;
 use std::io::{self, IsTerminal};
 
 use myriad_engine::MemoryBudget;
-use myriad_node::local::{Event, Observer};
+use myriad_node::{Event, Observer};
 
 use bars::Bars;
 use plain::Plain;

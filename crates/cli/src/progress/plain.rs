@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use myriad_core::TaskId;
-use myriad_node::local::Event;
+use myriad_node::Event;
 
 use crate::terminal::{bytes, count, duration, plural};
 
@@ -37,7 +37,7 @@ impl Plain {
                 instructions,
                 segments,
                 nodes,
-                children,
+                provers,
                 reused,
                 ..
             } => {
@@ -47,7 +47,7 @@ impl Plain {
                     count(*instructions),
                     plural(*segments, "segment"),
                     plural(*nodes, "node"),
-                    children_text(*children),
+                    plural(*provers, "prover"),
                 ));
                 if *reused > 0 {
                     self.line(&format!(
@@ -56,7 +56,10 @@ impl Plain {
                     ));
                 }
             }
-            Event::Started { .. } => {}
+            Event::Started { .. } | Event::Idle { .. } | Event::Traffic { .. } => {}
+            Event::Joined { prover, name } => self.line(&format!("prover {} is {name}", prover + 1)),
+            Event::Left { prover } => self.line(&format!("prover {} is gone", prover + 1)),
+            Event::Notice { text } => self.line(text),
             Event::Done { task, usage, .. } => {
                 let which = match task {
                     TaskId::Segment(_) => {
@@ -82,12 +85,5 @@ impl Plain {
 
     fn line(&self, text: &str) {
         eprintln!("[{:>6.1} s] {text}", self.start.elapsed().as_secs_f64());
-    }
-}
-
-fn children_text(children: usize) -> String {
-    match children {
-        1 => "1 engine child".into(),
-        more => format!("{more} engine children"),
     }
 }

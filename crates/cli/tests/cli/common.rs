@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
+use myriad_engine::worker::{Worker, WorkerConfig};
 use serde_json::Value;
 
 pub const DONE: i32 = 0;
@@ -94,6 +95,17 @@ impl Run {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|e| panic!("stdout is not one JSON document ({e}):\n{}", self.stdout))
     }
+}
+
+/// An engine child of the binary.
+pub fn engine_child(keys: &Path, more: &[&str]) -> Worker {
+    let args = [&["engine-worker", "--keys", keys.to_str().unwrap()], more].concat();
+    let config = WorkerConfig {
+        command: env!("CARGO_BIN_EXE_myriad").into(),
+        args: args.into_iter().map(str::to_owned).collect(),
+        threads: 1,
+    };
+    Worker::spawn(&config).unwrap()
 }
 
 /// A committed guest.

@@ -9,10 +9,10 @@ use std::{
     time::Duration,
 };
 
-use myriad_engine::{Boundary, KeyCache, Level, Program, Verifier};
+use myriad_engine::{Boundary, Input, KeyCache, Level, MemoryBudget, Plan, Program, Verifier};
 use serde_json::Value;
 
-use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, finish, guest, myriad, run};
+use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, engine_child, finish, guest, myriad, run};
 
 /// [`N`] as the guest reads it.
 const INPUT: &str = "0x01204e0000";
@@ -99,11 +99,72 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
         let ended = verify(&path("copy"), &[]);
         assert_eq!(ended.code, Some(PROOF_INVALID), "{name}: {}", ended.stderr);
     }
+    the_engine_knows_the_boundaries_beforehand(&fibonacci, &dir.path().join("data"));
     no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
     stored_proofs_are_hostile_too(&fibonacci, &dir.path().join("data"));
     fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
     verify(&path("huge"), &[]).exits(PROOF_INVALID);
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
+}
+
+/// What execution says of each segment is what its proof says, and what the proofs of the nodes above say
+/// follows from it; on another input it is something else.
+fn the_engine_knows_the_boundaries_beforehand(program: &str, data: &Path) {
+    /// Of [`MEMORY`]: what the driver tries for a small job.
+    const BUDGETS: [f64; 3] = [3.0, 2.25, 1.65];
+    let image = fs::read(program).unwrap();
+    let keys = data.join("keys");
+    let mut worker = engine_child(&keys, &[]);
+    let mut plans = |n: u64| -> Vec<(Plan, Vec<Boundary>)> {
+        let input = Input::from_bytes((n as u32).to_le_bytes().to_vec()).unwrap();
+        worker.load(image.clone(), None, input).unwrap();
+        let plan = |gib| {
+            let budget = MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64);
+            let (plan, _) = worker.plan(budget, u64::MAX).unwrap();
+            let (boundaries, _) = worker.boundaries(&plan.segments).unwrap();
+            (plan, boundaries)
+        };
+        BUDGETS.map(plan).into()
+    };
+
+    let program = Program::load(&image, None).unwrap();
+    let verifier = Verifier::new(&program, &KeyCache::new(&keys)).unwrap();
+    let candidates = plans(N);
+    let public_values = &candidates[0].0.public_values;
+    let segment = |proof: &Vec<u8>| {
+        let inner = verifier.segment(proof, None);
+        inner
+            .or_else(|_| verifier.segment(proof, Some(public_values)))
+            .ok()
+    };
+    let stored = stored_proofs(data);
+    let proven: Vec<Boundary> = stored.iter().filter_map(segment).collect();
+    let (_, known) = candidates
+        .iter()
+        .find(|(_, known)| {
+            let is_proven = |known: &Boundary| proven.iter().any(|one| one.check_equals(known).is_ok());
+            known.len() == proven.len() && known.iter().all(is_proven)
+        })
+        .unwrap_or_else(|| panic!("{candidates:?}\n{proven:?}"));
+
+    let node = |proof: &Vec<u8>| (1..=4).find_map(|level| verifier.node(Level::new(level)?, proof).ok());
+    let nodes: Vec<Boundary> = stored.iter().filter_map(node).collect();
+    assert!(nodes.len() >= 3);
+    for boundary in nodes {
+        let joins = |first| known.iter().map(move |last| Boundary::join(first, last));
+        assert!(
+            known.iter().flat_map(joins).any(|joined| joined == boundary),
+            "{boundary:?}"
+        );
+    }
+    for (_, other) in plans(N + 1) {
+        for one in &proven {
+            assert!(
+                other.iter().all(|other| one.check_equals(other).is_err()),
+                "{one:?}"
+            );
+        }
+    }
 }
 
 /// Flips a bit at 1,000 places of a final proof: the engine refuses each, and does not panic.

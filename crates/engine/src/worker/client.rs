@@ -18,7 +18,7 @@ use super::{
     protocol::{Answer, Failure, Request, Response, read_frame, write_frame},
     usage::Usage,
 };
-use crate::{Input, Level, MemoryBudget, Plan, Segment};
+use crate::{Boundary, Input, Level, MemoryBudget, Plan, Segment};
 
 /// Lines of the child's stderr that are kept for the message about its death.
 const STDERR_LINES_MAX: usize = 20;
@@ -42,22 +42,32 @@ pub struct WorkerConfig {
 ///
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
-    child: Arc<Mutex<Child>>,
+    process: Arc<Mutex<Process>>,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
 }
 
+/// The child, which a [`Worker`] and its [`Stopper`]s share.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    /// Whether a stopper has ended it. The system's out-of-memory killer uses the same signal.
+    stopped: bool,
+}
+
 /// Ends the child of a [`Worker`] that another thread is waiting for.
 ///
-/// The waiting thread then gets a [`Death`]. Nothing happens when the child has ended already.
+/// The waiting thread then gets a [`Death`] that is `stopped`. Nothing happens when the child has ended already.
 #[derive(Debug, Clone)]
-pub struct Stopper(Arc<Mutex<Child>>);
+pub struct Stopper(Arc<Mutex<Process>>);
 
 impl Stopper {
     pub fn stop(&self) {
-        // It is no error if it has ended by itself.
-        let _ = lock(&self.0).kill();
+        let mut process = lock(&self.0);
+        if matches!(process.child.try_wait(), Ok(None)) && process.child.kill().is_ok() {
+            process.stopped = true;
+        }
     }
 }
 
@@ -79,6 +89,8 @@ pub enum WorkerError {
 pub struct Death {
     /// Whether memory is the likely cause: the system killed it, or refused it more.
     pub out_of_memory: bool,
+    /// Whether it was ended by a [`Stopper`]: neither the task nor the machine is at fault.
+    pub stopped: bool,
     /// Its exit code or signal, in words.
     pub status: String,
     /// The last lines that it wrote to stderr.
@@ -87,7 +99,9 @@ pub struct Death {
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.out_of_memory {
+        if self.stopped {
+            f.write_str("the engine child was stopped")?;
+        } else if self.out_of_memory {
             write!(
                 f,
                 "the engine child ran out of memory ({}); lower --memory, or free some",
@@ -126,18 +140,21 @@ impl Worker {
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
-            child: Arc::new(Mutex::new(child)),
+            process: Arc::new(Mutex::new(Process {
+                child,
+                stopped: false,
+            })),
         })
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        lock(&self.child).id()
+        lock(&self.process).child.id()
     }
 
     /// What ends the child from another thread, in the middle of a task if need be.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.child))
+        Stopper(Arc::clone(&self.process))
     }
 
     /// Gives it the program and the input that all that follows is about.
@@ -174,6 +191,22 @@ impl Worker {
             max_instructions,
         })? {
             (Answer::Plan(plan), usage) => Ok((plan, usage)),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Executes again, and says where each of a plan's segments starts and ends: what a proof of it must
+    /// say, if it is of this input.
+    ///
+    /// `segments` are all of the plan's, in order, and so are the boundaries. For what a proof of the
+    /// aggregation tree must say, see [`Boundary::join`].
+    ///
+    /// # Errors
+    /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch) where the
+    /// segments are not this execution's.
+    pub fn boundaries(&mut self, segments: &[Segment]) -> Result<(Vec<Boundary>, Usage), WorkerError> {
+        match self.ask(&Request::Boundaries(segments.to_vec()))? {
+            (Answer::Boundaries(boundaries), usage) => Ok((boundaries, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -241,7 +274,7 @@ impl Worker {
     /// Waits for a child that is about to end, and lets a [`Stopper`] in between.
     fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Some(status) = lock(&self.child).try_wait()? {
+            if let Some(status) = lock(&self.process).child.try_wait()? {
                 return Ok(status);
             }
             std::thread::sleep(WAIT_STEP);
@@ -258,14 +291,17 @@ impl Worker {
             .and_then(|thread| thread.join().ok())
             .unwrap_or_default();
         let stderr = Vec::from(lines).join("\n");
+        let stopped = lock(&self.process).stopped;
         match status {
             Ok(status) => Death {
-                out_of_memory: is_out_of_memory(status, &stderr),
+                out_of_memory: !stopped && is_out_of_memory(status, &stderr),
+                stopped,
                 status: status.to_string(),
                 stderr,
             },
             Err(e) => Death {
                 out_of_memory: false,
+                stopped,
                 status: e.to_string(),
                 stderr,
             },
@@ -282,8 +318,8 @@ impl Drop for Worker {
     }
 }
 
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a message.
@@ -314,7 +350,51 @@ fn unexpected(answer: &Answer) -> WorkerError {
     let kind = match answer {
         Answer::Loaded => "that it has loaded",
         Answer::Plan(_) => "a plan",
+        Answer::Boundaries(_) => "boundaries",
         Answer::Proof(_) => "a proof",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that is a shell with a command, and never answers.
+    fn shell(command: &str) -> Worker {
+        let config = WorkerConfig {
+            command: "/bin/sh".into(),
+            args: vec!["-c".into(), command.into()],
+            threads: 1,
+        };
+        Worker::spawn(&config).unwrap()
+    }
+
+    fn death(worker: &mut Worker) -> Death {
+        match worker.load(Vec::new(), None, Input::default()) {
+            Err(WorkerError::Died(death)) => death,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_child_that_is_stopped_has_not_run_out_of_memory() {
+        let mut worker = shell("exec sleep 600");
+        let stopper = worker.stopper();
+        std::thread::spawn(move || stopper.stop());
+        let death = death(&mut worker);
+        assert!(death.stopped && !death.out_of_memory, "{death:?}");
+        assert_eq!(death.to_string(), "the engine child was stopped");
+    }
+
+    #[test]
+    fn a_child_that_the_system_killed_has_and_no_stopper_takes_the_blame() {
+        let mut worker = shell("kill -9 $$");
+        while lock(&worker.process).child.try_wait().unwrap().is_none() {
+            std::thread::sleep(WAIT_STEP);
+        }
+        worker.stopper().stop();
+        let death = death(&mut worker);
+        assert!(death.out_of_memory && !death.stopped, "{death:?}");
+    }
 }

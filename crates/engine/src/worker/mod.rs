@@ -6,6 +6,7 @@
 //!  Worker::spawn ─────── starts ───────────▶ serve
 //!  load ──────────────── Load ─────────────▶ keeps program and input
 //!  plan ──────────────── Plan ─────────────▶ executes, cuts        ──▶ Plan
+//!  boundaries ────────── Boundaries ───────▶ re-executes           ──▶ boundary of each segment
 //!  prove ─────────────── Prove ────────────▶ re-executes, proves   ──▶ proof bytes
 //!  aggregate, finish ─── Aggregate, Finish ▶ aggregates            ──▶ proof bytes
 //!  drop or kill ──────── closes stdin ─────▶ ends at once, also in the middle of a proof

@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    AggregateError, ExecuteError, Input, Level, MemoryBudget, Plan, ProgramError, ProveError, Segment,
+    AggregateError, Boundary, ExecuteError, Input, Level, MemoryBudget, Plan, ProgramError, ProveError,
+    Segment,
 };
 
 /// Most bytes of a frame: the largest program and the largest input together, and some more.
@@ -26,6 +27,8 @@ pub(super) enum Request {
         budget: MemoryBudget,
         max_instructions: u64,
     },
+    /// Where each segment of the plan starts and ends.
+    Boundaries(Vec<Segment>),
     Prove(Segment),
     Aggregate {
         level: Level,
@@ -49,6 +52,7 @@ pub(super) struct Response {
 pub(super) enum Answer {
     Loaded,
     Plan(Plan),
+    Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
 }
 

@@ -20,6 +20,7 @@ use crate::{
     aggregate::{Aggregator, Circuit},
     execute,
     prove::SegmentProver,
+    truth,
 };
 
 /// How a child is to run.
@@ -137,6 +138,13 @@ impl State {
             } => {
                 let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
                 Ok(Answer::Plan(plan))
+            }
+            Request::Boundaries(segments) => {
+                // It copies the program's memory, and what a prover holds is needed for proving only.
+                *tools = Tools::None;
+                let boundaries = truth::boundaries(program, input, &segments);
+                output.take();
+                Ok(Answer::Boundaries(boundaries?))
             }
             Request::Prove(segment) => {
                 let prover = tools.prover(program, keys)?;

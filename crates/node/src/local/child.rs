@@ -9,14 +9,16 @@ use std::{
     },
 };
 
-use myriad_core::{TaskId, Tree};
+use myriad_core::TaskId;
 use myriad_engine::{
-    Boundary, Level, Plan, Verifier, VerifyError,
+    Boundary, VerifyError,
     worker::{Stopper, Usage, Worker},
 };
 
-use super::{Job, Options, RunError, run::start_child};
-use crate::{Store, store::TaskKey};
+use crate::{
+    Job, Options, RunError,
+    job::{Prepared, check_final, level, start_child},
+};
 
 /// What a child's thread is told.
 pub(super) enum Command {
@@ -37,11 +39,7 @@ pub(super) enum Answer {
 pub(super) struct Shared<'a> {
     pub job: &'a Job,
     pub options: &'a Options,
-    pub plan: &'a Plan,
-    pub tree: &'a Tree,
-    pub keys: &'a HashMap<TaskId, TaskKey>,
-    pub verifier: &'a Verifier,
-    pub store: &'a Store,
+    pub prepared: &'a Prepared,
     pub stoppers: Stoppers,
 }
 
@@ -123,15 +121,15 @@ impl Shared<'_> {
         };
         self.stoppers.register(child, started.stopper());
         let made = match task {
-            TaskId::Segment(index) => started.prove(&self.plan.segments[index as usize])?,
+            TaskId::Segment(index) => started.prove(&self.prepared.plan.segments[index as usize])?,
             TaskId::Node(node) => {
-                let children = self.tree.children(task).map(|child| self.stored(child));
+                let children = self.prepared.tree.children(task).map(|child| self.stored(child));
                 let children = children.collect::<Result<_, _>>()?;
                 started.aggregate(level(node.level), children)?
             }
             TaskId::Final => {
-                let top = self.tree.top();
-                let last = TaskId::Segment(self.tree.segments() - 1);
+                let top = self.prepared.tree.top();
+                let last = TaskId::Segment(self.prepared.tree.segments() - 1);
                 started.finish(
                     level(top.level),
                     self.stored(TaskId::Node(top))?,
@@ -146,34 +144,20 @@ impl Shared<'_> {
     fn check(&self, task: TaskId, proof: &[u8]) -> Result<Option<Boundary>, VerifyError> {
         match task {
             TaskId::Segment(index) => {
-                let last = self.plan.segments[index as usize].last;
-                let public_values = last.then_some(self.plan.public_values.as_slice());
-                self.verifier.segment(proof, public_values).map(Some)
+                let last = self.prepared.plan.segments[index as usize].last;
+                let public_values = last.then_some(self.prepared.plan.public_values.as_slice());
+                self.prepared.verifier.segment(proof, public_values).map(Some)
             }
-            TaskId::Node(node) => self.verifier.node(level(node.level), proof).map(Some),
-            TaskId::Final => check_final(self.verifier, self.plan, proof).map(|()| None),
+            TaskId::Node(node) => self.prepared.verifier.node(level(node.level), proof).map(Some),
+            TaskId::Final => check_final(&self.prepared.verifier, &self.prepared.plan, proof).map(|()| None),
         }
     }
 
     fn stored(&self, task: TaskId) -> Result<Vec<u8>, RunError> {
-        let key = self.keys[&task];
-        let accepted = self.store.get(key)?.ok_or_else(|| self.store.vanished(key))?;
+        let store = &self.prepared.store;
+        let accepted = store
+            .get(self.prepared.keys[&task])?
+            .ok_or_else(|| store.vanished())?;
         Ok(accepted.proof)
     }
-}
-
-/// Verifies the final proof, and that it reveals what the execution did.
-pub(super) fn check_final(verifier: &Verifier, plan: &Plan, proof: &[u8]) -> Result<(), VerifyError> {
-    let shown = verifier.final_proof(proof)?;
-    if shown.public_values != plan.public_values {
-        return Err(VerifyError::PublicValues {
-            actual: format!("0x{}", hex::encode(shown.public_values)),
-            expected: format!("0x{}", hex::encode(&plan.public_values)),
-        });
-    }
-    Ok(())
-}
-
-fn level(number: u8) -> Level {
-    Level::new(number).expect("the tree is not higher than the engine allows")
 }

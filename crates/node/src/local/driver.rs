@@ -8,32 +8,29 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Cost, Event as CoreEvent, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, Return,
-    TaskId, TaskRef, Time, Verdict,
+    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Policy, Requester, Return, TaskId, TaskRef, Time,
+    Verdict,
 };
 use myriad_engine::{
     Boundary, VerifyError,
     worker::{Usage, Worker, WorkerError},
 };
 
-use super::{
+use super::child::{Answer, Command, Shared};
+use crate::{
     Event, Observer, RunError,
-    child::{Answer, Command, Shared},
-    child_of, child_offer, child_peer,
+    job::{child_of, child_offer, child_peer},
+    store::{Accepted, Entry},
 };
-use crate::store::Accepted;
 
 /// What tasks took, each with its kind.
 pub(super) type Usages = Vec<(Kind, Usage)>;
 
 /// Works until the final proof is stored or something fails for good.
 ///
-/// `done` is what the store has, with what it says; `planner` is a child that is there already.
+/// `planner` is a child that is there already.
 pub(super) fn drive(
     shared: &Shared<'_>,
-    id: JobId,
-    costs: Vec<Cost>,
-    done: BTreeMap<TaskId, Option<Boundary>>,
     children: usize,
     planner: Worker,
     observer: &mut dyn Observer,
@@ -49,17 +46,16 @@ pub(super) fn drive(
         });
         let mut driver = Driver {
             shared,
-            id,
             requester: Requester::new(Policy::default()),
             start: Instant::now(),
             commands: commands.map(Some).collect(),
             idle: vec![true; children],
-            boundaries: done,
+            boundaries: shared.prepared.done.iter().map(boundary_of).collect(),
             checked: HashMap::new(),
             usages: Vec::new(),
             observer,
         };
-        let result = driver.run(costs, &answers);
+        let result = driver.run(&answers);
         if result.is_err() {
             // The other children would only work for nothing.
             shared.stoppers.stop();
@@ -70,7 +66,6 @@ pub(super) fn drive(
 
 struct Driver<'a, 's> {
     shared: &'a Shared<'s>,
-    id: JobId,
     requester: Requester,
     start: Instant,
     /// To each child's thread; none to one that was given up.
@@ -93,19 +88,8 @@ struct Made {
 }
 
 impl Driver<'_, '_> {
-    fn run(&mut self, costs: Vec<Cost>, answers: &Receiver<(usize, TaskId, Answer)>) -> Result<(), RunError> {
-        let spec = JobSpec {
-            id: self.id,
-            tree: self.shared.tree.clone(),
-            costs,
-            priority: 0,
-            done: self
-                .boundaries
-                .keys()
-                // Of what is stored already only the place matters.
-                .map(|&task| (task, Blob(self.shared.keys[&task].0)))
-                .collect(),
-        };
+    fn run(&mut self, answers: &Receiver<(usize, TaskId, Answer)>) -> Result<(), RunError> {
+        let spec = self.shared.prepared.spec();
         let mut finished = self.input(Input::Open(Box::new(spec)))?;
         for child in 0..self.commands.len() {
             finished |= self.offer(child)?;
@@ -175,7 +159,10 @@ impl Driver<'_, '_> {
     }
 
     fn task(&self, task: TaskId) -> TaskRef {
-        TaskRef { job: self.id, task }
+        TaskRef {
+            job: self.shared.prepared.id,
+            task,
+        }
     }
 
     fn tell(&self, child: usize, command: Command) {
@@ -188,7 +175,7 @@ impl Driver<'_, '_> {
     fn begin(&mut self, peer: Peer, task: TaskId) {
         let child = child_of(peer);
         self.idle[child] = false;
-        self.observer.event(&Event::Started { child, task });
+        self.observer.event(&Event::Started { prover: child, task });
         self.tell(child, Command::Do(task));
     }
 
@@ -206,8 +193,9 @@ impl Driver<'_, '_> {
         } = self.checked.remove(&task).expect("it was accepted before");
         let proof_bytes = proof.len();
         let boundary_or_whole = boundary.unwrap_or_else(|| self.whole());
-        self.shared.store.put(
-            self.shared.keys[&task],
+        let prepared = self.shared.prepared;
+        prepared.store.put(
+            prepared.keys[&task],
             &Accepted {
                 boundary: boundary_or_whole,
                 proof,
@@ -216,7 +204,7 @@ impl Driver<'_, '_> {
         self.boundaries.insert(task, boundary);
         self.usages.push((task.kind(), usage));
         self.observer.event(&Event::Done {
-            child: child_of(peer),
+            prover: child_of(peer),
             task,
             usage,
             proof_bytes,
@@ -298,11 +286,11 @@ impl Driver<'_, '_> {
 
     /// Checks that a piece starts where the one before it ends, and ends where the next one starts.
     fn check_neighbours(&self, task: TaskId, boundary: &Boundary) -> Result<(), VerifyError> {
-        let (before, after) = self.shared.tree.neighbours(task);
+        let (before, after) = self.shared.prepared.tree.neighbours(task);
         let known =
             |task: Option<TaskId>| task.and_then(|task| self.boundaries.get(&task).copied().flatten());
         match before {
-            None => self.shared.verifier.check_start(boundary)?,
+            None => self.shared.prepared.verifier.check_start(boundary)?,
             Some(_) => known(before).map_or(Ok(()), |before| before.check_next(boundary))?,
         }
         known(after).map_or(Ok(()), |after| boundary.check_next(&after))
@@ -310,7 +298,7 @@ impl Driver<'_, '_> {
 
     /// The boundary of the whole execution, which the tree's top node has.
     fn whole(&self) -> Boundary {
-        let top = TaskId::Node(self.shared.tree.top());
+        let top = TaskId::Node(self.shared.prepared.tree.top());
         let boundary = self.boundaries.get(&top).copied().flatten();
         boundary.expect("the final proof is made after the top node")
     }
@@ -318,4 +306,9 @@ impl Driver<'_, '_> {
 
 fn blob_of(proof: &[u8]) -> Blob {
     Blob(*blake3::hash(proof).as_bytes())
+}
+
+/// What a stored proof says; the final one has no boundary of its own.
+fn boundary_of((&task, entry): (&TaskId, &Entry)) -> (TaskId, Option<Boundary>) {
+    (task, (task != TaskId::Final).then_some(entry.boundary))
 }

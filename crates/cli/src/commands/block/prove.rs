@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::validated;
 use crate::{
-    args::ProveBlock,
+    args::{FleetFlags, ProveBlock},
     commands::prove::{self as shared, quoted, verify_command},
     error::{Error, block_file},
     files, guest, report,
@@ -31,14 +31,20 @@ struct BlockReport {
 pub fn run(args: &ProveBlock) -> Result<(), Error> {
     let settings = Settings::load(&args.work)?;
     let file = BlockFile::read(&args.file).map_err(block_file(&args.file))?;
-    prove(&args.file, &file, &settings, args.work.data.json)
+    prove(&args.file, &file, &settings, &args.fleet, args.work.data.json)
 }
 
 /// Proves the block in `file`, which lies at `path`, and prints what came of it.
 ///
 /// # Errors
 /// A block that is not valid or not known well enough, and whatever proving fails of.
-pub fn prove(path: &Path, file: &BlockFile, settings: &Settings, json: bool) -> Result<(), Error> {
+pub fn prove(
+    path: &Path,
+    file: &BlockFile,
+    settings: &Settings,
+    fleet: &FleetFlags,
+    json: bool,
+) -> Result<(), Error> {
     let (block, input) = validated(path, file)?;
     if !block.skipped.is_empty() {
         return Err(Error::ParentUnknown {
@@ -50,7 +56,14 @@ pub fn prove(path: &Path, file: &BlockFile, settings: &Settings, json: bool) -> 
         path: path.to_owned(),
         source,
     })?;
-    let outcome = shared::prove(files::stem(path), guest::evm_block()?, input, settings, json)?;
+    let outcome = shared::prove(
+        files::stem(path),
+        guest::evm_block()?,
+        input,
+        settings,
+        fleet,
+        json,
+    )?;
     if outcome.public_values != block.public_values.as_slice() {
         return Err(Error::Disagreement {
             actual: hex0x(&outcome.public_values),

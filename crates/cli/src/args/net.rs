@@ -1,0 +1,151 @@
+//! Flags of the network, and the commands that are only about it.
+
+use std::{num::NonZeroUsize, path::PathBuf};
+
+use bytesize::ByteSize;
+use clap::Args;
+use myriad_engine::MemoryBudget;
+use serde::Serialize;
+
+use super::{
+    DataFlags,
+    shared::{as_bytes, size_as_bytes},
+};
+
+/// Who proves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Who proves")]
+pub struct FleetFlags {
+    /// Provers on this machine, each a process that joins as a remote one would
+    #[arg(long, value_name = "N")]
+    pub provers: Option<usize>,
+    /// All provers that can be found on the network
+    #[arg(long, conflicts_with = "provers")]
+    pub network: bool,
+    /// How many provers segments and tree are chosen for, with --network
+    #[arg(long, value_name = "N", default_value = "8", requires = "network")]
+    pub fleet: NonZeroUsize,
+    #[command(flatten)]
+    pub net: NetFlags,
+}
+
+/// How to join the network.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Network")]
+pub struct NetFlags {
+    /// A peer to begin with: /ip4/192.0.2.1/udp/4001/quic-v1/p2p/ID
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bootstrap: Vec<String>,
+    /// Where to listen [default: any port, QUIC and TCP]
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<String>,
+    /// Where others reach this machine, if that is known
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<String>,
+    /// Do not look for peers on the local network
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_mdns: bool,
+}
+
+/// Lend this machine: prove for whoever has a job
+///
+/// Finds requesters on the local network, or by way of a bootstrap peer, takes their tasks one at a
+/// time, and stays within the limits below. Ctrl-C hands back the task at hand.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad prover                                        requesters on the local network
+  myriad prover --memory 2GiB --threads 2              no more of this machine than that
+  myriad prover --bootstrap /dns4/example.org/udp/4001/quic-v1
+  myriad prover --only 12D3KooW...                     for one requester alone
+  myriad status                                        what it is doing, from another terminal"
+)]
+pub struct Prover {
+    #[command(flatten)]
+    pub limits: OwnerFlags,
+    #[command(flatten)]
+    pub net: NetFlags,
+    #[command(flatten)]
+    pub data: DataFlags,
+    /// Folder of the key cache, where several provers on one machine share it
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub keys: Option<PathBuf>,
+    /// End when stdin does: for who starts provers and may be killed
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
+}
+
+/// What the owner of the machine allows.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Limits")]
+pub struct OwnerFlags {
+    /// Most memory of the engine child [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
+    pub memory: Option<MemoryBudget>,
+    /// Threads of the engine child [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<NonZeroUsize>,
+    /// How far the engine child stands back behind other programs, 0 to 19 [default: 10]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<u8>,
+    /// Most disk space for programs, inputs and proofs [default: 20GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
+    pub disk: Option<ByteSize>,
+    /// Most instructions of a job [default: 10 thousand million]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_instructions: Option<u64>,
+    /// Most bytes of a job's input [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
+    pub max_input: Option<ByteSize>,
+    /// Serve this requester, and no other that is not named too
+    #[arg(long, value_name = "PEER")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// Do not serve this requester
+    #[arg(long, value_name = "PEER")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<String>,
+}
+
+/// Show what the prover on this machine is doing, or why it has nothing to do
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  myriad status
+  myriad status --json | jq .activity")]
+pub struct ShowStatus {
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// Help provers and requesters to find each other; proves nothing
+///
+/// Runs on a machine that others can reach, on a fixed port. Its address, as it prints it at the start,
+/// is what others name with --bootstrap.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad bootstrap --listen /ip4/0.0.0.0/udp/4001/quic-v1 --listen /ip4/0.0.0.0/tcp/4001
+  myriad bootstrap --listen /ip4/0.0.0.0/udp/4001/quic-v1 --external /dns4/example.org/udp/4001/quic-v1"
+)]
+pub struct Bootstrap {
+    #[command(flatten)]
+    pub net: NetFlags,
+    /// Folder of the identity [env: MYRIAD_DATA_DIR]
+    #[arg(long, value_name = "DIR", help_heading = "General")]
+    pub data_dir: Option<PathBuf>,
+}

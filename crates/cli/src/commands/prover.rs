@@ -1,0 +1,181 @@
+//! `myriad prover`: lends this machine.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    io::{self, IsTerminal, Read},
+    time::Duration,
+};
+
+use indicatif::ProgressBar;
+use myriad_core::Peer;
+use myriad_engine::worker::WorkerConfig;
+use myriad_net::{Network, parse_peer, peer_name, wire::Role};
+use myriad_node::{
+    Machine,
+    prover::{self, Child, Limits, Status, StatusFile},
+};
+use serde::Serialize;
+
+use super::status::activity;
+use crate::{
+    args::Prover,
+    error::Error,
+    fleet::{log, net_config, on_signal, runtime},
+    settings::{Settings, SettingsError},
+    terminal::{self, CYAN, DIM},
+};
+
+pub fn run(args: &Prover) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Flags<'a> {
+        #[serde(flatten)]
+        limits: &'a crate::args::OwnerFlags,
+        #[serde(flatten)]
+        net: &'a crate::args::NetFlags,
+        #[serde(flatten)]
+        data: &'a crate::args::DataFlags,
+    }
+    let settings = Settings::load(&Flags {
+        limits: &args.limits,
+        net: &args.net,
+        data: &args.data,
+    })?;
+    let on_terminal = io::stderr().is_terminal();
+    // On a terminal the status line tells what matters.
+    log(if on_terminal { "warn" } else { "info" });
+    let status_file = StatusFile::open(&settings.data_dir)?;
+    let threads = args
+        .limits
+        .threads
+        .map_or_else(|| Machine::detect().cores, usize::from);
+    let limits = Limits {
+        memory: settings.memory,
+        threads,
+        max_instructions: settings.max_instructions,
+        max_input_bytes: settings.owner.max_input_bytes,
+        only: peers(&settings.owner.only)?,
+        never: peers(&settings.owner.never)?,
+    };
+    let engine = Child::new(worker(&settings, args, threads)?);
+    let config = net_config(&settings, Role::Prover, settings.owner.disk_bytes)?;
+    let until_stdin_ends = args.until_stdin_ends;
+    let ended = runtime()?.block_on(async {
+        let (network, events) = Network::start(config)?;
+        if !args.data.json {
+            terminal::note(format_args!(
+                "this machine lends {} and {}, as {}",
+                settings.memory,
+                terminal::plural(threads, "thread"),
+                peer_name(network.peer())
+            ));
+        }
+        let view = View::new(on_terminal && !args.data.json);
+        let stop = async {
+            if until_stdin_ends {
+                tokio::select! {
+                    () = on_signal() => {}
+                    () = stdin_ends() => {}
+                }
+            } else {
+                on_signal().await;
+            }
+        };
+        let observe = |status: &Status| view.show(status);
+        let ended = prover::run(network, events, engine, limits, &status_file, observe, stop).await;
+        view.clear();
+        ended.map_err(Error::from)
+    })?;
+    if args.data.json {
+        terminal::print_json(&ended).map_err(Error::Stdout)?;
+    } else {
+        terminal::note(format_args!(
+            "stopped; {} accepted, {} rejected",
+            terminal::plural(ended.accepted as usize, "proof"),
+            ended.rejected
+        ));
+    }
+    Ok(())
+}
+
+fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
+    names
+        .iter()
+        .map(|text| parse_peer(text).ok_or_else(|| Error::PeerName { text: text.clone() }))
+        .collect()
+}
+
+/// The engine child, which stands back behind the owner's programs.
+fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerConfig, SettingsError> {
+    let mut config = settings.worker()?;
+    config.threads = threads;
+    if let Some(keys) = &args.keys {
+        config.args = vec![
+            "engine-worker".into(),
+            "--keys".into(),
+            keys.to_string_lossy().into_owned(),
+        ];
+    }
+    if settings.owner.nice > 0 {
+        let myriad = config.command.to_string_lossy().into_owned();
+        let nice = ["-n".into(), settings.owner.nice.to_string(), myriad];
+        config.args = nice.into_iter().chain(config.args).collect();
+        config.command = "nice".into();
+    }
+    Ok(config)
+}
+
+/// Who started this process is gone when its end of the pipe is.
+async fn stdin_ends() {
+    // A thread of its own: it is never joined, and must not hold up the end of the process.
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+        let _ = ended.send(());
+    });
+    let _ = end.await;
+}
+
+/// One line on the terminal that tells what is going on, or lines in a log when that changes.
+struct View {
+    line: Option<ProgressBar>,
+    last: RefCell<String>,
+}
+
+impl View {
+    fn new(on_terminal: bool) -> Self {
+        let line = on_terminal.then(|| {
+            let line = ProgressBar::new_spinner();
+            line.enable_steady_tick(Duration::from_millis(120));
+            line
+        });
+        Self {
+            line,
+            last: RefCell::default(),
+        }
+    }
+
+    fn show(&self, status: &Status) {
+        let now = activity(&status.activity);
+        if let Some(line) = &self.line {
+            let counts = format!("{} accepted · {} connected", status.accepted, status.peers);
+            line.set_message(terminal::for_stderr(&format!(
+                "{CYAN}{now}{CYAN:#} {DIM}· {counts}{DIM:#}"
+            )));
+            return;
+        }
+        // The share that is done changes all the time.
+        let kind = now.split(':').next().unwrap_or_default().to_owned();
+        if *self.last.borrow() != kind {
+            eprintln!("{now}");
+            *self.last.borrow_mut() = kind;
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `myriad status`: what the prover of a data folder is doing.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use myriad_node::prover::{Activity, Status, StatusFile};
+use serde::Serialize;
+
+use crate::{
+    args::ShowStatus,
+    error::Error,
+    report::Rows,
+    settings::Settings,
+    terminal::{self, bytes, duration},
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    running: bool,
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+pub fn run(args: &ShowStatus) -> Result<(), Error> {
+    let settings = Settings::load(&args.data)?;
+    let (status, running) = StatusFile::read(&settings.data_dir)?;
+    if args.data.json {
+        return terminal::print_json(&Document {
+            running,
+            status: &status,
+        })
+        .map_err(Error::Stdout);
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let ago = |then: u64| duration(Duration::from_secs(now.saturating_sub(then)));
+    let mut rows = Rows::plain(if running {
+        "This machine is lent"
+    } else {
+        "No prover is running; the last one left this"
+    });
+    rows.row("name", &status.peer);
+    rows.row("now", &activity(&status.activity));
+    let times = format!(
+        "started {} ago, last heard of {} ago",
+        ago(status.started),
+        ago(status.updated)
+    );
+    rows.row("times", &times);
+    rows.row(
+        "network",
+        &format!(
+            "{} connected nodes, {} requesters, {} open jobs",
+            status.peers, status.requesters, status.jobs
+        ),
+    );
+    rows.row(
+        "proofs",
+        &format!(
+            "{} accepted, {} rejected, {} failed, {} on their way",
+            status.accepted, status.rejected, status.failed, status.submitted
+        ),
+    );
+    let (received, sent) = (bytes(status.blob_bytes_in), bytes(status.blob_bytes_out));
+    rows.row("moved", &format!("{received} received, {sent} sent"));
+    let (memory, disk) = (bytes(status.memory_bytes), bytes(status.disk_used_bytes));
+    rows.row("lent", &format!("{memory} of memory; {disk} of disk are used"));
+    rows.print()
+}
+
+/// One line on what a prover is doing, or why nothing.
+pub fn activity(activity: &Activity) -> String {
+    match activity {
+        Activity::Idle { why } => format!("nothing to do: {why}"),
+        Activity::Fetching { task, requester } => {
+            format!("fetching what {task} for requester {requester} needs")
+        }
+        Activity::Proving {
+            task,
+            requester,
+            progress,
+            seconds,
+        } => format!(
+            "proving {task} for requester {requester}: {} %, {seconds} s",
+            progress / 10
+        ),
+        Activity::Stopping => "stopping".into(),
+    }
+}

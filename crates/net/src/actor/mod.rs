@@ -1,0 +1,729 @@
+//! The task that owns the swarm: it alone talks to libp2p.
+//!
+//! ```text
+//!  Network ──Command──▶ Actor ──Event──▶ the driver of the node
+//!     │                   │
+//!     └── streams ──▶  Swarm  ◀──▶ peers
+//! ```
+
+mod jobs;
+mod peers;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::ConnectedPoint,
+    gossipsub, identify, kad, mdns,
+    request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel},
+    swarm::{
+        ConnectionId, DialError, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use myriad_core::{JobId, Peer};
+use tokio::sync::{mpsc, oneshot};
+
+use self::{
+    jobs::{Jobs, Judgement},
+    peers::{Connected, Redial, usable},
+};
+use crate::{
+    behaviour::{Behaviour, BehaviourEvent, JOBS_TOPIC, KAD_PROTOCOL},
+    config::Config,
+    network::{AskError, Event, PeerStatus, Reply, Shared},
+    peer::{id_of, is_loopback, peer_of, split_peer},
+    wire::{
+        ANNOUNCEMENT_BYTES_MAX, Announcement, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response,
+        Role, Why, WireError, cut, decode, encode,
+    },
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Who has not said what it is after so long is no node of ours.
+const GREETING_PATIENCE: Duration = Duration::from_secs(20);
+/// Open jobs are announced again so often: for those who have just come.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
+/// How often the hash table is asked for requesters by a prover that is connected with none.
+const SEARCH_EVERY: Duration = Duration::from_secs(15);
+/// Under this key of the hash table are those who have jobs.
+const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
+/// A prover dials so many peers that it finds on the local network; a requester dials all.
+const LAN_PEERS_MAX: usize = 16;
+/// Requests that the node has not answered yet. Further ones are refused.
+const UNANSWERED_MAX: usize = 4096;
+/// After so many messages that were none, a peer is not spoken to any more.
+const STRIKES_MAX: u32 = 5;
+
+/// What the rest of the crate asks of the actor.
+pub(crate) enum Command {
+    Ask {
+        peer: PeerId,
+        request: Request,
+        answer: oneshot::Sender<Result<Response, AskError>>,
+    },
+    Answer {
+        channel: ResponseChannel<Response>,
+        response: Response,
+    },
+    /// An announcement of a job of our own; the actor fills in who, when and where.
+    Announce(Box<Announcement>),
+    Dial {
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+        told_by: Option<PeerId>,
+    },
+    Block(PeerId),
+}
+
+pub(crate) struct Actor {
+    swarm: Swarm<Behaviour>,
+    role: Role,
+    hello: Hello,
+    commands: mpsc::UnboundedReceiver<Command>,
+    answers: mpsc::UnboundedSender<Command>,
+    events: mpsc::UnboundedSender<Event>,
+    unanswered: Arc<AtomicUsize>,
+    peers: HashMap<PeerId, Connected>,
+    redial: Redial,
+    /// Bootstrap peers of whom only the address is known, with the connection on which they are dialled.
+    nameless: Vec<(Multiaddr, Option<PeerId>)>,
+    dialling: HashMap<ConnectionId, usize>,
+    own_jobs: BTreeMap<JobId, Announcement>,
+    jobs: Jobs,
+    asked: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
+    limiter: DefaultKeyedRateLimiter<PeerId>,
+    announced: Instant,
+    searched: Option<Instant>,
+    shared: Arc<Shared>,
+}
+
+impl Actor {
+    pub(crate) fn new(
+        swarm: Swarm<Behaviour>,
+        config: &Config,
+        channels: (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
+        events: mpsc::UnboundedSender<Event>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let per_second = NonZeroU32::new(config.limits.requests_per_second.max(1)).expect("at least 1");
+        let burst = per_second.saturating_mul(NonZeroU32::new(10).expect("not zero"));
+        let mut redial = Redial::default();
+        let mut nameless = Vec::new();
+        let mut swarm = swarm;
+        for address in &config.bootstrap {
+            match split_peer(address.0.clone()) {
+                Some((id, address)) => {
+                    swarm.behaviour_mut().kad.add_address(&id, address.clone());
+                    redial.want(id, vec![address], true);
+                }
+                None => nameless.push((address.0.clone(), None)),
+            }
+        }
+        Self {
+            swarm,
+            role: config.role,
+            hello: Hello {
+                version: PROTOCOL_VERSION,
+                build: config.build.clone(),
+                engine: config.engine,
+                role: config.role,
+                jobs: Vec::new(),
+            },
+            commands: channels.1,
+            answers: channels.0,
+            events,
+            unanswered: Arc::default(),
+            peers: HashMap::new(),
+            redial,
+            nameless,
+            dialling: HashMap::new(),
+            own_jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
+            asked: HashMap::new(),
+            limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
+            announced: Instant::now(),
+            searched: None,
+            shared,
+        }
+    }
+
+    /// Runs until the last [`crate::Network`] is dropped. The actor has a sender of commands itself, for
+    /// the answers that it is given, so that the channel's end would not tell.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                event = self.swarm.select_next_some() => self.event(event),
+                _ = tick.tick() => self.tick(),
+                () = self.shared.closed.notified() => return,
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Ask {
+                peer,
+                request,
+                answer,
+            } => {
+                let id = self.swarm.behaviour_mut().task.send_request(&peer, request);
+                self.asked.insert(id, answer);
+                self.shared.count_message();
+            }
+            Command::Answer { channel, response } => {
+                // Who asked may be gone.
+                let _ = self.swarm.behaviour_mut().task.send_response(channel, response);
+                self.shared.count_message();
+            }
+            Command::Announce(announcement) => self.announce(*announcement),
+            Command::Dial {
+                peer,
+                addresses,
+                told_by,
+            } => {
+                let local = told_by.is_none_or(|id| self.peers.get(&id).is_some_and(|peer| peer.local));
+                self.dial(peer, usable(addresses, local));
+            }
+            Command::Block(peer) => self.block(peer),
+        }
+    }
+
+    fn block(&mut self, peer: PeerId) {
+        self.redial.forget(&peer);
+        self.swarm.behaviour_mut().blocked.block_peer(peer);
+        let _ = self.swarm.disconnect_peer_id(peer);
+    }
+
+    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if peer == *self.swarm.local_peer_id() {
+            return;
+        }
+        for address in &addresses {
+            self.swarm.add_peer_address(peer, address.clone());
+        }
+        let options = DialOpts::peer_id(peer)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(addresses)
+            .extend_addresses_through_behaviour()
+            .build();
+        self.start_dial(options);
+    }
+
+    fn start_dial(&mut self, options: DialOpts) {
+        match self.swarm.dial(options) {
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
+            Err(e) => tracing::debug!("a peer is not dialled: {e}"),
+        }
+    }
+
+    fn tick(&mut self) {
+        for (peer, addresses) in self.redial.due(|id| self.peers.contains_key(id)) {
+            self.dial(peer, addresses);
+        }
+        for place in 0..self.nameless.len() {
+            let (address, id) = &self.nameless[place];
+            let connected = id.is_some_and(|id| self.peers.contains_key(&id));
+            if connected || self.dialling.values().any(|&other| other == place) {
+                continue;
+            }
+            let options = DialOpts::unknown_peer_id().address(address.clone()).build();
+            self.dialling.insert(options.connection_id(), place);
+            self.start_dial(options);
+        }
+        let silent: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.hello.is_none() && peer.since.elapsed() > GREETING_PATIENCE)
+            .map(|(&id, _)| id)
+            .collect();
+        for id in silent {
+            tracing::debug!("peer {id} has not said what it is and is let go");
+            let _ = self.swarm.disconnect_peer_id(id);
+        }
+        self.limiter.retain_recent();
+        if self.announced.elapsed() > ANNOUNCE_EVERY && !self.own_jobs.is_empty() {
+            self.announced = Instant::now();
+            for announcement in self.own_jobs.values().cloned().collect::<Vec<_>>() {
+                self.publish(announcement);
+            }
+            self.provide();
+        }
+        let alone = !self.peers.values().any(|peer| peer.is(Role::Requester));
+        let due = self.searched.is_none_or(|last| last.elapsed() > SEARCH_EVERY);
+        if self.role == Role::Prover && alone && due && !self.peers.is_empty() {
+            self.searched = Some(Instant::now());
+            self.swarm
+                .behaviour_mut()
+                .kad
+                .get_providers(kad::RecordKey::new(&REQUESTERS_KEY));
+        }
+    }
+
+    fn provide(&mut self) {
+        if let Err(e) = self
+            .swarm
+            .behaviour_mut()
+            .kad
+            .start_providing(kad::RecordKey::new(&REQUESTERS_KEY))
+        {
+            tracing::warn!("the hash table does not take this requester's record: {e}");
+        }
+    }
+
+    fn announce(&mut self, mut announcement: Announcement) {
+        announcement.requester = peer_of(self.swarm.local_peer_id()).expect("our key is of Ed25519");
+        let announcement = self.publish(announcement);
+        let notice = Request::Notice(Notice::Job(Box::new(announcement.clone())));
+        let provers: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is(Role::Prover))
+            .map(|(&id, _)| id)
+            .collect();
+        // Those who are here need not wait for gossip to reach them.
+        for prover in provers {
+            self.swarm
+                .behaviour_mut()
+                .task
+                .send_request(&prover, notice.clone());
+            self.shared.count_message();
+        }
+        if announcement.open {
+            self.own_jobs.insert(announcement.job, announcement);
+            self.provide();
+        } else {
+            self.own_jobs.remove(&announcement.job);
+            if self.own_jobs.is_empty() {
+                let key = kad::RecordKey::new(&REQUESTERS_KEY);
+                self.swarm.behaviour_mut().kad.stop_providing(&key);
+            }
+        }
+    }
+
+    /// Sends an announcement to all, with its time and our addresses as they are now.
+    fn publish(&mut self, mut announcement: Announcement) -> Announcement {
+        announcement.sequence = now_ms();
+        announcement.addresses = self.own_addresses().iter().map(Multiaddr::to_string).collect();
+        let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
+        match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
+            Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+                Ok(_) => self.shared.count_message(),
+                Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {}
+                Err(e) => tracing::debug!("an announcement does not go out: {e}"),
+            },
+            Err(e) => tracing::warn!("an announcement cannot be sent: {e}"),
+        }
+        announcement
+    }
+
+    fn own_addresses(&self) -> Vec<Multiaddr> {
+        let all = self.swarm.external_addresses().chain(self.swarm.listeners());
+        usable(all.cloned().collect(), true)
+    }
+
+    fn greeting(&self) -> Hello {
+        let mut hello = self.hello.clone();
+        let addresses: Vec<String> = self.own_addresses().iter().map(Multiaddr::to_string).collect();
+        hello.jobs = self
+            .own_jobs
+            .values()
+            .take(crate::wire::JOBS_MAX)
+            .cloned()
+            .collect();
+        for job in &mut hello.jobs {
+            job.sequence = now_ms();
+            job.addresses.clone_from(&addresses);
+        }
+        hello
+    }
+
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event),
+            SwarmEvent::ConnectionEstablished {
+                peer_id,
+                connection_id,
+                endpoint,
+                num_established,
+                ..
+            } => self.connected(peer_id, connection_id, &endpoint, num_established.get() == 1),
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                num_established: 0,
+                cause,
+                ..
+            } => {
+                tracing::debug!("peer {peer_id} is gone: {cause:?}");
+                self.peers.remove(&peer_id);
+                self.tell_shared(peer_id);
+                self.send(peer_id, |peer| Event::Lost { peer });
+            }
+            SwarmEvent::OutgoingConnectionError {
+                connection_id, error, ..
+            } => {
+                tracing::debug!("a peer cannot be reached: {error}");
+                self.dialling.remove(&connection_id);
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::debug!("listening on {address}");
+                self.tell_listening();
+            }
+            SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrConfirmed { .. } => {
+                self.tell_listening()
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_listening(&self) {
+        let id = *self.swarm.local_peer_id();
+        let named = |address: Multiaddr| address.with_p2p(id).unwrap_or_else(|address| address).to_string();
+        self.shared
+            .set_listening(self.own_addresses().into_iter().map(named).collect());
+    }
+
+    fn connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, first: bool) {
+        if let Some(place) = self.dialling.remove(&connection) {
+            self.nameless[place].1 = Some(id);
+        }
+        if peer_of(&id).is_none() {
+            // No node of ours has such a key.
+            let _ = self.swarm.disconnect_peer_id(id);
+            return;
+        }
+        self.redial.connected(&id);
+        let local = is_loopback(endpoint.get_remote_address());
+        let peer = self.peers.entry(id).or_insert_with(|| Connected::new(local));
+        peer.local &= local;
+        if first && endpoint.is_dialer() {
+            let hello = self.greeting();
+            self.swarm.behaviour_mut().hello.send_request(&id, hello);
+            self.shared.count_message();
+        }
+    }
+
+    fn send(&self, id: PeerId, event: impl FnOnce(Peer) -> Event) {
+        if let Some(peer) = peer_of(&id) {
+            // Nobody listens any more when the node is about to end.
+            let _ = self.events.send(event(peer));
+        }
+    }
+
+    fn behaviour_event(&mut self, event: BehaviourEvent) {
+        match event {
+            BehaviourEvent::Hello(event) => self.hello_event(event),
+            BehaviourEvent::Task(event) => self.task_event(event),
+            BehaviourEvent::Gossip(gossipsub::Event::Message {
+                propagation_source,
+                message_id,
+                message,
+            }) => {
+                let acceptance = self.gossip(&message);
+                self.swarm
+                    .behaviour_mut()
+                    .gossip
+                    .report_message_validation_result(&message_id, &propagation_source, acceptance);
+            }
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.identified(peer_id, info)
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
+            BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
+                result:
+                    kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })),
+                ..
+            }) => {
+                for provider in providers {
+                    // Their addresses came with the answer, and the table adds them while the query lasts.
+                    self.dial(provider, Vec::new());
+                }
+            }
+            BehaviourEvent::Ping(libp2p::ping::Event {
+                connection,
+                result: Err(e),
+                peer,
+            }) => {
+                tracing::debug!("peer {peer} does not answer: {e}");
+                self.swarm.close_connection(connection);
+            }
+            _ => {}
+        }
+    }
+
+    fn identified(&mut self, id: PeerId, info: identify::Info) {
+        let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.set_addresses(info.listen_addrs);
+        let addresses = peer.addresses.clone();
+        for address in addresses {
+            if serves_kad {
+                self.swarm.behaviour_mut().kad.add_address(&id, address.clone());
+            }
+            self.swarm.add_peer_address(id, address);
+        }
+        self.tell_shared(id);
+    }
+
+    fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        let mut of_peer: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
+        for (id, address) in found {
+            of_peer.entry(id).or_default().push(address);
+        }
+        for (id, addresses) in of_peer {
+            if self.role == Role::Requester || self.peers.len() < LAN_PEERS_MAX {
+                self.dial(id, usable(addresses, true));
+            }
+        }
+    }
+
+    fn gossip(&mut self, message: &gossipsub::Message) -> gossipsub::MessageAcceptance {
+        use gossipsub::MessageAcceptance::{Accept, Ignore, Reject};
+        let announcement: Announcement = match decode(&message.data, ANNOUNCEMENT_BYTES_MAX) {
+            Ok(announcement) => announcement,
+            Err(e) => {
+                tracing::debug!("an announcement that is none: {e}");
+                return Reject;
+            }
+        };
+        let author = message.source.as_ref().and_then(peer_of);
+        match self.jobs.judge(&announcement, author, now_ms()) {
+            Judgement::Invalid => Reject,
+            Judgement::Old => Ignore,
+            Judgement::New => {
+                self.announced_by(announcement, false);
+                Accept
+            }
+        }
+    }
+
+    /// Tells the node of a job, and gets in touch with who has it.
+    fn announced_by(&mut self, announcement: Announcement, local: bool) {
+        let requester = id_of(announcement.requester);
+        if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
+            let told = announcement
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect();
+            let addresses = usable(told, local);
+            self.redial.want(id, addresses, false);
+        }
+        let _ = self.events.send(Event::Announced(announcement));
+    }
+
+    fn hello_event(&mut self, event: request_response::Event<Hello, Hello>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request, channel, .. } => {
+                    let answer = self.greeting();
+                    let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer);
+                    self.greeted(peer, request);
+                }
+                Message::Response { response, .. } => self.greeted(peer, response),
+            },
+            request_response::Event::OutboundFailure { peer, error, .. } => {
+                tracing::debug!("peer {peer} was greeted in vain: {error}");
+                self.strike_if_garbage(peer, &error);
+            }
+            request_response::Event::InboundFailure {
+                peer,
+                error: request_response::InboundFailure::Io(e),
+                ..
+            } if e.kind() == std::io::ErrorKind::InvalidData => self.strike(peer, &e.to_string()),
+            _ => {}
+        }
+    }
+
+    fn greeted(&mut self, id: PeerId, hello: Hello) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        if hello.version != PROTOCOL_VERSION {
+            let (theirs, build) = (hello.version, hello.build.clone());
+            peer.hello = Some(hello);
+            self.send(id, |peer| Event::OtherVersion { peer, theirs, build });
+            self.tell_shared(id);
+            return;
+        }
+        let local = peer.local;
+        let first = peer.hello.is_none();
+        let jobs = hello.jobs.clone();
+        peer.hello = Some(hello.clone());
+        self.tell_shared(id);
+        if first {
+            self.send(id, |peer| Event::Greeted { peer, hello });
+        }
+        for job in jobs {
+            if self.jobs.judge(&job, peer_of(&id), now_ms()) == Judgement::New {
+                self.announced_by(job, local);
+            }
+        }
+    }
+
+    fn task_event(&mut self, event: request_response::Event<Request, Response>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request, channel, .. } => self.asked(peer, request, channel),
+                Message::Response { request_id, response } => {
+                    self.shared.count_message();
+                    if let Some(answer) = self.asked.remove(&request_id) {
+                        let _ = answer.send(Ok(response));
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                self.strike_if_garbage(peer, &error);
+                if let Some(answer) = self.asked.remove(&request_id) {
+                    let _ = answer.send(Err(ask_error(error)));
+                }
+            }
+            request_response::Event::InboundFailure {
+                peer,
+                error: request_response::InboundFailure::Io(e),
+                ..
+            } if e.kind() == std::io::ErrorKind::InvalidData => self.strike(peer, &e.to_string()),
+            _ => {}
+        }
+    }
+
+    fn strike_if_garbage(&mut self, peer: PeerId, error: &OutboundFailure) {
+        if let OutboundFailure::Io(e) = error
+            && e.kind() == std::io::ErrorKind::InvalidData
+        {
+            self.strike(peer, &e.to_string());
+        }
+    }
+
+    /// A peer sent what is no message.
+    fn strike(&mut self, id: PeerId, what: &str) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.strikes += 1;
+        if peer.strikes < STRIKES_MAX {
+            tracing::debug!("peer {id} sent what is no message: {what}");
+            return;
+        }
+        tracing::warn!("peer {id} is not spoken to any more; it sent what is no message: {what}");
+        self.block(id);
+    }
+
+    fn asked(&mut self, id: PeerId, request: Request, channel: ResponseChannel<Response>) {
+        self.shared.count_message();
+        let refusal = if self.limiter.check_key(&id).is_err() {
+            Some((
+                Why::TooFast,
+                "more requests than one peer may make".to_owned(),
+                Some(1000),
+            ))
+        } else if !self.peers.get(&id).is_some_and(Connected::is_compatible) {
+            Some((
+                Why::NotServed,
+                format!("not a node of protocol version {PROTOCOL_VERSION}"),
+                None,
+            ))
+        } else if self.unanswered.load(Ordering::Relaxed) >= UNANSWERED_MAX {
+            Some((Why::NotNow, "too busy".to_owned(), Some(2000)))
+        } else {
+            None
+        };
+        if let Some((why, reason, retry_ms)) = refusal {
+            let reason = cut(reason);
+            let refused = Response::Refused(Refused {
+                why,
+                reason,
+                retry_ms,
+            });
+            return self.command(Command::Answer {
+                channel,
+                response: refused,
+            });
+        }
+        if let Request::Notice(Notice::Job(job)) = request {
+            self.command(Command::Answer {
+                channel,
+                response: Response::Received,
+            });
+            let local = self.peers.get(&id).is_some_and(|peer| peer.local);
+            if self.jobs.judge(&job, peer_of(&id), now_ms()) == Judgement::New {
+                self.announced_by(*job, local);
+            }
+            return;
+        }
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let reply = Reply::new(channel, self.answers.clone(), Arc::clone(&self.unanswered));
+        self.send(id, |peer| Event::Asked { peer, request, reply });
+    }
+
+    /// Lets the handles see what is known of a peer.
+    fn tell_shared(&self, id: PeerId) {
+        let Some(peer) = peer_of(&id) else {
+            return;
+        };
+        let status = self.peers.get(&id).map(|connected| PeerStatus {
+            peer,
+            role: connected.hello.as_ref().map(|hello| hello.role),
+            build: connected
+                .hello
+                .as_ref()
+                .map(|hello| hello.build.clone())
+                .unwrap_or_default(),
+            addresses: connected.addresses.iter().map(Multiaddr::to_string).collect(),
+        });
+        self.shared.set_peer(peer, status);
+    }
+}
+
+impl Connected {
+    fn is_compatible(&self) -> bool {
+        self.hello
+            .as_ref()
+            .is_some_and(|hello| hello.version == PROTOCOL_VERSION)
+    }
+
+    fn is(&self, role: Role) -> bool {
+        self.is_compatible() && self.hello.as_ref().is_some_and(|hello| hello.role == role)
+    }
+}
+
+fn ask_error(error: OutboundFailure) -> AskError {
+    match error {
+        OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed => AskError::Unreachable,
+        OutboundFailure::Timeout => AskError::Timeout,
+        OutboundFailure::UnsupportedProtocols => AskError::NoNode,
+        OutboundFailure::Io(e) => match e.get_ref().and_then(|e| e.downcast_ref::<WireError>()) {
+            Some(e) => AskError::Garbage(e.to_string()),
+            None => AskError::Broken(e.to_string()),
+        },
+    }
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,162 @@
+//! The peers that a node is connected with, and those that it wants to be.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use libp2p::{Multiaddr, PeerId};
+
+use crate::{
+    peer::is_loopback,
+    wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Hello},
+};
+
+/// The first pause before a peer is dialled again; each further one doubles it.
+const REDIAL_MIN: Duration = Duration::from_secs(1);
+/// The longest pause: a link that was cut for half a minute is used again soon after.
+const REDIAL_MAX: Duration = Duration::from_secs(15);
+/// Peers that are dialled again and again. Those of the bootstrap list are among them.
+const WANTED_MAX: usize = 128;
+/// How long a peer that was not seen is dialled, unless it is of the bootstrap list.
+const WANTED_FOR: Duration = Duration::from_secs(900);
+
+/// A connected peer.
+pub(super) struct Connected {
+    pub since: Instant,
+    /// What it said of itself, once it has.
+    pub hello: Option<Hello>,
+    /// Where it says that it listens.
+    pub addresses: Vec<Multiaddr>,
+    /// Whether it is on this very machine.
+    pub local: bool,
+    /// Messages from it that were none.
+    pub strikes: u32,
+}
+
+impl Connected {
+    pub(super) fn new(local: bool) -> Self {
+        Self {
+            since: Instant::now(),
+            hello: None,
+            addresses: Vec::new(),
+            local,
+            strikes: 0,
+        }
+    }
+
+    /// Notes where the peer listens. Only a peer on this machine is believed to be reached by a loopback
+    /// address: for others it would lead to whatever else listens here.
+    pub(super) fn set_addresses(&mut self, told: Vec<Multiaddr>) {
+        self.addresses = usable(told, self.local);
+    }
+}
+
+/// Of the addresses that a peer told, those that may be dialled and passed on, the far-reaching first.
+pub(super) fn usable(told: Vec<Multiaddr>, local: bool) -> Vec<Multiaddr> {
+    let mut addresses: Vec<Multiaddr> = told
+        .into_iter()
+        .filter(|address| local || !is_loopback(address))
+        .filter(|address| address.to_string().len() <= ADDRESS_BYTES_MAX)
+        .collect();
+    addresses.sort_by_key(is_loopback);
+    addresses.truncate(ADDRESSES_MAX);
+    addresses
+}
+
+/// A peer that is dialled until it is connected.
+struct Wanted {
+    addresses: Vec<Multiaddr>,
+    next: Instant,
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+/// Peers to be connected with.
+#[derive(Default)]
+pub(super) struct Redial(HashMap<PeerId, Wanted>);
+
+impl Redial {
+    /// Wants a connection with a peer from now on: for ever, or until it was not seen for a while.
+    pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, for_ever: bool) {
+        let now = Instant::now();
+        if !self.0.contains_key(&id) && self.0.len() >= WANTED_MAX {
+            return;
+        }
+        let wanted = self.0.entry(id).or_insert(Wanted {
+            addresses: Vec::new(),
+            next: now,
+            pause: REDIAL_MIN,
+            until: None,
+        });
+        if !addresses.is_empty() {
+            wanted.addresses = addresses;
+        }
+        wanted.until = (!for_ever).then_some(now + WANTED_FOR);
+    }
+
+    pub(super) fn forget(&mut self, id: &PeerId) {
+        self.0.remove(id);
+    }
+
+    /// It is connected: if it is lost, it is dialled at once.
+    pub(super) fn connected(&mut self, id: &PeerId) {
+        if let Some(wanted) = self.0.get_mut(id) {
+            let now = Instant::now();
+            (wanted.next, wanted.pause) = (now + REDIAL_MIN, REDIAL_MIN);
+            wanted.until = wanted.until.map(|_| now + WANTED_FOR);
+        }
+    }
+
+    /// Who is to be dialled now, of those that are not connected.
+    pub(super) fn due(&mut self, connected: impl Fn(&PeerId) -> bool) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let now = Instant::now();
+        self.0
+            .retain(|id, wanted| connected(id) || wanted.until.is_none_or(|until| now < until));
+        let due = self
+            .0
+            .iter_mut()
+            .filter(|(id, wanted)| wanted.next <= now && !connected(id));
+        due.map(|(&id, wanted)| {
+            wanted.next = now + wanted.pause;
+            wanted.pause = (wanted.pause * 2).min(REDIAL_MAX);
+            (id, wanted.addresses.clone())
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<Multiaddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn strangers_do_not_send_anyone_to_loopback() {
+        let told = addresses(&["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1"]);
+        assert_eq!(usable(told.clone(), false), addresses(&["/ip4/10.0.0.1/tcp/1"]));
+        let both = addresses(&["/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"]);
+        assert_eq!(usable(told, true), both);
+        let many = vec!["/ip4/10.0.0.1/tcp/1".parse().unwrap(); 100];
+        assert_eq!(usable(many, false).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn who_is_wanted_is_dialled_with_growing_pauses() {
+        let mut redial = Redial::default();
+        let id = PeerId::random();
+        redial.want(id, addresses(&["/ip4/10.0.0.1/tcp/1"]), true);
+        assert_eq!(redial.due(|_| true), [], "it is connected");
+        assert_eq!(redial.due(|_| false).len(), 1);
+        assert_eq!(redial.due(|_| false), [], "it was dialled just now");
+        redial.forget(&id);
+        assert!(redial.0.is_empty());
+        for _ in 0..2 * WANTED_MAX {
+            redial.want(PeerId::random(), Vec::new(), false);
+        }
+        assert_eq!(redial.0.len(), WANTED_MAX);
+    }
+}

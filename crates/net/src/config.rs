@@ -1,0 +1,116 @@
+//! How a node joins the network.
+
+use std::io;
+
+use libp2p::Multiaddr;
+use thiserror::Error;
+
+use crate::{blob::BlobStore, identity::Identity, wire::Role};
+
+/// What [`crate::Network::start`] needs.
+pub struct Config {
+    pub identity: Identity,
+    pub role: Role,
+    /// Name and version of the software, at most 64 bytes; for people.
+    pub build: String,
+    /// What the engine makes and accepts; see `myriad_engine::Fingerprint`.
+    pub engine: [u8; 32],
+    /// Where to listen; see [`LISTEN`].
+    pub listen: Vec<Address>,
+    /// Where others reach this node. One that has such addresses helps others to find each other.
+    pub external: Vec<Address>,
+    /// Peers to begin with.
+    pub bootstrap: Vec<Address>,
+    /// Whether to look for peers on the local network, and be found there.
+    pub mdns: bool,
+    /// What is served to others, and where fetched blobs go.
+    pub blobs: BlobStore,
+    pub limits: Limits,
+}
+
+/// Where a node listens unless told otherwise: any port, QUIC and TCP.
+pub const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"];
+
+/// What peers may take from a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections. Further ones are refused.
+    pub connections: u32,
+    /// While the process takes more bytes than this, new connections are refused.
+    pub memory_bytes: usize,
+    /// Requests that one peer may make in a second, over a while; ten times as many at once.
+    pub requests_per_second: u32,
+    /// Blobs that are sent at once; who asks for more is told when to come again.
+    pub blobs_sent_at_once: usize,
+    /// Of these, most to one peer.
+    pub blobs_sent_per_peer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 2048,
+            memory_bytes: 1 << 30,
+            requests_per_second: 20,
+            blobs_sent_at_once: 32,
+            blobs_sent_per_peer: 4,
+        }
+    }
+}
+
+/// Where a node listens or is reached, as `/ip4/192.0.2.1/udp/4001/quic-v1`, with `/p2p/ID` at the
+/// end where the peer is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(pub(crate) Multiaddr);
+
+impl std::str::FromStr for Address {
+    type Err = StartError;
+
+    fn from_str(text: &str) -> Result<Self, StartError> {
+        text.parse().map(Self).map_err(|e| StartError::Address {
+            text: text.into(),
+            reason: format!("{e}"),
+        })
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a node did not join.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(
+        "{text:?} is no address ({reason}); one reads /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, with /p2p/ID at the end where the peer is known"
+    )]
+    Address { text: String, reason: String },
+    #[error("cannot listen on {address}: {reason}; name another address with --listen")]
+    Listen { address: String, reason: String },
+    #[error("the network does not start: {0}")]
+    Setup(String),
+    #[error("the local network cannot be searched for peers: {0}; --no-mdns does without")]
+    Mdns(io::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_or_refused() {
+        for text in LISTEN {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for text in [
+            "",
+            "127.0.0.1:4001",
+            "/ip4/300.0.0.1/tcp/1",
+            "/ip4/127.0.0.1/tcp/70000",
+        ] {
+            assert!(matches!(text.parse::<Address>(), Err(StartError::Address { .. })) || text.is_empty());
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The network of Myriad. This is the only crate that knows libp2p: outside, a peer is a
+//! [`myriad_core::Peer`], and what is said is a type of [`wire`].
+//!
+//! It knows no jobs' inner life and no zkVM. It finds peers, spreads announcements, carries requests and
+//! answers, and moves blobs; what is asked and answered is decided by the drivers in `myriad-node`.
+//!
+//! - [`Network`]: the handle of a node. [`Event`]s come out of it, in order.
+//! - [`wire`]: all messages, with their bounds. Everything from a peer is bounded before it is decoded.
+//! - [`blob`]: what is kept on disk by its hash, and moved in verified pieces.
+//! - [`Identity`]: the key that a node is known by.
+//!
+//! What is found how:
+//!
+//! ```text
+//!  on the local network     mDNS
+//!  elsewhere                bootstrap peers, then Kademlia: "who has jobs?"
+//!  a job                    the requester's greeting, its notice, or gossip
+//!  a blob                   the lease names its holders
+//! ```
+
+mod actor;
+mod behaviour;
+pub mod blob;
+mod config;
+mod counted;
+mod identity;
+mod network;
+mod peer;
+mod transfer;
+pub mod wire;
+
+pub use config::{Address, Config, LISTEN, Limits, StartError};
+pub use identity::{IDENTITY_FILE, Identity, IdentityError};
+pub use network::{AskError, Event, Network, PeerStatus, Reply, Traffic};
+pub use peer::{parse_peer, peer_name, short_name};
+pub use transfer::{FetchFailed, Fetched};

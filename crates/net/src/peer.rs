@@ -1,0 +1,90 @@
+//! Between [`Peer`], which all other crates know, and libp2p's `PeerId` and addresses, which they do not.
+
+use libp2p::{Multiaddr, PeerId, identity, multiaddr::Protocol};
+use myriad_core::Peer;
+
+/// The peer whose Ed25519 key this is; none for a key of another kind, which no node of ours has.
+pub(crate) fn peer_of(id: &PeerId) -> Option<Peer> {
+    // The id of an Ed25519 key holds the key itself, so that it can be read back.
+    let bytes = id.as_ref().digest();
+    let key = identity::PublicKey::try_decode_protobuf(bytes).ok()?;
+    let key = key.try_into_ed25519().ok()?;
+    Some(Peer(key.to_bytes()))
+}
+
+/// None where the bytes are not a point of the curve, so that nobody can have the key.
+pub(crate) fn id_of(peer: Peer) -> Option<PeerId> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(&peer.0).ok()?;
+    Some(identity::PublicKey::from(key).to_peer_id())
+}
+
+/// The text by which people and other libp2p software know a peer.
+pub fn peer_name(peer: Peer) -> String {
+    id_of(peer).map_or_else(|| peer.to_string(), |id| id.to_base58())
+}
+
+/// The end of [`peer_name`], enough to tell apart who meets in one job.
+pub fn short_name(peer: Peer) -> String {
+    let name = peer_name(peer);
+    name[name.len().saturating_sub(6)..].to_owned()
+}
+
+/// Reads the text of [`peer_name`].
+pub fn parse_peer(text: &str) -> Option<Peer> {
+    peer_of(&text.parse::<PeerId>().ok()?)
+}
+
+/// Splits `/ip4/…/p2p/ID` into the address and the peer.
+pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> {
+    match address.pop()? {
+        Protocol::P2p(id) => Some((id, address)),
+        _ => None,
+    }
+}
+
+/// Whether an address only leads to the machine that it is used on.
+pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
+    address.iter().next().is_some_and(|part| match part {
+        Protocol::Ip4(ip) => ip.is_loopback(),
+        Protocol::Ip6(ip) => ip.is_loopback(),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_and_ids_are_the_same_thing() {
+        let key = identity::Keypair::generate_ed25519();
+        let id = key.public().to_peer_id();
+        let peer = peer_of(&id).unwrap();
+        assert_eq!(id_of(peer), Some(id));
+        assert_eq!(parse_peer(&peer_name(peer)), Some(peer));
+        assert!(peer_name(peer).ends_with(&short_name(peer)));
+    }
+
+    #[test]
+    fn who_cannot_exist_has_no_id() {
+        // Not the encoding of any point.
+        let impossible = (0..=u8::MAX)
+            .map(|byte| Peer([byte; 32]))
+            .find(|&peer| id_of(peer).is_none());
+        assert!(impossible.is_some());
+        assert_eq!(peer_of(&PeerId::random()), None, "the hash of a larger key");
+        assert_eq!(parse_peer("12D3KooW"), None);
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for (text, loopback) in [
+            ("/ip4/127.0.0.1/tcp/1", true),
+            ("/ip6/::1/udp/1/quic-v1", true),
+            ("/ip4/192.168.1.2/tcp/1", false),
+            ("/dns4/example.org/tcp/1", false),
+        ] {
+            assert_eq!(is_loopback(&text.parse().unwrap()), loopback, "{text}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! A requester has a job.
+
+use myriad_core::{JobId, Peer};
+use serde::{Deserialize, Serialize};
+
+use super::{Bounded, WireError, check_addresses};
+
+/// Most bytes of an announcement: everybody forwards it.
+pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;
+
+/// Says that a job wants provers, or that it does not any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    pub version: u32,
+    pub job: JobId,
+    /// Who has it, and gives its tasks out; the author of the message.
+    pub requester: Peer,
+    /// Later announcements of a job have higher numbers: milliseconds since 1970 by the requester's clock.
+    pub sequence: u64,
+    /// False when it does not want provers any more.
+    pub open: bool,
+    /// What the job's proofs are made with; see `myriad_engine::Fingerprint`.
+    pub engine: [u8; 32],
+    /// Instructions of the whole execution.
+    pub instructions: u64,
+    /// Bytes of memory that the smallest of its tasks takes.
+    pub memory_min: u64,
+    /// Bytes of program and input together, which a prover has to fetch.
+    pub bytes: u64,
+    /// Where the requester can be reached.
+    pub addresses: Vec<String>,
+}
+
+impl Bounded for Announcement {
+    fn check(&self) -> Result<(), WireError> {
+        check_addresses(&self.addresses)
+    }
+}

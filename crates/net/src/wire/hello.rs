@@ -1,0 +1,53 @@
+//! What two peers tell each other first.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound};
+
+/// Most open jobs that a requester names in its greeting; of the others peers hear by gossip.
+pub(crate) const JOBS_MAX: usize = 16;
+/// Most bytes of the name of a build.
+const BUILD_BYTES_MAX: usize = 64;
+
+/// The first message on a connection, and the answer to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`super::PROTOCOL_VERSION`] of the sender. Stays the first field in every version.
+    pub version: u32,
+    /// Name and version of its software, for people.
+    pub build: String,
+    /// What its engine makes and accepts; see `myriad_engine::Fingerprint`.
+    pub engine: [u8; 32],
+    pub role: Role,
+    /// Jobs of its own that want provers.
+    pub jobs: Vec<Announcement>,
+}
+
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    Requester,
+    Prover,
+    /// Helps others to find each other.
+    Bootstrap,
+}
+
+impl Bounded for Hello {
+    fn check(&self) -> Result<(), WireError> {
+        bound("bytes of a build's name", self.build.len(), BUILD_BYTES_MAX)?;
+        bound("jobs in a greeting", self.jobs.len(), JOBS_MAX)?;
+        self.jobs.iter().try_for_each(Bounded::check)
+    }
+
+    /// Of another version only the number is understood, which is enough to say so.
+    fn of_other_version(bytes: &[u8]) -> Option<Self> {
+        let (version, _) = postcard::take_from_bytes::<u32>(bytes).ok()?;
+        (version != PROTOCOL_VERSION).then(|| Self {
+            version,
+            build: "another build".into(),
+            engine: [0; 32],
+            role: Role::Bootstrap,
+            jobs: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! Offers, leases, and what follows from them.
+
+use myriad_core::{Blob, Peer, TaskRef};
+use serde::{Deserialize, Serialize};
+
+use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses};
+use crate::blob::{BLOB_BYTES_MAX, BlobRef};
+
+/// Most blobs that a prover says it holds.
+pub(crate) const HOLDS_MAX: usize = 64;
+/// Most peers that are named for one blob.
+pub const HOLDERS_MAX: usize = 4;
+/// Most proofs that one task takes: leaves take four.
+const CHILDREN_MAX: usize = 8;
+/// Most bytes of the description of a segment, most of which are the heights of some hundred chips.
+const SEGMENT_BYTES_MAX: usize = 8 << 10;
+/// Most blobs that one notice names.
+pub(crate) const OBSOLETE_MAX: usize = 256;
+
+/// What a peer asks another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// A prover has room for one more task.
+    Offer(OfferMessage),
+    /// A prover is still at its task, and has done so many thousandths of it.
+    Renew { task: TaskRef, progress: u16 },
+    /// A prover holds the proof.
+    Submit {
+        task: TaskRef,
+        proof: BlobRef,
+        spent: Spent,
+    },
+    /// A prover gives a task back undone.
+    Return { task: TaskRef, why: Returned },
+    /// A requester has something to say.
+    Notice(Notice),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferMessage {
+    /// Bytes for one task.
+    pub memory: u64,
+    pub threads: u16,
+    /// In thousandths of the machine that costs are measured on.
+    pub speed: u32,
+    /// Programs and inputs that it has already.
+    pub holds: Vec<Blob>,
+}
+
+/// What a task took, as the prover says; for people, and believed by nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    pub wall_ms: u64,
+    pub cpu_ms: u64,
+    /// Most memory that its engine child took, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// Why a prover gives a task back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Returned {
+    /// It is being stopped by its owner.
+    Stopping,
+    /// Its owner's limits do not allow the job.
+    Unwilling { reason: String },
+    /// It tried, and this is what happened.
+    Failed { message: String },
+}
+
+/// What a requester tells a prover unasked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// There is work again.
+    Wake,
+    /// Leave the task: it is not the prover's any more.
+    Revoke { task: TaskRef, reason: String },
+    /// What became of a submitted proof.
+    Verdict {
+        task: TaskRef,
+        accepted: bool,
+        reason: String,
+    },
+    /// Nobody will ask for these proofs any more.
+    Obsolete { proofs: Vec<Blob> },
+    /// A job was opened or closed.
+    Job(Box<Announcement>),
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// To an offer: do this.
+    Lease(Box<Lease>),
+    /// Not this, and why.
+    Refused(Refused),
+    /// To a renewal: so many milliseconds are left now.
+    Extended { lease_ms: u64 },
+    /// It has been taken note of.
+    Received,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub why: Why,
+    /// For people.
+    pub reason: String,
+    /// When to ask again, in milliseconds; none where a notice will say so, or never.
+    pub retry_ms: Option<u64>,
+}
+
+/// Why something is refused, as far as the other side acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Why {
+    /// There is nothing to do now.
+    NoWork,
+    /// Nothing that is ready fits the memory on offer.
+    Memory,
+    /// Not now, for reasons that lie with the peer that asks.
+    NotNow,
+    /// Never again.
+    Banned,
+    /// The task is not, or no longer, the prover's.
+    NotLeased,
+    /// More requests than one peer may make.
+    TooFast,
+    /// The peer is no requester, or of another build.
+    NotServed,
+}
+
+/// A task, with all that is needed to do it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub task: TaskRef,
+    /// Milliseconds until it goes to somebody else.
+    pub lease_ms: u64,
+    /// Milliseconds of work on the machine that costs are measured on, with one thread.
+    pub work_ms: u64,
+    /// Bytes of memory that it is expected to take.
+    pub memory: u64,
+    pub sources: Sources,
+    pub work: Work,
+}
+
+/// Where the program and its input are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    pub program: Source,
+    /// The text of its `openvm.toml`.
+    pub openvm_toml: Option<Source>,
+    pub input: Source,
+    /// What the job's proofs are made with; see `myriad_engine::Fingerprint`.
+    pub engine: [u8; 32],
+    /// Instructions of the whole execution.
+    pub instructions: u64,
+}
+
+/// A blob, and who has it, best first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub blob: BlobRef,
+    pub holders: Vec<Contact>,
+}
+
+/// A peer, and where it may be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub peer: Peer,
+    pub addresses: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Work {
+    /// Prove a segment, described as the engine wants it.
+    Segment(Vec<u8>),
+    Aggregate {
+        level: u8,
+        children: Vec<Source>,
+    },
+    Finish {
+        level: u8,
+        top: Source,
+        last_segment: Source,
+    },
+}
+
+impl Bounded for Request {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Offer(offer) => bound("blobs that are held", offer.holds.len(), HOLDS_MAX),
+            Self::Submit { proof, .. } => check_blob(proof),
+            Self::Return { why, .. } => match why {
+                Returned::Stopping => Ok(()),
+                Returned::Unwilling { reason: text } | Returned::Failed { message: text } => check_text(text),
+            },
+            Self::Notice(notice) => notice.check(),
+            Self::Renew { .. } => Ok(()),
+        }
+    }
+}
+
+impl Bounded for Notice {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Wake => Ok(()),
+            Self::Revoke { reason, .. } | Self::Verdict { reason, .. } => check_text(reason),
+            Self::Obsolete { proofs } => bound("proofs in a notice", proofs.len(), OBSOLETE_MAX),
+            Self::Job(announcement) => announcement.check(),
+        }
+    }
+}
+
+impl Bounded for Response {
+    fn check(&self) -> Result<(), WireError> {
+        match self {
+            Self::Lease(lease) => lease.check(),
+            Self::Refused(refused) => check_text(&refused.reason),
+            Self::Extended { .. } | Self::Received => Ok(()),
+        }
+    }
+}
+
+impl Bounded for Lease {
+    fn check(&self) -> Result<(), WireError> {
+        let Sources {
+            program,
+            openvm_toml,
+            input,
+            ..
+        } = &self.sources;
+        [Some(program), openvm_toml.as_ref(), Some(input)]
+            .into_iter()
+            .flatten()
+            .try_for_each(Bounded::check)?;
+        match &self.work {
+            Work::Segment(segment) => bound(
+                "bytes of a segment's description",
+                segment.len(),
+                SEGMENT_BYTES_MAX,
+            ),
+            Work::Aggregate { children, .. } => {
+                bound("children of a node", children.len(), CHILDREN_MAX)?;
+                children.iter().try_for_each(Bounded::check)
+            }
+            Work::Finish {
+                top, last_segment, ..
+            } => top.check().and_then(|()| last_segment.check()),
+        }
+    }
+}
+
+impl Bounded for Source {
+    fn check(&self) -> Result<(), WireError> {
+        check_blob(&self.blob)?;
+        bound("holders of a blob", self.holders.len(), HOLDERS_MAX)?;
+        self.holders
+            .iter()
+            .try_for_each(|holder| check_addresses(&holder.addresses))
+    }
+}
+
+fn check_blob(blob: &BlobRef) -> Result<(), WireError> {
+    bound_u64("bytes of a blob", blob.bytes, BLOB_BYTES_MAX)
+}
+
+fn check_text(text: &str) -> Result<(), WireError> {
+    bound("bytes of a reason", text.len(), TEXT_BYTES_MAX)
+}

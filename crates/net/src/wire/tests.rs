@@ -1,0 +1,197 @@
+//! The encodings, byte for byte: what peers of other builds rely on. `docs/PROTOCOL.md` has the same
+//! vectors.
+
+use myriad_core::{Blob, JobId, NodeId, Peer, TaskId, TaskRef};
+
+use super::*;
+use crate::blob::BlobRef;
+
+fn task() -> TaskRef {
+    TaskRef {
+        job: JobId([0xaa; 32]),
+        task: TaskId::Node(NodeId { level: 2, index: 300 }),
+    }
+}
+
+fn blob(byte: u8, bytes: u64) -> BlobRef {
+    BlobRef {
+        blob: Blob([byte; 32]),
+        bytes,
+    }
+}
+
+fn check<T>(message: &T, hex: &str)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + Bounded + PartialEq + std::fmt::Debug,
+{
+    let bytes = encode(message, FRAME_BYTES_MAX).unwrap();
+    assert_eq!(hex::encode(&bytes), hex.replace(' ', ""));
+    assert_eq!(decode::<T>(&bytes, FRAME_BYTES_MAX).as_ref(), Ok(message));
+    for end in 0..bytes.len() {
+        assert!(
+            decode::<T>(&bytes[..end], FRAME_BYTES_MAX).is_err(),
+            "cut to {end} bytes"
+        );
+    }
+    let longer = [bytes.as_slice(), &[0]].concat();
+    assert!(decode::<T>(&longer, FRAME_BYTES_MAX).is_err(), "a byte too many");
+}
+
+const AA: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const BB: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+#[test]
+fn requests_are_encoded_as_documented() {
+    let offer = Request::Offer(OfferMessage {
+        memory: 4 << 30,
+        threads: 2,
+        speed: 2000,
+        holds: vec![Blob([0xbb; 32])],
+    });
+    check(&offer, &format!("00 8080808010 02 d00f 01{BB}"));
+    let renew = Request::Renew {
+        task: task(),
+        progress: 500,
+    };
+    check(&renew, &format!("01 {AA} 01 02 ac02 f403"));
+    let submit = Request::Submit {
+        task: task(),
+        proof: blob(0xbb, 630_732),
+        spent: Spent {
+            wall_ms: 1000,
+            cpu_ms: 2000,
+            memory_bytes: 1 << 30,
+        },
+    };
+    check(
+        &submit,
+        &format!("02 {AA} 01 02 ac02 {BB} ccbf26 e807 d00f 8080808004"),
+    );
+    let returned = Request::Return {
+        task: task(),
+        why: Returned::Failed { message: "no".into() },
+    };
+    check(&returned, &format!("03 {AA} 01 02 ac02 02 02 6e6f"));
+    check(&Request::Notice(Notice::Wake), "04 00");
+    let verdict = Request::Notice(Notice::Verdict {
+        task: task(),
+        accepted: true,
+        reason: String::new(),
+    });
+    check(&verdict, &format!("04 02 {AA} 01 02 ac02 01 00"));
+}
+
+#[test]
+fn responses_are_encoded_as_documented() {
+    check(&Response::Received, "03");
+    check(&Response::Extended { lease_ms: 60_000 }, "02 e0d403");
+    let refused = Response::Refused(Refused {
+        why: Why::Memory,
+        reason: "more".into(),
+        retry_ms: Some(5000),
+    });
+    check(&refused, "01 01 04 6d6f7265 01 8827");
+    let source = |byte| Source {
+        blob: blob(byte, 1000),
+        holders: vec![Contact {
+            peer: Peer([0xaa; 32]),
+            addresses: vec!["/ip4/10.0.0.1/tcp/1".into()],
+        }],
+    };
+    let lease = Response::Lease(Box::new(Lease {
+        task: task(),
+        lease_ms: 60_000,
+        work_ms: 38_000,
+        memory: 2 << 30,
+        sources: Sources {
+            program: source(0xbb),
+            openvm_toml: None,
+            input: source(0xbb),
+            engine: [0xaa; 32],
+            instructions: 2_000_000,
+        },
+        work: Work::Segment(vec![1, 2, 3]),
+    }));
+    let address = "13 2f6970342f31302e302e302e312f7463702f31";
+    let source = format!("{BB} e807 01 {AA} 01 {address}");
+    let hex =
+        format!("00 {AA} 01 02 ac02 e0d403 f0a802 8080808008 {source} 00 {source} {AA} 80897a 00 03 010203");
+    check(&lease, &hex);
+}
+
+#[test]
+fn greetings_and_announcements_are_encoded_as_documented() {
+    let announcement = Announcement {
+        version: 1,
+        job: JobId([0xaa; 32]),
+        requester: Peer([0xbb; 32]),
+        sequence: 1_700_000_000_000,
+        open: true,
+        engine: [0xaa; 32],
+        instructions: 7_100_000,
+        memory_min: 1 << 30,
+        bytes: 3_000_000,
+        addresses: vec![],
+    };
+    let said = format!("01 {AA} {BB} 80d095ffbc31 01 {AA} e0acb103 8080808004 c08db701 00");
+    check(&announcement, &said);
+    let hello = Hello {
+        version: 1,
+        build: "myriad 0.1.0".into(),
+        engine: [0xaa; 32],
+        role: Role::Prover,
+        jobs: vec![announcement],
+    };
+    check(
+        &hello,
+        &format!("01 0c 6d797269616420302e312e30 {AA} 01 01 {said}"),
+    );
+}
+
+#[test]
+fn what_exceeds_its_bounds_is_refused() {
+    let bytes_of = |message: &Request| postcard::to_stdvec(message).unwrap();
+    let refused = |message: Request| decode::<Request>(&bytes_of(&message), FRAME_BYTES_MAX).unwrap_err();
+    let offer = Request::Offer(OfferMessage {
+        memory: 0,
+        threads: 0,
+        speed: 0,
+        holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
+    });
+    assert!(matches!(
+        refused(offer),
+        WireError::Bound {
+            actual: 65,
+            allowed: 64,
+            ..
+        }
+    ));
+    let text = Request::Return {
+        task: task(),
+        why: Returned::Failed {
+            message: "x".repeat(TEXT_BYTES_MAX + 1),
+        },
+    };
+    assert!(matches!(refused(text), WireError::Bound { .. }));
+    let huge = Request::Submit {
+        task: task(),
+        proof: blob(0, u64::MAX),
+        spent: Spent::default(),
+    };
+    assert!(matches!(refused(huge), WireError::Bound { .. }));
+    assert!(matches!(
+        decode::<Request>(&vec![0; FRAME_BYTES_MAX + 1], FRAME_BYTES_MAX),
+        Err(WireError::Size { .. })
+    ));
+    // A list that claims to be endless takes no memory before its elements are there.
+    assert!(decode::<Request>(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], FRAME_BYTES_MAX).is_err());
+}
+
+#[test]
+fn texts_are_cut_between_characters() {
+    assert_eq!(cut("short"), "short");
+    let long = "é".repeat(TEXT_BYTES_MAX);
+    assert_eq!(cut(long).len(), TEXT_BYTES_MAX);
+    let odd = format!("x{}", "é".repeat(TEXT_BYTES_MAX));
+    assert_eq!(cut(odd).len(), TEXT_BYTES_MAX - 1);
+}

@@ -1,0 +1,225 @@
+//! What a job is, and what is the same for all ways to prove it: the plan, the tree, the store.
+
+mod machine;
+mod prepare;
+mod schedule;
+
+use std::{path::PathBuf, time::Duration};
+
+use myriad_core::{Offer, Peer, SPEED_ONE, TaskId, Trust};
+use myriad_engine::{
+    Input, KeyError, MemoryBudget, ProgramError, VerifyError,
+    worker::{Usage, WorkerConfig, WorkerError},
+};
+use thiserror::Error;
+
+pub use machine::Machine;
+pub(crate) use prepare::{Prepared, check_final, level, prepare, start_child};
+pub(crate) use schedule::Hands;
+
+use myriad_net::blob::BlobError;
+
+use crate::StoreError;
+
+/// What to prove.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
+    pub name: String,
+    /// An ELF or a `.vmexe`.
+    pub image: Vec<u8>,
+    /// The text of the program's `openvm.toml`, if it has one.
+    pub openvm_toml: Option<String>,
+    pub input: Input,
+}
+
+/// How to prove it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of keys, accepted proofs and locks; see [`crate::Store`].
+    pub data_dir: PathBuf,
+    /// Folder of the final proof and its baseline.
+    pub out_dir: PathBuf,
+    /// Most memory of one engine child.
+    pub memory: MemoryBudget,
+    /// Most engine children at once. Fewer run where the machine's free memory does not hold as many.
+    pub children: usize,
+    /// Most instructions of the execution.
+    pub max_instructions: u64,
+    /// How to start an engine child; its `threads` are those of each child.
+    pub worker: WorkerConfig,
+}
+
+/// The engine children are the peers of a requester that trusts them.
+pub(crate) fn child_peer(child: usize) -> Peer {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(child as u64).to_be_bytes());
+    Peer(id)
+}
+
+pub(crate) fn child_of(peer: Peer) -> usize {
+    let (bytes, _) = peer.0.split_first_chunk().expect("an id has 32 bytes");
+    u64::from_be_bytes(*bytes) as usize
+}
+
+/// Segments and arities have been chosen for the children's memory, so that every task fits.
+pub(crate) const fn child_offer() -> Offer {
+    Offer {
+        memory: u64::MAX,
+        speed: SPEED_ONE,
+        trust: Trust::Own,
+    }
+}
+
+/// What happens on the way, for a progress display. Sent in order from one thread.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Keys are made or loaded, and the program is committed to.
+    Preparing,
+    /// The program is being executed to cut it into segments.
+    Planning,
+    /// The work is known.
+    Planned {
+        instructions: u64,
+        segments: usize,
+        /// Nodes of the aggregation tree, without the final proof.
+        nodes: usize,
+        /// Engine children that will run side by side, or the provers that are reckoned with.
+        provers: usize,
+        /// Tasks that an earlier run has left done.
+        reused: usize,
+        /// What the program reveals.
+        public_values: Vec<u8>,
+    },
+    /// A peer has taken its first task.
+    Joined {
+        /// Which engine child or peer, from 0, as in all that follows.
+        prover: usize,
+        name: String,
+    },
+    /// A peer is gone.
+    Left {
+        prover: usize,
+    },
+    Started {
+        prover: usize,
+        task: TaskId,
+    },
+    /// A proof has been verified and stored.
+    Done {
+        prover: usize,
+        task: TaskId,
+        usage: Usage,
+        proof_bytes: usize,
+    },
+    /// A task was taken from a prover, or given back.
+    Idle {
+        prover: usize,
+    },
+    /// What the network does, now and then.
+    Traffic {
+        /// Connected peers.
+        peers: usize,
+        /// Bytes of blobs since the start.
+        bytes_in: u64,
+        bytes_out: u64,
+    },
+    /// Something that the user may want to act on.
+    Notice {
+        text: String,
+    },
+    /// A prover failed and the task goes to another one.
+    Retrying {
+        task: TaskId,
+        reason: String,
+    },
+    /// The final proof is verified and written.
+    Finished,
+}
+
+/// Receives the [`Event`]s of a run.
+pub trait Observer {
+    fn event(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> Observer for F {
+    fn event(&mut self, event: &Event) {
+        self(event);
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub instructions: u64,
+    pub segments: usize,
+    /// Nodes of the aggregation tree, without the final proof.
+    pub nodes: usize,
+    pub public_values: Vec<u8>,
+    pub proof_path: PathBuf,
+    pub baseline_path: PathBuf,
+    /// Bytes of the file at `proof_path`.
+    pub proof_bytes: usize,
+    /// Tasks that an earlier run had left done.
+    pub reused: usize,
+    pub wall: Duration,
+    /// Largest resident set of any engine child, in bytes.
+    pub peak_bytes: u64,
+    /// Time to verify the final proof, keys loaded.
+    pub verify: Duration,
+    /// What each stage took in this run, reused tasks not counted.
+    pub stages: Vec<Stage>,
+}
+
+/// What the tasks of one kind took together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `execute`, `segment`, `leaf`, `internal-for-leaf`, `internal-recursive` or `final`.
+    pub name: &'static str,
+    pub tasks: usize,
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub peak_bytes: u64,
+}
+
+/// Why a job was not proven.
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error("{task} failed {attempts} times, the last time so: {last}")]
+    Task {
+        task: TaskId,
+        attempts: usize,
+        last: String,
+    },
+    #[error("{task} gave a proof that does not verify: {reason}")]
+    Unsound { task: TaskId, reason: VerifyError },
+    #[error(
+        "the true boundaries of the segments could not be found, without which no stranger's proof can be judged: {reason}"
+    )]
+    Truth { reason: String },
+    #[error("the job cannot be announced: {reason}")]
+    Unannounced { reason: String },
+    #[error("the network has ended")]
+    NetworkEnded,
+    #[error("a bug in myriad, at {task}: {reason}")]
+    Bug { task: TaskId, reason: String },
+    #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]
+    Memory {
+        needed: MemoryBudget,
+        allowed: MemoryBudget,
+    },
+}
+
+impl From<BlobError> for RunError {
+    fn from(error: BlobError) -> Self {
+        Self::Store(error.into())
+    }
+}

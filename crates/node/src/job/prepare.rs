@@ -1,0 +1,291 @@
+//! From a job to what is needed to give its tasks out; and from its final proof to the outcome.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use myriad_core::{Cost, JobId, JobSpec, Kind, TaskId, Tree};
+use myriad_engine::{
+    ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
+    worker::{Failure, Usage, Worker, WorkerError},
+};
+use myriad_net::blob::BlobStore;
+
+use super::{
+    Event, Job, Observer, Options, Outcome, RunError, Stage,
+    schedule::{Hands, allowed, best_tree},
+};
+use crate::{
+    Store, job_id,
+    store::{Entry, TaskKey, write_durably},
+};
+
+/// Budgets that are tried for the segments, as shares of what is allowed, where a job is so small
+/// that the shape of its tree matters more than the cost of each segment.
+const BUDGET_SHARES: [f64; 3] = [1.0, 0.75, 0.55];
+/// Segments for each child from which on only the full budget is tried.
+const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
+
+/// A job that has been planned.
+pub(crate) struct Prepared {
+    pub id: JobId,
+    pub program: Program,
+    pub verifier: Verifier,
+    pub store: Store,
+    pub plan: Plan,
+    pub tree: Tree,
+    /// What each task takes, in the order of [`Tree::tasks`].
+    pub costs: Vec<Cost>,
+    /// Under which key the proof of each task is stored.
+    pub keys: HashMap<TaskId, TaskKey>,
+    /// What an earlier run has left.
+    pub done: BTreeMap<TaskId, Entry>,
+    start: Instant,
+    /// What planning took.
+    executed: Usage,
+}
+
+/// Loads, executes and cuts, and chooses the tree that `hands` finish soonest. Also gives the child
+/// that did it, with the job loaded.
+pub(crate) fn prepare(
+    job: &Job,
+    options: &Options,
+    blobs: BlobStore,
+    hands: Hands,
+    observer: &mut dyn Observer,
+) -> Result<(Prepared, Worker), RunError> {
+    let start = Instant::now();
+    let program = Program::load(&job.image, job.openvm_toml.as_deref())?;
+    let config = program.config();
+    let arities = allowed(config, options.memory)?;
+    let id = job_id(&program, &job.input);
+    let store = Store::open(&options.data_dir, id, blobs)?;
+
+    observer.event(&Event::Preparing);
+    let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
+
+    observer.event(&Event::Planning);
+    let mut planner = start_child(job, options)?;
+    let Chosen {
+        plan,
+        tree,
+        costs,
+        executed,
+        ..
+    } = choose(&mut planner, options, hands.children, |plan| {
+        best_tree(config, plan, &arities, hands)
+    })?;
+    let keys = keys(&tree, &plan);
+    let done = stored(&keys, &store)?;
+    observer.event(&Event::Planned {
+        instructions: plan.instructions,
+        segments: plan.segments.len(),
+        nodes: tree.node_count(),
+        provers: hands.children,
+        reused: done.len(),
+        public_values: plan.public_values.clone(),
+    });
+    let prepared = Prepared {
+        id,
+        program,
+        verifier,
+        store,
+        plan,
+        tree,
+        costs,
+        keys,
+        done,
+        start,
+        executed,
+    };
+    Ok((prepared, planner))
+}
+
+impl Prepared {
+    /// The job as the state machine takes it.
+    pub(crate) fn spec(&self) -> JobSpec {
+        JobSpec {
+            id: self.id,
+            tree: self.tree.clone(),
+            costs: self.costs.clone(),
+            priority: 0,
+            done: self
+                .done
+                .iter()
+                .map(|(&task, entry)| (task, entry.proof.blob))
+                .collect(),
+        }
+    }
+
+    /// Verifies and writes the final proof, which is in the store.
+    pub(crate) fn conclude(
+        self,
+        job: &Job,
+        options: &Options,
+        usages: &[(Kind, Usage)],
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        let final_key = self.keys[&TaskId::Final];
+        let proof = self
+            .store
+            .get(final_key)?
+            .ok_or_else(|| self.store.vanished())?
+            .proof;
+        let verifying = Instant::now();
+        check_final(&self.verifier, &self.plan, &proof).map_err(|reason| RunError::Unsound {
+            task: TaskId::Final,
+            reason,
+        })?;
+        let verify = verifying.elapsed();
+        let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));
+        let baseline_path = options.out_dir.join(format!("{}.baseline.json", job.name));
+        write_durably(&proof_path, &[&proof])?;
+        write_durably(&baseline_path, &[&self.verifier.baseline_json()])?;
+        observer.event(&Event::Finished);
+
+        let stages = stages(self.executed, usages);
+        Ok(Outcome {
+            instructions: self.plan.instructions,
+            segments: self.plan.segments.len(),
+            nodes: self.tree.node_count(),
+            public_values: self.plan.public_values,
+            proof_path,
+            baseline_path,
+            proof_bytes: proof.len(),
+            reused: self.done.len(),
+            wall: self.start.elapsed(),
+            peak_bytes: stages.iter().map(|stage| stage.peak_bytes).max().unwrap_or(0),
+            verify,
+            stages,
+        })
+    }
+}
+
+/// Verifies the final proof, and that it reveals what the execution did.
+pub(crate) fn check_final(verifier: &Verifier, plan: &Plan, proof: &[u8]) -> Result<(), VerifyError> {
+    let shown = verifier.final_proof(proof)?;
+    if shown.public_values != plan.public_values {
+        return Err(VerifyError::PublicValues {
+            actual: format!("0x{}", hex::encode(shown.public_values)),
+            expected: format!("0x{}", hex::encode(&plan.public_values)),
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn level(number: u8) -> Level {
+    Level::new(number).expect("the tree is not higher than the engine allows")
+}
+
+pub(crate) fn start_child(job: &Job, options: &Options) -> Result<Worker, WorkerError> {
+    let mut worker = Worker::spawn(&options.worker)?;
+    worker.load(job.image.clone(), job.openvm_toml.clone(), job.input.clone())?;
+    Ok(worker)
+}
+
+/// The plan and the tree that a job is proven with.
+struct Chosen {
+    plan: Plan,
+    tree: Tree,
+    /// What each task takes, in the order of [`Tree::tasks`].
+    costs: Vec<Cost>,
+    estimate: Duration,
+    /// What planning took.
+    executed: Usage,
+}
+
+/// Plans with the full budget, and for a small job with parts of it too; the best estimate wins.
+fn choose(
+    planner: &mut Worker,
+    options: &Options,
+    hands: usize,
+    best_tree: impl Fn(&Plan) -> (Tree, Vec<Cost>, Duration),
+) -> Result<Chosen, WorkerError> {
+    let mut best: Option<Chosen> = None;
+    let mut executed = Usage::default();
+    for share in BUDGET_SHARES {
+        let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
+        let (plan, usage) = match planner.plan(budget, options.max_instructions) {
+            Ok(planned) => planned,
+            // Less memory than allowed need not be enough.
+            Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })))
+                if best.is_some() =>
+            {
+                break;
+            }
+            Err(e) => return Err(e),
+        };
+        executed.wall += usage.wall;
+        executed.cpu += usage.cpu;
+        executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);
+        let (tree, costs, estimate) = best_tree(&plan);
+        let large = plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * hands;
+        if best.as_ref().is_none_or(|best| estimate < best.estimate) {
+            best = Some(Chosen {
+                plan,
+                tree,
+                costs,
+                estimate,
+                executed,
+            });
+        }
+        if large {
+            break;
+        }
+    }
+    let best = best.expect("the first plan is kept or its error returned");
+    Ok(Chosen { executed, ..best })
+}
+
+/// Under which key the proof of each task is stored.
+fn keys(tree: &Tree, plan: &Plan) -> HashMap<TaskId, TaskKey> {
+    let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
+    for task in tree.tasks() {
+        let level = match task {
+            TaskId::Segment(index) => {
+                let segment = &plan.segments[index as usize];
+                keys.insert(task, TaskKey::segment(segment.instret_start, segment.num_insns));
+                continue;
+            }
+            TaskId::Node(node) => node.level,
+            TaskId::Final => u8::MAX,
+        };
+        let key = TaskKey::node(level, tree.children(task).map(|child| keys[&child]));
+        keys.insert(task, key);
+    }
+    keys
+}
+
+/// What an earlier run has left.
+fn stored(keys: &HashMap<TaskId, TaskKey>, store: &Store) -> Result<BTreeMap<TaskId, Entry>, RunError> {
+    let mut done = BTreeMap::new();
+    for (&task, &key) in keys {
+        if let Some(entry) = store.entry(key)? {
+            done.insert(task, entry);
+        }
+    }
+    Ok(done)
+}
+
+fn stages(executed: Usage, usages: &[(Kind, Usage)]) -> Vec<Stage> {
+    let stage = |name, usages: Vec<&Usage>| Stage {
+        name,
+        tasks: usages.len(),
+        wall: usages.iter().map(|usage| usage.wall).sum(),
+        cpu: usages.iter().map(|usage| usage.cpu).sum(),
+        peak_bytes: usages.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),
+    };
+    let mut stages = vec![stage("execute", vec![&executed])];
+    for kind in Kind::ALL {
+        let of_kind: Vec<&Usage> = usages
+            .iter()
+            .filter(|(other, _)| *other == kind)
+            .map(|(_, usage)| usage)
+            .collect();
+        if !of_kind.is_empty() {
+            stages.push(stage(kind.name(), of_kind));
+        }
+    }
+    stages
+}

@@ -1,0 +1,655 @@
+//! The loop of a prover: one task at a time, and what is between two of them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use myriad_core::{Blob, JobId, Peer, SPEED_ONE, TaskRef};
+use myriad_engine::worker::Usage;
+use myriad_net::{
+    AskError, Event as NetEvent, Network,
+    blob::{BlobRef, Pin},
+    short_name,
+    wire::{Lease, Notice, OfferMessage, Request, Response, Returned, Role, Spent, Why, cut},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Activity, Engine, Limits, Status, StatusFile,
+    offers::Offers,
+    status::now_s,
+    task::{End, Progress, Tools, carry_out},
+};
+use crate::StoreError;
+
+const TICK: Duration = Duration::from_millis(250);
+/// How often the status is written at least.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// A lease is renewed at least so often, so that its requester sees how far the task is.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How often a proof is submitted again that its requester has not answered to.
+const SUBMIT_EVERY: Duration = Duration::from_secs(3);
+/// How long a proof is offered to a requester that cannot be reached.
+const SUBMIT_FOR: Duration = Duration::from_secs(3600);
+/// Blobs that an offer says are held.
+const HOLDS_NAMED: usize = 32;
+/// An engine child may take this share more than is lent: measured peaks are a few hundredths above what
+/// a requester's plan expects.
+const MEMORY_SLACK: f64 = 1.06;
+/// A lease that has run out is given up, unless so much of the task is done, in thousandths: a late proof
+/// is heard as long as nobody was faster.
+const WORTH_FINISHING: u16 = 500;
+
+struct Current {
+    requester: Peer,
+    task: TaskRef,
+    work: Duration,
+    since: Instant,
+    /// Since when the engine is at it.
+    proving_since: Option<Instant>,
+    renewed: Instant,
+    progress: Arc<Progress>,
+    done: u16,
+    /// Why it is being stopped by this machine, if it is.
+    stopped: Option<Stop>,
+    handle: JoinHandle<End>,
+}
+
+enum Stop {
+    /// The requester does not want it any more; it need not be told.
+    Revoked,
+    Owner,
+    Memory(u64),
+}
+
+struct Submission {
+    requester: Peer,
+    proof: BlobRef,
+    spent: Spent,
+    since: Instant,
+    next: Instant,
+    /// One is on its way.
+    sent: bool,
+}
+
+/// What the requests that the driver has started tell it.
+enum Told {
+    Offered {
+        peer: Peer,
+        answer: Result<Response, AskError>,
+    },
+    Renewed {
+        task: TaskRef,
+        answer: Result<Response, AskError>,
+    },
+    Submitted {
+        task: TaskRef,
+        answer: Result<Response, AskError>,
+    },
+}
+
+struct Driver<E: Engine> {
+    tools: Arc<Tools<E>>,
+    network: Network,
+    limits: Limits,
+    offers: Offers,
+    /// An offer is on its way.
+    offering: bool,
+    current: Option<Current>,
+    submissions: BTreeMap<TaskRef, Submission>,
+    /// Proofs that others may still fetch from here.
+    kept: HashMap<Blob, (JobId, Pin)>,
+    /// CPU seconds of the machine that costs are measured on, for each of this machine's, as learned.
+    core_speed: f64,
+    /// Work done for each second, in thousandths, as learned.
+    speed: f64,
+    status: Status,
+    written: Instant,
+    tell: mpsc::UnboundedSender<Told>,
+    stopping: bool,
+}
+
+/// Serves requesters until `stop` is done; then hands back the task at hand and ends.
+///
+/// # Errors
+/// [`StoreError`] where the disk does not serve.
+pub async fn run<E: Engine>(
+    network: Network,
+    mut events: mpsc::UnboundedReceiver<NetEvent>,
+    engine: E,
+    limits: Limits,
+    status: &StatusFile,
+    observe: impl Fn(&Status),
+    stop: impl Future<Output = ()>,
+) -> Result<Status, StoreError> {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let tools = Tools {
+        network: network.clone(),
+        engine: Arc::new(engine),
+        limits: limits.clone(),
+        files: std::sync::Mutex::new(None),
+    };
+    let mut driver = Driver {
+        tools: Arc::new(tools),
+        offers: Offers::new(crate::engine_fingerprint()),
+        offering: false,
+        current: None,
+        submissions: BTreeMap::new(),
+        kept: HashMap::new(),
+        core_speed: 1.0,
+        speed: f64::from(SPEED_ONE) * limits.threads as f64,
+        status: Status {
+            peer: myriad_net::peer_name(network.peer()),
+            started: now_s(),
+            memory_bytes: limits.memory.bytes(),
+            ..Status::default()
+        },
+        written: Instant::now(),
+        network,
+        limits,
+        tell,
+        stopping: false,
+    };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stop = std::pin::pin!(stop);
+    driver.write(status, &observe)?;
+    loop {
+        let task = async {
+            match &mut driver.current {
+                Some(current) => (&mut current.handle).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut disk = None;
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => driver.event(event),
+                None => return Ok(driver.status),
+            },
+            Some(told) = told.recv() => driver.told(told),
+            end = task => {
+                let end = end.unwrap_or_else(|e| End::Failed(format!("a bug in myriad: {e}")));
+                disk = driver.ended(end);
+            }
+            _ = tick.tick() => driver.tick(),
+            () = &mut stop, if !driver.stopping => driver.stop(),
+        }
+        if let Some(reason) = disk {
+            // Without a disk nothing can be fetched or kept: say so, and leave the task to others.
+            driver.stop();
+            driver.hand_back().await;
+            return Err(StoreError::Disk { reason });
+        }
+        if driver.written.elapsed() > STATUS_EVERY {
+            driver.write(status, &observe)?;
+        }
+        if driver.stopping && driver.current.is_none() {
+            driver.write(status, &observe)?;
+            return Ok(driver.status);
+        }
+        driver.offer();
+    }
+}
+
+impl<E: Engine> Driver<E> {
+    fn event(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Greeted { peer, hello } if hello.role == Role::Requester => {
+                self.offers.greeted(peer, hello.engine, &hello.build);
+                // What was made while the connection was broken goes there now.
+                let now = Instant::now();
+                let waiting = self
+                    .submissions
+                    .values_mut()
+                    .filter(|waiting| waiting.requester == peer);
+                waiting.for_each(|waiting| waiting.next = now);
+            }
+            NetEvent::Greeted { .. } => {}
+            NetEvent::OtherVersion { peer, theirs, build } => tracing::warn!(
+                "peer {} ({build}) speaks version {theirs} of the protocol: one of the two has to be updated",
+                short_name(peer)
+            ),
+            NetEvent::Lost { peer } => self.offers.lost(peer),
+            NetEvent::Announced(said) => {
+                if self.offers.announced(&said) {
+                    self.closed(said.job, said.requester);
+                }
+            }
+            NetEvent::Asked { peer, request, reply } => {
+                reply.send(Response::Received);
+                if let Request::Notice(notice) = request {
+                    self.notice(peer, notice);
+                }
+            }
+        }
+    }
+
+    fn notice(&mut self, peer: Peer, notice: Notice) {
+        match notice {
+            Notice::Wake => self.offers.woken(peer),
+            Notice::Revoke { task, reason } => {
+                let current = self
+                    .current
+                    .as_ref()
+                    .filter(|current| current.task == task && current.requester == peer);
+                if current.is_some() {
+                    tracing::info!("{} is revoked: {reason:?}", task.task);
+                    self.stop_current(Stop::Revoked);
+                }
+            }
+            Notice::Verdict {
+                task,
+                accepted,
+                reason,
+            } => {
+                let submission = self
+                    .submissions
+                    .get(&task)
+                    .filter(|waiting| waiting.requester == peer);
+                let Some(proof) = submission.map(|waiting| waiting.proof) else {
+                    return;
+                };
+                self.submissions.remove(&task);
+                if accepted {
+                    self.status.accepted += 1;
+                } else {
+                    self.status.rejected += 1;
+                    self.kept.remove(&proof.blob);
+                    tracing::warn!("the proof of {} was rejected: {reason:?}", task.task);
+                }
+            }
+            Notice::Obsolete { proofs } => proofs.iter().for_each(|proof| self.drop_proof(*proof)),
+            // The network has told of it already.
+            Notice::Job(_) => {}
+        }
+    }
+
+    fn drop_proof(&mut self, proof: Blob) {
+        if self.kept.remove(&proof).is_some() {
+            self.network.blobs().release(&proof);
+        }
+    }
+
+    /// Nobody wants anything of a job any more.
+    fn closed(&mut self, job: JobId, requester: Peer) {
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.task.job == job && current.requester == requester)
+        {
+            self.stop_current(Stop::Revoked);
+        }
+        self.submissions
+            .retain(|task, waiting| task.job != job || waiting.requester != requester);
+        let proofs: Vec<Blob> = self
+            .kept
+            .iter()
+            .filter(|(_, (of, _))| *of == job)
+            .map(|(&blob, _)| blob)
+            .collect();
+        proofs.into_iter().for_each(|proof| self.drop_proof(proof));
+    }
+
+    fn stop_current(&mut self, why: Stop) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        if current.stopped.is_some() {
+            return;
+        }
+        current.stopped = Some(why);
+        current.progress.cancelled.store(true, Ordering::Relaxed);
+        if current.progress.proving.load(Ordering::Relaxed) {
+            self.tools.engine.stop();
+        } else {
+            // What it has fetched stays, for the next time.
+            current.handle.abort();
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.stop_current(Stop::Owner);
+    }
+
+    fn tick(&mut self) {
+        self.offers.forget_silent();
+        let stopped = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.stopped.is_some());
+        if stopped {
+            // It may have been about to begin when it was stopped.
+            self.tools.engine.stop();
+        }
+        self.renew();
+        self.submit();
+    }
+
+    fn renew(&mut self) {
+        let sample = self.tools.engine.sample();
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        if current.progress.proving.load(Ordering::Relaxed) {
+            current.proving_since.get_or_insert_with(Instant::now);
+            let expected = current.work.as_secs_f64() / self.core_speed;
+            current.done = current.done.max(share_done(sample.cpu.as_secs_f64(), expected));
+            let allowed = self.limits.memory.bytes() as f64 * MEMORY_SLACK;
+            if sample.memory_bytes as f64 > allowed {
+                return self.stop_current(Stop::Memory(sample.memory_bytes));
+            }
+        }
+        if current.renewed.elapsed() < RENEW_EVERY || current.stopped.is_some() {
+            return;
+        }
+        current.renewed = Instant::now();
+        let (peer, task, progress) = (current.requester, current.task, current.done);
+        self.ask(peer, Request::Renew { task, progress }, move |answer| {
+            Told::Renewed { task, answer }
+        });
+    }
+
+    fn submit(&mut self) {
+        let now = Instant::now();
+        self.submissions
+            .retain(|_, waiting| waiting.since.elapsed() < SUBMIT_FOR);
+        let due: Vec<TaskRef> = self
+            .submissions
+            .iter()
+            .filter(|(_, waiting)| !waiting.sent && waiting.next <= now)
+            .map(|(&task, _)| task)
+            .collect();
+        for task in due {
+            let waiting = self.submissions.get_mut(&task).expect("it is in the list");
+            waiting.sent = true;
+            let (peer, proof, spent) = (waiting.requester, waiting.proof, waiting.spent);
+            let submit = Request::Submit { task, proof, spent };
+            self.ask(peer, submit, move |answer| Told::Submitted { task, answer });
+        }
+    }
+
+    fn ask(
+        &self,
+        peer: Peer,
+        request: Request,
+        told: impl FnOnce(Result<Response, AskError>) -> Told + Send + 'static,
+    ) {
+        let (network, tell) = (self.network.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let answer = network.ask(peer, request).await;
+            // If nobody listens, the prover has ended.
+            let _ = tell.send(told(answer));
+        });
+    }
+
+    /// Offers this machine to the next requester, if there is one and this machine is free.
+    fn offer(&mut self) {
+        if self.offering || self.stopping || self.current.is_some() {
+            return;
+        }
+        let Some(peer) = self.offers.next(&self.limits) else {
+            return;
+        };
+        self.offering = true;
+        let offer = OfferMessage {
+            memory: self.limits.memory.bytes(),
+            threads: u16::try_from(self.limits.threads).unwrap_or(u16::MAX),
+            speed: self.speed as u32,
+            holds: self.network.blobs().held(HOLDS_NAMED),
+        };
+        self.ask(peer, Request::Offer(offer), move |answer| Told::Offered {
+            peer,
+            answer,
+        });
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Offered { peer, answer } => {
+                self.offering = false;
+                match answer {
+                    Ok(Response::Lease(lease)) => self.leased(peer, *lease),
+                    Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused)),
+                    Ok(Response::Received | Response::Extended { .. }) | Err(_) => {
+                        self.offers.refused(peer, None)
+                    }
+                }
+            }
+            Told::Renewed { task, answer } => {
+                let Ok(Response::Refused(refused)) = answer else {
+                    return;
+                };
+                let given_up = self.current.as_ref().is_some_and(|current| {
+                    current.task == task && refused.why == Why::NotLeased && current.done < WORTH_FINISHING
+                });
+                if given_up {
+                    tracing::info!("{} has gone to somebody else", task.task);
+                    self.stop_current(Stop::Revoked);
+                }
+            }
+            Told::Submitted { task, answer } => {
+                let Some(waiting) = self.submissions.get_mut(&task) else {
+                    return;
+                };
+                match answer {
+                    // The verdict comes as a notice; if it is lost on the way, nothing is.
+                    Ok(Response::Received) => {
+                        waiting.next = Instant::now() + 20 * SUBMIT_EVERY;
+                        waiting.sent = false;
+                    }
+                    Ok(Response::Refused(refused))
+                        if refused.why == Why::NotLeased || refused.why == Why::Banned =>
+                    {
+                        let proof = waiting.proof.blob;
+                        tracing::info!("the proof of {} is not wanted: {:?}", task.task, refused.reason);
+                        self.submissions.remove(&task);
+                        // It may be there already: a second submission of what is accepted is refused, too.
+                        if !self.kept.contains_key(&proof) {
+                            self.network.blobs().release(&proof);
+                        }
+                    }
+                    Ok(_) | Err(_) => {
+                        waiting.next = Instant::now() + SUBMIT_EVERY;
+                        waiting.sent = false;
+                    }
+                }
+            }
+        }
+    }
+
+    fn leased(&mut self, requester: Peer, lease: Lease) {
+        self.offers.granted(requester);
+        if self.stopping {
+            return self.give_back(requester, lease.task, Returned::Stopping);
+        }
+        tracing::info!("{} for requester {}", lease.task.task, short_name(requester));
+        let progress: Arc<Progress> = Arc::default();
+        let (task, work) = (lease.task, Duration::from_millis(lease.work_ms));
+        let handle = tokio::spawn(carry_out(
+            Arc::clone(&self.tools),
+            requester,
+            lease,
+            Arc::clone(&progress),
+        ));
+        self.current = Some(Current {
+            requester,
+            task,
+            work,
+            since: Instant::now(),
+            proving_since: None,
+            renewed: Instant::now(),
+            progress,
+            done: 0,
+            stopped: None,
+            handle,
+        });
+    }
+
+    fn give_back(&self, requester: Peer, task: TaskRef, why: Returned) {
+        let network = self.network.clone();
+        tokio::spawn(async move {
+            // If it is not heard, the lease runs out.
+            let _ = network.ask(requester, Request::Return { task, why }).await;
+        });
+    }
+
+    /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
+    fn ended(&mut self, end: End) -> Option<String> {
+        let current = self.current.take().expect("its task has ended");
+        let Current { requester, task, .. } = current;
+        match (end, current.stopped) {
+            (End::Proven(proof, pin, usage), _) => {
+                self.learn(usage, current.work);
+                tracing::info!(
+                    "{} is proven, in {:.1} s",
+                    task.task,
+                    current.since.elapsed().as_secs_f64()
+                );
+                self.kept.insert(proof.blob, (task.job, pin));
+                let now = Instant::now();
+                let submission = Submission {
+                    requester,
+                    proof,
+                    spent: Spent {
+                        wall_ms: usage.wall.as_millis() as u64,
+                        cpu_ms: usage.cpu.as_millis() as u64,
+                        memory_bytes: usage.peak_bytes,
+                    },
+                    since: now,
+                    next: now,
+                    sent: false,
+                };
+                self.submissions.insert(task, submission);
+                self.submit();
+                return None;
+            }
+            (_, Some(Stop::Revoked)) => {}
+            (_, Some(Stop::Owner)) => self.give_back(requester, task, Returned::Stopping),
+            (_, Some(Stop::Memory(bytes))) => {
+                let why = format!(
+                    "it took {bytes} bytes of memory, and {} are lent",
+                    self.limits.memory.bytes()
+                );
+                self.failed(requester, task, why);
+            }
+            (End::Unwilling(reason), None) => {
+                tracing::warn!(
+                    "a job of requester {} is not served: {reason}",
+                    short_name(requester)
+                );
+                self.offers.unwilling(requester, reason.clone());
+                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+            }
+            (End::Failed(message), None) => self.failed(requester, task, message),
+            (End::Stopped, None) => self.failed(requester, task, "the engine child was stopped".into()),
+            (End::Disk(reason), None) => {
+                self.give_back(requester, task, Returned::Stopping);
+                return Some(reason);
+            }
+        }
+        None
+    }
+
+    fn failed(&mut self, requester: Peer, task: TaskRef, message: String) {
+        self.status.failed += 1;
+        tracing::warn!("{} failed: {message}", task.task);
+        self.give_back(
+            requester,
+            task,
+            Returned::Failed {
+                message: cut(message),
+            },
+        );
+    }
+
+    /// New measurements weigh a quarter, so that one good or bad day does not decide.
+    fn learn(&mut self, usage: Usage, work: Duration) {
+        let (cpu, wall) = (usage.cpu.as_secs_f64(), usage.wall.as_secs_f64());
+        let mix = |before: f64, seen: f64| 0.75 * before + 0.25 * seen.clamp(before / 10.0, before * 10.0);
+        if wall > 0.1 {
+            self.speed = mix(self.speed, f64::from(SPEED_ONE) * work.as_secs_f64() / wall);
+        }
+        if cpu > 0.1 {
+            self.core_speed = mix(self.core_speed, work.as_secs_f64() / cpu);
+        }
+    }
+
+    /// Waits until the requester has heard that its task is handed back, or cannot be reached.
+    async fn hand_back(&mut self) {
+        if let Some(current) = self.current.take() {
+            current.handle.abort();
+            let request = Request::Return {
+                task: current.task,
+                why: Returned::Stopping,
+            };
+            let _ = self.network.ask(current.requester, request).await;
+        }
+    }
+
+    fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) -> Result<(), StoreError> {
+        self.written = Instant::now();
+        let traffic = self.network.traffic();
+        let peers = self.network.peers().len();
+        let (jobs, requesters) = self.offers.counts();
+        let status = &mut self.status;
+        status.listening = self.network.listening();
+        (status.peers, status.jobs, status.requesters) = (peers, jobs, requesters);
+        status.updated = now_s();
+        status.submitted = self.submissions.len() as u64;
+        status.blob_bytes_in = traffic.blob_bytes_in;
+        status.blob_bytes_out = traffic.blob_bytes_out;
+        status.disk_used_bytes = self.network.blobs().used_bytes();
+        status.activity = match &self.current {
+            _ if self.stopping => Activity::Stopping,
+            Some(current) if current.progress.proving.load(Ordering::Relaxed) => Activity::Proving {
+                task: current.task.task.to_string(),
+                requester: short_name(current.requester),
+                progress: current.done,
+                seconds: current.proving_since.map_or(0, |since| since.elapsed().as_secs()),
+            },
+            Some(current) => Activity::Fetching {
+                task: current.task.task.to_string(),
+                requester: short_name(current.requester),
+            },
+            None => Activity::Idle {
+                why: self.offers.why_idle(peers, &self.limits),
+            },
+        };
+        observe(&self.status);
+        file.write(&self.status)
+    }
+}
+
+/// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it rises ever
+/// more slowly: what is expected may be too little, and only the proof itself is all of it.
+fn share_done(taken: f64, expected: f64) -> u16 {
+    let share = taken / expected.max(0.001);
+    let thousandths = if share < 0.9 {
+        1000.0 * share
+    } else {
+        900.0 + 95.0 * (1.0 - (-(share - 0.9) / 0.5).exp())
+    };
+    thousandths as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_rises_and_never_ends_before_the_proof() {
+        let shares: Vec<u16> = (0..200).map(|taken| share_done(f64::from(taken), 20.0)).collect();
+        assert!(shares.is_sorted());
+        assert_eq!(shares[10], 500);
+        assert!(shares[199] < 1000);
+    }
+}

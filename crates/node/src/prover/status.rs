@@ -1,0 +1,162 @@
+//! What a prover is doing, for its owner: kept in a file that `myriad status` reads.
+
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{StoreError, store::write_durably};
+
+const STATUS_FILE: &str = "status.json";
+const LOCK_FILE: &str = "prover.lock";
+/// A status is some kilobytes; more is none.
+const STATUS_BYTES_MAX: u64 = 1 << 20;
+
+/// What a prover is doing, and what it has done since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    pub peer: String,
+    pub listening: Vec<String>,
+    /// Connected peers, requesters among them.
+    pub peers: usize,
+    pub requesters: usize,
+    /// Open jobs that it knows of.
+    pub jobs: usize,
+    pub activity: Activity,
+    /// Seconds since 1970.
+    pub started: u64,
+    pub updated: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    /// Proofs that no requester has answered to yet.
+    pub submitted: u64,
+    pub failed: u64,
+    pub blob_bytes_in: u64,
+    pub blob_bytes_out: u64,
+    pub disk_used_bytes: u64,
+    /// Bytes that the engine child may take.
+    pub memory_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Activity {
+    /// It has nothing to do, and this is why.
+    Idle {
+        why: String,
+    },
+    Fetching {
+        task: String,
+        requester: String,
+    },
+    Proving {
+        task: String,
+        requester: String,
+        /// In thousandths.
+        progress: u16,
+        seconds: u64,
+    },
+    Stopping,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self::Idle {
+            why: "it has just started".into(),
+        }
+    }
+}
+
+/// Where a prover leaves its status. It is the only one of its data folder for as long as this lives.
+pub struct StatusFile {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StatusFile {
+    /// Locks a data folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where another prover has it.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join(LOCK_FILE);
+        let write = |reason| StoreError::Write {
+            path: path.clone(),
+            reason,
+        };
+        std::fs::create_dir_all(data_dir).map_err(write)?;
+        let lock = File::create(&path).map_err(write)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: data_dir.join(STATUS_FILE),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
+            Err(TryLockError::Error(reason)) => Err(write(reason)),
+        }
+    }
+
+    pub fn write(&self, status: &Status) -> Result<(), StoreError> {
+        let json = serde_json::to_vec_pretty(status).expect("a status is plain data");
+        write_durably(&self.path, &[&json])
+    }
+
+    /// The last status that a prover left in a data folder, and whether it is running.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`] where there is none.
+    pub fn read(data_dir: &Path) -> Result<(Status, bool), StoreError> {
+        let path = data_dir.join(STATUS_FILE);
+        let read = |reason| StoreError::Read {
+            path: path.clone(),
+            reason,
+        };
+        let bytes = std::fs::metadata(&path).map_err(read)?.len();
+        if bytes > STATUS_BYTES_MAX {
+            let text = format!("{bytes} bytes, and a status has at most {STATUS_BYTES_MAX}");
+            return Err(read(std::io::Error::other(text)));
+        }
+        let json = std::fs::read(&path).map_err(read)?;
+        let status = serde_json::from_slice(&json).map_err(|e| read(e.into()))?;
+        let running = File::open(data_dir.join(LOCK_FILE))
+            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        Ok((status, running))
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_while_running_and_after() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(StatusFile::read(dir.path()).is_err());
+        let file = StatusFile::open(dir.path()).unwrap();
+        assert!(matches!(
+            StatusFile::open(dir.path()),
+            Err(StoreError::InUse { .. })
+        ));
+        let status = Status {
+            accepted: 7,
+            ..Status::default()
+        };
+        file.write(&status).unwrap();
+        assert_eq!(StatusFile::read(dir.path()).unwrap(), (status.clone(), true));
+        drop(file);
+        assert_eq!(StatusFile::read(dir.path()).unwrap(), (status, false));
+        std::fs::write(dir.path().join(STATUS_FILE), "{").unwrap();
+        assert!(StatusFile::read(dir.path()).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! Proving a job with the machines of the network: [`run`] takes a program and an input to a verified
+//! final proof, and does no proving itself.
+//!
+//! ```text
+//!  Job ─▶ plan (engine child) ─▶ announce ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
+//!              │                                                          ▲
+//!              └──── true boundary of each segment (same child) ──────────┘
+//! ```
+//!
+//! Who gets which task is decided by [`myriad_core::Requester`]. Nothing is believed: a proof is
+//! fetched, its STARK verified, and what it says of its piece compared with what this machine found
+//! when it executed the program on the job's input itself. So a valid proof of another input, another
+//! segment or another program is refused at once, and only its sender is to blame.
+
+mod driver;
+mod holders;
+mod real;
+
+use std::collections::BTreeSet;
+
+use myriad_core::{JobSpec, Peer};
+use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub use driver::{Backend, Driver, Ended};
+
+use crate::{
+    Event, Job, Observer, Options, Outcome, RunError,
+    job::{Hands, prepare},
+};
+
+/// The network, and what is to be expected of it.
+pub struct Joined {
+    pub network: Network,
+    pub events: UnboundedReceiver<NetEvent>,
+    /// Provers on machines of the requester's own. What fails there fails because of the job.
+    pub own: BTreeSet<Peer>,
+    /// How many provers the tree is chosen for.
+    pub provers_expected: usize,
+    /// Threads and cores that each of them has.
+    pub threads_expected: usize,
+}
+
+/// What a job is made of, as provers fetch it.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub program: BlobRef,
+    pub openvm_toml: Option<BlobRef>,
+    pub input: BlobRef,
+    /// What the job's proofs are made with; see [`myriad_engine::Fingerprint`].
+    pub engine: [u8; 32],
+    /// Instructions of the whole execution.
+    pub instructions: u64,
+}
+
+/// Proves `job` with the provers of the network.
+///
+/// What an earlier run of the same job has left in the store is not done again. Blocks the thread;
+/// `runtime` is the one that the network runs in.
+///
+/// # Errors
+/// See [`RunError`]. Accepted proofs stay in the store whatever happens.
+pub fn run(
+    job: &Job,
+    options: &Options,
+    joined: Joined,
+    runtime: &tokio::runtime::Handle,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, RunError> {
+    let provers = joined.provers_expected.max(1);
+    let hands = Hands {
+        children: provers,
+        threads: joined.threads_expected.max(1),
+        cores: provers * joined.threads_expected.max(1),
+    };
+    let blobs = joined.network.blobs().clone();
+    let (prepared, planner) = prepare(job, options, blobs.clone(), hands, observer)?;
+    if prepared.done.contains_key(&myriad_core::TaskId::Final) {
+        return prepared.conclude(job, options, &[], observer);
+    }
+    let files = Files {
+        program: blobs.put(&job.image)?,
+        openvm_toml: job
+            .openvm_toml
+            .as_ref()
+            .map(|text| blobs.put(text.as_bytes()))
+            .transpose()?,
+        input: blobs.put(&encode_input(job)?)?,
+        engine: *prepared.program.config().fingerprint().as_bytes(),
+        instructions: prepared.plan.instructions,
+    };
+    let pins = [Some(files.program), files.openvm_toml, Some(files.input)];
+    let _pinned: Vec<_> = pins
+        .into_iter()
+        .flatten()
+        .map(|file| blobs.pin(&file.blob))
+        .collect();
+
+    let spec: JobSpec = prepared.spec();
+    let done = prepared
+        .done
+        .iter()
+        .map(|(&task, entry)| (task, entry.proof))
+        .collect();
+    let (backend, truth) = real::Real::new(prepared, planner);
+    let ended = runtime.block_on(async {
+        tokio::task::spawn_blocking(truth);
+        Driver::new(joined, files, backend, spec, done, observer)
+            .run()
+            .await
+    })?;
+    ended
+        .backend
+        .into_prepared()
+        .conclude(job, options, &ended.usages, observer)
+}
+
+fn encode_input(job: &Job) -> Result<Vec<u8>, RunError> {
+    postcard::to_stdvec(&job.input).map_err(|e| RunError::Unannounced {
+        reason: e.to_string(),
+    })
+}
+
+/// Tells the observer what the network is doing.
+pub(crate) fn traffic(network: &Network) -> Event {
+    let traffic = network.traffic();
+    Event::Traffic {
+        peers: network.peers().len(),
+        bytes_in: traffic.blob_bytes_in,
+        bytes_out: traffic.blob_bytes_out,
+    }
+}
