@@ -19,6 +19,8 @@ const SPEED_MAX: u32 = SPEED_ONE * 50;
 pub(crate) struct PeerState {
     pub offer: Offer,
     pub leases: BTreeSet<TaskRef>,
+    /// Tasks that it has submitted proofs of which nobody has looked at yet.
+    pub unchecked: BTreeSet<TaskRef>,
     pub accepted: u64,
     pub banned: Option<String>,
     /// Leases in a row from which no proof was accepted.
@@ -33,6 +35,7 @@ impl PeerState {
         Self {
             offer,
             leases: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
             accepted: 0,
             banned: None,
             setbacks: 0,
@@ -44,6 +47,17 @@ impl PeerState {
     /// Whether it is the requester's own machine.
     pub(crate) fn is_own(&self) -> bool {
         self.offer.trust == Trust::Own
+    }
+
+    /// Leases that count against those allowed. On probation, so do proofs that nobody has looked at: a liar
+    /// would have the next task before the first proof is seen to be none.
+    pub(crate) fn held(&self) -> usize {
+        let unchecked = if self.accepted == 0 {
+            self.unchecked.len()
+        } else {
+            0
+        };
+        self.leases.len() + unchecked
     }
 
     pub(crate) fn leases_allowed(&self, policy: &Policy) -> usize {

@@ -183,7 +183,7 @@ impl Requester {
                 state
             }
         };
-        let (held, allowed) = (state.leases.len(), state.leases_allowed(&self.policy));
+        let (held, allowed) = (state.held(), state.leases_allowed(&self.policy));
         let refusal = if let Some(reason) = &state.banned {
             Some(Refusal::Banned {
                 reason: reason.clone(),
@@ -442,6 +442,9 @@ impl Requester {
             return self.refuse(peer, Refusal::Submitted);
         }
         self.end_lease(peer, task);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.unchecked.insert(task);
+        }
         let job = self.jobs.get_mut(&task.job).expect("seen above");
         // A late proof may come while the task waits for somebody else.
         job.take_ready(task.task);
@@ -457,6 +460,9 @@ impl Requester {
     }
 
     fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob, verdict: Verdict) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.unchecked.remove(&task);
+        }
         // A job that was closed meanwhile has no use for it, not even if it was opened again.
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
@@ -474,13 +480,18 @@ impl Requester {
             Verdict::Accepted => {
                 own.state = TaskState::Persisting(claim);
                 // What others have submitted is as good as this or worse; nobody looks.
-                own.claims.clear();
+                let passed_over: Vec<Peer> = own.claims.drain(..).map(|claim| claim.peer).collect();
                 let cost = own.cost;
                 let others: Vec<Peer> = own.leases.keys().copied().collect();
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.accepted += 1;
                     state.setbacks = 0;
                     state.learn(task.task.kind(), cost, claim.took);
+                }
+                for other in passed_over {
+                    if let Some(state) = self.peers.get_mut(&other) {
+                        state.unchecked.remove(&task);
+                    }
                 }
                 self.outputs.push_back(Output::Persist {
                     peer,
@@ -597,6 +608,9 @@ impl Requester {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
+        for state in self.peers.values_mut() {
+            state.unchecked.retain(|task| task.job != id);
+        }
         for (task, peer, _) in job.leased() {
             self.revoke(peer, TaskRef { job: id, task }, why.clone());
         }

@@ -88,7 +88,11 @@ pub(crate) fn plan(
             reason: e.to_string(),
         })
     })?;
-    let model = CostModel::new(&vm, program.exe().program.num_defined_instructions());
+    let model = CostModel::new(
+        &vm,
+        program.exe().program.num_defined_instructions(),
+        program.config().is_plain(),
+    );
 
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
     let meter = |leaves, cells| {

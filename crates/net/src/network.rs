@@ -213,6 +213,11 @@ impl Network {
         Ok((Self(Arc::new(inner)), received))
     }
 
+    /// Leaves the network at once, whoever still holds a handle.
+    pub fn close(&self) {
+        self.0.shared.closed.notify_one();
+    }
+
     /// This node, as others see it.
     pub fn peer(&self) -> Peer {
         self.0.peer

@@ -228,19 +228,16 @@ fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     }
 }
 
-/// What is in the files of a job's accepted proofs: see `crates/node/src/store.rs`.
+/// The accepted proofs of a job, which are the blobs of a data folder that only proves.
 fn stored_proofs(data: &Path) -> Vec<Vec<u8>> {
-    const HEADER_BYTES: usize = 16 + 32;
-    let job = fs::read_dir(data.join("jobs")).unwrap().next().unwrap();
-    let files = fs::read_dir(job.unwrap().path()).unwrap();
+    let folders = fs::read_dir(data.join("blobs")).unwrap();
+    let files = folders
+        .filter_map(|folder| fs::read_dir(folder.unwrap().path()).ok())
+        .flatten();
     files
         .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "proof"))
-        .map(|path| {
-            let bytes = fs::read(path).unwrap();
-            let (_, proof): (Boundary, Vec<u8>) = postcard::from_bytes(&bytes[HEADER_BYTES..]).unwrap();
-            proof
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "blob"))
+        .map(|path| fs::read(path).unwrap())
         .collect()
 }
 

@@ -435,7 +435,7 @@ impl Actor {
                 message_id,
                 message,
             }) => {
-                let acceptance = self.gossip(&message);
+                let acceptance = self.gossip(&message, &propagation_source);
                 self.swarm
                     .behaviour_mut()
                     .gossip
@@ -495,7 +495,7 @@ impl Actor {
         }
     }
 
-    fn gossip(&mut self, message: &gossipsub::Message) -> gossipsub::MessageAcceptance {
+    fn gossip(&mut self, message: &gossipsub::Message, from: &PeerId) -> gossipsub::MessageAcceptance {
         use gossipsub::MessageAcceptance::{Accept, Ignore, Reject};
         let announcement: Announcement = match decode(&message.data, ANNOUNCEMENT_BYTES_MAX) {
             Ok(announcement) => announcement,
@@ -509,7 +509,8 @@ impl Actor {
             Judgement::Invalid => Reject,
             Judgement::Old => Ignore,
             Judgement::New => {
-                self.announced_by(announcement, false);
+                let local = self.peers.get(from).is_some_and(|peer| peer.local);
+                self.announced_by(announcement, local);
                 Accept
             }
         }

@@ -115,6 +115,8 @@ pub struct Driver<'a, B: Backend> {
     claimed: HashMap<(Peer, TaskRef), (BlobRef, Spent)>,
     /// What the tasks took whose proofs are being looked at.
     spent: HashMap<TaskRef, Spent>,
+    /// How many checks are under way of each blob: several peers may say that theirs is the same.
+    checking: HashMap<Blob, usize>,
     /// What accepted proofs say, until that is durable.
     said: HashMap<TaskRef, B::Said>,
     proofs: HashMap<TaskId, BlobRef>,
@@ -165,6 +167,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             asking: None,
             claimed: HashMap::new(),
             spent: HashMap::new(),
+            checking: HashMap::new(),
             said: HashMap::new(),
             proofs: done,
             holders: Holders::default(),
@@ -606,6 +609,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         });
         let (network, backend, tell) = (self.network.clone(), Arc::clone(&self.backend), self.tell.clone());
         let (permits, verifying) = (Arc::clone(&self.permits), Arc::clone(&self.verifying));
+        *self.checking.entry(proof).or_default() += 1;
         tokio::spawn(async move {
             let checked = match claim {
                 Some(claim) => {
@@ -646,6 +650,12 @@ impl<'a, B: Backend> Driver<'a, B> {
                 proof,
                 checked,
             } => {
+                let refused = !matches!(checked, Checked::Accepted(_));
+                self.checking.entry(proof).and_modify(|count| *count -= 1);
+                self.checking.retain(|_, count| *count > 0);
+                if refused {
+                    self.discard(proof);
+                }
                 let verdict = match checked {
                     Checked::Accepted((said, reference)) => {
                         self.said.insert(task, said);
@@ -670,6 +680,30 @@ impl<'a, B: Backend> Driver<'a, B> {
                 Ok(()) => self.input(Input::Persisted { task, proof }),
                 Err(error) => self.failed = Some(error.into()),
             },
+        }
+    }
+}
+
+impl<B: Backend> Driver<'_, B> {
+    /// Removes what a peer sent that is no proof of its task, unless it is one of another task: a liar may
+    /// send an honest peer's proof.
+    fn discard(&self, proof: Blob) {
+        let files = [
+            Some(self.files.program),
+            self.files.openvm_toml,
+            Some(self.files.input),
+        ];
+        let mut needed = self
+            .proofs
+            .values()
+            .chain(files.iter().flatten())
+            .chain(self.claimed.values().map(|(claim, _)| claim));
+        if !self.checking.contains_key(&proof) && !needed.any(|needed| needed.blob == proof) {
+            let blobs = self.network.blobs().clone();
+            tokio::task::spawn_blocking(move || {
+                // What stays takes some room, and does no other harm.
+                let _ = blobs.remove(&proof);
+            });
         }
     }
 }
@@ -705,11 +739,7 @@ async fn look_at<B: Backend>(
     let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
         Ok(Some(proof)) => match backend.examine(task, &proof) {
             Ok(said) => Checked::Accepted((said, claim)),
-            Err(reason) => {
-                // Nobody needs it.
-                let _ = blobs.remove(&claim.blob);
-                Checked::Invalid(reason)
-            }
+            Err(reason) => Checked::Invalid(reason),
         },
         Ok(None) => Checked::Unavailable("it was damaged on the disk".into()),
         Err(e) => Checked::Failed(e.into()),
@@ -725,7 +755,8 @@ fn refusal(why: &Refusal) -> Response {
         Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, None),
         Refusal::Memory { .. } => refused(Why::Memory, &reason, None),
         Refusal::FailedHere => refused(Why::NotNow, &reason, Some(30_000)),
-        Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(5_000)),
+        // Its first proof is being looked at.
+        Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(500)),
         Refusal::Cooling { remaining, .. } => {
             refused(Why::NotNow, &reason, Some(remaining.as_millis() as u64 + 1))
         }

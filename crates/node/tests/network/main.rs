@@ -1,0 +1,239 @@
+//! Requesters and provers over real connections on loopback; only proving is pretended.
+
+mod world;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use myriad_core::TaskId;
+use myriad_net::{Network, wire::Role};
+use myriad_node::{Event, prover::Activity};
+use tokio::time::{sleep, timeout};
+
+use world::{Fault, Outcome, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree};
+
+/// What a pretended task takes.
+const TASK: Duration = Duration::from_millis(100);
+/// Far more than any of these jobs takes, on a machine that does other work too.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn honest() -> Pretender {
+    Pretender::new(TASK, Fault::None)
+}
+
+fn ask(seed: u8, segments: u32) -> Request {
+    Request {
+        seed,
+        segments,
+        task: TASK,
+        own: BTreeSet::new(),
+    }
+}
+
+fn all_accepted_once(outcome: &Outcome, segments: u32) {
+    outcome.result.as_ref().unwrap();
+    let tasks: Vec<TaskId> = tree(segments).tasks().collect();
+    assert_eq!(outcome.accepted.len(), tasks.len());
+    assert!(outcome.accepted.values().all(|&times| times == 1));
+}
+
+async fn requester(
+    dir: &tempfile::TempDir,
+) -> (
+    Network,
+    tokio::sync::mpsc::UnboundedReceiver<myriad_net::Event>,
+    Vec<String>,
+) {
+    let (network, events) = start(dir.path(), Role::Requester, &[]);
+    let address = address(&network).await;
+    (network, events, vec![address])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn provers_share_a_job_and_move_no_more_than_they_need() {
+    const SEGMENTS: u32 = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let provers: Vec<Prover> = (0..3).map(|_| Prover::start(&at, honest())).collect();
+    let outcome = timeout(PATIENCE, request(network, events, ask(1, SEGMENTS)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, SEGMENTS);
+    assert!(
+        provers.iter().all(|prover| prover.begun() > 0),
+        "all of them worked"
+    );
+
+    // Each proof comes to the requester once, and requests for the files go out beside it.
+    let proofs = (tree(SEGMENTS).task_count() * PROOF_BYTES) as f64;
+    let received = outcome.traffic.blob_bytes_in as f64;
+    assert!(received < 1.1 * proofs, "{received} bytes for {proofs} of proofs");
+    // Program and input go to each prover at most once, whoever has them; of the children's proofs a prover
+    // needs at most those that it has not made itself.
+    let files = 800_000.0;
+    for prover in &provers {
+        let received = prover.network.traffic().blob_bytes_in as f64;
+        assert!(received < 1.1 * (files + proofs), "{received} bytes");
+    }
+    let sent = outcome.traffic.blob_bytes_out as f64;
+    let all_children = proofs;
+    assert!(
+        sent < 3.0 * files + 0.2 * all_children,
+        "{sent} bytes: proofs go from prover to prover"
+    );
+    for prover in provers {
+        prover.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_later_works_and_who_leaves_is_replaced() {
+    const SEGMENTS: u32 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let slow = || Pretender::new(Duration::from_secs(1), Fault::None);
+    let leaves = Prover::start(&at, slow());
+    let dies = Prover::start(&at, Pretender::new(TASK, Fault::Hangs));
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let job = tokio::task::spawn_local(request(network, events, ask(2, SEGMENTS)));
+            while leaves.begun() == 0 || dies.begun() == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let joins = Prover::start(&at, honest());
+            let joined = async {
+                while joins.begun() == 0 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(5), joined)
+                .await
+                .expect("who joins gets work within 5 s");
+            leaves.stop().await;
+            dies.kill();
+            let outcome = timeout(PATIENCE, job).await.unwrap().unwrap();
+            all_accepted_once(&outcome, SEGMENTS);
+            assert!(
+                outcome
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Left { .. }))
+            );
+            joins.stop().await;
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_requesters_share_the_provers() {
+    const SEGMENTS: u32 = 12;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (first, first_events, mut at) = requester(&dirs[0]).await;
+    let (second, second_events, more) = requester(&dirs[1]).await;
+    at.extend(more);
+    let provers: Vec<Prover> = (0..3).map(|_| Prover::start(&at, honest())).collect();
+    let both = async {
+        tokio::join!(
+            request(first, first_events, ask(3, SEGMENTS)),
+            request(second, second_events, ask(4, SEGMENTS)),
+        )
+    };
+    let (one, other) = timeout(PATIENCE, both).await.unwrap();
+    all_accepted_once(&one, SEGMENTS);
+    all_accepted_once(&other, SEGMENTS);
+    // Neither waits until the other is done.
+    let (shorter, longer) = (one.took.min(other.took), one.took.max(other.took));
+    assert!(2 * shorter > longer, "{shorter:?} and {longer:?}");
+    drop(provers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn liars_are_banned_and_nobody_else() {
+    const SEGMENTS: u32 = 12;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let faults = [
+        Fault::WrongProof,
+        Fault::WrongProof,
+        Fault::AnothersProof,
+        Fault::AnothersProof,
+    ];
+    let liars: Vec<Prover> = faults
+        .into_iter()
+        .map(|fault| Prover::start(&at, Pretender::new(TASK / 10, fault)))
+        .collect();
+    let fails = Prover::start(&at, Pretender::new(TASK, Fault::Fails));
+    let helper = Prover::start(&at, honest());
+    let outcome = timeout(PATIENCE, request(network, events, ask(5, SEGMENTS)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, SEGMENTS);
+    let banned = outcome
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::Notice { text } if text.contains("is banned")))
+        .count();
+    let lied = liars.iter().filter(|liar| liar.begun() > 0).count();
+    assert_eq!(banned, lied, "each of them once, and nobody else");
+    assert!(
+        liars.iter().all(|liar| liar.begun() <= 1),
+        "a banned prover gets nothing more"
+    );
+    drop((liars, fails, helper));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_fails_on_its_owners_machine_is_the_jobs_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let own = Prover::start(&at, Pretender::new(TASK, Fault::Fails));
+    let asked = Request {
+        own: [own.peer()].into(),
+        ..ask(6, 2)
+    };
+    let outcome = timeout(PATIENCE, request(network, events, asked)).await.unwrap();
+    let error = outcome.result.unwrap_err().to_string();
+    assert!(error.contains("it does not work here"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prover_says_why_it_has_nothing_to_do() {
+    let prover = Prover::start(&[], honest());
+    let why = |prover: &Prover| match &prover.status.lock().unwrap().activity {
+        Activity::Idle { why } => why.clone(),
+        other => format!("{other:?}"),
+    };
+    let waits = async {
+        while !why(&prover).contains("--bootstrap") {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, waits).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (network, _events) = start(dir.path(), Role::Bootstrap, &[address(&prover.network).await]);
+    let waits = async {
+        while !why(&prover).contains("none of the 1 connected nodes has a job") {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, waits).await.unwrap();
+    drop(network);
+    prover.stop().await;
+}
+
+/// A requester that nobody knows an address of: it and the provers only know the bootstrap peer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bootstrap_peer_is_enough() {
+    const SEGMENTS: u32 = 4;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (bootstrap, _events) = start(dirs[0].path(), Role::Bootstrap, &[]);
+    let at = vec![address(&bootstrap).await];
+    let provers: Vec<Prover> = (0..2).map(|_| Prover::start(&at, honest())).collect();
+    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
+    address(&network).await;
+    let outcome = timeout(PATIENCE, request(network, events, ask(7, SEGMENTS)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, SEGMENTS);
+    drop(provers);
+}

@@ -1,0 +1,386 @@
+//! Requesters and provers on loopback, with an engine that only takes its time.
+//!
+//! It stands for the prover's engine child and the requester's verifier, and for nothing else: what is
+//! between them is what runs in earnest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, TaskId, Tree};
+use myriad_engine::{MemoryBudget, worker::Usage};
+use myriad_net::{
+    Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
+    blob::{BlobRef, BlobStore},
+    wire::Role,
+};
+use myriad_node::{
+    Event, RunError, StoreError, engine_fingerprint,
+    prover::{self, Engine, EngineError, JobFiles, Limits, Piece, Sample, Status, StatusFile},
+    requester::{Backend, Driver, Files, Joined},
+};
+use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
+
+pub const MEMORY: u64 = 4 << 30;
+/// Bytes of each pretended proof.
+pub const PROOF_BYTES: usize = 100_000;
+
+/// The one right proof of a task: what it covers, hashed, and drawn out to a real proof's length.
+fn pretend(parts: &[&[u8]]) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    let mut proof = vec![0; PROOF_BYTES];
+    hasher.finalize_xof().fill(&mut proof);
+    proof
+}
+
+fn segment_proof(description: &[u8]) -> Vec<u8> {
+    pretend(&[b"segment", description])
+}
+
+fn node_proof(level: u8, children: &[Vec<u8>]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = vec![b"node"];
+    let level = [level];
+    parts.push(&level);
+    parts.extend(children.iter().map(Vec::as_slice));
+    pretend(&parts)
+}
+
+/// What a pretended engine does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// Proofs of something else, the same from all.
+    WrongProof,
+    /// The right proof of another task: that of a leaf's first child, where there is one.
+    AnothersProof,
+    /// It never comes to an end.
+    Hangs,
+    Fails,
+}
+
+/// An engine that takes its time.
+pub struct Pretender {
+    pub delay: Duration,
+    pub fault: Fault,
+    stopped: Arc<AtomicBool>,
+    pub started: Arc<AtomicUsize>,
+}
+
+impl Pretender {
+    pub fn new(delay: Duration, fault: Fault) -> Self {
+        Self {
+            delay,
+            fault,
+            stopped: Arc::default(),
+            started: Arc::default(),
+        }
+    }
+}
+
+impl Engine for Pretender {
+    fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
+        self.stopped.store(false, Ordering::SeqCst);
+        self.started.fetch_add(1, Ordering::SeqCst);
+        assert!(!files.program.is_empty());
+        let start = Instant::now();
+        while start.elapsed() < self.delay || self.fault == Fault::Hangs {
+            if self.stopped.load(Ordering::SeqCst) {
+                return Err(EngineError::Stopped);
+            }
+            std::thread::sleep(Duration::from_millis(5).min(self.delay));
+        }
+        let proof = match (self.fault, piece) {
+            (Fault::Fails, _) => return Err(EngineError::Failed("it does not work here".into())),
+            (Fault::WrongProof, _) => vec![7; PROOF_BYTES],
+            (Fault::AnothersProof, Piece::Aggregate { children, .. }) => children[0].clone(),
+            (Fault::AnothersProof, Piece::Segment(description)) => {
+                // Every segment but the first claims to be the first.
+                let first = [&description[..32], &[0; 4]].concat();
+                match description[32..] == [0; 4] {
+                    true => vec![8; PROOF_BYTES],
+                    false => segment_proof(&first),
+                }
+            }
+            (_, Piece::Segment(description)) => segment_proof(description),
+            (_, Piece::Aggregate { level, children }) => node_proof(*level, children),
+            (
+                _,
+                Piece::Finish {
+                    top, last_segment, ..
+                },
+            ) => pretend(&[b"final", top, last_segment]),
+        };
+        let usage = Usage {
+            wall: start.elapsed(),
+            cpu: Duration::ZERO,
+            peak_bytes: 0,
+        };
+        Ok((proof, usage))
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn sample(&self) -> Sample {
+        Sample::default()
+    }
+}
+
+/// A requester's side of the same pretence.
+struct Ledger {
+    job: JobId,
+    expected: HashMap<TaskId, [u8; 32]>,
+    accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
+}
+
+impl Ledger {
+    fn new(job: JobId, tree: &Tree) -> Self {
+        let mut proofs: HashMap<TaskId, Vec<u8>> = HashMap::new();
+        let mut expected = HashMap::new();
+        for task in tree.tasks() {
+            let children: Vec<Vec<u8>> = tree.children(task).map(|child| proofs[&child].clone()).collect();
+            let proof = match task {
+                TaskId::Segment(index) => segment_proof(&description(job, index)),
+                TaskId::Node(NodeId { level, .. }) => {
+                    // Whose parents are made needs no proof any more.
+                    tree.children(task)
+                        .filter(|child| *child != TaskId::Segment(tree.segments() - 1))
+                        .for_each(|child| drop(proofs.remove(&child)));
+                    node_proof(level, &children)
+                }
+                TaskId::Final => {
+                    let last = &proofs[&TaskId::Segment(tree.segments() - 1)];
+                    pretend(&[b"final", &children[0], last])
+                }
+            };
+            expected.insert(task, *blake3::hash(&proof).as_bytes());
+            proofs.insert(task, proof);
+        }
+        Self {
+            job,
+            expected,
+            accepted: Arc::default(),
+        }
+    }
+}
+
+fn description(job: JobId, index: u32) -> Vec<u8> {
+    [job.0.as_slice(), &index.to_le_bytes()].concat()
+}
+
+impl Backend for Ledger {
+    type Said = ();
+
+    async fn ready(&self) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    fn segment(&self, index: u32) -> Vec<u8> {
+        description(self.job, index)
+    }
+
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<(), String> {
+        if *blake3::hash(proof).as_bytes() == self.expected[&task] {
+            Ok(())
+        } else {
+            Err("it is the proof of something else".into())
+        }
+    }
+
+    fn persist(&self, task: TaskId, _: BlobRef, (): ()) -> Result<(), StoreError> {
+        *self.accepted.lock().unwrap().entry(task).or_default() += 1;
+        Ok(())
+    }
+}
+
+/// A node that listens on loopback alone.
+pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<NetEvent>) {
+    let config = Config {
+        identity: Identity::ephemeral(),
+        role,
+        build: "test".into(),
+        engine: engine_fingerprint(),
+        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
+        external: Vec::new(),
+        bootstrap: bootstrap
+            .iter()
+            .map(|text| text.parse::<Address>().unwrap())
+            .collect(),
+        mdns: false,
+        blobs: BlobStore::open(&dir.join("blobs"), 1 << 30).unwrap(),
+        limits: NetLimits::default(),
+    };
+    Network::start(config).unwrap()
+}
+
+pub async fn address(network: &Network) -> String {
+    loop {
+        if let Some(address) = network.listening().first() {
+            return address.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What came of a requester's job.
+pub struct Outcome {
+    pub accepted: BTreeMap<TaskId, usize>,
+    pub traffic: Traffic,
+    pub events: Vec<Event>,
+    pub result: Result<(), RunError>,
+    pub took: Duration,
+}
+
+/// How a requester is to run.
+pub struct Request {
+    pub seed: u8,
+    pub segments: u32,
+    pub task: Duration,
+    pub own: BTreeSet<Peer>,
+}
+
+pub fn tree(segments: u32) -> Tree {
+    let arities = Arities {
+        leaf: 4,
+        internal_for_leaf: 3,
+        internal_recursive: 3,
+    };
+    Tree::new(segments, arities)
+}
+
+/// Runs a job on a network that was started. Not `Send`, like the observer of a terminal.
+pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
+    let job = JobId([request.seed; 32]);
+    let tree = tree(request.segments);
+    let ledger = Ledger::new(job, &tree);
+    let accepted = Arc::clone(&ledger.accepted);
+    let blobs = network.blobs();
+    let files = Files {
+        program: blobs.put(&vec![request.seed; 500_000]).unwrap(),
+        openvm_toml: None,
+        input: blobs.put(&vec![request.seed ^ 0xff; 300_000]).unwrap(),
+        engine: engine_fingerprint(),
+        instructions: 1000,
+    };
+    let cost = Cost {
+        work: request.task,
+        memory: 1 << 30,
+    };
+    let spec = JobSpec {
+        id: job,
+        costs: vec![cost; tree.task_count()],
+        tree,
+        priority: 0,
+        done: Vec::new(),
+    };
+    let joined = Joined {
+        network: network.clone(),
+        events,
+        own: request.own,
+        provers_expected: 1,
+        threads_expected: 1,
+    };
+    let mut seen = Vec::new();
+    let start = Instant::now();
+    let mut observer = |event: &Event| {
+        if !matches!(event, Event::Traffic { .. }) {
+            seen.push(event.clone());
+        }
+    };
+    let driver = Driver::new(joined, files, ledger, spec, HashMap::new(), &mut observer);
+    let result = driver.run().await.map(drop);
+    let accepted = accepted.lock().unwrap().clone();
+    Outcome {
+        accepted,
+        traffic: network.traffic(),
+        events: seen,
+        result,
+        took: start.elapsed(),
+    }
+}
+
+/// A prover that runs beside the test.
+pub struct Prover {
+    pub network: Network,
+    pub started: Arc<AtomicUsize>,
+    pub status: Arc<Mutex<Status>>,
+    stop: Option<oneshot::Sender<()>>,
+    engine_stopped: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Prover {
+    pub fn start(bootstrap: &[String], engine: Pretender) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (network, events) = start(dir.path(), Role::Prover, bootstrap);
+        let status: Arc<Mutex<Status>> = Arc::default();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let started = Arc::clone(&engine.started);
+        let engine_stopped = Arc::clone(&engine.stopped);
+        let limits = Limits {
+            memory: MemoryBudget::from_bytes(MEMORY),
+            threads: 1,
+            max_instructions: 1_000_000,
+            max_input_bytes: 1 << 20,
+            only: BTreeSet::new(),
+            never: BTreeSet::new(),
+        };
+        let task = tokio::spawn({
+            let (network, status, dir) = (network.clone(), Arc::clone(&status), dir.path().to_owned());
+            async move {
+                let file = StatusFile::open(&dir).unwrap();
+                let observe = |now: &Status| *status.lock().unwrap() = now.clone();
+                let stop = async {
+                    // Dropped without a word, the prover goes on.
+                    if stopped.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                prover::run(network, events, engine, limits, &file, observe, stop)
+                    .await
+                    .unwrap();
+            }
+        });
+        Self {
+            network,
+            started,
+            status,
+            stop: Some(stop),
+            engine_stopped,
+            task,
+            _dir: dir,
+        }
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.network.peer()
+    }
+
+    pub fn begun(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    /// As Ctrl-C does.
+    pub async fn stop(mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        self.task.await.unwrap();
+    }
+
+    /// As `kill -9` does: nobody is told, and the connection just breaks.
+    pub fn kill(self) {
+        self.network.close();
+        self.task.abort();
+        self.engine_stopped.store(true, Ordering::SeqCst);
+    }
+}
