@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
-pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, Prover, ShowStatus};
+pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};

@@ -8,7 +8,7 @@ use myriad_engine::MemoryBudget;
 use serde::Serialize;
 
 use super::{
-    DataFlags,
+    DataFlags, WorkFlags,
     shared::{as_bytes, size_as_bytes},
 };
 
@@ -27,6 +27,24 @@ pub struct FleetFlags {
     pub fleet: NonZeroUsize,
     #[command(flatten)]
     pub net: NetFlags,
+}
+
+/// What is said on the command line of how to prove and of the network, as one layer of settings.
+#[derive(Serialize)]
+pub struct ProveFlags<'a> {
+    #[serde(flatten)]
+    pub work: &'a WorkFlags,
+    #[serde(flatten)]
+    pub net: &'a NetFlags,
+}
+
+impl<'a> ProveFlags<'a> {
+    pub fn new(work: &'a WorkFlags, fleet: &'a FleetFlags) -> Self {
+        Self {
+            work,
+            net: &fleet.net,
+        }
+    }
 }
 
 /// How to join the network.

@@ -5,7 +5,7 @@ use std::fs;
 use myriad_evm::host::sample::{self, SampleSpec};
 
 use crate::{
-    args::Demo,
+    args::{Demo, ProveFlags},
     commands::block,
     error::{self, Error},
     progress::Spinner,
@@ -17,7 +17,7 @@ use crate::{
 const NAME: &str = "sample-block";
 
 pub fn run(args: &Demo) -> Result<(), Error> {
-    let settings = Settings::load(&args.work)?;
+    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
     let spec = SampleSpec {
         txs: args.txs,
         seed: args.seed,

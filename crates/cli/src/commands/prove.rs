@@ -6,7 +6,7 @@ use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
 
 use crate::{
-    args::{FleetFlags, Prove},
+    args::{FleetFlags, Prove, ProveFlags},
     error::Error,
     files::{self, ProgramFile},
     interrupt,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub fn run(args: &Prove) -> Result<(), Error> {
-    let settings = Settings::load(&args.work)?;
+    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
     let program = ProgramFile::read(&args.program, args.config.as_deref())?;
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();

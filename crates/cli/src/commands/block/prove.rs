@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::validated;
 use crate::{
-    args::{FleetFlags, ProveBlock},
+    args::{FleetFlags, ProveBlock, ProveFlags},
     commands::prove::{self as shared, quoted, verify_command},
     error::{Error, block_file},
     files, guest, report,
@@ -29,7 +29,7 @@ struct BlockReport {
 }
 
 pub fn run(args: &ProveBlock) -> Result<(), Error> {
-    let settings = Settings::load(&args.work)?;
+    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
     let file = BlockFile::read(&args.file).map_err(block_file(&args.file))?;
     prove(&args.file, &file, &settings, &args.fleet, args.work.data.json)
 }
