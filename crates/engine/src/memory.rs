@@ -75,15 +75,20 @@ const BASE_BYTES: u64 = 720 << 20;
 /// Bytes for each cell of the program's table: the table, its code word, and the trees over it.
 const BYTES_PER_PROGRAM_CELL: u64 = 24;
 /// Bytes for each cell of the traces and of their code word: a field element, and with extensions what the
-/// evaluation of the constraints of their wide chips takes on top. Two segments of block 20612842 that are
-/// full of signatures took 4.2 bytes for each of 127 million cells more than elements and code word have.
+/// rows of other chips that metering misses take on top. Two segments at the start of block 20612842, full of
+/// signatures and of input that is read, took 4.2 bytes more for each of 127 million cells.
 const BYTES_PER_CELL_PLAIN: f64 = 4.0;
 const BYTES_PER_CELL_EXTENDED: f64 = 5.4;
 /// Bytes for each leaf of the fraction tree: its own 32, those of the levels above, and the copies
 /// that the sum-check folds.
 const BYTES_PER_INTERACTION: u64 = 160;
+/// Bytes for each byte of the input: the stream that the VM reads, whose elements have 4, the input itself, which
+/// the process keeps for its next task, and the guest's own copy once it has read it. Source: a segment of
+/// `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20 MB, at the start and at the end.
+const BYTES_PER_INPUT_BYTE: u64 = 6;
 /// Chips whose metered height counts every page of memory as if all of it were touched. Their real
-/// height was a quarter to a half of it in every segment measured.
+/// height was a quarter to a half of it in most segments measured, and up to all of it where memory is written from
+/// end to end, as the input is when it is read; `BYTES_PER_CELL_EXTENDED` is fitted to segments of both kinds.
 const PAGE_COUNTING_CHIPS: [&str; 3] = [
     "PersistentBoundaryAir",
     "MemoryMerkleAir",
@@ -100,6 +105,7 @@ pub(crate) struct CostModel {
     names: Vec<String>,
     /// Cells of the program's table, which every segment has.
     program_cells: u64,
+    input_bytes: u64,
     /// Cells in a row of each chip's trace.
     widths: Vec<u64>,
     /// Bus interactions in a row of each chip's trace.
@@ -120,16 +126,19 @@ pub(crate) struct Load {
 }
 
 impl CostModel {
-    /// Of a program with so many instructions, on a VM without extensions or with some.
+    /// Of a program with so many instructions, on a VM without extensions or with some, and of an input with so
+    /// many bytes.
     pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(
         vm: &VirtualMachine<E, VB>,
         program_instructions: usize,
         is_plain: bool,
+        input_bytes: u64,
     ) -> Self {
         let per_air = &vm.pk().per_air;
         let program_width = per_air[PROGRAM_AIR_ID].vk.params.width.total_width() as u64;
         Self {
             program_cells: program_width * program_instructions.next_power_of_two() as u64,
+            input_bytes,
             names: per_air.iter().map(|pk| pk.air_name.clone()).collect(),
             widths: per_air
                 .iter()
@@ -170,6 +179,7 @@ impl CostModel {
     fn without_cells(&self, leaves: u64) -> u64 {
         BASE_BYTES
             + BYTES_PER_PROGRAM_CELL * self.program_cells
+            + BYTES_PER_INPUT_BYTE * self.input_bytes
             + BYTES_PER_INTERACTION * leaves.next_power_of_two()
     }
 
