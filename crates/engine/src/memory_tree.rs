@@ -146,9 +146,7 @@ impl Space {
 
         let mut places = changed;
         let height = self.levels.len() - 1;
-        for level in 0..=height {
-            let nodes = &mut self.levels[level];
-            let zero = zeros[level];
+        for (level, (nodes, &zero)) in self.levels.iter_mut().zip(zeros).enumerate() {
             if let Some(&last) = places.last().filter(|&&last| last >= nodes.len()) {
                 nodes.resize(last + 1, zero);
             }
