@@ -7,17 +7,17 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Refusal, Requester, Return,
-    TaskId, TaskRef, Time, Trust, Verdict,
+    Blob, Event as CoreEvent, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, TaskId,
+    TaskRef, Time, Trust, Verdict,
 };
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, FetchFailed, Network, Reply,
+    AskError, Event as NetEvent, Network, Reply,
     blob::BlobRef,
     short_name,
     wire::{
-        Announcement, Hello, Lease, Notice, OfferMessage, PROTOCOL_VERSION, Refused, Request, Response,
-        Returned, Role, Source, Sources, Spent, Why, Work, cut,
+        Announcement, Hello, Lease, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned,
+        Role, Source, Sources, Spent, Why, Work, cut,
     },
 };
 use tokio::{
@@ -25,8 +25,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{Files, Joined, holders::Holders, traffic};
-use crate::{Event, Observer, RunError, StoreError};
+use super::{
+    Files, Joined,
+    answers::{refusal, refused},
+    check::{Checked, look_at},
+    holders::Holders,
+    traffic,
+};
+use crate::{Event, Observer, RunError, StoreError, engine_fingerprint};
 
 /// How long a peer whose connection broke may take to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,8 +40,6 @@ const LOST_PATIENCE: Duration = Duration::from_secs(10);
 const TICK: Duration = Duration::from_millis(500);
 /// Proofs that are fetched at once. Each is in memory for a moment, with at most some megabytes.
 const FETCHED_AT_ONCE: usize = 16;
-/// Most bytes of a proof: what the engine's verifier takes at most.
-const PROOF_BYTES_MAX: u64 = 16 << 20;
 /// Notices that are on their way at once; what is more waits.
 const NOTICES_AT_ONCE: usize = 256;
 /// Holders that a lease names for each blob, beside this node.
@@ -86,14 +90,6 @@ enum Done<S> {
         proof: Blob,
         result: Result<(), StoreError>,
     },
-}
-
-enum Checked<S> {
-    Accepted(S),
-    Invalid(String),
-    Unavailable(String),
-    /// This machine's own disk fails.
-    Failed(StoreError),
 }
 
 pub struct Driver<'a, B: Backend> {
@@ -258,7 +254,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         match event {
             NetEvent::Greeted { peer, hello } => {
                 self.lost.remove(&peer);
-                if hello.role == Role::Prover && hello.engine != self.network_engine() {
+                if hello.role == Role::Prover && hello.engine != engine_fingerprint() {
                     self.observer.event(&Event::Notice {
                         text: format!(
                             "prover {} has another engine ({}) and is not used: one of the two has to be updated",
@@ -282,11 +278,6 @@ impl<'a, B: Backend> Driver<'a, B> {
             NetEvent::Announced(_) => {}
             NetEvent::Asked { peer, request, reply } => self.asked(peer, request, reply),
         }
-    }
-
-    /// The fingerprint that this build greets with.
-    fn network_engine(&self) -> [u8; 32] {
-        crate::engine_fingerprint()
     }
 
     fn asked(&mut self, peer: Peer, request: Request, reply: Reply) {
@@ -331,7 +322,7 @@ impl<'a, B: Backend> Driver<'a, B> {
 
     fn offered(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
         match self.hellos.get(&peer) {
-            Some(hello) if hello.engine == self.network_engine() => {}
+            Some(hello) if hello.engine == engine_fingerprint() => {}
             _ => {
                 let reason =
                     "this requester's engine is another one: one of the two builds has to be updated";
@@ -706,71 +697,4 @@ impl<B: Backend> Driver<'_, B> {
             });
         }
     }
-}
-
-async fn look_at<B: Backend>(
-    network: &Network,
-    backend: Arc<B>,
-    verifying: Arc<Semaphore>,
-    peer: Peer,
-    task: TaskId,
-    claim: BlobRef,
-) -> Checked<(B::Said, BlobRef)> {
-    if claim.bytes > PROOF_BYTES_MAX {
-        return Checked::Invalid(format!(
-            "a proof of {} bytes, and {PROOF_BYTES_MAX} are allowed",
-            claim.bytes
-        ));
-    }
-    let blobs = network.blobs().clone();
-    let source = Source {
-        blob: claim,
-        holders: vec![network.contact(peer)],
-    };
-    match network.fetch(&source, peer).await {
-        Ok(_) => {}
-        Err(FetchFailed::Disk(e)) => return Checked::Failed(e.into()),
-        Err(e) => return Checked::Unavailable(e.to_string()),
-    }
-    if backend.ready().await.is_err() {
-        return Checked::Unavailable("the job has failed".into());
-    }
-    let _permit = verifying.acquire().await;
-    let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
-        Ok(Some(proof)) => match backend.examine(task, &proof) {
-            Ok(said) => Checked::Accepted((said, claim)),
-            Err(reason) => Checked::Invalid(reason),
-        },
-        Ok(None) => Checked::Unavailable("it was damaged on the disk".into()),
-        Err(e) => Checked::Failed(e.into()),
-    });
-    examined
-        .await
-        .unwrap_or_else(|e| Checked::Unavailable(format!("it could not be examined: {e}")))
-}
-
-fn refusal(why: &Refusal) -> Response {
-    let reason = why.to_string();
-    match why {
-        Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, None),
-        Refusal::Memory { .. } => refused(Why::Memory, &reason, None),
-        Refusal::FailedHere => refused(Why::NotNow, &reason, Some(30_000)),
-        // Its first proof is being looked at.
-        Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(500)),
-        Refusal::Cooling { remaining, .. } => {
-            refused(Why::NotNow, &reason, Some(remaining.as_millis() as u64 + 1))
-        }
-        Refusal::Banned { .. } => refused(Why::Banned, &reason, None),
-        Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done | Refusal::Submitted => {
-            refused(Why::NotLeased, &reason, None)
-        }
-    }
-}
-
-fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
-    Response::Refused(Refused {
-        why,
-        reason: cut(reason),
-        retry_ms,
-    })
 }

@@ -12,6 +12,8 @@
 //! when it executed the program on the job's input itself. So a valid proof of another input, another
 //! segment or another program is refused at once, and only its sender is to blame.
 
+mod answers;
+mod check;
 mod driver;
 mod holders;
 mod real;

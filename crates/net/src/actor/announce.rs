@@ -1,0 +1,110 @@
+//! Announcements: those of our own jobs go out, and those of others are judged.
+
+use libp2p::{Multiaddr, PeerId, gossipsub, kad};
+
+use super::{Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable};
+use crate::{
+    behaviour::JOBS_TOPIC,
+    network::Event,
+    peer::{id_of, peer_of},
+    wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode},
+};
+
+impl Actor {
+    pub(super) fn provide(&mut self) {
+        if let Err(e) = self
+            .swarm
+            .behaviour_mut()
+            .kad
+            .start_providing(kad::RecordKey::new(&REQUESTERS_KEY))
+        {
+            tracing::warn!("the hash table does not take this requester's record: {e}");
+        }
+    }
+
+    pub(super) fn announce(&mut self, mut announcement: Announcement) {
+        announcement.requester = peer_of(self.swarm.local_peer_id()).expect("our key is of Ed25519");
+        let announcement = self.publish(announcement);
+        let notice = Request::Notice(Notice::Job(Box::new(announcement.clone())));
+        let provers: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.is(Role::Prover))
+            .map(|(&id, _)| id)
+            .collect();
+        // Those who are here need not wait for gossip to reach them.
+        for prover in provers {
+            self.swarm
+                .behaviour_mut()
+                .task
+                .send_request(&prover, notice.clone());
+            self.shared.count_message();
+        }
+        if announcement.open {
+            self.own_jobs.insert(announcement.job, announcement);
+            self.provide();
+        } else {
+            self.own_jobs.remove(&announcement.job);
+            if self.own_jobs.is_empty() {
+                let key = kad::RecordKey::new(&REQUESTERS_KEY);
+                self.swarm.behaviour_mut().kad.stop_providing(&key);
+            }
+        }
+    }
+
+    /// Sends an announcement to all, with its time and our addresses as they are now.
+    pub(super) fn publish(&mut self, mut announcement: Announcement) -> Announcement {
+        announcement.sequence = now_ms();
+        announcement.addresses = self.own_addresses().iter().map(Multiaddr::to_string).collect();
+        let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
+        match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
+            Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
+                Ok(_) => self.shared.count_message(),
+                Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {}
+                Err(e) => tracing::debug!("an announcement does not go out: {e}"),
+            },
+            Err(e) => tracing::warn!("an announcement cannot be sent: {e}"),
+        }
+        announcement
+    }
+
+    pub(super) fn gossip(
+        &mut self,
+        message: &gossipsub::Message,
+        from: &PeerId,
+    ) -> gossipsub::MessageAcceptance {
+        use gossipsub::MessageAcceptance::{Accept, Ignore, Reject};
+        let announcement: Announcement = match decode(&message.data, ANNOUNCEMENT_BYTES_MAX) {
+            Ok(announcement) => announcement,
+            Err(e) => {
+                tracing::debug!("an announcement that is none: {e}");
+                return Reject;
+            }
+        };
+        let author = message.source.as_ref().and_then(peer_of);
+        match self.jobs.judge(&announcement, author, now_ms()) {
+            Judgement::Invalid => Reject,
+            Judgement::Old => Ignore,
+            Judgement::New => {
+                let local = self.peers.get(from).is_some_and(|peer| peer.local);
+                self.announced_by(announcement, local);
+                Accept
+            }
+        }
+    }
+
+    /// Tells the node of a job, and gets in touch with who has it.
+    pub(super) fn announced_by(&mut self, announcement: Announcement, local: bool) {
+        let requester = id_of(announcement.requester);
+        if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
+            let told = announcement
+                .addresses
+                .iter()
+                .filter_map(|text| text.parse().ok())
+                .collect();
+            let addresses = usable(told, local);
+            self.redial.want(id, addresses, false);
+        }
+        let _ = self.events.send(Event::Announced(announcement));
+    }
+}

@@ -1,0 +1,64 @@
+//! Fetching a proof that a peer says it has, and looking at it; beside the driver's loop.
+
+use std::sync::Arc;
+
+use myriad_core::{Peer, TaskId};
+use myriad_net::{FetchFailed, Network, blob::BlobRef, wire::Source};
+use tokio::sync::Semaphore;
+
+use super::Backend;
+use crate::StoreError;
+
+/// Most bytes of a proof: what the engine's verifier takes at most.
+const PROOF_BYTES_MAX: u64 = 16 << 20;
+
+/// What became of a claim.
+pub(super) enum Checked<S> {
+    Accepted(S),
+    Invalid(String),
+    Unavailable(String),
+    /// This machine's own disk fails.
+    Failed(StoreError),
+}
+
+/// Fetches and examines the proof that `peer` claims to have of a task.
+pub(super) async fn look_at<B: Backend>(
+    network: &Network,
+    backend: Arc<B>,
+    verifying: Arc<Semaphore>,
+    peer: Peer,
+    task: TaskId,
+    claim: BlobRef,
+) -> Checked<(B::Said, BlobRef)> {
+    if claim.bytes > PROOF_BYTES_MAX {
+        return Checked::Invalid(format!(
+            "a proof of {} bytes, and {PROOF_BYTES_MAX} are allowed",
+            claim.bytes
+        ));
+    }
+    let blobs = network.blobs().clone();
+    let source = Source {
+        blob: claim,
+        holders: vec![network.contact(peer)],
+    };
+    match network.fetch(&source, peer).await {
+        Ok(_) => {}
+        Err(FetchFailed::Disk(e)) => return Checked::Failed(e.into()),
+        Err(e) => return Checked::Unavailable(e.to_string()),
+    }
+    if backend.ready().await.is_err() {
+        return Checked::Unavailable("the job has failed".into());
+    }
+    let _permit = verifying.acquire().await;
+    let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
+        Ok(Some(proof)) => match backend.examine(task, &proof) {
+            Ok(said) => Checked::Accepted((said, claim)),
+            Err(reason) => Checked::Invalid(reason),
+        },
+        Ok(None) => Checked::Unavailable("it was damaged on the disk".into()),
+        Err(e) => Checked::Failed(e.into()),
+    });
+    examined
+        .await
+        .unwrap_or_else(|e| Checked::Unavailable(format!("it could not be examined: {e}")))
+}
