@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Who proves.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Who proves")]
 pub struct FleetFlags {
     /// Provers on this machine, each a process that joins as a remote one would
@@ -48,7 +48,7 @@ impl<'a> ProveFlags<'a> {
 }
 
 /// How to join the network.
-#[derive(Debug, Default, Args, Serialize)]
+#[derive(Clone, Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Network")]
 pub struct NetFlags {
     /// A peer to begin with: /ip4/192.0.2.1/udp/4001/quic-v1/p2p/ID

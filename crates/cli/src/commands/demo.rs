@@ -3,6 +3,7 @@
 use std::fs;
 
 use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_node::Machine;
 
 use crate::{
     args::{Demo, ProveFlags},
@@ -40,5 +41,11 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         terminal::plural(spec.txs, "transaction"),
         path.display()
     ));
-    block::prove(&path, &file, &settings, &args.fleet, args.work.data.json)
+    let mut fleet = args.fleet.clone();
+    if !fleet.network {
+        // As many as this machine holds: they join as remote ones would.
+        let holds = Machine::detect().fitting(settings.memory.bytes());
+        fleet.provers.get_or_insert(settings.children.min(holds).max(1));
+    }
+    block::prove(&path, &file, &settings, &fleet, args.work.data.json)
 }
