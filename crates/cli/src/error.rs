@@ -84,6 +84,11 @@ pub enum Error {
     NotListening { seconds: u64 },
     #[error("a prover of this machine's cluster cannot be started: {0}")]
     Cluster(io::Error),
+    #[error(
+        "all provers of this machine's cluster have ended; why is in {}",
+        logs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    ClusterEnded { logs: Vec<PathBuf> },
     #[error("{} proves nothing", path.display())]
     Proof { path: PathBuf, source: VerifyError },
 
@@ -164,7 +169,8 @@ impl Error {
             | Self::Identity(_)
             | Self::Runtime(_)
             | Self::NotListening { .. }
-            | Self::Cluster(_) => "network",
+            | Self::Cluster(_)
+            | Self::ClusterEnded { .. } => "network",
             Self::PeerName { .. } => "usage",
             Self::Store(StoreError::InUse { .. }) => "busy",
             Self::Store(_) => "store",
@@ -185,6 +191,9 @@ impl Error {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("check the path; it is relative to the working folder")
             }
+            Self::Store(StoreError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => Some(
+                "no prover has run on this data folder: start one with `myriad prover`, or name its folder with --data-dir",
+            ),
             Self::InputText(InputError::Prefix { .. }) => {
                 Some("to give plain bytes, put 01 before them, or write them to a file for --input-bytes")
             }

@@ -5,15 +5,20 @@ use std::{
     collections::BTreeSet,
     env,
     fs::{self, File},
-    io,
-    path::Path,
+    io::{self, IsTerminal},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use myriad_core::Peer;
 use myriad_net::{Address, Config, Identity, LISTEN, Limits, Network, StartError, peer_name, wire::Role};
-use myriad_node::{Job, Machine, Observer, Options, Outcome, engine_fingerprint, open_blobs, requester};
+use myriad_node::{
+    Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, prover::StatusFile,
+    requester,
+};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -31,6 +36,8 @@ use crate::{
 const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// How long to wait until the system gives an address to listen on.
 const LISTENING_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether the provers of a cluster are running.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// The variable that says what is logged, as tracing's `EnvFilter` reads it.
 const LOG_ENV: &str = "MYRIAD_LOG";
 
@@ -46,6 +53,7 @@ pub fn log(level: &str) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .try_init();
 }
@@ -137,7 +145,7 @@ pub fn prove(
     log("error");
     let runtime = runtime()?;
     let _entered = runtime.enter();
-    let provers = flags.provers.filter(|_| !flags.network);
+    let provers = flags.provers.filter(|_| !flags.network).map(NonZeroUsize::get);
     let (identity, net) = match provers {
         Some(_) => {
             let net = NetSettings {
@@ -160,7 +168,8 @@ pub fn prove(
             let address = runtime.block_on(wait_for_address(&network))?;
             let threads = settings.threads_each(count);
             let (cluster, own) = Cluster::start(count, &address[0], network.peer(), threads, settings)?;
-            (Some(cluster), own, count, (machine.cores / count.max(1)).max(1))
+            runtime.spawn(cluster.watch(network.clone()));
+            (Some(cluster), own, count, (machine.cores / count).max(1))
         }
         None => (None, BTreeSet::new(), flags.fleet.get(), machine.cores),
     };
@@ -172,12 +181,20 @@ pub fn prove(
         threads_expected: threads,
     };
     let outcome = requester::run(job, options, joined, runtime.handle(), observer);
-    drop(cluster);
-    Ok(outcome?)
+    match (outcome, cluster) {
+        (Err(RunError::NetworkEnded), Some(cluster)) => Err(Error::ClusterEnded {
+            logs: cluster.logs.clone(),
+        }),
+        (outcome, _) => Ok(outcome?),
+    }
 }
 
 /// Provers on this machine, which end with this value, and with this process however that ends.
-struct Cluster(Vec<Child>);
+struct Cluster {
+    provers: Arc<Mutex<Vec<Child>>>,
+    /// What they have to say is there.
+    logs: Vec<PathBuf>,
+}
 
 impl Cluster {
     fn start(
@@ -188,14 +205,20 @@ impl Cluster {
         settings: &Settings,
     ) -> Result<(Self, BTreeSet<Peer>), Error> {
         let myriad = env::current_exe().map_err(Error::Cluster)?;
-        let mut cluster = Self(Vec::new());
+        let mut cluster = Self {
+            provers: Arc::default(),
+            logs: Vec::new(),
+        };
         let mut own = BTreeSet::new();
-        for index in 0..count {
-            let dir = settings.data_dir.join("cluster").join(index.to_string());
+        let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
+        // Those of another command that is running are its own.
+        for dir in folders.filter(|dir| !StatusFile::is_running(dir)).take(count) {
             // It takes the identity that is there.
             own.insert(Identity::load_or_create(&dir)?.peer());
             fs::create_dir_all(&dir).map_err(Error::Cluster)?;
-            let log = File::create(dir.join("log")).map_err(Error::Cluster)?;
+            let path = dir.join("log");
+            let log = File::create(&path).map_err(Error::Cluster)?;
+            cluster.logs.push(path);
             let prover = Command::new(&myriad)
                 .arg("prover")
                 .args(["--no-mdns", "--until-stdin-ends", "--nice", "0"])
@@ -213,19 +236,40 @@ impl Cluster {
                 .stderr(log)
                 .spawn()
                 .map_err(Error::Cluster)?;
-            cluster.0.push(prover);
+            cluster.lock().push(prover);
         }
         Ok((cluster, own))
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Child>> {
+        lock(&self.provers)
+    }
+
+    /// Leaves the network when no prover is left: nobody else can join it.
+    fn watch(&self, network: Network) -> impl Future<Output = ()> + Send + 'static {
+        let provers = Arc::clone(&self.provers);
+        async move {
+            let ended = |prover: &mut Child| !matches!(prover.try_wait(), Ok(None));
+            while !lock(&provers).iter_mut().all(ended) {
+                sleep(WATCH_EVERY).await;
+            }
+            network.close();
+        }
+    }
+}
+
+fn lock(provers: &Mutex<Vec<Child>>) -> MutexGuard<'_, Vec<Child>> {
+    provers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let mut provers = self.lock();
         // They end when stdin does, all at once; then they are waited for.
-        for prover in &mut self.0 {
+        for prover in provers.iter_mut() {
             drop(prover.stdin.take());
         }
-        for prover in &mut self.0 {
+        for prover in provers.iter_mut() {
             // Without waiting it would stay in the system's table as a zombie.
             let _ = prover.wait();
         }

@@ -55,7 +55,7 @@ pub use input::{INPUT_BYTES_MAX, Input};
 pub use keys::KeyCache;
 pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};
 pub use program::{PROGRAM_BYTES_MAX, Program};
-pub use verify::Verifier;
+pub use verify::{SEGMENT_PROOF_BYTES_MAX, Verifier};
 
 /// The OpenVM release whose proofs, keys and file formats this build makes and accepts.
 pub const OPENVM_VERSION: &str = "2.0.2";

@@ -33,4 +33,4 @@ pub use config::{Address, Config, LISTEN, Limits, StartError};
 pub use identity::{IDENTITY_FILE, Identity, IdentityError};
 pub use network::{AskError, Event, Network, PeerStatus, Reply, Traffic};
 pub use peer::{parse_peer, peer_name, short_name};
-pub use transfer::{FetchFailed, Fetched};
+pub use transfer::FetchFailed;

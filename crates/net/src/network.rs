@@ -19,7 +19,7 @@ use crate::{
     blob::BlobStore,
     config::{Config, StartError},
     peer::id_of,
-    transfer::{Fetcher, serve},
+    transfer::{FetchFailed, Fetcher, serve},
     wire::{Announcement, Contact, HOLDERS_MAX, Hello, Request, Response, Role, Source},
 };
 
@@ -271,13 +271,6 @@ impl Network {
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
-    /// Parts with a peer for good.
-    pub fn block(&self, peer: Peer) {
-        if let Some(id) = id_of(peer) {
-            let _ = self.0.commands.send(Command::Block(id));
-        }
-    }
-
     /// Where a peer may be reached; itself for this node.
     pub fn contact(&self, peer: Peer) -> Contact {
         let addresses = if peer == self.0.peer {
@@ -313,8 +306,8 @@ impl Network {
     /// where it is.
     ///
     /// # Errors
-    /// See [`crate::FetchFailed`].
-    pub async fn fetch(&self, source: &Source, told_by: Peer) -> Result<crate::Fetched, crate::FetchFailed> {
+    /// See [`FetchFailed`].
+    pub async fn fetch(&self, source: &Source, told_by: Peer) -> Result<(), FetchFailed> {
         self.0
             .fetcher
             .fetch(&self.0.blobs, self.0.peer, source, told_by)

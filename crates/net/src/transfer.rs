@@ -12,14 +12,14 @@ use libp2p_stream::{Control, IncomingStreams};
 use myriad_core::Peer;
 use thiserror::Error;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{sleep, timeout},
 };
 
 use crate::{
     actor::Command,
     behaviour::BLOB_PROTOCOL,
-    blob::{self, BlobRef, BlobStore, FetchError, FetchLimits, ServeLimits},
+    blob::{self, BlobError, BlobRef, BlobStore, FetchError, FetchLimits, ServeLimits},
     config::Limits,
     counted::Counted,
     network::Shared,
@@ -120,15 +120,6 @@ impl Drop for Place {
     }
 }
 
-/// What came of fetching a blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// Bytes that came over the network for it, hashes included; 0 where it was here already.
-    pub bytes_received: u64,
-    /// Who had it.
-    pub from: Option<Peer>,
-}
-
 /// Why a blob could not be had.
 #[derive(Debug, Error)]
 pub enum FetchFailed {
@@ -138,12 +129,10 @@ pub enum FetchFailed {
         bytes: u64,
         /// The last word of each.
         tried: Vec<(Peer, String)>,
-        /// Those who sent what is not the blob.
-        liars: Vec<Peer>,
     },
     /// This machine cannot keep it.
     #[error(transparent)]
-    Disk(blob::BlobError),
+    Disk(BlobError),
 }
 
 fn list(tried: &[(Peer, String)]) -> String {
@@ -178,15 +167,13 @@ impl Fetcher {
         own: Peer,
         source: &Source,
         told_by: Peer,
-    ) -> Result<Fetched, FetchFailed> {
+    ) -> Result<(), FetchFailed> {
         let want = source.blob;
         if blobs.contains(&want.blob) {
-            return Ok(Fetched {
-                bytes_received: 0,
-                from: None,
-            });
+            return Ok(());
         }
         let mut last: Vec<(Peer, String)> = Vec::new();
+        // Those who sent what is not the blob are not asked again.
         let mut liars = Vec::new();
         let mut pause = ROUND_PAUSE;
         for round in 0..ROUNDS {
@@ -196,12 +183,11 @@ impl Fetcher {
                     continue;
                 }
                 let why = match self.fetch_from(blobs, want, holder, told_by).await {
-                    Ok(bytes_received) => {
-                        return Ok(Fetched {
-                            bytes_received,
-                            from: Some(holder.peer),
-                        });
-                    }
+                    Ok(()) => return Ok(()),
+                    // What was damaged here is removed, and who else fetches it will be done.
+                    Err(Attempt::Fetch(FetchError::Disk(
+                        e @ (BlobError::Damaged { .. } | BlobError::Busy { .. }),
+                    ))) => e.to_string(),
                     Err(Attempt::Fetch(FetchError::Disk(e))) => return Err(FetchFailed::Disk(e)),
                     Err(Attempt::Fetch(e)) => {
                         if e.blames_sender() {
@@ -233,18 +219,16 @@ impl Fetcher {
             blob: want.blob,
             bytes: want.bytes,
             tried: last,
-            liars,
         })
     }
 
-    /// Bytes that came over the network.
     async fn fetch_from(
         &self,
         blobs: &BlobStore,
         want: BlobRef,
         holder: &Contact,
         told_by: Peer,
-    ) -> Result<u64, Attempt> {
+    ) -> Result<(), Attempt> {
         let stream = self.open(holder, told_by).await.map_err(Attempt::Open)?;
         let stream = Counted {
             stream,
@@ -252,9 +236,7 @@ impl Fetcher {
             written: &self.shared.blob_bytes_out,
         };
         let fetched = blob::fetch(blobs, want, stream, &FetchLimits::default(), |_| ()).await;
-        fetched
-            .map(|fetched| fetched.bytes_received)
-            .map_err(Attempt::Fetch)
+        fetched.map(drop).map_err(Attempt::Fetch)
     }
 
     async fn open(&self, holder: &Contact, told_by: Peer) -> Result<Stream, String> {
@@ -264,12 +246,16 @@ impl Fetcher {
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect();
-        // Does nothing where a connection is there.
+        // Does nothing where a connection is there. A stream that is asked for earlier would have the peer
+        // dialled without its addresses.
+        let (dialled, ready) = oneshot::channel();
         let _ = self.commands.send(Command::Dial {
             peer: id,
             addresses,
             told_by: id_of(told_by),
+            dialled,
         });
+        ready.await.map_err(|_| "the network has ended")?;
         let mut control = self.control.clone();
         match timeout(OPEN_PATIENCE, control.open_stream(id, BLOB_PROTOCOL)).await {
             Ok(Ok(stream)) => Ok(stream),

@@ -18,7 +18,7 @@ use super::{
 pub struct FleetFlags {
     /// Provers on this machine, each a process that joins as a remote one would
     #[arg(long, value_name = "N")]
-    pub provers: Option<usize>,
+    pub provers: Option<NonZeroUsize>,
     /// All provers that can be found on the network
     #[arg(long, conflicts_with = "provers")]
     pub network: bool,

@@ -1,6 +1,6 @@
 //! `myriad demo`: a sample block, proven and verified.
 
-use std::fs;
+use std::{fs, num::NonZeroUsize};
 
 use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_node::Machine;
@@ -45,7 +45,8 @@ pub fn run(args: &Demo) -> Result<(), Error> {
     if !fleet.network {
         // As many as this machine holds: they join as remote ones would.
         let holds = Machine::detect().fitting(settings.memory.bytes());
-        fleet.provers.get_or_insert(settings.children.min(holds).max(1));
+        let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
+        fleet.provers.get_or_insert(provers);
     }
     block::prove(&path, &file, &settings, &fleet, args.work.data.json)
 }

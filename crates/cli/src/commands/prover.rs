@@ -13,7 +13,7 @@ use myriad_engine::worker::WorkerConfig;
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
-    prover::{self, Child, Limits, Status, StatusFile},
+    prover::{self, Activity, Child, Limits, Status, StatusFile},
 };
 use serde::Serialize;
 
@@ -140,7 +140,8 @@ async fn stdin_ends() {
 /// One line on the terminal that tells what is going on, or lines in a log when that changes.
 struct View {
     line: Option<ProgressBar>,
-    last: RefCell<String>,
+    /// What was seen last, and what was written last.
+    last: RefCell<(String, String)>,
 }
 
 impl View {
@@ -165,12 +166,13 @@ impl View {
             )));
             return;
         }
-        // The share that is done changes all the time.
-        let kind = now.split(':').next().unwrap_or_default().to_owned();
-        if *self.last.borrow() != kind {
+        // Tasks are in the log already. Why there is none is worth a line if it lasts.
+        let (seen, written) = &mut *self.last.borrow_mut();
+        if matches!(status.activity, Activity::Idle { .. }) && *seen == now && *written != now {
             eprintln!("{now}");
-            *self.last.borrow_mut() = kind;
+            written.clone_from(&now);
         }
+        *seen = now;
     }
 
     fn clear(&self) {

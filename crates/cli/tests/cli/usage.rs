@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 14] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -15,6 +15,9 @@ const COMMANDS: [&[&str]; 11] = [
     &["block", "inspect"],
     &["block", "execute"],
     &["block", "prove"],
+    &["prover"],
+    &["status"],
+    &["bootstrap"],
     &["completions"],
 ];
 

@@ -82,8 +82,8 @@ pub(crate) enum Command {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
         told_by: Option<PeerId>,
+        dialled: oneshot::Sender<()>,
     },
-    Block(PeerId),
 }
 
 pub(crate) struct Actor {
@@ -197,18 +197,14 @@ impl Actor {
                 peer,
                 addresses,
                 told_by,
+                dialled,
             } => {
                 let local = told_by.is_none_or(|id| self.peers.get(&id).is_some_and(|peer| peer.local));
                 self.dial(peer, usable(addresses, local));
+                // Who waits for it may have given up.
+                let _ = dialled.send(());
             }
-            Command::Block(peer) => self.block(peer),
         }
-    }
-
-    fn block(&mut self, peer: PeerId) {
-        self.redial.forget(&peer);
-        self.swarm.behaviour_mut().blocked.block_peer(peer);
-        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
@@ -441,6 +437,8 @@ impl Actor {
     fn hello_event(&mut self, event: request_response::Event<Hello, Hello>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
+                // Whoever greets without end gets no answer.
+                Message::Request { .. } if self.limiter.check_key(&peer).is_err() => {}
                 Message::Request { request, channel, .. } => {
                     let answer = self.greeting();
                     let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer);
@@ -537,7 +535,9 @@ impl Actor {
             return;
         }
         tracing::warn!("peer {id} is not spoken to any more; it sent what is no message: {what}");
-        self.block(id);
+        self.redial.forget(&id);
+        self.swarm.behaviour_mut().blocked.block_peer(id);
+        let _ = self.swarm.disconnect_peer_id(id);
     }
 
     fn asked(&mut self, id: PeerId, request: Request, channel: ResponseChannel<Response>) {

@@ -18,7 +18,7 @@ use myriad_net::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
@@ -38,10 +38,12 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 /// How long a proof is offered to a requester that cannot be reached.
 const SUBMIT_FOR: Duration = Duration::from_secs(3600);
+/// How long the end may take, in which a task is handed back and proofs are fetched that were just made.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
-/// An engine child may take this share more than is lent: measured peaks are a few hundredths above what
-/// a requester's plan expects.
+/// An engine child may take this share more than is lent: what a requester expects is measured, and the allocator
+/// of one machine is not that of another.
 const MEMORY_SLACK: f64 = 1.06;
 /// A lease that has run out is given up, unless so much of the task is done, in thousandths: a late proof
 /// is heard as long as nobody was faster.
@@ -79,6 +81,12 @@ struct Submission {
     sent: bool,
 }
 
+struct Kept {
+    requester: Peer,
+    job: JobId,
+    _pin: Pin,
+}
+
 /// What the requests that the driver has started tell it.
 enum Told {
     Offered {
@@ -104,8 +112,8 @@ struct Driver<E: Engine> {
     offering: bool,
     current: Option<Current>,
     submissions: BTreeMap<TaskRef, Submission>,
-    /// Proofs that others may still fetch from here.
-    kept: HashMap<Blob, (JobId, Pin)>,
+    /// Proofs that others may still fetch from here, each for the job of a requester.
+    kept: HashMap<Blob, Kept>,
     /// CPU seconds of the machine that costs are measured on, for each of this machine's, as learned.
     core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
@@ -113,7 +121,10 @@ struct Driver<E: Engine> {
     status: Status,
     written: Instant,
     tell: mpsc::UnboundedSender<Told>,
-    stopping: bool,
+    /// Since when it is to end.
+    stopping: Option<Instant>,
+    /// A task is being handed back.
+    returning: Option<JoinHandle<()>>,
 }
 
 /// Serves requesters until `stop` is done; then hands back the task at hand and ends.
@@ -155,7 +166,8 @@ pub async fn run<E: Engine>(
         network,
         limits,
         tell,
-        stopping: false,
+        stopping: None,
+        returning: None,
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,18 +192,20 @@ pub async fn run<E: Engine>(
                 disk = driver.ended(end);
             }
             _ = tick.tick() => driver.tick(),
-            () = &mut stop, if !driver.stopping => driver.stop(),
+            () = &mut stop, if driver.stopping.is_none() => driver.stop(),
         }
         if let Some(reason) = disk {
             // Without a disk nothing can be fetched or kept: say so, and leave the task to others.
             driver.stop();
-            driver.hand_back().await;
+            if let Some(returning) = driver.returning.take() {
+                let _ = timeout(FAREWELL_MAX, returning).await;
+            }
             return Err(StoreError::Disk { reason });
         }
         if driver.written.elapsed() > STATUS_EVERY {
             driver.write(status, &observe)?;
         }
-        if driver.stopping && driver.current.is_none() {
+        if driver.may_end() {
             driver.write(status, &observe)?;
             return Ok(driver.status);
         }
@@ -266,7 +280,16 @@ impl<E: Engine> Driver<E> {
                     tracing::warn!("the proof of {} was rejected: {reason:?}", task.task);
                 }
             }
-            Notice::Obsolete { proofs } => proofs.iter().for_each(|proof| self.drop_proof(*proof)),
+            Notice::Obsolete { proofs } => {
+                let proofs = proofs.into_iter();
+                // Only who it was made for can say so.
+                let of_peer =
+                    proofs.filter(|proof| self.kept.get(proof).is_some_and(|kept| kept.requester == peer));
+                of_peer
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|proof| self.drop_proof(proof));
+            }
             // The network has told of it already.
             Notice::Job(_) => {}
         }
@@ -292,7 +315,7 @@ impl<E: Engine> Driver<E> {
         let proofs: Vec<Blob> = self
             .kept
             .iter()
-            .filter(|(_, (of, _))| *of == job)
+            .filter(|(_, kept)| kept.job == job && kept.requester == requester)
             .map(|(&blob, _)| blob)
             .collect();
         proofs.into_iter().for_each(|proof| self.drop_proof(proof));
@@ -316,12 +339,41 @@ impl<E: Engine> Driver<E> {
     }
 
     fn stop(&mut self) {
-        self.stopping = true;
+        self.stopping = Some(Instant::now());
         self.stop_current(Stop::Owner);
+    }
+
+    /// Whether it is to end and nobody waits for it any more: its task is handed back, and its proofs are
+    /// where they belong, unless that takes too long.
+    fn may_end(&self) -> bool {
+        self.stopping.is_some_and(|since| {
+            let returned = self.returning.as_ref().is_none_or(JoinHandle::is_finished);
+            let done = self.current.is_none() && returned && self.submissions.is_empty();
+            done || since.elapsed() > FAREWELL_MAX
+        })
+    }
+
+    /// Lets go of proofs whose requesters have fallen silent.
+    fn drop_forgotten(&mut self) {
+        let (offers, submissions) = (&self.offers, &self.submissions);
+        let forgotten = |kept: &Kept| {
+            let waits = submissions.keys().any(|task| task.job == kept.job);
+            !waits && !offers.has_job(kept.requester, kept.job)
+        };
+        let proofs = self
+            .kept
+            .iter()
+            .filter(|(_, kept)| forgotten(kept))
+            .map(|(&blob, _)| blob);
+        proofs
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|proof| self.drop_proof(proof));
     }
 
     fn tick(&mut self) {
         self.offers.forget_silent();
+        self.drop_forgotten();
         let stopped = self
             .current
             .as_ref()
@@ -393,7 +445,7 @@ impl<E: Engine> Driver<E> {
 
     /// Offers this machine to the next requester, if there is one and this machine is free.
     fn offer(&mut self) {
-        if self.offering || self.stopping || self.current.is_some() {
+        if self.offering || self.stopping.is_some() || self.current.is_some() {
             return;
         }
         let Some(peer) = self.offers.next(&self.limits) else {
@@ -468,7 +520,7 @@ impl<E: Engine> Driver<E> {
 
     fn leased(&mut self, requester: Peer, lease: Lease) {
         self.offers.granted(requester);
-        if self.stopping {
+        if self.stopping.is_some() {
             return self.give_back(requester, lease.task, Returned::Stopping);
         }
         tracing::info!("{} for requester {}", lease.task.task, short_name(requester));
@@ -494,12 +546,12 @@ impl<E: Engine> Driver<E> {
         });
     }
 
-    fn give_back(&self, requester: Peer, task: TaskRef, why: Returned) {
+    fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
         let network = self.network.clone();
-        tokio::spawn(async move {
+        self.returning = Some(tokio::spawn(async move {
             // If it is not heard, the lease runs out.
             let _ = network.ask(requester, Request::Return { task, why }).await;
-        });
+        }));
     }
 
     /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
@@ -514,7 +566,12 @@ impl<E: Engine> Driver<E> {
                     task.task,
                     current.since.elapsed().as_secs_f64()
                 );
-                self.kept.insert(proof.blob, (task.job, pin));
+                let kept = Kept {
+                    requester,
+                    job: task.job,
+                    _pin: pin,
+                };
+                self.kept.insert(proof.blob, kept);
                 let now = Instant::now();
                 let submission = Submission {
                     requester,
@@ -583,18 +640,6 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Waits until the requester has heard that its task is handed back, or cannot be reached.
-    async fn hand_back(&mut self) {
-        if let Some(current) = self.current.take() {
-            current.handle.abort();
-            let request = Request::Return {
-                task: current.task,
-                why: Returned::Stopping,
-            };
-            let _ = self.network.ask(current.requester, request).await;
-        }
-    }
-
     fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) -> Result<(), StoreError> {
         self.written = Instant::now();
         let traffic = self.network.traffic();
@@ -609,7 +654,7 @@ impl<E: Engine> Driver<E> {
         status.blob_bytes_out = traffic.blob_bytes_out;
         status.disk_used_bytes = self.network.blobs().used_bytes();
         status.activity = match &self.current {
-            _ if self.stopping => Activity::Stopping,
+            _ if self.stopping.is_some() => Activity::Stopping,
             Some(current) if current.progress.proving.load(Ordering::Relaxed) => Activity::Proving {
                 task: current.task.task.to_string(),
                 requester: short_name(current.requester),

@@ -188,6 +188,13 @@ impl Offers {
         next
     }
 
+    /// Whether a requester has this job open, as far as is known.
+    pub(super) fn has_job(&self, peer: Peer, job: JobId) -> bool {
+        self.requesters
+            .get(&peer)
+            .is_some_and(|requester| requester.jobs.contains_key(&job))
+    }
+
     /// Jobs that are open, and requesters that are connected.
     pub(super) fn counts(&self) -> (usize, usize) {
         let jobs = self

@@ -99,6 +99,16 @@ impl StatusFile {
         }
     }
 
+    /// Whether a prover is running on a data folder.
+    pub fn is_running(data_dir: &Path) -> bool {
+        File::open(data_dir.join(LOCK_FILE))
+            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Leaves a status.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]
     pub fn write(&self, status: &Status) -> Result<(), StoreError> {
         let json = serde_json::to_vec_pretty(status).expect("a status is plain data");
         write_durably(&self.path, &[&json])
@@ -121,9 +131,7 @@ impl StatusFile {
         }
         let json = std::fs::read(&path).map_err(read)?;
         let status = serde_json::from_slice(&json).map_err(|e| read(e.into()))?;
-        let running = File::open(data_dir.join(LOCK_FILE))
-            .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
-        Ok((status, running))
+        Ok((status, Self::is_running(data_dir)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use myriad_core::{JobId, Peer};
-use myriad_engine::{PROGRAM_BYTES_MAX, worker::Usage};
+use myriad_engine::{PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, worker::Usage};
 use myriad_net::{
     FetchFailed, Network,
     blob::{BlobRef, Pin},
@@ -17,8 +17,8 @@ use super::{Engine, EngineError, JobFiles, Limits, Piece};
 
 /// Most bytes of an `openvm.toml`.
 const OPENVM_TOML_BYTES_MAX: u64 = 64 << 10;
-/// Most bytes of a proof that is to be aggregated: what the engine takes at most.
-const PROOF_BYTES_MAX: u64 = 16 << 20;
+/// Most bytes of a proof that is to be aggregated: those of segments are the largest.
+const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
 /// The files of the job that was worked at last, so that they are read once.
 pub(super) type LastFiles = Mutex<Option<(JobId, Arc<JobFiles>, Vec<Pin>)>>;

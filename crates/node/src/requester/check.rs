@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use myriad_core::{Peer, TaskId};
+use myriad_engine::SEGMENT_PROOF_BYTES_MAX;
 use myriad_net::{FetchFailed, Network, blob::BlobRef, wire::Source};
 use tokio::sync::Semaphore;
 
 use super::Backend;
 use crate::StoreError;
 
-/// Most bytes of a proof: what the engine's verifier takes at most.
-const PROOF_BYTES_MAX: u64 = 16 << 20;
+/// Most bytes of a proof: those of segments are the largest.
+const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
 /// What became of a claim.
 pub(super) enum Checked<S> {

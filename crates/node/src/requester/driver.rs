@@ -48,7 +48,7 @@ const HOLDERS_NAMED: usize = 3;
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
 pub trait Backend: Send + Sync + 'static {
     /// What is known of a proof that was accepted.
-    type Said: Send + Clone + 'static;
+    type Said: Send + 'static;
 
     /// Waits until proofs can be examined.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;

@@ -124,6 +124,38 @@ async fn who_joins_later_works_and_who_leaves_is_replaced() {
         .await;
 }
 
+/// Nobody has to notice that it is gone, which would take longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_stopped_hands_its_task_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let stopped = Prover::start(&at, Pretender::new(TASK, Fault::Hangs));
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let job = tokio::task::spawn_local(request(network, events, ask(8, 1)));
+            while stopped.begun() == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let other = Prover::start(&at, honest());
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(other.begun(), 0, "there is one task, and it is taken");
+            stopped.stop().await;
+            let begins = async {
+                while other.begun() == 0 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(4), begins)
+                .await
+                .expect("it is handed back");
+            let outcome = timeout(PATIENCE, job).await.unwrap().unwrap();
+            all_accepted_once(&outcome, 1);
+            other.stop().await;
+        })
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_requesters_share_the_provers() {
     const SEGMENTS: u32 = 12;
