@@ -1,0 +1,210 @@
+//! The state machine of a requester.
+
+mod assign;
+mod leases;
+mod proofs;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::{
+    ids::{Blob, JobId, Peer, TaskId, TaskRef},
+    input::{Input, JobSpec},
+    job::{Job, Stage, TaskState},
+    output::{Event, Output, Refusal, Revocation},
+    peers::PeerState,
+    policy::Policy,
+    ready::Parked,
+    time::Time,
+};
+
+/// Hands out the tasks of its jobs, and keeps what comes back.
+///
+/// Driven from outside: tell it what happened with [`Self::handle_input`], do what
+/// [`Self::poll_output`] says until it says nothing more, and come back with [`Input::Timeout`] at the
+/// time that [`Self::poll_timeout`] gives. Two that are told the same say the same.
+#[derive(Clone, Debug, Default)]
+pub struct Requester {
+    policy: Policy,
+    jobs: BTreeMap<JobId, Job>,
+    jobs_opened: u64,
+    peers: BTreeMap<Peer, PeerState>,
+    parked: Parked,
+    /// Peers that were woken and have not made an offer since.
+    woken: BTreeMap<Peer, Time>,
+    alarms: BTreeSet<(Time, Alarm)>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Lease(Peer, TaskRef),
+    Woken(Peer),
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Leases that peers hold.
+    pub leases: usize,
+    /// Tasks that are leased, being checked or being made durable.
+    pub under_way: usize,
+    /// Whether a task waits for a peer.
+    pub has_ready: bool,
+}
+
+impl Requester {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of what happened at `now`, which is no earlier than that of the call before.
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Open(spec) => self.open(now, *spec),
+            Input::Offer { peer, offer } => self.offered(now, peer, offer),
+            Input::Renewed { peer, task, progress } => self.renewed(now, peer, task, progress),
+            Input::Returned { peer, task, why } => self.returned(now, peer, task, why),
+            Input::Submitted { peer, task, proof } => self.submitted(now, peer, task, proof),
+            Input::Checked {
+                peer,
+                task,
+                proof,
+                verdict,
+            } => self.checked(now, peer, task, proof, verdict),
+            Input::Persisted { task, proof } => self.persisted(now, task, proof),
+            Input::PeerLost { peer } => self.peer_lost(now, peer),
+            Input::Cancel { job } => self.close(job, Revocation::Cancelled),
+            Input::Timeout => self.timeout(now),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timeout`] if nothing else happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.alarms.first().map(|(time, _)| *time)
+    }
+
+    /// The accepted and durable proof of a task of an open job.
+    pub fn proof(&self, task: TaskRef) -> Option<Blob> {
+        let job = self.jobs.get(&task.job)?;
+        match job.tree.contains(task.task).then(|| job.task(task.task).state)? {
+            TaskState::Done(proof) => Some(proof),
+            _ => None,
+        }
+    }
+
+    /// The tasks whose proofs a task of an open job takes, in the order in which it takes them.
+    pub fn inputs(&self, task: TaskRef) -> Vec<TaskId> {
+        match self.jobs.get(&task.job) {
+            Some(job) if job.tree.contains(task.task) => job.inputs(task.task).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a proof of a task would be looked at if it came from this peer.
+    pub fn may_submit(&self, peer: Peer, task: TaskRef) -> bool {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.map(|job| job.task(task.task)).is_some_and(|own| {
+            let leased = own.leases.contains_key(&peer) || own.former.contains_key(&peer);
+            let claimed = own.claims.iter().any(|claim| claim.peer == peer);
+            leased && !claimed && own.state == TaskState::Open
+        })
+    }
+
+    /// How far an open job is.
+    pub fn progress(&self, job: JobId) -> Option<Progress> {
+        self.jobs.get(&job).map(|job| Progress {
+            leases: job.leases,
+            under_way: job.under_way,
+            has_ready: !job.ready.is_empty(),
+        })
+    }
+
+    /// Where every task of an open job is, in the order of [`crate::Tree::tasks`].
+    pub fn stages(&self, job: JobId) -> Vec<(TaskId, Stage)> {
+        let Some(job) = self.jobs.get(&job) else {
+            return Vec::new();
+        };
+        job.tree
+            .tasks()
+            .map(|task| (task, job.task(task).stage()))
+            .collect()
+    }
+
+    fn open(&mut self, now: Time, spec: JobSpec) {
+        if self.jobs.contains_key(&spec.id) {
+            return;
+        }
+        let (id, job) = Job::new(spec, self.jobs_opened);
+        self.jobs_opened += 1;
+        if job.is_done(TaskId::Final) {
+            self.outputs.push_back(Output::Event(Event::JobDone { job: id }));
+            return;
+        }
+        let ready: Vec<TaskId> = job
+            .tree
+            .tasks()
+            .filter(|task| job.task(*task).state == TaskState::Open)
+            .collect();
+        self.jobs.insert(id, job);
+        self.outputs.push_back(Output::Announce { job: id, open: true });
+        // Announcing reaches those who do not wait here.
+        for task in ready {
+            if self.parked.is_empty() {
+                break;
+            }
+            self.wake(TaskRef { job: id, task }, now);
+        }
+    }
+
+    fn refuse(&mut self, peer: Peer, why: Refusal) {
+        self.outputs.push_back(Output::Refuse { peer, why });
+    }
+
+    /// Forgets a job, and tells those who are at it.
+    fn close(&mut self, id: JobId, why: Revocation) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        for state in self.peers.values_mut() {
+            state.unchecked.retain(|task| task.job != id);
+        }
+        for (task, peer, _) in job.leased() {
+            self.revoke(peer, TaskRef { job: id, task }, why.clone());
+        }
+        self.jobs.remove(&id);
+        self.outputs.push_back(Output::Announce { job: id, open: false });
+    }
+
+    fn timeout(&mut self, now: Time) {
+        while let Some(&(time, alarm)) = self.alarms.first()
+            && time <= now
+        {
+            self.alarms.pop_first();
+            match alarm {
+                Alarm::Lease(peer, task) => {
+                    if let Some(state) = self.peers.get_mut(&peer) {
+                        state.was_late(task.task.kind());
+                        state.disappoint(now, &self.policy);
+                    }
+                    self.revoke(peer, task, Revocation::Expired);
+                    self.release(now, task);
+                }
+                Alarm::Woken(peer) => {
+                    self.woken.remove(&peer);
+                    self.wake_another(now);
+                }
+            }
+        }
+    }
+}
