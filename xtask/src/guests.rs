@@ -98,8 +98,8 @@ pub fn problems(repository: &Path) -> Result<Vec<String>> {
 
 /// Whether a build in a temporary folder gives the committed ELFs, byte for byte. Guests that were
 /// built by a toolchain that this machine does not have cannot be compared: it says so, and lets
-/// them pass.
-pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
+/// them pass unless they `must_compare`.
+pub fn check_by_rebuild(repository: &Path, must_compare: bool) -> Result<bool> {
     let manifest = Manifest::read(repository)?;
     let toolchain =
         Toolchain::select(|version| manifest.guests.values().any(|entry| entry.toolchain == *version))?;
@@ -108,11 +108,13 @@ pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
     let target = TemporaryFolder::new()?;
     let builder = Builder::new(repository, &toolchain, &target.0)?;
     let mut agree = true;
+    let mut compared = 0;
     for (name, entry) in &manifest.guests {
         if entry.toolchain != toolchain.version {
             println!("{name:<12} not compared: it was built with {}", entry.toolchain);
             continue;
         }
+        compared += 1;
         let built = builder.build(name)?;
         if built.elf == fs::read(elf_path(repository, name))? {
             println!("{name:<12} same bytes");
@@ -120,6 +122,14 @@ pub fn check_by_rebuild(repository: &Path) -> Result<bool> {
             println!("{name:<12} FAILED: its sources give another ELF");
             agree = false;
         }
+    }
+    let all = manifest.guests.len();
+    if must_compare && (compared < all || all == 0) {
+        println!(
+            "FAILED: {compared} of {all} ELFs were compared, and all must be. Install the toolchain that built the \
+             others, or build all of them with the one that is here (`cargo xtask guests`) and commit guests/elf/"
+        );
+        agree = false;
     }
     Ok(agree)
 }

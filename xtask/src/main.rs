@@ -21,6 +21,7 @@ Usage:
   cargo xtask guests                     build every guest of guests/ into guests/elf/
   cargo xtask guests --check             compare ELFs with their sources, without building
   cargo xtask guests --check --rebuild   also build them elsewhere, and compare bytes
+                     --must-compare      fail where another toolchain built them, rather than pass
 ";
 
 fn main() -> ExitCode {
@@ -67,20 +68,24 @@ fn verify_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
 }
 
 fn guests_command(mut arguments: lexopt::Parser) -> Result<ExitCode> {
-    let (mut check, mut rebuild) = (false, false);
+    let (mut check, mut rebuild, mut must_compare) = (false, false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("check") => check = true,
             Long("rebuild") => rebuild = true,
+            Long("must-compare") => must_compare = true,
             other => return Err(other.unexpected().into()),
         }
+    }
+    if must_compare && !(check && rebuild) {
+        bail!("--must-compare belongs to --check --rebuild; without these, nothing is built to compare with");
     }
     match (check, rebuild) {
         (false, false) => guests::build_all(repository()).map(|()| ExitCode::SUCCESS),
         (false, true) => bail!("--rebuild belongs to --check; without it, guests are always built"),
         (true, false) => Ok(exit_code(guests::check(repository())?)),
         (true, true) => {
-            let same = guests::check(repository())? && guests::check_by_rebuild(repository())?;
+            let same = guests::check(repository())? && guests::check_by_rebuild(repository(), must_compare)?;
             Ok(exit_code(same))
         }
     }

@@ -8,7 +8,7 @@ use openvm_sdk::{
     config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
 };
 use openvm_stark_backend::{
-    codec::{Decode, Encode},
+    codec::Encode,
     keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
     proof::Proof,
 };
@@ -20,6 +20,7 @@ use crate::{
     final_proof,
     memory::node_peak_bytes,
     program::caught,
+    proof_bytes,
     prove::{PublicValuesProof, SegmentProof},
 };
 
@@ -199,7 +200,7 @@ impl Aggregator {
         let public_values: PublicValuesProof = last
             .public_values
             .ok_or_else(|| failed("the last segment's proof shows no public values".into()))?;
-        let top = Proof::<SC>::decode_from_bytes(top).map_err(|e| failed(e.to_string()))?;
+        let top = proof_bytes::decode(top).map_err(failed)?;
         final_proof::encode(self.prove(level.above(), &[top])?, public_values).map_err(failed)
     }
 
@@ -248,7 +249,7 @@ fn prover<const N: usize>(
 fn decode_children(level: Level, children: &[Vec<u8>]) -> Result<Vec<Proof<SC>>, AggregateError> {
     let decode = |bytes: &Vec<u8>| match level {
         Level::LEAF => SegmentProof::decode(bytes).map(|p| p.stark),
-        _ => Proof::<SC>::decode_from_bytes(bytes).map_err(|e| e.to_string()),
+        _ => proof_bytes::decode(bytes),
     };
     children
         .iter()

@@ -63,6 +63,8 @@ pub enum ProgramError {
     WrongMachine { actual: String },
     #[error("the ELF cannot be loaded: {reason}")]
     BadElf { reason: String },
+    #[error("the program has {actual} {what}, and {max} are allowed; build a smaller one")]
+    TooMuch { what: String, actual: u64, max: u64 },
     #[error(
         "the program has an instruction that its VM configuration does not: {reason}; name the extension in \
          openvm.toml"

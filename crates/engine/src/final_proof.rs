@@ -4,7 +4,7 @@ use openvm_sdk::{SC, types::VersionedVmStarkProof};
 use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
 
-use crate::{error::VerifyError, prove::PublicValuesProof};
+use crate::{error::VerifyError, proof_bytes, prove::PublicValuesProof};
 
 /// Most bytes of the file; one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
@@ -47,7 +47,18 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
             expected,
         });
     }
-    let proof = VmStarkProof::try_from(versioned).map_err(|e| malformed(e.to_string()))?;
+    if versioned.deferral_merkle_proofs.is_some() {
+        return Err(malformed(
+            "it has proofs of the extension `deferral`, which this engine does not prove".into(),
+        ));
+    }
+    let mut public_values = versioned.user_pvs_proof.as_slice();
+    let proof = VmStarkProof {
+        inner: proof_bytes::decode(&versioned.proof).map_err(malformed)?,
+        user_pvs_proof: PublicValuesProof::decode::<SC, _>(&mut public_values)
+            .map_err(|e| malformed(e.to_string()))?,
+        deferral_merkle_proofs: None,
+    };
     let again = VersionedVmStarkProof::new(proof.clone()).map_err(|e| malformed(e.to_string()))?;
     let again = serde_json::to_vec_pretty(&again).map_err(|e| malformed(e.to_string()))?;
     if again != bytes {

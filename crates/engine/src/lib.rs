@@ -24,8 +24,9 @@
 //!
 //! Whatever runs a program or proves runs in a child process, which is a [`worker`]: an
 //! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Verifying is
-//! done by a [`Verifier`] in the caller's own process; it takes bytes from anywhere, bounds them
-//! before it decodes them, and neither panics nor allocates without limit.
+//! done by a [`Verifier`] in the caller's own process, and so is loading a [`Program`]; they take bytes
+//! from anywhere, bound them and what they count before they are decoded, and neither panic nor
+//! allocate without limit.
 
 mod aggregate;
 mod boundary;
@@ -38,6 +39,7 @@ mod keys;
 mod memory;
 mod memory_tree;
 mod program;
+mod proof_bytes;
 mod prove;
 mod truth;
 mod verify;

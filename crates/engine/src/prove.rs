@@ -19,6 +19,7 @@ use crate::{
     Input, KeyCache, Program, Segment,
     error::{KeyError, ProveError},
     program::caught,
+    proof_bytes,
 };
 
 pub(crate) type PublicValuesProof = UserPublicValuesProof<DIGEST_SIZE, F>;
@@ -42,10 +43,11 @@ impl SegmentProof {
         Ok(bytes)
     }
 
+    /// Decodes what may be any bytes.
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, String> {
         let reader = &mut bytes;
         let fail = |e: std::io::Error| e.to_string();
-        let stark = Proof::<SC>::decode(reader).map_err(fail)?;
+        let stark = proof_bytes::decode_first(reader)?;
         let public_values = match u8::decode(reader).map_err(fail)? {
             0 => None,
             1 => Some(PublicValuesProof::decode::<SC, _>(reader).map_err(fail)?),

@@ -21,7 +21,6 @@ use openvm_sdk::{DefaultStarkEngine, F, SC, prover::vm::new_local_prover, types:
 use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_backend::{
     StarkEngine,
-    codec::Decode,
     keygen::types::MultiStarkVerifyingKey,
     p3_field::{PrimeCharacteristicRing, PrimeField32},
     proof::Proof,
@@ -43,6 +42,7 @@ use crate::{
     final_proof,
     keys::VkCommits,
     program::caught,
+    proof_bytes,
     prove::SegmentProof,
 };
 
@@ -249,9 +249,7 @@ impl Verifier {
     }
 
     fn node_inner(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
-        let proof = Proof::<SC>::decode_from_bytes(proof).map_err(|e| VerifyError::Malformed {
-            reason: e.to_string(),
-        })?;
+        let proof = proof_bytes::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
         let circuit = level.circuit();
         let vk = match circuit {
             Circuit::Leaf => &self.leaf,

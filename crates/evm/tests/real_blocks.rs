@@ -3,7 +3,7 @@
 mod common;
 
 use alloy_primitives::{B256, b256, keccak256};
-use common::block;
+use common::{Of, block};
 use myriad_evm::{
     BlockError, StatelessInput, error::WitnessError, trie::TrieError, validate, validate_recording,
 };
@@ -32,7 +32,9 @@ const KNOWN: [(u64, B256, u64, usize); 3] = [
 #[test]
 fn they_validate() {
     for (number, hash, gas_used, transactions) in KNOWN {
-        let Some(input) = block(number) else { continue };
+        let Some(input) = block(Of::Mainnet(number)) else {
+            continue;
+        };
         let outcome = validate(&input).unwrap_or_else(|error| panic!("{number}: {error}"));
         assert_eq!(outcome.number, number);
         assert_eq!(outcome.block_hash, hash);
@@ -44,7 +46,9 @@ fn they_validate() {
 #[test]
 fn they_survive_the_encoding() {
     for (number, ..) in KNOWN {
-        let Some(input) = block(number) else { continue };
+        let Some(input) = block(Of::Mainnet(number)) else {
+            continue;
+        };
         assert_eq!(StatelessInput::decode(input.encode().into()), Ok(input));
     }
 }
@@ -53,7 +57,7 @@ fn they_survive_the_encoding() {
 #[test]
 fn a_missing_node_is_named() {
     for (number, ..) in KNOWN {
-        let Some(mut input) = block(number) else {
+        let Some(mut input) = block(Of::Mainnet(number)) else {
             continue;
         };
         let (_, used) = validate_recording(&input).unwrap();
@@ -76,7 +80,9 @@ fn a_missing_node_is_named() {
 #[test]
 fn a_missing_code_is_named() {
     for (number, ..) in KNOWN {
-        let Some(input) = block(number) else { continue };
+        let Some(input) = block(Of::Mainnet(number)) else {
+            continue;
+        };
         let (_, used) = validate_recording(&input).unwrap();
         for at in (0..input.codes.len()).filter(|&at| used.codes[at]) {
             let mut input = input.clone();

@@ -1,11 +1,12 @@
-//! Each kind of tampering is refused, and named for what it is.
+//! Each kind of tampering is refused, and named for what it is: on a made-up block, which is always at hand, and on
+//! real ones of other forks, where they are.
 
 mod common;
 
 use alloy_consensus::{Signed, TxEip1559};
 use alloy_primitives::{B64, B256, Bytes, Signature, U256, keccak256};
 use alloy_rlp::Decodable;
-use common::block;
+use common::{Of, block};
 use myriad_evm::{
     Block, BlockError, ChainConfig, Parent, StatelessInput, Transaction,
     error::{SignatureFault, WitnessError},
@@ -13,13 +14,16 @@ use myriad_evm::{
     validate,
 };
 
+/// Of Prague, with a parent header, and without blobs.
+const SAMPLE: Of = Of::Sample;
 /// Has a parent header, and blobs.
-const CANCUN: u64 = 20_612_842;
-const PRAGUE: u64 = 23_587_691;
+const CANCUN: Of = Of::Mainnet(20_612_842);
+/// Its parent's header is not known.
+const PRAGUE: Of = Of::Mainnet(23_587_691);
 
-/// The block after a change; `None` where there are no blocks.
-fn tampered(number: u64, change: impl FnOnce(&mut Block)) -> Option<StatelessInput> {
-    let mut input = block(number)?;
+/// The block after a change; `None` where it is not at hand.
+fn tampered(of: Of, change: impl FnOnce(&mut Block)) -> Option<StatelessInput> {
+    let mut input = block(of)?;
     let mut block = Block::decode(&mut input.block.as_ref()).unwrap();
     change(&mut block);
     input.block = alloy_rlp::encode(&block).into();
@@ -27,10 +31,12 @@ fn tampered(number: u64, change: impl FnOnce(&mut Block)) -> Option<StatelessInp
 }
 
 macro_rules! assert_refused {
-    ($number:expr, $change:expr, $error:pat) => {
-        if let Some(input) = tampered($number, $change) {
-            let error = validate(&input).expect_err("it is tampered with");
-            assert!(matches!(error, $error), "{error}");
+    ([$($of:expr),+], $change:expr, $error:pat) => {
+        for of in [$($of),+] {
+            if let Some(input) = tampered(of, $change) {
+                let error = validate(&input).expect_err("it is tampered with");
+                assert!(matches!(error, $error), "{of:?}: {error}");
+            }
         }
     };
 }
@@ -39,28 +45,37 @@ macro_rules! assert_refused {
 fn header_by_itself() {
     use BlockError::*;
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.extra_data = Bytes::from([0; 33]),
         ExtraData { actual: 33, max: 32 }
     );
-    assert_refused!(CANCUN, |b| b.header.gas_used = u64::MAX, GasUsedOverLimit { .. });
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
+        |b| b.header.gas_used = u64::MAX,
+        GasUsedOverLimit { .. }
+    );
+    assert_refused!(
+        [SAMPLE, CANCUN],
         |b| b.header.difficulty = U256::ONE,
         ProofOfWorkField { .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.nonce = B64::repeat_byte(1),
         ProofOfWorkField { .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.ommers_hash = B256::ZERO,
         ProofOfWorkField { .. }
     );
+}
+
+#[test]
+fn fields_of_another_fork() {
+    use BlockError::*;
     assert_refused!(
-        CANCUN,
+        [CANCUN],
         |b| b.header.requests_hash = Some(B256::ZERO),
         UnexpectedField {
             field: "requests hash",
@@ -68,7 +83,15 @@ fn header_by_itself() {
         }
     );
     assert_refused!(
-        PRAGUE,
+        [SAMPLE, PRAGUE],
+        |b| b.header.block_access_list_hash = Some(B256::ZERO),
+        UnexpectedField {
+            field: "block access list hash",
+            ..
+        }
+    );
+    assert_refused!(
+        [SAMPLE, PRAGUE],
         |b| b.header.requests_hash = None,
         MissingField {
             field: "requests hash",
@@ -76,52 +99,97 @@ fn header_by_itself() {
         }
     );
     assert_refused!(
-        CANCUN,
-        |b| {
-            b.header.parent_beacon_block_root = None;
-        },
+        [CANCUN],
+        |b| b.header.parent_beacon_block_root = None,
         MissingField {
             field: "parent beacon block root",
             ..
         }
     );
     assert_refused!(
-        CANCUN,
+        [CANCUN],
         |b| b.header.timestamp = 1_764_798_551,
         UnsupportedFork { .. }
     );
-    assert_refused!(CANCUN, |b| b.header.number = 15_000_000, UnsupportedFork { .. });
+    assert_refused!([CANCUN], |b| b.header.number = 15_000_000, UnsupportedFork { .. });
+}
+
+/// The same header, by the rules of other forks.
+#[test]
+fn rules_of_another_fork() {
+    use BlockError::*;
+    let by = |change: fn(&mut ChainConfig)| {
+        let mut input = block(SAMPLE).expect("it is always at hand");
+        change(&mut input.chain);
+        validate(&input).expect_err("the block is of Prague")
+    };
+    let unexpected = |error: &BlockError, expected: &str| matches!(error, UnexpectedField { field, .. } if *field == expected);
+    let error = by(|chain| chain.prague_time = None);
+    assert!(unexpected(&error, "requests hash"), "{error}");
+    let error = by(|chain| (chain.prague_time, chain.cancun_time) = (None, None));
+    assert!(unexpected(&error, "blob gas used"), "{error}");
+    let error = by(|chain| {
+        (chain.prague_time, chain.cancun_time, chain.shanghai_time) = (None, None, None);
+    });
+    assert!(unexpected(&error, "withdrawals root"), "{error}");
+    let error = by(|chain| chain.osaka_time = Some(0));
+    assert!(matches!(error, UnsupportedFork { .. }), "{error}");
+    let error = by(|chain| chain.paris_block = u64::MAX);
+    assert!(matches!(error, UnsupportedFork { .. }), "{error}");
 }
 
 #[test]
 fn header_after_its_parent() {
     use BlockError::*;
-    assert_refused!(CANCUN, |b| b.header.parent_hash = B256::ZERO, ParentHash { .. });
-    assert_refused!(CANCUN, |b| b.header.number += 1, Number { .. });
-    assert_refused!(CANCUN, |b| b.header.timestamp -= 12, Timestamp { .. });
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
+        |b| b.header.parent_hash = B256::ZERO,
+        ParentHash { .. }
+    );
+    assert_refused!([SAMPLE, CANCUN], |b| b.header.number += 1, Number { .. });
+    assert_refused!([SAMPLE, CANCUN], |b| b.header.timestamp -= 12, Timestamp { .. });
+    assert_refused!(
+        [SAMPLE, CANCUN],
         |b| b.header.gas_limit += b.header.gas_limit / 1024,
         GasLimit { .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE],
+        |b| b.header.gas_limit -= b.header.gas_limit / 1024,
+        GasLimit { .. }
+    );
+    assert_refused!(
+        [SAMPLE, CANCUN],
         |b| b.header.base_fee_per_gas = Some(7),
         BaseFee { actual: 7, .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.excess_blob_gas = Some(1),
         ExcessBlobGas { actual: 1, .. }
     );
-    if let Some(mut input) = block(CANCUN) {
+    for of in [SAMPLE, CANCUN] {
+        let Some(mut input) = block(of) else { continue };
         let Parent::Header(parent) = &input.parent else {
-            panic!("{CANCUN} has a parent header")
+            panic!("{of:?} has a parent header")
         };
         let mut parent = alloy_consensus::Header::decode(&mut parent.as_ref()).unwrap();
         parent.gas_used += 1;
         input.parent = Parent::Header(alloy_rlp::encode(parent).into());
-        assert!(matches!(validate(&input), Err(ParentHash { .. })));
+        assert!(matches!(validate(&input), Err(ParentHash { .. })), "{of:?}");
+    }
+}
+
+/// The largest steps that the rules allow make another block, which is as good.
+#[test]
+fn the_gas_limit_may_take_a_step() {
+    for step in [1, -1] {
+        let input = tampered(SAMPLE, |b| {
+            let largest = (b.header.gas_limit / 1024 - 1) as i64;
+            b.header.gas_limit = b.header.gas_limit.saturating_add_signed(step * largest);
+        });
+        let outcome = validate(&input.unwrap());
+        assert!(outcome.is_ok(), "{outcome:?}");
     }
 }
 
@@ -129,30 +197,39 @@ fn header_after_its_parent() {
 fn body() {
     use BlockError::*;
     let drop_last = |b: &mut Block| drop(b.body.transactions.pop());
-    assert_refused!(CANCUN, drop_last, TransactionsRoot { .. });
+    assert_refused!([SAMPLE, CANCUN], drop_last, TransactionsRoot { .. });
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.body.transactions.swap(0, 1),
         TransactionsRoot { .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.transactions_root = B256::ZERO,
         TransactionsRoot { .. }
     );
-    assert_refused!(CANCUN, |b| b.body.withdrawals = None, WithdrawalsPresence { .. });
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
+        |b| b.body.withdrawals = None,
+        WithdrawalsPresence { .. }
+    );
+    assert_refused!(
+        [SAMPLE, CANCUN],
         |b| b.body.withdrawals.as_mut().unwrap()[0].amount += 1,
         WithdrawalsRoot { .. }
     );
     assert_refused!(
-        CANCUN,
+        [CANCUN],
         |b| b.header.blob_gas_used = Some(0),
         BlobGasUsed { actual: 0, .. }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE],
+        |b| b.header.blob_gas_used = Some(1 << 17),
+        BlobGasUsed { expected: 0, .. }
+    );
+    assert_refused!(
+        [SAMPLE, CANCUN],
         |b| b.body.ommers.push(b.header.clone()),
         ProofOfWorkField { .. }
     );
@@ -161,16 +238,20 @@ fn body() {
 #[test]
 fn results() {
     use BlockError::*;
-    assert_refused!(CANCUN, |b| b.header.gas_used -= 1, GasUsed { .. });
+    assert_refused!([SAMPLE, CANCUN], |b| b.header.gas_used -= 1, GasUsed { .. });
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| b.header.receipts_root = B256::ZERO,
         ReceiptsRoot { .. }
     );
-    assert_refused!(CANCUN, |b| b.header.logs_bloom.0[0] ^= 1, LogsBloom);
-    assert_refused!(CANCUN, |b| b.header.state_root = B256::ZERO, StateRoot { .. });
+    assert_refused!([SAMPLE, CANCUN], |b| b.header.logs_bloom.0[0] ^= 1, LogsBloom);
     assert_refused!(
-        PRAGUE,
+        [SAMPLE, CANCUN],
+        |b| b.header.state_root = B256::ZERO,
+        StateRoot { .. }
+    );
+    assert_refused!(
+        [SAMPLE, PRAGUE],
         |b| b.header.requests_hash = Some(B256::ZERO),
         RequestsHash { .. }
     );
@@ -199,13 +280,13 @@ fn signatures() {
     // The other signature of the same key.
     let malleate = |s: Signature| Signature::new(s.r(), order - s.s(), !s.v());
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| change_transaction(b, |tx, s| (tx, malleate(s))),
         BadSignature { reason: HighS, .. }
     );
     for r in [U256::ZERO, order, U256::MAX] {
         assert_refused!(
-            CANCUN,
+            [SAMPLE, CANCUN],
             |b| change_transaction(b, |tx, s| (tx, Signature::new(r, s.s(), s.v()))),
             BadSignature {
                 reason: NotRecoverable,
@@ -215,7 +296,7 @@ fn signatures() {
     }
     // These recover, to somebody who is not there.
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| change_transaction(b, |tx, s| (tx, Signature::new(s.r(), s.s(), !s.v()))),
         BadSignature {
             reason: UnknownSender { .. },
@@ -223,7 +304,7 @@ fn signatures() {
         }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| change_transaction(b, |tx, s| (tx, Signature::new(s.r(), s.s() - U256::ONE, s.v()))),
         BadSignature {
             reason: UnknownSender { .. },
@@ -231,7 +312,7 @@ fn signatures() {
         }
     );
     assert_refused!(
-        CANCUN,
+        [SAMPLE, CANCUN],
         |b| change_transaction(b, |tx, s| {
             (
                 TxEip1559 {
@@ -250,25 +331,25 @@ fn signatures() {
 
 #[test]
 fn witness() {
-    let Some(mut input) = block(CANCUN) else {
-        return;
-    };
-    let at = input.state.len() / 2;
-    let expected = keccak256(&input.state[at]);
-    let mut node = input.state[at].to_vec();
-    *node.last_mut().unwrap() ^= 1;
-    input.state[at] = node.into();
-    match validate(&input) {
-        Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode { hash, .. }))) => {
-            assert_eq!(hash, expected);
+    for of in [SAMPLE, CANCUN] {
+        let Some(mut input) = block(of) else { continue };
+        let at = input.state.len() / 2;
+        let expected = keccak256(&input.state[at]);
+        let mut node = input.state[at].to_vec();
+        *node.last_mut().unwrap() ^= 1;
+        input.state[at] = node.into();
+        match validate(&input) {
+            Err(BlockError::Witness(WitnessError::Trie(TrieError::MissingNode { hash, .. }))) => {
+                assert_eq!(hash, expected, "{of:?}");
+            }
+            other => panic!("{of:?}: {other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn encoding() {
-    let Some(input) = block(CANCUN) else { return };
+    let input = block(SAMPLE).expect("it is always at hand");
     for cut in [0, 1, 100, input.block.len() - 1] {
         let mut input = input.clone();
         input.block.truncate(cut);
@@ -286,23 +367,22 @@ fn encoding() {
 /// What was not checked, or by other rules, does not look like what was.
 #[test]
 fn public_values_say_what_was_checked() {
-    let Some(input) = block(CANCUN) else { return };
-    let full = validate(&input).unwrap();
-    assert!(full.skipped.is_empty());
+    for of in [SAMPLE, CANCUN] {
+        let Some(input) = block(of) else { continue };
+        let full = validate(&input).unwrap();
+        assert!(full.skipped.is_empty());
 
-    let mut unchecked = input.clone();
-    unchecked.parent = Parent::StateRoot(full.parent_state_root);
-    let unchecked = validate(&unchecked).unwrap();
-    assert_eq!(unchecked.state_root, full.state_root);
-    assert_eq!(unchecked.skipped.len(), 7);
-    assert_ne!(unchecked.public_values, full.public_values);
+        let mut unchecked = input.clone();
+        unchecked.parent = Parent::StateRoot(full.parent_state_root);
+        let unchecked = validate(&unchecked).unwrap();
+        assert_eq!(unchecked.state_root, full.state_root);
+        assert_eq!(unchecked.skipped.len(), 7);
+        assert_ne!(unchecked.public_values, full.public_values);
 
-    let mut other_rules = input;
-    other_rules.chain = ChainConfig {
-        osaka_time: None,
-        ..ChainConfig::MAINNET
-    };
-    let other_rules = validate(&other_rules).unwrap();
-    assert_eq!(other_rules.state_root, full.state_root);
-    assert_ne!(other_rules.public_values, full.public_values);
+        let mut other_rules = input;
+        other_rules.chain.osaka_time = Some(u64::MAX);
+        let other_rules = validate(&other_rules).unwrap();
+        assert_eq!(other_rules.state_root, full.state_root);
+        assert_ne!(other_rules.public_values, full.public_values);
+    }
 }

@@ -18,20 +18,21 @@ pub fn format(repository: &Path) -> Result<Finding> {
     })
 }
 
-/// Guests are left out: they need not compile for the host, and not every machine has a toolchain
-/// for their target.
+/// The guests as they compile for the host, as for their tests: not every machine has a toolchain for their target.
 pub fn clippy(repository: &Path) -> Result<Finding> {
-    let mut cargo = cargo();
-    cargo.args([
-        "clippy",
-        "--quiet",
-        "--locked",
-        "--release",
-        "--workspace",
-        "--all-targets",
-        "--",
-    ]);
-    finding(cargo.arg(WARNINGS_ARE_ERRORS).current_dir(repository))
+    in_both_workspaces(repository, |cargo| {
+        cargo
+            .args([
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--release",
+                "--workspace",
+                "--all-targets",
+                "--",
+            ])
+            .arg(WARNINGS_ARE_ERRORS)
+    })
 }
 
 pub fn docs(repository: &Path) -> Result<Finding> {

@@ -29,20 +29,15 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
     if json {
         return terminal::print_json(summary).map_err(Error::Stdout);
     }
-    let kind = if summary.synthetic { " (synthetic)" } else { "" };
+    let kind = kind(summary.synthetic);
     let mut rows = Rows::plain(&format!(
         "{}: block {} of chain {}{kind}",
         path.display(),
         summary.number,
         summary.chain_id
     ));
-    let rules = match (&summary.fork, summary.chain_built_in) {
-        (Some(fork), true) => format!("{fork}, built in"),
-        (Some(fork), false) => format!("{fork}, by the file's chainConfig"),
-        (None, _) => "not supported: before the Merge or after Prague".into(),
-    };
     rows.row("hash", &summary.block_hash.to_string());
-    rows.row("rules", &rules);
+    rows.row("rules", &rules(summary.fork.as_deref(), summary.chain_built_in));
     rows.row("time", &format!("{} (Unix)", summary.timestamp));
     let share = 100.0 * summary.gas_used as f64 / summary.gas_limit.max(1) as f64;
     rows.row(
@@ -82,6 +77,20 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
         rows.row("description", &printable(description));
     }
     rows.print()
+}
+
+/// What is said after the name of a made-up block.
+pub(super) fn kind(synthetic: bool) -> &'static str {
+    if synthetic { " (synthetic)" } else { "" }
+}
+
+/// Which rules hold for a block, and whose they are.
+pub(super) fn rules(fork: Option<&str>, built_in: bool) -> String {
+    match (fork, built_in) {
+        (Some(fork), true) => format!("{fork}, built in"),
+        (Some(fork), false) => format!("{fork}, by the file's chainConfig"),
+        (None, _) => "not supported: before the Merge or after Prague".into(),
+    }
 }
 
 fn transactions(total: usize, types: &TransactionTypes) -> String {

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use super::codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
+use super::{
+    GAS_LIMIT_MAX,
+    codec::{FILE_BYTES_MAX, JSON_BYTES_MAX},
+};
 use crate::host::chain_config::ChainConfigError;
 
 /// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
@@ -84,6 +87,14 @@ pub enum BlockFileError {
         field: String,
         /// What is wrong with it.
         detail: String,
+    },
+    /// The block has room for more gas than [`GAS_LIMIT_MAX`].
+    #[error(
+        "the block's gas limit is {actual}, and {GAS_LIMIT_MAX} are allowed; executing it could take for ever"
+    )]
+    GasLimit {
+        /// What its header says.
+        actual: u64,
     },
     /// The rules of the block's chain are not known.
     #[error(

@@ -35,6 +35,12 @@ pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
 pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
 
+/// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a few hundred; 10^10
+/// would be 5 * 10^10 instructions of the guest and more, which nobody proves. Executing such a block natively takes
+/// minutes and a few GB at the very most; but the gas limit of a made-up block, after a made-up parent, can be 2^62,
+/// and then neither time nor the EVM's memory has a bound.
+pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
+
 /// The fields that cannot be left out, for the message that one is missing.
 const FIELDS: &str =
     "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
@@ -156,8 +162,10 @@ impl BlockFile {
     /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
     ///
     /// # Errors
-    /// As [`Self::chain`]. Whether the block is valid is not looked at.
+    /// As [`Self::chain`], and [`BlockFileError::GasLimit`] for a block that would take too long to execute. Whether
+    /// the block is valid is not looked at.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
+        self.check_gas_limit()?;
         Ok(StatelessInput {
             chain: self.chain()?,
             block: self.block.clone(),
@@ -166,6 +174,16 @@ impl BlockFile {
             state: self.witness.state.clone(),
             codes: self.witness.codes.clone(),
         })
+    }
+
+    fn check_gas_limit(&self) -> Result<(), BlockFileError> {
+        match self.decode_block() {
+            Ok(block) if block.header.gas_limit > GAS_LIMIT_MAX => Err(BlockFileError::GasLimit {
+                actual: block.header.gas_limit,
+            }),
+            // What is no block is not executed either, and `validate` says why.
+            _ => Ok(()),
+        }
     }
 }
 

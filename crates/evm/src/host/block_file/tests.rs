@@ -244,6 +244,41 @@ fn a_list_without_end_is_refused() {
     assert!(error.to_string().contains("1048576 items"), "{error}");
 }
 
+/// The limit is the block's own word, and its parent's is no better: nothing is executed before it is looked at.
+#[test]
+fn a_block_that_could_run_for_ever_is_refused() {
+    let spec = SampleSpec {
+        txs: 1,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    let mut file = generate(&spec).unwrap();
+    let mut with_limit = |gas_limit| {
+        let mut parent = file.decode_parent().unwrap().unwrap();
+        parent.gas_limit = gas_limit;
+        let mut block = file.decode_block().unwrap();
+        block.header.gas_limit = gas_limit;
+        block.header.parent_hash = parent.hash_slow();
+        file.block = alloy_rlp::encode(&block).into();
+        file.parent = Parent::Header(alloy_rlp::encode(&parent).into());
+        file.to_input()
+    };
+    for gas_limit in [GAS_LIMIT_MAX + 1, 1 << 62] {
+        let error = with_limit(gas_limit).unwrap_err().to_string();
+        assert!(
+            error.contains(&gas_limit.to_string()) && error.contains("10000000000"),
+            "{error}"
+        );
+    }
+    // Half of the limit is the gas at which the base fee stays as it is, so that this block has the wrong one.
+    let outcome = validate(&with_limit(GAS_LIMIT_MAX).unwrap());
+    assert!(
+        matches!(outcome, Err(crate::BlockError::BaseFee { .. })),
+        "{outcome:?}"
+    );
+}
+
 #[test]
 fn real_blocks_are_read() {
     for path in real_blocks() {
