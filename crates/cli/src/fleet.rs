@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     env,
-    fs::{self, File},
+    fs::File,
     io::{self, IsTerminal},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -84,9 +84,11 @@ pub async fn on_signal() {
 }
 
 /// How this node joins, from the settings. `disk_bytes` is what its blobs may take.
-pub fn net_config(settings: &Settings, role: Role, disk_bytes: u64) -> Result<Config, Error> {
-    let identity = Identity::load_or_create(&settings.data_dir)?;
-    config(&settings.data_dir, &settings.net, identity, role, disk_bytes)
+/// `dir` is where its identity and blobs are: no other node may have them, or the two would take each
+/// other for themselves.
+pub fn net_config(settings: &Settings, dir: &Path, role: Role, disk_bytes: u64) -> Result<Config, Error> {
+    let identity = Identity::load_or_create(dir)?;
+    config(dir, &settings.net, identity, role, disk_bytes)
 }
 
 fn config(
@@ -212,10 +214,13 @@ impl Cluster {
         let mut own = BTreeSet::new();
         let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
         // Those of another command that is running are its own.
-        for dir in folders.filter(|dir| !StatusFile::is_running(dir)).take(count) {
+        let first = |dir: &Path| StatusFile::folder(dir, 1);
+        for dir in folders
+            .filter(|dir| !StatusFile::is_running(&first(dir)))
+            .take(count)
+        {
             // It takes the identity that is there.
-            own.insert(Identity::load_or_create(&dir)?.peer());
-            fs::create_dir_all(&dir).map_err(Error::Cluster)?;
+            own.insert(Identity::load_or_create(&first(&dir))?.peer());
             let path = dir.join("log");
             let log = File::create(&path).map_err(Error::Cluster)?;
             cluster.logs.push(path);

@@ -69,6 +69,8 @@ pub struct Settings {
     pub children: usize,
     /// Threads of each engine child.
     pub threads: usize,
+    /// Threads that the user asked for.
+    pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an execution.
     pub max_instructions: u64,
     pub net: NetSettings,
@@ -177,6 +179,7 @@ impl Settings {
             memory: layers.memory,
             children,
             threads,
+            threads_wanted: layers.threads,
             max_instructions: layers.max_instructions,
             net: NetSettings {
                 bootstrap: layers.bootstrap,
@@ -226,8 +229,8 @@ impl Settings {
 
     /// Threads of each of so many children, unless the user has said.
     pub fn threads_each(&self, children: usize) -> usize {
-        if children == self.children {
-            return self.threads;
+        if let Some(wanted) = self.threads_wanted {
+            return wanted.get();
         }
         threads(Machine::detect(), self.memory, children)
     }

@@ -109,7 +109,9 @@ fn job_of(index: usize, tasks: usize) -> JobSpec {
         costs: costs.collect(),
         tree,
         priority: index as i32 % 2,
+        deadline: None,
         done: Vec::new(),
+        leased: Vec::new(),
     }
 }
 
@@ -164,6 +166,7 @@ impl World {
                     memory: (2 + index as u64 % 3 * 2) * GIB,
                     speed: SPEED_ONE,
                     trust: Trust::Stranger,
+                    origin: None,
                 },
             },
             Next::Renew(index, task) => Input::Renewed {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     ids::{Blob, JobId, Peer, TaskId, TaskRef},
+    time::Time,
     tree::Tree,
 };
 
@@ -52,8 +53,13 @@ pub struct JobSpec {
     pub costs: Vec<Cost>,
     /// Jobs of higher priority go first whenever they have a task that is ready.
     pub priority: i32,
+    /// When it should be done. Among jobs of the same priority the one with the earliest goes first.
+    pub deadline: Option<Time>,
     /// What an earlier run has left: accepted and durable.
     pub done: Vec<(TaskId, Blob)>,
+    /// Who was at which task then, as far as is known. They may still be, and are not told again: they renew their
+    /// leases, submit, or are not heard of.
+    pub leased: Vec<(TaskId, Peer)>,
 }
 
 /// What a task takes.
@@ -76,6 +82,9 @@ pub struct Offer {
     /// How fast it says that it is, in thousandths of [`SPEED_ONE`]'s machine; believed until its work shows better.
     pub speed: u32,
     pub trust: Trust,
+    /// The network that it calls from, as a number that the caller makes of the address; none where
+    /// that says nothing, as on a LAN. An address is harder to come by than an identity.
+    pub origin: Option<u64>,
 }
 
 /// Whose machine a peer is. The caller decides; it is nothing that a peer can say of itself.
@@ -89,7 +98,7 @@ pub enum Trust {
 /// Why a peer gives a task back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// It wants to stop, for reasons of its own. No blame, and the task is no worse for it.
+    /// It cannot or does not want to go on, for reasons of its own. No blame, and the task is no worse for it.
     Stopping,
     /// It tried, and this is what happened.
     Failed { message: String },

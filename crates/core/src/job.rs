@@ -1,11 +1,16 @@
 //! One job: what is done, what can start, and who is at it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     ids::{Blob, JobId, Peer, TaskId},
     input::{Cost, JobSpec},
     ready::Ready,
+    redundancy::{ONE, Redundancy, share},
     time::Time,
     tree::Tree,
 };
@@ -13,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub priority: i32,
+    pub deadline: Option<Time>,
     /// When it was opened, in the order of all jobs.
     pub sequence: u64,
     pub tree: Tree,
@@ -21,7 +27,29 @@ pub(crate) struct Job {
     pub leases: usize,
     /// Tasks that are leased, being checked or being made durable.
     pub under_way: usize,
+    /// What may be given to one more peer: open tasks that are leased and not being checked. Those with the fewest
+    /// holders come first, and of those the ones with the longest path above them.
+    pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
+    /// Of these, the ones all of whose holders are doubted.
+    pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
+    pub waste: Waste,
     tasks: Vec<Task>,
+}
+
+/// Work that is done more than once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waste {
+    pub allowed: Duration,
+    /// What the copies that are under way are expected to waste.
+    pub expected: Duration,
+    /// What was wasted.
+    pub done: Duration,
+}
+
+impl Waste {
+    pub(crate) fn left(&self) -> Duration {
+        self.allowed.saturating_sub(self.expected + self.done)
+    }
 }
 
 /// One task, as the job sees it.
@@ -37,6 +65,10 @@ pub(crate) struct Task {
     /// Proofs that wait to be checked; the first is being checked.
     pub claims: Vec<Claim>,
     pub failures: Vec<(Peer, String)>,
+    /// As how many holders it is in [`Job::held`].
+    listed: Option<u32>,
+    /// Whether it is in [`Job::doubtful`].
+    doubted: bool,
 }
 
 /// Where a task is on its way.
@@ -76,6 +108,40 @@ pub(crate) struct Lease {
     /// No renewal goes beyond this.
     pub latest: Time,
     pub progress: u16,
+    /// What the task was expected to take here.
+    pub expected: Duration,
+    /// When the last progress was heard of, or the lease was granted.
+    pub moved: Time,
+    /// When the holder will be doubted if nothing is heard.
+    pub doubt: Time,
+    pub doubted: bool,
+    /// What this copy was expected to waste.
+    pub charge: Duration,
+    /// The network that counts it; see [`Policy::unproven_per_origin`](crate::Policy).
+    pub origin: Option<u64>,
+}
+
+impl Lease {
+    /// What the holder still needs: by its progress, or by what was expected.
+    pub(crate) fn remaining(&self, now: Time) -> Duration {
+        let elapsed = now - self.granted;
+        if self.progress == 0 {
+            return self.expected.saturating_sub(elapsed);
+        }
+        let heard = self.moved - self.granted;
+        let total = heard * ONE / u32::from(self.progress);
+        total.saturating_sub(elapsed)
+    }
+
+    /// The part of a task's work that was done in this lease, if the holder does what it says.
+    pub(crate) fn done(&self, work: Duration, now: Time) -> Duration {
+        if self.doubted || self.progress == 0 {
+            return Duration::ZERO;
+        }
+        let elapsed = (now - self.granted).as_micros() * u128::from(ONE);
+        let thousandths = elapsed / self.expected.as_micros().max(1);
+        share(work, (thousandths as u32).min(ONE))
+    }
 }
 
 /// A proof that a peer has submitted.
@@ -90,13 +156,15 @@ pub(crate) struct Claim {
 impl Job {
     /// # Panics
     /// If there are not as many costs as tasks.
-    pub(crate) fn new(spec: JobSpec, sequence: u64) -> (JobId, Self) {
+    pub(crate) fn new(spec: JobSpec, sequence: u64, redundancy: &Redundancy) -> (JobId, Self) {
         let JobSpec {
             id,
             tree,
             costs,
             priority,
+            deadline,
             done,
+            leased: _,
         } = spec;
         assert_eq!(costs.len(), tree.task_count(), "every task has a cost");
         let mut tasks: Vec<Task> = costs.into_iter().map(Task::new).collect();
@@ -113,14 +181,20 @@ impl Job {
         }
         let mut job = Self {
             priority,
+            deadline,
             sequence,
             tree,
             ready: Ready::default(),
             leases: 0,
             under_way: 0,
+            held: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
+            waste: Waste::default(),
             tasks,
         };
         job.find_needed();
+        let needed = job.tasks.iter().filter(|task| task.is_needed());
+        job.waste.allowed = redundancy.waste_allowed(needed.map(|task| task.cost.work).sum());
         (id, job)
     }
 
@@ -209,6 +283,45 @@ impl Job {
         freed
     }
 
+    /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], after its holders have changed.
+    pub(crate) fn relist(&mut self, task: TaskId) {
+        let own = self.task_mut(task);
+        let rank = Reverse(own.rank);
+        let copyable = own.state == TaskState::Open && own.claims.is_empty() && !own.leases.is_empty();
+        let listed = copyable.then_some(own.leases.len() as u32);
+        let doubted = copyable && own.leases.values().all(|lease| lease.doubted);
+        let before = (own.listed, own.doubted);
+        (own.listed, own.doubted) = (listed, doubted);
+        if before.0 != listed {
+            if let Some(holders) = before.0 {
+                self.held.remove(&(holders, rank, task));
+            }
+            if let Some(holders) = listed {
+                self.held.insert((holders, rank, task));
+            }
+        }
+        if doubted {
+            self.doubtful.insert((rank, task));
+        } else if before.1 {
+            self.doubtful.remove(&(rank, task));
+        }
+    }
+
+    /// The longest path above any task that somebody works at, or could.
+    pub(crate) fn top_rank(&self) -> Duration {
+        let mut top = self.ready.top_rank();
+        let mut from = 0;
+        while let Some(&(holders, Reverse(rank), _)) = self
+            .held
+            .range((from, Reverse(Duration::MAX), TaskId::Segment(0))..)
+            .next()
+        {
+            top = top.max(rank);
+            from = holders + 1;
+        }
+        top
+    }
+
     /// The tasks that take this one's proof.
     pub(crate) fn takers(&self, task: TaskId) -> impl Iterator<Item = TaskId> + use<> {
         let last = task == TaskId::Segment(self.tree.segments() - 1);
@@ -240,7 +353,18 @@ impl Task {
             former: BTreeMap::new(),
             claims: Vec::new(),
             failures: Vec::new(),
+            listed: None,
+            doubted: false,
         }
+    }
+
+    fn is_needed(&self) -> bool {
+        matches!(self.state, TaskState::Waiting(_) | TaskState::Open)
+    }
+
+    /// Whether a peer is at it, or has claimed to have done it.
+    pub(crate) fn is_with(&self, peer: Peer) -> bool {
+        self.leases.contains_key(&peer) || self.claims.iter().any(|claim| claim.peer == peer)
     }
 
     pub(crate) fn stage(&self) -> Stage {

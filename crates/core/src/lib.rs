@@ -15,9 +15,9 @@
 //!                              └──────────────── Invalid, Unavailable ────┘                       done
 //! ```
 //!
-//! Not here yet: duplicates of a task on several peers. A task can be held by more than one in all that
-//! follows a lease (the first accepted proof wins, the others are revoked), but only tasks that nobody
-//! holds are given out.
+//! A task may be held by several peers: the first accepted proof wins, and the others are revoked. Which tasks
+//! are given out again, to whom and when is decided by [`Redundancy`]; who is believed how much follows
+//! from its [`Standing`].
 //!
 //! What always holds, each with a checker in [`check`]:
 //!
@@ -35,7 +35,9 @@ mod output;
 mod peers;
 mod policy;
 mod ready;
+mod redundancy;
 mod requester;
+mod standing;
 mod time;
 mod tree;
 
@@ -44,6 +46,8 @@ pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Trust, Verdict};
 pub use job::Stage;
 pub use output::{Event, Output, Refusal, Revocation};
 pub use policy::Policy;
+pub use redundancy::{Adaptive, Holder, Question, Redundancy, Worth};
 pub use requester::{Progress, Requester};
+pub use standing::{Speed, Standing};
 pub use time::Time;
 pub use tree::{Arities, Tree};

@@ -34,6 +34,8 @@ pub enum Output {
     Announce { job: JobId, open: bool },
     /// The proof is in no open task's way any more: all that is made from it is durable.
     Obsolete { task: TaskRef },
+    /// What is known of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
+    Learned { peer: Peer },
     /// For whoever watches.
     Event(Event),
 }
@@ -49,8 +51,6 @@ pub enum Refusal {
     Memory { offered: u64, needed: u64 },
     #[error("all tasks wait for {under_way} others that are under way")]
     Waiting { under_way: usize },
-    #[error("the tasks that are ready are those that failed on this machine")]
-    FailedHere,
     #[error("this machine holds {held} tasks, and {allowed} are allowed: finish one first")]
     TooManyLeases { held: usize, allowed: usize },
     #[error(
@@ -58,6 +58,10 @@ pub enum Refusal {
         remaining.as_secs_f64().ceil()
     )]
     Cooling { setbacks: u32, remaining: Duration },
+    #[error(
+        "{held} machines without an accepted proof work from this network, and {allowed} are allowed: ask again when one of them has delivered"
+    )]
+    Crowded { held: usize, allowed: usize },
     #[error("this machine is banned: {reason}")]
     Banned { reason: String },
     #[error("there is no such task")]
@@ -97,6 +101,8 @@ pub enum Event {
     },
     /// The final proof is durable.
     JobDone { job: JobId },
+    /// The time by which a job should have been done has come. It goes on.
+    DeadlineMissed { job: JobId },
     /// A task failed too often; what the peers said.
     JobFailed {
         job: JobId,

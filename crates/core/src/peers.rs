@@ -6,41 +6,68 @@ use crate::{
     ids::{Kind, TaskRef},
     input::{Cost, Offer, SPEED_ONE, Trust},
     policy::Policy,
+    redundancy::{ONE, share},
+    standing::{SPEED_MAX, Standing},
     time::Time,
 };
 
-/// Speeds are believed within these bounds, in thousandths. A peer that claims to be slower than the
-/// lowest would get leases that nobody can wait for.
-const SPEED_MIN: u32 = SPEED_ONE / 20;
-const SPEED_MAX: u32 = SPEED_ONE * 50;
+/// Newcomers of whom this requester has seen the first lease end. When there are so many both counts are halved.
+const NEWCOMERS_MAX: u32 = 256;
+/// What newcomers are taken for before any was seen, in thousandths, and as if after how many.
+const NEWCOMERS_DELIVER: u32 = 800;
+const NEWCOMERS_SUPPOSED: u32 = 4;
 
 /// A peer, as this requester has come to know it.
 #[derive(Clone, Debug)]
 pub(crate) struct PeerState {
     pub offer: Offer,
+    pub standing: Standing,
     pub leases: BTreeSet<TaskRef>,
     /// Tasks that it has submitted proofs of which nobody has looked at yet.
     pub unchecked: BTreeSet<TaskRef>,
-    pub accepted: u64,
-    pub banned: Option<String>,
     /// Leases in a row from which no proof was accepted.
     pub setbacks: u32,
     pub cooling_until: Time,
-    /// Measured for each kind of task, in thousandths; 0 where nothing is.
-    speeds: [u32; Kind::ALL.len()],
+    pub seen: Time,
+}
+
+/// How first leases of strangers have ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Newcomers {
+    kept: u32,
+    broken: u32,
+}
+
+impl Newcomers {
+    /// Takes note of how a lease has ended, if it was the first of a peer with this standing.
+    pub(crate) fn note(&mut self, standing: &Standing, kept: bool) {
+        if *standing != Standing::default() {
+            return;
+        }
+        *(if kept { &mut self.kept } else { &mut self.broken }) += 1;
+        if self.kept + self.broken > NEWCOMERS_MAX {
+            self.kept /= 2;
+            self.broken /= 2;
+        }
+    }
+
+    /// The chance that a peer keeps to its first lease, in thousandths.
+    pub(crate) fn deliver(self) -> u32 {
+        (ONE * self.kept + NEWCOMERS_DELIVER * NEWCOMERS_SUPPOSED)
+            / (self.kept + self.broken + NEWCOMERS_SUPPOSED)
+    }
 }
 
 impl PeerState {
-    pub(crate) fn new(offer: Offer) -> Self {
+    pub(crate) fn new(offer: Offer, standing: Standing) -> Self {
         Self {
             offer,
+            standing,
             leases: BTreeSet::new(),
             unchecked: BTreeSet::new(),
-            accepted: 0,
-            banned: None,
             setbacks: 0,
             cooling_until: Time::default(),
-            speeds: [0; Kind::ALL.len()],
+            seen: Time::default(),
         }
     }
 
@@ -49,32 +76,47 @@ impl PeerState {
         self.offer.trust == Trust::Own
     }
 
+    /// Whether it may be relied on.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_own() || self.standing.is_proven()
+    }
+
+    /// Whether it may be forgotten: if it comes back, even after a ban, it is no better than an identity made anew.
+    pub(crate) fn is_forgettable(&self) -> bool {
+        !self.is_proven() && self.leases.is_empty() && self.unchecked.is_empty()
+    }
+
     /// Leases that count against those allowed. On probation, so do proofs that nobody has looked at: a liar
     /// would have the next task before the first proof is seen to be none.
     pub(crate) fn held(&self) -> usize {
-        let unchecked = if self.accepted == 0 {
-            self.unchecked.len()
-        } else {
-            0
-        };
+        let unchecked = if self.is_proven() { 0 } else { self.unchecked.len() };
         self.leases.len() + unchecked
     }
 
     pub(crate) fn leases_allowed(&self, policy: &Policy) -> usize {
         match self.offer.trust {
             Trust::Own => usize::MAX,
-            Trust::Stranger if self.accepted == 0 => policy.leases_on_probation,
-            Trust::Stranger => policy.leases_max,
+            Trust::Stranger if self.is_proven() => policy.leases_max,
+            Trust::Stranger => policy.leases_on_probation,
+        }
+    }
+
+    /// The chance that it keeps to its next lease, in thousandths.
+    pub(crate) fn delivers(&self, newcomers: Newcomers) -> u32 {
+        match self.offer.trust {
+            Trust::Own => ONE,
+            Trust::Stranger => self.standing.delivers(newcomers.deliver()),
         }
     }
 
     /// In thousandths.
     pub(crate) fn speed(&self, kind: Kind) -> u32 {
-        match self.speeds[kind as usize] {
+        let known = self.standing.speed(kind);
+        match known.mean {
             0 => self.offer.speed,
             measured => measured,
         }
-        .clamp(SPEED_MIN, SPEED_MAX)
+        .clamp(known.floor(), SPEED_MAX)
     }
 
     /// How long a task is expected to take here.
@@ -82,28 +124,31 @@ impl PeerState {
         cost.work * SPEED_ONE / self.speed(kind)
     }
 
-    /// Learns from a task that was done. New measurements weigh a quarter, so that one good or bad day
-    /// does not decide.
-    pub(crate) fn learn(&mut self, kind: Kind, cost: Cost, took: Duration) {
-        let micros = took.as_micros().max(1);
-        let seen = cost.work.as_micros() * u128::from(SPEED_ONE) / micros;
-        let seen = u32::try_from(seen)
-            .unwrap_or(SPEED_MAX)
-            .clamp(SPEED_MIN, SPEED_MAX);
-        let speed = &mut self.speeds[kind as usize];
-        *speed = match *speed {
-            0 => seen,
-            before => (3 * before + seen) / 4,
+    /// How long a lease of a task is: the expected time with some slack, less of it for a machine that is known to be
+    /// steady.
+    pub(crate) fn lease_length(&self, kind: Kind, cost: Cost, policy: &Policy) -> Duration {
+        if self.is_own() {
+            // If it ends, its owner is told by the system, and nobody else has use for the time.
+            return Duration::MAX;
+        }
+        let speed = self.standing.speed(kind);
+        let slack = match speed.samples {
+            0 => policy.slack,
+            _ => policy
+                .slack_steady
+                .saturating_add(2 * speed.deviation.saturating_mul(ONE) / speed.mean.max(1))
+                .min(policy.slack),
         };
+        share(self.expected(kind, cost), slack).max(policy.lease_min)
     }
 
-    /// A lease ran out. Next time the peer is expected to be half as fast: either it is slower than it
-    /// looked, or it holds tasks back, and then it gets few.
-    pub(crate) fn was_late(&mut self, kind: Kind) {
-        self.speeds[kind as usize] = (self.speed(kind) / 2).max(SPEED_MIN);
+    /// Of machines alike in memory the one with the most goes first.
+    pub(crate) fn merit(&self, newcomers: Newcomers) -> u32 {
+        let merit = u64::from(self.speed(Kind::Segment)) * u64::from(self.delivers(newcomers));
+        (merit / u64::from(ONE)) as u32
     }
 
-    /// A lease ran out, a task failed, or a proof could not be had.
+    /// A lease has come to nothing: the peer has to pause, each time in a row for longer.
     pub(crate) fn disappoint(&mut self, now: Time, policy: &Policy) {
         if self.is_own() {
             return;
@@ -121,11 +166,13 @@ mod tests {
     use super::*;
 
     fn peer(speed: u32) -> PeerState {
-        PeerState::new(Offer {
+        let offer = Offer {
             memory: 1 << 30,
             speed,
             trust: Trust::Stranger,
-        })
+            origin: None,
+        };
+        PeerState::new(offer, Standing::default())
     }
 
     const COST: Cost = Cost {
@@ -137,7 +184,7 @@ mod tests {
     fn claims_count_until_work_is_seen() {
         let mut peer = peer(2000);
         assert_eq!(peer.expected(Kind::Leaf, COST), Duration::from_secs(5));
-        peer.learn(Kind::Leaf, COST, Duration::from_secs(20));
+        peer.standing.accept(Kind::Leaf, COST, Duration::from_secs(20));
         assert_eq!(peer.expected(Kind::Leaf, COST), Duration::from_secs(20));
         assert_eq!(
             peer.expected(Kind::Segment, COST),
@@ -148,23 +195,38 @@ mod tests {
 
     #[test]
     fn absurd_claims_are_bounded() {
-        assert_eq!(peer(0).speed(Kind::Leaf), SPEED_MIN);
+        assert_eq!(peer(0).speed(Kind::Leaf), SPEED_ONE / 4);
         assert_eq!(peer(u32::MAX).speed(Kind::Leaf), SPEED_MAX);
+    }
+
+    #[test]
+    fn who_is_steady_gets_shorter_leases() {
+        let policy = Policy::default();
         let mut peer = peer(1000);
-        peer.learn(Kind::Leaf, COST, Duration::ZERO);
-        assert_eq!(peer.speed(Kind::Leaf), SPEED_MAX);
+        let unknown = peer.lease_length(Kind::Leaf, COST, &policy);
+        assert_eq!(unknown, Duration::from_secs(30));
+        for _ in 0..20 {
+            peer.standing.accept(Kind::Leaf, COST, COST.work);
+        }
+        let steady = peer.lease_length(Kind::Leaf, COST, &policy);
+        assert!(steady < unknown && steady >= 2 * COST.work, "{steady:?}");
     }
 
     #[test]
     fn who_is_late_gets_longer_leases() {
+        let policy = Policy::default();
         let mut peer = peer(1000);
-        peer.learn(Kind::Leaf, COST, Duration::from_millis(1));
-        let before = peer.expected(Kind::Leaf, COST);
-        for _ in 0..20 {
-            peer.was_late(Kind::Leaf);
+        let before = peer.lease_length(Kind::Leaf, COST, &policy);
+        let length = |peer: &PeerState| peer.lease_length(Kind::Leaf, COST, &policy);
+        peer.standing.expire(Kind::Leaf, peer.speed(Kind::Leaf));
+        assert_eq!(length(&peer), 2 * before);
+        for _ in 0..10 {
+            peer.standing.expire(Kind::Leaf, peer.speed(Kind::Leaf));
         }
-        assert!(peer.expected(Kind::Leaf, COST) > 100 * before);
-        assert_eq!(peer.speed(Kind::Leaf), SPEED_MIN);
+        assert_eq!(length(&peer), 4 * before, "unless it is never seen to deliver");
+        peer.standing.accept(Kind::Leaf, COST, 10 * COST.work);
+        peer.standing.expire(Kind::Leaf, peer.speed(Kind::Leaf));
+        assert!(length(&peer) > 7 * before, "what has delivered slowly is slow");
     }
 
     #[test]
@@ -178,5 +240,15 @@ mod tests {
         }
         assert!(pauses.is_sorted() && pauses[0] < pauses[1]);
         assert_eq!(pauses[99], Time(0) + policy.cooling_max);
+    }
+
+    #[test]
+    fn newcomers_are_what_they_turn_out_to_be() {
+        let mut newcomers = Newcomers::default();
+        assert_eq!(newcomers.deliver(), NEWCOMERS_DELIVER);
+        for place in 0..1000 {
+            newcomers.note(&Standing::default(), place % 5 == 0);
+        }
+        assert!((180..240).contains(&newcomers.deliver()), "{newcomers:?}");
     }
 }

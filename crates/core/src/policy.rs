@@ -2,20 +2,34 @@
 
 use std::time::Duration;
 
+use crate::redundancy::Redundancy;
+
 /// How a requester treats its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// A stranger's lease lasts this many times what the task is expected to take. A home machine that is used for
-    /// something else meanwhile is easily half as fast as measured.
+    pub redundancy: Redundancy,
+    /// A stranger's lease lasts this many thousandths of what the task is expected to take. A home machine that is
+    /// used for something else meanwhile is easily half as fast as measured.
     pub slack: u32,
+    /// The same for a machine that always took what was expected.
+    pub slack_steady: u32,
     /// No lease is shorter: fetching the inputs and the answer's way take time that no cost counts.
     pub lease_min: Duration,
     /// Renewing stretches a lease to this many times its first length at most, however much progress is claimed.
     pub stretch_max: u32,
+    /// The same for a stranger without an accepted proof.
+    pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
     /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches meanwhile.
     pub leases_max: usize,
+    /// A holder is doubted when nothing of its progress was heard for so long, or for a quarter of what the task is
+    /// expected to take: provers report every 5 s, and fetch inputs before they begin.
+    pub doubt_min: Duration,
+    /// Leases that strangers without an accepted proof may hold together who call from one network.
+    pub unproven_per_origin: usize,
+    /// Peers that are remembered. When there are more, those go first that nothing is known of.
+    pub peers_max: usize,
     /// After so many failures of a task on the requester's own machines, the job fails. Strangers may be
     /// lying: what fails on them is only not given to them again, and its failures are events.
     pub failures_max: usize,
@@ -28,11 +42,17 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            slack: 3,
+            redundancy: Redundancy::default(),
+            slack: 3000,
+            slack_steady: 2000,
             lease_min: Duration::from_secs(10),
             stretch_max: 4,
+            stretch_on_probation: 2,
             leases_on_probation: 1,
             leases_max: 2,
+            doubt_min: Duration::from_secs(12),
+            unproven_per_origin: 4,
+            peers_max: 50_000,
             failures_max: 3,
             cooling: Duration::from_secs(5),
             cooling_max: Duration::from_secs(600),

@@ -59,6 +59,12 @@ impl Ready {
             .map(|(_, task)| task)
     }
 
+    /// The longest path above any of them.
+    pub(crate) fn top_rank(&self) -> Duration {
+        let first = |step: &Step| step.tasks.keys().next().map(|(Reverse(rank), _)| *rank);
+        self.steps.values().filter_map(first).max().unwrap_or_default()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -80,16 +86,16 @@ impl Ready {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parked {
     steps: BTreeMap<u64, BTreeMap<(Reverse<u32>, Peer), u64>>,
-    /// Memory and speed of each.
+    /// Memory and merit of each.
     places: BTreeMap<Peer, (u64, u32)>,
 }
 
 impl Parked {
-    pub(crate) fn insert(&mut self, peer: Peer, memory: u64, speed: u32) {
+    pub(crate) fn insert(&mut self, peer: Peer, memory: u64, merit: u32) {
         self.remove(peer);
         let step = self.steps.entry(memory / MEMORY_STEP).or_default();
-        step.insert((Reverse(speed), peer), memory);
-        self.places.insert(peer, (memory, speed));
+        step.insert((Reverse(merit), peer), memory);
+        self.places.insert(peer, (memory, merit));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,26 +103,37 @@ impl Parked {
     }
 
     pub(crate) fn remove(&mut self, peer: Peer) {
-        let Some((memory, speed)) = self.places.remove(&peer) else {
+        let Some((memory, merit)) = self.places.remove(&peer) else {
             return;
         };
         let step = memory / MEMORY_STEP;
         if let Some(peers) = self.steps.get_mut(&step) {
-            peers.remove(&(Reverse(speed), peer));
+            peers.remove(&(Reverse(merit), peer));
             if peers.is_empty() {
                 self.steps.remove(&step);
             }
         }
     }
 
-    /// Takes out the peer for a task that needs `memory`: of those with the least memory that is
-    /// enough, the fastest, so that large machines stay free for large tasks.
+    /// The peer for a task that needs `memory`: the one with the least memory that is enough, so that large machines
+    /// stay free for large tasks, and of those alike the one with the most merit. Nobody is chosen who has less than
+    /// half of the merit of another.
+    pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
+        let best_of_each = || {
+            self.steps
+                .range(memory / MEMORY_STEP..)
+                .filter_map(|(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
+                .map(|(&(Reverse(merit), peer), _)| (merit, peer))
+        };
+        let most = best_of_each().map(|(merit, _)| merit).max()?;
+        best_of_each()
+            .find(|(merit, _)| *merit >= most / 2)
+            .map(|(_, peer)| peer)
+    }
+
+    /// Takes out the [`Self::best`] one.
     pub(crate) fn take(&mut self, memory: u64) -> Option<Peer> {
-        let peer = self
-            .steps
-            .range(memory / MEMORY_STEP..)
-            .find_map(|(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
-            .map(|(&(_, peer), _)| peer)?;
+        let peer = self.best(memory)?;
         self.remove(peer);
         Some(peer)
     }
@@ -160,8 +177,12 @@ mod tests {
         parked.insert(peer(1), 8 * GIB, 1000);
         parked.insert(peer(2), 2 * GIB, 500);
         parked.insert(peer(3), 2 * GIB, 900);
+        parked.insert(peer(4), 2 * GIB, 499);
         assert_eq!(parked.take(2 * GIB), Some(peer(3)));
-        assert_eq!(parked.take(3 * GIB), Some(peer(1)));
+        assert_eq!(parked.take(2 * GIB), Some(peer(2)));
+        assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is twice as good");
+        assert_eq!(parked.take(2 * GIB), Some(peer(4)));
+        parked.insert(peer(2), 2 * GIB, 500);
         assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");
         parked.remove(peer(2));
         assert_eq!(parked.take(1), None);

@@ -42,7 +42,9 @@ fn open() -> Input {
         costs: vec![cost; tree.task_count()],
         tree,
         priority: 0,
+        deadline: None,
         done: Vec::new(),
+        leased: Vec::new(),
     }))
 }
 
@@ -53,6 +55,7 @@ fn offer(memory: u64) -> Input {
             memory,
             speed: SPEED_ONE,
             trust: Trust::Stranger,
+            origin: None,
         },
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use myriad_core::{
-    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Requester, Return,
-    SPEED_ONE, TaskId, TaskRef, Time, Tree, Trust, Verdict,
+    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Requester,
+    Return, SPEED_ONE, TaskId, TaskRef, Time, Tree, Trust, Verdict,
     check::{All, Violation},
 };
 use proptest::prelude::*;
@@ -56,6 +56,14 @@ enum Step {
     Cancel(usize),
 }
 
+fn redundancy() -> impl Strategy<Value = Redundancy> {
+    prop_oneof![
+        Just(Redundancy::default()),
+        Just(ONCE),
+        Just(Redundancy::Fixed(3))
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let peer = 0..PEERS;
     let job = 0..JOBS;
@@ -73,6 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+const ONCE: Redundancy = Redundancy::Fixed(1);
 const PEERS: usize = 6;
 const JOBS: usize = 3;
 
@@ -90,6 +99,7 @@ fn offer(index: usize) -> Offer {
         memory: (1 + index as u64 % 3) * GIB,
         speed: SPEED_ONE,
         trust: if index == 0 { Trust::Own } else { Trust::Stranger },
+        origin: None,
     }
 }
 
@@ -115,7 +125,9 @@ fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
         costs: costs.collect(),
         tree,
         priority: 0,
+        deadline: None,
         done,
+        leased: Vec::new(),
     }
 }
 
@@ -135,9 +147,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(redundancy: Redundancy) -> Self {
+        let policy = Policy {
+            redundancy,
+            ..Policy::default()
+        };
         Self {
-            requester: Requester::new(Policy::default()),
+            requester: Requester::new(policy),
             checkers: All::default(),
             now: Time(1),
             leases: BTreeMap::new(),
@@ -314,8 +330,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
-    fn whatever_peers_do_the_rules_hold_and_jobs_end(steps in prop::collection::vec(step(), 0..300)) {
-        let mut world = World::new();
+    fn whatever_peers_do_the_rules_hold_and_jobs_end(
+        redundancy in redundancy(),
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        let mut world = World::new(redundancy);
         let mut run = || -> Result<(), Violation> {
             world.open(0, 9)?;
             steps.iter().try_for_each(|step| world.step(step))?;
@@ -327,9 +346,12 @@ proptest! {
     }
 
     #[test]
-    fn the_same_inputs_give_the_same_outputs(steps in prop::collection::vec(step(), 0..200)) {
+    fn the_same_inputs_give_the_same_outputs(
+        redundancy in redundancy(),
+        steps in prop::collection::vec(step(), 0..200),
+    ) {
         let run = || {
-            let mut world = World::new();
+            let mut world = World::new(redundancy);
             // What a rule says of it is for the other test.
             let _ = world.open(0, 9);
             let _ = steps.iter().try_for_each(|step| world.step(step));
@@ -342,7 +364,7 @@ proptest! {
 /// One honest peer after the other: every task is done once, in an order that the tree allows.
 #[test]
 fn a_job_with_honest_peers_is_done_task_by_task() {
-    let mut world = World::new();
+    let mut world = World::new(ONCE);
     world.open(1, 7).unwrap();
     world.recover().unwrap();
     assert_eq!(world.finished, [job(1)]);
@@ -355,12 +377,12 @@ fn a_job_with_honest_peers_is_done_task_by_task() {
 /// What an earlier run has left is not done again, and what lies below it not at all.
 #[test]
 fn a_job_goes_on_where_it_stopped() {
-    let mut world = World::new();
+    let mut world = World::new(ONCE);
     world.open(1, 7).unwrap();
     world.recover().unwrap();
     let all = world.durable.clone();
     for kept in 0..=all.len() {
-        let mut again = World::new();
+        let mut again = World::new(ONCE);
         // The last ones: those higher in the tree.
         again.durable = all
             .iter()
@@ -381,7 +403,7 @@ fn a_job_goes_on_where_it_stopped() {
 /// Three failures on the requester's own machines, and the job's error tells what they said.
 #[test]
 fn a_task_that_keeps_failing_is_the_jobs_error() {
-    let mut world = World::new();
+    let mut world = World::new(ONCE);
     world.open(0, 1).unwrap();
     for _ in 0..3 {
         world.step(&Step::Offer(0)).unwrap();
@@ -393,7 +415,7 @@ fn a_task_that_keeps_failing_is_the_jobs_error() {
 /// Strangers cannot end a job by saying that they failed, however many they are.
 #[test]
 fn strangers_cannot_fail_a_job() {
-    let mut world = World::new();
+    let mut world = World::new(ONCE);
     world.open(0, 1).unwrap();
     for index in 1..=100 {
         let peer = Peer([100 + index; 32]);
@@ -418,7 +440,7 @@ fn strangers_cannot_fail_a_job() {
 /// A peer that is woken and cannot use the task does not keep it from the next one.
 #[test]
 fn who_is_woken_in_vain_wakes_the_next() {
-    let mut world = World::new();
+    let mut world = World::new(ONCE);
     let woken = |outputs: &[Output]| {
         let mut woken = outputs.iter().filter_map(|output| match output {
             Output::Wake { peer } => Some(*peer),

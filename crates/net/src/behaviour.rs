@@ -14,6 +14,7 @@ use libp2p::{
 };
 
 use crate::{
+    actor::{PROVIDER_TTL, PROVIDERS_MAX},
     config::{Config, StartError},
     wire::{ANNOUNCEMENT_BYTES_MAX, Frames, Hello, Request, Response, Role},
 };
@@ -34,14 +35,21 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAMS_MAX: u32 = 128;
 /// Most requests of one protocol that one connection handles at once.
 const REQUESTS_AT_ONCE: usize = 32;
-/// A home machine that leads nowhere must not block the dialling of others.
-const PENDING_CONNECTIONS_MAX: u32 = 128;
+/// A home machine that leads nowhere must not block the dialling of others: twice as many as are dialled
+/// again and again.
+const PENDING_CONNECTIONS_MAX: u32 = 256;
 /// One by QUIC and one by TCP in each direction, when both sides dial at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Requesters that a node of the hash table remembers.
-const PROVIDERS_MAX: usize = 64;
+/// Most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table are named in
+/// one, each with eight addresses of 160 bytes.
+const KAD_MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// How long it is remembered of a peer that is gone what it forwarded. Most have nothing to be remembered,
+/// and identities cost nothing, so that it is not for long.
+const SCORE_KEPT: Duration = Duration::from_secs(600);
+/// Peers on one address that are nothing special: the machines of a firm or a school behind one router.
+const COLOCATED_MAX: f64 = 64.0;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
@@ -131,7 +139,7 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
     })
 }
 
-/// Announcements are signed by their authors, and forwarded only after [`crate::swarm`] has looked at them.
+/// Announcements are signed by their authors, and forwarded only after [`crate::actor`] has looked at them.
 fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
     let setup = |e: &dyn std::fmt::Display| StartError::Setup(format!("gossip: {e}"));
     let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
@@ -144,25 +152,54 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
     let authenticity = gossipsub::MessageAuthenticity::Signed(config.identity.0.clone());
     let mut gossip = gossipsub::Behaviour::new(authenticity, gossip_config).map_err(|e| setup(&e))?;
 
-    // Announcements are rare, so that nobody is marked down for delivering few; who forwards what is
-    // invalid is, and is no longer listened to after about four of them.
+    let (scores, thresholds) = scores(&topic);
+    gossip
+        .with_peer_score(scores, thresholds)
+        .map_err(|e| setup(&e))?;
+    gossip.subscribe(&topic).map_err(|e| setup(&e))?;
+    Ok(gossip)
+}
+
+/// What peers are held to. A score is the sum of these, and never above 0: nothing that a peer did before
+/// makes up for what it does.
+///
+/// - An invalid message counts 1, of which 1 % is lost each second, and `n` of them cost 6 `n`²: one 6, two
+///   24, three 54, four 96.
+/// - `n` peers on one address more than [`COLOCATED_MAX`] cost each of them 0.1 `n`²: ten 10, 28 78, 29 84.
+///
+/// Below 0 a peer is not of those that messages are forwarded to at once; below -10 it is not told which
+/// there are, below -50 it is sent none, and below -80 it is not listened to. That is the fourth invalid
+/// message within 18 s, or one every half a minute for ever.
+fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let jobs = gossipsub::TopicScoreParams {
+        topic_weight: 1.0,
+        // Being there and bringing news earns nothing: by default it soon makes up for two dozen invalid
+        // messages. Announcements are rare, so that delivering few is no fault either.
+        time_in_mesh_weight: 0.0,
+        first_message_deliveries_weight: 0.0,
         mesh_message_deliveries_weight: 0.0,
         mesh_failure_penalty_weight: 0.0,
-        invalid_message_deliveries_weight: -10.0,
-        invalid_message_deliveries_decay: 0.9,
+        invalid_message_deliveries_weight: -6.0,
+        invalid_message_deliveries_decay: 0.99,
         ..Default::default()
     };
-    let mut scores = gossipsub::PeerScoreParams::default();
+    let mut scores = gossipsub::PeerScoreParams {
+        ip_colocation_factor_weight: -0.1,
+        ip_colocation_factor_threshold: COLOCATED_MAX,
+        retain_score: SCORE_KEPT,
+        ..Default::default()
+    };
     scores.topics.insert(topic.hash(), jobs);
     // The provers of a local cluster are many on one address.
     let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     scores.ip_colocation_factor_whitelist.extend(here);
-    gossip
-        .with_peer_score(scores, gossipsub::PeerScoreThresholds::default())
-        .map_err(|e| setup(&e))?;
-    gossip.subscribe(&topic).map_err(|e| setup(&e))?;
-    Ok(gossip)
+    let thresholds = gossipsub::PeerScoreThresholds {
+        gossip_threshold: -10.0,
+        publish_threshold: -50.0,
+        graylist_threshold: -80.0,
+        ..Default::default()
+    };
+    (scores, thresholds)
 }
 
 /// Only nodes that others can reach answer for the table; all can ask.
@@ -173,12 +210,21 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
         max_records: 0,
         max_value_bytes: 0,
         max_providers_per_key: PROVIDERS_MAX,
-        max_provided_keys: PROVIDERS_MAX,
+        // That of the requesters.
+        max_provided_keys: 1,
     };
     let store = kad::store::MemoryStore::with_config(id, store);
     let mut settings = kad::Config::new(KAD_PROTOCOL);
     settings
-        .set_record_filtering(kad::StoreInserts::Unfiltered)
+        // What others ask to be kept goes to the actor, which keeps what it knows the use of.
+        .set_record_filtering(kad::StoreInserts::FilterBoth)
+        .set_provider_record_ttl(Some(PROVIDER_TTL))
+        // The actor does this itself, with each announcement.
+        .set_provider_publication_interval(None)
+        // There are no records to be sent on; libp2p would remember the keys of all that were sent here.
+        .set_replication_interval(None)
+        .set_publication_interval(None)
+        .set_max_packet_size(KAD_MESSAGE_BYTES_MAX)
         .set_parallelism(NonZeroUsize::new(3).expect("not zero"));
     let mut kad = kad::Behaviour::with_config(id, store, settings);
     let reachable = !config.external.is_empty() || config.role == Role::Bootstrap;
@@ -188,4 +234,55 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
         kad::Mode::Client
     }));
     kad
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The best that a peer can have which is in the mesh for ever, brings all the news, and has sent so
+    /// many invalid messages just now, by libp2p's formula.
+    fn best_score(invalid: f64) -> f64 {
+        let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
+        let (scores, _) = scores(&topic);
+        let jobs = &scores.topics[&topic.hash()];
+        let earned = jobs.time_in_mesh_weight * jobs.time_in_mesh_cap
+            + jobs.first_message_deliveries_weight * jobs.first_message_deliveries_cap;
+        let lost = jobs.invalid_message_deliveries_weight * invalid * invalid;
+        (earned + lost) * jobs.topic_weight
+    }
+
+    fn score_among(peers_on_its_address: u32) -> f64 {
+        let (scores, _) = scores(&gossipsub::IdentTopic::new(JOBS_TOPIC));
+        let more = (f64::from(peers_on_its_address) - scores.ip_colocation_factor_threshold).max(0.0);
+        scores.ip_colocation_factor_weight * more * more
+    }
+
+    #[test]
+    fn the_fourth_invalid_message_shuts_a_peer_out_whatever_it_did_before() {
+        let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
+        let (scores, thresholds) = scores(&topic);
+        scores.validate().unwrap();
+        thresholds.validate().unwrap();
+        assert!(best_score(0.0) <= 0.0);
+        assert!(best_score(3.0) > thresholds.graylist_threshold);
+        assert!(best_score(4.0) < thresholds.graylist_threshold);
+
+        let decay = scores.topics[&topic.hash()].invalid_message_deliveries_decay;
+        let counted = |count: i32, pause: i32| (0..count).map(|n| decay.powi(n * pause)).sum::<f64>();
+        assert!(
+            best_score(counted(4, 6)) < thresholds.graylist_threshold,
+            "within 18 s"
+        );
+        assert!(best_score(counted(100, 30)) < thresholds.graylist_threshold);
+        assert!(best_score(counted(100, 60)) > thresholds.graylist_threshold);
+    }
+
+    #[test]
+    fn the_machines_of_a_firm_behind_one_router_are_heard() {
+        let (_, thresholds) = scores(&gossipsub::IdentTopic::new(JOBS_TOPIC));
+        assert!(score_among(64) >= 0.0);
+        assert!(score_among(92) > thresholds.graylist_threshold);
+        assert!(score_among(1000) < thresholds.graylist_threshold);
+    }
 }

@@ -25,6 +25,7 @@ mod config;
 mod counted;
 mod identity;
 mod network;
+mod patience;
 mod peer;
 mod transfer;
 pub mod wire;

@@ -45,7 +45,12 @@ impl Drop for Inner {
 #[derive(Debug)]
 pub enum Event {
     /// A peer has said what it is. It can be asked from now on.
-    Greeted { peer: Peer, hello: Hello },
+    Greeted {
+        peer: Peer,
+        hello: Hello,
+        /// The network that it calls from, as a number; none where its address says nothing, as on a LAN.
+        origin: Option<u64>,
+    },
     /// A peer speaks another version of the protocol: one of the two has to be updated.
     OtherVersion { peer: Peer, theirs: u32, build: String },
     /// The last connection with a peer is gone.
@@ -137,7 +142,7 @@ pub(crate) struct Shared {
     pub closed: Notify,
     peers: Mutex<BTreeMap<Peer, PeerStatus>>,
     listening: Mutex<Vec<String>>,
-    messages: AtomicU64,
+    pub messages: AtomicU64,
     pub blob_bytes_out: AtomicU64,
     pub blob_bytes_in: AtomicU64,
 }
@@ -304,6 +309,10 @@ impl Network {
 
     /// Fetches a blob from whoever has it, in the order of its holders, and keeps it. `told_by` said
     /// where it is.
+    ///
+    /// A holder that is slow or silent is left for the next one within seconds, and what it sent is kept.
+    /// Busy ones are asked again for five minutes; longer than that and a second for every 64 KiB it does
+    /// not take.
     ///
     /// # Errors
     /// See [`FetchFailed`].

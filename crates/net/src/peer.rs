@@ -51,6 +51,23 @@ pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
     })
 }
 
+/// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the first 48 of
+/// an IPv6 one, which is what one customer of a provider gets. None for addresses that everybody can have: of
+/// a LAN, of this machine, and names.
+pub(crate) fn origin(address: &Multiaddr) -> Option<u64> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) if ip.is_private() || ip.is_loopback() || ip.is_link_local() => None,
+        // Above all 48 bits of the others.
+        Protocol::Ip4(ip) => Some(1 << 48 | u64::from(ip.to_bits() >> 8)),
+        Protocol::Ip6(ip) if ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() => None,
+        Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => origin(&Multiaddr::from(ip)),
+            None => Some((ip.to_bits() >> 80) as u64),
+        },
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +91,31 @@ mod tests {
         assert!(impossible.is_some());
         assert_eq!(peer_of(&PeerId::random()), None, "the hash of a larger key");
         assert_eq!(parse_peer("12D3KooW"), None);
+    }
+
+    #[test]
+    fn machines_of_one_network_have_one_origin() {
+        let of = |text: &str| origin(&text.parse().unwrap());
+        assert_eq!(
+            of("/ip4/203.0.113.7/tcp/1"),
+            of("/ip4/203.0.113.250/udp/9/quic-v1")
+        );
+        assert_ne!(of("/ip4/203.0.113.7/tcp/1"), of("/ip4/203.0.114.7/tcp/1"));
+        assert_eq!(
+            of("/ip6/2001:db8:1:2::3/tcp/1"),
+            of("/ip6/2001:db8:1:ffff::1/tcp/1")
+        );
+        assert_ne!(of("/ip6/2001:db8:1::1/tcp/1"), of("/ip6/2001:db8:2::1/tcp/1"));
+        assert_eq!(of("/ip6/::ffff:203.0.113.7/tcp/1"), of("/ip4/203.0.113.7/tcp/1"));
+        for nowhere in [
+            "/ip4/192.168.1.2/tcp/1",
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip6/fe80::1/tcp/1",
+            "/ip6/fd00::1/tcp/1",
+            "/dns4/example.org/tcp/1",
+        ] {
+            assert_eq!(of(nowhere), None, "{nowhere}");
+        }
     }
 
     #[test]

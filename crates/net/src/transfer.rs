@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
@@ -19,27 +19,27 @@ use tokio::{
 use crate::{
     actor::Command,
     behaviour::BLOB_PROTOCOL,
-    blob::{self, BlobError, BlobRef, BlobStore, FetchError, FetchLimits, ServeLimits},
+    blob::{self, BlobError, BlobRef, BlobStore, FetchError, ServeLimits},
     config::Limits,
     counted::Counted,
     network::Shared,
+    patience::{Patience, Round, limits, opening},
     peer::{id_of, short_name},
     wire::{Contact, Source},
 };
 
-/// How long it may take to reach a peer and open a stream.
-const OPEN_PATIENCE: Duration = Duration::from_secs(20);
-/// How often all holders of a blob are asked before it is given up.
-const ROUNDS: u32 = 4;
-/// Between rounds; each further pause is twice as long. A link that was cut for half a minute is back then.
-const ROUND_PAUSE: Duration = Duration::from_secs(3);
 /// Turning streams away is work too: of those beyond the permits, so many at once are told when to come
 /// again, and the rest are just closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// When those who were turned away should come again.
 const RETRY_MS: u32 = 500;
+/// How long one of them may take to say what it wants, and to take the answer.
+const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves blobs to whoever asks, within the limits, until the swarm ends.
+///
+/// `incoming` has room for one stream, and libp2p closes those that come before it is taken without a word.
+/// Nothing here waits for anything, so that these are few, and who asks takes that for being busy.
 pub(crate) async fn serve(
     mut incoming: IncomingStreams,
     blobs: BlobStore,
@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     // Without a slot, all that is told is when to come again.
     let limits_turned_away = ServeLimits {
         slots: Arc::new(Semaphore::new(0)),
+        time_max: TURNED_AWAY_TIME_MAX,
         ..limits_served.clone()
     };
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
@@ -175,45 +176,61 @@ impl Fetcher {
         let mut last: Vec<(Peer, String)> = Vec::new();
         // Those who sent what is not the blob are not asked again.
         let mut liars = Vec::new();
-        let mut pause = ROUND_PAUSE;
-        for round in 0..ROUNDS {
-            let mut busy_ms = None;
-            for holder in &source.holders {
-                if holder.peer == own || liars.contains(&holder.peer) {
-                    continue;
-                }
-                let why = match self.fetch_from(blobs, want, holder, told_by).await {
+        let mut patience = Patience::new(want.bytes, seed(own, want), Instant::now());
+        loop {
+            let mut progress = false;
+            let mut busy: Option<Duration> = None;
+            let asked: Vec<&Contact> = source
+                .holders
+                .iter()
+                .filter(|holder| holder.peer != own && !liars.contains(&holder.peer))
+                .collect();
+            for (place, &holder) in asked.iter().enumerate() {
+                let is_last = place + 1 == asked.len();
+                let attempt = Attempt {
+                    want,
+                    holder,
+                    told_by,
+                    is_last,
+                };
+                let why = match self.fetch_from(blobs, attempt, &mut progress).await {
                     Ok(()) => return Ok(()),
-                    // What was damaged here is removed, and who else fetches it will be done.
-                    Err(Attempt::Fetch(FetchError::Disk(
-                        e @ (BlobError::Damaged { .. } | BlobError::Busy { .. }),
-                    ))) => e.to_string(),
-                    Err(Attempt::Fetch(FetchError::Disk(e))) => return Err(FetchFailed::Disk(e)),
-                    Err(Attempt::Fetch(e)) => {
-                        if e.blames_sender() {
-                            liars.push(holder.peer);
-                        }
-                        if let FetchError::Busy { retry_ms } = e {
-                            busy_ms = Some(busy_ms.unwrap_or(u32::MAX).min(retry_ms));
+                    Err(Failure::Open(why)) => why,
+                    Err(Failure::Fetch(FetchError::Disk(e))) if !can_pass(&e) => {
+                        return Err(FetchFailed::Disk(e));
+                    }
+                    Err(Failure::Fetch(e)) => {
+                        match &e {
+                            FetchError::Disk(BlobError::Busy { .. }) | FetchError::Unanswered => {
+                                busy = Some(Duration::ZERO);
+                            }
+                            FetchError::Busy { retry_ms } => {
+                                let told = Duration::from_millis((*retry_ms).into());
+                                busy = Some(busy.map_or(told, |others| others.min(told)));
+                            }
+                            _ if e.blames_sender() => liars.push(holder.peer),
+                            _ => {}
                         }
                         e.to_string()
                     }
-                    Err(Attempt::Open(why)) => why,
                 };
                 match last.iter_mut().find(|(peer, _)| *peer == holder.peer) {
                     Some((_, before)) => *before = why,
                     None => last.push((holder.peer, why)),
                 }
             }
-            let nobody_left = source.holders.iter().all(|holder| liars.contains(&holder.peer));
-            if nobody_left || round + 1 == ROUNDS {
+            if asked.iter().all(|holder| liars.contains(&holder.peer)) {
                 break;
             }
-            match busy_ms {
-                Some(busy_ms) => sleep(Duration::from_millis(busy_ms.into())).await,
-                None => sleep(pause).await,
+            let round = match busy {
+                _ if progress => Round::Progress,
+                Some(told) => Round::Busy(told),
+                None => Round::Failed,
+            };
+            match patience.after(round, Instant::now()) {
+                Some(pause) => sleep(pause).await,
+                None => break,
             }
-            pause *= 2;
         }
         Err(FetchFailed::Nobody {
             blob: want.blob,
@@ -222,24 +239,31 @@ impl Fetcher {
         })
     }
 
+    /// Asks one peer, and notes whether anything came.
     async fn fetch_from(
         &self,
         blobs: &BlobStore,
-        want: BlobRef,
-        holder: &Contact,
-        told_by: Peer,
-    ) -> Result<(), Attempt> {
-        let stream = self.open(holder, told_by).await.map_err(Attempt::Open)?;
+        attempt: Attempt<'_>,
+        progress: &mut bool,
+    ) -> Result<(), Failure> {
+        let Attempt {
+            want,
+            holder,
+            told_by,
+            is_last,
+        } = attempt;
+        let opened = self.open(holder, told_by, opening(is_last)).await;
         let stream = Counted {
-            stream,
+            stream: opened.map_err(Failure::Open)?,
             read: &self.shared.blob_bytes_in,
             written: &self.shared.blob_bytes_out,
         };
-        let fetched = blob::fetch(blobs, want, stream, &FetchLimits::default(), |_| ()).await;
-        fetched.map(drop).map_err(Attempt::Fetch)
+        let limits = limits(want.bytes, is_last);
+        let fetched = blob::fetch(blobs, want, stream, &limits, |_| *progress = true).await;
+        fetched.map(drop).map_err(Failure::Fetch)
     }
 
-    async fn open(&self, holder: &Contact, told_by: Peer) -> Result<Stream, String> {
+    async fn open(&self, holder: &Contact, told_by: Peer, patience: Duration) -> Result<Stream, String> {
         let id = id_of(holder.peer).ok_or("there is no such peer")?;
         let addresses = holder
             .addresses
@@ -257,15 +281,35 @@ impl Fetcher {
         });
         ready.await.map_err(|_| "the network has ended")?;
         let mut control = self.control.clone();
-        match timeout(OPEN_PATIENCE, control.open_stream(id, BLOB_PROTOCOL)).await {
+        match timeout(patience, control.open_stream(id, BLOB_PROTOCOL)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(e)) => Err(e.to_string()),
-            Err(_) => Err(format!("no connection after {} s", OPEN_PATIENCE.as_secs())),
+            Err(_) => Err(format!("no connection after {} s", patience.as_secs())),
         }
     }
 }
 
-enum Attempt {
+/// What is asked of one peer.
+struct Attempt<'a> {
+    want: BlobRef,
+    holder: &'a Contact,
+    told_by: Peer,
+    /// Whether nobody else is left to be asked.
+    is_last: bool,
+}
+
+enum Failure {
     Open(String),
     Fetch(FetchError),
+}
+
+/// What was damaged on the disk is removed, and who else fetches it will be done.
+fn can_pass(e: &BlobError) -> bool {
+    matches!(e, BlobError::Damaged { .. } | BlobError::Busy { .. })
+}
+
+/// Another one for each peer and blob.
+fn seed(own: Peer, want: BlobRef) -> u64 {
+    let start = |bytes: [u8; 32]| u64::from_le_bytes(*bytes.first_chunk().expect("longer than that"));
+    start(own.0) ^ start(want.blob.0)
 }

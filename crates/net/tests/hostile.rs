@@ -1,80 +1,33 @@
 //! Peers that do not keep to the protocol, over real connections on loopback: they are let go, memory
 //! stays bounded, and others are served meanwhile.
 
-use std::{fs, path::Path, time::Duration};
+mod support;
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::join_all};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, SwarmBuilder};
-use libp2p_stream::Control;
+use std::{fs, time::Duration};
+
+use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
+use libp2p::{StreamProtocol, identity::Keypair};
 use myriad_net::{
-    AskError, Config, Event, Identity, Limits, Network,
-    blob::{BlobRef, BlobStore},
-    wire::{Contact, FRAME_BYTES_MAX, Notice, Request, Response, Role, Source},
+    AskError, Event, Identity, Limits, Network,
+    blob::BlobRef,
+    wire::{FRAME_BYTES_MAX, Notice, Request, Response, Role},
 };
-use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
+
+use support::{Raw, address, node, source};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PROTOCOLS: [&str; 3] = ["/myriad/hello/1", "/myriad/task/1", "/myriad/blob/1"];
 /// What the victim may grow by, whatever is sent to it: the streams and connections that it allows.
 const GROWTH_MIB_MAX: u64 = 300;
 
-fn node(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<Event>) {
-    let config = Config {
-        identity: Identity::ephemeral(),
-        role,
-        build: "test".into(),
-        engine: [7; 32],
-        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
-        external: Vec::new(),
-        bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
-        mdns: false,
-        blobs: BlobStore::open(dir, 1 << 30).unwrap(),
-        limits: Limits::default(),
-    };
-    Network::start(config).unwrap()
+fn attacker(victim: &str) -> Raw {
+    Raw::dial(Keypair::generate_ed25519(), victim)
 }
 
-async fn address(network: &Network) -> String {
-    while network.listening().is_empty() {
-        sleep(Duration::from_millis(5)).await;
-    }
-    network.listening()[0].clone()
-}
-
-/// A peer that is connected with the victim and opens streams of any protocol.
-async fn attacker(victim: &str) -> (PeerId, Control) {
-    let mut swarm = SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_quic()
-        .with_behaviour(|_| libp2p_stream::Behaviour::new())
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE))
-        .build();
-    let address: Multiaddr = victim.parse().unwrap();
-    let id = victim.rsplit('/').next().unwrap().parse().unwrap();
-    swarm.dial(address).unwrap();
-    let control = swarm.behaviour().new_control();
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
-        }
-    });
-    (id, control)
-}
-
-async fn send(
-    control: &mut Control,
-    victim: PeerId,
-    protocol: &'static str,
-    bytes: &[u8],
-) -> Option<Vec<u8>> {
-    let mut stream = control
-        .open_stream(victim, StreamProtocol::new(protocol))
-        .await
-        .ok()?;
+async fn send(raw: &mut Raw, protocol: &'static str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let protocol = StreamProtocol::new(protocol);
+    let mut stream = raw.control.open_stream(raw.victim, protocol).await.ok()?;
     stream.write_all(bytes).await.ok()?;
     stream.close().await.ok()?;
     let mut answer = Vec::new();
@@ -97,7 +50,7 @@ fn resident_mib() -> u64 {
 /// An honest peer greets, asks and fetches, in good time.
 async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
     let dir = tempfile::tempdir().unwrap();
-    let (honest, mut events) = node(dir.path(), Role::Prover, &[at.to_owned()]);
+    let (honest, mut events) = node(dir.path(), Role::Prover, &[at], Limits::default());
     let greeted = async { while !matches!(events.recv().await, Some(Event::Greeted { .. })) {} };
     timeout(PATIENCE, greeted)
         .await
@@ -105,13 +58,7 @@ async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
     let asked = honest.ask(victim.peer(), Request::Notice(Notice::Wake));
     let answer = timeout(PATIENCE, asked).await.expect("it is answered");
     assert!(matches!(answer, Ok(Response::Received)), "{answer:?}");
-    let source = Source {
-        blob,
-        holders: vec![Contact {
-            peer: victim.peer(),
-            addresses: vec![at.rsplit_once("/p2p/").unwrap().0.to_owned()],
-        }],
-    };
+    let source = source(blob, &[at]);
     let fetched = timeout(PATIENCE, honest.fetch(&source, victim.peer())).await;
     fetched.expect("it is served").unwrap();
     honest.close();
@@ -120,7 +67,7 @@ async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_floods_are_borne() {
     let dir = tempfile::tempdir().unwrap();
-    let (victim, mut events) = node(dir.path(), Role::Requester, &[]);
+    let (victim, mut events) = node(dir.path(), Role::Requester, &[], Limits::default());
     // Its driver answers whatever gets through.
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
@@ -140,8 +87,7 @@ async fn garbage_and_floods_are_borne() {
     let short = [&100u32.to_le_bytes(), [1; 10].as_slice()].concat();
     for bytes in [&[0xff; 100][..], &oversize, &endless, &short, &[]] {
         for protocol in PROTOCOLS {
-            let (id, mut control) = attacker(&at).await;
-            let answer = send(&mut control, id, protocol, bytes).await;
+            let answer = send(&mut attacker(&at), protocol, bytes).await;
             // The blob protocol says that it refuses; nothing else answers.
             assert!(
                 protocol.contains("blob") || answer.is_none_or(|answer| answer.is_empty()),
@@ -151,37 +97,46 @@ async fn garbage_and_floods_are_borne() {
     }
     honest_is_served(&victim, &at, blob).await;
 
-    // A peer that keeps sending garbage is not spoken to any more.
-    let (id, mut control) = attacker(&at).await;
-    for _ in 0..8 {
-        send(
-            &mut control,
-            id,
-            "/myriad/task/1",
-            &[3, 0, 0, 0, 0xff, 0xff, 0xff],
-        )
-        .await;
+    // A peer that keeps sending garbage is not spoken to any more, be it over ever new connections.
+    for connections in [1, 3] {
+        let key = Keypair::generate_ed25519();
+        for _ in 0..connections {
+            let mut raw = Raw::dial(key.clone(), &at);
+            let protocol = StreamProtocol::new("/myriad/task/1");
+            let opened = raw.control.open_stream(raw.victim, protocol).await;
+            assert!(opened.is_ok(), "it has done nothing yet that is enough");
+            for _ in 0..6 / connections {
+                let garbage = [3, 0, 0, 0, 0xff, 0xff, 0xff];
+                send(&mut raw, "/myriad/task/1", &garbage).await;
+            }
+            drop(raw);
+            // It is known to be gone.
+            sleep(Duration::from_millis(300)).await;
+        }
+        let mut raw = Raw::dial(key, &at);
+        sleep(Duration::from_millis(500)).await;
+        let protocol = StreamProtocol::new("/myriad/task/1");
+        let again = raw.control.open_stream(raw.victim, protocol).await;
+        assert!(again.is_err(), "it can still open streams");
     }
-    sleep(Duration::from_millis(500)).await;
-    let again = control
-        .open_stream(id, StreamProtocol::new("/myriad/task/1"))
-        .await;
-    assert!(again.is_err(), "it can still open streams");
 
     // Thousands of streams that are left open, by a few peers.
     let floods = (0..4).map(|_| async {
-        let (id, control) = attacker(&at).await;
+        let raw = attacker(&at);
         let streams = (0..1000).map(|turn| {
-            let mut control = control.clone();
+            let (id, mut control) = (raw.victim, raw.control.clone());
             async move {
                 let protocol = StreamProtocol::new(PROTOCOLS[turn % 3]);
                 let opened = timeout(Duration::from_secs(3), control.open_stream(id, protocol)).await;
                 opened.ok()?.ok()
             }
         });
-        join_all(streams).await
+        let streams = join_all(streams).await;
+        (raw, streams)
     });
     let held = join_all(floods).await;
+    let opened = held.iter().flat_map(|(_, streams)| streams).flatten().count();
+    assert!(opened > 100, "{opened} streams are no flood");
     honest_is_served(&victim, &at, blob).await;
     let grown = resident_mib().saturating_sub(before);
     assert!(grown < GROWTH_MIB_MAX, "{grown} MiB more");
@@ -191,7 +146,7 @@ async fn garbage_and_floods_are_borne() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_too_often_is_told_so_and_who_is_not_there_is_not_waited_for() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let (victim, mut events) = node(dirs[0].path(), Role::Requester, &[]);
+    let (victim, mut events) = node(dirs[0].path(), Role::Requester, &[], Limits::default());
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             if let Event::Asked { reply, .. } = event {
@@ -200,7 +155,7 @@ async fn who_asks_too_often_is_told_so_and_who_is_not_there_is_not_waited_for() 
         }
     });
     let at = address(&victim).await;
-    let (asker, mut greeted) = node(dirs[1].path(), Role::Prover, &[at]);
+    let (asker, mut greeted) = node(dirs[1].path(), Role::Prover, &[&at], Limits::default());
     while !matches!(greeted.recv().await, Some(Event::Greeted { .. })) {}
     let mut refused = 0;
     for _ in 0..20 {

@@ -9,6 +9,7 @@
 
 mod job;
 pub mod local;
+mod peers;
 pub mod prover;
 pub mod requester;
 mod store;

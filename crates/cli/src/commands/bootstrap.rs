@@ -24,7 +24,12 @@ pub fn run(args: &Bootstrap) -> Result<(), Error> {
     })?;
     log("info");
     // It serves no blobs; the little that is there costs nothing.
-    let config = net_config(&settings, Role::Bootstrap, 0)?;
+    let config = net_config(
+        &settings,
+        &settings.data_dir.join("bootstrap"),
+        Role::Bootstrap,
+        0,
+    )?;
     runtime()?.block_on(async {
         let (network, mut events) = Network::start(config)?;
         for address in wait_for_address(&network).await? {
@@ -34,7 +39,7 @@ pub fn run(args: &Bootstrap) -> Result<(), Error> {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(Event::Greeted { peer, hello }) => {
+                    Some(Event::Greeted { peer, hello, .. }) => {
                         eprintln!("{} came ({:?}, {})", peer_name(peer), hello.role, hello.build);
                     }
                     Some(Event::Lost { peer }) => eprintln!("{} left", peer_name(peer)),

@@ -44,10 +44,9 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     let on_terminal = io::stderr().is_terminal();
     // On a terminal the status line tells what matters.
     log(if on_terminal { "warn" } else { "info" });
-    let status_file = StatusFile::open(&settings.data_dir)?;
-    let threads = args
-        .limits
-        .threads
+    let (dir, status_file) = StatusFile::claim(&settings.data_dir)?;
+    let threads = settings
+        .threads_wanted
         .map_or_else(|| Machine::detect().cores, usize::from);
     let limits = Limits {
         memory: settings.memory,
@@ -58,7 +57,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         never: peers(&settings.owner.never)?,
     };
     let engine = Child::new(worker(&settings, args, threads)?);
-    let config = net_config(&settings, Role::Prover, settings.owner.disk_bytes)?;
+    let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
     let until_stdin_ends = args.until_stdin_ends;
     let ended = runtime()?.block_on(async {
         let (network, events) = Network::start(config)?;

@@ -22,14 +22,24 @@ struct Document<'a> {
 
 pub fn run(args: &ShowStatus) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
-    let (status, running) = StatusFile::read(&settings.data_dir)?;
+    let folders = StatusFile::running(&settings.data_dir);
     if args.data.json {
+        // Of several the first one.
+        let (status, running) = StatusFile::read(&folders[0])?;
         return terminal::print_json(&Document {
             running,
             status: &status,
         })
         .map_err(Error::Stdout);
     }
+    for folder in &folders {
+        let (status, running) = StatusFile::read(folder)?;
+        show(&status, running)?;
+    }
+    Ok(())
+}
+
+fn show(status: &Status, running: bool) -> Result<(), Error> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -46,7 +46,7 @@ requester() { # FLAGS...
     requester=$!
 }
 state() { # HOST: what its status says, in a word
-    sed -n 's/.*"state": "\([a-z]*\)".*/\1/p' "$DIR/$1/status.json" 2>/dev/null || true
+    sed -n 's/.*"state": "\([a-z]*\)".*/\1/p' "$DIR/$1/provers/1/status.json" 2>/dev/null || true
 }
 # Waits until one of the hosts is proving, and leaves its number in $busy.
 proving() { # SECONDS HOST...
@@ -85,7 +85,7 @@ lan)
     proving 90 2 3
     say "host $busy is proving and is killed"
     eval "kill -9 \$pid_$busy"
-    rm -f "$DIR/$busy/status.json"
+    rm -f "$DIR/$busy/provers/1/status.json"
     other=$((5 - busy))
     prover 4
     proving 60 $other 4

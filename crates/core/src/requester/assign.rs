@@ -5,8 +5,8 @@ use std::{cmp::Reverse, collections::btree_map::Entry, time::Duration};
 use super::{Alarm, Requester};
 use crate::{
     ids::{Kind, Peer, TaskRef},
-    input::{Offer, Trust},
-    job::Lease,
+    input::{Offer, SPEED_ONE, Trust},
+    job::{Lease, TaskState},
     output::{Output, Refusal},
     peers::PeerState,
     time::Time,
@@ -15,39 +15,34 @@ use crate::{
 /// How long a peer that was woken may take to make its offer before another one is woken.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a peer is to get.
+#[derive(Clone, Copy, Debug)]
+struct Pick {
+    task: TaskRef,
+    /// The work that is expected to be wasted, because others are at it.
+    charge: Duration,
+}
+
+/// The network that a peer's leases are counted for.
+fn unproven_origin(state: &PeerState) -> Option<u64> {
+    state.offer.origin.filter(|_| !state.is_proven())
+}
+
 impl Requester {
     pub(super) fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
         let woken = self.forget_woken(peer);
-        let state = match self.peers.entry(peer) {
-            Entry::Vacant(entry) => entry.insert(PeerState::new(offer)),
-            Entry::Occupied(entry) => {
-                let state = entry.into_mut();
-                state.offer = offer;
-                state
-            }
-        };
-        let (held, allowed) = (state.held(), state.leases_allowed(&self.policy));
-        let refusal = if let Some(reason) = &state.banned {
-            Some(Refusal::Banned {
-                reason: reason.clone(),
-            })
-        } else if now < state.cooling_until {
-            Some(Refusal::Cooling {
-                setbacks: state.setbacks,
-                remaining: state.cooling_until - now,
-            })
-        } else if held >= allowed {
-            Some(Refusal::TooManyLeases { held, allowed })
-        } else {
-            None
-        };
-        let picked = match refusal {
+        self.remember(now, peer, offer);
+        let picked = match self.refusal(now, peer) {
             Some(why) => Err(why),
-            None => self.pick(peer, &offer),
+            None => self.pick(now, peer, &offer),
         };
         let why = match picked {
-            Ok(task) => return self.grant(now, peer, task),
+            Ok(pick) => {
+                self.grant(now, peer, pick);
+                // What one of them is not enough for may be worth another one.
+                return self.wake_for_copy(now, pick.task);
+            }
             Err(why) => why,
         };
         if woken {
@@ -59,65 +54,212 @@ impl Requester {
             why,
             Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. }
         ) {
-            let speed = self.peers[&peer].speed(Kind::Segment);
-            self.parked.insert(peer, offer.memory, speed);
+            let merit = self.merit(peer);
+            self.parked.insert(peer, offer.memory, merit);
         }
         self.outputs.push_back(Output::Refuse { peer, why });
     }
 
-    /// The task that a peer should get: of the most important job, and of those alike of the one with
-    /// the fewest peers at it, the task with the longest path above it.
-    pub(super) fn pick(&self, peer: Peer, offer: &Offer) -> Result<TaskRef, Refusal> {
-        let mut jobs: Vec<_> = self.jobs.iter().collect();
-        jobs.sort_unstable_by_key(|(_, job)| (Reverse(job.priority), job.leases, job.sequence));
-        for &(&id, job) in &jobs {
-            // Its own machines may try again what failed on them: there may be no others.
-            let barred = |task| offer.trust == Trust::Stranger && job.task(task).failed_on(peer);
-            if let Some(task) = job.ready.best(offer.memory, barred) {
-                return Ok(TaskRef { job: id, task });
+    /// Takes note of an offer, and forgets somebody else if there are too many.
+    fn remember(&mut self, now: Time, peer: Peer, offer: Offer) {
+        match self.peers.entry(peer) {
+            Entry::Vacant(entry) => {
+                let standing = self.remembered.remove(&peer).unwrap_or_default();
+                let state = entry.insert(PeerState::new(offer, standing));
+                state.seen = now;
+                if state.is_forgettable() {
+                    self.forgettable.insert((now, peer));
+                }
             }
+            Entry::Occupied(entry) => {
+                let state = entry.into_mut();
+                if self.forgettable.remove(&(state.seen, peer)) {
+                    self.forgettable.insert((now, peer));
+                }
+                (state.offer, state.seen) = (offer, now);
+            }
+        }
+        while self.peers.len() > self.policy.peers_max {
+            let Some((_, oldest)) = self.forgettable.pop_first() else {
+                break;
+            };
+            self.parked.remove(oldest);
+            self.peers.remove(&oldest);
+        }
+    }
+
+    /// Why a peer gets nothing, whatever there is.
+    fn refusal(&self, now: Time, peer: Peer) -> Option<Refusal> {
+        let state = self.peers.get(&peer)?;
+        let (held, allowed) = (state.held(), state.leases_allowed(&self.policy));
+        if let Some(reason) = &state.standing.banned {
+            return Some(Refusal::Banned {
+                reason: reason.clone(),
+            });
+        }
+        if now < state.cooling_until {
+            return Some(Refusal::Cooling {
+                setbacks: state.setbacks,
+                remaining: state.cooling_until - now,
+            });
+        }
+        if held >= allowed {
+            return Some(Refusal::TooManyLeases { held, allowed });
+        }
+        let allowed = self.policy.unproven_per_origin;
+        let held = unproven_origin(state).and_then(|origin| self.origins.get(&origin).copied());
+        held.filter(|held| *held >= allowed)
+            .map(|held| Refusal::Crowded { held, allowed })
+    }
+
+    /// The task that a peer should get: of the most important job, and of those alike of the one with
+    /// the fewest peers at it, the task with the longest path above it. What others are at comes after what nobody
+    /// is, unless it is more urgent and its holders are doubted.
+    fn pick(&self, now: Time, peer: Peer, offer: &Offer) -> Result<Pick, Refusal> {
+        let mut jobs: Vec<_> = self.jobs.iter().collect();
+        jobs.sort_unstable_by_key(|(_, job)| {
+            let deadline = job.deadline.unwrap_or(Time::NEVER);
+            (Reverse(job.priority), deadline, job.leases, job.sequence)
+        });
+        let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
+        for &(&id, job) in &jobs {
+            let barred =
+                |task| job.task(task).failed_on(peer) || self.is_reserved(TaskRef { job: id, task }, peer);
+            let Some(ready) = job.ready.best(offer.memory, barred) else {
+                continue;
+            };
+            let rank = job.task(ready).rank;
+            let doubtful = job.doubtful.first().is_some_and(|(urgent, _)| urgent.0 > rank);
+            let copy = (proven && doubtful)
+                .then(|| self.best_copy(now, (id, job), peer, true))
+                .flatten()
+                .filter(|copy| copy.rank > rank);
+            let (task, charge) = match copy {
+                Some(copy) => (copy.task, copy.worth.waste),
+                None => (ready, Duration::ZERO),
+            };
+            let task = TaskRef { job: id, task };
+            return Ok(Pick { task, charge });
+        }
+        if let Some((task, copy)) = self.copy_of_any(now, &jobs, peer) {
+            return Ok(Pick {
+                task,
+                charge: copy.worth.waste,
+            });
+        }
+        // What failed here before may succeed now, and there may be no others who could try.
+        let again = jobs.iter().find_map(|&(&id, job)| {
+            let reserved = |task| self.is_reserved(TaskRef { job: id, task }, peer);
+            let task = job.ready.best(offer.memory, reserved)?;
+            Some(TaskRef { job: id, task })
+        });
+        if let Some(task) = again {
+            return Ok(Pick {
+                task,
+                charge: Duration::ZERO,
+            });
         }
         let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
         Err(match least {
             _ if jobs.is_empty() => Refusal::NoJob,
-            None => Refusal::Waiting {
-                under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
-            },
             Some(needed) if needed > offer.memory => Refusal::Memory {
                 offered: offer.memory,
                 needed,
             },
-            Some(_) => Refusal::FailedHere,
+            // What is ready waits for a better one who was woken for it.
+            _ => Refusal::Waiting {
+                under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
+            },
         })
     }
 
-    pub(super) fn grant(&mut self, now: Time, peer: Peer, task: TaskRef) {
+    fn grant(&mut self, now: Time, peer: Peer, pick: Pick) {
+        let until = self.begin_lease(now, peer, pick);
+        let task = pick.task;
+        self.outputs.push_back(Output::Lease { peer, task, until });
+    }
+
+    /// A peer was at a task when an earlier run ended, and may still be.
+    pub(super) fn restore(&mut self, now: Time, peer: Peer, task: TaskRef) {
+        let Some(job) = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task))
+        else {
+            return;
+        };
+        let own = job.task(task.task);
+        if own.state != TaskState::Open || own.is_with(peer) {
+            return;
+        }
+        // It had the memory, and will say the rest.
+        let offer = Offer {
+            memory: own.cost.memory,
+            speed: SPEED_ONE,
+            trust: Trust::Stranger,
+            origin: None,
+        };
+        if !self.peers.contains_key(&peer) {
+            self.remember(now, peer, offer);
+        }
+        let banned = |state: &PeerState| state.standing.banned.is_some();
+        if self.peers.get(&peer).is_some_and(|state| !banned(state)) {
+            let charge = Duration::ZERO;
+            self.begin_lease(now, peer, Pick { task, charge });
+        }
+    }
+
+    /// Notes that a task is a peer's from now on, and until when.
+    fn begin_lease(&mut self, now: Time, peer: Peer, pick: Pick) -> Time {
+        let Pick { task, charge } = pick;
+        let policy = self.policy;
         let job = self.jobs.get_mut(&task.job).expect("it was picked");
         job.take_ready(task.task);
         job.leases += 1;
+        job.waste.expected += charge;
         let state = self.peers.get_mut(&peer).expect("it has made an offer");
         let own = job.task_mut(task.task);
-        let expected = state.expected(task.task.kind(), own.cost);
-        let length = match state.offer.trust {
-            // If it ends, its owner is told by the system, and nobody else has use for the time.
-            Trust::Own => Duration::MAX,
-            Trust::Stranger => expected
-                .saturating_mul(self.policy.slack)
-                .max(self.policy.lease_min),
+        let kind = task.task.kind();
+        let length = state.lease_length(kind, own.cost, &policy);
+        let stretch = if state.is_proven() {
+            policy.stretch_max
+        } else {
+            policy.stretch_on_probation
         };
-        let until = now + length;
-        let lease = Lease {
+        let mut lease = Lease {
             granted: now,
-            until,
-            latest: now + length.saturating_mul(self.policy.stretch_max),
+            until: now + length,
+            latest: now + length.saturating_mul(stretch),
             progress: 0,
+            expected: state.expected(kind, own.cost),
+            moved: now,
+            doubt: Time::NEVER,
+            doubted: false,
+            charge,
+            origin: unproven_origin(state),
         };
-        own.leases.insert(peer, lease);
-        state.leases.insert(task);
-        if until < Time::NEVER {
-            self.alarms.insert((until, Alarm::Lease(peer, task)));
+        if !state.is_own() {
+            lease.doubt = lease.next_doubt(&policy);
+            // A machine that is on probation should not be the only one at what many others wait for.
+            lease.doubted = !state.is_proven() && kind != Kind::Segment;
         }
-        self.outputs.push_back(Output::Lease { peer, task, until });
+        state.leases.insert(task);
+        self.forgettable.remove(&(state.seen, peer));
+        if let Some(origin) = lease.origin {
+            *self.origins.entry(origin).or_default() += 1;
+        }
+        for (time, alarm) in [
+            (lease.until, Alarm::Lease(peer, task)),
+            (lease.doubt, Alarm::Doubt(peer, task)),
+        ] {
+            if time < Time::NEVER {
+                self.alarms.insert((time, alarm));
+            }
+        }
+        let until = lease.until;
+        own.leases.insert(peer, lease);
+        job.relist(task.task);
+        until
     }
 
     /// Wakes a peer for a task that is ready; false if none waits that has the memory for it.
@@ -127,17 +269,29 @@ impl Requester {
             return false;
         };
         let patience = now + WOKEN_PATIENCE;
-        self.woken.insert(peer, patience);
+        self.woken.insert(peer, (patience, task));
+        self.reserved.insert(task, peer);
         self.alarms.insert((patience, Alarm::Woken(peer)));
         self.outputs.push_back(Output::Wake { peer });
         true
     }
 
     pub(super) fn forget_woken(&mut self, peer: Peer) -> bool {
-        match self.woken.remove(&peer) {
-            Some(patience) => self.alarms.remove(&(patience, Alarm::Woken(peer))),
-            None => false,
+        let Some((patience, task)) = self.woken.remove(&peer) else {
+            return false;
+        };
+        self.alarms.remove(&(patience, Alarm::Woken(peer)));
+        if self.reserved.get(&task) == Some(&peer) {
+            self.reserved.remove(&task);
         }
+        true
+    }
+
+    /// Whether a task is for another peer, with more merit, that was woken for it: among thousands that ask all the
+    /// time somebody would else be faster than the one that should have it.
+    pub(super) fn is_reserved(&self, task: TaskRef, peer: Peer) -> bool {
+        let woken = self.reserved.get(&task);
+        woken.is_some_and(|woken| *woken != peer && self.merit(*woken) > self.merit(peer))
     }
 
     /// Somebody who was woken did not take a task: wakes somebody else for what is still ready.

@@ -7,11 +7,23 @@ use crate::{
     job::Lease,
     output::{Event, Output, Refusal, Revocation},
     peers::PeerState,
+    policy::Policy,
+    redundancy::share,
     time::Time,
 };
 
 /// All of a task, in the thousandths of [`Input::Renewed`](crate::Input::Renewed).
 const PROGRESS_ONE: u16 = 1000;
+
+impl Lease {
+    /// When the holder is to be doubted if it says nothing more: when it is silent for too long, or takes half as
+    /// long again as was expected, whatever it says.
+    pub(super) fn next_doubt(&self, policy: &Policy) -> Time {
+        let silent = self.moved + (self.expected / 4).max(policy.doubt_min);
+        let overdue = self.granted + self.expected * 3 / 2 + policy.doubt_min;
+        silent.min(overdue)
+    }
+}
 
 impl Requester {
     /// Takes a lease away; none if the peer does not hold it.
@@ -24,27 +36,54 @@ impl Requester {
         let lease = own.leases.remove(&peer)?;
         own.former.insert(peer, lease.granted);
         job.leases -= 1;
+        job.waste.expected -= lease.charge;
+        job.relist(task.task);
         self.alarms.remove(&(lease.until, Alarm::Lease(peer, task)));
+        self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
+        if let Some(origin) = lease.origin
+            && let Some(held) = self.origins.get_mut(&origin)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.origins.remove(&origin);
+            }
+        }
         if let Some(state) = self.peers.get_mut(&peer) {
             state.leases.remove(&task);
+            if state.is_forgettable() {
+                self.forgettable.insert((state.seen, peer));
+            }
         }
         Some(lease)
     }
 
-    pub(super) fn revoke(&mut self, peer: Peer, task: TaskRef, why: Revocation) {
-        if self.end_lease(peer, task).is_some() {
-            self.outputs.push_back(Output::Revoke { peer, task, why });
+    pub(super) fn revoke(&mut self, now: Time, peer: Peer, task: TaskRef, why: Revocation) {
+        let Some(lease) = self.end_lease(peer, task) else {
+            return;
+        };
+        if why == Revocation::Done {
+            let delivers = self.delivers(peer);
+            let job = self.jobs.get_mut(&task.job).expect("it had a lease");
+            let work = job.task(task.task).cost.work;
+            // What one who would not have delivered says that it did is no work.
+            job.waste.done += share(lease.done(work, now), delivers);
+            if lease.doubted {
+                // That somebody else was there is not to its credit.
+                self.blame(now, peer, task);
+            }
         }
+        self.outputs.push_back(Output::Revoke { peer, task, why });
     }
 
     /// Lets others have a task that nobody is at any more.
     pub(super) fn release(&mut self, now: Time, task: TaskRef) {
-        let released = self
-            .jobs
-            .get_mut(&task.job)
-            .is_some_and(|job| job.release_if_idle(task.task));
-        if released {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        if job.release_if_idle(task.task) {
             self.wake(task, now);
+        } else {
+            self.wake_for_copy(now, task);
         }
     }
 
@@ -64,24 +103,91 @@ impl Requester {
             lease.progress = progress;
             let elapsed = now - lease.granted;
             let remaining = elapsed * u32::from(PROGRESS_ONE - progress) / u32::from(progress);
-            let until = now + (remaining * policy.slack).max(policy.lease_min);
+            let slack = policy.slack / u32::from(PROGRESS_ONE);
+            let until = now + (remaining * slack).max(policy.lease_min);
             let until = until.min(lease.latest).max(lease.until);
             self.alarms.remove(&(lease.until, Alarm::Lease(peer, task)));
             if until < Time::NEVER {
                 self.alarms.insert((until, Alarm::Lease(peer, task)));
             }
             lease.until = until;
+            lease.moved = now;
+            self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
+            lease.doubt = lease.next_doubt(&policy);
+            lease.doubted = lease.doubt <= now;
+            if lease.doubt > now && lease.doubt < Time::NEVER {
+                self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));
+            }
         }
         let until = lease.until;
         self.outputs.push_back(Output::Extended { peer, task, until });
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.relist(task.task);
+        }
+    }
+
+    /// Nothing was heard of a holder for too long: somebody else may have its task too.
+    pub(super) fn doubt(&mut self, now: Time, peer: Peer, task: TaskRef) {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        if let Some(lease) = job.task_mut(task.task).leases.get_mut(&peer) {
+            lease.doubted = true;
+            // Peers that could take it may be there later.
+            lease.doubt = now + self.policy.doubt_min;
+            self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));
+            job.relist(task.task);
+            self.wake_for_copy(now, task);
+        }
+    }
+
+    pub(super) fn expired(&mut self, now: Time, peer: Peer, task: TaskRef) {
+        self.blame(now, peer, task);
+        self.revoke(now, peer, task, Revocation::Expired);
+        self.release(now, task);
+    }
+
+    /// A peer has not kept to a lease.
+    fn blame(&mut self, now: Time, peer: Peer, task: TaskRef) {
+        let kind = task.task.kind();
+        self.in_vain(task);
+        self.disappointed(now, peer, |state| {
+            state.standing.expire(kind, state.speed(kind));
+        });
+    }
+
+    /// A lease has come to nothing, so that copies may cost more than was thought.
+    pub(super) fn in_vain(&mut self, task: TaskRef) {
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.waste.allowed += job.task(task.task).cost.work;
+        }
+    }
+
+    /// A peer has disappointed; `how` is noted in its standing.
+    pub(super) fn disappointed(&mut self, now: Time, peer: Peer, how: impl FnOnce(&mut PeerState)) {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !state.is_own() {
+            self.newcomers.note(&state.standing, false);
+        }
+        how(state);
+        state.disappoint(now, &self.policy);
+        self.outputs.push_back(Output::Learned { peer });
     }
 
     pub(super) fn returned(&mut self, now: Time, peer: Peer, task: TaskRef, why: Return) {
         if self.end_lease(peer, task).is_none() {
             return self.refuse(peer, Refusal::NotLeased);
         }
-        if let Return::Failed { message } = why {
-            self.failed(now, peer, task, message);
+        match why {
+            Return::Failed { message } => self.failed(now, peer, task, message),
+            // No blame; but it is not to take the same task again before others hear that it is free.
+            Return::Stopping => {
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.disappoint(now, &self.policy);
+                }
+            }
         }
         self.release(now, task);
     }
@@ -102,14 +208,15 @@ impl Requester {
             .count();
         if own >= self.policy.failures_max {
             let failures = failures.clone();
-            self.close(task.job, Revocation::JobFailed);
+            self.close(now, task.job, &Revocation::JobFailed);
             self.outputs.push_back(Output::Event(Event::JobFailed {
                 job: task.job,
                 task: task.task,
                 failures,
             }));
-        } else if let Some(state) = self.peers.get_mut(&peer) {
-            state.disappoint(now, &self.policy);
+        } else {
+            self.in_vain(task);
+            self.disappointed(now, peer, |state| state.standing.fail());
         }
     }
 

@@ -1,6 +1,7 @@
 //! The state machine of a requester.
 
 mod assign;
+mod copies;
 mod leases;
 mod proofs;
 
@@ -11,9 +12,10 @@ use crate::{
     input::{Input, JobSpec},
     job::{Job, Stage, TaskState},
     output::{Event, Output, Refusal, Revocation},
-    peers::PeerState,
+    peers::{Newcomers, PeerState},
     policy::Policy,
     ready::Parked,
+    standing::Standing,
     time::Time,
 };
 
@@ -28,9 +30,18 @@ pub struct Requester {
     jobs: BTreeMap<JobId, Job>,
     jobs_opened: u64,
     peers: BTreeMap<Peer, PeerState>,
+    /// What an earlier run has left of peers that have made no offer yet.
+    remembered: BTreeMap<Peer, Standing>,
+    newcomers: Newcomers,
+    /// Leases of strangers without an accepted proof, by where they call from.
+    origins: BTreeMap<u64, usize>,
+    /// Peers that may be forgotten, by when they were last seen.
+    forgettable: BTreeSet<(Time, Peer)>,
     parked: Parked,
-    /// Peers that were woken and have not made an offer since.
-    woken: BTreeMap<Peer, Time>,
+    /// Peers that were woken and have not made an offer since: until when they are waited for, and for which task.
+    woken: BTreeMap<Peer, (Time, TaskRef)>,
+    /// The last that was woken for a task.
+    reserved: BTreeMap<TaskRef, Peer>,
     alarms: BTreeSet<(Time, Alarm)>,
     outputs: VecDeque<Output>,
 }
@@ -38,6 +49,8 @@ pub struct Requester {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
     Lease(Peer, TaskRef),
+    Doubt(Peer, TaskRef),
+    Deadline(JobId),
     Woken(Peer),
 }
 
@@ -60,6 +73,22 @@ impl Requester {
         }
     }
 
+    /// A requester that remembers what peers did in earlier runs.
+    pub fn with_standings(policy: Policy, standings: impl IntoIterator<Item = (Peer, Standing)>) -> Self {
+        Self {
+            remembered: standings.into_iter().collect(),
+            ..Self::new(policy)
+        }
+    }
+
+    /// What is known of a peer, to be remembered.
+    pub fn standing(&self, peer: Peer) -> Option<&Standing> {
+        match self.peers.get(&peer) {
+            Some(state) => Some(&state.standing),
+            None => self.remembered.get(&peer),
+        }
+    }
+
     /// Takes note of what happened at `now`, which is no earlier than that of the call before.
     pub fn handle_input(&mut self, now: Time, input: Input) {
         match input {
@@ -76,7 +105,7 @@ impl Requester {
             } => self.checked(now, peer, task, proof, verdict),
             Input::Persisted { task, proof } => self.persisted(now, task, proof),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
-            Input::Cancel { job } => self.close(job, Revocation::Cancelled),
+            Input::Cancel { job } => self.close(now, job, &Revocation::Cancelled),
             Input::Timeout => self.timeout(now),
         }
     }
@@ -145,7 +174,8 @@ impl Requester {
         if self.jobs.contains_key(&spec.id) {
             return;
         }
-        let (id, job) = Job::new(spec, self.jobs_opened);
+        let leased = spec.leased.clone();
+        let (id, job) = Job::new(spec, self.jobs_opened, &self.policy.redundancy);
         self.jobs_opened += 1;
         if job.is_done(TaskId::Final) {
             self.outputs.push_back(Output::Event(Event::JobDone { job: id }));
@@ -156,12 +186,21 @@ impl Requester {
             .tasks()
             .filter(|task| job.task(*task).state == TaskState::Open)
             .collect();
+        if let Some(deadline) = job.deadline {
+            self.alarms.insert((deadline, Alarm::Deadline(id)));
+        }
         self.jobs.insert(id, job);
         self.outputs.push_back(Output::Announce { job: id, open: true });
+        for (task, peer) in leased {
+            self.restore(now, peer, TaskRef { job: id, task });
+        }
         // Announcing reaches those who do not wait here.
         for task in ready {
             if self.parked.is_empty() {
                 break;
+            }
+            if !self.jobs[&id].task(task).leases.is_empty() {
+                continue;
             }
             self.wake(TaskRef { job: id, task }, now);
         }
@@ -172,17 +211,24 @@ impl Requester {
     }
 
     /// Forgets a job, and tells those who are at it.
-    fn close(&mut self, id: JobId, why: Revocation) {
+    fn close(&mut self, now: Time, id: JobId, why: &Revocation) {
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
-        for state in self.peers.values_mut() {
-            state.unchecked.retain(|task| task.job != id);
+        if let Some(deadline) = job.deadline {
+            self.alarms.remove(&(deadline, Alarm::Deadline(id)));
         }
         for (task, peer, _) in job.leased() {
-            self.revoke(peer, TaskRef { job: id, task }, why.clone());
+            self.revoke(now, peer, TaskRef { job: id, task }, why.clone());
+        }
+        for (&peer, state) in &mut self.peers {
+            state.unchecked.retain(|task| task.job != id);
+            if state.is_forgettable() {
+                self.forgettable.insert((state.seen, peer));
+            }
         }
         self.jobs.remove(&id);
+        self.reserved.retain(|task, _| task.job != id);
         self.outputs.push_back(Output::Announce { job: id, open: false });
     }
 
@@ -192,16 +238,14 @@ impl Requester {
         {
             self.alarms.pop_first();
             match alarm {
-                Alarm::Lease(peer, task) => {
-                    if let Some(state) = self.peers.get_mut(&peer) {
-                        state.was_late(task.task.kind());
-                        state.disappoint(now, &self.policy);
-                    }
-                    self.revoke(peer, task, Revocation::Expired);
-                    self.release(now, task);
+                Alarm::Lease(peer, task) => self.expired(now, peer, task),
+                Alarm::Doubt(peer, task) => self.doubt(now, peer, task),
+                Alarm::Deadline(job) => {
+                    self.outputs
+                        .push_back(Output::Event(Event::DeadlineMissed { job }));
                 }
                 Alarm::Woken(peer) => {
-                    self.woken.remove(&peer);
+                    self.forget_woken(peer);
                     self.wake_another(now);
                 }
             }

@@ -7,12 +7,17 @@ use crate::{
     job::{Claim, TaskState},
     output::{Event, Output, Refusal, Revocation},
     peers::PeerState,
+    redundancy::share,
     time::Time,
 };
 
 impl Requester {
     pub(super) fn submitted(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob) {
-        if let Some(reason) = self.peers.get(&peer).and_then(|state| state.banned.clone()) {
+        if let Some(reason) = self
+            .peers
+            .get(&peer)
+            .and_then(|state| state.standing.banned.clone())
+        {
             return self.refuse(peer, Refusal::Banned { reason });
         }
         let known = self
@@ -35,20 +40,30 @@ impl Requester {
         if own.claims.iter().any(|claim| claim.peer == peer) {
             return self.refuse(peer, Refusal::Submitted);
         }
-        self.end_lease(peer, task);
         if let Some(state) = self.peers.get_mut(&peer) {
+            self.forgettable.remove(&(state.seen, peer));
             state.unchecked.insert(task);
         }
+        self.end_lease(peer, task);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
         // A late proof may come while the task waits for somebody else.
         job.take_ready(task.task);
         let own = job.task_mut(task.task);
-        own.claims.push(Claim {
+        let claim = Claim {
             peer,
             proof,
             took: now - granted,
-        });
-        if own.claims.len() == 1 {
+        };
+        // Strangers who have nothing to lose do not keep others waiting, beyond the one that is being checked.
+        let proven = |peer: Peer| self.peers.get(&peer).is_some_and(PeerState::is_proven);
+        let place = match own.claims.iter().skip(1).position(|other| !proven(other.peer)) {
+            Some(place) if proven(peer) => place + 1,
+            _ => own.claims.len(),
+        };
+        own.claims.insert(place, claim);
+        let first = own.claims.len() == 1;
+        job.relist(task.task);
+        if first {
             self.outputs.push_back(Output::Check { peer, task, proof });
         }
     }
@@ -56,6 +71,9 @@ impl Requester {
     pub(super) fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob, verdict: Verdict) {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.unchecked.remove(&task);
+            if state.is_forgettable() {
+                self.forgettable.insert((state.seen, peer));
+            }
         }
         // A job that was closed meanwhile has no use for it, not even if it was opened again.
         let Some(job) = self.jobs.get_mut(&task.job) else {
@@ -71,39 +89,13 @@ impl Requester {
         }
         let claim = own.claims.remove(0);
         match verdict {
-            Verdict::Accepted => {
-                own.state = TaskState::Persisting(claim);
-                // What others have submitted is as good as this or worse; nobody looks.
-                let passed_over: Vec<Peer> = own.claims.drain(..).map(|claim| claim.peer).collect();
-                let cost = own.cost;
-                let others: Vec<Peer> = own.leases.keys().copied().collect();
-                if let Some(state) = self.peers.get_mut(&peer) {
-                    state.accepted += 1;
-                    state.setbacks = 0;
-                    state.learn(task.task.kind(), cost, claim.took);
-                }
-                for other in passed_over {
-                    if let Some(state) = self.peers.get_mut(&other) {
-                        state.unchecked.remove(&task);
-                    }
-                }
-                self.outputs.push_back(Output::Persist {
-                    peer,
-                    task,
-                    proof: claim.proof,
-                });
-                for other in others {
-                    self.revoke(other, task, Revocation::Done);
-                }
-                return;
-            }
+            Verdict::Accepted => return self.accepted(now, task, claim),
             // A machine of one's own does not lie; it is broken, or the job is.
             Verdict::Invalid { reason } if self.is_own(peer) => self.failed(now, peer, task, reason),
             Verdict::Invalid { reason } => self.ban(now, peer, task, reason),
             Verdict::Unavailable { reason } => {
-                if let Some(state) = self.peers.get_mut(&peer) {
-                    state.disappoint(now, &self.policy);
-                }
+                self.in_vain(task);
+                self.disappointed(now, peer, |state| state.standing.withhold());
                 self.outputs.push_back(Output::Event(Event::TaskFailed {
                     task,
                     peer,
@@ -111,15 +103,57 @@ impl Requester {
                 }));
             }
         }
-        let next = self
-            .jobs
-            .get(&task.job)
-            .and_then(|job| job.task(task.task).claims.first().copied());
-        match next {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        job.relist(task.task);
+        match job.task(task.task).claims.first().copied() {
             Some(Claim { peer, proof, .. }) => {
                 self.outputs.push_back(Output::Check { peer, task, proof });
             }
             None => self.release(now, task),
+        }
+    }
+
+    /// A claim holds: nobody else is needed for the task.
+    fn accepted(&mut self, now: Time, task: TaskRef, claim: Claim) {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let own = job.task_mut(task.task);
+        own.state = TaskState::Persisting(claim);
+        let (cost, peer) = (own.cost, claim.peer);
+        let others: Vec<Peer> = own.leases.keys().copied().collect();
+        // What others have submitted is as good as this or worse; nobody looks.
+        let passed_over: Vec<Peer> = own.claims.drain(..).map(|claim| claim.peer).collect();
+        job.relist(task.task);
+        let delivers: u32 = passed_over.iter().map(|other| self.delivers(*other)).sum();
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.waste.done += share(cost.work, delivers);
+        }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            if !state.is_own() {
+                self.newcomers.note(&state.standing, true);
+            }
+            state.standing.accept(task.task.kind(), cost, claim.took);
+            state.setbacks = 0;
+            self.outputs.push_back(Output::Learned { peer });
+        }
+        for other in passed_over {
+            if let Some(state) = self.peers.get_mut(&other) {
+                state.unchecked.remove(&task);
+                if state.is_forgettable() {
+                    self.forgettable.insert((state.seen, other));
+                }
+            }
+        }
+        self.outputs.push_back(Output::Persist {
+            peer,
+            task,
+            proof: claim.proof,
+        });
+        for other in others {
+            self.revoke(now, other, task, Revocation::Done);
         }
     }
 
@@ -130,15 +164,18 @@ impl Requester {
     /// Never gives the peer anything again, and takes away what it has.
     pub(super) fn ban(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
         self.parked.remove(peer);
+        self.in_vain(task);
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        state.banned = Some(reason.clone());
+        self.newcomers.note(&state.standing, false);
+        state.standing.banned = Some(reason.clone());
         let leases = state.leases.clone();
+        self.outputs.push_back(Output::Learned { peer });
         self.outputs
             .push_back(Output::Event(Event::Banned { peer, task, reason }));
         for lease in leases {
-            self.revoke(peer, lease, Revocation::Banned);
+            self.revoke(now, peer, lease, Revocation::Banned);
             self.release(now, lease);
         }
     }
@@ -179,7 +216,7 @@ impl Requester {
             );
         }
         if task.task == TaskId::Final {
-            self.close(task.job, Revocation::Done);
+            self.close(now, task.job, &Revocation::Done);
             self.outputs
                 .push_back(Output::Event(Event::JobDone { job: task.job }));
         }

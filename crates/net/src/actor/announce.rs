@@ -1,14 +1,27 @@
 //! Announcements: those of our own jobs go out, and those of others are judged.
 
-use libp2p::{Multiaddr, PeerId, gossipsub, kad};
+use std::{num::NonZeroU32, time::Instant};
 
-use super::{Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use libp2p::{Multiaddr, PeerId, gossipsub, kad};
+use myriad_core::Peer;
+
+use super::{Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable, providers};
 use crate::{
     behaviour::JOBS_TOPIC,
     network::Event,
     peer::{id_of, peer_of},
     wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode},
 };
+
+/// Announcements that one neighbour may bring in a second, over a while; ten times as many at once. This is
+/// what two thousand open jobs take, and it bounds what ever new identities can announce.
+const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+
+pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
+    let burst = NEWS_PER_SECOND.saturating_mul(NonZeroU32::new(10).expect("not zero"));
+    RateLimiter::keyed(Quota::per_second(NEWS_PER_SECOND).allow_burst(burst))
+}
 
 impl Actor {
     pub(super) fn provide(&mut self) {
@@ -20,6 +33,15 @@ impl Actor {
         {
             tracing::warn!("the hash table does not take this requester's record: {e}");
         }
+    }
+
+    /// A peer says that it has jobs, and this node is to tell others.
+    pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
+        let local = self.peers.get(&record.provider).is_some_and(|peer| peer.local);
+        // What one peer says must not make the answer for all too long to be read.
+        record.addresses = usable(record.addresses, local);
+        let store = self.swarm.behaviour_mut().kad.store_mut();
+        providers::keep(store, record, Instant::now());
     }
 
     pub(super) fn announce(&mut self, mut announcement: Announcement) {
@@ -37,7 +59,7 @@ impl Actor {
             self.swarm
                 .behaviour_mut()
                 .task
-                .send_request(&prover, notice.clone());
+                .send_request(&prover, Ok(notice.clone()));
             self.shared.count_message();
         }
         if announcement.open {
@@ -81,8 +103,11 @@ impl Actor {
                 return Reject;
             }
         };
+        if self.news_limiter.check_key(from).is_err() {
+            return Ignore;
+        }
         let author = message.source.as_ref().and_then(peer_of);
-        match self.jobs.judge(&announcement, author, now_ms()) {
+        match self.judge(&announcement, author) {
             Judgement::Invalid => Reject,
             Judgement::Old => Ignore,
             Judgement::New => {
@@ -93,8 +118,20 @@ impl Actor {
         }
     }
 
+    /// Acts on what a peer says of its own jobs.
+    pub(super) fn told(&mut self, id: &PeerId, announcement: Announcement) {
+        if self.judge(&announcement, peer_of(id)) == Judgement::New {
+            let local = self.peers.get(id).is_some_and(|peer| peer.local);
+            self.announced_by(announcement, local);
+        }
+    }
+
+    fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Judgement {
+        self.jobs.judge(announcement, author, Instant::now(), now_ms())
+    }
+
     /// Tells the node of a job, and gets in touch with who has it.
-    pub(super) fn announced_by(&mut self, announcement: Announcement, local: bool) {
+    fn announced_by(&mut self, announcement: Announcement, local: bool) {
         let requester = id_of(announcement.requester);
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
             let told = announcement

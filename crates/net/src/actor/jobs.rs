@@ -1,6 +1,9 @@
 //! Which announcements are new, and which are old, false or too many.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
 
 use myriad_core::{JobId, Peer};
 
@@ -13,13 +16,18 @@ const REQUESTERS_MAX: usize = 1024;
 /// How far ahead of this node's clock a sequence number may be, in milliseconds. A home machine's clock
 /// may be an hour off, when its time zone is set wrongly.
 const AHEAD_MAX_MS: u64 = 2 * 3600 * 1000;
+/// How often a job can be news again. Honest requesters announce it every 20 s, and when it is closed.
+const NEWS_PAUSE: Duration = Duration::from_secs(5);
+/// That it was opened or closed is news at once, so many times; each pause allows one more. A job that is
+/// proven in no time and asked for again is opened and closed a few times in a row.
+const CHANGES_MAX: u32 = 4;
 
 /// What to do with an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// Forward it and act on it.
     New,
-    /// Neither forward nor blame: it is known, or of no use here.
+    /// Neither forward nor blame: it is known, too soon, or of no use here.
     Old,
     /// Its author or who forwarded it is at fault.
     Invalid,
@@ -28,61 +36,104 @@ pub(super) enum Judgement {
 /// The latest announcement of each job.
 #[derive(Default)]
 pub(super) struct Jobs {
-    of_requester: HashMap<Peer, BTreeMap<JobId, u64>>,
-    /// Requesters in the order in which they were first heard of.
-    order: VecDeque<Peer>,
+    requesters: HashMap<Peer, Requester>,
+}
+
+struct Requester {
+    /// When there was news of it.
+    heard: Instant,
+    jobs: BTreeMap<JobId, Known>,
+}
+
+struct Known {
+    sequence: u64,
+    open: bool,
+    heard: Instant,
+    /// If it had been opened and closed once in each pause, it would have been as often until then.
+    changed: Instant,
 }
 
 impl Jobs {
-    /// Judges an announcement that `author` has signed, at `now_ms` since 1970.
+    /// Judges an announcement that `author` has signed, at `now`, which is `now_ms` since 1970.
     pub(super) fn judge(
         &mut self,
         announcement: &Announcement,
         author: Option<Peer>,
+        now: Instant,
         now_ms: u64,
     ) -> Judgement {
-        let Announcement {
-            requester,
-            job,
-            sequence,
-            ..
-        } = *announcement;
-        if author != Some(requester) || sequence > now_ms.saturating_add(AHEAD_MAX_MS) {
+        if author != Some(announcement.requester) {
             return Judgement::Invalid;
         }
-        if announcement.version != PROTOCOL_VERSION {
+        // Who forwards what is too far ahead for this clock may have another one, and is not to blame.
+        let ahead = announcement.sequence > now_ms.saturating_add(AHEAD_MAX_MS);
+        if ahead || announcement.version != PROTOCOL_VERSION {
             return Judgement::Old;
         }
-        if !self.of_requester.contains_key(&requester) {
-            if self.of_requester.len() == REQUESTERS_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.of_requester.remove(&oldest);
-            }
-            self.order.push_back(requester);
+        let requester = self.requester(announcement.requester, now);
+        if !requester.is_news(announcement, now) {
+            return Judgement::Old;
         }
-        let jobs = self.of_requester.entry(requester).or_default();
-        match jobs.get_mut(&job) {
-            Some(known) if sequence <= *known => Judgement::Old,
-            Some(known) => {
-                *known = sequence;
-                Judgement::New
-            }
-            None => {
-                if jobs.len() == JOBS_PER_REQUESTER_MAX {
-                    let oldest = jobs
-                        .iter()
-                        .min_by_key(|(_, known)| **known)
-                        .map(|(&job, &known)| (job, known));
-                    match oldest {
-                        Some((oldest, known)) if known < sequence => jobs.remove(&oldest),
-                        _ => return Judgement::Old,
-                    };
-                }
-                jobs.insert(job, sequence);
-                Judgement::New
+        requester.heard = now;
+        Judgement::New
+    }
+
+    fn requester(&mut self, peer: Peer, now: Instant) -> &mut Requester {
+        if !self.requesters.contains_key(&peer) && self.requesters.len() >= REQUESTERS_MAX {
+            let silent = self.requesters.iter().min_by_key(|(_, known)| known.heard);
+            if let Some(silent) = silent.map(|(&peer, _)| peer) {
+                self.requesters.remove(&silent);
             }
         }
+        self.requesters.entry(peer).or_insert_with(|| Requester {
+            heard: now,
+            jobs: BTreeMap::new(),
+        })
+    }
+}
+
+impl Requester {
+    fn is_news(&mut self, said: &Announcement, now: Instant) -> bool {
+        if let Some(known) = self.jobs.get_mut(&said.job) {
+            return known.is_news(said, now);
+        }
+        if self.jobs.len() >= JOBS_PER_REQUESTER_MAX {
+            let oldest = self.jobs.iter().min_by_key(|(_, known)| known.sequence);
+            // Or else ever new jobs would be news without end.
+            let gives_way = |known: &Known| known.sequence < said.sequence && now - known.heard >= NEWS_PAUSE;
+            match oldest.map(|(&job, known)| (job, gives_way(known))) {
+                Some((job, true)) => self.jobs.remove(&job),
+                _ => return false,
+            };
+        }
+        let known = Known {
+            sequence: said.sequence,
+            open: said.open,
+            heard: now,
+            changed: now,
+        };
+        self.jobs.insert(said.job, known);
+        true
+    }
+}
+
+impl Known {
+    fn is_news(&mut self, said: &Announcement, now: Instant) -> bool {
+        if said.sequence <= self.sequence {
+            return false;
+        }
+        if said.open == self.open {
+            if now - self.heard < NEWS_PAUSE {
+                return false;
+            }
+        } else {
+            if self.changed > now + NEWS_PAUSE * (CHANGES_MAX - 1) {
+                return false;
+            }
+            self.changed = self.changed.max(now) + NEWS_PAUSE;
+        }
+        (self.sequence, self.open, self.heard) = (said.sequence, said.open, now);
+        true
     }
 }
 
@@ -109,49 +160,144 @@ mod tests {
         }
     }
 
-    fn judge(jobs: &mut Jobs, announcement: &Announcement) -> Judgement {
-        jobs.judge(announcement, Some(announcement.requester), NOW)
+    /// A node that hears announcements at times.
+    struct Ear {
+        jobs: Jobs,
+        now: Instant,
+    }
+
+    impl Ear {
+        fn new() -> Self {
+            Self {
+                jobs: Jobs::default(),
+                now: Instant::now(),
+            }
+        }
+
+        fn wait(&mut self, time: Duration) {
+            self.now += time;
+        }
+
+        fn hears(&mut self, said: &Announcement) -> Judgement {
+            self.jobs.judge(said, Some(said.requester), self.now, NOW)
+        }
     }
 
     #[test]
     fn only_later_ones_are_new() {
-        let mut jobs = Jobs::default();
-        assert_eq!(judge(&mut jobs, &announcement(1, 1, 5)), Judgement::New);
-        assert_eq!(judge(&mut jobs, &announcement(1, 1, 5)), Judgement::Old);
-        assert_eq!(judge(&mut jobs, &announcement(1, 1, 4)), Judgement::Old);
-        assert_eq!(judge(&mut jobs, &announcement(1, 1, 6)), Judgement::New);
+        let mut ear = Ear::new();
+        assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::New);
+        ear.wait(NEWS_PAUSE);
+        assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::Old);
+        assert_eq!(ear.hears(&announcement(1, 1, 4)), Judgement::Old);
+        assert_eq!(ear.hears(&announcement(1, 1, 6)), Judgement::New);
         assert_eq!(
-            judge(&mut jobs, &announcement(2, 1, 5)),
+            ear.hears(&announcement(2, 1, 5)),
             Judgement::New,
             "of another requester"
         );
     }
 
     #[test]
-    fn nobody_speaks_for_another_or_from_the_future() {
-        let mut jobs = Jobs::default();
+    fn nobody_speaks_for_another_and_the_future_is_not_believed() {
+        let mut ear = Ear::new();
         let said = announcement(1, 1, 5);
-        assert_eq!(jobs.judge(&said, Some(Peer([2; 32])), NOW), Judgement::Invalid);
-        assert_eq!(jobs.judge(&said, None, NOW), Judgement::Invalid);
+        let other = Some(Peer([2; 32]));
+        assert_eq!(ear.jobs.judge(&said, other, ear.now, NOW), Judgement::Invalid);
+        assert_eq!(ear.jobs.judge(&said, None, ear.now, NOW), Judgement::Invalid);
         let future = announcement(1, 1, NOW + AHEAD_MAX_MS + 1);
-        assert_eq!(judge(&mut jobs, &future), Judgement::Invalid);
+        assert_eq!(ear.hears(&future), Judgement::Old);
         let other = Announcement { version: 2, ..said };
-        assert_eq!(judge(&mut jobs, &other), Judgement::Old);
+        assert_eq!(ear.hears(&other), Judgement::Old);
+        assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::New);
     }
 
     #[test]
-    fn memory_is_bounded_whatever_is_announced() {
-        let mut jobs = Jobs::default();
+    fn a_job_is_news_once_in_a_while_however_high_the_numbers() {
+        let mut ear = Ear::new();
+        let step = Duration::from_millis(100);
+        let mut sequence = 0;
+        let mut news = 0;
+        for _ in 0..600 {
+            sequence += 1;
+            news += u32::from(ear.hears(&announcement(1, 1, sequence)) == Judgement::New);
+            ear.wait(step);
+        }
+        assert_eq!(news, 12, "in a minute");
+        // As often as honest requesters do, all are.
+        for _ in 0..10 {
+            ear.wait(Duration::from_secs(20));
+            sequence += 1;
+            assert_eq!(ear.hears(&announcement(1, 1, sequence)), Judgement::New);
+        }
+    }
+
+    #[test]
+    fn closing_is_news_at_once_but_not_again_and_again() {
+        let mut ear = Ear::new();
+        let said = |sequence: u64| Announcement {
+            open: sequence % 2 == 1,
+            ..announcement(1, 1, sequence)
+        };
+        assert_eq!(ear.hears(&said(1)), Judgement::New);
+        assert_eq!(ear.hears(&said(2)), Judgement::New, "closed just after");
+        assert_eq!(ear.hears(&said(3)), Judgement::New, "and opened again");
+        let step = Duration::from_millis(100);
+        let mut news = 0;
+        for sequence in 4..604 {
+            news += u32::from(ear.hears(&said(sequence)) == Judgement::New);
+            ear.wait(step);
+        }
+        // In each pause one that changes it and one that does not, and those that may come at once.
+        assert!((12..=24 + CHANGES_MAX).contains(&news), "{news} in a minute");
+        ear.wait(NEWS_PAUSE * CHANGES_MAX);
+        let open = ear.jobs.requesters[&Peer([1; 32])]
+            .jobs
+            .values()
+            .next()
+            .unwrap()
+            .open;
+        let close = Announcement {
+            open: !open,
+            ..announcement(1, 1, 1000)
+        };
+        assert_eq!(ear.hears(&close), Judgement::New);
+    }
+
+    #[test]
+    fn ever_new_jobs_are_not_news_without_end() {
+        let mut ear = Ear::new();
+        let mut news = 0;
         for job in 0..1000 {
-            judge(&mut jobs, &announcement(1, job, NOW + job));
+            news += usize::from(ear.hears(&announcement(1, job, job)) == Judgement::New);
         }
-        assert_eq!(jobs.of_requester[&Peer([1; 32])].len(), JOBS_PER_REQUESTER_MAX);
-        for requester in 0..3 * REQUESTERS_MAX as u32 {
-            let mut said = announcement(1, 1, NOW);
-            said.requester.0[..4].copy_from_slice(&requester.to_le_bytes());
-            judge(&mut jobs, &said);
+        assert_eq!(news, JOBS_PER_REQUESTER_MAX);
+        ear.wait(NEWS_PAUSE);
+        assert_eq!(ear.hears(&announcement(1, 2000, 2000)), Judgement::New);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_who_is_silent_for_longest_is_forgotten() {
+        let mut ear = Ear::new();
+        for job in 0..1000 {
+            ear.hears(&announcement(1, job, NOW + job));
+            ear.wait(NEWS_PAUSE);
         }
-        assert_eq!(jobs.of_requester.len(), REQUESTERS_MAX);
-        assert_eq!(jobs.order.len(), REQUESTERS_MAX);
+        let first = Peer([1; 32]);
+        assert_eq!(ear.jobs.requesters[&first].jobs.len(), JOBS_PER_REQUESTER_MAX);
+        let strangers = 3 * REQUESTERS_MAX as u32;
+        for stranger in 0..strangers {
+            let mut said = announcement(2, 1, NOW);
+            said.requester.0[..4].copy_from_slice(&stranger.to_le_bytes());
+            ear.hears(&said);
+            ear.wait(NEWS_PAUSE);
+            // It was the first of all, and still is heard of.
+            ear.hears(&announcement(1, 999, NOW + 1000 + u64::from(stranger)));
+        }
+        assert_eq!(ear.jobs.requesters.len(), REQUESTERS_MAX);
+        assert!(ear.jobs.requesters.contains_key(&first));
+        let mut early = Peer([2; 32]);
+        early.0[..4].copy_from_slice(&0_u32.to_le_bytes());
+        assert!(!ear.jobs.requesters.contains_key(&early));
     }
 }

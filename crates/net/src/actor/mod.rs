@@ -9,6 +9,10 @@
 mod announce;
 mod jobs;
 mod peers;
+mod providers;
+mod strikes;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,9 +39,12 @@ use libp2p::{
 use myriad_core::{JobId, Peer};
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) use self::providers::{PROVIDER_TTL, PROVIDERS_MAX};
 use self::{
-    jobs::{Jobs, Judgement},
+    announce::news_limiter,
+    jobs::Jobs,
     peers::{Connected, Redial, usable},
+    strikes::{Strike, Strikes},
 };
 use crate::{
     behaviour::{Behaviour, BehaviourEvent, KAD_PROTOCOL},
@@ -45,7 +52,8 @@ use crate::{
     network::{AskError, Event, PeerStatus, Reply, Shared},
     peer::{is_loopback, peer_of, split_peer},
     wire::{
-        Announcement, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Role, Why, WireError, cut,
+        Announcement, Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Role, Why,
+        WireError, cut,
     },
 };
 
@@ -62,8 +70,6 @@ const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
 const LAN_PEERS_MAX: usize = 16;
 /// Requests that the node has not answered yet. Further ones are refused.
 const UNANSWERED_MAX: usize = 4096;
-/// After so many messages that were none, a peer is not spoken to any more.
-const STRIKES_MAX: u32 = 5;
 
 /// What the rest of the crate asks of the actor.
 pub(crate) enum Command {
@@ -103,6 +109,9 @@ pub(crate) struct Actor {
     jobs: Jobs,
     asked: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     limiter: DefaultKeyedRateLimiter<PeerId>,
+    /// By who forwards announcements.
+    news_limiter: DefaultKeyedRateLimiter<PeerId>,
+    strikes: Strikes,
     announced: Instant,
     searched: Option<Instant>,
     shared: Arc<Shared>,
@@ -152,6 +161,8 @@ impl Actor {
             jobs: Jobs::default(),
             asked: HashMap::new(),
             limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
+            news_limiter: news_limiter(),
+            strikes: Strikes::default(),
             announced: Instant::now(),
             searched: None,
             shared,
@@ -183,7 +194,7 @@ impl Actor {
                 request,
                 answer,
             } => {
-                let id = self.swarm.behaviour_mut().task.send_request(&peer, request);
+                let id = self.swarm.behaviour_mut().task.send_request(&peer, Ok(request));
                 self.asked.insert(id, answer);
                 self.shared.count_message();
             }
@@ -223,9 +234,14 @@ impl Actor {
     }
 
     fn start_dial(&mut self, options: DialOpts) {
-        match self.swarm.dial(options) {
-            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
-            Err(e) => tracing::debug!("a peer is not dialled: {e}"),
+        let connection = options.connection_id();
+        let Err(e) = self.swarm.dial(options) else {
+            return;
+        };
+        // No event will tell of it.
+        self.dialling.remove(&connection);
+        if !matches!(e, DialError::DialPeerConditionFalse(_)) {
+            tracing::debug!("a peer is not dialled: {e}");
         }
     }
 
@@ -254,6 +270,7 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(id);
         }
         self.limiter.retain_recent();
+        self.news_limiter.retain_recent();
         if self.announced.elapsed() > ANNOUNCE_EVERY && !self.own_jobs.is_empty() {
             self.announced = Instant::now();
             for announcement in self.own_jobs.values().cloned().collect::<Vec<_>>() {
@@ -300,9 +317,8 @@ impl Actor {
                 peer_id,
                 connection_id,
                 endpoint,
-                num_established,
                 ..
-            } => self.connected(peer_id, connection_id, &endpoint, num_established.get() == 1),
+            } => self.connected(peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 num_established: 0,
@@ -338,7 +354,7 @@ impl Actor {
             .set_listening(self.own_addresses().into_iter().map(named).collect());
     }
 
-    fn connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint, first: bool) {
+    fn connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         if let Some(place) = self.dialling.remove(&connection) {
             self.nameless[place].1 = Some(id);
         }
@@ -348,12 +364,13 @@ impl Actor {
             return;
         }
         self.redial.connected(&id);
-        let local = is_loopback(endpoint.get_remote_address());
-        let peer = self.peers.entry(id).or_insert_with(|| Connected::new(local));
-        peer.local &= local;
-        if first && endpoint.is_dialer() {
+        let address = endpoint.get_remote_address();
+        let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
+        peer.local &= is_loopback(address);
+        // Not on the first connection alone: where both dial at once, it may be the other one's for each.
+        if endpoint.is_dialer() && peer.hello.is_none() {
             let hello = self.greeting();
-            self.swarm.behaviour_mut().hello.send_request(&id, hello);
+            self.swarm.behaviour_mut().hello.send_request(&id, Ok(hello));
             self.shared.count_message();
         }
     }
@@ -394,6 +411,9 @@ impl Actor {
                     self.dial(provider, Vec::new());
                 }
             }
+            BehaviourEvent::Kad(kad::Event::InboundRequest {
+                request: kad::InboundRequest::AddProvider { record: Some(record) },
+            }) => self.provided(record),
             BehaviourEvent::Ping(libp2p::ping::Event {
                 connection,
                 result: Err(e),
@@ -434,15 +454,23 @@ impl Actor {
         }
     }
 
-    fn hello_event(&mut self, event: request_response::Event<Hello, Hello>) {
+    fn hello_event(&mut self, event: request_response::Event<Result<Hello, Garbage>, Hello>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request {
+                    request: Err(garbage),
+                    ..
+                } => self.strike(peer, &garbage.0),
                 // Whoever greets without end gets no answer.
                 Message::Request { .. } if self.limiter.check_key(&peer).is_err() => {}
-                Message::Request { request, channel, .. } => {
+                Message::Request {
+                    request: Ok(hello),
+                    channel,
+                    ..
+                } => {
                     let answer = self.greeting();
                     let _ = self.swarm.behaviour_mut().hello.send_response(channel, answer);
-                    self.greeted(peer, request);
+                    self.greeted(peer, hello);
                 }
                 Message::Response { response, .. } => self.greeted(peer, response),
             },
@@ -450,11 +478,6 @@ impl Actor {
                 tracing::debug!("peer {peer} was greeted in vain: {error}");
                 self.strike_if_garbage(peer, &error);
             }
-            request_response::Event::InboundFailure {
-                peer,
-                error: request_response::InboundFailure::Io(e),
-                ..
-            } if e.kind() == std::io::ErrorKind::InvalidData => self.strike(peer, &e.to_string()),
             _ => {}
         }
     }
@@ -470,25 +493,31 @@ impl Actor {
             self.tell_shared(id);
             return;
         }
-        let local = peer.local;
+        let origin = peer.origin;
         let first = peer.hello.is_none();
         let jobs = hello.jobs.clone();
         peer.hello = Some(hello.clone());
         self.tell_shared(id);
         if first {
-            self.send(id, |peer| Event::Greeted { peer, hello });
+            self.send(id, |peer| Event::Greeted { peer, hello, origin });
         }
         for job in jobs {
-            if self.jobs.judge(&job, peer_of(&id), now_ms()) == Judgement::New {
-                self.announced_by(job, local);
-            }
+            self.told(&id, job);
         }
     }
 
-    fn task_event(&mut self, event: request_response::Event<Request, Response>) {
+    fn task_event(&mut self, event: request_response::Event<Result<Request, Garbage>, Response>) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => self.asked(peer, request, channel),
+                Message::Request {
+                    request: Err(garbage),
+                    ..
+                } => self.strike(peer, &garbage.0),
+                Message::Request {
+                    request: Ok(request),
+                    channel,
+                    ..
+                } => self.asked(peer, request, channel),
                 Message::Response { request_id, response } => {
                     self.shared.count_message();
                     if let Some(answer) = self.asked.remove(&request_id) {
@@ -507,11 +536,6 @@ impl Actor {
                     let _ = answer.send(Err(ask_error(error)));
                 }
             }
-            request_response::Event::InboundFailure {
-                peer,
-                error: request_response::InboundFailure::Io(e),
-                ..
-            } if e.kind() == std::io::ErrorKind::InvalidData => self.strike(peer, &e.to_string()),
             _ => {}
         }
     }
@@ -526,17 +550,17 @@ impl Actor {
 
     /// A peer sent what is no message.
     fn strike(&mut self, id: PeerId, what: &str) {
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.strikes += 1;
-        if peer.strikes < STRIKES_MAX {
+        let Strike::Out { instead } = self.strikes.add(id, Instant::now()) else {
             tracing::debug!("peer {id} sent what is no message: {what}");
             return;
-        }
+        };
         tracing::warn!("peer {id} is not spoken to any more; it sent what is no message: {what}");
         self.redial.forget(&id);
-        self.swarm.behaviour_mut().blocked.block_peer(id);
+        let blocked = &mut self.swarm.behaviour_mut().blocked;
+        blocked.block_peer(id);
+        if let Some(other) = instead {
+            blocked.unblock_peer(other);
+        }
         let _ = self.swarm.disconnect_peer_id(id);
     }
 
@@ -576,11 +600,7 @@ impl Actor {
                 channel,
                 response: Response::Received,
             });
-            let local = self.peers.get(&id).is_some_and(|peer| peer.local);
-            if self.jobs.judge(&job, peer_of(&id), now_ms()) == Judgement::New {
-                self.announced_by(*job, local);
-            }
-            return;
+            return self.told(&id, *job);
         }
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let reply = Reply::new(channel, self.answers.clone(), Arc::clone(&self.unanswered));

@@ -8,7 +8,7 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 
 use crate::{
-    peer::is_loopback,
+    peer::{is_loopback, origin},
     wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Hello},
 };
 
@@ -30,18 +30,18 @@ pub(super) struct Connected {
     pub addresses: Vec<Multiaddr>,
     /// Whether it is on this very machine.
     pub local: bool,
-    /// Messages from it that were none.
-    pub strikes: u32,
+    /// The network that it called from first; see [`crate::peer::origin`].
+    pub origin: Option<u64>,
 }
 
 impl Connected {
-    pub(super) fn new(local: bool) -> Self {
+    pub(super) fn new(address: &Multiaddr) -> Self {
         Self {
             since: Instant::now(),
             hello: None,
             addresses: Vec::new(),
-            local,
-            strikes: 0,
+            local: is_loopback(address),
+            origin: origin(address),
         }
     }
 
@@ -69,7 +69,12 @@ struct Wanted {
     addresses: Vec<Multiaddr>,
     next: Instant,
     pause: Duration,
+    /// None for ever.
     until: Option<Instant>,
+    /// Whether it was there once.
+    was_connected: bool,
+    /// Since when that is so.
+    since: Instant,
 }
 
 /// Peers to be connected with.
@@ -77,10 +82,11 @@ struct Wanted {
 pub(super) struct Redial(HashMap<PeerId, Wanted>);
 
 impl Redial {
-    /// Wants a connection with a peer from now on: for ever, or until it was not seen for a while.
+    /// Wants a connection with a peer from now on: for ever, or until it was not seen for a while, or others
+    /// need its place.
     pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, for_ever: bool) {
         let now = Instant::now();
-        if !self.0.contains_key(&id) && self.0.len() >= WANTED_MAX {
+        if !self.0.contains_key(&id) && self.0.len() >= WANTED_MAX && !self.make_place() {
             return;
         }
         let wanted = self.0.entry(id).or_insert(Wanted {
@@ -88,11 +94,25 @@ impl Redial {
             next: now,
             pause: REDIAL_MIN,
             until: None,
+            was_connected: false,
+            since: now,
         });
         if !addresses.is_empty() {
             wanted.addresses = addresses;
         }
         wanted.until = (!for_ever).then_some(now + WANTED_FOR);
+    }
+
+    /// Lets go of one, unless all are wanted for ever. That somebody has a job anyone can say of a peer that
+    /// is nowhere; who was never met goes first, and then who was met before all others, whose next
+    /// announcement brings it back.
+    fn make_place(&mut self) -> bool {
+        let passing = self.0.iter().filter(|(_, wanted)| wanted.until.is_some());
+        let first = passing.min_by_key(|(_, wanted)| (wanted.was_connected, wanted.since));
+        match first.map(|(&id, _)| id) {
+            Some(id) => self.0.remove(&id).is_some(),
+            None => false,
+        }
     }
 
     pub(super) fn forget(&mut self, id: &PeerId) {
@@ -105,6 +125,7 @@ impl Redial {
             let now = Instant::now();
             (wanted.next, wanted.pause) = (now + REDIAL_MIN, REDIAL_MIN);
             wanted.until = wanted.until.map(|_| now + WANTED_FOR);
+            (wanted.was_connected, wanted.since) = (true, now);
         }
     }
 
@@ -154,9 +175,35 @@ mod tests {
         assert_eq!(redial.due(|_| false), [], "it was dialled just now");
         redial.forget(&id);
         assert!(redial.0.is_empty());
+    }
+
+    #[test]
+    fn peers_that_are_nowhere_keep_nobody_out() {
+        let mut redial = Redial::default();
+        let [bootstrap, met, unmet, honest] = [(); 4].map(|()| PeerId::random());
+        redial.want(bootstrap, Vec::new(), true);
+        redial.want(met, Vec::new(), false);
+        redial.want(unmet, Vec::new(), false);
+        redial.connected(&met);
         for _ in 0..2 * WANTED_MAX {
             redial.want(PeerId::random(), Vec::new(), false);
+            assert!(redial.0.len() <= WANTED_MAX);
         }
+        redial.want(honest, Vec::new(), false);
         assert_eq!(redial.0.len(), WANTED_MAX);
+        assert!(
+            redial.0.contains_key(&bootstrap),
+            "it was never met, but is wanted for ever"
+        );
+        assert!(redial.0.contains_key(&met));
+        assert!(redial.0.contains_key(&honest));
+        assert!(!redial.0.contains_key(&unmet), "it was wanted before the others");
+
+        let mut full = Redial::default();
+        for _ in 0..WANTED_MAX {
+            full.want(PeerId::random(), Vec::new(), true);
+        }
+        full.want(honest, Vec::new(), false);
+        assert!(!full.0.contains_key(&honest));
     }
 }

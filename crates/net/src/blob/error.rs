@@ -53,10 +53,15 @@ pub enum FetchError {
     },
     #[error("the blob has {wanted} bytes by its reference and {found} bytes by the peer")]
     WrongSize { wanted: u64, found: u64 },
+    /// As a peer does that is asked more at once than it can look at.
+    #[error("the peer closed the stream without an answer")]
+    Unanswered,
     #[error("the connection broke: {0}")]
     Broken(io::Error),
     #[error("nothing came for {} s", idle.as_secs())]
     Stalled { idle: Duration },
+    #[error("less than {rate_min} bytes a second came")]
+    Slow { rate_min: u64 },
     #[error("not done after {} s, the longest that one request may take; ask again, and it goes on from there", allowed.as_secs())]
     TooSlow { allowed: Duration },
     #[error("the peer does not speak the protocol: {what}")]

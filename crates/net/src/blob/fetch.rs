@@ -1,14 +1,14 @@
 //! The asking end: gets a blob from a peer into the store, or goes on where that broke off before.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     BLOB_BYTES_MAX, BlobRef, STALL, TIME_MAX, blocking,
     error::{BlobError, FetchError},
-    pace::Pace,
+    pace::{Late, Pace, Rate},
     partial::{Opened, Partial},
     request::{FrameError, Request, Response, read_frame, write_frame},
     slice::{self, Slice},
@@ -27,6 +27,9 @@ pub struct FetchLimits {
     pub stall: Duration,
     /// How long it may take in all.
     pub time_max: Duration,
+    /// Bytes of the blob that must come in each second. A peer may be behind by as many as it should have
+    /// sent within `stall`; 0 lets it be as slow as the other limits allow.
+    pub rate_min: u64,
     /// Most bytes of the blob.
     pub bytes_max: u64,
 }
@@ -36,6 +39,7 @@ impl Default for FetchLimits {
         Self {
             stall: STALL,
             time_max: TIME_MAX,
+            rate_min: 0,
             bytes_max: BLOB_BYTES_MAX,
         }
     }
@@ -96,9 +100,10 @@ where
     // A blob that was there but for its name needs nothing more. Only the peer tells about an empty one.
     if resumed_from < want.bytes || want.bytes == 0 {
         let pace = Pace::new(limits.stall, limits.time_max);
-        bytes_received = request(&mut stream, &pace, want, resumed_from).await?;
-        (partial, bytes_received) =
-            receive(&mut stream, &pace, want, partial, bytes_received, &mut progress).await?;
+        let answer_bytes = request(&mut stream, &pace, want, resumed_from).await?;
+        let rate = Rate::new(limits.rate_min, limits.stall);
+        (partial, bytes_received) = receive(&mut stream, &pace, rate, want, partial, &mut progress).await?;
+        bytes_received += answer_bytes;
     }
     blocking(move || partial.finish()).await?;
     Ok(Fetched {
@@ -129,10 +134,13 @@ async fn request<S>(stream: &mut S, pace: &Pace, want: BlobRef, from: u64) -> Re
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    write_frame(stream, pace, &Request::new(want, from)).await?;
+    match write_frame(stream, pace, &Request::new(want, from)).await {
+        Err(Late::Broken(_)) => return Err(FetchError::Unanswered),
+        written => written?,
+    };
     let (response, received) = match read_frame::<Response>(stream, pace).await {
         Ok(Some(answer)) => answer,
-        Ok(None) => return Err(FetchError::Broken(io::ErrorKind::UnexpectedEof.into())),
+        Ok(None) => return Err(FetchError::Unanswered),
         Err(FrameError::Late(late)) => return Err(late.into()),
         Err(FrameError::Malformed(what)) => return Err(FetchError::Protocol { what }),
     };
@@ -150,13 +158,13 @@ where
     }
 }
 
-/// Takes what is missing, group by group.
+/// Takes what is missing, group by group. Says how many bytes that were.
 async fn receive<S>(
     stream: &mut S,
     pace: &Pace,
+    mut rate: Rate,
     want: BlobRef,
     mut partial: Partial,
-    mut bytes_received: u64,
     progress: &mut impl FnMut(u64),
 ) -> Result<(Partial, u64), FetchError>
 where
@@ -169,9 +177,18 @@ where
     }
     let mut slice = Slice::new(want, from..want.bytes);
     let mut bytes = Vec::new();
+    let mut bytes_received = 0;
     while let Some(step) = slice.next() {
         bytes.resize(step.size(), 0);
-        pace.step(stream.read_exact(&mut bytes)).await?;
+        let waiting = Instant::now();
+        match timeout(rate.patience(), pace.step(stream.read_exact(&mut bytes))).await {
+            Ok(read) => read?,
+            Err(_) => {
+                let rate_min = rate.bytes_per_second;
+                return Err(FetchError::Slow { rate_min });
+            }
+        }
+        rate.came(bytes.len() as u64, waiting.elapsed());
         bytes_received += bytes.len() as u64;
         if !slice.check(&step, &bytes) {
             let at = slice::start(&step).max(from);

@@ -1,4 +1,5 @@
-//! How long a stream may take: for each step, and in all. Used by both ends.
+//! How long a stream may take: for each step, and in all. Used by both ends; the asking one may also hold
+//! the other to a rate.
 
 use std::{io, time::Duration};
 
@@ -38,5 +39,78 @@ impl Pace {
                 allowed: self.time_max,
             }),
         }
+    }
+}
+
+/// Holds a peer to a rate, by how long it is waited for: what our own disk takes is not its fault. However
+/// much it has sent before, it may never be behind by more than the slack, so that one that begins to
+/// trickle is found out soon.
+pub(super) struct Rate {
+    /// 0 where any will do.
+    pub bytes_per_second: u64,
+    slack: Duration,
+    behind: Duration,
+}
+
+impl Rate {
+    pub(super) fn new(bytes_per_second: u64, slack: Duration) -> Self {
+        Self {
+            bytes_per_second,
+            slack,
+            behind: Duration::ZERO,
+        }
+    }
+
+    /// How long the next bytes may take.
+    pub(super) fn patience(&self) -> Duration {
+        match self.bytes_per_second {
+            0 => Duration::MAX,
+            _ => self.slack.saturating_sub(self.behind),
+        }
+    }
+
+    /// So many bytes came after they were waited for for so long.
+    pub(super) fn came(&mut self, bytes: u64, waited: Duration) {
+        let nanos = bytes
+            .saturating_mul(1_000_000_000)
+            .checked_div(self.bytes_per_second);
+        if let Some(nanos) = nanos {
+            self.behind = (self.behind + waited).saturating_sub(Duration::from_nanos(nanos));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLACK: Duration = Duration::from_secs(5);
+
+    /// How many seconds a peer holds us that sends so much in each, after it has sent `first` at once.
+    fn held(first: u64, each_second: u64) -> u64 {
+        let second = Duration::from_secs(1);
+        let mut rate = Rate::new(1000, SLACK);
+        rate.came(first, Duration::ZERO);
+        (0..100)
+            .take_while(|_| {
+                let patient = rate.patience() >= second;
+                rate.came(each_second, second);
+                patient
+            })
+            .count() as u64
+    }
+
+    #[test]
+    fn who_is_too_slow_is_left_within_seconds_whatever_it_sent_before() {
+        for first in [0, 1_000_000] {
+            assert_eq!(held(first, 0), 5);
+            assert_eq!(held(first, 100), 5);
+            assert_eq!(held(first, 500), 9);
+            assert_eq!(held(first, 1000), 100, "it is fast enough");
+            assert_eq!(held(first, 2000), 100);
+        }
+        let mut any = Rate::new(0, SLACK);
+        any.came(0, Duration::from_secs(1000));
+        assert_eq!(any.patience(), Duration::MAX);
     }
 }

@@ -138,7 +138,7 @@ fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     frame
 }
 
-/// Reads a frame, and says how many bytes it took; nothing if the stream ends before it.
+/// Reads a frame, and says how many bytes it took; nothing if the stream ends or breaks before it.
 pub(super) async fn read_frame<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     pace: &Pace,
@@ -146,7 +146,7 @@ pub(super) async fn read_frame<T: DeserializeOwned>(
     let mut length = [0; LENGTH_BYTES];
     let started = pace
         .step(async {
-            let read = stream.read(&mut length).await?;
+            let read = stream.read(&mut length).await.unwrap_or(0);
             if read > 0 {
                 stream.read_exact(&mut length[read..]).await?;
             }

@@ -23,6 +23,11 @@ impl<Q, A> Clone for Frames<Q, A> {
     }
 }
 
+/// What came in the place of a request. libp2p says nothing of requests that cannot be read, and who sends
+/// them is to be known.
+#[derive(Debug)]
+pub(crate) struct Garbage(pub String);
+
 /// A message that can go over the wire.
 pub(crate) trait Message: Serialize + DeserializeOwned + Bounded + Send {}
 
@@ -58,14 +63,17 @@ async fn write<T: Message>(io: &mut (impl AsyncWrite + Unpin + Send), message: T
 
 impl<Q: Message, A: Message> request_response::Codec for Frames<Q, A> {
     type Protocol = StreamProtocol;
-    type Request = Q;
+    type Request = Result<Q, Garbage>;
     type Response = A;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Q>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read(io).await
+        match read(io).await {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(Err(Garbage(e.to_string()))),
+            read => read.map(Ok),
+        }
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<A>
@@ -75,11 +83,19 @@ impl<Q: Message, A: Message> request_response::Codec for Frames<Q, A> {
         read(io).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Q) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
-        write(io, request).await
+        match request {
+            Ok(request) => write(io, request).await,
+            Err(_) => Err(io::ErrorKind::InvalidInput.into()),
+        }
     }
 
     async fn write_response<T>(&mut self, _: &StreamProtocol, io: &mut T, response: A) -> io::Result<()>
@@ -114,6 +130,25 @@ mod tests {
         let message = Response::Extended { lease_ms: 12_345 };
         let read = block_on(read::<Response>(&mut Cursor::new(bytes_of(message.clone()))));
         assert_eq!(read.unwrap(), message);
+    }
+
+    #[test]
+    fn who_sends_a_request_that_is_none_can_be_told() {
+        let read = |bytes: &[u8]| {
+            let mut codec = Frames::<Response, Response>::default();
+            let protocol = StreamProtocol::new("/test");
+            let mut io = Cursor::new(bytes.to_vec());
+            block_on(request_response::Codec::read_request(
+                &mut codec, &protocol, &mut io,
+            ))
+        };
+        assert!(matches!(
+            read(&bytes_of(Response::Received)),
+            Ok(Ok(Response::Received))
+        ));
+        assert!(matches!(read(&[1, 0, 0, 0, 0xff]), Ok(Err(Garbage(_)))));
+        assert!(matches!(read(&[0xff; 100]), Ok(Err(Garbage(_)))), "too long");
+        assert!(read(&[1, 0, 0, 0]).is_err(), "the stream broke");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod task;
 use thiserror::Error;
 
 pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement};
-pub(crate) use frame::Frames;
+pub(crate) use frame::{Frames, Garbage};
 pub(crate) use hello::JOBS_MAX;
 pub use hello::{Hello, Role};
 pub use task::{

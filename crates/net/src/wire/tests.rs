@@ -188,6 +188,61 @@ fn what_exceeds_its_bounds_is_refused() {
 }
 
 #[test]
+fn what_a_lease_names_is_bounded() {
+    let contact = |addresses: usize, bytes: usize| Contact {
+        peer: Peer([0xaa; 32]),
+        addresses: vec!["x".repeat(bytes); addresses],
+    };
+    let lease = |source: &Source, work: Work| {
+        let lease = Response::Lease(Box::new(Lease {
+            task: task(),
+            lease_ms: 1,
+            work_ms: 1,
+            memory: 1,
+            sources: Sources {
+                program: source.clone(),
+                openvm_toml: Some(source.clone()),
+                input: source.clone(),
+                engine: [0xaa; 32],
+                instructions: 1,
+            },
+            work,
+        }));
+        decode::<Response>(&postcard::to_stdvec(&lease).unwrap(), FRAME_BYTES_MAX)
+    };
+    let source = |holders: Vec<Contact>| Source {
+        blob: blob(0xbb, 1),
+        holders,
+    };
+    let aggregate = |children: usize, of: &Source| Work::Aggregate {
+        level: 1,
+        children: vec![of.clone(); children],
+    };
+    let most = source(vec![contact(ADDRESSES_MAX, 40); HOLDERS_MAX]);
+    assert!(lease(&most, aggregate(8, &most)).is_ok());
+    let small = source(Vec::new());
+    assert!(lease(&small, aggregate(9, &small)).is_err());
+    for bad in [
+        source(vec![contact(1, 1); HOLDERS_MAX + 1]),
+        source(vec![contact(ADDRESSES_MAX + 1, 1)]),
+        source(vec![contact(1, ADDRESS_BYTES_MAX + 1)]),
+    ] {
+        let finish = Work::Finish {
+            level: 1,
+            top: small.clone(),
+            last_segment: bad.clone(),
+        };
+        for message in [
+            lease(&bad, Work::Segment(Vec::new())),
+            lease(&small, aggregate(1, &bad)),
+            lease(&small, finish),
+        ] {
+            assert!(matches!(message, Err(WireError::Bound { .. })), "{message:?}");
+        }
+    }
+}
+
+#[test]
 fn texts_are_cut_between_characters() {
     assert_eq!(cut("short"), "short");
     let long = "é".repeat(TEXT_BYTES_MAX);

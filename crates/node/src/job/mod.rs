@@ -6,7 +6,7 @@ mod schedule;
 
 use std::{path::PathBuf, time::Duration};
 
-use myriad_core::{Offer, Peer, SPEED_ONE, TaskId, Trust};
+use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
     Input, KeyError, MemoryBudget, ProgramError, VerifyError,
     worker::{Usage, WorkerConfig, WorkerError},
@@ -68,6 +68,15 @@ pub(crate) const fn child_offer() -> Offer {
         memory: u64::MAX,
         speed: SPEED_ONE,
         trust: Trust::Own,
+        origin: None,
+    }
+}
+
+/// How a machine treats its own children: they share its cores, so that a copy would only slow down the rest.
+pub(crate) fn one_machine() -> Policy {
+    Policy {
+        redundancy: Redundancy::Fixed(1),
+        ..Policy::default()
     }
 }
 

@@ -110,6 +110,8 @@ impl Prepared {
             tree: self.tree.clone(),
             costs: self.costs.clone(),
             priority: 0,
+            deadline: None,
+            leased: Vec::new(),
             done: self
                 .done
                 .iter()

@@ -7,12 +7,12 @@
 use std::{collections::HashMap, time::Duration};
 
 use myriad_core::{
-    Arities, Blob, Cost, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
-    Tree, Verdict,
+    Arities, Blob, Cost, Input, JobId, JobSpec, Kind, Output, Peer, Requester, TaskId, TaskRef, Time, Tree,
+    Verdict,
 };
 use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
 
-use super::{RunError, child_offer, child_peer};
+use super::{RunError, child_offer, child_peer, one_machine};
 
 /// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench
 /// --workspace --bench memory -- --tree`.
@@ -155,7 +155,7 @@ fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
         .tasks()
         .zip(costs.iter().map(|cost| cost.work.as_secs_f64()))
         .collect();
-    let mut requester = Requester::new(Policy::default());
+    let mut requester = Requester::new(one_machine());
     let mut elapsed = 0.0;
     let mut running: Vec<(f64, Peer, TaskRef)> = Vec::new();
     let spec = JobSpec {
@@ -163,6 +163,8 @@ fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
         tree: tree.clone(),
         costs: costs.to_vec(),
         priority: 0,
+        deadline: None,
+        leased: Vec::new(),
         done: Vec::new(),
     };
     let offer = |peer| Input::Offer {

@@ -8,8 +8,7 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Policy, Requester, Return, TaskId, TaskRef, Time,
-    Verdict,
+    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Requester, Return, TaskId, TaskRef, Time, Verdict,
 };
 use myriad_engine::{
     Boundary, VerifyError,
@@ -19,7 +18,7 @@ use myriad_engine::{
 use super::child::{Answer, Command, Shared};
 use crate::{
     Event, Observer, RunError,
-    job::{child_of, child_offer, child_peer},
+    job::{child_of, child_offer, child_peer, one_machine},
     store::{Accepted, Entry},
 };
 
@@ -46,7 +45,7 @@ pub(super) fn drive(
         });
         let mut driver = Driver {
             shared,
-            requester: Requester::new(Policy::default()),
+            requester: Requester::new(one_machine()),
             start: Instant::now(),
             commands: commands.map(Some).collect(),
             idle: vec![true; children],
@@ -143,7 +142,12 @@ impl Driver<'_, '_> {
                     | Output::Revoke { .. }
                     | Output::Announce { .. }
                     | Output::Obsolete { .. }
-                    | Output::Event(CoreEvent::TaskDone { .. } | CoreEvent::Banned { .. }) => {}
+                    | Output::Learned { .. }
+                    | Output::Event(
+                        CoreEvent::TaskDone { .. }
+                        | CoreEvent::Banned { .. }
+                        | CoreEvent::DeadlineMissed { .. },
+                    ) => {}
                 }
             }
         }

@@ -15,6 +15,7 @@
 mod driver;
 mod engine;
 mod offers;
+mod progress;
 mod status;
 mod task;
 

@@ -99,7 +99,42 @@ impl StatusFile {
         }
     }
 
-    /// Whether a prover is running on a data folder.
+    /// The folder of the `number`th prover, from 1, that lends a machine with this data folder.
+    pub fn folder(data_dir: &Path, number: usize) -> PathBuf {
+        data_dir.join("provers").join(number.to_string())
+    }
+
+    /// Locks the first of these folders that no other prover has. Each has an identity, blobs and a status of its
+    /// own.
+    ///
+    /// # Errors
+    /// Where the disk does not serve, or [`PROVERS_MAX`] are running.
+    pub fn claim(data_dir: &Path) -> Result<(PathBuf, Self), StoreError> {
+        let mut number = 1;
+        loop {
+            let folder = Self::folder(data_dir, number);
+            match Self::open(&folder) {
+                Ok(file) => return Ok((folder, file)),
+                Err(StoreError::InUse { .. }) if number < PROVERS_MAX => number += 1,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// The folders in which a prover is running; if there is none, the first one.
+    pub fn running(data_dir: &Path) -> Vec<PathBuf> {
+        let folders = (1..=PROVERS_MAX).map(|number| Self::folder(data_dir, number));
+        let mut running: Vec<_> = folders
+            .take_while(|folder| folder.exists())
+            .filter(|folder| Self::is_running(folder))
+            .collect();
+        if running.is_empty() {
+            running.push(Self::folder(data_dir, 1));
+        }
+        running
+    }
+
+    /// Whether a prover is running in a folder of its own.
     pub fn is_running(data_dir: &Path) -> bool {
         File::open(data_dir.join(LOCK_FILE))
             .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
@@ -143,9 +178,26 @@ pub(super) fn now_s() -> u64 {
         .as_secs()
 }
 
+/// Provers on one machine with one data folder.
+const PROVERS_MAX: usize = 1000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_prover_has_a_folder_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = |number| StatusFile::folder(dir.path(), number);
+        assert_eq!(StatusFile::running(dir.path()), [folder(1)]);
+        let (first, file) = StatusFile::claim(dir.path()).unwrap();
+        let (second, _other) = StatusFile::claim(dir.path()).unwrap();
+        assert_eq!((first, second), (folder(1), folder(2)));
+        assert_eq!(StatusFile::running(dir.path()), [folder(1), folder(2)]);
+        drop(file);
+        assert_eq!(StatusFile::running(dir.path()), [folder(2)]);
+        assert_eq!(StatusFile::claim(dir.path()).unwrap().0, folder(1));
+    }
 
     #[test]
     fn a_status_is_read_while_running_and_after() {

@@ -9,7 +9,7 @@ use myriad_core::{JobId, Peer};
 use myriad_engine::{PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, worker::Usage};
 use myriad_net::{
     FetchFailed, Network,
-    blob::{BlobRef, Pin},
+    blob::{BlobError, BlobRef, Pin},
     wire::{Lease, Source, Work},
 };
 
@@ -21,7 +21,31 @@ const OPENVM_TOML_BYTES_MAX: u64 = 64 << 10;
 const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
 /// The files of the job that was worked at last, so that they are read once.
-pub(super) type LastFiles = Mutex<Option<(JobId, Arc<JobFiles>, Vec<Pin>)>>;
+pub(super) type LastFiles = Mutex<Option<(Identified, Arc<JobFiles>, Vec<Pin>)>>;
+
+/// What files are those of: the job, and the files by their hashes, because anybody can name somebody
+/// else's job and other files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identified {
+    job: JobId,
+    program: BlobRef,
+    openvm_toml: Option<BlobRef>,
+    input: BlobRef,
+    engine: [u8; 32],
+}
+
+impl Identified {
+    fn of(lease: &Lease) -> Self {
+        let sources = &lease.sources;
+        Self {
+            job: lease.task.job,
+            program: sources.program.blob,
+            openvm_toml: sources.openvm_toml.as_ref().map(|toml| toml.blob),
+            input: sources.input.blob,
+            engine: sources.engine,
+        }
+    }
+}
 
 /// How a lease ended.
 pub(super) enum End {
@@ -149,10 +173,11 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
 }
 
 async fn files<E>(tools: &Tools<E>, requester: Peer, lease: &Lease) -> Result<Arc<JobFiles>, End> {
+    let wanted = Identified::of(lease);
     let last = |tools: &Tools<E>| {
         let last = tools.files.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref()
-            .filter(|(job, ..)| *job == lease.task.job)
+            .filter(|(of, ..)| *of == wanted)
             .map(|(_, files, _)| Arc::clone(files))
     };
     if let Some(files) = last(tools) {
@@ -187,7 +212,7 @@ async fn files<E>(tools: &Tools<E>, requester: Peer, lease: &Lease) -> Result<Ar
         max_instructions: tools.limits.max_instructions,
     });
     let mut last = tools.files.lock().unwrap_or_else(PoisonError::into_inner);
-    *last = Some((lease.task.job, Arc::clone(&files), pins));
+    *last = Some((wanted, Arc::clone(&files), pins));
     Ok(files)
 }
 
@@ -223,6 +248,10 @@ async fn fetch(network: &Network, requester: Peer, source: &Source) -> Result<(V
     let pin = blobs.pin(&source.blob.blob);
     match network.fetch(source, requester).await {
         Ok(_) => {}
+        // Whoever asks for more than the owner lends does not end the node.
+        Err(FetchFailed::Disk(e @ BlobError::Quota { .. })) => {
+            return Err(End::Unwilling(format!("{e}; see --disk")));
+        }
         Err(FetchFailed::Disk(e)) => return Err(End::Disk(e.to_string())),
         Err(e) => return Err(End::Failed(e.to_string())),
     }

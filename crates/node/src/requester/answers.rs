@@ -8,16 +8,16 @@ pub(super) fn refusal(why: &Refusal) -> Response {
     match why {
         Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, None),
         Refusal::Memory { .. } => refused(Why::Memory, &reason, None),
-        Refusal::FailedHere => refused(Why::NotNow, &reason, Some(30_000)),
+        Refusal::Crowded { .. } => refused(Why::NotNow, &reason, Some(30_000)),
         // Its first proof is being looked at.
         Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(500)),
         Refusal::Cooling { remaining, .. } => {
             refused(Why::NotNow, &reason, Some(remaining.as_millis() as u64 + 1))
         }
         Refusal::Banned { .. } => refused(Why::Banned, &reason, None),
-        Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done | Refusal::Submitted => {
-            refused(Why::NotLeased, &reason, None)
-        }
+        // Said twice, and heard once already.
+        Refusal::Submitted => Response::Received,
+        Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done => refused(Why::NotLeased, &reason, None),
     }
 }
 

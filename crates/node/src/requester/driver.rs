@@ -1,14 +1,14 @@
 //! The loop that does what the state machine says, with the peers of the network.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, TaskId,
-    TaskRef, Time, Trust, Verdict,
+    Blob, Event as CoreEvent, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, Standing,
+    TaskId, TaskRef, Time, Trust,
 };
 use myriad_engine::worker::Usage;
 use myriad_net::{
@@ -16,8 +16,7 @@ use myriad_net::{
     blob::BlobRef,
     short_name,
     wire::{
-        Announcement, Hello, Lease, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned,
-        Role, Source, Sources, Spent, Why, Work, cut,
+        Hello, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned, Role, Spent, Why, cut,
     },
 };
 use tokio::{
@@ -28,7 +27,7 @@ use tokio::{
 use super::{
     Files, Joined,
     answers::{refusal, refused},
-    check::{Checked, look_at},
+    check::Checked,
     holders::Holders,
     traffic,
 };
@@ -38,12 +37,13 @@ use crate::{Event, Observer, RunError, StoreError, engine_fingerprint};
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the observer hears what the network does.
 const TICK: Duration = Duration::from_millis(500);
-/// Proofs that are fetched at once. Each is in memory for a moment, with at most some megabytes.
-const FETCHED_AT_ONCE: usize = 16;
+/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
+/// goes to the disk as it comes.
+const FETCHED_AT_ONCE: usize = 64;
+/// How often what was learned of peers is made durable.
+const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 /// Notices that are on their way at once; what is more waits.
 const NOTICES_AT_ONCE: usize = 256;
-/// Holders that a lease names for each blob, beside this node.
-const HOLDERS_NAMED: usize = 3;
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
 pub trait Backend: Send + Sync + 'static {
@@ -67,6 +67,12 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Where the disk does not serve.
     fn persist(&self, task: TaskId, proof: BlobRef, said: Self::Said) -> Result<(), StoreError>;
+
+    /// What earlier jobs have shown of peers.
+    fn standings(&self) -> Vec<(Peer, Standing)>;
+
+    /// Keeps what this one has shown. Blocks.
+    fn remember(&self, standings: &[(Peer, Standing)]);
 }
 
 /// What is left when the final proof is durable.
@@ -77,12 +83,14 @@ pub struct Ended<B> {
 }
 
 /// What the tasks that the driver has started tell it.
-enum Done<S> {
+pub(super) enum Done<S> {
     Ready(Result<(), RunError>),
     Checked {
         peer: Peer,
         task: TaskRef,
         proof: Blob,
+        /// Whether it was not there before.
+        fetched: bool,
         checked: Checked<(S, BlobRef)>,
     },
     Persisted {
@@ -93,43 +101,49 @@ enum Done<S> {
 }
 
 pub struct Driver<'a, B: Backend> {
-    network: Network,
-    events: mpsc::UnboundedReceiver<NetEvent>,
-    own: BTreeSet<Peer>,
-    files: Files,
-    backend: Arc<B>,
-    spec: Option<JobSpec>,
-    job: myriad_core::JobId,
-    memory_min: u64,
-    work: HashMap<TaskId, (Duration, u64)>,
-    requester: Requester,
-    start: Instant,
-    observer: &'a mut dyn Observer,
+    pub(super) network: Network,
+    pub(super) events: mpsc::UnboundedReceiver<NetEvent>,
+    pub(super) own: BTreeSet<Peer>,
+    pub(super) files: Files,
+    pub(super) backend: Arc<B>,
+    pub(super) spec: Option<JobSpec>,
+    pub(super) job: myriad_core::JobId,
+    pub(super) memory_min: u64,
+    pub(super) work: HashMap<TaskId, (Duration, u64)>,
+    pub(super) requester: Requester,
+    pub(super) start: Instant,
+    pub(super) observer: &'a mut dyn Observer,
     /// The peer that is being answered, with what it waits for.
-    asking: Option<(Peer, Reply)>,
+    pub(super) asking: Option<(Peer, Reply)>,
     /// Claims: what each peer says that its proof of a task is.
-    claimed: HashMap<(Peer, TaskRef), (BlobRef, Spent)>,
+    pub(super) claimed: HashMap<(Peer, TaskRef), (BlobRef, Spent)>,
     /// What the tasks took whose proofs are being looked at.
-    spent: HashMap<TaskRef, Spent>,
+    pub(super) spent: HashMap<TaskRef, Spent>,
     /// How many checks are under way of each blob: several peers may say that theirs is the same.
-    checking: HashMap<Blob, usize>,
+    pub(super) checking: HashMap<Blob, usize>,
     /// What accepted proofs say, until that is durable.
-    said: HashMap<TaskRef, B::Said>,
-    proofs: HashMap<TaskId, BlobRef>,
-    holders: Holders,
+    pub(super) said: HashMap<TaskRef, B::Said>,
+    pub(super) proofs: HashMap<TaskId, BlobRef>,
+    /// The blobs of these.
+    pub(super) accepted: HashSet<Blob>,
+    pub(super) holders: Holders,
     /// When the last connection with a peer broke.
-    lost: BTreeMap<Peer, Instant>,
-    hellos: HashMap<Peer, Hello>,
+    pub(super) lost: BTreeMap<Peer, Instant>,
+    /// What each peer said of itself, and the network that it calls from.
+    pub(super) hellos: HashMap<Peer, (Hello, Option<u64>)>,
+    /// Peers of whom something was learned that is not durable yet.
+    pub(super) learned: BTreeSet<Peer>,
+    pub(super) remembered: Instant,
     /// The place of each prover on the observer's screen.
-    places: HashMap<Peer, usize>,
-    usages: Vec<(Kind, Usage)>,
-    permits: Arc<Semaphore>,
-    verifying: Arc<Semaphore>,
-    notices: Arc<Semaphore>,
-    tell: mpsc::UnboundedSender<Done<B::Said>>,
-    told: mpsc::UnboundedReceiver<Done<B::Said>>,
-    finished: bool,
-    failed: Option<RunError>,
+    pub(super) places: HashMap<Peer, usize>,
+    pub(super) usages: Vec<(Kind, Usage)>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) verifying: Arc<Semaphore>,
+    pub(super) notices: Arc<Semaphore>,
+    pub(super) tell: mpsc::UnboundedSender<Done<B::Said>>,
+    pub(super) told: mpsc::UnboundedReceiver<Done<B::Said>>,
+    pub(super) finished: bool,
+    pub(super) failed: Option<RunError>,
 }
 
 impl<'a, B: Backend> Driver<'a, B> {
@@ -145,6 +159,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (tell, told) = mpsc::unbounded_channel();
         let tasks = spec.tree.tasks().zip(&spec.costs);
+        let requester = Requester::with_standings(Policy::default(), backend.standings());
         Self {
             network: joined.network,
             events: joined.events,
@@ -157,7 +172,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
             spec: Some(spec),
-            requester: Requester::new(Policy::default()),
+            requester,
             start: Instant::now(),
             observer,
             asking: None,
@@ -165,10 +180,13 @@ impl<'a, B: Backend> Driver<'a, B> {
             spent: HashMap::new(),
             checking: HashMap::new(),
             said: HashMap::new(),
+            accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
             holders: Holders::default(),
             lost: BTreeMap::new(),
             hellos: HashMap::new(),
+            learned: BTreeSet::new(),
+            remembered: Instant::now(),
             places: HashMap::new(),
             usages: Vec::new(),
             permits: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
@@ -212,6 +230,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             }
         }
         self.announce(false);
+        self.remember();
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -247,12 +266,28 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.observer.event(&Event::Left { prover });
             }
         }
+        if self.remembered.elapsed() > REMEMBER_EVERY {
+            self.remember();
+        }
         self.observer.event(&traffic(&self.network));
+    }
+
+    /// Makes durable what was learned of peers, beside everything else.
+    fn remember(&mut self) {
+        self.remembered = Instant::now();
+        let learned = std::mem::take(&mut self.learned).into_iter();
+        let standings: Vec<_> = learned
+            .filter_map(|peer| Some((peer, self.requester.standing(peer)?.clone())))
+            .collect();
+        if !standings.is_empty() {
+            let backend = Arc::clone(&self.backend);
+            tokio::task::spawn_blocking(move || backend.remember(&standings));
+        }
     }
 
     fn event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Greeted { peer, hello } => {
+            NetEvent::Greeted { peer, hello, origin } => {
                 self.lost.remove(&peer);
                 if hello.role == Role::Prover && hello.engine != engine_fingerprint() {
                     self.observer.event(&Event::Notice {
@@ -263,7 +298,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                         ),
                     });
                 }
-                self.hellos.insert(peer, hello);
+                self.hellos.insert(peer, (hello, origin));
             }
             NetEvent::OtherVersion { peer, theirs, build } => self.observer.event(&Event::Notice {
                 text: format!(
@@ -295,6 +330,12 @@ impl<'a, B: Backend> Driver<'a, B> {
         match request {
             Request::Offer(offer) => self.offered(peer, offer, reply),
             Request::Renew { task, progress } => {
+                // Who proves has the files, and spares this node the next copy.
+                if progress > 0 && self.requester.may_submit(peer, task) {
+                    for file in self.files.all().collect::<Vec<_>>() {
+                        self.holders.add(file.blob, peer);
+                    }
+                }
                 self.answering(peer, reply, Input::Renewed { peer, task, progress });
             }
             Request::Submit { task, proof, spent } => {
@@ -321,16 +362,19 @@ impl<'a, B: Backend> Driver<'a, B> {
     }
 
     fn offered(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
-        match self.hellos.get(&peer) {
-            Some(hello) if hello.engine == engine_fingerprint() => {}
+        let origin = match self.hellos.get(&peer) {
+            Some((hello, origin)) if hello.engine == engine_fingerprint() => *origin,
             _ => {
                 let reason =
                     "this requester's engine is another one: one of the two builds has to be updated";
                 return reply.send(refused(Why::NotServed, reason, None));
             }
-        }
+        };
+        // What this job is not made of is not remembered: anyone can name any number of blobs.
         for blob in offer.holds {
-            self.holders.add(blob, peer);
+            if self.is_of_job(blob) {
+                self.holders.add(blob, peer);
+            }
         }
         let trust = if self.own.contains(&peer) {
             Trust::Own
@@ -341,8 +385,14 @@ impl<'a, B: Backend> Driver<'a, B> {
             memory: offer.memory,
             speed: offer.speed,
             trust,
+            origin,
         };
         self.answering(peer, reply, Input::Offer { peer, offer });
+    }
+
+    /// Whether a blob is one of the job's files, or an accepted proof of it.
+    pub(super) fn is_of_job(&self, blob: Blob) -> bool {
+        self.files.all().any(|file| file.blob == blob) || self.accepted.contains(&blob)
     }
 
     /// Tells the state machine what a peer said; what it makes of it answers the peer.
@@ -364,7 +414,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         let now = self.now();
         self.requester.handle_input(now, input);
         while let Some(output) = self.requester.poll_output() {
@@ -405,6 +455,9 @@ impl<'a, B: Backend> Driver<'a, B> {
             Output::Announce { open, .. } => self.announce(open),
             // The proof stays here. Whoever made it need not keep it any longer.
             Output::Obsolete { task } => self.obsolete(task.task),
+            Output::Learned { peer } => {
+                self.learned.insert(peer);
+            }
             Output::Event(event) => self.core_event(event),
         }
     }
@@ -413,6 +466,8 @@ impl<'a, B: Backend> Driver<'a, B> {
         match event {
             CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
             CoreEvent::JobDone { .. } => self.finished = true,
+            // Nobody sets one yet.
+            CoreEvent::DeadlineMissed { .. } => {}
             CoreEvent::JobFailed { task, failures, .. } => {
                 self.failed = Some(RunError::Task {
                     task,
@@ -490,93 +545,13 @@ impl<'a, B: Backend> Driver<'a, B> {
         place
     }
 
-    fn millis_until(&self, until: Time) -> u64 {
+    pub(super) fn millis_until(&self, until: Time) -> u64 {
         u64::try_from((until - self.now()).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn announce(&self, open: bool) {
-        let Files {
-            program,
-            openvm_toml,
-            input,
-            engine,
-            instructions,
-        } = &self.files;
-        let bytes = [Some(program), openvm_toml.as_ref(), Some(input)];
-        self.network.announce(Announcement {
-            version: PROTOCOL_VERSION,
-            job: self.job,
-            requester: self.network.peer(),
-            // These two are filled in when it is sent.
-            sequence: 0,
-            addresses: Vec::new(),
-            open,
-            engine: *engine,
-            instructions: *instructions,
-            memory_min: self.memory_min,
-            bytes: bytes.into_iter().flatten().map(|file| file.bytes).sum(),
-        });
-    }
-
-    fn lease(&mut self, task: TaskRef, until: Time) -> Lease {
-        let Files {
-            program,
-            openvm_toml,
-            input,
-            engine,
-            instructions,
-        } = self.files.clone();
-        let sources = Sources {
-            program: self.source(program),
-            openvm_toml: openvm_toml.map(|file| self.source(file)),
-            input: self.source(input),
-            engine,
-            instructions,
-        };
-        let inputs = self.requester.inputs(task);
-        let work = match task.task {
-            TaskId::Segment(index) => Work::Segment(self.backend.segment(index)),
-            TaskId::Node(node) => Work::Aggregate {
-                level: node.level,
-                children: inputs.iter().map(|&child| self.proof_source(child)).collect(),
-            },
-            TaskId::Final => {
-                let top = inputs.iter().find(|input| matches!(input, TaskId::Node(_)));
-                let last = inputs.iter().find(|input| matches!(input, TaskId::Segment(_)));
-                let &TaskId::Node(node) = top.expect("the final proof is made of the top node") else {
-                    unreachable!("only nodes were looked for");
-                };
-                Work::Finish {
-                    level: node.level,
-                    top: self.proof_source(TaskId::Node(node)),
-                    last_segment: self.proof_source(*last.expect("and of the last segment")),
-                }
-            }
-        };
-        let (work_time, memory) = self.work[&task.task];
-        Lease {
-            task,
-            lease_ms: self.millis_until(until),
-            work_ms: work_time.as_millis() as u64,
-            memory,
-            sources,
-            work,
-        }
-    }
-
-    fn proof_source(&mut self, task: TaskId) -> Source {
-        let proof = self.proofs[&task];
-        self.source(proof)
-    }
-
-    fn source(&mut self, blob: BlobRef) -> Source {
-        let holders = self.holders.some(blob.blob, HOLDERS_NAMED);
-        self.network.source(blob, holders)
     }
 
     /// Tells a peer something, whether it hears it or not: all that is told also follows from the answers
     /// to what it asks.
-    fn notify(&self, peer: Peer, notice: Notice) {
+    pub(super) fn notify(&self, peer: Peer, notice: Notice) {
         let (network, permits) = (self.network.clone(), Arc::clone(&self.notices));
         tokio::spawn(async move {
             let _permit = permits.acquire().await;
@@ -586,115 +561,5 @@ impl<'a, B: Backend> Driver<'a, B> {
                 tracing::debug!("prover {} was told in vain: {e}", short_name(peer));
             }
         });
-    }
-
-    /// Fetches a proof and looks at it, beside everything else.
-    fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let claim = self
-            .claimed
-            .remove(&(peer, task))
-            .filter(|(claim, _)| claim.blob == proof);
-        let claim = claim.map(|(claim, spent)| {
-            self.spent.insert(task, spent);
-            claim
-        });
-        let (network, backend, tell) = (self.network.clone(), Arc::clone(&self.backend), self.tell.clone());
-        let (permits, verifying) = (Arc::clone(&self.permits), Arc::clone(&self.verifying));
-        *self.checking.entry(proof).or_default() += 1;
-        tokio::spawn(async move {
-            let checked = match claim {
-                Some(claim) => {
-                    let _permit = permits.acquire().await;
-                    look_at(&network, backend, verifying, peer, task.task, claim).await
-                }
-                None => Checked::Unavailable("it was submitted twice".into()),
-            };
-            // If nobody listens, the job is over.
-            let _ = tell.send(Done::Checked {
-                peer,
-                task,
-                proof,
-                checked,
-            });
-        });
-    }
-
-    fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let said = self.said.remove(&task).expect("it was examined before");
-        let reference = self.proofs[&task.task];
-        self.holders.add(proof, peer);
-        let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
-        tokio::task::spawn_blocking(move || {
-            let result = backend.persist(task.task, reference, said);
-            drop(backend);
-            let _ = tell.send(Done::Persisted { task, proof, result });
-        });
-    }
-
-    fn done(&mut self, done: Done<B::Said>) {
-        match done {
-            Done::Ready(Ok(())) => {}
-            Done::Ready(Err(error)) => self.failed = Some(error),
-            Done::Checked {
-                peer,
-                task,
-                proof,
-                checked,
-            } => {
-                let refused = !matches!(checked, Checked::Accepted(_));
-                self.checking.entry(proof).and_modify(|count| *count -= 1);
-                self.checking.retain(|_, count| *count > 0);
-                if refused {
-                    self.discard(proof);
-                }
-                let verdict = match checked {
-                    Checked::Accepted((said, reference)) => {
-                        self.said.insert(task, said);
-                        self.proofs.insert(task.task, reference);
-                        Verdict::Accepted
-                    }
-                    Checked::Invalid(reason) => Verdict::Invalid { reason },
-                    Checked::Unavailable(reason) => Verdict::Unavailable { reason },
-                    Checked::Failed(error) => {
-                        self.failed = Some(error.into());
-                        return;
-                    }
-                };
-                self.input(Input::Checked {
-                    peer,
-                    task,
-                    proof,
-                    verdict,
-                });
-            }
-            Done::Persisted { task, proof, result } => match result {
-                Ok(()) => self.input(Input::Persisted { task, proof }),
-                Err(error) => self.failed = Some(error.into()),
-            },
-        }
-    }
-}
-
-impl<B: Backend> Driver<'_, B> {
-    /// Removes what a peer sent that is no proof of its task, unless it is one of another task: a liar may
-    /// send an honest peer's proof.
-    fn discard(&self, proof: Blob) {
-        let files = [
-            Some(self.files.program),
-            self.files.openvm_toml,
-            Some(self.files.input),
-        ];
-        let mut needed = self
-            .proofs
-            .values()
-            .chain(files.iter().flatten())
-            .chain(self.claimed.values().map(|(claim, _)| claim));
-        if !self.checking.contains_key(&proof) && !needed.any(|needed| needed.blob == proof) {
-            let blobs = self.network.blobs().clone();
-            tokio::task::spawn_blocking(move || {
-                // What stays takes some room, and does no other harm.
-                let _ = blobs.remove(&proof);
-            });
-        }
     }
 }

@@ -16,6 +16,8 @@ mod answers;
 mod check;
 mod driver;
 mod holders;
+mod lease;
+mod proofs;
 mod real;
 
 use std::collections::BTreeSet;
@@ -29,6 +31,7 @@ pub use driver::{Backend, Driver, Ended};
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
     job::{Hands, prepare},
+    peers::Peers,
 };
 
 /// The network, and what is to be expected of it.
@@ -53,6 +56,14 @@ pub struct Files {
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,
+}
+
+impl Files {
+    fn all(&self) -> impl Iterator<Item = BlobRef> + '_ {
+        [Some(self.program), self.openvm_toml, Some(self.input)]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// Proves `job` with the provers of the network.
@@ -91,12 +102,7 @@ pub fn run(
         engine: *prepared.program.config().fingerprint().as_bytes(),
         instructions: prepared.plan.instructions,
     };
-    let pins = [Some(files.program), files.openvm_toml, Some(files.input)];
-    let _pinned: Vec<_> = pins
-        .into_iter()
-        .flatten()
-        .map(|file| blobs.pin(&file.blob))
-        .collect();
+    let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
 
     let spec: JobSpec = prepared.spec();
     let done = prepared
@@ -104,7 +110,7 @@ pub fn run(
         .iter()
         .map(|(&task, entry)| (task, entry.proof))
         .collect();
-    let (backend, truth) = real::Real::new(prepared, planner);
+    let (backend, truth) = real::Real::new(prepared, Peers::of(&options.data_dir), planner);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
         Driver::new(joined, files, backend, spec, done, observer)

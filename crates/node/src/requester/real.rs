@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use myriad_core::TaskId;
+use myriad_core::{Peer, Standing, TaskId};
 use myriad_engine::{Boundary, VerifyError, worker::Worker};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
@@ -11,6 +11,7 @@ use super::Backend;
 use crate::{
     RunError, StoreError,
     job::{Prepared, check_final, level},
+    peers::Peers,
 };
 
 /// The true boundary of each segment, or why it is not known.
@@ -18,13 +19,18 @@ type Truth = Result<Vec<Boundary>, String>;
 
 pub struct Real {
     prepared: Prepared,
+    peers: Peers,
     truth: Arc<OnceLock<Truth>>,
     known: watch::Receiver<bool>,
 }
 
 impl Real {
     /// Also gives what finds the truth out, to be called where it may block.
-    pub(super) fn new(prepared: Prepared, mut planner: Worker) -> (Self, impl FnOnce() + Send + 'static) {
+    pub(super) fn new(
+        prepared: Prepared,
+        peers: Peers,
+        mut planner: Worker,
+    ) -> (Self, impl FnOnce() + Send + 'static) {
         let truth: Arc<OnceLock<Truth>> = Arc::default();
         let (tell, known) = watch::channel(false);
         let segments = prepared.plan.segments.clone();
@@ -42,6 +48,7 @@ impl Real {
         };
         let real = Self {
             prepared,
+            peers,
             truth,
             known,
         };
@@ -105,5 +112,13 @@ impl Backend for Real {
 
     fn persist(&self, task: TaskId, proof: BlobRef, said: Boundary) -> Result<(), StoreError> {
         self.prepared.store.accept(self.prepared.keys[&task], proof, said)
+    }
+
+    fn standings(&self) -> Vec<(Peer, Standing)> {
+        self.peers.load()
+    }
+
+    fn remember(&self, standings: &[(Peer, Standing)]) {
+        self.peers.save(standings);
     }
 }

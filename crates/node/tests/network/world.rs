@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, TaskId, Tree};
+use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, Standing, TaskId, Tree};
 use myriad_engine::{MemoryBudget, worker::Usage};
 use myriad_net::{
     Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
@@ -201,6 +201,12 @@ impl Backend for Ledger {
         *self.accepted.lock().unwrap().entry(task).or_default() += 1;
         Ok(())
     }
+
+    fn standings(&self) -> Vec<(Peer, Standing)> {
+        Vec::new()
+    }
+
+    fn remember(&self, _: &[(Peer, Standing)]) {}
 }
 
 /// A node that listens on loopback alone.
@@ -281,6 +287,8 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         costs: vec![cost; tree.task_count()],
         tree,
         priority: 0,
+        deadline: None,
+        leased: Vec::new(),
         done: Vec::new(),
     };
     let joined = Joined {

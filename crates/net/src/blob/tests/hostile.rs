@@ -51,8 +51,12 @@ async fn a_stream_that_ends_early_is_broken() {
     for length in (0..sent.len()).step_by(771).chain([1, 4, 5, sent.len() - 1]) {
         let (_there, client) = store();
         let error = fetch_script(&client, want, &sent[..length]).await.unwrap_err();
-        assert!(matches!(error, FetchError::Broken(_)), "cut to {length}: {error}");
         assert!(!error.blames_sender());
+        match error {
+            FetchError::Unanswered => assert_eq!(length, 0),
+            FetchError::Broken(_) => assert!(length > 0),
+            error => panic!("cut to {length}: {error}"),
+        }
     }
 }
 
@@ -280,6 +284,39 @@ async fn a_server_that_trickles_is_left() {
     let error = fetched.unwrap_err();
     assert!(matches!(error, FetchError::TooSlow { .. }), "{error}");
     assert!(client.used_bytes() > 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_slower_than_it_must_be_is_left_and_what_came_is_kept() {
+    let bytes = sample(60 * GROUP);
+    let (_here, server, want) = store_with(&bytes);
+    let sent = served(&server, want).await;
+    let (_there, client) = store();
+    let (near, mut far) = pipe();
+    // One group in 50 ms is a third of it.
+    let limits = FetchLimits {
+        stall: Duration::from_millis(400),
+        rate_min: 60 * GROUP_BYTES,
+        ..Default::default()
+    };
+    let peer = async move {
+        let (fast, slow) = sent.split_at(20 * GROUP);
+        far.write_all(fast).await.unwrap();
+        for part in slow.chunks(GROUP) {
+            if far.write_all(part).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (fetched, ()) = tokio::join!(fetch(&client, want, near, &limits, |_| {}), peer);
+    let error = fetched.unwrap_err();
+    assert!(matches!(error, FetchError::Slow { .. }), "{error}");
+    assert!(!error.blames_sender());
+    let kept = client.used_bytes();
+    assert!(kept > 0 && kept < 50 * GROUP_BYTES, "{kept}");
+    let (fetched, _) = fetch_from(&server, &client, want).await;
+    assert_eq!(fetched.unwrap().resumed_from, kept);
 }
 
 #[tokio::test]

@@ -1,0 +1,285 @@
+//! Whether a task that somebody is at goes to one more machine.
+//!
+//! A policy sees one question at a time: who holds the task, who could take it too, and what the time
+//! is worth. It answers with how much the job gains; of several tasks the one with the largest gain is
+//! given out. Nothing else of the state machine depends on how it comes to its answer.
+
+use std::time::Duration;
+
+/// All of something, in thousandths.
+pub(crate) const ONE: u32 = 1000;
+
+/// How often the same task is given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redundancy {
+    /// Where it is worth it.
+    Adaptive(Adaptive),
+    /// Each task to this many machines, as soon as there are so many: the classical 1:k.
+    Fixed(u32),
+}
+
+/// Copies where the expected gain is worth the expected waste.
+///
+/// The expected end of a task is, with holders sorted by the time `r` that each still needs and `d` the
+/// chance that it delivers at all,
+///
+/// ```text
+///   E = sum over i of  r_i * d_i * (1 - d_1) * ... * (1 - d_{i-1})   +   again * (1 - d_1) * ... * (1 - d_n)
+/// ```
+///
+/// where `again` is what it takes until the lease of the last holder has run out and somebody else has
+/// done it. The gain of a copy is the difference of `E` without and with it, as far as the job feels it:
+/// time that the task has to spare counts for nothing. The expected waste of a copy is its work times
+/// the chance that some present holder delivers. Where holders are reliable that is nearly all of it, and
+/// [`Self::waste_max`] binds; where most are not, copies are nearly free, and there will be many. What was
+/// wasted is known better later, when holders have turned out to be what they are: each lease that comes to
+/// nothing adds the work of its task to what may be wasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adaptive {
+    /// Work that may be done twice, in thousandths of the work of the job.
+    pub waste_max: u32,
+    /// The least gain, in thousandths of the time that the candidate needs: below it, the estimates
+    /// are not that good.
+    pub gain_min: u32,
+    /// Holders that deliver with no more than this chance together, in thousandths, keep nobody else from the task,
+    /// whatever was wasted before.
+    pub hardly: u32,
+    /// Machines without an accepted proof that may hold a task at once. Others are not counted, so that those
+    /// who made thousands of identities cannot keep them out.
+    pub unproven_max: u32,
+    /// Proven machines that may hold a task at once.
+    pub proven_max: u32,
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self {
+            waste_max: 200,
+            gain_min: 100,
+            hardly: 250,
+            unproven_max: 8,
+            proven_max: 3,
+        }
+    }
+}
+
+/// A machine that holds a task, or could.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Whether a proof of it was accepted before.
+    pub proven: bool,
+    /// The chance that it delivers, in thousandths.
+    pub delivers: u32,
+    /// What it still needs.
+    pub remaining: Duration,
+}
+
+/// One more copy of a task?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub holders: &'a [Holder],
+    pub candidate: Holder,
+    /// Until the task is done by somebody else, if no present holder delivers.
+    pub again: Duration,
+    /// How late the task may be before the job is.
+    pub spare: Duration,
+    /// The work of the task.
+    pub work: Duration,
+    /// The work that may still be wasted on this job.
+    pub waste_left: Duration,
+}
+
+/// What a copy is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Worth {
+    /// By which the job is expected to end earlier; `Duration::MAX` where that is not the question.
+    pub gain: Duration,
+    /// The work that is expected to be done in vain.
+    pub waste: Duration,
+}
+
+impl Default for Redundancy {
+    fn default() -> Self {
+        Self::Adaptive(Adaptive::default())
+    }
+}
+
+impl Redundancy {
+    /// What one more copy is worth; nothing if there should be none.
+    pub fn copy(&self, question: &Question<'_>) -> Option<Worth> {
+        match self {
+            Self::Adaptive(adaptive) => adaptive.copy(question),
+            Self::Fixed(copies) => (question.holders.len() < *copies as usize).then_some(Worth {
+                gain: Duration::MAX,
+                waste: Duration::ZERO,
+            }),
+        }
+    }
+
+    /// What may be wasted on a job of so much work.
+    pub(crate) fn waste_allowed(&self, work: Duration) -> Duration {
+        match self {
+            Self::Adaptive(adaptive) => share(work, adaptive.waste_max),
+            Self::Fixed(_) => Duration::ZERO,
+        }
+    }
+}
+
+impl Adaptive {
+    fn copy(&self, question: &Question<'_>) -> Option<Worth> {
+        let Question {
+            holders,
+            candidate,
+            again,
+            spare,
+            work,
+            waste_left,
+        } = *question;
+        let alike = holders
+            .iter()
+            .filter(|holder| holder.proven == candidate.proven)
+            .count();
+        let alike_max = if candidate.proven {
+            self.proven_max
+        } else {
+            self.unproven_max
+        };
+        if alike >= alike_max as usize {
+            return None;
+        }
+        let fails = holders.iter().fold(ONE, |fails, holder| {
+            fails * (ONE - holder.delivers.min(ONE)) / ONE
+        });
+        let waste = share(work, ONE - fails);
+        // Where present holders hardly deliver it is no copy, but the first serious try.
+        if waste > waste_left && ONE - fails > self.hardly {
+            return None;
+        }
+        let felt = |end: Duration| end.saturating_sub(spare);
+        let mut with = holders.to_vec();
+        with.push(candidate);
+        let gain = felt(expected_end(holders, again)).saturating_sub(felt(expected_end(&with, again)));
+        let enough = share(candidate.remaining, self.gain_min);
+        (gain > enough).then_some(Worth { gain, waste })
+    }
+}
+
+/// See [`Adaptive`].
+fn expected_end(holders: &[Holder], again: Duration) -> Duration {
+    let mut holders = holders.to_vec();
+    holders.sort_unstable_by_key(|holder| holder.remaining);
+    let mut nobody_yet = ONE;
+    let mut end = Duration::ZERO;
+    for holder in holders {
+        let next = nobody_yet * (ONE - holder.delivers.min(ONE)) / ONE;
+        end += share(holder.remaining, nobody_yet - next);
+        nobody_yet = next;
+    }
+    end.saturating_add(share(again, nobody_yet))
+}
+
+/// Some thousandths of a duration.
+pub(crate) fn share(whole: Duration, thousandths: u32) -> Duration {
+    match whole.checked_mul(thousandths) {
+        // Exactly, however long it is.
+        _ if thousandths == ONE => whole,
+        Some(product) => product / ONE,
+        None => whole / ONE * thousandths,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn holder(delivers: u32, seconds: u32) -> Holder {
+        Holder {
+            proven: true,
+            delivers,
+            remaining: SECOND * seconds,
+        }
+    }
+
+    fn question(holders: &[Holder], candidate: Holder) -> Question<'_> {
+        Question {
+            holders,
+            candidate,
+            again: SECOND * 100,
+            spare: Duration::ZERO,
+            work: SECOND * 20,
+            waste_left: SECOND * 1000,
+        }
+    }
+
+    fn adaptive(question: &Question<'_>) -> Option<Worth> {
+        Redundancy::default().copy(question)
+    }
+
+    #[test]
+    fn the_expected_end_is_that_of_the_formula() {
+        // 0.5 * 10 + 0.5 * 0.8 * 20 + 0.5 * 0.2 * 100, in whatever order they are named.
+        let holders = [holder(800, 20), holder(500, 10)];
+        assert_eq!(expected_end(&holders, SECOND * 100), SECOND * 23);
+        assert_eq!(expected_end(&[], SECOND * 100), SECOND * 100);
+        assert_eq!(expected_end(&[holder(0, 1)], Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn a_fast_machine_takes_over_from_a_slow_one() {
+        let slow = [holder(1000, 60)];
+        let worth = adaptive(&question(&slow, holder(1000, 20))).unwrap();
+        assert_eq!(worth.gain, SECOND * 40);
+        assert_eq!(worth.waste, SECOND * 20, "the slow one will have worked in vain");
+        assert_eq!(adaptive(&question(&slow, holder(1000, 60))), None);
+        assert_eq!(
+            adaptive(&question(&slow, holder(1000, 57))),
+            None,
+            "a gain within the error"
+        );
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_copied() {
+        let slow = [holder(1000, 60)];
+        let patient = Question {
+            spare: SECOND * 60,
+            ..question(&slow, holder(1000, 20))
+        };
+        assert_eq!(adaptive(&patient), None);
+    }
+
+    #[test]
+    fn copies_of_what_likely_fails_are_nearly_free() {
+        let worth = |delivers, waste_left| {
+            let holders = [holder(delivers, 20)];
+            adaptive(&Question {
+                waste_left: SECOND * waste_left,
+                ..question(&holders, holder(900, 20))
+            })
+        };
+        assert_eq!(worth(300, 1000).unwrap().waste, SECOND * 6);
+        assert_eq!(worth(300, 1), None, "too much was wasted before");
+        assert!(worth(200, 0).is_some(), "nobody who counts is at it");
+    }
+
+    #[test]
+    fn the_unproven_cannot_keep_the_proven_out() {
+        let unproven = Holder {
+            proven: false,
+            ..holder(200, 20)
+        };
+        let crowd = [unproven; 8];
+        assert_eq!(adaptive(&question(&crowd, unproven)), None);
+        assert!(adaptive(&question(&crowd, holder(950, 20))).is_some());
+    }
+
+    #[test]
+    fn fixed_asks_for_nothing_else() {
+        let fixed = Redundancy::Fixed(2);
+        let perfect = [holder(1000, 1); 2];
+        assert!(fixed.copy(&question(&perfect[..1], holder(1, 1000))).is_some());
+        assert_eq!(fixed.copy(&question(&perfect, holder(1000, 1))), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! Tasks that somebody is at and that one more machine may have, as the [policy](crate::Redundancy) decides.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::Requester;
+use crate::{
+    ids::{JobId, Peer, TaskId, TaskRef},
+    input::Trust,
+    job::{Job, Lease},
+    peers::PeerState,
+    redundancy::{Holder, Question, Worth},
+    time::Time,
+};
+
+/// Tasks that are looked at for one offer: the most urgent ones, of which the best is taken.
+const LOOKED_AT_MAX: usize = 48;
+/// The chance that a doubted holder delivers after all is this part of what it was.
+const DOUBTED_PART: u32 = 4;
+
+/// A copy that is worth it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copy {
+    pub task: TaskId,
+    pub rank: Duration,
+    pub worth: Worth,
+}
+
+impl Requester {
+    /// The task of a job of which one more copy, at this peer, is worth most; only of those that are `doubtful`, or of
+    /// all.
+    pub(super) fn best_copy(
+        &self,
+        now: Time,
+        (id, job): (JobId, &Job),
+        peer: Peer,
+        doubtful: bool,
+    ) -> Option<Copy> {
+        let state = self.peers.get(&peer)?;
+        let fewest = job.held.iter().map(|(_, rank, task)| (*rank, *task));
+        let tasks = job
+            .doubtful
+            .iter()
+            .copied()
+            .take(LOOKED_AT_MAX)
+            .chain(fewest.take(if doubtful { 0 } else { LOOKED_AT_MAX }));
+        let top = job.top_rank();
+        tasks
+            .filter(|(_, task)| {
+                let own = job.task(*task);
+                let reserved = self.is_reserved(TaskRef { job: id, task: *task }, peer);
+                let failed = state.offer.trust == Trust::Stranger && own.failed_on(peer);
+                let barred = own.is_with(peer) || failed || reserved;
+                own.cost.memory <= state.offer.memory && !barred
+            })
+            .filter_map(|(Reverse(rank), task)| {
+                let worth = self.worth(now, job, task, state, top)?;
+                Some(Copy { task, rank, worth })
+            })
+            // The first of those that are worth the same.
+            .max_by_key(|copy| (copy.worth.gain, copy.rank, Reverse(copy.task)))
+    }
+
+    fn worth(
+        &self,
+        now: Time,
+        job: &Job,
+        task: TaskId,
+        candidate: &PeerState,
+        top: Duration,
+    ) -> Option<Worth> {
+        let own = job.task(task);
+        let kind = task.kind();
+        let holders: Vec<Holder> = own
+            .leases
+            .iter()
+            .filter_map(|(peer, lease)| Some(self.holder(now, self.peers.get(peer)?, lease)))
+            .collect();
+        let last = own.leases.values().map(|lease| lease.until).max()?;
+        self.policy.redundancy.copy(&Question {
+            holders: &holders,
+            candidate: Holder {
+                proven: candidate.is_proven(),
+                delivers: candidate.delivers(self.newcomers),
+                remaining: candidate.expected(kind, own.cost),
+            },
+            again: (last - now).saturating_add(own.cost.work),
+            spare: top.saturating_sub(own.rank),
+            work: own.cost.work,
+            waste_left: job.waste.left(),
+        })
+    }
+
+    fn holder(&self, now: Time, state: &PeerState, lease: &Lease) -> Holder {
+        let delivers = state.delivers(self.newcomers);
+        Holder {
+            proven: state.is_proven(),
+            delivers: if lease.doubted {
+                delivers / DOUBTED_PART
+            } else {
+                delivers
+            },
+            remaining: lease.remaining(now),
+        }
+    }
+
+    /// Wakes the peer that would be best for one more copy of a task, if it is worth one.
+    pub(super) fn wake_for_copy(&mut self, now: Time, task: TaskRef) {
+        let Some(job) = self.jobs.get(&task.job) else {
+            return;
+        };
+        let own = job.task(task.task);
+        if own.leases.is_empty() || !own.claims.is_empty() {
+            return;
+        }
+        let candidate = self.parked.best(own.cost.memory);
+        let worth = candidate
+            .filter(|peer| !own.is_with(*peer))
+            .and_then(|peer| self.peers.get(&peer))
+            .and_then(|state| self.worth(now, job, task.task, state, job.top_rank()));
+        if worth.is_some() {
+            self.wake(task, now);
+        }
+    }
+
+    /// The best copy among the jobs in this order.
+    pub(super) fn copy_of_any(
+        &self,
+        now: Time,
+        jobs: &[(&JobId, &Job)],
+        peer: Peer,
+    ) -> Option<(TaskRef, Copy)> {
+        jobs.iter().find_map(|(id, job)| {
+            let copy = self.best_copy(now, (**id, job), peer, false)?;
+            let task = TaskRef {
+                job: **id,
+                task: copy.task,
+            };
+            Some((task, copy))
+        })
+    }
+
+    /// The chance that a peer keeps to a lease, in thousandths.
+    pub(super) fn delivers(&self, peer: Peer) -> u32 {
+        self.peers
+            .get(&peer)
+            .map_or(0, |state| state.delivers(self.newcomers))
+    }
+
+    /// The speed at which peers that wait are compared.
+    pub(super) fn merit(&self, peer: Peer) -> u32 {
+        self.peers
+            .get(&peer)
+            .map_or(0, |state| state.merit(self.newcomers))
+    }
+}

@@ -1,0 +1,138 @@
+//! Who has jobs, by the records of the hash table that this node keeps for others.
+
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
+
+use libp2p::kad::{ProviderRecord, store::RecordStore};
+
+use super::{ANNOUNCE_EVERY, REQUESTERS_KEY};
+
+/// Requesters that a node of the table remembers.
+pub(crate) const PROVIDERS_MAX: usize = 64;
+/// How long: requesters say that they have jobs as often as they announce them, and of one that is gone
+/// provers should not hear for days.
+pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY.as_secs());
+/// One that says it more often gains nothing.
+const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
+
+/// Keeps what a requester said of itself, at its head. libp2p tells those who ask of the first twenty only,
+/// and takes none in when there are 64, so that whoever fills the table first would keep everybody else
+/// out. This way requesters are told of for as long as fewer than that have said it since.
+pub(super) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
+    // This network has no other key.
+    if record.key.as_ref() != REQUESTERS_KEY {
+        return;
+    }
+    let known = store.providers(&record.key);
+    let fresh = now + PROVIDER_TTL - PROVIDED_PAUSE;
+    if known
+        .iter()
+        .any(|other| other.provider == record.provider && other.expires > Some(fresh))
+    {
+        return;
+    }
+    for other in &known {
+        store.remove_provider(&other.key, &other.provider);
+    }
+    let others = known
+        .into_iter()
+        .filter(|other| other.provider != record.provider && !other.is_expired(now));
+    // That this node has jobs itself does not expire.
+    let (own, others): (Vec<_>, Vec<_>) = others.partition(|other| other.expires.is_none());
+    let all = own.into_iter().chain(iter::once(record)).chain(others);
+    for record in all.take(PROVIDERS_MAX) {
+        if let Err(e) = store.add_provider(record) {
+            tracing::debug!("a requester's record is not kept: {e}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{
+        PeerId,
+        kad::{
+            RecordKey,
+            store::{MemoryStore, MemoryStoreConfig},
+        },
+    };
+
+    use super::*;
+
+    fn store(own: PeerId) -> MemoryStore {
+        let config = MemoryStoreConfig {
+            max_records: 0,
+            max_value_bytes: 0,
+            max_providers_per_key: PROVIDERS_MAX,
+            max_provided_keys: 1,
+        };
+        MemoryStore::with_config(own, config)
+    }
+
+    fn record(provider: PeerId, now: Instant) -> ProviderRecord {
+        ProviderRecord {
+            key: RecordKey::new(&REQUESTERS_KEY),
+            provider,
+            expires: Some(now + PROVIDER_TTL),
+            addresses: Vec::new(),
+        }
+    }
+
+    fn kept(store: &MemoryStore) -> Vec<PeerId> {
+        let records = store.providers(&RecordKey::new(&REQUESTERS_KEY));
+        records.into_iter().map(|record| record.provider).collect()
+    }
+
+    #[test]
+    fn only_records_of_who_has_jobs_are_kept() {
+        let mut store = store(PeerId::random());
+        let now = Instant::now();
+        let other = ProviderRecord {
+            key: RecordKey::new(&b"/another/key"),
+            ..record(PeerId::random(), now)
+        };
+        keep(&mut store, other.clone(), now);
+        assert!(store.providers(&other.key).is_empty());
+        let id = PeerId::random();
+        keep(&mut store, record(id, now), now);
+        assert_eq!(kept(&store), [id]);
+    }
+
+    #[test]
+    fn those_who_fill_the_table_first_keep_nobody_out() {
+        let own = PeerId::random();
+        let mut store = store(own);
+        let mut now = Instant::now();
+        let own_record = ProviderRecord::new(RecordKey::new(&REQUESTERS_KEY), own, Vec::new());
+        store.add_provider(own_record).unwrap();
+        let squatters: Vec<PeerId> = (0..2 * PROVIDERS_MAX).map(|_| PeerId::random()).collect();
+        for &id in &squatters {
+            keep(&mut store, record(id, now), now);
+        }
+        assert_eq!(kept(&store).len(), PROVIDERS_MAX);
+        let honest = PeerId::random();
+        keep(&mut store, record(honest, now), now);
+        assert_eq!(kept(&store)[..2], [own, honest]);
+
+        // Saying it again and again does not bring anyone to the head.
+        now += PROVIDED_PAUSE / 2;
+        for _ in 0..3 {
+            for &id in &squatters[2 * PROVIDERS_MAX - 30..] {
+                keep(&mut store, record(id, now), now);
+            }
+        }
+        assert_eq!(kept(&store)[..2], [own, honest]);
+
+        // Once is enough for those who have jobs, until they are silent for longer than they ever are.
+        now += ANNOUNCE_EVERY;
+        keep(&mut store, record(honest, now), now);
+        now += PROVIDER_TTL - Duration::from_secs(1);
+        keep(&mut store, record(squatters[0], now), now);
+        assert_eq!(kept(&store), [own, squatters[0], honest]);
+        now += Duration::from_secs(1);
+        keep(&mut store, record(squatters[1], now), now);
+        assert_eq!(kept(&store), [own, squatters[1], squatters[0]]);
+    }
+}

@@ -1,0 +1,111 @@
+//! Who sent what is no message, and how often. It is remembered while they are gone: a new connection is
+//! made in no time.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use libp2p::PeerId;
+
+/// After so many messages that were none, a peer is not spoken to any more.
+const STRIKES_MAX: u32 = 5;
+/// Unless it has sent none for so long.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
+/// Peers of whom it is remembered, and peers that are not spoken to. Beyond that the oldest are forgotten:
+/// identities cost nothing, and who has thousands needs no forgetting.
+const REMEMBERED_MAX: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Strikes {
+    /// How many each has, and since when the last one.
+    of: HashMap<PeerId, (u32, Instant)>,
+    blocked: VecDeque<PeerId>,
+}
+
+/// What follows from one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Strike {
+    Borne,
+    /// It is not to be spoken to any more; one that was not so far may be instead.
+    Out {
+        instead: Option<PeerId>,
+    },
+}
+
+impl Strikes {
+    pub(super) fn add(&mut self, id: PeerId, now: Instant) -> Strike {
+        if self.blocked.contains(&id) {
+            // That was under way when it was shut out.
+            return Strike::Borne;
+        }
+        if !self.of.contains_key(&id) && self.of.len() >= REMEMBERED_MAX {
+            let oldest = self.of.iter().min_by_key(|(_, (_, last))| *last);
+            if let Some(oldest) = oldest.map(|(&id, _)| id) {
+                self.of.remove(&oldest);
+            }
+        }
+        let (count, last) = self.of.entry(id).or_insert((0, now));
+        if now - *last >= FORGIVEN_AFTER {
+            *count = 0;
+        }
+        (*count, *last) = (*count + 1, now);
+        if *count < STRIKES_MAX {
+            return Strike::Borne;
+        }
+        self.of.remove(&id);
+        self.blocked.push_back(id);
+        let instead = (self.blocked.len() > REMEMBERED_MAX)
+            .then(|| self.blocked.pop_front())
+            .flatten();
+        Strike::Out { instead }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUT: Strike = Strike::Out { instead: None };
+
+    #[test]
+    fn the_fifth_is_one_too_many_unless_they_are_long_ago() {
+        let mut strikes = Strikes::default();
+        let (id, other) = (PeerId::random(), PeerId::random());
+        let now = Instant::now();
+        for _ in 1..STRIKES_MAX {
+            assert_eq!(strikes.add(id, now), Strike::Borne);
+        }
+        assert_eq!(strikes.add(other, now), Strike::Borne);
+        assert_eq!(strikes.add(id, now + FORGIVEN_AFTER / 2), OUT);
+        for _ in 0..2 * STRIKES_MAX {
+            assert_eq!(strikes.add(id, now + FORGIVEN_AFTER / 2), Strike::Borne);
+        }
+
+        for _ in 2..STRIKES_MAX {
+            strikes.add(other, now);
+        }
+        assert_eq!(strikes.add(other, now + FORGIVEN_AFTER), Strike::Borne);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut strikes = Strikes::default();
+        let mut now = Instant::now();
+        let ids: Vec<PeerId> = (0..=REMEMBERED_MAX).map(|_| PeerId::random()).collect();
+        for &id in &ids {
+            now += Duration::from_millis(1);
+            strikes.add(id, now);
+        }
+        assert_eq!(strikes.of.len(), REMEMBERED_MAX);
+        assert!(!strikes.of.contains_key(&ids[0]));
+
+        for (place, &id) in ids.iter().enumerate() {
+            let last = (0..STRIKES_MAX)
+                .map(|_| strikes.add(id, now))
+                .find(|strike| *strike != Strike::Borne);
+            let instead = (place == REMEMBERED_MAX).then_some(ids[0]);
+            assert_eq!(last, Some(Strike::Out { instead }));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the actor does of itself, without a network.
+
+use libp2p::{
+    core::{Endpoint, transport::PortUse},
+    identity::Keypair,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{behaviour::swarm, blob::BlobStore, config::Limits, identity::Identity};
+
+fn actor(bootstrap: &[&str], limits: Limits) -> (TempDir, Actor, mpsc::UnboundedReceiver<Event>) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        identity: Identity::ephemeral(),
+        role: Role::Prover,
+        build: "test".into(),
+        engine: [7; 32],
+        listen: Vec::new(),
+        external: Vec::new(),
+        bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
+        mdns: false,
+        blobs: BlobStore::open(dir.path(), 1 << 20).unwrap(),
+        limits,
+    };
+    let (events, received) = mpsc::unbounded_channel();
+    let swarm = swarm(&config).unwrap();
+    let actor = Actor::new(swarm, &config, mpsc::unbounded_channel(), events, Arc::default());
+    (dir, actor, received)
+}
+
+fn sent(actor: &Actor) -> u64 {
+    actor.shared.messages.load(Ordering::Relaxed)
+}
+
+fn here() -> Multiaddr {
+    "/ip4/127.0.0.1/tcp/1".parse().unwrap()
+}
+
+fn they_dialled() -> ConnectedPoint {
+    ConnectedPoint::Listener {
+        local_addr: here(),
+        send_back_addr: here(),
+    }
+}
+
+fn we_dialled() -> ConnectedPoint {
+    ConnectedPoint::Dialer {
+        address: here(),
+        role_override: Endpoint::Dialer,
+        port_use: PortUse::Reuse,
+    }
+}
+
+#[tokio::test]
+async fn who_dials_greets_until_the_other_has_said_what_it_is() {
+    let (_dir, mut actor, mut events) = actor(&[], Limits::default());
+    let id = Keypair::generate_ed25519().public().to_peer_id();
+    let connection = ConnectionId::new_unchecked;
+    actor.connected(id, connection(1), &they_dialled());
+    assert_eq!(sent(&actor), 0, "they greet");
+    // Both dialled at once, and theirs was first here as ours may have been there.
+    actor.connected(id, connection(2), &we_dialled());
+    assert_eq!(sent(&actor), 1);
+    let hello = Hello {
+        version: PROTOCOL_VERSION,
+        build: "other".into(),
+        engine: [7; 32],
+        role: Role::Requester,
+        jobs: Vec::new(),
+    };
+    actor.greeted(id, hello.clone());
+    actor.connected(id, connection(3), &we_dialled());
+    assert_eq!(sent(&actor), 1, "it has greeted");
+    actor.greeted(id, hello);
+    assert!(matches!(events.try_recv(), Ok(Event::Greeted { .. })));
+    assert!(events.try_recv().is_err(), "told once");
+}
+
+#[tokio::test]
+async fn a_dial_that_is_refused_here_is_tried_again() {
+    // No process is that small: nothing may be dialled.
+    let limits = Limits {
+        memory_bytes: 1,
+        ..Limits::default()
+    };
+    let (_dir, mut refused, _events) = actor(&["/ip4/192.0.2.1/tcp/1"], limits);
+    refused.tick();
+    assert!(refused.dialling.is_empty(), "it would be waited for for ever");
+
+    let (_dir, mut dialling, _events) = actor(&["/ip4/192.0.2.1/tcp/1"], Limits::default());
+    dialling.tick();
+    dialling.tick();
+    assert_eq!(dialling.dialling.len(), 1, "one dial at a time");
+}
+
+#[tokio::test]
+async fn bad_messages_are_counted_over_connections() {
+    let (_dir, mut actor, _events) = actor(&[], Limits::default());
+    let id = Keypair::generate_ed25519().public().to_peer_id();
+    for strike in 1..=5 {
+        assert!(!actor.swarm.behaviour().blocked.blocked_peers().contains(&id));
+        // Before one of them is read the connection may be gone.
+        if strike % 2 == 0 {
+            actor.connected(id, ConnectionId::new_unchecked(strike), &they_dialled());
+        } else {
+            actor.peers.remove(&id);
+        }
+        actor.strike(id, "garbage");
+    }
+    assert!(actor.swarm.behaviour().blocked.blocked_peers().contains(&id));
+}
+
+#[tokio::test]
+async fn what_a_requester_says_of_its_job_again_and_again_is_told_once() {
+    let (_dir, mut actor, mut events) = actor(&[], Limits::default());
+    let id = Keypair::generate_ed25519().public().to_peer_id();
+    for sequence in 1..100 {
+        let announcement = Announcement {
+            version: PROTOCOL_VERSION,
+            job: JobId([1; 32]),
+            requester: peer_of(&id).unwrap(),
+            sequence,
+            open: true,
+            engine: [7; 32],
+            instructions: 1,
+            memory_min: 1,
+            bytes: 1,
+            addresses: Vec::new(),
+        };
+        actor.told(&id, announcement);
+    }
+    assert!(matches!(events.try_recv(), Ok(Event::Announced(_))));
+    assert!(events.try_recv().is_err());
+}

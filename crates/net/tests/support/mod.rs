@@ -1,0 +1,111 @@
+//! Nodes on loopback, and peers that are none.
+
+use std::{path::Path, time::Duration};
+
+use futures::StreamExt;
+use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identity::Keypair, ping, swarm::NetworkBehaviour};
+use libp2p_stream::Control;
+use myriad_net::{
+    Config, Event, Identity, Limits, Network,
+    blob::{BlobRef, BlobStore},
+    parse_peer,
+    wire::{Contact, Role, Source},
+};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle, time::sleep};
+
+pub fn node(
+    dir: &Path,
+    role: Role,
+    bootstrap: &[&str],
+    limits: Limits,
+) -> (Network, UnboundedReceiver<Event>) {
+    let config = Config {
+        identity: Identity::ephemeral(),
+        role,
+        build: "test".into(),
+        engine: [7; 32],
+        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
+        external: Vec::new(),
+        bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
+        mdns: false,
+        blobs: BlobStore::open(dir, 1 << 30).unwrap(),
+        limits,
+    };
+    Network::start(config).unwrap()
+}
+
+pub async fn address(network: &Network) -> String {
+    while network.listening().is_empty() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    network.listening()[0].clone()
+}
+
+/// A blob that these have, each by its address and name.
+pub fn source(blob: BlobRef, holders: &[&str]) -> Source {
+    let contact = |at: &&str| {
+        let (address, name) = at.rsplit_once("/p2p/").unwrap();
+        Contact {
+            peer: parse_peer(name).unwrap(),
+            addresses: vec![address.to_owned()],
+        }
+    };
+    Source {
+        blob,
+        holders: holders.iter().map(contact).collect(),
+    }
+}
+
+/// What a peer has to know at least: who does not answer pings is taken for gone.
+#[derive(NetworkBehaviour)]
+pub struct Alive<B: NetworkBehaviour> {
+    ping: ping::Behaviour,
+    pub speaks: B,
+}
+
+/// A peer that knows libp2p and what is said here, and no more.
+pub fn stranger<B: NetworkBehaviour>(key: Keypair, speaks: impl FnOnce(&Keypair) -> B) -> Swarm<Alive<B>> {
+    SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_quic()
+        .with_behaviour(|key| Alive {
+            ping: ping::Behaviour::default(),
+            speaks: speaks(key),
+        })
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build()
+}
+
+/// A peer that opens streams of any protocol, until this is dropped.
+pub struct Raw {
+    pub victim: PeerId,
+    pub control: Control,
+    running: JoinHandle<()>,
+}
+
+impl Raw {
+    pub fn dial(key: Keypair, victim: &str) -> Self {
+        let mut swarm = stranger(key, |_| libp2p_stream::Behaviour::new());
+        let address: Multiaddr = victim.parse().unwrap();
+        let victim = victim.rsplit('/').next().unwrap().parse().unwrap();
+        swarm.dial(address).unwrap();
+        let control = swarm.behaviour().speaks.new_control();
+        let running = tokio::spawn(async move {
+            loop {
+                swarm.select_next_some().await;
+            }
+        });
+        Self {
+            victim,
+            control,
+            running,
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}

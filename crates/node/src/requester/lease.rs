@@ -1,0 +1,97 @@
+//! What peers are told of the job and its tasks: the announcement, and what a lease says.
+
+use myriad_core::{TaskId, TaskRef, Time};
+use myriad_net::{
+    blob::BlobRef,
+    wire::{Announcement, Lease, PROTOCOL_VERSION, Source, Sources, Work},
+};
+
+use super::{
+    Files,
+    driver::{Backend, Driver},
+};
+
+/// Holders that a lease names for each blob, beside this node.
+const HOLDERS_NAMED: usize = 3;
+
+impl<B: Backend> Driver<'_, B> {
+    pub(super) fn announce(&self, open: bool) {
+        let Files {
+            program,
+            openvm_toml,
+            input,
+            engine,
+            instructions,
+        } = &self.files;
+        let bytes = [Some(program), openvm_toml.as_ref(), Some(input)];
+        self.network.announce(Announcement {
+            version: PROTOCOL_VERSION,
+            job: self.job,
+            requester: self.network.peer(),
+            // These two are filled in when it is sent.
+            sequence: 0,
+            addresses: Vec::new(),
+            open,
+            engine: *engine,
+            instructions: *instructions,
+            memory_min: self.memory_min,
+            bytes: bytes.into_iter().flatten().map(|file| file.bytes).sum(),
+        });
+    }
+
+    pub(super) fn lease(&mut self, task: TaskRef, until: Time) -> Lease {
+        let Files {
+            program,
+            openvm_toml,
+            input,
+            engine,
+            instructions,
+        } = self.files.clone();
+        let sources = Sources {
+            program: self.source(program),
+            openvm_toml: openvm_toml.map(|file| self.source(file)),
+            input: self.source(input),
+            engine,
+            instructions,
+        };
+        let inputs = self.requester.inputs(task);
+        let work = match task.task {
+            TaskId::Segment(index) => Work::Segment(self.backend.segment(index)),
+            TaskId::Node(node) => Work::Aggregate {
+                level: node.level,
+                children: inputs.iter().map(|&child| self.proof_source(child)).collect(),
+            },
+            TaskId::Final => {
+                let top = inputs.iter().find(|input| matches!(input, TaskId::Node(_)));
+                let last = inputs.iter().find(|input| matches!(input, TaskId::Segment(_)));
+                let &TaskId::Node(node) = top.expect("the final proof is made of the top node") else {
+                    unreachable!("only nodes were looked for");
+                };
+                Work::Finish {
+                    level: node.level,
+                    top: self.proof_source(TaskId::Node(node)),
+                    last_segment: self.proof_source(*last.expect("and of the last segment")),
+                }
+            }
+        };
+        let (work_time, memory) = self.work[&task.task];
+        Lease {
+            task,
+            lease_ms: self.millis_until(until),
+            work_ms: work_time.as_millis() as u64,
+            memory,
+            sources,
+            work,
+        }
+    }
+
+    pub(super) fn proof_source(&mut self, task: TaskId) -> Source {
+        let proof = self.proofs[&task];
+        self.source(proof)
+    }
+
+    pub(super) fn source(&mut self, blob: BlobRef) -> Source {
+        let holders = self.holders.some(blob.blob, HOLDERS_NAMED);
+        self.network.source(blob, holders)
+    }
+}

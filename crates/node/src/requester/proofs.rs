@@ -1,0 +1,116 @@
+//! From a claimed proof to one that is durable: fetched, verified and kept beside everything else.
+
+use std::sync::Arc;
+
+use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
+
+use super::{
+    check::{Checked, look_at},
+    driver::{Backend, Done, Driver},
+};
+
+impl<B: Backend> Driver<'_, B> {
+    /// Fetches a proof and looks at it, beside everything else.
+    pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
+        let claim = self
+            .claimed
+            .remove(&(peer, task))
+            .filter(|(claim, _)| claim.blob == proof);
+        let claim = claim.map(|(claim, spent)| {
+            self.spent.insert(task, spent);
+            claim
+        });
+        let (network, backend, tell) = (self.network.clone(), Arc::clone(&self.backend), self.tell.clone());
+        let (permits, verifying) = (Arc::clone(&self.permits), Arc::clone(&self.verifying));
+        *self.checking.entry(proof).or_default() += 1;
+        // What was there before is somebody else's proof of something else, or this job's.
+        let fetched = !network.blobs().contains(&proof);
+        tokio::spawn(async move {
+            let checked = match claim {
+                Some(claim) => {
+                    let _permit = permits.acquire().await;
+                    look_at(&network, backend, verifying, peer, task.task, claim).await
+                }
+                None => Checked::Unavailable("it was submitted twice".into()),
+            };
+            // If nobody listens, the job is over.
+            let _ = tell.send(Done::Checked {
+                peer,
+                task,
+                proof,
+                fetched,
+                checked,
+            });
+        });
+    }
+
+    pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
+        let said = self.said.remove(&task).expect("it was examined before");
+        let reference = self.proofs[&task.task];
+        self.holders.add(proof, peer);
+        let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
+        tokio::task::spawn_blocking(move || {
+            let result = backend.persist(task.task, reference, said);
+            drop(backend);
+            let _ = tell.send(Done::Persisted { task, proof, result });
+        });
+    }
+
+    pub(super) fn done(&mut self, done: Done<B::Said>) {
+        match done {
+            Done::Ready(Ok(())) => {}
+            Done::Ready(Err(error)) => self.failed = Some(error),
+            Done::Checked {
+                peer,
+                task,
+                proof,
+                fetched,
+                checked,
+            } => {
+                let refused = !matches!(checked, Checked::Accepted(_));
+                self.checking.entry(proof).and_modify(|count| *count -= 1);
+                self.checking.retain(|_, count| *count > 0);
+                if refused && fetched {
+                    self.discard(proof);
+                }
+                let verdict = match checked {
+                    Checked::Accepted((said, reference)) => {
+                        self.said.insert(task, said);
+                        self.proofs.insert(task.task, reference);
+                        self.accepted.insert(reference.blob);
+                        Verdict::Accepted
+                    }
+                    Checked::Invalid(reason) => Verdict::Invalid { reason },
+                    Checked::Unavailable(reason) => Verdict::Unavailable { reason },
+                    Checked::Failed(error) => {
+                        self.failed = Some(error.into());
+                        return;
+                    }
+                };
+                self.input(Input::Checked {
+                    peer,
+                    task,
+                    proof,
+                    verdict,
+                });
+            }
+            Done::Persisted { task, proof, result } => match result {
+                Ok(()) => self.input(Input::Persisted { task, proof }),
+                Err(error) => self.failed = Some(error.into()),
+            },
+        }
+    }
+
+    /// Removes what a peer sent that is no proof of its task.
+    fn discard(&self, proof: Blob) {
+        let claimed = self.claimed.values().any(|(claim, _)| claim.blob == proof);
+        if self.checking.contains_key(&proof) || claimed || self.is_of_job(proof) {
+            return;
+        }
+        let blobs = self.network.blobs().clone();
+        tokio::task::spawn_blocking(move || {
+            // What stays takes some room, and does no other harm.
+            let _ = blobs.remove(&proof);
+        });
+    }
+}
