@@ -137,6 +137,7 @@ impl Requester {
             }
             state.standing.accept(task.task.kind(), cost, claim.took);
             state.setbacks = 0;
+            self.forgettable.remove(&(state.seen, peer));
             self.outputs.push_back(Output::Learned { peer });
         }
         for other in passed_over {

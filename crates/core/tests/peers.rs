@@ -1,0 +1,298 @@
+//! What peers get from a requester, by what they have done before.
+
+use std::time::Duration;
+
+use myriad_core::{
+    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Refusal,
+    Requester, Return, SPEED_ONE, Standing, TaskId, TaskRef, Time, Tree, Trust, Verdict,
+};
+
+const GIB: u64 = 1 << 30;
+const JOB: JobId = JobId([7; 32]);
+const WORK: Duration = Duration::from_secs(20);
+
+fn peer(number: u32) -> Peer {
+    let mut id = [0; 32];
+    id[..4].copy_from_slice(&number.to_be_bytes());
+    Peer(id)
+}
+
+fn offer(origin: Option<u64>) -> Offer {
+    Offer {
+        memory: GIB,
+        speed: SPEED_ONE,
+        trust: Trust::Stranger,
+        origin,
+    }
+}
+
+fn spec(segments: u32) -> JobSpec {
+    let arities = Arities {
+        leaf: 2,
+        internal_for_leaf: 2,
+        internal_recursive: 2,
+    };
+    let tree = Tree::new(segments, arities);
+    let cost = Cost {
+        work: WORK,
+        memory: GIB,
+    };
+    JobSpec {
+        id: JOB,
+        costs: vec![cost; tree.task_count()],
+        tree,
+        priority: 0,
+        deadline: None,
+        done: Vec::new(),
+        leased: Vec::new(),
+    }
+}
+
+/// Only what is asked for: each task to one peer.
+fn once() -> Policy {
+    Policy {
+        redundancy: Redundancy::Fixed(1),
+        ..Policy::default()
+    }
+}
+
+struct Desk {
+    requester: Requester,
+    now: Time,
+}
+
+impl Desk {
+    fn new(policy: Policy, spec: JobSpec) -> Self {
+        let mut desk = Self {
+            requester: Requester::new(policy),
+            now: Time(1),
+        };
+        desk.input(Input::Open(Box::new(spec)));
+        desk
+    }
+
+    fn input(&mut self, input: Input) -> Vec<Output> {
+        self.requester.handle_input(self.now, input);
+        std::iter::from_fn(|| self.requester.poll_output()).collect()
+    }
+
+    /// The task that a peer gets, or why not.
+    fn ask(&mut self, peer: Peer, offer: Offer) -> Result<TaskRef, Refusal> {
+        let outputs = self.input(Input::Offer { peer, offer });
+        let answer = outputs.into_iter().find_map(|output| match output {
+            Output::Lease { task, .. } => Some(Ok(task)),
+            Output::Refuse { why, .. } => Some(Err(why)),
+            _ => None,
+        });
+        answer.expect("an offer is answered")
+    }
+
+    fn pass(&mut self, wait: Duration) -> Vec<Output> {
+        let end = self.now + wait;
+        let mut outputs = Vec::new();
+        while let Some(due) = self.requester.poll_timeout().filter(|due| *due <= end) {
+            self.now = due;
+            outputs.extend(self.input(Input::Timeout));
+        }
+        self.now = end;
+        outputs
+    }
+
+    fn deliver(&mut self, peer: Peer, task: TaskRef) {
+        let proof = Blob([1; 32]);
+        self.input(Input::Submitted { peer, task, proof });
+        let verdict = Verdict::Accepted;
+        self.input(Input::Checked {
+            peer,
+            task,
+            proof,
+            verdict,
+        });
+        self.input(Input::Persisted { task, proof });
+    }
+}
+
+#[test]
+fn who_hands_a_task_back_does_not_get_it_again_at_once() {
+    let mut desk = Desk::new(once(), spec(1));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    let why = Return::Stopping;
+    desk.input(Input::Returned {
+        peer: peer(1),
+        task,
+        why,
+    });
+    assert!(matches!(
+        desk.ask(peer(1), offer(None)),
+        Err(Refusal::Cooling { .. })
+    ));
+    assert_eq!(desk.ask(peer(2), offer(None)), Ok(task));
+    assert_eq!(
+        desk.requester.standing(peer(1)),
+        Some(&Standing::default()),
+        "it is no shame"
+    );
+}
+
+/// Where all have failed once, all may try again: it may have been a passing reason.
+#[test]
+fn who_failed_may_try_again_if_nobody_else_does() {
+    let mut desk = Desk::new(once(), spec(1));
+    for number in 1..=3 {
+        let task = desk.ask(peer(number), offer(None)).unwrap();
+        let message = "no luck".to_owned();
+        desk.input(Input::Returned {
+            peer: peer(number),
+            task,
+            why: Return::Failed { message },
+        });
+    }
+    desk.pass(Duration::from_secs(60));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    assert_eq!(task.task, TaskId::Segment(0));
+}
+
+#[test]
+fn who_failed_gets_another_task_first() {
+    let mut desk = Desk::new(once(), spec(2));
+    let first = desk.ask(peer(1), offer(None)).unwrap();
+    let message = "no luck".to_owned();
+    desk.input(Input::Returned {
+        peer: peer(1),
+        task: first,
+        why: Return::Failed { message },
+    });
+    desk.pass(Duration::from_secs(60));
+    assert_ne!(desk.ask(peer(1), offer(None)).unwrap(), first);
+}
+
+#[test]
+fn one_network_has_few_newcomers_at_work_and_any_number_of_proven_machines() {
+    let policy = once();
+    let mut desk = Desk::new(policy, spec(1000));
+    let crowd = offer(Some(5));
+    let mut first = None;
+    for number in 0..policy.unproven_per_origin as u32 {
+        let task = desk.ask(peer(number), crowd).unwrap();
+        first.get_or_insert(task);
+    }
+    assert!(matches!(
+        desk.ask(peer(100), crowd),
+        Err(Refusal::Crowded { held: 4, allowed: 4 })
+    ));
+    assert!(desk.ask(peer(101), offer(Some(6))).is_ok(), "another network");
+    assert!(desk.ask(peer(102), offer(None)).is_ok(), "a LAN");
+    desk.deliver(peer(0), first.unwrap());
+    assert!(desk.ask(peer(0), crowd).is_ok());
+    assert!(desk.ask(peer(0), crowd).is_ok(), "it has delivered");
+    assert!(desk.ask(peer(100), crowd).is_ok(), "in its place");
+    assert!(desk.ask(peer(103), crowd).is_err());
+}
+
+#[test]
+fn those_who_never_delivered_are_forgotten_first() {
+    let policy = Policy {
+        peers_max: 10,
+        ..once()
+    };
+    let mut desk = Desk::new(policy, spec(1000));
+    let task = desk.ask(peer(0), offer(None)).unwrap();
+    desk.deliver(peer(0), task);
+    desk.ask(peer(1), offer(None)).unwrap();
+    desk.input(Input::Cancel { job: JOB });
+    for number in 2..1000 {
+        assert_eq!(desk.ask(peer(number), offer(None)), Err(Refusal::NoJob));
+    }
+    assert_eq!(desk.requester.standing(peer(0)).unwrap().accepted, 1);
+    assert_eq!(desk.requester.standing(peer(5)), None);
+}
+
+#[test]
+fn a_lease_of_an_earlier_run_is_one_still() {
+    let mut spec = spec(2);
+    let task = TaskRef {
+        job: JOB,
+        task: TaskId::Segment(0),
+    };
+    spec.leased = vec![
+        (task.task, peer(1)),
+        // What cannot be: it waits for others, or is not there.
+        (TaskId::Final, peer(2)),
+        (TaskId::Segment(9), peer(2)),
+    ];
+    let mut desk = Desk::new(once(), spec);
+    assert_ne!(desk.ask(peer(3), offer(None)).unwrap(), task, "somebody is at it");
+    desk.deliver(peer(1), task);
+    assert_eq!(desk.requester.proof(task), Some(Blob([1; 32])));
+}
+
+#[test]
+fn a_lease_of_an_earlier_run_runs_out() {
+    let mut spec = spec(1);
+    spec.leased = vec![(TaskId::Segment(0), peer(1))];
+    let mut desk = Desk::new(once(), spec);
+    assert!(matches!(
+        desk.ask(peer(2), offer(None)),
+        Err(Refusal::Waiting { .. })
+    ));
+    desk.pass(20 * WORK);
+    assert!(desk.ask(peer(3), offer(None)).is_ok());
+}
+
+#[test]
+fn who_was_banned_before_stays_banned() {
+    let standing = Standing {
+        banned: Some("it lied".into()),
+        ..Standing::default()
+    };
+    let mut desk = Desk {
+        requester: Requester::with_standings(once(), [(peer(1), standing)]),
+        now: Time(1),
+    };
+    desk.input(Input::Open(Box::new(spec(1))));
+    assert!(matches!(
+        desk.ask(peer(1), offer(None)),
+        Err(Refusal::Banned { .. })
+    ));
+}
+
+#[test]
+fn the_job_with_the_earliest_deadline_goes_first_and_a_missed_one_is_told() {
+    let mut desk = Desk::new(once(), spec(2));
+    let urgent = JobSpec {
+        id: JobId([8; 32]),
+        deadline: Some(Time(1) + WORK),
+        ..spec(1)
+    };
+    let id = urgent.id;
+    desk.input(Input::Open(Box::new(urgent)));
+    assert_eq!(desk.ask(peer(1), offer(None)).unwrap().job, id);
+    let outputs = desk.pass(2 * WORK);
+    assert!(outputs.contains(&Output::Event(Event::DeadlineMissed { job: id })));
+}
+
+/// A silent holder is doubted, and the next machine gets its task too; the first proof ends both.
+#[test]
+fn a_silent_holder_is_not_waited_for() {
+    let mut desk = Desk::new(Policy::default(), spec(1));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    desk.pass(Duration::from_secs(13));
+    assert_eq!(desk.ask(peer(2), offer(None)), Ok(task));
+    let proof = Blob([1; 32]);
+    desk.input(Input::Submitted {
+        peer: peer(2),
+        task,
+        proof,
+    });
+    let outputs = desk.input(Input::Checked {
+        peer: peer(2),
+        task,
+        proof,
+        verdict: Verdict::Accepted,
+    });
+    let revoked = outputs
+        .iter()
+        .any(|output| matches!(output, Output::Revoke { peer: revoked, .. } if *revoked == peer(1)));
+    assert!(revoked, "{outputs:?}");
+    assert_eq!(desk.requester.standing(peer(1)).unwrap().expired, 1);
+}
