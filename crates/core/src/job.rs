@@ -135,7 +135,7 @@ impl Lease {
 
     /// The part of a task's work that was done in this lease, if the holder does what it says.
     pub(crate) fn done(&self, work: Duration, now: Time) -> Duration {
-        if self.doubted || self.progress == 0 {
+        if self.doubted {
             return Duration::ZERO;
         }
         let elapsed = (now - self.granted).as_micros() * u128::from(ONE);

@@ -117,7 +117,7 @@ impl Parked {
 
     /// The peer for a task that needs `memory`: the one with the least memory that is enough, so that large machines
     /// stay free for large tasks, and of those alike the one with the most merit. Nobody is chosen who has less than
-    /// half of the merit of another.
+    /// four fifths of the merit of another: a ready task waits for nothing but this machine.
     pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
         let best_of_each = || {
             self.steps
@@ -127,7 +127,7 @@ impl Parked {
         };
         let most = best_of_each().map(|(merit, _)| merit).max()?;
         best_of_each()
-            .find(|(merit, _)| *merit >= most / 2)
+            .find(|(merit, _)| *merit >= most - most / 5)
             .map(|(_, peer)| peer)
     }
 
@@ -175,12 +175,12 @@ mod tests {
         let mut parked = Parked::default();
         let peer = |byte| Peer([byte; 32]);
         parked.insert(peer(1), 8 * GIB, 1000);
-        parked.insert(peer(2), 2 * GIB, 500);
+        parked.insert(peer(2), 2 * GIB, 800);
         parked.insert(peer(3), 2 * GIB, 900);
-        parked.insert(peer(4), 2 * GIB, 499);
+        parked.insert(peer(4), 2 * GIB, 799);
         assert_eq!(parked.take(2 * GIB), Some(peer(3)));
         assert_eq!(parked.take(2 * GIB), Some(peer(2)));
-        assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is twice as good");
+        assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is so much better");
         assert_eq!(parked.take(2 * GIB), Some(peer(4)));
         parked.insert(peer(2), 2 * GIB, 500);
         assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");

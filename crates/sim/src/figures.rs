@@ -54,9 +54,10 @@ fn mean(world: impl Fn(u64) -> Scenario) -> Mean {
 }
 
 pub fn print() {
+    honest();
+    println!();
     wasters();
     crowd();
-    honest();
 }
 
 /// Four of five peers waste time: how much longer does it take than with the honest fifth alone?
