@@ -59,6 +59,17 @@ pub(crate) enum Round {
     Failed,
 }
 
+impl Round {
+    /// `busy` is the shortest time after which one of those who were busy wants to be asked again.
+    pub(crate) fn of(progress: bool, busy: Option<Duration>) -> Self {
+        match busy {
+            _ if progress => Self::Progress,
+            Some(told) => Self::Busy(told),
+            None => Self::Failed,
+        }
+    }
+}
+
 /// How often everybody is asked again.
 pub(crate) struct Patience {
     until: Instant,
@@ -154,6 +165,13 @@ mod tests {
         assert!(pauses[0] >= RETRY * 3 / 4, "sooner than the peer said");
         assert!(pauses[0] <= RETRY * 5 / 4);
         assert!(pauses[8] > 2 * pauses[0]);
+    }
+
+    #[test]
+    fn a_round_is_what_was_best_in_it() {
+        assert_eq!(Round::of(true, Some(RETRY)), Round::Progress);
+        assert_eq!(Round::of(false, Some(RETRY)), Round::Busy(RETRY));
+        assert_eq!(Round::of(false, None), Round::Failed);
     }
 
     #[test]

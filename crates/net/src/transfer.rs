@@ -200,16 +200,11 @@ impl Fetcher {
                         return Err(FetchFailed::Disk(e));
                     }
                     Err(Failure::Fetch(e)) => {
-                        match &e {
-                            FetchError::Disk(BlobError::Busy { .. }) | FetchError::Unanswered => {
-                                busy = Some(Duration::ZERO);
-                            }
-                            FetchError::Busy { retry_ms } => {
-                                let told = Duration::from_millis((*retry_ms).into());
-                                busy = Some(busy.map_or(told, |others| others.min(told)));
-                            }
-                            _ if e.blames_sender() => liars.push(holder.peer),
-                            _ => {}
+                        if let Some(told) = busy_for(&e) {
+                            busy = Some(busy.map_or(told, |others| others.min(told)));
+                        }
+                        if e.blames_sender() {
+                            liars.push(holder.peer);
                         }
                         e.to_string()
                     }
@@ -222,12 +217,7 @@ impl Fetcher {
             if asked.iter().all(|holder| liars.contains(&holder.peer)) {
                 break;
             }
-            let round = match busy {
-                _ if progress => Round::Progress,
-                Some(told) => Round::Busy(told),
-                None => Round::Failed,
-            };
-            match patience.after(round, Instant::now()) {
+            match patience.after(Round::of(progress, busy), Instant::now()) {
                 Some(pause) => sleep(pause).await,
                 None => break,
             }
@@ -308,8 +298,41 @@ fn can_pass(e: &BlobError) -> bool {
     matches!(e, BlobError::Damaged { .. } | BlobError::Busy { .. })
 }
 
+/// When to ask again of what is only busy: a peer, or another process that has half of it.
+fn busy_for(e: &FetchError) -> Option<Duration> {
+    match *e {
+        FetchError::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
+        FetchError::Unanswered | FetchError::Disk(BlobError::Busy { .. }) => Some(Duration::ZERO),
+        _ => None,
+    }
+}
+
 /// Another one for each peer and blob.
 fn seed(own: Peer, want: BlobRef) -> u64 {
     let start = |bytes: [u8; 32]| u64::from_le_bytes(*bytes.first_chunk().expect("longer than that"));
     start(own.0) ^ start(want.blob.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_time_is_not_taken_for_who_has_nothing() {
+        let busy = FetchError::Busy { retry_ms: 500 };
+        assert_eq!(busy_for(&busy), Some(Duration::from_millis(500)));
+        assert_eq!(busy_for(&FetchError::Unanswered), Some(Duration::ZERO));
+        let held = BlobError::Busy { path: "held".into() };
+        assert!(can_pass(&held));
+        assert_eq!(busy_for(&held.into()), Some(Duration::ZERO));
+        let idle = Duration::from_secs(1);
+        for failed in [FetchError::NotFound, FetchError::Stalled { idle }] {
+            assert_eq!(busy_for(&failed), None);
+        }
+        let damaged = BlobError::Damaged {
+            path: "damaged".into(),
+        };
+        assert!(can_pass(&damaged));
+        assert_eq!(busy_for(&damaged.into()), None);
+    }
 }
