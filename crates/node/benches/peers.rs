@@ -45,6 +45,7 @@ fn main() {
             segments,
             task,
             own: BTreeSet::new(),
+            redundancy: myriad_core::Redundancy::default(),
         };
         let before = cpu_s();
         let outcome = request(network.clone(), events, asked).await;

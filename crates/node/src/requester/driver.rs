@@ -154,12 +154,13 @@ impl<'a, B: Backend> Driver<'a, B> {
         backend: B,
         spec: JobSpec,
         done: HashMap<TaskId, BlobRef>,
+        policy: Policy,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (tell, told) = mpsc::unbounded_channel();
         let tasks = spec.tree.tasks().zip(&spec.costs);
-        let requester = Requester::with_standings(Policy::default(), backend.standings());
+        let requester = Requester::with_standings(policy, backend.standings());
         Self {
             network: joined.network,
             events: joined.events,

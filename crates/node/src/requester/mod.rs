@@ -22,7 +22,7 @@ mod real;
 
 use std::collections::BTreeSet;
 
-use myriad_core::{JobSpec, Peer};
+use myriad_core::{JobSpec, Peer, Policy};
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -113,7 +113,7 @@ pub fn run(
     let (backend, truth) = real::Real::new(prepared, Peers::of(&options.data_dir), planner);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
-        Driver::new(joined, files, backend, spec, done, observer)
+        Driver::new(joined, files, backend, spec, done, Policy::default(), observer)
             .run()
             .await
     })?;

@@ -4,7 +4,7 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use myriad_core::TaskId;
+use myriad_core::{Redundancy, TaskId};
 use myriad_net::{Network, wire::Role};
 use myriad_node::{Event, prover::Activity};
 use tokio::time::{sleep, timeout};
@@ -26,6 +26,15 @@ fn ask(seed: u8, segments: u32) -> Request {
         segments,
         task: TASK,
         own: BTreeSet::new(),
+        redundancy: Redundancy::default(),
+    }
+}
+
+/// The same with each task given to one prover at a time, so that one that is lost is missed.
+fn ask_once(seed: u8, segments: u32) -> Request {
+    Request {
+        redundancy: Redundancy::Fixed(1),
+        ..ask(seed, segments)
     }
 }
 
@@ -96,7 +105,7 @@ async fn who_joins_later_works_and_who_leaves_is_replaced() {
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let job = tokio::task::spawn_local(request(network, events, ask(2, SEGMENTS)));
+            let job = tokio::task::spawn_local(request(network, events, ask_once(2, SEGMENTS)));
             while leaves.begun() == 0 || dies.begun() == 0 {
                 sleep(Duration::from_millis(10)).await;
             }
@@ -133,7 +142,7 @@ async fn who_is_stopped_hands_its_task_back() {
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {
-            let job = tokio::task::spawn_local(request(network, events, ask(8, 1)));
+            let job = tokio::task::spawn_local(request(network, events, ask_once(8, 1)));
             while stopped.begun() == 0 {
                 sleep(Duration::from_millis(10)).await;
             }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, Standing, TaskId, Tree};
+use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, Policy, Redundancy, Standing, TaskId, Tree};
 use myriad_engine::{MemoryBudget, worker::Usage};
 use myriad_net::{
     Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
@@ -253,6 +253,7 @@ pub struct Request {
     pub segments: u32,
     pub task: Duration,
     pub own: BTreeSet<Peer>,
+    pub redundancy: Redundancy,
 }
 
 pub fn tree(segments: u32) -> Tree {
@@ -305,7 +306,11 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
             seen.push(event.clone());
         }
     };
-    let driver = Driver::new(joined, files, ledger, spec, HashMap::new(), &mut observer);
+    let policy = Policy {
+        redundancy: request.redundancy,
+        ..Policy::default()
+    };
+    let driver = Driver::new(joined, files, ledger, spec, HashMap::new(), policy, &mut observer);
     let result = driver.run().await.map(drop);
     let accepted = accepted.lock().unwrap().clone();
     Outcome {
