@@ -108,7 +108,7 @@ impl StatusFile {
     /// own.
     ///
     /// # Errors
-    /// Where the disk does not serve, or [`PROVERS_MAX`] are running.
+    /// Where the disk does not serve, or a thousand provers are running.
     pub fn claim(data_dir: &Path) -> Result<(PathBuf, Self), StoreError> {
         let mut number = 1;
         loop {
