@@ -112,9 +112,12 @@ pub(crate) struct Lease {
     pub expected: Duration,
     /// When the last progress was heard of, or the lease was granted.
     pub moved: Time,
-    /// When the holder will be doubted if nothing is heard.
+    /// When the holder is late if nothing is heard; never for machines of the requester's own.
     pub doubt: Time,
-    pub doubted: bool,
+    /// It was silent for too long, or takes longer than it should.
+    pub late: bool,
+    /// It is on probation, and should not be the only one at this task.
+    pub on_trial: bool,
     /// What this copy was expected to waste.
     pub charge: Duration,
     /// The network that counts it; see [`Policy::unproven_per_origin`](crate::Policy).
@@ -122,6 +125,11 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    /// Whether somebody else should be at the task too.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.late || self.on_trial
+    }
+
     /// What the holder still needs: by its progress, or by what was expected.
     pub(crate) fn remaining(&self, now: Time) -> Duration {
         let elapsed = now - self.granted;
@@ -135,12 +143,12 @@ impl Lease {
 
     /// The part of a task's work that was done in this lease, if the holder does what it says.
     pub(crate) fn done(&self, work: Duration, now: Time) -> Duration {
-        if self.doubted {
+        if self.late {
             return Duration::ZERO;
         }
         let elapsed = (now - self.granted).as_micros() * u128::from(ONE);
         let thousandths = elapsed / self.expected.as_micros().max(1);
-        share(work, (thousandths as u32).min(ONE))
+        share(work, thousandths.min(ONE.into()) as u32)
     }
 }
 
@@ -289,7 +297,7 @@ impl Job {
         let rank = Reverse(own.rank);
         let copyable = own.state == TaskState::Open && own.claims.is_empty() && !own.leases.is_empty();
         let listed = copyable.then_some(own.leases.len() as u32);
-        let doubted = copyable && own.leases.values().all(|lease| lease.doubted);
+        let doubted = copyable && own.leases.values().all(Lease::is_doubted);
         let before = (own.listed, own.doubted);
         (own.listed, own.doubted) = (listed, doubted);
         if before.0 != listed {

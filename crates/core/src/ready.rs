@@ -7,6 +7,9 @@ use crate::ids::{Peer, TaskId};
 /// Memory is sorted in steps of this many bytes: few enough steps to look through all of them.
 const MEMORY_STEP: u64 = 64 << 20;
 
+/// Who has less merit than the best one, by more than this part, is not preferred for being small.
+const MERIT_PART: u32 = 5;
+
 /// The ready tasks of one job, by the memory that they need and the length of the path above them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ready {
@@ -116,8 +119,8 @@ impl Parked {
     }
 
     /// The peer for a task that needs `memory`: the one with the least memory that is enough, so that large machines
-    /// stay free for large tasks, and of those alike the one with the most merit. Nobody is chosen who has less than
-    /// four fifths of the merit of another: a ready task waits for nothing but this machine.
+    /// stay free for large tasks, and of those alike the one with the most merit. Nobody is chosen who has much less
+    /// merit than another: a ready task waits for nothing but this machine.
     pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
         let best_of_each = || {
             self.steps
@@ -127,7 +130,7 @@ impl Parked {
         };
         let most = best_of_each().map(|(merit, _)| merit).max()?;
         best_of_each()
-            .find(|(merit, _)| *merit >= most - most / 5)
+            .find(|(merit, _)| *merit >= most - most / MERIT_PART)
             .map(|(_, peer)| peer)
     }
 

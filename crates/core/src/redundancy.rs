@@ -77,6 +77,7 @@ pub struct Holder {
 /// One more copy of a task?
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
+    /// Sorted by what they still need.
     pub holders: &'a [Holder],
     pub candidate: Holder,
     /// Until the task is done by somebody else, if no present holder delivers.
@@ -156,26 +157,32 @@ impl Adaptive {
             return None;
         }
         let felt = |end: Duration| end.saturating_sub(spare);
-        let mut with = holders.to_vec();
-        with.push(candidate);
-        let gain = felt(expected_end(holders, again)).saturating_sub(felt(expected_end(&with, again)));
+        let without = expected_end(holders, again);
+        let gain = felt(without).saturating_sub(felt(end_with(holders, candidate, again)));
         let enough = share(candidate.remaining, self.gain_min);
         (gain > enough).then_some(Worth { gain, waste })
     }
 }
 
-/// See [`Adaptive`].
+/// See [`Adaptive`]; `holders` are sorted.
 fn expected_end(holders: &[Holder], again: Duration) -> Duration {
-    let mut holders = holders.to_vec();
-    holders.sort_unstable_by_key(|holder| holder.remaining);
-    let mut nobody_yet = ONE;
-    let mut end = Duration::ZERO;
-    for holder in holders {
-        let next = nobody_yet * (ONE - holder.delivers.min(ONE)) / ONE;
-        end += share(holder.remaining, nobody_yet - next);
-        nobody_yet = next;
-    }
+    let (end, nobody_yet) = holders.iter().fold((Duration::ZERO, ONE), end_after);
     end.saturating_add(share(again, nobody_yet))
+}
+
+/// The same with one more.
+fn end_with(holders: &[Holder], candidate: Holder, again: Duration) -> Duration {
+    let place = holders.partition_point(|holder| holder.remaining <= candidate.remaining);
+    let (before, after) = holders.split_at(place);
+    let all = before.iter().chain([&candidate]).chain(after);
+    let (end, nobody_yet) = all.fold((Duration::ZERO, ONE), end_after);
+    end.saturating_add(share(again, nobody_yet))
+}
+
+/// Adds a holder to what is expected of those before it, and to the chance that none of them delivers.
+fn end_after((end, nobody_yet): (Duration, u32), holder: &Holder) -> (Duration, u32) {
+    let next = nobody_yet * (ONE - holder.delivers.min(ONE)) / ONE;
+    (end + share(holder.remaining, nobody_yet - next), next)
 }
 
 /// Some thousandths of a duration.
@@ -219,9 +226,11 @@ mod tests {
 
     #[test]
     fn the_expected_end_is_that_of_the_formula() {
-        // 0.5 * 10 + 0.5 * 0.8 * 20 + 0.5 * 0.2 * 100, in whatever order they are named.
-        let holders = [holder(800, 20), holder(500, 10)];
+        // 0.5 * 10 + 0.5 * 0.8 * 20 + 0.5 * 0.2 * 100, whichever is the candidate.
+        let holders = [holder(500, 10), holder(800, 20)];
         assert_eq!(expected_end(&holders, SECOND * 100), SECOND * 23);
+        assert_eq!(end_with(&holders[..1], holders[1], SECOND * 100), SECOND * 23);
+        assert_eq!(end_with(&holders[1..], holders[0], SECOND * 100), SECOND * 23);
         assert_eq!(expected_end(&[], SECOND * 100), SECOND * 100);
         assert_eq!(expected_end(&[holder(0, 1)], Duration::MAX), Duration::MAX);
     }

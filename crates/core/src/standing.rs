@@ -57,6 +57,24 @@ impl Standing {
         self.speeds[kind as usize]
     }
 
+    /// The same within the bounds that hold here: a file may say anything.
+    pub(crate) fn bounded(mut self) -> Self {
+        for count in [
+            &mut self.accepted,
+            &mut self.expired,
+            &mut self.failed,
+            &mut self.unavailable,
+        ] {
+            *count = (*count).min(OUTCOMES_MAX);
+        }
+        for speed in &mut self.speeds {
+            for value in [&mut speed.mean, &mut speed.deviation, &mut speed.lowest] {
+                *value = (*value).min(SPEED_MAX);
+            }
+        }
+        self
+    }
+
     /// Whether a proof of it was accepted, ever.
     pub fn is_proven(&self) -> bool {
         self.accepted > 0
@@ -204,5 +222,27 @@ mod tests {
         }
         assert_eq!(standing.speed(Kind::Leaf).mean, SPEED_MIN);
         assert_eq!(standing.speed(Kind::Leaf).floor(), SPEED_UNSEEN_MIN);
+    }
+
+    #[test]
+    fn what_a_file_says_is_bounded() {
+        let speed = Speed {
+            mean: u32::MAX,
+            deviation: u32::MAX,
+            lowest: u32::MAX,
+            samples: u32::MAX,
+        };
+        let mut standing = Standing {
+            accepted: u32::MAX,
+            expired: u32::MAX,
+            failed: u32::MAX,
+            unavailable: u32::MAX,
+            banned: None,
+            speeds: [speed; Kind::ALL.len()],
+        }
+        .bounded();
+        assert_eq!(standing.delivers(NEWCOMERS), (64 * ONE + 1600) / (4 * 64 + 2));
+        standing.accept(Kind::Leaf, COST, COST.work);
+        assert!(standing.speed(Kind::Leaf).mean < SPEED_MAX);
     }
 }

@@ -296,3 +296,58 @@ fn a_silent_holder_is_not_waited_for() {
     assert!(revoked, "{outputs:?}");
     assert_eq!(desk.requester.standing(peer(1)).unwrap().expired, 1);
 }
+
+/// Machines of one's own are not doubted, however long they take and whatever they report.
+#[test]
+fn an_own_machine_that_is_slow_is_waited_for() {
+    let mut desk = Desk::new(Policy::default(), spec(1));
+    let own = Offer {
+        trust: Trust::Own,
+        ..offer(None)
+    };
+    let task = desk.ask(peer(1), own).unwrap();
+    desk.pass(WORK / 2);
+    let progress = 100;
+    desk.input(Input::Renewed {
+        peer: peer(1),
+        task,
+        progress,
+    });
+    let outputs = desk.pass(100 * WORK);
+    assert_eq!(outputs, [], "nothing is revoked, and nobody else is called");
+    assert_eq!(desk.requester.poll_timeout(), None);
+}
+
+/// A newcomer is not left alone with a node of the tree, and is not blamed if the other one is faster.
+#[test]
+fn a_newcomer_on_trial_has_company_and_no_blame() {
+    let known = Standing {
+        accepted: 8,
+        ..Standing::default()
+    };
+    let mut desk = Desk {
+        requester: Requester::with_standings(Policy::default(), [(peer(2), known)]),
+        now: Time(1),
+    };
+    let mut half_done = spec(2);
+    half_done.done = (0..2)
+        .map(|index| (TaskId::Segment(index), Blob([1; 32])))
+        .collect();
+    desk.input(Input::Open(Box::new(half_done)));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    assert!(matches!(task.task, TaskId::Node(_)));
+    desk.pass(Duration::from_secs(5));
+    let progress = 200;
+    desk.input(Input::Renewed {
+        peer: peer(1),
+        task,
+        progress,
+    });
+    assert_eq!(
+        desk.ask(peer(2), offer(None)),
+        Ok(task),
+        "whatever the newcomer says"
+    );
+    desk.deliver(peer(2), task);
+    assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
+}

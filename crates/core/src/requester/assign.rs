@@ -234,14 +234,15 @@ impl Requester {
             expected: state.expected(kind, own.cost),
             moved: now,
             doubt: Time::NEVER,
-            doubted: false,
+            late: false,
+            on_trial: false,
             charge,
             origin: unproven_origin(state),
         };
         if !state.is_own() {
             lease.doubt = lease.next_doubt(&policy);
             // A machine that is on probation should not be the only one at what many others wait for.
-            lease.doubted = !state.is_proven() && kind != Kind::Segment;
+            lease.on_trial = !state.is_proven() && kind != Kind::Segment;
         }
         state.leases.insert(task);
         self.forgettable.remove(&(state.seen, peer));

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Tasks that are looked at for one offer: the most urgent ones, of which the best is taken.
-const LOOKED_AT_MAX: usize = 48;
-/// The chance that a doubted holder delivers after all is this part of what it was.
+const LOOKED_AT_MAX: usize = 16;
+/// The chance that a late holder delivers after all is this part of what it was.
 const DOUBTED_PART: u32 = 4;
 
 /// A copy that is worth it.
@@ -70,11 +70,12 @@ impl Requester {
     ) -> Option<Worth> {
         let own = job.task(task);
         let kind = task.kind();
-        let holders: Vec<Holder> = own
+        let mut holders: Vec<Holder> = own
             .leases
             .iter()
             .filter_map(|(peer, lease)| Some(self.holder(now, self.peers.get(peer)?, lease)))
             .collect();
+        holders.sort_unstable_by_key(|holder| holder.remaining);
         let last = own.leases.values().map(|lease| lease.until).max()?;
         self.policy.redundancy.copy(&Question {
             holders: &holders,
@@ -94,7 +95,7 @@ impl Requester {
         let delivers = state.delivers(self.newcomers);
         Holder {
             proven: state.is_proven(),
-            delivers: if lease.doubted {
+            delivers: if lease.late {
                 delivers / DOUBTED_PART
             } else {
                 delivers

@@ -15,12 +15,18 @@ use crate::{
 /// All of a task, in the thousandths of [`Input::Renewed`](crate::Input::Renewed).
 const PROGRESS_ONE: u16 = 1000;
 
+/// A holder is late when nothing was heard for this part of what the task was expected to take.
+const SILENT_PART: u32 = 4;
+/// Or when it takes longer than was expected by this part of it: machines that do something else meanwhile are slower
+/// by as much now and then.
+const OVERDUE_PART: u32 = 2;
+
 impl Lease {
-    /// When the holder is to be doubted if it says nothing more: when it is silent for too long, or takes half as
-    /// long again as was expected, whatever it says.
+    /// When the holder is late if it says nothing more: when it is silent for too long, or takes too long, whatever it
+    /// says.
     pub(super) fn next_doubt(&self, policy: &Policy) -> Time {
-        let silent = self.moved + (self.expected / 4).max(policy.doubt_min);
-        let overdue = self.granted + self.expected * 3 / 2 + policy.doubt_min;
+        let silent = self.moved + (self.expected / SILENT_PART).max(policy.doubt_min);
+        let overdue = self.granted + self.expected + self.expected / OVERDUE_PART + policy.doubt_min;
         silent.min(overdue)
     }
 }
@@ -67,7 +73,7 @@ impl Requester {
             let work = job.task(task.task).cost.work;
             // What one who would not have delivered says that it did is no work.
             job.waste.done += share(lease.done(work, now), delivers);
-            if lease.doubted {
+            if lease.late {
                 // That somebody else was there is not to its credit.
                 self.blame(now, peer, task);
             }
@@ -103,8 +109,7 @@ impl Requester {
             lease.progress = progress;
             let elapsed = now - lease.granted;
             let remaining = elapsed * u32::from(PROGRESS_ONE - progress) / u32::from(progress);
-            let slack = policy.slack / u32::from(PROGRESS_ONE);
-            let until = now + (remaining * slack).max(policy.lease_min);
+            let until = now + share(remaining, policy.slack).max(policy.lease_min);
             let until = until.min(lease.latest).max(lease.until);
             self.alarms.remove(&(lease.until, Alarm::Lease(peer, task)));
             if until < Time::NEVER {
@@ -112,10 +117,11 @@ impl Requester {
             }
             lease.until = until;
             lease.moved = now;
-            self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
-            lease.doubt = lease.next_doubt(&policy);
-            lease.doubted = lease.doubt <= now;
-            if lease.doubt > now && lease.doubt < Time::NEVER {
+            if lease.doubt < Time::NEVER {
+                self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
+                let doubt = lease.next_doubt(&policy);
+                lease.late = doubt <= now;
+                lease.doubt = if lease.late { now + policy.doubt_min } else { doubt };
                 self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));
             }
         }
@@ -132,7 +138,7 @@ impl Requester {
             return;
         };
         if let Some(lease) = job.task_mut(task.task).leases.get_mut(&peer) {
-            lease.doubted = true;
+            lease.late = true;
             // Peers that could take it may be there later.
             lease.doubt = now + self.policy.doubt_min;
             self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));

@@ -76,7 +76,10 @@ impl Requester {
     /// A requester that remembers what peers did in earlier runs.
     pub fn with_standings(policy: Policy, standings: impl IntoIterator<Item = (Peer, Standing)>) -> Self {
         Self {
-            remembered: standings.into_iter().collect(),
+            remembered: standings
+                .into_iter()
+                .map(|(peer, standing)| (peer, standing.bounded()))
+                .collect(),
             ..Self::new(policy)
         }
     }

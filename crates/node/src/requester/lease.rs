@@ -16,14 +16,6 @@ const HOLDERS_NAMED: usize = 3;
 
 impl<B: Backend> Driver<'_, B> {
     pub(super) fn announce(&self, open: bool) {
-        let Files {
-            program,
-            openvm_toml,
-            input,
-            engine,
-            instructions,
-        } = &self.files;
-        let bytes = [Some(program), openvm_toml.as_ref(), Some(input)];
         self.network.announce(Announcement {
             version: PROTOCOL_VERSION,
             job: self.job,
@@ -32,10 +24,10 @@ impl<B: Backend> Driver<'_, B> {
             sequence: 0,
             addresses: Vec::new(),
             open,
-            engine: *engine,
-            instructions: *instructions,
+            engine: self.files.engine,
+            instructions: self.files.instructions,
             memory_min: self.memory_min,
-            bytes: bytes.into_iter().flatten().map(|file| file.bytes).sum(),
+            bytes: self.files.all().map(|file| file.bytes).sum(),
         });
     }
 

@@ -30,7 +30,7 @@ pub use driver::{Backend, Driver, Ended};
 
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
-    job::{Hands, prepare},
+    job::{Hands, one_machine, prepare},
     peers::Peers,
 };
 
@@ -104,6 +104,11 @@ pub fn run(
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
 
+    let policy = if joined.own.is_empty() {
+        Policy::default()
+    } else {
+        one_machine()
+    };
     let spec: JobSpec = prepared.spec();
     let done = prepared
         .done
@@ -113,7 +118,7 @@ pub fn run(
     let (backend, truth) = real::Real::new(prepared, Peers::of(&options.data_dir), planner);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
-        Driver::new(joined, files, backend, spec, done, Policy::default(), observer)
+        Driver::new(joined, files, backend, spec, done, policy, observer)
             .run()
             .await
     })?;
