@@ -6,7 +6,9 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use myriad_core::Peer;
 
-use super::{Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable, providers};
+use super::{
+    ANNOUNCE_EVERY, ANNOUNCE_SOON, Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable, providers,
+};
 use crate::{
     behaviour::JOBS_TOPIC,
     network::Event,
@@ -63,6 +65,7 @@ impl Actor {
             self.shared.count_message();
         }
         if announcement.open {
+            self.announce_next = Instant::now() + ANNOUNCE_SOON;
             self.own_jobs.insert(announcement.job, announcement);
             self.provide();
         } else {
@@ -74,6 +77,18 @@ impl Actor {
         }
     }
 
+    /// Announces all open jobs to those who may not have heard.
+    pub(super) fn announce_again(&mut self) {
+        self.announce_next = Instant::now() + ANNOUNCE_EVERY;
+        self.unheard = false;
+        for announcement in self.own_jobs.values().cloned().collect::<Vec<_>>() {
+            self.publish(announcement);
+        }
+        if !self.own_jobs.is_empty() {
+            self.provide();
+        }
+    }
+
     /// Sends an announcement to all, with its time and our addresses as they are now.
     pub(super) fn publish(&mut self, mut announcement: Announcement) -> Announcement {
         announcement.sequence = now_ms();
@@ -82,7 +97,8 @@ impl Actor {
         match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
             Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
                 Ok(_) => self.shared.count_message(),
-                Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => {}
+                // It is said again when there is somebody.
+                Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => self.unheard = true,
                 Err(e) => tracing::debug!("an announcement does not go out: {e}"),
             },
             Err(e) => tracing::warn!("an announcement cannot be sent: {e}"),
@@ -140,6 +156,13 @@ impl Actor {
                 .filter_map(|text| text.parse().ok())
                 .collect();
             let addresses = usable(told, local);
+            if self
+                .peers
+                .get(&id)
+                .is_some_and(|known| known.has_moved(&addresses))
+            {
+                self.dial(id, addresses.clone());
+            }
             self.redial.want(id, addresses, false);
         }
         let _ = self.events.send(Event::Announced(announcement));

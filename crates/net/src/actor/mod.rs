@@ -15,7 +15,7 @@ mod strikes;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     num::NonZeroU32,
     sync::{
         Arc,
@@ -62,6 +62,9 @@ const TICK: Duration = Duration::from_secs(1);
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 /// Open jobs are announced again so often: for those who have just come.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
+/// And once more so soon after they were opened: who has heard of them from an earlier run of the same requester takes
+/// no notice of the first time if it comes right after.
+const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// How often the hash table is asked for requesters by a prover that is connected with none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
 /// Under this key of the hash table are those who have jobs.
@@ -112,7 +115,12 @@ pub(crate) struct Actor {
     /// By who forwards announcements.
     news_limiter: DefaultKeyedRateLimiter<PeerId>,
     strikes: Strikes,
-    announced: Instant,
+    /// When open jobs are announced again.
+    announce_next: Instant,
+    /// Something was announced, and nobody was there to hear it.
+    unheard: bool,
+    /// Connections that are being opened with peers that seem to have been started again.
+    renewing: HashSet<ConnectionId>,
     searched: Option<Instant>,
     shared: Arc<Shared>,
 }
@@ -163,7 +171,9 @@ impl Actor {
             limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
             news_limiter: news_limiter(),
             strikes: Strikes::default(),
-            announced: Instant::now(),
+            announce_next: Instant::now(),
+            unheard: false,
+            renewing: HashSet::new(),
             searched: None,
             shared,
         }
@@ -225,11 +235,24 @@ impl Actor {
         for address in &addresses {
             self.swarm.add_peer_address(peer, address.clone());
         }
+        let moved = self
+            .peers
+            .get(&peer)
+            .is_some_and(|known| known.has_moved(&addresses));
+        // That it has moved anyone can say; the connection will show it.
+        let condition = if moved {
+            PeerCondition::NotDialing
+        } else {
+            PeerCondition::DisconnectedAndNotDialing
+        };
         let options = DialOpts::peer_id(peer)
-            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .condition(condition)
             .addresses(addresses)
             .extend_addresses_through_behaviour()
             .build();
+        if moved {
+            self.renewing.insert(options.connection_id());
+        }
         self.start_dial(options);
     }
 
@@ -240,6 +263,7 @@ impl Actor {
         };
         // No event will tell of it.
         self.dialling.remove(&connection);
+        self.renewing.remove(&connection);
         if !matches!(e, DialError::DialPeerConditionFalse(_)) {
             tracing::debug!("a peer is not dialled: {e}");
         }
@@ -271,12 +295,8 @@ impl Actor {
         }
         self.limiter.retain_recent();
         self.news_limiter.retain_recent();
-        if self.announced.elapsed() > ANNOUNCE_EVERY && !self.own_jobs.is_empty() {
-            self.announced = Instant::now();
-            for announcement in self.own_jobs.values().cloned().collect::<Vec<_>>() {
-                self.publish(announcement);
-            }
-            self.provide();
+        if Instant::now() > self.announce_next && !self.own_jobs.is_empty() {
+            self.announce_again();
         }
         let alone = !self.peers.values().any(|peer| peer.is(Role::Requester));
         let due = self.searched.is_none_or(|last| last.elapsed() > SEARCH_EVERY);
@@ -330,11 +350,21 @@ impl Actor {
                 self.tell_shared(peer_id);
                 self.send(peer_id, |peer| Event::Lost { peer });
             }
+            SwarmEvent::ConnectionClosed {
+                peer_id,
+                connection_id,
+                ..
+            } => {
+                if let Some(peer) = self.peers.get_mut(&peer_id) {
+                    peer.closed(connection_id);
+                }
+            }
             SwarmEvent::OutgoingConnectionError {
                 connection_id, error, ..
             } => {
                 tracing::debug!("a peer cannot be reached: {error}");
                 self.dialling.remove(&connection_id);
+                self.renewing.remove(&connection_id);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 tracing::debug!("listening on {address}");
@@ -367,8 +397,10 @@ impl Actor {
         let address = endpoint.get_remote_address();
         let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
         peer.local &= is_loopback(address);
+        peer.opened(connection);
+        let anew = self.renewing.remove(&connection);
         // Not on the first connection alone: where both dial at once, it may be the other one's for each.
-        if endpoint.is_dialer() && peer.hello.is_none() {
+        if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
             let hello = self.greeting();
             self.swarm.behaviour_mut().hello.send_request(&id, Ok(hello));
             self.shared.count_message();
@@ -397,9 +429,14 @@ impl Actor {
                     .gossip
                     .report_message_validation_result(&message_id, &propagation_source, acceptance);
             }
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.identified(peer_id, info)
+            BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. }) if self.unheard => {
+                self.announce_again()
             }
+            BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            }) => self.identified(peer_id, connection_id, info),
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
                 result:
@@ -426,11 +463,17 @@ impl Actor {
         }
     }
 
-    fn identified(&mut self, id: PeerId, info: identify::Info) {
+    fn identified(&mut self, id: PeerId, connection: ConnectionId, info: identify::Info) {
         let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
+        if peer.has_moved(&info.listen_addrs) {
+            // What is sent to the process that is gone would wait until the silence is noticed.
+            for old in peer.older(connection) {
+                self.swarm.close_connection(old);
+            }
+        }
         peer.set_addresses(info.listen_addrs);
         let addresses = peer.addresses.clone();
         for address in addresses {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::ConnectionId};
 
 use crate::{
     peer::{is_loopback, origin},
@@ -32,6 +32,8 @@ pub(super) struct Connected {
     pub local: bool,
     /// The network that it called from first; see [`crate::peer::origin`].
     pub origin: Option<u64>,
+    /// The oldest first.
+    connections: Vec<ConnectionId>,
 }
 
 impl Connected {
@@ -42,7 +44,36 @@ impl Connected {
             addresses: Vec::new(),
             local: is_loopback(address),
             origin: origin(address),
+            connections: Vec::new(),
         }
+    }
+
+    pub(super) fn opened(&mut self, connection: ConnectionId) {
+        self.connections.push(connection);
+    }
+
+    pub(super) fn closed(&mut self, connection: ConnectionId) {
+        self.connections.retain(|&other| other != connection);
+    }
+
+    /// The connections before this one.
+    pub(super) fn older(&self, connection: ConnectionId) -> Vec<ConnectionId> {
+        let older = self.connections.iter().take_while(|&&other| other != connection);
+        older.copied().collect()
+    }
+
+    /// Whether none of the addresses that it is said to have are those that it had: then it was started again, and
+    /// nobody is left at the other end of the connections with it.
+    pub(super) fn has_moved(&self, to: &[Multiaddr]) -> bool {
+        let bare = |address: &Multiaddr| {
+            let mut address = address.clone();
+            if let Some(Protocol::P2p(_)) = address.iter().last() {
+                address.pop();
+            }
+            address
+        };
+        let had: Vec<Multiaddr> = self.addresses.iter().map(bare).collect();
+        !had.is_empty() && !to.is_empty() && !to.iter().any(|address| had.contains(&bare(address)))
     }
 
     /// Notes where the peer listens. Only a peer on this machine is believed to be reached by a loopback
@@ -163,6 +194,28 @@ mod tests {
         assert_eq!(usable(told, true), both);
         let many = vec!["/ip4/10.0.0.1/tcp/1".parse().unwrap(); 100];
         assert_eq!(usable(many, false).len(), ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn who_has_other_addresses_was_started_again() {
+        let [was, other] = ["/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/udp/2/quic-v1"];
+        let named = format!("{was}/p2p/{}", PeerId::random());
+        let mut peer = Connected::new(&was.parse().unwrap());
+        assert!(
+            !peer.has_moved(&addresses(&[other])),
+            "nothing is known of it yet"
+        );
+        peer.set_addresses(addresses(&[was]));
+        assert!(peer.has_moved(&addresses(&[other])));
+        assert!(!peer.has_moved(&addresses(&[other, &named])));
+        assert!(!peer.has_moved(&[]));
+        let [first, second, third] = [1, 2, 3].map(ConnectionId::new_unchecked);
+        for connection in [first, second, third] {
+            peer.opened(connection);
+        }
+        assert_eq!(peer.older(third), [first, second]);
+        peer.closed(first);
+        assert_eq!(peer.older(third), [second]);
     }
 
     #[test]
