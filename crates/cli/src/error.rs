@@ -16,7 +16,7 @@ use myriad_evm::{
     host::{BlockFileError, import::ImportError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
-use myriad_node::{RunError, StoreError};
+use myriad_node::{RunError, StoreError, jobs::JobsError};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -29,6 +29,8 @@ pub enum Exit {
     Failed = 1,
     Usage = 2,
     ProofInvalid = 3,
+    /// What shells give for SIGINT.
+    Interrupted = 130,
 }
 
 /// Why a command failed.
@@ -76,6 +78,8 @@ pub enum Error {
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     #[error("{text:?} is no name of a peer; one reads 12D3KooW..., as its node prints it at the start")]
     PeerName { text: String },
     #[error("the runtime of the network does not start: {0}")]
@@ -135,11 +139,13 @@ impl Error {
             Self::Settings(SettingsError::Value { .. } | SettingsError::UnknownName { .. })
             | Self::InputText(_)
             | Self::Start(StartError::Address { .. })
+            | Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. })
             | Self::PeerName { .. } => Exit::Usage,
             Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
                 Exit::Usage
             }
             Self::Proof { .. } => Exit::ProofInvalid,
+            Self::Run(RunError::Interrupted) => Exit::Interrupted,
             _ => Exit::Failed,
         }
     }
@@ -162,7 +168,8 @@ impl Error {
                 RunError::Worker(error) => worker_kind(error),
                 RunError::Memory { .. } => "memory",
                 RunError::Truth { .. } => "engine",
-                RunError::Unannounced { .. } | RunError::NetworkEnded => "network",
+                RunError::NetworkEnded => "network",
+                RunError::Interrupted => "interrupted",
                 RunError::Task { .. } | RunError::Unsound { .. } | RunError::Bug { .. } => "engine",
             },
             Self::Start(_)
@@ -174,6 +181,9 @@ impl Error {
             Self::PeerName { .. } => "usage",
             Self::Store(StoreError::InUse { .. }) => "busy",
             Self::Store(_) => "store",
+            Self::Jobs(JobsError::InUse | JobsError::NotStopped { .. }) => "busy",
+            Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. }) => "usage",
+            Self::Jobs(_) => "store",
             Self::Proof { .. } => "proof-invalid",
             Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",
             Self::Block { .. } => "block-invalid",

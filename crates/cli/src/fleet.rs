@@ -29,6 +29,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::FleetFlags,
     error::Error,
+    interrupt,
     settings::{NetSettings, Settings},
 };
 
@@ -181,6 +182,7 @@ pub fn prove(
         own,
         provers_expected: expected,
         threads_expected: threads,
+        stop: Box::pin(interrupt::interrupted()),
     };
     let outcome = requester::run(job, options, joined, runtime.handle(), observer);
     match (outcome, cluster) {

@@ -1,4 +1,5 @@
-//! Ctrl-C: the engine children get it too and end at once; what is left is to say what is kept.
+//! Ctrl-C: the engine children get it too and end at once; what is left is to say what is kept, and to tell
+//! the provers of the network.
 
 use std::{
     process,
@@ -7,39 +8,66 @@ use std::{
     time::Duration,
 };
 
-use crate::{error, terminal};
+use myriad_node::RunError;
+use tokio::sync::Notify;
 
-/// Exit code after any of the signals: the one that shells give for SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
+use crate::{
+    error::{self, Exit},
+    terminal,
+};
+
+/// How long telling the provers may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long an error waits for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Whether somebody waits for [`STOP`] and ends by itself then.
+static WAITED_FOR: AtomicBool = AtomicBool::new(false);
+static STOP: Notify = Notify::const_new();
+
+/// Is done when the process is told to end. Who polls this ends the process within [`FAREWELL`], or it is ended.
+pub async fn interrupted() {
+    WAITED_FOR.store(true, Ordering::SeqCst);
+    STOP.notified().await;
+}
 
 /// From here on, SIGINT, SIGTERM and SIGHUP end the process with a line on what is kept. `tidy`
 /// runs before, to take a progress display off the screen.
 pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     let handler = move || {
-        INTERRUPTED.store(true, Ordering::SeqCst);
+        let again = INTERRUPTED.swap(true, Ordering::SeqCst);
         tidy();
-        let text = "interrupted; accepted proofs are kept, and the same command goes on from there";
-        terminal::error(text, None);
-        if json {
-            error::print_document(text, "interrupted");
+        if WAITED_FOR.load(Ordering::SeqCst) && !again {
+            STOP.notify_one();
+            thread::spawn(move || {
+                thread::sleep(FAREWELL);
+                end(json);
+            });
+        } else {
+            end(json);
         }
-        process::exit(EXIT_INTERRUPTED);
     };
     // Without a handler, the signal ends the process all the same, only without the line.
     let _ = ctrlc::set_handler(handler);
 }
 
-/// Called before a failure is reported: if it is the children's death by the same signal, the
-/// handler has the last word, and this does not return.
-pub fn yield_to_handler() {
-    thread::sleep(GRACE);
-    if INTERRUPTED.load(Ordering::SeqCst) {
-        loop {
-            thread::park();
-        }
+fn end(json: bool) -> ! {
+    let text = RunError::Interrupted.to_string();
+    terminal::error(&text, None);
+    if json {
+        error::print_document(&text, "interrupted");
     }
+    process::exit(i32::from(Exit::Interrupted as u8));
+}
+
+/// Called before a failure is reported: whether it is the children's death by the same signal. Where nobody waited
+/// for the signal, the handler has the last word, and this does not return.
+pub fn is_cause() -> bool {
+    thread::sleep(GRACE);
+    let interrupted = INTERRUPTED.load(Ordering::SeqCst);
+    while interrupted && !WAITED_FOR.load(Ordering::SeqCst) {
+        thread::park();
+    }
+    interrupted
 }

@@ -16,6 +16,7 @@ mod terminal;
 use std::{env, io, process::ExitCode};
 
 use clap::Parser;
+use myriad_node::RunError;
 
 use crate::{
     args::Cli,
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
         // Who reads our output has had enough, as in `myriad ... | head`.
         Err(Error::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            interrupt::yield_to_handler();
+            let error = if interrupt::is_cause() {
+                Error::Run(RunError::Interrupted)
+            } else {
+                error
+            };
             error.report(json);
             ExitCode::from(error.exit() as u8)
         }

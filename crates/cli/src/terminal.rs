@@ -1,7 +1,12 @@
 //! How text looks: colours, notes, and numbers for people. Colours go only where they are wanted
 //! (a terminal, and no `NO_COLOR`).
 
-use std::{fmt::Display, io, io::Write, time::Duration};
+use std::{
+    fmt::Display,
+    io,
+    io::Write,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use anstyle::{AnsiColor, Color, Style};
 use serde::Serialize;
@@ -99,6 +104,14 @@ pub fn duration(duration: Duration) -> String {
         60..=3599 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// Bytes as hex with `0x`.

@@ -2,10 +2,12 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{NodeId, TaskId};
 
 /// Most children of a node, for each kind of node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arities {
     /// Of a node of level 1.
     pub leaf: u32,

@@ -46,6 +46,8 @@ fn main() {
             task,
             own: BTreeSet::new(),
             redundancy: myriad_core::Redundancy::default(),
+            leases: world::Journal::default(),
+            stop: Box::pin(std::future::pending()),
         };
         let before = cpu_s();
         let outcome = request(network.clone(), events, asked).await;

@@ -8,6 +8,7 @@
 //! stopped.
 
 mod job;
+pub mod jobs;
 pub mod local;
 mod peers;
 pub mod prover;

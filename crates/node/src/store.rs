@@ -1,34 +1,48 @@
-//! Accepted proofs on disk, so that a job goes on where it stopped.
+//! What a job has come to, on disk, so that it goes on where it stopped.
 //!
 //! ```text
-//! DATA_DIR/jobs/JOB_ID/journal.redb    which tasks are done: TaskKey -> blob and boundary
+//! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
+//!                                      planned    how the execution was cut, and what is true of its segments
+//!                                      leases     who was at which task
+//! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::jobs
 //! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
 //! A proof is durable before the journal names it, and the journal's entry before anything counts on
 //! it. An entry whose blob is missing or damaged is taken for missing, and its task is done again. The
 //! journal is open in one process at a time, which makes it the lock of the job.
+//!
+//! The plan is kept because another run, with other memory free, would cut elsewhere and find no proof of
+//! its segments; and because finding it out takes minutes where the execution is long.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use myriad_core::JobId;
-use myriad_engine::{Boundary, Input, Program};
+use myriad_core::{Arities, JobId, Peer, TaskId};
+use myriad_engine::{Boundary, Input, Plan, Program};
 use myriad_net::blob::{BlobError, BlobRef, BlobStore, Pin};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The version of the journal's tables. Raised when older builds would misread them.
-const JOURNAL_VERSION: u32 = 1;
+/// The version of the journal's tables. Raised when older builds would misread them. Version 1 had only
+/// `accepted`, which means the same in both.
+const JOURNAL_VERSION: u32 = 2;
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 /// From [`TaskKey`] to postcard of [`Entry`].
 const ACCEPTED: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("accepted");
+/// Postcard of [`Planned`] and of the [`Boundary`] of each of its segments.
+const PLANNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("planned");
+const PLAN_KEY: &str = "plan";
+const TRUTH_KEY: &str = "truth";
+/// Postcard of a task and a peer that is at it.
+const LEASES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("leases");
 /// A journal has some hundred bytes for each task.
 const JOURNAL_CACHE_BYTES: usize = 8 << 20;
 /// How the names of files begin that are being written.
@@ -53,13 +67,29 @@ pub(crate) struct Entry {
     pub boundary: Boundary,
 }
 
-/// The proofs of one job. It is locked for as long as this value lives.
+/// How a job was planned: what its tasks are follows from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    /// What the user allowed each engine child to take, in bytes. Other memory is another plan.
+    pub memory_bytes: u64,
+    /// The engine that cut it, which others may cut elsewhere.
+    pub engine: [u8; 32],
+    pub arities: Arities,
+    pub plan: Plan,
+}
+
+/// Who holds the lease of which task.
+pub(crate) type Held = (TaskId, Peer);
+
+/// The journal and the proofs of one job. It is locked for as long as this value lives.
 pub struct Store {
     path: PathBuf,
     journal: Database,
     blobs: BlobStore,
     /// What the journal names must stay.
     pins: Mutex<Vec<Pin>>,
+    /// Keeps `jobs gc` from taking for rubbish what this job is about to need.
+    _in_use: File,
 }
 
 /// Why the disk did not serve.
@@ -122,47 +152,82 @@ pub fn open_blobs(data_dir: &Path, quota_bytes: u64) -> Result<BlobStore, StoreE
     Ok(BlobStore::open(&data_dir.join("blobs"), quota_bytes)?)
 }
 
+/// The folder of a job.
+pub(crate) fn job_dir(data_dir: &Path, job: JobId) -> PathBuf {
+    data_dir.join("jobs").join(job.to_string())
+}
+
+/// Its journal, which is locked while a process works on the job.
+pub(crate) fn journal_path(data_dir: &Path, job: JobId) -> PathBuf {
+    job_dir(data_dir, job).join("journal.redb")
+}
+
+/// The file that all lock, shared, that work on a job of this data folder.
+pub(crate) fn jobs_lock(data_dir: &Path) -> Result<File, StoreError> {
+    let path = data_dir.join("jobs").join("lock");
+    let open = || File::options().create(true).append(true).open(&path);
+    open().map_err(|reason| StoreError::Write {
+        path: path.clone(),
+        reason,
+    })
+}
+
 impl Store {
     /// Opens the journal of a job below `data_dir`, and locks it. `blobs` are those of the same folder.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while another process holds it; see [`StoreError`] for the rest.
     pub fn open(data_dir: &Path, job: JobId, blobs: BlobStore) -> Result<Self, StoreError> {
-        let dir = data_dir.join("jobs").join(job.to_string());
-        let path = dir.join("journal.redb");
-        fs::create_dir_all(&dir).map_err(|reason| StoreError::Write {
+        let path = journal_path(data_dir, job);
+        let unwritable = |reason| StoreError::Write {
             path: path.clone(),
             reason,
-        })?;
-        let journal = Database::builder()
-            .set_cache_size(JOURNAL_CACHE_BYTES)
-            .create(&path)
-            .map_err(|e| match e {
-                DatabaseError::DatabaseAlreadyOpen => StoreError::Busy { path: path.clone() },
-                DatabaseError::Storage(e) => failed(&path, e),
-                e => StoreError::Damaged {
-                    path: path.clone(),
-                    reason: e.to_string(),
-                },
-            })?;
+        };
+        fs::create_dir_all(job_dir(data_dir, job)).map_err(unwritable)?;
+        let in_use = jobs_lock(data_dir)?;
+        in_use.lock_shared().map_err(unwritable)?;
+        let journal = open_journal(&path)?;
         let store = Self {
             path,
             journal,
             blobs,
             pins: Mutex::default(),
+            _in_use: in_use,
         };
-        store.check_version()?;
+        store.migrate()?;
         Ok(store)
     }
 
-    fn check_version(&self) -> Result<(), StoreError> {
+    /// The proofs that the journal of a job names which nobody works on. Does not wait for others who work on
+    /// the jobs of the folder.
+    pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<Vec<BlobRef>, StoreError> {
+        let path = journal_path(data_dir, job);
+        let journal = open_journal(&path)?;
+        let read = || -> Result<Vec<BlobRef>, redb::Error> {
+            let transaction = journal.begin_read()?;
+            let mut named = Vec::new();
+            for row in transaction.open_table(ACCEPTED)?.iter()? {
+                if let Ok(entry) = postcard::from_bytes::<Entry>(row?.1.value()) {
+                    named.push(entry.proof);
+                }
+            }
+            Ok(named)
+        };
+        read().map_err(|e| failed(&path, e))
+    }
+
+    /// Makes a journal of this version out of an older one, or of none.
+    fn migrate(&self) -> Result<(), StoreError> {
         let found = self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let found = meta.get(VERSION_KEY)?.map(|version| version.value());
-            if found.is_none() {
+            if found.is_none_or(|found| found <= JOURNAL_VERSION) {
+                // What version 1 has is what it was; the tables that it has not are made empty.
                 meta.insert(VERSION_KEY, JOURNAL_VERSION)?;
+                transaction.open_table(ACCEPTED)?;
+                transaction.open_table(PLANNED)?;
+                transaction.open_table(LEASES)?;
             }
-            transaction.open_table(ACCEPTED)?;
             Ok(found.unwrap_or(JOURNAL_VERSION))
         })?;
         if found > JOURNAL_VERSION {
@@ -189,24 +254,109 @@ impl Store {
         write().map_err(|e| failed(&self.path, e))
     }
 
-    /// What is known of a task that is done, if its proof is still there. It stays there from now on.
-    pub(crate) fn entry(&self, key: TaskKey) -> Result<Option<Entry>, StoreError> {
-        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
-            let transaction = self.journal.begin_read()?;
+    fn read<T>(
+        &self,
+        look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let read = || look(&self.journal.begin_read()?);
+        read().map_err(|e| failed(&self.path, e))
+    }
+
+    /// What is known of those tasks that are done and whose proofs are still there. They stay there from now
+    /// on.
+    pub(crate) fn entries<T: Ord>(
+        &self,
+        keys: impl Iterator<Item = (T, TaskKey)>,
+    ) -> Result<BTreeMap<T, Entry>, StoreError> {
+        let found = self.read(|transaction| {
             let accepted = transaction.open_table(ACCEPTED)?;
-            Ok(accepted.get(&key.0)?.map(|bytes| bytes.value().to_vec()))
-        };
-        let bytes = read().map_err(|e| failed(&self.path, e))?;
-        let entry = bytes.and_then(|bytes| postcard::from_bytes::<Entry>(&bytes).ok());
-        Ok(entry.filter(|entry| {
+            let mut found = Vec::new();
+            for (task, key) in keys {
+                if let Some(bytes) = accepted.get(&key.0)?
+                    && let Ok(entry) = postcard::from_bytes::<Entry>(bytes.value())
+                {
+                    found.push((task, entry));
+                }
+            }
+            Ok(found)
+        })?;
+        let there = found.into_iter().filter(|(_, entry)| {
             self.pin(entry.proof);
             self.blobs.contains(&entry.proof.blob)
-        }))
+        });
+        Ok(there.collect())
+    }
+
+    /// How the job was planned before; none where it was not, or that is not to be read any more.
+    pub(crate) fn planned(&self) -> Result<Option<Planned>, StoreError> {
+        self.decoded(PLAN_KEY)
+    }
+
+    /// What was found to be true of the segments of that plan.
+    pub(crate) fn truth(&self) -> Result<Option<Vec<Boundary>>, StoreError> {
+        self.decoded(TRUTH_KEY)
+    }
+
+    fn decoded<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        self.read(|transaction| {
+            let planned = transaction.open_table(PLANNED)?;
+            let bytes = planned.get(key)?;
+            Ok(bytes.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
+        })
+    }
+
+    /// Keeps a new plan. What was true of another one, and who was at its tasks, is forgotten; its proofs stay.
+    pub(crate) fn set_planned(&self, planned: &Planned) -> Result<(), StoreError> {
+        let bytes = postcard::to_stdvec(planned).expect("a plan is plain data");
+        self.write(|transaction| {
+            let mut table = transaction.open_table(PLANNED)?;
+            table.insert(PLAN_KEY, bytes.as_slice())?;
+            table.remove(TRUTH_KEY)?;
+            transaction.open_table(LEASES)?.retain(|_, ()| false)?;
+            Ok(())
+        })
+    }
+
+    /// Keeps what is true of the segments of the plan.
+    pub(crate) fn set_truth(&self, truth: &[Boundary]) -> Result<(), StoreError> {
+        let bytes = postcard::to_stdvec(truth).expect("boundaries are plain data");
+        self.write(|transaction| {
+            transaction
+                .open_table(PLANNED)?
+                .insert(TRUTH_KEY, bytes.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Who was at which task when that was last noted.
+    pub(crate) fn leases(&self) -> Result<Vec<Held>, StoreError> {
+        self.read(|transaction| {
+            let mut leases = Vec::new();
+            for row in transaction.open_table(LEASES)?.iter()? {
+                leases.extend(postcard::from_bytes::<Held>(row?.0.value()));
+            }
+            Ok(leases)
+        })
+    }
+
+    /// Notes who is at which task now, by what has changed.
+    pub(crate) fn note_leases(&self, begun: &[Held], ended: &[Held]) -> Result<(), StoreError> {
+        let encoded = |held: &Held| postcard::to_stdvec(held).expect("a lease is plain data");
+        self.write(|transaction| {
+            let mut leases = transaction.open_table(LEASES)?;
+            for held in ended {
+                leases.remove(encoded(held).as_slice())?;
+            }
+            for held in begun {
+                leases.insert(encoded(held).as_slice(), ())?;
+            }
+            Ok(())
+        })
     }
 
     /// The accepted proof of a task, if there is a whole one.
     pub(crate) fn get(&self, key: TaskKey) -> Result<Option<Accepted>, StoreError> {
-        let Some(Entry { proof, boundary }) = self.entry(key)? else {
+        let Some(Entry { proof, boundary }) = self.entries([((), key)].into_iter())?.remove(&()) else {
             return Ok(None);
         };
         let proof = self.blobs.get(proof)?;
@@ -246,6 +396,22 @@ impl Store {
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         pins.push(self.blobs.pin(&proof.blob));
     }
+}
+
+fn open_journal(path: &Path) -> Result<Database, StoreError> {
+    Database::builder()
+        .set_cache_size(JOURNAL_CACHE_BYTES)
+        .create(path)
+        .map_err(|e| match e {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy {
+                path: path.to_owned(),
+            },
+            DatabaseError::Storage(e) => failed(path, e),
+            e => StoreError::Damaged {
+                path: path.to_owned(),
+                reason: e.to_string(),
+            },
+        })
 }
 
 /// What the database says, in our words.

@@ -4,6 +4,7 @@
 //! is not said stays open for the environment, `myriad.toml` and the defaults, in this order.
 
 mod block;
+mod jobs;
 mod net;
 mod shared;
 
@@ -13,13 +14,14 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
+pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
 pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
 
 /// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes on
-/// two cores. They make three segments at 4 GiB; a third transaction makes it five.
+/// two cores.
 const DEMO_TXS: usize = 2;
 
 const STYLES: Styles = Styles::styled()
@@ -68,6 +70,8 @@ pub enum Command {
     Execute(Execute),
     #[command(subcommand)]
     Block(BlockCommand),
+    #[command(subcommand)]
+    Jobs(JobsCommand),
     Prover(Prover),
     Status(ShowStatus),
     Bootstrap(Bootstrap),
@@ -224,6 +228,7 @@ impl Command {
             Self::Verify(args) => args.data.json,
             Self::Execute(args) => args.run.data.json,
             Self::Block(command) => command.json(),
+            Self::Jobs(command) => command.json(),
             Self::Prover(args) => args.data.json,
             Self::Status(args) => args.data.json,
             Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use bytesize::ByteSize;
 use clap::Args;
 use myriad_engine::MemoryBudget;
+use myriad_node::jobs::Fleet;
 use serde::Serialize;
 
 use super::{
@@ -27,6 +28,37 @@ pub struct FleetFlags {
     pub fleet: NonZeroUsize,
     #[command(flatten)]
     pub net: NetFlags,
+}
+
+impl FleetFlags {
+    /// As a job's record has it.
+    pub fn kind(&self) -> Fleet {
+        match self.provers {
+            Some(provers) if !self.network => Fleet::Cluster {
+                provers: provers.get(),
+            },
+            _ if self.network => Fleet::Network {
+                provers: self.fleet.get(),
+            },
+            _ => Fleet::Children,
+        }
+    }
+
+    /// The flags that a job was begun with.
+    pub fn of(kind: Fleet, net: NetFlags) -> Self {
+        let count = |provers| NonZeroUsize::new(provers).unwrap_or(NonZeroUsize::MIN);
+        let (network, provers, fleet) = match kind {
+            Fleet::Children => (false, None, NonZeroUsize::MIN),
+            Fleet::Cluster { provers } => (false, Some(count(provers)), NonZeroUsize::MIN),
+            Fleet::Network { provers } => (true, None, count(provers)),
+        };
+        Self {
+            provers,
+            network,
+            fleet,
+            net,
+        }
+    }
 }
 
 /// What is said on the command line of how to prove and of the network, as one layer of settings.

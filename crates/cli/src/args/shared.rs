@@ -28,7 +28,7 @@ pub struct InputFlags {
 }
 
 /// Where data is, and how to print.
-#[derive(Debug, Args, Serialize)]
+#[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "General")]
 pub struct DataFlags {
     /// Print one JSON document to stdout, also for an error

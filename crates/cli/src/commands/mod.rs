@@ -6,6 +6,7 @@ mod completions;
 mod demo;
 mod engine_worker;
 mod execute;
+mod jobs;
 mod prove;
 mod prover;
 mod status;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Verify(args) => verify::run(&args),
         Command::Execute(args) => execute::run(&args),
         Command::Block(command) => block::run(command),
+        Command::Jobs(command) => jobs::run(command),
         Command::Prover(args) => prover::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),

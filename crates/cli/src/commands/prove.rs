@@ -21,13 +21,14 @@ pub fn run(args: &Prove) -> Result<(), Error> {
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
     let json = args.work.data.json;
-    let outcome = prove(title.clone(), program, input, &settings, &args.fleet, json)?;
-
-    let mut verify = verify_command(&outcome.proof_path);
-    verify += &format!(" --program {}", quoted(&args.program));
+    let mut verify = format!("--program {}", quoted(&args.program));
     if let Some(config) = &args.config {
         verify += &format!(" --config {}", quoted(config));
     }
+    let job = job(title.clone(), program, input, verify.clone());
+    let outcome = prove(&job, &settings, &args.fleet, json)?;
+
+    let verify = verify_command(&outcome.proof_path, &verify);
     let context = report::Context {
         json,
         title: &title,
@@ -38,44 +39,44 @@ pub fn run(args: &Prove) -> Result<(), Error> {
     report::proof(&outcome, context)
 }
 
-/// Proves `program` on `input` with a progress display. `name` is the stem of the output files.
+/// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what `myriad verify`
+/// needs beside the proof.
+pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Job {
+    Job {
+        name,
+        image: program.image,
+        openvm_toml: program.openvm_toml,
+        input,
+        verify,
+    }
+}
+
+/// Proves a job with a progress display.
 ///
 /// # Errors
 /// A folder for the output that cannot be made, and what [`local::run`] fails of.
-pub fn prove(
-    name: String,
-    program: ProgramFile,
-    input: Input,
-    settings: &Settings,
-    fleet: &FleetFlags,
-    json: bool,
-) -> Result<Outcome, Error> {
+pub fn prove(job: &Job, settings: &Settings, fleet: &FleetFlags, json: bool) -> Result<Outcome, Error> {
     // Now, and not after minutes of proving.
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
         what: "the folder",
         path: settings.out.clone(),
         source,
     })?;
-    let job = Job {
-        name,
-        image: program.image,
-        openvm_toml: program.openvm_toml,
-        input,
-    };
     let options = Options {
         data_dir: settings.data_dir.clone(),
         out_dir: settings.out.clone(),
         memory: settings.memory,
         children: settings.children,
         max_instructions: settings.max_instructions,
+        fleet: fleet.kind(),
         worker: settings.worker()?,
     };
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
     let result = if fleet.network || fleet.provers.is_some() {
-        crate::fleet::prove(&job, &options, settings, fleet, &mut progress)
+        crate::fleet::prove(job, &options, settings, fleet, &mut progress)
     } else {
-        local::run(&job, &options, &mut progress).map_err(Error::from)
+        local::run(job, &options, &mut progress).map_err(Error::from)
     };
     if result.is_err() {
         progress.clearer()();
@@ -83,10 +84,10 @@ pub fn prove(
     result
 }
 
-/// The start of the command that verifies a proof.
-pub fn verify_command(proof: &Path) -> String {
+/// The command that verifies a proof, with what it needs beside it.
+pub fn verify_command(proof: &Path, with: &str) -> String {
     let proof = proof.strip_prefix(".").unwrap_or(proof);
-    format!("myriad verify {}", quoted(proof))
+    format!("myriad verify {} {with}", quoted(proof))
 }
 
 /// A path as a shell takes it.
@@ -109,8 +110,8 @@ mod tests {
         assert_eq!(quoted(Path::new("a/b-1.elf")), "a/b-1.elf");
         assert_eq!(quoted(Path::new("it's mine.elf")), r"'it'\''s mine.elf'");
         assert_eq!(
-            verify_command(Path::new("./x.stark.proof")),
-            "myriad verify x.stark.proof"
+            verify_command(Path::new("./x.stark.proof"), "--program x.elf"),
+            "myriad verify x.stark.proof --program x.elf"
         );
     }
 }

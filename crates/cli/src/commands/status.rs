@@ -1,6 +1,6 @@
 //! `myriad status`: what the prover of a data folder is doing.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use myriad_node::prover::{Activity, Status, StatusFile};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     report::Rows,
     settings::Settings,
-    terminal::{self, bytes, duration},
+    terminal::{self, bytes, duration, now_s},
 };
 
 #[derive(Serialize)]
@@ -40,10 +40,7 @@ pub fn run(args: &ShowStatus) -> Result<(), Error> {
 }
 
 fn show(status: &Status, running: bool) -> Result<(), Error> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = now_s();
     let ago = |then: u64| duration(Duration::from_secs(now.saturating_sub(then)));
     let mut rows = Rows::plain(if running {
         "This machine is lent"

@@ -153,6 +153,12 @@ impl Requester {
         })
     }
 
+    /// Who is at which task of an open job, in the order of [`crate::Tree::tasks`].
+    pub fn leases(&self, job: JobId) -> Vec<(TaskId, Peer)> {
+        let leased = self.jobs.get(&job).map(Job::leased).unwrap_or_default();
+        leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()
+    }
+
     /// How far an open job is.
     pub fn progress(&self, job: JobId) -> Option<Progress> {
         self.jobs.get(&job).map(|job| Progress {

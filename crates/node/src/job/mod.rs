@@ -14,12 +14,12 @@ use myriad_engine::{
 use thiserror::Error;
 
 pub use machine::Machine;
-pub(crate) use prepare::{Prepared, check_final, level, prepare, start_child};
+pub(crate) use prepare::{Opened, Prepared, check_final, level, prepare, start_child};
 pub(crate) use schedule::Hands;
 
 use myriad_net::blob::BlobError;
 
-use crate::StoreError;
+use crate::{StoreError, jobs::Fleet};
 
 /// What to prove.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Job {
     /// The text of the program's `openvm.toml`, if it has one.
     pub openvm_toml: Option<String>,
     pub input: Input,
+    /// What `myriad verify` needs beside the proof, for whoever goes on with the job later.
+    pub verify: String,
 }
 
 /// How to prove it.
@@ -46,6 +48,8 @@ pub struct Options {
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
+    /// Who does the tasks, for the record.
+    pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
@@ -214,10 +218,10 @@ pub enum RunError {
         "the true boundaries of the segments could not be found, without which no stranger's proof can be judged: {reason}"
     )]
     Truth { reason: String },
-    #[error("the job cannot be announced: {reason}")]
-    Unannounced { reason: String },
     #[error("the network has ended")]
     NetworkEnded,
+    #[error("interrupted; accepted proofs are kept, and the same command goes on from there")]
+    Interrupted,
     #[error("a bug in myriad, at {task}: {reason}")]
     Bug { task: TaskId, reason: String },
     #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]

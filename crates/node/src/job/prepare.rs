@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use myriad_core::{Cost, JobId, JobSpec, Kind, TaskId, Tree};
+use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Tree};
 use myriad_engine::{
     ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
     worker::{Failure, Usage, Worker, WorkerError},
@@ -14,11 +15,11 @@ use myriad_net::blob::BlobStore;
 
 use super::{
     Event, Job, Observer, Options, Outcome, RunError, Stage,
-    schedule::{Hands, allowed, best_tree},
+    schedule::{Hands, allowed, best_arities, tree},
 };
 use crate::{
     Store, job_id,
-    store::{Entry, TaskKey, write_durably},
+    store::{Entry, Held, Planned, TaskKey, write_durably},
 };
 
 /// Budgets that are tried for the segments, as shares of what is allowed, where a job is so small
@@ -32,7 +33,7 @@ pub(crate) struct Prepared {
     pub id: JobId,
     pub program: Program,
     pub verifier: Verifier,
-    pub store: Store,
+    pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
     /// What each task takes, in the order of [`Tree::tasks`].
@@ -41,43 +42,84 @@ pub(crate) struct Prepared {
     pub keys: HashMap<TaskId, TaskKey>,
     /// What an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
+    /// Who was at which task then.
+    pub leased: Vec<Held>,
     start: Instant,
     /// What planning took.
     executed: Usage,
 }
 
-/// Loads, executes and cuts, and chooses the tree that `hands` finish soonest. Also gives the child
-/// that did it, with the job loaded.
+/// A job whose journal is locked by this process.
+pub(crate) struct Opened {
+    pub id: JobId,
+    program: Program,
+    store: Store,
+    start: Instant,
+}
+
+impl Opened {
+    /// Loads the program, and locks the job.
+    pub(crate) fn new(job: &Job, options: &Options, blobs: BlobStore) -> Result<Self, RunError> {
+        let start = Instant::now();
+        let program = Program::load(&job.image, job.openvm_toml.as_deref())?;
+        let id = job_id(&program, &job.input);
+        let store = Store::open(&options.data_dir, id, blobs)?;
+        Ok(Self {
+            id,
+            program,
+            store,
+            start,
+        })
+    }
+}
+
+/// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish soonest. Then
+/// it also gives the child that did it, with the job loaded.
 pub(crate) fn prepare(
+    opened: Opened,
     job: &Job,
     options: &Options,
-    blobs: BlobStore,
     hands: Hands,
     observer: &mut dyn Observer,
-) -> Result<(Prepared, Worker), RunError> {
-    let start = Instant::now();
-    let program = Program::load(&job.image, job.openvm_toml.as_deref())?;
+) -> Result<(Prepared, Option<Worker>), RunError> {
+    let Opened {
+        id,
+        program,
+        store,
+        start,
+    } = opened;
     let config = program.config();
-    let arities = allowed(config, options.memory)?;
-    let id = job_id(&program, &job.input);
-    let store = Store::open(&options.data_dir, id, blobs)?;
+    let allowed = allowed(config, options.memory)?;
 
     observer.event(&Event::Preparing);
     let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
 
     observer.event(&Event::Planning);
-    let mut planner = start_child(job, options)?;
-    let Chosen {
-        plan,
-        tree,
-        costs,
-        executed,
-        ..
-    } = choose(&mut planner, options, hands.children, |plan| {
-        best_tree(config, plan, &arities, hands)
-    })?;
+    let mut executed = Usage::default();
+    let mut planner = None;
+    let engine = *config.fingerprint().as_bytes();
+    let Planned { plan, arities, .. } = match earlier(&store, options, engine, &allowed)? {
+        Some(planned) => planned,
+        None => {
+            let child = planner.insert(start_child(job, options)?);
+            let chosen = choose(child, options, hands.children, |plan| {
+                best_arities(config, plan, &allowed, hands)
+            })?;
+            executed = chosen.executed;
+            let planned = Planned {
+                memory_bytes: options.memory.bytes(),
+                engine,
+                arities: chosen.arities,
+                plan: chosen.plan,
+            };
+            store.set_planned(&planned)?;
+            planned
+        }
+    };
+    let (tree, costs) = tree(config, &plan, arities);
     let keys = keys(&tree, &plan);
-    let done = stored(&keys, &store)?;
+    let done = store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
+    let leased = store.leases()?;
     observer.event(&Event::Planned {
         instructions: plan.instructions,
         segments: plan.segments.len(),
@@ -90,28 +132,45 @@ pub(crate) fn prepare(
         id,
         program,
         verifier,
-        store,
+        store: Arc::new(store),
         plan,
         tree,
         costs,
         keys,
         done,
+        leased,
         start,
         executed,
     };
     Ok((prepared, planner))
 }
 
+/// How the job was planned before, if that still holds: the proofs that are there are of its segments.
+fn earlier(
+    store: &Store,
+    options: &Options,
+    engine: [u8; 32],
+    allowed: &[Arities],
+) -> Result<Option<Planned>, RunError> {
+    Ok(store.planned()?.filter(|planned| {
+        planned.memory_bytes == options.memory.bytes()
+            && planned.engine == engine
+            && planned.plan.instructions <= options.max_instructions
+            && !planned.plan.segments.is_empty()
+            && allowed.contains(&planned.arities)
+    }))
+}
+
 impl Prepared {
-    /// The job as the state machine takes it.
-    pub(crate) fn spec(&self) -> JobSpec {
+    /// The job as the state machine takes it, with those who may still be at its tasks.
+    pub(crate) fn spec(&self, leased: Vec<Held>) -> JobSpec {
         JobSpec {
             id: self.id,
             tree: self.tree.clone(),
             costs: self.costs.clone(),
             priority: 0,
             deadline: None,
-            leased: Vec::new(),
+            leased,
             done: self
                 .done
                 .iter()
@@ -186,12 +245,10 @@ pub(crate) fn start_child(job: &Job, options: &Options) -> Result<Worker, Worker
     Ok(worker)
 }
 
-/// The plan and the tree that a job is proven with.
+/// The plan and the arities that a job is proven with.
 struct Chosen {
     plan: Plan,
-    tree: Tree,
-    /// What each task takes, in the order of [`Tree::tasks`].
-    costs: Vec<Cost>,
+    arities: Arities,
     estimate: Duration,
     /// What planning took.
     executed: Usage,
@@ -202,7 +259,7 @@ fn choose(
     planner: &mut Worker,
     options: &Options,
     hands: usize,
-    best_tree: impl Fn(&Plan) -> (Tree, Vec<Cost>, Duration),
+    best_arities: impl Fn(&Plan) -> (Arities, Duration),
 ) -> Result<Chosen, WorkerError> {
     let mut best: Option<Chosen> = None;
     let mut executed = Usage::default();
@@ -221,13 +278,12 @@ fn choose(
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);
-        let (tree, costs, estimate) = best_tree(&plan);
+        let (arities, estimate) = best_arities(&plan);
         let large = plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * hands;
         if best.as_ref().is_none_or(|best| estimate < best.estimate) {
             best = Some(Chosen {
                 plan,
-                tree,
-                costs,
+                arities,
                 estimate,
                 executed,
             });
@@ -257,17 +313,6 @@ fn keys(tree: &Tree, plan: &Plan) -> HashMap<TaskId, TaskKey> {
         keys.insert(task, key);
     }
     keys
-}
-
-/// What an earlier run has left.
-fn stored(keys: &HashMap<TaskId, TaskKey>, store: &Store) -> Result<BTreeMap<TaskId, Entry>, RunError> {
-    let mut done = BTreeMap::new();
-    for (&task, &key) in keys {
-        if let Some(entry) = store.entry(key)? {
-            done.insert(task, entry);
-        }
-    }
-    Ok(done)
 }
 
 fn stages(executed: Usage, usages: &[(Kind, Usage)]) -> Vec<Stage> {

@@ -27,16 +27,16 @@ pub(super) type Usages = Vec<(Kind, Usage)>;
 
 /// Works until the final proof is stored or something fails for good.
 ///
-/// `planner` is a child that is there already.
+/// `planner` is a child that is there already, if one is.
 pub(super) fn drive(
     shared: &Shared<'_>,
     children: usize,
-    planner: Worker,
+    planner: Option<Worker>,
     observer: &mut dyn Observer,
 ) -> Result<Usages, RunError> {
     thread::scope(|scope| {
         let (sender, answers) = mpsc::channel();
-        let mut first = Some(planner);
+        let mut first = planner;
         let commands = (0..children).map(|child| {
             let (commands, received) = mpsc::channel();
             let (sender, worker) = (sender.clone(), first.take());
@@ -88,7 +88,7 @@ struct Made {
 
 impl Driver<'_, '_> {
     fn run(&mut self, answers: &Receiver<(usize, TaskId, Answer)>) -> Result<(), RunError> {
-        let spec = self.shared.prepared.spec();
+        let spec = self.shared.prepared.spec(Vec::new());
         let mut finished = self.input(Input::Open(Box::new(spec)))?;
         for child in 0..self.commands.len() {
             finished |= self.offer(child)?;

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     Job, Machine, Observer, Options, Outcome, RunError,
-    job::{Hands, prepare},
+    job::{Hands, Opened, prepare},
+    jobs::Recorder,
     store::open_blobs,
 };
 
@@ -31,7 +32,9 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
     };
     // What the user keeps is the user's: only provers have a quota.
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;
-    let (prepared, planner) = prepare(job, options, blobs, hands, observer)?;
+    let opened = Opened::new(job, options, blobs.clone())?;
+    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
+    let (prepared, planner) = prepare(opened, job, options, hands, recorder)?;
     let mut usages = Usages::new();
     if !prepared.done.contains_key(&TaskId::Final) {
         let shared = Shared {
@@ -40,7 +43,7 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
             prepared: &prepared,
             stoppers: Stoppers::default(),
         };
-        usages = drive(&shared, children, planner, observer)?;
+        usages = drive(&shared, children, planner, recorder)?;
     }
-    prepared.conclude(job, options, &usages, observer)
+    prepared.conclude(job, options, &usages, recorder)
 }

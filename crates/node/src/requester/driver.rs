@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    future::Future,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,7 +23,8 @@ use myriad_net::{
 };
 use tokio::{
     sync::{Semaphore, mpsc},
-    time::{MissedTickBehavior, interval, sleep},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -35,7 +38,11 @@ use crate::{Event, Observer, RunError, StoreError, engine_fingerprint};
 
 /// How long a peer whose connection broke may take to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
-/// How often the observer hears what the network does.
+/// How long a peer that was at a task may take to find this requester again after a restart.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the end waits for provers to hear that their work is not wanted any more.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+/// How often the observer hears what the network does, and the journal who is at which task.
 const TICK: Duration = Duration::from_millis(500);
 /// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
 /// goes to the disk as it comes.
@@ -67,6 +74,10 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// Where the disk does not serve.
     fn persist(&self, task: TaskId, proof: BlobRef, said: Self::Said) -> Result<(), StoreError>;
+
+    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it but that work
+    /// which is under way when this process dies is not given to others.
+    fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
 
     /// What earlier jobs have shown of peers.
     fn standings(&self) -> Vec<(Peer, Standing)>;
@@ -127,8 +138,12 @@ pub struct Driver<'a, B: Backend> {
     /// The blobs of these.
     pub(super) accepted: HashSet<Blob>,
     pub(super) holders: Holders,
-    /// When the last connection with a peer broke.
+    /// Peers without a connection, and until when they are waited for.
     pub(super) lost: BTreeMap<Peer, Instant>,
+    /// What the journal says of who is at which task, or will when `noting` is done.
+    pub(super) noted: BTreeSet<(TaskId, Peer)>,
+    pub(super) noting: Option<JoinHandle<()>>,
+    pub(super) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// What each peer said of itself, and the network that it calls from.
     pub(super) hellos: HashMap<Peer, (Hello, Option<u64>)>,
     /// Peers of whom something was learned that is not durable yet.
@@ -160,6 +175,8 @@ impl<'a, B: Backend> Driver<'a, B> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (tell, told) = mpsc::unbounded_channel();
         let tasks = spec.tree.tasks().zip(&spec.costs);
+        let waited_for = Instant::now() + RETURN_PATIENCE;
+        let returning = spec.leased.iter().map(|&(_, peer)| (peer, waited_for)).collect();
         let requester = Requester::with_standings(policy, backend.standings());
         Self {
             network: joined.network,
@@ -172,6 +189,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             work: tasks
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
+            noted: spec.leased.iter().copied().collect(),
             spec: Some(spec),
             requester,
             start: Instant::now(),
@@ -184,7 +202,9 @@ impl<'a, B: Backend> Driver<'a, B> {
             accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
             holders: Holders::default(),
-            lost: BTreeMap::new(),
+            lost: returning,
+            noting: None,
+            stop: joined.stop,
             hellos: HashMap::new(),
             learned: BTreeSet::new(),
             remembered: Instant::now(),
@@ -213,6 +233,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             let _ = tell.send(Done::Ready(ready));
         });
         self.input(Input::Open(Box::new(spec)));
+        self.show_restored();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.finished && self.failed.is_none() {
@@ -228,10 +249,12 @@ impl<'a, B: Backend> Driver<'a, B> {
                 Some(done) = self.told.recv() => self.done(done),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
+                () = &mut self.stop => self.give_up(),
             }
         }
         self.announce(false);
         self.remember();
+        self.say_farewell().await;
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -248,6 +271,52 @@ impl<'a, B: Backend> Driver<'a, B> {
         }
     }
 
+    /// Shows those at work who were so when an earlier run ended.
+    fn show_restored(&mut self) {
+        for (task, peer) in self.requester.leases(self.job) {
+            let prover = self.place(peer);
+            self.observer.event(&Event::Started { prover, task });
+        }
+    }
+
+    /// The user does not want to wait any longer.
+    fn give_up(&mut self) {
+        self.input(Input::Cancel { job: self.job });
+        self.failed = Some(RunError::Interrupted);
+    }
+
+    /// Waits until what was said last is heard, and the journal has what is true at the end.
+    async fn say_farewell(&mut self) {
+        if let Some(noting) = self.noting.take() {
+            let _ = noting.await;
+        }
+        self.note_leases();
+        if let Some(noting) = self.noting.take() {
+            let _ = noting.await;
+        }
+        let all = self.notices.acquire_many(NOTICES_AT_ONCE as u32);
+        // Who does not hear it will find out.
+        let _ = timeout(FAREWELL_MAX, all).await;
+    }
+
+    /// Makes durable who is at which task, beside everything else.
+    fn note_leases(&mut self) {
+        if self.noting.as_ref().is_some_and(|noting| !noting.is_finished()) {
+            return;
+        }
+        let now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
+        let begun: Vec<_> = now.difference(&self.noted).copied().collect();
+        let ended: Vec<_> = self.noted.difference(&now).copied().collect();
+        if begun.is_empty() && ended.is_empty() {
+            return;
+        }
+        self.noted = now;
+        let backend = Arc::clone(&self.backend);
+        self.noting = Some(tokio::task::spawn_blocking(move || {
+            backend.note_leases(&begun, &ended);
+        }));
+    }
+
     fn now(&self) -> Time {
         Time(self.start.elapsed().as_micros() as u64)
     }
@@ -256,7 +325,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         let gone: Vec<Peer> = self
             .lost
             .iter()
-            .filter(|(_, since)| since.elapsed() > LOST_PATIENCE)
+            .filter(|(_, until)| until.elapsed() > Duration::ZERO)
             .map(|(&peer, _)| peer)
             .collect();
         for peer in gone {
@@ -270,6 +339,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         if self.remembered.elapsed() > REMEMBER_EVERY {
             self.remember();
         }
+        self.note_leases();
         self.observer.event(&traffic(&self.network));
     }
 
@@ -309,7 +379,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             }),
             NetEvent::Lost { peer } => {
                 self.hellos.remove(&peer);
-                self.lost.insert(peer, Instant::now());
+                self.lost.insert(peer, Instant::now() + LOST_PATIENCE);
             }
             NetEvent::Announced(_) => {}
             NetEvent::Asked { peer, request, reply } => self.asked(peer, request, reply),

@@ -20,17 +20,19 @@ mod lease;
 mod proofs;
 mod real;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::Future, pin::Pin};
 
-use myriad_core::{JobSpec, Peer, Policy};
+use myriad_core::{Peer, Policy};
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use driver::{Backend, Driver, Ended};
+use real::{Real, Truth};
 
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
-    job::{Hands, one_machine, prepare},
+    job::{Hands, Opened, one_machine, prepare, start_child},
+    jobs::Recorder,
     peers::Peers,
 };
 
@@ -44,6 +46,8 @@ pub struct Joined {
     pub provers_expected: usize,
     /// Threads and cores that each of them has.
     pub threads_expected: usize,
+    /// Is done when the user does not want to wait any longer: provers are told, and accepted proofs stay.
+    pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 /// What a job is made of, as provers fetch it.
@@ -87,18 +91,17 @@ pub fn run(
         cores: provers * joined.threads_expected.max(1),
     };
     let blobs = joined.network.blobs().clone();
-    let (prepared, planner) = prepare(job, options, blobs.clone(), hands, observer)?;
+    let opened = Opened::new(job, options, blobs.clone())?;
+    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
+    let (program, openvm_toml, input) = recorder.files();
+    let (mut prepared, planner) = prepare(opened, job, options, hands, recorder)?;
     if prepared.done.contains_key(&myriad_core::TaskId::Final) {
-        return prepared.conclude(job, options, &[], observer);
+        return prepared.conclude(job, options, &[], recorder);
     }
     let files = Files {
-        program: blobs.put(&job.image)?,
-        openvm_toml: job
-            .openvm_toml
-            .as_ref()
-            .map(|text| blobs.put(text.as_bytes()))
-            .transpose()?,
-        input: blobs.put(&encode_input(job)?)?,
+        program,
+        openvm_toml,
+        input,
         engine: *prepared.program.config().fingerprint().as_bytes(),
         instructions: prepared.plan.instructions,
     };
@@ -109,29 +112,33 @@ pub fn run(
     } else {
         one_machine()
     };
-    let spec: JobSpec = prepared.spec();
+    let mut leased = std::mem::take(&mut prepared.leased);
+    if !joined.own.is_empty() {
+        // Those of an earlier run ended with it.
+        prepared.store.note_leases(&[], &leased)?;
+        leased.clear();
+    }
+    let spec = prepared.spec(leased);
     let done = prepared
         .done
         .iter()
         .map(|(&task, entry)| (task, entry.proof))
         .collect();
-    let (backend, truth) = real::Real::new(prepared, Peers::of(&options.data_dir), planner);
+    let truth = match prepared.store.truth()? {
+        Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
+        _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
+    };
+    let (backend, truth) = Real::new(prepared, Peers::of(&options.data_dir), truth);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
-        Driver::new(joined, files, backend, spec, done, policy, observer)
+        Driver::new(joined, files, backend, spec, done, policy, recorder)
             .run()
             .await
     })?;
     ended
         .backend
         .into_prepared()
-        .conclude(job, options, &ended.usages, observer)
-}
-
-fn encode_input(job: &Job) -> Result<Vec<u8>, RunError> {
-    postcard::to_stdvec(&job.input).map_err(|e| RunError::Unannounced {
-        reason: e.to_string(),
-    })
+        .conclude(job, options, &ended.usages, recorder)
 }
 
 /// Tells the observer what the network is doing.

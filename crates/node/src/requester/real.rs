@@ -1,26 +1,35 @@
 //! What stands behind the driver in earnest: the engine's verifier, the truth, and the store.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Peer, Standing, TaskId};
-use myriad_engine::{Boundary, VerifyError, worker::Worker};
+use myriad_engine::{Boundary, Segment, VerifyError, worker::Worker};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
 use super::Backend;
 use crate::{
-    RunError, StoreError,
+    RunError, Store, StoreError,
     job::{Prepared, check_final, level},
     peers::Peers,
+    store::Held,
 };
 
+/// What is true of the segments, when the job begins.
+pub(super) enum Truth {
+    /// An earlier run has found it out.
+    Known(Vec<Boundary>),
+    /// This child can, with the job loaded.
+    Unknown(Worker),
+}
+
 /// The true boundary of each segment, or why it is not known.
-type Truth = Result<Vec<Boundary>, String>;
+type Found = Result<Vec<Boundary>, String>;
 
 pub struct Real {
     prepared: Prepared,
     peers: Peers,
-    truth: Arc<OnceLock<Truth>>,
+    truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,
 }
 
@@ -29,19 +38,21 @@ impl Real {
     pub(super) fn new(
         prepared: Prepared,
         peers: Peers,
-        mut planner: Worker,
+        truth: Truth,
     ) -> (Self, impl FnOnce() + Send + 'static) {
-        let truth: Arc<OnceLock<Truth>> = Arc::default();
+        let found: Arc<OnceLock<Found>> = Arc::default();
         let (tell, known) = watch::channel(false);
         let segments = prepared.plan.segments.clone();
+        // A job that is given up is not to stay locked until this has come to its end.
+        let store = Arc::downgrade(&prepared.store);
         let find = {
-            let truth = Arc::clone(&truth);
+            let found = Arc::clone(&found);
             move || {
-                let found = planner.boundaries(&segments);
-                // The child has done all that it is needed for, and its memory is wanted elsewhere.
-                drop(planner);
-                let found = found.map(|(boundaries, _)| boundaries).map_err(|e| e.to_string());
-                truth.get_or_init(|| found);
+                let boundaries = match truth {
+                    Truth::Known(boundaries) => Ok(boundaries),
+                    Truth::Unknown(planner) => find_out(planner, &segments, &store),
+                };
+                found.get_or_init(|| boundaries);
                 // If nobody waits, the job is over.
                 let _ = tell.send(true);
             }
@@ -49,7 +60,7 @@ impl Real {
         let real = Self {
             prepared,
             peers,
-            truth,
+            truth: found,
             known,
         };
         (real, find)
@@ -66,6 +77,20 @@ impl Real {
         let (first, last) = (*segments.start() as usize, *segments.end() as usize);
         Boundary::join(&truth[first], &truth[last])
     }
+}
+
+/// Executes the job once more, and notes what it shows for the next run.
+fn find_out(mut planner: Worker, segments: &[Segment], store: &Weak<Store>) -> Found {
+    let boundaries = planner.boundaries(segments);
+    // The child has done all that it is needed for, and its memory is wanted elsewhere.
+    drop(planner);
+    let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;
+    if let Some(store) = store.upgrade()
+        && let Err(e) = store.set_truth(&boundaries)
+    {
+        tracing::warn!("the next run will have to find out again where segments begin and end: {e}");
+    }
+    Ok(boundaries)
 }
 
 impl Backend for Real {
@@ -112,6 +137,12 @@ impl Backend for Real {
 
     fn persist(&self, task: TaskId, proof: BlobRef, said: Boundary) -> Result<(), StoreError> {
         self.prepared.store.accept(self.prepared.keys[&task], proof, said)
+    }
+
+    fn note_leases(&self, begun: &[Held], ended: &[Held]) {
+        if let Err(e) = self.prepared.store.note_leases(begun, ended) {
+            tracing::warn!("after a crash, provers at work now would not be waited for: {e}");
+        }
     }
 
     fn standings(&self) -> Vec<(Peer, Standing)> {

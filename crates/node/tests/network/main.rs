@@ -6,10 +6,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use myriad_core::{Redundancy, TaskId};
 use myriad_net::{Network, wire::Role};
-use myriad_node::{Event, prover::Activity};
+use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
-use world::{Fault, Outcome, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree};
+use world::{
+    Fault, Journal, Outcome, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree,
+};
 
 /// What a pretended task takes.
 const TASK: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ fn ask(seed: u8, segments: u32) -> Request {
         task: TASK,
         own: BTreeSet::new(),
         redundancy: Redundancy::default(),
+        leases: Journal::default(),
+        stop: Box::pin(std::future::pending()),
     }
 }
 
@@ -163,6 +167,79 @@ async fn who_is_stopped_hands_its_task_back() {
             other.stop().await;
         })
         .await;
+}
+
+/// As `kill -9` and the same command again: the provers have gone on meanwhile, and what they do is not given to
+/// anybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_requester_that_was_killed_finds_its_provers_at_work() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (bootstrap, _events) = start(dirs[0].path(), Role::Bootstrap, &[]);
+    let at = vec![address(&bootstrap).await];
+    let task = Duration::from_secs(8);
+    let provers: Vec<Prover> = (0..2)
+        .map(|_| Prover::start(&at, Pretender::new(task, Fault::None)))
+        .collect();
+    let journal = Journal::default();
+    let asked = || Request {
+        task,
+        leases: journal.clone(),
+        ..ask_once(8, 2)
+    };
+
+    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
+    address(&network).await;
+    let at_work = async {
+        while journal.lock().unwrap().len() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        outcome = request(network.clone(), events, asked()) => panic!("it is done already: {:?}", outcome.result),
+        () = at_work => {}
+    }
+    network.close();
+    drop(network);
+    let idle = Prover::start(&at, Pretender::new(TASK, Fault::None));
+
+    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
+    address(&network).await;
+    let outcome = timeout(PATIENCE, request(network, events, asked()))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, 2);
+    let begun: usize = provers.iter().chain([&idle]).map(Prover::begun).sum();
+    assert_eq!(begun, tree(2).task_count(), "no task was begun twice");
+    assert!(journal.lock().unwrap().is_empty(), "nobody is at a task any more");
+    drop(provers);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn provers_hear_of_an_interrupted_job_and_leave_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let prover = Prover::start(&at, Pretender::new(PATIENCE, Fault::None));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let asked = Request {
+        stop: Box::pin(async { stopped.await.unwrap() }),
+        ..ask(9, 1)
+    };
+    let begun = async {
+        while prover.begun() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        stop.send(()).unwrap();
+    };
+    let both = async { tokio::join!(request(network, events, asked), begun) };
+    let (outcome, ()) = timeout(PATIENCE, both).await.unwrap();
+    assert!(matches!(outcome.result, Err(RunError::Interrupted)));
+    let leaves = async {
+        while !matches!(prover.status.lock().unwrap().activity, Activity::Idle { .. }) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE / 2, leaves).await.expect("its task is revoked");
+    prover.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
     path::Path,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -141,10 +143,15 @@ struct Ledger {
     job: JobId,
     expected: HashMap<TaskId, [u8; 32]>,
     accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
+    leases: Journal,
 }
 
+type Held = (TaskId, Peer);
+/// What of a requester's journal says who is at which task.
+pub type Journal = Arc<Mutex<BTreeSet<Held>>>;
+
 impl Ledger {
-    fn new(job: JobId, tree: &Tree) -> Self {
+    fn new(job: JobId, tree: &Tree, leases: Journal) -> Self {
         let mut proofs: HashMap<TaskId, Vec<u8>> = HashMap::new();
         let mut expected = HashMap::new();
         for task in tree.tasks() {
@@ -170,6 +177,7 @@ impl Ledger {
             job,
             expected,
             accepted: Arc::default(),
+            leases,
         }
     }
 }
@@ -202,6 +210,12 @@ impl Backend for Ledger {
         Ok(())
     }
 
+    fn note_leases(&self, begun: &[Held], ended: &[Held]) {
+        let mut leases = self.leases.lock().unwrap();
+        leases.retain(|held| !ended.contains(held));
+        leases.extend(begun);
+    }
+
     fn standings(&self) -> Vec<(Peer, Standing)> {
         Vec::new()
     }
@@ -212,7 +226,8 @@ impl Backend for Ledger {
 /// A node that listens on loopback alone.
 pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<NetEvent>) {
     let config = Config {
-        identity: Identity::ephemeral(),
+        // The same after another start in the same folder.
+        identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
         engine: engine_fingerprint(),
@@ -254,6 +269,9 @@ pub struct Request {
     pub task: Duration,
     pub own: BTreeSet<Peer>,
     pub redundancy: Redundancy,
+    pub leases: Journal,
+    /// Is done when the user does not want to wait any longer.
+    pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 pub fn tree(segments: u32) -> Tree {
@@ -269,7 +287,8 @@ pub fn tree(segments: u32) -> Tree {
 pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
-    let ledger = Ledger::new(job, &tree);
+    let leased = request.leases.lock().unwrap().iter().copied().collect();
+    let ledger = Ledger::new(job, &tree, request.leases);
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
     let files = Files {
@@ -289,7 +308,7 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         tree,
         priority: 0,
         deadline: None,
-        leased: Vec::new(),
+        leased,
         done: Vec::new(),
     };
     let joined = Joined {
@@ -298,6 +317,7 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         own: request.own,
         provers_expected: 1,
         threads_expected: 1,
+        stop: request.stop,
     };
     let mut seen = Vec::new();
     let start = Instant::now();

@@ -56,21 +56,16 @@ pub fn prove(
         path: path.to_owned(),
         source,
     })?;
-    let outcome = shared::prove(
-        files::stem(path),
-        guest::evm_block()?,
-        input,
-        settings,
-        fleet,
-        json,
-    )?;
+    let verify = format!("--block {}", quoted(path));
+    let job = shared::job(files::stem(path), guest::evm_block()?, input, verify.clone());
+    let outcome = shared::prove(&job, settings, fleet, json)?;
     if outcome.public_values != block.public_values.as_slice() {
         return Err(Error::Disagreement {
             actual: hex0x(&outcome.public_values),
             expected: block.public_values.to_string(),
         });
     }
-    let verify = format!("{} --block {}", verify_command(&outcome.proof_path), quoted(path));
+    let verify = verify_command(&outcome.proof_path, &verify);
     let title = format!("Block {} of chain {}", block.number, block.chain_id);
     let report = BlockReport {
         chain_id: block.chain_id,

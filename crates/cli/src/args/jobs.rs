@@ -1,0 +1,113 @@
+//! `myriad jobs` and what it can do.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{DataFlags, NetFlags};
+
+/// The jobs of this machine: what was asked for, how far it is, and how to go on
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    List(ListJobs),
+    Show(ShowJob),
+    Cancel(CancelJob),
+    Resume(ResumeJob),
+    #[command(name = "gc")]
+    Clean(CleanJobs),
+}
+
+/// List all jobs, those begun last first
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  myriad jobs list
+  myriad jobs list --json | jq '.jobs[] | select(.running)'")]
+pub struct ListJobs {
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// Show what is known of a job
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  myriad jobs show 3fa9")]
+pub struct ShowJob {
+    /// The job's id, or the beginning of it
+    #[arg(value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// Stop a job, wherever it is running, and leave it to `jobs gc`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  myriad jobs cancel 3fa9")]
+pub struct CancelJob {
+    /// The job's id, or the beginning of it
+    #[arg(value_name = "ID")]
+    pub id: String,
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+impl CancelJob {
+    /// What a requester needs to tell its provers, with room to spare.
+    pub const PATIENCE: Duration = Duration::from_secs(30);
+}
+
+/// Go on with a job, as the command that began it would
+///
+/// Program and input are those that were kept, and so are memory, provers and the folder of the proof.
+#[derive(Debug, Args, Serialize)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad jobs resume 3fa9
+  myriad jobs resume 3fa9 --bootstrap /dns4/example.org/udp/4001/quic-v1"
+)]
+pub struct ResumeJob {
+    /// The job's id, or the beginning of it
+    #[arg(value_name = "ID")]
+    #[serde(skip)]
+    pub id: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub net: NetFlags,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: DataFlags,
+}
+
+/// Remove jobs that are done or cancelled, and all proofs that no other job has
+///
+/// Final proofs that were written are not touched.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad jobs gc"
+)]
+pub struct CleanJobs {
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+impl JobsCommand {
+    /// Whether stdout is for one JSON document.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::List(args) => args.data.json,
+            Self::Show(args) => args.data.json,
+            Self::Cancel(args) => args.data.json,
+            Self::Resume(args) => args.data.json,
+            Self::Clean(args) => args.data.json,
+        }
+    }
+}

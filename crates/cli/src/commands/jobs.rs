@@ -1,0 +1,199 @@
+//! `myriad jobs`: what requesters on this machine were asked for.
+
+use std::time::Duration;
+
+use myriad_engine::MemoryBudget;
+use myriad_node::{
+    jobs::{Fleet, Jobs, Listed, Record, State},
+    open_blobs,
+};
+use serde::Serialize;
+
+use super::prove::{prove, verify_command};
+use crate::{
+    args::{CancelJob, CleanJobs, FleetFlags, JobsCommand, ListJobs, ResumeJob, ShowJob},
+    error::Error,
+    report::{self, Rows},
+    settings::Settings,
+    terminal::{self, BOLD, CYAN, DIM, GREEN, YELLOW, bytes, count, duration, now_s, plural},
+};
+
+/// Characters of an id in a list: enough to tell a thousand jobs apart.
+const ID_SHOWN: usize = 12;
+
+pub fn run(command: JobsCommand) -> Result<(), Error> {
+    match command {
+        JobsCommand::List(args) => list(&args),
+        JobsCommand::Show(args) => show(&args),
+        JobsCommand::Cancel(args) => cancel(&args),
+        JobsCommand::Resume(args) => resume(&args),
+        JobsCommand::Clean(args) => clean(&args),
+    }
+}
+
+/// A job in the JSON document.
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: String,
+    running: bool,
+    /// None where the record is not to be read.
+    #[serde(flatten)]
+    record: Option<&'a Record>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(job: &'a Listed) -> Self {
+        Self {
+            id: job.id.to_string(),
+            running: job.running,
+            record: job.record.as_ref(),
+        }
+    }
+}
+
+fn list(args: &ListJobs) -> Result<(), Error> {
+    let settings = Settings::load(&args.data)?;
+    let jobs = Jobs::of(&settings.data_dir).list()?;
+    if args.data.json {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            jobs: Vec<Entry<'a>>,
+        }
+        let jobs = jobs.iter().map(Entry::of).collect();
+        return terminal::print_json(&Document { jobs }).map_err(Error::Stdout);
+    }
+    let mut text = String::new();
+    for job in &jobs {
+        let id = &job.id.to_string()[..ID_SHOWN];
+        let (name, done, begun) = match &job.record {
+            Some(record) => (record.name.as_str(), progress(record), ago(record.begun)),
+            None => ("", String::new(), String::new()),
+        };
+        text += &format!(
+            "{CYAN}{id}{CYAN:#}  {:24}  {:20}  {done:>18}  {DIM}{begun}{DIM:#}\n",
+            name,
+            state(job)
+        );
+    }
+    if jobs.is_empty() {
+        text = format!("no jobs in {}\n", settings.data_dir.display());
+    }
+    terminal::print(&text).map_err(Error::Stdout)
+}
+
+/// One word on a job, in its colour, as wide as the longest.
+fn state(job: &Listed) -> String {
+    match (&job.record, job.running) {
+        (_, true) => format!("{BOLD}{:20}{BOLD:#}", "running"),
+        (None, _) => format!("{YELLOW}{:20}{YELLOW:#}", "not to be read"),
+        (Some(record), _) => match record.state {
+            State::Open => format!("{YELLOW}{:20}{YELLOW:#}", "stopped"),
+            State::Done => format!("{GREEN}{:20}{GREEN:#}", "done"),
+            State::Cancelled => format!("{DIM}{:20}{DIM:#}", "cancelled"),
+        },
+    }
+}
+
+fn progress(record: &Record) -> String {
+    match record.tasks {
+        Some(tasks) => format!("{} of {} tasks", count(record.done as u64), count(tasks as u64)),
+        None => "not planned".into(),
+    }
+}
+
+fn ago(then: u64) -> String {
+    format!(
+        "{} ago",
+        duration(Duration::from_secs(now_s().saturating_sub(then)))
+    )
+}
+
+fn show(args: &ShowJob) -> Result<(), Error> {
+    let settings = Settings::load(&args.data)?;
+    let jobs = Jobs::of(&settings.data_dir);
+    let job = jobs.find(&args.id)?;
+    if args.data.json {
+        return terminal::print_json(&Entry::of(&job)).map_err(Error::Stdout);
+    }
+    let record = jobs.record(job.id)?;
+    let mut rows = Rows::plain(&format!("{}: {}", record.name, state(&job).trim_end()));
+    rows.row("id", &job.id.to_string());
+    rows.row("tasks", &progress(&record));
+    rows.row("begun", &ago(record.begun));
+    rows.row("last heard of", &ago(record.updated));
+    if job.running {
+        rows.row("process", &record.pid.to_string());
+    }
+    rows.row("provers", &provers(record.fleet));
+    rows.row("memory", &format!("{} for each", bytes(record.memory_bytes)));
+    rows.row("proof into", &record.out_dir.display().to_string());
+    let proof = record.out_dir.join(format!("{}.stark.proof", record.name));
+    match record.state {
+        State::Done => rows.row("verify it", &verify_command(&proof, &record.verify)),
+        State::Open if job.running => {}
+        State::Open | State::Cancelled => {
+            rows.row(
+                "go on",
+                &format!("myriad jobs resume {}", &job.id.to_string()[..ID_SHOWN]),
+            );
+        }
+    }
+    rows.print()
+}
+
+fn provers(fleet: Fleet) -> String {
+    match fleet {
+        Fleet::Children => "engine children of its own process".into(),
+        Fleet::Cluster { provers } => format!("{} on this machine", plural(provers, "prover")),
+        Fleet::Network { provers } => format!("all that are found; planned for {provers}"),
+    }
+}
+
+fn cancel(args: &CancelJob) -> Result<(), Error> {
+    let settings = Settings::load(&args.data)?;
+    let jobs = Jobs::of(&settings.data_dir);
+    let job = jobs.find(&args.id)?;
+    jobs.cancel(job.id, CancelJob::PATIENCE)?;
+    show(&ShowJob {
+        id: job.id.to_string(),
+        data: args.data.clone(),
+    })
+}
+
+fn resume(args: &ResumeJob) -> Result<(), Error> {
+    let mut settings = Settings::load(args)?;
+    let jobs = Jobs::of(&settings.data_dir);
+    let found = jobs.find(&args.id)?;
+    let (job, record) = {
+        let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
+        jobs.load(found.id, &blobs)?
+    };
+    settings.memory = MemoryBudget::from_bytes(record.memory_bytes);
+    settings.max_instructions = record.max_instructions;
+    settings.out = record.out_dir;
+    let fleet = FleetFlags::of(record.fleet, args.net.clone());
+    let outcome = prove(&job, &settings, &fleet, args.data.json)?;
+    let context = report::Context {
+        json: args.data.json,
+        title: &job.name,
+        memory: settings.memory,
+        verify: &verify_command(&outcome.proof_path, &job.verify),
+        block: None::<()>,
+    };
+    report::proof(&outcome, context)
+}
+
+fn clean(args: &CleanJobs) -> Result<(), Error> {
+    let settings = Settings::load(&args.data)?;
+    let removed = Jobs::of(&settings.data_dir).clean()?;
+    if args.data.json {
+        return terminal::print_json(&removed).map_err(Error::Stdout);
+    }
+    terminal::print(&format!(
+        "removed {} and {} that no job has any more: {} are free again\n",
+        plural(removed.jobs, "job"),
+        plural(removed.blobs, "blob"),
+        bytes(removed.bytes)
+    ))
+    .map_err(Error::Stdout)
+}

@@ -1,0 +1,409 @@
+//! The jobs of a data folder, for those who look at them from outside: what they are, how far they got, and
+//! what is needed to go on with one. Called by `myriad jobs`, and by the drivers, which keep the record.
+//!
+//! ```text
+//! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked
+//! ```
+
+mod recorder;
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use myriad_core::{Blob, JobId};
+use myriad_engine::Input;
+use myriad_net::blob::{BlobRef, BlobStore};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use recorder::Recorder;
+
+use crate::{
+    Job, Store, StoreError,
+    store::{job_dir, jobs_lock, journal_path, open_blobs, write_durably},
+};
+
+const RECORD_FILE: &str = "job.json";
+/// Raised when older builds would misread a record.
+const RECORD_VERSION: u32 = 1;
+/// A record is a kilobyte; more is none.
+const RECORD_BYTES_MAX: u64 = 1 << 20;
+/// Jobs that are looked at; more than a data folder ever has.
+const JOBS_MAX: usize = 100_000;
+
+/// Who does the tasks of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fleet {
+    /// Engine children of the one process.
+    Children,
+    /// Provers on this machine, which join for this job.
+    Cluster { provers: usize },
+    /// Whoever is found; segments and tree are chosen for so many.
+    Network { provers: usize },
+}
+
+/// What is known of a job without its journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    /// The name of its output files.
+    pub name: String,
+    pub state: State,
+    /// Seconds since 1970 when it was first asked for, and when this was written.
+    pub begun: u64,
+    pub updated: u64,
+    /// The process that wrote it.
+    pub pid: u32,
+    pub out_dir: PathBuf,
+    pub memory_bytes: u64,
+    pub max_instructions: u64,
+    pub fleet: Fleet,
+    /// What `myriad verify` needs beside the proof.
+    pub verify: String,
+    program: Part,
+    openvm_toml: Option<Part>,
+    input: Part,
+    /// Tasks that are done, and all; none before the job is planned.
+    pub done: usize,
+    pub tasks: Option<usize>,
+}
+
+/// How far a job has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// There is no final proof yet, whether somebody works on it or not.
+    Open,
+    Done,
+    /// The user does not want it any more.
+    Cancelled,
+}
+
+/// A blob, written for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    blake3: String,
+    bytes: u64,
+}
+
+impl From<BlobRef> for Part {
+    fn from(file: BlobRef) -> Self {
+        Self {
+            blake3: file.blob.to_string(),
+            bytes: file.bytes,
+        }
+    }
+}
+
+impl Part {
+    fn reference(&self) -> Option<BlobRef> {
+        let mut hash = [0; 32];
+        hex::decode_to_slice(&self.blake3, &mut hash).ok()?;
+        Some(BlobRef {
+            blob: Blob(hash),
+            bytes: self.bytes,
+        })
+    }
+}
+
+/// A job of a data folder.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub id: JobId,
+    /// None where it is not to be read.
+    pub record: Option<Record>,
+    /// Whether a process is working on it.
+    pub running: bool,
+}
+
+/// What a cleaning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    pub jobs: usize,
+    pub blobs: usize,
+    pub bytes: u64,
+}
+
+/// The jobs of a data folder.
+pub struct Jobs {
+    data_dir: PathBuf,
+}
+
+/// Why nothing could be done with the jobs of a data folder.
+#[derive(Debug, thiserror::Error)]
+pub enum JobsError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("there is no job {wanted} in {}; `myriad jobs list` shows which there are", dir.display())]
+    None { wanted: String, dir: PathBuf },
+    #[error("{wanted} begins the names of {found} jobs: give more of it")]
+    Ambiguous { wanted: String, found: usize },
+    #[error("{} cannot be read: {reason}", path.display())]
+    Record { path: PathBuf, reason: String },
+    #[error("{} has version {found}, and this build reads {RECORD_VERSION}: use a build that is as new", path.display())]
+    Newer { path: PathBuf, found: u32 },
+    #[error(
+        "what job {id} is made of is not among the blobs of this data folder any more; give the command again that began it"
+    )]
+    Incomplete { id: JobId },
+    #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
+    NotStopped { id: JobId, pid: u32, reason: String },
+    #[error(
+        "a job is running on this data folder, and what it needs cannot be told from rubbish; wait for its end, or cancel it, and try again"
+    )]
+    InUse,
+}
+
+impl Jobs {
+    pub fn of(data_dir: &Path) -> Self {
+        Self {
+            data_dir: data_dir.to_owned(),
+        }
+    }
+
+    /// All jobs, those begun last first.
+    ///
+    /// # Errors
+    /// [`JobsError::Store`] where the folder is not to be read.
+    pub fn list(&self) -> Result<Vec<Listed>, JobsError> {
+        let dir = self.data_dir.join("jobs");
+        let read = |reason| StoreError::Read {
+            path: dir.clone(),
+            reason,
+        };
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(read(e).into()),
+        };
+        let mut jobs = Vec::new();
+        for entry in entries.take(JOBS_MAX) {
+            let name = entry.map_err(read)?.file_name();
+            let mut id = [0; 32];
+            if hex::decode_to_slice(name.as_encoded_bytes(), &mut id).is_ok() {
+                let id = JobId(id);
+                jobs.push(Listed {
+                    id,
+                    record: self.record(id).ok(),
+                    running: self.is_running(id),
+                });
+            }
+        }
+        jobs.sort_by_key(|job| std::cmp::Reverse(job.record.as_ref().map(|record| record.begun)));
+        Ok(jobs)
+    }
+
+    /// The job whose id begins with `wanted`, in hex.
+    ///
+    /// # Errors
+    /// [`JobsError::None`] and [`JobsError::Ambiguous`].
+    pub fn find(&self, wanted: &str) -> Result<Listed, JobsError> {
+        let wanted = wanted.to_lowercase();
+        let mut found = self.list()?;
+        found.retain(|job| !wanted.is_empty() && job.id.to_string().starts_with(&wanted));
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(JobsError::None {
+                wanted,
+                dir: self.data_dir.clone(),
+            }),
+            found => Err(JobsError::Ambiguous { wanted, found }),
+        }
+    }
+
+    fn path(&self, id: JobId) -> PathBuf {
+        job_dir(&self.data_dir, id).join(RECORD_FILE)
+    }
+
+    /// What is recorded of a job.
+    ///
+    /// # Errors
+    /// [`JobsError::Record`] and [`JobsError::Newer`].
+    pub fn record(&self, id: JobId) -> Result<Record, JobsError> {
+        let path = self.path(id);
+        let broken = |reason: String| JobsError::Record {
+            path: path.clone(),
+            reason,
+        };
+        let mut json = Vec::new();
+        let file = File::open(&path).map_err(|e| broken(e.to_string()))?;
+        let read = file.take(RECORD_BYTES_MAX + 1).read_to_end(&mut json);
+        read.map_err(|e| broken(e.to_string()))?;
+        if json.len() as u64 > RECORD_BYTES_MAX {
+            return Err(broken(format!("it has more than {RECORD_BYTES_MAX} bytes")));
+        }
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version: found } = serde_json::from_slice(&json).map_err(|e| broken(e.to_string()))?;
+        if found > RECORD_VERSION {
+            return Err(JobsError::Newer { path, found });
+        }
+        serde_json::from_slice(&json).map_err(|e| broken(e.to_string()))
+    }
+
+    /// Whether a process works on a job: it holds the journal.
+    fn is_running(&self, id: JobId) -> bool {
+        File::open(journal_path(&self.data_dir, id))
+            .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// What a job is, to go on with it.
+    ///
+    /// # Errors
+    /// [`JobsError::Incomplete`] where its program or input is gone.
+    pub fn load(&self, id: JobId, blobs: &BlobStore) -> Result<(Job, Record), JobsError> {
+        let record = self.record(id)?;
+        let get = |file: &Part| -> Result<Vec<u8>, JobsError> {
+            let found = file.reference().map(|file| blobs.get(file)).transpose();
+            found
+                .map_err(StoreError::from)?
+                .flatten()
+                .ok_or(JobsError::Incomplete { id })
+        };
+        let text = |bytes| String::from_utf8(bytes).map_err(|_| JobsError::Incomplete { id });
+        let job = Job {
+            name: record.name.clone(),
+            image: get(&record.program)?,
+            openvm_toml: record
+                .openvm_toml
+                .as_ref()
+                .map(|file| get(file).and_then(text))
+                .transpose()?,
+            input: decode_input(&get(&record.input)?).ok_or(JobsError::Incomplete { id })?,
+            verify: record.verify.clone(),
+        };
+        Ok((job, record))
+    }
+
+    /// Stops the process that works on a job, if there is one, and notes that it is not wanted. `wait` is
+    /// how long the process may take.
+    ///
+    /// # Errors
+    /// [`JobsError::NotStopped`]
+    pub fn cancel(&self, id: JobId, wait: Duration) -> Result<(), JobsError> {
+        let record = self.record(id)?;
+        if self.is_running(id) {
+            let stop = |reason: String| JobsError::NotStopped {
+                id,
+                pid: record.pid,
+                reason,
+            };
+            terminate(record.pid).map_err(|e| stop(e.to_string()))?;
+            let since = Instant::now();
+            while self.is_running(id) {
+                if since.elapsed() > wait {
+                    return Err(stop(format!("it has not ended after {} s", wait.as_secs())));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        // It may have come to its end meanwhile.
+        let mut record = self.record(id)?;
+        if record.state == State::Open {
+            record.state = State::Cancelled;
+            self.write(id, &mut record)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, id: JobId, record: &mut Record) -> Result<(), StoreError> {
+        record.updated = now_s();
+        let json = serde_json::to_vec_pretty(record).expect("a record is plain data");
+        write_durably(&self.path(id), &[&json])
+    }
+
+    /// Removes jobs that are done or cancelled, and every blob that no other job names.
+    ///
+    /// # Errors
+    /// [`JobsError::InUse`] while a job is running on this folder.
+    pub fn clean(&self) -> Result<Removed, JobsError> {
+        let mut removed = Removed::default();
+        if !self.data_dir.join("jobs").exists() {
+            return Ok(removed);
+        }
+        let lock = jobs_lock(&self.data_dir)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JobsError::InUse),
+            Err(TryLockError::Error(reason)) => {
+                let path = self.data_dir.join("jobs").join("lock");
+                return Err(StoreError::Write { path, reason }.into());
+            }
+        }
+        // Now that nobody adds to them.
+        let blobs = open_blobs(&self.data_dir, u64::MAX)?;
+        let mut wanted = std::collections::HashSet::new();
+        for job in self.list()? {
+            let dir = job_dir(&self.data_dir, job.id);
+            match &job.record {
+                Some(record) if record.state != State::Open => {
+                    fs::remove_dir_all(&dir).map_err(|reason| StoreError::Write { path: dir, reason })?;
+                    removed.jobs += 1;
+                }
+                record => {
+                    let files = record.iter().flat_map(Record::files);
+                    wanted.extend(files.map(|file| file.blob));
+                    wanted.extend(named(&self.data_dir, job.id)?.into_iter().map(|proof| proof.blob));
+                }
+            }
+        }
+        for blob in blobs.held(usize::MAX) {
+            if !wanted.contains(&blob) {
+                let before = blobs.used_bytes();
+                blobs.remove(&blob).map_err(StoreError::from)?;
+                removed.blobs += 1;
+                removed.bytes += before.saturating_sub(blobs.used_bytes());
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// The proofs that the journal of a job names, which nobody works on.
+fn named(data_dir: &Path, id: JobId) -> Result<Vec<BlobRef>, StoreError> {
+    if journal_path(data_dir, id).exists() {
+        Store::names(data_dir, id)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+impl Record {
+    /// What the job is made of.
+    fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
+        [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
+            .into_iter()
+            .flatten()
+            .filter_map(Part::reference)
+    }
+}
+
+/// Ends a process as Ctrl-C does, so that it can tell the provers.
+fn terminate(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    Ok(nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGTERM,
+    )?)
+}
+
+fn decode_input(bytes: &[u8]) -> Option<Input> {
+    postcard::from_bytes(bytes).ok()
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests;

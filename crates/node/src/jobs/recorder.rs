@@ -1,0 +1,120 @@
+//! Who keeps the record of a job while it is worked on.
+
+use std::time::{Duration, Instant};
+
+use myriad_core::JobId;
+use myriad_engine::Input;
+use myriad_net::blob::{BlobRef, BlobStore};
+
+use super::{Jobs, Part, RECORD_VERSION, Record, State, now_s};
+use crate::{Event, Job, Observer, Options, StoreError};
+
+/// How often the record says how far the job is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the record of a job that is being worked on, as what happens is told to its observer.
+pub(crate) struct Recorder<'a> {
+    jobs: Jobs,
+    id: JobId,
+    record: Record,
+    written: Instant,
+    observer: &'a mut dyn Observer,
+}
+
+impl<'a> Recorder<'a> {
+    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the caller holds.
+    pub(crate) fn begin(
+        id: JobId,
+        job: &Job,
+        options: &Options,
+        blobs: &BlobStore,
+        observer: &'a mut dyn Observer,
+    ) -> Result<Self, StoreError> {
+        let jobs = Jobs::of(&options.data_dir);
+        let text = job.openvm_toml.as_ref();
+        let before = jobs.record(id).ok();
+        let mut record = Record {
+            version: RECORD_VERSION,
+            name: job.name.clone(),
+            state: State::Open,
+            begun: before.map_or_else(now_s, |record| record.begun),
+            updated: 0,
+            pid: std::process::id(),
+            out_dir: std::path::absolute(&options.out_dir).unwrap_or_else(|_| options.out_dir.clone()),
+            memory_bytes: options.memory.bytes(),
+            max_instructions: options.max_instructions,
+            fleet: options.fleet,
+            verify: job.verify.clone(),
+            program: blobs.put(&job.image)?.into(),
+            openvm_toml: text
+                .map(|text| blobs.put(text.as_bytes()))
+                .transpose()?
+                .map(Part::from),
+            input: blobs.put(&encode_input(&job.input))?.into(),
+            done: 0,
+            tasks: None,
+        };
+        jobs.write(id, &mut record)?;
+        Ok(Self {
+            jobs,
+            id,
+            record,
+            written: Instant::now(),
+            observer,
+        })
+    }
+
+    /// What the job is made of, as blobs.
+    pub(crate) fn files(&self) -> (BlobRef, Option<BlobRef>, BlobRef) {
+        let of = |file: &Part| file.reference().expect("it was made from one");
+        let Record {
+            program,
+            openvm_toml,
+            input,
+            ..
+        } = &self.record;
+        (of(program), openvm_toml.as_ref().map(of), of(input))
+    }
+
+    fn write(&mut self) {
+        self.written = Instant::now();
+        if let Err(e) = self.jobs.write(self.id, &mut self.record) {
+            // Only who asks for the jobs misses it; what counts is in the journal.
+            tracing::warn!("{e}");
+        }
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Planned {
+                segments,
+                nodes,
+                reused,
+                ..
+            } => {
+                self.record.done = *reused;
+                // The final proof is a task, too.
+                self.record.tasks = Some(segments + nodes + 1);
+                self.write();
+            }
+            Event::Done { .. } => {
+                self.record.done += 1;
+                if self.written.elapsed() > PROGRESS_EVERY {
+                    self.write();
+                }
+            }
+            Event::Finished => {
+                self.record.state = State::Done;
+                self.write();
+            }
+            _ => {}
+        }
+        self.observer.event(event);
+    }
+}
+
+fn encode_input(input: &Input) -> Vec<u8> {
+    postcard::to_stdvec(input).expect("an input is plain data")
+}

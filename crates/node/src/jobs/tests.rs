@@ -1,0 +1,167 @@
+//! What is kept of jobs, and what becomes of it.
+
+use myriad_core::TaskId;
+use myriad_engine::{
+    MemoryBudget,
+    worker::{Usage, WorkerConfig},
+};
+
+use super::*;
+use crate::{Event, Observer, Options, open_blobs};
+
+fn job(name: &str) -> Job {
+    Job {
+        name: name.into(),
+        image: name.as_bytes().to_vec(),
+        openvm_toml: Some("[app_vm_config]".into()),
+        input: Input::from_bytes(b"what it reads".to_vec()).unwrap(),
+        verify: "--program p.elf".into(),
+    }
+}
+
+fn options(dir: &Path) -> Options {
+    Options {
+        data_dir: dir.to_owned(),
+        out_dir: dir.join("out"),
+        memory: MemoryBudget::from_bytes(4 << 30),
+        children: 1,
+        max_instructions: 1000,
+        fleet: Fleet::Network { provers: 8 },
+        worker: WorkerConfig {
+            command: "none".into(),
+            args: Vec::new(),
+            threads: 1,
+        },
+    }
+}
+
+/// Begins a job as a driver does, and gives what keeps it locked.
+fn begin(dir: &Path, id: JobId, name: &str, events: &[Event]) -> Store {
+    let blobs = open_blobs(dir, u64::MAX).unwrap();
+    let store = Store::open(dir, id, blobs.clone()).unwrap();
+    let mut nobody = |_: &Event| {};
+    let mut recorder = Recorder::begin(id, &job(name), &options(dir), &blobs, &mut nobody).unwrap();
+    events.iter().for_each(|event| recorder.event(event));
+    store
+}
+
+fn planned() -> Event {
+    Event::Planned {
+        instructions: 10,
+        segments: 2,
+        nodes: 3,
+        provers: 1,
+        reused: 1,
+        public_values: Vec::new(),
+    }
+}
+
+const FIRST: JobId = JobId([0x1a; 32]);
+const SECOND: JobId = JobId([0x1b; 32]);
+
+#[test]
+fn a_job_is_found_while_it_runs_and_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    assert!(jobs.list().unwrap().is_empty());
+    let store = begin(dir.path(), FIRST, "first", &[planned()]);
+    let found = jobs.find("1A").unwrap();
+    let record = found.record.unwrap();
+    assert!(found.running);
+    assert_eq!(
+        (record.done, record.tasks, record.state),
+        (1, Some(6), State::Open)
+    );
+    drop(store);
+    assert!(!jobs.find("1a").unwrap().running);
+
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    let (loaded, record) = jobs.load(FIRST, &blobs).unwrap();
+    assert_eq!(
+        (loaded.image, loaded.input),
+        (job("first").image, job("first").input)
+    );
+    assert_eq!(loaded.openvm_toml, job("first").openvm_toml);
+    assert_eq!(record.fleet, Fleet::Network { provers: 8 });
+
+    drop(begin(dir.path(), SECOND, "second", &[]));
+    assert!(matches!(
+        jobs.find("1"),
+        Err(JobsError::Ambiguous { found: 2, .. })
+    ));
+    assert!(matches!(jobs.find("2"), Err(JobsError::None { .. })));
+    assert!(matches!(jobs.find(""), Err(JobsError::None { .. })));
+}
+
+#[test]
+fn a_job_can_be_cancelled_and_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    drop(begin(dir.path(), FIRST, "first", &[planned()]));
+    jobs.cancel(FIRST, Duration::ZERO).unwrap();
+    assert_eq!(jobs.record(FIRST).unwrap().state, State::Cancelled);
+    drop(begin(dir.path(), FIRST, "first", &[planned(), Event::Finished]));
+    assert_eq!(jobs.record(FIRST).unwrap().state, State::Done);
+    jobs.cancel(FIRST, Duration::ZERO).unwrap();
+    assert_eq!(jobs.record(FIRST).unwrap().state, State::Done, "it was too late");
+}
+
+#[test]
+fn cleaning_leaves_what_a_job_still_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    assert_eq!(jobs.clean().unwrap(), Removed::default());
+    let open = begin(dir.path(), FIRST, "first", &[planned()]);
+    drop(begin(dir.path(), SECOND, "second", &[planned(), Event::Finished]));
+    blobs.put(b"of no job").unwrap();
+    assert!(matches!(jobs.clean(), Err(JobsError::InUse)));
+    drop(open);
+    // Everything but the program is the same in both.
+    let removed = jobs.clean().unwrap();
+    assert_eq!((removed.jobs, removed.blobs), (1, 2));
+    assert_eq!(removed.bytes, ("second".len() + "of no job".len()) as u64);
+    assert_eq!(jobs.list().unwrap().len(), 1);
+    jobs.load(FIRST, &blobs).unwrap();
+    assert!(matches!(jobs.load(SECOND, &blobs), Err(JobsError::Record { .. })));
+}
+
+#[test]
+fn a_record_that_is_none_is_said_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    drop(begin(dir.path(), FIRST, "first", &[]));
+    let path = jobs.path(FIRST);
+    let newer = fs::read_to_string(&path)
+        .unwrap()
+        .replace("\"version\": 1", "\"version\": 2");
+    fs::write(&path, newer).unwrap();
+    assert!(matches!(
+        jobs.record(FIRST),
+        Err(JobsError::Newer { found: 2, .. })
+    ));
+    for garbage in ["", "{", "[]", "{\"version\": 1}"] {
+        fs::write(&path, garbage).unwrap();
+        assert!(
+            matches!(jobs.record(FIRST), Err(JobsError::Record { .. })),
+            "{garbage}"
+        );
+        assert!(jobs.find("1a").unwrap().record.is_none());
+    }
+    fs::write(&path, vec![b' '; RECORD_BYTES_MAX as usize + 1]).unwrap();
+    assert!(matches!(jobs.record(FIRST), Err(JobsError::Record { .. })));
+}
+
+#[test]
+fn progress_counts_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let done = Event::Done {
+        prover: 0,
+        task: TaskId::Segment(0),
+        usage: Usage::default(),
+        proof_bytes: 1,
+    };
+    let finished = [planned(), done.clone(), done, Event::Finished];
+    drop(begin(dir.path(), FIRST, "first", &finished));
+    assert_eq!(Jobs::of(dir.path()).record(FIRST).unwrap().done, 3);
+}
