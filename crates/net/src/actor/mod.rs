@@ -7,6 +7,7 @@
 //! ```
 
 mod announce;
+mod connections;
 mod jobs;
 mod peers;
 mod providers;
@@ -27,14 +28,9 @@ use std::{
 use futures::StreamExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
-    core::ConnectedPoint,
-    gossipsub, identify, kad, mdns,
+    Multiaddr, PeerId, Swarm, gossipsub, identify, kad, mdns,
     request_response::{self, Message, OutboundFailure, OutboundRequestId, ResponseChannel},
-    swarm::{
-        ConnectionId, DialError, SwarmEvent,
-        dial_opts::{DialOpts, PeerCondition},
-    },
+    swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
 };
 use myriad_core::{JobId, Peer};
 use tokio::sync::{mpsc, oneshot};
@@ -47,10 +43,10 @@ use self::{
     strikes::{Strike, Strikes},
 };
 use crate::{
-    behaviour::{Behaviour, BehaviourEvent, KAD_PROTOCOL},
+    behaviour::{Behaviour, BehaviourEvent},
     config::Config,
     network::{AskError, Event, PeerStatus, Reply, Shared},
-    peer::{is_loopback, peer_of, split_peer},
+    peer::{peer_of, split_peer},
     wire::{
         Announcement, Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Role, Why,
         WireError, cut,
@@ -228,47 +224,6 @@ impl Actor {
         }
     }
 
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if peer == *self.swarm.local_peer_id() {
-            return;
-        }
-        for address in &addresses {
-            self.swarm.add_peer_address(peer, address.clone());
-        }
-        let moved = self
-            .peers
-            .get(&peer)
-            .is_some_and(|known| known.has_moved(&addresses));
-        // That it has moved anyone can say; the connection will show it.
-        let condition = if moved {
-            PeerCondition::NotDialing
-        } else {
-            PeerCondition::DisconnectedAndNotDialing
-        };
-        let options = DialOpts::peer_id(peer)
-            .condition(condition)
-            .addresses(addresses)
-            .extend_addresses_through_behaviour()
-            .build();
-        if moved {
-            self.renewing.insert(options.connection_id());
-        }
-        self.start_dial(options);
-    }
-
-    fn start_dial(&mut self, options: DialOpts) {
-        let connection = options.connection_id();
-        let Err(e) = self.swarm.dial(options) else {
-            return;
-        };
-        // No event will tell of it.
-        self.dialling.remove(&connection);
-        self.renewing.remove(&connection);
-        if !matches!(e, DialError::DialPeerConditionFalse(_)) {
-            tracing::debug!("a peer is not dialled: {e}");
-        }
-    }
-
     fn tick(&mut self) {
         for (peer, addresses) in self.redial.due(|id| self.peers.contains_key(id)) {
             self.dial(peer, addresses);
@@ -384,29 +339,6 @@ impl Actor {
             .set_listening(self.own_addresses().into_iter().map(named).collect());
     }
 
-    fn connected(&mut self, id: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
-        if let Some(place) = self.dialling.remove(&connection) {
-            self.nameless[place].1 = Some(id);
-        }
-        if peer_of(&id).is_none() {
-            // No node of ours has such a key.
-            let _ = self.swarm.disconnect_peer_id(id);
-            return;
-        }
-        self.redial.connected(&id);
-        let address = endpoint.get_remote_address();
-        let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
-        peer.local &= is_loopback(address);
-        peer.opened(connection);
-        let anew = self.renewing.remove(&connection);
-        // Not on the first connection alone: where both dial at once, it may be the other one's for each.
-        if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
-            let hello = self.greeting();
-            self.swarm.behaviour_mut().hello.send_request(&id, Ok(hello));
-            self.shared.count_message();
-        }
-    }
-
     fn send(&self, id: PeerId, event: impl FnOnce(Peer) -> Event) {
         if let Some(peer) = peer_of(&id) {
             // Nobody listens any more when the node is about to end.
@@ -460,40 +392,6 @@ impl Actor {
                 self.swarm.close_connection(connection);
             }
             _ => {}
-        }
-    }
-
-    fn identified(&mut self, id: PeerId, connection: ConnectionId, info: identify::Info) {
-        let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        if peer.has_moved(&info.listen_addrs) {
-            // What is sent to the process that is gone would wait until the silence is noticed.
-            for old in peer.older(connection) {
-                self.swarm.close_connection(old);
-            }
-        }
-        peer.set_addresses(info.listen_addrs);
-        let addresses = peer.addresses.clone();
-        for address in addresses {
-            if serves_kad {
-                self.swarm.behaviour_mut().kad.add_address(&id, address.clone());
-            }
-            self.swarm.add_peer_address(id, address);
-        }
-        self.tell_shared(id);
-    }
-
-    fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        let mut of_peer: HashMap<PeerId, Vec<Multiaddr>> = HashMap::new();
-        for (id, address) in found {
-            of_peer.entry(id).or_default().push(address);
-        }
-        for (id, addresses) in of_peer {
-            if self.role == Role::Requester || self.peers.len() < LAN_PEERS_MAX {
-                self.dial(id, usable(addresses, true));
-            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the actor does of itself, without a network.
 
 use libp2p::{
-    core::{Endpoint, transport::PortUse},
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
     identity::Keypair,
 };
 use tempfile::TempDir;
