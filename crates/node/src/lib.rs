@@ -10,6 +10,8 @@
 mod job;
 pub mod jobs;
 pub mod local;
+#[doc(hidden)]
+pub mod measured;
 mod peers;
 pub mod prover;
 pub mod requester;

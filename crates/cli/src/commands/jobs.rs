@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
     jobs::{Fleet, Jobs, Listed, Record, State},
@@ -69,10 +70,9 @@ fn list(args: &ListJobs) -> Result<(), Error> {
             Some(record) => (record.name.as_str(), progress(record), ago(record.begun)),
             None => ("", String::new(), String::new()),
         };
+        let (style, state) = state(job);
         text += &format!(
-            "{CYAN}{id}{CYAN:#}  {:24}  {:20}  {done:>18}  {DIM}{begun}{DIM:#}\n",
-            name,
-            state(job)
+            "{CYAN}{id}{CYAN:#}  {name:24}  {style}{state:14}{style:#}  {done:>18}  {DIM}{begun}{DIM:#}\n"
         );
     }
     if jobs.is_empty() {
@@ -81,15 +81,15 @@ fn list(args: &ListJobs) -> Result<(), Error> {
     terminal::print(&text).map_err(Error::Stdout)
 }
 
-/// One word on a job, in its colour, as wide as the longest.
-fn state(job: &Listed) -> String {
+/// One word on a job, and its colour.
+fn state(job: &Listed) -> (Style, &'static str) {
     match (&job.record, job.running) {
-        (_, true) => format!("{BOLD}{:20}{BOLD:#}", "running"),
-        (None, _) => format!("{YELLOW}{:20}{YELLOW:#}", "not to be read"),
+        (_, true) => (BOLD, "running"),
+        (None, _) => (YELLOW, "not to be read"),
         (Some(record), _) => match record.state {
-            State::Open => format!("{YELLOW}{:20}{YELLOW:#}", "stopped"),
-            State::Done => format!("{GREEN}{:20}{GREEN:#}", "done"),
-            State::Cancelled => format!("{DIM}{:20}{DIM:#}", "cancelled"),
+            State::Open => (YELLOW, "stopped"),
+            State::Done => (GREEN, "done"),
+            State::Cancelled => (DIM, "cancelled"),
         },
     }
 }
@@ -116,7 +116,7 @@ fn show(args: &ShowJob) -> Result<(), Error> {
         return terminal::print_json(&Entry::of(&job)).map_err(Error::Stdout);
     }
     let record = jobs.record(job.id)?;
-    let mut rows = Rows::plain(&format!("{}: {}", record.name, state(&job).trim_end()));
+    let mut rows = Rows::plain(&format!("{}: {}", record.name, state(&job).1));
     rows.row("id", &job.id.to_string());
     rows.row("tasks", &progress(&record));
     rows.row("begun", &ago(record.begun));

@@ -51,7 +51,7 @@ impl Plain {
                 ));
                 if *reused > 0 {
                     self.line(&format!(
-                        "{} of an earlier run are used again",
+                        "used again: {} of an earlier run",
                         plural(*reused, "proof")
                     ));
                 }

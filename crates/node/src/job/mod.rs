@@ -4,7 +4,7 @@ mod machine;
 mod prepare;
 mod schedule;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
@@ -15,7 +15,7 @@ use thiserror::Error;
 
 pub use machine::Machine;
 pub(crate) use prepare::{Opened, Prepared, check_final, level, prepare, start_child};
-pub(crate) use schedule::Hands;
+pub(crate) use schedule::{Hands, allowed};
 
 use myriad_net::blob::BlobError;
 
@@ -201,7 +201,7 @@ pub enum RunError {
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Keys(Arc<KeyError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

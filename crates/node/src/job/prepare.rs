@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
+    thread,
     time::{Duration, Instant},
 };
 
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Tree};
 use myriad_engine::{
-    ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
+    ExecuteError, KeyCache, KeyError, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
     worker::{Failure, Usage, Worker, WorkerError},
 };
 use myriad_net::blob::BlobStore;
@@ -32,7 +33,7 @@ const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
 pub(crate) struct Prepared {
     pub id: JobId,
     pub program: Program,
-    pub verifier: Verifier,
+    pub verifier: LazyVerifier,
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
@@ -47,6 +48,32 @@ pub(crate) struct Prepared {
     start: Instant,
     /// What planning took.
     executed: Usage,
+}
+
+/// The verifier of a job, which a thread of its own makes: its keys take seconds to read, in which tasks can be given
+/// out already.
+#[derive(Clone)]
+pub(crate) struct LazyVerifier(Arc<LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>>);
+
+type Made = Result<Verifier, Arc<KeyError>>;
+
+impl LazyVerifier {
+    fn new(program: Program, keys: KeyCache) -> Self {
+        let make = move || Verifier::new(&program, &keys).map_err(Arc::new);
+        let verifier = Self(Arc::new(LazyLock::new(Box::new(make))));
+        let begun = verifier.clone();
+        thread::spawn(move || {
+            LazyLock::force(&begun.0);
+        });
+        verifier
+    }
+
+    /// Waits until it is there.
+    pub(crate) fn get(&self) -> Result<&Verifier, RunError> {
+        LazyLock::force(&self.0)
+            .as_ref()
+            .map_err(|e| RunError::Keys(Arc::clone(e)))
+    }
 }
 
 /// A job whose journal is locked by this process.
@@ -71,6 +98,14 @@ impl Opened {
             start,
         })
     }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
 }
 
 /// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish soonest. Then
@@ -92,15 +127,15 @@ pub(crate) fn prepare(
     let allowed = allowed(config, options.memory)?;
 
     observer.event(&Event::Preparing);
-    let verifier = Verifier::new(&program, &KeyCache::new(options.data_dir.join("keys")))?;
+    let verifier = LazyVerifier::new(program.clone(), KeyCache::new(options.data_dir.join("keys")));
 
-    observer.event(&Event::Planning);
     let mut executed = Usage::default();
     let mut planner = None;
     let engine = *config.fingerprint().as_bytes();
     let Planned { plan, arities, .. } = match earlier(&store, options, engine, &allowed)? {
         Some(planned) => planned,
         None => {
+            observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
             let chosen = choose(child, options, hands.children, |plan| {
                 best_arities(config, plan, &allowed, hands)
@@ -193,8 +228,9 @@ impl Prepared {
             .get(final_key)?
             .ok_or_else(|| self.store.vanished())?
             .proof;
+        let verifier = self.verifier.get()?;
         let verifying = Instant::now();
-        check_final(&self.verifier, &self.plan, &proof).map_err(|reason| RunError::Unsound {
+        check_final(verifier, &self.plan, &proof).map_err(|reason| RunError::Unsound {
             task: TaskId::Final,
             reason,
         })?;
@@ -202,7 +238,7 @@ impl Prepared {
         let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));
         let baseline_path = options.out_dir.join(format!("{}.baseline.json", job.name));
         write_durably(&proof_path, &[&proof])?;
-        write_durably(&baseline_path, &[&self.verifier.baseline_json()])?;
+        write_durably(&baseline_path, &[&verifier.baseline_json()])?;
         observer.event(&Event::Finished);
 
         let stages = stages(self.executed, usages);

@@ -11,7 +11,7 @@ use std::{
 
 use myriad_core::TaskId;
 use myriad_engine::{
-    Boundary, VerifyError,
+    Boundary, Verifier, VerifyError,
     worker::{Stopper, Usage, Worker},
 };
 
@@ -40,6 +40,7 @@ pub(super) struct Shared<'a> {
     pub job: &'a Job,
     pub options: &'a Options,
     pub prepared: &'a Prepared,
+    pub verifier: &'a Verifier,
     pub stoppers: Stoppers,
 }
 
@@ -146,10 +147,10 @@ impl Shared<'_> {
             TaskId::Segment(index) => {
                 let last = self.prepared.plan.segments[index as usize].last;
                 let public_values = last.then_some(self.prepared.plan.public_values.as_slice());
-                self.prepared.verifier.segment(proof, public_values).map(Some)
+                self.verifier.segment(proof, public_values).map(Some)
             }
-            TaskId::Node(node) => self.prepared.verifier.node(level(node.level), proof).map(Some),
-            TaskId::Final => check_final(&self.prepared.verifier, &self.prepared.plan, proof).map(|()| None),
+            TaskId::Node(node) => self.verifier.node(level(node.level), proof).map(Some),
+            TaskId::Final => check_final(self.verifier, &self.prepared.plan, proof).map(|()| None),
         }
     }
 

@@ -294,7 +294,7 @@ impl Driver<'_, '_> {
         let known =
             |task: Option<TaskId>| task.and_then(|task| self.boundaries.get(&task).copied().flatten());
         match before {
-            None => self.shared.prepared.verifier.check_start(boundary)?,
+            None => self.shared.verifier.check_start(boundary)?,
             Some(_) => known(before).map_or(Ok(()), |before| before.check_next(boundary))?,
         }
         known(after).map_or(Ok(()), |after| boundary.check_next(&after))

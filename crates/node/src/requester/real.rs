@@ -46,13 +46,15 @@ impl Real {
         // A job that is given up is not to stay locked until this has come to its end.
         let store = Arc::downgrade(&prepared.store);
         let find = {
-            let found = Arc::clone(&found);
+            let (found, verifier) = (Arc::clone(&found), prepared.verifier.clone());
             move || {
                 let boundaries = match truth {
                     Truth::Known(boundaries) => Ok(boundaries),
                     Truth::Unknown(planner) => find_out(planner, &segments, &store),
                 };
-                found.get_or_init(|| boundaries);
+                // Nothing can be judged without it, either.
+                let ready = verifier.get().map(|_| ()).map_err(|e| e.to_string());
+                found.get_or_init(|| boundaries.and_then(|boundaries| ready.map(|()| boundaries)));
                 // If nobody waits, the job is over.
                 let _ = tell.send(true);
             }
@@ -120,6 +122,7 @@ impl Backend for Real {
             unreachable!("nothing is examined before it is ready");
         };
         let Prepared { verifier, plan, .. } = &self.prepared;
+        let verifier = verifier.get().expect("it was waited for, too");
         let expected = self.expected(truth, task);
         let check = || -> Result<(), VerifyError> {
             match task {
