@@ -19,7 +19,7 @@ use super::{
 use crate::{
     behaviour::KAD_PROTOCOL,
     peer::{is_loopback, peer_of},
-    wire::Role,
+    wire::{Hello, Role},
 };
 
 impl Actor {
@@ -77,7 +77,6 @@ impl Actor {
         let address = endpoint.get_remote_address();
         let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
         peer.local &= is_loopback(address);
-        peer.opened(connection);
         let anew = self.renewing.remove(&connection);
         // Not on the first connection alone: where both dial at once, it may be the other one's for each.
         if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
@@ -87,17 +86,11 @@ impl Actor {
         }
     }
 
-    pub(super) fn identified(&mut self, id: PeerId, connection: ConnectionId, info: identify::Info) {
+    pub(super) fn identified(&mut self, id: PeerId, info: identify::Info) {
         let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        if peer.has_moved(&info.listen_addrs) {
-            // What is sent to the process that is gone would wait until the silence is noticed.
-            for old in peer.older(connection) {
-                self.swarm.close_connection(old);
-            }
-        }
         peer.set_addresses(info.listen_addrs);
         let addresses = peer.addresses.clone();
         for address in addresses {
@@ -116,8 +109,24 @@ impl Actor {
         }
         for (id, addresses) in of_peer {
             if self.role == Role::Requester || self.peers.len() < LAN_PEERS_MAX {
-                self.dial(id, usable(addresses, true));
+                let addresses = usable(addresses, true);
+                self.dial(id, addresses.clone());
+                self.redial.want(id, addresses, false);
             }
         }
+    }
+
+    /// A peer is another process now, on a new connection beside those with the one that is gone. What is sent on
+    /// those is lost, and protocols that greet a peer once have greeted the other one; so all are closed, and the two
+    /// meet anew. Only the peer itself can bring this about.
+    pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
+        tracing::debug!("peer {id} was started again");
+        let local = self.peers.get(&id).is_some_and(|peer| peer.local);
+        let told = hello.jobs.iter().flat_map(|job| &job.addresses);
+        let told = told.filter_map(|text| text.parse().ok()).collect();
+        if self.role == Role::Prover && hello.role == Role::Requester {
+            self.redial.want(id, usable(told, local), false);
+        }
+        let _ = self.swarm.disconnect_peer_id(id);
     }
 }

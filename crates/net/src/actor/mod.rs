@@ -152,6 +152,7 @@ impl Actor {
                 engine: config.engine,
                 role: config.role,
                 jobs: Vec::new(),
+                started_ms: now_ms(),
             },
             commands: channels.1,
             answers: channels.0,
@@ -305,15 +306,6 @@ impl Actor {
                 self.tell_shared(peer_id);
                 self.send(peer_id, |peer| Event::Lost { peer });
             }
-            SwarmEvent::ConnectionClosed {
-                peer_id,
-                connection_id,
-                ..
-            } => {
-                if let Some(peer) = self.peers.get_mut(&peer_id) {
-                    peer.closed(connection_id);
-                }
-            }
             SwarmEvent::OutgoingConnectionError {
                 connection_id, error, ..
             } => {
@@ -364,11 +356,9 @@ impl Actor {
             BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. }) if self.unheard => {
                 self.announce_again()
             }
-            BehaviourEvent::Identify(identify::Event::Received {
-                connection_id,
-                peer_id,
-                info,
-            }) => self.identified(peer_id, connection_id, info),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.identified(peer_id, info)
+            }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
                 result:
@@ -433,6 +423,11 @@ impl Actor {
             self.send(id, |peer| Event::OtherVersion { peer, theirs, build });
             self.tell_shared(id);
             return;
+        }
+        if let Some(before) = &peer.hello
+            && before.started_ms != hello.started_ms
+        {
+            return self.started_again(id, &hello);
         }
         let origin = peer.origin;
         let first = peer.hello.is_none();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::ConnectionId};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use crate::{
     peer::{is_loopback, origin},
@@ -32,8 +32,6 @@ pub(super) struct Connected {
     pub local: bool,
     /// The network that it called from first; see [`crate::peer::origin`].
     pub origin: Option<u64>,
-    /// The oldest first.
-    connections: Vec<ConnectionId>,
 }
 
 impl Connected {
@@ -44,26 +42,11 @@ impl Connected {
             addresses: Vec::new(),
             local: is_loopback(address),
             origin: origin(address),
-            connections: Vec::new(),
         }
     }
 
-    pub(super) fn opened(&mut self, connection: ConnectionId) {
-        self.connections.push(connection);
-    }
-
-    pub(super) fn closed(&mut self, connection: ConnectionId) {
-        self.connections.retain(|&other| other != connection);
-    }
-
-    /// The connections before this one.
-    pub(super) fn older(&self, connection: ConnectionId) -> Vec<ConnectionId> {
-        let older = self.connections.iter().take_while(|&&other| other != connection);
-        older.copied().collect()
-    }
-
-    /// Whether none of the addresses that it is said to have are those that it had: then it was started again, and
-    /// nobody is left at the other end of the connections with it.
+    /// Whether none of the addresses that it is said to have are those that it had: then it seems to have been started
+    /// again.
     pub(super) fn has_moved(&self, to: &[Multiaddr]) -> bool {
         let bare = |address: &Multiaddr| {
             let mut address = address.clone();
@@ -209,13 +192,6 @@ mod tests {
         assert!(peer.has_moved(&addresses(&[other])));
         assert!(!peer.has_moved(&addresses(&[other, &named])));
         assert!(!peer.has_moved(&[]));
-        let [first, second, third] = [1, 2, 3].map(ConnectionId::new_unchecked);
-        for connection in [first, second, third] {
-            peer.opened(connection);
-        }
-        assert_eq!(peer.older(third), [first, second]);
-        peer.closed(first);
-        assert_eq!(peer.older(third), [second]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ async fn who_dials_greets_until_the_other_has_said_what_it_is() {
         build: "other".into(),
         engine: [7; 32],
         role: Role::Requester,
+        started_ms: 1,
         jobs: Vec::new(),
     };
     actor.greeted(id, hello.clone());

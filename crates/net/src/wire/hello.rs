@@ -21,6 +21,9 @@ pub struct Hello {
     pub role: Role,
     /// Jobs of its own that want provers.
     pub jobs: Vec<Announcement>,
+    /// When its process started, in milliseconds since 1970, by its own clock. If that is another one than before, then
+    /// nobody is left at the other end of older connections.
+    pub started_ms: u64,
 }
 
 /// What a node is there for.
@@ -48,6 +51,7 @@ impl Bounded for Hello {
             engine: [0; 32],
             role: Role::Bootstrap,
             jobs: Vec::new(),
+            started_ms: 0,
         })
     }
 }

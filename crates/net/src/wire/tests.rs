@@ -141,10 +141,11 @@ fn greetings_and_announcements_are_encoded_as_documented() {
         engine: [0xaa; 32],
         role: Role::Prover,
         jobs: vec![announcement],
+        started_ms: 300,
     };
     check(
         &hello,
-        &format!("01 0c 6d797269616420302e312e30 {AA} 01 01 {said}"),
+        &format!("01 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02"),
     );
 }
 
