@@ -8,6 +8,7 @@
 //! - [`wire`]: all messages, with their bounds. Everything from a peer is bounded before it is decoded.
 //! - [`blob`]: what is kept on disk by its hash, and moved in verified pieces.
 //! - [`Identity`]: the key that a node is known by.
+//! - [`Receipt`]: what a requester signs for a proof that it has accepted.
 //!
 //! What is found how:
 //!
@@ -27,6 +28,7 @@ mod identity;
 mod network;
 mod patience;
 mod peer;
+mod receipt;
 mod transfer;
 pub mod wire;
 
@@ -34,4 +36,5 @@ pub use config::{Address, Config, LISTEN, Limits, StartError};
 pub use identity::{IDENTITY_FILE, Identity, IdentityError};
 pub use network::{AskError, Event, Network, PeerStatus, Reply, Traffic};
 pub use peer::{parse_peer, peer_name, short_name};
+pub use receipt::{Receipt, SignedReceipt};
 pub use transfer::FetchFailed;

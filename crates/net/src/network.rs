@@ -18,7 +18,9 @@ use crate::{
     behaviour::swarm,
     blob::BlobStore,
     config::{Config, StartError},
+    identity::Identity,
     peer::id_of,
+    receipt::{Receipt, SignedReceipt},
     transfer::{FetchFailed, Fetcher, serve},
     wire::{Announcement, Contact, HOLDERS_MAX, Hello, Request, Response, Role, Source},
 };
@@ -29,6 +31,7 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     peer: Peer,
+    identity: Identity,
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
     fetcher: Fetcher,
@@ -203,13 +206,14 @@ impl Network {
         let (events, received) = mpsc::unbounded_channel();
         let channels = mpsc::unbounded_channel();
         let commands = channels.0.clone();
-        let peer = config.identity.peer();
+        let (peer, identity) = (config.identity.peer(), config.identity.clone());
         let blobs = config.blobs.clone();
         let actor = Actor::new(swarm, &config, channels, events, Arc::clone(&shared));
         tokio::spawn(actor.run());
         let fetcher = Fetcher::new(control, commands.clone(), Arc::clone(&shared));
         let inner = Inner {
             peer,
+            identity,
             commands,
             shared,
             fetcher,
@@ -274,6 +278,14 @@ impl Network {
     pub fn announce(&self, announcement: Announcement) {
         // If the network has ended, nobody listens.
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
+    }
+
+    /// Signs a receipt as this node.
+    ///
+    /// # Panics
+    /// Where its requester is another node.
+    pub fn sign(&self, receipt: Receipt) -> SignedReceipt {
+        receipt.sign(&self.0.identity)
     }
 
     /// Where a peer may be reached; itself for this node.

@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     report::Rows,
     settings::Settings,
-    terminal::{self, bytes, duration, now_s},
+    terminal::{self, bytes, count, duration, now_s, plural},
 };
 
 #[derive(Serialize)]
@@ -70,6 +70,18 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
         ),
     );
     let (received, sent) = (bytes(status.blob_bytes_in), bytes(status.blob_bytes_out));
+    for earned in &status.earned {
+        let work = duration(Duration::from_millis(earned.work_ms));
+        let instructions = count(earned.instructions);
+        rows.row(
+            "signed for",
+            &format!(
+                "{} with {instructions} instructions, {work} of work, by {}",
+                plural(earned.tasks as usize, "proof"),
+                earned.requester
+            ),
+        );
+    }
     rows.row("moved", &format!("{received} received, {sent} sent"));
     let (memory, disk) = (bytes(status.memory_bytes), bytes(status.disk_used_bytes));
     rows.row("lent", &format!("{memory} of memory; {disk} of disk are used"));

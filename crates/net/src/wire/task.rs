@@ -4,7 +4,10 @@ use myriad_core::{Blob, Peer, TaskRef};
 use serde::{Deserialize, Serialize};
 
 use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses};
-use crate::blob::{BLOB_BYTES_MAX, BlobRef};
+use crate::{
+    blob::{BLOB_BYTES_MAX, BlobRef},
+    receipt::{SIGNATURE_BYTES, SignedReceipt},
+};
 
 /// Most blobs that a prover says it holds.
 pub(crate) const HOLDS_MAX: usize = 64;
@@ -84,6 +87,8 @@ pub enum Notice {
     Obsolete { proofs: Vec<Blob> },
     /// A job was opened or closed.
     Job(Box<Announcement>),
+    /// A proof was accepted, and this says so to others.
+    Receipt(Box<SignedReceipt>),
 }
 
 /// The answer to a [`Request`].
@@ -205,6 +210,7 @@ impl Bounded for Notice {
             Self::Revoke { reason, .. } | Self::Verdict { reason, .. } => check_text(reason),
             Self::Obsolete { proofs } => bound("proofs in a notice", proofs.len(), OBSOLETE_MAX),
             Self::Job(announcement) => announcement.check(),
+            Self::Receipt(signed) => bound("bytes of a signature", signed.signature.len(), SIGNATURE_BYTES),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use myriad_core::{Blob, JobId, Peer, SPEED_ONE, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, Network,
+    AskError, Event as NetEvent, Network, Receipt, SignedReceipt,
     blob::{BlobRef, Pin},
     short_name,
     wire::{Lease, Notice, OfferMessage, Request, Response, Returned, Role, Spent, Why, cut},
@@ -22,9 +22,10 @@ use tokio::{
 };
 
 use super::{
-    Activity, Engine, Limits, Status, StatusFile,
+    Engine, Limits, Status, StatusFile,
     offers::Offers,
     progress::share_done,
+    receipts::Receipts,
     status::now_s,
     task::{End, Progress, Tools, carry_out},
 };
@@ -41,6 +42,8 @@ const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 const SUBMIT_FOR: Duration = Duration::from_secs(3600);
 /// How long the end may take, in which a task is handed back and proofs are fetched that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
+/// Proofs that are waited for receipts of. A prover makes a few hundred a day.
+const UNPAID_MAX: usize = 10_000;
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
 /// An engine child may take this share more than is lent: what a requester expects is measured, and the allocator
@@ -50,16 +53,16 @@ const MEMORY_SLACK: f64 = 1.06;
 /// is heard as long as nobody was faster.
 const WORTH_FINISHING: u16 = 500;
 
-struct Current {
-    requester: Peer,
-    task: TaskRef,
+pub(super) struct Current {
+    pub(super) requester: Peer,
+    pub(super) task: TaskRef,
     work: Duration,
     since: Instant,
     /// Since when the engine is at it.
-    proving_since: Option<Instant>,
+    pub(super) proving_since: Option<Instant>,
     renewed: Instant,
-    progress: Arc<Progress>,
-    done: u16,
+    pub(super) progress: Arc<Progress>,
+    pub(super) done: u16,
     /// Why it is being stopped by this machine, if it is.
     stopped: Option<Stop>,
     handle: JoinHandle<End>,
@@ -72,7 +75,7 @@ enum Stop {
     Memory(u64),
 }
 
-struct Submission {
+pub(super) struct Submission {
     requester: Peer,
     proof: BlobRef,
     spent: Spent,
@@ -81,6 +84,9 @@ struct Submission {
     /// One is on its way.
     sent: bool,
 }
+
+/// Proofs that were submitted and for which there is no receipt: whose, and which.
+type Unpaid = BTreeMap<TaskRef, (Peer, Blob)>;
 
 struct Kept {
     requester: Peer,
@@ -104,26 +110,28 @@ enum Told {
     },
 }
 
-struct Driver<E: Engine> {
+pub(super) struct Driver<E: Engine> {
     tools: Arc<Tools<E>>,
-    network: Network,
-    limits: Limits,
-    offers: Offers,
+    pub(super) network: Network,
+    pub(super) limits: Limits,
+    pub(super) offers: Offers,
     /// An offer is on its way.
     offering: bool,
-    current: Option<Current>,
-    submissions: BTreeMap<TaskRef, Submission>,
+    pub(super) current: Option<Current>,
+    pub(super) submissions: BTreeMap<TaskRef, Submission>,
+    unpaid: Unpaid,
+    pub(super) receipts: Arc<Receipts>,
     /// Proofs that others may still fetch from here, each for the job of a requester.
     kept: HashMap<Blob, Kept>,
     /// CPU seconds of the machine that costs are measured on, for each of this machine's, as learned.
     core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
     speed: f64,
-    status: Status,
-    written: Instant,
+    pub(super) status: Status,
+    pub(super) written: Instant,
     tell: mpsc::UnboundedSender<Told>,
     /// Since when it is to end.
-    stopping: Option<Instant>,
+    pub(super) stopping: Option<Instant>,
     /// A task is being handed back.
     returning: Option<JoinHandle<()>>,
 }
@@ -154,6 +162,8 @@ pub async fn run<E: Engine>(
         offering: false,
         current: None,
         submissions: BTreeMap::new(),
+        unpaid: Unpaid::new(),
+        receipts: Arc::new(Receipts::open(status.dir())?),
         kept: HashMap::new(),
         core_speed: 1.0,
         speed: f64::from(SPEED_ONE) * limits.threads as f64,
@@ -277,6 +287,7 @@ impl<E: Engine> Driver<E> {
                     self.status.accepted += 1;
                 } else {
                     self.status.rejected += 1;
+                    self.unpaid.remove(&task);
                     self.kept.remove(&proof.blob);
                     tracing::warn!("the proof of {} was rejected: {reason:?}", task.task);
                 }
@@ -291,9 +302,32 @@ impl<E: Engine> Driver<E> {
                     .into_iter()
                     .for_each(|proof| self.drop_proof(proof));
             }
+            Notice::Receipt(receipt) => self.receipt(peer, *receipt),
             // The network has told of it already.
             Notice::Job(_) => {}
         }
+    }
+
+    /// Keeps a receipt for what was made here, from who has it, once.
+    fn receipt(&mut self, peer: Peer, signed: SignedReceipt) {
+        let Receipt {
+            requester,
+            prover,
+            task,
+            proof,
+            ..
+        } = signed.receipt;
+        let due = self.unpaid.get(&task) == Some(&(peer, proof));
+        if !due || requester != peer || prover != self.network.peer() || !signed.is_genuine() {
+            return tracing::warn!("requester {} sends a receipt that is none", short_name(peer));
+        }
+        self.unpaid.remove(&task);
+        let receipts = Arc::clone(&self.receipts);
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = receipts.keep(&signed) {
+                tracing::error!("a receipt is lost: {e}");
+            }
+        });
     }
 
     fn drop_proof(&mut self, proof: Blob) {
@@ -330,8 +364,8 @@ impl<E: Engine> Driver<E> {
             return;
         }
         current.stopped = Some(why);
-        current.progress.cancelled.store(true, Ordering::Relaxed);
-        if current.progress.proving.load(Ordering::Relaxed) {
+        current.progress.cancelled.store(true, Ordering::SeqCst);
+        if current.progress.proving.load(Ordering::SeqCst) {
             self.tools.engine.stop();
         } else {
             // What it has fetched stays, for the next time.
@@ -392,7 +426,7 @@ impl<E: Engine> Driver<E> {
         let Some(current) = &mut self.current else {
             return;
         };
-        if current.progress.proving.load(Ordering::Relaxed) {
+        if current.progress.proving.load(Ordering::SeqCst) {
             current.proving_since.get_or_insert_with(Instant::now);
             let expected = current.work.as_secs_f64() / self.core_speed;
             current.done = current.done.max(share_done(sample.cpu.as_secs_f64(), expected));
@@ -587,6 +621,9 @@ impl<E: Engine> Driver<E> {
                     sent: false,
                 };
                 self.submissions.insert(task, submission);
+                if self.unpaid.len() < UNPAID_MAX {
+                    self.unpaid.insert(task, (requester, proof.blob));
+                }
                 self.submit();
                 return None;
             }
@@ -639,42 +676,6 @@ impl<E: Engine> Driver<E> {
         }
         if cpu > 0.1 {
             self.core_speed = mix(self.core_speed, work.as_secs_f64() / cpu);
-        }
-    }
-
-    fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) {
-        self.written = Instant::now();
-        let traffic = self.network.traffic();
-        let peers = self.network.peers().len();
-        let (jobs, requesters) = self.offers.counts();
-        let status = &mut self.status;
-        status.listening = self.network.listening();
-        (status.peers, status.jobs, status.requesters) = (peers, jobs, requesters);
-        status.updated = now_s();
-        status.submitted = self.submissions.len() as u64;
-        status.blob_bytes_in = traffic.blob_bytes_in;
-        status.blob_bytes_out = traffic.blob_bytes_out;
-        status.disk_used_bytes = self.network.blobs().used_bytes();
-        status.activity = match &self.current {
-            _ if self.stopping.is_some() => Activity::Stopping,
-            Some(current) if current.progress.proving.load(Ordering::Relaxed) => Activity::Proving {
-                task: current.task.task.to_string(),
-                requester: short_name(current.requester),
-                progress: current.done,
-                seconds: current.proving_since.map_or(0, |since| since.elapsed().as_secs()),
-            },
-            Some(current) => Activity::Fetching {
-                task: current.task.task.to_string(),
-                requester: short_name(current.requester),
-            },
-            None => Activity::Idle {
-                why: self.offers.why_idle(peers, &self.limits),
-            },
-        };
-        observe(&self.status);
-        if let Err(e) = file.write(&self.status) {
-            // Only who asks for the status misses it.
-            tracing::warn!("{e}");
         }
     }
 }

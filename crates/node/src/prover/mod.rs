@@ -16,8 +16,10 @@ mod driver;
 mod engine;
 mod offers;
 mod progress;
+mod receipts;
 mod status;
 mod task;
+mod view;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -27,6 +29,7 @@ use thiserror::Error;
 
 pub use driver::run;
 pub use engine::Child;
+pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
 /// What the owner of the machine allows.

@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Earned;
 use crate::{StoreError, store::write_durably};
 
 const STATUS_FILE: &str = "status.json";
@@ -39,6 +40,9 @@ pub struct Status {
     pub disk_used_bytes: u64,
     /// Bytes that the engine child may take.
     pub memory_bytes: u64,
+    /// What requesters have signed for, over all runs, the most work first.
+    #[serde(default)]
+    pub earned: Vec<Earned>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +101,11 @@ impl StatusFile {
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path }),
             Err(TryLockError::Error(reason)) => Err(write(reason)),
         }
+    }
+
+    /// The folder that it is in.
+    pub(super) fn dir(&self) -> &Path {
+        self.path.parent().expect("it is in a folder")
     }
 
     /// The folder of the `number`th prover, from 1, that lends a machine with this data folder.

@@ -98,14 +98,15 @@ async fn try_carry_out<E: Engine>(
     within(&lease, &tools.limits)?;
     let files = files(&tools, requester, &lease).await?;
     let piece = piece(&tools, requester, lease.work).await?;
-    if progress.cancelled.load(Ordering::Relaxed) {
+    if progress.cancelled.load(Ordering::SeqCst) {
         return Err(End::Stopped);
     }
-    progress.proving.store(true, Ordering::Relaxed);
+    tracing::debug!("the engine begins to prove {}", lease.task.task);
+    progress.proving.store(true, Ordering::SeqCst);
     let blobs = tools.network.blobs().clone();
     let made = tokio::task::spawn_blocking(move || {
         // Looked at again: whoever cancels sees `proving` and stops the engine, or is seen here.
-        if progress.cancelled.load(Ordering::Relaxed) {
+        if progress.cancelled.load(Ordering::SeqCst) {
             return Err(End::Stopped);
         }
         let (proof, usage) = tools.engine.work(&files, &piece).map_err(|e| match e {

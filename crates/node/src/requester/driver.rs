@@ -14,7 +14,7 @@ use myriad_core::{
 };
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Reply,
+    AskError, Event as NetEvent, Network, Reply, SignedReceipt,
     blob::BlobRef,
     short_name,
     wire::{
@@ -59,6 +59,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Waits until proofs can be examined.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Instructions of a segment; 0 of other tasks.
+    fn instructions(&self, task: TaskId) -> u64;
 
     /// The description of a segment, as the engine of a prover takes it.
     fn segment(&self, index: u32) -> Vec<u8>;
@@ -109,6 +112,8 @@ pub(super) enum Done<S> {
         proof: Blob,
         result: Result<(), StoreError>,
     },
+    /// A receipt did not reach its prover.
+    Unsent(SignedReceipt),
 }
 
 pub struct Driver<'a, B: Backend> {
@@ -138,6 +143,8 @@ pub struct Driver<'a, B: Backend> {
     /// The blobs of these.
     pub(super) accepted: HashSet<Blob>,
     pub(super) holders: Holders,
+    /// Receipts of provers that were away, each of which had its proof accepted in this run.
+    pub(super) unsent: HashMap<Peer, Vec<SignedReceipt>>,
     /// Peers without a connection, and until when they are waited for.
     pub(super) lost: BTreeMap<Peer, Instant>,
     /// What the journal says of who is at which task, or will when `noting` is done.
@@ -202,6 +209,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
             holders: Holders::default(),
+            unsent: HashMap::new(),
             lost: returning,
             noting: None,
             stop: joined.stop,
@@ -370,6 +378,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                     });
                 }
                 self.hellos.insert(peer, (hello, origin));
+                self.send_receipts(peer);
             }
             NetEvent::OtherVersion { peer, theirs, build } => self.observer.event(&Event::Notice {
                 text: format!(
@@ -410,6 +419,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.answering(peer, reply, Input::Renewed { peer, task, progress });
             }
             Request::Submit { task, proof, spent } => {
+                tracing::debug!("claim of {} by {}", task.task, short_name(peer));
                 // Of what is not leased nothing is kept: a peer could claim without end.
                 if self.requester.may_submit(peer, task) {
                     self.claimed.insert((peer, task), (proof, spent));
@@ -496,6 +506,7 @@ impl<'a, B: Backend> Driver<'a, B> {
     fn output(&mut self, output: Output) {
         match output {
             Output::Lease { peer, task, until } => {
+                tracing::debug!("lease of {} to {}", task.task, short_name(peer));
                 let lease = self.lease(task, until);
                 let answered = self.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
@@ -514,8 +525,14 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.answer(peer, response);
             }
             Output::Wake { peer } => self.notify(peer, Notice::Wake),
-            Output::Check { peer, task, proof } => self.check(peer, task, proof),
-            Output::Persist { peer, task, proof } => self.persist(peer, task, proof),
+            Output::Check { peer, task, proof } => {
+                tracing::debug!("looking at {proof:?} for {}", task.task);
+                self.check(peer, task, proof);
+            }
+            Output::Persist { peer, task, proof } => {
+                tracing::debug!("keeping {proof:?} of {}", task.task);
+                self.persist(peer, task, proof);
+            }
             Output::Revoke { peer, task, why } => {
                 if let Some(&prover) = self.places.get(&peer) {
                     self.observer.event(&Event::Idle { prover });
@@ -523,7 +540,13 @@ impl<'a, B: Backend> Driver<'a, B> {
                 let reason = cut(why.to_string());
                 self.notify(peer, Notice::Revoke { task, reason });
             }
-            Output::Announce { open, .. } => self.announce(open),
+            Output::Announce { open, .. } => {
+                tracing::debug!(
+                    "announcing that the job is {}",
+                    if open { "open" } else { "closed" }
+                );
+                self.announce(open);
+            }
             // The proof stays here. Whoever made it need not keep it any longer.
             Output::Obsolete { task } => self.obsolete(task.task),
             Output::Learned { peer } => {
@@ -592,6 +615,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             reason: String::new(),
         };
         self.notify(peer, verdict);
+        self.give_receipt(task, peer);
     }
 
     fn obsolete(&mut self, task: TaskId) {

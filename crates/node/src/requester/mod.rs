@@ -19,6 +19,7 @@ mod holders;
 mod lease;
 mod proofs;
 mod real;
+mod receipts;
 
 use std::{collections::BTreeSet, future::Future, pin::Pin};
 

@@ -59,6 +59,7 @@ impl<B: Backend> Driver<'_, B> {
     pub(super) fn done(&mut self, done: Done<B::Said>) {
         match done {
             Done::Ready(Ok(())) => {}
+            Done::Unsent(receipt) => self.receipt_lost(receipt),
             Done::Ready(Err(error)) => self.failed = Some(error),
             Done::Checked {
                 peer,
@@ -95,7 +96,10 @@ impl<B: Backend> Driver<'_, B> {
                 });
             }
             Done::Persisted { task, proof, result } => match result {
-                Ok(()) => self.input(Input::Persisted { task, proof }),
+                Ok(()) => {
+                    tracing::debug!("kept {proof:?} of {}", task.task);
+                    self.input(Input::Persisted { task, proof });
+                }
                 Err(error) => self.failed = Some(error.into()),
             },
         }

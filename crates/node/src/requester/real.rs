@@ -113,6 +113,13 @@ impl Backend for Real {
         }
     }
 
+    fn instructions(&self, task: TaskId) -> u64 {
+        match task {
+            TaskId::Segment(index) => self.prepared.plan.segments[index as usize].num_insns,
+            TaskId::Node(_) | TaskId::Final => 0,
+        }
+    }
+
     fn segment(&self, index: u32) -> Vec<u8> {
         postcard::to_stdvec(&self.prepared.plan.segments[index as usize]).expect("a segment is plain data")
     }

@@ -30,6 +30,8 @@ use myriad_node::{
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
 pub const MEMORY: u64 = 4 << 30;
+/// Instructions of each pretended segment.
+pub const SEGMENT_INSTRUCTIONS: u64 = 1000;
 /// Bytes of each pretended proof.
 pub const PROOF_BYTES: usize = 100_000;
 
@@ -193,6 +195,10 @@ impl Backend for Ledger {
         Ok(())
     }
 
+    fn instructions(&self, task: TaskId) -> u64 {
+        u64::from(matches!(task, TaskId::Segment(_))) * SEGMENT_INSTRUCTIONS
+    }
+
     fn segment(&self, index: u32) -> Vec<u8> {
         description(self.job, index)
     }
@@ -350,12 +356,16 @@ pub struct Prover {
     stop: Option<oneshot::Sender<()>>,
     engine_stopped: Arc<AtomicBool>,
     task: JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Prover {
     pub fn start(bootstrap: &[String], engine: Pretender) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), bootstrap, engine)
+    }
+
+    /// With what an earlier one has left in its folder.
+    pub fn start_in(dir: tempfile::TempDir, bootstrap: &[String], engine: Pretender) -> Self {
         let (network, events) = start(dir.path(), Role::Prover, bootstrap);
         let status: Arc<Mutex<Status>> = Arc::default();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -392,7 +402,7 @@ impl Prover {
             stop: Some(stop),
             engine_stopped,
             task,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -404,10 +414,20 @@ impl Prover {
         self.started.load(Ordering::SeqCst)
     }
 
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// As Ctrl-C does.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Gives its folder, for another one.
+    pub async fn stop_and_keep(mut self) -> tempfile::TempDir {
         let _ = self.stop.take().unwrap().send(());
         self.task.await.unwrap();
+        self.dir
     }
 
     /// As `kill -9` does: nobody is told, and the connection just breaks.

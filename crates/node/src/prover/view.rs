@@ -1,0 +1,53 @@
+//! What the owner of the machine sees of its prover.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use myriad_net::short_name;
+
+use super::{
+    Activity, Engine, StatusFile,
+    driver::Driver,
+    status::{Status, now_s},
+};
+
+/// Requesters that the status shows with what they have signed for.
+const EARNED_SHOWN: usize = 32;
+
+impl<E: Engine> Driver<E> {
+    pub(super) fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) {
+        self.written = Instant::now();
+        let traffic = self.network.traffic();
+        let peers = self.network.peers().len();
+        let (jobs, requesters) = self.offers.counts();
+        let status = &mut self.status;
+        status.listening = self.network.listening();
+        (status.peers, status.jobs, status.requesters) = (peers, jobs, requesters);
+        status.updated = now_s();
+        status.submitted = self.submissions.len() as u64;
+        status.blob_bytes_in = traffic.blob_bytes_in;
+        status.blob_bytes_out = traffic.blob_bytes_out;
+        status.earned = self.receipts.earned(EARNED_SHOWN);
+        status.disk_used_bytes = self.network.blobs().used_bytes();
+        status.activity = match &self.current {
+            _ if self.stopping.is_some() => Activity::Stopping,
+            Some(current) if current.progress.proving.load(Ordering::SeqCst) => Activity::Proving {
+                task: current.task.task.to_string(),
+                requester: short_name(current.requester),
+                progress: current.done,
+                seconds: current.proving_since.map_or(0, |since| since.elapsed().as_secs()),
+            },
+            Some(current) => Activity::Fetching {
+                task: current.task.task.to_string(),
+                requester: short_name(current.requester),
+            },
+            None => Activity::Idle {
+                why: self.offers.why_idle(peers, &self.limits),
+            },
+        };
+        observe(&self.status);
+        if let Err(e) = file.write(&self.status) {
+            // Only who asks for the status misses it.
+            tracing::warn!("{e}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What provers get for what they did.
+
+use std::fs;
+
+use super::*;
+use crate::world::SEGMENT_INSTRUCTIONS;
+use myriad_core::{Blob, JobId, TaskId, TaskRef};
+use myriad_net::{
+    Receipt, peer_name,
+    wire::{Notice, Request, Response},
+};
+use myriad_node::prover::Earned;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_accepted_is_signed_for_and_nothing_else() {
+    const SEGMENTS: u32 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let name = peer_name(network.peer());
+    let provers: Vec<Prover> = (0..2).map(|_| Prover::start(&at, honest())).collect();
+    forge(&provers[0]).await;
+    let outcome = timeout(PATIENCE, request(network, events, ask_once(10, SEGMENTS)));
+    all_accepted_once(&outcome.await.unwrap(), SEGMENTS);
+
+    let signed = || -> Vec<Earned> { provers.iter().flat_map(earned).collect() };
+    let arrive = async {
+        let tasks = || signed().iter().map(|earned| earned.tasks).sum::<u64>();
+        while tasks() < tree(SEGMENTS).task_count() as u64 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, arrive).await.expect("each proof is signed for");
+    assert!(signed().iter().all(|earned| earned.requester == name));
+    let instructions: u64 = signed().iter().map(|earned| earned.instructions).sum();
+    assert_eq!(instructions, u64::from(SEGMENTS) * SEGMENT_INSTRUCTIONS);
+    for prover in provers {
+        survives(prover).await;
+    }
+}
+
+fn earned(prover: &Prover) -> Vec<Earned> {
+    prover.status.lock().unwrap().earned.clone()
+}
+
+/// A receipt from somebody who never had anything done is heard, and that is all.
+async fn forge(prover: &Prover) {
+    let dir = tempfile::tempdir().unwrap();
+    let at = [address(&prover.network).await];
+    let (forger, mut events) = start(dir.path(), Role::Requester, &at);
+    let greeted = async { while !matches!(events.recv().await, Some(myriad_net::Event::Greeted { .. })) {} };
+    timeout(PATIENCE, greeted).await.unwrap();
+    let forged = forger.sign(Receipt {
+        requester: forger.peer(),
+        prover: prover.peer(),
+        task: TaskRef {
+            job: JobId([1; 32]),
+            task: TaskId::Segment(0),
+        },
+        proof: Blob([1; 32]),
+        instructions: u64::MAX,
+        work_ms: u64::MAX,
+        accepted: 0,
+    });
+    let notice = Request::Notice(Notice::Receipt(Box::new(forged)));
+    assert_eq!(forger.ask(prover.peer(), notice).await, Ok(Response::Received));
+}
+
+/// All of it is there after a restart, but for a line that a crash has cut short.
+async fn survives(prover: Prover) {
+    let path = prover.dir().join("receipts.jsonl");
+    let before = earned(&prover);
+    let dir = prover.stop_and_keep().await;
+    let whole = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        whole.lines().count() as u64,
+        before.iter().map(|earned| earned.tasks).sum::<u64>()
+    );
+    fs::write(&path, format!("{whole}{}", &whole[..whole.len().min(40)])).unwrap();
+    let again = Prover::start_in(dir, &[], honest());
+    let read = async {
+        while earned(&again) != before {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, read).await.expect("it is all there");
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+    again.stop().await;
+}
