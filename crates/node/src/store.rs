@@ -198,17 +198,23 @@ impl Store {
         Ok(store)
     }
 
-    /// The proofs that the journal of a job names which nobody works on. Does not wait for others who work on
+    /// The proofs that the journal of a job names which nobody works on, by what they are of. Does not wait for others who work on
     /// the jobs of the folder.
-    pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<Vec<BlobRef>, StoreError> {
+    pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
         let journal = open_journal(&path)?;
-        let read = || -> Result<Vec<BlobRef>, redb::Error> {
+        let read = || -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error> {
             let transaction = journal.begin_read()?;
-            let mut named = Vec::new();
-            for row in transaction.open_table(ACCEPTED)?.iter()? {
-                if let Ok(entry) = postcard::from_bytes::<Entry>(row?.1.value()) {
-                    named.push(entry.proof);
+            let accepted = match transaction.open_table(ACCEPTED) {
+                // It was made, and no more.
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+                table => table?,
+            };
+            let mut named = BTreeMap::new();
+            for row in accepted.iter()? {
+                let (key, entry) = row?;
+                if let Ok(entry) = postcard::from_bytes::<Entry>(entry.value()) {
+                    named.insert(*key.value(), entry.proof);
                 }
             }
             Ok(named)

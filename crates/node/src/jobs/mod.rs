@@ -8,6 +8,7 @@
 mod recorder;
 
 use std::{
+    collections::{BTreeMap, HashSet},
     fs::{self, File, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -215,6 +216,18 @@ impl Jobs {
         }
     }
 
+    /// The accepted proofs of a job that nobody works on, each under a hash of what it covers.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while a process does.
+    pub fn accepted(&self, id: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
+        if journal_path(&self.data_dir, id).exists() {
+            Store::names(&self.data_dir, id)
+        } else {
+            Ok(BTreeMap::new())
+        }
+    }
+
     fn path(&self, id: JobId) -> PathBuf {
         job_dir(&self.data_dir, id).join(RECORD_FILE)
     }
@@ -338,7 +351,7 @@ impl Jobs {
         }
         // Now that nobody adds to them.
         let blobs = open_blobs(&self.data_dir, u64::MAX)?;
-        let mut wanted = std::collections::HashSet::new();
+        let mut wanted = HashSet::new();
         for job in self.list()? {
             let dir = job_dir(&self.data_dir, job.id);
             match &job.record {
@@ -349,7 +362,7 @@ impl Jobs {
                 record => {
                     let files = record.iter().flat_map(Record::files);
                     wanted.extend(files.map(|file| file.blob));
-                    wanted.extend(named(&self.data_dir, job.id)?.into_iter().map(|proof| proof.blob));
+                    wanted.extend(self.accepted(job.id)?.into_values().map(|proof| proof.blob));
                 }
             }
         }
@@ -362,15 +375,6 @@ impl Jobs {
             }
         }
         Ok(removed)
-    }
-}
-
-/// The proofs that the journal of a job names, which nobody works on.
-fn named(data_dir: &Path, id: JobId) -> Result<Vec<BlobRef>, StoreError> {
-    if journal_path(data_dir, id).exists() {
-        Store::names(data_dir, id)
-    } else {
-        Ok(Vec::new())
     }
 }
 
