@@ -79,7 +79,12 @@ impl Actor {
 
     /// Announces all open jobs to those who may not have heard.
     pub(super) fn announce_again(&mut self) {
-        self.announce_next = Instant::now() + ANNOUNCE_EVERY;
+        let pause = if self.unheard {
+            ANNOUNCE_SOON
+        } else {
+            ANNOUNCE_EVERY
+        };
+        self.announce_next = Instant::now() + pause;
         self.unheard = false;
         for announcement in self.own_jobs.values().cloned().collect::<Vec<_>>() {
             self.publish(announcement);

@@ -58,8 +58,7 @@ const TICK: Duration = Duration::from_secs(1);
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 /// Open jobs are announced again so often: for those who have just come.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
-/// And once more so soon after they were opened: who has heard of them from an earlier run of the same requester takes
-/// no notice of the first time if it comes right after.
+/// And once more so soon after they were opened, for those who have not heard it the first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// How often the hash table is asked for requesters by a prover that is connected with none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
