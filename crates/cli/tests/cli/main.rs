@@ -6,6 +6,7 @@ mod bad_input;
 mod block;
 mod common;
 mod execute;
+mod plan;
 mod prove;
 mod usage;
 mod worker;
