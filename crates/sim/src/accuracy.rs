@@ -1,4 +1,5 @@
-//! How well the model predicts what it was not fitted to: each budget in turn is held out.
+//! How well the model predicts what it was not fitted to: each budget in turn is held out, with all others that cut
+//! into segments of the same size.
 //!
 //! A model of three coefficients fits a handful of measurements well whatever it says of others, so that only what
 //! was kept from it tells anything.
@@ -12,8 +13,10 @@ use crate::{
     profile::Program,
 };
 
-/// Budgets that have to be left to fit to: one for each coefficient that depends on the size, and one more.
-const BUDGETS_LEFT_MIN: usize = 3;
+/// Budgets that have to be left to fit to: with one there is nothing that depends on the size.
+const BUDGETS_LEFT_MIN: usize = 2;
+/// Segments whose instructions differ by less, as a part, are of one size: budgets between two steps are cut alike.
+const SAME_SIZE: f64 = 0.02;
 
 /// A segment that was measured, beside what a model says that has not seen its budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,18 +46,26 @@ pub struct Accuracy {
     pub planned_peak_mean: f64,
 }
 
-/// Predicts every segment of a program without the measurements and the cut of its budget; nothing where there are too
-/// few budgets for that.
+/// Predicts every segment of a program without the measurements of its budget, nor of segments of the same size, nor the
+/// cuts into such; nothing where too little is left then.
 pub fn held_out(program: &Program) -> Vec<HeldOut> {
     let budgets: BTreeSet<u64> = program.segments.iter().map(|s| s.budget_bytes).collect();
-    if budgets.len() <= BUDGETS_LEFT_MIN {
-        return Vec::new();
-    }
     let mut rows = Vec::new();
     for &budget in &budgets {
+        let of_budget = program.segments.iter().filter(|s| s.budget_bytes == budget);
+        let sizes: Vec<f64> = of_budget.map(|s| s.instructions as f64).collect();
+        let is_kept = |budget_bytes: u64, instructions: f64| {
+            budget_bytes != budget && !sizes.iter().any(|&size| is_same(size, instructions))
+        };
         let mut rest = program.clone();
-        rest.segments.retain(|s| s.budget_bytes != budget);
-        rest.cuts.retain(|cut| cut.budget_bytes != budget);
+        rest.segments
+            .retain(|s| is_kept(s.budget_bytes, s.instructions as f64));
+        rest.cuts
+            .retain(|cut| is_kept(cut.budget_bytes, cut.instructions));
+        let left: BTreeSet<u64> = rest.segments.iter().map(|s| s.budget_bytes).collect();
+        if left.len() < BUDGETS_LEFT_MIN {
+            continue;
+        }
         let Ok(model) = ProgramModel::fit(&rest) else {
             continue;
         };
@@ -69,10 +80,10 @@ pub fn held_out(program: &Program) -> Vec<HeldOut> {
             let planned = model.segment(model.load(sample.instructions as f64), threads);
             let start_s = model.execution_s(sample.instructions_before as f64);
             rows.push(HeldOut {
-                budget_bytes: budget,
+                budget_bytes: sample.budget_bytes,
                 instructions: sample.instructions,
                 threads,
-                wall_s: sample.measured.wall_s,
+                wall_s: sample.measured.undisturbed_wall_s(),
                 predicted_wall_s: known.wall_s + start_s,
                 planned_wall_s: planned.wall_s + start_s,
                 peak_bytes: sample.measured.peak_bytes,
@@ -82,6 +93,10 @@ pub fn held_out(program: &Program) -> Vec<HeldOut> {
         }
     }
     rows
+}
+
+fn is_same(size: f64, other: f64) -> bool {
+    (size / other - 1.0).abs() < SAME_SIZE
 }
 
 /// Sums up what [`held_out`] has found; none without rows.
@@ -145,7 +160,7 @@ mod tests {
             .collect();
         profile.programs[0]
             .segments
-            .retain(|s| budgets[..3].contains(&s.budget_bytes));
+            .retain(|s| budgets[..2].contains(&s.budget_bytes));
         assert_eq!(held_out(&profile.programs[0]), []);
         assert_eq!(accuracy(&[]), None);
     }

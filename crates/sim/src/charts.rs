@@ -7,7 +7,7 @@ use myriad_core::Kind;
 use crate::{
     model::{CostModel, FitError, ProgramModel},
     plot::{Axis, Marks, Plot, Series},
-    profile::{Profile, Program},
+    profile::{Profile, Program, SegmentSample},
 };
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -56,7 +56,7 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
                 series: programs
                     .iter()
                     .flat_map(|(program, model)| {
-                        let measured = |s: &crate::profile::SegmentSample| s.measured.peak_bytes as f64 / GIB;
+                        let measured = |s: &SegmentSample| s.measured.peak_bytes as f64 / GIB;
                         [
                             segments(program, None, measured),
                             curve(program, model, "model", |model, n| {
@@ -70,7 +70,7 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
         (
             "segment-time",
             Plot {
-                title: title("Time to prove a segment"),
+                title: title("Time to prove a segment on t threads"),
                 x: Axis::linear("instructions"),
                 y: Axis::linear("seconds"),
                 series: programs
@@ -78,13 +78,10 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
                     .flat_map(|(program, model)| {
                         threads(program).into_iter().flat_map(|threads| {
                             [
-                                segments(program, Some(threads), |s| s.measured.wall_s),
-                                curve(
-                                    program,
-                                    model,
-                                    &format!("model, {threads} threads"),
-                                    |model, n| model.segment(model.load(n), threads).wall_s,
-                                ),
+                                segments(program, Some(threads), |s| s.measured.undisturbed_wall_s()),
+                                curve(program, model, &format!("model, t = {threads}"), |model, n| {
+                                    model.segment(model.load(n), threads).wall_s
+                                }),
                             ]
                         })
                     })
@@ -107,13 +104,9 @@ fn threads(program: &Program) -> BTreeSet<u32> {
     program.segments.iter().map(|s| s.measured.threads).collect()
 }
 
-fn segments(
-    program: &Program,
-    threads: Option<u32>,
-    value: impl Fn(&crate::profile::SegmentSample) -> f64,
-) -> Series {
+fn segments(program: &Program, threads: Option<u32>, value: impl Fn(&SegmentSample) -> f64) -> Series {
     let samples = program.segments.iter().filter(|s| !s.measured.cold);
-    let of = threads.map_or(String::new(), |threads| format!(", {threads} threads"));
+    let of = threads.map_or(String::new(), |threads| format!(", t = {threads}"));
     Series {
         name: format!("{}{of}", program.name),
         points: samples
@@ -147,7 +140,7 @@ fn nodes(program: &Program) -> impl Iterator<Item = Series> + use<'_> {
         let samples = program.nodes.iter().filter(|node| node.stage == stage);
         let warm = samples.filter(|node| !node.measured.cold && node.measured.threads == most);
         let mut points: Vec<(f64, f64)> = warm
-            .map(|node| (f64::from(node.children), node.measured.wall_s))
+            .map(|node| (f64::from(node.children), node.measured.undisturbed_wall_s()))
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         (!points.is_empty()).then(|| Series {

@@ -542,14 +542,14 @@ impl SegmentLaw {
                 })
                 .collect()
         };
-        let walls: Vec<(Row, u32)> = rows(&|s| without_start(s, s.measured.wall_s))
+        let walls: Vec<(Row, u32)> = rows(&|s| without_start(s, s.measured.undisturbed_wall_s()))
             .into_iter()
             .zip(warm.iter().map(|s| s.measured.threads))
             .collect();
         let (work_s, serial) = fit_wall(&walls);
         let cold_s = mean(samples.iter().filter(|s| s.measured.cold).map(|s| {
             let warm = predict(&work_s, &load(s).features()) * amdahl(serial, s.measured.threads);
-            (without_start(s, s.measured.wall_s) - warm).max(0.0)
+            (without_start(s, s.measured.undisturbed_wall_s()) - warm).max(0.0)
         }));
         Self {
             work_s,
@@ -577,15 +577,19 @@ fn fit_stage(samples: &[&NodeSample]) -> impl Iterator<Item = (u32, NodeLaw)> {
     };
     let walls: Vec<(Row, u32)> = warm
         .iter()
-        .map(|s| (line(s, s.measured.wall_s), s.measured.threads))
+        .map(|s| (line(s, s.measured.undisturbed_wall_s()), s.measured.threads))
         .collect();
     let (work, serial) = fit_wall(&walls);
     let cold_s = mean(samples.iter().filter(|s| s.measured.cold).filter_map(|s| {
         let same = |w: &&&NodeSample| {
             !w.measured.cold && w.children == s.children && w.measured.threads == s.measured.threads
         };
-        let warm: Vec<f64> = warm.iter().filter(same).map(|w| w.measured.wall_s).collect();
-        (!warm.is_empty()).then(|| (s.measured.wall_s - mean(warm.into_iter())).max(0.0))
+        let warm: Vec<f64> = warm
+            .iter()
+            .filter(same)
+            .map(|w| w.measured.undisturbed_wall_s())
+            .collect();
+        (!warm.is_empty()).then(|| (s.measured.undisturbed_wall_s() - mean(warm.into_iter())).max(0.0))
     }));
     let lines = [
         fit_of(&|m| m.cpu_s),
@@ -605,7 +609,7 @@ fn fit_stage(samples: &[&NodeSample]) -> impl Iterator<Item = (u32, NodeLaw)> {
                 }
             };
             let law = NodeLaw {
-                work_s: or_line(&work, &|m| m.wall_s / amdahl(serial, m.threads)),
+                work_s: or_line(&work, &|m| m.undisturbed_wall_s() / amdahl(serial, m.threads)),
                 serial,
                 cpu_s: or_line(&lines[0], &|m| m.cpu_s),
                 cold_s,

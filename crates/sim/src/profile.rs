@@ -142,6 +142,9 @@ pub struct Measured {
     pub wall_s: f64,
     /// Of all threads, user and system.
     pub cpu_s: f64,
+    /// That threads were ready to run and something else did, in all threads together: a machine that is also used for
+    /// something else is measured all the same.
+    pub waited_s: f64,
     /// Largest resident set of the process.
     pub peak_bytes: u64,
     pub proof_bytes: u64,
@@ -409,6 +412,12 @@ impl SegmentSample {
 }
 
 impl Measured {
+    /// What it would have taken with nothing beside: threads that have a core for a part of the time do that part of their
+    /// work.
+    pub fn undisturbed_wall_s(&self) -> f64 {
+        self.wall_s * self.cpu_s / (self.cpu_s + self.waited_s)
+    }
+
     fn check(&self, at: &str) -> Result<(), ProfileError> {
         let at = format!("{at}.measured");
         whole(
@@ -420,6 +429,12 @@ impl Measured {
         seconds(&format!("{at}.wall_s"), self.wall_s)?;
         seconds(&format!("{at}.cpu_s"), self.cpu_s)?;
         seconds(&format!("{at}.verify_s"), self.verify_s)?;
+        number(
+            &format!("{at}.waited_s"),
+            self.waited_s,
+            0.0,
+            SECONDS_MAX * f64::from(THREADS_MAX),
+        )?;
         whole(&format!("{at}.peak_bytes"), self.peak_bytes, 1, MEMORY_BYTES_MAX)?;
         whole(
             &format!("{at}.proof_bytes"),

@@ -3,6 +3,7 @@
 //! Whatever proves is in [`prove`], in one test, since each proof takes all cores for minutes.
 
 mod bad_input;
+mod bench;
 mod block;
 mod common;
 mod execute;

@@ -24,7 +24,9 @@ pub(super) fn measure(folder: &Path, observe: &mut dyn FnMut(&Step)) -> Result<(
     observe(&Step::Begins { what: what.into() });
     let start = Instant::now();
     // Not zeroes, which some disks do not write.
-    let chunk: Vec<u8> = (0..CHUNK_BYTES).map(|i| (i * 2_654_435_761 >> 7) as u8).collect();
+    let chunk: Vec<u8> = (0..CHUNK_BYTES)
+        .map(|i| ((i * 2_654_435_761) >> 7) as u8)
+        .collect();
     let hashing = Instant::now();
     for _ in 0..HASH_ROUNDS {
         std::hint::black_box(blake3::hash(std::hint::black_box(&chunk)));

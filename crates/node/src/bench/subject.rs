@@ -93,6 +93,7 @@ impl Made {
             cold: self.cold,
             wall_s: seconds(self.usage.wall.as_secs_f64()),
             cpu_s: seconds(self.usage.cpu.as_secs_f64()),
+            waited_s: self.usage.waited.as_secs_f64(),
             peak_bytes: self.usage.peak_bytes,
             proof_bytes: self.proof.len() as u64,
             verify_s: self.verify_s,
@@ -192,17 +193,28 @@ impl Bench<'_> {
     /// Proves some segments for each budget: one in the middle, and at first the largest, too.
     fn segments(&mut self, threads: usize, first: bool) -> Result<(), BenchError> {
         let mut worker = self.worker(threads, true)?;
+        let mut plans: Vec<(MemoryBudget, Plan)> = Vec::new();
+        for &budget in self.options.budgets.iter().filter(|&&b| b <= self.options.memory) {
+            // Sizes go in steps: a budget that is cut as the one before has nothing new.
+            match plan(&mut worker, budget)? {
+                Some((plan, _))
+                    if plans
+                        .last()
+                        .is_none_or(|(_, last)| last.segments != plan.segments) =>
+                {
+                    plans.push((budget, plan));
+                }
+                _ => {}
+            }
+        }
+        let count = plans.len();
         let mut cold = true;
-        for (place, &budget) in self.options.budgets.iter().enumerate() {
+        for (place, (budget, plan)) in plans.into_iter().enumerate() {
             // With fewer threads all that is asked is what threads do, which two sizes tell, or one.
-            let last = place + 1 == self.options.budgets.len();
-            let asked = first || place == 0 || (last && self.options.every_arity);
-            if budget > self.options.memory || !asked {
+            let last = place + 1 == count;
+            if !(first || place == 0 || (last && self.options.every_arity)) {
                 continue;
             }
-            let Some((plan, _)) = plan(&mut worker, budget)? else {
-                continue;
-            };
             let middle = plan.segments.len() / 2;
             let largest = (0..plan.segments.len())
                 .max_by_key(|&index| plan.segments[index].cells)
@@ -220,8 +232,9 @@ impl Bench<'_> {
                     vec![false]
                 } {
                     let what = format!(
-                        "segment {index} of {} at {budget} on {threads} threads{}",
+                        "segment {index} of {} at {budget} on {}{}",
                         plan.segments.len(),
+                        on(threads),
                         if cold { ", keys not loaded" } else { "" }
                     );
                     let made = self.prove(&mut worker, segment, &plan.public_values, &what, cold)?;
@@ -267,7 +280,7 @@ impl Bench<'_> {
             level = level.above();
         }
         let top = Level::new(level.number() - 1).expect("it was made");
-        let what = format!("final on {threads} threads");
+        let what = format!("final on {}", on(threads));
         let verifier = self.verifier;
         self.begins(&what);
         let (proof, usage) = worker.finish(top, proofs.swap_remove(0), last_segment)?;
@@ -353,7 +366,7 @@ impl Bench<'_> {
         threads: usize,
         cold: bool,
     ) -> Result<Vec<u8>, BenchError> {
-        let what = format!("{} of {} on {threads} threads", kind.name(), below.len());
+        let what = format!("{} of {} on {}", kind.name(), below.len(), on(threads));
         self.begins(&what);
         let (proof, usage) = worker.aggregate(level, below.to_vec())?;
         let verifier = self.verifier;
@@ -400,6 +413,13 @@ impl Bench<'_> {
             children: children as u32,
             measured: made.measured(threads),
         });
+    }
+}
+
+fn on(threads: usize) -> String {
+    match threads {
+        1 => "1 thread".into(),
+        _ => format!("{threads} threads"),
     }
 }
 

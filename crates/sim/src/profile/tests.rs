@@ -14,6 +14,7 @@ pub(crate) fn lawful() -> Profile {
         wall_s: ((work * (0.2 + 0.8 / f64::from(threads)) + if cold { 2.0 } else { 0.0 }) * 1e6).round()
             / 1e6,
         cpu_s: work,
+        waited_s: 0.0,
         peak_bytes,
         proof_bytes: 500_000,
         verify_s: 0.02,

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Budgets whose segments are proven, in GiB. Sizes go in steps, and these are about where they are.
-const BUDGETS_GIB: [f64; 9] = [1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0];
+const BUDGETS_GIB: [f64; 10] = [1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0];
 const BUDGETS_QUICK_GIB: [f64; 2] = [2.0, 4.0];
 /// Budgets that an execution is cut for, in GiB: from the least to what few home machines have. Nothing is proven
 /// for it, so that it may be more than this machine has.
@@ -40,6 +40,9 @@ const CUTS_GIB: [f64; 20] = [
     16.0,
 ];
 const CUTS_QUICK_GIB: [f64; 6] = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
+
+/// A machine on which tasks had to wait for a larger part of the time is better measured again.
+const DISTURBED_MAX: f64 = 0.1;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -92,6 +95,14 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         Some(folder) => plots(&profile, folder)?,
         None => Vec::new(),
     };
+    let disturbed = disturbed(&profile);
+    if disturbed > DISTURBED_MAX {
+        terminal::note(format_args!(
+            "something else ran meanwhile: the tasks had a core for {:.0} % of the time that they wanted one, which is \
+             reckoned with but not as good as measuring again",
+            100.0 * (1.0 - disturbed)
+        ));
+    }
     let accuracy: Vec<ProgramAccuracy> = profile
         .programs
         .iter()
@@ -157,6 +168,22 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
         every_arity: !args.quick,
         subjects: subjects::subjects(args)?,
     })
+}
+
+/// The part of the time that threads were ready in which they had no core.
+fn disturbed(profile: &Profile) -> f64 {
+    let segments = profile
+        .programs
+        .iter()
+        .flat_map(|p| p.segments.iter().map(|s| &s.measured));
+    let nodes = profile
+        .programs
+        .iter()
+        .flat_map(|p| p.nodes.iter().map(|n| &n.measured));
+    let sums = segments.chain(nodes).fold((0.0, 0.0), |(waited, cpu), m| {
+        (waited + m.waited_s, cpu + m.cpu_s)
+    });
+    sums.0 / (sums.0 + sums.1)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

@@ -14,9 +14,9 @@ use crate::{
 /// Rounds of `fibonacci`, of 15 instructions: many segments at any budget, and four at 2 GiB.
 const LONG_ROUNDS: u64 = 400_000;
 const SHORT_ROUNDS: u64 = 26_000;
-/// Transactions of the sample blocks: some millions of instructions, and four segments at 4 GiB.
+/// Transactions of the sample blocks: some millions of instructions, and three segments at 4 GiB.
 const LONG_TXS: usize = 40;
-const SHORT_TXS: usize = 2;
+const SHORT_TXS: usize = 1;
 
 pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
     // A quick look is at the cheapest program; the other is reckoned from it.
