@@ -565,7 +565,7 @@ impl<E: Engine> Driver<E> {
         let Current { requester, task, .. } = current;
         match (end, current.stopped) {
             (End::Proven(proof, pin, usage), _) => {
-                self.learn(usage, current.work);
+                self.learn(*usage, current.work);
                 tracing::info!(
                     "{} is proven, in {:.1} s",
                     task.task,

@@ -64,11 +64,11 @@ fn solve(rows: &[Row], places: &[usize]) -> Option<Vec<f64>> {
     let mut matrix = vec![vec![0.0; count + 1]; count];
     for row in rows {
         let of = |i: usize| row.features[places[i]] / row.value / scale[i];
-        for i in 0..count {
-            for (j, cell) in matrix[i][..count].iter_mut().enumerate() {
+        for (i, equation) in matrix.iter_mut().enumerate() {
+            for (j, cell) in equation[..count].iter_mut().enumerate() {
                 *cell += of(i) * of(j);
             }
-            matrix[i][count] += of(i);
+            equation[count] += of(i);
         }
     }
     for column in 0..count {
