@@ -16,7 +16,13 @@ use myriad_evm::{
     host::{BlockFileError, import::ImportError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
-use myriad_node::{RunError, StoreError, jobs::JobsError};
+use myriad_node::{RunError, StoreError, bench::BenchError, jobs::JobsError};
+use myriad_sim::{
+    model::FitError,
+    planner::{PlanError, RehearsalError},
+    plot::PlotError,
+    profile::ProfileError,
+};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -122,6 +128,21 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    #[error("cannot use the profile {}", path.display())]
+    Profile { path: PathBuf, source: ProfileError },
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("cannot simulate the plan: {0}")]
+    Rehearsal(#[from] RehearsalError),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    #[error("{0}")]
+    Usage(String),
+
     #[error("a bug in myriad: {0}")]
     Bug(String),
 }
@@ -140,7 +161,9 @@ impl Error {
             | Self::InputText(_)
             | Self::Start(StartError::Address { .. })
             | Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. })
-            | Self::PeerName { .. } => Exit::Usage,
+            | Self::PeerName { .. }
+            | Self::Usage(_)
+            | Self::Plan(PlanError::Value { .. } | PlanError::NoMachines) => Exit::Usage,
             Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
                 Exit::Usage
             }
@@ -178,7 +201,13 @@ impl Error {
             | Self::NotListening { .. }
             | Self::Cluster(_)
             | Self::ClusterEnded { .. } => "network",
-            Self::PeerName { .. } => "usage",
+            Self::PeerName { .. } | Self::Usage(_) => "usage",
+            Self::Profile { .. } | Self::Fit(_) => "profile",
+            Self::Bench(BenchError::Worker(error)) => worker_kind(error),
+            Self::Bench(BenchError::Memory { .. }) => "memory",
+            Self::Bench(_) => "bench",
+            Self::Plan(_) | Self::Rehearsal(_) => "plan",
+            Self::Plot(_) => "plot",
             Self::Store(StoreError::InUse { .. }) => "busy",
             Self::Store(_) => "store",
             Self::Jobs(JobsError::InUse | JobsError::NotStopped { .. }) => "busy",

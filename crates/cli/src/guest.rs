@@ -1,5 +1,5 @@
-//! The program that validates blocks, carried in the binary, so that a proof of a block needs no file
-//! but the block.
+//! The programs that the binary carries: the one that validates blocks, so that a proof of a block needs no file but
+//! the block, and a small one that machines are measured with.
 
 use myriad_engine::Program;
 
@@ -28,7 +28,10 @@ pub fn evm_block() -> Result<ProgramFile, Error> {
     })
 }
 
-/// Whether a program is this one.
+/// The name and the ELF of a program on plain RISC-V, which takes 8 bytes, little endian: how often it adds.
+pub const FIBONACCI: (&str, &[u8]) = ("fibonacci", include_bytes!("../../../guests/elf/fibonacci.elf"));
+
+/// Whether a program is the one that validates blocks.
 pub fn is_evm_block(program: &ProgramFile) -> bool {
     program.image == IMAGE
 }

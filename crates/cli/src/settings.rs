@@ -347,6 +347,7 @@ mod tests {
         let machine = |cores, free_gib: u64| Machine {
             cores,
             free_bytes: Some(free_gib << 30),
+            total_bytes: None,
         };
         assert_eq!(threads(machine(2, 16), MEMORY, 2), 2, "no more than cores");
         assert_eq!(threads(machine(64, 1024), MEMORY, 64), 2);

@@ -192,7 +192,7 @@ impl Tree {
     }
 
     /// The place of a task in the order of [`Self::tasks`].
-    pub(crate) fn place(&self, task: TaskId) -> usize {
+    pub fn place(&self, task: TaskId) -> usize {
         match task {
             TaskId::Segment(index) => index as usize,
             TaskId::Node(NodeId { level, index }) => self.starts[usize::from(level)] + index as usize,

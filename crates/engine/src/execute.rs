@@ -1,11 +1,11 @@
 //! Running a program, and the plan that follows: where to cut it into segments.
 
 use openvm_circuit::{
-    arch::{ExecutionError, VirtualMachine, VmExecState},
+    arch::{ExecutionError, VirtualMachine, VmExecState, VmExecutor},
     system::memory::merkle::public_values::extract_public_values,
 };
-use openvm_sdk::DefaultStarkEngine;
-use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_sdk::{DefaultStarkEngine, F};
+use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
 use openvm_stark_backend::{StarkEngine, prover::DeviceDataTransporter};
 use serde::{Deserialize, Serialize};
 
@@ -227,6 +227,33 @@ fn meter(
         public_values,
         instructions,
     })
+}
+
+/// Executes the first `instructions` of `program` on `input` without metering and without keys: what it takes to reach
+/// the start of a segment.
+pub(crate) fn run(
+    program: &Program,
+    input: &Input,
+    instructions: u64,
+    output: &dyn Fn() -> String,
+) -> Result<(), ExecuteError> {
+    let trapped = |reason: String| ExecuteError::Trapped {
+        reason,
+        output: output(),
+    };
+    // OpenVM panics at an access outside of the VM's memory.
+    caught(|| {
+        let executor = VmExecutor::<F, SdkVmConfig>::new(program.config().vm().clone())
+            .map_err(|e| trapped(e.to_string()))?;
+        let interpreter = executor
+            .instance(program.exe())
+            .map_err(|e| trapped(e.to_string()))?;
+        interpreter
+            .execute(input.to_stdin(), Some(instructions))
+            .map(drop)
+            .map_err(|e| explain(e, output))
+    })
+    .unwrap_or_else(|reason| Err(trapped(reason)))
 }
 
 fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {

@@ -3,10 +3,12 @@
 //! - [`local`]: the requester that proves with engine children on its own machine.
 //! - [`requester`]: the one that gives the tasks to peers.
 //! - [`prover`]: lends this machine to requesters.
+//! - [`bench`](mod@bench): measures this machine.
 //!
 //! Requesters keep every accepted proof in a [`Store`], so that the same request goes on where it
 //! stopped.
 
+pub mod bench;
 mod job;
 pub mod jobs;
 pub mod local;

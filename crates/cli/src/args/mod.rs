@@ -3,9 +3,11 @@
 //! Flags that are settings too (see [`crate::settings`]) are `Option`s without a default here: what
 //! is not said stays open for the environment, `myriad.toml` and the defaults, in this order.
 
+mod bench;
 mod block;
 mod jobs;
 mod net;
+mod plan;
 mod shared;
 
 use std::path::PathBuf;
@@ -13,9 +15,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
+pub use bench::{Bench, BenchLimits, Measure};
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
 pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
+pub use plan::Plan;
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
@@ -53,6 +57,7 @@ Examples:
   myriad block prove block.json.gz                    a real block with its witness
   myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM
   myriad verify fibonacci.stark.proof --program fibonacci.elf
+  myriad plan --gas 30000000 --nodes 1000             what a fleet would take for a block
 
 Settings come from flags, else from MYRIAD_* variables, else from ./myriad.toml.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the proof is not valid."
@@ -75,6 +80,8 @@ pub enum Command {
     Prover(Prover),
     Status(ShowStatus),
     Bootstrap(Bootstrap),
+    Bench(Bench),
+    Plan(Plan),
     Completions(Completions),
     EngineWorker(EngineWorker),
 }
@@ -231,6 +238,8 @@ impl Command {
             Self::Jobs(command) => command.json(),
             Self::Prover(args) => args.data.json,
             Self::Status(args) => args.data.json,
+            Self::Bench(args) => args.data.json,
+            Self::Plan(args) => args.data.json,
             Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,
         }
     }

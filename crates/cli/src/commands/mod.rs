@@ -1,5 +1,6 @@
 //! The commands, one to a file.
 
+mod bench;
 mod block;
 mod bootstrap;
 mod completions;
@@ -7,6 +8,7 @@ mod demo;
 mod engine_worker;
 mod execute;
 mod jobs;
+mod plan;
 mod prove;
 mod prover;
 mod status;
@@ -29,6 +31,8 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Prover(args) => prover::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Bootstrap(args) => bootstrap::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::EngineWorker(args) => engine_worker::run(&args),
     }

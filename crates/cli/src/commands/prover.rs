@@ -13,7 +13,7 @@ use myriad_engine::worker::WorkerConfig;
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
-    prover::{self, Activity, Child, Limits, Status, StatusFile},
+    prover::{self, Activity, Child, Limits, Pace, Status, StatusFile},
 };
 use serde::Serialize;
 
@@ -56,7 +56,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         only: peers(&settings.owner.only)?,
         never: peers(&settings.owner.never)?,
     };
-    let engine = Child::new(worker(&settings, args, threads)?);
+    let engine = Child::new(worker(&settings, args, threads)?, pace(&settings, threads));
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
     let until_stdin_ends = args.until_stdin_ends;
     let ended = runtime()?.block_on(async {
@@ -95,6 +95,25 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// How fast this machine was measured to be, if it was and that still holds.
+fn pace(settings: &Settings, threads: usize) -> Option<Pace> {
+    match Pace::measured(&settings.data_dir, threads) {
+        Ok(Some(pace)) => {
+            terminal::note(format_args!(
+                "as measured, this machine does the work of {:.2} cores of the reference machine",
+                pace.speed
+            ));
+            Some(pace)
+        }
+        Ok(None) => None,
+        // It can lend all the same: what it says of itself is believed only until its work shows better.
+        Err(error) => {
+            terminal::note(error);
+            None
+        }
+    }
 }
 
 fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {

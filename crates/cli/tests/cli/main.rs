@@ -3,9 +3,11 @@
 //! Whatever proves is in [`prove`], in one test, since each proof takes all cores for minutes.
 
 mod bad_input;
+mod bench;
 mod block;
 mod common;
 mod execute;
+mod plan;
 mod prove;
 mod usage;
 mod worker;

@@ -12,7 +12,10 @@ use std::{
 use myriad_engine::{Boundary, Input, KeyCache, Level, MemoryBudget, Plan, Program, Verifier};
 use serde_json::Value;
 
-use crate::common::{DONE, FAILED, PROOF_INVALID, data_dir, engine_child, finish, guest, myriad, run};
+use crate::{
+    bench::a_machine_is_measured,
+    common::{DONE, FAILED, PROOF_INVALID, data_dir, engine_child, finish, guest, myriad, run},
+};
 
 /// [`N`] as the guest reads it.
 const INPUT: &str = "0x01204e0000";
@@ -105,6 +108,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
     verify(&path("huge"), &[]).exits(PROOF_INVALID);
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
+    a_machine_is_measured(&dir.path().join("data"));
 }
 
 /// What execution says of each segment is what its proof says, and what the proofs of the nodes above say

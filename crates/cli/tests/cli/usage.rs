@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 16] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -18,6 +18,8 @@ const COMMANDS: [&[&str]; 14] = [
     &["prover"],
     &["status"],
     &["bootstrap"],
+    &["bench"],
+    &["plan"],
     &["completions"],
 ];
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use myriad_engine::{
-    Boundary, Input, KeyCache, MemoryBudget, Program, ProveError, Verifier,
+    Boundary, ExecuteError, Input, KeyCache, MemoryBudget, Program, ProveError, Verifier,
     worker::{Failure, WorkerError},
 };
 use myriad_evm::host::BlockFile;
@@ -77,4 +77,24 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
         )
     };
     assert!(refused.is_err_and(expected));
+}
+
+#[test]
+fn executing_alone_ends_where_it_is_told_or_where_the_program_does() {
+    let mut worker = engine_child(&data_dir().join("keys"), &[]);
+    let mut load = |behaviour: u8| {
+        let image = fs::read(guest("misbehave")).unwrap();
+        let input = Input::from_bytes(vec![behaviour]).unwrap();
+        worker.load(image, None, input).unwrap();
+        worker.execute(5_000_000)
+    };
+    // An endless loop, of which so much is executed; and an exit code that is not 0.
+    assert!(load(3).is_ok());
+    assert!(matches!(
+        load(2),
+        Err(WorkerError::Failed(Failure::Execute(ExecuteError::Failed {
+            code: 42,
+            ..
+        })))
+    ));
 }

@@ -200,6 +200,17 @@ impl Worker {
         }
     }
 
+    /// Executes the first `instructions` and nothing else: what it takes to reach the start of a segment.
+    ///
+    /// # Errors
+    /// See [`Worker::load`].
+    pub fn execute(&mut self, instructions: u64) -> Result<Usage, WorkerError> {
+        match self.ask(&Request::Execute { instructions })? {
+            (Answer::Executed, usage) => Ok(usage),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
     /// Executes again, and says where each of a plan's segments starts and ends: what a proof of it must
     /// say, if it is of this input.
     ///
@@ -355,6 +366,7 @@ fn unexpected(answer: &Answer) -> WorkerError {
     let kind = match answer {
         Answer::Loaded => "that it has loaded",
         Answer::Plan(_) => "a plan",
+        Answer::Executed => "that it has executed",
         Answer::Boundaries(_) => "boundaries",
         Answer::Proof(_) => "a proof",
     };

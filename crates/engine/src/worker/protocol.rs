@@ -27,6 +27,10 @@ pub(super) enum Request {
         budget: MemoryBudget,
         max_instructions: u64,
     },
+    /// Execute so many instructions, and nothing else.
+    Execute {
+        instructions: u64,
+    },
     /// Where each segment of the plan starts and ends.
     Boundaries(Vec<Segment>),
     Prove(Segment),
@@ -52,6 +56,7 @@ pub(super) struct Response {
 pub(super) enum Answer {
     Loaded,
     Plan(Plan),
+    Executed,
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
 }

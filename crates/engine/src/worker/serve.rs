@@ -139,6 +139,12 @@ impl State {
                 let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
                 Ok(Answer::Plan(plan))
             }
+            Request::Execute { instructions } => {
+                let executed = execute::run(program, input, instructions, &|| output.take());
+                output.take();
+                executed?;
+                Ok(Answer::Executed)
+            }
             Request::Boundaries(segments) => {
                 // It copies the program's memory, and what a prover holds is needed for proving only.
                 *tools = Tools::None;

@@ -11,6 +11,9 @@ pub struct Usage {
     pub wall: Duration,
     /// CPU time of all threads, user and system.
     pub cpu: Duration,
+    /// Time that its threads were ready to run and had no core, because something else ran; of all threads together, and
+    /// none where the system does not say (Linux does).
+    pub waited: Duration,
     /// Largest resident set during the task, in bytes. Where the system cannot say it for a task
     /// alone (it can on Linux), the largest since the process started.
     pub peak_bytes: u64,
@@ -20,6 +23,7 @@ pub struct Usage {
 pub(super) struct Meter {
     start: Instant,
     cpu: Duration,
+    waited: Duration,
 }
 
 impl Meter {
@@ -29,6 +33,7 @@ impl Meter {
         Self {
             start: Instant::now(),
             cpu: cpu_time(),
+            waited: wait_time(),
         }
     }
 
@@ -36,6 +41,7 @@ impl Meter {
         Usage {
             wall: self.start.elapsed(),
             cpu: cpu_time().saturating_sub(self.cpu),
+            waited: wait_time().saturating_sub(self.waited),
             peak_bytes: peak_bytes(),
         }
     }
@@ -49,6 +55,19 @@ fn cpu_time() -> Duration {
         .iter()
         .map(|time| Duration::new(time.tv_sec() as u64, 1000 * time.tv_usec() as u32))
         .sum()
+}
+
+/// The second number of each thread's `schedstat`, in nanoseconds. Threads that have ended are not counted; those
+/// that prove do not end.
+fn wait_time() -> Duration {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return Duration::ZERO;
+    };
+    let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
+        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(threads.filter_map(of_thread).sum())
 }
 
 fn peak_bytes() -> u64 {

@@ -9,6 +9,8 @@ pub struct Machine {
     /// Memory that can be used without pushing anything else out, in bytes; none where the system
     /// does not say.
     pub free_bytes: Option<u64>,
+    /// All memory, in bytes; none where the system does not say.
+    pub total_bytes: Option<u64>,
 }
 
 impl Machine {
@@ -16,6 +18,9 @@ impl Machine {
         Self {
             cores: thread::available_parallelism().map_or(1, usize::from),
             free_bytes: free_bytes(Path::new("/")),
+            total_bytes: fs::read_to_string("/proc/meminfo")
+                .ok()
+                .and_then(|text| field(&text, "MemTotal:")),
         }
     }
 
@@ -30,7 +35,7 @@ impl Machine {
 /// The memory that the system has to spare, or that the limit of this process's group leaves.
 fn free_bytes(root: &Path) -> Option<u64> {
     let read = |path| fs::read_to_string(root.join(path)).ok();
-    let system = read("proc/meminfo").and_then(|text| available(&text))?;
+    let system = read("proc/meminfo").and_then(|text| field(&text, "MemAvailable:"))?;
     // In a container these are the container's own; without a limit the first says `max`.
     let number = |path| read(path)?.trim().parse::<u64>().ok();
     let of_group = number("sys/fs/cgroup/memory.max")
@@ -38,10 +43,9 @@ fn free_bytes(root: &Path) -> Option<u64> {
     Some(of_group.map_or(system, |group| group.min(system)))
 }
 
-fn available(meminfo: &str) -> Option<u64> {
-    let kib = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+/// A field of Linux's `meminfo`, in bytes.
+fn field(meminfo: &str, name: &str) -> Option<u64> {
+    let kib = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     kib.split_whitespace()
         .next()?
         .parse::<u64>()
@@ -55,11 +59,10 @@ mod tests {
 
     #[test]
     fn meminfo_is_read() {
-        assert_eq!(
-            available("MemTotal: 10 kB\nMemAvailable:   2048 kB\n"),
-            Some(2 << 20)
-        );
-        assert_eq!(available("MemTotal: 10 kB\n"), None);
+        let text = "MemTotal: 10 kB\nMemAvailable:   2048 kB\n";
+        assert_eq!(field(text, "MemAvailable:"), Some(2 << 20));
+        assert_eq!(field(text, "MemTotal:"), Some(10 << 10));
+        assert_eq!(field(text, "SwapTotal:"), None);
     }
 
     #[test]
@@ -85,6 +88,7 @@ mod tests {
         let machine = Machine {
             cores: 2,
             free_bytes: Some(9),
+            total_bytes: Some(16),
         };
         assert_eq!((machine.fitting(4), machine.fitting(10)), (2, 1));
     }

@@ -2,53 +2,27 @@
 //!
 //! Few large pieces cost least in total, but leave children idle at the end, where the path from the
 //! last segment to the final proof is walked alone. So candidates are tried on paper, by the very
-//! [`Requester`] that gives the tasks out later, in virtual time.
+//! [`Requester`] that gives the tasks out later, in virtual time. What tasks take is what they take on the
+//! reference machine ([`myriad_sim::reference`]): here only ratios matter, and to peers it is the measure of work.
 
 use std::{collections::HashMap, time::Duration};
 
 use myriad_core::{
-    Arities, Blob, Cost, Input, JobId, JobSpec, Kind, Output, Peer, Requester, TaskId, TaskRef, Time, Tree,
-    Verdict,
+    Arities, Blob, Cost, Input, JobId, JobSpec, Output, Peer, Requester, TaskId, TaskRef, Time, Tree, Verdict,
 };
 use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
+use myriad_sim::{
+    model::{Load, ProgramModel},
+    reference,
+};
 
 use super::{RunError, child_offer, child_peer, one_machine};
+use crate::bench::vm_of;
 
-/// Seconds of CPU time on a 2023 server core. Only their ratios matter. Source: `cargo bench
-/// --workspace --bench memory -- --tree`.
-struct Costs {
-    /// For 1, 2, ... children.
-    leaf: &'static [f64],
-    internal_for_leaf: [f64; 3],
-    internal_recursive: [f64; 3],
-    last: f64,
-    /// Of a segment: lookup tables, the program's table and execution, and each 2^20 cells of traces.
-    segment: f64,
-    segment_mebicell: f64,
-}
-
-/// Of programs on plain RV32IM.
-const PLAIN: Costs = Costs {
-    leaf: &[18.0, 22.0, 40.0, 46.0],
-    internal_for_leaf: [36.0, 62.0, 70.0],
-    internal_recursive: [24.0, 38.0, 54.0],
-    last: 22.0,
-    segment: 4.0,
-    segment_mebicell: 0.7,
-};
-
-/// Of programs with extensions.
-const EXTENDED: Costs = Costs {
-    leaf: &[37.0],
-    internal_for_leaf: [35.0, 56.0, 72.0],
-    internal_recursive: [29.0, 32.0, 34.0],
-    last: 24.0,
-    segment: 8.0,
-    segment_mebicell: 0.3,
-};
-
-fn costs(config: &VmConfig) -> &'static Costs {
-    if config.is_plain() { &PLAIN } else { &EXTENDED }
+/// What tasks take on the reference machine.
+fn model(config: &VmConfig) -> &'static ProgramModel {
+    let model = reference::model().of(vm_of(config));
+    model.expect("the reference was measured with each kind of virtual machine")
 }
 
 /// The arities that a child may use within a budget.
@@ -110,26 +84,27 @@ pub(crate) fn tree(config: &VmConfig, plan: &Plan, arities: Arities) -> (Tree, V
 }
 
 fn cost(config: &VmConfig, tree: &Tree, plan: &Plan, task: TaskId) -> Cost {
-    let costs = costs(config);
+    let model = model(config);
     let children = tree.children(task).len();
+    // Seconds of one core, of which there are as many however many threads there are.
+    let node = || {
+        let node = model.node(task.kind(), children as u32, 1);
+        node.expect("the reference has nodes of every arity").cpu_s
+    };
+    // Memory is the engine's own expectation, with which segments were cut and arities chosen.
     let (seconds, memory) = match task {
         TaskId::Segment(index) => {
             let segment = &plan.segments[index as usize];
-            let mebicells = segment.cells as f64 / f64::from(1 << 20);
-            (
-                costs.segment + costs.segment_mebicell * mebicells,
-                segment.peak_bytes,
-            )
-        }
-        TaskId::Final => (costs.last, Level::INTERNAL_RECURSIVE.peak_bytes(config, 1)),
-        TaskId::Node(node) => {
-            let seconds: &[f64] = match task.kind() {
-                Kind::Leaf => costs.leaf,
-                Kind::InternalForLeaf => &costs.internal_for_leaf,
-                _ => &costs.internal_recursive,
+            let load = Load {
+                cells: segment.cells as f64,
+                interactions: segment.interactions as f64,
             };
-            let level = Level::new(node.level).expect("the tree is not higher than the engine allows");
-            (seconds[children - 1], level.peak_bytes(config, children))
+            (model.segment(load, 1).cpu_s, segment.peak_bytes)
+        }
+        TaskId::Final => (node(), Level::INTERNAL_RECURSIVE.peak_bytes(config, 1)),
+        TaskId::Node(id) => {
+            let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
+            (node(), level.peak_bytes(config, children))
         }
     };
     Cost {

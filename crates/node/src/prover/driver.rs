@@ -127,6 +127,8 @@ pub(super) struct Driver<E: Engine> {
     core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
     speed: f64,
+    /// For tasks as the engine reckons their memory.
+    memory_offered: u64,
     pub(super) status: Status,
     pub(super) written: Instant,
     tell: mpsc::UnboundedSender<Told>,
@@ -150,6 +152,7 @@ pub async fn run<E: Engine>(
     stop: impl Future<Output = ()>,
 ) -> Result<Status, StoreError> {
     let (tell, mut told) = mpsc::unbounded_channel();
+    let pace = engine.pace(limits.threads);
     let tools = Tools {
         network: network.clone(),
         engine: Arc::new(engine),
@@ -165,8 +168,9 @@ pub async fn run<E: Engine>(
         unpaid: Unpaid::new(),
         receipts: Arc::new(Receipts::open(status.dir())?),
         kept: HashMap::new(),
-        core_speed: 1.0,
-        speed: f64::from(SPEED_ONE) * limits.threads as f64,
+        core_speed: pace.core_speed,
+        speed: f64::from(SPEED_ONE) * pace.speed,
+        memory_offered: pace.memory_offered(limits.memory.bytes()),
         status: Status {
             peer: myriad_net::peer_name(network.peer()),
             started: now_s(),
@@ -488,7 +492,7 @@ impl<E: Engine> Driver<E> {
         };
         self.offering = true;
         let offer = OfferMessage {
-            memory: self.limits.memory.bytes(),
+            memory: self.memory_offered,
             threads: u16::try_from(self.limits.threads).unwrap_or(u16::MAX),
             speed: self.speed as u32,
             holds: self.network.blobs().held(HOLDS_NAMED),
@@ -595,7 +599,7 @@ impl<E: Engine> Driver<E> {
         let Current { requester, task, .. } = current;
         match (end, current.stopped) {
             (End::Proven(proof, pin, usage), _) => {
-                self.learn(usage, current.work);
+                self.learn(*usage, current.work);
                 tracing::info!(
                     "{} is proven, in {:.1} s",
                     task.task,

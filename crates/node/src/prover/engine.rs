@@ -12,12 +12,14 @@ use myriad_engine::{
     worker::{Stopper, Usage, Worker, WorkerConfig, WorkerError},
 };
 
-use super::{Engine, EngineError, JobFiles, Piece, Sample};
+use super::{Engine, EngineError, JobFiles, Pace, Piece, Sample};
 use crate::job_id;
 
 /// Proves in a child process. It keeps the keys and the program of the job that it was last at.
 pub struct Child {
     config: WorkerConfig,
+    /// As it was measured, if it was.
+    pace: Option<Pace>,
     /// The child, with the job that it has loaded.
     idle: Mutex<Option<(JobId, Worker)>>,
     running: Mutex<Running>,
@@ -36,9 +38,11 @@ struct Running {
 }
 
 impl Child {
-    pub fn new(config: WorkerConfig) -> Self {
+    /// `pace` is what was measured of this machine, if anything was.
+    pub fn new(config: WorkerConfig, pace: Option<Pace>) -> Self {
         Self {
             config,
+            pace,
             idle: Mutex::new(None),
             running: Mutex::default(),
         }
@@ -160,6 +164,10 @@ impl Engine for Child {
             cpu: cpu_time(pid).unwrap_or_default().saturating_sub(running.before),
             memory_bytes: resident_bytes(pid).unwrap_or_default(),
         }
+    }
+
+    fn pace(&self, threads: usize) -> Pace {
+        self.pace.unwrap_or_else(|| Pace::unmeasured(threads))
     }
 }
 

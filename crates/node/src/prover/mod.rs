@@ -15,6 +15,7 @@
 mod driver;
 mod engine;
 mod offers;
+mod pace;
 mod progress;
 mod receipts;
 mod status;
@@ -30,6 +31,7 @@ use thiserror::Error;
 pub use driver::run;
 pub use engine::Child;
 pub use receipts::Earned;
+pub use pace::{PROFILE_FILE, Pace, PaceError};
 pub use status::{Activity, Status, StatusFile};
 
 /// What the owner of the machine allows.
@@ -90,6 +92,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// What is under way has taken so far.
     fn sample(&self) -> Sample;
+
+    /// How fast it is with so many threads, before any of its work has shown it.
+    fn pace(&self, threads: usize) -> Pace {
+        Pace::unmeasured(threads)
+    }
 }
 
 /// What a task has taken so far.

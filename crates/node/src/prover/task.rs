@@ -50,7 +50,7 @@ impl Identified {
 /// How a lease ended.
 pub(super) enum End {
     /// The proof is kept, and pinned.
-    Proven(BlobRef, Pin, Usage),
+    Proven(BlobRef, Pin, Box<Usage>),
     /// It is not this machine's any more, or this machine is to stop.
     Stopped,
     /// The owner's limits do not allow the job, or the job is not what it says.
@@ -84,7 +84,7 @@ pub(super) async fn carry_out<E: Engine>(
     progress: Arc<Progress>,
 ) -> End {
     match try_carry_out(tools, requester, lease, progress).await {
-        Ok((proof, pin, usage)) => End::Proven(proof, pin, usage),
+        Ok((proof, pin, usage)) => End::Proven(proof, pin, Box::new(usage)),
         Err(end) => end,
     }
 }

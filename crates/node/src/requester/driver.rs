@@ -599,6 +599,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         let usage = Usage {
             wall: took,
             cpu: Duration::from_millis(spent.cpu_ms),
+            waited: Duration::ZERO,
             peak_bytes: spent.memory_bytes,
         };
         self.usages.push((task.task.kind(), usage));

@@ -125,8 +125,7 @@ impl Engine for Pretender {
         };
         let usage = Usage {
             wall: start.elapsed(),
-            cpu: Duration::ZERO,
-            peak_bytes: 0,
+            ..Usage::default()
         };
         Ok((proof, usage))
     }

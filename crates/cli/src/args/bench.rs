@@ -1,0 +1,68 @@
+//! `myriad bench`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+use myriad_engine::MemoryBudget;
+use serde::Serialize;
+
+use super::{DataFlags, shared::as_bytes};
+
+/// Measure this machine: what segments, tree, execution, hashing and disk take here
+///
+/// Proves segments of two programs for a range of memory budgets, and a small job of each whole, and
+/// writes what it took as a profile: `prover` says with it how fast this machine is, and `plan` sizes
+/// fleets with it. Nothing else should run meanwhile. It takes about half an hour on two cores; with --quick,
+/// which measures one small program, under three minutes.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad bench --quick                          a first look, kept in the data folder
+  myriad bench --memory 7GiB --plots plots      all of it, with plots as SVG
+  myriad bench --out here.json --json | jq .accuracy"
+)]
+pub struct Bench {
+    /// One small program, two budgets, and no more of the tree than a job needs
+    #[arg(long)]
+    pub quick: bool,
+    /// Measure with this program only
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "quick")]
+    pub only: Option<Measure>,
+    /// What the machine is called in reports [default: its processor]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Numbers of threads to measure with [default: all cores, and one]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', help_heading = "Limits")]
+    pub threads: Vec<u16>,
+    #[command(flatten)]
+    pub limits: BenchLimits,
+    /// The file to write [default: profile.json in the data folder, which `prover` reads]
+    #[arg(long, value_name = "FILE", help_heading = "General")]
+    pub out: Option<PathBuf>,
+    /// Folder for plots of what was measured, as SVG
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
+    pub plots: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataFlags,
+}
+
+/// The settings among the flags.
+#[derive(Debug, Args, Serialize)]
+#[command(next_help_heading = "Limits")]
+pub struct BenchLimits {
+    /// Most memory of an engine child: larger budgets and wider nodes are left out [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
+    pub memory: Option<MemoryBudget>,
+}
+
+/// What a machine is measured with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measure {
+    /// Integers and nothing else: plain RISC-V.
+    Fibonacci,
+    /// A sample L2 block, with the extensions for keccak and secp256k1.
+    EvmBlock,
+}

@@ -1,0 +1,123 @@
+//! `myriad plan`
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::{ArgGroup, Args};
+use myriad_engine::MemoryBudget;
+
+use super::{DataFlags, InputFlags};
+
+/// Size a fleet: how long a job takes on it, or how many machines a deadline takes
+///
+/// From a workload, a fleet and a deadline: the best size of segments and shape of the tree, the time of
+/// each stage, what binds, and with --deadline the machines that are needed. By a model of what was
+/// measured, at once; --simulate has the real scheduler try the plan.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    group = ArgGroup::new("workload").required(true).args(["instructions", "gas", "program"]),
+    after_help = "\
+Examples:
+  myriad plan --gas 30000000 --nodes 1000                 the time for a block of 30 M gas
+  myriad plan --gas 30000000 --deadline 60                the machines for it in a minute
+  myriad plan --instructions 90000000 --nodes 840 --honest 0.2 --simulate
+  myriad plan fibonacci.elf --input 0x0110270000 --nodes 8 --memory 2GiB
+  myriad plan --gas 30000000 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
+)]
+pub struct Plan {
+    /// A program, which is executed to see what it takes
+    #[arg(value_name = "PROGRAM", help_heading = "Workload")]
+    pub program: Option<PathBuf>,
+    /// Its openvm.toml [default: as `prove` finds it]
+    #[arg(long, value_name = "FILE", requires = "program", help_heading = "Workload")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputFlags,
+    /// Instructions of the execution
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub instructions: Option<u64>,
+    /// Gas of a block
+    #[arg(long, value_name = "N", help_heading = "Workload")]
+    pub gas: Option<u64>,
+    /// Instructions for each gas: 5.2 in two blocks that were measured, 10.1 in one full of computation
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 5.2,
+        requires = "gas",
+        help_heading = "Workload"
+    )]
+    pub instructions_per_gas: f64,
+    /// Costs are those of this program in the profile [default: evm-block, or one on the same VM]
+    #[arg(long, value_name = "NAME", help_heading = "Workload")]
+    pub costs_of: Option<String>,
+    /// Bytes of program and input together
+    #[arg(long, value_name = "SIZE", default_value = "6MB", help_heading = "Workload")]
+    pub shared: ByteSize,
+
+    /// Machines in all, honest or not [default: those that the profiles are counted with, else 1]
+    #[arg(long, value_name = "N", help_heading = "Fleet")]
+    pub nodes: Option<u64>,
+    /// Memory of each for one task
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Fleet")]
+    pub memory: MemoryBudget,
+    /// Threads of each [default: the cores of its profile]
+    #[arg(long, value_name = "N", help_heading = "Fleet")]
+    pub threads: Option<u16>,
+    /// The part of them that deliver, 0 to 1; the others waste time
+    #[arg(long, value_name = "PART", default_value_t = 1.0, help_heading = "Fleet")]
+    pub honest: f64,
+    /// A profile that `bench` has written, and how many of the machines are like it: FILE or FILE:COUNT
+    ///
+    /// Several make a mixed fleet. Without any, they are like the reference machine: two cores of a 2023 server.
+    #[arg(long, value_name = "FILE[:COUNT]", help_heading = "Fleet")]
+    pub profile: Vec<String>,
+    /// Uplink of each machine, in Mbit/s
+    #[arg(long, value_name = "MBIT", default_value_t = 20.0, help_heading = "Fleet")]
+    pub up: f64,
+    /// Downlink of each machine, in Mbit/s
+    #[arg(long, value_name = "MBIT", default_value_t = 100.0, help_heading = "Fleet")]
+    pub down: f64,
+    /// From any machine to any other, one way, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 30.0, help_heading = "Fleet")]
+    pub latency: f64,
+    /// What a machine takes from the socket while it works, in watts
+    #[arg(long, value_name = "W", default_value_t = 65.0, help_heading = "Fleet")]
+    pub watts: f64,
+    /// Price of a machine for an hour of work
+    #[arg(long, value_name = "PRICE", default_value_t = 0.0, help_heading = "Fleet")]
+    pub price_per_hour: f64,
+    /// Price of a kilowatt-hour
+    #[arg(long, value_name = "PRICE", default_value_t = 0.0, help_heading = "Fleet")]
+    pub price_per_kwh: f64,
+
+    /// Cores of the requester, which verify
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Requester")]
+    pub requester_cores: u32,
+    /// Its uplink, in Mbit/s
+    #[arg(
+        long,
+        value_name = "MBIT",
+        default_value_t = 100.0,
+        help_heading = "Requester"
+    )]
+    pub requester_up: f64,
+    /// Its downlink, in Mbit/s
+    #[arg(
+        long,
+        value_name = "MBIT",
+        default_value_t = 500.0,
+        help_heading = "Requester"
+    )]
+    pub requester_down: f64,
+
+    /// Seconds that it may take: says how many machines that needs
+    #[arg(long, value_name = "SECONDS")]
+    pub deadline: Option<f64>,
+    /// Have the real scheduler do the job in virtual time, and compare
+    #[arg(long)]
+    pub simulate: bool,
+    #[command(flatten)]
+    pub data: DataFlags,
+}

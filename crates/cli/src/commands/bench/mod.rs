@@ -1,0 +1,257 @@
+//! `myriad bench`
+
+mod subjects;
+mod table;
+
+use std::{
+    fs,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+};
+
+use myriad_engine::MemoryBudget;
+use myriad_node::{
+    Machine,
+    bench::{self, BenchOptions, Step},
+    prover::PROFILE_FILE,
+};
+use myriad_sim::{
+    accuracy::{Accuracy, HeldOut, accuracy, held_out},
+    charts::charts,
+    profile::Profile,
+};
+use serde::Serialize;
+
+use crate::{
+    args::Bench,
+    error::Error,
+    progress::Spinner,
+    settings::Settings,
+    terminal::{self, bytes, duration},
+};
+
+/// Budgets whose segments are proven, in GiB. Sizes go in steps, and these are about where they are.
+const BUDGETS_GIB: [f64; 10] = [1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0];
+const BUDGETS_QUICK_GIB: [f64; 2] = [2.0, 4.0];
+/// Budgets that an execution is cut for, in GiB: from the least to what few home machines have. Nothing is proven
+/// for it, so that it may be more than this machine has.
+const CUTS_GIB: [f64; 20] = [
+    1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0,
+    16.0,
+];
+const CUTS_QUICK_GIB: [f64; 6] = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
+
+/// A machine on which tasks had to wait for a larger part of the time is better measured again.
+const DISTURBED_MAX: f64 = 0.1;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Where the profile is.
+    path: &'a Path,
+    plots: Vec<PathBuf>,
+    accuracy: Vec<ProgramAccuracy>,
+    profile: &'a Profile,
+}
+
+/// How well the model predicts the budgets that were kept from it.
+#[derive(Serialize)]
+struct ProgramAccuracy {
+    program: String,
+    #[serde(flatten)]
+    accuracy: Option<Accuracy>,
+    held_out: Vec<HeldOut>,
+}
+
+pub fn run(args: &Bench) -> Result<(), Error> {
+    #[derive(Serialize)]
+    struct Flags<'a> {
+        #[serde(flatten)]
+        limits: &'a crate::args::BenchLimits,
+        #[serde(flatten)]
+        data: &'a crate::args::DataFlags,
+    }
+    let settings = Settings::load(&Flags {
+        limits: &args.limits,
+        data: &args.data,
+    })?;
+    let options = options(args, &settings)?;
+    let mut view = View::new(args.data.json);
+    let mut profile = bench::run(&options, &mut |step| view.show(step))?;
+    drop(view);
+    if args.name.is_none() {
+        profile.name = format!("{}, {} cores", profile.machine.cpu, profile.machine.cores);
+    }
+    // What would not be read is not written.
+    let path = args
+        .out
+        .clone()
+        .unwrap_or_else(|| settings.data_dir.join(PROFILE_FILE));
+    profile.check().map_err(|source| Error::Profile {
+        path: path.clone(),
+        source,
+    })?;
+    write(&path, &profile.to_json())?;
+    let plots = match &args.plots {
+        Some(folder) => plots(&profile, folder)?,
+        None => Vec::new(),
+    };
+    let disturbed = disturbed(&profile);
+    if disturbed > DISTURBED_MAX {
+        terminal::note(format_args!(
+            "something else ran meanwhile: the tasks had a core for {:.0} % of the time that they wanted one, which is \
+             reckoned with but not as good as measuring again",
+            100.0 * (1.0 - disturbed)
+        ));
+    }
+    let accuracy: Vec<ProgramAccuracy> = profile
+        .programs
+        .iter()
+        .map(|program| {
+            let held_out = held_out(program);
+            ProgramAccuracy {
+                program: program.name.clone(),
+                accuracy: accuracy(&held_out),
+                held_out,
+            }
+        })
+        .collect();
+    let report = Report {
+        path: &path,
+        plots,
+        accuracy,
+        profile: &profile,
+    };
+    if args.data.json {
+        return terminal::print_json(&report).map_err(Error::Stdout);
+    }
+    terminal::print(&table::text(&report)).map_err(Error::Stdout)
+}
+
+fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
+    let machine = Machine::detect();
+    if let Some(free) = machine.free_bytes
+        && free < settings.memory.bytes()
+    {
+        terminal::note(format_args!(
+            "{} of memory are free, and {} may be used: a child that is killed ends the measurement; lower --memory if so",
+            bytes(free),
+            settings.memory
+        ));
+    }
+    let mut threads: Vec<usize> = args.threads.iter().map(|&n| usize::from(n)).collect();
+    if threads.contains(&0) {
+        return Err(Error::Usage(
+            "--threads names 0 threads, and a task has 1 at least".into(),
+        ));
+    }
+    if threads.is_empty() {
+        threads = vec![machine.cores, 1];
+    }
+    let (budgets, cuts): (&[f64], &[f64]) = if args.quick {
+        (&BUDGETS_QUICK_GIB, &CUTS_QUICK_GIB)
+    } else {
+        (&BUDGETS_GIB, &CUTS_GIB)
+    };
+    let gib = |all: &[f64]| -> Vec<MemoryBudget> {
+        let bytes = all.iter().map(|gib| (gib * f64::from(1 << 30)) as u64);
+        bytes.map(MemoryBudget::from_bytes).collect()
+    };
+    Ok(BenchOptions {
+        name: args.name.clone().unwrap_or_else(|| "this machine".into()),
+        build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
+        data_dir: settings.data_dir.clone(),
+        memory: settings.memory,
+        worker: settings.sole_worker()?,
+        threads,
+        budgets: gib(budgets),
+        cuts: gib(cuts),
+        every_arity: !args.quick,
+        subjects: subjects::subjects(args)?,
+    })
+}
+
+/// The part of the time that threads were ready in which they had no core.
+fn disturbed(profile: &Profile) -> f64 {
+    let segments = profile
+        .programs
+        .iter()
+        .flat_map(|p| p.segments.iter().map(|s| &s.measured));
+    let nodes = profile
+        .programs
+        .iter()
+        .flat_map(|p| p.nodes.iter().map(|n| &n.measured));
+    let sums = segments.chain(nodes).fold((0.0, 0.0), |(waited, cpu), m| {
+        (waited + m.waited_s, cpu + m.cpu_s)
+    });
+    sums.0 / (sums.0 + sums.1)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let attempt = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, text)
+    };
+    attempt().map_err(|source| Error::Write {
+        what: "the file",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn plots(profile: &Profile, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = Vec::new();
+    for (name, plot) in charts(profile)? {
+        let path = folder.join(format!("{name}.svg"));
+        write(&path, &plot.svg()?)?;
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// What is seen meanwhile: what is being done on a terminal, what was done in a log.
+struct View {
+    on_terminal: bool,
+    silent: bool,
+    spinner: Option<Spinner>,
+    measured: usize,
+}
+
+impl View {
+    fn new(json: bool) -> Self {
+        let on_terminal = io::stderr().is_terminal();
+        Self {
+            on_terminal,
+            silent: json && !on_terminal,
+            spinner: None,
+            measured: 0,
+        }
+    }
+
+    fn show(&mut self, step: &Step) {
+        if self.silent {
+            return;
+        }
+        match step {
+            Step::Begins { what } if self.on_terminal => {
+                // The old one goes before the new one comes.
+                self.spinner = None;
+                self.spinner = Some(Spinner::new(format!("{what} ({} measured)", self.measured)));
+            }
+            Step::Begins { .. } => {}
+            Step::Measured {
+                what,
+                wall,
+                peak_bytes,
+            } => {
+                self.measured += 1;
+                if !self.on_terminal {
+                    eprintln!("{what}: {}, {}", duration(*wall), bytes(*peak_bytes));
+                }
+            }
+            Step::Skipped { what, why } if !self.on_terminal => eprintln!("{what}: left out, {why}"),
+            Step::Skipped { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a machine is measured with.
+
+use myriad_engine::{Input, MemoryBudget};
+use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_node::bench::Subject;
+
+use crate::{
+    args::{Bench, Measure},
+    error::Error,
+    guest,
+    progress::Spinner,
+};
+
+/// Rounds of `fibonacci`, of 15 instructions: many segments at any budget, and four at 2 GiB.
+const LONG_ROUNDS: u64 = 400_000;
+const SHORT_ROUNDS: u64 = 26_000;
+/// Transactions of the sample blocks: some millions of instructions, and three segments at 4 GiB.
+const LONG_TXS: usize = 40;
+const SHORT_TXS: usize = 1;
+
+pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
+    // A quick look is at the cheapest program; the other is reckoned from it.
+    let wanted = |measure| match args.only {
+        Some(only) => only == measure,
+        None => measure == Measure::Fibonacci || !args.quick,
+    };
+    let mut subjects = Vec::new();
+    if wanted(Measure::Fibonacci) {
+        subjects.push(fibonacci()?);
+    }
+    if wanted(Measure::EvmBlock) {
+        subjects.push(evm_block()?);
+    }
+    Ok(subjects)
+}
+
+fn fibonacci() -> Result<Subject, Error> {
+    let (name, image) = guest::FIBONACCI;
+    let rounds = |rounds: u64| Input::from_bytes(rounds.to_le_bytes().to_vec()).map_err(Error::InputText);
+    Ok(Subject {
+        name: name.into(),
+        image: image.to_vec(),
+        openvm_toml: None,
+        long: rounds(LONG_ROUNDS)?,
+        short: rounds(SHORT_ROUNDS)?,
+        whole_budget: MemoryBudget::from_bytes(2 << 30),
+    })
+}
+
+fn evm_block() -> Result<Subject, Error> {
+    let _spinner = Spinner::new("making sample blocks");
+    let program = guest::evm_block()?;
+    let block = |txs| {
+        let spec = SampleSpec {
+            txs,
+            ..SampleSpec::default()
+        };
+        let file = sample::generate(&spec)?;
+        let input = file
+            .to_input()
+            .map_err(crate::error::block_file("the sample block".as_ref()))?;
+        Input::from_bytes(input.encode()).map_err(Error::InputText)
+    };
+    Ok(Subject {
+        long: block(LONG_TXS)?,
+        short: block(SHORT_TXS)?,
+        name: program.name,
+        image: program.image,
+        openvm_toml: program.openvm_toml,
+        whole_budget: MemoryBudget::from_bytes(4 << 30),
+    })
+}

@@ -1,0 +1,150 @@
+//! Measuring this machine: [`run`] proves what is needed to know what anything takes here, and makes a
+//! [`Profile`] of it.
+//!
+//! ```text
+//!  Subject ─▶ cut for each budget (metering only) ─▶ prove segments of some, on all threads and on one ─┐
+//!          ─▶ execute, find boundaries                                                                  ├─▶ Profile
+//!          ─▶ a small job whole: leaves, nodes of every arity that fits, the final proof ───────────────┘
+//! ```
+//!
+//! All of it is real: children of the engine do the work, as they do for a job, and every proof is verified.
+
+mod disk;
+mod subject;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use myriad_engine::{
+    Input, KeyError, MemoryBudget, ProgramError, VerifyError,
+    worker::{WorkerConfig, WorkerError},
+};
+use myriad_sim::profile::{Machine as MachineProfile, PROFILE_VERSION, Profile};
+use thiserror::Error;
+
+pub(crate) use subject::vm_of;
+
+use crate::{Machine, engine_fingerprint};
+
+/// A program that is measured.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub name: String,
+    /// An ELF or a `.vmexe`.
+    pub image: Vec<u8>,
+    pub openvm_toml: Option<String>,
+    /// As long as a job that the machine is measured for: it is cut for every budget.
+    pub long: Input,
+    /// A few segments at [`Self::whole_budget`]: it is proven whole, to measure the tree.
+    pub short: Input,
+    pub whole_budget: MemoryBudget,
+}
+
+/// How to measure.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// What the machine is called.
+    pub name: String,
+    /// The build, for people.
+    pub build: String,
+    /// Folder of keys; the disk that it is on is measured.
+    pub data_dir: PathBuf,
+    /// Most memory of an engine child. Budgets and nodes above it are not tried.
+    pub memory: MemoryBudget,
+    /// How to start an engine child; its `threads` are set here.
+    pub worker: WorkerConfig,
+    /// Numbers of threads to measure with; the largest comes first and gets all of it.
+    pub threads: Vec<usize>,
+    /// Budgets whose segments are proven.
+    pub budgets: Vec<MemoryBudget>,
+    /// Budgets that an execution is cut for.
+    pub cuts: Vec<MemoryBudget>,
+    /// Nodes of all arities, or just those that a small job needs.
+    pub every_arity: bool,
+    pub subjects: Vec<Subject>,
+}
+
+/// What goes on.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// This is being done now.
+    Begins { what: String },
+    /// A task was measured.
+    Measured {
+        what: String,
+        wall: Duration,
+        peak_bytes: u64,
+    },
+    /// It was left out, and why.
+    Skipped { what: String, why: String },
+}
+
+/// Why a machine was not measured.
+#[derive(Debug, Error)]
+pub enum BenchError {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    #[error("{what} gave a proof that does not verify: {reason}")]
+    Unsound { what: String, reason: VerifyError },
+    #[error("the disk of {} cannot be measured: {reason}", folder.display())]
+    Disk { folder: PathBuf, reason: std::io::Error },
+    #[error("{name} is measured whole in {least} segments or more, and has {actual} in {budget}")]
+    TooShort {
+        name: String,
+        actual: usize,
+        least: usize,
+        budget: MemoryBudget,
+    },
+    #[error(
+        "the smallest tree of {name} needs {needed} for one engine child, and {allowed} are allowed: raise --memory"
+    )]
+    Memory {
+        name: String,
+        needed: MemoryBudget,
+        allowed: MemoryBudget,
+    },
+}
+
+/// Measures.
+///
+/// # Errors
+/// See [`BenchError`].
+pub fn run(options: &BenchOptions, observe: &mut dyn FnMut(&Step)) -> Result<Profile, BenchError> {
+    let (hash_bytes_per_s, disk) = disk::measure(&options.data_dir, observe)?;
+    let machine = Machine::detect();
+    let mut programs = Vec::new();
+    for subject in &options.subjects {
+        programs.push(subject::measure(subject, options, observe)?);
+    }
+    Ok(Profile {
+        version: PROFILE_VERSION,
+        name: options.name.clone(),
+        build: options.build.clone(),
+        engine: hex::encode(engine_fingerprint()),
+        machine: MachineProfile {
+            cpu: cpu_name(),
+            cores: machine.cores as u32,
+            memory_bytes: machine.total_bytes.unwrap_or(options.memory.bytes()),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        },
+        hash_bytes_per_s,
+        disk,
+        programs,
+    })
+}
+
+/// What the system calls its processor; only Linux says it in a file.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let fields: BTreeMap<&str, &str> = info
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    let name = fields.get("model name").or_else(|| fields.get("Hardware"));
+    name.filter(|name| !name.is_empty())
+        .map_or_else(|| "unknown".into(), |name| name.chars().take(100).collect())
+}

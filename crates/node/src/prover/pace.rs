@@ -1,0 +1,171 @@
+//! How fast this machine says that it is, and how much memory it offers: as it was measured by `myriad bench`, or as a
+//! machine is taken for of which nothing is known.
+
+use std::path::{Path, PathBuf};
+
+use myriad_sim::{
+    model::{CostModel, FitError},
+    profile::{Profile, ProfileError},
+    reference,
+};
+use thiserror::Error;
+
+use crate::engine_fingerprint;
+
+/// What `myriad bench` writes into the data folder.
+pub const PROFILE_FILE: &str = "profile.json";
+/// A machine offers this part of the memory that it lends at least, whatever was measured: one that takes more than twice
+/// what the engine expects measured something else.
+const MEMORY_SHARE_MIN: f64 = 0.5;
+
+/// How fast a machine is, until its work shows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Seconds of a reference core's work for each of one of its own.
+    pub core_speed: f64,
+    /// Seconds of a reference core's work that it does in a second.
+    pub speed: f64,
+    /// The part of the memory lent that tasks may be expected to take: less than all where they were seen to take more
+    /// than the engine expects.
+    pub memory_share: f64,
+}
+
+/// Why a profile is not used.
+#[derive(Debug, Error)]
+pub enum PaceError {
+    #[error("the profile {} is not used: {source}", path.display())]
+    Profile { path: PathBuf, source: ProfileError },
+    #[error("the profile {} is not used: {source}", path.display())]
+    Fit { path: PathBuf, source: FitError },
+    #[error(
+        "the profile {} is not used: it is of another engine ({actual}; this one is {expected}); measure again with `myriad bench`",
+        path.display()
+    )]
+    Engine {
+        path: PathBuf,
+        actual: String,
+        expected: String,
+    },
+}
+
+impl Pace {
+    /// Of a machine of which nothing is known: its cores are those of the reference.
+    pub fn unmeasured(threads: usize) -> Self {
+        Self {
+            core_speed: 1.0,
+            speed: threads as f64,
+            memory_share: 1.0,
+        }
+    }
+
+    /// As it was measured, on so many threads; none without a profile in the data folder.
+    ///
+    /// # Errors
+    /// A profile that cannot be used; see [`PaceError`].
+    pub fn measured(data_dir: &Path, threads: usize) -> Result<Option<Self>, PaceError> {
+        let path = data_dir.join(PROFILE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let profile = Profile::load(&path).map_err(|source| PaceError::Profile {
+            path: path.clone(),
+            source,
+        })?;
+        let expected = hex::encode(engine_fingerprint());
+        if profile.engine != expected {
+            return Err(PaceError::Engine {
+                path,
+                actual: profile.engine,
+                expected,
+            });
+        }
+        Self::of(&profile, threads)
+            .map(Some)
+            .map_err(|source| PaceError::Fit { path, source })
+    }
+
+    fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
+        let pace = CostModel::fit(profile)?.pace(reference::model(), threads as u32);
+        let segments = profile.programs.iter().flat_map(|program| &program.segments);
+        // What was cut for a budget has to fit into it.
+        let shares = segments.map(|s| s.budget_bytes as f64 / s.measured.peak_bytes as f64);
+        Ok(Self {
+            core_speed: pace.core_speed,
+            speed: pace.speed,
+            memory_share: shares.fold(1.0, f64::min).max(MEMORY_SHARE_MIN),
+        })
+    }
+
+    /// What is offered of the memory that is lent, in bytes.
+    pub(super) fn memory_offered(&self, lent_bytes: u64) -> u64 {
+        (lent_bytes as f64 * self.memory_share) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The reference's own profile, as if this build's engine had measured it.
+    fn profile() -> Profile {
+        Profile {
+            engine: hex::encode(engine_fingerprint()),
+            ..reference::profile().clone()
+        }
+    }
+
+    fn measured(profile: &str) -> Result<Option<Pace>, PaceError> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(PROFILE_FILE), profile).unwrap();
+        Pace::measured(dir.path(), 2)
+    }
+
+    #[test]
+    fn a_machine_twice_as_slow_says_so() {
+        let reference = measured(&profile().to_json()).unwrap().unwrap();
+        assert!((reference.core_speed - 1.0).abs() < 1e-6);
+        assert!(reference.speed > 1.0 && reference.speed <= 2.2, "{reference:?}");
+        let mut slow = profile();
+        for program in &mut slow.programs {
+            let segments = program.segments.iter_mut().map(|s| &mut s.measured);
+            for measured in segments.chain(program.nodes.iter_mut().map(|n| &mut n.measured)) {
+                measured.wall_s *= 2.0;
+                measured.cpu_s *= 2.0;
+            }
+            program.execute_instructions_per_s /= 2.0;
+        }
+        let slow = measured(&slow.to_json()).unwrap().unwrap();
+        assert!((slow.core_speed - 0.5).abs() < 0.01, "{slow:?}");
+        assert!((slow.speed / reference.speed - 0.5).abs() < 0.01, "{slow:?}");
+    }
+
+    #[test]
+    fn a_machine_on_which_tasks_take_more_offers_less() {
+        let mut hungry = profile();
+        let sample = &mut hungry.programs[0].segments[0];
+        sample.measured.peak_bytes = sample.budget_bytes * 5 / 4;
+        let pace = measured(&hungry.to_json()).unwrap().unwrap();
+        assert_eq!(pace.memory_offered(1000), 800);
+        let sample = &mut hungry.programs[0].segments[0];
+        sample.measured.peak_bytes = sample.budget_bytes * 50;
+        assert_eq!(
+            measured(&hungry.to_json()).unwrap().unwrap().memory_offered(1000),
+            500
+        );
+    }
+
+    #[test]
+    fn what_another_engine_measured_is_not_believed() {
+        let other = Profile {
+            engine: "00".repeat(32),
+            ..profile()
+        };
+        let error = measured(&other.to_json()).unwrap_err();
+        assert!(error.to_string().contains("another engine"), "{error}");
+        assert!(matches!(measured("{}"), Err(PaceError::Profile { .. })));
+        let none = tempfile::tempdir().unwrap();
+        assert_eq!(Pace::measured(none.path(), 2).unwrap(), None);
+    }
+}

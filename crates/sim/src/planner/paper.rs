@@ -1,0 +1,253 @@
+//! A job on paper: who does which task when, if everybody does what is expected.
+//!
+//! List scheduling after Graham (1966), in the order of the state machine: what has the longest path above it goes
+//! first, to the fastest machine that is free and has the memory. Machines of a class are alike, so that they are
+//! counted and not told apart. It takes a microsecond or two for a task, where [`rehearse`](super::rehearse), which asks the
+//! state machine itself, takes tens.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use myriad_core::{Kind, TaskId, Tree};
+
+/// Kinds of tasks.
+pub(super) const KINDS: usize = Kind::ALL.len();
+
+/// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
+pub(super) type Shape = (Kind, u32);
+
+/// What a task of each shape takes on a machine of each class, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times {
+    /// The places of the shapes in what follows.
+    pub shapes: BTreeMap<Shape, usize>,
+    pub classes: Vec<ClassTimes>,
+}
+
+/// The same for one class.
+#[derive(Clone, Debug)]
+pub(super) struct ClassTimes {
+    pub machines: u64,
+    /// For each shape; none where it does not fit.
+    pub tasks: Vec<Option<u64>>,
+    /// What a task takes longer after one of another kind, by kind.
+    pub cold: [u64; KINDS],
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Timeline {
+    /// When the last segment was done, the last node of the tree, and the final proof.
+    pub segments_us: u64,
+    pub tree_us: u64,
+    pub end_us: u64,
+    /// Machine time spent, for each class.
+    pub busy_us: Vec<u64>,
+    /// The same for each kind of task, over all classes.
+    pub kinds_us: [u64; KINDS],
+}
+
+pub(super) fn shape(tree: &Tree, task: TaskId) -> Shape {
+    let children = match task {
+        TaskId::Segment(_) => 0,
+        _ => tree.children(task).len() as u32,
+    };
+    (task.kind(), children)
+}
+
+impl Times {
+    fn place(&self, tree: &Tree, task: TaskId) -> usize {
+        self.shapes[&shape(tree, task)]
+    }
+
+    /// What a task of a shape takes on the fastest class that can do it; none if nobody can.
+    pub(super) fn fastest(&self, shape: usize) -> Option<u64> {
+        let present = self.classes.iter().filter(|class| class.machines > 0);
+        present.filter_map(|class| class.tasks[shape]).min()
+    }
+
+    /// Whether there is somebody for every shape.
+    pub(super) fn is_possible(&self) -> bool {
+        self.shapes.values().all(|&shape| self.fastest(shape).is_some())
+    }
+
+    /// All work by all machines, where tasks of each shape are spread by who is how fast at it.
+    ///
+    /// No schedule on machines of one class ends before this. With several it may be a little too high, where one class
+    /// is much better at one shape than at the others.
+    pub(super) fn work_us(&self, counts: &BTreeMap<Shape, u64>) -> u64 {
+        let each = counts.iter().filter(|(_, count)| **count > 0);
+        let times = each.map(|(shape, &count)| {
+            let rates = self.classes.iter().filter_map(|class| {
+                let time = class.tasks[self.shapes[shape]]?;
+                Some(class.machines as f64 / time.max(1) as f64)
+            });
+            count as f64 / rates.sum::<f64>()
+        });
+        times.sum::<f64>() as u64
+    }
+
+    /// The longest path, each task on the fastest machine for it. No schedule ends before this.
+    pub(super) fn path_us(&self, tree: &Tree) -> u64 {
+        self.ranks(tree).into_iter().max().unwrap_or(0)
+    }
+
+    /// The longest path from each task to the final proof, itself included.
+    fn ranks(&self, tree: &Tree) -> Vec<u64> {
+        let tasks: Vec<TaskId> = tree.tasks().collect();
+        let mut ranks = vec![0; tasks.len()];
+        for &task in tasks.iter().rev() {
+            let above = tree.parent(task).map_or(0, |parent| ranks[tree.place(parent)]);
+            ranks[tree.place(task)] = above + self.fastest(self.place(tree, task)).unwrap_or(0);
+        }
+        ranks
+    }
+
+    /// Does the job on paper. All shapes must be [possible](Self::is_possible).
+    pub(super) fn schedule(&self, tree: &Tree) -> Timeline {
+        Paper::new(self, tree).run()
+    }
+}
+
+/// What can start, by what it needs: all of a shape need the same. The longest path above comes first, and of equal ones
+/// the first in the tree.
+type Ready = BinaryHeap<(u64, Reverse<usize>)>;
+
+struct Paper<'a> {
+    times: &'a Times,
+    tree: &'a Tree,
+    tasks: Vec<TaskId>,
+    ranks: Vec<u64>,
+    /// Children that each task waits for.
+    missing: Vec<u32>,
+    /// For each shape.
+    ready: Vec<Ready>,
+    /// Machines of each class that are free, by the kind of their last task; those without any are last.
+    free: Vec<[u64; KINDS + 1]>,
+    /// When which task is done, on which class.
+    running: BinaryHeap<Reverse<(u64, usize, usize)>>,
+    timeline: Timeline,
+}
+
+impl<'a> Paper<'a> {
+    fn new(times: &'a Times, tree: &'a Tree) -> Self {
+        let tasks: Vec<TaskId> = tree.tasks().collect();
+        let mut paper = Self {
+            times,
+            tree,
+            ranks: times.ranks(tree),
+            missing: tasks.iter().map(|&task| shape(tree, task).1).collect(),
+            tasks,
+            ready: vec![Ready::new(); times.shapes.len()],
+            free: times
+                .classes
+                .iter()
+                .map(|class| {
+                    let mut free = [0; KINDS + 1];
+                    free[KINDS] = class.machines;
+                    free
+                })
+                .collect(),
+            running: BinaryHeap::new(),
+            timeline: Timeline {
+                busy_us: vec![0; times.classes.len()],
+                ..Timeline::default()
+            },
+        };
+        for segment in 0..tree.segments() {
+            paper.release(segment as usize);
+        }
+        paper
+    }
+
+    fn release(&mut self, place: usize) {
+        let shape = self.times.place(self.tree, self.tasks[place]);
+        self.ready[shape].push((self.ranks[place], Reverse(place)));
+    }
+
+    fn run(mut self) -> Timeline {
+        let mut now = 0;
+        loop {
+            self.assign(now);
+            let Some(Reverse((end, place, class))) = self.running.pop() else {
+                return self.timeline;
+            };
+            now = end;
+            self.finish(now, place, class);
+            // What ends at the same time is all seen before anything is given out.
+            while let Some(&Reverse((end, place, class))) = self.running.peek()
+                && end == now
+            {
+                self.running.pop();
+                self.finish(now, place, class);
+            }
+        }
+    }
+
+    fn finish(&mut self, now: u64, place: usize, class: usize) {
+        let task = self.tasks[place];
+        self.free[class][task.kind() as usize] += 1;
+        match task {
+            TaskId::Segment(_) => self.timeline.segments_us = now,
+            TaskId::Node(_) => self.timeline.tree_us = now,
+            TaskId::Final => self.timeline.end_us = now,
+        }
+        if let Some(parent) = self.tree.parent(task) {
+            let parent = self.tree.place(parent);
+            self.missing[parent] -= 1;
+            if self.missing[parent] == 0 {
+                self.release(parent);
+            }
+        }
+    }
+
+    /// Gives out whatever somebody is free for.
+    fn assign(&mut self, now: u64) {
+        while let Some((shape, class)) = self.next() {
+            let (_, Reverse(place)) = self.ready[shape].pop().expect("it was looked at");
+            let kind = self.tasks[place].kind() as usize;
+            let (free, times) = (&mut self.free[class], &self.times.classes[class]);
+            // Who has just done one like it asks first.
+            let last = if free[kind] > 0 {
+                kind
+            } else {
+                (0..=KINDS)
+                    .rev()
+                    .find(|&last| free[last] > 0)
+                    .expect("somebody is free")
+            };
+            free[last] -= 1;
+            let cold = if last == kind { 0 } else { times.cold[kind] };
+            let time = cold + times.tasks[shape].expect("the class was chosen for the shape");
+            self.timeline.busy_us[class] += time;
+            self.timeline.kinds_us[kind] += time;
+            self.running.push(Reverse((now + time, place, class)));
+        }
+    }
+
+    /// The most urgent shape that a free machine can do, and the fastest such class.
+    fn next(&self) -> Option<(usize, usize)> {
+        let free: Vec<usize> = (0..self.free.len())
+            .filter(|&class| self.free[class].iter().any(|&count| count > 0))
+            .collect();
+        if free.is_empty() {
+            return None;
+        }
+        let able = |shape: usize| {
+            let times = free
+                .iter()
+                .filter_map(|&class| Some((self.times.classes[class].tasks[shape]?, class)));
+            times.min().map(|(_, class)| class)
+        };
+        let heads = self.ready.iter().enumerate();
+        heads
+            .filter_map(|(shape, ready)| {
+                let head = *ready.peek()?;
+                Some((head, shape, able(shape)?))
+            })
+            .max()
+            .map(|(_, shape, class)| (shape, class))
+    }
+}

@@ -1,0 +1,324 @@
+use super::{rehearsal::perform, *};
+use crate::{model::ProgramModel, profile::tests::lawful};
+
+/// A link on which nothing takes time.
+const AT_ONCE: Link = Link {
+    up_bytes_per_s: 1e15,
+    down_bytes_per_s: 1e15,
+    latency_s: 0.0,
+};
+
+/// Machines that follow the law, that have done a task of each kind before, and prove what verifies in no time.
+fn model() -> ProgramModel {
+    let mut profile = lawful();
+    let program = &mut profile.programs[0];
+    program.segments.retain(|s| !s.measured.cold);
+    let segments = program.segments.iter_mut().map(|s| &mut s.measured);
+    for measured in segments.chain(program.nodes.iter_mut().map(|n| &mut n.measured)) {
+        measured.verify_s = 1e-9;
+    }
+    program.boundary_s = 1e-9;
+    program.execute_instructions_per_s = 1e15;
+    program.meter_instructions_per_s = 1e15;
+    ProgramModel::fit(program).unwrap()
+}
+
+fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
+    Class {
+        name: "law".into(),
+        machines,
+        threads,
+        memory_bytes: memory_gib << 30,
+        link: AT_ONCE,
+        model: model(),
+        watts: 50.0,
+        price_per_h: 0.1,
+    }
+}
+
+fn question(instructions: f64, classes: Vec<Class>) -> Question {
+    Question {
+        workload: Workload {
+            instructions,
+            shared_bytes: 1,
+        },
+        classes,
+        honest: 1.0,
+        requester: RequesterSide {
+            cores: 2,
+            link: AT_ONCE,
+            model: model(),
+        },
+        price_per_kwh: 0.3,
+    }
+}
+
+fn near(actual: f64, expected: f64) {
+    assert!(
+        (actual / expected - 1.0).abs() < 1e-3,
+        "{actual} where {expected} is expected"
+    );
+}
+
+/// What a task of the plan takes on one of the machines of [`class`] with two threads.
+fn task_s(plan: &Plan, task: myriad_core::TaskId) -> f64 {
+    let work = match paper::shape(&plan.tree(), task) {
+        (Kind::Segment, _) => 1.0 + 0.4e-6 * 50.0 * plan.segment.instructions,
+        (_, children) => 10.0 + 5.0 * f64::from(children),
+    };
+    work * 0.6
+}
+
+#[test]
+fn one_machine_takes_the_sum_of_all_tasks() {
+    let plan = plan(&question(3e6, vec![class(1, 2, 16)])).unwrap();
+    let sum: f64 = plan.tree().tasks().map(|task| task_s(&plan, task)).sum();
+    near(plan.expected_s, sum);
+    near(plan.machine_s, sum);
+    near(plan.bounds.machines_s, sum);
+    assert_eq!(plan.binds, Binds::Machines);
+    near(plan.energy_kwh, 50.0 * sum / 3.6e6);
+    near(plan.cost, 0.1 * sum / 3600.0 + 0.3 * plan.energy_kwh);
+}
+
+#[test]
+fn machines_without_end_take_the_longest_path() {
+    let plan = plan(&question(3e6, vec![class(1_000_000, 2, 16)])).unwrap();
+    let path = |segment| {
+        let tree = plan.tree();
+        let first = Some(myriad_core::TaskId::Segment(segment));
+        let path = std::iter::successors(first, |task| tree.parent(*task));
+        path.map(|task| task_s(&plan, task)).sum::<f64>()
+    };
+    let longest = (0..plan.segment.segments as u32).map(path).fold(0.0, f64::max);
+    near(plan.expected_s, longest);
+    near(plan.bounds.path_s, longest);
+    assert_eq!(plan.binds, Binds::Path);
+}
+
+/// On one class of so many machines, on which every task takes a second.
+fn unit_schedule(tree: &Tree, machines: u64) -> paper::Timeline {
+    let shapes: std::collections::BTreeSet<_> = tree.tasks().map(|task| paper::shape(tree, task)).collect();
+    let times = paper::Times {
+        classes: vec![paper::ClassTimes {
+            machines,
+            tasks: vec![Some(1_000_000); shapes.len()],
+            cold: [0; paper::KINDS],
+        }],
+        shapes: shapes.into_iter().zip(0..).collect(),
+    };
+    times.schedule(tree)
+}
+
+#[test]
+fn equal_tasks_go_in_waves() {
+    let arities = Arities {
+        leaf: 4,
+        internal_for_leaf: 3,
+        internal_recursive: 3,
+    };
+    let tree = Tree::new(8, arities);
+    let ends = |machines| {
+        let timeline = unit_schedule(&tree, machines);
+        [timeline.segments_us, timeline.tree_us, timeline.end_us].map(|us| us / 1_000_000)
+    };
+    // Two leaves, one internal-for-leaf, one internal-recursive, one final.
+    assert_eq!(ends(1), [8, 12, 13]);
+    assert_eq!(ends(2), [4, 7, 8]);
+    assert_eq!(ends(3), [3, 6, 7]);
+    assert_eq!(ends(100), [1, 4, 5]);
+    assert_eq!(unit_schedule(&tree, 3).busy_us, [13_000_000]);
+}
+
+#[test]
+fn the_parts_are_the_whole_and_no_bound_is_passed() {
+    for machines in [1, 3, 20, 500] {
+        for honest in [0.5, 1.0] {
+            let mut asked = question(2e7, vec![class(machines, 2, 4), class(machines, 8, 3)]);
+            asked.honest = honest;
+            asked.workload.shared_bytes = 1 << 20;
+            for class in &mut asked.classes {
+                class.link = Link {
+                    up_bytes_per_s: 1e6,
+                    down_bytes_per_s: 5e6,
+                    latency_s: 0.05,
+                };
+            }
+            let plan = match plan(&asked) {
+                Err(PlanError::NobodyHonest { .. }) => continue,
+                plan => plan.unwrap(),
+            };
+            near(plan.parts.total_s(), plan.expected_s);
+            assert!(plan.expected_s >= plan.bounds.path_s * 0.999);
+            // Graham: all work, and after it the longest path.
+            let waste = 1.0 + WASTE * (1.0 - honest);
+            let most = (plan.bounds.machines_s + plan.bounds.path_s) * waste;
+            let start = plan.parts.execute_s + plan.parts.distribute_s;
+            assert!(plan.expected_s <= 1.05 * (most + start), "{plan:?}");
+        }
+    }
+}
+
+/// Every segment size and every tree, done by the state machine itself: none is faster than the planner's by much.
+#[test]
+fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
+    for (instructions, machines, memory) in [
+        (5e5, 1, 16),
+        (2e6, 2, 3),
+        (2e6, 3, 16),
+        (3e6, 7, 4),
+        (3e6, 40, 16),
+        (1e5, 2, 5),
+    ] {
+        let asked = question(instructions, vec![class(machines, 2, memory)]);
+        let plan = plan(&asked).unwrap();
+        let mut all = Vec::new();
+        for candidate in candidates(&asked).unwrap() {
+            let (end_s, _) = perform(&asked, &candidate, 1e6).unwrap();
+            let chosen = candidate.arities == plan.arities()
+                && candidate.memory_bytes == plan.segment.memory_bytes
+                && u64::from(candidate.tree.segments()) == plan.segment.segments;
+            all.push((end_s, chosen));
+        }
+        let best = all.iter().map(|(end_s, _)| *end_s).fold(f64::INFINITY, f64::min);
+        let chosen: Vec<f64> = all
+            .iter()
+            .filter(|(_, chosen)| *chosen)
+            .map(|(end_s, _)| *end_s)
+            .collect();
+        assert_eq!(chosen.len(), 1);
+        assert!(
+            chosen[0] <= 1.05 * best,
+            "{instructions} {machines}: {} {best}",
+            chosen[0]
+        );
+        assert!(
+            (plan.expected_s / chosen[0] - 1.0).abs() < 0.1,
+            "{} {}",
+            plan.expected_s,
+            chosen[0]
+        );
+    }
+}
+
+#[test]
+fn fewer_machines_than_are_named_for_a_deadline_are_late() {
+    for deadline_s in [120.0, 200.0, 1000.0] {
+        let asked = question(5e6, vec![class(1, 2, 4)]);
+        let machines = machines_for(&asked, deadline_s).unwrap();
+        let with = |machines| plan(&scaled(&asked, machines)).unwrap().expected_s;
+        assert!(with(machines) <= deadline_s);
+        for fewer in 1..machines {
+            assert!(
+                with(fewer) > deadline_s,
+                "{fewer} of {machines} are enough for {deadline_s}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_deadline_shorter_than_the_longest_path_is_met_by_nobody() {
+    let error = machines_for(&question(5e6, vec![class(1, 2, 4)]), 20.0).unwrap_err();
+    assert!(matches!(error, PlanError::Deadline { .. }));
+    assert!(error.to_string().contains("longest path"), "{error}");
+}
+
+#[test]
+fn what_is_scarce_binds() {
+    let asked = || question(3e7, vec![class(1000, 2, 4)]);
+    let binds = |asked: &Question| plan(asked).unwrap().binds;
+    assert_eq!(binds(&asked()), Binds::Path);
+    let mut thin = asked();
+    thin.requester.link.down_bytes_per_s = 1e4;
+    assert_eq!(binds(&thin), Binds::RequesterDownlink);
+    assert!(plan(&thin).unwrap().parts.requester_s > 0.0);
+    let mut heavy = asked();
+    heavy.workload.shared_bytes = 1 << 40;
+    heavy.classes[0].link.down_bytes_per_s = 1e8;
+    assert_eq!(binds(&heavy), Binds::Start);
+    let mut slow = asked();
+    slow.requester.model = ProgramModel::fit(&lawful().programs[0]).unwrap();
+    slow.requester.cores = 1;
+    slow.workload.instructions = 1e10;
+    slow.classes[0].machines = 1_000_000;
+    assert_eq!(binds(&slow), Binds::RequesterCpu);
+}
+
+#[test]
+fn memory_that_a_class_lacks_is_not_used() {
+    // Nobody but the second class can make nodes, so that one machine makes them all.
+    let small = Class {
+        memory_bytes: (2 << 30) - 1,
+        ..class(50, 2, 2)
+    };
+    let both = plan(&question(3e6, vec![small.clone(), class(1, 2, 16)])).unwrap();
+    let nodes: f64 = both.stages[1..].iter().map(|stage| stage.machine_s).sum();
+    assert!(both.expected_s >= nodes);
+    let error = plan(&question(3e6, vec![small])).unwrap_err();
+    assert!(matches!(error, PlanError::Memory { .. }), "{error}");
+}
+
+#[test]
+fn who_wastes_time_costs_time_and_the_state_machine_agrees() {
+    let asked = |honest| Question {
+        honest,
+        ..question(2e7, vec![class(100, 2, 4)])
+    };
+    let alone = plan(&question(2e7, vec![class(20, 2, 4)])).unwrap();
+    let with = plan(&asked(0.2)).unwrap();
+    assert_eq!((with.machines, with.machines_honest), (100, 20));
+    assert!(with.expected_s > alone.expected_s && with.expected_s < 1.3 * alone.expected_s);
+    let rehearsed = rehearse(&asked(0.2), &with).unwrap();
+    assert!(
+        (0.7..1.4).contains(&rehearsed.planned_to_simulated),
+        "{rehearsed:?}"
+    );
+    let rehearsed = rehearse(&asked(1.0), &plan(&asked(1.0)).unwrap()).unwrap();
+    assert!(
+        (0.9..1.1).contains(&rehearsed.planned_to_simulated),
+        "{rehearsed:?}"
+    );
+}
+
+#[test]
+fn numbers_that_make_no_sense_are_named() {
+    let broken = |alter: fn(&mut Question)| {
+        let mut asked = question(1e6, vec![class(10, 2, 4)]);
+        alter(&mut asked);
+        plan(&asked).unwrap_err().to_string()
+    };
+    for (alter, said) in [
+        ((|q| q.honest = 0.0) as fn(&mut Question), "honest"),
+        (|q| q.honest = 0.01, "make none"),
+        (|q| q.workload.instructions = f64::NAN, "instructions"),
+        (|q| q.classes.clear(), "--nodes"),
+        (|q| q.classes[0].link.up_bytes_per_s = 0.0, "uplink"),
+        (|q| q.classes[0].machines = u64::MAX, "machines"),
+        (|q| q.workload.instructions = 1e14, "segments"),
+    ] {
+        let text = broken(alter);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
+#[test]
+fn a_fleet_keeps_its_proportions() {
+    let asked = question(1e6, vec![class(1, 2, 4), class(3, 2, 4)]);
+    for (machines, expected) in [(4, [1, 3]), (8, [2, 6]), (1, [0, 1]), (1000, [250, 750])] {
+        let scaled = scaled(&asked, machines);
+        assert_eq!([scaled.classes[0].machines, scaled.classes[1].machines], expected);
+    }
+}
+
+/// Ten blocks of 30 M gas in one job, and a fleet for each of many sizes: within a second on paper, which a count of tasks
+/// shows without a clock.
+#[test]
+fn large_jobs_are_outlined() {
+    let asked = question(5e9, vec![class(10_000, 2, 4)]);
+    let plan = plan(&asked).unwrap();
+    assert!(plan.segment.segments > 5000);
+    near(plan.parts.total_s(), plan.expected_s);
+    let most = plan.bounds.machines_s + plan.bounds.path_s;
+    assert!(plan.expected_s <= 1.01 * most && plan.expected_s >= plan.bounds.machines_s);
+}

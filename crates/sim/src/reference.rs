@@ -1,0 +1,53 @@
+//! The machine that work is measured in.
+//!
+//! Requesters and provers of one network have to agree on what a second of work is
+//! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): a second of one core of this machine. Its profile is part of the build, so that
+//! a requester knows what tasks cost without having measured anything, and a prover knows how fast it is beside it.
+
+use std::sync::LazyLock;
+
+use crate::{model::CostModel, profile::Profile};
+
+/// Measured by `myriad bench` on two cores of an AMD EPYC.
+const PROFILE: &str = include_str!("../../../docs/report/profiles/epyc-2-cores.json");
+
+/// What was measured there.
+pub fn profile() -> &'static Profile {
+    static PARSED: LazyLock<Profile> =
+        LazyLock::new(|| Profile::parse(PROFILE.as_bytes()).expect("the file is read by a test"));
+    &PARSED
+}
+
+/// What tasks take there. It has a program for each [`Vm`](crate::profile::Vm), with nodes of every arity.
+pub fn model() -> &'static CostModel {
+    static FITTED: LazyLock<CostModel> =
+        LazyLock::new(|| CostModel::fit(profile()).expect("the file is fitted by a test"));
+    &FITTED
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_core::Kind;
+
+    use super::*;
+    use crate::profile::Vm;
+
+    #[test]
+    fn it_has_every_task_of_every_machine() {
+        for (vm, leaf) in [(Vm::Plain, 4), (Vm::Extended, 1)] {
+            let program = model().of(vm).unwrap();
+            for (stage, most) in [
+                (Kind::Leaf, leaf),
+                (Kind::InternalForLeaf, 3),
+                (Kind::InternalRecursive, 3),
+                (Kind::Final, 1),
+            ] {
+                for children in 1..=most {
+                    let node = program.node(stage, children, 2).unwrap();
+                    assert!(node.wall_s > 0.0 && node.cpu_s > 0.0 && node.peak_bytes > 0);
+                }
+            }
+            assert!(program.instructions_for(4 << 30).is_some());
+        }
+    }
+}
