@@ -25,7 +25,7 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "data_dir",
     "out",
     "memory",
@@ -41,6 +41,7 @@ const NAMES: [&str; 15] = [
     "max_input",
     "only",
     "never",
+    "prefer",
 ];
 
 /// Memory of an engine child where nobody says otherwise: what a home machine can spare.
@@ -96,6 +97,7 @@ pub struct OwnerSettings {
     /// Names of peers, as the user wrote them.
     pub only: Vec<String>,
     pub never: Vec<String>,
+    pub prefer: Vec<String>,
 }
 
 /// Why there are no settings.
@@ -146,6 +148,8 @@ struct Layers {
     only: Vec<String>,
     #[serde(default)]
     never: Vec<String>,
+    #[serde(default)]
+    prefer: Vec<String>,
 }
 
 impl Settings {
@@ -193,6 +197,7 @@ impl Settings {
                 max_input_bytes: layers.max_input,
                 only: layers.only,
                 never: layers.never,
+                prefer: layers.prefer,
             },
         })
     }

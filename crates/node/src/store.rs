@@ -202,24 +202,7 @@ impl Store {
     /// the jobs of the folder.
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
-        let journal = open_journal(&path)?;
-        let read = || -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error> {
-            let transaction = journal.begin_read()?;
-            let accepted = match transaction.open_table(ACCEPTED) {
-                // It was made, and no more.
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
-                table => table?,
-            };
-            let mut named = BTreeMap::new();
-            for row in accepted.iter()? {
-                let (key, entry) = row?;
-                if let Ok(entry) = postcard::from_bytes::<Entry>(entry.value()) {
-                    named.insert(*key.value(), entry.proof);
-                }
-            }
-            Ok(named)
-        };
-        read().map_err(|e| failed(&path, e))
+        named(&open_journal(&path)?).map_err(|e| failed(&path, e))
     }
 
     /// Makes a journal of this version out of an older one, or of none.
@@ -418,6 +401,24 @@ fn open_journal(path: &Path) -> Result<Database, StoreError> {
                 reason: e.to_string(),
             },
         })
+}
+
+/// The proofs that a journal names, by what they are of.
+fn named(journal: &Database) -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error> {
+    let transaction = journal.begin_read()?;
+    let accepted = match transaction.open_table(ACCEPTED) {
+        // It was made, and no more.
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        table => table?,
+    };
+    let mut named = BTreeMap::new();
+    for row in accepted.iter()? {
+        let (key, entry) = row?;
+        if let Ok(entry) = postcard::from_bytes::<Entry>(entry.value()) {
+            named.insert(*key.value(), entry.proof);
+        }
+    }
+    Ok(named)
 }
 
 /// What the database says, in our words.

@@ -167,6 +167,10 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "PEER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
+    /// Serve this requester before all others
+    #[arg(long, value_name = "PEER")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<String>,
 }
 
 /// Show what the prover on this machine is doing, or why it has nothing to do

@@ -55,6 +55,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         max_input_bytes: settings.owner.max_input_bytes,
         only: peers(&settings.owner.only)?,
         never: peers(&settings.owner.never)?,
+        prefer: peers(&settings.owner.prefer)?,
     };
     let engine = Child::new(worker(&settings, args, threads)?, pace(&settings, threads));
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;

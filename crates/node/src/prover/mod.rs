@@ -30,8 +30,8 @@ use thiserror::Error;
 
 pub use driver::run;
 pub use engine::Child;
-pub use receipts::Earned;
 pub use pace::{PROFILE_FILE, Pace, PaceError};
+pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
 /// What the owner of the machine allows.
@@ -48,6 +48,8 @@ pub struct Limits {
     pub only: BTreeSet<Peer>,
     /// Whom not to serve.
     pub never: BTreeSet<Peer>,
+    /// Whom to serve before all others.
+    pub prefer: BTreeSet<Peer>,
 }
 
 /// What a task is made from.

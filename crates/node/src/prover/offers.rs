@@ -28,11 +28,16 @@ const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
 
+/// What was done for a requester counts half after so long: who had much yesterday need not wait today.
+const SERVED_HALF_LIFE: Duration = Duration::from_secs(3600);
+
 /// What is known of the requesters.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// Who was offered to last: the next one follows in order.
+    /// Who was offered to last: among those that had as much the next one follows in order.
     last: Option<Peer>,
+    /// When what was served was last reckoned down.
+    reckoned: Instant,
     engine: [u8; 32],
 }
 
@@ -43,6 +48,8 @@ struct Requester {
     next: Option<Instant>,
     /// Why it got no task from there.
     why: Option<String>,
+    /// Seconds that this machine has worked for it, lately: see [`Offers::worked`].
+    served_s: f64,
 }
 
 struct JobFacts {
@@ -58,6 +65,7 @@ impl Offers {
         Self {
             requesters: BTreeMap::new(),
             last: None,
+            reckoned: Instant::now(),
             engine,
         }
     }
@@ -89,7 +97,11 @@ impl Offers {
         if !self.requesters.contains_key(&said.requester) && self.requesters.len() >= REQUESTERS_MAX {
             return false;
         }
+        let least = self.least_served();
         let requester = self.requesters.entry(said.requester).or_default();
+        if said.open && requester.jobs.is_empty() {
+            requester.served_s = requester.served_s.max(least);
+        }
         if !said.open {
             requester.jobs.remove(&said.job);
             return true;
@@ -133,6 +145,35 @@ impl Offers {
         }
     }
 
+    /// This machine has worked for it so long, whatever came of it. Who has a job for the first time begins with what the
+    /// one has that was served least: a new identity is worth one turn, and no more.
+    pub(super) fn worked(&mut self, peer: Peer, time: Duration) {
+        self.worked_at(peer, time, Instant::now());
+    }
+
+    fn worked_at(&mut self, peer: Peer, time: Duration, now: Instant) {
+        let half_lives = (now - self.reckoned).as_secs_f64() / SERVED_HALF_LIFE.as_secs_f64();
+        self.reckoned = now;
+        for requester in self.requesters.values_mut() {
+            requester.served_s *= 0.5_f64.powf(half_lives);
+        }
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.served_s += time.as_secs_f64();
+        }
+    }
+
+    /// What the one was served that was served least, of those with a job.
+    fn least_served(&self) -> f64 {
+        let with_jobs = self
+            .requesters
+            .values()
+            .filter(|requester| !requester.jobs.is_empty());
+        let least = with_jobs
+            .map(|requester| requester.served_s)
+            .min_by(f64::total_cmp);
+        least.unwrap_or(0.0)
+    }
+
     /// It gave none; `refused` is its answer, if there was one.
     pub(super) fn refused(&mut self, peer: Peer, refused: Option<&Refused>) {
         let Some(requester) = self.requesters.get_mut(&peer) else {
@@ -165,7 +206,8 @@ impl Offers {
         }
     }
 
-    /// The next requester to offer to: all that may have something take turns.
+    /// The next requester to offer to: of those that may have something the ones that the owner prefers, if there are
+    /// any, and of those the one that was served least.
     pub(super) fn next(&mut self, limits: &Limits) -> Option<Peer> {
         let now = Instant::now();
         let ready = |(peer, requester): &(&Peer, &Requester)| {
@@ -178,9 +220,15 @@ impl Offers {
             use std::ops::Bound::{Excluded, Unbounded};
             self.requesters.range((Excluded(last), Unbounded))
         });
+        // Of those that are the same in both the first one stays, and so all take turns.
+        let order = |(peer, requester): &(&Peer, &Requester)| {
+            let preferred = limits.prefer.contains(peer);
+            (!preferred, (requester.served_s * 1e3) as u64)
+        };
         let next = after
             .chain(self.requesters.iter())
-            .find(ready)
+            .filter(ready)
+            .min_by_key(order)
             .map(|(&peer, _)| peer);
         if next.is_some() {
             self.last = next;
@@ -294,6 +342,7 @@ mod tests {
             max_input_bytes: 1000,
             only: BTreeSet::new(),
             never: BTreeSet::new(),
+            prefer: BTreeSet::new(),
         }
     }
 
@@ -333,6 +382,60 @@ mod tests {
         assert!(offers.announced(&closed));
         let order: Vec<u8> = (0..4).map(|_| offers.next(&limits()).unwrap().0[0]).collect();
         assert_eq!(order, [1, 3, 1, 3]);
+    }
+
+    #[test]
+    fn work_is_shared_evenly_whatever_a_task_takes() {
+        let mut offers = offers(&[1, 2]);
+        let mut served = [0, 0];
+        let now = offers.reckoned;
+        for turn in 0..120 {
+            let peer = offers.next(&limits()).unwrap();
+            // The first one's tasks take four times as long.
+            let seconds = if peer.0[0] == 1 { 40 } else { 10 };
+            served[usize::from(peer.0[0]) - 1] += seconds;
+            offers.worked_at(peer, Duration::from_secs(seconds), now);
+            assert!(turn < 2 || served[0].abs_diff(served[1]) <= 40, "{served:?}");
+        }
+        // Somebody new has one turn before the others, and not all until it has had as much.
+        offers.greeted(Peer([3; 32]), [7; 32], "myriad");
+        offers.announced(&job(3));
+        let mut turns = 0;
+        for _ in 0..30 {
+            let peer = offers.next(&limits()).unwrap();
+            turns += u32::from(peer == Peer([3; 32]));
+            offers.worked_at(peer, Duration::from_secs(10), now);
+        }
+        assert!((9..=12).contains(&turns), "{turns} of 30");
+        offers.worked_at(Peer([1; 32]), Duration::ZERO, now + 20 * SERVED_HALF_LIFE);
+        assert!(
+            offers
+                .requesters
+                .values()
+                .all(|requester| requester.served_s < 0.01)
+        );
+    }
+
+    #[test]
+    fn whom_the_owner_prefers_goes_first() {
+        let mut offers = offers(&[1, 2]);
+        let prefer = Limits {
+            prefer: [Peer([2; 32])].into(),
+            ..limits()
+        };
+        offers.worked(Peer([2; 32]), Duration::from_secs(1000));
+        assert_eq!(offers.next(&prefer), Some(Peer([2; 32])));
+        let refused = Refused {
+            why: Why::NoWork,
+            reason: "all tasks wait".into(),
+            retry_ms: None,
+        };
+        offers.refused(Peer([2; 32]), Some(&refused));
+        assert_eq!(
+            offers.next(&prefer),
+            Some(Peer([1; 32])),
+            "nobody else is kept waiting"
+        );
     }
 
     #[test]

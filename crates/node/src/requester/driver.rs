@@ -153,6 +153,8 @@ pub struct Driver<'a, B: Backend> {
     pub(super) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// What each peer said of itself, and the network that it calls from.
     pub(super) hellos: HashMap<Peer, (Hello, Option<u64>)>,
+    /// When the process of each peer started that is connected or waited for.
+    pub(super) processes: HashMap<Peer, u64>,
     /// Peers of whom something was learned that is not durable yet.
     pub(super) learned: BTreeSet<Peer>,
     pub(super) remembered: Instant,
@@ -214,6 +216,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             noting: None,
             stop: joined.stop,
             hellos: HashMap::new(),
+            processes: HashMap::new(),
             learned: BTreeSet::new(),
             remembered: Instant::now(),
             places: HashMap::new(),
@@ -339,6 +342,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         for peer in gone {
             self.lost.remove(&peer);
             self.holders.forget(peer);
+            self.processes.remove(&peer);
             self.input(Input::PeerLost { peer });
             if let Some(&prover) = self.places.get(&peer) {
                 self.observer.event(&Event::Left { prover });
@@ -368,6 +372,11 @@ impl<'a, B: Backend> Driver<'a, B> {
         match event {
             NetEvent::Greeted { peer, hello, origin } => {
                 self.lost.remove(&peer);
+                let before = self.processes.insert(peer, hello.started_ms);
+                if before.is_some_and(|before| before != hello.started_ms) {
+                    // What the process that is gone was at, this one knows nothing of.
+                    self.input(Input::PeerLost { peer });
+                }
                 if hello.role == Role::Prover && hello.engine != engine_fingerprint() {
                     self.observer.event(&Event::Notice {
                         text: format!(

@@ -157,3 +157,43 @@ fn plan_truth_and_leases_survive_a_restart_and_go_with_their_plan() {
     assert_eq!(store.truth().unwrap(), None);
     assert_eq!(store.leases().unwrap(), []);
 }
+
+/// A power cut in the middle of a commit: some pages of the file are new, the others old.
+#[test]
+fn a_torn_write_loses_nothing_that_was_durable() {
+    const PAGE: usize = 4096;
+    const JOB: JobId = JobId([7; 32]);
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 7).unwrap();
+    let accept = |number: u8| {
+        let proof = BlobRef::of(&[number]);
+        let key = TaskKey([number; 32]);
+        store.accept(key, proof, accepted().boundary).unwrap();
+        (fs::read(&store.path).unwrap(), named(&store.journal).unwrap())
+    };
+    (0..20).for_each(|number| drop(accept(number)));
+    let (old, durable) = accept(20);
+    let (new, after) = accept(21);
+    assert!(old.len() == new.len() && durable.len() + 1 == after.len());
+
+    let pages = (0..new.len())
+        .step_by(PAGE)
+        .map(|start| start..new.len().min(start + PAGE));
+    let changed: Vec<_> = pages
+        .filter(|page| old[page.clone()] != new[page.clone()])
+        .collect();
+    assert!((2..=12).contains(&changed.len()), "{} pages", changed.len());
+    for written in 0..1_u32 << changed.len() {
+        let mut torn = old.clone();
+        for (bit, page) in changed.iter().enumerate() {
+            if written >> bit & 1 == 1 {
+                torn[page.clone()].copy_from_slice(&new[page.clone()]);
+            }
+        }
+        let other = tempfile::tempdir().unwrap();
+        fs::create_dir_all(job_dir(other.path(), JOB)).unwrap();
+        fs::write(journal_path(other.path(), JOB), torn).unwrap();
+        let found = named(&open(other.path(), 7).unwrap().journal).unwrap();
+        assert!(found == durable || found == after, "pages {written:b}: {found:?}");
+    }
+}

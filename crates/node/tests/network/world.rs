@@ -377,6 +377,7 @@ impl Prover {
             max_input_bytes: 1 << 20,
             only: BTreeSet::new(),
             never: BTreeSet::new(),
+            prefer: BTreeSet::new(),
         };
         let task = tokio::spawn({
             let (network, status, dir) = (network.clone(), Arc::clone(&status), dir.path().to_owned());
