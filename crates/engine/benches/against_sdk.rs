@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4]
+//! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4] [--skip 0]
 //! ```
 //!
-//! Without programs it takes the fibonacci guest with 2 M instructions. `-` stands for no
-//! `openvm.toml`. Each side is a process of its own with warm keys (the SDK's are made before its
+//! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block; `fibonacci` or
+//! `sample-block` alone is the one of them. `-` stands for no `openvm.toml`. `--skip` leaves out so many of
+//! [`SDK_CHOICES`], which earlier runs have shown to pass the limit. Each side is a process of its own with warm keys (the SDK's are made before its
 //! clock starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
 //! process, so it is given the widest tree and segments as large as Myriad's, and then less, until the
 //! process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of Myriad is that
@@ -22,6 +23,7 @@ use std::{
 };
 
 use myriad_engine::VmConfig;
+use myriad_evm::host::sample::{self, SampleSpec};
 use openvm_sdk::{
     Sdk, StdIn,
     config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},
@@ -80,6 +82,8 @@ fn main() -> Fallible<()> {
     env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
     let mut memory_gib = 4.0;
+    let mut skip = 0;
+    let mut only = None;
     let mut subjects = Vec::new();
     let scratch = tempfile::tempdir()?;
     while let Some(arg) = args.next() {
@@ -96,6 +100,8 @@ fn main() -> Fallible<()> {
                 return sdk(elf.as_ref(), &toml, input.as_ref(), largest, tree);
             }
             "--memory-gib" => memory_gib = next()?.parse()?,
+            "--skip" => skip = next()?.parse()?,
+            FIBONACCI | SAMPLE_BLOCK => only = Some(arg),
             _ => {
                 let (elf, toml, input) = (next()?, next()?, next()?);
                 let openvm_toml = (toml != "-").then(|| toml.into());
@@ -109,16 +115,9 @@ fn main() -> Fallible<()> {
         }
     }
     if subjects.is_empty() {
-        // About 15 instructions a round.
-        let input = scratch.path().join("input");
-        fs::write(&input, 133_000u64.to_le_bytes())?;
-        let elf = PathBuf::from("guests/elf/fibonacci.elf");
-        subjects.push(Subject {
-            name: "fibonacci".into(),
-            elf,
-            openvm_toml: None,
-            input,
-        });
+        let built_in = [fibonacci(scratch.path())?, sample_block(scratch.path())?];
+        let wanted = |subject: &Subject| only.as_ref().is_none_or(|only| *only == subject.name);
+        subjects.extend(built_in.into_iter().filter(wanted));
     }
     println!(
         "| program | instructions | Sdk::prove s | myriad prove s | ratio | Sdk segments | Sdk peak MiB | myriad segments | myriad peak MiB |"
@@ -126,7 +125,7 @@ fn main() -> Fallible<()> {
     println!("|---|---|---|---|---|---|---|---|---|");
     for subject in &subjects {
         let (instructions, largest) = plan(subject, scratch.path(), memory_gib)?;
-        let sdk = sdk_within(subject, largest, memory_gib)?;
+        let sdk = sdk_within(subject, largest, memory_gib, &SDK_CHOICES[skip..])?;
         let myriad = run_myriad(subject, scratch.path(), memory_gib)?;
         println!(
             "| {} | {instructions} | {:.1} | {:.1} | {:.2} | {} | {} | {} | {} |",
@@ -141,6 +140,38 @@ fn main() -> Fallible<()> {
         );
     }
     Ok(())
+}
+
+const FIBONACCI: &str = "fibonacci";
+const SAMPLE_BLOCK: &str = "sample-block";
+
+fn fibonacci(scratch: &Path) -> Fallible<Subject> {
+    // About 15 instructions a round.
+    let input = scratch.join(FIBONACCI);
+    fs::write(&input, 133_000u64.to_le_bytes())?;
+    Ok(Subject {
+        name: FIBONACCI.into(),
+        elf: "guests/elf/fibonacci.elf".into(),
+        openvm_toml: None,
+        input,
+    })
+}
+
+/// The block of `myriad demo`.
+fn sample_block(scratch: &Path) -> Fallible<Subject> {
+    let spec = SampleSpec {
+        txs: 2,
+        seed: 0,
+        ..SampleSpec::default()
+    };
+    let input = scratch.join(SAMPLE_BLOCK);
+    fs::write(&input, sample::generate(&spec)?.to_input()?.encode())?;
+    Ok(Subject {
+        name: SAMPLE_BLOCK.into(),
+        elf: "guests/elf/evm-block.elf".into(),
+        openvm_toml: Some("guests/elf/evm-block.openvm.toml".into()),
+        input,
+    })
 }
 
 /// Instructions in all and in the largest segment, as Myriad plans it; this also makes its keys.
@@ -202,9 +233,9 @@ fn myriad(subject: &Subject, verb: &str, scratch: &Path, memory_gib: f64) -> Fal
 }
 
 /// Runs the SDK with less and less, until its process stays below the limit.
-fn sdk_within(subject: &Subject, largest: u64, memory_gib: f64) -> Fallible<Cost> {
+fn sdk_within(subject: &Subject, largest: u64, memory_gib: f64, choices: &[SdkChoice]) -> Fallible<Cost> {
     let limit = (memory_gib * f64::from(1 << 30)) as u64;
-    for choice in SDK_CHOICES {
+    for &choice in choices {
         let cost = run_sdk(subject, largest, choice)?;
         eprintln!(
             "{}: Sdk::prove with leaves of {} and segments of {} %: {:.1} s, {} segments, peak {} MiB",

@@ -9,6 +9,11 @@ use super::{DataFlags, NetFlags};
 
 /// The jobs of this machine: what was asked for, how far it is, and how to go on
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  myriad jobs list
+  myriad jobs resume 3fa9
+  myriad jobs gc")]
 pub enum JobsCommand {
     List(ListJobs),
     Show(ShowJob),

@@ -40,7 +40,7 @@ pub struct Plan {
     /// Gas of a block
     #[arg(long, value_name = "N", help_heading = "Workload")]
     pub gas: Option<u64>,
-    /// Instructions for each gas: 5.2 in two blocks that were measured, 10.1 in one full of computation
+    /// Instructions for each gas: 5.2 in two measured blocks, 10.1 in a third
     #[arg(
         long,
         value_name = "X",

@@ -30,6 +30,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let fibonacci = guest("fibonacci");
     reuse_keys(&dir.path().join("data"));
+    // It had planned the job.
     interrupted(dir.path());
 
     let first = finish(prove(dir.path(), "first").arg("--json"))
@@ -319,8 +320,11 @@ fn check_document(json: &Value) {
         .iter()
         .map(|stage| stage["name"].as_str().unwrap())
         .collect();
+    assert!(
+        !names.contains(&"execute"),
+        "the plan is that of the run before: {names:?}"
+    );
     for name in [
-        "execute",
         "segment",
         "leaf",
         "internal-for-leaf",

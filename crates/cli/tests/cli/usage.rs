@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 22] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -15,6 +15,12 @@ const COMMANDS: [&[&str]; 16] = [
     &["block", "inspect"],
     &["block", "execute"],
     &["block", "prove"],
+    &["jobs"],
+    &["jobs", "list"],
+    &["jobs", "show"],
+    &["jobs", "cancel"],
+    &["jobs", "resume"],
+    &["jobs", "gc"],
     &["prover"],
     &["status"],
     &["bootstrap"],

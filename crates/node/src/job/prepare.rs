@@ -359,7 +359,11 @@ fn stages(executed: Usage, usages: &[(Kind, Usage)]) -> Vec<Stage> {
         cpu: usages.iter().map(|usage| usage.cpu).sum(),
         peak_bytes: usages.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),
     };
-    let mut stages = vec![stage("execute", vec![&executed])];
+    let mut stages = Vec::new();
+    // Where the plan was there, nothing was executed.
+    if executed != Usage::default() {
+        stages.push(stage("execute", vec![&executed]));
+    }
     for kind in Kind::ALL {
         let of_kind: Vec<&Usage> = usages
             .iter()
