@@ -1,5 +1,6 @@
 //! Requesters and provers over real connections on loopback; only proving is pretended.
 
+mod byzantine;
 mod receipts;
 mod world;
 

@@ -46,7 +46,7 @@ fn pretend(parts: &[&[u8]]) -> Vec<u8> {
     proof
 }
 
-fn segment_proof(description: &[u8]) -> Vec<u8> {
+pub fn segment_proof(description: &[u8]) -> Vec<u8> {
     pretend(&[b"segment", description])
 }
 
