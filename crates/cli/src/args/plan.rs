@@ -49,14 +49,14 @@ pub struct Plan {
         help_heading = "Workload"
     )]
     pub instructions_per_gas: f64,
-    /// Costs are those of this program in the profile [default: evm-block, or one on the same VM]
+    /// Whose costs count, of the profile's programs [default: evm-block, or one like it]
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub costs_of: Option<String>,
     /// Bytes of program and input together
     #[arg(long, value_name = "SIZE", default_value = "6MB", help_heading = "Workload")]
     pub shared: ByteSize,
 
-    /// Machines in all, honest or not [default: those that the profiles are counted with, else 1]
+    /// Machines in all, honest or not [default: as the profiles are counted, else 1]
     #[arg(long, value_name = "N", help_heading = "Fleet")]
     pub nodes: Option<u64>,
     /// Memory of each for one task
@@ -68,7 +68,7 @@ pub struct Plan {
     /// The part of them that deliver, 0 to 1; the others waste time
     #[arg(long, value_name = "PART", default_value_t = 1.0, help_heading = "Fleet")]
     pub honest: f64,
-    /// A profile that `bench` has written, and how many of the machines are like it: FILE or FILE:COUNT
+    /// A profile that `bench` has written, and how many machines are like it
     ///
     /// Several make a mixed fleet. Without any, they are like the reference machine: two cores of a 2023 server.
     #[arg(long, value_name = "FILE[:COUNT]", help_heading = "Fleet")]
