@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4] [--skip 0]
+//! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4] [--tries 6]
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block; `fibonacci` or
-//! `sample-block` alone is the one of them. `-` stands for no `openvm.toml`. `--skip` leaves out so many of
-//! [`SDK_CHOICES`], which earlier runs have shown to pass the limit. Each side is a process of its own with warm keys (the SDK's are made before its
+//! `sample-block` alone is the one of them. `-` stands for no `openvm.toml`. `--tries` is how many of
+//! [`SDK_CHOICES`] are tried; if the process stays below the limit with none of them, the fastest run counts, and
+//! its peak shows that it is not held to what Myriad is held to. Each side is a process of its own with warm keys (the SDK's are made before its
 //! clock starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
 //! process, so it is given the widest tree and segments as large as Myriad's, and then less, until the
 //! process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of Myriad is that
@@ -82,7 +83,7 @@ fn main() -> Fallible<()> {
     env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let mut args = env::args().skip(1).filter(|arg| arg != "--bench");
     let mut memory_gib = 4.0;
-    let mut skip = 0;
+    let mut tries = SDK_CHOICES.len();
     let mut only = None;
     let mut subjects = Vec::new();
     let scratch = tempfile::tempdir()?;
@@ -100,7 +101,7 @@ fn main() -> Fallible<()> {
                 return sdk(elf.as_ref(), &toml, input.as_ref(), largest, tree);
             }
             "--memory-gib" => memory_gib = next()?.parse()?,
-            "--skip" => skip = next()?.parse()?,
+            "--tries" => tries = next()?.parse::<usize>()?.clamp(1, SDK_CHOICES.len()),
             FIBONACCI | SAMPLE_BLOCK => only = Some(arg),
             _ => {
                 let (elf, toml, input) = (next()?, next()?, next()?);
@@ -125,7 +126,7 @@ fn main() -> Fallible<()> {
     println!("|---|---|---|---|---|---|---|---|---|");
     for subject in &subjects {
         let (instructions, largest) = plan(subject, scratch.path(), memory_gib)?;
-        let sdk = sdk_within(subject, largest, memory_gib, &SDK_CHOICES[skip..])?;
+        let sdk = sdk_within(subject, largest, memory_gib, &SDK_CHOICES[..tries])?;
         let myriad = run_myriad(subject, scratch.path(), memory_gib)?;
         println!(
             "| {} | {instructions} | {:.1} | {:.1} | {:.2} | {} | {} | {} | {} |",
@@ -235,6 +236,7 @@ fn myriad(subject: &Subject, verb: &str, scratch: &Path, memory_gib: f64) -> Fal
 /// Runs the SDK with less and less, until its process stays below the limit.
 fn sdk_within(subject: &Subject, largest: u64, memory_gib: f64, choices: &[SdkChoice]) -> Fallible<Cost> {
     let limit = (memory_gib * f64::from(1 << 30)) as u64;
+    let mut fastest: Option<Cost> = None;
     for &choice in choices {
         let cost = run_sdk(subject, largest, choice)?;
         eprintln!(
@@ -249,12 +251,14 @@ fn sdk_within(subject: &Subject, largest: u64, memory_gib: f64, choices: &[SdkCh
         if cost.peak_bytes <= limit {
             return Ok(cost);
         }
+        if fastest
+            .as_ref()
+            .is_none_or(|fastest| cost.wall_s < fastest.wall_s)
+        {
+            fastest = Some(cost);
+        }
     }
-    Err(format!(
-        "the SDK does not stay below {memory_gib} GiB with {}",
-        subject.name
-    )
-    .into())
+    Ok(fastest.ok_or("nothing was tried")?)
 }
 
 fn run_sdk(subject: &Subject, largest: u64, choice: SdkChoice) -> Fallible<Cost> {
