@@ -21,9 +21,7 @@ use myriad_net::{
     },
 };
 use myriad_node::{
-    Store,
     jobs::Jobs,
-    open_blobs,
     prover::{Status, StatusFile},
 };
 use myriad_sim::profile::Profile;
@@ -63,7 +61,6 @@ pub fn all() -> Vec<Target> {
         target("block-file", block_files, block_file, 1_000),
         target("stateless-input", stateless_inputs, stateless_input, 500),
         target("chain-config", chain_configs, chain, 20_000),
-        target("journal", journals, journal, 200),
         target("job-record", records, record, 1_000),
         target("status", statuses, status, 2_000),
         target("profile", profiles, profile, 2_000),
@@ -384,23 +381,6 @@ fn chain(bytes: &[u8]) -> bool {
         let id = value.get("chainId").and_then(serde_json::Value::as_u64);
         chain_config::from_geth(&value, id.unwrap_or_default()).is_ok()
     })
-}
-
-fn journals() -> Vec<Vec<u8>> {
-    let dir = tempfile::tempdir().expect("a folder");
-    let blobs = open_blobs(dir.path(), 1 << 20).expect("it opens");
-    drop(Store::open(dir.path(), JOB, blobs).expect("it is new"));
-    let path = dir.path().join("jobs").join(JOB.to_string()).join("journal.redb");
-    vec![fs::read(path).expect("it was written")]
-}
-
-fn journal(bytes: &[u8]) -> bool {
-    let dir = tempfile::tempdir().expect("a folder");
-    let folder = dir.path().join("jobs").join(JOB.to_string());
-    fs::create_dir_all(&folder).expect("there is room");
-    fs::write(folder.join("journal.redb"), bytes).expect("there is room");
-    let blobs = open_blobs(dir.path(), 1 << 20).expect("it opens");
-    Store::open(dir.path(), JOB, blobs).is_ok()
 }
 
 fn records() -> Vec<Vec<u8>> {

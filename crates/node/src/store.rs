@@ -19,6 +19,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -194,7 +195,13 @@ impl Store {
             pins: Mutex::default(),
             _in_use: in_use,
         };
-        store.migrate()?;
+        if let Err(error) = store.migrate() {
+            if matches!(error, StoreError::Damaged { .. }) {
+                // Closing it would stumble over the damage once more.
+                std::mem::forget(store);
+            }
+            return Err(error);
+        }
         Ok(store)
     }
 
@@ -202,7 +209,8 @@ impl Store {
     /// the jobs of the folder.
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
-        named(&open_journal(&path)?).map_err(|e| failed(&path, e))
+        let journal = open_journal(&path)?;
+        guarded(&path, || named(&journal))
     }
 
     /// Makes a journal of this version out of an older one, or of none.
@@ -234,21 +242,19 @@ impl Store {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let write = || -> Result<T, redb::Error> {
+        guarded(&self.path, || {
             let transaction = self.journal.begin_write()?;
             let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
-        };
-        write().map_err(|e| failed(&self.path, e))
+        })
     }
 
     fn read<T>(
         &self,
         look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let read = || look(&self.journal.begin_read()?);
-        read().map_err(|e| failed(&self.path, e))
+        guarded(&self.path, || look(&self.journal.begin_read()?))
     }
 
     /// What is known of those tasks that are done and whose proofs are still there. They stay there from now
@@ -387,10 +393,28 @@ impl Store {
     }
 }
 
+/// Runs what the database does, whose panics over a damaged file are errors, too.
+fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(done) => done.map_err(|e| failed(path, e)),
+        Err(_) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "the database panics over what it reads".into(),
+        }),
+    }
+}
+
 fn open_journal(path: &Path) -> Result<Database, StoreError> {
-    Database::builder()
-        .set_cache_size(JOURNAL_CACHE_BYTES)
-        .create(path)
+    let open = || {
+        Database::builder()
+            .set_cache_size(JOURNAL_CACHE_BYTES)
+            .create(path)
+    };
+    catch_unwind(AssertUnwindSafe(open))
+        .map_err(|_| StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "the database panics over what it reads".into(),
+        })?
         .map_err(|e| match e {
             DatabaseError::DatabaseAlreadyOpen => StoreError::Busy {
                 path: path.to_owned(),
