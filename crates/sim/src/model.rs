@@ -613,12 +613,13 @@ fn fit_stage(samples: &[&NodeSample]) -> impl Iterator<Item = (u32, NodeLaw)> {
                 serial,
                 cpu_s: or_line(&lines[0], &|m| m.cpu_s),
                 cold_s,
-                // The largest that was seen: it is what has to fit.
-                peak_bytes: if same.is_empty() {
-                    predict(&lines[1], &[1.0, f64::from(children), 0.0])
-                } else {
-                    same.iter().map(|s| s.measured.peak_bytes).max().unwrap_or(0) as f64
-                },
+                // The largest that was seen, with keys to load too: it is what has to fit.
+                peak_bytes: samples
+                    .iter()
+                    .filter(|s| s.children == children)
+                    .map(|s| s.measured.peak_bytes as f64)
+                    .reduce(f64::max)
+                    .unwrap_or_else(|| predict(&lines[1], &[1.0, f64::from(children), 0.0])),
                 proof_bytes: or_line(&lines[2], &|m| m.proof_bytes as f64),
                 verify_s: or_line(&lines[3], &|m| m.verify_s),
             };

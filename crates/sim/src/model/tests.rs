@@ -42,6 +42,21 @@ fn a_node_is_as_it_was_measured() {
 }
 
 #[test]
+fn what_a_node_took_while_keys_were_loaded_has_to_fit_too() {
+    let mut profile = lawful();
+    let nodes = &mut profile.programs[0].nodes;
+    let mut cold = nodes[0].clone();
+    cold.measured.cold = true;
+    cold.measured.peak_bytes = 7 << 30;
+    cold.measured.wall_s += 3.0;
+    nodes.push(cold);
+    let law = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let node = law.node(Kind::Leaf, 1, 1).unwrap();
+    assert_eq!(node.peak_bytes, 7 << 30);
+    assert!(near(node.wall_s, 15.0) && near(node.cold_s, 3.0));
+}
+
+#[test]
 fn children_that_were_not_measured_lie_on_the_line() {
     let mut profile = lawful();
     let nodes = &mut profile.programs[0].nodes;
