@@ -6,7 +6,7 @@ mod support;
 use std::{fs, time::Duration};
 
 use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
-use libp2p::{StreamProtocol, identity::Keypair};
+use libp2p::identity::Keypair;
 use myriad_net::{
     AskError, Event, Identity, Limits, Network,
     blob::BlobRef,
@@ -25,17 +25,17 @@ fn attacker(victim: &str) -> Raw {
     Raw::dial(Keypair::generate_ed25519(), victim)
 }
 
-async fn send(raw: &mut Raw, protocol: &'static str, bytes: &[u8]) -> Option<Vec<u8>> {
-    let protocol = StreamProtocol::new(protocol);
-    let mut stream = raw.control.open_stream(raw.victim, protocol).await.ok()?;
-    stream.write_all(bytes).await.ok()?;
-    stream.close().await.ok()?;
-    let mut answer = Vec::new();
-    timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
-        .await
-        .ok()?
-        .ok()?;
-    Some(answer)
+/// What is answered, if anything is within seconds.
+async fn send(raw: &Raw, protocol: &'static str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut stream = raw.open(protocol).await?;
+    let exchanged = async {
+        stream.write_all(bytes).await.ok()?;
+        stream.close().await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        Some(answer)
+    };
+    timeout(Duration::from_secs(10), exchanged).await.ok()?
 }
 
 fn resident_mib() -> u64 {
@@ -87,7 +87,7 @@ async fn garbage_and_floods_are_borne() {
     let short = [&100u32.to_le_bytes(), [1; 10].as_slice()].concat();
     for bytes in [&[0xff; 100][..], &oversize, &endless, &short, &[]] {
         for protocol in PROTOCOLS {
-            let answer = send(&mut attacker(&at), protocol, bytes).await;
+            let answer = send(&attacker(&at), protocol, bytes).await;
             // The blob protocol says that it refuses; nothing else answers.
             assert!(
                 protocol.contains("blob") || answer.is_none_or(|answer| answer.is_empty()),
@@ -101,37 +101,29 @@ async fn garbage_and_floods_are_borne() {
     for connections in [1, 3] {
         let key = Keypair::generate_ed25519();
         for _ in 0..connections {
-            let mut raw = Raw::dial(key.clone(), &at);
-            let protocol = StreamProtocol::new("/myriad/task/1");
-            let opened = raw.control.open_stream(raw.victim, protocol).await;
-            assert!(opened.is_ok(), "it has done nothing yet that is enough");
+            let raw = Raw::dial(key.clone(), &at);
+            let opened = raw.open("/myriad/task/1").await;
+            assert!(opened.is_some(), "it has done nothing yet that is enough");
             for _ in 0..6 / connections {
                 let garbage = [3, 0, 0, 0, 0xff, 0xff, 0xff];
-                send(&mut raw, "/myriad/task/1", &garbage).await;
+                send(&raw, "/myriad/task/1", &garbage).await;
             }
             drop(raw);
             // It is known to be gone.
             sleep(Duration::from_millis(300)).await;
         }
-        let mut raw = Raw::dial(key, &at);
-        sleep(Duration::from_millis(500)).await;
-        let protocol = StreamProtocol::new("/myriad/task/1");
-        let again = raw.control.open_stream(raw.victim, protocol).await;
-        assert!(again.is_err(), "it can still open streams");
+        let again = Raw::dial(key, &at).open("/myriad/task/1").await;
+        assert!(again.is_none(), "it can still open streams");
     }
 
     // Thousands of streams that are left open, by a few peers.
     let floods = (0..4).map(|_| async {
         let raw = attacker(&at);
-        let streams = (0..1000).map(|turn| {
-            let (id, mut control) = (raw.victim, raw.control.clone());
-            async move {
-                let protocol = StreamProtocol::new(PROTOCOLS[turn % 3]);
-                let opened = timeout(Duration::from_secs(3), control.open_stream(id, protocol)).await;
-                opened.ok()?.ok()
-            }
-        });
-        let streams = join_all(streams).await;
+        let opening = |turn: usize| {
+            let opened = raw.open(PROTOCOLS[turn % 3]);
+            async { timeout(Duration::from_secs(3), opened).await.ok()? }
+        };
+        let streams = join_all((0..1000).map(opening)).await;
         (raw, streams)
     });
     let held = join_all(floods).await;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::join_all};
-use libp2p::{Multiaddr, StreamProtocol, Swarm, gossipsub, identity::Keypair, swarm::SwarmEvent};
+use libp2p::{Multiaddr, Swarm, gossipsub, identity::Keypair, swarm::SwarmEvent};
 use myriad_core::JobId;
 use myriad_net::{
     Event, Limits, Network,
@@ -52,9 +52,8 @@ async fn a_busy_peer_is_waited_for() {
     // More than the connection takes up when nobody reads.
     let large = server.blobs().put(&vec![1; 64 << 20]).unwrap();
     let small = server.blobs().put(b"small").unwrap();
-    let mut hog = Raw::dial(Keypair::generate_ed25519(), &at);
-    let protocol = StreamProtocol::new("/myriad/blob/1");
-    let mut stream = hog.control.open_stream(hog.victim, protocol).await.unwrap();
+    let hog = Raw::dial(Keypair::generate_ed25519(), &at);
+    let mut stream = hog.open("/myriad/blob/1").await.expect("a stream is opened");
     stream.write_all(&request(large)).await.unwrap();
     stream.flush().await.unwrap();
     let mut answer = [0; 16];
@@ -106,7 +105,7 @@ async fn a_silent_peer_costs_seconds_where_there_is_another() {
 
     // It takes every request and answers none.
     let mut silent = stranger(Keypair::generate_ed25519(), |_| libp2p_stream::Behaviour::new());
-    let protocol = StreamProtocol::new("/myriad/blob/1");
+    let protocol = libp2p::StreamProtocol::new("/myriad/blob/1");
     let mut requests = silent.behaviour().speaks.new_control().accept(protocol).unwrap();
     silent
         .listen_on("/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap())

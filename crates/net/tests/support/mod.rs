@@ -3,7 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use futures::StreamExt;
-use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identity::Keypair, ping, swarm::NetworkBehaviour};
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder,
+    identity::Keypair,
+    ping,
+    swarm::{NetworkBehaviour, SwarmEvent},
+};
 use libp2p_stream::Control;
 use myriad_net::{
     Config, Event, Identity, Limits, Network,
@@ -11,7 +16,11 @@ use myriad_net::{
     parse_peer,
     wire::{Contact, Role, Source},
 };
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle, time::sleep};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, watch},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 pub fn node(
     dir: &Path,
@@ -77,10 +86,15 @@ pub fn stranger<B: NetworkBehaviour>(key: Keypair, speaks: impl FnOnce(&Keypair)
         .build()
 }
 
+/// How long a stranger waits for a connection or a stream.
+const OPENS_WITHIN: Duration = Duration::from_secs(20);
+
 /// A peer that opens streams of any protocol, until this is dropped.
 pub struct Raw {
-    pub victim: PeerId,
-    pub control: Control,
+    victim: PeerId,
+    control: Control,
+    /// None before the dial has come to an end.
+    connected: watch::Receiver<Option<bool>>,
     running: JoinHandle<()>,
 }
 
@@ -91,16 +105,39 @@ impl Raw {
         let victim = victim.rsplit('/').next().unwrap().parse().unwrap();
         swarm.dial(address).unwrap();
         let control = swarm.behaviour().speaks.new_control();
+        let (connects, connected) = watch::channel(None);
         let running = tokio::spawn(async move {
             loop {
-                swarm.select_next_some().await;
+                match swarm.select_next_some().await {
+                    SwarmEvent::ConnectionEstablished { .. } => connects.send_replace(Some(true)),
+                    SwarmEvent::ConnectionClosed { .. } | SwarmEvent::OutgoingConnectionError { .. } => {
+                        connects.send_replace(Some(false))
+                    }
+                    _ => continue,
+                };
             }
         });
         Self {
             victim,
             control,
+            connected,
             running,
         }
+    }
+
+    /// None where the other side refuses, or says nothing for long.
+    ///
+    /// Only over a connection that the swarm has reported: a stream that is asked for in the moment before
+    /// waits for another connection, which never comes (libp2p-stream 0.5.0-alpha).
+    pub async fn open(&self, protocol: &'static str) -> Option<Stream> {
+        let mut connected = self.connected.clone();
+        let dialled = connected.wait_for(Option::is_some);
+        if *timeout(OPENS_WITHIN, dialled).await.ok()?.ok()? != Some(true) {
+            return None;
+        }
+        let mut control = self.control.clone();
+        let opened = control.open_stream(self.victim, StreamProtocol::new(protocol));
+        timeout(OPENS_WITHIN, opened).await.ok()?.ok()
     }
 }
 
