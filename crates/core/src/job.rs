@@ -32,6 +32,8 @@ pub(crate) struct Job {
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
     /// Of these, the ones all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
+    /// What is being checked or made durable.
+    pub settling: BTreeSet<TaskId>,
     pub waste: Waste,
     tasks: Vec<Task>,
 }
@@ -197,6 +199,7 @@ impl Job {
             under_way: 0,
             held: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            settling: BTreeSet::new(),
             waste: Waste::default(),
             tasks,
         };
@@ -277,6 +280,7 @@ impl Job {
     /// The proof of a task is durable: the tasks that can start now.
     pub(crate) fn complete(&mut self, task: TaskId, proof: Blob) -> Vec<TaskId> {
         self.task_mut(task).state = TaskState::Done(proof);
+        self.settling.remove(&task);
         self.under_way -= 1;
         let mut freed = Vec::new();
         for waiting in self.takers(task) {
@@ -291,9 +295,15 @@ impl Job {
         freed
     }
 
-    /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], after its holders have changed.
+    /// Puts a task where it belongs in [`Self::held`], [`Self::doubtful`] and [`Self::settling`], after its holders or
+    /// its claims have changed.
     pub(crate) fn relist(&mut self, task: TaskId) {
         let own = self.task_mut(task);
+        let settling = match own.state {
+            TaskState::Open => !own.claims.is_empty(),
+            TaskState::Persisting(_) => true,
+            TaskState::Unneeded | TaskState::Waiting(_) | TaskState::Done(_) => false,
+        };
         let rank = Reverse(own.rank);
         let copyable = own.state == TaskState::Open && own.claims.is_empty() && !own.leases.is_empty();
         let listed = copyable.then_some(own.leases.len() as u32);
@@ -313,6 +323,35 @@ impl Job {
         } else if before.1 {
             self.doubtful.remove(&(rank, task));
         }
+        if settling {
+            self.settling.insert(task);
+        } else {
+            self.settling.remove(&task);
+        }
+    }
+
+    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable is done, if
+    /// all of that is believed: up to `most`.
+    pub(crate) fn about_to_start(&self, memory: u64, most: usize, believed: impl Fn(&Task) -> bool) -> usize {
+        let mut freed: BTreeMap<TaskId, u32> = BTreeMap::new();
+        let mut count = 0;
+        for &task in &self.settling {
+            if count >= most {
+                break;
+            }
+            if !believed(self.task(task)) {
+                continue;
+            }
+            for waiting in self.takers(task) {
+                let own = self.task(waiting);
+                let so_far = freed.entry(waiting).or_default();
+                *so_far += 1;
+                if own.state == TaskState::Waiting(*so_far) && own.cost.memory <= memory {
+                    count += 1;
+                }
+            }
+        }
+        count
     }
 
     /// The longest path above any task that somebody works at, or could.

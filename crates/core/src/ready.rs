@@ -105,6 +105,10 @@ impl Parked {
         self.places.is_empty()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
     pub(crate) fn remove(&mut self, peer: Peer) {
         let Some((memory, merit)) = self.places.remove(&peer) else {
             return;

@@ -351,3 +351,36 @@ fn a_newcomer_on_trial_has_company_and_no_blame() {
     desk.deliver(peer(2), task);
     assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
 }
+
+/// A copy of another's task is nothing to begin with a moment before there is a task that nobody is at.
+#[test]
+fn who_is_needed_in_a_moment_is_not_given_a_copy() {
+    let mut desk = Desk::new(Policy::default(), spec(4));
+    let first = desk.ask(peer(1), offer(None)).unwrap();
+    desk.deliver(peer(1), first);
+    let second = desk.ask(peer(1), offer(None)).unwrap();
+    let strangers = [2, 5].map(|number| desk.ask(peer(number), offer(None)).unwrap());
+    let proof = Blob([2; 32]);
+    desk.input(Input::Submitted {
+        peer: peer(1),
+        task: second,
+        proof,
+    });
+    // The leaf over both comes as soon as the second is looked at.
+    assert!(matches!(
+        desk.ask(peer(3), offer(None)),
+        Err(Refusal::Waiting { .. })
+    ));
+    let copy = desk.ask(peer(4), offer(None)).unwrap();
+    assert!(strangers.contains(&copy), "one is enough for the leaf");
+    desk.input(Input::Checked {
+        peer: peer(1),
+        task: second,
+        proof,
+        verdict: Verdict::Accepted,
+    });
+    let outputs = desk.input(Input::Persisted { task: second, proof });
+    assert!(outputs.contains(&Output::Wake { peer: peer(3) }), "{outputs:?}");
+    let leaf = desk.ask(peer(3), offer(None)).unwrap();
+    assert!(matches!(leaf.task, TaskId::Node(_)));
+}

@@ -4,9 +4,9 @@ use std::{cmp::Reverse, collections::btree_map::Entry, time::Duration};
 
 use super::{Alarm, Requester};
 use crate::{
-    ids::{Kind, Peer, TaskRef},
+    ids::{JobId, Kind, Peer, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
-    job::{Lease, TaskState},
+    job::{Job, Lease, Task, TaskState},
     output::{Output, Refusal},
     peers::PeerState,
     time::Time,
@@ -141,7 +141,9 @@ impl Requester {
             let task = TaskRef { job: id, task };
             return Ok(Pick { task, charge });
         }
-        if let Some((task, copy)) = self.copy_of_any(now, &jobs, peer) {
+        if !self.is_soon_needed(&jobs, offer.memory)
+            && let Some((task, copy)) = self.copy_of_any(now, &jobs, peer)
+        {
             return Ok(Pick {
                 task,
                 charge: copy.worth.waste,
@@ -170,6 +172,23 @@ impl Requester {
             _ => Refusal::Waiting {
                 under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
             },
+        })
+    }
+
+    /// Whether a machine without a task of its own will have one in a moment: who takes a copy of another's task now
+    /// is at it when there is something that nobody does.
+    fn is_soon_needed(&self, jobs: &[(&JobId, &Job)], memory: u64) -> bool {
+        let waiting = self.parked.count();
+        // What strangers claim may be nothing, and take long to be found out.
+        let believed = |task: &Task| match (task.state, task.claims.first()) {
+            (TaskState::Persisting(_), _) => true,
+            (_, Some(claim)) => self.peers.get(&claim.peer).is_some_and(PeerState::is_proven),
+            (_, None) => false,
+        };
+        let mut soon = 0;
+        jobs.iter().any(|(_, job)| {
+            soon += job.about_to_start(memory, waiting + 1, believed);
+            soon > waiting
         })
     }
 
