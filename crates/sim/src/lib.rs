@@ -5,9 +5,10 @@
 //! - [`reference`](mod@reference): the machine that all others are measured against.
 //! - [`planner`]: the best segments and tree for a fleet, how long that takes, and what binds.
 //! - [`plot`]: plots as SVG; [`charts`](mod@charts): those of a profile.
+//! - [`fleet`]: fleets at work for requesters with streams of blocks, from a scenario file.
 //! - [`run`]: worlds of peers around the job state machine.
 //!
-//! It does no I/O but reading a profile that it is told to, and knows neither the engine nor the network, so that the
+//! It does no I/O but reading a profile or a scenario that it is told to, and knows neither the engine nor the network, so that the
 //! drivers of both can choose with it.
 //!
 //! # Worlds
@@ -22,6 +23,7 @@
 
 pub mod accuracy;
 pub mod charts;
+pub mod fleet;
 pub mod model;
 pub mod planner;
 pub mod plot;

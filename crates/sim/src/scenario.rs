@@ -53,7 +53,8 @@ pub struct Class {
 }
 
 /// What a machine does with a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Habit {
     Honest,
     /// Takes it, and is not heard of again until the lease is over.

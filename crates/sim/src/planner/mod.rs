@@ -23,6 +23,8 @@ use serde::Serialize;
 pub use question::{Class, Link, MACHINES_MAX, PlanError, Question, RequesterSide, SEGMENTS_MAX, Workload};
 pub use rehearsal::{Rehearsal, RehearsalError, rehearse};
 
+pub(crate) use paper::{Shape, shape};
+
 use candidates::{Candidate, candidates};
 use paper::Timeline;
 

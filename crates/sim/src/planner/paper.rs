@@ -16,7 +16,7 @@ use myriad_core::{Kind, TaskId, Tree};
 pub(super) const KINDS: usize = Kind::ALL.len();
 
 /// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
-pub(super) type Shape = (Kind, u32);
+pub(crate) type Shape = (Kind, u32);
 
 /// What a task of each shape takes on a machine of each class, in microseconds.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,7 @@ pub(super) struct Timeline {
     pub kinds_us: [u64; KINDS],
 }
 
-pub(super) fn shape(tree: &Tree, task: TaskId) -> Shape {
+pub(crate) fn shape(tree: &Tree, task: TaskId) -> Shape {
     let children = match task {
         TaskId::Segment(_) => 0,
         _ => tree.children(task).len() as u32,

@@ -174,10 +174,9 @@ fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
         let plan = plan(&asked).unwrap();
         let mut all = Vec::new();
         for candidate in candidates(&asked).unwrap() {
-            let (end_s, _) = perform(&asked, &candidate, 1e6).unwrap();
-            let chosen = candidate.arities == plan.arities()
-                && candidate.memory_bytes == plan.segment.memory_bytes
-                && u64::from(candidate.tree.segments()) == plan.segment.segments;
+            let tried = describe(&asked, &on_paper(&asked, candidate, false));
+            let end_s = perform(&asked, &tried, 1e6).makespan_s.unwrap();
+            let chosen = tried.arities == plan.arities && tried.segment == plan.segment;
             all.push((end_s, chosen));
         }
         let best = all.iter().map(|(end_s, _)| *end_s).fold(f64::INFINITY, f64::min);

@@ -1,0 +1,218 @@
+//! Worlds whose outcome is known beforehand.
+
+use std::{fs, path::Path};
+
+use super::*;
+use crate::profile::tests::lawful;
+
+/// Links on which nothing takes time, and a profile in which tasks take what the law says.
+fn setup(text: &str) -> Setup {
+    let dir = tempfile::tempdir().unwrap();
+    let mut profile = lawful();
+    let program = &mut profile.programs[0];
+    program.segments.retain(|segment| !segment.measured.cold);
+    let segments = program.segments.iter_mut().map(|segment| &mut segment.measured);
+    for measured in segments.chain(program.nodes.iter_mut().map(|node| &mut node.measured)) {
+        measured.verify_s = 1e-9;
+    }
+    program.boundary_s = 1e-9;
+    program.execute_instructions_per_s = 1e15;
+    program.meter_instructions_per_s = 1e15;
+    let text = format!("{text}\n").replace("$LAW", &format!("costs_of = {:?}", program.name));
+    fs::write(dir.path().join("law.json"), serde_json::to_vec(&profile).unwrap()).unwrap();
+    Setup::new(ScenarioFile::parse(&text).unwrap(), dir.path()).unwrap()
+}
+
+const ONE_BLOCK: &str = "
+    [[requesters]]
+    name = \"r\"
+    instructions = 3e6
+    $LAW
+    shared_mb = 0
+    up_mbit = 1e6
+    down_mbit = 1e6
+    latency_ms = 0
+";
+const STREAM: &str = "
+    [[requesters]]
+    name = \"r\"
+    count = 2
+    every_s = 600
+    instructions = 3e6
+    $LAW
+    shared_mb = 0
+    up_mbit = 1e6
+    down_mbit = 1e6
+    latency_ms = 0
+";
+
+fn home(count: u32, more: &str) -> String {
+    format!(
+        "
+    [[machines]]
+    name = \"m\"
+    count = {count}
+    profile = \"law.json\"
+    threads = 2
+    memory_gib = 16
+    up_mbit = 1e6
+    down_mbit = 1e6
+    latency_ms = 0
+    {more}"
+    )
+}
+
+fn play(text: &str) -> Outcome {
+    simulate(&setup(text), |_| ())
+}
+
+fn near(actual: f64, expected: f64, by: f64) {
+    assert!(
+        (actual / expected - 1.0).abs() < by,
+        "{actual} where {expected} is expected"
+    );
+}
+
+#[test]
+fn one_machine_takes_the_sum_of_all_tasks() {
+    let setup = setup(&[ONE_BLOCK, &home(1, "")].concat());
+    let plan = setup.plans().next().unwrap().1.clone();
+    let outcome = simulate(&setup, |_| ());
+    // A few milliseconds a task to make proofs durable.
+    near(outcome.makespan_s.unwrap().mean, plan.machine_s, 1e-2);
+    near(outcome.worlds[0].counts.accepted_s, plan.machine_s, 1e-3);
+    near(outcome.utilisation, 1.0, 1e-2);
+    assert!(
+        outcome.all_proven && outcome.wasted.abs() < 1e-6,
+        "{}",
+        outcome.wasted
+    );
+    // At half the speed it takes twice as long.
+    let slow = play(&[ONE_BLOCK, &home(1, "speed = 0.5")].concat());
+    near(slow.makespan_s.unwrap().mean, 2.0 * plan.machine_s, 1e-2);
+}
+
+#[test]
+fn a_stream_takes_the_part_of_the_fleet_that_its_work_is() {
+    let text = ["hours = 10", STREAM, &home(4, "known = true")].concat();
+    let setup = setup(&text);
+    let machine_s = setup.plans().next().unwrap().1.machine_s;
+    let outcome = simulate(&setup, |_| ());
+    assert!(outcome.all_proven && !outcome.lag_grows);
+    let world = &outcome.worlds[0];
+    assert_eq!((world.blocks, world.requesters.len()), (120, 2));
+    assert_eq!(world.requesters[1].name, "r 2");
+    near(world.counts.accepted_s, 120.0 * machine_s, 1e-2);
+    let expected = 2.0 * machine_s / (4.0 * 600.0);
+    let actual = world.counts.accepted_s / (4.0 * world.end_s);
+    near(actual, expected, 0.05);
+    let working: f64 = world.timeline.iter().map(|moment| moment.working).sum();
+    near(
+        working / world.timeline.len() as f64,
+        4.0 * world.counts.utilisation,
+        0.05,
+    );
+}
+
+#[test]
+fn a_stream_that_is_too_much_lags_more_and_more() {
+    let text = ["hours = 6\npatience_hours = 0", STREAM, &home(1, "")].concat();
+    let outcome = play(&text.replace("every_s = 600", "every_s = 60"));
+    assert!(outcome.lag_grows && !outcome.all_proven);
+    assert!(outcome.utilisation > 0.99, "{}", outcome.utilisation);
+    assert!(outcome.makespan_s.is_none());
+}
+
+#[test]
+fn the_same_seed_has_the_same_outcome_and_another_one_another() {
+    let fleet = home(
+        20,
+        "speed = [0.5, 2]\nbusy = 0.1\nhonest = 0.6\nwasters = [\"silent\", \"garbage\", \"fails\"]\nonline_h = 0.3\noffline_h = 0.1\nvanishes = 0.5",
+    );
+    let text = ["seeds = 3", ONE_BLOCK, &fleet].concat();
+    let (first, second) = (play(&text), play(&text));
+    assert_eq!(first, second);
+    assert!(first.all_proven);
+    assert_eq!(first.makespan_s.unwrap().count, 3);
+    let makespans: Vec<Option<f64>> = first.worlds.iter().map(|world| world.makespan_s).collect();
+    assert!(makespans[0] != makespans[1] && makespans[1] != makespans[2]);
+    let counts =
+        |of: fn(&CountsOutcome) -> u64| first.worlds.iter().map(|world| of(&world.counts)).sum::<u64>();
+    assert!(counts(|counts| counts.banned) > 0 && counts(|counts| counts.leavings) > 0);
+    assert!(first.wasted > 0.0);
+    assert_eq!(first.blocks_csv().lines().count(), 1 + 3);
+    assert!(first.timeline_csv().lines().count() > 3);
+    assert!(charts(&first).iter().any(|(name, _)| *name == "makespan"));
+    for (name, chart) in charts(&first) {
+        assert!(chart.svg().is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_has_the_requester_serve_all() {
+    let text = [
+        &ONE_BLOCK.replace("shared_mb = 0", "shared_mb = 1"),
+        &home(8, "nat = 1.0")[..],
+    ]
+    .concat();
+    let behind = play(&text);
+    let open = play(&text.replace("nat = 1.0", "nat = 0.0"));
+    let up = |outcome: &Outcome| outcome.worlds[0].requesters[0].up_bytes;
+    assert_eq!(behind.worlds[0].counts.between_bytes, 0);
+    assert!(open.worlds[0].counts.between_bytes > 0);
+    assert!(up(&behind) > up(&open), "{} {}", up(&behind), up(&open));
+    assert!(up(&behind) >= 8_000_000);
+}
+
+#[test]
+fn a_narrow_uplink_is_waited_for() {
+    // Nobody can pass it on: 8 copies of a megabyte at a megabyte a second.
+    let text = [
+        &ONE_BLOCK
+            .replace("shared_mb = 0", "shared_mb = 10")
+            .replace("up_mbit = 1e6", "up_mbit = 8"),
+        &home(8, "nat = 1.0")[..],
+    ]
+    .concat();
+    let wide = play(&text.replace("up_mbit = 8\n", "up_mbit = 8e5\n"));
+    let narrow = play(&text);
+    // The k-th copy is there after k times 10 s, and nothing gets through faster than the link is.
+    let fetching_s = narrow.worlds[0].counts.fetching_s;
+    assert!(
+        fetching_s >= (1..=8).map(|k| 10.0 * f64::from(k)).sum(),
+        "{fetching_s}"
+    );
+    let up_s = narrow.worlds[0].requesters[0].up_bytes as f64 / 1e6;
+    let [narrow, wide] = [narrow, wide].map(|outcome| outcome.makespan_s.unwrap().mean);
+    assert!(
+        up_s >= 80.0 && narrow >= up_s && narrow >= wide + 80.0,
+        "{narrow} {wide} {up_s}"
+    );
+}
+
+#[test]
+fn impossible_fleets_are_refused() {
+    let parse = |text: &str| ScenarioFile::parse(text).unwrap();
+    let refused = |text: &str| {
+        Setup::new(parse(text), Path::new("."))
+            .map(drop)
+            .unwrap_err()
+            .to_string()
+    };
+    let block = "[[requesters]]\nname = \"r\"\ngas = 1e6\n[[machines]]\nname = \"m\"\ncount = 3\n";
+    for (more, parts) in [
+        (
+            "memory_gib = 1.5",
+            ["cannot be proven by this fleet", "bytes of memory"],
+        ),
+        ("honest = 0.0", ["cannot be proven by this fleet", "no machine"]),
+        ("profile = \"none.json\"", ["machines \"m\"", "cannot be read"]),
+    ] {
+        let error = refused(&[block, more].concat());
+        for part in parts {
+            assert!(error.contains(part), "{part:?} is not in {error:?}");
+        }
+    }
+    let other = block.replace("gas = 1e6", "gas = 1e6\ncosts_of = \"doom\"");
+    assert!(refused(&other).contains("there are those of fibonacci, evm-block"));
+}

@@ -1,0 +1,297 @@
+//! One world of a scenario: requesters with blocks, machines, and the links between them, in virtual time.
+
+mod birth;
+mod provers;
+mod requesters;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use myriad_core::{Blob, Input, JobId, Peer, Refusal, Requester, Return, TaskRef, Time, Verdict};
+
+use super::{
+    link::Link,
+    machine::Machine,
+    outcome::{Block, Counts, Timeline, WorldOutcome},
+    setup::Setup,
+};
+use crate::{
+    prover::{GOOD, INVALID},
+    queue::Queue,
+    rng::Rng,
+};
+
+enum Say {
+    Offer,
+    Renew(TaskRef, u16),
+    Submit(TaskRef, Blob),
+    Return(TaskRef, Return),
+}
+
+enum Hear {
+    Lease(TaskRef),
+    Refused(Refusal),
+    Revoked(TaskRef),
+    Wake,
+}
+
+enum Happens {
+    /// A block comes.
+    Arrives {
+        side: usize,
+        block: u32,
+    },
+    /// Its segments are known.
+    Opens {
+        side: usize,
+        block: u32,
+    },
+    Reaches {
+        side: usize,
+        machine: usize,
+        boot: u32,
+        say: Say,
+    },
+    Hears {
+        side: usize,
+        machine: usize,
+        boot: u32,
+        hear: Hear,
+    },
+    /// It may ask for work.
+    Wakes {
+        machine: usize,
+    },
+    Renews {
+        machine: usize,
+        lease: u64,
+    },
+    Ends {
+        machine: usize,
+        lease: u64,
+    },
+    Checked {
+        side: usize,
+        machine: usize,
+        task: TaskRef,
+        proof: Blob,
+    },
+    Persisted {
+        side: usize,
+        task: TaskRef,
+        proof: Blob,
+    },
+    /// It goes, or comes back.
+    Toggles {
+        machine: usize,
+    },
+    Lost {
+        machine: usize,
+        boot: u32,
+    },
+}
+
+/// A requester.
+struct Side {
+    table: usize,
+    state: Requester,
+    timeout: Time,
+    cores: Vec<Time>,
+    waiting: VecDeque<u32>,
+    /// Blocks that are executed or proven.
+    under_way: u32,
+    /// Until when the core that executes is taken.
+    executing: Time,
+    blocks: Vec<Block>,
+    /// Blocks that the state machine has.
+    open: u32,
+}
+
+pub(super) struct World<'a> {
+    setup: &'a Setup,
+    now: Time,
+    queue: Queue<Happens>,
+    sides: Vec<Side>,
+    /// Whether each has an open block.
+    open: Vec<bool>,
+    machines: Vec<Machine>,
+    places: HashMap<Peer, usize>,
+    /// Of the requesters.
+    links: Vec<Link>,
+    /// Who has program and input of a block, from when on.
+    shared: HashMap<(usize, u32), Vec<(usize, Time)>>,
+    rng: Rng,
+    counts: Counts,
+    timeline: Timeline,
+    left: usize,
+    leases: u64,
+}
+
+fn job_id(side: usize, block: u32) -> JobId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(side as u64 + 1).to_be_bytes());
+    id[8..12].copy_from_slice(&block.to_be_bytes());
+    JobId(id)
+}
+
+fn block_of(job: JobId) -> u32 {
+    u32::from_be_bytes([job.0[8], job.0[9], job.0[10], job.0[11]])
+}
+
+/// Names who made a proof, and what it cost.
+fn blob(quality: u8, machine: usize, worked: Duration) -> Blob {
+    let mut blob = [0; 32];
+    blob[0] = quality;
+    blob[1..9].copy_from_slice(&(machine as u64).to_be_bytes());
+    blob[9..17].copy_from_slice(&(worked.as_micros() as u64).to_be_bytes());
+    Blob(blob)
+}
+
+fn made_by(proof: Blob) -> (usize, Duration) {
+    let number = |at: usize| u64::from_be_bytes(proof.0[at..at + 8].try_into().expect("8 bytes"));
+    (number(1) as usize, Duration::from_micros(number(9)))
+}
+
+/// Plays the world of a seed to its end.
+pub(super) fn play(setup: &Setup, seed: u64) -> WorldOutcome {
+    let mut world = World::new(setup, seed);
+    let limit_h = setup.file.hours + setup.file.patience_hours;
+    world.play(Time::default() + Duration::from_secs_f64(3600.0 * limit_h));
+    world.conclude(seed)
+}
+
+impl<'a> World<'a> {
+    fn play(&mut self, limit: Time) {
+        while self.left > 0 {
+            let timeout = (0..self.sides.len())
+                .min_by_key(|&side| self.sides[side].timeout)
+                .map(|side| (self.sides[side].timeout, side));
+            let next = self.queue.peek().unwrap_or(Time::NEVER);
+            match timeout {
+                Some((timeout, side)) if timeout <= next && timeout < Time::NEVER => {
+                    self.now = self.now.max(timeout);
+                    if self.now > limit {
+                        break;
+                    }
+                    self.tell(side, Input::Timeout);
+                }
+                _ => {
+                    let Some((time, happens)) = self.queue.pop() else {
+                        break;
+                    };
+                    self.now = self.now.max(time);
+                    if self.now > limit {
+                        break;
+                    }
+                    self.happens(happens);
+                }
+            }
+        }
+        self.now = self.now.min(limit);
+    }
+
+    fn happens(&mut self, happens: Happens) {
+        match happens {
+            Happens::Arrives { side, block } => {
+                self.sides[side].blocks[block as usize].arrived_s = Some(seconds(self.now));
+                self.sides[side].waiting.push_back(block);
+                self.execute(side);
+            }
+            Happens::Opens { side, block } => self.opens(side, block),
+            Happens::Reaches {
+                side,
+                machine,
+                boot,
+                say,
+            } => {
+                if self.machines[machine].boot == boot {
+                    self.reaches(side, machine, say);
+                }
+            }
+            Happens::Hears {
+                side,
+                machine,
+                boot,
+                hear,
+            } => {
+                if self.machines[machine].boot == boot {
+                    self.hears(side, machine, hear);
+                }
+            }
+            Happens::Wakes { machine } => {
+                if self.machines[machine].alarm <= self.now {
+                    self.asks(machine);
+                }
+            }
+            Happens::Renews { machine, lease } => self.renews(machine, lease),
+            Happens::Ends { machine, lease } => self.ends(machine, lease),
+            Happens::Checked {
+                side,
+                machine,
+                task,
+                proof,
+            } => {
+                let verdict = match proof.0[0] {
+                    GOOD => Verdict::Accepted,
+                    INVALID => Verdict::Invalid {
+                        reason: "it proves nothing".into(),
+                    },
+                    _ => Verdict::Unavailable {
+                        reason: "it is withheld".into(),
+                    },
+                };
+                let peer = self.machines[machine].peer;
+                self.tell(
+                    side,
+                    Input::Checked {
+                        peer,
+                        task,
+                        proof,
+                        verdict,
+                    },
+                );
+            }
+            Happens::Persisted { side, task, proof } => self.tell(side, Input::Persisted { task, proof }),
+            Happens::Toggles { machine } => self.toggles(machine),
+            Happens::Lost { machine, boot } => {
+                let peer = self.machines[machine].peer;
+                if self.machines[machine].boot == boot {
+                    for side in 0..self.sides.len() {
+                        self.tell(side, Input::PeerLost { peer });
+                    }
+                }
+            }
+        }
+    }
+
+    fn conclude(mut self, seed: u64) -> WorldOutcome {
+        for machine in 0..self.machines.len() {
+            // What is still under way counts until now.
+            self.stops(machine);
+        }
+        self.timeline.online(self.now, 0);
+        let file = &self.setup.file;
+        let sides = self.sides.iter().enumerate().map(|(place, side)| {
+            let link = &self.links[place];
+            (
+                file.requesters[side.table].name.clone(),
+                link.up.bytes,
+                link.down.bytes,
+                side.blocks.clone(),
+            )
+        });
+        WorldOutcome::new(
+            seed,
+            seconds(self.now),
+            sides.collect(),
+            self.counts,
+            self.timeline,
+        )
+    }
+}
+
+fn seconds(time: Time) -> f64 {
+    time.0 as f64 / 1e6
+}

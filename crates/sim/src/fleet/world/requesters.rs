@@ -1,0 +1,190 @@
+//! What the requesters do: execute blocks, and what their state machines say.
+
+use std::time::Duration;
+
+use myriad_core::{Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time};
+
+use super::{Happens, Hear, Say, World, blob, block_of, job_id, made_by, seconds};
+use crate::{fleet::link::transfer, prover::WITHHELD};
+
+/// When a fetch of something that is withheld is given up.
+const WITHHELD_FOR: Duration = Duration::from_secs(20);
+/// To make a proof durable.
+const PERSIST: Duration = Duration::from_millis(5);
+
+impl World<'_> {
+    /// Begins to execute the next blocks, as many as may be under way.
+    pub(super) fn execute(&mut self, side: usize) {
+        let now = self.now;
+        let table = self.sides[side].table;
+        let requester = &mut self.sides[side];
+        while requester.under_way < self.setup.file.requesters[table].open_max
+            && let Some(block) = requester.waiting.pop_front()
+        {
+            requester.under_way += 1;
+            // One after the other, on one core.
+            requester.executing = requester.executing.max(now) + self.setup.workloads[table].metering;
+            self.queue
+                .push(requester.executing, Happens::Opens { side, block });
+        }
+    }
+
+    pub(super) fn opens(&mut self, side: usize, block: u32) {
+        let requester = &mut self.sides[side];
+        let workload = &self.setup.workloads[requester.table];
+        let record = &mut requester.blocks[block as usize];
+        record.opened_s = Some(seconds(self.now));
+        let arrived = Duration::from_secs_f64(record.arrived_s.unwrap_or(0.0));
+        let deadline_s = self.setup.file.requesters[requester.table].deadline_s;
+        let spec = JobSpec {
+            id: job_id(side, block),
+            tree: workload.tree.clone(),
+            costs: workload.costs.clone(),
+            priority: 0,
+            deadline: deadline_s.map(|s| Time::default() + arrived + Duration::from_secs_f64(s)),
+            done: Vec::new(),
+            leased: Vec::new(),
+        };
+        requester.open += 1;
+        self.open[side] = true;
+        self.tell(side, Input::Open(Box::new(spec)));
+        // Those who have nothing to do hear of it.
+        for machine in 0..self.machines.len() {
+            let idle = &mut self.machines[machine];
+            if idle.online && idle.doing.is_none() && !idle.asking {
+                idle.asked[side].next = self.now;
+                let heard = self.now + idle.link.one_way(&self.links[side]);
+                idle.alarm = idle.alarm.min(heard);
+                self.queue.push(heard, Happens::Wakes { machine });
+            }
+        }
+    }
+
+    fn hear(&mut self, side: usize, peer: Peer, hear: Hear) {
+        let machine = self.places[&peer];
+        let to = &self.machines[machine];
+        let boot = to.boot;
+        let hears = self.now + to.link.one_way(&self.links[side]);
+        self.queue.push(
+            hears,
+            Happens::Hears {
+                side,
+                machine,
+                boot,
+                hear,
+            },
+        );
+    }
+
+    pub(super) fn reaches(&mut self, side: usize, place: usize, say: Say) {
+        let machine = &self.machines[place];
+        if !machine.online {
+            return;
+        }
+        let peer = machine.peer;
+        let input = match say {
+            Say::Offer => Input::Offer {
+                peer,
+                offer: machine.asked[side].offer,
+            },
+            Say::Renew(task, progress) => Input::Renewed { peer, task, progress },
+            Say::Submit(task, proof) => Input::Submitted { peer, task, proof },
+            Say::Return(task, why) => Input::Returned { peer, task, why },
+        };
+        self.tell(side, input);
+    }
+
+    /// Tells a requester something, and does what it says.
+    pub(super) fn tell(&mut self, side: usize, input: Input) {
+        self.counts.inputs += 1;
+        let now = self.now;
+        // What is refused to one that has work is not about its next task.
+        let offers = matches!(input, Input::Offer { .. });
+        self.sides[side].state.handle_input(now, input);
+        while let Some(output) = self.sides[side].state.poll_output() {
+            self.output(side, output, offers);
+        }
+        self.sides[side].timeout = self.sides[side].state.poll_timeout().unwrap_or(Time::NEVER);
+    }
+
+    fn output(&mut self, side: usize, output: Output, offers: bool) {
+        match output {
+            Output::Lease { peer, task, .. } => {
+                self.counts.leases += 1;
+                self.hear(side, peer, Hear::Lease(task));
+            }
+            Output::Refuse { peer, why } if offers => self.hear(side, peer, Hear::Refused(why)),
+            Output::Wake { peer } => self.hear(side, peer, Hear::Wake),
+            Output::Revoke { peer, task, why } => {
+                self.counts.expired += u64::from(why == Revocation::Expired);
+                self.hear(side, peer, Hear::Revoked(task));
+            }
+            Output::Check { peer, task, proof } => self.checks(side, peer, task, proof),
+            Output::Persist { task, proof, .. } => {
+                self.counts.accepted += made_by(proof).1;
+                let durable = self.now + PERSIST;
+                self.queue.push(durable, Happens::Persisted { side, task, proof });
+            }
+            Output::Event(event) => self.event(side, event),
+            Output::Refuse { .. }
+            | Output::Extended { .. }
+            | Output::Announce { .. }
+            | Output::Learned { .. }
+            | Output::Obsolete { .. } => {}
+        }
+    }
+
+    fn event(&mut self, side: usize, event: Event) {
+        match event {
+            Event::TaskDone { .. } => self.counts.tasks += 1,
+            Event::JobDone { job } => self.block_is_over(side, job, true),
+            Event::JobFailed { job, .. } => self.block_is_over(side, job, false),
+            Event::Banned { .. } => self.counts.banned += 1,
+            Event::DeadlineMissed { .. } => self.counts.late += 1,
+            Event::TaskFailed { .. } => {}
+        }
+    }
+
+    fn block_is_over(&mut self, side: usize, job: JobId, proven: bool) {
+        let requester = &mut self.sides[side];
+        let block = block_of(job);
+        if proven {
+            requester.blocks[block as usize].done_s = Some(seconds(self.now));
+        }
+        requester.under_way -= 1;
+        requester.open -= 1;
+        self.open[side] = requester.open > 0;
+        self.shared.remove(&(side, block));
+        self.left -= 1;
+        self.execute(side);
+    }
+
+    /// The requester fetches a proof and verifies it.
+    fn checks(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
+        let now = self.now;
+        let place = self.places[&peer];
+        let workload = &self.setup.workloads[self.sides[side].table];
+        let shape = workload.tasks.of(&workload.tree, task.task);
+        let machine = &mut self.machines[place];
+        let (done, proof) = if machine.online && proof.0[0] != WITHHELD {
+            let there = transfer(&mut machine.link, &mut self.links[side], now, shape.proof_bytes);
+            let cores = &mut self.sides[side].cores;
+            let core = cores.iter_mut().min().expect("a requester has a core");
+            *core = there.max(*core) + shape.verify;
+            (*core, proof)
+        } else {
+            (now + WITHHELD_FOR, blob(WITHHELD, place, Duration::ZERO))
+        };
+        // What the requester was asked to check is what it has to be told of.
+        let asked = Blob(proof.0);
+        self.queue.push(
+            done,
+            Happens::Checked {
+                side,
+                machine: place,
+                task,
+                proof: asked,
+            },
+        );
+    }
+}
