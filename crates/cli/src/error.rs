@@ -18,6 +18,7 @@ use myriad_evm::{
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{RunError, StoreError, bench::BenchError, jobs::JobsError};
 use myriad_sim::{
+    fleet::ScenarioError,
     model::FitError,
     planner::{PlanError, RehearsalError},
     plot::PlotError,
@@ -138,6 +139,8 @@ pub enum Error {
     Plan(#[from] PlanError),
     #[error("cannot simulate the plan: {0}")]
     Rehearsal(#[from] RehearsalError),
+    #[error("cannot use the scenario {}", path.display())]
+    Scenario { path: PathBuf, source: ScenarioError },
     #[error(transparent)]
     Plot(#[from] PlotError),
     #[error("{0}")]
@@ -207,6 +210,7 @@ impl Error {
             Self::Bench(BenchError::Memory { .. }) => "memory",
             Self::Bench(_) => "bench",
             Self::Plan(_) | Self::Rehearsal(_) => "plan",
+            Self::Scenario { .. } => "scenario",
             Self::Plot(_) => "plot",
             Self::Store(StoreError::InUse { .. }) => "busy",
             Self::Store(_) => "store",

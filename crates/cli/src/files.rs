@@ -1,7 +1,7 @@
 //! Files that the user names: programs, inputs, proofs. None is read further than it may be long.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -108,6 +108,24 @@ pub fn read(what: &'static str, path: &Path, bytes_max: usize) -> Result<Vec<u8>
         });
     }
     Ok(bytes)
+}
+
+/// Writes a file, and the folders to it.
+///
+/// # Errors
+/// [`Error::Write`]
+pub fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let attempt = || {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(path, text)
+    };
+    attempt().map_err(|source| Error::Write {
+        what: "the file",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The file's name up to its first dot: `block` of `block.json.gz`.

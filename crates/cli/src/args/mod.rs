@@ -9,6 +9,7 @@ mod jobs;
 mod net;
 mod plan;
 mod shared;
+mod simulate;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
 pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
 pub use plan::Plan;
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
+pub use simulate::Simulate;
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
 
@@ -82,6 +84,7 @@ pub enum Command {
     Bootstrap(Bootstrap),
     Bench(Bench),
     Plan(Plan),
+    Simulate(Simulate),
     Completions(Completions),
     EngineWorker(EngineWorker),
 }
@@ -240,6 +243,7 @@ impl Command {
             Self::Status(args) => args.data.json,
             Self::Bench(args) => args.data.json,
             Self::Plan(args) => args.data.json,
+            Self::Simulate(args) => args.json,
             Self::Bootstrap(_) | Self::Completions(_) | Self::EngineWorker(_) => false,
         }
     }

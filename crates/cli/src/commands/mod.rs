@@ -11,6 +11,7 @@ mod jobs;
 mod plan;
 mod prove;
 mod prover;
+mod simulate;
 mod status;
 mod verify;
 
@@ -33,6 +34,7 @@ pub fn run(command: Command) -> Result<(), Error> {
         Command::Bootstrap(args) => bootstrap::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::EngineWorker(args) => engine_worker::run(&args),
     }

@@ -6,6 +6,7 @@ mod bars;
 mod estimate;
 mod plain;
 mod spinner;
+mod worlds;
 
 use std::io::{self, IsTerminal};
 
@@ -15,6 +16,7 @@ use myriad_node::{Event, Observer};
 use bars::Bars;
 use plain::Plain;
 pub use spinner::Spinner;
+pub use worlds::Worlds;
 
 /// Shows the events of a run.
 pub struct Progress {

@@ -9,5 +9,6 @@ mod common;
 mod execute;
 mod plan;
 mod prove;
+mod simulate;
 mod usage;
 mod worker;

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -26,6 +26,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["bootstrap"],
     &["bench"],
     &["plan"],
+    &["simulate"],
     &["completions"],
 ];
 

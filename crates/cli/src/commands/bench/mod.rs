@@ -4,7 +4,6 @@ mod subjects;
 mod table;
 
 use std::{
-    fs,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
 };
@@ -25,6 +24,7 @@ use serde::Serialize;
 use crate::{
     args::Bench,
     error::Error,
+    files,
     progress::Spinner,
     settings::Settings,
     terminal::{self, bytes, duration},
@@ -90,7 +90,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         path: path.clone(),
         source,
     })?;
-    write(&path, &profile.to_json())?;
+    files::write(&path, &profile.to_json())?;
     let plots = match &args.plots {
         Some(folder) => plots(&profile, folder)?,
         None => Vec::new(),
@@ -186,25 +186,11 @@ fn disturbed(profile: &Profile) -> f64 {
     sums.0 / (sums.0 + sums.1)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let attempt = || {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(path, text)
-    };
-    attempt().map_err(|source| Error::Write {
-        what: "the file",
-        path: path.to_owned(),
-        source,
-    })
-}
-
 fn plots(profile: &Profile, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut paths = Vec::new();
     for (name, plot) in charts(profile)? {
         let path = folder.join(format!("{name}.svg"));
-        write(&path, &plot.svg()?)?;
+        files::write(&path, &plot.svg()?)?;
         paths.push(path);
     }
     Ok(paths)
