@@ -121,48 +121,40 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
     Ok(())
 }
 
-/// Builds just enough of a tree to have nodes of every arity on every kind of level.
+/// Measures nodes of every arity on every kind of level, and internal-recursive ones over their own kind: who works near
+/// the top of a tree makes those.
 fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) -> Fallible<()> {
     let config = subject
         .openvm_toml
         .as_deref()
         .map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
-    let config = &config;
-    let wanted = segments.len().min(12);
-    let mut below: Vec<Vec<u8>> = segments[..wanted]
+    // The proofs of nodes have one shape, whatever is below them: those to measure with have one child each.
+    let mut below: Vec<Vec<u8>> = segments[..segments.len().min(Level::LEAF.children_max(&config).max(3))]
         .iter()
         .map(|s| worker.prove(s).map(|(proof, _)| proof))
         .collect::<Result<_, _>>()?;
     let mut level = Level::LEAF;
-    while level <= Level::INTERNAL_RECURSIVE {
-        let mut proofs = Vec::new();
-        let mut taken = 0;
-        for children in 1..=level.children_max(config) {
-            // The same children again for each arity: measuring needs no whole tree.
-            if children > below.len() {
-                break;
-            }
+    while level <= Level::INTERNAL_RECURSIVE.above() {
+        let mut above = Vec::new();
+        let most = level.children_max(&config).min(below.len());
+        for children in 1..=most {
             let (proof, usage) = worker.aggregate(level, below[..children].to_vec())?;
             row(
                 subject,
                 &format!("{level} of {children}"),
                 None,
-                level.peak_bytes(config, children),
+                level.peak_bytes(&config, children),
                 usage,
                 &proof,
             );
-            if children == level.children_max(config) {
-                proofs.push(proof);
-                taken = children;
+            if children == 1 {
+                above.push(proof);
             }
         }
-        while taken > 0 && taken + level.children_max(config) <= below.len() {
-            let children = below[taken..taken + level.children_max(config)].to_vec();
-            proofs.push(worker.aggregate(level, children)?.0);
-            taken += level.children_max(config);
+        for child in &below[1..] {
+            above.push(worker.aggregate(level, vec![child.clone()])?.0);
         }
-        below = proofs;
-        level = level.above();
+        (below, level) = (above, level.above());
     }
     Ok(())
 }
