@@ -149,6 +149,33 @@ fn the_same_seed_has_the_same_outcome_and_another_one_another() {
 }
 
 #[test]
+fn every_way_to_waste_time_is_survived() {
+    for waster in [
+        "silent",
+        "pretends",
+        "garbage",
+        "replays",
+        "withholds",
+        "hands-back",
+        "fails",
+        "boasts",
+    ] {
+        let fleet = home(20, &format!("honest = 0.4\nwasters = [{waster:?}]"));
+        let outcome = play(&["patience_hours = 1", ONE_BLOCK, &fleet].concat());
+        assert!(outcome.all_proven, "{waster}");
+    }
+}
+
+#[test]
+fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
+    let stream = STREAM
+        .replace("count = 2", "count = 20")
+        .replace("shared_mb = 0", "shared_mb = 1");
+    let outcome = play(&["hours = 0.5", &stream, &home(8, "known = true")].concat());
+    assert!(outcome.all_proven);
+}
+
+#[test]
 fn who_cannot_be_reached_has_the_requester_serve_all() {
     let text = [
         &ONE_BLOCK.replace("shared_mb = 0", "shared_mb = 1"),

@@ -17,11 +17,7 @@ use super::{
     outcome::{Block, Counts, Timeline, WorldOutcome},
     setup::Setup,
 };
-use crate::{
-    prover::{GOOD, INVALID},
-    queue::Queue,
-    rng::Rng,
-};
+use crate::{queue::Queue, rng::Rng};
 
 enum Say {
     Offer,
@@ -74,9 +70,10 @@ enum Happens {
     },
     Checked {
         side: usize,
-        machine: usize,
+        peer: Peer,
         task: TaskRef,
         proof: Blob,
+        verdict: Verdict,
     },
     Persisted {
         side: usize,
@@ -229,30 +226,19 @@ impl<'a> World<'a> {
             Happens::Ends { machine, lease } => self.ends(machine, lease),
             Happens::Checked {
                 side,
-                machine,
+                peer,
                 task,
                 proof,
-            } => {
-                let verdict = match proof.0[0] {
-                    GOOD => Verdict::Accepted,
-                    INVALID => Verdict::Invalid {
-                        reason: "it proves nothing".into(),
-                    },
-                    _ => Verdict::Unavailable {
-                        reason: "it is withheld".into(),
-                    },
-                };
-                let peer = self.machines[machine].peer;
-                self.tell(
-                    side,
-                    Input::Checked {
-                        peer,
-                        task,
-                        proof,
-                        verdict,
-                    },
-                );
-            }
+                verdict,
+            } => self.tell(
+                side,
+                Input::Checked {
+                    peer,
+                    task,
+                    proof,
+                    verdict,
+                },
+            ),
             Happens::Persisted { side, task, proof } => self.tell(side, Input::Persisted { task, proof }),
             Happens::Toggles { machine } => self.toggles(machine),
             Happens::Lost { machine, boot } => {

@@ -202,7 +202,8 @@ impl World<'_> {
         for _ in 0..SOURCES {
             let (holder, since) = *self.rng.pick(holders);
             let free = self.machines[holder].link.up.is_free(self.now);
-            if since <= self.now && free && self.is_reachable(place, holder) {
+            // It may have had them and thrown them away for other blocks'.
+            if holder != place && since <= self.now && free && self.is_reachable(place, holder) {
                 return Some(holder);
             }
         }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use myriad_core::{Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time};
+use myriad_core::{Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Verdict};
 
-use super::{Happens, Hear, Say, World, blob, block_of, job_id, made_by, seconds};
-use crate::{fleet::link::transfer, prover::WITHHELD};
+use super::{Happens, Hear, Say, World, block_of, job_id, made_by, seconds};
+use crate::{
+    fleet::link::transfer,
+    prover::{GOOD, WITHHELD},
+};
 
 /// When a fetch of something that is withheld is given up.
 const WITHHELD_FOR: Duration = Duration::from_secs(20);
@@ -166,24 +169,30 @@ impl World<'_> {
         let workload = &self.setup.workloads[self.sides[side].table];
         let shape = workload.tasks.of(&workload.tree, task.task);
         let machine = &mut self.machines[place];
-        let (done, proof) = if machine.online && proof.0[0] != WITHHELD {
+        let (done, verdict) = if machine.online && proof.0[0] != WITHHELD {
             let there = transfer(&mut machine.link, &mut self.links[side], now, shape.proof_bytes);
             let cores = &mut self.sides[side].cores;
             let core = cores.iter_mut().min().expect("a requester has a core");
             *core = there.max(*core) + shape.verify;
-            (*core, proof)
+            let reason = "it proves nothing".into();
+            let verdict = if proof.0[0] == GOOD {
+                Verdict::Accepted
+            } else {
+                Verdict::Invalid { reason }
+            };
+            (*core, verdict)
         } else {
-            (now + WITHHELD_FOR, blob(WITHHELD, place, Duration::ZERO))
+            let reason = "it is withheld".into();
+            (now + WITHHELD_FOR, Verdict::Unavailable { reason })
         };
-        // What the requester was asked to check is what it has to be told of.
-        let asked = Blob(proof.0);
         self.queue.push(
             done,
             Happens::Checked {
                 side,
-                machine: place,
+                peer,
                 task,
-                proof: asked,
+                proof,
+                verdict,
             },
         );
     }
