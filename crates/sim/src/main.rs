@@ -1,15 +1,18 @@
-//! `myriad-sim`: worlds by their seeds, and the figures of `docs/SIMULATION.md`.
+//! `myriad-sim`: worlds by their seeds, the figures of `docs/SIMULATION.md`, and `docs/report`.
 //!
 //! ```text
 //! cargo run --release -p myriad-sim -- --seeds 0..1000    violations, if there are any
 //! cargo run --release -p myriad-sim -- --seeds 17..18 --log 200
 //! cargo run --release -p myriad-sim -- --figures
+//! cargo run --release -p myriad-sim -- --report docs/report
 //! ```
 
 mod figures;
+mod report;
 
 use std::{
     ops::Range,
+    path::PathBuf,
     process::{Command, ExitCode},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -34,6 +37,9 @@ struct Args {
     /// Measure what redundancy costs and gains instead, and print the tables
     #[arg(long)]
     figures: bool,
+    /// Make the report in this folder again instead, from what lies there
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
@@ -48,6 +54,15 @@ fn main() -> ExitCode {
     if args.figures {
         figures::print();
         return ExitCode::SUCCESS;
+    }
+    if let Some(folder) = &args.report {
+        return match report::write(folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let start = Instant::now();
     let (inputs, crashes) = (AtomicU64::new(0), AtomicU64::new(0));

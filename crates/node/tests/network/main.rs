@@ -1,6 +1,7 @@
 //! Requesters and provers over real connections on loopback; only proving is pretended.
 
 mod byzantine;
+mod malicious;
 mod receipts;
 mod world;
 

@@ -1,0 +1,221 @@
+//! Requesters that want more than a prover's owner lends, or are not what they say: the limits hold before anything is fetched,
+//! the owner sees why, and honest requesters are served meanwhile.
+//!
+//! What a program does in the engine child, which never ends or takes all memory, is in the tests of the engine and of `myriad`.
+
+use std::sync::{Arc, Mutex};
+
+use myriad_core::{JobId, TaskRef};
+use myriad_engine::PROGRAM_BYTES_MAX;
+use myriad_net::{
+    Event as NetEvent,
+    blob::BlobRef,
+    wire::{Announcement, Lease, PROTOCOL_VERSION, Request, Response, Returned, Sources, Work},
+};
+use myriad_node::engine_fingerprint;
+
+use super::*;
+use crate::world::MEMORY;
+
+/// What a lease demands.
+#[derive(Clone, Copy, Debug)]
+enum Demand {
+    Memory,
+    Instructions,
+    Input,
+    Program,
+    /// A program whose bytes nobody has, by its hash.
+    NoSuchProgram,
+    /// A segment that is none, of any files.
+    Flood,
+}
+
+impl Demand {
+    const ALL: [Self; 6] = [
+        Self::Memory,
+        Self::Instructions,
+        Self::Input,
+        Self::Program,
+        Self::NoSuchProgram,
+        Self::Flood,
+    ];
+
+    /// What the requester is told, in part.
+    fn told(self) -> &'static str {
+        match self {
+            Self::Memory => {
+                "bytes of memory for the task: 4294967297, and 4294967296 are allowed; see --memory"
+            }
+            Self::Instructions => {
+                "instructions of the job: 18446744073709551615, and 1000000 are allowed; see --max-instructions"
+            }
+            Self::Input => "bytes of the job's input: 1048577, and 1048576 are allowed; see --max-input",
+            Self::Program => "bytes of the job's program",
+            Self::NoSuchProgram | Self::Flood => "",
+        }
+    }
+}
+
+/// A requester that gives everybody the same lease.
+struct Malicious {
+    demand: Demand,
+    network: Network,
+    at: String,
+    told: Arc<Mutex<Vec<Returned>>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Malicious {
+    async fn start(demand: Demand) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (network, mut events) = start(dir.path(), Role::Requester, &[]);
+        let at = address(&network).await;
+        let told: Arc<Mutex<Vec<Returned>>> = Arc::default();
+        let lease = lease(&network, demand);
+        tokio::spawn({
+            let told = Arc::clone(&told);
+            async move {
+                while let Some(event) = events.recv().await {
+                    let NetEvent::Asked { request, reply, .. } = event else {
+                        continue;
+                    };
+                    reply.send(match request {
+                        Request::Offer(_) => Response::Lease(Box::new(lease.clone())),
+                        Request::Renew { .. } => Response::Extended { lease_ms: 60_000 },
+                        Request::Return { why, .. } => {
+                            told.lock().unwrap().push(why);
+                            Response::Received
+                        }
+                        Request::Submit { .. } | Request::Notice(_) => Response::Received,
+                    });
+                }
+            }
+        });
+        Self {
+            demand,
+            network,
+            at,
+            told,
+            _dir: dir,
+        }
+    }
+
+    /// Says that it has a job, which seems to be within anybody's limits.
+    fn announce(&self, job: u32) {
+        let mut id = [0x66; 32];
+        id[..4].copy_from_slice(&job.to_be_bytes());
+        id[4] = self.demand as u8;
+        self.network.announce(Announcement {
+            version: PROTOCOL_VERSION,
+            job: JobId(id),
+            requester: self.network.peer(),
+            sequence: 1,
+            open: true,
+            engine: engine_fingerprint(),
+            instructions: 1000,
+            memory_min: 1 << 30,
+            bytes: 1000,
+            addresses: vec![self.at.clone()],
+        });
+    }
+}
+
+fn lease(network: &Network, demand: Demand) -> Lease {
+    let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
+    let elsewhere = |bytes: u64| {
+        let blob = BlobRef {
+            bytes,
+            ..BlobRef::of(b"nothing that anybody has")
+        };
+        network.source(blob, [network.peer()])
+    };
+    let mut lease = Lease {
+        task: TaskRef {
+            job: JobId([0x66; 32]),
+            task: TaskId::Segment(0),
+        },
+        lease_ms: 60_000,
+        work_ms: 1000,
+        memory: 1 << 30,
+        sources: Sources {
+            program: here(b"a program"),
+            openvm_toml: None,
+            input: here(b"an input"),
+            engine: engine_fingerprint(),
+            instructions: 1000,
+        },
+        work: Work::Segment(vec![0xff; 100]),
+    };
+    match demand {
+        Demand::Memory => lease.memory = MEMORY + 1,
+        Demand::Instructions => lease.sources.instructions = u64::MAX,
+        Demand::Input => lease.sources.input = elsewhere((1 << 20) + 1),
+        Demand::Program => lease.sources.program = elsewhere(PROGRAM_BYTES_MAX as u64 + 1),
+        Demand::NoSuchProgram => lease.sources.program = elsewhere(24),
+        Demand::Flood => {}
+    }
+    lease
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_requesters_demand_is_held_to_the_owners_limits() {
+    let mut malicious = Vec::new();
+    for demand in Demand::ALL {
+        malicious.push(Malicious::start(demand).await);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, mut at) = requester(&dir).await;
+    at.extend(malicious.iter().map(|requester| requester.at.clone()));
+    let prover = Prover::start(&at, honest());
+    let connected = async {
+        while prover.network.peers().len() < at.len() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, connected).await.unwrap();
+    for requester in &malicious {
+        let jobs = if matches!(requester.demand, Demand::Flood) {
+            500
+        } else {
+            1
+        };
+        (0..jobs).for_each(|job| requester.announce(job));
+    }
+    // Whoever demands too much is told so, by the first lease.
+    for requester in &malicious {
+        let answered = async {
+            while requester.told.lock().unwrap().is_empty() && !matches!(requester.demand, Demand::Flood) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, answered)
+            .await
+            .unwrap_or_else(|_| panic!("{:?} is not answered", requester.demand));
+        let told = requester.told.lock().unwrap();
+        match (requester.demand, told.first()) {
+            (Demand::Flood, _) | (Demand::NoSuchProgram, Some(Returned::Failed { .. })) => {}
+            (demand, Some(Returned::Unwilling { reason })) => {
+                assert!(reason.contains(demand.told()), "{demand:?}: {reason}");
+            }
+            (demand, other) => panic!("{demand:?}: {other:?}"),
+        }
+    }
+    // The owner sees as much.
+    let seen = async {
+        loop {
+            let activity = prover.status.lock().unwrap().activity.clone();
+            if let Activity::Idle { why } = activity
+                && why.contains("are allowed")
+            {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, seen).await.expect("the owner sees why");
+    // And the others' jobs are done.
+    let outcome = timeout(PATIENCE, request(network, events, ask(12, 4)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, 4);
+}

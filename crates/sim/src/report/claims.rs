@@ -1,0 +1,289 @@
+//! The four claims of the proposal and the targets of the project.
+
+use myriad_sim::{
+    fleet::Spread,
+    plot::{Axis, Marks, Plot, Series},
+    profile::Program,
+    reference,
+};
+
+use super::{Report, ReportError, Simulated, met, seconds, tables::Table, verdict};
+
+const GIB: f64 = (1u64 << 30) as f64;
+/// What the proposal says of a program of 90 million cycles on 168 machines: 4 minutes and 9 seconds.
+const PROPOSED_S: f64 = 249.0;
+/// Linea's time for the inner proof of a block of 30 million gas on 96 cores, by the proposal.
+const LINEA_S: f64 = 300.0;
+const LINEA_CORES: f64 = 96.0;
+const LINEA_GB: f64 = 384.0;
+const TARGET_168_S: f64 = 120.0;
+const TARGET_840_S: f64 = 150.0;
+const TARGET_BLOCK_S: f64 = 60.0;
+
+pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
+    let honest = report.simulate(report.scenario("90m-on-168")?)?;
+    let wasted = report.simulate(report.scenario("90m-on-840")?)?;
+    let block = report.simulate(report.scenario("block-on-10000")?)?;
+    let stream = report.simulate(report.scenario("ten-rollups")?)?;
+    report.say("## Verdicts");
+    let within = |of: &Simulated, limit_s: f64| of.makespan_s().is_some_and(|s| s <= limit_s);
+    let program = evm();
+    let mut table = Table::new(&["claim", "how it was tested", "figure", "verdict"]);
+    let fits = |gib: f64| largest(program, gib).map(|(instructions, _)| instructions);
+    let two = fits(2.0);
+    table.row(&[
+        "1. 2 GB are enough for segments of 2^18 cycles, 4 GB for 2^19".into(),
+        "measured, real segments of `evm-block`".into(),
+        format!(
+            "{:.0} instructions within 2 GiB, {:.0} within 4 GiB (2^18 is {}, 2^19 is {})",
+            two.unwrap_or(0.0),
+            fits(4.0).unwrap_or(0.0),
+            1 << 18,
+            1 << 19
+        ),
+        verdict(fits(2.0) >= Some(f64::from(1 << 18)) && fits(4.0) >= Some(f64::from(1 << 19))).into(),
+    ]);
+    table.row(&[
+        "2. 168 machines prove 90 M cycles in 4 min 9 s".into(),
+        "simulated, `scenarios/90m-on-168.toml`".into(),
+        seconds(honest.makespan_s()),
+        verdict(within(&honest, PROPOSED_S)).into(),
+    ]);
+    table.row(&[
+        "3. 840 machines of which one in five delivers do the same".into(),
+        "simulated, `scenarios/90m-on-840.toml`, wasters of six kinds".into(),
+        seconds(wasted.makespan_s()),
+        verdict(within(&wasted, PROPOSED_S)).into(),
+    ]);
+    table.row(&[
+        "4. 10,000 machines carry ten rollups with blocks of 30 M gas".into(),
+        "simulated, `scenarios/ten-rollups.toml`: a block each every 12 s for an hour".into(),
+        format!(
+            "{} of {} blocks proven in that hour",
+            proven(&stream),
+            blocks(&stream)
+        ),
+        verdict(stream.outcome.all_proven && !stream.outcome.lag_grows).into(),
+    ]);
+    report.say(table.text());
+    report.say(
+        "The proposal's machines are eight years old (two cores of an i7-5500U); those of the scenarios are two cores of a server of 2023, \
+         which `profiles/epyc-2-cores.json` describes. What slower ones make of claim 2 is further down.",
+    );
+    let mut table = Table::new(&["target of this project", "figure", "bound", ""]);
+    for (what, of, limit_s) in [
+        (
+            "90 M instructions on 168 machines within 120 s",
+            &honest,
+            TARGET_168_S,
+        ),
+        (
+            "the same with 840 of which 80 % waste time, within 150 s",
+            &wasted,
+            TARGET_840_S,
+        ),
+        (
+            "a block of 30 M gas on 10,000 machines within 60 s",
+            &block,
+            TARGET_BLOCK_S,
+        ),
+    ] {
+        table.row(&[
+            what.into(),
+            seconds(of.makespan_s()),
+            format!("{:.0} s", of.bound_s()),
+            met(within(of, limit_s)).into(),
+        ]);
+    }
+    for (what, of) in [
+        ("makespan at most 1.10 of the bound, 168 machines", &honest),
+        ("makespan at most 1.10 of the bound, 10,000 machines", &block),
+    ] {
+        let ratio = of.makespan_s().map(|s| s / of.bound_s());
+        table.row(&[
+            what.into(),
+            ratio.map_or("not done".into(), |ratio| format!("{ratio:.2}")),
+            "1.10".into(),
+            met(ratio.is_some_and(|ratio| ratio <= 1.1)).into(),
+        ]);
+    }
+    report.say(table.text());
+    report.say(
+        "The bound is the larger of all work by all machines and the longest path from a segment to the final proof. It does not have what \
+         comes before the first segment: the execution at the requester, and the way of program and input to the machines.",
+    );
+    memory(report, program)?;
+    stages(report, &honest);
+    slower(report)?;
+    linea(report, &block);
+    Ok(())
+}
+
+fn evm() -> &'static Program {
+    reference::profile()
+        .program("evm-block")
+        .expect("the reference has it")
+}
+
+fn proven(of: &Simulated) -> usize {
+    of.outcome.worlds.iter().map(|world| world.proven).sum()
+}
+
+fn blocks(of: &Simulated) -> usize {
+    of.outcome.worlds.iter().map(|world| world.blocks).sum()
+}
+
+/// Instructions of a segment, on average, and its memory: of the cuts that stayed within so much.
+fn largest(program: &Program, gib: f64) -> Option<(f64, u64)> {
+    let within = program
+        .cuts
+        .iter()
+        .filter(|cut| cut.peak_bytes as f64 <= gib * GIB);
+    within
+        .map(|cut| (cut.instructions, cut.peak_bytes))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+}
+
+fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError> {
+    report.say("## Claim 1: memory of a segment");
+    let mut table = Table::new(&[
+        "budget",
+        "instructions a segment",
+        "segments of the program",
+        "peak",
+        "s on two threads",
+    ]);
+    for cut in &program.cuts {
+        let of_budget = program.segments.iter().filter(|sample| {
+            sample.budget_bytes == cut.budget_bytes && sample.measured.threads == 2 && !sample.measured.cold
+        });
+        let times: Vec<f64> = of_budget
+            .map(|sample| sample.measured.undisturbed_wall_s())
+            .collect();
+        let mean_s = times.iter().sum::<f64>() / times.len().max(1) as f64;
+        table.row(&[
+            format!("{:.2} GiB", cut.budget_bytes as f64 / GIB),
+            format!("{:.0}", cut.instructions),
+            cut.segments.to_string(),
+            format!("{:.2} GiB", cut.peak_bytes as f64 / GIB),
+            if times.is_empty() {
+                "-".into()
+            } else {
+                format!("{mean_s:.1}")
+            },
+        ]);
+    }
+    report.say(table.text());
+    report.say(
+        "Measured with `myriad bench`; the peak is what the engine allows a segment of that cut. Cycles of the proposal are those of Risc0, \
+         instructions here those of OpenVM with its extensions for keccak and secp256k1: one instruction of an extension does the work of \
+         hundreds of plain ones and takes their memory, so that the same memory holds fewer.",
+    );
+    let points = |of: fn(&myriad_sim::profile::Cut) -> f64| {
+        program
+            .cuts
+            .iter()
+            .map(move |cut| (of(cut), cut.peak_bytes as f64 / GIB))
+            .collect()
+    };
+    report.plot(
+        "memory",
+        &Plot {
+            title: "Memory of a segment of evm-block".into(),
+            x: Axis::logarithmic("instructions"),
+            y: Axis::linear("GiB"),
+            series: vec![Series {
+                name: "evm-block".into(),
+                points: points(|cut| cut.instructions),
+                marks: Marks::Both,
+            }],
+        },
+    )
+}
+
+fn stages(report: &mut Report<'_>, honest: &Simulated) {
+    let plan = &honest.plan;
+    report.say("## Claims 2 and 3: a program of 90 million instructions");
+    let all: f64 = plan.stages.iter().map(|stage| stage.machine_s).sum();
+    let mut table = Table::new(&["stage", "tasks", "machine time", "part"]);
+    for stage in &plan.stages {
+        table.row(&[
+            stage.stage.into(),
+            stage.tasks.to_string(),
+            format!("{:.0} s", stage.machine_s),
+            format!("{:.0} %", 100.0 * stage.machine_s / all),
+        ]);
+    }
+    report.say(table.text());
+    let parts = &plan.parts;
+    report.say(&format!(
+        "{} segments of {:.0} instructions, nodes of {}, {} and {} children. Before the first segment the requester executes for {:.0} s, and \
+         program and input are under way for {:.0} s by the planner's estimate. Then the longest path takes {:.0} s at least, and all work by \
+         all machines {:.0} s.",
+        plan.segment.segments,
+        plan.segment.instructions,
+        plan.arities.leaf,
+        plan.arities.internal_for_leaf,
+        plan.arities.internal_recursive,
+        parts.execute_s,
+        parts.distribute_s,
+        plan.bounds.path_s,
+        plan.bounds.machines_s
+    ));
+}
+
+fn slower(report: &mut Report<'_>) -> Result<(), ReportError> {
+    let mut table = Table::new(&["speed beside the reference", "168 machines", "4 min 9 s"]);
+    for speed in [1.0, 0.75, 0.5, 0.25] {
+        let mut file = report.scenario("90m-on-168")?;
+        file.machines[0].speed = Spread::One(speed);
+        let simulated = report.simulate(file)?;
+        let makespan_s = simulated.makespan_s();
+        table.row(&[
+            format!("{speed}"),
+            seconds(makespan_s),
+            verdict(makespan_s.is_some_and(|s| s <= PROPOSED_S)).into(),
+        ]);
+    }
+    report.say(table.text());
+    Ok(())
+}
+
+fn linea(report: &mut Report<'_>, block: &Simulated) {
+    let plan = &block.plan;
+    let hours = plan.machine_s / 3600.0;
+    let linea_hours = LINEA_S * LINEA_CORES / 3600.0;
+    report.say("## Claim 4: a block of 30 million gas, side by side");
+    let mut table = Table::new(&[
+        "",
+        "Linea, as the proposal has it",
+        "10,000 machines of two cores and 4 GiB",
+    ]);
+    table.row(&[
+        "time".into(),
+        format!("{LINEA_S:.0} s"),
+        seconds(block.makespan_s()),
+    ]);
+    table.row(&[
+        "core hours".into(),
+        format!("{linea_hours:.1}"),
+        format!("{:.1}", 2.0 * hours),
+    ]);
+    table.row(&[
+        "largest memory in one place".into(),
+        format!("{LINEA_GB:.0} GB"),
+        "4 GiB".into(),
+    ]);
+    table.row(&[
+        "what is proven".into(),
+        "the inner proof only".into(),
+        "all, to one final STARK proof".into(),
+    ]);
+    report.say(table.text());
+    report.say(
+        "What differs: Linea's prover has circuits made for the EVM and one machine with its data in one memory, and its figure leaves out \
+         what aggregation takes; here a general virtual machine runs a stateless client, every segment is proven and aggregated, and proofs \
+         travel over home links. Clusters of GPUs that prove mainnet blocks within a slot do so with hundreds of times the arithmetic of a \
+         core in each; those figures are for other hardware, and nothing here was run on any.",
+    );
+}
