@@ -243,3 +243,17 @@ fn impossible_fleets_are_refused() {
     let other = block.replace("gas = 1e6", "gas = 1e6\ncosts_of = \"doom\"");
     assert!(refused(&other).contains("there are those of fibonacci, evm-block"));
 }
+
+/// Those of the report, which `myriad simulate` takes as they are.
+#[test]
+fn the_scenarios_of_the_report_are_possible() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/report/scenarios");
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let file = ScenarioFile::load(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Setup::new(file, &folder).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}

@@ -88,6 +88,10 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
 impl Report<'_> {
     /// Adds a paragraph.
     fn say(&mut self, paragraph: &str) {
+        if let Some(heading) = paragraph.strip_prefix("## ") {
+            // It takes minutes.
+            eprintln!("{heading} ...");
+        }
         if !self.text.is_empty() {
             self.text.push('\n');
         }
@@ -100,12 +104,14 @@ impl Report<'_> {
         ScenarioFile::load(&path).map_err(|source| ReportError::Scenario { path, source })
     }
 
-    fn simulate(&self, file: ScenarioFile) -> Result<Simulated, ReportError> {
+    fn simulate(&self, mut file: ScenarioFile) -> Result<Simulated, ReportError> {
         let folder = self.folder.join("scenarios");
         let wrong = |source| ReportError::Scenario {
             path: folder.clone(),
             source,
         };
+        // A job that is not done in an hour tells nothing more in a day.
+        file.patience_hours = file.patience_hours.min(1.0);
         let setup = Setup::new(file, &folder).map_err(wrong)?;
         let (_, plan) = setup.plans().next().expect("a scenario has a requester");
         Ok(Simulated {

@@ -57,8 +57,10 @@ impl World<'_> {
             if idle.online && idle.doing.is_none() && !idle.asking {
                 idle.asked[side].next = self.now;
                 let heard = self.now + idle.link.one_way(&self.links[side]);
-                idle.alarm = idle.alarm.min(heard);
-                self.queue.push(heard, Happens::Wakes { machine });
+                if heard < idle.alarm {
+                    idle.alarm = heard;
+                    self.queue.push(heard, Happens::Wakes { machine });
+                }
             }
         }
     }
