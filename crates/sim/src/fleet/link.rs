@@ -33,12 +33,13 @@ impl Pipe {
     /// When so many bytes are through that come at `now`.
     fn pass(&mut self, now: Time, bytes: u64) -> Time {
         self.bytes += bytes;
-        self.free = self.free.max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s);
+        self.free = self.ends(now, bytes);
         self.free
     }
 
-    pub fn is_free(&self, now: Time) -> bool {
-        self.free <= now
+    /// When so many bytes would be through that come at `now`.
+    pub fn ends(&self, now: Time, bytes: u64) -> Time {
+        self.free.max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s)
     }
 }
 

@@ -90,7 +90,7 @@ impl Report<'_> {
     fn say(&mut self, paragraph: &str) {
         if let Some(heading) = paragraph.strip_prefix("## ") {
             // It takes minutes.
-            eprintln!("{heading} ...");
+            eprintln!("{} ...", heading.lines().next().unwrap_or_default());
         }
         if !self.text.is_empty() {
             self.text.push('\n');

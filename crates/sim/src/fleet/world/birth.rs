@@ -49,7 +49,6 @@ impl<'a> World<'a> {
                 cores: vec![Time::default(); requester.cores as usize],
                 waiting: VecDeque::new(),
                 under_way: 0,
-                executing: Time::default(),
                 blocks: vec![Block::default(); blocks as usize],
                 open: 0,
             });

@@ -95,12 +95,11 @@ struct Side {
     table: usize,
     state: Requester,
     timeout: Time,
+    /// Until when each is taken, by executing and verifying.
     cores: Vec<Time>,
     waiting: VecDeque<u32>,
     /// Blocks that are executed or proven.
     under_way: u32,
-    /// Until when the core that executes is taken.
-    executing: Time,
     blocks: Vec<Block>,
     /// Blocks that the state machine has.
     open: u32,

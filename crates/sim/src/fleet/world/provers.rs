@@ -163,8 +163,8 @@ impl World<'_> {
         let block = (side, block_of(task.job));
         if self.machines[place].lacks_shared(block) {
             let bytes = (self.setup.file.requesters[self.sides[side].table].shared_mb * 1e6) as u64;
-            let source = self.source(place, block);
-            ready = ready.max(self.fetch(side, place, source, bytes));
+            let (source, at) = self.source(side, place, block, bytes);
+            ready = ready.max(self.fetch(at, side, place, source, bytes));
             self.shared.entry(block).or_default().push((place, ready));
         }
         let workload = &self.setup.workloads[self.sides[side].table];
@@ -184,7 +184,7 @@ impl World<'_> {
                 continue;
             }
             let from = maker.filter(|&maker| self.is_reachable(place, maker));
-            ready = ready.max(self.fetch(side, place, from, bytes));
+            ready = ready.max(self.fetch(self.now, side, place, from, bytes));
         }
         ready
     }
@@ -195,24 +195,33 @@ impl World<'_> {
         other.online && !(machine.behind_nat && other.behind_nat)
     }
 
-    /// Whom to fetch program and input from: of some provers that have them the first whose uplink is free, or else the
-    /// requester.
-    fn source(&mut self, place: usize, block: (usize, u32)) -> Option<usize> {
-        let holders = self.shared.get(&block)?;
+    /// Whom to fetch program and input from, and when: of the requester and some provers that have them, or will, the one who has
+    /// sent them first.
+    fn source(
+        &mut self,
+        side: usize,
+        place: usize,
+        block: (usize, u32),
+        bytes: u64,
+    ) -> (Option<usize>, Time) {
+        let mut best = (self.links[side].up.ends(self.now, bytes), None, self.now);
+        let Some(holders) = self.shared.get(&block) else {
+            return (None, self.now);
+        };
         for _ in 0..SOURCES {
             let (holder, since) = *self.rng.pick(holders);
-            let free = self.machines[holder].link.up.is_free(self.now);
+            let at = since.max(self.now);
+            let ends = self.machines[holder].link.up.ends(at, bytes);
             // It may have had them and thrown them away for other blocks'.
-            if holder != place && since <= self.now && free && self.is_reachable(place, holder) {
-                return Some(holder);
+            if holder != place && ends < best.0 && self.is_reachable(place, holder) {
+                best = (ends, Some(holder), at);
             }
         }
-        None
+        (best.1, best.2)
     }
 
     /// When the bytes are there; from the requester if from nobody else.
-    fn fetch(&mut self, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
-        let now = self.now;
+    fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
         match from {
             Some(from) => {
                 self.counts.between_bytes += bytes;

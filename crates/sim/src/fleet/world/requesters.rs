@@ -25,10 +25,10 @@ impl World<'_> {
             && let Some(block) = requester.waiting.pop_front()
         {
             requester.under_way += 1;
-            // One after the other, on one core.
-            requester.executing = requester.executing.max(now) + self.setup.workloads[table].metering;
-            self.queue
-                .push(requester.executing, Happens::Opens { side, block });
+            // An execution keeps one core, and each block has a process of its own.
+            let core = requester.cores.iter_mut().min().expect("a requester has a core");
+            *core = now.max(*core) + self.setup.workloads[table].metering;
+            self.queue.push(*core, Happens::Opens { side, block });
         }
     }
 
