@@ -133,6 +133,8 @@ mod tests {
             for measured in segments.chain(program.nodes.iter_mut().map(|n| &mut n.measured)) {
                 measured.wall_s *= 2.0;
                 measured.cpu_s *= 2.0;
+                // It waits for its cores for the same part of the time.
+                measured.waited_s *= 2.0;
             }
             program.execute_instructions_per_s /= 2.0;
         }
