@@ -1,13 +1,13 @@
 //! Real memory and time of every kind of task, beside what the engine expects of it.
 //!
 //! ```text
-//! cargo bench --workspace --bench memory -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree]
+//! cargo bench --workspace --bench memory -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 400,000 rounds. `-` stands for no `openvm.toml`;
 //! the input file's bytes are the input. For each program and budget (in GiB) it proves the first,
-//! the middle and the largest segment, and finds the boundaries of all; with `--tree` it also makes a node
-//! of each kind and arity. The constants in `memory.rs` are fitted to its table.
+//! the middle and the largest segment, and finds the boundaries of all; with `--tree` it also makes the
+//! nodes of a tree of these arities, at the first budget. The constants in `memory.rs` are fitted to its table.
 
 use std::{env, fs, path::PathBuf};
 
@@ -37,12 +37,16 @@ fn main() -> Fallible<()> {
         })?);
     }
     let mut budgets = vec![2.0, 4.0];
-    let mut tree = false;
+    let mut tree = None;
     let mut subjects = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--tree" => tree = true,
+            "--tree" => {
+                let list = args.next().ok_or("--tree wants three arities such as 1,2,3")?;
+                let arities: Vec<usize> = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+                tree = Some(arities.try_into().map_err(|_| "--tree wants three arities")?);
+            }
             "--budgets" => {
                 let list = args.next().ok_or("--budgets wants a list such as 2,4")?;
                 budgets = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
@@ -77,14 +81,14 @@ fn main() -> Fallible<()> {
             measure(
                 subject,
                 MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64),
-                tree && gib == budgets[0],
+                tree.filter(|_| gib == budgets[0]),
             )?;
         }
     }
     Ok(())
 }
 
-fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> {
+fn measure(subject: &Subject, budget: MemoryBudget, tree: Option<[usize; 3]>) -> Fallible<()> {
     let mut worker = start(subject)?;
     let (plan, _) = worker.plan(budget, u64::MAX)?;
     let count = plan.segments.len();
@@ -115,48 +119,66 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: bool) -> Fallible<()> 
             &proof,
         );
     }
-    if tree {
-        measure_tree(subject, &mut worker, &plan.segments)?;
+    if let Some(arities) = tree {
+        measure_tree(subject, &mut worker, &plan.segments, arities)?;
     }
     Ok(())
 }
 
-/// Measures nodes of every arity on every kind of level, and internal-recursive ones over their own kind: who works near
-/// the top of a tree makes those.
-fn measure_tree(subject: &Subject, worker: &mut Worker, segments: &[Segment]) -> Fallible<()> {
+/// Makes a tree of these arities (leaves, internal-for-leaf, internal-recursive) up to the second internal-recursive level,
+/// of as many segments as it takes, and shows each shape of node on each level.
+///
+/// What is below a node counts: the proof of a node of three children is larger than that of one, and so is what it takes
+/// to verify it.
+fn measure_tree(
+    subject: &Subject,
+    worker: &mut Worker,
+    segments: &[Segment],
+    arities: [usize; 3],
+) -> Fallible<()> {
     let config = subject
         .openvm_toml
         .as_deref()
         .map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
-    // The proofs of nodes have one shape, whatever is below them: those to measure with have one child each.
-    let mut below: Vec<Vec<u8>> = segments[..segments.len().min(Level::LEAF.children_max(&config).max(3))]
+    let [leaf, internal_for_leaf, internal_recursive] = arities;
+    let levels = [leaf, internal_for_leaf, internal_recursive, internal_recursive];
+    let wanted = segments.len().min(levels.iter().product());
+    let mut below: Vec<Vec<u8>> = segments[..wanted]
         .iter()
         .map(|s| worker.prove(s).map(|(proof, _)| proof))
         .collect::<Result<_, _>>()?;
     let mut level = Level::LEAF;
-    while level <= Level::INTERNAL_RECURSIVE.above() {
-        let mut above = Vec::new();
-        let most = level.children_max(&config).min(below.len());
-        for children in 1..=most {
-            let (proof, usage) = worker.aggregate(level, below[..children].to_vec())?;
-            row(
-                subject,
-                &format!("{level} of {children}"),
-                None,
-                level.peak_bytes(&config, children),
-                usage,
-                &proof,
-            );
-            if children == 1 {
-                above.push(proof);
-            }
+    for arity in levels {
+        // Smaller ones stand for the ends of levels.
+        for children in 1..arity.min(below.len()) {
+            measure_node(subject, &config, worker, level, &below[..children])?;
         }
-        for child in &below[1..] {
-            above.push(worker.aggregate(level, vec![child.clone()])?.0);
-        }
-        (below, level) = (above, level.above());
+        below = below
+            .chunks(arity)
+            .map(|children| measure_node(subject, &config, worker, level, children))
+            .collect::<Result<_, _>>()?;
+        level = level.above();
     }
     Ok(())
+}
+
+fn measure_node(
+    subject: &Subject,
+    config: &VmConfig,
+    worker: &mut Worker,
+    level: Level,
+    children: &[Vec<u8>],
+) -> Fallible<Vec<u8>> {
+    let (proof, usage) = worker.aggregate(level, children.to_vec())?;
+    row(
+        subject,
+        &format!("{level} of {}", children.len()),
+        None,
+        level.peak_bytes(config, children.len()),
+        usage,
+        &proof,
+    );
+    Ok(proof)
 }
 
 fn start(subject: &Subject) -> Fallible<Worker> {

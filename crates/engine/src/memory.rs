@@ -267,7 +267,7 @@ struct NodePeaks {
 const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[1250, 2050, 3500, 3800],
     internal_for_leaf: [2300, 4200, 5950],
-    internal_recursive: [1640, 2500, 2800],
+    internal_recursive: [1640, 2500, 4550],
 };
 
 /// Of programs with extensions, whose segment proofs are larger and have more constraints to check:
@@ -275,7 +275,7 @@ const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
 const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[2500],
     internal_for_leaf: [2200, 4070, 5950],
-    internal_recursive: [1640, 2500, 2800],
+    internal_recursive: [1640, 2500, 4550],
 };
 
 /// Expected peak memory of the process that makes a node, in bytes.
