@@ -13,8 +13,12 @@ use super::{BenchError, BenchOptions, Step, Subject};
 
 /// An execution is repeated so many times, and the fastest counts: what is slower was disturbed.
 const EXECUTIONS: usize = 3;
-/// Nodes of each level of the tree that is made, so that the level above has nodes of every arity, and where
-/// one of each kind is enough.
+/// Children of an internal-for-leaf node where nodes above it are measured. The proof of one over more children is larger and
+/// takes more to verify: internal-recursive nodes of three take 2.5 GiB over nodes of one child each, and 4.1 GiB over
+/// nodes of two (`docs/MEASUREMENTS.md`).
+const PAIR: usize = 2;
+/// Internal-for-leaf nodes of the tree that is made, so that there are internal-recursive ones of every arity, and where one
+/// of each kind is enough.
 const WIDTH: usize = 3;
 const WIDTH_MIN: usize = 2;
 
@@ -252,14 +256,18 @@ impl Bench<'_> {
         let budget = self.subject.whole_budget;
         let mut worker = self.worker(threads, false)?;
         let every = first && self.options.every_arity;
-        let width = if every { WIDTH } else { WIDTH_MIN };
+        let least = if self.options.every_arity {
+            PAIR * WIDTH
+        } else {
+            WIDTH_MIN
+        };
         let plan = match plan(&mut worker, budget)? {
-            Some((plan, _)) if plan.segments.len() >= width => plan,
+            Some((plan, _)) if plan.segments.len() >= least => plan,
             planned => {
                 return Err(BenchError::TooShort {
                     name: self.subject.name.clone(),
                     actual: planned.map_or(0, |(plan, _)| plan.segments.len()),
-                    least: width,
+                    least,
                     budget,
                 });
             }
@@ -276,7 +284,7 @@ impl Bench<'_> {
         let last_segment = proofs[proofs.len() - 1].clone();
         let mut level = Level::LEAF;
         while level < Level::INTERNAL_RECURSIVE || proofs.len() > 1 {
-            proofs = self.level(&mut worker, level, &proofs, threads, width)?;
+            proofs = self.level(&mut worker, level, &proofs, threads, every)?;
             level = level.above();
         }
         let top = Level::new(level.number() - 1).expect("it was made");
@@ -296,15 +304,16 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Makes a level of the tree: at least `width` nodes, if there are as many below, and the internal-recursive ones as
-    /// wide as fits. Where the tree is to be of full width it also makes one node of each other arity.
+    /// Makes a level of the tree: leaves of one segment, internal-for-leaf nodes of a pair of them where that fits, and
+    /// internal-recursive ones as wide as fits; also one node of each other arity, if `every` is to be seen. For a quick
+    /// look there are as few nodes as there can be.
     fn level(
         &mut self,
         worker: &mut Worker,
         level: Level,
         below: &[Vec<u8>],
         threads: usize,
-        width: usize,
+        every: bool,
     ) -> Result<Vec<Vec<u8>>, BenchError> {
         let kind = match level {
             Level::LEAF => Kind::Leaf,
@@ -329,10 +338,12 @@ impl Bench<'_> {
         let groups: Vec<usize> = match kind {
             Kind::InternalRecursive if fits(most) => split(below.len(), most),
             Kind::InternalRecursive => split(below.len(), least),
-            _ => split_into(
+            _ if !self.options.every_arity => split_into(
                 below.len(),
-                width.min(below.len()).max(below.len().div_ceil(most)),
+                WIDTH_MIN.min(below.len()).max(below.len().div_ceil(most)),
             ),
+            Kind::InternalForLeaf if fits(PAIR) => split(below.len(), PAIR),
+            _ => split(below.len(), 1),
         };
         // The first node of a kind is made with keys to load. Whatever was seen only so is made again.
         let mut cold = true;
@@ -347,8 +358,8 @@ impl Bench<'_> {
             above.push(self.aggregate(worker, level, kind, below, threads, std::mem::take(&mut cold))?);
             taken += children;
         }
-        let others = 1..=if width == WIDTH { most } else { groups[0] };
-        let asked = |children: &usize| width == WIDTH || *children == groups[0];
+        let others = 1..=most;
+        let asked = |children: &usize| every || *children == groups[0];
         for children in
             others.filter(|children| asked(children) && !warm.contains(children) && fits(*children))
         {

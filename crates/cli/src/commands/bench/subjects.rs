@@ -11,12 +11,13 @@ use crate::{
     progress::Spinner,
 };
 
-/// Rounds of `fibonacci`, of 15 instructions: many segments at any budget, and four at 2 GiB.
+/// Rounds of `fibonacci`, of 15 instructions: many segments at any budget, six at 2 GiB, and four.
 const LONG_ROUNDS: u64 = 400_000;
-const SHORT_ROUNDS: u64 = 26_000;
-/// Transactions of the sample blocks: some millions of instructions, and three segments at 4 GiB.
+const SHORT_ROUNDS: u64 = 40_000;
+const QUICK_ROUNDS: u64 = 26_000;
+/// Transactions of the sample blocks: some millions of instructions, and six segments at 4 GiB.
 const LONG_TXS: usize = 40;
-const SHORT_TXS: usize = 1;
+const SHORT_TXS: usize = 4;
 
 pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
     // A quick look is at the cheapest program; the other is reckoned from it.
@@ -26,7 +27,7 @@ pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
     };
     let mut subjects = Vec::new();
     if wanted(Measure::Fibonacci) {
-        subjects.push(fibonacci()?);
+        subjects.push(fibonacci(if args.quick { QUICK_ROUNDS } else { SHORT_ROUNDS })?);
     }
     if wanted(Measure::EvmBlock) {
         subjects.push(evm_block()?);
@@ -34,7 +35,7 @@ pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
     Ok(subjects)
 }
 
-fn fibonacci() -> Result<Subject, Error> {
+fn fibonacci(short: u64) -> Result<Subject, Error> {
     let (name, image) = guest::FIBONACCI;
     let rounds = |rounds: u64| Input::from_bytes(rounds.to_le_bytes().to_vec()).map_err(Error::InputText);
     Ok(Subject {
@@ -42,7 +43,7 @@ fn fibonacci() -> Result<Subject, Error> {
         image: image.to_vec(),
         openvm_toml: None,
         long: rounds(LONG_ROUNDS)?,
-        short: rounds(SHORT_ROUNDS)?,
+        short: rounds(short)?,
         whole_budget: MemoryBudget::from_bytes(2 << 30),
     })
 }
