@@ -179,6 +179,11 @@ impl Requester {
     /// is at it when there is something that nobody does.
     fn is_soon_needed(&self, jobs: &[(&JobId, &Job)], memory: u64) -> bool {
         let waiting = self.parked.count();
+        // Each frees its parent at most, and the last of a job the final task: mostly they are fewer than who waits.
+        let settling: usize = jobs.iter().map(|(_, job)| job.settling.len() + 1).sum();
+        if settling <= waiting {
+            return false;
+        }
         // What strangers claim may be nothing, and take long to be found out.
         let believed = |task: &Task| match (task.state, task.claims.first()) {
             (TaskState::Persisting(_), _) => true,
