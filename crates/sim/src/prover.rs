@@ -13,14 +13,14 @@ use crate::{
 };
 
 /// As in `myriad-node`: how often a lease is renewed, how long a prover waits to be woken, how long for an answer.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-const WAIT: Duration = Duration::from_secs(30);
+pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+pub const WAIT: Duration = Duration::from_secs(30);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
-const BANNED_FOR: Duration = Duration::from_secs(600);
-const BUSY_FOR: Duration = Duration::from_millis(500);
+pub const BANNED_FOR: Duration = Duration::from_secs(600);
+pub const BUSY_FOR: Duration = Duration::from_millis(500);
 /// A prover never says that it is done before it is.
-const PROGRESS_MAX: u64 = 980;
+pub const PROGRESS_MAX: u64 = 980;
 
 /// Says something to the requester.
 #[derive(Clone, Debug)]
@@ -54,6 +54,17 @@ pub enum Hear {
 pub const GOOD: u8 = 1;
 pub const INVALID: u8 = 2;
 pub const WITHHELD: u8 = 3;
+
+/// The name of a machine. They are spread, so that their order says nothing about the machines.
+pub fn name(index: usize) -> Peer {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(
+        &(index as u64 + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .to_be_bytes(),
+    );
+    Peer(id)
+}
 
 #[derive(Clone, Debug)]
 pub struct Prover {
@@ -101,13 +112,6 @@ struct Doing {
 impl Prover {
     pub fn new(index: usize, class: (usize, &Class), drift: u32, mut rng: Rng) -> Self {
         let (place, class) = class;
-        let mut id = [0; 32];
-        // Spread, so that the order of their names says nothing about them.
-        id[..8].copy_from_slice(
-            &(index as u64 + 1)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .to_be_bytes(),
-        );
         let speed = rng.within(class.speed.clone()).max(1);
         let said = if class.habit == Habit::Boasts {
             10 * speed
@@ -115,7 +119,7 @@ impl Prover {
             speed
         };
         Self {
-            peer: Peer(id),
+            peer: name(index),
             class: place,
             habit: class.habit,
             offer: Offer {

@@ -2,7 +2,11 @@
 //!
 //! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise quietly be the default.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -19,10 +23,31 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub const FLEET_MAX: u64 = 200_000;
 /// Most requesters.
 pub const REQUESTERS_MAX: u64 = 1_000;
-/// Most blocks of all requesters together.
+/// Most machines, counted once for each requester: what one knows of another takes about 2 KiB.
+pub const PAIRS_MAX: u64 = 2_000_000;
+/// Most blocks of all requesters together, over all worlds.
 pub const BLOCKS_MAX: u64 = 1_000_000;
 /// Most worlds of one scenario.
 pub const SEEDS_MAX: u64 = 10_000;
+/// Most hours for which blocks come, or are waited for: a year.
+const HOURS_MAX: f64 = 24.0 * 366.0;
+/// Copies of a task beyond which nothing is learned.
+const COPIES_MAX: f64 = 100.0;
+/// Most gas or instructions of a block. The planner says which it cannot cut.
+const WORK_MAX: f64 = 1e15;
+const INSTRUCTIONS_PER_GAS: [f64; 2] = [1e-3, 1e6];
+const EVERY_S: [f64; 2] = [0.01, 1e7];
+const DEADLINE_S: [f64; 2] = [0.1, 1e7];
+const SHARED_MB_MAX: f64 = 1e5;
+const OPEN_MAX: f64 = 1000.0;
+const CORES_MAX: f64 = 4096.0;
+const LINK_MBIT: [f64; 2] = [0.001, 1e7];
+const LATENCY_MS_MAX: f64 = 1e6;
+const MEMORY_GIB: [f64; 2] = [1.0, 65_536.0];
+const SPEED: [f64; 2] = [1e-3, 1e3];
+const STAY_H: [f64; 2] = [1e-3, 1e5];
+/// Bytes a second of a megabit a second.
+pub(crate) const MBIT: f64 = 1e6 / 8.0;
 
 /// A fleet and who has work for it: `myriad simulate` reads it from TOML.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -225,9 +250,11 @@ fn pretends() -> Vec<Habit> {
 pub enum ScenarioError {
     #[error("{path} cannot be read: {source}")]
     Read { path: String, source: io::Error },
-    #[error("the scenario has more than {FILE_BYTES_MAX} bytes")]
+    #[error(
+        "the scenario has more than the {FILE_BYTES_MAX} bytes that one may have: machines that are alike are one table with a `count`"
+    )]
     Long,
-    #[error("the scenario is no text in UTF-8")]
+    #[error("the scenario is no text in UTF-8: `myriad simulate --example` prints one that is")]
     Text,
     /// With the line, and what may be there.
     #[error("{0}")]
@@ -264,11 +291,14 @@ impl ScenarioFile {
             path: path.display().to_string(),
             source,
         };
-        let bytes = fs::metadata(path).map_err(read)?.len();
-        if bytes > FILE_BYTES_MAX {
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(read)?;
+        file.take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut text)
+            .map_err(read)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
             return Err(ScenarioError::Long);
         }
-        let text = fs::read(path).map_err(read)?;
         Self::parse(&String::from_utf8(text).map_err(|_| ScenarioError::Text)?)
     }
 
@@ -288,22 +318,26 @@ impl ScenarioFile {
     /// # Errors
     /// [`ScenarioError::Value`]
     pub fn check(&self) -> Result<(), ScenarioError> {
-        within("seeds", self.seeds as f64, 1.0, SEEDS_MAX as f64)?;
-        within("hours", self.hours, 0.0, 24.0 * 366.0)?;
-        within("patience_hours", self.patience_hours, 0.0, 24.0 * 366.0)?;
+        within("seeds", self.seeds as f64, [1.0, SEEDS_MAX as f64])?;
+        within("hours", self.hours, [0.0, HOURS_MAX])?;
+        within("patience_hours", self.patience_hours, [0.0, HOURS_MAX])?;
         if let Copies::Fixed(copies) = self.redundancy {
-            within("redundancy", copies.into(), 1.0, 100.0)?;
+            within("redundancy", copies.into(), [1.0, COPIES_MAX])?;
         }
         let sum = |counts: &mut dyn Iterator<Item = u64>| counts.fold(0u64, u64::saturating_add);
         let requesters = sum(&mut self.requesters.iter().map(|table| table.count));
         within(
             "the number of requesters",
             requesters as f64,
-            1.0,
-            REQUESTERS_MAX as f64,
+            [1.0, REQUESTERS_MAX as f64],
         )?;
         let machines = sum(&mut self.machines.iter().map(|table| table.count));
-        within("the number of machines", machines as f64, 1.0, FLEET_MAX as f64)?;
+        within("the number of machines", machines as f64, [1.0, FLEET_MAX as f64])?;
+        within(
+            "the number of machines times that of requesters",
+            machines as f64 * requesters as f64,
+            [1.0, PAIRS_MAX as f64],
+        )?;
         for table in &self.requesters {
             table.check(&format!("requester {:?}", table.name))?;
         }
@@ -315,16 +349,20 @@ impl ScenarioFile {
             .iter()
             .map(|table| table.count as f64 * table.blocks(self.hours) as f64)
             .sum();
-        within("the number of blocks", blocks, 1.0, BLOCKS_MAX as f64)
+        within(
+            "the number of blocks of all worlds",
+            blocks * self.seeds as f64,
+            [1.0, BLOCKS_MAX as f64],
+        )
     }
 }
 
 impl RequesterTable {
     fn check(&self, of: &str) -> Result<(), ScenarioError> {
-        let within = |key: &str, actual, least, most| within(&format!("{key} of {of}"), actual, least, most);
+        let within = |key: &str, actual, bounds| within(&format!("{key} of {of}"), actual, bounds);
         match (self.gas, self.instructions) {
-            (Some(gas), None) => within("gas", gas, 1.0, 1e15)?,
-            (None, Some(instructions)) => within("instructions", instructions, 1.0, 1e15)?,
+            (Some(gas), None) => within("gas", gas, [1.0, WORK_MAX])?,
+            (None, Some(instructions)) => within("instructions", instructions, [1.0, WORK_MAX])?,
             (gas, _) => {
                 return Err(ScenarioError::Value {
                     place: format!("the work of {of}"),
@@ -334,18 +372,22 @@ impl RequesterTable {
             }
         }
         if let Some(every_s) = self.every_s {
-            within("every_s", every_s, 0.01, 1e7)?;
+            within("every_s", every_s, EVERY_S)?;
         }
         if let Some(deadline_s) = self.deadline_s {
-            within("deadline_s", deadline_s, 0.1, 1e7)?;
+            within("deadline_s", deadline_s, DEADLINE_S)?;
         }
-        within("instructions_per_gas", self.instructions_per_gas, 1e-3, 1e6)?;
-        within("shared_mb", self.shared_mb, 0.0, 1e5)?;
-        within("open_max", self.open_max.into(), 1.0, 1000.0)?;
-        within("cores", self.cores.into(), 1.0, 4096.0)?;
-        within("up_mbit", self.up_mbit, 0.001, 1e7)?;
-        within("down_mbit", self.down_mbit, 0.001, 1e7)?;
-        within("latency_ms", self.latency_ms, 0.0, 1e6)
+        within(
+            "instructions_per_gas",
+            self.instructions_per_gas,
+            INSTRUCTIONS_PER_GAS,
+        )?;
+        within("shared_mb", self.shared_mb, [0.0, SHARED_MB_MAX])?;
+        within("open_max", self.open_max.into(), [1.0, OPEN_MAX])?;
+        within("cores", self.cores.into(), [1.0, CORES_MAX])?;
+        within("up_mbit", self.up_mbit, LINK_MBIT)?;
+        within("down_mbit", self.down_mbit, LINK_MBIT)?;
+        within("latency_ms", self.latency_ms, [0.0, LATENCY_MS_MAX])
     }
 
     /// Of each block.
@@ -366,32 +408,32 @@ impl RequesterTable {
 
 impl MachineTable {
     fn check(&self, of: &str) -> Result<(), ScenarioError> {
-        let within = |key: &str, actual, least, most| within(&format!("{key} of {of}"), actual, least, most);
-        let spread = |key: &str, spread: Spread, least, most| {
+        let within = |key: &str, actual, bounds| within(&format!("{key} of {of}"), actual, bounds);
+        let spread = |key: &str, spread: Spread, [least, most]: [f64; 2]| {
             let (from, to) = spread.ends();
-            within(key, from, least, most)?;
-            within(key, to, from, most)
+            within(key, from, [least, most])?;
+            within(key, to, [from, most])
         };
         if let Some(threads) = self.threads {
-            within("threads", threads.into(), 1.0, 4096.0)?;
+            within("threads", threads.into(), [1.0, CORES_MAX])?;
         }
-        within("memory_gib", self.memory_gib, 1.0, 65_536.0)?;
-        spread("speed", self.speed, 1e-3, 1e3)?;
-        spread("up_mbit", self.up_mbit, 0.001, 1e7)?;
-        spread("down_mbit", self.down_mbit, 0.001, 1e7)?;
-        spread("latency_ms", self.latency_ms, 0.0, 1e6)?;
+        within("memory_gib", self.memory_gib, MEMORY_GIB)?;
+        spread("speed", self.speed, SPEED)?;
+        spread("up_mbit", self.up_mbit, LINK_MBIT)?;
+        spread("down_mbit", self.down_mbit, LINK_MBIT)?;
+        spread("latency_ms", self.latency_ms, [0.0, LATENCY_MS_MAX])?;
         for (key, part) in [
             ("busy", self.busy),
             ("honest", self.honest),
             ("nat", self.nat),
             ("vanishes", self.vanishes),
         ] {
-            within(key, part, 0.0, 1.0)?;
+            within(key, part, [0.0, 1.0])?;
         }
         if let Some(online_h) = self.online_h {
-            within("online_h", online_h, 1e-3, 1e5)?;
+            within("online_h", online_h, STAY_H)?;
         }
-        within("offline_h", self.offline_h, 1e-3, 1e5)?;
+        within("offline_h", self.offline_h, STAY_H)?;
         if self.wasters.is_empty() && self.honest < 1.0 {
             return Err(ScenarioError::Value {
                 place: format!("wasters of {of}"),
@@ -417,7 +459,7 @@ impl Spread {
     }
 }
 
-fn within(place: &str, actual: f64, least: f64, most: f64) -> Result<(), ScenarioError> {
+fn within(place: &str, actual: f64, [least, most]: [f64; 2]) -> Result<(), ScenarioError> {
     if (least..=most).contains(&actual) {
         return Ok(());
     }
@@ -470,6 +512,13 @@ mod tests {
         assert_eq!(file.machines[0].wasters, [Habit::Silent, Habit::Garbage]);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_file_without_end_is_not_read_to_it() {
+        let endless = ScenarioFile::load(Path::new("/dev/zero"));
+        assert!(matches!(endless, Err(ScenarioError::Long)), "{endless:?}");
+    }
+
     #[test]
     fn errors_name_the_place_and_what_is_allowed() {
         for (text, parts) in [
@@ -488,6 +537,19 @@ mod tests {
                 ["wasters", "empty"],
             ),
             (format!("seeds = 0\n{SMALL}"), ["seeds is 0", "10000"]),
+            (
+                SMALL
+                    .replace("count = 10", "count = 200000")
+                    .replace("gas", "count = 11\n        gas"),
+                ["machines times that of requesters is 2200000", "to 2000000"],
+            ),
+            (
+                format!(
+                    "seeds = 10000\n{}",
+                    SMALL.replace("gas", "count = 101\n        gas")
+                ),
+                ["blocks of all worlds is 1010000", "to 1000000"],
+            ),
             (format!("redundancy = \"much\"\n{SMALL}"), ["redundancy", ""]),
             (
                 SMALL.replace("gas = 1e6", ""),

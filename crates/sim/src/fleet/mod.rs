@@ -37,8 +37,9 @@ use std::{
 };
 
 pub use charts::charts;
+pub(crate) use file::MBIT;
 pub use file::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
-pub use outcome::{Block, CountsOutcome, Moment, Outcome, RequesterOutcome, Summary, WorldOutcome};
+pub use outcome::{Block, Counts, Moment, Outcome, RequesterOutcome, Summary, WorldOutcome};
 pub use setup::Setup;
 
 /// Plays the worlds of a scenario, as many at once as there are cores; `done` is told after each how many are done.

@@ -1,6 +1,6 @@
 //! How worlds turned out: what `myriad simulate` prints, writes and draws.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write};
 
 use myriad_core::Time;
 use serde::Serialize;
@@ -54,8 +54,10 @@ pub struct WorldOutcome {
     pub blocks: usize,
     pub proven: usize,
     pub makespan_s: Option<f64>,
+    /// Of the time that machines that deliver were there, the part in which they worked.
+    pub utilisation: f64,
     #[serde(flatten)]
-    pub counts: CountsOutcome,
+    pub counts: Counts,
     pub requesters: Vec<RequesterOutcome>,
     pub timeline: Vec<Moment>,
 }
@@ -90,8 +92,8 @@ pub struct Block {
 }
 
 /// What happened to a world's tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct CountsOutcome {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Counts {
     /// Tasks that are done.
     pub tasks: u64,
     pub leases: u64,
@@ -108,7 +110,6 @@ pub struct CountsOutcome {
     pub worked_s: f64,
     pub accepted_s: f64,
     pub fetching_s: f64,
-    pub utilisation: f64,
     /// From machine to machine.
     pub between_bytes: u64,
 }
@@ -123,22 +124,6 @@ pub struct Moment {
     pub working: f64,
     /// Blocks that have come and are not proven.
     pub lagging: usize,
-}
-
-/// The same while it is counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
-    pub tasks: u64,
-    pub leases: u64,
-    pub expired: u64,
-    pub banned: u64,
-    pub leavings: u64,
-    pub late: u64,
-    pub inputs: u64,
-    pub worked: Duration,
-    pub accepted: Duration,
-    pub fetching: Duration,
-    pub between_bytes: u64,
 }
 
 /// Machine seconds by time.
@@ -216,7 +201,7 @@ fn spread(steps: &mut Vec<f64>, step_s: f64, from_s: f64, to_s: f64, weight: f64
     }
 }
 
-fn seconds(time: Time) -> f64 {
+pub(super) fn seconds(time: Time) -> f64 {
     time.0 as f64 / 1e6
 }
 
@@ -323,27 +308,14 @@ impl WorldOutcome {
             .map(|block| block.done_s)
             .try_fold(0.0, |last: f64, done| Some(last.max(done?)));
         let online_s: f64 = timeline.online.iter().sum();
-        let worked_s = counts.worked.as_secs_f64();
         Self {
             seed,
             end_s,
             blocks: blocks.len(),
             proven: blocks.iter().filter(|block| block.done_s.is_some()).count(),
             makespan_s: last.map(|last| last - first),
-            counts: CountsOutcome {
-                tasks: counts.tasks,
-                leases: counts.leases,
-                expired: counts.expired,
-                banned: counts.banned,
-                leavings: counts.leavings,
-                late: counts.late,
-                inputs: counts.inputs,
-                worked_s,
-                accepted_s: counts.accepted.as_secs_f64(),
-                fetching_s: counts.fetching.as_secs_f64(),
-                utilisation: worked_s / online_s.max(1e-9),
-                between_bytes: counts.between_bytes,
-            },
+            utilisation: counts.worked_s / online_s.max(1e-9),
+            counts,
             timeline: timeline.moments(end_s, &blocks),
             requesters,
         }
@@ -352,7 +324,7 @@ impl WorldOutcome {
 
 impl Outcome {
     pub(super) fn of(worlds: Vec<WorldOutcome>) -> Self {
-        let sum = |of: fn(&CountsOutcome) -> f64| worlds.iter().map(|world| of(&world.counts)).sum::<f64>();
+        let sum = |of: fn(&Counts) -> f64| worlds.iter().map(|world| of(&world.counts)).sum::<f64>();
         let worked_s = sum(|counts| counts.worked_s);
         let blocks = || worlds.iter().flat_map(|world| &world.requesters);
         Self {
@@ -363,7 +335,8 @@ impl Outcome {
                     .collect(),
             ),
             wasted: 1.0 - sum(|counts| counts.accepted_s) / worked_s.max(1e-9),
-            utilisation: sum(|counts| counts.utilisation) / worlds.len().max(1) as f64,
+            utilisation: worlds.iter().map(|world| world.utilisation).sum::<f64>()
+                / worlds.len().max(1) as f64,
             all_proven: worlds.iter().all(|world| world.proven == world.blocks),
             lag_grows: blocks().any(|requester| requester.lag_grows),
             worlds,

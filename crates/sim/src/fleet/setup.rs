@@ -4,16 +4,13 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use myriad_core::{Cost, Kind, Redundancy, TaskId, Tree};
 
-use super::file::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
+use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
 use crate::{
     model::{CostModel, ProgramModel},
     planner::{self, Class, Link, Plan, Question, RequesterSide, Shape, Workload, shape},
     profile::Profile,
     reference,
 };
-
-/// Bytes a second of a megabit a second.
-const MBIT: f64 = 1e6 / 8.0;
 
 /// A scenario that can be played.
 #[derive(Clone, Debug)]

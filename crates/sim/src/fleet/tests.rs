@@ -3,22 +3,13 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::profile::tests::lawful;
+use crate::profile::tests::timeless;
 
 /// Links on which nothing takes time, and a profile in which tasks take what the law says.
 fn setup(text: &str) -> Setup {
     let dir = tempfile::tempdir().unwrap();
-    let mut profile = lawful();
-    let program = &mut profile.programs[0];
-    program.segments.retain(|segment| !segment.measured.cold);
-    let segments = program.segments.iter_mut().map(|segment| &mut segment.measured);
-    for measured in segments.chain(program.nodes.iter_mut().map(|node| &mut node.measured)) {
-        measured.verify_s = 1e-9;
-    }
-    program.boundary_s = 1e-9;
-    program.execute_instructions_per_s = 1e15;
-    program.meter_instructions_per_s = 1e15;
-    let text = format!("{text}\n").replace("$LAW", &format!("costs_of = {:?}", program.name));
+    let profile = timeless();
+    let text = format!("{text}\n").replace("$LAW", &format!("costs_of = {:?}", profile.programs[0].name));
     fs::write(dir.path().join("law.json"), serde_json::to_vec(&profile).unwrap()).unwrap();
     Setup::new(ScenarioFile::parse(&text).unwrap(), dir.path()).unwrap()
 }
@@ -33,18 +24,10 @@ const ONE_BLOCK: &str = "
     down_mbit = 1e6
     latency_ms = 0
 ";
-const STREAM: &str = "
-    [[requesters]]
-    name = \"r\"
-    count = 2
-    every_s = 600
-    instructions = 3e6
-    $LAW
-    shared_mb = 0
-    up_mbit = 1e6
-    down_mbit = 1e6
-    latency_ms = 0
-";
+/// Two that have a block every ten minutes.
+fn stream() -> String {
+    ONE_BLOCK.replace("name = \"r\"", "name = \"r\"\n    count = 2\n    every_s = 600")
+}
 
 fn home(count: u32, more: &str) -> String {
     format!(
@@ -94,7 +77,7 @@ fn one_machine_takes_the_sum_of_all_tasks() {
 
 #[test]
 fn a_stream_takes_the_part_of_the_fleet_that_its_work_is() {
-    let text = ["hours = 10", STREAM, &home(4, "known = true")].concat();
+    let text = ["hours = 10", &stream(), &home(4, "known = true")].concat();
     let setup = setup(&text);
     let machine_s = setup.plans().next().unwrap().1.machine_s;
     let outcome = simulate(&setup, |_| ());
@@ -109,14 +92,14 @@ fn a_stream_takes_the_part_of_the_fleet_that_its_work_is() {
     let working: f64 = world.timeline.iter().map(|moment| moment.working).sum();
     near(
         working / world.timeline.len() as f64,
-        4.0 * world.counts.utilisation,
+        4.0 * world.utilisation,
         0.05,
     );
 }
 
 #[test]
 fn a_stream_that_is_too_much_lags_more_and_more() {
-    let text = ["hours = 6\npatience_hours = 0", STREAM, &home(1, "")].concat();
+    let text = ["hours = 6\npatience_hours = 0", &stream(), &home(1, "")].concat();
     let outcome = play(&text.replace("every_s = 600", "every_s = 60"));
     assert!(outcome.lag_grows && !outcome.all_proven);
     assert!(outcome.utilisation > 0.99, "{}", outcome.utilisation);
@@ -136,8 +119,7 @@ fn the_same_seed_has_the_same_outcome_and_another_one_another() {
     assert_eq!(first.makespan_s.unwrap().count, 3);
     let makespans: Vec<Option<f64>> = first.worlds.iter().map(|world| world.makespan_s).collect();
     assert!(makespans[0] != makespans[1] && makespans[1] != makespans[2]);
-    let counts =
-        |of: fn(&CountsOutcome) -> u64| first.worlds.iter().map(|world| of(&world.counts)).sum::<u64>();
+    let counts = |of: fn(&Counts) -> u64| first.worlds.iter().map(|world| of(&world.counts)).sum::<u64>();
     assert!(counts(|counts| counts.banned) > 0 && counts(|counts| counts.leavings) > 0);
     assert!(first.wasted > 0.0);
     assert_eq!(first.blocks_csv().lines().count(), 1 + 3);
@@ -168,7 +150,7 @@ fn every_way_to_waste_time_is_survived() {
 
 #[test]
 fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
-    let stream = STREAM
+    let stream = stream()
         .replace("count = 2", "count = 20")
         .replace("shared_mb = 0", "shared_mb = 1");
     let outcome = play(&["hours = 0.5", &stream, &home(8, "known = true")].concat());

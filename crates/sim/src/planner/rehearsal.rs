@@ -12,7 +12,7 @@ use super::{
     question::{Class, Link, PlanError, Question},
 };
 use crate::{
-    fleet::{self, Copies, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome},
+    fleet::{self, Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome},
     scenario::Habit,
 };
 
@@ -20,8 +20,6 @@ use crate::{
 pub const MACHINES_REHEARSED_MAX: u64 = 50_000;
 /// No job takes longer than this many times what was planned, unless nobody gets it done.
 const PATIENCE: f64 = 100.0;
-/// Bytes a second of a megabit a second.
-const MBIT: f64 = 1e6 / 8.0;
 
 /// How a job went.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,5 +1,5 @@
 use super::{rehearsal::perform, *};
-use crate::{model::ProgramModel, profile::tests::lawful};
+use crate::{model::ProgramModel, profile::tests::timeless};
 
 /// A link on which nothing takes time.
 const AT_ONCE: Link = Link {
@@ -8,19 +8,8 @@ const AT_ONCE: Link = Link {
     latency_s: 0.0,
 };
 
-/// Machines that follow the law, that have done a task of each kind before, and prove what verifies in no time.
 fn model() -> ProgramModel {
-    let mut profile = lawful();
-    let program = &mut profile.programs[0];
-    program.segments.retain(|s| !s.measured.cold);
-    let segments = program.segments.iter_mut().map(|s| &mut s.measured);
-    for measured in segments.chain(program.nodes.iter_mut().map(|n| &mut n.measured)) {
-        measured.verify_s = 1e-9;
-    }
-    program.boundary_s = 1e-9;
-    program.execute_instructions_per_s = 1e15;
-    program.meter_instructions_per_s = 1e15;
-    ProgramModel::fit(program).unwrap()
+    ProgramModel::fit(&timeless().programs[0]).unwrap()
 }
 
 fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
@@ -237,7 +226,7 @@ fn what_is_scarce_binds() {
     heavy.classes[0].link.down_bytes_per_s = 1e8;
     assert_eq!(binds(&heavy), Binds::Start);
     let mut slow = asked();
-    slow.requester.model = ProgramModel::fit(&lawful().programs[0]).unwrap();
+    slow.requester.model = ProgramModel::fit(&crate::profile::tests::lawful().programs[0]).unwrap();
     slow.requester.cores = 1;
     slow.workload.instructions = 1e10;
     slow.classes[0].machines = 1_000_000;

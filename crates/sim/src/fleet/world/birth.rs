@@ -5,23 +5,22 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Offer, Peer, Policy, Requester, SPEED_ONE, Standing, Time, Trust};
+use myriad_core::{Offer, Policy, Requester, SPEED_ONE, Standing, Time, Trust};
 
 use super::{Happens, Side, World};
 use crate::{
     fleet::{
-        file::{MachineTable, Spread},
+        file::{MBIT, MachineTable, Spread},
         link::Link,
         machine::{Asked, Machine},
         outcome::{Block, Counts, Timeline},
         setup::Setup,
     },
+    prover::name,
     queue::Queue,
     rng::Rng,
     scenario::Habit,
 };
-
-const MBIT: f64 = 1e6 / 8.0;
 
 impl<'a> World<'a> {
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
@@ -103,17 +102,6 @@ impl<'a> World<'a> {
     }
 }
 
-/// Spread, so that the order of their names says nothing about them.
-fn peer(place: usize) -> Peer {
-    let mut id = [0; 32];
-    id[..8].copy_from_slice(
-        &(place as u64 + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .to_be_bytes(),
-    );
-    Peer(id)
-}
-
 /// What a requester knows of a machine that has served it before.
 fn known() -> Standing {
     Standing {
@@ -174,7 +162,7 @@ fn machine(
         .map_or(0.0, |online_h| table.offline_h / (online_h + table.offline_h));
     let online = !rng.chance((1000.0 * away) as u32);
     Machine {
-        peer: peer(place),
+        peer: name(place),
         class,
         habit,
         speed: (1000.0 * speed).max(1.0) as u64,

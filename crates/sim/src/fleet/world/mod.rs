@@ -14,7 +14,7 @@ use myriad_core::{Blob, Input, JobId, Peer, Refusal, Requester, Return, TaskRef,
 use super::{
     link::Link,
     machine::Machine,
-    outcome::{Block, Counts, Timeline, WorldOutcome},
+    outcome::{Block, Counts, Timeline, WorldOutcome, seconds},
     setup::Setup,
 };
 use crate::{queue::Queue, rng::Rng};
@@ -67,6 +67,13 @@ enum Happens {
     Ends {
         machine: usize,
         lease: u64,
+    },
+    /// A proof that is to be checked.
+    Fetched {
+        side: usize,
+        peer: Peer,
+        task: TaskRef,
+        proof: Blob,
     },
     Checked {
         side: usize,
@@ -223,6 +230,12 @@ impl<'a> World<'a> {
             }
             Happens::Renews { machine, lease } => self.renews(machine, lease),
             Happens::Ends { machine, lease } => self.ends(machine, lease),
+            Happens::Fetched {
+                side,
+                peer,
+                task,
+                proof,
+            } => self.verifies(side, peer, task, proof),
             Happens::Checked {
                 side,
                 peer,
@@ -275,8 +288,4 @@ impl<'a> World<'a> {
             self.timeline,
         )
     }
-}
-
-fn seconds(time: Time) -> f64 {
-    time.0 as f64 / 1e6
 }

@@ -7,21 +7,14 @@ use myriad_core::{Input, Refusal, Return, TaskId, TaskRef, Time};
 use super::{Happens, Hear, Say, World, blob, block_of, made_by};
 use crate::{
     fleet::{link::transfer, machine::Doing},
-    prover::{GOOD, INVALID, WITHHELD},
+    prover::{BANNED_FOR, BUSY_FOR, GOOD, INVALID, PROGRESS_MAX, RENEW_EVERY, WAIT, WITHHELD},
     scenario::Habit,
 };
 
-/// As in `myriad-node`: how often a lease is renewed, how long a prover waits to be woken, and after refusals.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
-const WAIT: Duration = Duration::from_secs(30);
-const BUSY_FOR: Duration = Duration::from_millis(500);
-const BANNED_FOR: Duration = Duration::from_secs(600);
 /// How long after a connection broke the requester takes a peer for lost.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Provers that are looked at to fetch program and input from, as many as a lease names.
 const SOURCES: usize = 3;
-/// A prover never says that it is done before it is.
-const PROGRESS_MAX: u128 = 980;
 
 impl World<'_> {
     /// Asks the next requester for a task, or waits until it may ask one.
@@ -242,7 +235,7 @@ impl World<'_> {
         };
         let whole = (doing.end - doing.begun).as_micros().max(1);
         let share = (self.now - doing.begun).as_micros() * 1000 / whole;
-        let renew = Say::Renew(doing.task, share.min(PROGRESS_MAX) as u16);
+        let renew = Say::Renew(doing.task, share.min(PROGRESS_MAX.into()) as u16);
         self.queue.push(
             self.now + RENEW_EVERY,
             Happens::Renews {
@@ -285,8 +278,8 @@ impl World<'_> {
         let worked = now - doing.begun;
         machine.asked[doing.requester].served += now - doing.leased;
         if machine.works() {
-            self.counts.worked += worked;
-            self.counts.fetching += doing.begun.min(now) - doing.leased;
+            self.counts.worked_s += worked.as_secs_f64();
+            self.counts.fetching_s += (doing.begun.min(now) - doing.leased).as_secs_f64();
             self.timeline.worked(doing.begun.min(now), now);
         }
     }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use myriad_core::{Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Verdict};
 
-use super::{Happens, Hear, Say, World, block_of, job_id, made_by, seconds};
+use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
 use crate::{
-    fleet::link::transfer,
+    fleet::{link::transfer, outcome::seconds},
     prover::{GOOD, WITHHELD},
 };
 
@@ -14,6 +14,15 @@ use crate::{
 const WITHHELD_FOR: Duration = Duration::from_secs(20);
 /// To make a proof durable.
 const PERSIST: Duration = Duration::from_millis(5);
+
+impl Side {
+    /// When work that comes `now` is done, on the core that is free first.
+    fn occupy(&mut self, now: Time, work: Duration) -> Time {
+        let core = self.cores.iter_mut().min().expect("a requester has a core");
+        *core = now.max(*core) + work;
+        *core
+    }
+}
 
 impl World<'_> {
     /// Begins to execute the next blocks, as many as may be under way.
@@ -26,9 +35,8 @@ impl World<'_> {
         {
             requester.under_way += 1;
             // An execution keeps one core, and each block has a process of its own.
-            let core = requester.cores.iter_mut().min().expect("a requester has a core");
-            *core = now.max(*core) + self.setup.workloads[table].metering;
-            self.queue.push(*core, Happens::Opens { side, block });
+            let done = requester.occupy(now, self.setup.workloads[table].metering);
+            self.queue.push(done, Happens::Opens { side, block });
         }
     }
 
@@ -126,7 +134,7 @@ impl World<'_> {
             }
             Output::Check { peer, task, proof } => self.checks(side, peer, task, proof),
             Output::Persist { task, proof, .. } => {
-                self.counts.accepted += made_by(proof).1;
+                self.counts.accepted_s += made_by(proof).1.as_secs_f64();
                 let durable = self.now + PERSIST;
                 self.queue.push(durable, Happens::Persisted { side, task, proof });
             }
@@ -164,29 +172,47 @@ impl World<'_> {
         self.execute(side);
     }
 
-    /// The requester fetches a proof and verifies it.
+    /// The requester fetches a proof.
     fn checks(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
         let now = self.now;
         let place = self.places[&peer];
         let workload = &self.setup.workloads[self.sides[side].table];
-        let shape = workload.tasks.of(&workload.tree, task.task);
+        let bytes = workload.tasks.of(&workload.tree, task.task).proof_bytes;
         let machine = &mut self.machines[place];
-        let (done, verdict) = if machine.online && proof.0[0] != WITHHELD {
-            let there = transfer(&mut machine.link, &mut self.links[side], now, shape.proof_bytes);
-            let cores = &mut self.sides[side].cores;
-            let core = cores.iter_mut().min().expect("a requester has a core");
-            *core = there.max(*core) + shape.verify;
-            let reason = "it proves nothing".into();
-            let verdict = if proof.0[0] == GOOD {
-                Verdict::Accepted
-            } else {
-                Verdict::Invalid { reason }
+        let (at, happens) = if machine.online && proof.0[0] != WITHHELD {
+            let there = transfer(&mut machine.link, &mut self.links[side], now, bytes);
+            let fetched = Happens::Fetched {
+                side,
+                peer,
+                task,
+                proof,
             };
-            (*core, verdict)
+            (there, fetched)
         } else {
             let reason = "it is withheld".into();
-            (now + WITHHELD_FOR, Verdict::Unavailable { reason })
+            let checked = Happens::Checked {
+                side,
+                peer,
+                task,
+                proof,
+                verdict: Verdict::Unavailable { reason },
+            };
+            (now + WITHHELD_FOR, checked)
         };
+        self.queue.push(at, happens);
+    }
+
+    /// And verifies it, on the core that is free first.
+    pub(super) fn verifies(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
+        let workload = &self.setup.workloads[self.sides[side].table];
+        let takes = workload.tasks.of(&workload.tree, task.task).verify;
+        let verdict = if proof.0[0] == GOOD {
+            Verdict::Accepted
+        } else {
+            let reason = "it proves nothing".into();
+            Verdict::Invalid { reason }
+        };
+        let done = self.sides[side].occupy(self.now, takes);
         self.queue.push(
             done,
             Happens::Checked {
