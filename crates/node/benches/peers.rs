@@ -2,7 +2,7 @@
 //! proving is pretended, by `tests/network/world.rs`.
 //!
 //! ```text
-//! cargo bench --workspace --bench peers -- [--provers 300] [--segments 2100] [--task-ms 2000]
+//! cargo bench --workspace --bench peers -- [--provers 300] [--segments 2180] [--task-ms 2000]
 //! ```
 
 #[path = "../tests/network/world.rs"]
@@ -16,7 +16,7 @@ use world::{Fault, PROOF_BYTES, Pretender, Prover, Request, address, request, st
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let (mut provers, mut segments, mut task_ms) = (300, 2100, 2000);
+    let (mut provers, mut segments, mut task_ms) = (300, 2180, 2000);
     while let Some(arg) = args.next() {
         let value = args.next().and_then(|text| text.parse().ok());
         match (arg.as_str(), value) {

@@ -17,6 +17,9 @@ use myriad_node::engine_fingerprint;
 use super::*;
 use crate::world::MEMORY;
 
+/// Jobs that one requester announces at once.
+const FLOOD: u32 = 500;
+
 /// What a lease demands.
 #[derive(Clone, Copy, Debug)]
 enum Demand {
@@ -26,7 +29,7 @@ enum Demand {
     Program,
     /// A program whose bytes nobody has, by its hash.
     NoSuchProgram,
-    /// A segment that is none, of any files.
+    /// Nothing beyond the limits, but hundreds of jobs are announced at once, and no segment is one.
     Flood,
 }
 
@@ -175,7 +178,7 @@ async fn what_requesters_demand_is_held_to_the_owners_limits() {
     timeout(PATIENCE, connected).await.unwrap();
     for requester in &malicious {
         let jobs = if matches!(requester.demand, Demand::Flood) {
-            500
+            FLOOD
         } else {
             1
         };
