@@ -74,8 +74,7 @@ fn redundancy(report: &mut Report<'_>) -> Result<(), ReportError> {
         }
     };
     report.say(&format!(
-        "`Adaptive` is faster by more than {:.0} % {}, `Fixed(5)` {}. Nothing was done about the latter: the copies that are blind take \
-         more work from those that deliver, which one job alone does not feel.",
+        "`Adaptive` is faster by more than {:.0} % {}, `Fixed(5)` {}.",
         100.0 * ALIKE,
         faster(&adaptive, &fixed),
         faster(&fixed, &adaptive)
