@@ -1,0 +1,351 @@
+//! Requester and provers as processes, with real proofs, killed with SIGKILL at every stage of a job again and again.
+//!
+//! ```text
+//! cargo test --release --workspace --test faults                                       what CI runs
+//! MYRIAD_FAULTS_KILLS=300 MYRIAD_FAULTS_SEED=7 cargo test --release --workspace --test faults -- --nocapture
+//! ```
+//!
+//! Who is killed, and when, follows from what the processes themselves log. Each time that the requester is dead, its
+//! journal is read: what it said to have accepted must still be there, and must still be the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
+
+use myriad_net::blob::BlobRef;
+use myriad_node::jobs::{Jobs, State};
+
+use crate::{
+    LISTEN, MEMORY, ROUNDS, SILENCE_MAX, alone, bootstrap, guest, keys,
+    process::{Process, Said, all_end, myriad},
+    with_keys,
+};
+
+/// Kills that CI makes at least.
+const KILLS: usize = 30;
+const PROVERS: usize = 2;
+/// How long a child may take to see that its node is gone.
+const ORPHAN_MAX: Duration = Duration::from_secs(20);
+
+/// Where in the life of a task somebody dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Announce,
+    Lease,
+    Submit,
+    Verify,
+    Persist,
+    Persisted,
+    Aggregate,
+    Final,
+    ProverLease,
+    ProverProving,
+    ProverSubmit,
+}
+
+impl Stage {
+    /// All of them, with how often each takes its victim in a job.
+    const ALL: [(Self, usize); 11] = [
+        (Self::Announce, 2),
+        (Self::Lease, 2),
+        (Self::Submit, 4),
+        (Self::Verify, 5),
+        (Self::Persist, 4),
+        (Self::Persisted, 3),
+        (Self::Aggregate, 2),
+        (Self::Final, 3),
+        (Self::ProverLease, 2),
+        (Self::ProverProving, 2),
+        (Self::ProverSubmit, 3),
+    ];
+
+    /// The stages that a line of the requester tells of.
+    fn of_requester(line: &str) -> Vec<Self> {
+        let mut stages = Vec::new();
+        let mut at = |text: &str, stage| {
+            if line.contains(text) {
+                stages.push(stage);
+            }
+        };
+        at("announcing that the job is open", Self::Announce);
+        at("lease of segment", Self::Lease);
+        at("lease of leaf", Self::Aggregate);
+        at("lease of internal", Self::Aggregate);
+        at("lease of the final proof", Self::Final);
+        at("for the final proof", Self::Final);
+        at("of the final proof", Self::Final);
+        at("claim of", Self::Submit);
+        at("looking at", Self::Verify);
+        at("keeping", Self::Persist);
+        at("kept", Self::Persisted);
+        stages
+    }
+
+    fn of_prover(line: &str) -> Option<Self> {
+        if line.contains(" for requester ") && line.contains("INFO") {
+            Some(Self::ProverLease)
+        } else if line.contains("begins to prove") {
+            Some(Self::ProverProving)
+        } else if line.contains(" is proven, in ") {
+            Some(Self::ProverSubmit)
+        } else {
+            None
+        }
+    }
+}
+
+/// Steele, Lea, Flood 2014: splitmix64.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// A job with all who have to do with it.
+struct World {
+    dir: PathBuf,
+    program: PathBuf,
+    input: String,
+    bootstrap: String,
+    tell: Sender<Said>,
+    heard: Receiver<Said>,
+    started: usize,
+    requester: Option<Process>,
+    provers: Vec<Option<Process>>,
+    left: BTreeMap<Stage, usize>,
+    made: BTreeMap<Stage, usize>,
+    rng: Rng,
+    /// What the journal had when it was last looked at.
+    journal: BTreeMap<[u8; 32], BlobRef>,
+    /// Tasks whose proofs are durable, by what requesters have said.
+    kept: BTreeSet<String>,
+}
+
+impl World {
+    fn number(&mut self) -> usize {
+        self.started += 1;
+        self.started
+    }
+
+    fn start_requester(&mut self) {
+        let mut command = myriad();
+        command
+            .args(["prove", &self.program.to_string_lossy(), "--input", &self.input])
+            .args(["--network", "--fleet", "2", "--memory", MEMORY, "--no-mdns"])
+            .args(["--listen", LISTEN, "--bootstrap", &self.bootstrap])
+            .arg("--data-dir")
+            .arg(self.dir.join("requester"))
+            .arg("--out")
+            .arg(self.dir.join("out"));
+        let number = self.number();
+        let log = self.dir.join("requester.log");
+        self.requester = Some(Process::start(number, command, &log, self.tell.clone()));
+    }
+
+    fn start_prover(&mut self, place: usize) {
+        let mut command = myriad();
+        command
+            .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
+            .args(["--listen", LISTEN, "--bootstrap", &self.bootstrap])
+            .arg("--keys")
+            .arg(keys())
+            .arg("--data-dir")
+            .arg(self.dir.join(format!("prover-{place}")));
+        let number = self.number();
+        let log = self.dir.join(format!("prover-{place}.log"));
+        self.provers[place] = Some(Process::start(number, command, &log, self.tell.clone()));
+    }
+
+    /// Whether this stage is to take its victim now.
+    fn strikes(&mut self, stage: Stage) -> bool {
+        let left = self.left.get_mut(&stage).filter(|left| **left > 0);
+        // Some other time, now and then: so that not always the first task meets its fate.
+        let Some(left) = left.filter(|_| !self.rng.next().is_multiple_of(4)) else {
+            return false;
+        };
+        *left -= 1;
+        *self.made.entry(stage).or_default() += 1;
+        true
+    }
+
+    /// Runs the job to its end, however often somebody dies on the way.
+    fn run(&mut self) {
+        (0..PROVERS).for_each(|place| self.start_prover(place));
+        self.start_requester();
+        loop {
+            let heard = self.heard.recv_timeout(SILENCE_MAX);
+            let (number, line) = heard.expect("the job goes on");
+            if self
+                .requester
+                .as_ref()
+                .is_some_and(|process| process.number == number)
+            {
+                match line {
+                    Some(line) => self.requester_said(&line),
+                    None => break,
+                }
+            } else if let Some(place) = self.place_of(number) {
+                let line = line.expect("a prover does not end by itself");
+                self.prover_said(place, &line);
+            }
+        }
+        let status = self.requester.take().unwrap().wait();
+        assert!(status.success(), "{status}");
+        self.look_at_journal();
+        self.provers.iter_mut().for_each(|prover| {
+            prover.take().unwrap().kill();
+        });
+    }
+
+    fn place_of(&self, number: usize) -> Option<usize> {
+        self.provers
+            .iter()
+            .position(|prover| prover.as_ref().is_some_and(|process| process.number == number))
+    }
+
+    fn requester_said(&mut self, line: &str) {
+        if let Some((_, task)) = line.split_once("lease of ") {
+            let (task, _) = task.split_once(" to ").unwrap();
+            assert!(
+                !self.kept.contains(task),
+                "{task} is given out again, and its proof is durable"
+            );
+        }
+        if let Some((_, kept)) = line.split_once("DEBUG kept ") {
+            let (_, task) = kept.split_once(" of ").unwrap();
+            assert!(self.kept.insert(task.to_owned()), "{task} was accepted twice");
+        }
+        for stage in Stage::of_requester(line) {
+            if self.strikes(stage) {
+                let orphans = self.requester.take().unwrap().kill();
+                assert!(all_end(&orphans, ORPHAN_MAX), "a child outlives its requester");
+                self.look_at_journal();
+                self.start_requester();
+                return;
+            }
+        }
+    }
+
+    fn prover_said(&mut self, place: usize, line: &str) {
+        if Stage::of_prover(line).is_some_and(|stage| self.strikes(stage)) {
+            let orphans = self.provers[place].take().unwrap().kill();
+            assert!(all_end(&orphans, ORPHAN_MAX), "a child outlives its prover");
+            self.start_prover(place);
+        }
+    }
+
+    /// What was accepted is still there, and is what it was. What the log calls kept may be one less: the process
+    /// may have died between the one and the other.
+    fn look_at_journal(&mut self) {
+        let jobs = Jobs::of(&self.dir.join("requester"));
+        let Some(job) = jobs.list().unwrap().pop() else {
+            // It died before it had begun.
+            assert!(self.journal.is_empty());
+            return;
+        };
+        assert!(!job.running);
+        let now = jobs.accepted(job.id).unwrap();
+        for (task, proof) in &self.journal {
+            assert_eq!(
+                now.get(task),
+                Some(proof),
+                "an accepted proof is lost or replaced"
+            );
+        }
+        assert!(now.len() >= self.kept.len(), "{} of {:?}", now.len(), self.kept);
+        self.journal = now;
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+/// A job in which every stage takes its victims; gives how often each did.
+fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, usize> {
+    let (tell, heard) = channel();
+    let mut world = World {
+        dir: dir.to_owned(),
+        program: guest("fibonacci"),
+        // Each job is another one.
+        input: format!("0x01{}", hex::encode((ROUNDS + place).to_le_bytes())),
+        bootstrap: bootstrap.to_owned(),
+        tell,
+        heard,
+        started: 0,
+        requester: None,
+        provers: (0..PROVERS).map(|_| None).collect(),
+        left: Stage::ALL.into_iter().collect(),
+        made: BTreeMap::new(),
+        rng: Rng(seed.wrapping_add(place)),
+        journal: BTreeMap::new(),
+        kept: BTreeSet::new(),
+    };
+    with_keys(&dir.join("requester"));
+    world.run();
+
+    let jobs = Jobs::of(&dir.join("requester"));
+    let record = jobs.list().unwrap().pop().unwrap().record.unwrap();
+    assert_eq!(record.state, State::Done);
+    assert_eq!(
+        Some(world.journal.len()),
+        record.tasks,
+        "every task has one proof"
+    );
+    let proof = dir.join("out/fibonacci.stark.proof");
+    let verified = myriad()
+        .arg("verify")
+        .arg(proof)
+        .args(["--program", &world.program.to_string_lossy(), "--data-dir"])
+        .arg(dir.join("requester"))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(verified.success());
+    world.made
+}
+
+#[test]
+fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {
+    let _alone = alone();
+    let wanted = setting("MYRIAD_FAULTS_KILLS", KILLS as u64) as usize;
+    let seed = setting("MYRIAD_FAULTS_SEED", 1);
+    // Kept if this fails.
+    let dir = tempfile::tempdir().unwrap().keep();
+    eprintln!(
+        "MYRIAD_FAULTS_KILLS={wanted} MYRIAD_FAULTS_SEED={seed}, logs in {}",
+        dir.display()
+    );
+    let (bootstrap, address) = bootstrap(&dir);
+    let mut made: BTreeMap<Stage, usize> = BTreeMap::new();
+    let mut place = 0;
+    while made.values().sum::<usize>() < wanted || made.len() < Stage::ALL.len() {
+        for (stage, times) in job(&dir.join(place.to_string()), &address, seed, place) {
+            *made.entry(stage).or_default() += times;
+        }
+        eprintln!(
+            "{} jobs, {} kills: {made:?}",
+            place + 1,
+            made.values().sum::<usize>()
+        );
+        place += 1;
+    }
+    bootstrap.kill();
+    fs::remove_dir_all(&dir).unwrap();
+}

@@ -1,0 +1,277 @@
+//! Requesters whose programs never end, take all memory, or are not what they say: a real prover with a real engine child
+//! gives each of them back, its owner sees why, and the next job is done.
+//!
+//! Limits that are checked before anything is fetched are in `what_requesters_demand_is_held_to_the_owners_limits` of
+//! `myriad-node`.
+
+use std::{fs, path::Path, sync::mpsc::channel, time::Duration};
+
+use myriad_core::{JobId, TaskId, TaskRef};
+use myriad_engine::{Input, MemoryBudget, Program, Segment};
+use myriad_net::{
+    Event, Network,
+    wire::{
+        Announcement, Lease, PROTOCOL_VERSION, Refused, Request, Response, Returned, Role, Sources, Why, Work,
+    },
+};
+use myriad_node::{engine_fingerprint, job_id};
+use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
+
+use crate::{
+    LISTEN, MEMORY, alone, guest, keys,
+    peer::{engine, join, patiently},
+    process::{Process, myriad},
+    wait_for,
+};
+
+/// What the prover's owner allows.
+const INSTRUCTIONS_MAX: u64 = 3_000_000;
+/// Rows of every trace. They take more memory than the prover lends, and less than the machines of tests have.
+const BOMB: u32 = 1 << 20;
+/// No more than there are rows for.
+const BOMB_INSTRUCTIONS: u64 = 1_000_000;
+/// What the input makes `misbehave` do; see its source.
+const SUCCEED: u8 = 0;
+const LOOP_FOR_EVER: u8 = 3;
+const ALLOCATE_WITHOUT_END: u8 = 5;
+
+/// What a requester wants, and what its prover says to that.
+struct Demand {
+    name: &'static str,
+    behaviour: u8,
+    /// Where the segment starts, and its instructions; the first segment of the plan where there are none.
+    segment: Option<(u64, u64)>,
+    /// Whether its traces have [`BOMB`] rows each.
+    bomb: bool,
+    /// That the job is called something else than its program and input make it.
+    renamed: bool,
+    /// What the requester hears, in part; a proof, where there is nothing to say.
+    told: &'static str,
+}
+
+const DEMANDS: [Demand; 6] = [
+    Demand {
+        name: "a segment behind all limits of a program that never ends",
+        behaviour: LOOP_FOR_EVER,
+        segment: Some((INSTRUCTIONS_MAX, 1000)),
+        bomb: false,
+        renamed: false,
+        told: "the segment ends after 3001000 instructions, and 3000000 are allowed",
+    },
+    Demand {
+        name: "a segment that is too long for its traces, of a program that never ends",
+        behaviour: LOOP_FOR_EVER,
+        segment: Some((0, BOMB_INSTRUCTIONS)),
+        bomb: false,
+        renamed: false,
+        told: "",
+    },
+    Demand {
+        name: "traces that no memory holds",
+        behaviour: LOOP_FOR_EVER,
+        segment: Some((0, BOMB_INSTRUCTIONS)),
+        bomb: true,
+        renamed: false,
+        told: "bytes of memory, and 2621440000 are lent",
+    },
+    Demand {
+        name: "a program that allocates without end",
+        behaviour: ALLOCATE_WITHOUT_END,
+        segment: Some((0, BOMB_INSTRUCTIONS)),
+        bomb: true,
+        renamed: false,
+        told: "bytes of memory, and 2621440000 are lent",
+    },
+    Demand {
+        name: "another program than the job's name says",
+        behaviour: SUCCEED,
+        segment: None,
+        bomb: false,
+        renamed: true,
+        told: "and its program and input make it",
+    },
+    Demand {
+        name: "what it may demand",
+        behaviour: SUCCEED,
+        segment: None,
+        bomb: false,
+        renamed: false,
+        told: "",
+    },
+];
+
+/// What came back.
+#[derive(Debug)]
+enum Answer {
+    Proof,
+    Returned(Returned),
+}
+
+/// A requester with one demand. To another one of the same requester the prover would not listen.
+struct Requester {
+    network: Network,
+    events: UnboundedReceiver<Event>,
+    image: Vec<u8>,
+}
+
+impl Requester {
+    /// The lease that `demand` is about.
+    fn lease(&mut self, demand: &Demand) -> Lease {
+        let input = Input::from_bytes(vec![demand.behaviour]).unwrap();
+        let program = Program::load(&self.image, None).unwrap();
+        let segment = segment(&self.image, demand);
+        let here = |bytes: &[u8]| {
+            let blob = self.network.blobs().put(bytes).unwrap();
+            self.network.source(blob, [self.network.peer()])
+        };
+        let job = if demand.renamed {
+            JobId([0x66; 32])
+        } else {
+            job_id(&program, &input)
+        };
+        Lease {
+            task: TaskRef {
+                job,
+                task: TaskId::Segment(0),
+            },
+            lease_ms: 120_000,
+            work_ms: 10_000,
+            memory: 1 << 30,
+            sources: Sources {
+                program: here(&self.image),
+                openvm_toml: None,
+                input: here(&postcard::to_stdvec(&input).unwrap()),
+                engine: *program.config().fingerprint().as_bytes(),
+                instructions: 1000,
+            },
+            work: Work::Segment(postcard::to_stdvec(&segment).unwrap()),
+        }
+    }
+
+    async fn start(dir: &Path) -> Self {
+        let (network, events) = join(dir, Role::Requester, &[]);
+        while network.listening().is_empty() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        Self {
+            network,
+            events,
+            image: fs::read(guest("misbehave")).unwrap(),
+        }
+    }
+
+    /// Gives one lease, and waits for what becomes of it.
+    async fn demand(&mut self, demand: &Demand) -> Answer {
+        let mut lease = Some(Box::new(self.lease(demand)));
+        self.network.announce(Announcement {
+            version: PROTOCOL_VERSION,
+            job: lease.as_ref().unwrap().task.job,
+            requester: self.network.peer(),
+            sequence: 1,
+            open: true,
+            engine: engine_fingerprint(),
+            instructions: 1000,
+            memory_min: 1 << 30,
+            bytes: 1000,
+            addresses: self.network.listening(),
+        });
+        loop {
+            let event = self.events.recv().await.expect("the network goes on");
+            let Event::Asked { request, reply, .. } = event else {
+                continue;
+            };
+            match request {
+                Request::Offer(_) => reply.send(match lease.take() {
+                    Some(lease) => Response::Lease(lease),
+                    None => Response::Refused(Refused {
+                        why: Why::NoWork,
+                        reason: "there is no more".into(),
+                        retry_ms: Some(200),
+                    }),
+                }),
+                Request::Renew { .. } => reply.send(Response::Extended { lease_ms: 120_000 }),
+                Request::Return { why, .. } => {
+                    reply.send(Response::Received);
+                    return Answer::Returned(why);
+                }
+                Request::Submit { .. } => {
+                    reply.send(Response::Received);
+                    return Answer::Proof;
+                }
+                Request::Notice(_) => reply.send(Response::Received),
+            }
+        }
+    }
+}
+
+/// The segment that is demanded. Heights follow from a plan, so that they are of a kind that the VM knows.
+fn segment(image: &[u8], demand: &Demand) -> Segment {
+    let mut engine = engine();
+    let input = Input::from_bytes(vec![SUCCEED]).unwrap();
+    engine.load(image.to_vec(), None, input).unwrap();
+    let (plan, _) = engine.plan(MemoryBudget::from_bytes(4 << 30), 1_000_000).unwrap();
+    let mut segment = plan.segments[0].clone();
+    if let Some((start, instructions)) = demand.segment {
+        (segment.instret_start, segment.num_insns) = (start, instructions);
+        segment.last = false;
+    }
+    if demand.bomb {
+        segment.trace_heights.fill(BOMB);
+    }
+    segment
+}
+
+fn is_alive(owner: &Path) -> bool {
+    let status = myriad().args(["status", "--json", "--data-dir"]).arg(owner).output().unwrap();
+    status.status.success()
+}
+
+#[test]
+fn bombs_are_given_back_and_the_next_job_is_done() {
+    let _alone = alone();
+    // Kept if this fails.
+    let dir = tempfile::tempdir().unwrap().keep();
+    eprintln!("logs in {}", dir.display());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let start = async {
+        let mut requesters = Vec::new();
+        for place in 0..DEMANDS.len() {
+            requesters.push(Requester::start(&dir.join(place.to_string())).await);
+        }
+        requesters
+    };
+    let requesters = runtime.block_on(patiently("all listen", start));
+    let (tell, said) = channel();
+    let mut command = myriad();
+    let owner = dir.join("prover");
+    command
+        .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
+        .args(["--max-instructions", &INSTRUCTIONS_MAX.to_string()])
+        .args(["--listen", LISTEN, "--keys"])
+        .arg(keys())
+        .arg("--data-dir")
+        .arg(&owner);
+    for requester in &requesters {
+        command.args(["--bootstrap", &requester.network.listening()[0]]);
+    }
+    let prover = Process::start(1, command, &dir.join("prover.log"), tell);
+    for (demand, mut requester) in DEMANDS.iter().zip(requesters) {
+        let Demand { name, told, .. } = demand;
+        let answer = runtime.block_on(patiently(name, requester.demand(demand)));
+        eprintln!("{name}: {answer:?}");
+        match answer {
+            Answer::Returned(Returned::Unwilling { reason } | Returned::Failed { message: reason }) => {
+                assert!(reason.contains(told), "{name}: {reason}");
+                assert_ne!(*name, DEMANDS[5].name, "{reason}");
+                // The owner reads the same.
+                let start: String = reason.chars().take(40).collect();
+                wait_for(&said, &start);
+            }
+            Answer::Proof => assert_eq!(*name, DEMANDS[5].name),
+            other => panic!("{name}: {other:?}"),
+        }
+        assert!(is_alive(&owner));
+    }
+    prover.kill();
+    fs::remove_dir_all(&dir).unwrap();
+}
