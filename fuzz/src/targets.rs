@@ -2,8 +2,8 @@
 
 use std::{fmt::Debug, fs, path::Path};
 
-use myriad_core::{Blob, JobId, NodeId, Peer, TaskId, TaskRef};
-use myriad_engine::{Input, Program, VmConfig};
+use myriad_core::{Arities, Blob, JobId, NodeId, Peer, Standing, TaskId, TaskRef};
+use myriad_engine::{Boundary, Input, Plan, Program, Segment, VmConfig};
 use myriad_evm::{
     StatelessInput,
     host::{
@@ -13,6 +13,7 @@ use myriad_evm::{
     validate,
 };
 use myriad_net::{
+    Receipt, SignedReceipt,
     blob::{self, BlobRef, BlobStore, FetchLimits, ServeLimits},
     wire::{
         ANNOUNCEMENT_BYTES_MAX, Announcement, Bounded, Contact, FRAME_BYTES_MAX, Hello, Lease, Notice,
@@ -21,13 +22,14 @@ use myriad_net::{
     },
 };
 use myriad_node::{
+    JournalEntry, JournalPlan,
     jobs::Jobs,
     prover::{Status, StatusFile},
 };
-use myriad_sim::profile::Profile;
+use myriad_sim::{fleet::ScenarioFile, profile::Profile};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::streams::Fed;
+use crate::{rpc, streams::Fed};
 
 /// Something that decodes bytes from outside.
 pub struct Target {
@@ -57,13 +59,19 @@ pub fn all() -> Vec<Target> {
         target("blob-answer", blob_answers, blob_answer, 1_000),
         target("openvm-toml", openvm_tomls, openvm_toml, 5_000),
         target("elf", elves, program, 1_000),
+        target("vmexe", vmexes, program, 1_000),
         target("input", inputs, input, 50_000),
+        target("input-blob", input_blobs, postcard_of::<Input>, 50_000),
+        target("segment", segments, postcard_of::<Segment>, 50_000),
         target("block-file", block_files, block_file, 1_000),
         target("stateless-input", stateless_inputs, stateless_input, 500),
         target("chain-config", chain_configs, chain, 20_000),
+        target("rpc-answer", rpc_answers, rpc_answer, 200),
         target("job-record", records, record, 1_000),
+        target("journal-row", journal_rows, journal_row, 20_000),
         target("status", statuses, status, 2_000),
         target("profile", profiles, profile, 2_000),
+        target("scenario", scenarios, scenario, 2_000),
     ]
 }
 
@@ -149,6 +157,23 @@ fn requests() -> Vec<Vec<u8>> {
             proofs: vec![Blob([1; 32]); 4],
         }),
         Request::Notice(Notice::Job(Box::new(announcement()))),
+        Request::Notice(Notice::Wake),
+        Request::Notice(Notice::Revoke {
+            task: segment,
+            reason: "another one was faster".into(),
+        }),
+        Request::Notice(Notice::Receipt(Box::new(SignedReceipt {
+            receipt: Receipt {
+                requester: Peer([0xbb; 32]),
+                prover: Peer([0xdd; 32]),
+                task: segment,
+                proof: Blob([1; 32]),
+                instructions: 655_000,
+                work_ms: 27_000,
+                accepted: 1_700_000_000,
+            },
+            signature: vec![7; 64],
+        }))),
     ])
 }
 
@@ -326,6 +351,133 @@ fn input(bytes: &[u8]) -> bool {
     // Each byte takes two digits.
     assert!(2 * input.byte_len() <= bytes.len());
     true
+}
+
+/// The same program as OpenVM writes it.
+fn vmexes() -> Vec<Vec<u8>> {
+    vec![include_bytes!("../samples/fibonacci.vmexe").to_vec()]
+}
+
+/// What decodes also encodes, and decodes to the same again.
+fn postcard_of<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
+    let Ok(value) = postcard::from_bytes::<T>(bytes) else {
+        return false;
+    };
+    let again = postcard::to_stdvec(&value).expect("plain data");
+    assert_eq!(postcard::from_bytes::<T>(&again).as_ref(), Ok(&value));
+    true
+}
+
+fn posted<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain data")
+}
+
+/// As blobs have inputs.
+fn input_blobs() -> Vec<Vec<u8>> {
+    let parsed = |text: Vec<u8>| posted(&Input::parse(&text).expect("a sample"));
+    inputs().into_iter().map(parsed).collect()
+}
+
+fn a_segment() -> Segment {
+    Segment {
+        index: 3,
+        instret_start: 300_000,
+        num_insns: 100_000,
+        trace_heights: vec![0, 1 << 16, 1 << 20],
+        last: false,
+        cells: 40_000_000,
+        interactions: 9_000_000,
+        peak_bytes: 2 << 30,
+    }
+}
+
+fn segments() -> Vec<Vec<u8>> {
+    vec![posted(&a_segment())]
+}
+
+/// A row of each table that a requester keeps, with the number of its table before it.
+fn journal_rows() -> Vec<Vec<u8>> {
+    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes to.
+    let root = [1, 2, 3, 4, 5, 6, 7, 8];
+    let boundary: Boundary = serde_json::from_value(serde_json::json!({
+        "initial_pc": 0, "final_pc": 4, "initial_root": root, "final_root": root, "exit_code": 0,
+    }))
+    .expect("a boundary");
+    let entry = JournalEntry {
+        proof: blob_ref(),
+        boundary,
+    };
+    let plan = JournalPlan {
+        memory_bytes: 4 << 30,
+        engine: [0xcc; 32],
+        arities: Arities {
+            leaf: 1,
+            internal_for_leaf: 2,
+            internal_recursive: 2,
+        },
+        plan: Plan {
+            segments: vec![a_segment(); 2],
+            public_values: vec![7; 32],
+            instructions: 200_000,
+        },
+    };
+    let standing = Standing {
+        accepted: 3,
+        banned: Some("it lied".into()),
+        ..Standing::default()
+    };
+    let rows = [
+        posted(&entry),
+        posted(&plan),
+        posted(&vec![boundary; 2]),
+        posted(&(TaskId::Segment(3), Peer([7; 32]))),
+        posted(&standing),
+    ];
+    let numbered = |(table, row): (u8, Vec<u8>)| [vec![table], row].concat();
+    (0..).zip(rows).map(numbered).collect()
+}
+
+fn journal_row(bytes: &[u8]) -> bool {
+    let Some((table, row)) = bytes.split_first() else {
+        return false;
+    };
+    match table {
+        0 => postcard_of::<JournalEntry>(row),
+        1 => postcard_of::<JournalPlan>(row),
+        2 => postcard_of::<Vec<Boundary>>(row),
+        3 => postcard_of::<(TaskId, Peer)>(row),
+        4 => postcard_of::<Standing>(row),
+        _ => false,
+    }
+}
+
+/// The answer to each method, with the method's number before it.
+fn rpc_answers() -> Vec<Vec<u8>> {
+    let file = sample_block();
+    let numbered = |(number, method): (u8, &str)| [vec![number], rpc::answer(&file, method)].concat();
+    (0..).zip(rpc::METHODS).map(numbered).collect()
+}
+
+fn rpc_answer(bytes: &[u8]) -> bool {
+    thread_local!(static NODE: rpc::Node = rpc::Node::start(sample_block()));
+    let Some((&number, body)) = bytes.split_first() else {
+        return false;
+    };
+    let method = rpc::METHODS.get(usize::from(number));
+    method.is_some_and(|method| NODE.with(|node| node.import(method, body)))
+}
+
+/// What `myriad simulate --example` prints.
+fn scenarios() -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/report/scenarios/ten-rollups.toml");
+    vec![
+        include_bytes!("../../crates/cli/src/commands/simulate/example.toml").to_vec(),
+        fs::read(path).expect("it is part of the report"),
+    ]
+}
+
+fn scenario(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| ScenarioFile::parse(text).is_ok())
 }
 
 fn sample_block() -> BlockFile {

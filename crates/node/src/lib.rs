@@ -21,6 +21,9 @@ mod store;
 
 pub use job::{Event, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
+// What the journal's rows decode to; for the fuzz targets.
+#[doc(hidden)]
+pub use store::{Entry as JournalEntry, Planned as JournalPlan};
 
 /// What this build's engine makes and accepts, as peers tell each other at first: the fingerprint of the
 /// plain configuration. That of a job's own configuration is compared when its program is there.

@@ -63,14 +63,14 @@ pub(crate) struct Accepted {
 
 /// What the journal says of a task that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub proof: BlobRef,
     pub boundary: Boundary,
 }
 
 /// How a job was planned: what its tasks are follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Planned {
+pub struct Planned {
     /// What the user allowed each engine child to take, in bytes. Other memory is another plan.
     pub memory_bytes: u64,
     /// The engine that cut it, which others may cut elsewhere.

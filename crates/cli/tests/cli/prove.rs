@@ -10,6 +10,7 @@ use std::{
 };
 
 use myriad_engine::{Boundary, Input, KeyCache, Level, MemoryBudget, Plan, Program, Verifier};
+use myriad_fuzz::Mutator;
 use serde_json::Value;
 
 use crate::{
@@ -192,9 +193,11 @@ fn no_flipped_bit_goes_unnoticed(proof: &[u8], program: &str, data: &Path) {
 }
 
 /// Proofs of segments and nodes, as they would come from a peer: cut short, lengthened, of another
-/// kind, and with a bit flipped at each of many places. None of it passes, and nothing panics.
+/// kind, with a bit flipped at each of many places, and changed as the fuzz targets change bytes. None of it passes, and nothing
+/// panics.
 fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     const FLIPS: usize = 60;
+    const MUTATIONS: usize = 200;
     let program = Program::load(&fs::read(program).unwrap(), None).unwrap();
     let verifier = Verifier::new(&program, &KeyCache::new(data.join("keys"))).unwrap();
     // The one that ends the execution shows public values, which are not asked for here.
@@ -229,6 +232,17 @@ fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
             flipped[place] ^= 1 << (flip % 8);
             assert!(verify(level, &flipped).is_err(), "level {level}, byte {place}");
             flipped[place] = proof[place];
+        }
+    }
+    let samples: Vec<Vec<u8>> = kinds.into_values().collect();
+    let mut mutator = Mutator::new(1);
+    for number in 0..MUTATIONS {
+        let bytes = mutator.input(&samples);
+        for level in (0..=3).filter(|_| !samples.contains(&bytes)) {
+            assert!(
+                verify(level, &bytes).is_err(),
+                "mutation {number} as level {level}"
+            );
         }
     }
 }

@@ -124,7 +124,9 @@ async fn hand_in_wrong_proofs(dir: &Path, requester: &str) -> Vec<String> {
         };
         patiently(&format!("{proof:?} is banned"), seen_through).await;
     }
-    let names = strangers.iter().map(|(_, stranger)| short_name(stranger.network.peer()));
+    let names = strangers
+        .iter()
+        .map(|(_, stranger)| short_name(stranger.network.peer()));
     names.collect()
 }
 
@@ -171,7 +173,12 @@ fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() {
     let log = fs::read_to_string(dir.join("requester.log")).unwrap();
     let mut banned: Vec<&str> = log
         .lines()
-        .filter_map(|line| line.split_once("prover ")?.1.split_once(" is banned").map(|(name, _)| name))
+        .filter_map(|line| {
+            line.split_once("prover ")?
+                .1
+                .split_once(" is banned")
+                .map(|(name, _)| name)
+        })
         .collect();
     liars.sort();
     banned.sort_unstable();

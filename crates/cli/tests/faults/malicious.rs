@@ -222,7 +222,11 @@ fn segment(image: &[u8], demand: &Demand) -> Segment {
 }
 
 fn is_alive(owner: &Path) -> bool {
-    let status = myriad().args(["status", "--json", "--data-dir"]).arg(owner).output().unwrap();
+    let status = myriad()
+        .args(["status", "--json", "--data-dir"])
+        .arg(owner)
+        .output()
+        .unwrap();
     status.status.success()
 }
 

@@ -90,10 +90,7 @@ impl Stranger {
             speed: 1000,
             holds: Vec::new(),
         };
-        self.network
-            .ask(self.requester, Request::Offer(offer))
-            .await
-            .ok()
+        self.network.ask(self.requester, Request::Offer(offer)).await.ok()
     }
 
     pub async fn lease(&self) -> Lease {
