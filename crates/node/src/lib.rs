@@ -9,6 +9,7 @@
 //! stopped.
 
 pub mod bench;
+mod guarded;
 mod job;
 pub mod jobs;
 pub mod local;

@@ -1,7 +1,8 @@
-//! What requesters remember of peers, from one job to the next.
+//! What requesters remember of peers, and owe them, from one job to the next.
 //!
 //! ```text
-//! DATA_DIR/peers.redb    from the peer to postcard of its Standing
+//! DATA_DIR/peers.redb    standings    from the peer to postcard of its Standing
+//!                        owed         from the prover and its proof to postcard of the receipt that it was not there to take
 //! ```
 //!
 //! Several requesters may share a data folder, so the file is open for milliseconds only. It holds
@@ -10,10 +11,18 @@
 use std::path::{Path, PathBuf};
 
 use myriad_core::{Peer, Standing};
+use myriad_net::SignedReceipt;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use crate::guarded::Guarded;
 
 /// The version is part of the name: older builds do not see what they would misread.
 const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("standings v1");
+const OWED: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("owed v1");
+/// Receipts that are kept for provers which may never come back; what is more is given up.
+const OWED_MAX: u64 = 50_000;
+/// A standing has some hundred bytes.
+const CACHE_BYTES: usize = 8 << 20;
 /// Peers that are remembered. When there are more, those are forgotten that have never delivered.
 const PEERS_MAX: u64 = 50_000;
 
@@ -44,20 +53,21 @@ impl Peers {
     }
 
     fn try_load(&self) -> Result<Vec<(Peer, Standing)>, redb::Error> {
-        let database = Database::create(&self.path)?;
-        let transaction = database.begin_read()?;
-        let table = match transaction.open_table(STANDINGS) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            table => table?,
-        };
-        let mut known = Vec::new();
-        for row in table.iter()?.take(PEERS_MAX as usize) {
-            let (peer, standing) = row?;
-            if let Ok(standing) = postcard::from_bytes(standing.value()) {
-                known.push((Peer(*peer.value()), standing));
+        Guarded::open(&self.path, CACHE_BYTES)?.run(|database| {
+            let transaction = database.begin_read()?;
+            let table = match transaction.open_table(STANDINGS) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut known = Vec::new();
+            for row in table.iter()?.take(PEERS_MAX as usize) {
+                let (peer, standing) = row?;
+                if let Ok(standing) = postcard::from_bytes(standing.value()) {
+                    known.push((Peer(*peer.value()), standing));
+                }
             }
-        }
-        Ok(known)
+            Ok(known)
+        })
     }
 
     /// Adds what was learned; a file that is in use or damaged is left alone.
@@ -70,29 +80,125 @@ impl Peers {
         }
     }
 
-    fn try_save(&self, learned: &[(Peer, Standing)]) -> Result<(), redb::Error> {
-        let database = Database::create(&self.path)?;
-        let transaction = database.begin_write()?;
-        {
-            let mut table = transaction.open_table(STANDINGS)?;
-            for (peer, standing) in learned {
-                let bytes = postcard::to_stdvec(standing).expect("a standing is plain data");
-                table.insert(&peer.0, bytes.as_slice())?;
-            }
-            if table.len()? > PEERS_MAX {
-                table.retain(|_, bytes| {
-                    postcard::from_bytes::<Standing>(bytes).is_ok_and(|standing| standing.is_proven())
-                })?;
-            }
+    /// Receipts that did not reach their provers.
+    pub(crate) fn owed(&self) -> Vec<SignedReceipt> {
+        if !self.path.exists() {
+            return Vec::new();
         }
-        transaction.commit()?;
-        Ok(())
+        let load = |database: &Database| {
+            let transaction = database.begin_read()?;
+            let table = match transaction.open_table(OWED) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                table => table?,
+            };
+            let mut owed = Vec::new();
+            for row in table.iter()?.take(OWED_MAX as usize) {
+                owed.extend(postcard::from_bytes::<SignedReceipt>(row?.1.value()));
+            }
+            Ok(owed)
+        };
+        let owed = Guarded::open(&self.path, CACHE_BYTES).and_then(|database| database.run(load));
+        owed.unwrap_or_else(|e| {
+            tracing::warn!(
+                "receipts that are owed cannot be read from {}: {e}",
+                self.path.display()
+            );
+            Vec::new()
+        })
     }
+
+    /// Keeps receipts that were not taken, and forgets those that were.
+    pub(crate) fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
+        let settle = |database: &Database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(OWED)?;
+                for signed in owed {
+                    if table.len()? >= OWED_MAX {
+                        break;
+                    }
+                    let bytes = postcard::to_stdvec(signed).expect("a receipt is plain data");
+                    table.insert(&owed_key(signed), bytes.as_slice())?;
+                }
+                for signed in paid {
+                    table.remove(&owed_key(signed))?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        if let Err(e) = Guarded::open(&self.path, CACHE_BYTES).and_then(|database| database.run(settle)) {
+            tracing::warn!(
+                "receipts that are owed cannot be written to {}: {e}",
+                self.path.display()
+            );
+        }
+    }
+
+    fn try_save(&self, learned: &[(Peer, Standing)]) -> Result<(), redb::Error> {
+        Guarded::open(&self.path, CACHE_BYTES)?.run(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(STANDINGS)?;
+                for (peer, standing) in learned {
+                    let bytes = postcard::to_stdvec(standing).expect("a standing is plain data");
+                    table.insert(&peer.0, bytes.as_slice())?;
+                }
+                if table.len()? > PEERS_MAX {
+                    table.retain(|_, bytes| {
+                        postcard::from_bytes::<Standing>(bytes).is_ok_and(|standing| standing.is_proven())
+                    })?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+}
+
+fn owed_key(signed: &SignedReceipt) -> [u8; 64] {
+    let mut key = [0; 64];
+    let (prover, proof) = key.split_at_mut(32);
+    prover.copy_from_slice(&signed.receipt.prover.0);
+    proof.copy_from_slice(&signed.receipt.proof.0);
+    key
 }
 
 #[cfg(test)]
 mod tests {
+    use myriad_core::{Blob, JobId, TaskId, TaskRef};
+    use myriad_net::Receipt;
+
     use super::*;
+
+    #[test]
+    fn what_is_owed_is_known_until_it_is_paid() {
+        let dir = tempfile::tempdir().unwrap();
+        let peers = Peers::of(dir.path());
+        assert_eq!(peers.owed(), []);
+        let receipt = |prover, proof| SignedReceipt {
+            receipt: Receipt {
+                requester: Peer([9; 32]),
+                prover: Peer([prover; 32]),
+                task: TaskRef {
+                    job: JobId([1; 32]),
+                    task: TaskId::Final,
+                },
+                proof: Blob([proof; 32]),
+                instructions: 0,
+                work_ms: 1,
+                accepted: 2,
+            },
+            signature: vec![7; 64],
+        };
+        peers.save(&[(Peer([1; 32]), Standing::default())]);
+        assert_eq!(peers.owed(), []);
+        peers.settle(&[receipt(1, 1), receipt(1, 2), receipt(2, 3)], &[]);
+        peers.settle(&[receipt(1, 1)], &[receipt(1, 2)]);
+        let peers = Peers::of(dir.path());
+        assert_eq!(peers.owed(), [receipt(1, 1), receipt(2, 3)]);
+        assert_eq!(peers.load().len(), 1, "beside what is known of peers");
+    }
 
     #[test]
     fn what_was_learned_is_known_next_time() {

@@ -19,7 +19,6 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -27,9 +26,11 @@ use std::{
 use myriad_core::{Arities, JobId, Peer, TaskId};
 use myriad_engine::{Boundary, Input, Plan, Program};
 use myriad_net::blob::{BlobError, BlobRef, BlobStore, Pin};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::guarded::Guarded;
 
 /// The version of the journal's tables. Raised when older builds would misread them. Version 1 had only
 /// `accepted`, which means the same in both.
@@ -85,7 +86,7 @@ pub(crate) type Held = (TaskId, Peer);
 /// The journal and the proofs of one job. It is locked for as long as this value lives.
 pub struct Store {
     path: PathBuf,
-    journal: Database,
+    journal: Guarded,
     blobs: BlobStore,
     /// What the journal names must stay.
     pins: Mutex<Vec<Pin>>,
@@ -195,13 +196,7 @@ impl Store {
             pins: Mutex::default(),
             _in_use: in_use,
         };
-        if let Err(error) = store.migrate() {
-            if matches!(error, StoreError::Damaged { .. }) {
-                // Closing it would stumble over the damage once more.
-                std::mem::forget(store);
-            }
-            return Err(error);
-        }
+        store.migrate()?;
         Ok(store)
     }
 
@@ -210,7 +205,7 @@ impl Store {
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
         let journal = open_journal(&path)?;
-        guarded(&path, || named(&journal))
+        journal.run(named).map_err(|e| failed(&path, e))
     }
 
     /// Makes a journal of this version out of an older one, or of none.
@@ -242,19 +237,21 @@ impl Store {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        guarded(&self.path, || {
-            let transaction = self.journal.begin_write()?;
+        let write = |journal: &Database| {
+            let transaction = journal.begin_write()?;
             let value = change(&transaction)?;
             transaction.commit()?;
             Ok(value)
-        })
+        };
+        self.journal.run(write).map_err(|e| failed(&self.path, e))
     }
 
     fn read<T>(
         &self,
         look: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        guarded(&self.path, || look(&self.journal.begin_read()?))
+        let read = |journal: &Database| look(&journal.begin_read()?);
+        self.journal.run(read).map_err(|e| failed(&self.path, e))
     }
 
     /// What is known of those tasks that are done and whose proofs are still there. They stay there from now
@@ -393,38 +390,8 @@ impl Store {
     }
 }
 
-/// Runs what the database does, whose panics over a damaged file are errors, too.
-fn guarded<T>(path: &Path, run: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(done) => done.map_err(|e| failed(path, e)),
-        Err(_) => Err(StoreError::Damaged {
-            path: path.to_owned(),
-            reason: "the database panics over what it reads".into(),
-        }),
-    }
-}
-
-fn open_journal(path: &Path) -> Result<Database, StoreError> {
-    let open = || {
-        Database::builder()
-            .set_cache_size(JOURNAL_CACHE_BYTES)
-            .create(path)
-    };
-    catch_unwind(AssertUnwindSafe(open))
-        .map_err(|_| StoreError::Damaged {
-            path: path.to_owned(),
-            reason: "the database panics over what it reads".into(),
-        })?
-        .map_err(|e| match e {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy {
-                path: path.to_owned(),
-            },
-            DatabaseError::Storage(e) => failed(path, e),
-            e => StoreError::Damaged {
-                path: path.to_owned(),
-                reason: e.to_string(),
-            },
-        })
+fn open_journal(path: &Path) -> Result<Guarded, StoreError> {
+    Guarded::open(path, JOURNAL_CACHE_BYTES).map_err(|e| failed(path, e))
 }
 
 /// The proofs that a journal names, by what they are of.
@@ -446,9 +413,10 @@ fn named(journal: &Database) -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error>
 }
 
 /// What the database says, in our words.
-fn failed(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+fn failed(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
-    match error.into() {
+    match error {
+        redb::Error::DatabaseAlreadyOpen => StoreError::Busy { path },
         redb::Error::Io(reason) => StoreError::Write { path, reason },
         redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason },
         e => StoreError::Damaged {

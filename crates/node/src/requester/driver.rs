@@ -26,12 +26,14 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_util::task::TaskTracker;
 
 use super::{
     Files, Joined,
     answers::{refusal, refused},
     check::Checked,
     holders::Holders,
+    receipts::Receipts,
     traffic,
 };
 use crate::{Event, Observer, RunError, StoreError, engine_fingerprint};
@@ -87,6 +89,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Keeps what this one has shown. Blocks.
     fn remember(&self, standings: &[(Peer, Standing)]);
+
+    /// Receipts of earlier jobs whose provers were away.
+    fn owed(&self) -> Vec<SignedReceipt>;
+
+    /// Keeps receipts that did not arrive, and forgets those that did. Blocks.
+    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]);
 }
 
 /// What is left when the final proof is durable.
@@ -112,8 +120,11 @@ pub(super) enum Done<S> {
         proof: Blob,
         result: Result<(), StoreError>,
     },
-    /// A receipt did not reach its prover.
-    Unsent(SignedReceipt),
+    /// Whether a receipt has reached its prover.
+    Receipt {
+        signed: SignedReceipt,
+        arrived: bool,
+    },
 }
 
 pub struct Driver<'a, B: Backend> {
@@ -143,8 +154,7 @@ pub struct Driver<'a, B: Backend> {
     /// The blobs of these.
     pub(super) accepted: HashSet<Blob>,
     pub(super) holders: Holders,
-    /// Receipts of provers that were away, each of which had its proof accepted in this run.
-    pub(super) unsent: HashMap<Peer, Vec<SignedReceipt>>,
+    pub(super) receipts: Receipts,
     /// Peers without a connection, and until when they are waited for.
     pub(super) lost: BTreeMap<Peer, Instant>,
     /// What the journal says of who is at which task, or will when `noting` is done.
@@ -164,6 +174,8 @@ pub struct Driver<'a, B: Backend> {
     pub(super) permits: Arc<Semaphore>,
     pub(super) verifying: Arc<Semaphore>,
     pub(super) notices: Arc<Semaphore>,
+    /// The tasks that say something to peers.
+    pub(super) saying: TaskTracker,
     pub(super) tell: mpsc::UnboundedSender<Done<B::Said>>,
     pub(super) told: mpsc::UnboundedReceiver<Done<B::Said>>,
     pub(super) finished: bool,
@@ -192,6 +204,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             events: joined.events,
             own: joined.own,
             files,
+            receipts: Receipts::new(backend.owed()),
             backend: Arc::new(backend),
             job: spec.id,
             memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
@@ -211,7 +224,6 @@ impl<'a, B: Backend> Driver<'a, B> {
             accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
             holders: Holders::default(),
-            unsent: HashMap::new(),
             lost: returning,
             noting: None,
             stop: joined.stop,
@@ -224,6 +236,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             permits: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(cores)),
             notices: Arc::new(Semaphore::new(NOTICES_AT_ONCE)),
+            saying: TaskTracker::new(),
             tell,
             told,
             finished: false,
@@ -305,9 +318,10 @@ impl<'a, B: Backend> Driver<'a, B> {
         if let Some(noting) = self.noting.take() {
             let _ = noting.await;
         }
-        let all = self.notices.acquire_many(NOTICES_AT_ONCE as u32);
+        self.saying.close();
         // Who does not hear it will find out.
-        let _ = timeout(FAREWELL_MAX, all).await;
+        let _ = timeout(FAREWELL_MAX, self.saying.wait()).await;
+        self.settle_at_last().await;
     }
 
     /// Makes durable who is at which task, beside everything else.
@@ -350,6 +364,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         }
         if self.remembered.elapsed() > REMEMBER_EVERY {
             self.remember();
+            drop(self.settle());
         }
         self.note_leases();
         self.observer.event(&traffic(&self.network));
@@ -658,7 +673,7 @@ impl<'a, B: Backend> Driver<'a, B> {
     /// to what it asks.
     pub(super) fn notify(&self, peer: Peer, notice: Notice) {
         let (network, permits) = (self.network.clone(), Arc::clone(&self.notices));
-        tokio::spawn(async move {
+        self.saying.spawn(async move {
             let _permit = permits.acquire().await;
             if let Err(e) = network.ask(peer, Request::Notice(notice)).await
                 && e != AskError::Unreachable

@@ -59,7 +59,7 @@ impl<B: Backend> Driver<'_, B> {
     pub(super) fn done(&mut self, done: Done<B::Said>) {
         match done {
             Done::Ready(Ok(())) => {}
-            Done::Unsent(receipt) => self.receipt_lost(receipt),
+            Done::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
             Done::Ready(Err(error)) => self.failed = Some(error),
             Done::Checked {
                 peer,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Peer, Standing, TaskId};
 use myriad_engine::{Boundary, Segment, VerifyError, worker::Worker};
-use myriad_net::blob::BlobRef;
+use myriad_net::{SignedReceipt, blob::BlobRef};
 use tokio::sync::watch;
 
 use super::Backend;
@@ -161,5 +161,13 @@ impl Backend for Real {
 
     fn remember(&self, standings: &[(Peer, Standing)]) {
         self.peers.save(standings);
+    }
+
+    fn owed(&self) -> Vec<SignedReceipt> {
+        self.peers.owed()
+    }
+
+    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
+        self.peers.settle(owed, paid);
     }
 }

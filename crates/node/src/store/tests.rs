@@ -169,7 +169,7 @@ fn a_torn_write_loses_nothing_that_was_durable() {
         let proof = BlobRef::of(&[number]);
         let key = TaskKey([number; 32]);
         store.accept(key, proof, accepted().boundary).unwrap();
-        (fs::read(&store.path).unwrap(), named(&store.journal).unwrap())
+        (fs::read(&store.path).unwrap(), store.journal.run(named).unwrap())
     };
     (0..20).for_each(|number| drop(accept(number)));
     let (old, durable) = accept(20);
@@ -193,7 +193,7 @@ fn a_torn_write_loses_nothing_that_was_durable() {
         let other = tempfile::tempdir().unwrap();
         fs::create_dir_all(job_dir(other.path(), JOB)).unwrap();
         fs::write(journal_path(other.path(), JOB), torn).unwrap();
-        let found = named(&open(other.path(), 7).unwrap().journal).unwrap();
+        let found = open(other.path(), 7).unwrap().journal.run(named).unwrap();
         assert!(found == durable || found == after, "pages {written:b}: {found:?}");
     }
 }

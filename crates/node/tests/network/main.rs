@@ -13,7 +13,7 @@ use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
 use world::{
-    Fault, Journal, Outcome, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree,
+    Fault, Journal, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree,
 };
 
 /// What a pretended task takes.
@@ -33,6 +33,7 @@ fn ask(seed: u8, segments: u32) -> Request {
         own: BTreeSet::new(),
         redundancy: Redundancy::default(),
         leases: Journal::default(),
+        owed: Owed::default(),
         stop: Box::pin(std::future::pending()),
     }
 }

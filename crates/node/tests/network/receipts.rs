@@ -3,13 +3,14 @@
 use std::fs;
 
 use super::*;
-use crate::world::SEGMENT_INSTRUCTIONS;
-use myriad_core::{Blob, JobId, TaskId, TaskRef};
+use crate::world::{MEMORY, SEGMENT_INSTRUCTIONS, segment_proof};
+use myriad_core::{Blob, JobId, Peer, TaskId, TaskRef};
 use myriad_net::{
-    Receipt, peer_name,
-    wire::{Notice, Request, Response},
+    Event as NetEvent, Receipt, peer_name,
+    wire::{Notice, OfferMessage, Request as WireRequest, Response, Spent, Work},
 };
 use myriad_node::prover::Earned;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_is_signed_for_and_nothing_else() {
@@ -38,6 +39,89 @@ async fn what_was_accepted_is_signed_for_and_nothing_else() {
     }
 }
 
+/// A prover that is away when its proof is accepted gets its receipt in the requester's next job.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_owed_is_given_in_a_later_job() {
+    let owed = Owed::default();
+    let job = |seed| Request {
+        owed: Owed::clone(&owed),
+        ..ask_once(seed, 2)
+    };
+    let [dir, home] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (network, events, at) = requester(&dir).await;
+    let (leaves, heard) = start(home.path(), Role::Prover, &at);
+    let leaves_after_one = proves_one(leaves.clone(), heard, network.peer());
+    let stays = async {
+        leaves_after_one.await;
+        Prover::start(&at, honest())
+    };
+    let both = async { tokio::join!(stays, request(network, events, job(13))) };
+    let (stays, outcome) = timeout(PATIENCE, both).await.unwrap();
+    all_accepted_once(&outcome, 2);
+    let receipts = owed.lock().unwrap().clone();
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(receipts[0].receipt.prover, leaves.peer());
+
+    let (network, events) = start(dir.path(), Role::Requester, &[]);
+    let at = [address(&network).await];
+    let (_back, mut heard) = start(home.path(), Role::Prover, &at);
+    let given = async {
+        loop {
+            if let Some(NetEvent::Asked { request, reply, .. }) = heard.recv().await {
+                reply.send(Response::Received);
+                if let WireRequest::Notice(Notice::Receipt(signed)) = request {
+                    return signed;
+                }
+            }
+        }
+    };
+    let other = async {
+        // Who is owed something comes first: the job is over soon.
+        let given = given.await;
+        (given, Prover::start(&at, honest()))
+    };
+    let both = async { tokio::join!(other, request(network, events, job(14))) };
+    let ((given, other), outcome) = timeout(PATIENCE, both).await.unwrap();
+    all_accepted_once(&outcome, 2);
+    assert_eq!(*given, receipts[0]);
+    assert!(given.is_genuine());
+    assert_eq!(*owed.lock().unwrap(), [], "it is paid");
+    stays.stop().await;
+    other.stop().await;
+}
+
+/// Does one task, and is gone as soon as it hears what became of it.
+async fn proves_one(network: Network, mut heard: UnboundedReceiver<NetEvent>, requester: Peer) {
+    let offer = WireRequest::Offer(OfferMessage {
+        memory: MEMORY,
+        threads: 1,
+        speed: 1000,
+        holds: Vec::new(),
+    });
+    let lease = loop {
+        if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
+            break lease;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    let Work::Segment(description) = lease.work else {
+        panic!("segments come first")
+    };
+    let submit = WireRequest::Submit {
+        task: lease.task,
+        proof: network.blobs().put(&segment_proof(&description)).unwrap(),
+        spent: Spent::default(),
+    };
+    network.ask(requester, submit).await.unwrap();
+    loop {
+        if let Some(NetEvent::Asked { request, .. }) = heard.recv().await
+            && let WireRequest::Notice(Notice::Verdict { .. } | Notice::Receipt(_)) = request
+        {
+            return network.close();
+        }
+    }
+}
+
 fn earned(prover: &Prover) -> Vec<Earned> {
     prover.status.lock().unwrap().earned.clone()
 }
@@ -61,7 +145,7 @@ async fn forge(prover: &Prover) {
         work_ms: u64::MAX,
         accepted: 0,
     });
-    let notice = Request::Notice(Notice::Receipt(Box::new(forged)));
+    let notice = WireRequest::Notice(Notice::Receipt(Box::new(forged)));
     assert_eq!(forger.ask(prover.peer(), notice).await, Ok(Response::Received));
 }
 

@@ -18,7 +18,7 @@ use std::{
 use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, Policy, Redundancy, Standing, TaskId, Tree};
 use myriad_engine::{MemoryBudget, worker::Usage};
 use myriad_net::{
-    Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
+    Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, SignedReceipt, Traffic,
     blob::{BlobRef, BlobStore},
     wire::Role,
 };
@@ -145,14 +145,17 @@ struct Ledger {
     expected: HashMap<TaskId, [u8; 32]>,
     accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
+    owed: Owed,
 }
 
 type Held = (TaskId, Peer);
 /// What of a requester's journal says who is at which task.
 pub type Journal = Arc<Mutex<BTreeSet<Held>>>;
+/// Receipts that could not be given.
+pub type Owed = Arc<Mutex<Vec<SignedReceipt>>>;
 
 impl Ledger {
-    fn new(job: JobId, tree: &Tree, leases: Journal) -> Self {
+    fn new(job: JobId, tree: &Tree, leases: Journal, owed: Owed) -> Self {
         let mut proofs: HashMap<TaskId, Vec<u8>> = HashMap::new();
         let mut expected = HashMap::new();
         for task in tree.tasks() {
@@ -179,6 +182,7 @@ impl Ledger {
             expected,
             accepted: Arc::default(),
             leases,
+            owed,
         }
     }
 }
@@ -226,6 +230,16 @@ impl Backend for Ledger {
     }
 
     fn remember(&self, _: &[(Peer, Standing)]) {}
+
+    fn owed(&self) -> Vec<SignedReceipt> {
+        self.owed.lock().unwrap().clone()
+    }
+
+    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
+        let mut all = self.owed.lock().unwrap();
+        all.extend_from_slice(owed);
+        all.retain(|signed| !paid.contains(signed));
+    }
 }
 
 /// A node that listens on loopback alone.
@@ -275,6 +289,7 @@ pub struct Request {
     pub own: BTreeSet<Peer>,
     pub redundancy: Redundancy,
     pub leases: Journal,
+    pub owed: Owed,
     /// Is done when the user does not want to wait any longer.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -293,7 +308,7 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
     let leased = request.leases.lock().unwrap().iter().copied().collect();
-    let ledger = Ledger::new(job, &tree, request.leases);
+    let ledger = Ledger::new(job, &tree, request.leases, request.owed);
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
     let files = Files {
