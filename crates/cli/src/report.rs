@@ -28,6 +28,9 @@ struct ProofReport<'a, B> {
     /// Proofs of an earlier run that were used again.
     reused: usize,
     wall_s: f64,
+    /// Whether that was within the deadline, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_time: Option<bool>,
     peak_memory_bytes: u64,
     stages: Vec<StageReport<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +84,7 @@ fn document<B>(outcome: &Outcome, block: Option<B>) -> ProofReport<'_, B> {
         verify_ms: outcome.verify.as_secs_f64() * 1e3,
         reused: outcome.reused,
         wall_s: outcome.wall.as_secs_f64(),
+        in_time: outcome.in_time,
         peak_memory_bytes: outcome.peak_bytes,
         stages: outcome.stages.iter().map(StageReport::from).collect(),
         block,
@@ -120,7 +124,12 @@ fn summary<B>(outcome: &Outcome, context: &Context<'_, B>) -> String {
         ),
     );
     rows.row("baseline", &outcome.baseline_path.display().to_string());
-    rows.row("time", &duration(outcome.wall));
+    let judged = match outcome.in_time {
+        Some(true) => ", within the deadline",
+        Some(false) => ", later than the deadline",
+        None => "",
+    };
+    rows.row("time", &format!("{}{judged}", duration(outcome.wall)));
     if outcome.reused > 0 {
         rows.row(
             "reused",

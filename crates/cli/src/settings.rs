@@ -3,8 +3,9 @@
 
 use std::{
     env,
-    num::NonZeroUsize,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -25,13 +26,14 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "data_dir",
     "out",
     "memory",
     "children",
     "threads",
     "max_instructions",
+    "deadline",
     "bootstrap",
     "listen",
     "external",
@@ -74,6 +76,8 @@ pub struct Settings {
     pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an execution.
     pub max_instructions: u64,
+    /// From the start of the command to the proof.
+    pub deadline: Option<Duration>,
     pub net: NetSettings,
     pub owner: OwnerSettings,
 }
@@ -130,6 +134,7 @@ struct Layers {
     threads: Option<NonZeroUsize>,
     #[serde(default = "default_max_instructions")]
     max_instructions: u64,
+    deadline: Option<NonZeroU64>,
     #[serde(default)]
     bootstrap: Vec<String>,
     #[serde(default)]
@@ -184,6 +189,7 @@ impl Settings {
             children,
             threads,
             threads_wanted: layers.threads,
+            deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
             max_instructions: layers.max_instructions,
             net: NetSettings {
                 bootstrap: layers.bootstrap,

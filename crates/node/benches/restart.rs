@@ -32,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         memory: MemoryBudget::from_bytes(8 << 30),
         children: 1,
         max_instructions: u64::MAX,
+        deadline: None,
         fleet: Fleet::Network { provers: 8 },
         worker: WorkerConfig {
             command: "none".into(),

@@ -82,7 +82,7 @@ pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration),
     assert!(planner.is_none(), "the plan is in the journal");
     let (tasks, done) = (prepared.tree.task_count(), prepared.done.len());
     let mut requester = Requester::new(Policy::default());
-    let spec = prepared.spec(Vec::new());
+    let spec = prepared.spec(options, Vec::new());
     requester.handle_input(Time::default(), Input::Open(Box::new(spec)));
     let offer = Offer {
         memory: u64::MAX,

@@ -1,6 +1,6 @@
 //! Flags that several commands have. They are settings too, and serialize to the topmost layer of them.
 
-use std::{num::NonZeroUsize, path::PathBuf, str::FromStr};
+use std::{num::{NonZeroU64, NonZeroUsize}, path::PathBuf, str::FromStr};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueHint};
@@ -80,6 +80,10 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
+    /// Seconds within which the proof is wanted: it is said when they are over, and the job goes on
+    #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<NonZeroU64>,
     /// Folder for the proof and its baseline [default: the working folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]

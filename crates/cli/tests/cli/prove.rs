@@ -34,10 +34,10 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     // It had planned the job.
     interrupted(dir.path());
 
-    let first = finish(prove(dir.path(), "first").arg("--json"))
-        .exits(DONE)
-        .json();
+    let first = finish(prove(dir.path(), "first").args(["--json", "--deadline", "1"])).exits(DONE);
+    let first = first.json();
     check_document(&first);
+    assert_eq!(first["in_time"], false);
     assert_eq!(first["reused"], 0);
     let proof = path("first/fibonacci.stark.proof");
     assert_eq!(first["proof"], proof.as_str());
@@ -46,7 +46,8 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     assert!(Path::new(first["baseline"].as_str().unwrap()).is_file());
 
     // The same job in another folder: nothing is proven again, and the proof is the same.
-    let second = finish(&mut prove(dir.path(), "second")).exits(DONE);
+    let second = finish(prove(dir.path(), "second").args(["--deadline", "1000"])).exits(DONE);
+    assert!(second.stdout.contains("within the deadline"), "{}", second.stdout);
     assert!(
         second.stdout.contains("proven and verified") && second.stdout.contains("reused"),
         "{}",

@@ -48,11 +48,17 @@ pub struct Options {
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
+    /// Within which the proof is wanted. When it is over that is said, and the job goes on.
+    pub deadline: Option<Duration>,
     /// Who does the tasks, for the record.
     pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
+
+/// What is said when the deadline is over.
+pub(crate) const MISSED: &str =
+    "the deadline is over; the job goes on, and Ctrl-C ends it: what is proven stays for the same command";
 
 /// The engine children are the peers of a requester that trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {
@@ -176,6 +182,8 @@ pub struct Outcome {
     /// Tasks that an earlier run had left done.
     pub reused: usize,
     pub wall: Duration,
+    /// Whether that was within the deadline, if there was one.
+    pub in_time: Option<bool>,
     /// Largest resident set of any engine child, in bytes.
     pub peak_bytes: u64,
     /// Time to verify the final proof, keys loaded.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Tree};
+use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_engine::{
     ExecuteError, KeyCache, KeyError, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
     worker::{Failure, Usage, Worker, WorkerError},
@@ -197,14 +197,15 @@ fn earlier(
 }
 
 impl Prepared {
-    /// The job as the state machine takes it, with those who may still be at its tasks.
-    pub(crate) fn spec(&self, leased: Vec<Held>) -> JobSpec {
+    /// The job as the state machine takes it from now on, with those who may still be at its tasks.
+    pub(crate) fn spec(&self, options: &Options, leased: Vec<Held>) -> JobSpec {
+        let left = |deadline: Duration| Time::default() + deadline.saturating_sub(self.start.elapsed());
         JobSpec {
             id: self.id,
             tree: self.tree.clone(),
             costs: self.costs.clone(),
             priority: 0,
-            deadline: None,
+            deadline: options.deadline.map(left),
             leased,
             done: self
                 .done
@@ -242,6 +243,7 @@ impl Prepared {
         observer.event(&Event::Finished);
 
         let stages = stages(self.executed, usages);
+        let wall = self.start.elapsed();
         Ok(Outcome {
             instructions: self.plan.instructions,
             segments: self.plan.segments.len(),
@@ -251,7 +253,8 @@ impl Prepared {
             baseline_path,
             proof_bytes: proof.len(),
             reused: self.done.len(),
-            wall: self.start.elapsed(),
+            wall,
+            in_time: options.deadline.map(|deadline| wall <= deadline),
             peak_bytes: stages.iter().map(|stage| stage.peak_bytes).max().unwrap_or(0),
             verify,
             stages,

@@ -26,6 +26,7 @@ fn options(dir: &Path) -> Options {
         memory: MemoryBudget::from_bytes(4 << 30),
         children: 1,
         max_instructions: 1000,
+        deadline: None,
         fleet: Fleet::Network { provers: 8 },
         worker: WorkerConfig {
             command: "none".into(),

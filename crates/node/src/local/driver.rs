@@ -2,9 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use myriad_core::{
@@ -18,7 +18,7 @@ use myriad_engine::{
 use super::child::{Answer, Command, Shared};
 use crate::{
     Event, Observer, RunError,
-    job::{child_of, child_offer, child_peer, one_machine},
+    job::{MISSED, child_of, child_offer, child_peer, one_machine},
     store::{Accepted, Entry},
 };
 
@@ -88,18 +88,27 @@ struct Made {
 
 impl Driver<'_, '_> {
     fn run(&mut self, answers: &Receiver<(usize, TaskId, Answer)>) -> Result<(), RunError> {
-        let spec = self.shared.prepared.spec(Vec::new());
+        let spec = self.shared.prepared.spec(self.shared.options, Vec::new());
         let mut finished = self.input(Input::Open(Box::new(spec)))?;
         for child in 0..self.commands.len() {
             finished |= self.offer(child)?;
         }
         while !finished {
-            let Ok((child, task, answer)) = answers.recv() else {
-                unreachable!("the threads end after the commands' senders, which are here");
+            // The only time that children's tasks know is the job's deadline.
+            let patience = self.requester.poll_timeout().map_or(Duration::MAX, |time| time - self.now());
+            finished = match answers.recv_timeout(patience) {
+                Ok((child, task, answer)) => self.answered(child, task, answer)?,
+                Err(RecvTimeoutError::Timeout) => self.input(Input::Timeout)?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    unreachable!("the threads end after the commands' senders, which are here")
+                }
             };
-            finished = self.answered(child, task, answer)?;
         }
         Ok(())
+    }
+
+    fn now(&self) -> Time {
+        Time(self.start.elapsed().as_micros() as u64)
     }
 
     /// Tells the state machine, and does what it says; whether the job is done.
@@ -107,8 +116,7 @@ impl Driver<'_, '_> {
         let mut finished = false;
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let now = Time(self.start.elapsed().as_micros() as u64);
-            self.requester.handle_input(now, input);
+            self.requester.handle_input(self.now(), input);
             while let Some(output) = self.requester.poll_output() {
                 match output {
                     Output::Lease { peer, task, .. } => self.begin(peer, task.task),
@@ -135,6 +143,9 @@ impl Driver<'_, '_> {
                             reason: message,
                         });
                     }
+                    Output::Event(CoreEvent::DeadlineMissed { .. }) => {
+                        self.observer.event(&Event::Notice { text: MISSED.into() });
+                    }
                     // Children need no word of why there is nothing to do, and nobody else listens. What is
                     // obsolete is kept: the same command finds it again, with other arities too.
                     Output::Refuse { .. }
@@ -143,11 +154,7 @@ impl Driver<'_, '_> {
                     | Output::Announce { .. }
                     | Output::Obsolete { .. }
                     | Output::Learned { .. }
-                    | Output::Event(
-                        CoreEvent::TaskDone { .. }
-                        | CoreEvent::Banned { .. }
-                        | CoreEvent::DeadlineMissed { .. },
-                    ) => {}
+                    | Output::Event(CoreEvent::TaskDone { .. } | CoreEvent::Banned { .. }) => {}
                 }
             }
         }

@@ -36,7 +36,7 @@ use super::{
     receipts::Receipts,
     traffic,
 };
-use crate::{Event, Observer, RunError, StoreError, engine_fingerprint};
+use crate::{Event, Observer, RunError, StoreError, engine_fingerprint, job::MISSED};
 
 /// How long a peer whose connection broke may take to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
@@ -584,8 +584,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         match event {
             CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
             CoreEvent::JobDone { .. } => self.finished = true,
-            // Nobody sets one yet.
-            CoreEvent::DeadlineMissed { .. } => {}
+            CoreEvent::DeadlineMissed { .. } => self.observer.event(&Event::Notice { text: MISSED.into() }),
             CoreEvent::JobFailed { task, failures, .. } => {
                 self.failed = Some(RunError::Task {
                     task,

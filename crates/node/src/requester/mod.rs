@@ -119,7 +119,7 @@ pub fn run(
         prepared.store.note_leases(&[], &leased)?;
         leased.clear();
     }
-    let spec = prepared.spec(leased);
+    let spec = prepared.spec(options, leased);
     let done = prepared
         .done
         .iter()
