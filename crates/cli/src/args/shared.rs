@@ -1,6 +1,10 @@
 //! Flags that several commands have. They are settings too, and serialize to the topmost layer of them.
 
-use std::{num::{NonZeroU64, NonZeroUsize}, path::PathBuf, str::FromStr};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueHint};

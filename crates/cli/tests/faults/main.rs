@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod byzantine;
+mod full_disk;
 mod kills;
 mod malicious;
 mod peer;

@@ -95,7 +95,10 @@ impl Driver<'_, '_> {
         }
         while !finished {
             // The only time that children's tasks know is the job's deadline.
-            let patience = self.requester.poll_timeout().map_or(Duration::MAX, |time| time - self.now());
+            let patience = self
+                .requester
+                .poll_timeout()
+                .map_or(Duration::MAX, |time| time - self.now());
             finished = match answers.recv_timeout(patience) {
                 Ok((child, task, answer)) => self.answered(child, task, answer)?,
                 Err(RecvTimeoutError::Timeout) => self.input(Input::Timeout)?,
