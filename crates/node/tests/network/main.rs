@@ -247,6 +247,42 @@ async fn provers_hear_of_an_interrupted_job_and_leave_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_proof_wins_and_the_other_copies_stop_within_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let slow: Vec<Prover> = (0..2)
+        .map(|_| Prover::start(&at, Pretender::new(TASK, Fault::Hangs)))
+        .collect();
+    let local = tokio::task::LocalSet::new();
+    let job = Request {
+        redundancy: Redundancy::Fixed(3),
+        ..ask(15, 1)
+    };
+    local
+        .run_until(async {
+            let job = tokio::task::spawn_local(request(network, events, job));
+            while slow.iter().any(|prover| prover.begun() == 0) {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let fast = Prover::start(&at, honest());
+            while fast.status.lock().unwrap().accepted == 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let stopped = async {
+                while !slow.iter().all(Prover::was_stopped) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(1), stopped)
+                .await
+                .expect("the engines of the other two are stopped");
+            let outcome = timeout(PATIENCE, job).await.unwrap().unwrap();
+            all_accepted_once(&outcome, 1);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_requesters_share_the_provers() {
     const SEGMENTS: u32 = 12;
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -77,6 +77,8 @@ pub struct Pretender {
     pub fault: Fault,
     stopped: Arc<AtomicBool>,
     pub started: Arc<AtomicUsize>,
+    /// Tasks that were stopped.
+    stops: Arc<AtomicUsize>,
 }
 
 impl Pretender {
@@ -86,6 +88,7 @@ impl Pretender {
             fault,
             stopped: Arc::default(),
             started: Arc::default(),
+            stops: Arc::default(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Engine for Pretender {
         let start = Instant::now();
         while start.elapsed() < self.delay || self.fault == Fault::Hangs {
             if self.stopped.load(Ordering::SeqCst) {
+                self.stops.fetch_add(1, Ordering::SeqCst);
                 return Err(EngineError::Stopped);
             }
             std::thread::sleep(Duration::from_millis(5).min(self.delay));
@@ -369,6 +373,7 @@ pub struct Prover {
     pub status: Arc<Mutex<Status>>,
     stop: Option<oneshot::Sender<()>>,
     engine_stopped: Arc<AtomicBool>,
+    stops: Arc<AtomicUsize>,
     task: JoinHandle<()>,
     dir: tempfile::TempDir,
 }
@@ -385,6 +390,7 @@ impl Prover {
         let (stop, stopped) = oneshot::channel::<()>();
         let started = Arc::clone(&engine.started);
         let engine_stopped = Arc::clone(&engine.stopped);
+        let stops = Arc::clone(&engine.stops);
         let limits = Limits {
             memory: MemoryBudget::from_bytes(MEMORY),
             threads: 1,
@@ -416,6 +422,7 @@ impl Prover {
             status,
             stop: Some(stop),
             engine_stopped,
+            stops,
             task,
             dir,
         }
@@ -427,6 +434,11 @@ impl Prover {
 
     pub fn begun(&self) -> usize {
         self.started.load(Ordering::SeqCst)
+    }
+
+    /// Whether the engine was ever stopped in the middle of a task.
+    pub fn was_stopped(&self) -> bool {
+        self.stops.load(Ordering::SeqCst) > 0
     }
 
     pub fn dir(&self) -> &Path {
