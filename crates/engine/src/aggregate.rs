@@ -66,8 +66,11 @@ impl Level {
 
     /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node of
     /// this level for programs of `config`; for more children than are allowed, that of the most.
-    pub fn peak_bytes(self, config: &VmConfig, children: usize) -> u64 {
-        node_peak_bytes(config, self.circuit(), children)
+    ///
+    /// `pairs` is how many children the internal-for-leaf nodes of the tree have: the proof of one over more children is larger, and
+    /// so is what internal-recursive nodes above it take.
+    pub fn peak_bytes(self, config: &VmConfig, children: usize, pairs: usize) -> u64 {
+        node_peak_bytes(config, self.circuit(), children, pairs)
     }
 
     pub(crate) fn circuit(self) -> Circuit {

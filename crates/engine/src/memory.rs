@@ -260,6 +260,8 @@ struct NodePeaks {
     leaf: &'static [u64],
     internal_for_leaf: [u64; 3],
     internal_recursive: [u64; 3],
+    /// The same where the internal-for-leaf nodes of the tree have one child each.
+    internal_recursive_over_ones: [u64; 3],
 }
 
 /// Of programs on plain RV32IM: the fibonacci guest. Not measured is a leaf of 3; internal-for-leaf
@@ -268,6 +270,7 @@ const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[1250, 2050, 3500, 3800],
     internal_for_leaf: [2300, 4200, 5950],
     internal_recursive: [1640, 2500, 4550],
+    internal_recursive_over_ones: [1640, 2500, 2750],
 };
 
 /// Of programs with extensions, whose segment proofs are larger and have more constraints to check:
@@ -276,10 +279,11 @@ const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: &[2500],
     internal_for_leaf: [2200, 4070, 5950],
     internal_recursive: [1640, 2500, 4550],
+    internal_recursive_over_ones: [1640, 2500, 2750],
 };
 
 /// Expected peak memory of the process that makes a node, in bytes.
-pub(crate) fn node_peak_bytes(config: &VmConfig, circuit: Circuit, children: usize) -> u64 {
+pub(crate) fn node_peak_bytes(config: &VmConfig, circuit: Circuit, children: usize, pairs: usize) -> u64 {
     let all = if config.is_plain() {
         &PLAIN_PEAKS_MIB
     } else {
@@ -288,6 +292,7 @@ pub(crate) fn node_peak_bytes(config: &VmConfig, circuit: Circuit, children: usi
     let peaks: &[u64] = match circuit {
         Circuit::Leaf => all.leaf,
         Circuit::InternalForLeaf => &all.internal_for_leaf,
+        Circuit::InternalRecursive if pairs <= 1 => &all.internal_recursive_over_ones,
         Circuit::InternalRecursive => &all.internal_recursive,
     };
     peaks[children.clamp(1, peaks.len()) - 1] << 20

@@ -47,6 +47,7 @@ fn main() {
             own: BTreeSet::new(),
             redundancy: myriad_core::Redundancy::default(),
             leases: world::Journal::default(),
+            owed: world::Owed::default(),
             stop: Box::pin(std::future::pending()),
         };
         let before = cpu_s();

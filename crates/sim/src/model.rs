@@ -82,6 +82,25 @@ pub struct ProgramModel {
     cuts: Vec<Cut>,
     segment: SegmentLaw,
     nodes: BTreeMap<(Kind, u32), NodeLaw>,
+    /// Internal-recursive nodes by their children, in trees whose internal-for-leaf nodes have one child each.
+    over_ones: BTreeMap<u32, NodeLaw>,
+}
+
+/// Of which width the internal-for-leaf nodes of a tree are. The proof of one over more children is larger, and takes more memory and
+/// time to verify, and so do the proofs of the internal-recursive nodes above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    Ones,
+    More,
+}
+
+impl Below {
+    pub fn of(arities: Arities) -> Self {
+        match arities.internal_for_leaf {
+            1 => Self::Ones,
+            _ => Self::More,
+        }
+    }
 }
 
 /// Coefficients for the features of a [`Load`].
@@ -158,6 +177,10 @@ impl CostModel {
                     let slower = own
                         .program(&other.name)
                         .map_or(1.0, |own| own.slower_than(other, 1));
+                    for (&children, law) in &other.over_ones {
+                        let missing = || law.slowed(slower);
+                        program.over_ones.entry(children).or_insert_with(missing);
+                    }
                     for (&shape, law) in &other.nodes {
                         program.nodes.entry(shape).or_insert_with(|| law.slowed(slower));
                     }
@@ -234,12 +257,21 @@ impl ProgramModel {
             Kind::InternalRecursive,
             Kind::Final,
         ] {
-            let of_stage: Vec<&NodeSample> = program.nodes.iter().filter(|n| n.stage == stage).collect();
+            let of_stage: Vec<&NodeSample> = program
+                .nodes
+                .iter()
+                .filter(|node| node.stage == stage && !node.over_ones)
+                .collect();
             if of_stage.is_empty() {
                 return Err(missing(stage.name()));
             }
             nodes.extend(fit_stage(&of_stage).map(|(children, law)| ((stage, children), law)));
         }
+        let over_ones: Vec<&NodeSample> = program.nodes.iter().filter(|node| node.over_ones).collect();
+        let over_ones = match over_ones.as_slice() {
+            [] => BTreeMap::new(),
+            samples => fit_stage(samples).collect(),
+        };
         Ok(Self {
             name: program.name.clone(),
             vm: program.vm,
@@ -249,6 +281,7 @@ impl ProgramModel {
             cuts: program.cuts.clone(),
             segment: SegmentLaw::fit(&samples, program.execute_instructions_per_s),
             nodes,
+            over_ones,
         })
     }
 
@@ -263,7 +296,7 @@ impl ProgramModel {
         let nodes = shapes.nodes.keys().filter_map(|&(stage, children)| {
             // Narrow ones are in every profile.
             (children <= 1)
-                .then(|| self.node(stage, children, threads))
+                .then(|| self.node(stage, children, Below::More, threads))
                 .flatten()
         });
         self.segment(load, threads).wall_s + nodes.map(|node| node.wall_s).sum::<f64>()
@@ -294,7 +327,7 @@ impl ProgramModel {
         slowed.segment.cpu_s = times(&self.segment.cpu_s);
         slowed.segment.verify_s = times(&self.segment.verify_s);
         slowed.segment.cold_s *= factor;
-        for law in slowed.nodes.values_mut() {
+        for law in slowed.nodes.values_mut().chain(slowed.over_ones.values_mut()) {
             *law = law.slowed(factor);
         }
         slowed
@@ -377,9 +410,10 @@ impl ProgramModel {
         }
     }
 
-    /// A node, or for [`Kind::Final`] the final proof; none where nothing like it was measured.
-    pub fn node(&self, stage: Kind, children: u32, threads: u32) -> Option<Estimate> {
-        let law = self.nodes.get(&(stage, children))?;
+    /// A node, or for [`Kind::Final`] the final proof; none where nothing like it was measured. `below` matters to
+    /// internal-recursive ones.
+    pub fn node(&self, stage: Kind, children: u32, below: Below, threads: u32) -> Option<Estimate> {
+        let law = self.law(stage, children, below)?;
         Some(Estimate {
             wall_s: law.work_s * amdahl(law.serial, threads),
             cpu_s: law.cpu_s,
@@ -388,6 +422,13 @@ impl ProgramModel {
             proof_bytes: law.proof_bytes as u64,
             verify_s: law.verify_s,
         })
+    }
+
+    fn law(&self, stage: Kind, children: u32, below: Below) -> Option<&NodeLaw> {
+        let over_ones = || self.over_ones.get(&children);
+        let narrow = (stage == Kind::InternalRecursive && below == Below::Ones).then(over_ones);
+        // Over larger proofs it takes no less.
+        narrow.flatten().or_else(|| self.nodes.get(&(stage, children)))
     }
 
     /// Seconds to execute so many instructions.
@@ -426,18 +467,24 @@ impl ProgramModel {
 
     /// The arities whose nodes, up to the widest, fit into so much memory; none if no tree does.
     pub fn arities(&self, memory_bytes: u64) -> Vec<Arities> {
-        let fitting = |stage: Kind, least: u32| {
+        let fitting = |stage: Kind, below: Below, least: u32| {
             (least..)
-                .map_while(|children| self.nodes.get(&(stage, children)))
+                .map_while(|children| self.law(stage, children, below))
                 .take_while(|law| law.peak_bytes <= memory_bytes as f64)
                 .count() as u32
         };
-        let fits_final = fitting(Kind::Final, 1) > 0;
-        let (leaf, internal) = (fitting(Kind::Leaf, 1), fitting(Kind::InternalForLeaf, 1));
-        let recursive = fitting(Kind::InternalRecursive, 2);
+        let fits_final = fitting(Kind::Final, Below::More, 1) > 0;
+        let leaf = fitting(Kind::Leaf, Below::More, 1);
+        let internal = fitting(Kind::InternalForLeaf, Below::More, 1);
         let mut all = Vec::new();
         for leaf in (1..=leaf).filter(|_| fits_final) {
             for internal_for_leaf in 1..=internal {
+                let below = if internal_for_leaf == 1 {
+                    Below::Ones
+                } else {
+                    Below::More
+                };
+                let recursive = fitting(Kind::InternalRecursive, below, 2);
                 for internal_recursive in 2..2 + recursive {
                     all.push(Arities {
                         leaf,

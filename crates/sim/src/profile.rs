@@ -175,6 +175,10 @@ pub struct NodeSample {
     #[serde(with = "stage")]
     pub stage: Kind,
     pub children: u32,
+    /// An internal-recursive node whose children are internal-for-leaf nodes of one child each; of others they have two, or as many as
+    /// fit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_ones: bool,
     pub measured: Measured,
 }
 

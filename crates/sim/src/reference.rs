@@ -30,7 +30,7 @@ mod tests {
     use myriad_core::Kind;
 
     use super::*;
-    use crate::profile::Vm;
+    use crate::{model::Below, profile::Vm};
 
     #[test]
     fn it_has_every_task_of_every_machine() {
@@ -43,7 +43,7 @@ mod tests {
                 (Kind::Final, 1),
             ] {
                 for children in 1..=most {
-                    let node = program.node(stage, children, 2).unwrap();
+                    let node = program.node(stage, children, Below::More, 2).unwrap();
                     assert!(node.wall_s > 0.0 && node.cpu_s > 0.0 && node.peak_bytes > 0);
                 }
             }

@@ -84,7 +84,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// Seconds within which the proof is wanted: it is said when they are over, and the job goes on
+    /// Seconds within which the proof is wanted: when they are over, that is said
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,

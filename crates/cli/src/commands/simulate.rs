@@ -76,7 +76,7 @@ pub fn run(args: &Simulate) -> Result<(), Error> {
                 segments: plan.segment.segments,
                 segment_memory_bytes: plan.segment.memory_bytes,
                 arities: plan.arities,
-                bound_s: plan.bounds.machines_s.max(plan.bounds.path_s),
+                bound_s: plan.bounds.earliest_s,
                 expected_s: plan.expected_s,
             })
             .collect(),

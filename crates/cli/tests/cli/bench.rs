@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use myriad_core::Kind;
 use myriad_node::prover::{PROFILE_FILE, Pace};
 use myriad_sim::{
-    model::CostModel,
+    model::{Below, CostModel},
     profile::{Profile, Vm},
 };
 
@@ -58,7 +58,7 @@ pub fn a_machine_is_measured(data: &Path) {
         Kind::InternalRecursive,
         Kind::Final,
     ] {
-        assert!(law.node(stage, 1, 2).is_some(), "{stage:?}");
+        assert!(law.node(stage, 1, Below::More, 2).is_some(), "{stage:?}");
     }
     let (small, large) = (law.load(100_000.0), law.load(600_000.0));
     assert!(law.segment(small, 2).peak_bytes < law.segment(large, 2).peak_bytes);

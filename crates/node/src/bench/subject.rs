@@ -13,9 +13,9 @@ use super::{BenchError, BenchOptions, Step, Subject};
 
 /// An execution is repeated so many times, and the fastest counts: what is slower was disturbed.
 const EXECUTIONS: usize = 3;
-/// Children of an internal-for-leaf node where nodes above it are measured. The proof of one over more children is larger and
-/// takes more to verify: internal-recursive nodes of three take 2.5 GiB over nodes of one child each, and 4.1 GiB over
-/// nodes of two (`docs/MEASUREMENTS.md`).
+/// Children of an internal-for-leaf node where nodes above it are measured, but for the narrow ones. The proof of one over more children
+/// is larger and takes more to verify: internal-recursive nodes of three take 2.5 GiB over nodes of one child each, and 4.1 GiB
+/// over nodes of two (`docs/MEASUREMENTS.md`).
 const PAIR: usize = 2;
 /// Internal-for-leaf nodes of the tree that is made, so that there are internal-recursive ones of every arity, and where one
 /// of each kind is enough.
@@ -284,7 +284,11 @@ impl Bench<'_> {
         let last_segment = proofs[proofs.len() - 1].clone();
         let mut level = Level::LEAF;
         while level < Level::INTERNAL_RECURSIVE || proofs.len() > 1 {
-            proofs = self.level(&mut worker, level, &proofs, threads, every)?;
+            let below = proofs;
+            proofs = self.level(&mut worker, level, &below, threads, every)?;
+            if level == Level::INTERNAL_FOR_LEAF && self.options.every_arity {
+                self.narrow(&mut worker, &below, threads)?;
+            }
             level = level.above();
         }
         let top = Level::new(level.number() - 1).expect("it was made");
@@ -300,7 +304,34 @@ impl Bench<'_> {
             cold: false,
             verify_s,
         };
-        self.node(Kind::Final, 1, &made, threads);
+        self.node(Kind::Final, 1, false, &made, threads);
+        Ok(())
+    }
+
+    /// Makes internal-recursive nodes over internal-for-leaf ones of one leaf each: with the smallest proofs to verify that there are,
+    /// more of them fit.
+    fn narrow(&mut self, worker: &mut Worker, leaves: &[Vec<u8>], threads: usize) -> Result<(), BenchError> {
+        let level = Level::INTERNAL_RECURSIVE;
+        let fits =
+            |children: usize| level.peak_bytes(self.config, children, 1) <= self.options.memory.bytes();
+        let most = level.children_max(self.config).min(leaves.len());
+        let widths: Vec<usize> = (2..=most).filter(|&children| fits(children)).collect();
+        let Some(&widest) = widths.last() else {
+            return Ok(());
+        };
+        let ones = leaves[..widest].iter().map(|leaf| {
+            let (proof, _) = worker.aggregate(Level::INTERNAL_FOR_LEAF, vec![leaf.clone()])?;
+            Ok(proof)
+        });
+        let ones: Vec<Vec<u8>> = ones.collect::<Result<_, BenchError>>()?;
+        // The widest once more, with keys that are loaded.
+        for (cold, children) in [(true, widest)]
+            .into_iter()
+            .chain(widths.iter().map(|&width| (false, width)))
+        {
+            let below = &ones[..children];
+            self.aggregate(worker, level, below, threads, true, cold)?;
+        }
         Ok(())
     }
 
@@ -315,12 +346,9 @@ impl Bench<'_> {
         threads: usize,
         every: bool,
     ) -> Result<Vec<Vec<u8>>, BenchError> {
-        let kind = match level {
-            Level::LEAF => Kind::Leaf,
-            Level::INTERNAL_FOR_LEAF => Kind::InternalForLeaf,
-            _ => Kind::InternalRecursive,
-        };
-        let fits = |children: usize| level.peak_bytes(self.config, children) <= self.options.memory.bytes();
+        let kind = kind_of(level);
+        let fits =
+            |children: usize| level.peak_bytes(self.config, children, PAIR) <= self.options.memory.bytes();
         let least = if kind == Kind::InternalRecursive {
             2.min(below.len())
         } else {
@@ -330,7 +358,7 @@ impl Bench<'_> {
         if !fits(least) {
             return Err(BenchError::Memory {
                 name: self.subject.name.clone(),
-                needed: MemoryBudget::from_bytes(level.peak_bytes(self.config, least)),
+                needed: MemoryBudget::from_bytes(level.peak_bytes(self.config, least, PAIR)),
                 allowed: self.options.memory,
             });
         }
@@ -355,7 +383,7 @@ impl Bench<'_> {
                 warm.insert(children);
             }
             let below = &below[taken..taken + children];
-            above.push(self.aggregate(worker, level, kind, below, threads, std::mem::take(&mut cold))?);
+            above.push(self.aggregate(worker, level, below, threads, false, std::mem::take(&mut cold))?);
             taken += children;
         }
         let others = 1..=most;
@@ -363,7 +391,7 @@ impl Bench<'_> {
         for children in
             others.filter(|children| asked(children) && !warm.contains(children) && fits(*children))
         {
-            self.aggregate(worker, level, kind, &below[..children], threads, false)?;
+            self.aggregate(worker, level, &below[..children], threads, false, false)?;
         }
         Ok(above)
     }
@@ -372,12 +400,14 @@ impl Bench<'_> {
         &mut self,
         worker: &mut Worker,
         level: Level,
-        kind: Kind,
         below: &[Vec<u8>],
         threads: usize,
+        over_ones: bool,
         cold: bool,
     ) -> Result<Vec<u8>, BenchError> {
-        let what = format!("{} of {} on {}", kind.name(), below.len(), on(threads));
+        let kind = kind_of(level);
+        let over = if over_ones { " over nodes of one" } else { "" };
+        let what = format!("{} of {}{over} on {}", kind.name(), below.len(), on(threads));
         self.begins(&what);
         let (proof, usage) = worker.aggregate(level, below.to_vec())?;
         let verifier = self.verifier;
@@ -389,7 +419,7 @@ impl Bench<'_> {
             cold,
             verify_s,
         };
-        self.node(kind, below.len(), &made, threads);
+        self.node(kind, below.len(), over_ones, &made, threads);
         Ok(made.proof)
     }
 
@@ -418,12 +448,21 @@ impl Bench<'_> {
         })
     }
 
-    fn node(&mut self, stage: Kind, children: usize, made: &Made, threads: usize) {
+    fn node(&mut self, stage: Kind, children: usize, over_ones: bool, made: &Made, threads: usize) {
         self.profile.nodes.push(NodeSample {
             stage,
             children: children as u32,
+            over_ones,
             measured: made.measured(threads),
         });
+    }
+}
+
+fn kind_of(level: Level) -> Kind {
+    match level {
+        Level::LEAF => Kind::Leaf,
+        Level::INTERNAL_FOR_LEAF => Kind::InternalForLeaf,
+        _ => Kind::InternalRecursive,
     }
 }
 

@@ -12,7 +12,7 @@ use myriad_core::{
 };
 use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
 use myriad_sim::{
-    model::{Load, ProgramModel},
+    model::{Below, Load, ProgramModel},
     reference,
 };
 
@@ -30,21 +30,21 @@ fn model(config: &VmConfig) -> &'static ProgramModel {
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
 pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
-    let most = |level: Level, least: usize| {
+    let most = |level: Level, least: usize, pairs: usize| {
         (least..=level.children_max(config))
             .rev()
-            .find(|&children| level.peak_bytes(config, children) <= budget.bytes())
+            .find(|&children| level.peak_bytes(config, children, pairs) <= budget.bytes())
             .ok_or(RunError::Memory {
-                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least)),
+                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least, pairs)),
                 allowed: budget,
             })
     };
-    let leaf = most(Level::LEAF, 1)?;
-    let internal_for_leaf = most(Level::INTERNAL_FOR_LEAF, 1)?;
-    let internal_recursive = most(Level::INTERNAL_RECURSIVE, 2)?;
+    let leaf = most(Level::LEAF, 1, 1)?;
+    let internal_for_leaf = most(Level::INTERNAL_FOR_LEAF, 1, 1)?;
     let mut arities = Vec::new();
     for leaf in 1..=leaf {
         for internal_for_leaf in 1..=internal_for_leaf {
+            let internal_recursive = most(Level::INTERNAL_RECURSIVE, 2, internal_for_leaf)?;
             for internal_recursive in 2..=internal_recursive {
                 arities.push(Arities {
                     leaf: leaf as u32,
@@ -79,16 +79,20 @@ pub(crate) fn best_arities(
 /// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
 pub(crate) fn tree(config: &VmConfig, plan: &Plan, arities: Arities) -> (Tree, Vec<Cost>) {
     let tree = Tree::new(plan.segments.len() as u32, arities);
-    let costs = tree.tasks().map(|task| cost(config, &tree, plan, task)).collect();
+    let costs = tree
+        .tasks()
+        .map(|task| cost(config, &tree, arities, plan, task))
+        .collect();
     (tree, costs)
 }
 
-fn cost(config: &VmConfig, tree: &Tree, plan: &Plan, task: TaskId) -> Cost {
+fn cost(config: &VmConfig, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
     let model = model(config);
     let children = tree.children(task).len();
+    let pairs = arities.internal_for_leaf as usize;
     // Seconds of one core, of which there are as many however many threads there are.
     let node = || {
-        let node = model.node(task.kind(), children as u32, 1);
+        let node = model.node(task.kind(), children as u32, Below::of(arities), 1);
         node.expect("the reference has nodes of every arity").cpu_s
     };
     // Memory is the engine's own expectation, with which segments were cut and arities chosen.
@@ -101,10 +105,10 @@ fn cost(config: &VmConfig, tree: &Tree, plan: &Plan, task: TaskId) -> Cost {
             };
             (model.segment(load, 1).cpu_s, segment.peak_bytes)
         }
-        TaskId::Final => (node(), Level::INTERNAL_RECURSIVE.peak_bytes(config, 1)),
+        TaskId::Final => (node(), Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, pairs)),
         TaskId::Node(id) => {
             let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
-            (node(), level.peak_bytes(config, children))
+            (node(), level.peak_bytes(config, children, pairs))
         }
     };
     Cost {
@@ -217,6 +221,22 @@ mod tests {
             public_values: Vec::new(),
             instructions: 1,
         }
+    }
+
+    #[test]
+    fn four_gibibytes_hold_three_children_of_a_node_in_a_narrow_tree_alone() {
+        let toml = include_str!("../../../../guests/elf/evm-block.openvm.toml");
+        let config = VmConfig::from_toml(toml).unwrap();
+        let widest = |gib: f64, internal_for_leaf| {
+            let budget = MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64);
+            let arities = allowed(&config, budget).unwrap().into_iter();
+            let these = arities.filter(|arities| arities.internal_for_leaf == internal_for_leaf);
+            these.map(|arities| arities.internal_recursive).max()
+        };
+        assert_eq!((widest(4.0, 1), widest(4.0, 2)), (Some(3), Some(2)));
+        assert_eq!((widest(4.5, 1), widest(4.5, 2)), (Some(3), Some(3)));
+        assert_eq!((widest(2.5, 1), widest(2.5, 2)), (Some(2), None));
+        assert!(allowed(&config, MemoryBudget::from_bytes(2 << 30)).is_err());
     }
 
     #[test]

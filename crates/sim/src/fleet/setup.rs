@@ -6,7 +6,7 @@ use myriad_core::{Cost, Kind, Redundancy, TaskId, Tree};
 
 use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
 use crate::{
-    model::{CostModel, ProgramModel},
+    model::{Below, CostModel, ProgramModel},
     planner::{self, Class, Link, Plan, Question, RequesterSide, Shape, Workload, shape},
     profile::Profile,
     reference,
@@ -247,9 +247,10 @@ fn task_times(question: &Question, plan: &Plan, tree: &Tree) -> TaskTimes {
         shapes: BTreeMap::new(),
         of_shape: Vec::new(),
     };
+    let below = Below::of(plan.arities());
     let of = |model: &ProgramModel, (kind, children): Shape, threads| match kind {
         Kind::Segment => Some(model.segment(model.load(plan.segment.instructions), threads)),
-        _ => model.node(kind, children, threads),
+        _ => model.node(kind, children, below, threads),
     };
     for task in tree.tasks() {
         let shape = shape(tree, task);

@@ -34,11 +34,50 @@ fn a_segment_of_any_size_follows_the_law_that_the_measured_ones_did() {
 #[test]
 fn a_node_is_as_it_was_measured() {
     let law = law();
-    let node = law.node(Kind::InternalForLeaf, 3, 2).unwrap();
+    let node = law.node(Kind::InternalForLeaf, 3, Below::More, 2).unwrap();
     assert!(near(node.wall_s, 25.0 * 0.6) && near(node.cpu_s, 25.0));
     assert_eq!(node.peak_bytes, 4 << 30);
-    assert_eq!(law.node(Kind::InternalForLeaf, 4, 2), None);
-    assert_eq!(law.node(Kind::Segment, 1, 2), None);
+    assert_eq!(law.node(Kind::InternalForLeaf, 4, Below::More, 2), None);
+    assert_eq!(law.node(Kind::Segment, 1, Below::More, 2), None);
+}
+
+/// Over the smallest proofs, three take what two took over larger ones: that fits machines which those do not.
+#[test]
+fn narrow_trees_have_wider_nodes_at_their_top() {
+    let mut profile = lawful();
+    let nodes = &mut profile.programs[0].nodes;
+    let wide = |node: &&mut NodeSample| node.stage == Kind::InternalRecursive && node.children == 3;
+    nodes
+        .iter_mut()
+        .filter(wide)
+        .for_each(|node| node.measured.peak_bytes = 7 << 30);
+    let before = ProgramModel::fit(&profile.programs[0]).unwrap();
+    let three = |law: &ProgramModel, below| law.node(Kind::InternalRecursive, 3, below, 1).unwrap();
+    assert_eq!(
+        three(&before, Below::Ones),
+        three(&before, Below::More),
+        "nothing better is known"
+    );
+
+    let nodes = &mut profile.programs[0].nodes;
+    let mut narrow = nodes
+        .iter()
+        .find(|node| node.stage == Kind::InternalRecursive && node.children == 3)
+        .unwrap()
+        .clone();
+    narrow.over_ones = true;
+    narrow.measured.peak_bytes = 3 << 30;
+    narrow.measured.wall_s /= 2.0;
+    nodes.push(narrow);
+    let law = ProgramModel::fit(&profile.programs[0]).unwrap();
+    assert_eq!(three(&law, Below::Ones).peak_bytes, 3 << 30);
+    assert_eq!(three(&law, Below::More), three(&before, Below::More));
+    let widths = |pairs: u32| {
+        let arities = law.arities(4 << 30).into_iter();
+        let widths = arities.filter(|arities| arities.internal_for_leaf == pairs);
+        widths.map(|arities| arities.internal_recursive).max()
+    };
+    assert_eq!((widths(1), widths(2)), (Some(3), Some(2)));
 }
 
 #[test]
@@ -51,7 +90,7 @@ fn what_a_node_took_while_keys_were_loaded_has_to_fit_too() {
     cold.measured.wall_s += 3.0;
     nodes.push(cold);
     let law = ProgramModel::fit(&profile.programs[0]).unwrap();
-    let node = law.node(Kind::Leaf, 1, 1).unwrap();
+    let node = law.node(Kind::Leaf, 1, Below::More, 1).unwrap();
     assert_eq!(node.peak_bytes, 7 << 30);
     assert!(near(node.wall_s, 15.0) && near(node.cold_s, 3.0));
 }
@@ -62,7 +101,10 @@ fn children_that_were_not_measured_lie_on_the_line() {
     let nodes = &mut profile.programs[0].nodes;
     nodes.retain(|node| node.stage != Kind::Leaf || node.children != 3);
     let law = ProgramModel::fit(&profile.programs[0]).unwrap();
-    assert!(near(law.node(Kind::Leaf, 3, 1).unwrap().wall_s, 25.0));
+    assert!(near(
+        law.node(Kind::Leaf, 3, Below::More, 1).unwrap().wall_s,
+        25.0
+    ));
 }
 
 #[test]
@@ -148,12 +190,18 @@ fn what_a_quick_look_left_out_is_the_references_at_the_machines_pace() {
     let reference = CostModel::fit(&reference).unwrap();
     let completed = CostModel::fit(&quick).unwrap().completed_by(&reference);
     let law = completed.program("law").unwrap();
-    assert!(near(law.node(Kind::Leaf, 4, 1).unwrap().wall_s, 3.0 * 30.0));
-    assert_eq!(law.node(Kind::Leaf, 4, 1).unwrap().peak_bytes, 5 << 30);
+    assert!(near(
+        law.node(Kind::Leaf, 4, Below::More, 1).unwrap().wall_s,
+        3.0 * 30.0
+    ));
+    assert_eq!(
+        law.node(Kind::Leaf, 4, Below::More, 1).unwrap().peak_bytes,
+        5 << 30
+    );
     assert_eq!(law.instructions_for(u64::MAX), Some(600_000.0));
     let other = completed.of(Vm::Extended).unwrap();
     assert!(near(
-        other.node(Kind::Final, 1, 2).unwrap().wall_s,
+        other.node(Kind::Final, 1, Below::More, 2).unwrap().wall_s,
         3.0 * 15.0 * 0.6
     ));
 }

@@ -8,7 +8,7 @@ use super::{
     paper::{ClassTimes, KINDS, Shape, Timeline, Times},
     question::{Class, PlanError, Question, SEGMENTS_MAX},
 };
-use crate::model::Estimate;
+use crate::model::{Below, Estimate};
 
 /// Ways that something goes between a prover and the requester or another prover for one task, which cannot overlap:
 /// to be woken, to offer, to get the lease; to ask for the children and get them; to submit, to be asked for the
@@ -90,6 +90,7 @@ impl Candidate {
             question,
             segments,
             memory_bytes,
+            below: Below::of(arities),
         };
         let classes: Option<Vec<ClassTimes>> = question
             .classes
@@ -118,14 +119,15 @@ impl Candidate {
             candidate.proof_bytes += count as f64 * proof.proof_bytes as f64;
             candidate.requester_cpu_s += count as f64 * proof.verify_s;
         }
-        let least = |shape: &Shape| candidate.times.fastest(candidate.times.shapes[shape]);
-        let path = levels.iter().map(|level| {
-            let shapes = level.iter().filter(|(_, count)| *count > 0);
-            shapes.filter_map(|(shape, _)| least(shape)).min().unwrap_or(0)
-        });
-        let path: u64 = path.sum();
-        candidate.earliest_us = path.max(candidate.times.work_us(&candidate.counts));
+        candidate.earliest_us = candidate.times.earliest_us(&levels);
         Some(candidate)
+    }
+
+    /// All work by all machines.
+    pub(super) fn work_us(&self) -> u64 {
+        let counts = self.counts.iter();
+        self.times
+            .work_us(counts.map(|(&shape, &count)| (shape, count as f64)))
     }
 
     /// Nodes on each level of the tree, leaves first.
@@ -169,8 +171,47 @@ impl Candidate {
     }
 }
 
-/// The shapes on each level with how many there are: groups of a level differ by one child at most.
-fn outline(tree: &Tree) -> Vec<[(Shape, u64); 2]> {
+/// The shapes of a level, with how many there are of each.
+pub(super) type Level = [(Shape, u64); 2];
+
+impl Times {
+    /// What no schedule of a tree with these levels ends before, for all work, for the longest path, and for what the two
+    /// have to do with each other: a tree tapers. Of a task that others wait for, `t` long, at most what the last `L` leave
+    /// beside `t` can be done in the last `L` before the end; the rest of it, of all tasks, is work for the machines before, so that
+    ///
+    /// ```text
+    ///   T  >=  L + W(L) / machines      for every L
+    /// ```
+    ///
+    /// after Fernandez and Bussell (1973). `L` = 0 is all work, and the largest `L` the longest path. In between it is largest where a
+    /// tree has about as many tasks beside each other as there are machines. As [`Self::work_us`] it is exact for
+    /// machines of one class.
+    pub(super) fn earliest_us(&self, levels: &[Level]) -> u64 {
+        let fastest = |shape: &Shape| self.fastest(self.shapes[shape]).unwrap_or(0);
+        // What follows on a task of each level at least, and what the task itself takes.
+        let mut tail = 0;
+        let mut tasks: Vec<(Shape, u64, u64, u64)> = Vec::new();
+        for level in levels.iter().rev() {
+            let there = || level.iter().filter(|(_, count)| *count > 0);
+            tasks.extend(there().map(|(shape, count)| (*shape, *count, tail, fastest(shape))));
+            tail += there().map(|(shape, _)| fastest(shape)).min().unwrap_or(0);
+        }
+        let earliest = |last: u64| {
+            let before = tasks.iter().map(|&(shape, count, tail, takes)| {
+                let within = last.saturating_sub(tail).min(takes);
+                let part = 1.0 - within as f64 / takes.max(1) as f64;
+                (shape, count as f64 * part)
+            });
+            last + self.work_us(before)
+        };
+        // It is made of straight lines between these.
+        let corners = tasks.iter().flat_map(|&(_, _, tail, takes)| [tail, tail + takes]);
+        corners.map(earliest).max().unwrap_or(0)
+    }
+}
+
+/// The levels of a tree: groups of a level differ by one child at most.
+pub(super) fn outline(tree: &Tree) -> Vec<Level> {
     let segments = ((Kind::Segment, 0), u64::from(tree.segments()));
     let mut levels = vec![[segments, ((Kind::Segment, 0), 0)]];
     let mut below = tree.segments();
@@ -193,6 +234,7 @@ struct Job<'a> {
     question: &'a Question,
     segments: u32,
     memory_bytes: u64,
+    below: Below,
 }
 
 impl Job<'_> {
@@ -202,7 +244,7 @@ impl Job<'_> {
                 let instructions = self.question.workload.instructions / f64::from(self.segments);
                 Some(model.segment(model.load(instructions), threads))
             }
-            (stage, children) => model.node(stage, children, threads),
+            (stage, children) => model.node(stage, children, self.below, threads),
         }
     }
 
@@ -232,7 +274,7 @@ impl Job<'_> {
     fn elsewhere_s(&self, class: &Class, (kind, children): Shape, estimate: &Estimate) -> f64 {
         let model = &class.model;
         let proof = |stage, children| {
-            let node = model.node(stage, children, 1);
+            let node = model.node(stage, children, self.below, 1);
             node.map_or(0.0, |node| node.proof_bytes as f64)
         };
         let segment = || {

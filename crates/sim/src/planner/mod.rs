@@ -139,6 +139,9 @@ pub struct Bounds {
     pub machines_s: f64,
     /// The longest path from a segment to the final proof, on the fastest machines.
     pub path_s: f64,
+    /// What follows from the two together: towards the end of a tree there is less and less that can be done at once. No less
+    /// than either.
+    pub earliest_s: f64,
     /// All proofs, over the requester's downlink.
     pub requester_down_s: f64,
     /// Verifying all proofs and finding all boundaries, on the requester's cores.
@@ -324,10 +327,7 @@ fn best(question: &Question, tasks_on_paper: usize) -> Result<Best, PlanError> {
 
 /// `outlined` ones are so large that Graham's bound stands for a schedule: all work, and then the longest path.
 fn on_paper(question: &Question, candidate: Candidate, outlined: bool) -> Best {
-    let (work_us, path_us) = (
-        candidate.times.work_us(&candidate.counts),
-        candidate.times.path_us(&candidate.tree),
-    );
+    let (work_us, path_us) = (candidate.work_us(), candidate.times.path_us(&candidate.tree));
     let timeline = if outlined {
         candidate.outlined(work_us, path_us)
     } else {
@@ -336,6 +336,7 @@ fn on_paper(question: &Question, candidate: Candidate, outlined: bool) -> Best {
     let bounds = Bounds {
         machines_s: seconds(work_us),
         path_s: seconds(path_us),
+        earliest_s: seconds(candidate.earliest_us.max(work_us).max(path_us)),
         requester_down_s: candidate.proof_bytes / question.requester.link.down_bytes_per_s,
         requester_cpu_s: candidate.requester_cpu_s / f64::from(question.requester.cores),
     };

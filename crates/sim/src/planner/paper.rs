@@ -77,14 +77,14 @@ impl Times {
     ///
     /// No schedule on machines of one class ends before this. With several it may be a little too high, where one class
     /// is much better at one shape than at the others.
-    pub(super) fn work_us(&self, counts: &BTreeMap<Shape, u64>) -> u64 {
-        let each = counts.iter().filter(|(_, count)| **count > 0);
-        let times = each.map(|(shape, &count)| {
+    pub(super) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
+        let each = counts.into_iter().filter(|(_, count)| *count > 0.0);
+        let times = each.map(|(shape, count)| {
             let rates = self.classes.iter().filter_map(|class| {
-                let time = class.tasks[self.shapes[shape]]?;
+                let time = class.tasks[self.shapes[&shape]]?;
                 Some(class.machines as f64 / time.max(1) as f64)
             });
-            count as f64 / rates.sum::<f64>()
+            count / rates.sum::<f64>()
         });
         times.sum::<f64>() as u64
     }

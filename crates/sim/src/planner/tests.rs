@@ -87,16 +87,57 @@ fn machines_without_end_take_the_longest_path() {
 
 /// On one class of so many machines, on which every task takes a second.
 fn unit_schedule(tree: &Tree, machines: u64) -> paper::Timeline {
+    unit_times(tree, machines).schedule(tree)
+}
+
+fn unit_times(tree: &Tree, machines: u64) -> paper::Times {
     let shapes: std::collections::BTreeSet<_> = tree.tasks().map(|task| paper::shape(tree, task)).collect();
-    let times = paper::Times {
+    paper::Times {
         classes: vec![paper::ClassTimes {
             machines,
             tasks: vec![Some(1_000_000); shapes.len()],
             cold: [0; paper::KINDS],
         }],
         shapes: shapes.into_iter().zip(0..).collect(),
+    }
+}
+
+/// Of equal tasks, Hu (1961): whoever takes what has most tasks above it ends as early as can be. So a schedule is the least that
+/// there is, and a bound may come near it and not pass it.
+#[test]
+fn no_tree_of_equal_tasks_is_done_before_its_bound() {
+    let arities = Arities {
+        leaf: 1,
+        internal_for_leaf: 2,
+        internal_recursive: 2,
     };
-    times.schedule(tree)
+    let (mut trees, mut near, mut better) = (0, 0, 0);
+    for segments in 1..=64 {
+        let tree = Tree::new(segments, arities);
+        for machines in 1..=20 {
+            let times = unit_times(&tree, machines);
+            let end = times.schedule(&tree).end_us;
+            let earliest = times.earliest_us(&candidates::outline(&tree));
+            let path = times.path_us(&tree);
+            let work = tree.task_count() as u64 * 1_000_000 / machines;
+            assert!(
+                earliest <= end,
+                "{segments} segments on {machines}: {earliest} and {end}"
+            );
+            assert!(earliest + 1 >= path.max(work));
+            trees += 1;
+            near += u32::from(earliest + 1_000_000 > end);
+            better += u32::from(path.max(work) + 1_000_000 < earliest);
+        }
+    }
+    assert!(
+        10 * near > 9 * trees,
+        "{near} of {trees} are within a task's time"
+    );
+    assert!(
+        3 * better > trees,
+        "{better} of {trees} are better than path and work alone"
+    );
 }
 
 #[test]
@@ -138,7 +179,9 @@ fn the_parts_are_the_whole_and_no_bound_is_passed() {
                 plan => plan.unwrap(),
             };
             near(plan.parts.total_s(), plan.expected_s);
-            assert!(plan.expected_s >= plan.bounds.path_s * 0.999);
+            let bounds = plan.bounds;
+            assert!(bounds.earliest_s >= 0.999 * bounds.path_s.max(bounds.machines_s));
+            assert!(plan.expected_s >= bounds.path_s * 0.999);
             // Graham: all work, and after it the longest path.
             let waste = 1.0 + WASTE * (1.0 - honest);
             let most = (plan.bounds.machines_s + plan.bounds.path_s) * waste;

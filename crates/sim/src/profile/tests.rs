@@ -58,6 +58,7 @@ pub(crate) fn lawful() -> Profile {
                 nodes.push(NodeSample {
                     stage,
                     children,
+                    over_ones: false,
                     measured: measured(10.0 + 5.0 * f64::from(children), threads, false, peak_bytes),
                 });
             }

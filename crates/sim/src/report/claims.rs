@@ -96,11 +96,29 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
             met(within(of, limit_s)).into(),
         ]);
     }
-    for (what, of) in [
-        ("makespan at most 1.10 of the bound, 168 machines", &honest),
-        ("makespan at most 1.10 of the bound, 10,000 machines", &block),
+    for (what, of, bound_s) in [
+        (
+            "makespan at most 1.10 of the bound, 168 machines",
+            &honest,
+            honest.bound_s(),
+        ),
+        (
+            "makespan at most 1.10 of the bound, 10,000 machines",
+            &block,
+            block.bound_s(),
+        ),
+        (
+            "the same beside what is possible, 168 machines",
+            &honest,
+            honest.earliest_s(),
+        ),
+        (
+            "the same beside what is possible, 10,000 machines",
+            &block,
+            block.earliest_s(),
+        ),
     ] {
-        let ratio = of.makespan_s().map(|s| s / of.bound_s());
+        let ratio = of.makespan_s().map(|s| s / bound_s);
         table.row(&[
             what.into(),
             ratio.map_or("not done".into(), |ratio| format!("{ratio:.2}")),
@@ -109,10 +127,15 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
         ]);
     }
     report.say(table.text());
-    report.say(
+    report.say(&format!(
         "The bound is the larger of all work by all machines and the longest path from a segment to the final proof. It does not have what \
-         comes before the first segment: the execution at the requester, and the way of program and input to the machines.",
-    );
+         comes before the first segment, the execution at the requester, and no schedule of a tree comes near it where the two are alike: towards \
+         the root there is less and less that can be done at once, so that machines have nothing to do at the end whoever schedules. What is \
+         possible is the bound that follows from the two together (`docs/PLANNING.md`), after the execution: {:.0} s on 168 machines, {:.0} s on \
+         10,000.",
+        honest.earliest_s(),
+        block.earliest_s()
+    ));
     memory(report, evm())?;
     stages(report, &honest);
     slower(report)?;

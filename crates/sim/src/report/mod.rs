@@ -36,6 +36,8 @@ pub enum ReportError {
         path: PathBuf,
         source: serde_json::Error,
     },
+    #[error("no temporary file can be made: {0}")]
+    Scratch(io::Error),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -146,6 +148,11 @@ impl Simulated {
     /// The larger of all work by all machines and the longest path.
     fn bound_s(&self) -> f64 {
         self.plan.bounds.machines_s.max(self.plan.bounds.path_s)
+    }
+
+    /// What no scheduler can pass that has to execute first.
+    fn earliest_s(&self) -> f64 {
+        self.plan.parts.execute_s + self.plan.bounds.earliest_s
     }
 }
 
