@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::{ArgGroup, Args};
 use myriad_engine::MemoryBudget;
 
-use super::{DataFlags, InputFlags};
+use super::{DataFlags, InputFlags, shared::count};
 
 /// Size a fleet: how long a job takes on it, or how many machines a deadline takes
 ///
@@ -19,11 +19,11 @@ use super::{DataFlags, InputFlags};
     group = ArgGroup::new("workload").required(true).args(["instructions", "gas", "program"]),
     after_help = "\
 Examples:
-  myriad plan --gas 30000000 --nodes 1000                 the time for a block of 30 M gas
-  myriad plan --gas 30000000 --deadline 60                the machines for it in a minute
-  myriad plan --instructions 90000000 --nodes 840 --honest 0.2 --simulate
+  myriad plan --gas 30e6 --nodes 1000                     the time for a block of 30 M gas
+  myriad plan --gas 30e6 --deadline 60                    the machines for it in a minute
+  myriad plan --instructions 90e6 --nodes 840 --honest 0.2 --simulate
   myriad plan fibonacci.elf --input 0x0110270000 --nodes 8 --memory 2GiB
-  myriad plan --gas 30000000 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
+  myriad plan --gas 30e6 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
 )]
 pub struct Plan {
     /// A program, which is executed to see what it takes
@@ -35,10 +35,10 @@ pub struct Plan {
     #[command(flatten)]
     pub input: InputFlags,
     /// Instructions of the execution
-    #[arg(long, value_name = "N", help_heading = "Workload")]
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Workload")]
     pub instructions: Option<u64>,
     /// Gas of a block
-    #[arg(long, value_name = "N", help_heading = "Workload")]
+    #[arg(long, value_name = "N", value_parser = count, help_heading = "Workload")]
     pub gas: Option<u64>,
     /// Instructions for each gas: 5.2 in two measured blocks, 10.1 in a third
     #[arg(

@@ -111,6 +111,19 @@ impl FromStr for PublicValues {
     }
 }
 
+/// A count of something: 90000000, or 90e6.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    /// Above it there are whole numbers that a float cannot have.
+    const EXACT_MAX: f64 = (1_u64 << 53) as f64;
+    if let Ok(count) = text.parse() {
+        return Ok(count);
+    }
+    match text.parse::<f64>() {
+        Ok(count) if (0.0..=EXACT_MAX).contains(&count) && count.fract() == 0.0 => Ok(count as u64),
+        _ => Err("it is no whole number, as 90000000 or 90e6".into()),
+    }
+}
+
 pub(super) fn size_as_bytes<S: Serializer>(
     size: &Option<ByteSize>,
     serializer: S,
@@ -123,4 +136,30 @@ pub(super) fn as_bytes<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     memory.map(MemoryBudget::bytes).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_may_have_an_exponent_and_nothing_behind_the_point() {
+        assert_eq!(count("90000000"), Ok(90_000_000));
+        assert_eq!(count("90e6"), Ok(90_000_000));
+        assert_eq!(count("1.5e3"), Ok(1500));
+        assert_eq!(count("18446744073709551615"), Ok(u64::MAX));
+        for wrong in [
+            "",
+            "1.5",
+            "-1",
+            "1e300",
+            "inf",
+            "NaN",
+            "1e-3",
+            "9 000",
+            "18446744073709551616",
+        ] {
+            assert!(count(wrong).is_err(), "{wrong:?}");
+        }
+    }
 }

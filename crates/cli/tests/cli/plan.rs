@@ -65,7 +65,7 @@ fn a_deadline_gives_machines_and_these_keep_it() {
     };
     assert!(with(machines) <= 400.0);
     assert!(with(machines / 2) > 400.0);
-    run(["plan", "--instructions", "90000000", "--deadline", "5"])
+    run(["plan", "--instructions", "90e6", "--deadline", "5"])
         .exits(FAILED)
         .says("longest path");
 }
