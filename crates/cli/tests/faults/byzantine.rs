@@ -1,5 +1,5 @@
 //! Provers that hand in real proofs of what they were not asked for, and proofs that are nearly right: the requester's own
-//! verifier sees through each of them, the blame is theirs and nobody else's, and the honest sixth does the job.
+//! verifier sees through each of them, the blame is theirs and nobody else's, and the one honest of seven does the job.
 //!
 //! What else they can do, without proofs, is in `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
 
