@@ -8,7 +8,11 @@
 //! Several requesters may share a data folder, so the file is open for milliseconds only. It holds
 //! nothing that a job depends on: where it does not serve, peers are strangers again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use myriad_core::{Peer, Standing};
 use myriad_net::SignedReceipt;
@@ -21,6 +25,9 @@ const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("s
 const OWED: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("owed v1");
 /// Receipts that are kept for provers which may never come back; what is more is given up.
 const OWED_MAX: u64 = 50_000;
+/// How often, and how far apart, it is tried to open a file that somebody else has open: that is for milliseconds.
+const OPEN_TRIES: u32 = 100;
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// A standing has some hundred bytes.
 const CACHE_BYTES: usize = 8 << 20;
 /// Peers that are remembered. When there are more, those are forgotten that have never delivered.
@@ -35,6 +42,20 @@ impl Peers {
     pub(crate) fn of(data_dir: &Path) -> Self {
         Self {
             path: data_dir.join("peers.redb"),
+        }
+    }
+
+    /// Waits for others who have it open, in this process or another one.
+    fn open(&self) -> Result<Guarded, redb::Error> {
+        let mut tries = 0;
+        loop {
+            match Guarded::open(&self.path, CACHE_BYTES) {
+                Err(redb::Error::DatabaseAlreadyOpen) if tries < OPEN_TRIES => {
+                    tries += 1;
+                    thread::sleep(OPEN_PAUSE);
+                }
+                opened => return opened,
+            }
         }
     }
 
@@ -53,7 +74,7 @@ impl Peers {
     }
 
     fn try_load(&self) -> Result<Vec<(Peer, Standing)>, redb::Error> {
-        Guarded::open(&self.path, CACHE_BYTES)?.run(|database| {
+        self.open()?.run(|database| {
             let transaction = database.begin_read()?;
             let table = match transaction.open_table(STANDINGS) {
                 Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -97,7 +118,7 @@ impl Peers {
             }
             Ok(owed)
         };
-        let owed = Guarded::open(&self.path, CACHE_BYTES).and_then(|database| database.run(load));
+        let owed = self.open().and_then(|database| database.run(load));
         owed.unwrap_or_else(|e| {
             tracing::warn!(
                 "receipts that are owed cannot be read from {}: {e}",
@@ -127,7 +148,7 @@ impl Peers {
             transaction.commit()?;
             Ok(())
         };
-        if let Err(e) = Guarded::open(&self.path, CACHE_BYTES).and_then(|database| database.run(settle)) {
+        if let Err(e) = self.open().and_then(|database| database.run(settle)) {
             tracing::warn!(
                 "receipts that are owed cannot be written to {}: {e}",
                 self.path.display()
@@ -136,7 +157,7 @@ impl Peers {
     }
 
     fn try_save(&self, learned: &[(Peer, Standing)]) -> Result<(), redb::Error> {
-        Guarded::open(&self.path, CACHE_BYTES)?.run(|database| {
+        self.open()?.run(|database| {
             let transaction = database.begin_write()?;
             {
                 let mut table = transaction.open_table(STANDINGS)?;
@@ -215,6 +236,20 @@ mod tests {
         peers.save(&[(peer(1), standing(4))]);
         let known = Peers::of(dir.path()).load();
         assert_eq!(known, [(peer(1), standing(4)), (peer(2), standing(0))]);
+    }
+
+    /// As a requester does that notes both at once, or two on one data folder.
+    #[test]
+    fn nothing_is_lost_where_several_write_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let peers = Peers::of(dir.path());
+        thread::scope(|scope| {
+            for byte in 0..8 {
+                let peers = &peers;
+                scope.spawn(move || peers.save(&[(Peer([byte; 32]), Standing::default())]));
+            }
+        });
+        assert_eq!(peers.load().len(), 8);
     }
 
     #[test]
