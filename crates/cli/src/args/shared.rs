@@ -120,7 +120,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     }
     match text.parse::<f64>() {
         Ok(count) if (0.0..=EXACT_MAX).contains(&count) && count.fract() == 0.0 => Ok(count as u64),
-        _ => Err("it is no whole number, as 90000000 or 90e6".into()),
+        _ => Err("it is no whole number from 0 to 18446744073709551615, as 90000000 or 90e6".into()),
     }
 }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::{MEMORY, alone, guest, keys, process::myriad};
 
-/// Mounts a disk of `$2` bytes on `$1`, and then runs the rest of the arguments for this and each larger size, with their exit codes
-/// between what they print.
+/// Mounts a disk on the folder `$1`, with the keys of `$2`, and runs the fourth argument and what follows with each of the sizes `$3`; says the exit
+/// codes on stderr.
 const SCRIPT: &str = r#"
 dir=$1 keys=$2 sizes=$3; shift 3
 mount -t tmpfs -o size=1m none "$dir" && ln -s "$keys" "$dir/keys" || exit 99

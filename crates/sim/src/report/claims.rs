@@ -131,8 +131,8 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
         "The bound is the larger of all work by all machines and the longest path from a segment to the final proof. It does not have what \
          comes before the first segment, the execution at the requester, and no schedule of a tree comes near it where the two are alike: towards \
          the root there is less and less that can be done at once, so that machines have nothing to do at the end whoever schedules. What is \
-         possible is the bound that follows from the two together (`docs/PLANNING.md`), after the execution: {:.0} s on 168 machines, {:.0} s on \
-         10,000.",
+         possible with the tree that was chosen is the bound that follows from the two together, by the times that tasks are expected to take \
+         (`docs/PLANNING.md`), after the execution: {:.0} s on 168 machines, {:.0} s on 10,000.",
         honest.earliest_s(),
         block.earliest_s()
     ));

@@ -36,7 +36,7 @@ pub enum ReportError {
         path: PathBuf,
         source: serde_json::Error,
     },
-    #[error("no temporary file can be made: {0}")]
+    #[error("no temporary file can be made: {0}; free some space, or name another folder with TMPDIR")]
     Scratch(io::Error),
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -150,7 +150,7 @@ impl Simulated {
         self.plan.bounds.machines_s.max(self.plan.bounds.path_s)
     }
 
-    /// What no scheduler can pass that has to execute first.
+    /// What no schedule of the plan's tree can pass, after the execution.
     fn earliest_s(&self) -> f64 {
         self.plan.parts.execute_s + self.plan.bounds.earliest_s
     }

@@ -104,8 +104,8 @@ fn line(name: &str, points: Vec<(f64, f64)>) -> Series {
 fn machines(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## Where more machines stop helping");
     report.say(
-        "One block of 30 million gas. The bound is all work by all machines, or the longest path if that is longer; possible is what follows from \
-         the two together, after the execution.",
+        "One block of 30 million gas. The bound is all work by all machines, or the longest path if that is longer; possible, with the tree \
+         that was chosen, is what follows from the two together, after the execution.",
     );
     let mut table = Table::new(&[
         "machines",
