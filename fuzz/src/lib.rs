@@ -2,8 +2,8 @@
 //!
 //! Each [`Target`] has valid samples, made from real values, so that they follow the formats by themselves. `tests/targets.rs`
 //! checks that the samples decode, replays what `corpus/TARGET/` has (lengths that nobody has memory for, depths that no stack
-//! has, and whatever showed a fault once), and then changes samples at random, as [`Mutator`] does. It runs on stable Rust without instrumentation: OpenVM takes twelve minutes to
-//! compile with other flags, so the mutations know the formats instead of the coverage.
+//! has, and whatever showed a fault once), and then changes samples at random, as [`Mutator`] does. It runs on stable Rust without
+//! instrumentation: OpenVM takes twelve minutes to compile with other flags, so the mutations know the formats instead of the coverage.
 //!
 //! Two are elsewhere, beside what makes their samples: proofs, in the engine's `proof_bytes` and in the tests of `myriad prove`, which
 //! have real ones. The pages of the journal are no target, only its rows: redb, which reads them, ends the process over some that
@@ -16,5 +16,18 @@ mod rpc;
 mod streams;
 pub mod targets;
 
-pub use mutate::Mutator;
+pub use mutate::{Mutator, Rng};
 pub use targets::{Target, all};
+
+/// A number that the environment may set.
+///
+/// # Panics
+/// Where it is set to something else.
+pub fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}

@@ -20,33 +20,37 @@ const CHANGES_MAX: u64 = 6;
 /// Bytes of what is inserted or copied at once.
 const PIECE_MAX: u64 = 64;
 
-/// Makes inputs from samples, the same ones from the same seed.
-pub struct Mutator(u64);
+/// Random numbers, the same ones from the same seed. Steele, Lea, Flood 2014: splitmix64.
+pub struct Rng(pub u64);
 
-impl Mutator {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// Steele, Lea, Flood 2014: splitmix64.
-    fn next(&mut self) -> u64 {
+impl Rng {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// Makes inputs from samples, the same ones from the same seed.
+pub struct Mutator(Rng);
+
+impl Mutator {
+    pub fn new(seed: u64) -> Self {
+        Self(Rng(seed))
+    }
 
     /// A number below `end`; 0 where there is none.
     fn below(&mut self, end: usize) -> usize {
-        (self.next() % (end.max(1) as u64)) as usize
+        (self.0.number() % (end.max(1) as u64)) as usize
     }
 
     /// One of the samples, with some changes.
     pub fn input(&mut self, samples: &[Vec<u8>]) -> Vec<u8> {
         let which = self.below(samples.len());
         let mut bytes = samples[which].clone();
-        for _ in 0..=self.next() % CHANGES_MAX {
+        for _ in 0..=self.0.number() % CHANGES_MAX {
             self.change(&mut bytes, samples);
         }
         bytes
@@ -54,10 +58,10 @@ impl Mutator {
 
     fn change(&mut self, bytes: &mut Vec<u8>, samples: &[Vec<u8>]) {
         let at = self.below(bytes.len() + 1);
-        let piece = 1 + (self.next() % PIECE_MAX) as usize;
+        let piece = 1 + (self.0.number() % PIECE_MAX) as usize;
         let end = (at + piece).min(bytes.len());
-        match self.next() % 9 {
-            0 if at < bytes.len() => bytes[at] ^= 1 << (self.next() % 8),
+        match self.0.number() % 9 {
+            0 if at < bytes.len() => bytes[at] ^= 1 << (self.0.number() % 8),
             1 if at < bytes.len() => bytes[at] = EDGES[self.below(EDGES.len())] as u8,
             // An integer, as little-endian formats have it.
             2 => {
@@ -91,7 +95,7 @@ impl Mutator {
             }
             7 => bytes.truncate(at),
             _ => {
-                let noise: Vec<u8> = (0..piece).map(|_| self.next() as u8).collect();
+                let noise: Vec<u8> = (0..piece).map(|_| self.0.number() as u8).collect();
                 bytes.splice(at..at, noise);
             }
         }

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_fuzz::{Mutator, Target, all};
+use myriad_fuzz::{Mutator, Target, all, setting};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How often the executions of each target are made in CI: half a minute for all of them.
@@ -25,15 +25,6 @@ const TIMES: u64 = 10;
 /// What decoding may allocate beside what the process has: more than any limit of a decoder, and much less than a length
 /// that is believed.
 const ALLOCATED_MAX: u64 = 1 << 30;
-
-fn setting(name: &str, default: u64) -> u64 {
-    match env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
-        Err(_) => default,
-    }
-}
 
 /// From here on, the system refuses more memory than this, and the process ends at the input that wanted it.
 fn limit_memory() {

@@ -141,7 +141,6 @@ fn measure_tree(
         .as_deref()
         .map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
     let [leaf, internal_for_leaf, internal_recursive] = arities;
-    let pairs = internal_for_leaf;
     let levels = [leaf, internal_for_leaf, internal_recursive, internal_recursive];
     let wanted = segments.len().min(levels.iter().product());
     let mut below: Vec<Vec<u8>> = segments[..wanted]
@@ -152,11 +151,18 @@ fn measure_tree(
     for arity in levels {
         // Smaller ones stand for the ends of levels.
         for children in 1..arity.min(below.len()) {
-            measure_node(subject, &config, worker, level, pairs, &below[..children])?;
+            measure_node(
+                subject,
+                &config,
+                worker,
+                level,
+                internal_for_leaf,
+                &below[..children],
+            )?;
         }
         below = below
             .chunks(arity)
-            .map(|children| measure_node(subject, &config, worker, level, pairs, children))
+            .map(|children| measure_node(subject, &config, worker, level, internal_for_leaf, children))
             .collect::<Result<_, _>>()?;
         level = level.above();
     }
@@ -168,7 +174,7 @@ fn measure_node(
     config: &VmConfig,
     worker: &mut Worker,
     level: Level,
-    pairs: usize,
+    internal_for_leaf: usize,
     children: &[Vec<u8>],
 ) -> Fallible<Vec<u8>> {
     let (proof, usage) = worker.aggregate(level, children.to_vec())?;
@@ -176,7 +182,7 @@ fn measure_node(
         subject,
         &format!("{level} of {}", children.len()),
         None,
-        level.peak_bytes(config, children.len(), pairs),
+        level.peak_bytes(config, children.len(), internal_for_leaf),
         usage,
         &proof,
     );

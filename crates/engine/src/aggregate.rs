@@ -67,10 +67,10 @@ impl Level {
     /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node of
     /// this level for programs of `config`; for more children than are allowed, that of the most.
     ///
-    /// `pairs` is how many children the internal-for-leaf nodes of the tree have: the proof of one over more children is larger, and
-    /// so is what internal-recursive nodes above it take.
-    pub fn peak_bytes(self, config: &VmConfig, children: usize, pairs: usize) -> u64 {
-        node_peak_bytes(config, self.circuit(), children, pairs)
+    /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the proof of one over more children is
+    /// larger, and so is what internal-recursive nodes above it take.
+    pub fn peak_bytes(self, config: &VmConfig, children: usize, internal_for_leaf: usize) -> u64 {
+        node_peak_bytes(config, self.circuit(), children, internal_for_leaf)
     }
 
     pub(crate) fn circuit(self) -> Circuit {

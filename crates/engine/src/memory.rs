@@ -283,7 +283,12 @@ const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
 };
 
 /// Expected peak memory of the process that makes a node, in bytes.
-pub(crate) fn node_peak_bytes(config: &VmConfig, circuit: Circuit, children: usize, pairs: usize) -> u64 {
+pub(crate) fn node_peak_bytes(
+    config: &VmConfig,
+    circuit: Circuit,
+    children: usize,
+    internal_for_leaf: usize,
+) -> u64 {
     let all = if config.is_plain() {
         &PLAIN_PEAKS_MIB
     } else {
@@ -292,7 +297,7 @@ pub(crate) fn node_peak_bytes(config: &VmConfig, circuit: Circuit, children: usi
     let peaks: &[u64] = match circuit {
         Circuit::Leaf => all.leaf,
         Circuit::InternalForLeaf => &all.internal_for_leaf,
-        Circuit::InternalRecursive if pairs <= 1 => &all.internal_recursive_over_ones,
+        Circuit::InternalRecursive if internal_for_leaf <= 1 => &all.internal_recursive_over_ones,
         Circuit::InternalRecursive => &all.internal_recursive,
     };
     peaks[children.clamp(1, peaks.len()) - 1] << 20

@@ -7,6 +7,9 @@ use std::{
 
 use redb::Database;
 
+/// Memory that a database may keep of its file, which has some hundred bytes for each task or peer.
+const CACHE_BYTES: usize = 8 << 20;
+
 /// A database of redb. That panics over some damaged files, when it opens, reads, writes and also when it closes them; here
 /// these are errors, and closing leaves the file as it is.
 pub(crate) struct Guarded(Option<Database>);
@@ -16,8 +19,8 @@ impl Guarded {
     ///
     /// # Errors
     /// [`redb::Error::Corrupted`] for a panic, too.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, redb::Error> {
-        let open = || Database::builder().set_cache_size(cache_bytes).create(path);
+    pub(crate) fn open(path: &Path) -> Result<Self, redb::Error> {
+        let open = || Database::builder().set_cache_size(CACHE_BYTES).create(path);
         caught(|| open().map_err(redb::Error::from)).map(|database| Self(Some(database)))
     }
 
@@ -59,7 +62,6 @@ mod tests {
     const TABLE: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("rows");
     const ROWS: u32 = 200;
     const PAGE: usize = 4096;
-    const CACHE: usize = 1 << 20;
 
     fn write(database: &Database, from: u32) -> Result<(), redb::Error> {
         let transaction = database.begin_write()?;
@@ -87,7 +89,7 @@ mod tests {
     fn no_damaged_page_ends_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("whole.redb");
-        Guarded::open(&path, CACHE)
+        Guarded::open(&path)
             .unwrap()
             .run(|database| write(database, 0))
             .unwrap();
@@ -100,7 +102,7 @@ mod tests {
                 damaged[start..end].fill(0xff);
                 let path = dir.path().join("damaged.redb");
                 std::fs::write(&path, damaged).unwrap();
-                let all = Guarded::open(&path, CACHE).and_then(|database| {
+                let all = Guarded::open(&path).and_then(|database| {
                     let count = database.run(read)?;
                     database.run(|database| write(database, ROWS))?;
                     Ok(count)

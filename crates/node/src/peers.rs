@@ -28,8 +28,6 @@ const OWED_MAX: u64 = 50_000;
 /// How often, and how far apart, it is tried to open a file that somebody else has open: that is for milliseconds.
 const OPEN_TRIES: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
-/// A standing has some hundred bytes.
-const CACHE_BYTES: usize = 8 << 20;
 /// Peers that are remembered. When there are more, those are forgotten that have never delivered.
 const PEERS_MAX: u64 = 50_000;
 
@@ -49,7 +47,7 @@ impl Peers {
     fn open(&self) -> Result<Guarded, redb::Error> {
         let mut tries = 0;
         loop {
-            match Guarded::open(&self.path, CACHE_BYTES) {
+            match Guarded::open(&self.path) {
                 Err(redb::Error::DatabaseAlreadyOpen) if tries < OPEN_TRIES => {
                     tries += 1;
                     thread::sleep(OPEN_PAUSE);
@@ -59,121 +57,100 @@ impl Peers {
         }
     }
 
-    /// What is remembered; nothing where there is nothing, or it is not to be had now.
-    pub(crate) fn load(&self) -> Vec<(Peer, Standing)> {
+    /// What a table has, as far as it is to be read; nothing where there is nothing.
+    fn read<K: redb::Key + 'static, T>(
+        &self,
+        table: TableDefinition<'static, K, &'static [u8]>,
+        most: u64,
+        decode: impl Fn(K::SelfType<'_>, &[u8]) -> Option<T>,
+    ) -> Vec<T> {
         if !self.path.exists() {
             return Vec::new();
         }
-        self.try_load().unwrap_or_else(|e| {
+        let read = |database: &Database| {
+            let transaction = database.begin_read()?;
+            let rows = match transaction.open_table(table) {
+                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                rows => rows?,
+            };
+            let mut all = Vec::new();
+            for row in rows.iter()?.take(most as usize) {
+                let (key, value) = row?;
+                all.extend(decode(key.value(), value.value()));
+            }
+            Ok(all)
+        };
+        let read = self.open().and_then(|database| database.run(read));
+        read.unwrap_or_else(|e| {
             tracing::warn!(
-                "what is known of peers cannot be read from {}: {e}",
+                "what is known of peers cannot be read from {}: {e}; move the file away, and it is made anew",
                 self.path.display()
             );
             Vec::new()
         })
     }
 
-    fn try_load(&self) -> Result<Vec<(Peer, Standing)>, redb::Error> {
-        self.open()?.run(|database| {
-            let transaction = database.begin_read()?;
-            let table = match transaction.open_table(STANDINGS) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let mut known = Vec::new();
-            for row in table.iter()?.take(PEERS_MAX as usize) {
-                let (peer, standing) = row?;
-                if let Ok(standing) = postcard::from_bytes(standing.value()) {
-                    known.push((Peer(*peer.value()), standing));
-                }
-            }
-            Ok(known)
-        })
-    }
-
-    /// Adds what was learned; a file that is in use or damaged is left alone.
-    pub(crate) fn save(&self, learned: &[(Peer, Standing)]) {
-        if let Err(e) = self.try_save(learned) {
+    /// Changes the file; one that is in use or damaged is left alone.
+    fn write(&self, change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) {
+        let write = |database: &Database| {
+            let transaction = database.begin_write()?;
+            change(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        };
+        if let Err(e) = self.open().and_then(|database| database.run(write)) {
             tracing::warn!(
-                "what was learned of peers cannot be written to {}: {e}",
+                "what was learned of peers cannot be written to {}: {e}; free some space, or move the file away where it is damaged",
                 self.path.display()
             );
         }
+    }
+
+    /// What is remembered.
+    pub(crate) fn load(&self) -> Vec<(Peer, Standing)> {
+        self.read(STANDINGS, PEERS_MAX, |peer, standing| {
+            Some((Peer(*peer), postcard::from_bytes(standing).ok()?))
+        })
+    }
+
+    /// Adds what was learned.
+    pub(crate) fn save(&self, learned: &[(Peer, Standing)]) {
+        self.write(|transaction| {
+            let mut table = transaction.open_table(STANDINGS)?;
+            for (peer, standing) in learned {
+                let bytes = postcard::to_stdvec(standing).expect("a standing is plain data");
+                table.insert(&peer.0, bytes.as_slice())?;
+            }
+            if table.len()? > PEERS_MAX {
+                table.retain(|_, bytes| {
+                    postcard::from_bytes::<Standing>(bytes).is_ok_and(|standing| standing.is_proven())
+                })?;
+            }
+            Ok(())
+        });
     }
 
     /// Receipts that did not reach their provers.
     pub(crate) fn owed(&self) -> Vec<SignedReceipt> {
-        if !self.path.exists() {
-            return Vec::new();
-        }
-        let load = |database: &Database| {
-            let transaction = database.begin_read()?;
-            let table = match transaction.open_table(OWED) {
-                Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let mut owed = Vec::new();
-            for row in table.iter()?.take(OWED_MAX as usize) {
-                owed.extend(postcard::from_bytes::<SignedReceipt>(row?.1.value()));
-            }
-            Ok(owed)
-        };
-        let owed = self.open().and_then(|database| database.run(load));
-        owed.unwrap_or_else(|e| {
-            tracing::warn!(
-                "receipts that are owed cannot be read from {}: {e}",
-                self.path.display()
-            );
-            Vec::new()
-        })
+        self.read(OWED, OWED_MAX, |_, signed| postcard::from_bytes(signed).ok())
     }
 
     /// Keeps receipts that were not taken, and forgets those that were.
     pub(crate) fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
-        let settle = |database: &Database| {
-            let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(OWED)?;
-                for signed in owed {
-                    if table.len()? >= OWED_MAX {
-                        break;
-                    }
-                    let bytes = postcard::to_stdvec(signed).expect("a receipt is plain data");
-                    table.insert(&owed_key(signed), bytes.as_slice())?;
+        self.write(|transaction| {
+            let mut table = transaction.open_table(OWED)?;
+            for signed in owed {
+                if table.len()? >= OWED_MAX {
+                    break;
                 }
-                for signed in paid {
-                    table.remove(&owed_key(signed))?;
-                }
+                let bytes = postcard::to_stdvec(signed).expect("a receipt is plain data");
+                table.insert(&owed_key(signed), bytes.as_slice())?;
             }
-            transaction.commit()?;
-            Ok(())
-        };
-        if let Err(e) = self.open().and_then(|database| database.run(settle)) {
-            tracing::warn!(
-                "receipts that are owed cannot be written to {}: {e}",
-                self.path.display()
-            );
-        }
-    }
-
-    fn try_save(&self, learned: &[(Peer, Standing)]) -> Result<(), redb::Error> {
-        self.open()?.run(|database| {
-            let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(STANDINGS)?;
-                for (peer, standing) in learned {
-                    let bytes = postcard::to_stdvec(standing).expect("a standing is plain data");
-                    table.insert(&peer.0, bytes.as_slice())?;
-                }
-                if table.len()? > PEERS_MAX {
-                    table.retain(|_, bytes| {
-                        postcard::from_bytes::<Standing>(bytes).is_ok_and(|standing| standing.is_proven())
-                    })?;
-                }
+            for signed in paid {
+                table.remove(&owed_key(signed))?;
             }
-            transaction.commit()?;
             Ok(())
-        })
+        });
     }
 }
 

@@ -45,8 +45,6 @@ const PLAN_KEY: &str = "plan";
 const TRUTH_KEY: &str = "truth";
 /// Postcard of a task and a peer that is at it.
 const LEASES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("leases");
-/// A journal has some hundred bytes for each task.
-const JOURNAL_CACHE_BYTES: usize = 8 << 20;
 /// How the names of files begin that are being written.
 const TEMPORARY_PREFIX: &str = ".half-";
 
@@ -391,7 +389,7 @@ impl Store {
 }
 
 fn open_journal(path: &Path) -> Result<Guarded, StoreError> {
-    Guarded::open(path, JOURNAL_CACHE_BYTES).map_err(|e| failed(path, e))
+    Guarded::open(path).map_err(|e| failed(path, e))
 }
 
 /// The proofs that a journal names, by what they are of.

@@ -95,8 +95,9 @@ pub enum Below {
 }
 
 impl Below {
-    pub fn of(arities: Arities) -> Self {
-        match arities.internal_for_leaf {
+    /// By the most children of an internal-for-leaf node.
+    pub fn of(internal_for_leaf: u32) -> Self {
+        match internal_for_leaf {
             1 => Self::Ones,
             _ => Self::More,
         }
@@ -479,12 +480,7 @@ impl ProgramModel {
         let mut all = Vec::new();
         for leaf in (1..=leaf).filter(|_| fits_final) {
             for internal_for_leaf in 1..=internal {
-                let below = if internal_for_leaf == 1 {
-                    Below::Ones
-                } else {
-                    Below::More
-                };
-                let recursive = fitting(Kind::InternalRecursive, below, 2);
+                let recursive = fitting(Kind::InternalRecursive, Below::of(internal_for_leaf), 2);
                 for internal_recursive in 2..2 + recursive {
                     all.push(Arities {
                         leaf,

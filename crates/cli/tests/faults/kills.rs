@@ -10,13 +10,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
     sync::mpsc::{Receiver, Sender, channel},
     time::Duration,
 };
 
+use myriad_fuzz::{Rng, setting};
 use myriad_net::blob::BlobRef;
 use myriad_node::jobs::{Jobs, State};
 
@@ -99,19 +100,6 @@ impl Stage {
     }
 }
 
-/// Steele, Lea, Flood 2014: splitmix64.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 /// A job with all who have to do with it.
 struct World {
     dir: PathBuf,
@@ -171,7 +159,7 @@ impl World {
     fn strikes(&mut self, stage: Stage) -> bool {
         let left = self.left.get_mut(&stage).filter(|left| **left > 0);
         // Some other time, now and then: so that not always the first task meets its fate.
-        let Some(left) = left.filter(|_| !self.rng.next().is_multiple_of(4)) else {
+        let Some(left) = left.filter(|_| !self.rng.number().is_multiple_of(4)) else {
             return false;
         };
         *left -= 1;
@@ -265,15 +253,6 @@ impl World {
         }
         assert!(now.len() >= self.kept.len(), "{} of {:?}", now.len(), self.kept);
         self.journal = now;
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    match env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is no number")),
-        Err(_) => default,
     }
 }
 

@@ -30,12 +30,12 @@ fn model(config: &VmConfig) -> &'static ProgramModel {
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
 pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
-    let most = |level: Level, least: usize, pairs: usize| {
+    let most = |level: Level, least: usize, internal_for_leaf: usize| {
         (least..=level.children_max(config))
             .rev()
-            .find(|&children| level.peak_bytes(config, children, pairs) <= budget.bytes())
+            .find(|&children| level.peak_bytes(config, children, internal_for_leaf) <= budget.bytes())
             .ok_or(RunError::Memory {
-                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least, pairs)),
+                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least, internal_for_leaf)),
                 allowed: budget,
             })
     };
@@ -89,10 +89,15 @@ pub(crate) fn tree(config: &VmConfig, plan: &Plan, arities: Arities) -> (Tree, V
 fn cost(config: &VmConfig, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
     let model = model(config);
     let children = tree.children(task).len();
-    let pairs = arities.internal_for_leaf as usize;
+    let internal_for_leaf = arities.internal_for_leaf as usize;
     // Seconds of one core, of which there are as many however many threads there are.
     let node = || {
-        let node = model.node(task.kind(), children as u32, Below::of(arities), 1);
+        let node = model.node(
+            task.kind(),
+            children as u32,
+            Below::of(arities.internal_for_leaf),
+            1,
+        );
         node.expect("the reference has nodes of every arity").cpu_s
     };
     // Memory is the engine's own expectation, with which segments were cut and arities chosen.
@@ -105,10 +110,13 @@ fn cost(config: &VmConfig, tree: &Tree, arities: Arities, plan: &Plan, task: Tas
             };
             (model.segment(load, 1).cpu_s, segment.peak_bytes)
         }
-        TaskId::Final => (node(), Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, pairs)),
+        TaskId::Final => (
+            node(),
+            Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+        ),
         TaskId::Node(id) => {
             let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
-            (node(), level.peak_bytes(config, children, pairs))
+            (node(), level.peak_bytes(config, children, internal_for_leaf))
         }
     };
     Cost {

@@ -247,7 +247,7 @@ fn task_times(question: &Question, plan: &Plan, tree: &Tree) -> TaskTimes {
         shapes: BTreeMap::new(),
         of_shape: Vec::new(),
     };
-    let below = Below::of(plan.arities());
+    let below = Below::of(plan.arities.internal_for_leaf);
     let of = |model: &ProgramModel, (kind, children): Shape, threads| match kind {
         Kind::Segment => Some(model.segment(model.load(plan.segment.instructions), threads)),
         _ => model.node(kind, children, below, threads),

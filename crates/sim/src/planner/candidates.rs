@@ -90,7 +90,7 @@ impl Candidate {
             question,
             segments,
             memory_bytes,
-            below: Below::of(arities),
+            below: Below::of(arities.internal_for_leaf),
         };
         let classes: Option<Vec<ClassTimes>> = question
             .classes
