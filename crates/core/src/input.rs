@@ -34,6 +34,9 @@ pub enum Input {
         proof: Blob,
         verdict: Verdict,
     },
+    /// A proof that the caller was asked to check does not come, or so slowly that others should not wait for it. The check
+    /// goes on.
+    Stalled { peer: Peer, task: TaskRef, proof: Blob },
     /// The caller has made durable what it was asked to persist.
     Persisted { task: TaskRef, proof: Blob },
     /// A peer is gone. It may come back with another offer.

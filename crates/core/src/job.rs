@@ -27,12 +27,12 @@ pub(crate) struct Job {
     pub leases: usize,
     /// Tasks that are leased, being checked or being made durable.
     pub under_way: usize,
-    /// What may be given to one more peer: open tasks that are leased and not being checked. Those with the fewest
-    /// holders come first, and of those the ones with the longest path above them.
+    /// What may be given to one more peer: open tasks that somebody is at, and of which no proof is on its way here. Those
+    /// with the fewest holders come first, and of those the ones with the longest path above them.
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
     /// Of these, the ones all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
-    /// What is being checked or made durable.
+    /// What is made durable, or is being checked and on its way here.
     pub settling: BTreeSet<TaskId>,
     pub waste: Waste,
     tasks: Vec<Task>,
@@ -64,7 +64,7 @@ pub(crate) struct Task {
     pub leases: BTreeMap<Peer, Lease>,
     /// When those got it that hold it no more, for proofs that come late.
     pub former: BTreeMap<Peer, Time>,
-    /// Proofs that wait to be checked; the first is being checked.
+    /// Proofs that are being checked, and others that wait for it.
     pub claims: Vec<Claim>,
     pub failures: Vec<(Peer, String)>,
     /// As how many holders it is in [`Job::held`].
@@ -161,6 +161,9 @@ pub(crate) struct Claim {
     pub proof: Blob,
     /// From the lease to the submission.
     pub took: Duration,
+    pub checking: bool,
+    /// It is being checked, and nothing comes of it.
+    pub stalled: bool,
 }
 
 impl Job {
@@ -300,13 +303,13 @@ impl Job {
     pub(crate) fn relist(&mut self, task: TaskId) {
         let own = self.task_mut(task);
         let settling = match own.state {
-            TaskState::Open => !own.claims.is_empty(),
+            TaskState::Open => own.claims.iter().any(|claim| !claim.stalled),
             TaskState::Persisting(_) => true,
             TaskState::Unneeded | TaskState::Waiting(_) | TaskState::Done(_) => false,
         };
         let rank = Reverse(own.rank);
-        let copyable = own.state == TaskState::Open && own.claims.is_empty() && !own.leases.is_empty();
-        let listed = copyable.then_some(own.leases.len() as u32);
+        let copyable = own.is_copyable();
+        let listed = copyable.then_some((own.leases.len() + own.claims.len()) as u32);
         let doubted = copyable && own.leases.values().all(Lease::is_doubted);
         let before = (own.listed, own.doubted);
         (own.listed, own.doubted) = (listed, doubted);
@@ -407,6 +410,12 @@ impl Task {
 
     fn is_needed(&self) -> bool {
         matches!(self.state, TaskState::Waiting(_) | TaskState::Open)
+    }
+
+    /// Whether somebody is at it, and no proof is on its way here but such as stall: they keep nobody from the task.
+    pub(crate) fn is_copyable(&self) -> bool {
+        let some = !self.leases.is_empty() || !self.claims.is_empty();
+        self.state == TaskState::Open && some && self.claims.iter().all(|claim| claim.stalled)
     }
 
     /// Whether a peer is at it, or has claimed to have done it.

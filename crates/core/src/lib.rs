@@ -45,7 +45,7 @@ pub use ids::{Blob, JobId, Kind, NodeId, Peer, TaskId, TaskRef};
 pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Trust, Verdict};
 pub use job::Stage;
 pub use output::{Event, Output, Refusal, Revocation};
-pub use policy::Policy;
+pub use policy::{Policy, stalled_after};
 pub use redundancy::{Adaptive, Holder, Question, Redundancy, Worth};
 pub use requester::{Progress, Requester};
 pub use standing::{Speed, Standing};

@@ -4,6 +4,19 @@ use std::time::Duration;
 
 use crate::redundancy::Redundancy;
 
+/// What a fetch that stalls keeps others waiting for at least, and how slow one may be before it does: slower than the
+/// uplinks of most homes, which serve other machines meanwhile.
+const STALLED_MIN: Duration = Duration::from_secs(2);
+const STALLED_BYTES_PER_S: u64 = 250_000;
+
+/// How long others wait for a proof of so many bytes that is being fetched from one who says that it is there. Then
+/// the caller says [`Input::Stalled`](crate::Input::Stalled).
+pub fn stalled_after(bytes: u64) -> Duration {
+    STALLED_MIN.saturating_add(Duration::from_millis(
+        bytes.saturating_mul(1000) / STALLED_BYTES_PER_S,
+    ))
+}
+
 /// How a requester treats its peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {

@@ -99,17 +99,44 @@ impl Desk {
     }
 
     fn deliver(&mut self, peer: Peer, task: TaskRef) {
-        let proof = Blob([1; 32]);
-        self.input(Input::Submitted { peer, task, proof });
-        let verdict = Verdict::Accepted;
+        self.submit(peer, task);
+        self.checked(peer, task, Verdict::Accepted);
+        let proof = claimed(peer);
+        self.input(Input::Persisted { task, proof });
+    }
+
+    /// Whose proof is looked at now.
+    fn submit(&mut self, peer: Peer, task: TaskRef) -> Option<Peer> {
+        let proof = claimed(peer);
+        looked_at(&self.input(Input::Submitted { peer, task, proof }))
+    }
+
+    fn checked(&mut self, peer: Peer, task: TaskRef, verdict: Verdict) -> Vec<Output> {
+        let proof = claimed(peer);
         self.input(Input::Checked {
             peer,
             task,
             proof,
             verdict,
-        });
-        self.input(Input::Persisted { task, proof });
+        })
     }
+}
+
+/// What a peer says that its proof is.
+fn claimed(peer: Peer) -> Blob {
+    Blob(peer.0)
+}
+
+fn looked_at(outputs: &[Output]) -> Option<Peer> {
+    outputs.iter().find_map(|output| match output {
+        Output::Check { peer, .. } => Some(*peer),
+        _ => None,
+    })
+}
+
+fn invalid() -> Verdict {
+    let reason = "it does not hold".into();
+    Verdict::Invalid { reason }
 }
 
 #[test]
@@ -223,7 +250,7 @@ fn a_lease_of_an_earlier_run_is_one_still() {
     let mut desk = Desk::new(once(), spec);
     assert_ne!(desk.ask(peer(3), offer(None)).unwrap(), task, "somebody is at it");
     desk.deliver(peer(1), task);
-    assert_eq!(desk.requester.proof(task), Some(Blob([1; 32])));
+    assert_eq!(desk.requester.proof(task), Some(claimed(peer(1))));
 }
 
 #[test]
@@ -383,4 +410,62 @@ fn who_is_needed_in_a_moment_is_not_given_a_copy() {
     assert!(outputs.contains(&Output::Wake { peer: peer(3) }), "{outputs:?}");
     let leaf = desk.ask(peer(3), offer(None)).unwrap();
     assert!(matches!(leaf.task, TaskId::Node(_)));
+}
+
+/// Three identities that claim to have proofs and send nothing, against one that has one: it is looked at as soon as the one
+/// before it is seen to stall, and none of them keeps others from the task.
+#[test]
+fn what_does_not_come_is_not_waited_for() {
+    let mut desk = Desk::new(Policy::default(), spec(1));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    assert_eq!(desk.submit(peer(1), task), Some(peer(1)));
+    assert!(desk.ask(peer(2), offer(None)).is_err(), "one is on its way");
+    let stalled = |peer| Input::Stalled {
+        peer,
+        task,
+        proof: claimed(peer),
+    };
+    assert_eq!(desk.input(stalled(peer(2))), Vec::new(), "it was not asked");
+    let woken = desk.input(stalled(peer(1)));
+    assert_eq!(woken, vec![Output::Wake { peer: peer(2) }]);
+    assert_eq!(desk.ask(peer(2), offer(None)), Ok(task));
+    desk.pass(Duration::from_secs(13));
+    assert_eq!(desk.ask(peer(3), offer(None)), Ok(task));
+    assert_eq!(desk.submit(peer(2), task), Some(peer(2)), "beside the first");
+    assert_eq!(desk.submit(peer(3), task), None, "one after the other");
+    assert_eq!(looked_at(&desk.input(stalled(peer(2)))), Some(peer(3)));
+    for (peer, awaited) in [(peer(1), true), (peer(3), true), (peer(4), false)] {
+        assert_eq!(desk.requester.awaits(peer, task, claimed(peer)), awaited);
+    }
+    let outputs = desk.checked(peer(3), task, Verdict::Accepted);
+    let kept = |output: &Output| matches!(output, Output::Persist { peer: kept, .. } if *kept == peer(3));
+    assert!(outputs.iter().any(kept), "{outputs:?}");
+    assert!(!desk.requester.awaits(peer(1), task, claimed(peer(1))));
+    // What the others turn out to be changes nothing about it.
+    assert_eq!(desk.checked(peer(1), task, Verdict::Accepted), Vec::new());
+    desk.checked(peer(2), task, invalid());
+    let standing = |number| desk.requester.standing(peer(number)).unwrap().clone();
+    assert_eq!((standing(1), standing(3).accepted), (Standing::default(), 1));
+    assert!(standing(2).banned.is_some(), "a lie is one, however late");
+}
+
+/// If it comes after all it is as good as any.
+#[test]
+fn what_comes_late_is_taken() {
+    let mut desk = Desk::new(Policy::default(), spec(1));
+    let task = desk.ask(peer(1), offer(None)).unwrap();
+    desk.submit(peer(1), task);
+    let proof = claimed(peer(1));
+    let first = peer(1);
+    desk.input(Input::Stalled {
+        peer: first,
+        task,
+        proof,
+    });
+    assert_eq!(desk.ask(peer(2), offer(None)), Ok(task));
+    let outputs = desk.checked(first, task, Verdict::Accepted);
+    let revoked = |output: &Output| matches!(output, Output::Revoke { peer: other, .. } if *other == peer(2));
+    assert!(outputs.iter().any(revoked), "{outputs:?}");
+    desk.input(Input::Persisted { task, proof });
+    assert_eq!(desk.requester.proof(task), Some(proof));
 }

@@ -48,6 +48,8 @@ enum Step {
     /// A submission out of the blue.
     Intrude(usize, u32),
     Check(bool),
+    /// What is fetched next does not come; it may later.
+    Stall,
     Persist,
     Lose(usize),
     Renew(usize, u16),
@@ -72,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (peer.clone(), habit()).prop_map(|(peer, habit)| Step::Act(peer, habit)),
         1 => (peer.clone(), 0..9u32).prop_map(|(peer, segment)| Step::Intrude(peer, segment)),
         5 => any::<bool>().prop_map(Step::Check),
+        2 => Just(Step::Stall),
         5 => Just(Step::Persist),
         1 => peer.clone().prop_map(Step::Lose),
         1 => (peer, any::<u16>()).prop_map(|(peer, progress)| Step::Renew(peer, progress)),
@@ -269,6 +272,12 @@ impl World {
                 self.submit(peer(index), TaskRef { job: job(0), task }, BAD)?;
             }
             Step::Check(lies_pass) => self.check(lies_pass)?,
+            Step::Stall => {
+                if let Some((peer, task, proof)) = self.checks.pop_front() {
+                    self.checks.push_back((peer, task, proof));
+                    drop(self.input(Input::Stalled { peer, task, proof })?);
+                }
+            }
             Step::Persist => self.persist()?,
             Step::Lose(index) => self.act(index, Habit::Vanishes)?,
             Step::Renew(index, progress) => {

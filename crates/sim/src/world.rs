@@ -8,6 +8,7 @@ use std::{
 use myriad_core::{
     Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, Standing, TaskRef, Time, Verdict,
     check::{All, Violation},
+    stalled_after,
 };
 use thiserror::Error;
 
@@ -22,8 +23,12 @@ use crate::{
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// To fetch a proof and to verify it.
 const CHECK: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(1500);
-/// When a fetch of something that is withheld is given up.
+/// When a fetch of something that is withheld is given up, and how long one takes that only stalls.
 const WITHHELD_FOR: Duration = Duration::from_secs(20);
+const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
+/// Of a thousand fetches in faulty times so many stall.
+const SLOW: u32 = 50;
+const PROOF_BYTES: u64 = 500_000;
 
 /// A world that did not turn out as it should.
 #[derive(Debug, Error)]
@@ -70,11 +75,10 @@ enum Happens {
     Acts {
         prover: usize,
     },
-    Checked {
+    /// The requester is told what it has found out itself.
+    Finds {
         term: u32,
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
+        input: Input,
     },
     Persisted {
         term: u32,
@@ -292,37 +296,13 @@ impl<'a> World<'a> {
                     self.wind(to);
                 }
             }
-            Happens::Checked {
-                term,
-                peer,
-                task,
-                proof,
-            } if term == self.term => {
-                let verdict = match proof.0[0] {
-                    GOOD => Verdict::Accepted,
-                    INVALID => Verdict::Invalid {
-                        reason: "it does not hold".into(),
-                    },
-                    _ => Verdict::Unavailable {
-                        reason: "it was not sent".into(),
-                    },
-                };
-                self.input(
-                    Input::Checked {
-                        peer,
-                        task,
-                        proof,
-                        verdict,
-                    },
-                    None,
-                )?;
-            }
+            Happens::Finds { term, input } if term == self.term => self.input(input, None)?,
             Happens::Persisted { term, task, proof } if term == self.term => {
                 self.make_durable(task, proof)?;
                 self.input(Input::Persisted { task, proof }, None)?;
             }
             // Of a requester that is no more.
-            Happens::Checked { .. } | Happens::Persisted { .. } => {}
+            Happens::Finds { .. } | Happens::Persisted { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
                 // Who came back meanwhile was not lost.
@@ -567,20 +547,7 @@ impl<'a> World<'a> {
                 if self.journal.done.contains_key(&task) {
                     return Err(format!("{task} is durable, and is checked again"));
                 }
-                let takes = match proof.0[0] {
-                    GOOD | INVALID => self.rng.duration(CHECK),
-                    _ => WITHHELD_FOR,
-                };
-                let term = self.term;
-                self.queue.push(
-                    self.now + takes,
-                    Happens::Checked {
-                        term,
-                        peer,
-                        task,
-                        proof,
-                    },
-                );
+                self.check(peer, task, proof);
             }
             Output::Persist { task, proof, .. } => {
                 let takes = self.rng.duration(self.scenario.faults.persist.clone());
@@ -610,6 +577,35 @@ impl<'a> World<'a> {
             Output::Announce { .. } | Output::Obsolete { .. } => {}
         }
         Ok(false)
+    }
+
+    /// Fetches and verifies a proof. Some that are good take as long as if they were withheld, as far as anybody can see.
+    fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
+        let reason = "it does not hold, or was not sent".into();
+        let verdict = match proof.0[0] {
+            GOOD => Verdict::Accepted,
+            INVALID => Verdict::Invalid { reason },
+            _ => Verdict::Unavailable { reason },
+        };
+        let slow = self.faulty && self.rng.chance(SLOW);
+        let takes = match verdict {
+            Verdict::Unavailable { .. } => WITHHELD_FOR,
+            _ if slow => self.rng.duration(STALLED_FOR),
+            _ => self.rng.duration(CHECK),
+        };
+        let stalls = stalled_after(PROOF_BYTES);
+        let checked = Input::Checked {
+            peer,
+            task,
+            proof,
+            verdict,
+        };
+        for (after, input) in [(stalls, Input::Stalled { peer, task, proof }), (takes, checked)] {
+            if after <= takes {
+                let term = self.term;
+                self.queue.push(self.now + after, Happens::Finds { term, input });
+            }
+        }
     }
 
     fn lease_ends(&mut self, task: TaskRef, peer: Peer) {

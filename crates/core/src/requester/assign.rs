@@ -185,7 +185,7 @@ impl Requester {
             return false;
         }
         // What strangers claim may be nothing, and take long to be found out.
-        let believed = |task: &Task| match (task.state, task.claims.first()) {
+        let believed = |task: &Task| match (task.state, task.claims.iter().find(|claim| !claim.stalled)) {
             (TaskState::Persisting(_), _) => true,
             (_, Some(claim)) => self.peers.get(&claim.peer).is_some_and(PeerState::is_proven),
             (_, None) => false,

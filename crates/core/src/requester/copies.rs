@@ -16,6 +16,8 @@ use crate::{
 const LOOKED_AT_MAX: usize = 16;
 /// The chance that a late holder delivers after all is this part of what it was.
 const DOUBTED_PART: u32 = 4;
+/// How long a fetch that stalls goes on, about, before it is given up.
+const STALLED_FOR: Duration = Duration::from_secs(20);
 
 /// A copy that is worth it.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +77,18 @@ impl Requester {
             .iter()
             .filter_map(|(peer, lease)| Some(self.holder(now, self.peers.get(peer)?, lease)))
             .collect();
+        let stalled = own.claims.iter().filter_map(|claim| {
+            let state = self.peers.get(&claim.peer)?;
+            Some(Holder {
+                proven: state.is_proven(),
+                delivers: state.delivers(self.newcomers) / DOUBTED_PART,
+                remaining: STALLED_FOR,
+            })
+        });
+        holders.extend(stalled);
         holders.sort_unstable_by_key(|holder| holder.remaining);
-        let last = own.leases.values().map(|lease| lease.until).max()?;
+        let lasts = own.leases.values().map(|lease| lease.until - now);
+        let last = lasts.max().unwrap_or(STALLED_FOR);
         self.policy.redundancy.copy(&Question {
             holders: &holders,
             candidate: Holder {
@@ -84,7 +96,7 @@ impl Requester {
                 delivers: candidate.delivers(self.newcomers),
                 remaining: candidate.expected(kind, own.cost),
             },
-            again: (last - now).saturating_add(own.cost.work),
+            again: last.saturating_add(own.cost.work),
             spare: top.saturating_sub(own.rank),
             work: own.cost.work,
             waste_left: job.waste.left(),
@@ -110,7 +122,7 @@ impl Requester {
             return;
         };
         let own = job.task(task.task);
-        if own.leases.is_empty() || !own.claims.is_empty() {
+        if !own.is_copyable() {
             return;
         }
         let candidate = self.parked.best(own.cost.memory);

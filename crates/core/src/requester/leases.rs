@@ -164,7 +164,9 @@ impl Requester {
 
     /// A lease has come to nothing, so that copies may cost more than was thought.
     pub(super) fn in_vain(&mut self, task: TaskRef) {
-        if let Some(job) = self.jobs.get_mut(&task.job) {
+        if let Some(job) = self.jobs.get_mut(&task.job)
+            && job.tree.contains(task.task)
+        {
             job.waste.allowed += job.task(task.task).cost.work;
         }
     }

@@ -106,6 +106,7 @@ impl Requester {
                 proof,
                 verdict,
             } => self.checked(now, peer, task, proof, verdict),
+            Input::Stalled { peer, task, proof } => self.stalled(now, peer, task, proof),
             Input::Persisted { task, proof } => self.persisted(now, task, proof),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
             Input::Cancel { job } => self.close(now, job, &Revocation::Cancelled),
@@ -150,6 +151,19 @@ impl Requester {
             let leased = own.leases.contains_key(&peer) || own.former.contains_key(&peer);
             let claimed = own.claims.iter().any(|claim| claim.peer == peer);
             leased && !claimed && own.state == TaskState::Open
+        })
+    }
+
+    /// Whether what the caller finds out about a proof still counts: it was asked to check it, and of that task none was
+    /// accepted meanwhile.
+    pub fn awaits(&self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.is_some_and(|job| {
+            let mut claims = job.task(task.task).claims.iter();
+            claims.any(|claim| claim.checking && claim.peer == peer && claim.proof == proof)
         })
     }
 

@@ -53,19 +53,52 @@ impl Requester {
             peer,
             proof,
             took: now - granted,
+            checking: false,
+            stalled: false,
         };
         // Strangers who have nothing to lose do not keep others waiting, beyond the one that is being checked.
         let proven = |peer: Peer| self.peers.get(&peer).is_some_and(PeerState::is_proven);
-        let place = match own.claims.iter().skip(1).position(|other| !proven(other.peer)) {
-            Some(place) if proven(peer) => place + 1,
+        let behind = |other: &Claim| !other.checking && !proven(other.peer);
+        let place = match own.claims.iter().position(behind) {
+            Some(place) if proven(peer) => place,
             _ => own.claims.len(),
         };
         own.claims.insert(place, claim);
-        let first = own.claims.len() == 1;
-        job.relist(task.task);
-        if first {
+        self.check_next(task);
+    }
+
+    /// Begins to check the next proof of a task, if none is being checked but those that stall.
+    fn check_next(&mut self, task: TaskRef) {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let own = job.task_mut(task.task);
+        if own.claims.iter().all(|claim| !claim.checking || claim.stalled)
+            && let Some(claim) = own.claims.iter_mut().find(|claim| !claim.checking)
+        {
+            claim.checking = true;
+            let Claim { peer, proof, .. } = *claim;
             self.outputs.push_back(Output::Check { peer, task, proof });
         }
+        job.relist(task.task);
+    }
+
+    /// A proof that is being checked does not come.
+    pub(super) fn stalled(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob) {
+        let Some(claim) = self.claim(peer, task, proof) else {
+            return;
+        };
+        claim.stalled = true;
+        self.check_next(task);
+        self.wake_for_copy(now, task);
+    }
+
+    /// A proof that is being checked.
+    fn claim(&mut self, peer: Peer, task: TaskRef, proof: Blob) -> Option<&mut Claim> {
+        let job = self.jobs.get_mut(&task.job)?;
+        let own = job.tree.contains(task.task).then(|| job.task_mut(task.task))?;
+        let is_asked = |claim: &&mut Claim| claim.checking && claim.peer == peer && claim.proof == proof;
+        own.claims.iter_mut().find(is_asked)
     }
 
     pub(super) fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob, verdict: Verdict) {
@@ -75,19 +108,18 @@ impl Requester {
                 self.forgettable.insert((state.seen, peer));
             }
         }
-        // A job that was closed meanwhile has no use for it, not even if it was opened again.
-        let Some(job) = self.jobs.get_mut(&task.job) else {
-            return;
+        // A job that was closed meanwhile has no use for it, not even if it was opened again, and nor has a task of which
+        // another proof was accepted. That makes a lie no better.
+        let Some(claim) = self.claim(peer, task, proof).copied() else {
+            return match verdict {
+                Verdict::Invalid { reason } if !self.is_own(peer) => self.ban(now, peer, task, reason),
+                _ => (),
+            };
         };
-        if !job.tree.contains(task.task) {
-            return;
-        }
-        let own = job.task_mut(task.task);
-        let asked = |claim: &Claim| claim.peer == peer && claim.proof == proof;
-        if !own.claims.first().is_some_and(asked) {
-            return;
-        }
-        let claim = own.claims.remove(0);
+        let own = self.jobs.get_mut(&task.job).map(|job| job.task_mut(task.task));
+        own.expect("it has a claim")
+            .claims
+            .retain(|other| *other != claim);
         match verdict {
             Verdict::Accepted => return self.accepted(now, task, claim),
             // A machine of one's own does not lie; it is broken, or the job is.
@@ -103,16 +135,8 @@ impl Requester {
                 }));
             }
         }
-        let Some(job) = self.jobs.get_mut(&task.job) else {
-            return;
-        };
-        job.relist(task.task);
-        match job.task(task.task).claims.first().copied() {
-            Some(Claim { peer, proof, .. }) => {
-                self.outputs.push_back(Output::Check { peer, task, proof });
-            }
-            None => self.release(now, task),
-        }
+        self.check_next(task);
+        self.release(now, task);
     }
 
     /// A claim holds: nobody else is needed for the task.
@@ -164,11 +188,15 @@ impl Requester {
 
     /// Never gives the peer anything again, and takes away what it has.
     pub(super) fn ban(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
-        self.parked.remove(peer);
-        self.in_vain(task);
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
+        if state.standing.banned.is_some() {
+            return;
+        }
+        self.parked.remove(peer);
+        self.in_vain(task);
+        let state = self.peers.get_mut(&peer).expect("seen above");
         self.newcomers.note(&state.standing, false);
         state.standing.banned = Some(reason.clone());
         let leases = state.leases.clone();
@@ -188,7 +216,10 @@ impl Requester {
         if !job.tree.contains(task.task) {
             return;
         }
-        let TaskState::Persisting(Claim { peer, proof, took }) = job.task(task.task).state else {
+        let TaskState::Persisting(Claim {
+            peer, proof, took, ..
+        }) = job.task(task.task).state
+        else {
             return;
         };
         if proof != durable {

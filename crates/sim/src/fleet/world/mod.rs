@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Blob, Input, JobId, Peer, Refusal, Requester, Return, TaskRef, Time, Verdict};
+use myriad_core::{Blob, Input, JobId, Peer, Refusal, Requester, Return, TaskRef, Time};
 
 use super::{
     link::Link,
@@ -75,17 +75,10 @@ enum Happens {
         task: TaskRef,
         proof: Blob,
     },
-    Checked {
+    /// A requester is told what it has found out or done itself.
+    Finds {
         side: usize,
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-        verdict: Verdict,
-    },
-    Persisted {
-        side: usize,
-        task: TaskRef,
-        proof: Blob,
+        input: Input,
     },
     /// It goes, or comes back.
     Toggles {
@@ -236,22 +229,7 @@ impl<'a> World<'a> {
                 task,
                 proof,
             } => self.verifies(side, peer, task, proof),
-            Happens::Checked {
-                side,
-                peer,
-                task,
-                proof,
-                verdict,
-            } => self.tell(
-                side,
-                Input::Checked {
-                    peer,
-                    task,
-                    proof,
-                    verdict,
-                },
-            ),
-            Happens::Persisted { side, task, proof } => self.tell(side, Input::Persisted { task, proof }),
+            Happens::Finds { side, input } => self.tell(side, input),
             Happens::Toggles { machine } => self.toggles(machine),
             Happens::Lost { machine, boot } => {
                 let peer = self.machines[machine].peer;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use myriad_core::{Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Verdict};
+use myriad_core::{
+    Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Verdict, stalled_after,
+};
 
 use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
 use crate::{
@@ -136,7 +138,7 @@ impl World<'_> {
             Output::Persist { task, proof, .. } => {
                 self.counts.accepted_s += made_by(proof).1.as_secs_f64();
                 let durable = self.now + PERSIST;
-                self.queue.push(durable, Happens::Persisted { side, task, proof });
+                self.finds(side, durable, Input::Persisted { task, proof });
             }
             Output::Event(event) => self.event(side, event),
             Output::Refuse { .. }
@@ -178,8 +180,10 @@ impl World<'_> {
         let place = self.places[&peer];
         let workload = &self.setup.workloads[self.sides[side].table];
         let bytes = workload.tasks.of(&workload.tree, task.task).proof_bytes;
+        // What the requester's own link is busy with is not held against a machine.
+        let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes);
         let machine = &mut self.machines[place];
-        let (at, happens) = if machine.online && proof.0[0] != WITHHELD {
+        let ends = if machine.online && proof.0[0] != WITHHELD {
             let there = transfer(&mut machine.link, &mut self.links[side], now, bytes);
             let fetched = Happens::Fetched {
                 side,
@@ -187,19 +191,26 @@ impl World<'_> {
                 task,
                 proof,
             };
-            (there, fetched)
+            self.queue.push(there, fetched);
+            there
         } else {
             let reason = "it is withheld".into();
-            let checked = Happens::Checked {
-                side,
+            let checked = Input::Checked {
                 peer,
                 task,
                 proof,
                 verdict: Verdict::Unavailable { reason },
             };
-            (now + WITHHELD_FOR, checked)
+            self.finds(side, now + WITHHELD_FOR, checked);
+            now + WITHHELD_FOR
         };
-        self.queue.push(at, happens);
+        if stalls < ends {
+            self.finds(side, stalls, Input::Stalled { peer, task, proof });
+        }
+    }
+
+    fn finds(&mut self, side: usize, at: Time, input: Input) {
+        self.queue.push(at, Happens::Finds { side, input });
     }
 
     /// And verifies it, on the core that is free first.
@@ -213,15 +224,12 @@ impl World<'_> {
             Verdict::Invalid { reason }
         };
         let done = self.sides[side].occupy(self.now, takes);
-        self.queue.push(
-            done,
-            Happens::Checked {
-                side,
-                peer,
-                task,
-                proof,
-                verdict,
-            },
-        );
+        let checked = Input::Checked {
+            peer,
+            task,
+            proof,
+            verdict,
+        };
+        self.finds(side, done, checked);
     }
 }
