@@ -113,7 +113,14 @@ pub(super) enum Done<S> {
         proof: Blob,
         /// Whether it was not there before.
         fetched: bool,
+        spent: Spent,
         checked: Checked<(S, BlobRef)>,
+    },
+    /// A proof that is being fetched does not come.
+    Stalled {
+        peer: Peer,
+        task: TaskRef,
+        proof: Blob,
     },
     Persisted {
         task: TaskRef,
@@ -144,7 +151,7 @@ pub struct Driver<'a, B: Backend> {
     pub(super) asking: Option<(Peer, Reply)>,
     /// Claims: what each peer says that its proof of a task is.
     pub(super) claimed: HashMap<(Peer, TaskRef), (BlobRef, Spent)>,
-    /// What the tasks took whose proofs are being looked at.
+    /// What the tasks took whose proofs are accepted, until they are durable.
     pub(super) spent: HashMap<TaskRef, Spent>,
     /// How many checks are under way of each blob: several peers may say that theirs is the same.
     pub(super) checking: HashMap<Blob, usize>,
@@ -171,7 +178,7 @@ pub struct Driver<'a, B: Backend> {
     /// The place of each prover on the observer's screen.
     pub(super) places: HashMap<Peer, usize>,
     pub(super) usages: Vec<(Kind, Usage)>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) fetching: Arc<Semaphore>,
     pub(super) verifying: Arc<Semaphore>,
     pub(super) notices: Arc<Semaphore>,
     /// The tasks that say something to peers.
@@ -233,7 +240,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             remembered: Instant::now(),
             places: HashMap::new(),
             usages: Vec::new(),
-            permits: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
+            fetching: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(cores)),
             notices: Arc::new(Semaphore::new(NOTICES_AT_ONCE)),
             saying: TaskTracker::new(),

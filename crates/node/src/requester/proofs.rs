@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
+use myriad_net::{short_name, wire::Spent};
 
 use super::{
-    check::{Checked, look_at},
+    check::{Check, Checked},
     driver::{Backend, Done, Driver},
 };
 
@@ -16,29 +17,34 @@ impl<B: Backend> Driver<'_, B> {
             .claimed
             .remove(&(peer, task))
             .filter(|(claim, _)| claim.blob == proof);
-        let claim = claim.map(|(claim, spent)| {
-            self.spent.insert(task, spent);
-            claim
-        });
-        let (network, backend, tell) = (self.network.clone(), Arc::clone(&self.backend), self.tell.clone());
-        let (permits, verifying) = (Arc::clone(&self.permits), Arc::clone(&self.verifying));
+        let check = Check {
+            network: self.network.clone(),
+            backend: Arc::clone(&self.backend),
+            fetching: Arc::clone(&self.fetching),
+            verifying: Arc::clone(&self.verifying),
+        };
+        let tell = self.tell.clone();
         *self.checking.entry(proof).or_default() += 1;
         // What was there before is somebody else's proof of something else, or this job's.
-        let fetched = !network.blobs().contains(&proof);
+        let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
-            let checked = match claim {
-                Some(claim) => {
-                    let _permit = permits.acquire().await;
-                    look_at(&network, backend, verifying, peer, task.task, claim).await
-                }
-                None => Checked::Unavailable("it was submitted twice".into()),
-            };
             // If nobody listens, the job is over.
+            let stalled = || {
+                let _ = tell.send(Done::Stalled { peer, task, proof });
+            };
+            let (checked, spent) = match claim {
+                Some((claim, spent)) => (check.look_at(peer, task.task, claim, stalled).await, spent),
+                None => {
+                    let twice = Checked::Unavailable("it was submitted twice".into());
+                    (twice, Spent::default())
+                }
+            };
             let _ = tell.send(Done::Checked {
                 peer,
                 task,
                 proof,
                 fetched,
+                spent,
                 checked,
             });
         });
@@ -66,9 +72,12 @@ impl<B: Backend> Driver<'_, B> {
                 task,
                 proof,
                 fetched,
+                spent,
                 checked,
             } => {
-                let refused = !matches!(checked, Checked::Accepted(_));
+                // Of those that were checked side by side one is enough.
+                let awaited = self.requester.awaits(peer, task, proof);
+                let refused = !awaited || !matches!(checked, Checked::Accepted(_));
                 self.checking.entry(proof).and_modify(|count| *count -= 1);
                 self.checking.retain(|_, count| *count > 0);
                 if refused && fetched {
@@ -76,6 +85,10 @@ impl<B: Backend> Driver<'_, B> {
                 }
                 let verdict = match checked {
                     Checked::Accepted((said, reference)) => {
+                        if !awaited {
+                            return;
+                        }
+                        self.spent.insert(task, spent);
                         self.said.insert(task, said);
                         self.proofs.insert(task.task, reference);
                         self.accepted.insert(reference.blob);
@@ -94,6 +107,14 @@ impl<B: Backend> Driver<'_, B> {
                     proof,
                     verdict,
                 });
+            }
+            Done::Stalled { peer, task, proof } => {
+                tracing::debug!(
+                    "{proof:?} for {} does not come from {}",
+                    task.task,
+                    short_name(peer)
+                );
+                self.input(Input::Stalled { peer, task, proof });
             }
             Done::Persisted { task, proof, result } => match result {
                 Ok(()) => {
