@@ -32,8 +32,9 @@ pub(crate) struct Job {
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
     /// Of these, the ones all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
-    /// What is made durable, or is being checked and on its way here.
-    pub settling: BTreeSet<TaskId>,
+    /// How many tasks can start as soon as what is being checked or made durable is done, if what proven peers claim is
+    /// believed; by the memory that they need.
+    soon: BTreeMap<u64, usize>,
     pub waste: Waste,
     tasks: Vec<Task>,
 }
@@ -67,10 +68,16 @@ pub(crate) struct Task {
     /// Proofs that are being checked, and others that wait for it.
     pub claims: Vec<Claim>,
     pub failures: Vec<(Peer, String)>,
+    /// The last that was woken for it and has not answered yet, with its merit then.
+    pub reserved: Option<(Peer, u32)>,
     /// As how many holders it is in [`Job::held`].
     listed: Option<u32>,
     /// Whether it is in [`Job::doubtful`].
     doubted: bool,
+    /// Whether its proof is believed to be there in a moment.
+    arriving: bool,
+    /// Of the tasks that it takes the proofs of, those that are.
+    arriving_inputs: u32,
 }
 
 /// Where a task is on its way.
@@ -161,6 +168,8 @@ pub(crate) struct Claim {
     pub proof: Blob,
     /// From the lease to the submission.
     pub took: Duration,
+    /// Whether a proof of this peer was accepted before.
+    pub proven: bool,
     pub checking: bool,
     /// It is being checked, and nothing comes of it.
     pub stalled: bool,
@@ -202,7 +211,7 @@ impl Job {
             under_way: 0,
             held: BTreeSet::new(),
             doubtful: BTreeSet::new(),
-            settling: BTreeSet::new(),
+            soon: BTreeMap::new(),
             waste: Waste::default(),
             tasks,
         };
@@ -282,28 +291,62 @@ impl Job {
 
     /// The proof of a task is durable: the tasks that can start now.
     pub(crate) fn complete(&mut self, task: TaskId, proof: Blob) -> Vec<TaskId> {
+        self.set_arriving(task, false);
         self.task_mut(task).state = TaskState::Done(proof);
-        self.settling.remove(&task);
         self.under_way -= 1;
         let mut freed = Vec::new();
         for waiting in self.takers(task) {
-            if let TaskState::Waiting(missing) = &mut self.task_mut(waiting).state {
-                *missing -= 1;
-                if *missing == 0 {
-                    self.make_ready(waiting);
-                    freed.push(waiting);
+            self.change_waiting(waiting, |own| {
+                if let TaskState::Waiting(missing) = &mut own.state {
+                    *missing -= 1;
                 }
+            });
+            if self.task(waiting).state == TaskState::Waiting(0) {
+                self.make_ready(waiting);
+                freed.push(waiting);
             }
         }
         freed
     }
 
-    /// Puts a task where it belongs in [`Self::held`], [`Self::doubtful`] and [`Self::settling`], after its holders or
-    /// its claims have changed.
+    fn set_arriving(&mut self, task: TaskId, arriving: bool) {
+        let before = std::mem::replace(&mut self.task_mut(task).arriving, arriving);
+        if before == arriving {
+            return;
+        }
+        for waiting in self.takers(task) {
+            self.change_waiting(waiting, |own| {
+                if arriving {
+                    own.arriving_inputs += 1;
+                } else {
+                    own.arriving_inputs -= 1;
+                }
+            });
+        }
+    }
+
+    /// Changes what a task waits for, and keeps the count of those that can start soon.
+    fn change_waiting(&mut self, task: TaskId, change: impl FnOnce(&mut Task)) {
+        let own = self.task_mut(task);
+        let before = own.starts_soon();
+        change(own);
+        let (after, memory) = (own.starts_soon(), own.cost.memory);
+        let count = self.soon.entry(memory).or_default();
+        *count = *count + usize::from(after) - usize::from(before);
+    }
+
+    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable is done.
+    pub(crate) fn about_to_start(&self, memory: u64) -> usize {
+        self.soon.range(..=memory).map(|(_, count)| count).sum()
+    }
+
+    /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], and counts on its proof or not, after its
+    /// holders or its claims have changed.
     pub(crate) fn relist(&mut self, task: TaskId) {
         let own = self.task_mut(task);
-        let settling = match own.state {
-            TaskState::Open => own.claims.iter().any(|claim| !claim.stalled),
+        let arriving = match own.state {
+            // What strangers claim may be nothing, and take long to be found out.
+            TaskState::Open => own.claims.iter().any(|claim| claim.proven && !claim.stalled),
             TaskState::Persisting(_) => true,
             TaskState::Unneeded | TaskState::Waiting(_) | TaskState::Done(_) => false,
         };
@@ -326,35 +369,7 @@ impl Job {
         } else if before.1 {
             self.doubtful.remove(&(rank, task));
         }
-        if settling {
-            self.settling.insert(task);
-        } else {
-            self.settling.remove(&task);
-        }
-    }
-
-    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable is done, if
-    /// all of that is believed: up to `most`.
-    pub(crate) fn about_to_start(&self, memory: u64, most: usize, believed: impl Fn(&Task) -> bool) -> usize {
-        let mut freed: BTreeMap<TaskId, u32> = BTreeMap::new();
-        let mut count = 0;
-        for &task in &self.settling {
-            if count >= most {
-                break;
-            }
-            if !believed(self.task(task)) {
-                continue;
-            }
-            for waiting in self.takers(task) {
-                let own = self.task(waiting);
-                let so_far = freed.entry(waiting).or_default();
-                *so_far += 1;
-                if own.state == TaskState::Waiting(*so_far) && own.cost.memory <= memory {
-                    count += 1;
-                }
-            }
-        }
-        count
+        self.set_arriving(task, arriving);
     }
 
     /// The longest path above any task that somebody works at, or could.
@@ -403,9 +418,17 @@ impl Task {
             former: BTreeMap::new(),
             claims: Vec::new(),
             failures: Vec::new(),
+            reserved: None,
             listed: None,
             doubted: false,
+            arriving: false,
+            arriving_inputs: 0,
         }
+    }
+
+    /// Whether all that it waits for is believed to be there in a moment.
+    fn starts_soon(&self) -> bool {
+        self.arriving_inputs > 0 && self.state == TaskState::Waiting(self.arriving_inputs)
     }
 
     fn is_needed(&self) -> bool {
@@ -433,6 +456,13 @@ impl Task {
             TaskState::Persisting(_) => Stage::Persisting,
             TaskState::Done(_) => Stage::Done,
         }
+    }
+
+    /// Whether it is for another peer, with more merit, that was woken for it: among thousands that ask all the time somebody
+    /// would else be faster than the one that should have it.
+    pub(crate) fn is_reserved(&self, peer: Peer, merit: u32) -> bool {
+        self.reserved
+            .is_some_and(|(woken, more)| woken != peer && more > merit)
     }
 
     /// Whether a peer has tried it and failed.

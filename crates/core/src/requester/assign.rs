@@ -6,7 +6,7 @@ use super::{Alarm, Requester};
 use crate::{
     ids::{JobId, Kind, Peer, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
-    job::{Job, Lease, Task, TaskState},
+    job::{Job, Lease, TaskState},
     output::{Output, Refusal},
     peers::PeerState,
     time::Time,
@@ -35,7 +35,7 @@ impl Requester {
         self.remember(now, peer, offer);
         let picked = match self.refusal(now, peer) {
             Some(why) => Err(why),
-            None => self.pick(now, peer, &offer),
+            None => self.pick(now, peer, &offer, woken),
         };
         let why = match picked {
             Ok(pick) => {
@@ -112,26 +112,32 @@ impl Requester {
             .map(|held| Refusal::Crowded { held, allowed })
     }
 
-    /// The task that a peer should get: of the most important job, and of those alike of the one with
-    /// the fewest peers at it, the task with the longest path above it. What others are at comes after what nobody
-    /// is, unless it is more urgent and its holders are doubted.
-    fn pick(&self, now: Time, peer: Peer, offer: &Offer) -> Result<Pick, Refusal> {
+    /// The task that a peer should get: of the most important job, and of those alike of the one that it was at, whose files
+    /// it has, or else of the oldest, the task with the longest path above it. What others are at comes after what nobody
+    /// is, unless it is more urgent and its holders are doubted. Who was `woken` may be meant to have a copy.
+    fn pick(&mut self, now: Time, peer: Peer, offer: &Offer, woken: bool) -> Result<Pick, Refusal> {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
-        jobs.sort_unstable_by_key(|(_, job)| {
+        let state = self.peers.get(&peer);
+        let last = state.and_then(|state| state.last_job);
+        jobs.sort_unstable_by_key(|&(id, job)| {
             let deadline = job.deadline.unwrap_or(Time::NEVER);
-            (Reverse(job.priority), deadline, job.leases, job.sequence)
+            let other = last != Some(*id);
+            (Reverse(job.priority), deadline, job.sequence, other)
         });
-        let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
+        let proven = state.is_some_and(PeerState::is_proven);
+        let merit = self.merit(peer);
         for &(&id, job) in &jobs {
-            let barred =
-                |task| job.task(task).failed_on(peer) || self.is_reserved(TaskRef { job: id, task }, peer);
+            let barred = |task| {
+                let own = job.task(task);
+                own.failed_on(peer) || own.is_reserved(peer, merit)
+            };
             let Some(ready) = job.ready.best(offer.memory, barred) else {
                 continue;
             };
             let rank = job.task(ready).rank;
             let doubtful = job.doubtful.first().is_some_and(|(urgent, _)| urgent.0 > rank);
             let copy = (proven && doubtful)
-                .then(|| self.best_copy(now, (id, job), peer, true))
+                .then(|| self.best_copy(now, job, peer, true))
                 .flatten()
                 .filter(|copy| copy.rank > rank);
             let (task, charge) = match copy {
@@ -141,17 +147,19 @@ impl Requester {
             let task = TaskRef { job: id, task };
             return Ok(Pick { task, charge });
         }
-        if !self.is_soon_needed(&jobs, offer.memory)
-            && let Some((task, copy)) = self.copy_of_any(now, &jobs, peer)
-        {
-            return Ok(Pick {
-                task,
-                charge: copy.worth.waste,
-            });
+        let like = (proven, offer.memory, merit);
+        if (woken || !self.fruitless.covers(now, like)) && !self.is_soon_needed(&jobs, offer.memory) {
+            if let Some((task, copy)) = self.copy_of_any(now, &jobs, peer) {
+                return Ok(Pick {
+                    task,
+                    charge: copy.worth.waste,
+                });
+            }
+            self.fruitless.note(now, like);
         }
         // What failed here before may succeed now, and there may be no others who could try.
         let again = jobs.iter().find_map(|&(&id, job)| {
-            let reserved = |task| self.is_reserved(TaskRef { job: id, task }, peer);
+            let reserved = |task| job.task(task).is_reserved(peer, merit);
             let task = job.ready.best(offer.memory, reserved)?;
             Some(TaskRef { job: id, task })
         });
@@ -178,23 +186,8 @@ impl Requester {
     /// Whether a machine without a task of its own will have one in a moment: who takes a copy of another's task now
     /// is at it when there is something that nobody does.
     fn is_soon_needed(&self, jobs: &[(&JobId, &Job)], memory: u64) -> bool {
-        let waiting = self.parked.count();
-        // Each frees its parent at most, and the last of a job the final task: mostly they are fewer than who waits.
-        let settling: usize = jobs.iter().map(|(_, job)| job.settling.len() + 1).sum();
-        if settling <= waiting {
-            return false;
-        }
-        // What strangers claim may be nothing, and take long to be found out.
-        let believed = |task: &Task| match (task.state, task.claims.iter().find(|claim| !claim.stalled)) {
-            (TaskState::Persisting(_), _) => true,
-            (_, Some(claim)) => self.peers.get(&claim.peer).is_some_and(PeerState::is_proven),
-            (_, None) => false,
-        };
-        let mut soon = 0;
-        jobs.iter().any(|(_, job)| {
-            soon += job.about_to_start(memory, waiting + 1, believed);
-            soon > waiting
-        })
+        let soon = jobs.iter().map(|(_, job)| job.about_to_start(memory));
+        soon.sum::<usize>() > self.parked.count()
     }
 
     fn grant(&mut self, now: Time, peer: Peer, pick: Pick) {
@@ -269,6 +262,7 @@ impl Requester {
             lease.on_trial = !state.is_proven() && kind != Kind::Segment;
         }
         state.leases.insert(task);
+        state.last_job = Some(task.job);
         self.forgettable.remove(&(state.seen, peer));
         if let Some(origin) = lease.origin {
             *self.origins.entry(origin).or_default() += 1;
@@ -295,7 +289,10 @@ impl Requester {
         };
         let patience = now + WOKEN_PATIENCE;
         self.woken.insert(peer, (patience, task));
-        self.reserved.insert(task, peer);
+        let merit = self.merit(peer);
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.task_mut(task.task).reserved = Some((peer, merit));
+        }
         self.alarms.insert((patience, Alarm::Woken(peer)));
         self.outputs.push_back(Output::Wake { peer });
         true
@@ -306,17 +303,13 @@ impl Requester {
             return false;
         };
         self.alarms.remove(&(patience, Alarm::Woken(peer)));
-        if self.reserved.get(&task) == Some(&peer) {
-            self.reserved.remove(&task);
+        if let Some(job) = self.jobs.get_mut(&task.job)
+            && job.tree.contains(task.task)
+        {
+            let reserved = &mut job.task_mut(task.task).reserved;
+            *reserved = reserved.filter(|(woken, _)| *woken != peer);
         }
         true
-    }
-
-    /// Whether a task is for another peer, with more merit, that was woken for it: among thousands that ask all the
-    /// time somebody would else be faster than the one that should have it.
-    pub(super) fn is_reserved(&self, task: TaskRef, peer: Peer) -> bool {
-        let woken = self.reserved.get(&task);
-        woken.is_some_and(|woken| *woken != peer && self.merit(*woken) > self.merit(peer))
     }
 
     /// Somebody who was woken did not take a task: wakes somebody else for what is still ready.

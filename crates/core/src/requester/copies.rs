@@ -19,6 +19,32 @@ const DOUBTED_PART: u32 = 4;
 /// How long a fetch that stalls goes on, about, before it is given up.
 const STALLED_FOR: Duration = Duration::from_secs(20);
 
+/// How long a search for copies that found none stands for other machines.
+const FRUITLESS_FOR: Duration = Duration::from_secs(1);
+
+/// That nothing was worth a copy a moment ago for a machine that is proven or not, with so much memory and so much merit, nor
+/// for lesser ones. Thousands of idle machines ask all the time, and to search for each would be most of what a
+/// requester does. What makes a copy worth it all of a sudden, as a doubt does, wakes the best machine itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fruitless([Option<(Time, u64, u32)>; 2]);
+
+impl Fruitless {
+    pub(super) fn covers(&self, now: Time, (proven, memory, merit): (bool, u64, u32)) -> bool {
+        self.0[usize::from(proven)]
+            .is_some_and(|(until, most, best)| now < until && memory <= most && merit <= best)
+    }
+
+    pub(super) fn note(&mut self, now: Time, like: (bool, u64, u32)) {
+        let (proven, memory, merit) = like;
+        let noted = &mut self.0[usize::from(proven)];
+        // One that is neither more nor less than the one before says less: the next second begins with the best that asks.
+        let lesser = noted.is_some_and(|(until, most, best)| now < until && (memory < most || merit < best));
+        if !lesser {
+            *noted = Some((now + FRUITLESS_FOR, memory, merit));
+        }
+    }
+}
+
 /// A copy that is worth it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copy {
@@ -30,13 +56,7 @@ pub(super) struct Copy {
 impl Requester {
     /// The task of a job of which one more copy, at this peer, is worth most; only of those that are `doubtful`, or of
     /// all.
-    pub(super) fn best_copy(
-        &self,
-        now: Time,
-        (id, job): (JobId, &Job),
-        peer: Peer,
-        doubtful: bool,
-    ) -> Option<Copy> {
+    pub(super) fn best_copy(&self, now: Time, job: &Job, peer: Peer, doubtful: bool) -> Option<Copy> {
         let state = self.peers.get(&peer)?;
         let fewest = job.held.iter().map(|(_, rank, task)| (*rank, *task));
         let tasks = job
@@ -46,10 +66,11 @@ impl Requester {
             .take(LOOKED_AT_MAX)
             .chain(fewest.take(if doubtful { 0 } else { LOOKED_AT_MAX }));
         let top = job.top_rank();
+        let merit = state.merit(self.newcomers);
         tasks
             .filter(|(_, task)| {
                 let own = job.task(*task);
-                let reserved = self.is_reserved(TaskRef { job: id, task: *task }, peer);
+                let reserved = own.is_reserved(peer, merit);
                 let failed = state.offer.trust == Trust::Stranger && own.failed_on(peer);
                 let barred = own.is_with(peer) || failed || reserved;
                 own.cost.memory <= state.offer.memory && !barred
@@ -143,7 +164,7 @@ impl Requester {
         peer: Peer,
     ) -> Option<(TaskRef, Copy)> {
         jobs.iter().find_map(|(id, job)| {
-            let copy = self.best_copy(now, (**id, job), peer, false)?;
+            let copy = self.best_copy(now, job, peer, false)?;
             let task = TaskRef {
                 job: **id,
                 task: copy.task,

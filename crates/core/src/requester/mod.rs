@@ -7,6 +7,7 @@ mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::copies::Fruitless;
 use crate::{
     ids::{Blob, JobId, Peer, TaskId, TaskRef},
     input::{Input, JobSpec},
@@ -40,8 +41,7 @@ pub struct Requester {
     parked: Parked,
     /// Peers that were woken and have not made an offer since: until when they are waited for, and for which task.
     woken: BTreeMap<Peer, (Time, TaskRef)>,
-    /// The last that was woken for a task.
-    reserved: BTreeMap<TaskRef, Peer>,
+    fruitless: Fruitless,
     alarms: BTreeSet<(Time, Alarm)>,
     outputs: VecDeque<Output>,
 }
@@ -251,7 +251,6 @@ impl Requester {
             }
         }
         self.jobs.remove(&id);
-        self.reserved.retain(|task, _| task.job != id);
         self.outputs.push_back(Output::Announce { job: id, open: false });
     }
 

@@ -40,9 +40,11 @@ impl Requester {
         if own.claims.iter().any(|claim| claim.peer == peer) {
             return self.refuse(peer, Refusal::Submitted);
         }
+        let mut proven = false;
         if let Some(state) = self.peers.get_mut(&peer) {
             self.forgettable.remove(&(state.seen, peer));
             state.unchecked.insert(task);
+            proven = state.is_proven();
         }
         self.end_lease(peer, task);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
@@ -53,14 +55,14 @@ impl Requester {
             peer,
             proof,
             took: now - granted,
+            proven,
             checking: false,
             stalled: false,
         };
         // Strangers who have nothing to lose do not keep others waiting, beyond the one that is being checked.
-        let proven = |peer: Peer| self.peers.get(&peer).is_some_and(PeerState::is_proven);
-        let behind = |other: &Claim| !other.checking && !proven(other.peer);
+        let behind = |other: &Claim| !other.checking && !other.proven;
         let place = match own.claims.iter().position(behind) {
-            Some(place) if proven(peer) => place,
+            Some(place) if proven => place,
             _ => own.claims.len(),
         };
         own.claims.insert(place, claim);
