@@ -4,7 +4,7 @@
 //!  caller                                    child: `myriad engine-worker`
 //!  ──────                                    ──────────────────────────────
 //!  Worker::spawn ─────── starts ───────────▶ serve
-//!  load ──────────────── Load ─────────────▶ keeps program and input
+//!  load ──────────────── Load ─────────────▶ keeps program and input, and keys where only the input is another
 //!  plan ──────────────── Plan ─────────────▶ executes, cuts        ──▶ Plan
 //!  boundaries ────────── Boundaries ───────▶ re-executes           ──▶ boundary of each segment
 //!  prove ─────────────── Prove ────────────▶ re-executes, proves   ──▶ proof bytes

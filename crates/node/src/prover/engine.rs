@@ -20,9 +20,16 @@ pub struct Child {
     config: WorkerConfig,
     /// As it was measured, if it was.
     pace: Option<Pace>,
-    /// The child, with the job that it has loaded.
-    idle: Mutex<Option<(JobId, Worker)>>,
+    idle: Mutex<Option<Loaded>>,
     running: Mutex<Running>,
+}
+
+/// The child, with what it has loaded.
+struct Loaded {
+    job: JobId,
+    /// Its hash.
+    program: [u8; 32],
+    worker: Worker,
 }
 
 /// What can be known of the child while it works.
@@ -53,13 +60,11 @@ impl Child {
     }
 
     /// A child that has loaded the job.
-    fn loaded(&self, files: &JobFiles) -> Result<Worker, EngineError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((job, worker)) = idle
-            && job == files.job
-        {
-            self.watch(&worker)?;
-            return Ok(worker);
+    fn loaded(&self, files: &JobFiles) -> Result<Loaded, EngineError> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(idle) = idle.take_if(|idle| idle.job == files.job) {
+            self.watch(&idle.worker)?;
+            return Ok(idle);
         }
         let unwilling =
             |what: &str, e: &dyn std::fmt::Display| EngineError::Unwilling(format!("the job's {what}: {e}"));
@@ -80,12 +85,20 @@ impl Child {
                 hex::encode(files.engine)
             )));
         }
-        let mut worker = Worker::spawn(&self.config).map_err(failed)?;
+        // Blocks of a rollup have one program: what the child has loaded holds for the next block, too.
+        let mut worker = match idle.filter(|idle| idle.program == program.hash()) {
+            Some(idle) => idle.worker,
+            None => Worker::spawn(&self.config).map_err(failed)?,
+        };
         self.watch(&worker)?;
         worker
             .load(files.program.clone(), files.openvm_toml.clone(), input)
             .map_err(failed)?;
-        Ok(worker)
+        Ok(Loaded {
+            job: files.job,
+            program: program.hash(),
+            worker,
+        })
     }
 
     fn watch(&self, worker: &Worker) -> Result<(), EngineError> {
@@ -101,7 +114,8 @@ impl Child {
     }
 
     fn do_work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
-        let mut worker = self.loaded(files)?;
+        let mut loaded = self.loaded(files)?;
+        let worker = &mut loaded.worker;
         let level = |number: u8| {
             Level::new(number)
                 .ok_or_else(|| EngineError::Unwilling(format!("there is no level {number} of the tree")))
@@ -127,7 +141,7 @@ impl Child {
             } => worker.finish(level(*at)?, top.clone(), last_segment.clone()),
         }
         .map_err(failed)?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some((files.job, worker));
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         Ok(made)
     }
 }

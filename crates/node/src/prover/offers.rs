@@ -31,11 +31,17 @@ const JOBS_MAX: usize = 64;
 /// What was done for a requester counts half after so long: who had much yesterday need not wait today.
 const SERVED_HALF_LIFE: Duration = Duration::from_secs(3600);
 
+/// Another requester has its turn when it was served less by so much: to go from one to the other costs a machine the time to
+/// fetch and load another job, and between tasks of seconds that would be most of what it does.
+const TURN: Duration = Duration::from_secs(60);
+
 /// What is known of the requesters.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
     /// Who was offered to last: among those that had as much the next one follows in order.
     last: Option<Peer>,
+    /// Whom this machine worked for last.
+    serving: Option<Peer>,
     /// When what was served was last reckoned down.
     reckoned: Instant,
     engine: [u8; 32],
@@ -65,6 +71,7 @@ impl Offers {
         Self {
             requesters: BTreeMap::new(),
             last: None,
+            serving: None,
             reckoned: Instant::now(),
             engine,
         }
@@ -159,6 +166,7 @@ impl Offers {
         }
         if let Some(requester) = self.requesters.get_mut(&peer) {
             requester.served_s += time.as_secs_f64();
+            self.serving = Some(peer);
         }
     }
 
@@ -207,7 +215,7 @@ impl Offers {
     }
 
     /// The next requester to offer to: of those that may have something the ones that the owner prefers, if there are
-    /// any, and of those the one that was served least.
+    /// any, and of those the one that was served least, but for whose turn it is.
     pub(super) fn next(&mut self, limits: &Limits) -> Option<Peer> {
         let now = Instant::now();
         let ready = |(peer, requester): &(&Peer, &Requester)| {
@@ -223,7 +231,13 @@ impl Offers {
         // Of those that are the same in both the first one stays, and so all take turns.
         let order = |(peer, requester): &(&Peer, &Requester)| {
             let preferred = limits.prefer.contains(peer);
-            (!preferred, (requester.served_s * 1e3) as u64)
+            let turn = if self.serving == Some(**peer) {
+                TURN
+            } else {
+                Duration::ZERO
+            };
+            let served_s = requester.served_s - turn.as_secs_f64();
+            (!preferred, (served_s * 1e3) as i64)
         };
         let next = after
             .chain(self.requesters.iter())
@@ -388,15 +402,20 @@ mod tests {
     fn work_is_shared_evenly_whatever_a_task_takes() {
         let mut offers = offers(&[1, 2]);
         let mut served = [0, 0];
+        let (mut before, mut changes) = (None, 0);
         let now = offers.reckoned;
-        for turn in 0..120 {
+        for _ in 0..120 {
             let peer = offers.next(&limits()).unwrap();
             // The first one's tasks take four times as long.
             let seconds = if peer.0[0] == 1 { 40 } else { 10 };
             served[usize::from(peer.0[0]) - 1] += seconds;
             offers.worked_at(peer, Duration::from_secs(seconds), now);
-            assert!(turn < 2 || served[0].abs_diff(served[1]) <= 40, "{served:?}");
+            changes += u32::from(before.replace(peer).is_some_and(|before| before != peer));
+            let most = 40 + TURN.as_secs();
+            assert!(served[0].abs_diff(served[1]) <= most, "{served:?}");
         }
+        // Each for a minute at a time.
+        assert!((20..=40).contains(&changes), "{changes} of 120");
         // Somebody new has one turn before the others, and not all until it has had as much.
         offers.greeted(Peer([3; 32]), [7; 32], "myriad");
         offers.announced(&job(3));
