@@ -91,9 +91,12 @@ pub struct RequesterTable {
     /// Whose costs count, of the profiles' programs.
     #[serde(default = "evm_block")]
     pub costs_of: String,
-    /// Program and input, which every prover of a block needs.
-    #[serde(default = "shared_mb")]
-    pub shared_mb: f64,
+    /// The program, which every prover fetches once.
+    #[serde(default = "program_mb")]
+    pub program_mb: f64,
+    /// The input of a block, which every prover of the block needs.
+    #[serde(default = "input_mb")]
+    pub input_mb: f64,
     /// Blocks that are proven at once; later ones wait.
     #[serde(default = "open_max")]
     pub open_max: u32,
@@ -202,8 +205,11 @@ fn instructions_per_gas() -> f64 {
 fn evm_block() -> String {
     "evm-block".into()
 }
-fn shared_mb() -> f64 {
-    6.0
+fn program_mb() -> f64 {
+    2.9
+}
+fn input_mb() -> f64 {
+    3.1
 }
 fn open_max() -> u32 {
     4
@@ -382,7 +388,8 @@ impl RequesterTable {
             self.instructions_per_gas,
             INSTRUCTIONS_PER_GAS,
         )?;
-        within("shared_mb", self.shared_mb, [0.0, SHARED_MB_MAX])?;
+        within("program_mb", self.program_mb, [0.0, SHARED_MB_MAX])?;
+        within("input_mb", self.input_mb, [0.0, SHARED_MB_MAX])?;
         within("open_max", self.open_max.into(), [1.0, OPEN_MAX])?;
         within("cores", self.cores.into(), [1.0, CORES_MAX])?;
         within("up_mbit", self.up_mbit, LINK_MBIT)?;

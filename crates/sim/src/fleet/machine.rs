@@ -7,8 +7,10 @@ use myriad_core::{Kind, Offer, Peer, TaskRef, Time};
 use super::link::Link;
 use crate::scenario::Habit;
 
-/// Blocks whose program and input a machine still has.
-const SHARED_KEPT: usize = 8;
+/// Blocks whose inputs a machine still has.
+const INPUTS_KEPT: usize = 8;
+/// As in `myriad-node`: another requester has its turn when it was served less by so much.
+const TURN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -31,7 +33,7 @@ pub(super) struct Machine {
     pub last: Option<(usize, Kind)>,
     /// How each requester stands with it.
     pub asked: Vec<Asked>,
-    pub shared: VecDeque<(usize, u32)>,
+    pub inputs: VecDeque<(usize, u32)>,
 }
 
 /// A requester, as a machine sees it.
@@ -41,6 +43,7 @@ pub(super) struct Asked {
     /// It is not asked before this.
     pub next: Time,
     pub served: Duration,
+    pub has_program: bool,
 }
 
 /// A task under way.
@@ -61,12 +64,19 @@ impl Machine {
         self.habit.works()
     }
 
-    /// The requester to ask now: of those with open blocks the one that was served least.
+    /// The requester to ask now: of those with open blocks the one that was served least, but for whose turn it is.
     pub fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let ready = |&requester: &usize| open[requester] && self.asked[requester].next <= now;
-        (0..open.len())
-            .filter(ready)
-            .min_by_key(|&requester| (self.asked[requester].served, requester))
+        let serving = self.last.map(|(requester, _)| requester);
+        (0..open.len()).filter(ready).min_by_key(|&requester| {
+            let served = self.asked[requester].served;
+            let turn = if serving == Some(requester) {
+                Duration::ZERO
+            } else {
+                TURN
+            };
+            (served + turn, requester)
+        })
     }
 
     /// When it would ask one that it may not ask yet.
@@ -78,16 +88,19 @@ impl Machine {
             .unwrap_or(Time::NEVER)
     }
 
-    /// Notes that it has program and input of a block; whether it had not.
-    pub fn lacks_shared(&mut self, block: (usize, u32)) -> bool {
-        if self.shared.contains(&block) {
-            return false;
+    /// What it has to fetch before it can do a task of a block, beside proofs, and has from then on: whether the requester's
+    /// program, and whether the block's input.
+    pub fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
+        let requester = &mut self.asked[block.0];
+        let program = !std::mem::replace(&mut requester.has_program, true);
+        let input = !self.inputs.contains(&block);
+        if input {
+            if self.inputs.len() == INPUTS_KEPT {
+                self.inputs.pop_front();
+            }
+            self.inputs.push_back(block);
         }
-        if self.shared.len() == SHARED_KEPT {
-            self.shared.pop_front();
-        }
-        self.shared.push_back(block);
-        true
+        (program, input)
     }
 
     /// What work takes here that takes so long at the speed of its profile.

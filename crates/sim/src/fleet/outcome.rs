@@ -189,15 +189,18 @@ impl Timeline {
 /// Adds to each step what falls into it.
 fn spread(steps: &mut Vec<f64>, step_s: f64, from_s: f64, to_s: f64, weight: f64) {
     let mut at_s = from_s;
+    // Counted, and not divided again: a border may be divided into the step before it, which has nothing left.
+    let mut step = (from_s / step_s) as usize;
     while at_s < to_s {
-        let step = (at_s / step_s) as usize;
         let next_s = ((step + 1) as f64 * step_s).min(to_s);
         if steps.len() <= step {
             steps.resize(step + 1, 0.0);
         }
-        steps[step] += weight * (next_s - at_s);
-        // Rounding must not keep it in the same place.
-        at_s = if next_s > at_s { next_s } else { to_s };
+        if next_s > at_s {
+            steps[step] += weight * (next_s - at_s);
+            at_s = next_s;
+        }
+        step += 1;
     }
 }
 
@@ -417,6 +420,10 @@ mod tests {
         let mut steps = Vec::new();
         spread(&mut steps, 10.0, 5.0, 32.0, 2.0);
         assert_eq!(steps, [10.0, 20.0, 20.0, 4.0]);
+        // 29 steps of 5.1 are a little less than 29 when they are divided by it again.
+        let mut steps = Vec::new();
+        spread(&mut steps, 5.1, 0.0, 510.0, 1.0);
+        assert!((steps.iter().sum::<f64>() - 510.0).abs() < 1e-6, "{steps:?}");
     }
 
     fn history(lag: impl Fn(u32) -> f64) -> Vec<Block> {

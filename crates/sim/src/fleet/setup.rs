@@ -191,7 +191,7 @@ impl Workloads {
         let question = Question {
             workload: Workload {
                 instructions: requester.work(),
-                shared_bytes: (requester.shared_mb * 1e6) as u64,
+                shared_bytes: ((requester.program_mb + requester.input_mb) * 1e6) as u64,
             },
             classes,
             // Those that are not are not in the classes: nobody plans for what does not work.

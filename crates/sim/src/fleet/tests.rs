@@ -19,7 +19,8 @@ const ONE_BLOCK: &str = "
     name = \"r\"
     instructions = 3e6
     $LAW
-    shared_mb = 0
+    program_mb = 0
+    input_mb = 0
     up_mbit = 1e6
     down_mbit = 1e6
     latency_ms = 0
@@ -152,7 +153,7 @@ fn every_way_to_waste_time_is_survived() {
 fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
     let stream = stream()
         .replace("count = 2", "count = 20")
-        .replace("shared_mb = 0", "shared_mb = 1");
+        .replace("input_mb = 0", "input_mb = 1");
     let outcome = play(&["hours = 0.5", &stream, &home(8, "known = true")].concat());
     assert!(outcome.all_proven);
 }
@@ -160,7 +161,7 @@ fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
 #[test]
 fn who_cannot_be_reached_has_the_requester_serve_all() {
     let text = [
-        &ONE_BLOCK.replace("shared_mb = 0", "shared_mb = 1"),
+        &ONE_BLOCK.replace("input_mb = 0", "input_mb = 1"),
         &home(8, "nat = 1.0")[..],
     ]
     .concat();
@@ -178,7 +179,7 @@ fn a_narrow_uplink_is_waited_for() {
     // Nobody can pass it on: 8 copies of a megabyte at a megabyte a second.
     let text = [
         &ONE_BLOCK
-            .replace("shared_mb = 0", "shared_mb = 10")
+            .replace("input_mb = 0", "input_mb = 10")
             .replace("up_mbit = 1e6", "up_mbit = 8"),
         &home(8, "nat = 1.0")[..],
     ]

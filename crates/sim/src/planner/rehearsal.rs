@@ -106,7 +106,9 @@ fn requester(question: &Question) -> RequesterTable {
         instructions: Some(question.workload.instructions),
         instructions_per_gas: 1.0,
         costs_of: question.requester.model.name().into(),
-        shared_mb: question.workload.shared_bytes as f64 / 1e6,
+        // Of one block it makes no difference which is which.
+        program_mb: 0.0,
+        input_mb: question.workload.shared_bytes as f64 / 1e6,
         open_max: 1,
         deadline_s: None,
         cores: question.requester.cores,

@@ -151,6 +151,7 @@ fn machine(
             },
             next: Time::default(),
             served: Duration::ZERO,
+            has_program: false,
         }
     });
     let (up, down) = (draw(rng, table.up_mbit), draw(rng, table.down_mbit));
@@ -175,7 +176,7 @@ fn machine(
         alarm: Time::NEVER,
         last: None,
         asked: asked.collect(),
-        shared: VecDeque::new(),
+        inputs: VecDeque::new(),
     }
 }
 

@@ -154,8 +154,15 @@ impl World<'_> {
     fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
         let mut ready = self.now;
         let block = (side, block_of(task.job));
-        if self.machines[place].lacks_shared(block) {
-            let bytes = (self.setup.file.requesters[self.sides[side].table].shared_mb * 1e6) as u64;
+        let (program, input) = self.machines[place].lacks(block);
+        if program || input {
+            let table = &self.setup.file.requesters[self.sides[side].table];
+            let mb = [(program, table.program_mb), (input, table.input_mb)];
+            let bytes = mb
+                .iter()
+                .filter(|(lacks, _)| *lacks)
+                .map(|(_, mb)| mb * 1e6)
+                .sum::<f64>() as u64;
             let (source, at) = self.source(side, place, block, bytes);
             ready = ready.max(self.fetch(at, side, place, source, bytes));
             self.shared.entry(block).or_default().push((place, ready));
