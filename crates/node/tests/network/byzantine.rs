@@ -230,3 +230,68 @@ async fn four_of_five_are_byzantine_and_the_job_gets_done() {
     assert!(banned.is_empty(), "nobody else is to blame: {banned:?}");
     assert!(honest.iter().all(|prover| prover.begun() > 0));
 }
+
+/// A machine that is suspended after it has said that it has a proof: nothing comes of it, and nothing says so. The job is
+/// done by others while its proof is still being waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_freezes_with_a_proof_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let (thaw, frozen) = std::sync::mpsc::channel::<()>();
+    let (claims, claimed) = tokio::sync::oneshot::channel();
+    let freezes = std::thread::spawn({
+        let (at, requester) = (at.clone(), network.peer());
+        move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build().unwrap();
+            let machine = runtime.block_on(async {
+                let dir = tempfile::tempdir().unwrap();
+                let machine = start(dir.path(), Role::Prover, &at);
+                claim(&machine.0, requester).await;
+                (dir, machine)
+            });
+            claims.send(()).unwrap();
+            // What drives its connections does not run any more.
+            let _ = frozen.recv();
+            runtime.block_on(async { drop(machine) });
+        }
+    });
+    let others = async {
+        claimed.await.unwrap();
+        Prover::start(&at, honest())
+    };
+    let job = timeout(PATIENCE, request(network, events, ask(12, 1)));
+    let (outcome, honest) = tokio::join!(job, others);
+    let outcome = outcome.unwrap();
+    all_accepted_once(&outcome, 1);
+    assert!(honest.begun() > 0);
+    let given_up = |event: &Event| matches!(event, Event::Retrying { .. });
+    assert!(!outcome.events.iter().any(given_up));
+    drop(thaw);
+    freezes.join().unwrap();
+}
+
+/// Gets a segment to prove, and says at once that it has the proof.
+async fn claim(network: &Network, requester: Peer) {
+    let offer = Request::Offer(OfferMessage {
+        memory: MEMORY,
+        threads: 1,
+        speed: 1000,
+        holds: Vec::new(),
+    });
+    let lease = loop {
+        if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
+            break lease;
+        }
+        sleep(Duration::from_millis(100)).await;
+    };
+    let Work::Segment(description) = lease.work else {
+        panic!("a job begins with its segments");
+    };
+    let submit = Request::Submit {
+        task: lease.task,
+        proof: BlobRef::of(&segment_proof(&description)),
+        spent: Spent::default(),
+    };
+    network.ask(requester, submit).await.unwrap();
+}
