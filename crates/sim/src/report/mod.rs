@@ -3,6 +3,7 @@
 
 mod claims;
 mod scale;
+mod streams;
 mod tables;
 mod validation;
 
@@ -73,7 +74,8 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
          ```\n{COMMAND}\n```\n\n\
          makes this text and its plots again, byte for byte; every number comes from there. What it reads lies beside it: the machine's \
          profile (`profiles/`, by `myriad bench`), runs with real proofs (`measured/`, by `myriad prove --json`), and the scenarios \
-         (`scenarios/`, each of which `myriad simulate` takes as it is). The seed of the first world is 1 throughout."
+         (`scenarios/`, each of which `myriad simulate` takes as it is). The seed of the first world is 1 throughout, and where \
+         nothing else is said tasks cost what those of `evm-block` do."
     ));
     claims::write(&mut report)?;
     validation::write(&mut report)?;
@@ -106,7 +108,8 @@ impl Report<'_> {
         ScenarioFile::load(&path).map_err(|source| ReportError::Scenario { path, source })
     }
 
-    fn simulate(&self, mut file: ScenarioFile) -> Result<Simulated, ReportError> {
+    /// A scenario, with the plan for its first requester's blocks.
+    fn setup(&self, mut file: ScenarioFile) -> Result<(Setup, Plan), ReportError> {
         let folder = self.folder.join("scenarios");
         let wrong = |source| ReportError::Scenario {
             path: folder.clone(),
@@ -116,8 +119,14 @@ impl Report<'_> {
         file.patience_hours = file.patience_hours.min(1.0);
         let setup = Setup::new(file, &folder).map_err(wrong)?;
         let (_, plan) = setup.plans().next().expect("a scenario has a requester");
+        let plan = plan.clone();
+        Ok((setup, plan))
+    }
+
+    fn simulate(&self, file: ScenarioFile) -> Result<Simulated, ReportError> {
+        let (setup, plan) = self.setup(file)?;
         Ok(Simulated {
-            plan: plan.clone(),
+            plan,
             outcome: fleet::simulate(&setup, |_| ()),
         })
     }

@@ -1,4 +1,4 @@
-//! What happens at scale: waste, machines, streams, links, trees.
+//! What happens at scale: waste, machines, links, trees; between them [`streams`].
 
 use std::fs;
 
@@ -9,19 +9,15 @@ use myriad_sim::{
     reference,
 };
 
-use super::{Report, ReportError, Simulated, seconds, tables::Table};
+use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};
 
-/// Time between a rollup's blocks.
-const EVERY_S: f64 = 12.0;
-/// Of each block, in millions.
-const MEGAGAS: f64 = 30.0;
 /// What is within this part of the best is as good.
 const ALIKE: f64 = 0.03;
 
 pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     redundancy(report)?;
     machines(report)?;
-    streams(report)?;
+    streams::write(report)?;
     uplink(report)?;
     segments(report)?;
     narrow(report)
@@ -165,27 +161,6 @@ fn with_machines(report: &Report<'_>, scenario: &str, count: u64) -> Result<Simu
     file.seeds = 1;
     file.machines[0].count = count;
     report.simulate(file)
-}
-
-fn streams(report: &mut Report<'_>) -> Result<(), ReportError> {
-    report.say("## How many rollups a fleet carries at most");
-    report.say(
-        "Rollups with a block of 30 million gas every 12 s, as many as all machines have work for. It is what no scheduler can pass; what ours \
-         makes of ten of them on 10,000 machines, which is too much, is under the verdicts.",
-    );
-    let mut table = Table::new(&["machines", "machine time of a block", "rollups", "gas a second"]);
-    for machines in [1000, 10_000, 100_000] {
-        let machine_s = with_machines(report, "block-on-10000", machines)?.plan.machine_s;
-        let rollups = machines as f64 * EVERY_S / machine_s;
-        table.row(&[
-            machines.to_string(),
-            format!("{:.1} h", machine_s / 3600.0),
-            format!("{rollups:.1}"),
-            format!("{:.1} M", rollups * MEGAGAS / EVERY_S),
-        ]);
-    }
-    report.say(table.text());
-    Ok(())
 }
 
 fn uplink(report: &mut Report<'_>) -> Result<(), ReportError> {
