@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    ids::{JobId, Kind, TaskRef},
+    ids::{Kind, TaskRef},
     input::{Cost, Offer, SPEED_ONE, Trust},
     policy::Policy,
     redundancy::{ONE, share},
@@ -29,8 +29,6 @@ pub(crate) struct PeerState {
     pub setbacks: u32,
     pub cooling_until: Time,
     pub seen: Time,
-    /// Of its last lease.
-    pub last_job: Option<JobId>,
 }
 
 /// How first leases of strangers have ended.
@@ -70,7 +68,6 @@ impl PeerState {
             setbacks: 0,
             cooling_until: Time::default(),
             seen: Time::default(),
-            last_job: None,
         }
     }
 

@@ -469,3 +469,19 @@ fn what_comes_late_is_taken() {
     desk.input(Input::Persisted { task, proof });
     assert_eq!(desk.requester.proof(task), Some(proof));
 }
+
+/// Jobs that matter as much: all that the oldest has ready goes out first.
+#[test]
+fn the_oldest_job_goes_first() {
+    let mut desk = Desk::new(once(), spec(3));
+    let younger = JobId([1; 32]);
+    let second = JobSpec {
+        id: younger,
+        ..spec(3)
+    };
+    desk.input(Input::Open(Box::new(second)));
+    let order: Vec<JobId> = (1..=6)
+        .map(|number| desk.ask(peer(number), offer(None)).unwrap().job)
+        .collect();
+    assert_eq!(order, [JOB, JOB, JOB, younger, younger, younger]);
+}

@@ -64,7 +64,7 @@ impl SegmentProof {
     }
 }
 
-/// Proves segments of one program on one input, one after the other.
+/// Proves segments of one program, one after the other, on whatever input.
 ///
 /// Making it commits to the program, which takes a good part of a second; keep it.
 pub(crate) struct SegmentProver {

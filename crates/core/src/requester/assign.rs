@@ -112,19 +112,16 @@ impl Requester {
             .map(|held| Refusal::Crowded { held, allowed })
     }
 
-    /// The task that a peer should get: of the most important job, and of those alike of the one that it was at, whose files
-    /// it has, or else of the oldest, the task with the longest path above it. What others are at comes after what nobody
+    /// The task that a peer should get: of the most important job, and of those alike of the one that is due first, then of
+    /// the oldest, the task with the longest path above it. What others are at comes after what nobody
     /// is, unless it is more urgent and its holders are doubted. Who was `woken` may be meant to have a copy.
     fn pick(&mut self, now: Time, peer: Peer, offer: &Offer, woken: bool) -> Result<Pick, Refusal> {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
-        let state = self.peers.get(&peer);
-        let last = state.and_then(|state| state.last_job);
-        jobs.sort_unstable_by_key(|&(id, job)| {
+        jobs.sort_unstable_by_key(|(_, job)| {
             let deadline = job.deadline.unwrap_or(Time::NEVER);
-            let other = last != Some(*id);
-            (Reverse(job.priority), deadline, job.sequence, other)
+            (Reverse(job.priority), deadline, job.sequence)
         });
-        let proven = state.is_some_and(PeerState::is_proven);
+        let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
         let merit = self.merit(peer);
         for &(&id, job) in &jobs {
             let barred = |task| {
@@ -262,7 +259,6 @@ impl Requester {
             lease.on_trial = !state.is_proven() && kind != Kind::Segment;
         }
         state.leases.insert(task);
-        state.last_job = Some(task.job);
         self.forgettable.remove(&(state.seen, peer));
         if let Some(origin) = lease.origin {
             *self.origins.entry(origin).or_default() += 1;

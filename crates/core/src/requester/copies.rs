@@ -37,7 +37,7 @@ impl Fruitless {
     pub(super) fn note(&mut self, now: Time, like: (bool, u64, u32)) {
         let (proven, memory, merit) = like;
         let noted = &mut self.0[usize::from(proven)];
-        // One that is neither more nor less than the one before says less: the next second begins with the best that asks.
+        // One that has less of either than the one before does not replace it; the next second begins anew.
         let lesser = noted.is_some_and(|(until, most, best)| now < until && (memory < most || merit < best));
         if !lesser {
             *noted = Some((now + FRUITLESS_FOR, memory, merit));
@@ -185,5 +185,32 @@ impl Requester {
         self.peers
             .get(&peer)
             .map_or(0, |state| state.merit(self.newcomers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_in_vain_stands_for_lesser_machines_and_for_a_second() {
+        let now = Time(1);
+        let mut fruitless = Fruitless::default();
+        assert!(!fruitless.covers(now, (true, 0, 0)));
+        fruitless.note(now, (true, 8, 500));
+        let covered = |fruitless: &Fruitless, like| fruitless.covers(now, like);
+        assert!(covered(&fruitless, (true, 8, 500)) && covered(&fruitless, (true, 1, 100)));
+        for other in [(true, 9, 500), (true, 8, 501), (false, 1, 100)] {
+            assert!(!covered(&fruitless, other), "{other:?}");
+        }
+        // One with more memory and less merit says less than the one before.
+        fruitless.note(now, (true, 16, 100));
+        assert!(covered(&fruitless, (true, 8, 500)) && !covered(&fruitless, (true, 16, 100)));
+        assert!(!fruitless.covers(now + FRUITLESS_FOR, (true, 1, 100)));
+        fruitless.note(now + FRUITLESS_FOR, (true, 4, 100));
+        assert!(
+            !fruitless.covers(now + FRUITLESS_FOR, (true, 8, 100)),
+            "it was forgotten"
+        );
     }
 }
