@@ -28,6 +28,7 @@ const WITHHELD_FOR: Duration = Duration::from_secs(20);
 const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
 /// Of a thousand fetches in faulty times so many stall.
 const SLOW: u32 = 50;
+/// Of every proof here: it says when a fetch stalls.
 const PROOF_BYTES: u64 = 500_000;
 
 /// A world that did not turn out as it should.

@@ -247,7 +247,7 @@ async fn a_machine_that_freezes_with_a_proof_is_not_waited_for() {
             let machine = runtime.block_on(async {
                 let dir = tempfile::tempdir().unwrap();
                 let machine = start(dir.path(), Role::Prover, &at);
-                claim(&machine.0, requester).await;
+                claim(&machine.0, requester, BlobRef::of).await;
                 (dir, machine)
             });
             claims.send(()).unwrap();
@@ -269,29 +269,4 @@ async fn a_machine_that_freezes_with_a_proof_is_not_waited_for() {
     assert!(!outcome.events.iter().any(given_up));
     drop(thaw);
     freezes.join().unwrap();
-}
-
-/// Gets a segment to prove, and says at once that it has the proof.
-async fn claim(network: &Network, requester: Peer) {
-    let offer = Request::Offer(OfferMessage {
-        memory: MEMORY,
-        threads: 1,
-        speed: 1000,
-        holds: Vec::new(),
-    });
-    let lease = loop {
-        if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
-            break lease;
-        }
-        sleep(Duration::from_millis(100)).await;
-    };
-    let Work::Segment(description) = lease.work else {
-        panic!("a job begins with its segments");
-    };
-    let submit = Request::Submit {
-        task: lease.task,
-        proof: BlobRef::of(&segment_proof(&description)),
-        spent: Spent::default(),
-    };
-    network.ask(requester, submit).await.unwrap();
 }

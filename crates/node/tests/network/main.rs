@@ -7,13 +7,18 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use myriad_core::{Redundancy, TaskId};
-use myriad_net::{Network, wire::Role};
+use myriad_core::{Peer, Redundancy, TaskId};
+use myriad_net::{
+    Network,
+    blob::BlobRef,
+    wire::{OfferMessage, Request as WireRequest, Response, Role, Spent, Work},
+};
 use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
 use world::{
-    Fault, Journal, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree,
+    Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
+    segment_proof, start, tree,
 };
 
 /// What a pretended task takes.
@@ -44,6 +49,31 @@ fn ask_once(seed: u8, segments: u32) -> Request {
         redundancy: Redundancy::Fixed(1),
         ..ask(seed, segments)
     }
+}
+
+/// Gets a segment to prove, and says at once that its proof is what `keeps` says.
+async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> BlobRef) {
+    let offer = WireRequest::Offer(OfferMessage {
+        memory: MEMORY,
+        threads: 1,
+        speed: 1000,
+        holds: Vec::new(),
+    });
+    let lease = loop {
+        if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
+            break lease;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    let Work::Segment(description) = lease.work else {
+        panic!("segments come first")
+    };
+    let submit = WireRequest::Submit {
+        task: lease.task,
+        proof: keeps(&segment_proof(&description)),
+        spent: Spent::default(),
+    };
+    network.ask(requester, submit).await.unwrap();
 }
 
 fn all_accepted_once(outcome: &Outcome, segments: u32) {

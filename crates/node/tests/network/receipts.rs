@@ -3,11 +3,11 @@
 use std::fs;
 
 use super::*;
-use crate::world::{MEMORY, SEGMENT_INSTRUCTIONS, segment_proof};
+use crate::world::SEGMENT_INSTRUCTIONS;
 use myriad_core::{Blob, JobId, Peer, TaskId, TaskRef};
 use myriad_net::{
     Event as NetEvent, Receipt, peer_name,
-    wire::{Notice, OfferMessage, Request as WireRequest, Response, Spent, Work},
+    wire::{Notice, Request as WireRequest, Response},
 };
 use myriad_node::prover::Earned;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -92,27 +92,7 @@ async fn what_is_owed_is_given_in_a_later_job() {
 
 /// Does one task, and is gone as soon as it hears what became of it.
 async fn proves_one(network: Network, mut heard: UnboundedReceiver<NetEvent>, requester: Peer) {
-    let offer = WireRequest::Offer(OfferMessage {
-        memory: MEMORY,
-        threads: 1,
-        speed: 1000,
-        holds: Vec::new(),
-    });
-    let lease = loop {
-        if let Ok(Response::Lease(lease)) = network.ask(requester, offer.clone()).await {
-            break lease;
-        }
-        sleep(Duration::from_millis(50)).await;
-    };
-    let Work::Segment(description) = lease.work else {
-        panic!("segments come first")
-    };
-    let submit = WireRequest::Submit {
-        task: lease.task,
-        proof: network.blobs().put(&segment_proof(&description)).unwrap(),
-        spent: Spent::default(),
-    };
-    network.ask(requester, submit).await.unwrap();
+    claim(&network, requester, |proof| network.blobs().put(proof).unwrap()).await;
     loop {
         if let Some(NetEvent::Asked { request, .. }) = heard.recv().await
             && let WireRequest::Notice(Notice::Verdict { .. } | Notice::Receipt(_)) = request

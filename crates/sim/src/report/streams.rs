@@ -20,8 +20,7 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say(
         "Rollups with a block of 30 million gas every 12 s. By the planner's estimate all machines together can work for so many. Of that, \
          three parts are simulated, as blocks that come at an even pace: a part is carried if blocks do not wait longer and longer. The lag is \
-         from a block's arrival to its proof, with the seconds in which the requester executes it. A stream may pass the estimate a little: \
-         its machines load keys less often than those that prove one block.",
+         from a block's arrival to its proof, with the seconds in which the requester executes it.",
     );
     let mut table = Table::new(&[
         "machines",
