@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
-    memory::CostModel,
+    memory::{CostModel, Load},
     program::caught,
 };
 
@@ -21,8 +21,7 @@ const MARGIN_SHARE: u64 = 32;
 /// Log2 of the lengths of the fraction tree that are tried. The longest takes 20 GiB, and the shortest is
 /// filled by the lookup tables alone.
 const LOG_LEAVES: std::ops::RangeInclusive<u32> = 19..=27;
-/// How many of these lengths are tried, from the longest that fits down. An execution takes a few
-/// hundredths of the time of the proofs that it saves.
+/// How many of these lengths are tried at most, from the longest that fits down.
 const LENGTHS_TRIED: usize = 3;
 
 /// One piece of an execution, small enough to be proven within a memory budget.
@@ -111,11 +110,19 @@ pub(crate) fn plan(
 
     // The fraction tree takes most of the memory, and as much as if it were filled up to a power of two.
     // A longer one leaves less for the traces; which is better depends on the instructions.
+    let empty = model.load(&vm.build_metered_ctx(program.exe()).trace_heights);
     let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
-    let fitting = lengths.filter_map(|leaves| Some((leaves, model.cells_max(leaves, within)?)));
+    let fitting = lengths
+        .filter_map(|leaves| Some((leaves, model.cells_max(leaves, within)?)))
+        .filter(|&(leaves, cells)| leaves > empty.interactions && cells > empty.cells);
     let mut best: Option<Plan> = None;
     let mut needed = u64::MAX;
     for (leaves, cells) in fitting.take(LENGTHS_TRIED) {
+        // An execution of a block takes seconds, in which nobody can prove anything of it.
+        let no_better = |best: &Plan| count_within(best, empty, leaves, cells) >= best.segments.len() as f64;
+        if best.as_ref().is_some_and(no_better) {
+            continue;
+        }
         let mut plan = meter(leaves, cells)?;
         // OpenVM looks at the limits only now and then, and a segment may be past one by a few hundredths.
         let most = plan.segments.iter().map(|s| s.cells).max().unwrap_or(0);
@@ -141,6 +148,17 @@ pub(crate) fn plan(
         // What is kept free is part of what it takes.
         needed: needed + needed / (MARGIN_SHARE - 1),
     })
+}
+
+/// How many segments the execution of `plan` has, about, where one may have so many leaves and cells. `empty` is what a
+/// segment has without an instruction.
+fn count_within(plan: &Plan, empty: Load, leaves: u64, cells: u64) -> f64 {
+    let part = |of: u64, empty: u64, most: u64| of.saturating_sub(empty) as f64 / (most - empty) as f64;
+    let parts = plan.segments.iter().map(|segment| {
+        let of_cells = part(segment.cells, empty.cells, cells);
+        of_cells.max(part(segment.interactions, empty.interactions, leaves))
+    });
+    parts.sum()
 }
 
 /// One metered execution, cut where a segment would have more leaves or cells.
@@ -271,5 +289,42 @@ fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
             reason: other.to_string(),
             output: output(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_cells_help_where_cells_are_what_binds() {
+        let empty = Load {
+            cells: 10,
+            interactions: 2,
+        };
+        let segment = |cells, interactions| Segment {
+            index: 0,
+            instret_start: 0,
+            num_insns: 1,
+            trace_heights: Vec::new(),
+            last: false,
+            cells,
+            interactions,
+            peak_bytes: 0,
+        };
+        let plan = |segments| Plan {
+            segments,
+            public_values: Vec::new(),
+            instructions: 1,
+        };
+        let full_of_cells = plan(vec![segment(110, 22); 6]);
+        // Twice the room for what instructions take is half the segments; half the leaves hold it just so.
+        assert_eq!(count_within(&full_of_cells, empty, 22, 210), 6.0);
+        assert_eq!(count_within(&full_of_cells, empty, 42, 210), 3.0);
+        let full_of_interactions = plan(vec![segment(60, 42); 6]);
+        assert_eq!(count_within(&full_of_interactions, empty, 22, 1000), 12.0);
+        // Each segment is bound by its own: three halves and three wholes.
+        let mixed = [full_of_cells.segments, full_of_interactions.segments].map(|some| some[..3].to_vec());
+        assert_eq!(count_within(&plan(mixed.concat()), empty, 42, 210), 4.5);
     }
 }
