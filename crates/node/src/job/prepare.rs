@@ -9,25 +9,26 @@ use std::{
 
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_engine::{
-    ExecuteError, KeyCache, KeyError, Level, MemoryBudget, Plan, Program, Verifier, VerifyError,
+    ExecuteError, KeyCache, KeyError, Level, MemoryBudget, Plan, Program, Verifier, VerifyError, VmConfig,
     worker::{Failure, Usage, Worker, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
 use super::{
     Event, Job, Observer, Options, Outcome, RunError, Stage,
-    schedule::{Hands, allowed, best_arities, tree},
+    schedule::{Hands, allowed, best_arities, supposed, tree},
 };
 use crate::{
     Store, job_id,
     store::{Entry, Held, Planned, TaskKey, write_durably},
 };
 
-/// Budgets that are tried for the segments, as shares of what is allowed, where a job is so small
-/// that the shape of its tree matters more than the cost of each segment.
-const BUDGET_SHARES: [f64; 3] = [1.0, 0.75, 0.55];
-/// Segments for each child from which on only the full budget is tried.
-const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
+/// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
+/// children at work, and cost more altogether.
+const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
+/// A smaller budget is tried, which takes one more execution, unless it is expected to take so much longer. What is
+/// expected knows nothing of how long the last segment is.
+const WORTH_TRYING: f64 = 1.1;
 
 /// A job that has been planned.
 pub(crate) struct Prepared {
@@ -137,10 +138,10 @@ pub(crate) fn prepare(
         None => {
             observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
-            let chosen = choose(child, options, hands.children, |plan| {
+            let (chosen, usage) = choose(child, options, config, |plan| {
                 best_arities(config, plan, &allowed, hands)
             })?;
-            executed = chosen.executed;
+            executed = usage;
             let planned = Planned {
                 memory_bytes: options.memory.bytes(),
                 engine,
@@ -289,50 +290,47 @@ struct Chosen {
     plan: Plan,
     arities: Arities,
     estimate: Duration,
-    /// What planning took.
-    executed: Usage,
 }
 
-/// Plans with the full budget, and for a small job with parts of it too; the best estimate wins.
+/// Plans with the full budget, and with those parts of it that may be better; the best estimate wins. Also says what
+/// planning took.
 fn choose(
     planner: &mut Worker,
     options: &Options,
-    hands: usize,
+    config: &VmConfig,
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
-) -> Result<Chosen, WorkerError> {
-    let mut best: Option<Chosen> = None;
+) -> Result<(Chosen, Usage), WorkerError> {
     let mut executed = Usage::default();
-    for share in BUDGET_SHARES {
-        let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
-        let (plan, usage) = match planner.plan(budget, options.max_instructions) {
-            Ok(planned) => planned,
-            // Less memory than allowed need not be enough.
-            Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })))
-                if best.is_some() =>
-            {
-                break;
-            }
-            Err(e) => return Err(e),
-        };
+    let mut plan_for = |budget| {
+        let (plan, usage) = planner.plan(budget, options.max_instructions)?;
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);
         let (arities, estimate) = best_arities(&plan);
-        let large = plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * hands;
-        if best.as_ref().is_none_or(|best| estimate < best.estimate) {
-            best = Some(Chosen {
-                plan,
-                arities,
-                estimate,
-                executed,
-            });
+        Ok(Chosen {
+            plan,
+            arities,
+            estimate,
+        })
+    };
+    let full = plan_for(options.memory)?;
+    let mut better: Option<Chosen> = None;
+    for share in SMALLER_BUDGETS {
+        let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
+        let best = better.as_ref().unwrap_or(&full).estimate;
+        let may_be_better = |plan| best_arities(&plan).1 < best.mul_f64(WORTH_TRYING);
+        if !supposed(config, &full.plan, options.memory, budget).is_some_and(may_be_better) {
+            continue;
         }
-        if large {
-            break;
+        match plan_for(budget) {
+            Ok(chosen) if chosen.estimate < best => better = Some(chosen),
+            Ok(_) => {}
+            // Less memory than allowed need not be enough.
+            Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. }))) => break,
+            Err(e) => return Err(e),
         }
     }
-    let best = best.expect("the first plan is kept or its error returned");
-    Ok(Chosen { executed, ..best })
+    Ok((better.unwrap_or(full), executed))
 }
 
 /// Under which key the proof of each task is stored.

@@ -10,7 +10,7 @@ use std::{collections::HashMap, time::Duration};
 use myriad_core::{
     Arities, Blob, Cost, Input, JobId, JobSpec, Output, Peer, Requester, TaskId, TaskRef, Time, Tree, Verdict,
 };
-use myriad_engine::{Level, MemoryBudget, Plan, VmConfig};
+use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
 use myriad_sim::{
     model::{Below, Load, ProgramModel},
     reference,
@@ -74,6 +74,36 @@ pub(crate) fn best_arities(
         })
         .min_by_key(|(_, estimate)| *estimate)
         .expect("some arity is allowed")
+}
+
+/// What the plan of the same execution for a smaller budget may be: segments that are all alike, as many more as the
+/// reference machine's were. None where its were never cut so small.
+pub(crate) fn supposed(
+    config: &VmConfig,
+    plan: &Plan,
+    budget: MemoryBudget,
+    smaller: MemoryBudget,
+) -> Option<Plan> {
+    let size = |budget: MemoryBudget| model(config).instructions_for(budget.bytes());
+    let more = size(budget)? / size(smaller)?;
+    let count = (plan.segments.len() as f64 * more).ceil() as u64;
+    let cells: u64 = plan.segments.iter().map(|segment| segment.cells).sum();
+    let interactions: u64 = plan.segments.iter().map(|segment| segment.interactions).sum();
+    let segment = |index| Segment {
+        index: index as u32,
+        instret_start: plan.instructions * index / count,
+        num_insns: plan.instructions / count,
+        trace_heights: Vec::new(),
+        last: index + 1 == count,
+        cells: cells / count,
+        interactions: interactions / count,
+        peak_bytes: smaller.bytes(),
+    };
+    Some(Plan {
+        segments: (0..count).map(segment).collect(),
+        public_values: plan.public_values.clone(),
+        instructions: plan.instructions,
+    })
 }
 
 /// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
@@ -207,8 +237,6 @@ fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use myriad_engine::Segment;
-
     use super::*;
 
     fn plan(segments: usize) -> Plan {
@@ -290,6 +318,33 @@ mod tests {
             allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(1 << 30)),
             Err(RunError::Memory { .. })
         ));
+    }
+
+    #[test]
+    fn less_memory_is_supposed_to_cut_the_same_work_finer() {
+        let config = VmConfig::riscv32();
+        let gib = |gib: u64| MemoryBudget::from_bytes(gib << 30);
+        let mut full = plan(2);
+        for segment in &mut full.segments {
+            segment.interactions = segment.cells / 2;
+        }
+        let finer = supposed(&config, &full, gib(8), gib(4)).unwrap();
+        let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
+        assert_eq!(finer.segments.len(), 4);
+        assert_eq!(work(&full), work(&finer));
+        // For one child that is more to aggregate; of four each has a segment.
+        let arities = allowed(&config, gib(4)).unwrap();
+        let estimate = |plan, children| {
+            let hands = Hands {
+                children,
+                threads: 1,
+                cores: children,
+            };
+            best_arities(&config, plan, &arities, hands).1
+        };
+        assert!(estimate(&finer, 1) > estimate(&full, 1));
+        assert!(estimate(&finer, 4) < estimate(&full, 4));
+        assert!(supposed(&config, &full, gib(8), gib(1)).is_none());
     }
 
     /// On one core each task waits for the one before, so that the best tree is the one with the least work; with
