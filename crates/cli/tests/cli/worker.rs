@@ -79,6 +79,32 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     assert!(refused.is_err_and(expected));
 }
 
+/// As a prover's does from block to block: what it has ready for their program it keeps.
+#[test]
+fn a_child_proves_for_one_input_after_another() {
+    let image = fs::read(guest("fibonacci")).unwrap();
+    let program = Program::load(&image, None).unwrap();
+    let keys = data_dir().join("keys");
+    let verifier = Verifier::new(&program, &KeyCache::new(&keys)).unwrap();
+    let mut planner = engine_child(&keys, &[]);
+    let mut prover = engine_child(&keys, &[]);
+    let ends = [1000u32, 1001].map(|rounds| {
+        let input = Input::from_bytes(rounds.to_le_bytes().to_vec()).unwrap();
+        for child in [&mut planner, &mut prover] {
+            child.load(image.clone(), None, input.clone()).unwrap();
+        }
+        let (plan, _) = planner
+            .plan(MemoryBudget::from_bytes(2 << 30), 1_000_000)
+            .unwrap();
+        let (boundaries, _) = planner.boundaries(&plan.segments).unwrap();
+        let (proof, _) = prover.prove(&plan.segments[0]).unwrap();
+        let proven = verifier.segment(&proof, Some(&plan.public_values)).unwrap();
+        proven.check_equals(&boundaries[0]).unwrap();
+        proven.final_root
+    });
+    assert_ne!(ends[0], ends[1]);
+}
+
 #[test]
 fn executing_alone_ends_where_it_is_told_or_where_the_program_does() {
     let mut worker = engine_child(&data_dir().join("keys"), &[]);
