@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
-    memory::{CostModel, Load},
+    memory::{CostModel, Limits, Load},
     program::caught,
 };
 
@@ -21,8 +21,13 @@ const MARGIN_SHARE: u64 = 32;
 /// Log2 of the lengths of the fraction tree that are tried. The longest takes 20 GiB, and the shortest is
 /// filled by the lookup tables alone.
 const LOG_LEAVES: std::ops::RangeInclusive<u32> = 19..=27;
-/// How many of these lengths are tried at most, from the longest that fits down.
-const LENGTHS_TRIED: usize = 3;
+/// How many of these lengths are thought of, from the longest that fits down.
+const LENGTHS_MAX: usize = 3;
+/// Segments that are looked at before a length is chosen.
+const FIRST_SEGMENTS: usize = 8;
+/// Another length is tried if so many times the segments are expected: executing takes a few hundredths of the time
+/// of the proofs, in which nothing can be proven.
+const WORTH_TRYING: f64 = 0.95;
 
 /// One piece of an execution, small enough to be proven within a memory budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,54 +99,62 @@ pub(crate) fn plan(
         input.byte_len() as u64,
     );
 
-    let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
-    let meter = |leaves, cells| {
-        meter(
-            &vm,
-            &model,
-            program,
-            input,
-            leaves,
-            cells,
-            max_instructions,
-            output,
-        )
+    let metering = Metering {
+        vm: &vm,
+        model: &model,
+        program,
+        input,
+        max_instructions,
+        output,
     };
+    let empty = model.load(&vm.build_metered_ctx(program.exe()).trace_heights);
 
     // The fraction tree takes most of the memory, and as much as if it were filled up to a power of two.
     // A longer one leaves less for the traces; which is better depends on the instructions.
-    let empty = model.load(&vm.build_metered_ctx(program.exe()).trace_heights);
+    let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
     let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
-    let fitting = lengths
-        .filter_map(|leaves| Some((leaves, model.cells_max(leaves, within)?)))
-        .filter(|&(leaves, cells)| leaves > empty.interactions && cells > empty.cells);
-    let mut best: Option<Plan> = None;
-    let mut needed = u64::MAX;
-    for (leaves, cells) in fitting.take(LENGTHS_TRIED) {
-        // An execution of a block takes seconds, in which nobody can prove anything of it.
-        let no_better = |best: &Plan| count_within(best, empty, leaves, cells) >= best.segments.len() as f64;
-        if best.as_ref().is_some_and(no_better) {
-            continue;
-        }
-        let mut plan = meter(leaves, cells)?;
-        // OpenVM looks at the limits only now and then, and a segment may be past one by a few hundredths.
-        let most = plan.segments.iter().map(|s| s.cells).max().unwrap_or(0);
-        if plan.peak_bytes() > within && most > cells {
-            plan = meter(leaves, cells - (most - cells).min(cells))?;
-        }
-        needed = needed.min(plan.peak_bytes());
-        let fewer = best
-            .as_ref()
-            .is_none_or(|best| plan.segments.len() < best.segments.len());
-        if plan.peak_bytes() <= within && fewer {
-            best = Some(plan);
-        }
-        if best.as_ref().is_some_and(|best| best.segments.len() == 1) {
-            break;
+    let mut untried: Vec<Limits> = lengths
+        .filter_map(|leaves| model.limits(leaves, within))
+        .filter(|limits| limits.leaves > empty.interactions && limits.cells > empty.cells)
+        .take(LENGTHS_MAX)
+        .collect();
+    let mut next = untried.first().copied();
+    // What is short is over by then.
+    let mut whole: Option<(Limits, Plan)> = None;
+    if let Some(first) = next {
+        let begin = metering.run(first, FIRST_SEGMENTS)?;
+        next = fewest(&begin, empty, &untried).map(|(limits, _)| limits);
+        if begin.segments.iter().any(|segment| segment.last) {
+            whole = Some((first, begin));
         }
     }
+    let mut best: Option<Plan> = None;
+    let mut needed = u64::MAX;
+    while let Some(limits) = next {
+        let plan = match whole.take() {
+            Some((of, plan)) if of == limits => plan,
+            _ => metering.run(limits, usize::MAX)?,
+        };
+        untried.retain(|other| *other != limits);
+        let other = fewest(&plan, empty, &untried);
+        needed = needed.min(plan.peak_bytes());
+        let fewer = |best: &Plan| plan.segments.len() < best.segments.len();
+        if plan.peak_bytes() <= within && best.as_ref().is_none_or(fewer) {
+            best = Some(plan);
+        }
+        let enough = best
+            .as_ref()
+            .map_or(f64::INFINITY, |best| best.segments.len() as f64);
+        next = other
+            .filter(|(_, count)| *count < WORTH_TRYING * enough)
+            .map(|(limits, _)| limits);
+    }
     if needed == u64::MAX {
-        needed = meter(1 << LOG_LEAVES.start(), 0)?.peak_bytes();
+        let least = Limits {
+            leaves: 1 << LOG_LEAVES.start(),
+            cells: empty.cells,
+        };
+        needed = metering.run(least, usize::MAX)?.peak_bytes();
     }
     best.ok_or(ExecuteError::BudgetTooSmall {
         budget: budget.bytes(),
@@ -150,101 +163,107 @@ pub(crate) fn plan(
     })
 }
 
-/// How many segments the execution of `plan` has, about, where one may have so many leaves and cells. `empty` is what a
-/// segment has without an instruction.
-fn count_within(plan: &Plan, empty: Load, leaves: u64, cells: u64) -> f64 {
+/// Those of `limits` within which the execution that `plan` is of, or begins, has the fewest segments, and how many that
+/// is, about. `empty` is what a segment has without an instruction.
+fn fewest(plan: &Plan, empty: Load, limits: &[Limits]) -> Option<(Limits, f64)> {
     let part = |of: u64, empty: u64, most: u64| of.saturating_sub(empty) as f64 / (most - empty) as f64;
-    let parts = plan.segments.iter().map(|segment| {
-        let of_cells = part(segment.cells, empty.cells, cells);
-        of_cells.max(part(segment.interactions, empty.interactions, leaves))
-    });
-    parts.sum()
+    let count = |limits: &Limits| -> f64 {
+        let parts = plan.segments.iter().map(|segment| {
+            let of_cells = part(segment.cells, empty.cells, limits.cells);
+            of_cells.max(part(segment.interactions, empty.interactions, limits.leaves))
+        });
+        parts.sum()
+    };
+    let counts = limits.iter().map(|limits| (*limits, count(limits)));
+    counts.min_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
-/// One metered execution, cut where a segment would have more leaves or cells.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "two limits, and what each execution needs"
-)]
-fn meter(
-    vm: &Vm,
-    model: &CostModel,
-    program: &Program,
-    input: &Input,
-    leaves: u64,
-    cells: u64,
+/// What is executed, whatever it is cut for.
+struct Metering<'a> {
+    vm: &'a Vm,
+    model: &'a CostModel,
+    program: &'a Program,
+    input: &'a Input,
     max_instructions: u64,
-    output: &dyn Fn() -> String,
-) -> Result<Plan, ExecuteError> {
-    let exe = program.exe();
-    let mut ctx = vm.build_metered_ctx(exe).with_suspend_on_segment(true);
-    ctx.segmentation_ctx = model.segmentation(leaves, cells);
-    let interpreter = vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
-        reason: e.to_string(),
-        output: output(),
-    })?;
-    let mut state = VmExecState::new(interpreter.create_initial_vm_state(input.to_stdin()), ctx);
-    loop {
-        // OpenVM panics at an access outside of the VM's memory.
-        state = caught(|| interpreter.execute_metered_until_suspend(state))
-            .map_err(|reason| ExecuteError::Trapped {
-                reason,
-                output: output(),
-            })?
-            .map_err(|e| explain(e, output))?;
-        match std::mem::replace(&mut state.exit_code, Ok(None)) {
-            Ok(None) => {}
-            Ok(Some(0)) => break,
-            Ok(Some(code)) => {
-                return Err(ExecuteError::Failed {
-                    code,
-                    output: output(),
-                });
-            }
-            Err(e) => return Err(explain(e, output)),
-        }
-        if state.ctx.segmentation_ctx.instret > max_instructions {
-            return Err(ExecuteError::TooLong {
-                max: max_instructions,
-                output: output(),
-            });
-        }
-    }
-    let public_values = extract_public_values(
-        program.config().public_value_bytes(),
-        &state.vm_state.memory.memory,
-    );
-    let segments = state.ctx.into_segments();
-    let count = segments.len();
-    let segments: Vec<_> = segments
-        .into_iter()
-        .enumerate()
-        .map(|(index, s)| {
-            let load = model.load(&s.trace_heights);
-            Segment {
-                index: index as u32,
-                instret_start: s.instret_start,
-                num_insns: s.num_insns,
-                last: index + 1 == count,
-                cells: load.cells,
-                interactions: load.interactions,
-                peak_bytes: model.peak_bytes(load),
-                trace_heights: s.trace_heights,
-            }
-        })
-        .collect();
-    let instructions = segments.iter().map(|s| s.num_insns).sum();
-    if instructions > max_instructions {
-        return Err(ExecuteError::TooLong {
-            max: max_instructions,
+    output: &'a dyn Fn() -> String,
+}
+
+impl Metering<'_> {
+    /// Executes, and cuts where a segment would pass `limits`. Ends after so many segments; what the program reveals
+    /// is known only if it has ended before.
+    fn run(&self, limits: Limits, segments_max: usize) -> Result<Plan, ExecuteError> {
+        let Self {
+            vm, model, output, ..
+        } = *self;
+        let exe = self.program.exe();
+        let mut ctx = vm.build_metered_ctx(exe).with_suspend_on_segment(true);
+        ctx.segmentation_ctx = model.segmentation(limits);
+        let interpreter = vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
+            reason: e.to_string(),
             output: output(),
-        });
+        })?;
+        let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
+        let too_long = || ExecuteError::TooLong {
+            max: self.max_instructions,
+            output: output(),
+        };
+        let mut ended = false;
+        while !ended && state.ctx.segments().len() < segments_max {
+            // OpenVM panics at an access outside of the VM's memory.
+            state = caught(|| interpreter.execute_metered_until_suspend(state))
+                .map_err(|reason| ExecuteError::Trapped {
+                    reason,
+                    output: output(),
+                })?
+                .map_err(|e| explain(e, output))?;
+            ended = match std::mem::replace(&mut state.exit_code, Ok(None)) {
+                Ok(None) => false,
+                Ok(Some(0)) => true,
+                Ok(Some(code)) => {
+                    return Err(ExecuteError::Failed {
+                        code,
+                        output: output(),
+                    });
+                }
+                Err(e) => return Err(explain(e, output)),
+            };
+            if !ended && state.ctx.segmentation_ctx.instret > self.max_instructions {
+                return Err(too_long());
+            }
+        }
+        let public_values = extract_public_values(
+            self.program.config().public_value_bytes(),
+            &state.vm_state.memory.memory,
+        );
+        let segments = state.ctx.into_segments();
+        let count = segments.len();
+        let segments: Vec<_> = segments
+            .into_iter()
+            .enumerate()
+            .map(|(index, s)| {
+                let load = model.load(&s.trace_heights);
+                Segment {
+                    index: index as u32,
+                    instret_start: s.instret_start,
+                    num_insns: s.num_insns,
+                    last: ended && index + 1 == count,
+                    cells: load.cells,
+                    interactions: load.interactions,
+                    peak_bytes: model.peak_bytes(load),
+                    trace_heights: s.trace_heights,
+                }
+            })
+            .collect();
+        let instructions = segments.iter().map(|s| s.num_insns).sum();
+        if instructions > self.max_instructions {
+            return Err(too_long());
+        }
+        Ok(Plan {
+            segments,
+            public_values,
+            instructions,
+        })
     }
-    Ok(Plan {
-        segments,
-        public_values,
-        instructions,
-    })
 }
 
 /// Executes the first `instructions` of `program` on `input` without metering and without keys: what it takes to reach
@@ -296,13 +315,14 @@ fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn more_cells_help_where_cells_are_what_binds() {
-        let empty = Load {
-            cells: 10,
-            interactions: 2,
-        };
-        let segment = |cells, interactions| Segment {
+    const EMPTY: Load = Load {
+        cells: 10,
+        interactions: 2,
+    };
+
+    /// So many segments with such a load each.
+    fn plan(count: usize, cells: u64, interactions: u64) -> Plan {
+        let segment = Segment {
             index: 0,
             instret_start: 0,
             num_insns: 1,
@@ -312,19 +332,31 @@ mod tests {
             interactions,
             peak_bytes: 0,
         };
-        let plan = |segments| Plan {
-            segments,
+        Plan {
+            segments: vec![segment; count],
             public_values: Vec::new(),
             instructions: 1,
-        };
-        let full_of_cells = plan(vec![segment(110, 22); 6]);
-        // Twice the room for what instructions take is half the segments; half the leaves hold it just so.
-        assert_eq!(count_within(&full_of_cells, empty, 22, 210), 6.0);
-        assert_eq!(count_within(&full_of_cells, empty, 42, 210), 3.0);
-        let full_of_interactions = plan(vec![segment(60, 42); 6]);
-        assert_eq!(count_within(&full_of_interactions, empty, 22, 1000), 12.0);
-        // Each segment is bound by its own: three halves and three wholes.
-        let mixed = [full_of_cells.segments, full_of_interactions.segments].map(|some| some[..3].to_vec());
-        assert_eq!(count_within(&plan(mixed.concat()), empty, 42, 210), 4.5);
+        }
+    }
+
+    #[test]
+    fn the_length_is_chosen_by_what_binds() {
+        let [long, middle, short] =
+            [(66, 60), (34, 110), (18, 210)].map(|(leaves, cells)| Limits { leaves, cells });
+        let fewest = |plan: &Plan| fewest(plan, EMPTY, &[long, middle, short]).unwrap();
+        // Full of cells: twice the room for what instructions take is half the segments.
+        assert_eq!(fewest(&plan(6, 60, 8)), (short, 2.25));
+        assert_eq!(fewest(&plan(6, 60, 18)), (middle, 3.0));
+        // Full of interactions: with half the leaves they were twice as many.
+        assert_eq!(fewest(&plan(6, 30, 66)), (long, 6.0));
+        // Each segment is bound by its own.
+        let mut mixed = plan(4, 60, 18);
+        mixed.segments.extend(plan(4, 30, 66).segments);
+        assert_eq!(fewest(&mixed), (long, 8.0));
+    }
+
+    #[test]
+    fn without_limits_there_is_no_choice() {
+        assert_eq!(fewest(&plan(1, 60, 10), EMPTY, &[]), None);
     }
 }

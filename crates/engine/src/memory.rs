@@ -127,6 +127,15 @@ pub(crate) struct Load {
     pub interactions: u64,
 }
 
+/// The most that a segment may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Leaves of the fraction tree: a power of two, as the tree takes as much memory as if it were filled up to one.
+    pub leaves: u64,
+    /// Field elements in all traces.
+    pub cells: u64,
+}
+
 impl CostModel {
     /// Of a program with so many instructions, on a VM without extensions or with some, and of an input with so
     /// many bytes.
@@ -171,11 +180,12 @@ impl CostModel {
 
     /// The most cells of a segment whose process stays within `bytes` with a fraction tree of so many
     /// leaves; none where the tree alone is too much.
-    pub(crate) fn cells_max(&self, leaves: u64, bytes: u64) -> Option<u64> {
+    pub(crate) fn limits(&self, leaves: u64, bytes: u64) -> Option<Limits> {
         let for_cells = bytes.checked_sub(self.without_cells(leaves))? as f64 / self.bytes_per_cell;
         // The code word is as long as whole columns of the stacked matrix.
         let column = 1u64 << self.config.log_stacked_height;
-        (for_cells as u64 / (1 + (1 << self.config.log_blowup))).checked_sub(column)
+        let cells = (for_cells as u64 / (1 + (1 << self.config.log_blowup))).checked_sub(column)?;
+        Some(Limits { leaves, cells })
     }
 
     /// Bytes of a process whose traces have no cells but those of the program's table.
@@ -191,7 +201,7 @@ impl CostModel {
     /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
     /// anywhere from half the budget to all of it. Its formula, which is the larger of a part that
     /// grows with the interactions and one that grows with the cells, is given other numbers here.
-    pub(crate) fn segmentation(&self, leaves: u64, cells: u64) -> SegmentationCtx {
+    pub(crate) fn segmentation(&self, Limits { leaves, cells }: Limits) -> SegmentationCtx {
         // Interactions are doubled, so that half of a row that is counted twice is a whole number.
         let weigh = |of_row: &[u64], factor: u64| -> Vec<usize> {
             let weight = |(&count, &excess): (&u64, &u32)| (factor * count / u64::from(excess)) as usize;
@@ -199,8 +209,8 @@ impl CostModel {
         };
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
-            // So large that the one term in which both meet, the traces themselves, is under 2 %.
-            extension_degree: 4096,
+            // So large that the factor below is a hundred or more, and rounding it up changes nothing.
+            extension_degree: 1 << 15,
             digest_size: 0,
             log_blowup: 6,
             // Leaves next to nothing of the term for the evaluation of constraints.
@@ -215,8 +225,10 @@ impl CostModel {
         let limit = counting
             .estimate(ProvingMemoryCounts::new(0, 0, 2 * leaves as usize, 0))
             .total;
+        // The code word, and the traces themselves. The latter count beside the interactions, too, which are
+        // kept from their limit by 2 % at most.
         let bytes_per_cell = (1 << counting.log_blowup) + 1;
-        let cell_factor = (limit as u64 / (bytes_per_cell * cells.max(1))).max(1);
+        let cell_factor = (limit as u64).div_ceil(bytes_per_cell * cells.max(1));
         let chips = self.widths.len();
         SegmentationCtx::new(
             self.names.clone(),
