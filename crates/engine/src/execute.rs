@@ -195,6 +195,8 @@ impl Metering<'_> {
         let Self {
             vm, model, output, ..
         } = *self;
+        // What it printed before it prints again.
+        output();
         let exe = self.program.exe();
         let mut ctx = vm.build_metered_ctx(exe).with_suspend_on_segment(true);
         ctx.segmentation_ctx = model.segmentation(limits);
