@@ -1,7 +1,10 @@
 //! Running a program, and the plan that follows: where to cut it into segments.
 
 use openvm_circuit::{
-    arch::{ExecutionError, VirtualMachine, VmExecState, VmExecutor},
+    arch::{
+        ExecutionError, VirtualMachine, VmExecState, VmExecutor, execution_mode::MeteredCtx,
+        interpreter::InterpretedInstance,
+    },
     system::memory::merkle::public_values::extract_public_values,
 };
 use openvm_sdk::{DefaultStarkEngine, F};
@@ -21,12 +24,12 @@ const MARGIN_SHARE: u64 = 32;
 /// Log2 of the lengths of the fraction tree that are tried. The longest takes 20 GiB, and the shortest is
 /// filled by the lookup tables alone.
 const LOG_LEAVES: std::ops::RangeInclusive<u32> = 19..=27;
-/// How many of these lengths are thought of, from the longest that fits down.
+/// How many of these lengths are considered, from the longest that fits down.
 const LENGTHS_MAX: usize = 3;
 /// Segments that are looked at before a length is chosen.
 const FIRST_SEGMENTS: usize = 8;
-/// Another length is tried if so many times the segments are expected: executing takes a few hundredths of the time
-/// of the proofs, in which nothing can be proven.
+/// Another length is tried only if it promises less than this share of the segments: while the program is executed,
+/// nothing can be proven.
 const WORTH_TRYING: f64 = 0.95;
 
 /// One piece of an execution, small enough to be proven within a memory budget.
@@ -99,80 +102,143 @@ pub(crate) fn plan(
         input.byte_len() as u64,
     );
 
+    let exe = program.exe();
     let metering = Metering {
         vm: &vm,
+        interpreter: vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
+            reason: e.to_string(),
+            output: output(),
+        })?,
         model: &model,
         program,
         input,
         max_instructions,
         output,
     };
-    let empty = model.load(&vm.build_metered_ctx(program.exe()).trace_heights);
+    // What a segment has without an instruction.
+    let heights = vm.build_metered_ctx(exe).trace_heights;
+    let empty = Size {
+        load: model.load(&heights),
+        heights: &heights,
+    };
 
-    // The fraction tree takes most of the memory, and as much as if it were filled up to a power of two.
-    // A longer one leaves less for the traces; which is better depends on the instructions.
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
     let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
-    let mut untried: Vec<Limits> = lengths
+    let limits: Vec<Limits> = lengths
         .filter_map(|leaves| model.limits(leaves, within))
-        .filter(|limits| limits.leaves > empty.interactions && limits.cells > empty.cells)
+        .filter(|limits| limits.leaves > empty.load.interactions && limits.cells > empty.load.cells)
         .take(LENGTHS_MAX)
         .collect();
-    let mut next = untried.first().copied();
-    // What is short is over by then.
-    let mut whole: Option<(Limits, Plan)> = None;
-    if let Some(first) = next {
-        let begin = metering.run(first, FIRST_SEGMENTS)?;
-        next = fewest(&begin, empty, &untried).map(|(limits, _)| limits);
-        if begin.segments.iter().any(|segment| segment.last) {
-            whole = Some((first, begin));
-        }
-    }
-    let mut best: Option<Plan> = None;
+    let run = |limits, segments_max| metering.run(limits, segments_max);
     let mut needed = u64::MAX;
-    while let Some(limits) = next {
-        let plan = match whole.take() {
-            Some((of, plan)) if of == limits => plan,
-            _ => metering.run(limits, usize::MAX)?,
-        };
-        untried.retain(|other| *other != limits);
-        let other = fewest(&plan, empty, &untried);
-        needed = needed.min(plan.peak_bytes());
-        let fewer = |best: &Plan| plan.segments.len() < best.segments.len();
-        if plan.peak_bytes() <= within && best.as_ref().is_none_or(fewer) {
-            best = Some(plan);
-        }
-        let enough = best
-            .as_ref()
-            .map_or(f64::INFINITY, |best| best.segments.len() as f64);
-        next = other
-            .filter(|(_, count)| *count < WORTH_TRYING * enough)
-            .map(|(limits, _)| limits);
+    if let Some(best) = best_cut(&limits, &empty, within, &mut needed, run)? {
+        return Ok(best);
     }
     if needed == u64::MAX {
         let least = Limits {
             leaves: 1 << LOG_LEAVES.start(),
-            cells: empty.cells,
+            cells: empty.load.cells,
+            height: u32::MAX,
         };
-        needed = metering.run(least, usize::MAX)?.peak_bytes();
+        let plan = metering.run(least, usize::MAX)?;
+        if plan.peak_bytes() <= within {
+            return Ok(plan);
+        }
+        needed = plan.peak_bytes();
     }
-    best.ok_or(ExecuteError::BudgetTooSmall {
+    Err(ExecuteError::BudgetTooSmall {
         budget: budget.bytes(),
         // What is kept free is part of what it takes.
         needed: needed + needed / (MARGIN_SHARE - 1),
     })
 }
 
-/// Those of `limits` within which the execution that `plan` is of, or begins, has the fewest segments, and how many that
-/// is, about. `empty` is what a segment has without an instruction.
-fn fewest(plan: &Plan, empty: Load, limits: &[Limits]) -> Option<(Limits, f64)> {
+/// What a segment has.
+struct Size<'a> {
+    load: Load,
+    heights: &'a [u32],
+}
+
+/// Of the cuts for `limits`, longest fraction tree first, the one with the fewest segments that all stay `within` so many
+/// bytes, if there is one. `run` executes, and ends after so many segments. The least peak that was seen goes to `needed`.
+///
+/// The fraction tree takes most of the memory, and as much as if it were filled up to a power of two. A longer one leaves
+/// less for the traces; which is better depends on the instructions.
+fn best_cut(
+    limits: &[Limits],
+    empty: &Size<'_>,
+    within: u64,
+    needed: &mut u64,
+    mut run: impl FnMut(Limits, usize) -> Result<Plan, ExecuteError>,
+) -> Result<Option<Plan>, ExecuteError> {
+    let Some(&first) = limits.first() else {
+        return Ok(None);
+    };
+    let begin = run(first, FIRST_SEGMENTS)?;
+    // A short program has ended by then.
+    let whole = begin.segments.iter().any(|segment| segment.last);
+    let mut next = if whole {
+        Some(first)
+    } else {
+        fewest(&begin, empty, limits).map(|(limits, _)| limits)
+    };
+    let mut whole = Some(begin).filter(|_| whole);
+    let mut untried = limits.to_vec();
+    let mut best: Option<Plan> = None;
+    while let Some(limits) = next {
+        let mut plan = match whole.take() {
+            Some(plan) => plan,
+            None => run(limits, usize::MAX)?,
+        };
+        // OpenVM looks at the limits every thousand instructions, and not at the end.
+        let cells = limits.cells - last_past(&plan, within, limits.cells);
+        if cells < limits.cells && cells > empty.load.cells {
+            plan = run(Limits { cells, ..limits }, usize::MAX)?;
+        }
+        untried.retain(|other| *other != limits);
+        let other = fewest(&plan, empty, &untried);
+        *needed = plan.peak_bytes().min(*needed);
+        let fewer = |best: &Plan| plan.segments.len() < best.segments.len();
+        if plan.peak_bytes() <= within && best.as_ref().is_none_or(fewer) {
+            best = Some(plan);
+        }
+        let most = best
+            .as_ref()
+            .map_or(f64::INFINITY, |best| WORTH_TRYING * best.segments.len() as f64);
+        next = other.filter(|(_, count)| *count < most).map(|(limits, _)| limits);
+    }
+    Ok(best)
+}
+
+/// How many cells the last segment has too many, where it alone takes more than is allowed.
+fn last_past(plan: &Plan, within: u64, cells: u64) -> u64 {
+    match plan.segments.split_last() {
+        Some((last, others))
+            if last.peak_bytes > within && others.iter().all(|other| other.peak_bytes <= within) =>
+        {
+            last.cells.saturating_sub(cells).min(cells)
+        }
+        _ => 0,
+    }
+}
+
+/// Which of `limits` promises the fewest segments for the execution that `plan` is of, or of which it is the beginning, and
+/// how many.
+fn fewest(plan: &Plan, empty: &Size<'_>, limits: &[Limits]) -> Option<(Limits, f64)> {
     let part = |of: u64, empty: u64, most: u64| of.saturating_sub(empty) as f64 / (most - empty) as f64;
     let count = |limits: &Limits| -> f64 {
         let parts = plan.segments.iter().map(|segment| {
-            let of_cells = part(segment.cells, empty.cells, limits.cells);
-            of_cells.max(part(segment.interactions, empty.interactions, limits.leaves))
+            let grown = segment.trace_heights.iter().zip(empty.heights);
+            let tallest = grown
+                .filter(|(now, empty)| now > empty)
+                .map(|(now, _)| *now)
+                .max();
+            let of_cells = part(segment.cells, empty.load.cells, limits.cells);
+            let of_leaves = part(segment.interactions, empty.load.interactions, limits.leaves);
+            let of_height = f64::from(tallest.unwrap_or(0)) / f64::from(limits.height);
+            of_cells.max(of_leaves).max(of_height)
         });
-        parts.sum()
+        parts.sum::<f64>().ceil()
     };
     let counts = limits.iter().map(|limits| (*limits, count(limits)));
     counts.min_by(|(_, a), (_, b)| a.total_cmp(b))
@@ -181,6 +247,7 @@ fn fewest(plan: &Plan, empty: Load, limits: &[Limits]) -> Option<(Limits, f64)> 
 /// What is executed, whatever it is cut for.
 struct Metering<'a> {
     vm: &'a Vm,
+    interpreter: InterpretedInstance<'a, F, MeteredCtx>,
     model: &'a CostModel,
     program: &'a Program,
     input: &'a Input,
@@ -193,17 +260,18 @@ impl Metering<'_> {
     /// is known only if it has ended before.
     fn run(&self, limits: Limits, segments_max: usize) -> Result<Plan, ExecuteError> {
         let Self {
-            vm, model, output, ..
-        } = *self;
-        // What it printed before it prints again.
+            vm,
+            interpreter,
+            model,
+            output,
+            ..
+        } = self;
+        // Errors quote what was printed in this execution alone.
         output();
-        let exe = self.program.exe();
-        let mut ctx = vm.build_metered_ctx(exe).with_suspend_on_segment(true);
+        let mut ctx = vm
+            .build_metered_ctx(self.program.exe())
+            .with_suspend_on_segment(true);
         ctx.segmentation_ctx = model.segmentation(limits);
-        let interpreter = vm.metered_interpreter(exe).map_err(|e| ExecuteError::Trapped {
-            reason: e.to_string(),
-            output: output(),
-        })?;
         let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
         let too_long = || ExecuteError::TooLong {
             max: self.max_instructions,
@@ -317,48 +385,158 @@ fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
 mod tests {
     use super::*;
 
-    const EMPTY: Load = Load {
-        cells: 10,
-        interactions: 2,
-    };
+    /// One chip, of so many rows without an instruction.
+    const HEIGHTS: [u32; 1] = [10];
 
-    /// So many segments with such a load each.
-    fn plan(count: usize, cells: u64, interactions: u64) -> Plan {
-        let segment = Segment {
+    fn empty() -> Size<'static> {
+        let load = Load {
+            cells: 10,
+            interactions: 2,
+        };
+        Size {
+            load,
+            heights: &HEIGHTS,
+        }
+    }
+
+    fn limits(leaves: u64, cells: u64) -> Limits {
+        let height = 1 << 20;
+        Limits {
+            leaves,
+            cells,
+            height,
+        }
+    }
+
+    fn segment(cells: u64, interactions: u64) -> Segment {
+        Segment {
             index: 0,
             instret_start: 0,
             num_insns: 1,
-            trace_heights: Vec::new(),
+            trace_heights: vec![20],
             last: false,
             cells,
             interactions,
-            peak_bytes: 0,
-        };
+            peak_bytes: cells,
+        }
+    }
+
+    fn plan(segments: Vec<Segment>) -> Plan {
         Plan {
-            segments: vec![segment; count],
+            segments,
             public_values: Vec::new(),
             instructions: 1,
         }
     }
 
     #[test]
-    fn the_length_is_chosen_by_what_binds() {
-        let [long, middle, short] =
-            [(66, 60), (34, 110), (18, 210)].map(|(leaves, cells)| Limits { leaves, cells });
-        let fewest = |plan: &Plan| fewest(plan, EMPTY, &[long, middle, short]).unwrap();
-        // Full of cells: twice the room for what instructions take is half the segments.
-        assert_eq!(fewest(&plan(6, 60, 8)), (short, 2.25));
-        assert_eq!(fewest(&plan(6, 60, 18)), (middle, 3.0));
-        // Full of interactions: with half the leaves they were twice as many.
-        assert_eq!(fewest(&plan(6, 30, 66)), (long, 6.0));
+    fn what_binds_says_which_length_promises_the_fewest_segments() {
+        let [long, middle, short] = [limits(66, 60), limits(34, 110), limits(18, 210)];
+        let promise = |segments: &[Segment]| {
+            fewest(&plan(segments.to_vec()), &empty(), &[long, middle, short]).unwrap()
+        };
+        let of_cells = [segment(60, 8), segment(60, 8), segment(60, 8), segment(60, 8)];
+        assert_eq!(promise(&of_cells), (middle, 2.0));
+        assert_eq!(
+            promise(&[of_cells.clone(), of_cells.clone()].concat()),
+            (short, 3.0)
+        );
+        let of_interactions = [segment(30, 66), segment(30, 66)];
+        assert_eq!(promise(&of_interactions), (long, 2.0));
         // Each segment is bound by its own.
-        let mut mixed = plan(4, 60, 18);
-        mixed.segments.extend(plan(4, 30, 66).segments);
-        assert_eq!(fewest(&mixed), (long, 8.0));
+        assert_eq!(
+            promise(&[&of_cells[..], &of_interactions[..]].concat()),
+            (long, 6.0)
+        );
+        // None is shorter than the chip with the most rows allows.
+        let mut of_height = of_cells.clone();
+        of_height
+            .iter_mut()
+            .for_each(|segment| segment.trace_heights = vec![1 << 20]);
+        assert_eq!(promise(&of_height), (long, 4.0));
+    }
+
+    /// A program of so many equal steps, whose segments end where the next step would pass a limit.
+    struct Steps {
+        count: u64,
+        cells: u64,
+        interactions: u64,
+        /// Executions of all of it, and of its beginning.
+        runs: (usize, usize),
+    }
+
+    impl Steps {
+        fn new(count: u64, cells: u64, interactions: u64) -> Self {
+            Self {
+                count,
+                cells,
+                interactions,
+                runs: (0, 0),
+            }
+        }
+
+        fn run(&mut self, limits: Limits, segments_max: usize) -> Result<Plan, ExecuteError> {
+            let fit = ((limits.cells - 10) / self.cells).min((limits.leaves - 2) / self.interactions);
+            let mut left = self.count;
+            let mut segments = Vec::new();
+            while left > 0 && segments.len() < segments_max {
+                let steps = fit.min(left);
+                left -= steps;
+                segments.push(segment(10 + steps * self.cells, 2 + steps * self.interactions));
+                segments.last_mut().unwrap().last = left == 0;
+            }
+            if left == 0 {
+                self.runs.0 += 1;
+            } else {
+                self.runs.1 += 1;
+            }
+            Ok(plan(segments))
+        }
+
+        fn cut(&mut self, within: u64) -> Option<usize> {
+            let all = [limits(66, 60), limits(34, 110), limits(18, 210)];
+            let best = best_cut(&all, &empty(), within, &mut 0, |limits, most| {
+                self.run(limits, most)
+            });
+            best.unwrap().map(|plan| plan.segments.len())
+        }
     }
 
     #[test]
-    fn without_limits_there_is_no_choice() {
-        assert_eq!(fewest(&plan(1, 60, 10), EMPTY, &[]), None);
+    fn the_best_length_is_executed_once() {
+        // 25, 50 and 100 steps in a segment by their cells, and 64, 32 and 16 by their interactions.
+        let mut steps = Steps::new(1000, 2, 1);
+        assert_eq!((steps.cut(1000), steps.runs), (Some(32), (1, 1)));
+        // Interactions bind at every length but the longest.
+        let mut steps = Steps::new(1000, 1, 2);
+        assert_eq!((steps.cut(1000), steps.runs), (Some(32), (1, 1)));
+        // Over within eight segments, and no length promises one less.
+        let mut steps = Steps::new(20, 2, 1);
+        assert_eq!((steps.cut(1000), steps.runs), (Some(1), (1, 0)));
+        // As short, but the next length has half of them.
+        let mut steps = Steps::new(60, 2, 1);
+        assert_eq!((steps.cut(1000), steps.runs), (Some(2), (2, 0)));
+    }
+
+    #[test]
+    fn a_length_whose_segments_take_too_much_is_passed_over() {
+        let mut steps = Steps::new(1000, 2, 1);
+        assert_eq!(steps.cut(70), Some(40));
+        assert_eq!(steps.cut(40), None);
+    }
+
+    #[test]
+    fn a_last_segment_that_takes_too_much_is_cut_again() {
+        let mut steps = Steps::new(48, 2, 1);
+        let only = [limits(66, 60)];
+        let run = |limits: Limits, most| {
+            let mut plan = steps.run(limits, most)?;
+            let last = plan.segments.last_mut().unwrap();
+            last.cells += 10;
+            last.peak_bytes += 10;
+            Ok(plan)
+        };
+        let cut = best_cut(&only, &empty(), 60, &mut 0, run).unwrap().unwrap();
+        assert!(cut.peak_bytes() <= 60, "{cut:?}");
     }
 }

@@ -132,8 +132,10 @@ pub(crate) struct Load {
 pub(crate) struct Limits {
     /// Leaves of the fraction tree: a power of two, as the tree takes as much memory as if it were filled up to one.
     pub leaves: u64,
-    /// Field elements in all traces.
+    /// Field elements in all traces; not 0, as the lookup tables have some.
     pub cells: u64,
+    /// Rows of a chip.
+    pub height: u32,
 }
 
 impl CostModel {
@@ -185,7 +187,11 @@ impl CostModel {
         // The code word is as long as whole columns of the stacked matrix.
         let column = 1u64 << self.config.log_stacked_height;
         let cells = (for_cells as u64 / (1 + (1 << self.config.log_blowup))).checked_sub(column)?;
-        Some(Limits { leaves, cells })
+        Some(Limits {
+            leaves,
+            cells,
+            height: 1 << self.config.log_stacked_height,
+        })
     }
 
     /// Bytes of a process whose traces have no cells but those of the program's table.
@@ -201,7 +207,12 @@ impl CostModel {
     /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
     /// anywhere from half the budget to all of it. Its formula, which is the larger of a part that
     /// grows with the interactions and one that grows with the cells, is given other numbers here.
-    pub(crate) fn segmentation(&self, Limits { leaves, cells }: Limits) -> SegmentationCtx {
+    pub(crate) fn segmentation(&self, limits: Limits) -> SegmentationCtx {
+        let Limits {
+            leaves,
+            cells,
+            height,
+        } = limits;
         // Interactions are doubled, so that half of a row that is counted twice is a whole number.
         let weigh = |of_row: &[u64], factor: u64| -> Vec<usize> {
             let weight = |(&count, &excess): (&u64, &u32)| (factor * count / u64::from(excess)) as usize;
@@ -209,8 +220,9 @@ impl CostModel {
         };
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
-            // So large that the factor below is a hundred or more, and rounding it up changes nothing.
-            extension_degree: 1 << 15,
+            // So large that rounding up the factor below takes less than a hundredth, and so small that no product
+            // overflows.
+            extension_degree: 1 << 17,
             digest_size: 0,
             log_blowup: 6,
             // Leaves next to nothing of the term for the evaluation of constraints.
@@ -225,10 +237,9 @@ impl CostModel {
         let limit = counting
             .estimate(ProvingMemoryCounts::new(0, 0, 2 * leaves as usize, 0))
             .total;
-        // The code word, and the traces themselves. The latter count beside the interactions, too, which are
-        // kept from their limit by 2 % at most.
-        let bytes_per_cell = (1 << counting.log_blowup) + 1;
-        let cell_factor = (limit as u64).div_ceil(bytes_per_cell * cells.max(1));
+        // The code word, and the traces themselves, which count beside the interactions, too.
+        let bytes_per_cell = (1u64 << counting.log_blowup) + 1;
+        let cell_factor = (limit as u64).div_ceil(bytes_per_cell.saturating_mul(cells));
         let chips = self.widths.len();
         SegmentationCtx::new(
             self.names.clone(),
@@ -237,7 +248,7 @@ impl CostModel {
             vec![false; chips],
             vec![0; chips],
             SegmentationLimits {
-                max_trace_height_bits: self.config.log_stacked_height as u8,
+                max_trace_height_bits: height.ilog2() as u8,
                 max_memory: limit,
                 // What a proof may have at most, which is far more than memory allows.
                 max_interactions: F::ORDER_U32,

@@ -26,6 +26,8 @@ use crate::{
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
 /// children at work, and cost more altogether.
 const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
+/// Segments for each child from which on only the whole budget is: then all work until near the end.
+const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
 /// A smaller budget is tried, which takes one more execution, unless it is expected to take so much longer. What is
 /// expected knows nothing of how long the last segment is.
 const WORTH_TRYING: f64 = 1.1;
@@ -138,7 +140,7 @@ pub(crate) fn prepare(
         None => {
             observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
-            let (chosen, usage) = choose(child, options, config, |plan| {
+            let (chosen, usage) = choose(child, options, config, hands.children, |plan| {
                 best_arities(config, plan, &allowed, hands)
             })?;
             executed = usage;
@@ -298,6 +300,7 @@ fn choose(
     planner: &mut Worker,
     options: &Options,
     config: &VmConfig,
+    children: usize,
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
 ) -> Result<(Chosen, Usage), WorkerError> {
     let mut executed = Usage::default();
@@ -314,8 +317,9 @@ fn choose(
         })
     };
     let full = plan_for(options.memory)?;
+    let small = full.plan.segments.len() <= SMALL_JOB_SEGMENTS_PER_CHILD * children;
     let mut better: Option<Chosen> = None;
-    for share in SMALLER_BUDGETS {
+    for share in SMALLER_BUDGETS.into_iter().filter(|_| small) {
         let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
         let best = better.as_ref().unwrap_or(&full).estimate;
         let may_be_better = |plan| best_arities(&plan).1 < best.mul_f64(WORTH_TRYING);

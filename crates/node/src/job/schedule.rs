@@ -77,7 +77,7 @@ pub(crate) fn best_arities(
 }
 
 /// What the plan of the same execution for a smaller budget may be: segments that are all alike, as many more as the
-/// reference machine's were. None where its were never cut so small.
+/// reference machine's were. None where those were the same, or were never cut so small.
 pub(crate) fn supposed(
     config: &VmConfig,
     plan: &Plan,
@@ -85,7 +85,7 @@ pub(crate) fn supposed(
     smaller: MemoryBudget,
 ) -> Option<Plan> {
     let size = |budget: MemoryBudget| model(config).instructions_for(budget.bytes());
-    let more = size(budget)? / size(smaller)?;
+    let more = Some(size(budget)? / size(smaller)?).filter(|more| *more > 1.0)?;
     let count = (plan.segments.len() as f64 * more).ceil() as u64;
     let cells: u64 = plan.segments.iter().map(|segment| segment.cells).sum();
     let interactions: u64 = plan.segments.iter().map(|segment| segment.interactions).sum();
@@ -344,7 +344,8 @@ mod tests {
         };
         assert!(estimate(&finer, 1) > estimate(&full, 1));
         assert!(estimate(&finer, 4) < estimate(&full, 4));
-        assert!(supposed(&config, &full, gib(8), gib(1)).is_none());
+        assert!(supposed(&config, &full, gib(8), gib(7)).is_none(), "the same");
+        assert!(supposed(&config, &full, gib(8), gib(1)).is_none(), "too small");
     }
 
     /// On one core each task waits for the one before, so that the best tree is the one with the least work; with
