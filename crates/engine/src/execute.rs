@@ -176,13 +176,11 @@ fn best_cut(
     };
     let begin = run(first, FIRST_SEGMENTS)?;
     // A short program has ended by then.
-    let whole = begin.segments.iter().any(|segment| segment.last);
-    let mut next = if whole {
-        Some(first)
+    let (mut next, mut whole) = if begin.segments.iter().any(|segment| segment.last) {
+        (Some(first), Some(begin))
     } else {
-        fewest(&begin, empty, limits).map(|(limits, _)| limits)
+        (fewest(&begin, empty, limits).map(|(limits, _)| limits), None)
     };
-    let mut whole = Some(begin).filter(|_| whole);
     let mut untried = limits.to_vec();
     let mut best: Option<Plan> = None;
     while let Some(limits) = next {
