@@ -26,7 +26,7 @@ use crate::{
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
 /// children at work, and cost more altogether.
 const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
-/// Segments for each child from which on only the whole budget is: then all work until near the end.
+/// Segments for each child above which only the whole budget is tried: with so many all work until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
 /// A smaller budget is tried, which takes one more execution, unless it is expected to take so much longer. What is
 /// expected knows nothing of how long the last segment is.
@@ -317,9 +317,11 @@ fn choose(
         })
     };
     let full = plan_for(options.memory)?;
-    let small = full.plan.segments.len() <= SMALL_JOB_SEGMENTS_PER_CHILD * children;
+    if full.plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * children {
+        return Ok((full, executed));
+    }
     let mut better: Option<Chosen> = None;
-    for share in SMALLER_BUDGETS.into_iter().filter(|_| small) {
+    for share in SMALLER_BUDGETS {
         let budget = MemoryBudget::from_bytes((options.memory.bytes() as f64 * share) as u64);
         let best = better.as_ref().unwrap_or(&full).estimate;
         let may_be_better = |plan| best_arities(&plan).1 < best.mul_f64(WORTH_TRYING);
