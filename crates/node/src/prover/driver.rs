@@ -597,7 +597,8 @@ impl<E: Engine> Driver<E> {
     fn ended(&mut self, end: End) -> Option<String> {
         let current = self.current.take().expect("its task has ended");
         let Current { requester, task, .. } = current;
-        self.offers.worked(requester, current.since.elapsed());
+        let proven = matches!(end, End::Proven(..));
+        self.offers.worked(requester, current.since.elapsed(), proven);
         match (end, current.stopped) {
             (End::Proven(proof, pin, usage), _) => {
                 self.learn(*usage, current.work);

@@ -152,13 +152,16 @@ impl Offers {
         }
     }
 
-    /// This machine has worked for it so long, whatever came of it. Who has a job for the first time begins with what the
+    /// This machine has worked for it so long. Who has a job for the first time begins with what the
     /// one has that was served least: a new identity is worth one turn, and no more.
-    pub(super) fn worked(&mut self, peer: Peer, time: Duration) {
-        self.worked_at(peer, time, Instant::now());
+    ///
+    /// Its turn goes on only if that made a proof: tasks that come to nothing take no time, so that a minute of them
+    /// would never be over.
+    pub(super) fn worked(&mut self, peer: Peer, time: Duration, proven: bool) {
+        self.worked_at(peer, time, proven, Instant::now());
     }
 
-    fn worked_at(&mut self, peer: Peer, time: Duration, now: Instant) {
+    fn worked_at(&mut self, peer: Peer, time: Duration, proven: bool, now: Instant) {
         let half_lives = (now - self.reckoned).as_secs_f64() / SERVED_HALF_LIFE.as_secs_f64();
         self.reckoned = now;
         for requester in self.requesters.values_mut() {
@@ -166,7 +169,7 @@ impl Offers {
         }
         if let Some(requester) = self.requesters.get_mut(&peer) {
             requester.served_s += time.as_secs_f64();
-            self.serving = Some(peer);
+            self.serving = proven.then_some(peer);
         }
     }
 
@@ -409,7 +412,7 @@ mod tests {
             // The first one's tasks take four times as long.
             let seconds = if peer.0[0] == 1 { 40 } else { 10 };
             served[usize::from(peer.0[0]) - 1] += seconds;
-            offers.worked_at(peer, Duration::from_secs(seconds), now);
+            offers.worked_at(peer, Duration::from_secs(seconds), true, now);
             changes += u32::from(before.replace(peer).is_some_and(|before| before != peer));
             let most = 40 + TURN.as_secs();
             assert!(served[0].abs_diff(served[1]) <= most, "{served:?}");
@@ -423,10 +426,10 @@ mod tests {
         for _ in 0..30 {
             let peer = offers.next(&limits()).unwrap();
             turns += u32::from(peer == Peer([3; 32]));
-            offers.worked_at(peer, Duration::from_secs(10), now);
+            offers.worked_at(peer, Duration::from_secs(10), true, now);
         }
         assert!((9..=12).contains(&turns), "{turns} of 30");
-        offers.worked_at(Peer([1; 32]), Duration::ZERO, now + 20 * SERVED_HALF_LIFE);
+        offers.worked_at(Peer([1; 32]), Duration::ZERO, true, now + 20 * SERVED_HALF_LIFE);
         assert!(
             offers
                 .requesters
@@ -436,13 +439,27 @@ mod tests {
     }
 
     #[test]
+    fn tasks_that_come_to_nothing_keep_nobody_else_waiting() {
+        let mut offers = offers(&[1, 2]);
+        let now = offers.reckoned;
+        let order: Vec<u8> = (0..4)
+            .map(|_| {
+                let peer = offers.next(&limits()).unwrap();
+                offers.worked_at(peer, Duration::from_micros(1), false, now);
+                peer.0[0]
+            })
+            .collect();
+        assert_eq!(order, [1, 2, 1, 2]);
+    }
+
+    #[test]
     fn whom_the_owner_prefers_goes_first() {
         let mut offers = offers(&[1, 2]);
         let prefer = Limits {
             prefer: [Peer([2; 32])].into(),
             ..limits()
         };
-        offers.worked(Peer([2; 32]), Duration::from_secs(1000));
+        offers.worked(Peer([2; 32]), Duration::from_secs(1000), true);
         assert_eq!(offers.next(&prefer), Some(Peer([2; 32])));
         let refused = Refused {
             why: Why::NoWork,
