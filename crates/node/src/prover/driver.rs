@@ -57,6 +57,7 @@ pub(super) struct Current {
     pub(super) requester: Peer,
     pub(super) task: TaskRef,
     work: Duration,
+    /// Since when it was asked for.
     since: Instant,
     /// Since when the engine is at it.
     pub(super) proving_since: Option<Instant>,
@@ -98,6 +99,8 @@ struct Kept {
 enum Told {
     Offered {
         peer: Peer,
+        /// When it was offered to.
+        since: Instant,
         answer: Result<Response, AskError>,
     },
     Renewed {
@@ -497,18 +500,20 @@ impl<E: Engine> Driver<E> {
             speed: self.speed as u32,
             holds: self.network.blobs().held(HOLDS_NAMED),
         };
+        let since = Instant::now();
         self.ask(peer, Request::Offer(offer), move |answer| Told::Offered {
             peer,
+            since,
             answer,
         });
     }
 
     fn told(&mut self, told: Told) {
         match told {
-            Told::Offered { peer, answer } => {
+            Told::Offered { peer, since, answer } => {
                 self.offering = false;
                 match answer {
-                    Ok(Response::Lease(lease)) => self.leased(peer, *lease),
+                    Ok(Response::Lease(lease)) => self.leased(peer, *lease, since),
                     Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused)),
                     Ok(Response::Received | Response::Extended { .. }) | Err(_) => {
                         self.offers.refused(peer, None)
@@ -557,7 +562,7 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    fn leased(&mut self, requester: Peer, lease: Lease) {
+    fn leased(&mut self, requester: Peer, lease: Lease, since: Instant) {
         self.offers.granted(requester);
         if self.stopping.is_some() {
             return self.give_back(requester, lease.task, Returned::Stopping);
@@ -575,7 +580,7 @@ impl<E: Engine> Driver<E> {
             requester,
             task,
             work,
-            since: Instant::now(),
+            since,
             proving_since: None,
             renewed: Instant::now(),
             progress,
@@ -597,8 +602,8 @@ impl<E: Engine> Driver<E> {
     fn ended(&mut self, end: End) -> Option<String> {
         let current = self.current.take().expect("its task has ended");
         let Current { requester, task, .. } = current;
-        let proven = matches!(end, End::Proven(..));
-        self.offers.worked(requester, current.since.elapsed(), proven);
+        let in_vain = !matches!(end, End::Proven(..)) && !matches!(current.stopped, Some(Stop::Revoked));
+        self.offers.worked(requester, current.since.elapsed(), in_vain);
         match (end, current.stopped) {
             (End::Proven(proof, pin, usage), _) => {
                 self.learn(*usage, current.work);

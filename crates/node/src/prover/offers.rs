@@ -40,7 +40,7 @@ pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
     /// Who was offered to last: among those that had as much the next one follows in order.
     last: Option<Peer>,
-    /// Whom this machine worked for last.
+    /// Whose turn it is: whom this machine worked for last, and not in vain.
     serving: Option<Peer>,
     /// When what was served was last reckoned down.
     reckoned: Instant,
@@ -152,16 +152,14 @@ impl Offers {
         }
     }
 
-    /// This machine has worked for it so long. Who has a job for the first time begins with what the
-    /// one has that was served least: a new identity is worth one turn, and no more.
-    ///
-    /// Its turn goes on only if that made a proof: tasks that come to nothing take no time, so that a minute of them
-    /// would never be over.
-    pub(super) fn worked(&mut self, peer: Peer, time: Duration, proven: bool) {
-        self.worked_at(peer, time, proven, Instant::now());
+    /// This machine was busy for it so long, from the offer on, whatever came of it: leases that fail at once take time,
+    /// too. Who has a job for the first time begins with what the
+    /// one has that was served least: a new identity is worth one turn, and no more. The turn ends with a task that failed.
+    pub(super) fn worked(&mut self, peer: Peer, time: Duration, in_vain: bool) {
+        self.worked_at(peer, time, in_vain, Instant::now());
     }
 
-    fn worked_at(&mut self, peer: Peer, time: Duration, proven: bool, now: Instant) {
+    fn worked_at(&mut self, peer: Peer, time: Duration, in_vain: bool, now: Instant) {
         let half_lives = (now - self.reckoned).as_secs_f64() / SERVED_HALF_LIFE.as_secs_f64();
         self.reckoned = now;
         for requester in self.requesters.values_mut() {
@@ -169,7 +167,7 @@ impl Offers {
         }
         if let Some(requester) = self.requesters.get_mut(&peer) {
             requester.served_s += time.as_secs_f64();
-            self.serving = proven.then_some(peer);
+            self.serving = (!in_vain).then_some(peer);
         }
     }
 
@@ -412,7 +410,7 @@ mod tests {
             // The first one's tasks take four times as long.
             let seconds = if peer.0[0] == 1 { 40 } else { 10 };
             served[usize::from(peer.0[0]) - 1] += seconds;
-            offers.worked_at(peer, Duration::from_secs(seconds), true, now);
+            offers.worked_at(peer, Duration::from_secs(seconds), false, now);
             changes += u32::from(before.replace(peer).is_some_and(|before| before != peer));
             let most = 40 + TURN.as_secs();
             assert!(served[0].abs_diff(served[1]) <= most, "{served:?}");
@@ -426,10 +424,10 @@ mod tests {
         for _ in 0..30 {
             let peer = offers.next(&limits()).unwrap();
             turns += u32::from(peer == Peer([3; 32]));
-            offers.worked_at(peer, Duration::from_secs(10), true, now);
+            offers.worked_at(peer, Duration::from_secs(10), false, now);
         }
         assert!((9..=12).contains(&turns), "{turns} of 30");
-        offers.worked_at(Peer([1; 32]), Duration::ZERO, true, now + 20 * SERVED_HALF_LIFE);
+        offers.worked_at(Peer([1; 32]), Duration::ZERO, false, now + 20 * SERVED_HALF_LIFE);
         assert!(
             offers
                 .requesters
@@ -445,7 +443,7 @@ mod tests {
         let order: Vec<u8> = (0..4)
             .map(|_| {
                 let peer = offers.next(&limits()).unwrap();
-                offers.worked_at(peer, Duration::from_micros(1), false, now);
+                offers.worked_at(peer, Duration::from_micros(1), true, now);
                 peer.0[0]
             })
             .collect();
@@ -459,7 +457,7 @@ mod tests {
             prefer: [Peer([2; 32])].into(),
             ..limits()
         };
-        offers.worked(Peer([2; 32]), Duration::from_secs(1000), true);
+        offers.worked(Peer([2; 32]), Duration::from_secs(1000), false);
         assert_eq!(offers.next(&prefer), Some(Peer([2; 32])));
         let refused = Refused {
             why: Why::NoWork,
