@@ -124,29 +124,23 @@ pub(crate) fn plan(
 
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
     let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
-    let limits: Vec<Limits> = lengths
+    let mut limits: Vec<Limits> = lengths
         .filter_map(|leaves| model.limits(leaves, within))
         .filter(|limits| limits.leaves > empty.load.interactions && limits.cells > empty.load.cells)
         .take(LENGTHS_MAX)
         .collect();
-    let run = |limits, segments_max| metering.run(limits, segments_max);
-    let mut needed = u64::MAX;
-    if let Some(best) = best_cut(&limits, &empty, within, &mut needed, run)? {
-        return Ok(best);
-    }
-    if needed == u64::MAX {
-        let least = Limits {
-            leaves: 1 << LOG_LEAVES.start(),
-            cells: empty.load.cells,
+    if limits.is_empty() {
+        // The smallest segments that there are: either they fit all the same, or they say what is needed.
+        limits.push(Limits {
+            leaves: (empty.load.interactions + 1).next_power_of_two(),
+            cells: empty.load.cells + 1,
             height: u32::MAX,
-        };
-        let plan = metering.run(least, usize::MAX)?;
-        if plan.peak_bytes() <= within {
-            return Ok(plan);
-        }
-        needed = plan.peak_bytes();
+        });
     }
-    Err(ExecuteError::BudgetTooSmall {
+    let (best, needed) = best_cut(&limits, &empty, within, |limits, segments_max| {
+        metering.run(limits, segments_max)
+    })?;
+    best.ok_or(ExecuteError::BudgetTooSmall {
         budget: budget.bytes(),
         // What is kept free is part of what it takes.
         needed: needed + needed / (MARGIN_SHARE - 1),
@@ -159,8 +153,9 @@ struct Size<'a> {
     heights: &'a [u32],
 }
 
-/// Of the cuts for `limits`, longest fraction tree first, the one with the fewest segments that all stay `within` so many
-/// bytes, if there is one. `run` executes, and ends after so many segments. The least peak that was seen goes to `needed`.
+/// Of the cuts for `limits`, of which there is one at least and that with the longest fraction tree comes first, the one with
+/// the fewest segments that all stay `within` so many bytes, if there is one; and the least peak that was seen. `run`
+/// executes, and ends after so many segments.
 ///
 /// The fraction tree takes most of the memory, and as much as if it were filled up to a power of two. A longer one leaves
 /// less for the traces; which is better depends on the instructions.
@@ -168,12 +163,9 @@ fn best_cut(
     limits: &[Limits],
     empty: &Size<'_>,
     within: u64,
-    needed: &mut u64,
     mut run: impl FnMut(Limits, usize) -> Result<Plan, ExecuteError>,
-) -> Result<Option<Plan>, ExecuteError> {
-    let Some(&first) = limits.first() else {
-        return Ok(None);
-    };
+) -> Result<(Option<Plan>, u64), ExecuteError> {
+    let first = limits[0];
     let begin = run(first, FIRST_SEGMENTS)?;
     // A short program has ended by then.
     let (mut next, mut whole) = if begin.segments.iter().any(|segment| segment.last) {
@@ -183,6 +175,7 @@ fn best_cut(
     };
     let mut untried = limits.to_vec();
     let mut best: Option<Plan> = None;
+    let mut needed = u64::MAX;
     while let Some(limits) = next {
         let mut plan = match whole.take() {
             Some(plan) => plan,
@@ -195,7 +188,7 @@ fn best_cut(
         }
         untried.retain(|other| *other != limits);
         let other = fewest(&plan, empty, &untried);
-        *needed = plan.peak_bytes().min(*needed);
+        needed = needed.min(plan.peak_bytes());
         let fewer = |best: &Plan| plan.segments.len() < best.segments.len();
         if plan.peak_bytes() <= within && best.as_ref().is_none_or(fewer) {
             best = Some(plan);
@@ -205,7 +198,7 @@ fn best_cut(
             .map_or(f64::INFINITY, |best| WORTH_TRYING * best.segments.len() as f64);
         next = other.filter(|(_, count)| *count < most).map(|(limits, _)| limits);
     }
-    Ok(best)
+    Ok((best, needed))
 }
 
 /// How many cells the last segment has too many, where it alone takes more than is allowed.
@@ -493,10 +486,8 @@ mod tests {
 
         fn cut(&mut self, within: u64) -> Option<usize> {
             let all = [limits(66, 60), limits(34, 110), limits(18, 210)];
-            let best = best_cut(&all, &empty(), within, &mut 0, |limits, most| {
-                self.run(limits, most)
-            });
-            best.unwrap().map(|plan| plan.segments.len())
+            let best = best_cut(&all, &empty(), within, |limits, most| self.run(limits, most));
+            best.unwrap().0.map(|plan| plan.segments.len())
         }
     }
 
@@ -534,7 +525,7 @@ mod tests {
             last.peak_bytes += 10;
             Ok(plan)
         };
-        let cut = best_cut(&only, &empty(), 60, &mut 0, run).unwrap().unwrap();
+        let cut = best_cut(&only, &empty(), 60, run).unwrap().0.unwrap();
         assert!(cut.peak_bytes() <= 60, "{cut:?}");
     }
 }
