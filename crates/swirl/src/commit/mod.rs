@@ -1,0 +1,119 @@
+//! Committing to traces.
+//!
+//! The columns are stacked, turned into messages, encoded and hashed without the codeword being kept
+//! ([`encode`]). The commitment's data hold the layout and the layers of the tree above the rows of its
+//! leaves, but not the codeword, of which [`open`] computes again what is queried. What was committed to is in memory
+//! once: as stacked columns, where the traces are the prover's to drop, and else as traces, which are stacked
+//! again when they are opened.
+
+pub(crate) mod encode;
+mod fft;
+mod hash;
+pub(crate) mod message;
+pub(crate) mod open;
+pub(crate) mod stack;
+
+use std::borrow::Cow;
+
+use openvm_cpu_backend::merkle::CpuMerkleTree;
+use openvm_stark_backend::{
+    StarkProtocolConfig,
+    p3_field::PrimeCharacteristicRing,
+    p3_matrix::dense::RowMajorMatrix,
+    prover::{
+        ColMajorMatrix, MatrixDimensions, StackedPcsError,
+        stacked_pcs::{StackedLayout, StackedPcsData},
+    },
+};
+use tracing::info_span;
+
+use crate::{SwirlDevice, SwirlError, device::PcsData};
+
+/// Commits to traces that somebody else keeps.
+pub(crate) fn commit<SC: StarkProtocolConfig>(
+    device: &SwirlDevice<SC>,
+    traces: &[&RowMajorMatrix<SC::F>],
+) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
+    let params = device.params();
+    let layout = stack::layout(params.l_skip, params.n_stack, traces)?;
+    let mut matrix =
+        info_span!("stack").in_scope(|| stack::stack(&layout, traces.iter().copied().map(Cow::Borrowed)))?;
+    let layers = encode_and_hash(device, &mut matrix);
+    drop(matrix);
+    let data = data_of::<SC>(layout, none(), layers, 1 << params.k_whir());
+    Ok((data.tree.root()?, data))
+}
+
+/// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory for no more
+/// than a part of one trace at a time.
+pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
+    device: &SwirlDevice<SC>,
+    traces: Vec<RowMajorMatrix<SC::F>>,
+) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
+    let params = device.params();
+    let layout = stack::layout(params.l_skip, params.n_stack, &traces.iter().collect::<Vec<_>>())?;
+    let mut matrix =
+        info_span!("stack").in_scope(|| stack::stack(&layout, traces.into_iter().map(Cow::Owned)))?;
+    let layers = encode_and_hash(device, &mut matrix);
+    info_span!("from_message").in_scope(|| message::Chunks::new(params.l_skip).decode(&mut matrix.values));
+    let data = data_of::<SC>(layout, matrix, layers, 1 << params.k_whir());
+    Ok((data.tree.root()?, data))
+}
+
+/// Leaves the messages of the columns in their place.
+fn encode_and_hash<SC: StarkProtocolConfig>(
+    device: &SwirlDevice<SC>,
+    matrix: &mut ColMajorMatrix<SC::F>,
+) -> Vec<Vec<SC::Digest>> {
+    let params = device.params();
+    info_span!("to_message").in_scope(|| message::Chunks::new(params.l_skip).encode(&mut matrix.values));
+    let (hasher, rows) = (device.config().hasher(), 1 << params.k_whir());
+    info_span!("encode_and_hash").in_scope(|| encode::tree(hasher, &columns(matrix), params.log_blowup, rows))
+}
+
+/// The data of a commitment of the reference backend, without what is computed again when it is opened.
+pub(crate) fn lean<SC: StarkProtocolConfig>(data: &StackedPcsData<SC::F, SC::Digest>) -> PcsData<SC> {
+    let layers = data.tree.digest_layers().clone();
+    data_of::<SC>(data.layout.clone(), none(), layers, data.tree.rows_per_query())
+}
+
+/// The stacked columns of a commitment: those of its data, or, where these have none, of the traces that it is of.
+pub(crate) fn stacked<'a, 'b, SC: StarkProtocolConfig>(
+    data: &'a PcsData<SC>,
+    traces: impl IntoIterator<Item = Cow<'b, RowMajorMatrix<SC::F>>>,
+) -> Result<Cow<'a, ColMajorMatrix<SC::F>>, StackedPcsError> {
+    if is_stacked::<SC>(data) {
+        Ok(Cow::Borrowed(&data.matrix))
+    } else {
+        Ok(Cow::Owned(stack::stack(&data.layout, traces)?))
+    }
+}
+
+/// Whether the data hold their stacked columns.
+fn is_stacked<SC: StarkProtocolConfig>(data: &PcsData<SC>) -> bool {
+    (data.matrix.height(), data.matrix.width()) == (data.layout.height(), data.layout.width())
+}
+
+fn columns<F>(matrix: &ColMajorMatrix<F>) -> Vec<&[F]> {
+    matrix.values.chunks_exact(matrix.height()).collect()
+}
+
+/// What stands for the stacked columns where the data have none. A matrix has at least one column and row: one row of
+/// two columns, which no stacked one is, since it is as high as what is skipped at once.
+fn none<F: PrimeCharacteristicRing>() -> ColMajorMatrix<F> {
+    ColMajorMatrix::new(vec![F::ZERO; 2], 2)
+}
+
+fn data_of<SC: StarkProtocolConfig>(
+    layout: StackedLayout,
+    stacked: ColMajorMatrix<SC::F>,
+    layers: Vec<Vec<SC::Digest>>,
+    rows_per_query: usize,
+) -> PcsData<SC> {
+    let codeword = RowMajorMatrix::new(Vec::new(), 0);
+    // SAFETY: the constructor asks for a valid tree over the matrix, but reads neither memory nor
+    // lengths on that promise. The layers are those of the codeword; the matrix is empty, so that
+    // opening rows of it panics, and whoever opens them here computes them from the message.
+    let tree = unsafe { CpuMerkleTree::from_raw_parts(codeword, layers, rows_per_query) };
+    PcsData::<SC>::new(layout, stacked, tree)
+}

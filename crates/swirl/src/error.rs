@@ -1,0 +1,47 @@
+//! Why a context was not proven.
+
+use openvm_stark_backend::prover::{
+    LogupZerocheckError, StackedPcsError, StackedReductionError, WhirProverError,
+};
+use thiserror::Error;
+
+/// Why a context was not proven.
+#[derive(Debug, Error)]
+pub enum SwirlError {
+    /// The traces do not fit the stacked matrix, or the matrix cannot be committed to.
+    #[error("commitment: {0}")]
+    Commit(#[from] StackedPcsError),
+    /// The context does not satisfy its constraints or interactions, or does not fit the key.
+    #[error("constraints: {0}")]
+    Constraints(#[from] LogupZerocheckError),
+    /// The context does not fit the key of one of its AIRs.
+    #[error("the context of {air} does not fit its key: {reason}")]
+    Context { air: String, reason: String },
+    /// Which AIRs have traces does not fit the key.
+    #[error("the context does not fit the key: {0}")]
+    Airs(String),
+    /// A trace's height is no power of two, or more than the parameters allow.
+    #[error("{trace} has {height} rows; allowed are powers of two up to {max}")]
+    Height {
+        trace: String,
+        height: usize,
+        max: usize,
+    },
+    /// All heights together pass a limit of the key, so that a verifier would refuse the proof.
+    #[error(
+        "the rows of all traces, weighted as the key says, are {sum}; they have to be fewer than {limit}; prove less at once"
+    )]
+    Heights { sum: u64, limit: u32 },
+    /// The plan that takes least takes more than what the device was given.
+    #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]
+    Memory { needed: usize, allowed: usize },
+    /// Some constraint is not satisfied by its trace, or the claimed sums of interactions are not those of the traces.
+    #[error("the traces do not satisfy their constraints; check how they were generated")]
+    Unsatisfied,
+    /// The claims about columns could not be reduced to one about the stacked columns.
+    #[error("stacked reduction: {0}")]
+    Reduction(#[from] StackedReductionError),
+    /// The stacked columns could not be opened.
+    #[error("opening: {0}")]
+    Opening(#[from] WhirProverError),
+}

@@ -1,0 +1,302 @@
+//! What a proof takes, said beforehand.
+//!
+//! A walk over the phases of a proof, which adds up what each of them allocates: from the widths, interactions and
+//! compiled constraints of the key, from the heights, and from the number of threads. It is never less than what is
+//! allocated and hardly more (`tests/memory.rs` compares each phase with what a counting allocator says).
+
+mod fractions;
+mod opening;
+mod shape;
+mod sumcheck;
+
+use openvm_cpu_backend::CpuBackend;
+use openvm_stark_backend::{
+    SystemParams,
+    p3_field::{ExtensionField, TwoAdicField},
+    p3_util::log2_strict_usize,
+    prover::{DeviceMultiStarkProvingKey, stacked_pcs::StackedLayout},
+};
+
+use self::shape::AirShape;
+pub(crate) use self::shape::Sizes;
+use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan};
+
+/// What is added for all that is too small to be listed: the claims and polynomials of rounds, the heads of lists of lists,
+/// the hasher's constants, what the thread pool takes for tasks.
+const UNLISTED: usize = 64 << 10;
+
+/// The most bytes that a proof takes in each of its phases, beside what was allocated when it began.
+///
+/// The common traces were allocated then, and are given back while the stacked columns come to be; so these are bytes beside the
+/// traces. What a process needs of real memory is more by [`Self::traces`]: [`Self::with_traces`]. While
+/// traces are stacked, no page of the stacked columns is in real memory before it is written, so that
+/// this phase needs less than the commitment after it, and is not listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peak {
+    /// The common traces, which the proof takes over and gives back.
+    pub traces: usize,
+    /// The commitment to the common traces.
+    pub commit: usize,
+    /// The sums of the fractions of interactions.
+    pub fractions: usize,
+    /// The first round of the batch sumcheck, over the rows that are skipped at once.
+    pub univariate: usize,
+    /// The other rounds of the batch sumcheck, over folded columns.
+    pub rounds: usize,
+    /// The reduction of claims about columns to claims about stacked ones.
+    pub reduction: usize,
+    /// The opening of the stacked columns.
+    pub whir: usize,
+}
+
+impl Peak {
+    /// The most bytes of any phase, beside what was allocated when the proof began.
+    pub fn above_start(&self) -> usize {
+        let phases = [
+            self.commit,
+            self.fractions,
+            self.univariate,
+            self.rounds,
+            self.reduction,
+            self.whir,
+        ];
+        phases.into_iter().max().unwrap_or(0)
+    }
+
+    /// The most bytes that the proof holds, the common traces included, as they were when it began.
+    pub fn with_traces(&self) -> usize {
+        self.traces + self.above_start()
+    }
+}
+
+/// Says what proofs with a key take. Made once for a key, since its constraints have to be compiled for it.
+pub struct MemoryModel {
+    params: SystemParams,
+    max_degree: usize,
+    sizes: Sizes,
+    airs: Vec<AirShape>,
+}
+
+impl MemoryModel {
+    pub(crate) fn new<SC>(mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>) -> Self
+    where
+        SC: PackedConfig,
+        SC::EF: TwoAdicField + ExtensionField<SC::F>,
+    {
+        Self {
+            params: mpk.params.clone(),
+            max_degree: mpk.max_constraint_degree,
+            sizes: Sizes::of::<SC>(),
+            airs: mpk
+                .per_air
+                .iter()
+                .map(|key| AirShape::new::<SC>(&key.air_name, &key.vk, mpk.params.l_skip))
+                .collect(),
+        }
+    }
+
+    /// What a proof takes on so many threads, where the AIRs of the key have traces of these heights: zero where one has none;
+    /// what is no power of two is rounded up to one. The device has no limit.
+    pub fn peak(&self, heights: &[usize], threads: usize) -> Result<Peak, SwirlError> {
+        self.peak_of_plan(heights, threads, Plan::DEFAULT)
+    }
+
+    /// [`Self::peak`] of a device with [this limit](crate::SwirlDevice::with_memory_limit): how much of it the proof
+    /// takes, or [`SwirlError::Memory`] with the least that it needs.
+    pub fn peak_within(&self, heights: &[usize], threads: usize, limit: usize) -> Result<Peak, SwirlError> {
+        Ok(self.plan(heights, threads, limit)?.1)
+    }
+
+    /// The fastest plan that takes at most `limit` bytes, common traces included.
+    pub(crate) fn plan(
+        &self,
+        heights: &[usize],
+        threads: usize,
+        limit: usize,
+    ) -> Result<(Plan, Peak), SwirlError> {
+        let mut needed = usize::MAX;
+        for plan in Plan::ALL {
+            let peak = self.peak_of_plan(heights, threads, plan)?;
+            if peak.with_traces() <= limit {
+                return Ok((plan, peak));
+            }
+            needed = needed.min(peak.with_traces());
+        }
+        Err(SwirlError::Memory {
+            needed,
+            allowed: limit,
+        })
+    }
+
+    fn peak_of_plan(&self, heights: &[usize], threads: usize, plan: Plan) -> Result<Peak, SwirlError> {
+        Ok(Walk::new(self, heights, threads.max(1), plan)?.peak())
+    }
+}
+
+/// An AIR that is present.
+struct Present<'a> {
+    air: &'a AirShape,
+    height: usize,
+}
+
+impl Present<'_> {
+    fn log_blocks(&self, l_skip: usize) -> usize {
+        log2_strict_usize(self.height).saturating_sub(l_skip)
+    }
+
+    fn units(&self, l_skip: usize, lanes: usize) -> usize {
+        (1usize << self.log_blocks(l_skip)).div_ceil(lanes)
+    }
+}
+
+/// A walk over the phases of one proof.
+struct Walk<'a> {
+    model: &'a MemoryModel,
+    threads: usize,
+    plan: Plan,
+    /// In the order of their traces: the highest first.
+    present: Vec<Present<'a>>,
+    common: StackedLayout,
+    /// Stacked columns of the preprocessed and cached traces.
+    others: Vec<usize>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        model: &'a MemoryModel,
+        heights: &[usize],
+        threads: usize,
+        plan: Plan,
+    ) -> Result<Self, SwirlError> {
+        if heights.len() != model.airs.len() {
+            return Err(SwirlError::Airs(format!(
+                "there are heights of {} AIRs, and {} AIRs",
+                heights.len(),
+                model.airs.len()
+            )));
+        }
+        let (l_skip, log_height) = (model.params.l_skip, model.params.log_stacked_height());
+        let mut present = Vec::new();
+        for (air, &height) in model.airs.iter().zip(heights) {
+            if height > 1 << log_height {
+                return Err(SwirlError::Height {
+                    trace: air.name.clone(),
+                    height,
+                    max: 1 << log_height,
+                });
+            }
+            if height > 0 {
+                let height = height.next_power_of_two();
+                present.push(Present { air, height });
+            }
+        }
+        present.sort_by_key(|present| std::cmp::Reverse(present.height));
+        let shapes = present
+            .iter()
+            .map(|p| (p.air.common, log2_strict_usize(p.height)))
+            .collect();
+        let common = StackedLayout::new(l_skip, log_height, shapes)?;
+        let others = present
+            .iter()
+            .flat_map(|p| {
+                let lifted = p.height.max(1 << l_skip);
+                let stacked = move |&width: &usize| (width * lifted).div_ceil(1 << log_height);
+                p.air.others.iter().map(stacked)
+            })
+            .collect();
+        Ok(Self {
+            model,
+            threads,
+            plan,
+            present,
+            common,
+            others,
+        })
+    }
+
+    fn peak(&self) -> Peak {
+        let base = self.base();
+        let tree = self.commitment_tree();
+        let with_others = base
+            + self
+                .others
+                .iter()
+                .map(|&width| self.stacked(width))
+                .sum::<usize>();
+        let constraints = with_others + tree.kept + self.compiled();
+        let opening = with_others + tree.kept + self.column_openings();
+        let above = |bytes: usize| bytes - self.traces() + UNLISTED;
+        Peak {
+            traces: self.traces(),
+            commit: above(base + tree.peak),
+            fractions: above(constraints + self.fractions()),
+            univariate: above(constraints + self.weights() + self.univariate()),
+            rounds: above(constraints + self.weights() + self.univariate_kept() + self.rounds()),
+            reduction: above(opening + self.reduction()),
+            whir: above(opening + self.whir()),
+        }
+    }
+
+    fn traces(&self) -> usize {
+        let cells = self.present.iter().map(|p| p.air.common * p.height);
+        self.model.sizes.f * cells.sum::<usize>()
+    }
+
+    /// Stacked columns.
+    fn stacked(&self, width: usize) -> usize {
+        (self.model.sizes.f * width) << self.model.params.log_stacked_height()
+    }
+
+    /// The stacked columns of the common traces and how they are laid out.
+    fn base(&self) -> usize {
+        let columns = pushed(self.common.sorted_cols.len(), self.present.len());
+        self.stacked(self.common.width()) + columns * size_of::<(usize, usize, [usize; 3])>()
+    }
+
+    fn commitment_tree(&self) -> encode::Bytes {
+        let params = &self.model.params;
+        encode::bytes(
+            &self.model.sizes,
+            self.common.width(),
+            params.log_stacked_height(),
+            params.log_blowup,
+            1 << params.k_whir(),
+            self.threads,
+        )
+    }
+
+    /// The values of all columns at a point, which are part of the proof.
+    fn column_openings(&self) -> usize {
+        let values = self
+            .present
+            .iter()
+            .map(|p| p.air.width() * (1 + usize::from(p.air.needs_next)));
+        self.model.sizes.ef * values.sum::<usize>()
+    }
+
+    /// The sum of `of` over the AIRs that as many threads as there are can work on at once, where `parts` says how many can
+    /// work on one.
+    fn at_once(&self, of: impl Fn(&Present<'_>) -> usize, parts: impl Fn(&Present<'_>) -> usize) -> usize {
+        let mut all: Vec<(usize, usize)> = self.present.iter().map(|p| (of(p), parts(p))).collect();
+        all.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
+        let mut threads = self.threads;
+        let mut sum = 0;
+        for (bytes, parts) in all {
+            let working = parts.min(threads);
+            sum += bytes * working;
+            threads -= working;
+        }
+        sum
+    }
+}
+
+/// For how many elements a list has room that `len` were pushed to, one after the other; it had room for `first`.
+fn pushed(len: usize, first: usize) -> usize {
+    /// Room for the first elements of a list that had none, as the standard library makes it.
+    const LEAST: usize = 4;
+    let mut room = first;
+    while room < len {
+        room = (2 * room).max(LEAST);
+    }
+    room
+}
