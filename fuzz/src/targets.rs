@@ -115,7 +115,7 @@ fn announcement() -> Announcement {
         instructions: 7_000_000,
         memory_min: 1 << 30,
         bytes: 3_000_000,
-        addresses: vec!["/ip4/192.0.2.1/udp/4001/quic-v1".into(); 3],
+        record: vec![7; 300],
     }
 }
 
@@ -147,6 +147,10 @@ fn requests() -> Vec<Vec<u8>> {
             why: Returned::Failed {
                 message: "it does not work here".into(),
             },
+        },
+        Request::Return {
+            task: segment,
+            why: Returned::Surplus,
         },
         Request::Notice(Notice::Verdict {
             task: node,
@@ -232,7 +236,8 @@ fn hellos() -> Vec<Vec<u8>> {
         engine: [0xcc; 32],
         role: Role::Requester,
         jobs: vec![announcement(), announcement()],
-        started_ms: 1_700_000_000_000,
+        boot: 1_700_000_000,
+        clock_ms: 1_700_000_000_000,
     }])
 }
 
@@ -353,9 +358,11 @@ fn input(bytes: &[u8]) -> bool {
     true
 }
 
-/// The same program as OpenVM writes it.
+/// A program as OpenVM writes it.
+pub const VMEXE: &[u8] = include_bytes!("../samples/fibonacci.vmexe");
+
 fn vmexes() -> Vec<Vec<u8>> {
-    vec![include_bytes!("../samples/fibonacci.vmexe").to_vec()]
+    vec![VMEXE.to_vec()]
 }
 
 /// What decodes also encodes, and decodes to the same again.

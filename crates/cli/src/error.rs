@@ -13,7 +13,7 @@ use myriad_engine::{
 };
 use myriad_evm::{
     BlockError,
-    host::{BlockFileError, import::ImportError, sample::SampleError},
+    host::{BatchError, BlockFileError, import::ImportError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{RunError, StoreError, bench::BenchError, jobs::JobsError};
@@ -77,6 +77,11 @@ pub enum Error {
     Worker(#[from] WorkerError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(
+        "this machine cannot be lent safely: {missing}, so that a stranger's program that takes the engine child over \
+         could do what you can; update the kernel, or turn on what is missing, or lend it all the same with --unconfined"
+    )]
+    Unconfined { missing: &'static str },
     #[error(transparent)]
     Run(#[from] RunError),
     #[error(transparent)]
@@ -93,6 +98,8 @@ pub enum Error {
     Runtime(io::Error),
     #[error("this node does not listen on any address after {seconds} s; name one with --listen")]
     NotListening { seconds: u64 },
+    #[error("{max} commands that prove on the network are running with {}; wait for one, or name another folder with --data-dir", dir.display())]
+    Requesters { max: usize, dir: PathBuf },
     #[error("a prover of this machine's cluster cannot be started: {0}")]
     Cluster(io::Error),
     #[error(
@@ -107,6 +114,8 @@ pub enum Error {
     BlockFile { path: PathBuf, source: BlockFileError },
     #[error("{} is refused", path.display())]
     Block { path: PathBuf, source: BlockError },
+    #[error("the batch is refused")]
+    Batch(#[source] BatchError),
     #[error(
         "{} cannot be proven: the header of its parent is not known, so these checks would be skipped: {}",
         path.display(), skipped.join(", ")
@@ -167,9 +176,8 @@ impl Error {
             | Self::PeerName { .. }
             | Self::Usage(_)
             | Self::Plan(PlanError::Value { .. } | PlanError::NoMachines) => Exit::Usage,
-            Self::Sample(SampleError::OutOfBounds { .. }) | Self::Import(ImportError::Url { .. }) => {
-                Exit::Usage
-            }
+            Self::Sample(SampleError::OutOfBounds { .. })
+            | Self::Import(ImportError::Url { .. } | ImportError::Header { .. }) => Exit::Usage,
             Self::Proof { .. } => Exit::ProofInvalid,
             Self::Run(RunError::Interrupted) => Exit::Interrupted,
             _ => Exit::Failed,
@@ -185,10 +193,9 @@ impl Error {
             Self::Input { .. } | Self::InputText(_) => "input",
             Self::Keys(_) => "keys",
             Self::Worker(error) => worker_kind(error),
-            Self::Serve(_) => "engine",
+            Self::Serve(_) | Self::Unconfined { .. } => "engine",
             Self::Run(error) => match error {
                 RunError::Program(_) => "program",
-                RunError::Keys(_) => "keys",
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",
                 RunError::Worker(error) => worker_kind(error),
@@ -196,12 +203,16 @@ impl Error {
                 RunError::Truth { .. } => "engine",
                 RunError::NetworkEnded => "network",
                 RunError::Interrupted => "interrupted",
-                RunError::Task { .. } | RunError::Unsound { .. } | RunError::Bug { .. } => "engine",
+                RunError::Task { .. }
+                | RunError::Verifier { .. }
+                | RunError::Unsound { .. }
+                | RunError::Bug { .. } => "engine",
             },
             Self::Start(_)
             | Self::Identity(_)
             | Self::Runtime(_)
             | Self::NotListening { .. }
+            | Self::Requesters { .. }
             | Self::Cluster(_)
             | Self::ClusterEnded { .. } => "network",
             Self::PeerName { .. } | Self::Usage(_) => "usage",
@@ -219,7 +230,7 @@ impl Error {
             Self::Jobs(_) => "store",
             Self::Proof { .. } => "proof-invalid",
             Self::BlockFile { .. } | Self::ChainConfig { .. } => "block-file",
-            Self::Block { .. } => "block-invalid",
+            Self::Block { .. } | Self::Batch(_) => "block-invalid",
             Self::ParentUnknown { .. } | Self::NoParent { .. } => "parent-unknown",
             Self::Disagreement { .. } => "disagreement",
             Self::Sample(_) => "sample",
@@ -300,8 +311,8 @@ pub fn block_file(path: &Path) -> impl Fn(BlockFileError) -> Error {
 fn worker_kind(error: &WorkerError) -> &'static str {
     match error {
         WorkerError::Died(death) if death.out_of_memory => "out-of-memory",
-        WorkerError::Failed(Failure::Program(_)) => "program",
-        WorkerError::Failed(Failure::Execute(ExecuteError::Keys(_))) => "keys",
+        WorkerError::Failed(Failure::Program(_) | Failure::Config(_)) => "program",
+        WorkerError::Failed(Failure::Keys(_) | Failure::Execute(ExecuteError::Keys(_))) => "keys",
         WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })) => "memory",
         WorkerError::Failed(Failure::Execute(_)) => "execution",
         _ => "engine",

@@ -6,12 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_engine::{INPUT_BYTES_MAX, Input, PROGRAM_BYTES_MAX, Program, ProgramError};
+use myriad_engine::{
+    INPUT_BYTES_MAX, Input, OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, Program, ProgramError,
+};
 
 use crate::{args::InputFlags, error::Error, terminal};
-
-/// Most bytes of an `openvm.toml`. With every extension it has about 5 KB.
-const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// A program, as it is given to engine children and as it is loaded here.
 pub struct ProgramFile {
@@ -139,7 +138,7 @@ pub fn stem(path: &Path) -> String {
 
 fn read_config(path: &Path) -> Result<String, Error> {
     const WHAT: &str = "the VM configuration";
-    String::from_utf8(read(WHAT, path, CONFIG_BYTES_MAX)?).map_err(|e| Error::Read {
+    String::from_utf8(read(WHAT, path, OPENVM_TOML_BYTES_MAX)?).map_err(|e| Error::Read {
         what: WHAT,
         path: path.to_owned(),
         source: io::Error::new(io::ErrorKind::InvalidData, e),

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     env,
-    fs::File,
+    fs::{self, File, TryLockError},
     io::{self, IsTerminal},
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use myriad_core::Peer;
-use myriad_net::{Address, Config, Identity, LISTEN, Limits, Network, StartError, peer_name, wire::Role};
+use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, peer_name, wire::Role};
 use myriad_node::{
     Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, prover::StatusFile,
     requester,
@@ -30,9 +30,11 @@ use crate::{
     args::FleetFlags,
     error::Error,
     interrupt,
-    settings::{NetSettings, Settings},
+    settings::{NetSettings, Settings, UNCONFINED, confinement},
 };
 
+/// Commands that prove on the network at once with one data folder: more than any machine executes for.
+const REQUESTERS_MAX: usize = 64;
 /// Where the provers of a cluster listen: nobody else is to reach them.
 const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// How long to wait until the system gives an address to listen on.
@@ -100,16 +102,16 @@ fn config(
     disk_bytes: u64,
 ) -> Result<Config, Error> {
     let listen = if net.listen.is_empty() {
-        LISTEN.map(str::to_owned).to_vec()
+        Listen::Anywhere
     } else {
-        net.listen.clone()
+        Listen::At(addresses(&net.listen)?)
     };
     Ok(Config {
         identity,
         role,
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
         engine: engine_fingerprint(),
-        listen: addresses(&listen)?,
+        listen,
         external: addresses(&net.external)?,
         bootstrap: addresses(&net.bootstrap)?,
         mdns: net.mdns,
@@ -137,6 +139,37 @@ pub async fn wait_for_address(network: &Network) -> Result<Vec<String>, Error> {
     })
 }
 
+/// The folder of the identity that a requester has for as long as the lock lives: the data folder itself, and for commands
+/// that run beside it on the same one, folders below. Two nodes of one name would be taken for one another by all others.
+fn claim_identity(data_dir: &Path) -> Result<(File, PathBuf), Error> {
+    for number in 1..=REQUESTERS_MAX {
+        let dir = match number {
+            1 => data_dir.to_owned(),
+            _ => data_dir.join("requesters").join(number.to_string()),
+        };
+        let path = dir.join("requester.lock");
+        let open = || -> io::Result<File> {
+            fs::create_dir_all(&dir)?;
+            File::options().create(true).append(true).open(&path)
+        };
+        let write = |source| Error::Write {
+            what: "the lock",
+            path: path.clone(),
+            source,
+        };
+        let lock = open().map_err(write)?;
+        match lock.try_lock() {
+            Ok(()) => return Ok((lock, dir)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(write(source)),
+        }
+    }
+    Err(Error::Requesters {
+        max: REQUESTERS_MAX,
+        dir: data_dir.to_owned(),
+    })
+}
+
 /// Proves with the provers of the network, or with some on this machine.
 pub fn prove(
     job: &Job,
@@ -149,18 +182,18 @@ pub fn prove(
     let runtime = runtime()?;
     let _entered = runtime.enter();
     let provers = flags.provers.filter(|_| !flags.network).map(NonZeroUsize::get);
-    let (identity, net) = match provers {
+    let (_locked, identity, net) = match provers {
         Some(_) => {
             let net = NetSettings {
                 listen: vec![LOOPBACK.into()],
                 ..NetSettings::default()
             };
-            (Identity::ephemeral(), net)
+            (None, Identity::ephemeral(), net)
         }
-        None => (
-            Identity::load_or_create(&settings.data_dir)?,
-            settings.net.clone(),
-        ),
+        None => {
+            let (lock, dir) = claim_identity(&settings.data_dir)?;
+            (Some(lock), Identity::load_or_create(&dir)?, settings.net.clone())
+        }
     };
     // What a requester keeps is its own: only provers have a quota.
     let config = config(&settings.data_dir, &net, identity, Role::Requester, u64::MAX)?;
@@ -238,6 +271,8 @@ impl Cluster {
                 .arg(&dir)
                 .arg("--keys")
                 .arg(settings.keys_dir())
+                // They serve nobody but this command.
+                .args(confinement().is_err().then_some(UNCONFINED))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(log)

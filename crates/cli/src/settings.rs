@@ -5,6 +5,7 @@ use std::{
     env,
     num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -15,10 +16,15 @@ use figment::{
     error::Kind,
     providers::{Env, Format, Serialized, Toml},
 };
-use myriad_engine::{INPUT_BYTES_MAX, KeyCache, MemoryBudget, worker::WorkerConfig};
+use myriad_engine::{
+    INPUT_BYTES_MAX, KeyCache, MemoryBudget,
+    worker::{WorkerConfig, can_confine, data_bytes_max},
+};
 use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use thiserror::Error;
+
+use crate::terminal;
 
 /// The file of settings, in the working folder.
 const FILE: &str = "myriad.toml";
@@ -47,7 +53,7 @@ const NAMES: [&str; 17] = [
 ];
 
 /// Memory of an engine child where nobody says otherwise: what a home machine can spare.
-const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
+pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 /// Instructions of an execution where nobody says otherwise: about fifteen blocks of 30 M gas.
 /// Executing as many takes minutes, proving them days, so whoever meets the limit has an endless loop.
 const MAX_INSTRUCTIONS: u64 = 10_000_000_000;
@@ -230,10 +236,26 @@ impl Settings {
     }
 
     fn worker_with(&self, threads: usize) -> Result<WorkerConfig, SettingsError> {
-        let keys = self.keys_dir().to_string_lossy().into_owned();
+        let mut config = self.worker_of(&self.keys_dir(), threads)?;
+        // What runs in them is the user's own choice here.
+        config
+            .args
+            .extend(confinement().is_err().then(|| UNCONFINED.into()));
+        Ok(config)
+    }
+
+    /// How to start an engine child with the keys of this folder, on a kernel that can confine it.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoBinary`]
+    pub fn worker_of(&self, keys: &Path, threads: usize) -> Result<WorkerConfig, SettingsError> {
+        let named = keys.to_string_lossy();
+        let data = data_bytes_max(self.memory, threads).to_string();
+        let args = ["engine-worker", "--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
             command: env::current_exe().map_err(SettingsError::NoBinary)?,
-            args: vec!["engine-worker".into(), "--keys".into(), keys],
+            args: args.map(str::to_owned).to_vec(),
+            keys: keys.into(),
             threads,
         })
     }
@@ -249,6 +271,24 @@ impl Settings {
     pub fn keys_dir(&self) -> PathBuf {
         self.data_dir.join("keys")
     }
+}
+
+/// Tells an engine child to go on where the kernel cannot confine it.
+pub const UNCONFINED: &str = "--unconfined";
+
+/// Whether this kernel can confine engine children. What is missing is said, once.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn confinement() -> Result<(), &'static str> {
+    static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
+        let missing = can_confine().err()?;
+        terminal::note(format_args!(
+            "engine children are not confined: {missing}; a program that takes one over could do what you can"
+        ));
+        Some(missing)
+    });
+    MISSING.as_deref().map_or(Ok(()), Err)
 }
 
 /// How many threads there are for each core when all children work.
@@ -352,6 +392,21 @@ impl From<figment::Error> for SettingsError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_child_gets_a_limit_of_data_that_follows_from_the_memory_it_is_lent() {
+        let limit = |memory: u64| {
+            let flags = serde_json::json!({ "data_dir": "of a test", "memory": memory, "threads": 2 });
+            let config = Settings::load(&flags).unwrap().worker().unwrap();
+            let mut args = config.args.iter().skip_while(|arg| *arg != "--data-bytes-max");
+            args.nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        assert_eq!(
+            limit(4 << 30),
+            data_bytes_max(MemoryBudget::from_bytes(4 << 30), 2)
+        );
+        assert_eq!(limit(8 << 30) - limit(4 << 30), 8 << 30);
+    }
 
     #[test]
     fn running_children_share_the_cores() {

@@ -39,6 +39,11 @@ pub enum Input {
     Stalled { peer: Peer, task: TaskRef, proof: Blob },
     /// The caller has made durable what it was asked to persist.
     Persisted { task: TaskRef, proof: Blob },
+    /// The caller has lost the accepted proof of a task, as when its disk has damaged it. Where that is still needed, the task is
+    /// done again; nobody is to blame.
+    Lost { task: TaskRef, proof: Blob },
+    /// The caller has done a task itself, as [`Output::Try`](crate::Output::Try) asked it to.
+    Tried { task: TaskRef, outcome: Tried },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
     /// The caller does not want a job any more.
@@ -105,6 +110,31 @@ pub enum Return {
     Stopping,
     /// It tried, and this is what happened.
     Failed { message: String },
+    /// It got another task first, from somebody else. That is no setback.
+    Surplus,
+}
+
+/// What came of doing a task at which peers have failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// It can be done: this is its proof, which was verified. `by` is the caller itself.
+    Made { by: Peer, proof: Blob, took: Duration },
+    /// It cannot be done by anyone: over this accepted proof of a child, taken alone, no node can be made. Nothing but doing it, and
+    /// more than once, shows that.
+    Refuted {
+        child: TaskId,
+        proof: Blob,
+        reason: String,
+    },
+    /// Over this accepted proof of a child the process died, or took far too long or too much memory, more than once. That may
+    /// be the proof's fault or this machine's: the child is done again, and nobody is banned.
+    Doubted {
+        child: TaskId,
+        proof: Blob,
+        reason: String,
+    },
+    /// Nothing is known: there was no memory for it, say.
+    Unable,
 }
 
 /// What the caller found out about a submitted proof.

@@ -15,6 +15,11 @@ use crate::{
     tree::Tree,
 };
 
+/// Peers that are remembered for having failed at a task, and as many that held a lease of it: identities are free, and each may
+/// have one. More machines than are at one task at a time in the largest fleets.
+pub(crate) const FAILURES_MAX: usize = 256;
+pub(crate) const FORMER_MAX: usize = 256;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub priority: i32,
@@ -68,8 +73,16 @@ pub(crate) struct Task {
     /// Proofs that are being checked, and others that wait for it.
     pub claims: Vec<Claim>,
     pub failures: Vec<(Peer, String)>,
+    /// Whose proof it is that is durable; none if an earlier run accepted it.
+    pub maker: Option<Peer>,
+    /// Whether it is the task that is to blame that nobody does it.
+    pub suspicion: Suspicion,
+    /// Proofs of it that were accepted, and over which no node can be made.
+    pub refuted: Vec<Blob>,
     /// The last that was woken for it and has not answered yet, with its merit then.
     pub reserved: Option<(Peer, u32)>,
+    /// How often in a row nobody came that was woken for it.
+    pub overslept: u32,
     /// As how many holders it is in [`Job::held`].
     listed: Option<u32>,
     /// Whether it is in [`Job::doubtful`].
@@ -78,6 +91,19 @@ pub(crate) struct Task {
     arriving: bool,
     /// Of the tasks that it takes the proofs of, those that are.
     arriving_inputs: u32,
+}
+
+/// What is known of a task at which peers fail.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Suspicion {
+    /// Those that have failed since the caller tried it last.
+    pub failed: BTreeSet<Peer>,
+    /// The caller is at it.
+    pub trying: bool,
+    /// How often it was not able to.
+    pub unable: u32,
+    /// When it is done by the caller if nobody is at it.
+    pub due: Option<Time>,
 }
 
 /// Where a task is on its way.
@@ -215,15 +241,16 @@ impl Job {
             waste: Waste::default(),
             tasks,
         };
-        job.find_needed();
+        job.find_needed(TaskId::Final);
         let needed = job.tasks.iter().filter(|task| task.is_needed());
         job.waste.allowed = redundancy.waste_allowed(needed.map(|task| task.cost.work).sum());
         (id, job)
     }
 
-    /// Marks what the final proof still needs: not what lies below a task that is done.
-    fn find_needed(&mut self) {
-        let mut needed = vec![TaskId::Final];
+    /// Marks what a task still needs: not what lies below one that is done. Those that can start now.
+    fn find_needed(&mut self, by: TaskId) -> Vec<TaskId> {
+        let mut needed = vec![by];
+        let mut freed = Vec::new();
         while let Some(task) = needed.pop() {
             if self.is_done(task) {
                 continue;
@@ -231,8 +258,10 @@ impl Job {
             let missing: Vec<_> = self.inputs(task).filter(|input| !self.is_done(*input)).collect();
             if missing.is_empty() {
                 self.make_ready(task);
+                freed.push(task);
             } else {
-                self.task_mut(task).state = TaskState::Waiting(missing.len() as u32);
+                let count = missing.len() as u32;
+                self.change_waiting(task, |own| own.state = TaskState::Waiting(count));
             }
             for input in missing {
                 if self.task(input).state == TaskState::Unneeded {
@@ -240,6 +269,46 @@ impl Job {
                 }
             }
         }
+        freed
+    }
+
+    /// The proof of a task is given up, and not accepted again if it was `refuted`: the tasks that can start now. Nobody may be at
+    /// any that takes it.
+    pub(crate) fn reopen(&mut self, task: TaskId, refuted: bool) -> Vec<TaskId> {
+        let own = self.task_mut(task);
+        if let TaskState::Done(proof) = own.state
+            && refuted
+        {
+            own.refuted.push(proof);
+        }
+        own.state = TaskState::Unneeded;
+        own.maker = None;
+        own.former.clear();
+        own.failures.clear();
+        own.suspicion = Suspicion::default();
+        for taker in self.takers(task) {
+            self.change_waiting(taker, |own| {
+                if let TaskState::Waiting(missing) = &mut own.state {
+                    *missing += 1;
+                }
+            });
+        }
+        self.find_needed(task)
+    }
+
+    /// A task that is open has to wait again, for what is about to be [reopened](Self::reopen). Nobody holds a lease of it.
+    pub(crate) fn suspend(&mut self, task: TaskId) {
+        let own = self.task(task);
+        let (memory, rank) = (own.cost.memory, own.rank);
+        if !self.ready.remove(task, memory, rank) {
+            self.under_way -= 1;
+        }
+        let own = self.task_mut(task);
+        own.state = TaskState::Waiting(0);
+        own.former.clear();
+        own.failures.clear();
+        own.suspicion = Suspicion::default();
+        self.relist(task);
     }
 
     /// The tasks whose proofs a task takes: its children, and for the final proof the last segment
@@ -280,8 +349,7 @@ impl Job {
 
     /// Back to the ready tasks, if it is open and nobody is at it any more.
     pub(crate) fn release_if_idle(&mut self, task: TaskId) -> bool {
-        let own = self.task(task);
-        let idle = own.state == TaskState::Open && own.leases.is_empty() && own.claims.is_empty();
+        let idle = self.task(task).is_idle();
         if idle {
             self.under_way -= 1;
             self.make_ready(task);
@@ -290,9 +358,10 @@ impl Job {
     }
 
     /// The proof of a task is durable: the tasks that can start now.
-    pub(crate) fn complete(&mut self, task: TaskId, proof: Blob) -> Vec<TaskId> {
+    pub(crate) fn complete(&mut self, task: TaskId, proof: Blob, maker: Peer) -> Vec<TaskId> {
         self.set_arriving(task, false);
-        self.task_mut(task).state = TaskState::Done(proof);
+        let own = self.task_mut(task);
+        (own.state, own.maker) = (TaskState::Done(proof), Some(maker));
         self.under_way -= 1;
         let mut freed = Vec::new();
         for waiting in self.takers(task) {
@@ -387,6 +456,17 @@ impl Job {
         top
     }
 
+    /// Whether a task takes this proof of a child of its, which is accepted.
+    pub(crate) fn is_made_of(&self, task: TaskId, child: TaskId, proof: Blob) -> bool {
+        let of_task = self.tree.children(task).any(|other| other == child);
+        of_task && self.task(child).state == TaskState::Done(proof)
+    }
+
+    /// Those that have failed at a task, as far as is remembered.
+    pub(crate) fn failed_at(&self, task: TaskId) -> Vec<Peer> {
+        self.task(task).failures.iter().map(|(peer, _)| *peer).collect()
+    }
+
     /// The tasks that take this one's proof.
     pub(crate) fn takers(&self, task: TaskId) -> impl Iterator<Item = TaskId> + use<> {
         let last = task == TaskId::Segment(self.tree.segments() - 1);
@@ -418,7 +498,11 @@ impl Task {
             former: BTreeMap::new(),
             claims: Vec::new(),
             failures: Vec::new(),
+            maker: None,
+            suspicion: Suspicion::default(),
+            refuted: Vec::new(),
             reserved: None,
+            overslept: 0,
             listed: None,
             doubted: false,
             arriving: false,
@@ -439,6 +523,11 @@ impl Task {
     pub(crate) fn is_copyable(&self) -> bool {
         let some = !self.leases.is_empty() || !self.claims.is_empty();
         self.state == TaskState::Open && some && self.claims.iter().all(|claim| claim.stalled)
+    }
+
+    /// Whether it can be worked at, and nobody does.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state == TaskState::Open && self.leases.is_empty() && self.claims.is_empty()
     }
 
     /// Whether a peer is at it, or has claimed to have done it.
@@ -463,6 +552,29 @@ impl Task {
     pub(crate) fn is_reserved(&self, peer: Peer, merit: u32) -> bool {
         self.reserved
             .is_some_and(|(woken, more)| woken != peer && more > merit)
+    }
+
+    /// Notes that a peer has failed at it. When there are too many the oldest of those goes that `may_go`; it may try again.
+    pub(crate) fn note_failure(&mut self, peer: Peer, message: String, may_go: impl Fn(Peer) -> bool) {
+        if self.failures.len() >= FAILURES_MAX {
+            let oldest = self.failures.iter().position(|(failed, _)| may_go(*failed));
+            self.failures.remove(oldest.unwrap_or(0));
+        }
+        self.failures.push((peer, message));
+    }
+
+    /// Notes who held a lease of it that was `granted` then. When there are too many the one goes that got it first, of those that
+    /// `may_go` if there are any; a proof of it comes too late.
+    pub(crate) fn note_former(&mut self, peer: Peer, granted: Time, may_go: impl Fn(Peer) -> bool) {
+        if self.former.len() >= FORMER_MAX && !self.former.contains_key(&peer) {
+            let first = self
+                .former
+                .iter()
+                .min_by_key(|(peer, granted)| (!may_go(**peer), **granted))
+                .map(|(&peer, _)| peer);
+            first.and_then(|first| self.former.remove(&first));
+        }
+        self.former.insert(peer, granted);
     }
 
     /// Whether a peer has tried it and failed.

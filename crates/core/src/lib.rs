@@ -15,6 +15,12 @@
 //!                              └──────────────── Invalid, Unavailable ────┘                       done
 //! ```
 //!
+//! A task that is done is so for good, unless its proof is of no use. A proof may pass the check although no node can be made over it: then all who try the
+//! node fail, and look like liars. So the caller is asked to do a node itself that peers keep failing at
+//! ([`Output::Try`]). If it finds that an accepted proof is the cause ([`Tried::Refuted`]), that task is done again, its
+//! maker is banned, and those are pardoned who were banned because of the node. Where it only seems so ([`Tried::Doubted`]), and where
+//! the caller has lost the proof ([`Input::Lost`]), the task is done again and nobody is to blame.
+//!
 //! A task may be held by several peers: the first accepted proof wins, and the others are revoked. Which tasks
 //! are given out again, to whom and when is decided by [`Redundancy`]; who is believed how much follows
 //! from its [`Standing`].
@@ -22,7 +28,7 @@
 //! What always holds, each with a checker in [`check`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;
-//! - an accepted proof is neither lost nor replaced;
+//! - an accepted proof is neither lost nor replaced, unless the caller has refuted, doubted or lost it;
 //! - a banned peer gets no lease, and holds none;
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others.
@@ -42,7 +48,7 @@ mod time;
 mod tree;
 
 pub use ids::{Blob, JobId, Kind, NodeId, Peer, TaskId, TaskRef};
-pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Trust, Verdict};
+pub use input::{Cost, Input, JobSpec, Offer, Return, SPEED_ONE, Tried, Trust, Verdict};
 pub use job::Stage;
 pub use output::{Event, Output, Refusal, Revocation};
 pub use policy::{Policy, stalled_after};

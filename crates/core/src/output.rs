@@ -24,6 +24,9 @@ pub enum Output {
     Check { peer: Peer, task: TaskRef, proof: Blob },
     /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
     Persist { peer: Peer, task: TaskRef, proof: Blob },
+    /// Do a task that peers have failed at, with the caller's own engine, to see whether they were the cause or a proof that
+    /// the task is made of; answer with [`Tried`](crate::Input::Tried).
+    Try { task: TaskRef },
     /// Tell a peer that a task is not its own any more.
     Revoke {
         peer: Peer,
@@ -32,7 +35,8 @@ pub enum Output {
     },
     /// Tell the network that a job wants provers, or that it does not any more.
     Announce { job: JobId, open: bool },
-    /// The proof is in no open task's way any more: all that is made from it is durable.
+    /// The proof is in no open task's way any more: all that is made from it is durable. It may be again if one of
+    /// these is refuted, so the caller keeps it as long as the job.
     Obsolete { task: TaskRef },
     /// What is known of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
     Learned { peer: Peer },
@@ -53,10 +57,7 @@ pub enum Refusal {
     Waiting { under_way: usize },
     #[error("this machine holds {held} tasks, and {allowed} are allowed: finish one first")]
     TooManyLeases { held: usize, allowed: usize },
-    #[error(
-        "the last {setbacks} leases of this machine came to nothing; ask again in {} s",
-        remaining.as_secs_f64().ceil()
-    )]
+    #[error("{}; ask again in {} s", pausing(*setbacks), remaining.as_secs_f64().ceil())]
     Cooling { setbacks: u32, remaining: Duration },
     #[error(
         "{held} machines without an accepted proof work from this network, and {allowed} are allowed: ask again when one of them has delivered"
@@ -87,6 +88,10 @@ pub enum Revocation {
     JobFailed,
     #[error("this machine is banned")]
     Banned,
+    #[error("a proof that it is made of turned out to be none")]
+    Refuted,
+    #[error("a proof that it is made of has to be made anew")]
+    Lost,
 }
 
 /// What has happened.
@@ -121,4 +126,27 @@ pub enum Event {
         task: TaskRef,
         reason: String,
     },
+    /// An accepted proof was refuted, and its task is to be done again; `maker` is none where an earlier run accepted it.
+    Refuted {
+        task: TaskRef,
+        proof: Blob,
+        maker: Option<Peer>,
+        reason: String,
+    },
+    /// An accepted proof was lost, or is doubted, and its task is to be done again. Nobody is to blame.
+    Reopened {
+        task: TaskRef,
+        proof: Blob,
+        reason: String,
+    },
+    /// A peer was banned because of a task that nobody could have done, and is not any more.
+    Pardoned { peer: Peer, task: TaskRef },
+}
+
+/// Why a machine has to pause.
+fn pausing(setbacks: u32) -> String {
+    match setbacks {
+        0 => "this machine has just given a task back for another one".into(),
+        _ => format!("the last {setbacks} leases of this machine came to nothing"),
+    }
 }

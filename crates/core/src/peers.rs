@@ -1,6 +1,9 @@
 //! What is known of each peer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     ids::{Kind, TaskRef},
@@ -23,8 +26,11 @@ pub(crate) struct PeerState {
     pub offer: Offer,
     pub standing: Standing,
     pub leases: BTreeSet<TaskRef>,
-    /// Tasks that it has submitted proofs of which nobody has looked at yet.
-    pub unchecked: BTreeSet<TaskRef>,
+    /// Tasks that it has submitted proofs of which nobody has looked at yet, with the network that counts each; see
+    /// [`Policy::unproven_per_origin`].
+    pub unchecked: BTreeMap<TaskRef, Option<u64>>,
+    /// How often in a row it was woken and did not come.
+    pub overslept: u32,
     /// Leases in a row from which no proof was accepted.
     pub setbacks: u32,
     pub cooling_until: Time,
@@ -64,7 +70,8 @@ impl PeerState {
             offer,
             standing,
             leases: BTreeSet::new(),
-            unchecked: BTreeSet::new(),
+            unchecked: BTreeMap::new(),
+            overslept: 0,
             setbacks: 0,
             cooling_until: Time::default(),
             seen: Time::default(),
@@ -142,10 +149,23 @@ impl PeerState {
         share(self.expected(kind, cost), slack).max(policy.lease_min)
     }
 
-    /// Of machines alike in memory the one with the most goes first.
+    /// Of machines alike in memory the one with the most goes first. What a stranger claims counts half, and for no more
+    /// than the machine that costs are measured on, until a proof shows how fast it is; and each time that it was woken
+    /// and did not come halves it again.
     pub(crate) fn merit(&self, newcomers: Newcomers) -> u32 {
-        let merit = u64::from(self.speed(Kind::Segment)) * u64::from(self.delivers(newcomers));
-        (merit / u64::from(ONE)) as u32
+        let speed = match self.offer.trust {
+            Trust::Stranger if !self.is_proven() => self.speed(Kind::Segment).min(SPEED_ONE) / 2,
+            Trust::Stranger | Trust::Own => self.speed(Kind::Segment),
+        };
+        let merit = u64::from(speed) * u64::from(self.delivers(newcomers)) / u64::from(ONE);
+        (merit as u32).checked_shr(self.overslept).unwrap_or(0)
+    }
+
+    /// It gave a lease back because it had something else to do: a short pause, each time the same.
+    pub(crate) fn rest(&mut self, now: Time, policy: &Policy) {
+        if !self.is_own() {
+            self.cooling_until = self.cooling_until.max(now + policy.rest);
+        }
     }
 
     /// A lease has come to nothing: the peer has to pause, each time in a row for longer.

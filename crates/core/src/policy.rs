@@ -9,9 +9,14 @@ use crate::redundancy::Redundancy;
 const STALLED_MIN: Duration = Duration::from_secs(2);
 const STALLED_BYTES_PER_S: u64 = 250_000;
 
-/// How long others wait for a proof of so many bytes that is being fetched from one who says that it is there. Then
-/// the caller says [`Input::Stalled`](crate::Input::Stalled).
-pub fn stalled_after(bytes: u64) -> Duration {
+/// Bytes of a claimed proof for which others wait before any has come: more than a leaf or a node has, and most segments.
+/// A larger claim buys no more time than this; only bytes that have come do.
+const STALLED_BYTES_BELIEVED: u64 = 1 << 20;
+
+/// How long others wait, from the start on, for a proof of `claimed` bytes that is being fetched from one who says that it
+/// is there, when `came` bytes have come. Then the caller says [`Input::Stalled`](crate::Input::Stalled).
+pub fn stalled_after(claimed: u64, came: u64) -> Duration {
+    let bytes = claimed.min(STALLED_BYTES_BELIEVED).max(came);
     STALLED_MIN.saturating_add(Duration::from_millis(
         bytes.saturating_mul(1000) / STALLED_BYTES_PER_S,
     ))
@@ -39,17 +44,28 @@ pub struct Policy {
     /// A holder is doubted when nothing of its progress was heard for so long, or for a quarter of what the task is
     /// expected to take: provers report every 5 s, and fetch inputs before they begin.
     pub doubt_min: Duration,
-    /// Leases that strangers without an accepted proof may hold together who call from one network.
+    /// Leases that strangers without an accepted proof may hold together who call from one network, with the proofs of
+    /// theirs that nobody has looked at yet. So many of them are woken when there is work; others ask by themselves.
     pub unproven_per_origin: usize,
     /// Peers that are remembered. When there are more, those go first that nothing is known of.
     pub peers_max: usize,
     /// After so many failures of a task on the requester's own machines, the job fails. Strangers may be
     /// lying: what fails on them is only not given to them again, and its failures are events.
     pub failures_max: usize,
+    /// After so many peers have failed at a node, the caller does it itself: one may be a liar or have bad memory; when
+    /// several fail, it may be the node. Identities are free, so this bounds no attack; it costs one who fails
+    /// on purpose as many leases, and the caller one node.
+    pub suspicious: usize,
+    /// Or when the first has failed so long ago, and nobody is at it who has delivered before and is in time: there may be no
+    /// more peers who could.
+    pub suspicious_after: Duration,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,
     /// The longest pause.
     pub cooling_max: Duration,
+    /// The pause after a task was given back for another requester's. It does not grow: the machine is busy meanwhile. But one
+    /// that only takes tasks and gives them back must not have the next at once.
+    pub rest: Duration,
 }
 
 impl Default for Policy {
@@ -67,8 +83,29 @@ impl Default for Policy {
             unproven_per_origin: 4,
             peers_max: 50_000,
             failures_max: 3,
+            suspicious: 3,
+            suspicious_after: Duration::from_secs(60),
             cooling: Duration::from_secs(5),
             cooling_max: Duration::from_secs(600),
+            rest: Duration::from_secs(2),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_buys_seconds_and_what_comes_buys_time() {
+        let silent = stalled_after(u64::MAX, 0);
+        assert!(silent < Duration::from_secs(7), "{silent:?}");
+        assert_eq!(stalled_after(16 << 20, 0), silent);
+        assert!(
+            stalled_after(640 << 10, 0) < silent,
+            "a small one should come sooner"
+        );
+        let coming = stalled_after(16 << 20, 10_000_000);
+        assert_eq!(coming, STALLED_MIN + Duration::from_secs(40));
     }
 }

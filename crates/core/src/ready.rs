@@ -89,16 +89,26 @@ impl Ready {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parked {
     steps: BTreeMap<u64, BTreeMap<(Reverse<u32>, Peer), u64>>,
-    /// Memory and merit of each.
-    places: BTreeMap<Peer, (u64, u32)>,
+    /// Memory and merit of each, and the network that counts it.
+    places: BTreeMap<Peer, (u64, u32, Option<u64>)>,
+    /// How many of each network there are.
+    origins: BTreeMap<u64, usize>,
 }
 
 impl Parked {
-    pub(crate) fn insert(&mut self, peer: Peer, memory: u64, merit: u32) {
+    pub(crate) fn insert(&mut self, peer: Peer, memory: u64, merit: u32, origin: Option<u64>) {
         self.remove(peer);
         let step = self.steps.entry(memory / MEMORY_STEP).or_default();
         step.insert((Reverse(merit), peer), memory);
-        self.places.insert(peer, (memory, merit));
+        self.places.insert(peer, (memory, merit, origin));
+        if let Some(origin) = origin {
+            *self.origins.entry(origin).or_default() += 1;
+        }
+    }
+
+    /// How many wait that a network counts.
+    pub(crate) fn of_origin(&self, origin: u64) -> usize {
+        self.origins.get(&origin).copied().unwrap_or_default()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,9 +120,17 @@ impl Parked {
     }
 
     pub(crate) fn remove(&mut self, peer: Peer) {
-        let Some((memory, merit)) = self.places.remove(&peer) else {
+        let Some((memory, merit, origin)) = self.places.remove(&peer) else {
             return;
         };
+        if let Some(origin) = origin
+            && let Some(count) = self.origins.get_mut(&origin)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.origins.remove(&origin);
+            }
+        }
         let step = memory / MEMORY_STEP;
         if let Some(peers) = self.steps.get_mut(&step) {
             peers.remove(&(Reverse(merit), peer));
@@ -181,15 +199,15 @@ mod tests {
     fn the_smallest_machine_that_suffices_is_woken() {
         let mut parked = Parked::default();
         let peer = |byte| Peer([byte; 32]);
-        parked.insert(peer(1), 8 * GIB, 1000);
-        parked.insert(peer(2), 2 * GIB, 800);
-        parked.insert(peer(3), 2 * GIB, 900);
-        parked.insert(peer(4), 2 * GIB, 799);
+        parked.insert(peer(1), 8 * GIB, 1000, None);
+        parked.insert(peer(2), 2 * GIB, 800, None);
+        parked.insert(peer(3), 2 * GIB, 900, None);
+        parked.insert(peer(4), 2 * GIB, 799, None);
         assert_eq!(parked.take(2 * GIB), Some(peer(3)));
         assert_eq!(parked.take(2 * GIB), Some(peer(2)));
         assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is so much better");
         assert_eq!(parked.take(2 * GIB), Some(peer(4)));
-        parked.insert(peer(2), 2 * GIB, 500);
+        parked.insert(peer(2), 2 * GIB, 500, None);
         assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");
         parked.remove(peer(2));
         assert_eq!(parked.take(1), None);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::Kind,
+    ids::{Kind, TaskRef},
     input::{Cost, SPEED_ONE},
     redundancy::ONE,
 };
@@ -37,6 +37,8 @@ pub struct Standing {
     pub banned: Option<String>,
     /// For each kind of task, in the order of [`Kind::ALL`].
     pub speeds: [Speed; Kind::ALL.len()],
+    /// Because of which task it was banned. It comes last: what an earlier build has kept ends before it.
+    pub banned_for: Option<TaskRef>,
 }
 
 /// What is known of a peer's speed at one kind of task, in thousandths of [`SPEED_ONE`]'s machine.
@@ -105,6 +107,25 @@ impl Standing {
     pub(crate) fn fail(&mut self) {
         self.failed += 1;
         self.age();
+    }
+
+    /// It sent what is no proof.
+    pub(crate) fn ban(&mut self, task: TaskRef, reason: String) {
+        (self.banned, self.banned_for) = (Some(reason), Some(task));
+    }
+
+    /// Nobody could have done a task: it is not held against it any more. Whether anything was.
+    pub(crate) fn pardon(&mut self, task: TaskRef) -> bool {
+        let banned = self.banned_for == Some(task);
+        if banned {
+            (self.banned, self.banned_for) = (None, None);
+        }
+        banned
+    }
+
+    /// It was not to blame for a task that it could not do.
+    pub(crate) fn unfail(&mut self) {
+        self.failed = self.failed.saturating_sub(1);
     }
 
     pub(crate) fn withhold(&mut self) {
@@ -239,6 +260,7 @@ mod tests {
             unavailable: u32::MAX,
             banned: None,
             speeds: [speed; Kind::ALL.len()],
+            banned_for: None,
         }
         .bounded();
         assert_eq!(standing.delivers(NEWCOMERS), (64 * ONE + 1600) / (4 * 64 + 2));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Requester,
-    Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Trust, Verdict,
+    Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
     check::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete},
 };
 
@@ -234,4 +234,164 @@ fn a_job_that_nobody_knows_is_noticed() {
     assert!(checker.settled(&requester).is_err(), "it was never opened");
     requester.handle_input(NOW, open());
     assert!(checker.settled(&requester).is_ok());
+}
+
+/// The requester asks its caller to do the leaf, which finds that the proof of segment 0 is to blame.
+fn refute(checker: &mut impl Checker) {
+    checker.output(NOW, &Output::Try { task: leaf() }).unwrap();
+    let outcome = Tried::Refuted {
+        child: TaskId::Segment(0),
+        proof: PROOF,
+        reason: String::new(),
+    };
+    checker.input(
+        NOW,
+        &Input::Tried {
+            task: leaf(),
+            outcome,
+        },
+    );
+}
+
+#[test]
+fn a_proof_that_is_given_up_and_was_not_lost_is_noticed() {
+    let task = segment(0);
+    let given_up = Output::Event(Event::Reopened {
+        task,
+        proof: PROOF,
+        reason: String::new(),
+    });
+    let mut kept = Kept::default();
+    kept.output(NOW, &persist(task, PROOF)).unwrap();
+    kept.input(NOW, &Input::Persisted { task, proof: PROOF });
+    assert!(kept.clone().output(NOW, &given_up).is_err());
+    kept.input(NOW, &Input::Lost { task, proof: PROOF });
+    kept.output(NOW, &given_up).unwrap();
+    // The same bytes may come again, and are kept then.
+    kept.output(NOW, &persist(task, PROOF)).unwrap();
+    assert!(kept.output(NOW, &given_up).is_err(), "it was lost once");
+}
+
+#[test]
+fn a_proof_that_is_given_up_without_evidence_is_noticed() {
+    let given_up = Output::Event(Event::Refuted {
+        task: segment(0),
+        proof: PROOF,
+        maker: Some(PEER),
+        reason: String::new(),
+    });
+    let kept = || {
+        let mut kept = Kept::default();
+        kept.output(NOW, &persist(segment(0), PROOF)).unwrap();
+        kept.input(
+            NOW,
+            &Input::Persisted {
+                task: segment(0),
+                proof: PROOF,
+            },
+        );
+        kept
+    };
+    assert!(kept().output(NOW, &given_up).is_err(), "nobody has refuted it");
+    let mut unasked = kept();
+    let outcome = Tried::Refuted {
+        child: TaskId::Segment(0),
+        proof: PROOF,
+        reason: String::new(),
+    };
+    unasked.input(
+        NOW,
+        &Input::Tried {
+            task: leaf(),
+            outcome,
+        },
+    );
+    assert!(unasked.output(NOW, &given_up).is_err(), "nobody was asked to");
+
+    let mut refuted = kept();
+    refute(&mut refuted);
+    refuted.output(NOW, &given_up).unwrap();
+    assert!(refuted.settled(&Requester::new(Policy::default())).is_ok());
+    let again = persist(segment(0), PROOF);
+    assert!(
+        refuted.clone().output(NOW, &again).is_err(),
+        "it is no better now"
+    );
+    refuted.output(NOW, &persist(segment(0), Blob([3; 32]))).unwrap();
+}
+
+#[test]
+fn a_pardon_without_evidence_is_noticed() {
+    let banned = Output::Event(Event::Banned {
+        peer: PEER,
+        task: leaf(),
+        reason: String::new(),
+    });
+    let pardoned = |task| Output::Event(Event::Pardoned { peer: PEER, task });
+    assert!(last(Banned::default(), &[], &[banned.clone(), pardoned(leaf())]).is_err());
+
+    let mut checker = Banned::default();
+    checker.output(NOW, &banned).unwrap();
+    refute(&mut checker);
+    let other = checker.clone().output(NOW, &pardoned(segment(0)));
+    assert!(other.is_err(), "it was banned for something else");
+    checker.output(NOW, &pardoned(leaf())).unwrap();
+    checker.output(NOW, &lease(segment(1))).unwrap();
+}
+
+#[test]
+fn a_proof_that_the_caller_made_unasked_is_noticed() {
+    let outcome = Tried::Made {
+        by: PEER,
+        proof: PROOF,
+        took: Duration::ZERO,
+    };
+    let made = Input::Tried {
+        task: leaf(),
+        outcome,
+    };
+    assert!(
+        last(
+            Accepted::default(),
+            std::slice::from_ref(&made),
+            &[persist(leaf(), PROOF)]
+        )
+        .is_err()
+    );
+    let mut asked = Accepted::default();
+    asked.output(NOW, &Output::Try { task: leaf() }).unwrap();
+    asked.input(NOW, &made);
+    asked.output(NOW, &persist(leaf(), PROOF)).unwrap();
+}
+
+/// What is refuted is not there any more: what is made of it cannot start, and it is not obsolete.
+#[test]
+fn what_is_made_of_a_refuted_proof_is_noticed() {
+    let mut fitting = Fitting::default();
+    let mut obsolete = Obsolete::default();
+    let gone = Output::Event(Event::Refuted {
+        task: segment(0),
+        proof: PROOF,
+        maker: None,
+        reason: String::new(),
+    });
+    fn done(checker: &mut impl Checker, gone: &Output) {
+        checker.input(NOW, &open());
+        for task in [segment(0), segment(1), leaf()] {
+            if task != leaf() || !matches!(gone, Output::Event(_)) {
+                checker.output(NOW, &persist(task, PROOF)).unwrap();
+                checker.input(NOW, &Input::Persisted { task, proof: PROOF });
+            }
+        }
+        checker.output(NOW, gone).unwrap();
+        checker.input(NOW, &offer(100));
+    }
+    done(&mut fitting, &gone);
+    assert!(
+        fitting.output(NOW, &lease(leaf())).is_err(),
+        "segment 0 is missing"
+    );
+    done(&mut obsolete, &gone);
+    let dropped = Output::Obsolete { task: segment(0) };
+    assert!(obsolete.output(NOW, &dropped).is_err());
 }

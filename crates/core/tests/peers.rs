@@ -1,143 +1,14 @@
 //! What peers get from a requester, by what they have done before.
 
+mod desk;
+
 use std::time::Duration;
 
+use desk::*;
 use myriad_core::{
-    Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Refusal,
-    Requester, Return, SPEED_ONE, Standing, TaskId, TaskRef, Time, Tree, Trust, Verdict,
+    Blob, Event, Input, JobId, JobSpec, Offer, Output, Policy, Refusal, Requester, Return, Standing, TaskId,
+    TaskRef, Time, Trust, Verdict,
 };
-
-const GIB: u64 = 1 << 30;
-const JOB: JobId = JobId([7; 32]);
-const WORK: Duration = Duration::from_secs(20);
-
-fn peer(number: u32) -> Peer {
-    let mut id = [0; 32];
-    id[..4].copy_from_slice(&number.to_be_bytes());
-    Peer(id)
-}
-
-fn offer(origin: Option<u64>) -> Offer {
-    Offer {
-        memory: GIB,
-        speed: SPEED_ONE,
-        trust: Trust::Stranger,
-        origin,
-    }
-}
-
-fn spec(segments: u32) -> JobSpec {
-    let arities = Arities {
-        leaf: 2,
-        internal_for_leaf: 2,
-        internal_recursive: 2,
-    };
-    let tree = Tree::new(segments, arities);
-    let cost = Cost {
-        work: WORK,
-        memory: GIB,
-    };
-    JobSpec {
-        id: JOB,
-        costs: vec![cost; tree.task_count()],
-        tree,
-        priority: 0,
-        deadline: None,
-        done: Vec::new(),
-        leased: Vec::new(),
-    }
-}
-
-/// Only what is asked for: each task to one peer.
-fn once() -> Policy {
-    Policy {
-        redundancy: Redundancy::Fixed(1),
-        ..Policy::default()
-    }
-}
-
-struct Desk {
-    requester: Requester,
-    now: Time,
-}
-
-impl Desk {
-    fn new(policy: Policy, spec: JobSpec) -> Self {
-        let mut desk = Self {
-            requester: Requester::new(policy),
-            now: Time(1),
-        };
-        desk.input(Input::Open(Box::new(spec)));
-        desk
-    }
-
-    fn input(&mut self, input: Input) -> Vec<Output> {
-        self.requester.handle_input(self.now, input);
-        std::iter::from_fn(|| self.requester.poll_output()).collect()
-    }
-
-    /// The task that a peer gets, or why not.
-    fn ask(&mut self, peer: Peer, offer: Offer) -> Result<TaskRef, Refusal> {
-        let outputs = self.input(Input::Offer { peer, offer });
-        let answer = outputs.into_iter().find_map(|output| match output {
-            Output::Lease { task, .. } => Some(Ok(task)),
-            Output::Refuse { why, .. } => Some(Err(why)),
-            _ => None,
-        });
-        answer.expect("an offer is answered")
-    }
-
-    fn pass(&mut self, wait: Duration) -> Vec<Output> {
-        let end = self.now + wait;
-        let mut outputs = Vec::new();
-        while let Some(due) = self.requester.poll_timeout().filter(|due| *due <= end) {
-            self.now = due;
-            outputs.extend(self.input(Input::Timeout));
-        }
-        self.now = end;
-        outputs
-    }
-
-    fn deliver(&mut self, peer: Peer, task: TaskRef) {
-        self.submit(peer, task);
-        self.checked(peer, task, Verdict::Accepted);
-        let proof = claimed(peer);
-        self.input(Input::Persisted { task, proof });
-    }
-
-    /// Whose proof is looked at now.
-    fn submit(&mut self, peer: Peer, task: TaskRef) -> Option<Peer> {
-        let proof = claimed(peer);
-        looked_at(&self.input(Input::Submitted { peer, task, proof }))
-    }
-
-    fn checked(&mut self, peer: Peer, task: TaskRef, verdict: Verdict) -> Vec<Output> {
-        let proof = claimed(peer);
-        self.input(Input::Checked {
-            peer,
-            task,
-            proof,
-            verdict,
-        })
-    }
-}
-
-/// What a peer says that its proof is.
-fn claimed(peer: Peer) -> Blob {
-    Blob(peer.0)
-}
-
-fn looked_at(outputs: &[Output]) -> Option<Peer> {
-    outputs.iter().find_map(|output| match output {
-        Output::Check { peer, .. } => Some(*peer),
-        _ => None,
-    })
-}
-
-fn invalid() -> Verdict {
-    let reason = "it does not hold".into();
-    Verdict::Invalid { reason }
-}
 
 #[test]
 fn who_hands_a_task_back_does_not_get_it_again_at_once() {
@@ -159,6 +30,26 @@ fn who_hands_a_task_back_does_not_get_it_again_at_once() {
         Some(&Standing::default()),
         "it is no shame"
     );
+}
+
+/// A prover asks several requesters at once, and gives back what comes second: its pause does not grow, however often that happens.
+#[test]
+fn who_got_another_task_first_may_come_again_after_a_moment() {
+    let policy = once();
+    let mut desk = Desk::new(policy, spec(1));
+    for _ in 0..10 {
+        let task = desk.ask(peer(1), offer(None)).unwrap();
+        desk.input(Input::Returned {
+            peer: peer(1),
+            task,
+            why: Return::Surplus,
+        });
+        let refused = desk.ask(peer(1), offer(None)).unwrap_err();
+        assert!(matches!(refused, Refusal::Cooling { setbacks: 0, .. }));
+        assert!(refused.to_string().contains("for another one"), "{refused}");
+        desk.pass(policy.rest);
+    }
+    assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
 }
 
 /// Where all have failed once, all may try again: it may have been a passing reason.

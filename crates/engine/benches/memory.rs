@@ -1,20 +1,21 @@
 //! Real memory and time of every kind of task, beside what the engine expects of it.
 //!
 //! ```text
-//! cargo bench --workspace --bench memory -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
+//! cargo bench --workspace --bench memory -- [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
 //! ```
 //!
-//! Without programs it takes the fibonacci guest with 400,000 rounds. `-` stands for no `openvm.toml`;
-//! the input file's bytes are the input. For each program and budget (in GiB) it proves the first,
+//! Without programs it takes the fibonacci guest with 400,000 rounds; `sample-block` is a synthetic block of 20
+//! transactions. `-` stands for no `openvm.toml`; the input file's bytes are the input. For each program and budget (in GiB) it proves the first,
 //! the middle and the largest segment, and finds the boundaries of all; with `--tree` it also makes the
 //! nodes of a tree of these arities, at the first budget. The constants in `memory.rs` are fitted to its table.
 
 use std::{env, fs, path::PathBuf};
 
 use myriad_engine::{
-    Input, Level, MemoryBudget, Segment, VmConfig,
-    worker::{ServeOptions, Usage, Worker, WorkerConfig, serve},
+    Input, Level, MemoryBudget, Program, Segment,
+    worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig, make_keys, serve},
 };
+use myriad_evm::host::sample::{self, SampleSpec};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -29,11 +30,17 @@ fn main() -> Fallible<()> {
     // Cargo starts benchmarks in the folder of the crate; paths are those of the workspace.
     env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))?;
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let keys = env::temp_dir().join("myriad-bench-keys");
+    let keys = keys_dir();
     if args.first().is_some_and(|arg| arg == "engine-worker") {
         return Ok(serve(&ServeOptions {
             keys,
+            access: if args.iter().any(|arg| arg == "--make-keys") {
+                KeyAccess::Make
+            } else {
+                KeyAccess::Read
+            },
             data_bytes_max: None,
+            unconfined: false,
         })?);
     }
     let mut budgets = vec![2.0, 4.0];
@@ -51,6 +58,12 @@ fn main() -> Fallible<()> {
                 let list = args.next().ok_or("--budgets wants a list such as 2,4")?;
                 budgets = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
+            "sample-block" => subjects.push(Subject {
+                name: arg,
+                image: fs::read("guests/elf/evm-block.elf")?,
+                openvm_toml: Some(fs::read_to_string("guests/elf/evm-block.openvm.toml")?),
+                input: Input::from_bytes(sample::generate(&SampleSpec::default())?.to_input()?.encode())?,
+            }),
             _ => {
                 let mut next = || args.next().ok_or("a program is NAME ELF OPENVM_TOML INPUT_FILE");
                 let (elf, toml, input) = (next()?, next()?, next()?);
@@ -120,7 +133,8 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: Option<[usize; 3]>) ->
         );
     }
     if let Some(arities) = tree {
-        measure_tree(subject, &mut worker, &plan.segments, arities)?;
+        let program = Program::load(&subject.image, subject.openvm_toml.as_deref())?;
+        measure_tree(subject, &program, &mut worker, &plan.segments, arities)?;
     }
     Ok(())
 }
@@ -132,14 +146,11 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: Option<[usize; 3]>) ->
 /// to verify it.
 fn measure_tree(
     subject: &Subject,
+    program: &Program,
     worker: &mut Worker,
     segments: &[Segment],
     arities: [usize; 3],
 ) -> Fallible<()> {
-    let config = subject
-        .openvm_toml
-        .as_deref()
-        .map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
     let [leaf, internal_for_leaf, internal_recursive] = arities;
     let levels = [leaf, internal_for_leaf, internal_recursive, internal_recursive];
     let wanted = segments.len().min(levels.iter().product());
@@ -153,7 +164,7 @@ fn measure_tree(
         for children in 1..arity.min(below.len()) {
             measure_node(
                 subject,
-                &config,
+                program,
                 worker,
                 level,
                 internal_for_leaf,
@@ -162,7 +173,7 @@ fn measure_tree(
         }
         below = below
             .chunks(arity)
-            .map(|children| measure_node(subject, &config, worker, level, internal_for_leaf, children))
+            .map(|children| measure_node(subject, program, worker, level, internal_for_leaf, children))
             .collect::<Result<_, _>>()?;
         level = level.above();
     }
@@ -171,30 +182,37 @@ fn measure_tree(
 
 fn measure_node(
     subject: &Subject,
-    config: &VmConfig,
+    program: &Program,
     worker: &mut Worker,
     level: Level,
     internal_for_leaf: usize,
     children: &[Vec<u8>],
 ) -> Fallible<Vec<u8>> {
+    let held = program.held_bytes(&subject.input);
     let (proof, usage) = worker.aggregate(level, children.to_vec())?;
     row(
         subject,
         &format!("{level} of {}", children.len()),
         None,
-        level.peak_bytes(config, children.len(), internal_for_leaf),
+        held + level.peak_bytes(program.config(), children.len(), internal_for_leaf),
         usage,
         &proof,
     );
     Ok(proof)
 }
 
+fn keys_dir() -> PathBuf {
+    env::temp_dir().join("myriad-bench-keys")
+}
+
 fn start(subject: &Subject) -> Fallible<Worker> {
     let config = WorkerConfig {
         command: env::current_exe()?,
         args: vec!["engine-worker".into()],
+        keys: keys_dir(),
         threads: std::thread::available_parallelism()?.get(),
     };
+    make_keys(&config, subject.openvm_toml.clone())?;
     let mut worker = Worker::spawn(&config)?;
     worker.load(
         subject.image.clone(),

@@ -1,10 +1,11 @@
 //! Aggregation: proofs of neighbouring pieces become one proof of the piece that they make together.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
+use myriad_swirl::SwirlEngine;
 use openvm_continuations::prover::{ChildVkKind, InnerCpuProver};
 use openvm_sdk::{
-    DefaultStarkEngine, SC,
+    SC,
     config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
 };
 use openvm_stark_backend::{
@@ -21,11 +22,8 @@ use crate::{
     memory::node_peak_bytes,
     program::caught,
     proof_bytes,
-    prove::{PublicValuesProof, SegmentProof},
+    prove::{ProvingEngine, PublicValuesProof, SegmentProof},
 };
-
-/// Most proofs that an internal node takes.
-const CHILDREN_MAX_INTERNAL: usize = MAX_NUM_CHILDREN_INTERNAL;
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up
 /// for internal-recursive ones. The children of a node are all one level below it; segment proofs
@@ -55,17 +53,14 @@ impl Level {
         Self(self.0 + 1)
     }
 
-    /// Most children of a node of this level for programs of `config`.
-    pub fn children_max(self, config: &VmConfig) -> usize {
-        if self == Self::LEAF {
-            LeafCircuit::of(config).children_max()
-        } else {
-            CHILDREN_MAX_INTERNAL
-        }
+    /// Most children of a node of this level.
+    pub fn children_max(self) -> usize {
+        self.circuit().children_max()
     }
 
     /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node of
-    /// this level for programs of `config`; for more children than are allowed, that of the most.
+    /// this level for programs of `config`; for more children than are allowed, that of the most. What it holds of the
+    /// job comes on top: see [`Program::held_bytes`].
     ///
     /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the proof of one over more children is
     /// larger, and so is what internal-recursive nodes above it take.
@@ -100,58 +95,40 @@ pub(crate) enum Circuit {
     InternalRecursive,
 }
 
-/// For how many segment proofs the leaves of a configuration have room.
-///
-/// The leaf's circuit evaluates the constraints of the whole VM in a table that has columns for as
-/// many proofs as there is room for, used or not. With extensions this table is the largest part of
-/// the circuit: room for four makes it twice as dear to fill with one. The circuits above the leaves
-/// are the same whichever is taken, and so is the key that verifies the final proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeafCircuit {
-    /// With extensions.
-    One,
-    /// On plain RV32IM; OpenVM's own choice for all.
-    Four,
-}
-
-impl LeafCircuit {
-    pub(crate) fn of(config: &VmConfig) -> Self {
-        if config.is_plain() { Self::Four } else { Self::One }
-    }
-
-    pub(crate) const fn children_max(self) -> usize {
+impl Circuit {
+    /// The proofs that it has room for. A leaf evaluates the constraints of the whole VM in a table that has columns for
+    /// as many proofs as there is room for, used or not; room for four costs no more time than room for one.
+    const fn children_max(self) -> usize {
         match self {
-            Self::One => 1,
-            Self::Four => MAX_NUM_CHILDREN_LEAF,
+            Self::Leaf => MAX_NUM_CHILDREN_LEAF,
+            Self::InternalForLeaf | Self::InternalRecursive => MAX_NUM_CHILDREN_INTERNAL,
         }
     }
 }
 
 /// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a process
 /// that aggregates holds those of one at a time.
-pub(crate) struct Aggregator {
+pub(crate) struct Aggregator<E = SwirlEngine> {
     circuit: Circuit,
-    children_max: usize,
     prover: Prover,
+    engine: PhantomData<E>,
 }
 
 enum Prover {
-    LeafOfOne(InnerCpuProver<{ LeafCircuit::One.children_max() }>),
-    LeafOfFour(InnerCpuProver<{ LeafCircuit::Four.children_max() }>),
-    Internal(InnerCpuProver<CHILDREN_MAX_INTERNAL>),
+    Leaf(InnerCpuProver<MAX_NUM_CHILDREN_LEAF>),
+    Internal(InnerCpuProver<MAX_NUM_CHILDREN_INTERNAL>),
 }
 
-impl Aggregator {
+impl<E: ProvingEngine> Aggregator<E> {
     pub(crate) fn new(program: &Program, keys: &KeyCache, circuit: Circuit) -> Result<Self, AggregateError> {
-        let keys = keys.load(program.config())?;
+        let keys = keys.get(program.config())?;
         let app_vk = || keys.app.app_vm_pk.vm_pk.get_vk();
-        let prover = caught(|| match (circuit, LeafCircuit::of(program.config())) {
-            (Circuit::Leaf, LeafCircuit::One) => Prover::LeafOfOne(prover(app_vk(), keys.leaf, false)),
-            (Circuit::Leaf, LeafCircuit::Four) => Prover::LeafOfFour(prover(app_vk(), keys.leaf, false)),
-            (Circuit::InternalForLeaf, _) => {
-                Prover::Internal(prover(keys.leaf.get_vk(), keys.internal_for_leaf, false))
+        let prover = caught(|| match circuit {
+            Circuit::Leaf => Prover::Leaf(prover::<E, _>(app_vk(), keys.leaf, false)),
+            Circuit::InternalForLeaf => {
+                Prover::Internal(prover::<E, _>(keys.leaf.get_vk(), keys.internal_for_leaf, false))
             }
-            (Circuit::InternalRecursive, _) => Prover::Internal(prover(
+            Circuit::InternalRecursive => Prover::Internal(prover::<E, _>(
                 keys.internal_for_leaf.get_vk(),
                 keys.internal_recursive,
                 true,
@@ -163,11 +140,8 @@ impl Aggregator {
         })?;
         Ok(Self {
             circuit,
-            children_max: match circuit {
-                Circuit::Leaf => LeafCircuit::of(program.config()).children_max(),
-                _ => CHILDREN_MAX_INTERNAL,
-            },
             prover,
+            engine: PhantomData,
         })
     }
 
@@ -218,11 +192,11 @@ impl Aggregator {
                 self.circuit
             )));
         }
-        if !(1..=self.children_max).contains(&children.len()) {
+        if !(1..=self.circuit.children_max()).contains(&children.len()) {
             return Err(AggregateError::Arity {
                 level: level.to_string(),
                 actual: children.len(),
-                max: self.children_max,
+                max: self.circuit.children_max(),
             });
         }
         let kind = match level {
@@ -232,21 +206,20 @@ impl Aggregator {
         };
         // Children that do not fit make the circuit's trace generation panic.
         caught(|| match &self.prover {
-            Prover::LeafOfOne(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
-            Prover::LeafOfFour(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
-            Prover::Internal(prover) => prover.agg_prove_no_def::<DefaultStarkEngine>(children, kind),
+            Prover::Leaf(prover) => prover.agg_prove_no_def::<E>(children, kind),
+            Prover::Internal(prover) => prover.agg_prove_no_def::<E>(children, kind),
         })
         .and_then(|proved| proved.map_err(|e| e.to_string()))
         .map_err(failed)
     }
 }
 
-fn prover<const N: usize>(
+fn prover<E: ProvingEngine, const N: usize>(
     child: MultiStarkVerifyingKey<SC>,
     own: Arc<MultiStarkProvingKey<SC>>,
     recursive: bool,
 ) -> InnerCpuProver<N> {
-    InnerCpuProver::from_pk::<DefaultStarkEngine>(Arc::new(child), own, recursive, None)
+    InnerCpuProver::from_pk::<E>(Arc::new(child), own, recursive, None)
 }
 
 fn decode_children(level: Level, children: &[Vec<u8>]) -> Result<Vec<Proof<SC>>, AggregateError> {

@@ -1,6 +1,6 @@
 //! The VM configuration of a program: which extensions it has, and the parameters of its proof.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use openvm_sdk::config::AppConfig;
 use openvm_sdk_config::SdkVmConfig;
@@ -8,17 +8,20 @@ use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::{MAX_APP_LOG_STACKED_HEIGHT, app_params_with_100_bits_security};
 use serde::Deserialize;
 
-use crate::{OPENVM_VERSION, aggregate::LeafCircuit, error::ConfigError};
+use crate::{OPENVM_VERSION, error::ConfigError};
 
 /// The lowest log2 of the stacked height that is used.
 ///
 /// 19 is the least that plain RV32IM can be proven with (its lookup tables have 2^19 rows), 20 lets
-/// a segment grow to what 4 GiB hold. OpenVM's own default of 24 commits to every program as if it
+/// a segment of it grow to 1.7 million instructions. OpenVM's own default of 24 commits to every program as if it
 /// had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this size.
 const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
 /// Most bytes that a program reveals: 128 times OpenVM's default.
 const PUBLIC_VALUES_MAX: usize = 4096;
+
+/// Most bytes of an `openvm.toml`. That of the EVM block guest has 727.
+pub const OPENVM_TOML_BYTES_MAX: usize = 64 << 10;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
 const EXTENSIONS: [&str; 12] = [
@@ -33,6 +36,30 @@ const EXTENSIONS: [&str; 12] = [
 pub struct VmConfig {
     vm: SdkVmConfig,
     system_params: SystemParams,
+    described: Description,
+}
+
+/// BLAKE3 of the `openvm.toml` that describes a configuration; none for the plain one, which needs no description. It can be
+/// known without reading what a stranger has written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Description(Option<[u8; 32]>);
+
+impl Description {
+    pub(crate) fn of(openvm_toml: Option<&str>) -> Self {
+        Self(openvm_toml.map(|text| *blake3::hash(text.as_bytes()).as_bytes()))
+    }
+
+    /// What names the keys that this build makes of it.
+    pub(crate) fn key_name(self) -> String {
+        static BUILD: LazyLock<Fingerprint> = LazyLock::new(|| VmConfig::riscv32().fingerprint());
+        let mut hasher = blake3::Hasher::new_derive_key("myriad engine key file v2");
+        hasher.update(&BUILD.0);
+        match self.0 {
+            None => hasher.update(&[0]),
+            Some(hash) => hasher.update(&[1]).update(&hash),
+        };
+        hasher.finalize().to_string()
+    }
 }
 
 /// BLAKE3 of everything that keys follow from: two builds that agree on it can exchange proofs.
@@ -48,15 +75,22 @@ struct ConfigFile {
 impl VmConfig {
     /// Plain RV32IM with input and output, which is what a program without `openvm.toml` gets.
     pub fn riscv32() -> Self {
-        Self::new(SdkVmConfig::riscv32(), None).expect("the plain configuration is valid")
+        Self::new(SdkVmConfig::riscv32(), None, Description::of(None))
+            .expect("the plain configuration is valid")
     }
 
     /// Reads the text of an `openvm.toml`.
     ///
     /// # Errors
-    /// Text that is not TOML, an extension that OpenVM 2.0 does not have, an extension that this
+    /// More than [`OPENVM_TOML_BYTES_MAX`] bytes, text that is not TOML, an extension that OpenVM 2.0 does not have, an extension that this
     /// engine does not prove (`deferral`), or `system_params` other than OpenVM's own for 100 bits.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        if text.len() > OPENVM_TOML_BYTES_MAX {
+            return Err(ConfigError::TooLarge {
+                actual: text.len(),
+                max: OPENVM_TOML_BYTES_MAX,
+            });
+        }
         let table: toml::Table = text
             .parse()
             .map_err(|e: toml::de::Error| ConfigError::Syntax(e.to_string()))?;
@@ -81,10 +115,18 @@ impl VmConfig {
             return Err(ConfigError::Memory);
         }
         let file: ConfigFile = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
-        Self::new(file.app_vm_config, file.system_params)
+        Self::new(
+            file.app_vm_config,
+            file.system_params,
+            Description::of(Some(text)),
+        )
     }
 
-    fn new(vm: SdkVmConfig, system_params: Option<SystemParams>) -> Result<Self, ConfigError> {
+    fn new(
+        vm: SdkVmConfig,
+        system_params: Option<SystemParams>,
+        described: Description,
+    ) -> Result<Self, ConfigError> {
         let vm = vm.optimize();
         let system = &vm.system.config;
         let public_values = system.num_public_values;
@@ -121,14 +163,21 @@ impl VmConfig {
                 sound
             }
         };
-        Ok(Self { vm, system_params })
+        Ok(Self {
+            vm,
+            system_params,
+            described,
+        })
+    }
+
+    pub(crate) fn described(&self) -> Description {
+        self.described
     }
 
     /// Identifies the keys that belong to this configuration.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new_derive_key("myriad engine keys v2");
+        let mut hasher = blake3::Hasher::new_derive_key("myriad engine keys v3");
         hasher.update(OPENVM_VERSION.as_bytes());
-        hasher.update(&[LeafCircuit::of(self).children_max() as u8]);
         for part in [
             self.vm.to_toml().expect("a parsed configuration has a TOML form"),
             toml::to_string(&self.system_params).expect("parameters have a TOML form"),

@@ -10,6 +10,8 @@ use thiserror::Error;
 /// Why the text of an `openvm.toml` was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum ConfigError {
+    #[error("openvm.toml has {actual} bytes, and {max} are allowed")]
+    TooLarge { actual: usize, max: usize },
     #[error("openvm.toml is not valid: {0}")]
     Syntax(String),
     #[error("openvm.toml has no [app_vm_config] table; a plain RISC-V program needs no openvm.toml at all")]
@@ -70,15 +72,37 @@ pub enum ProgramError {
          openvm.toml"
     )]
     Unsupported { reason: String },
+    #[error("the program's {what} is {actual}, and {allowed} is allowed; build it with `cargo openvm build`")]
+    Code {
+        what: String,
+        actual: String,
+        allowed: String,
+    },
+    #[error(
+        "instruction {index} of the program (pc {pc:#x}) is {opcode} with {operand} = {actual}, where OpenVM's \
+         transpiler puts {allowed}; build the program with `cargo openvm build`"
+    )]
+    Instruction {
+        index: usize,
+        pc: u32,
+        opcode: String,
+        operand: char,
+        actual: u32,
+        allowed: String,
+    },
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 /// Why an input was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum InputError {
     #[error("the input has {actual} bytes, and {max} are allowed")]
     TooLarge { actual: usize, max: usize },
+    #[error("the input has {actual} items, and {max} are allowed; have the program read more at a time")]
+    TooManyItems { actual: u64, max: usize },
+    #[error("the input cannot be decoded: {reason}")]
+    Malformed { reason: String },
     #[error("the input is empty; an empty stream is written {{\"input\": []}}, an empty item 0x01")]
     Empty,
     #[error("the input is neither a hex string nor JSON: {reason}; for raw bytes use --input-bytes")]
@@ -144,6 +168,12 @@ pub enum KeyError {
         path.display()
     )]
     Io { path: PathBuf, reason: String },
+    #[error(
+        "the keys of this VM configuration, {}, are missing or damaged; run the command again, which has them made first: \
+         an engine child that runs programs cannot write them",
+        path.display()
+    )]
+    Missing { path: PathBuf },
     #[error("no keys follow from this VM configuration: {reason}")]
     Keygen { reason: String },
 }
@@ -166,6 +196,11 @@ pub enum ProveError {
     Mismatch { segment: u32, reason: String },
     #[error("segment {segment} could not be proven: {reason}")]
     Failed { segment: u32, reason: String },
+    #[error(
+        "what was made of segment {segment} is no proof of it ({reason}); if that happens again, the memory of this \
+         machine is bad: test it"
+    )]
+    Unsound { segment: u32, reason: String },
 }
 
 /// Why proofs were not aggregated.
@@ -183,6 +218,11 @@ pub enum AggregateError {
     Child { child: usize, reason: String },
     #[error("the children cannot be aggregated to {level}: {reason}")]
     Failed { level: String, reason: String },
+    #[error(
+        "what was made of the children is no proof of {level} ({reason}); either no proof can be made over one of \
+         them, or the memory of this machine is bad"
+    )]
+    Unsound { level: String, reason: String },
 }
 
 /// Why a proof was refused. Whatever the cause, the proof shows nothing.
@@ -192,10 +232,22 @@ pub enum VerifyError {
     TooLarge { what: String, actual: usize, max: usize },
     #[error("the proof cannot be decoded: {reason}")]
     Malformed { reason: String },
-    #[error("the proof was made by OpenVM {actual}; this build verifies proofs of OpenVM {expected}")]
+    #[error(
+        "the proof was made by OpenVM {actual}, and this build verifies those of OpenVM {expected}; verify it with a build \
+         for OpenVM {actual}, or have it made again with this one"
+    )]
     Version { actual: String, expected: String },
     #[error("the proof does not hold: {reason}")]
     Invalid { reason: String },
+    #[error(
+        "the proof holds, but no proof can be made over it: {what} is {actual}, and the circuits above require \
+         {required}"
+    )]
+    Unusable {
+        what: String,
+        actual: String,
+        required: String,
+    },
     #[error("the proof is of another program: its commitment is {actual}, this program's is {expected}")]
     OtherProgram { actual: String, expected: String },
     #[error("the proof is of another VM configuration or another level of the tree: {reason}")]

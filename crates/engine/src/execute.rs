@@ -1,36 +1,38 @@
 //! Running a program, and the plan that follows: where to cut it into segments.
 
+use myriad_system::LeanVmBuilder;
 use openvm_circuit::{
     arch::{
-        ExecutionError, VirtualMachine, VmExecState, VmExecutor, execution_mode::MeteredCtx,
+        ExecutionError, VirtualMachine, VmExecState, VmExecutor,
+        execution_mode::{
+            MeteredCtx,
+            metered::{ctx::DEFAULT_PAGE_BITS, memory_ctx::BitSet},
+        },
         interpreter::InterpretedInstance,
     },
     system::memory::merkle::public_values::extract_public_values,
 };
-use openvm_sdk::{DefaultStarkEngine, F};
-use openvm_sdk_config::{SdkVmConfig, SdkVmCpuBuilder};
+use openvm_sdk::{DefaultStarkEngine, F, keygen::AppProvingKey};
+use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::{StarkEngine, prover::DeviceDataTransporter};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
-    memory::{CostModel, Limits, Load},
+    memory::{self, CostModel},
     program::caught,
 };
 
-/// This part of the budget is left free: measured peaks are up to 2 % above those expected.
+/// This part of the budget is left free, should a peak come out above what was expected.
 const MARGIN_SHARE: u64 = 32;
-/// Log2 of the lengths of the fraction tree that are tried. The longest takes 20 GiB, and the shortest is
-/// filled by the lookup tables alone.
-const LOG_LEAVES: std::ops::RangeInclusive<u32> = 19..=27;
-/// How many of these lengths are considered, from the longest that fits down.
-const LENGTHS_MAX: usize = 3;
-/// Segments that are looked at before a length is chosen.
-const FIRST_SEGMENTS: usize = 8;
-/// Another length is tried only if it promises less than this share of the segments: while the program is executed,
-/// nothing can be proven.
-const WORTH_TRYING: f64 = 0.95;
+/// How often a program is executed to be cut. Once is enough but where a segment comes out too large.
+const CUTS_MAX: u32 = 6;
+/// So little of what the budget has beside an empty segment is not cut for: there would be thousands of segments.
+const SCRAPS: u64 = 10;
+
+/// Pages of memory that OpenVM has numbers for: 32 bits, less those within a page.
+const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
 
 /// One piece of an execution, small enough to be proven within a memory budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +67,14 @@ pub struct Plan {
     pub instructions: u64,
 }
 
+impl Segment {
+    /// Bytes of memory that the process which proves a segment takes at least, whatever is in it, where the encoded input
+    /// of its job has so many bytes.
+    pub fn least_bytes(input_bytes: u64) -> u64 {
+        memory::segment_least_bytes(input_bytes)
+    }
+}
+
 impl Plan {
     /// Expected peak memory of the process that proves the largest segment, in bytes.
     pub fn peak_bytes(&self) -> u64 {
@@ -73,7 +83,7 @@ impl Plan {
 }
 
 /// A VM without the program's commitment, which metering does not need and takes longest to make.
-type Vm = VirtualMachine<DefaultStarkEngine, SdkVmCpuBuilder>;
+type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
@@ -86,21 +96,8 @@ pub(crate) fn plan(
     max_instructions: u64,
     output: &dyn Fn() -> String,
 ) -> Result<Plan, ExecuteError> {
-    let keys = keys.load(program.config())?;
-    let pk = &keys.app.app_vm_pk;
-    let engine = DefaultStarkEngine::new(pk.get_params());
-    let device_pk = engine.device().transport_pk_to_device(&*pk.vm_pk);
-    let vm = Vm::new(engine, SdkVmCpuBuilder, pk.vm_config.clone(), device_pk).map_err(|e| {
-        ExecuteError::Keys(KeyError::Keygen {
-            reason: e.to_string(),
-        })
-    })?;
-    let model = CostModel::new(
-        &vm,
-        program.exe().program.num_defined_instructions(),
-        program.config().is_plain(),
-        input.byte_len() as u64,
-    );
+    let vm = vm(&keys.get(program.config())?.app)?;
+    let model = CostModel::new(&vm, program, input);
 
     let exe = program.exe();
     let metering = Metering {
@@ -116,123 +113,63 @@ pub(crate) fn plan(
         output,
     };
     // What a segment has without an instruction.
-    let heights = vm.build_metered_ctx(exe).trace_heights;
-    let empty = Size {
-        load: model.load(&heights),
-        heights: &heights,
-    };
+    let least = model.peak_bytes(&vm.build_metered_ctx(exe).trace_heights);
+    cut_within(budget, least, |bytes| metering.run(bytes))
+}
 
+/// Has `run` execute and cut for so many bytes, until no segment takes more than `budget` has room for. None takes less than
+/// `least`.
+///
+/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come out larger by as much as a
+/// trace grows in so many, which may be to twice its rows. Then all are cut for as much less, and for twice as much less each time that it
+/// is not enough.
+fn cut_within(
+    budget: MemoryBudget,
+    least: u64,
+    mut run: impl FnMut(u64) -> Result<Plan, ExecuteError>,
+) -> Result<Plan, ExecuteError> {
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
-    let lengths = LOG_LEAVES.rev().map(|log| 1u64 << log);
-    let mut limits: Vec<Limits> = lengths
-        .filter_map(|leaves| model.limits(leaves, within))
-        .filter(|limits| limits.leaves > empty.load.interactions && limits.cells > empty.load.cells)
-        .take(LENGTHS_MAX)
-        .collect();
-    if limits.is_empty() {
-        // The smallest segments that there are: either they fit all the same, or they say what is needed.
-        limits.push(Limits {
-            leaves: (empty.load.interactions + 1).next_power_of_two(),
-            cells: empty.load.cells + 1,
-            height: u32::MAX,
-        });
+    let mut bytes = within;
+    let mut needed = if least > within { least } else { u64::MAX };
+    for tries in 0..CUTS_MAX {
+        if bytes < least + within.saturating_sub(least) / SCRAPS {
+            break;
+        }
+        let plan = run(bytes)?;
+        let peak = plan.peak_bytes();
+        if peak <= within {
+            return Ok(plan);
+        }
+        needed = needed.min(peak);
+        bytes = bytes.saturating_sub((peak - within) << tries);
     }
-    let (best, needed) = best_cut(&limits, &empty, within, |limits, segments_max| {
-        metering.run(limits, segments_max)
-    })?;
-    best.ok_or(ExecuteError::BudgetTooSmall {
+    Err(ExecuteError::BudgetTooSmall {
         budget: budget.bytes(),
         // What is kept free is part of what it takes.
         needed: needed + needed / (MARGIN_SHARE - 1),
     })
 }
 
-/// What a segment has.
-struct Size<'a> {
-    load: Load,
-    heights: &'a [u32],
+fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
+    let pk = &keys.app_vm_pk;
+    let engine = DefaultStarkEngine::new(pk.get_params());
+    let device_pk = engine.device().transport_pk_to_device(&*pk.vm_pk);
+    Vm::new(engine, LeanVmBuilder::default(), pk.vm_config.clone(), device_pk).map_err(|e| {
+        ExecuteError::Keys(KeyError::Keygen {
+            reason: e.to_string(),
+        })
+    })
 }
 
-/// Of the cuts for `limits`, of which there is one at least and that with the longest fraction tree comes first, the one with
-/// the fewest segments that all stay `within` so many bytes, if there is one; and the least peak that was seen. `run`
-/// executes, and ends after so many segments.
+/// What is counted while a program is executed.
 ///
-/// The fraction tree takes most of the memory, and as much as if it were filled up to a power of two. A longer one leaves
-/// less for the traces; which is better depends on the instructions.
-fn best_cut(
-    limits: &[Limits],
-    empty: &Size<'_>,
-    within: u64,
-    mut run: impl FnMut(Limits, usize) -> Result<Plan, ExecuteError>,
-) -> Result<(Option<Plan>, u64), ExecuteError> {
-    let first = limits[0];
-    let begin = run(first, FIRST_SEGMENTS)?;
-    // A short program has ended by then.
-    let (mut next, mut whole) = if begin.segments.iter().any(|segment| segment.last) {
-        (Some(first), Some(begin))
-    } else {
-        (fewest(&begin, empty, limits).map(|(limits, _)| limits), None)
-    };
-    let mut untried = limits.to_vec();
-    let mut best: Option<Plan> = None;
-    let mut needed = u64::MAX;
-    while let Some(limits) = next {
-        let mut plan = match whole.take() {
-            Some(plan) => plan,
-            None => run(limits, usize::MAX)?,
-        };
-        // OpenVM looks at the limits every thousand instructions, and not at the end.
-        let cells = limits.cells - last_past(&plan, within, limits.cells);
-        if cells < limits.cells && cells > empty.load.cells {
-            plan = run(Limits { cells, ..limits }, usize::MAX)?;
-        }
-        untried.retain(|other| *other != limits);
-        let other = fewest(&plan, empty, &untried);
-        needed = needed.min(plan.peak_bytes());
-        let fewer = |best: &Plan| plan.segments.len() < best.segments.len();
-        if plan.peak_bytes() <= within && best.as_ref().is_none_or(fewer) {
-            best = Some(plan);
-        }
-        let most = best
-            .as_ref()
-            .map_or(f64::INFINITY, |best| WORTH_TRYING * best.segments.len() as f64);
-        next = other.filter(|(_, count)| *count < most).map(|(limits, _)| limits);
-    }
-    Ok((best, needed))
-}
-
-/// How many cells the last segment has too many, where it alone takes more than is allowed.
-fn last_past(plan: &Plan, within: u64, cells: u64) -> u64 {
-    match plan.segments.split_last() {
-        Some((last, others))
-            if last.peak_bytes > within && others.iter().all(|other| other.peak_bytes <= within) =>
-        {
-            last.cells.saturating_sub(cells).min(cells)
-        }
-        _ => 0,
-    }
-}
-
-/// Which of `limits` promises the fewest segments for the execution that `plan` is of, or of which it is the beginning, and
-/// how many.
-fn fewest(plan: &Plan, empty: &Size<'_>, limits: &[Limits]) -> Option<(Limits, f64)> {
-    let part = |of: u64, empty: u64, most: u64| of.saturating_sub(empty) as f64 / (most - empty) as f64;
-    let count = |limits: &Limits| -> f64 {
-        let parts = plan.segments.iter().map(|segment| {
-            let grown = segment.trace_heights.iter().zip(empty.heights);
-            let tallest = grown
-                .filter(|(now, empty)| now > empty)
-                .map(|(now, _)| *now)
-                .max();
-            let of_cells = part(segment.cells, empty.load.cells, limits.cells);
-            let of_leaves = part(segment.interactions, empty.load.interactions, limits.leaves);
-            let of_height = f64::from(tallest.unwrap_or(0)) / f64::from(limits.height);
-            of_cells.max(of_leaves).max(of_height)
-        });
-        parts.sum::<f64>().ceil()
-    };
-    let counts = limits.iter().map(|limits| (*limits, count(limits)));
-    counts.min_by(|(_, a), (_, b)| a.total_cmp(b))
+/// OpenVM marks the page of an access before it looks whether the access is inside of the VM's memory. It has marks for the
+/// pages that the memory has, and looks at no bound of its own: an access at the end of 32 bits, which any program can make,
+/// would write beside them.
+fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
+    let mut ctx = vm.build_metered_ctx(program.exe());
+    ctx.memory_ctx.page_indices = BitSet::new(PAGES);
+    ctx
 }
 
 /// What is executed, whatever it is cut for.
@@ -247,9 +184,8 @@ struct Metering<'a> {
 }
 
 impl Metering<'_> {
-    /// Executes, and cuts where a segment would pass `limits`. Ends after so many segments; what the program reveals
-    /// is known only if it has ended before.
-    fn run(&self, limits: Limits, segments_max: usize) -> Result<Plan, ExecuteError> {
+    /// Executes, and cuts where a segment would take more than `bytes`.
+    fn run(&self, bytes: u64) -> Result<Plan, ExecuteError> {
         let Self {
             vm,
             interpreter,
@@ -259,17 +195,15 @@ impl Metering<'_> {
         } = self;
         // Errors quote what was printed in this execution alone.
         output();
-        let mut ctx = vm
-            .build_metered_ctx(self.program.exe())
-            .with_suspend_on_segment(true);
-        ctx.segmentation_ctx = model.segmentation(limits);
+        let mut ctx = metered_ctx(vm, self.program).with_suspend_on_segment(true);
+        ctx.segmentation_ctx = model.segmentation(bytes);
         let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
         let too_long = || ExecuteError::TooLong {
             max: self.max_instructions,
             output: output(),
         };
         let mut ended = false;
-        while !ended && state.ctx.segments().len() < segments_max {
+        while !ended {
             // OpenVM panics at an access outside of the VM's memory.
             state = caught(|| interpreter.execute_metered_until_suspend(state))
                 .map_err(|reason| ExecuteError::Trapped {
@@ -307,10 +241,10 @@ impl Metering<'_> {
                     index: index as u32,
                     instret_start: s.instret_start,
                     num_insns: s.num_insns,
-                    last: ended && index + 1 == count,
+                    last: index + 1 == count,
                     cells: load.cells,
                     interactions: load.interactions,
-                    peak_bytes: model.peak_bytes(load),
+                    peak_bytes: model.peak_bytes(&s.trace_heights),
                     trace_heights: s.trace_heights,
                 }
             })
@@ -374,158 +308,108 @@ fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
 
 #[cfg(test)]
 mod tests {
+    use openvm_circuit::arch::instructions::{
+        LocalOpcode, exe::VmExe, instruction::Instruction, program::Program as Code,
+    };
+    use openvm_rv32im_transpiler::Rv32LoadStoreOpcode;
+
     use super::*;
 
-    /// One chip, of so many rows without an instruction.
-    const HEIGHTS: [u32; 1] = [10];
+    /// OpenVM's own marks end where memory does.
+    #[test]
+    fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() {
+        // A load from four bytes before 2^32.
+        let code = Instruction::<F>::from_usize(
+            Rv32LoadStoreOpcode::LOADW.global_opcode(),
+            [4, 0, 0xfffc, 1, 2, 1, 1],
+        );
+        let exe = VmExe::new(Code::from_instructions(&[code]));
+        let program = Program::load(&bitcode::serialize(&exe).unwrap(), None).unwrap();
+        let keys = AppProvingKey::keygen(program.config().app_config()).unwrap();
+        let vm = vm(&keys).unwrap();
+        let ctx = metered_ctx(&vm, &program);
+        // In words of 64 bits.
+        let marks = 64 * (1 + format!("{:?}", ctx.memory_ctx.page_indices).matches(',').count() as u64);
+        assert!(marks > u64::from(u32::MAX >> DEFAULT_PAGE_BITS), "{marks}");
 
-    fn empty() -> Size<'static> {
-        let load = Load {
-            cells: 10,
-            interactions: 2,
-        };
-        Size {
-            load,
-            heights: &HEIGHTS,
-        }
+        let interpreter = vm.metered_interpreter(program.exe()).unwrap();
+        let input = Input::from_bytes(Vec::new()).unwrap();
+        let state = VmExecState::new(interpreter.create_initial_vm_state(input.to_stdin()), ctx);
+        let reason = caught(|| drop(interpreter.execute_metered_until_suspend(state))).unwrap_err();
+        assert!(reason.contains("out of bounds: start=4294967292"), "{reason}");
     }
 
-    fn limits(leaves: u64, cells: u64) -> Limits {
-        let height = 1 << 20;
-        Limits {
-            leaves,
-            cells,
-            height,
-        }
-    }
-
-    fn segment(cells: u64, interactions: u64) -> Segment {
-        Segment {
+    fn plan(peaks: &[u64]) -> Plan {
+        let segment = |&peak_bytes| Segment {
             index: 0,
             instret_start: 0,
             num_insns: 1,
             trace_heights: vec![20],
             last: false,
-            cells,
-            interactions,
-            peak_bytes: cells,
-        }
-    }
-
-    fn plan(segments: Vec<Segment>) -> Plan {
+            cells: 1,
+            interactions: 1,
+            peak_bytes,
+        };
         Plan {
-            segments,
+            segments: peaks.iter().map(segment).collect(),
             public_values: Vec::new(),
             instructions: 1,
         }
     }
 
-    #[test]
-    fn what_binds_says_which_length_promises_the_fewest_segments() {
-        let [long, middle, short] = [limits(66, 60), limits(34, 110), limits(18, 210)];
-        let promise = |segments: &[Segment]| {
-            fewest(&plan(segments.to_vec()), &empty(), &[long, middle, short]).unwrap()
+    /// Cuts something of 10,000 bytes, whose last segment comes out larger by `excess` than it should.
+    fn cut(budget: u64, least: u64, excess: u64) -> (Result<Plan, ExecuteError>, Vec<u64>) {
+        let mut tried = Vec::new();
+        let run = |bytes: u64| {
+            tried.push(bytes);
+            let mut peaks = vec![bytes; 10_000 / bytes.max(1) as usize];
+            if let Some(last) = peaks.last_mut() {
+                *last += excess;
+            }
+            Ok(plan(&peaks))
         };
-        let of_cells = [segment(60, 8), segment(60, 8), segment(60, 8), segment(60, 8)];
-        assert_eq!(promise(&of_cells), (middle, 2.0));
-        assert_eq!(
-            promise(&[of_cells.clone(), of_cells.clone()].concat()),
-            (short, 3.0)
-        );
-        let of_interactions = [segment(30, 66), segment(30, 66)];
-        assert_eq!(promise(&of_interactions), (long, 2.0));
-        // Each segment is bound by its own.
-        assert_eq!(
-            promise(&[&of_cells[..], &of_interactions[..]].concat()),
-            (long, 6.0)
-        );
-        // None is shorter than the chip with the most rows allows.
-        let mut of_height = of_cells.clone();
-        of_height
-            .iter_mut()
-            .for_each(|segment| segment.trace_heights = vec![1 << 20]);
-        assert_eq!(promise(&of_height), (long, 4.0));
-    }
-
-    /// A program of so many equal steps, whose segments end where the next step would pass a limit.
-    struct Steps {
-        count: u64,
-        cells: u64,
-        interactions: u64,
-        /// Executions of all of it, and of its beginning.
-        runs: (usize, usize),
-    }
-
-    impl Steps {
-        fn new(count: u64, cells: u64, interactions: u64) -> Self {
-            Self {
-                count,
-                cells,
-                interactions,
-                runs: (0, 0),
-            }
-        }
-
-        fn run(&mut self, limits: Limits, segments_max: usize) -> Result<Plan, ExecuteError> {
-            let fit = ((limits.cells - 10) / self.cells).min((limits.leaves - 2) / self.interactions);
-            let mut left = self.count;
-            let mut segments = Vec::new();
-            while left > 0 && segments.len() < segments_max {
-                let steps = fit.min(left);
-                left -= steps;
-                segments.push(segment(10 + steps * self.cells, 2 + steps * self.interactions));
-                segments.last_mut().unwrap().last = left == 0;
-            }
-            if left == 0 {
-                self.runs.0 += 1;
-            } else {
-                self.runs.1 += 1;
-            }
-            Ok(plan(segments))
-        }
-
-        fn cut(&mut self, within: u64) -> Option<usize> {
-            let all = [limits(66, 60), limits(34, 110), limits(18, 210)];
-            let best = best_cut(&all, &empty(), within, |limits, most| self.run(limits, most));
-            best.unwrap().0.map(|plan| plan.segments.len())
-        }
+        (cut_within(MemoryBudget::from_bytes(budget), least, run), tried)
     }
 
     #[test]
-    fn the_best_length_is_executed_once() {
-        // 25, 50 and 100 steps in a segment by their cells, and 64, 32 and 16 by their interactions.
-        let mut steps = Steps::new(1000, 2, 1);
-        assert_eq!((steps.cut(1000), steps.runs), (Some(32), (1, 1)));
-        // Interactions bind at every length but the longest.
-        let mut steps = Steps::new(1000, 1, 2);
-        assert_eq!((steps.cut(1000), steps.runs), (Some(32), (1, 1)));
-        // Over within eight segments, and no length promises one less.
-        let mut steps = Steps::new(20, 2, 1);
-        assert_eq!((steps.cut(1000), steps.runs), (Some(1), (1, 0)));
-        // As short, but the next length has half of them.
-        let mut steps = Steps::new(60, 2, 1);
-        assert_eq!((steps.cut(1000), steps.runs), (Some(2), (2, 0)));
+    fn a_program_is_executed_once_if_no_segment_takes_too_much() {
+        let (cut, tried) = cut(1000, 50, 0);
+        let within = 1000 - 1000 / MARGIN_SHARE;
+        assert_eq!((cut.unwrap().peak_bytes(), tried), (within, vec![within]));
     }
 
     #[test]
-    fn a_length_whose_segments_take_too_much_is_passed_over() {
-        let mut steps = Steps::new(1000, 2, 1);
-        assert_eq!(steps.cut(70), Some(40));
-        assert_eq!(steps.cut(40), None);
+    fn what_comes_out_too_large_is_cut_again_for_as_much_less() {
+        let (cut, tried) = cut(1000, 50, 100);
+        let within = 1000 - 1000 / MARGIN_SHARE;
+        assert_eq!(cut.unwrap().peak_bytes(), within);
+        assert_eq!(tried, [within, within - 100]);
     }
 
+    /// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for, down to the step.
     #[test]
-    fn a_last_segment_that_takes_too_much_is_cut_again() {
-        let mut steps = Steps::new(48, 2, 1);
-        let only = [limits(66, 60)];
-        let run = |limits: Limits, most| {
-            let mut plan = steps.run(limits, most)?;
-            let last = plan.segments.last_mut().unwrap();
-            last.cells += 10;
-            last.peak_bytes += 10;
-            Ok(plan)
+    fn what_is_always_as_large_is_cut_for_less_and_less() {
+        let within = 1000 - 1000 / MARGIN_SHARE;
+        let mut tried = Vec::new();
+        let run = |bytes: u64| {
+            tried.push(bytes);
+            Ok(plan(&[if bytes > within - 60 { within + 10 } else { bytes }]))
         };
-        let cut = best_cut(&only, &empty(), 60, run).unwrap().0.unwrap();
-        assert!(cut.peak_bytes() <= 60, "{cut:?}");
+        let cut = cut_within(MemoryBudget::from_bytes(1000), 50, run).unwrap();
+        assert_eq!(cut.peak_bytes(), within - 70);
+        assert_eq!(tried, [0, 10, 30, 70].map(|less| within - less));
+    }
+
+    #[test]
+    fn a_budget_that_nothing_fits_is_refused_with_what_is_needed() {
+        for (least, excess, executed) in [(50, 1000, 1), (2000, 0, 0)] {
+            let (cut, tried) = cut(100, least, excess);
+            assert_eq!(tried.len(), executed);
+            let Err(ExecuteError::BudgetTooSmall { budget, needed }) = cut else {
+                panic!("{cut:?}");
+            };
+            assert_eq!(budget, 100);
+            assert!((1000..3000).contains(&needed), "{needed}");
+        }
     }
 }

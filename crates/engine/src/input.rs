@@ -9,6 +9,13 @@ use crate::error::InputError;
 /// Most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
 
+/// Most items of an input. Each takes about a hundred bytes of memory beside its own; without a limit, an input of
+/// [`INPUT_BYTES_MAX`] bytes could have so many that they take gibibytes. The EVM block guest reads one.
+pub const INPUT_ITEMS_MAX: usize = 1 << 20;
+
+/// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before it.
+pub const ENCODED_INPUT_BYTES_MAX: usize = INPUT_BYTES_MAX + 64;
+
 /// What a program reads: a stream of items, one for each read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
@@ -67,12 +74,50 @@ impl Input {
             .get("input")
             .and_then(|v| v.as_array())
             .ok_or(InputError::NoArray)?;
+        check_items(array.len() as u64)?;
         let items = array
             .iter()
             .enumerate()
             .map(|(index, value)| Item::parse(index, value.as_str().ok_or(InputError::NotAString { index })?))
             .collect::<Result<_, _>>()?;
         Ok(Self { items })
+    }
+
+    /// The form in which inputs are kept and sent.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("an input is plain data")
+    }
+
+    /// Decodes what may be any bytes.
+    ///
+    /// # Errors
+    /// What no [`Input::encode`] makes, and more than [`ENCODED_INPUT_BYTES_MAX`] bytes or [`INPUT_ITEMS_MAX`] items,
+    /// which is looked at first.
+    pub fn decode(bytes: &[u8]) -> Result<Self, InputError> {
+        if bytes.len() > ENCODED_INPUT_BYTES_MAX {
+            return Err(InputError::TooLarge {
+                actual: bytes.len(),
+                max: ENCODED_INPUT_BYTES_MAX,
+            });
+        }
+        let malformed = |e: postcard::Error| InputError::Malformed {
+            reason: e.to_string(),
+        };
+        // The items come after their number.
+        let (items, _) = postcard::take_from_bytes::<u64>(bytes).map_err(malformed)?;
+        check_items(items)?;
+        let (input, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(InputError::Malformed {
+                reason: format!("{} bytes follow its end", rest.len()),
+            });
+        }
+        for (index, item) in input.items.iter().enumerate() {
+            if let Item::Field(elements) = item {
+                check_elements(index, elements)?;
+            }
+        }
+        Ok(input)
     }
 
     /// Bytes of all items together.
@@ -139,14 +184,8 @@ impl Item {
                     });
                 };
                 let elements: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-                match elements.iter().find(|&&e| e >= F::ORDER_U32) {
-                    Some(&actual) => Err(InputError::FieldElement {
-                        index,
-                        actual,
-                        modulus: F::ORDER_U32,
-                    }),
-                    None => Ok(Self::Field(elements)),
-                }
+                check_elements(index, &elements)?;
+                Ok(Self::Field(elements))
             }
             other => {
                 let actual = other.map_or("nothing".into(), |(first, _)| format!("{first:02x}"));
@@ -164,6 +203,27 @@ fn check_size(actual: usize) -> Result<(), InputError> {
         });
     }
     Ok(())
+}
+
+fn check_items(actual: u64) -> Result<(), InputError> {
+    if actual > INPUT_ITEMS_MAX as u64 {
+        return Err(InputError::TooManyItems {
+            actual,
+            max: INPUT_ITEMS_MAX,
+        });
+    }
+    Ok(())
+}
+
+fn check_elements(index: usize, elements: &[u32]) -> Result<(), InputError> {
+    match elements.iter().find(|&&e| e >= F::ORDER_U32) {
+        Some(&actual) => Err(InputError::FieldElement {
+            index,
+            actual,
+            modulus: F::ORDER_U32,
+        }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +250,42 @@ mod tests {
         let field = Input::parse(br#"{"input": ["0x02aabb0000"]}"#).unwrap();
         assert_ne!(one.hash(), two.hash());
         assert_ne!(one.hash(), field.hash());
+    }
+
+    #[test]
+    fn what_is_sent_is_what_was_encoded_and_nothing_else() {
+        let input = Input::parse(br#"{"input": ["0x01aabb", "0x0201000000"]}"#).unwrap();
+        let bytes = input.encode();
+        assert_eq!(Input::decode(&bytes).unwrap(), input);
+        let longer = [bytes.as_slice(), &[0]].concat();
+        for hostile in [&bytes[..bytes.len() - 1], &longer, &[], &[0xff; 20]] {
+            let error = Input::decode(hostile).unwrap_err();
+            assert!(
+                matches!(error, InputError::Malformed { .. }),
+                "{hostile:?}: {error}"
+            );
+        }
+        // One item, of one field element that is none.
+        let element = Input {
+            items: vec![Item::Field(vec![u32::MAX])],
+        };
+        assert!(matches!(
+            Input::decode(&element.encode()),
+            Err(InputError::FieldElement { .. })
+        ));
+    }
+
+    #[test]
+    fn more_items_than_memory_holds_are_refused_before_they_are_decoded() {
+        // So many empty items, of two bytes each: decoded, they would take sixteen times as much.
+        let items = 3 << 20;
+        let mut bytes = postcard::to_stdvec(&(items as u64)).unwrap();
+        bytes.resize(bytes.len() + 2 * items, 0);
+        let expected = InputError::TooManyItems {
+            actual: items as u64,
+            max: INPUT_ITEMS_MAX,
+        };
+        assert_eq!(Input::decode(&bytes).unwrap_err(), expected);
     }
 
     #[test]

@@ -1,38 +1,60 @@
-//! Proving and verifying keys, kept on disk by the fingerprint of the configuration they follow from.
+//! Proving and verifying keys, kept on disk by the text of the `openvm.toml` that describes their configuration.
 //!
 //! A set of keys has about 300 KB and takes seconds to make. Two processes that want the same set at
 //! once make it once: the second waits for the first one's lock. A set is written to a temporary
 //! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made again.
+//!
+//! Where the text is a stranger's, a child makes the keys, and its caller writes the file ([`KeyCache::fill`]). The file's name
+//! follows from the text and not from what the child has read in it. So whoever takes over the child can spoil the keys of that
+//! text, and no others.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 
+use myriad_swirl::SwirlEngine;
 use openvm_continuations::prover::InnerCpuProver;
 use openvm_sdk::{
-    DefaultStarkEngine, SC,
-    config::{AggregationSystemParams, MAX_NUM_CHILDREN_INTERNAL},
+    SC,
+    config::{AggregationSystemParams, MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF},
     keygen::AppProvingKey,
 };
 use openvm_sdk_config::SdkVmConfig;
-use openvm_stark_backend::{
-    SystemParams,
-    keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
-};
+use openvm_stark_backend::keygen::types::MultiStarkProvingKey;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_verify_stark_host::pvs::VkCommit;
 use serde::{Deserialize, Serialize};
 
-use crate::{VmConfig, aggregate::LeafCircuit, error::KeyError, program::caught};
+use crate::{VmConfig, config::Description, error::KeyError, program::caught};
 
 /// First bytes of a key file; the number is the version of its layout.
-const MAGIC: &[u8; 16] = b"myriad keys v1\n\0";
+const MAGIC: &[u8; 16] = b"myriad keys v2\n\0";
 const HASH_BYTES: usize = 32;
 /// Most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
-const KEY_FILE_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Most sets of keys that are kept: more than anybody has configurations of his own. Strangers' jobs bring theirs, so that the
+/// folder would grow without end. With so many it has some 130 MB, and never more than 512 MiB.
+const KEY_SETS_MAX: usize = 64;
+/// What was being written when a process was killed is removed after so long.
+const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
+/// How long a process waits for another one that makes the same keys, before it makes them too.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
+const OTHERS_POLL: Duration = Duration::from_millis(50);
+
+/// Which keys are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// Those that are not there.
+    Missing,
+    /// Also those whose file is whole: nothing can be read from it, as whoever works with it has found.
+    Rotten,
+}
 
 /// A folder of keys.
 #[derive(Clone, Debug)]
@@ -70,7 +92,57 @@ impl KeyCache {
         &self.dir
     }
 
-    /// Makes the keys of a configuration if they are not there yet.
+    /// Makes the folder, and removes the sets that were used longest ago so that with one more there are no more than
+    /// [`KEY_SETS_MAX`], and what killed processes have left. What is wanted again is made again.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made or read.
+    fn prepare(&self) -> Result<(), KeyError> {
+        self.try_prepare().map_err(|e| KeyError::io(&self.dir, e))
+    }
+
+    fn try_prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let mut sets = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            // Another process may have removed it.
+            let Ok(modified) = fs::metadata(&path).and_then(|meta| meta.modified()) else {
+                continue;
+            };
+            let is_old = SystemTime::now()
+                .duration_since(modified)
+                .is_ok_and(|age| age > LEFT_OVER_AFTER);
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("keys") => sets.push((modified, path)),
+                Some("part") if is_old => drop(fs::remove_file(&path)),
+                Some("lock") if is_old && !path.with_extension("keys").exists() => {
+                    drop(fs::remove_file(&path));
+                }
+                _ => {}
+            }
+        }
+        sets.sort();
+        let surplus = (sets.len() + 1).saturating_sub(KEY_SETS_MAX);
+        for (_, path) in &sets[..surplus] {
+            // Another process may be about to do the same.
+            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(path.with_extension("lock"));
+        }
+        Ok(())
+    }
+
+    /// Whether the keys of a configuration are there, and whole.
+    pub fn has(&self, config: &VmConfig) -> bool {
+        let path = self.path(config.described());
+        let has = matches!(read(&path, config), Ok(Some(_)));
+        if has {
+            touch(&path);
+        }
+        has
+    }
+
+    /// Makes the keys of a configuration in this process if they are not there: where the configuration is the caller's own.
     ///
     /// # Errors
     /// A folder that cannot be read or written, or a configuration that has no keys.
@@ -78,24 +150,109 @@ impl KeyCache {
         self.load(config).map(drop)
     }
 
+    /// The keys of a configuration, which have to be there: an engine child that works with them cannot make them.
+    pub(crate) fn get(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
+        let path = self.path(config.described());
+        read(&path, config)?.ok_or(KeyError::Missing { path })
+    }
+
+    /// The keys of a configuration, made if need be; see [`Self::ensure`].
     pub(crate) fn load(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
-        let path = self.dir.join(format!("{}.keys", config.fingerprint()));
-        if let Some(keys) = read(&path)? {
+        let path = self.path(config.described());
+        if let Some(keys) = read(&path, config)? {
+            touch(&path);
             return Ok(keys);
         }
-        fs::create_dir_all(&self.dir).map_err(|e| KeyError::io(&self.dir, e))?;
-        let lock_path = path.with_extension("lock");
-        let lock = File::create(&lock_path).map_err(|e| KeyError::io(&lock_path, e))?;
-        lock.lock().map_err(|e| KeyError::io(&lock_path, e))?;
+        self.prepare()?;
+        let _lock = Lock::take(&path, || true)?;
         // Another process may have made them while this one waited.
-        if let Some(keys) = read(&path)? {
+        if let Some(keys) = read(&path, config)? {
             return Ok(keys);
         }
-        tracing::info!(fingerprint = %config.fingerprint(), "making keys");
         let keys = generate(config)?;
-        write(&path, &keys)?;
+        write(&path, &encode(config, &keys)?)?;
         Ok(keys)
     }
+
+    /// Keeps what `make` gives as the keys of the configuration that an `openvm.toml` describes, where `filling` says so; the
+    /// plain configuration's without one. Nothing of it is decoded here. While another process makes the same keys, this one
+    /// waits as long as `waits` says so.
+    ///
+    /// # Errors
+    /// Those of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] where what it gives is no file of keys.
+    pub(crate) fn fill<E: From<KeyError>>(
+        &self,
+        openvm_toml: Option<&str>,
+        filling: Filling,
+        waits: impl Fn() -> bool,
+        make: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        let path = self.path(Description::of(openvm_toml));
+        let found = whole(&path)?;
+        if found.is_some() && filling == Filling::Missing {
+            touch(&path);
+            return Ok(());
+        }
+        self.prepare()?;
+        let lock = Lock::take(&path, waits)?;
+        // What another process has made meanwhile is not what was found rotten.
+        if whole(&path)?.is_some_and(|now| filling == Filling::Missing || found != Some(now)) {
+            return Ok(());
+        }
+        let filled = make().and_then(|file| {
+            let bytes = file.len();
+            if bytes as u64 > KEY_FILE_BYTES_MAX || body(&file).is_none() {
+                let reason = format!(
+                    "the child that makes keys gave {bytes} bytes that are no file of them, of {KEY_FILE_BYTES_MAX} \
+                     bytes at most"
+                );
+                return Err(KeyError::Keygen { reason }.into());
+            }
+            Ok(write(&path, &file)?)
+        });
+        if filled.is_err() {
+            // Strangers' texts that have no keys must not pile up as locks.
+            lock.remove();
+        }
+        filled
+    }
+
+    fn path(&self, described: Description) -> PathBuf {
+        self.dir.join(format!("{}.keys", described.key_name()))
+    }
+}
+
+/// What a process holds while it makes a set of keys.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock of a file of keys; without one in the end where another process is too slow, or `waits` says so.
+    /// Both then make the same, and each writes it whole.
+    fn take(keys: &Path, waits: impl Fn() -> bool) -> Result<Self, KeyError> {
+        let path = keys.with_extension("lock");
+        let until = Instant::now() + OTHERS_PATIENCE;
+        let file = File::create(&path).map_err(|e| KeyError::io(&path, e))?;
+        while let Err(e) = file.try_lock() {
+            match e {
+                fs::TryLockError::Error(e) => return Err(KeyError::io(&path, e)),
+                fs::TryLockError::WouldBlock if !waits() || Instant::now() > until => break,
+                fs::TryLockError::WouldBlock => thread::sleep(OTHERS_POLL),
+            }
+        }
+        Ok(Self { path, _file: file })
+    }
+
+    fn remove(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The file of a configuration's keys, made now: what [`KeyCache::fill`] takes.
+pub(crate) fn make(config: &VmConfig) -> Result<Vec<u8>, KeyError> {
+    encode(config, &generate(config)?)
 }
 
 fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
@@ -105,12 +262,15 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
         })?;
         let app_vk = app.app_vm_pk.vm_pk.get_vk();
         let params = AggregationSystemParams::default();
-        let (leaf, app_commit) = match LeafCircuit::of(config) {
-            LeafCircuit::One => leaf_key::<{ LeafCircuit::One.children_max() }>(app_vk, params.leaf),
-            LeafCircuit::Four => leaf_key::<{ LeafCircuit::Four.children_max() }>(app_vk, params.leaf),
-        };
+        let leaf = InnerCpuProver::<MAX_NUM_CHILDREN_LEAF>::new::<SwirlEngine>(
+            Arc::new(app_vk),
+            params.leaf,
+            false,
+            None,
+        );
+        let (leaf, app_commit) = (leaf.get_pk(), leaf.get_vk_commit(false));
         let internal = |child: &MultiStarkProvingKey<SC>, recursive| {
-            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<DefaultStarkEngine>(
+            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<SwirlEngine>(
                 Arc::new(child.get_vk()),
                 params.internal.clone(),
                 recursive,
@@ -135,72 +295,66 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
     .unwrap_or_else(|reason| Err(KeyError::Keygen { reason }))
 }
 
-/// The leaf's key with room for `N` segment proofs, and the commitment to the key of those proofs.
-fn leaf_key<const N: usize>(
-    app_vk: MultiStarkVerifyingKey<SC>,
-    params: SystemParams,
-) -> (Arc<MultiStarkProvingKey<SC>>, VkCommit<F>) {
-    let prover = InnerCpuProver::<N>::new::<DefaultStarkEngine>(Arc::new(app_vk), params, false, None);
-    (prover.get_pk(), prover.get_vk_commit(false))
+/// The bytes of a file of keys; none where there is no file, or one that is too large.
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.len() > KEY_FILE_BYTES_MAX => Ok(None),
+        Ok(_) => fs::read(path).map(Some).map_err(|e| KeyError::io(path, e)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(KeyError::io(path, e)),
+    }
 }
 
-/// The keys in a file, or none where there is no file or it is damaged.
-fn read(path: &Path) -> Result<Option<KeySet>, KeyError> {
-    let bytes = match fs::metadata(path) {
-        Ok(meta) if meta.len() > KEY_FILE_BYTES_MAX => return Ok(None),
-        Ok(_) => fs::read(path).map_err(|e| KeyError::io(path, e))?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(KeyError::io(path, e)),
+/// What is behind the hash in a file of keys that is whole.
+fn body(file: &[u8]) -> Option<&[u8]> {
+    let (hash, body) = file.strip_prefix(MAGIC)?.split_at_checked(HASH_BYTES)?;
+    (blake3::hash(body).as_bytes() == hash).then_some(body)
+}
+
+/// The hash of a file that is whole.
+fn whole(path: &Path) -> Result<Option<blake3::Hash>, KeyError> {
+    let file = read_file(path)?;
+    Ok(file.and_then(|file| body(&file).map(blake3::hash)))
+}
+
+/// Notes that a set of keys is in use.
+fn touch(path: &Path) {
+    // Where that cannot be noted, the set may be removed and is made again.
+    let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+}
+
+/// The keys of a configuration in a file, or none where there is no file or it is damaged.
+fn read(path: &Path, config: &VmConfig) -> Result<Option<KeySet>, KeyError> {
+    let Some(file) = read_file(path)? else {
+        return Ok(None);
     };
-    let body = bytes
-        .strip_prefix(MAGIC)
-        .and_then(|rest| rest.split_at_checked(HASH_BYTES))
-        .and_then(|(hash, body)| (blake3::hash(body).as_bytes() == hash).then_some(body));
-    let keys = body.and_then(|body| bitcode::deserialize(body).ok());
+    let stored: Option<([u8; 32], KeySet)> = body(&file).and_then(|body| bitcode::deserialize(body).ok());
+    let keys = stored.and_then(|(of, keys)| (of == *config.fingerprint().as_bytes()).then_some(keys));
     if keys.is_none() {
-        tracing::warn!(path = %path.display(), "this key file is damaged; making the keys again");
+        tracing::warn!(path = %path.display(), "this key file is damaged; the keys have to be made again");
     }
     Ok(keys)
 }
 
-fn write(path: &Path, keys: &KeySet) -> Result<(), KeyError> {
-    let body = bitcode::serialize(keys).map_err(|e| KeyError::Keygen {
+fn encode(config: &VmConfig, keys: &KeySet) -> Result<Vec<u8>, KeyError> {
+    let stored = (*config.fingerprint().as_bytes(), keys);
+    let body = bitcode::serialize(&stored).map_err(|e| KeyError::Keygen {
         reason: e.to_string(),
     })?;
+    Ok([MAGIC, blake3::hash(&body).as_bytes().as_slice(), &body].concat())
+}
+
+fn write(path: &Path, file: &[u8]) -> Result<(), KeyError> {
     let dir = path.parent().expect("a key file is in the cache's folder");
     let store = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(MAGIC)?;
-        file.write_all(blake3::hash(&body).as_bytes())?;
-        file.write_all(&body)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
+        let mut part = tempfile::Builder::new().suffix(".part").tempfile_in(dir)?;
+        part.write_all(file)?;
+        part.as_file().sync_all()?;
+        part.persist(path)?;
         File::open(dir)?.sync_all()
     };
     store().map_err(|e| KeyError::io(path, e))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn damaged_and_missing_files_are_no_keys() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.keys");
-        assert!(read(&path).unwrap().is_none());
-        for content in [b"".as_slice(), b"myriad", &[MAGIC.as_slice(), &[7; 100]].concat()] {
-            fs::write(&path, content).unwrap();
-            assert!(read(&path).unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_made_is_an_error() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let error = KeyCache::new(file.path().join("below"))
-            .ensure(&VmConfig::riscv32())
-            .unwrap_err();
-        assert!(matches!(error, KeyError::Io { .. }), "{error}");
-    }
-}
+mod tests;

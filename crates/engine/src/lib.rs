@@ -23,21 +23,21 @@
 //! ```
 //!
 //! Whatever runs a program or proves runs in a child process, which is a [`worker`]: an
-//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Verifying is
-//! done by a [`Verifier`] in the caller's own process, and so is loading a [`Program`]; they take bytes
-//! from anywhere, bound them and what they count before they are decoded, and neither panic nor
-//! allocate without limit.
+//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Strangers' proofs
+//! are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound them and what
+//! they count before they are decoded, and neither panic nor allocate without limit.
 
 mod aggregate;
 mod boundary;
 mod config;
+#[doc(hidden)]
+pub mod devices;
 mod error;
 mod execute;
 mod final_proof;
 mod input;
 mod keys;
 mod memory;
-mod memory_tree;
 mod program;
 mod proof_bytes;
 mod prove;
@@ -47,17 +47,17 @@ pub mod worker;
 
 pub use aggregate::Level;
 pub use boundary::{Boundary, Root};
-pub use config::{Fingerprint, VmConfig};
+pub use config::{Fingerprint, OPENVM_TOML_BYTES_MAX, VmConfig};
 pub use error::{
     AggregateError, ConfigError, ExecuteError, InputError, KeyError, ProgramError, ProveError, VerifyError,
 };
 pub use execute::{Plan, Segment};
 pub use final_proof::{FINAL_PROOF_BYTES_MAX, FinalProof};
-pub use input::{INPUT_BYTES_MAX, Input};
-pub use keys::KeyCache;
+pub use input::{ENCODED_INPUT_BYTES_MAX, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input};
+pub use keys::{Filling, KeyCache};
 pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};
 pub use program::{PROGRAM_BYTES_MAX, Program};
-pub use verify::{SEGMENT_PROOF_BYTES_MAX, Verifier};
+pub use verify::{NODE_PROOF_BYTES_MAX, ProofOf, SEGMENT_PROOF_BYTES_MAX, Statement, Verifier};
 
 /// The OpenVM release whose proofs, keys and file formats this build makes and accepts.
 pub const OPENVM_VERSION: &str = "2.0.2";

@@ -14,10 +14,10 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
-use crate::{VmConfig, aggregate::Circuit};
+use crate::{Input, Program, VmConfig, aggregate::Circuit};
 
-/// The smallest budget that any program can be proven with: below it the lookup tables alone do not fit.
-pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 30);
+/// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
+pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
 
 /// Bytes of real memory (resident set) that one proving process may use at its peak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,52 +70,48 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// Peak of a process whose segment is empty: keys, lookup tables, the guest's memory.
-const BASE_BYTES: u64 = 660 << 20;
-/// Bytes for each cell of the program's table, beside what each cell takes: the trees over it.
-const BYTES_PER_PROGRAM_CELL: u64 = 16;
-/// Bytes for each cell of the traces and of their code word: a field element, and what is made of it while the
-/// constraints are evaluated, which is more for the wide chips of extensions. With the rows that their chips really
-/// had, 18 segments of two blocks took 0 to 5 % less than follows, from 15 to 150 million cells; those
-/// of `fibonacci` and `misbehave` 2 to 5 %.
-const BYTES_PER_CELL_PLAIN: f64 = 5.0;
-const BYTES_PER_CELL_EXTENDED: f64 = 5.6;
-/// Bytes for each leaf of the fraction tree: its own 32, those of the levels above, and the copies
-/// that the sum-check folds.
-const BYTES_PER_INTERACTION: u64 = 160;
+/// Peak of a process whose segment is empty: keys, lookup tables, code.
+const BASE_BYTES: u64 = 104 << 20;
+/// Bytes for each cell of the program's table: the cell, and the stacked one while constraints and openings are proven.
+const BYTES_PER_PROGRAM_CELL: u64 = 8;
+/// Bytes for each cell of the traces, which is a field element: the stacked one.
+const BYTES_PER_CELL: u64 = 4;
+/// Bytes for each leaf of the fraction tree: of its 32, a quarter is in memory, and what threads make of their part.
+const BYTES_PER_INTERACTION: f64 = 8.5;
+/// Bytes for each cell while constraints and openings are proven: a sixteenth of the rows, in the extension field; twice
+/// that where constraints read the next row, too.
+const BYTES_PER_FOLDED_CELL: f64 = 1.1;
 /// Bytes for each byte of the input: the stream that the VM reads, whose elements have 4, the input itself, which
 /// the process keeps for its next task, and the guest's own copy once it has read it. Source: a segment of
 /// `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20 MB, at the start and at the end.
 const BYTES_PER_INPUT_BYTE: u64 = 6;
-/// The chip that hashes memory. Metering counts the hashes of all nodes over each page that is touched, before and
-/// after; not all of a page is touched, and equal hashes are one row: there were 0.27 to 0.5 of these rows in
-/// every segment measured.
+/// Whether a chip of this name shows hashes of memory.
 ///
-/// The two chips that say which memory was touched are counted in the same way, but have up to all of
-/// those rows where memory is written from end to end, as when the input is read. They are taken at their word: at
-/// half of it, such segments had a fraction tree of twice the length that was expected.
-const MEMORY_HASH_CHIP: &str = "Poseidon2PeripheryAir";
-/// A power of two, so that it is all the same whether a height is rounded up to one before or after.
-const MEMORY_HASH_EXCESS: u32 = 2;
+/// Metering counts for it, and for the two chips that say which memory was touched, all nodes over each page that is touched, before and
+/// after. That is the most there can be: all of a page is touched, and nothing in it was or is zero. They are taken at their word.
+pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
+    name.starts_with("Poseidon2PeripheryAir")
+}
 
 /// Predicts the peak memory of the process that proves a segment.
 ///
-/// The prover holds the traces of all chips (`cells` field elements), their Reed-Solomon code
-/// word, and the tree of fractions of its interactions, whose length is rounded up to a power of two.
-/// The coefficients are fitted to measured peaks by `cargo bench --workspace --bench memory`.
+/// The prover holds the stacked traces, and beside them in one phase the fraction tree of its interactions, in
+/// another what is folded of the traces. The coefficients are fitted to measured peaks by
+/// `cargo bench --workspace --bench memory`.
 pub(crate) struct CostModel {
     names: Vec<String>,
-    /// Cells of the program's table, which every segment has.
-    program_cells: u64,
-    input_bytes: u64,
+    /// Bytes of a process whose traces have no rows.
+    base_bytes: u64,
     /// Cells in a row of each chip's trace.
     widths: Vec<u64>,
     /// Bus interactions in a row of each chip's trace.
     interactions: Vec<u64>,
-    /// What each chip's metered height is divided by.
-    excess: Vec<u32>,
-    bytes_per_cell: f64,
-    config: ProvingMemoryConfig,
+    /// Bytes for each row of a chip while there is a fraction tree.
+    row_bytes_in_tree: Vec<u64>,
+    /// Bytes for each row of a chip while constraints and openings are proven.
+    row_bytes_folded: Vec<u64>,
+    /// `log2` of the most rows that a trace may have.
+    log_height_max: usize,
 }
 
 /// What the prover holds for a segment, before it is turned to bytes.
@@ -127,106 +123,58 @@ pub(crate) struct Load {
     pub interactions: u64,
 }
 
-/// The most that a segment may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Leaves of the fraction tree: a power of two, as the tree takes as much memory as if it were filled up to one.
-    pub leaves: u64,
-    /// Field elements in all traces; not 0, as the lookup tables have some.
-    pub cells: u64,
-    /// Rows of a chip.
-    pub height: u32,
-}
-
 impl CostModel {
-    /// Of a program with so many instructions, on a VM without extensions or with some, and of an input with so
-    /// many bytes.
+    /// Of the segments of a program on an input.
     pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(
         vm: &VirtualMachine<E, VB>,
-        program_instructions: usize,
-        is_plain: bool,
-        input_bytes: u64,
+        program: &Program,
+        input: &Input,
     ) -> Self {
+        let config = vm.engine.proving_memory_config();
         let per_air = &vm.pk().per_air;
+        let column = BYTES_PER_CELL << config.log_stacked_height;
         let program_width = per_air[PROGRAM_AIR_ID].vk.params.width.total_width() as u64;
+        let exe = program.exe();
+        let instructions = exe.program.num_defined_instructions();
+        let program_cells = program_width * instructions.next_power_of_two() as u64;
+        let chips = per_air.iter().map(|pk| {
+            let width = pk.vk.params.width.total_width() as u64;
+            let interactions = pk.vk.symbolic_constraints.interactions.len() as u64;
+            let rows_read = if pk.vk.params.need_rot { 2.0 } else { 1.0 };
+            let in_tree = (BYTES_PER_INTERACTION * interactions as f64).ceil() as u64;
+            let folded = (BYTES_PER_FOLDED_CELL * rows_read * width as f64).ceil() as u64;
+            let stacked = BYTES_PER_CELL * width;
+            (width, interactions, stacked + in_tree, stacked + folded)
+        });
+        let chips: Vec<_> = chips.collect();
         Self {
-            program_cells: program_width * program_instructions.next_power_of_two() as u64,
-            input_bytes,
             names: per_air.iter().map(|pk| pk.air_name.clone()).collect(),
-            widths: per_air
-                .iter()
-                .map(|pk| pk.vk.params.width.total_width() as u64)
-                .collect(),
-            interactions: per_air
-                .iter()
-                .map(|pk| pk.vk.symbolic_constraints.interactions.len() as u64)
-                .collect(),
-            excess: per_air
-                .iter()
-                .map(|pk| {
-                    if pk.air_name.starts_with(MEMORY_HASH_CHIP) {
-                        MEMORY_HASH_EXCESS
-                    } else {
-                        1
-                    }
-                })
-                .collect(),
-            bytes_per_cell: if is_plain {
-                BYTES_PER_CELL_PLAIN
-            } else {
-                BYTES_PER_CELL_EXTENDED
-            },
-            config: vm.engine.proving_memory_config(),
+            // The last stacked column is as long as the others, however little is in it.
+            base_bytes: BASE_BYTES
+                + column
+                + held_bytes(instructions, exe.init_memory.len(), 0)
+                + BYTES_PER_PROGRAM_CELL * program_cells
+                + BYTES_PER_INPUT_BYTE * input.byte_len() as u64,
+            widths: chips.iter().map(|chip| chip.0).collect(),
+            interactions: chips.iter().map(|chip| chip.1).collect(),
+            row_bytes_in_tree: chips.iter().map(|chip| chip.2).collect(),
+            row_bytes_folded: chips.iter().map(|chip| chip.3).collect(),
+            log_height_max: config.log_stacked_height,
         }
     }
 
-    /// The most cells of a segment whose process stays within `bytes` with a fraction tree of so many
-    /// leaves; none where the tree alone is too much.
-    pub(crate) fn limits(&self, leaves: u64, bytes: u64) -> Option<Limits> {
-        let for_cells = bytes.checked_sub(self.without_cells(leaves))? as f64 / self.bytes_per_cell;
-        // The code word is as long as whole columns of the stacked matrix.
-        let column = 1u64 << self.config.log_stacked_height;
-        let cells = (for_cells as u64 / (1 + (1 << self.config.log_blowup))).checked_sub(column)?;
-        Some(Limits {
-            leaves,
-            cells,
-            height: 1 << self.config.log_stacked_height,
-        })
-    }
-
-    /// Bytes of a process whose traces have no cells but those of the program's table.
-    fn without_cells(&self, leaves: u64) -> u64 {
-        BASE_BYTES
-            + BYTES_PER_PROGRAM_CELL * self.program_cells
-            + BYTES_PER_INPUT_BYTE * self.input_bytes
-            + BYTES_PER_INTERACTION * leaves.next_power_of_two()
-    }
-
-    /// Has OpenVM cut an execution where a segment would pass either limit.
+    /// Has OpenVM cut an execution where a segment would take more than `bytes`.
     ///
     /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
-    /// anywhere from half the budget to all of it. Its formula, which is the larger of a part that
-    /// grows with the interactions and one that grows with the cells, is given other numbers here.
-    pub(crate) fn segmentation(&self, limits: Limits) -> SegmentationCtx {
-        let Limits {
-            leaves,
-            cells,
-            height,
-        } = limits;
-        // Interactions are doubled, so that half of a row that is counted twice is a whole number.
-        let weigh = |of_row: &[u64], factor: u64| -> Vec<usize> {
-            let weight = |(&count, &excess): (&u64, &u32)| (factor * count / u64::from(excess)) as usize;
-            of_row.iter().zip(&self.excess).map(weight).collect()
-        };
+    /// anywhere from half the budget to all of it. What it takes for cells is given the bytes of rows here, and all
+    /// else in its formula as little as it can have. The phase with the fraction tree takes most in almost every segment.
+    pub(crate) fn segmentation(&self, bytes: u64) -> SegmentationCtx {
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
-            // So large that rounding up the factor below takes less than a hundredth, and so small that no product
-            // overflows.
-            extension_degree: 1 << 17,
+            extension_degree: 0,
             digest_size: 0,
-            log_blowup: 6,
-            // Leaves next to nothing of the term for the evaluation of constraints.
-            l_skip: 40,
+            log_blowup: 0,
+            l_skip: 0,
             log_stacked_height: 0,
             k_whir: 0,
             max_constraint_degree: 0,
@@ -234,22 +182,20 @@ impl CostModel {
             cache_rs_code_matrix: false,
             zerocheck_save_memory: true,
         };
-        let limit = counting
-            .estimate(ProvingMemoryCounts::new(0, 0, 2 * leaves as usize, 0))
-            .total;
-        // The code word, and the traces themselves, which count beside the interactions, too.
-        let bytes_per_cell = (1u64 << counting.log_blowup) + 1;
-        let cell_factor = (limit as u64).div_ceil(bytes_per_cell.saturating_mul(cells));
+        let rows = bytes.saturating_sub(self.base_bytes) as usize;
+        // One interaction, since the formula has a part that is the same for any number but none.
+        let max_memory = counting.estimate(ProvingMemoryCounts::new(0, rows, 1, 0)).total;
+        let all = |of: &[u64]| of.iter().map(|&count| count as usize).collect();
         let chips = self.widths.len();
         SegmentationCtx::new(
             self.names.clone(),
-            weigh(&self.widths, cell_factor),
-            weigh(&self.interactions, 2),
+            all(&self.row_bytes_in_tree),
+            all(&self.interactions),
             vec![false; chips],
             vec![0; chips],
             SegmentationLimits {
-                max_trace_height_bits: height.ilog2() as u8,
-                max_memory: limit,
+                max_trace_height_bits: self.log_height_max as u8,
+                max_memory,
                 // What a proof may have at most, which is far more than memory allows.
                 max_interactions: F::ORDER_U32,
             },
@@ -258,54 +204,84 @@ impl CostModel {
     }
 
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {
-        let rows = |(&height, &excess): (&u32, &u32)| match height / excess {
-            0 => 0,
-            height => u64::from(height).next_power_of_two(),
-        };
-        let rows: Vec<u64> = trace_heights.iter().zip(&self.excess).map(rows).collect();
-        let dot = |weights: &[u64]| rows.iter().zip(weights).map(|(rows, weight)| rows * weight).sum();
         Load {
-            cells: dot(&self.widths),
-            interactions: dot(&self.interactions),
+            cells: over_rows(trace_heights, &self.widths),
+            interactions: over_rows(trace_heights, &self.interactions),
         }
     }
 
-    pub(crate) fn peak_bytes(&self, load: Load) -> u64 {
-        let stacked = 1u64 << self.config.log_stacked_height;
-        let code_word = load.cells.next_multiple_of(stacked) << self.config.log_blowup;
-        self.without_cells(load.interactions) + (self.bytes_per_cell * (load.cells + code_word) as f64) as u64
+    /// Expected peak memory of the process that proves a segment of these heights, in bytes.
+    pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
+        let phases = [&self.row_bytes_in_tree, &self.row_bytes_folded];
+        let most = phases
+            .into_iter()
+            .map(|bytes| over_rows(trace_heights, bytes))
+            .max();
+        self.base_bytes + most.unwrap_or(0)
     }
 }
 
-/// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit: that measured
-/// for the guests by the same benchmark or in whole runs, and 3 to 8 percent more.
+/// The sum of something over all rows of all chips, each with so much of it to a row.
+fn over_rows(trace_heights: &[u32], of_row: &[u64]) -> u64 {
+    let rows = |&height: &u32| match height {
+        0 => 0,
+        height => u64::from(height).next_power_of_two(),
+    };
+    trace_heights
+        .iter()
+        .map(rows)
+        .zip(of_row)
+        .map(|(rows, each)| rows * each)
+        .sum()
+}
+
+/// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit, without what it holds of the job: as
+/// `cargo bench --workspace --bench memory -- --tree 4,3,3` and `--tree 1,1,3` measure it, and 4 to 16 % more. What is below a node counts:
+/// those of an internal-for-leaf node are over leaves of four.
 struct NodePeaks {
-    leaf: &'static [u64],
+    leaf: [u64; 4],
     internal_for_leaf: [u64; 3],
     internal_recursive: [u64; 3],
     /// The same where the internal-for-leaf nodes of the tree have one child each.
     internal_recursive_over_ones: [u64; 3],
 }
 
-/// Of programs on plain RV32IM: the fibonacci guest. Not measured is a leaf of 3; internal-for-leaf
-/// nodes of 3 and internal-recursive ones, which verify proofs of the same shape, are those of `evm-block`.
+/// Of programs on plain RV32IM. Measured with the fibonacci guest are 244 to 508, 324 to 778, 233 and 361, and 221 to 371.
 const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
-    leaf: &[1250, 2050, 3500, 3800],
-    internal_for_leaf: [2300, 4200, 5950],
-    internal_recursive: [1640, 2500, 4550],
-    internal_recursive_over_ones: [1640, 2500, 2750],
+    leaf: [280, 360, 520, 560],
+    internal_for_leaf: [360, 620, 830],
+    internal_recursive: [270, 400, 520],
+    internal_recursive_over_ones: [260, 370, 420],
 };
 
-/// Of programs with extensions, whose segment proofs are larger and have more constraints to check:
-/// the EVM block guest, with keccak and secp256k1.
+/// Of programs with extensions. Measured with the EVM block guest, which has keccak and secp256k1, are 483 to 1048, 531 to 897, and
+/// 350 to 675, all with the 115 MiB of it that the process holds ([`held_bytes`]).
 const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
-    leaf: &[2500],
-    internal_for_leaf: [2200, 4070, 5950],
-    internal_recursive: [1640, 2500, 4550],
-    internal_recursive_over_ones: [1640, 2500, 2750],
+    leaf: [430, 600, 650, 1000],
+    internal_for_leaf: [460, 800, 840],
+    internal_recursive: [280, 410, 600],
+    internal_recursive_over_ones: [260, 370, 440],
 };
 
-/// Expected peak memory of the process that makes a node, in bytes.
+/// Bytes that a program which is loaded takes for each of its instructions, and for each byte of the memory that it starts with.
+/// A process that has loaded the EVM block guest, with 0.7 million and 2.8 MB of them, has 115 MiB more than an empty one.
+const BYTES_PER_INSTRUCTION: u64 = 90;
+const BYTES_PER_INITIAL_BYTE: u64 = 20;
+
+/// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an input of 64 MiB it has
+/// 66 MiB.
+pub(crate) fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
+    BYTES_PER_INSTRUCTION * instructions as u64
+        + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
+        + input_bytes as u64
+}
+
+/// Bytes that the process which proves a segment takes at least where the encoded input has so many bytes.
+pub(crate) fn segment_least_bytes(input_bytes: u64) -> u64 {
+    BASE_BYTES.saturating_add(BYTES_PER_INPUT_BYTE.saturating_mul(input_bytes))
+}
+
+/// Expected peak memory of the process that makes a node, in bytes, without what it holds of the job.
 pub(crate) fn node_peak_bytes(
     config: &VmConfig,
     circuit: Circuit,
@@ -318,7 +294,7 @@ pub(crate) fn node_peak_bytes(
         &EXTENDED_PEAKS_MIB
     };
     let peaks: &[u64] = match circuit {
-        Circuit::Leaf => all.leaf,
+        Circuit::Leaf => &all.leaf,
         Circuit::InternalForLeaf => &all.internal_for_leaf,
         Circuit::InternalRecursive if internal_for_leaf <= 1 => &all.internal_recursive_over_ones,
         Circuit::InternalRecursive => &all.internal_recursive,

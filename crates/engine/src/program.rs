@@ -2,17 +2,19 @@
 //!
 //! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may come from anywhere.
 
+pub(crate) mod commitment;
 mod elf;
+mod instructions;
 mod vmexe;
 
 use std::sync::Arc;
 
-use openvm_circuit::arch::instructions::exe::VmExe;
+use openvm_circuit::arch::instructions::{exe::VmExe, riscv::RV32_MEMORY_AS};
 use openvm_sdk::F;
 use openvm_sdk_config::TranspilerConfig;
 use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use crate::{VmConfig, error::ProgramError};
+use crate::{Input, VmConfig, error::ProgramError, memory};
 
 /// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a `.vmexe`.
 pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
@@ -73,6 +75,7 @@ impl Program {
             })?;
             exe
         };
+        instructions::check(&exe, &config)?;
         let mut hasher = blake3::Hasher::new_derive_key("myriad program v1");
         hasher.update(config.fingerprint().as_bytes()).update(image);
         Ok(Self {
@@ -92,21 +95,27 @@ impl Program {
         self.hash
     }
 
+    /// Bytes that a process has in memory of this program and its input once it has loaded them.
+    pub fn held_bytes(&self, input: &Input) -> u64 {
+        let instructions = self.exe.program.len();
+        memory::held_bytes(instructions, self.exe.init_memory.len(), input.byte_len())
+    }
+
     pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {
         &self.exe
     }
 }
 
-/// OpenVM writes a program's initial memory without looking where.
+/// OpenVM writes a program's initial memory without looking where. Registers, public values and what else has an address
+/// space of its own are zero when a program starts: the transpiler puts nothing there.
 fn check_memory(exe: &VmExe<F>, config: &VmConfig) -> Result<(), String> {
     let spaces = &config.vm().system.config.memory_config.addr_spaces;
-    let outside = exe.init_memory.keys().find(|(space, place)| {
-        let cells = spaces.get(*space as usize).map_or(0, |space| space.num_cells);
-        *place as usize >= cells
-    });
-    match outside {
+    let bytes = spaces[RV32_MEMORY_AS as usize].num_cells;
+    let outside = |(space, place): &&(u32, u32)| *space != RV32_MEMORY_AS || *place as usize >= bytes;
+    match exe.init_memory.keys().find(outside) {
         Some((space, place)) => Err(format!(
-            "its initial memory has a byte at {place} of address space {space}, which is outside of the VM's"
+            "its initial memory has a byte at {place} of address space {space}, and {bytes} bytes of address space \
+             {RV32_MEMORY_AS} are allowed"
         )),
         None => Ok(()),
     }
@@ -163,12 +172,26 @@ mod tests {
         let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
         let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
         assert!(load(&exe).is_ok());
-        for place in [(0, 0), (2, u32::MAX), (u32::MAX, 0)] {
+        // The last byte of memory may have something; what is x0 may not, nor what the program has not revealed itself.
+        let mut whole = exe.clone();
+        whole.init_memory.insert((2, (1 << 29) - 1), 1);
+        assert!(load(&whole).is_ok());
+        for place in [
+            (0, 0),
+            (1, 0),
+            (2, 1 << 29),
+            (2, u32::MAX),
+            (3, 0),
+            (4, 0),
+            (9, 0),
+            (u32::MAX, 0),
+        ] {
             let mut hostile = exe.clone();
             hostile.init_memory.insert(place, 1);
             let error = load(&hostile).err().expect("refused");
+            let text = format!("at {} of address space {}", place.1, place.0);
             assert!(
-                matches!(&error, ProgramError::NotAProgram { reason, .. } if reason.contains("outside")),
+                matches!(&error, ProgramError::NotAProgram { reason, .. } if reason.contains(&text)),
                 "{place:?}: {error}"
             );
         }

@@ -3,22 +3,30 @@
 //! The state at the start of the segment is not sent: it is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
 
+use myriad_swirl::SwirlEngine;
+use myriad_system::{HashRecords, LeanVmBuilder};
 use openvm_circuit::{
-    arch::{VmInstance, hasher::poseidon2::vm_poseidon2_hasher},
+    arch::{
+        ExitCode, PreflightExecutionOutput, VirtualMachine, VmInstance,
+        hasher::poseidon2::vm_poseidon2_hasher,
+    },
     system::memory::merkle::public_values::UserPublicValuesProof,
 };
-use openvm_sdk::{DefaultStarkEngine, F, SC, prover::vm::new_local_prover};
-use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_cpu_backend::CpuBackend;
+use openvm_sdk::{DefaultStarkEngine, F, SC};
 use openvm_stark_backend::{
+    StarkEngine,
     codec::{Decode, Encode},
     proof::Proof,
+    prover::{DeviceDataTransporter, ProverDevice, ProvingContext},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
 use crate::{
     Input, KeyCache, Program, Segment,
     error::{KeyError, ProveError},
-    program::caught,
+    memory::is_memory_hash_chip,
+    program::{caught, commitment},
     proof_bytes,
 };
 
@@ -64,19 +72,75 @@ impl SegmentProof {
     }
 }
 
+/// Where traces, keys and commitments of a proof lie.
+pub type Backend = CpuBackend<SC>;
+
+/// An engine that proves: [`SwirlEngine`], and for comparison OpenVM's own.
+pub trait ProvingEngine:
+    StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, Self::TS, DeviceCtx = ()>>
+{
+}
+
+impl<E> ProvingEngine for E where
+    E: StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, <E as StarkEngine>::TS, DeviceCtx = ()>>
+{
+}
+
 /// Proves segments of one program, one after the other, on whatever input.
 ///
 /// Making it commits to the program, which takes a good part of a second; keep it.
-pub(crate) struct SegmentProver {
-    instance: VmInstance<DefaultStarkEngine, SdkVmCpuBuilder>,
+pub(crate) struct SegmentProver<E = SwirlEngine> {
+    /// OpenVM's VM, which is bound to OpenVM's own device, but does not commit or prove with it.
+    pub(crate) instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
+    pub(crate) engine: E,
+    pub(crate) hashes: MemoryHashes,
 }
 
-impl SegmentProver {
+/// What the context that the VM makes of a segment lacks: the chip of the hashes of memory.
+pub(crate) struct MemoryHashes {
+    records: HashRecords,
+    air: usize,
+}
+
+impl MemoryHashes {
+    pub(crate) fn add_to(&self, context: &mut ProvingContext<Backend>) {
+        if let Some(hashes) = self.records.take_context() {
+            let place = context.per_trace.partition_point(|(air, _)| *air < self.air);
+            context.per_trace.insert(place, (self.air, hashes));
+        }
+    }
+}
+
+impl<E: ProvingEngine> SegmentProver<E> {
     pub(crate) fn new(program: &Program, keys: &KeyCache) -> Result<Self, ProveError> {
-        let keys = keys.load(program.config())?;
-        caught(|| new_local_prover(SdkVmCpuBuilder, &keys.app.app_vm_pk, program.exe().clone()))
-            .and_then(|made| made.map_err(|e| e.to_string()))
-            .map(|instance| Self { instance })
+        let key = keys.get(program.config())?.app.app_vm_pk;
+        let make = || {
+            let engine = E::new(key.get_params());
+            let stock = DefaultStarkEngine::new(key.get_params());
+            let device_key = stock.device().transport_pk_to_device(&key.vm_pk);
+            let mut names = key.vm_pk.per_air.iter().map(|pk| pk.air_name.as_str());
+            let hashes = MemoryHashes {
+                records: HashRecords::default(),
+                air: names
+                    .position(is_memory_hash_chip)
+                    .ok_or("the VM has no chip for hashes of memory")?,
+            };
+            let builder = LeanVmBuilder {
+                hashes: hashes.records.clone(),
+            };
+            let made = VirtualMachine::new(stock, builder, key.vm_config.clone(), device_key);
+            let vm = made.map_err(|e| e.to_string())?;
+            let committed = commitment::commit(&program.exe().program, engine.device())?;
+            let made = VmInstance::new(vm, program.exe().clone(), committed);
+            let instance = made.map_err(|e| e.to_string())?;
+            Ok(Self {
+                instance,
+                engine,
+                hashes,
+            })
+        };
+        caught(make)
+            .and_then(|made| made)
             .map_err(|reason| KeyError::Keygen { reason }.into())
     }
 
@@ -111,14 +175,32 @@ impl SegmentProver {
                         segment.instret_start
                     ))
                 })?;
-            let (stark, final_memory) = vm
-                .prove(
+            vm.transport_init_memory_to_device(&state.memory);
+            let PreflightExecutionOutput {
+                system_records,
+                record_arenas,
+                to_state,
+            } = vm
+                .execute_preflight(
                     &mut self.instance.interpreter,
                     state,
                     Some(segment.num_insns),
                     &segment.trace_heights,
                 )
                 .map_err(|e| mismatch(e.to_string()))?;
+            let ends = system_records.exit_code == Some(ExitCode::Success as u32);
+            let final_memory = ends.then_some(to_state.memory);
+            let mut context = vm
+                .generate_proving_ctx(system_records, record_arenas)
+                .map_err(|e| mismatch(e.to_string()))?;
+            self.hashes.add_to(&mut context);
+            let stark = self
+                .engine
+                .prove(vm.pk(), context)
+                .map_err(|e| ProveError::Failed {
+                    segment: index,
+                    reason: e.to_string(),
+                })?;
             if final_memory.is_some() != segment.last {
                 let ends = if segment.last { "does not end" } else { "ends" };
                 return Err(mismatch(format!("the program {ends} in it")));

@@ -3,6 +3,7 @@
 //! A valid segment proof shows that the program ran, but not on which input. Whoever executes the job knows the
 //! state at every cut, and can refuse at once what a stranger proved of another execution.
 
+use myriad_system::MemoryTree;
 use openvm_circuit::arch::{
     ExitCode, VmExecutor,
     instructions::{LocalOpcode, SystemOpcode, exe::VmExe},
@@ -11,7 +12,7 @@ use openvm_circuit::arch::{
 use openvm_sdk::F;
 use openvm_sdk_config::SdkVmConfig;
 
-use crate::{Boundary, Input, Program, Segment, error::ProveError, memory_tree::MemoryTree, program::caught};
+use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caught};
 
 /// Executes `program` on `input`, stops where each of `segments` ends, and says what a proof of it must say.
 ///
@@ -49,7 +50,7 @@ fn follow(
     let mut state = interpreter.create_initial_vm_state(input.to_stdin());
 
     let mut tree = MemoryTree::new(vm.system.config.memory_config.memory_dimensions());
-    let mut root = tree.update(&state.memory.memory)?;
+    let mut root = tree.update(&state.memory.memory)?.into();
     let mut executed = 0;
     for (index, segment) in segments.iter().enumerate() {
         if segment.instret_start != executed {
@@ -81,7 +82,7 @@ fn follow(
         state = interpreter
             .execute_from_state(state, Some(1))
             .map_err(|e| e.to_string())?;
-        root = tree.update(&state.memory.memory)?;
+        root = tree.update(&state.memory.memory)?.into();
         executed += segment.num_insns;
         boundaries.push(Boundary {
             initial_pc,

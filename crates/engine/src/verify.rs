@@ -1,11 +1,16 @@
 //! Verifying proofs of every kind, from anywhere.
 
+mod above;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Borrow;
 
+use myriad_swirl::SwirlEngine;
 use openvm_circuit::{
     arch::{
-        BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, ExitCode, MERKLE_AIR_ID, PROGRAM_AIR_ID,
-        PROGRAM_CACHED_TRACE_INDEX, hasher::poseidon2::vm_poseidon2_hasher,
+        CONNECTOR_AIR_ID, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX,
+        hasher::poseidon2::vm_poseidon2_hasher,
     },
     system::{
         connector::VmConnectorPvs,
@@ -17,8 +22,7 @@ use openvm_circuit::{
         program::trace::compute_exe_commit,
     },
 };
-use openvm_sdk::{DefaultStarkEngine, F, SC, prover::vm::new_local_prover, types::VerificationBaselineJson};
-use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_sdk::{F, SC, types::VerificationBaselineJson};
 use openvm_stark_backend::{
     StarkEngine,
     keygen::types::MultiStarkVerifyingKey,
@@ -34,14 +38,16 @@ use openvm_verify_stark_host::{
     vk::{VerificationBaseline, VmStarkVerifyingKey},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Boundary, FinalProof, KeyCache, Level, Program, Root,
     aggregate::Circuit,
     boundary::differs,
     error::{KeyError, VerifyError},
     final_proof,
-    keys::VkCommits,
-    program::caught,
+    keys::{KeySet, VkCommits},
+    program::{caught, commitment},
     proof_bytes,
     prove::SegmentProof,
 };
@@ -53,6 +59,46 @@ pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
 
 type Digest = [F; 8];
 type Vk = MultiStarkVerifyingKey<SC>;
+
+/// What a proof is to be a proof of, beside the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProofOf {
+    /// A segment. The last one, and no other, reveals these public values.
+    Segment { public_values: Option<Vec<u8>> },
+    /// A node of the aggregation tree on this level.
+    Node(Level),
+    /// The whole execution, which reveals these public values.
+    Final { public_values: Vec<u8> },
+}
+
+/// What proofs of a program must say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    start_pc: u32,
+    start_root: Root,
+    /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a final proof.
+    pub baseline_json: Vec<u8>,
+}
+
+impl Statement {
+    /// Checks that a piece starts where the program does.
+    ///
+    /// # Errors
+    /// [`VerifyError::Boundary`]
+    pub fn check_start(&self, first: &Boundary) -> Result<(), VerifyError> {
+        if first.initial_pc != self.start_pc {
+            return Err(differs("the starting pc", first.initial_pc, self.start_pc));
+        }
+        if first.initial_root != self.start_root {
+            return Err(differs(
+                "the starting memory root",
+                first.initial_root,
+                self.start_root,
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// Verifies the proofs of one program. It is made once, and then shared between threads.
 pub struct Verifier {
@@ -73,18 +119,18 @@ impl Verifier {
     /// # Errors
     /// See [`KeyCache::ensure`].
     pub fn new(program: &Program, cache: &KeyCache) -> Result<Self, KeyError> {
-        let keys = cache.load(program.config())?;
-        let instance = caught(|| {
-            new_local_prover::<DefaultStarkEngine, _>(
-                SdkVmCpuBuilder,
-                &keys.app.app_vm_pk,
-                program.exe().clone(),
-            )
-        })
-        .and_then(|made| made.map_err(|e| e.to_string()))
-        .map_err(|reason| KeyError::Keygen { reason })?;
-        let program_commit: Digest = *instance.program_commitment();
-        drop(instance);
+        Self::of_keys(program, cache.load(program.config())?)
+    }
+
+    /// The same with the keys of the program's configuration.
+    pub(crate) fn of_keys(program: &Program, keys: KeySet) -> Result<Self, KeyError> {
+        let params = keys.app.app_vm_pk.get_params();
+        let committed =
+            caught(|| commitment::commit(&program.exe().program, <SwirlEngine>::new(params).device()))
+                .and_then(|made| made)
+                .map_err(|reason| KeyError::Keygen { reason })?;
+        let program_commit: Digest = committed.commitment;
+        drop(committed);
 
         let system = program.config().vm().as_ref();
         let memory_dimensions = system.memory_config.memory_dimensions();
@@ -125,10 +171,30 @@ impl Verifier {
         json.app_exe_commit.to_string()
     }
 
-    /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a proof.
-    pub fn baseline_json(&self) -> Vec<u8> {
+    /// What proofs of the program must say.
+    pub fn statement(&self) -> Statement {
         let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
-        serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form")
+        Statement {
+            start_pc: self.start_pc,
+            start_root: self.start_root,
+            baseline_json: serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form"),
+        }
+    }
+
+    /// Verifies a proof of any kind, and gives what it says of its piece; a final proof is of the whole.
+    ///
+    /// # Errors
+    /// See [`VerifyError`]; the bytes may be anything.
+    pub fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, VerifyError> {
+        match of {
+            ProofOf::Segment { public_values } => self.segment(proof, public_values.as_deref()).map(Some),
+            ProofOf::Node(level) => self.node(*level, proof).map(Some),
+            ProofOf::Final { public_values } => {
+                let shown = self.final_proof(proof)?;
+                same_public_values(&shown.public_values, public_values)?;
+                Ok(None)
+            }
+        }
     }
 
     /// The verifying key of the final proof in the encoding of OpenVM's `internal_recursive.vk`.
@@ -136,29 +202,11 @@ impl Verifier {
         bitcode::serialize(&self.final_proof.mvk).expect("a key has an encoding")
     }
 
-    /// Checks that a piece starts where the program does.
-    ///
-    /// # Errors
-    /// [`VerifyError::Boundary`]
-    pub fn check_start(&self, first: &Boundary) -> Result<(), VerifyError> {
-        if first.initial_pc != self.start_pc {
-            return Err(differs("the starting pc", first.initial_pc, self.start_pc));
-        }
-        if first.initial_root != self.start_root {
-            return Err(differs(
-                "the starting memory root",
-                first.initial_root,
-                self.start_root,
-            ));
-        }
-        Ok(())
-    }
-
     /// Verifies a segment proof; `public_values` are what the last segment has to reveal, and none
     /// for any other.
     ///
     /// What it does *not* show is that the segment belongs to an input, since input is not committed
-    /// to: compare the [`Boundary`] with those of the neighbours.
+    /// to: compare the [`Boundary`] with those of the neighbours. That a leaf can be made over it is looked at, too.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
@@ -168,24 +216,24 @@ impl Verifier {
             .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
     }
 
+    /// Verifies a segment proof that this process has made: it shows public values or not, and has to be a proof of those.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub(crate) fn own_segment(&self, proof: &[u8]) -> Result<Boundary, VerifyError> {
+        let decoded = SegmentProof::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
+        let shown = decoded.public_values.as_ref();
+        let shown = shown.map(|shown| bytes_of(&shown.public_values)).transpose()?;
+        self.segment(proof, shown.as_deref())
+    }
+
     fn segment_inner(&self, proof: &[u8], public_values: Option<&[u8]>) -> Result<Boundary, VerifyError> {
         let proof = SegmentProof::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
         check_stark(&self.app, &proof.stark)?;
         let stark = &proof.stark;
-        let vdata = |air: usize| stark.trace_vdata.get(air).and_then(Option::as_ref);
-        for (name, air) in [
-            ("program", PROGRAM_AIR_ID),
-            ("connector", CONNECTOR_AIR_ID),
-            ("boundary", BOUNDARY_AIR_ID),
-            ("memory tree", MERKLE_AIR_ID),
-        ] {
-            if vdata(air).is_none() {
-                return Err(VerifyError::Invalid {
-                    reason: format!("it has no trace of the {name} chip"),
-                });
-            }
-        }
-        let commit: Digest = vdata(PROGRAM_AIR_ID)
+        above::present(stark, &above::OF_SEGMENTS)?;
+        let commit: Digest = stark.trace_vdata[PROGRAM_AIR_ID]
+            .as_ref()
             .and_then(|v| v.cached_commitments.get(PROGRAM_CACHED_TRACE_INDEX).copied())
             .ok_or_else(|| VerifyError::Invalid {
                 reason: "it does not commit to a program".into(),
@@ -198,7 +246,7 @@ impl Verifier {
             final_pc: connector.final_pc.as_canonical_u32(),
             initial_root: memory.initial_root.into(),
             final_root: memory.final_root.into(),
-            exit_code: exit_code(connector.is_terminate, connector.exit_code)?,
+            exit_code: above::ending(connector.is_terminate, connector.exit_code)?,
         };
         match (boundary.exit_code.is_some(), public_values) {
             (true, None) => {
@@ -221,7 +269,7 @@ impl Verifier {
                     .map_err(|e| VerifyError::Invalid {
                         reason: e.to_string(),
                     })?;
-                check_public_values(&shown.public_values, expected)?;
+                same_public_values(&bytes_of(&shown.public_values)?, expected)?;
             }
             (shown, _) => {
                 let actual = if shown.is_some() { "shown" } else { "not shown" };
@@ -235,7 +283,7 @@ impl Verifier {
         Ok(boundary)
     }
 
-    /// Verifies a node of the aggregation tree.
+    /// Verifies a node of the aggregation tree, and that another one can be made over it.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
@@ -257,6 +305,7 @@ impl Verifier {
             Circuit::InternalRecursive => &self.final_proof.mvk,
         };
         check_stark(vk, &proof)?;
+        above::node_present(&proof)?;
         self.check_lineage(level, &proof)?;
         let pvs: &VmPvs<F> = proof.public_values[VM_PVS_AIR_ID].as_slice().borrow();
         self.check_program(pvs.program_commit)?;
@@ -265,7 +314,7 @@ impl Verifier {
             final_pc: pvs.final_pc.as_canonical_u32(),
             initial_root: pvs.initial_root.into(),
             final_root: pvs.final_root.into(),
-            exit_code: exit_code(pvs.is_terminate, pvs.exit_code)?,
+            exit_code: above::ending(pvs.is_terminate, pvs.exit_code)?,
         })
     }
 
@@ -378,22 +427,12 @@ fn check_size(what: &str, actual: usize, max: usize) -> Result<(), VerifyError> 
 }
 
 fn check_stark(vk: &Vk, proof: &Proof<SC>) -> Result<(), VerifyError> {
-    DefaultStarkEngine::new(vk.inner.params.clone())
+    <SwirlEngine>::new(vk.inner.params.clone())
         .verify(vk, proof)
         .map_err(|e| VerifyError::Invalid {
             reason: e.to_string(),
-        })
-}
-
-/// The exit code where the program ends; an error unless it ended with 0.
-fn exit_code(is_terminate: F, code: F) -> Result<Option<u32>, VerifyError> {
-    if is_terminate != F::ONE {
-        return Ok(None);
-    }
-    match code.as_canonical_u32() {
-        code if code == ExitCode::Success as u32 => Ok(Some(code)),
-        code => Err(VerifyError::ExitCode { code }),
-    }
+        })?;
+    above::interactions(vk, proof)
 }
 
 fn bytes_of(public_values: &[F]) -> Result<Vec<u8>, VerifyError> {
@@ -406,8 +445,7 @@ fn bytes_of(public_values: &[F]) -> Result<Vec<u8>, VerifyError> {
         })
 }
 
-fn check_public_values(shown: &[F], expected: &[u8]) -> Result<(), VerifyError> {
-    let actual = bytes_of(shown)?;
+fn same_public_values(actual: &[u8], expected: &[u8]) -> Result<(), VerifyError> {
     if actual != expected {
         return Err(VerifyError::PublicValues {
             actual: format!("0x{}", hex::encode(actual)),

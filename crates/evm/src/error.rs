@@ -14,18 +14,22 @@ pub enum BlockError {
     #[error("the {what} is not valid RLP: {reason}")]
     MalformedRlp { what: &'static str, reason: String },
     #[error(
-        "block {number} at time {timestamp} of chain {chain_id} has rules that are not supported: \
-         supported are blocks from number {first_number} on{}", 
+        "block {number} at time {timestamp} of chain {chain_id} is {era}, whose rules are not supported: \
+         supported are blocks from number {first_number} on{}",
         until(*.end_timestamp)
     )]
     UnsupportedFork {
         chain_id: u64,
         number: u64,
         timestamp: u64,
+        /// Which rules it has, in a few words.
+        era: &'static str,
         first_number: u64,
         end_timestamp: Option<u64>,
     },
 
+    #[error("the block has {actual} bytes of RLP, allowed are {max} (EIP-7934)")]
+    BlockSize { actual: usize, max: usize },
     #[error("the parent's hash is {actual}, the block names {expected}")]
     ParentHash { actual: B256, expected: B256 },
     #[error("the block's number is {actual}, its parent's is {parent}")]
@@ -47,7 +51,7 @@ pub enum BlockError {
     },
     #[error("the header has no {field}, which {fork} asks for")]
     MissingField { field: &'static str, fork: Fork },
-    #[error("the header has a {field}, which {fork} does not know")]
+    #[error("the header has a {field}, which {fork} does not know{}", of_amsterdam(.field))]
     UnexpectedField { field: &'static str, fork: Fork },
     #[error("the header says {actual} blob gas used, its transactions use {expected}")]
     BlobGasUsed { actual: u64, expected: u64 },
@@ -68,6 +72,13 @@ pub enum BlockError {
     TransactionsRoot { actual: B256, expected: B256 },
     #[error("withdrawals root mismatch: the withdrawals give {actual}, the header says {expected}")]
     WithdrawalsRoot { actual: B256, expected: B256 },
+    #[error("transaction {index} carries blobs, which no transaction of {family} may")]
+    BlobTransaction {
+        /// Place in the block, from 0.
+        index: usize,
+        /// Whose rules hold.
+        family: &'static str,
+    },
     #[error("invalid transaction: transaction {index}: {reason}")]
     InvalidTransaction {
         /// Place in the block, from 0.
@@ -76,6 +87,11 @@ pub enum BlockError {
     },
     #[error("a system call failed: {reason}")]
     SystemCall { reason: String },
+    #[error("transaction {index} has a log of the deposit contract with another layout than EIP-6110 allows")]
+    DepositLayout {
+        /// Place in the block, from 0.
+        index: usize,
+    },
 
     #[error("gas used mismatch: the transactions use {actual}, the header says {expected}")]
     GasUsed { actual: u64, expected: u64 },
@@ -90,11 +106,27 @@ pub enum BlockError {
 
     #[error(transparent)]
     Witness(#[from] WitnessError),
+
+    #[error("block {number} of the batch: {source}")]
+    InBatch {
+        number: u64,
+        /// None that is this variant.
+        source: Box<BlockError>,
+    },
 }
 
 fn until(end: Option<u64>) -> String {
     end.map(|end| alloc::format!(" and before time {end}"))
         .unwrap_or_default()
+}
+
+/// The fields that no supported fork knows are those of the first one after them.
+fn of_amsterdam(field: &str) -> &'static str {
+    if crate::header::AMSTERDAM_FIELDS.contains(&field) {
+        ": it is of Amsterdam, whose rules are not supported"
+    } else {
+        ""
+    }
 }
 
 /// What is wrong with a transaction's signature.
@@ -116,10 +148,17 @@ pub enum SignatureFault {
 /// What the witness lacks, or has wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessError {
-    #[error(transparent)]
-    Trie(#[from] TrieError),
-    #[error("missing code: the witness has no code with hash {hash}")]
-    MissingCode { hash: B256 },
+    #[error("{error}, on the way to {target}")]
+    Trie {
+        target: Box<TrieTarget>,
+        error: TrieError,
+    },
+    #[error("missing code: the witness has no code with hash {hash}{}", of_account(.account))]
+    MissingCode {
+        hash: B256,
+        /// An account that has this code.
+        account: Option<Address>,
+    },
     #[error("malformed code: the code with hash {hash} begins like a delegation (EIP-7702) but is none")]
     MalformedCode { hash: B256 },
     #[error("missing header: BLOCKHASH of block {number} needs the header of block {missing}")]
@@ -132,6 +171,37 @@ pub enum WitnessError {
         slot: B256,
         reason: String,
     },
+}
+
+/// What was looked for, or written, in a trie.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrieTarget {
+    #[error("account {address}")]
+    Account { address: Address },
+    #[error("slot {slot} of account {address}")]
+    Slot { address: Address, slot: B256 },
+}
+
+impl WitnessError {
+    pub(crate) fn account(address: Address) -> impl Fn(TrieError) -> Self {
+        move |error| Self::Trie {
+            target: Box::new(TrieTarget::Account { address }),
+            error,
+        }
+    }
+
+    pub(crate) fn slot(address: Address, slot: B256) -> impl Fn(TrieError) -> Self {
+        move |error| Self::Trie {
+            target: Box::new(TrieTarget::Slot { address, slot }),
+            error,
+        }
+    }
+}
+
+fn of_account(account: &Option<Address>) -> String {
+    account
+        .map(|address| alloc::format!(", which account {address} has"))
+        .unwrap_or_default()
 }
 
 impl revm::database_interface::DBErrorMarker for Box<WitnessError> {}

@@ -6,15 +6,23 @@ use alloy_eips::eip1559::{BaseFeeParams, calc_next_block_base_fee};
 use alloy_primitives::{B64, B256, Bytes, keccak256, map::B256Map};
 use alloy_rlp::Decodable;
 
-use crate::{BlockError, ChainConfig, Fork, error::WitnessError};
+use crate::{BlobParams, BlockError, ChainConfig, Fork, error::WitnessError};
 
 const EXTRA_DATA_BYTES_MAX: usize = 32;
 /// Smallest gas limit of a block.
 const GAS_LIMIT_MIN: u64 = 5_000;
+/// Largest gas limit of a block: 2^63 - 1, so that clients may count gas in signed numbers. The yellow paper has it, and
+/// no library that checks headers here does.
+const GAS_LIMIT_MAX: u64 = i64::MAX as u64;
 /// A block's gas limit differs from its parent's by less than the parent's divided by this.
 const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 /// Blob gas of one blob (EIP-4844).
 const GAS_PER_BLOB: u64 = 1 << 17;
+/// Gas whose price a blob costs at least (EIP-7918).
+const BLOB_BASE_COST: u128 = 1 << 13;
+
+/// The fields of the first fork that is not supported.
+pub(crate) const AMSTERDAM_FIELDS: [&str; 2] = ["block access list hash", "slot number"];
 
 /// The checks that need the parent's header, by the names under which they are reported as skipped.
 pub(crate) const PARENT_CHECKS: [&str; 7] = [
@@ -33,6 +41,13 @@ pub(crate) fn check_header(header: &Header, fork: Fork) -> Result<(), BlockError
         return Err(BlockError::ExtraData {
             actual: header.extra_data.len(),
             max: EXTRA_DATA_BYTES_MAX,
+        });
+    }
+    if header.gas_limit > GAS_LIMIT_MAX {
+        return Err(BlockError::GasLimit {
+            actual: header.gas_limit,
+            min: GAS_LIMIT_MIN,
+            max: GAS_LIMIT_MAX,
         });
     }
     if header.gas_used > header.gas_limit {
@@ -87,12 +102,8 @@ fn check_presence(header: &Header, fork: Fork) -> Result<(), BlockError> {
             header.requests_hash.is_some(),
             Some(Fork::Prague),
         ),
-        (
-            "block access list hash",
-            header.block_access_list_hash.is_some(),
-            None,
-        ),
-        ("slot number", header.slot_number.is_some(), None),
+        (AMSTERDAM_FIELDS[0], header.block_access_list_hash.is_some(), None),
+        (AMSTERDAM_FIELDS[1], header.slot_number.is_some(), None),
     ];
     for (field, is_there, since) in fields {
         match since.is_some_and(|since| fork >= since) {
@@ -138,12 +149,8 @@ pub(crate) fn check_child(
             expected: base_fee,
         });
     }
-    if let Some(blobs) = chain.blobs(fork) {
-        // EIP-4844: a parent without the fields is one with zeros in them.
-        let excess = parent.excess_blob_gas.unwrap_or(0);
-        let used = parent.blob_gas_used.unwrap_or(0);
-        let target = blobs.target.saturating_mul(GAS_PER_BLOB);
-        let expected = excess.saturating_add(used).saturating_sub(target);
+    if let Some(blobs) = chain.blobs(fork, header.timestamp) {
+        let expected = next_excess_blob_gas(parent, blobs, fork);
         if header.excess_blob_gas != Some(expected) {
             return Err(BlockError::ExcessBlobGas {
                 actual: header.excess_blob_gas.unwrap_or_default(),
@@ -176,6 +183,30 @@ fn next_base_fee(parent: &Header) -> u64 {
     )
 }
 
+/// EIP-4844, and from Osaka on EIP-7918: where blobs are cheaper than the gas that each of them stands for, there is more
+/// excess. The parameters are the block's own, for the price of its parent's blobs as well.
+fn next_excess_blob_gas(parent: &Header, blobs: BlobParams, fork: Fork) -> u64 {
+    // A parent without the fields is one with zeros in them.
+    let excess = parent.excess_blob_gas.unwrap_or(0);
+    let used = parent.blob_gas_used.unwrap_or(0);
+    let target = blobs.target.saturating_mul(GAS_PER_BLOB);
+    let sum = excess.saturating_add(used);
+    if sum < target {
+        return 0;
+    }
+    if fork >= Fork::Osaka {
+        let least = BLOB_BASE_COST * u128::from(parent.base_fee_per_gas.unwrap_or_default());
+        let price = blobs.price(excess).saturating_mul(GAS_PER_BLOB.into());
+        if least > price {
+            let above_target = u128::from(blobs.max.saturating_sub(blobs.target));
+            // No more than `used`.
+            let scaled = u128::from(used) * above_target / u128::from(blobs.max.max(1));
+            return excess.saturating_add(scaled as u64);
+        }
+    }
+    sum - target
+}
+
 /// Checks the blob gas in the header against that of the transactions.
 pub(crate) fn check_blob_gas(
     header: &Header,
@@ -183,7 +214,7 @@ pub(crate) fn check_blob_gas(
     chain: &ChainConfig,
     fork: Fork,
 ) -> Result<(), BlockError> {
-    let Some(params) = chain.blobs(fork) else {
+    let Some(params) = chain.blobs(fork, header.timestamp) else {
         return Ok(());
     };
     let expected = blobs_used.saturating_mul(GAS_PER_BLOB);
@@ -210,14 +241,15 @@ pub(crate) struct Ancestors<'a> {
     number: u64,
     /// Hash of the parent, of its parent, and so on, as far as they have been asked for.
     hashes: Vec<B256>,
-    headers: &'a [Bytes],
+    headers: [&'a [Bytes]; 2],
     parent: Option<&'a Bytes>,
     /// The headers by their hashes; made when it is first needed.
     by_hash: Option<B256Map<&'a Bytes>>,
 }
 
 impl<'a> Ancestors<'a> {
-    pub(crate) fn new(header: &Header, parent: Option<&'a Bytes>, headers: &'a [Bytes]) -> Self {
+    /// The headers come in two lists, in any order.
+    pub(crate) fn new(header: &Header, parent: Option<&'a Bytes>, headers: [&'a [Bytes]; 2]) -> Self {
         let hashes = vec![header.parent_hash];
         Self {
             number: header.number,
@@ -253,11 +285,68 @@ impl<'a> Ancestors<'a> {
     /// The parent hash in the header that has this hash.
     fn parent_of(&mut self, hash: &B256) -> Option<B256> {
         let by_hash = self.by_hash.get_or_insert_with(|| {
-            let headers = self.headers.iter().chain(self.parent);
+            let headers = self.headers.into_iter().flatten().chain(self.parent);
             headers.map(|header| (keccak256(header), header)).collect()
         });
         let mut bytes = by_hash.get(hash)?.as_ref();
         alloy_rlp::Header::decode(&mut bytes).ok()?;
         B256::decode(&mut bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against alloy-eips's own formulas, where those do not overflow.
+    #[test]
+    fn excess_blob_gas_is_that_of_others() {
+        use alloy_eips::eip7840::BlobParams as Theirs;
+
+        let mut reserve_price_decides = 0;
+        let schedules = [
+            (BlobParams::PRAGUE, Theirs::osaka()),
+            (BlobParams::BPO1, Theirs::bpo1()),
+            (BlobParams::BPO2, Theirs::bpo2()),
+        ];
+        for (blobs, theirs) in schedules {
+            for excess in [0, 1, 40, 100, 400, 1_000].map(|blobs| blobs * GAS_PER_BLOB + 7) {
+                for used in (0..=blobs.max).map(|blobs| blobs * GAS_PER_BLOB) {
+                    for base_fee in [0, 7, 16, 17, 1_000_000_000, u64::MAX] {
+                        let parent = Header {
+                            excess_blob_gas: Some(excess),
+                            blob_gas_used: Some(used),
+                            base_fee_per_gas: Some(base_fee),
+                            ..Header::default()
+                        };
+                        let expected = theirs.next_block_excess_blob_gas_osaka(excess, used, base_fee);
+                        assert_eq!(next_excess_blob_gas(&parent, blobs, Fork::Osaka), expected);
+                        let plain = (excess + used).saturating_sub(blobs.target * GAS_PER_BLOB);
+                        assert_eq!(next_excess_blob_gas(&parent, blobs, Fork::Prague), plain);
+                        reserve_price_decides += usize::from(expected != plain);
+                    }
+                }
+            }
+        }
+        assert!(reserve_price_decides > 100, "{reserve_price_decides}");
+    }
+
+    /// A header can be made up, and its numbers with it.
+    #[test]
+    fn excess_blob_gas_does_not_overflow() {
+        let parent = Header {
+            excess_blob_gas: Some(u64::MAX),
+            blob_gas_used: Some(u64::MAX),
+            base_fee_per_gas: Some(u64::MAX),
+            ..Header::default()
+        };
+        let target = BlobParams::PRAGUE.target * GAS_PER_BLOB;
+        let next = next_excess_blob_gas(&parent, BlobParams::PRAGUE, Fork::Osaka);
+        assert_eq!(next, u64::MAX - target);
+        let cheap = BlobParams {
+            update_fraction: u64::MAX,
+            ..BlobParams::PRAGUE
+        };
+        assert_eq!(next_excess_blob_gas(&parent, cheap, Fork::Osaka), u64::MAX);
     }
 }

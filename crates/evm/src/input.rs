@@ -5,8 +5,8 @@
 //! word   flags                 OWN_CHAIN | PARENT_IS_HEADER
 //! u64    chain id
 //! [      the rest of the chain configuration, if OWN_CHAIN ]
-//! word   count of headers, of state nodes, of codes
-//! words  length of: block, parent, each header, each state node, each code
+//! word   count of later blocks, of headers, of state nodes, of codes
+//! words  length of: block, parent, each later block, each header, each state node, each code
 //! bytes  the same in the same order, each padded with zeros to a whole word
 //! ```
 //!
@@ -16,10 +16,10 @@
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes};
 
-use crate::{BlobParams, ChainConfig, InputError};
+use crate::{BlobParams, BlobSchedule, ChainConfig, InputError, RuleSet};
 
 /// "MYB" and the version of the encoding.
-const MAGIC: u32 = u32::from_le_bytes(*b"MYB1");
+const MAGIC: u32 = u32::from_le_bytes(*b"MYB2");
 /// The configuration of the chain is part of the input.
 const OWN_CHAIN: u32 = 1 << 0;
 /// The parent is a header, and not only a state root.
@@ -27,14 +27,20 @@ const PARENT_IS_HEADER: u32 = 1 << 1;
 
 const WORD_BYTES: usize = 4;
 
-/// Longest input. A block of 60 M gas has a witness of some 10 MB.
-pub const INPUT_BYTES_MAX: usize = 128 << 20;
+/// Longest input, in bytes. A block of 60 M gas has a witness of some 20 MB; the worst one reads nothing but codes of 24 KiB
+/// each, and 15 M gas of that are 142 MB. The zkVM has 512 MiB of memory for the input and all else.
+pub const INPUT_BYTES_MAX: usize = 256 << 20;
 /// Most trie nodes. A block of 60 M gas cannot read as many.
 pub const STATE_NODES_MAX: usize = 1 << 20;
 /// Most codes.
 pub const CODES_MAX: usize = 1 << 16;
 /// Most headers: BLOCKHASH reaches back 256 blocks.
 pub const HEADERS_MAX: usize = 256;
+
+/// Most blocks of a batch: half an hour of a rollup with a block every two seconds.
+pub const BLOCKS_MAX: usize = 1 << 10;
+/// Most entries in a chain's blob schedule. Ethereum has had four in two years.
+pub const BLOB_CHANGES_MAX: usize = 64;
 
 /// What is known about the block's parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,23 +58,47 @@ pub struct StatelessInput {
     pub chain: ChainConfig,
     /// The block in RLP, as blocks travel between peers.
     pub block: Bytes,
+    /// The blocks after it in RLP, each the child of the one before: together they are a batch. None for a single block.
+    pub later: Vec<Bytes>,
     pub parent: Parent,
     /// Headers of ancestors in RLP, for BLOCKHASH, in any order.
     pub headers: Vec<Bytes>,
-    /// Nodes of the state and storage tries, in any order.
+    /// Nodes of the state and storage tries, in any order. Those that a batch makes itself may be missing.
     pub state: Vec<Bytes>,
     /// Codes of contracts, in any order.
     pub codes: Vec<Bytes>,
 }
 
 impl StatelessInput {
+    /// Length of [`Self::encode`]'s result, in bytes, without making it.
+    pub fn encoded_bytes(&self) -> usize {
+        let parent = match &self.parent {
+            Parent::Header(header) => header.len(),
+            Parent::StateRoot(root) => root.len(),
+        };
+        let lists = [&self.later, &self.headers, &self.state, &self.codes];
+        let lengths = lists.into_iter().flatten().map(|item| item.len());
+        let items = lengths.chain([self.block.len(), parent]);
+        let own_chain = if self.chain.is_builtin() {
+            0
+        } else {
+            encode_chain(&self.chain).len()
+        };
+        // Magic, flags, chain id in two, and four counts.
+        8 * WORD_BYTES
+            + own_chain
+            + items
+                .map(|length| WORD_BYTES + length.next_multiple_of(WORD_BYTES))
+                .sum::<usize>()
+    }
+
     /// The input bytes of the guest.
     pub fn encode(&self) -> Vec<u8> {
         let (parent, flag) = match &self.parent {
             Parent::Header(header) => (header.as_ref(), PARENT_IS_HEADER),
             Parent::StateRoot(root) => (root.as_slice(), 0),
         };
-        let lists = [&self.headers, &self.state, &self.codes];
+        let lists = [&self.later, &self.headers, &self.state, &self.codes];
         let items = || {
             [self.block.as_ref(), parent]
                 .into_iter()
@@ -124,11 +154,12 @@ impl StatelessInput {
         } else {
             ChainConfig::builtin(chain_id).ok_or(InputError::UnknownChain { chain_id })?
         };
+        let later = reader.count("later blocks", BLOCKS_MAX - 1)?;
         let headers = reader.count("headers", HEADERS_MAX)?;
         let nodes = reader.count("state nodes", STATE_NODES_MAX)?;
         let codes = reader.count("codes", CODES_MAX)?;
 
-        let lengths_bytes = WORD_BYTES * (2 + headers + nodes + codes);
+        let lengths_bytes = WORD_BYTES * (2 + later + headers + nodes + codes);
         let lengths = reader.take("the lengths", lengths_bytes)?;
         let mut lengths = Reader {
             bytes: lengths,
@@ -156,6 +187,9 @@ impl StatelessInput {
                 left,
             })?)
         };
+        let later = (0..later)
+            .map(|_| item("a later block"))
+            .collect::<Result<_, _>>()?;
         let headers = (0..headers).map(|_| item("a header")).collect::<Result<_, _>>()?;
         let state = (0..nodes)
             .map(|_| item("a state node"))
@@ -165,6 +199,7 @@ impl StatelessInput {
             0 => Ok(Self {
                 chain,
                 block,
+                later,
                 parent,
                 headers,
                 state,
@@ -179,22 +214,26 @@ fn put_word(out: &mut Vec<u8>, word: u32) {
     out.extend_from_slice(&word.to_le_bytes());
 }
 
-/// Of a chain configuration all but the chain id: each optional value as a word that says whether
-/// it is there, and the value or zeros.
+/// Of a chain configuration all but the chain id: the number of its rule set; each optional value as a word that says whether
+/// it is there, and the value or zeros; and the number of blob parameters, with the time and the three numbers of each.
 pub(crate) fn encode_chain(chain: &ChainConfig) -> Vec<u8> {
     let mut out = Vec::new();
+    put_word(&mut out, chain.rules.id);
     out.extend_from_slice(&chain.paris_block.to_le_bytes());
     for time in [
         chain.shanghai_time,
         chain.cancun_time,
         chain.prague_time,
         chain.osaka_time,
+        chain.amsterdam_time,
     ] {
         put_word(&mut out, time.is_some().into());
         out.extend_from_slice(&time.unwrap_or(0).to_le_bytes());
     }
-    for blobs in [chain.cancun_blobs, chain.prague_blobs] {
-        for value in [blobs.target, blobs.max, blobs.update_fraction] {
+    let blobs = chain.blobs.entries();
+    put_word(&mut out, blobs.len() as u32);
+    for (since, blobs) in blobs {
+        for value in [*since, blobs.target, blobs.max, blobs.update_fraction] {
             out.extend_from_slice(&value.to_le_bytes());
         }
     }
@@ -212,22 +251,37 @@ fn decode_chain(chain_id: u64, reader: &mut Reader<'_>) -> Result<ChainConfig, I
             reason: "a value is neither there nor absent",
         }),
     };
+    let rules = RuleSet::ALL.get(reader.word(WHAT)? as usize);
+    let reason = "it asks for a rule set that is not known";
+    let &rules = rules.ok_or(InputError::ChainConfig { reason })?;
     let paris_block = reader.u64(WHAT)?;
     let mut time = || -> Result<_, InputError> {
         let is_there = is_there(reader)?;
         let time = reader.u64(WHAT)?;
         Ok(is_there.then_some(time))
     };
-    let (shanghai_time, cancun_time, prague_time, osaka_time) = (time()?, time()?, time()?, time()?);
-    let mut blobs = || -> Result<_, InputError> {
-        let (target, max) = (reader.u64(WHAT)?, reader.u64(WHAT)?);
-        Ok(BlobParams {
-            target,
-            max,
-            update_fraction: reader.u64(WHAT)?,
-        })
-    };
-    let (cancun_blobs, prague_blobs) = (blobs()?, blobs()?);
+    let (shanghai_time, cancun_time, prague_time) = (time()?, time()?, time()?);
+    let (osaka_time, amsterdam_time) = (time()?, time()?);
+    let mut blobs = BlobSchedule::default();
+    for number in 1..=reader.count("changes of blob parameters", BLOB_CHANGES_MAX)? {
+        let (since, target, max) = (reader.u64(WHAT)?, reader.u64(WHAT)?, reader.u64(WHAT)?);
+        let update_fraction = reader.u64(WHAT)?;
+        let is_later = blobs.entries().last().is_none_or(|&(last, _)| last < since);
+        blobs.push(
+            since,
+            BlobParams {
+                target,
+                max,
+                update_fraction,
+            },
+        );
+        // The configuration is hashed as it was read, so that each has to have one form.
+        if !is_later || blobs.entries().len() != number {
+            return Err(InputError::ChainConfig {
+                reason: "the blob parameters are not in the order of their times, or some change nothing",
+            });
+        }
+    }
     let is_there = is_there(reader)?;
     let deposit_contract = Address::from_slice(reader.take(WHAT, 20)?);
     Ok(ChainConfig {
@@ -237,9 +291,10 @@ fn decode_chain(chain_id: u64, reader: &mut Reader<'_>) -> Result<ChainConfig, I
         cancun_time,
         prague_time,
         osaka_time,
-        cancun_blobs,
-        prague_blobs,
+        amsterdam_time,
+        blobs,
         deposit_contract: is_there.then_some(deposit_contract),
+        rules,
     })
 }
 
@@ -299,6 +354,7 @@ mod tests {
         StatelessInput {
             chain,
             block: bytes(7),
+            later: vec![bytes(5), bytes(4)],
             parent,
             headers: vec![bytes(8)],
             state: (0..9).map(bytes).collect(),
@@ -306,8 +362,16 @@ mod tests {
         }
     }
 
-    fn samples() -> [StatelessInput; 3] {
+    fn samples() -> [StatelessInput; 5] {
         [
+            sample(
+                ChainConfig {
+                    chain_id: 7,
+                    ..ChainConfig::LINEA
+                },
+                Parent::StateRoot(B256::repeat_byte(3)),
+            ),
+            sample(ChainConfig::HOODI, Parent::StateRoot(B256::repeat_byte(2))),
             sample(ChainConfig::MAINNET, Parent::StateRoot(B256::repeat_byte(1))),
             sample(
                 ChainConfig::prague_from_genesis(5),
@@ -326,7 +390,9 @@ mod tests {
     #[test]
     fn what_was_encoded_is_decoded() {
         for input in samples() {
-            assert_eq!(StatelessInput::decode(input.encode().into()), Ok(input));
+            let bytes = input.encode();
+            assert_eq!(bytes.len(), input.encoded_bytes());
+            assert_eq!(StatelessInput::decode(bytes.into()), Ok(input));
         }
     }
 

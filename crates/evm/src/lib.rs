@@ -10,7 +10,8 @@
 //! for an empty one.
 //!
 //! - [`StatelessInput`]: the input, and its encoding as the guest's input bytes
-//! - [`ChainConfig`]: forks by timestamp, from Paris to Prague
+//! - [`ChainConfig`]: forks by timestamp, from Paris to Osaka
+//! - [`RuleSet`]: what of Ethereum's rules a family of chains has otherwise
 //! - [`trie`]: a Merkle-Patricia trie over a witness
 //! - [`validate`]: the checks, and their result
 //! - [`BlockError`]: each way in which a block or its witness can be wrong
@@ -27,13 +28,17 @@ mod header;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod input;
+pub mod rules;
 mod state;
 pub mod trie;
 
-pub use chain::{BlobParams, ChainConfig, Fork};
+pub use chain::{BlobParams, BlobSchedule, ChainConfig, Fork};
 pub use error::{BlockError, InputError};
+#[cfg(feature = "host")]
+pub use execute::{AccountChange, StateChanges, validate_with_changes};
 pub use execute::{Outcome, WitnessUse, validate, validate_recording};
 pub use input::{Parent, StatelessInput};
+pub use rules::RuleSet;
 
 /// A transaction as a block holds it: a blob transaction has no sidecar.
 pub type Transaction = alloy_consensus::EthereumTxEnvelope<alloy_consensus::TxEip4844>;

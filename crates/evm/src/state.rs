@@ -31,8 +31,20 @@ pub(crate) struct WitnessState<'a> {
     codes: Codes<'a>,
     ancestors: Ancestors<'a>,
     cache: AddressMap<CachedAccount>,
+    /// The call that is being made, where its callee will not run.
+    unrun: Option<Unrun>,
+    /// The code that was asked for in such a call, and that the witness does not have.
+    withheld: Option<B256>,
     /// The first thing that was looked for and not found. It outlives whatever the EVM makes of it.
     fault: Option<Box<WitnessError>>,
+}
+
+/// A call whose callee's code is asked for and not run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unrun {
+    pub(crate) callee: Address,
+    /// Whether the callee's own code is needed all the same, and only that of its delegate is not.
+    pub(crate) is_code_read: bool,
 }
 
 /// An account as the last transaction left it.
@@ -97,7 +109,8 @@ impl<'a> Codes<'a> {
             return Ok(code.clone());
         }
         let Some(code) = self.witness.get_mut(&hash) else {
-            return Err(Box::new(WitnessError::MissingCode { hash }));
+            let account = None;
+            return Err(Box::new(WitnessError::MissingCode { hash, account }));
         };
         if let Some(code) = &code.analysed {
             return Ok(code.clone());
@@ -116,7 +129,18 @@ impl<'a> WitnessState<'a> {
             codes: Codes::new(codes),
             ancestors,
             cache: AddressMap::default(),
+            unrun: None,
+            withheld: None,
             fault: None,
+        }
+    }
+
+    /// Goes on to the block after the one whose [`Self::root`] was asked for last: what that block has left is what the
+    /// next one begins with.
+    pub(crate) fn begin_block(&mut self, ancestors: Ancestors<'a>) {
+        self.ancestors = ancestors;
+        for account in self.cache.values_mut() {
+            account.settle();
         }
     }
 
@@ -137,13 +161,48 @@ impl<'a> WitnessState<'a> {
         self.account(address).ok().map(|account| account.info.is_some())
     }
 
+    /// Whether an account that has been read has any storage.
+    pub(crate) fn has_storage(&self, address: Address) -> bool {
+        let account = self.cache.get(&address);
+        account.is_some_and(|account| !account.storage.is_empty())
+    }
+
+    /// From here to [`Self::end_unrun`], the witness may lack the code of a call.
+    pub(crate) fn begin_unrun(&mut self, call: Unrun) {
+        self.unrun = Some(call);
+    }
+
+    /// The hash of the code that an empty one stood for, if the witness did lack it.
+    pub(crate) fn end_unrun(&mut self) -> Option<B256> {
+        self.unrun = None;
+        self.withheld.take()
+    }
+
+    fn code(&mut self, hash: B256) -> Result<Bytecode> {
+        let code = self.codes.get(hash);
+        let Err(error) = code else { return code };
+        if !matches!(*error, WitnessError::MissingCode { .. }) {
+            return Err(error);
+        }
+        let has_it = |account: &CachedAccount| account.info.as_ref().is_some_and(|i| i.code_hash == hash);
+        if let Some(Unrun { callee, is_code_read }) = self.unrun
+            && !(is_code_read && self.cache.get(&callee).is_some_and(has_it))
+        {
+            self.withheld = Some(hash);
+            return Ok(Bytecode::default());
+        }
+        let accounts = self.cache.iter().filter(|(_, account)| has_it(account));
+        let account = accounts.map(|(&address, _)| address).min();
+        Err(Box::new(WitnessError::MissingCode { hash, account }))
+    }
+
     /// The account, from the trie when it is first asked for.
     fn account(&mut self, address: Address) -> Result<&mut CachedAccount> {
         // `entry` would be one look-up, but the trie must not be read while the map is borrowed.
         if !self.cache.contains_key(&address) {
             let key = keccak256(address);
             let leaf = self.arena.get(&mut self.accounts, &key);
-            let leaf = leaf.map_err(|error| Box::new(error.into()))?;
+            let leaf = leaf.map_err(|error| Box::new(WitnessError::account(address)(error)))?;
             let account = leaf
                 .map(|mut leaf| decode_whole::<TrieAccount>(&mut leaf))
                 .transpose();
@@ -164,7 +223,7 @@ impl<'a> WitnessState<'a> {
         }
         let key = keccak256(slot.to_be_bytes::<32>());
         let leaf = self.arena.get(&mut account.storage, &key);
-        let leaf = leaf.map_err(|error| Box::new(error.into()))?;
+        let leaf = leaf.map_err(|error| Box::new(WitnessError::slot(address, slot.into())(error)))?;
         let value = leaf.map_or(Ok(U256::ZERO), |mut leaf| decode_whole(&mut leaf));
         let original = value.map_err(|error| {
             let (slot, reason) = (slot.into(), error.to_string());
@@ -191,9 +250,8 @@ impl<'a> WitnessState<'a> {
             account.clear_storage();
             return Ok(());
         }
-        if changed.is_created() {
-            account.clear_storage();
-        }
+        // An account that is created has no storage: the EVM looks before it creates one, and a self-destruct has
+        // taken with it what was there.
         let is_new_code =
             changed.info.code_hash != account.info.as_ref().map_or(KECCAK_EMPTY, |info| info.code_hash);
         let new_code = changed.info.code.clone().filter(|_| is_new_code);
@@ -218,13 +276,14 @@ impl<'a> WitnessState<'a> {
     /// never has a single child in between, whose node the witness need not have.
     pub(crate) fn root(&mut self) -> core::result::Result<B256, WitnessError> {
         let mut removed = Vec::new();
-        for account in self.cache.values_mut() {
+        for (&address, account) in &mut self.cache {
+            let failed = WitnessError::account(address);
             if !account.info_changed && !account.storage_changed {
                 continue;
             }
             let Some(info) = &account.info else {
                 if account.existed {
-                    removed.push(account.key);
+                    removed.push((address, account.key));
                 }
                 continue;
             };
@@ -234,10 +293,13 @@ impl<'a> WitnessState<'a> {
                 for (slot, value) in changed().filter(|(_, slot)| !slot.present.is_zero()) {
                     let key = keccak256(slot.to_be_bytes::<32>());
                     self.arena
-                        .insert(storage, &key, alloy_rlp::encode(value.present))?;
+                        .insert(storage, &key, alloy_rlp::encode(value.present))
+                        .map_err(WitnessError::slot(address, (*slot).into()))?;
                 }
                 for (slot, _) in changed().filter(|(_, slot)| slot.present.is_zero()) {
-                    self.arena.remove(storage, &keccak256(slot.to_be_bytes::<32>()))?;
+                    self.arena
+                        .remove(storage, &keccak256(slot.to_be_bytes::<32>()))
+                        .map_err(WitnessError::slot(address, (*slot).into()))?;
                 }
             }
             let leaf = TrieAccount {
@@ -247,10 +309,13 @@ impl<'a> WitnessState<'a> {
                 code_hash: info.code_hash,
             };
             self.arena
-                .insert(&mut self.accounts, &account.key, alloy_rlp::encode(leaf))?;
+                .insert(&mut self.accounts, &account.key, alloy_rlp::encode(leaf))
+                .map_err(failed)?;
         }
-        for key in removed {
-            self.arena.remove(&mut self.accounts, &key)?;
+        for (address, key) in removed {
+            self.arena
+                .remove(&mut self.accounts, &key)
+                .map_err(WitnessError::account(address))?;
         }
         Ok(self.arena.root(&self.accounts))
     }
@@ -279,6 +344,16 @@ impl CachedAccount {
                 account_id: None,
                 code: None,
             }),
+        }
+    }
+
+    /// Takes what is in the tries now for what was there before.
+    fn settle(&mut self) {
+        self.existed = self.info.is_some();
+        self.info_changed = false;
+        self.storage_changed = false;
+        for slot in self.slots.values_mut() {
+            slot.original = slot.present;
         }
     }
 
@@ -318,7 +393,7 @@ impl Database for WitnessState<'_> {
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode> {
-        let code = self.codes.get(hash);
+        let code = self.code(hash);
         self.note_fault(code)
     }
 
@@ -351,5 +426,60 @@ fn decode_whole<T: Decodable>(bytes: &mut &[u8]) -> alloy_rlp::Result<T> {
         Ok(value)
     } else {
         Err(alloy_rlp::Error::UnexpectedLength)
+    }
+}
+
+/// What a block does to the state.
+#[cfg(feature = "host")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateChanges {
+    /// The accounts that are other than before.
+    pub accounts: Vec<AccountChange>,
+    /// Codes of the contracts that it creates.
+    pub codes: Vec<Bytes>,
+}
+
+/// What a block does to one account.
+#[cfg(feature = "host")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountChange {
+    pub address: Address,
+    /// The account afterwards; `None` if there is none.
+    pub after: Option<TrieAccount>,
+    /// The slots that were read or written, as they are afterwards. If the account was destroyed and created again they
+    /// are all that it has, which the storage root tells.
+    pub slots: Vec<(U256, U256)>,
+}
+
+#[cfg(feature = "host")]
+impl WitnessState<'_> {
+    /// What has changed, once [`Self::root`] has written it to the tries.
+    pub(crate) fn changes(&mut self) -> StateChanges {
+        let arena = &mut self.arena;
+        let changed = self.cache.iter();
+        let changed = changed.filter(|(_, account)| account.info_changed || account.storage_changed);
+        let change = |(&address, account): (&Address, &CachedAccount)| AccountChange {
+            address,
+            after: account.info.as_ref().map(|info| TrieAccount {
+                nonce: info.nonce,
+                balance: info.balance,
+                storage_root: arena.root(&account.storage),
+                code_hash: info.code_hash,
+            }),
+            slots: account
+                .slots
+                .iter()
+                .map(|(&slot, value)| (slot, value.present))
+                .collect(),
+        };
+        StateChanges {
+            accounts: changed.map(change).collect(),
+            codes: self
+                .codes
+                .created
+                .values()
+                .map(Bytecode::original_bytes)
+                .collect(),
+        }
     }
 }

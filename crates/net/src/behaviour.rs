@@ -7,8 +7,11 @@ use std::{
 };
 
 use libp2p::{
-    StreamProtocol, Swarm, SwarmBuilder, allow_block_list, connection_limits, gossipsub, identify, kad, mdns,
-    memory_connection_limits, noise, ping, request_response,
+    PeerId, StreamProtocol, Swarm, SwarmBuilder, Transport, allow_block_list, connection_limits,
+    core::{muxing::StreamMuxerBox, upgrade::Version},
+    dns, gossipsub, identify,
+    identity::Keypair,
+    kad, mdns, memory_connection_limits, noise, ping, quic, request_response,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
@@ -16,6 +19,8 @@ use libp2p::{
 use crate::{
     actor::{PROVIDER_TTL, PROVIDERS_MAX},
     config::{Config, StartError},
+    reach::{Capped, Gated, SharedGate},
+    slots,
     wire::{ANNOUNCEMENT_BYTES_MAX, Frames, Hello, Request, Response, Role},
 };
 
@@ -23,9 +28,9 @@ pub(crate) const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/bl
 pub(crate) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/kad/1");
 const HELLO_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/hello/1");
 const TASK_PROTOCOL: StreamProtocol = StreamProtocol::new("/myriad/task/1");
-const IDENTIFY_VERSION: &str = "/myriad/1";
+const IDENTIFY_VERSION: &str = "/myriad/2";
 /// The gossip topic of [`crate::wire::Announcement`]s.
-pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/1";
+pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/2";
 
 /// A peer that does not answer for so long is taken for gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -54,9 +59,11 @@ const COLOCATED_MAX: f64 = 64.0;
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     // Limits come first: what they refuse, the others never see.
-    pub connections: connection_limits::Behaviour,
     pub memory: memory_connection_limits::Behaviour,
     pub blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
+    pub connections: connection_limits::Behaviour,
+    // Last of them: somebody may have to go for what it admits.
+    pub slots: slots::Behaviour,
     pub hello: request_response::Behaviour<Frames<Hello, Hello>>,
     pub task: request_response::Behaviour<Frames<Request, Response>>,
     pub blobs: libp2p_stream::Behaviour,
@@ -64,32 +71,18 @@ pub(crate) struct Behaviour {
     pub kad: kad::Behaviour<kad::store::MemoryStore>,
     pub identify: identify::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
+    /// The same by IPv6: each speaks one family.
+    pub mdns6: Toggle<mdns::tokio::Behaviour>,
     pub ping: ping::Behaviour,
 }
 
 /// A swarm that is ready to listen and dial.
-pub(crate) fn swarm(config: &Config) -> Result<Swarm<Behaviour>, StartError> {
+pub(crate) fn swarm(config: &Config, gate: SharedGate) -> Result<Swarm<Capped<Behaviour>>, StartError> {
     let setup = |e: &dyn std::fmt::Display| StartError::Setup(e.to_string());
-    let behaviour = behaviour(config)?;
-    let multiplexer = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(STREAMS_MAX as usize);
-        config
-    };
-    let swarm = SwarmBuilder::with_existing_identity(config.identity.0.clone())
+    let behaviour = Capped::new(behaviour(config)?, config.limits.scope_of);
+    let swarm = SwarmBuilder::with_existing_identity(config.identity.keypair.clone())
         .with_tokio()
-        .with_tcp(
-            tcp::Config::default().nodelay(true),
-            noise::Config::new,
-            multiplexer,
-        )
-        .map_err(|e| setup(&e))?
-        .with_quic_config(|mut config| {
-            config.max_concurrent_stream_limit = STREAMS_MAX;
-            config.max_idle_timeout = SILENCE_MAX.as_millis() as u32;
-            config
-        })
-        .with_dns()
+        .with_other_transport(|key| transport(key, gate))
         .map_err(|e| setup(&e))?
         .with_behaviour(|_| Ok(behaviour))
         .map_err(|e| setup(&e))?
@@ -98,13 +91,37 @@ pub(crate) fn swarm(config: &Config) -> Result<Swarm<Behaviour>, StartError> {
     Ok(swarm)
 }
 
+/// QUIC and TCP, through the gate, and names above it: so what they lead to is looked at like all else.
+fn transport(
+    key: &Keypair,
+    gate: SharedGate,
+) -> Result<
+    impl Transport<Output = (PeerId, StreamMuxerBox), Dial: Send, ListenerUpgrade: Send, Error: Send + Sync>
+    + Send
+    + Unpin
+    + use<>,
+    Box<dyn std::error::Error + Send + Sync>,
+> {
+    let mut multiplexer = yamux::Config::default();
+    multiplexer.set_max_num_streams(STREAMS_MAX as usize);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(multiplexer)
+        .map(|(id, muxer), _| (id, StreamMuxerBox::new(muxer)));
+    let mut config = quic::Config::new(key);
+    config.max_concurrent_stream_limit = STREAMS_MAX;
+    config.max_idle_timeout = SILENCE_MAX.as_millis() as u32;
+    let quic = quic::tokio::Transport::new(config).map(|(id, muxer), _| (id, StreamMuxerBox::new(muxer)));
+    let both = tcp.or_transport(quic).map(|either, _| either.into_inner());
+    Ok(dns::tokio::Transport::system(Gated::new(both, gate))?)
+}
+
 fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
-    let keypair = &config.identity.0;
+    let keypair = &config.identity.keypair;
     let id = keypair.public().to_peer_id();
     let limits = connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(PENDING_CONNECTIONS_MAX))
         .with_max_pending_outgoing(Some(PENDING_CONNECTIONS_MAX))
-        .with_max_established(Some(config.limits.connections))
         .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
     let requests = || {
         request_response::Config::default()
@@ -114,14 +131,20 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
     let both_ways = request_response::ProtocolSupport::Full;
     let identify = identify::Config::new(IDENTIFY_VERSION.into(), keypair.public())
         .with_agent_version(config.build.clone())
-        .with_push_listen_addr_updates(true);
-    let mdns = config
-        .mdns
-        .then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), id))
-        .transpose()
-        .map_err(StartError::Mdns)?;
+        .with_push_listen_addr_updates(true)
+        // The actor passes on what is believed of it.
+        .with_cache_size(0);
+    let mdns = |enable_ipv6| {
+        let settings = mdns::Config {
+            enable_ipv6,
+            ..mdns::Config::default()
+        };
+        let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(settings, id));
+        mdns.transpose().map_err(StartError::Mdns)
+    };
     Ok(Behaviour {
         connections: connection_limits::Behaviour::new(limits),
+        slots: slots::Behaviour::new(config.limits.connections, config.limits.scope_of),
         memory: memory_connection_limits::Behaviour::with_max_bytes(config.limits.memory_bytes),
         blocked: allow_block_list::Behaviour::default(),
         hello: request_response::Behaviour::new([(HELLO_PROTOCOL, both_ways.clone())], requests()),
@@ -130,7 +153,8 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
         gossip: gossip(config)?,
         kad: kad(config),
         identify: identify::Behaviour::new(identify),
-        mdns: mdns.into(),
+        mdns: mdns(false)?.into(),
+        mdns6: mdns(true)?.into(),
         ping: ping::Behaviour::new(
             ping::Config::new()
                 .with_interval(SILENCE_MAX / 3)
@@ -147,9 +171,11 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
         .max_transmit_size(ANNOUNCEMENT_BYTES_MAX)
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
+        // Nobody is dialled because a neighbour wants to be rid of this node.
+        .prune_peers(0)
         .build()
         .map_err(|e| setup(&e))?;
-    let authenticity = gossipsub::MessageAuthenticity::Signed(config.identity.0.clone());
+    let authenticity = gossipsub::MessageAuthenticity::Signed(config.identity.keypair.clone());
     let mut gossip = gossipsub::Behaviour::new(authenticity, gossip_config).map_err(|e| setup(&e))?;
 
     let (scores, thresholds) = scores(&topic);
@@ -204,7 +230,7 @@ fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossips
 
 /// Only nodes that others can reach answer for the table; all can ask.
 fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
-    let id = config.identity.0.public().to_peer_id();
+    let id = config.identity.keypair.public().to_peer_id();
     let store = kad::store::MemoryStoreConfig {
         // Nobody has a use for records other than who provides.
         max_records: 0,
@@ -238,7 +264,16 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::{Multiaddr, core::Endpoint, multiaddr::Protocol, swarm::ConnectionId};
+
     use super::*;
+    use crate::{
+        blob::BlobStore,
+        config::{Limits, Listen},
+        identity::Identity,
+        reach::Gate,
+        wire::ADDRESSES_MAX,
+    };
 
     /// The best that a peer can have which is in the mesh for ever, brings all the news, and has sent so
     /// many invalid messages just now, by libp2p's formula.
@@ -284,5 +319,47 @@ mod tests {
         assert!(score_among(64) >= 0.0);
         assert!(score_among(92) > thresholds.graylist_threshold);
         assert!(score_among(1000) < thresholds.graylist_threshold);
+    }
+
+    /// As a liar of the hash table names them, in one answer.
+    #[tokio::test]
+    async fn a_dial_tries_no_more_addresses_than_a_peer_may_have() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            identity: Identity::ephemeral(),
+            role: Role::Prover,
+            build: "test".into(),
+            engine: [7; 32],
+            listen: Listen::At(Vec::new()),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: false,
+            blobs: BlobStore::open(dir.path(), 1 << 20).unwrap(),
+            limits: Limits::default(),
+        };
+        let gate = SharedGate::new(Gate::new(config.limits.scope_of));
+        let mut swarm = swarm(&config, gate).unwrap();
+        let id = PeerId::random();
+        let named = |from: u8| {
+            (0..50u8).map(move |n| Multiaddr::from(Ipv4Addr::new(8, 8, from, n)).with(Protocol::Tcp(1)))
+        };
+        for address in named(1) {
+            swarm.behaviour_mut().kad.add_address(&id, address);
+        }
+        let mut tried = |given: &[Multiaddr]| {
+            let connection = ConnectionId::new_unchecked(1);
+            let more = swarm.behaviour_mut().handle_pending_outbound_connection(
+                connection,
+                Some(id),
+                given,
+                Endpoint::Dialer,
+            );
+            given.len() + more.unwrap().len()
+        };
+        assert_eq!(tried(&[]), ADDRESSES_MAX);
+        let given: Vec<Multiaddr> = named(2).take(5).collect();
+        assert_eq!(tried(&given), ADDRESSES_MAX);
+        let given: Vec<Multiaddr> = named(2).collect();
+        assert_eq!(tried(&given), given.len(), "the owner may name more");
     }
 }

@@ -1,11 +1,11 @@
 //! How a node joins the network.
 
-use std::io;
+use std::{io, net::IpAddr};
 
 use libp2p::Multiaddr;
 use thiserror::Error;
 
-use crate::{blob::BlobStore, identity::Identity, wire::Role};
+use crate::{blob::BlobStore, identity::Identity, reach::Scope, wire::Role};
 
 /// What [`crate::Network::start`] needs.
 pub struct Config {
@@ -15,8 +15,7 @@ pub struct Config {
     pub build: String,
     /// What the engine makes and accepts; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
-    /// Where to listen; see [`LISTEN`].
-    pub listen: Vec<Address>,
+    pub listen: Listen,
     /// Where others reach this node. One that has such addresses helps others to find each other.
     pub external: Vec<Address>,
     /// Peers to begin with.
@@ -28,13 +27,42 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Where a node listens unless told otherwise: any port, QUIC and TCP.
-pub const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0"];
+/// Where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6. Each is a socket of its own, which
+/// takes connections of its own family alone.
+const LISTEN: [&str; 4] = [
+    "/ip4/0.0.0.0/udp/0/quic-v1",
+    "/ip4/0.0.0.0/tcp/0",
+    "/ip6/::/udp/0/quic-v1",
+    "/ip6/::/tcp/0",
+];
+
+/// Where a node listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// On any port of all addresses that the machine has, of either family or of the one that there is.
+    Anywhere,
+    /// On each of these.
+    At(Vec<Address>),
+}
+
+impl Listen {
+    /// The addresses, and whether each of them has to do.
+    pub(crate) fn addresses(&self) -> (Vec<Address>, bool) {
+        match self {
+            Self::Anywhere => {
+                let parsed = LISTEN.map(|text| Address(text.parse().expect("an address")));
+                (parsed.to_vec(), false)
+            }
+            Self::At(addresses) => (addresses.clone(), true),
+        }
+    }
+}
 
 /// What peers may take from a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most connections. Further ones are refused.
+    /// Most connections. When they are taken, those from networks that have many of them give way; an eighth is kept for
+    /// [`crate::Regard::Useful`] peers.
     pub connections: u32,
     /// While the process takes more bytes than this, new connections are refused.
     pub memory_bytes: usize,
@@ -44,6 +72,8 @@ pub struct Limits {
     pub blobs_sent_at_once: usize,
     /// Of these, most to one peer.
     pub blobs_sent_per_peer: usize,
+    /// How far addresses reach, and so who may send this node where; [`Scope::of`] but in networks that play the internet.
+    pub scope_of: fn(IpAddr) -> Option<Scope>,
 }
 
 impl Default for Limits {
@@ -54,6 +84,7 @@ impl Default for Limits {
             requests_per_second: 20,
             blobs_sent_at_once: 32,
             blobs_sent_per_peer: 4,
+            scope_of: Scope::of,
         }
     }
 }
@@ -101,8 +132,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read_or_refused() {
-        for text in LISTEN {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        for (address, text) in Listen::Anywhere.addresses().0.iter().zip(LISTEN) {
+            assert_eq!(address.to_string(), text);
         }
         for text in [
             "",

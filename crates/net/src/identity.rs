@@ -1,10 +1,11 @@
-//! The key that a node is known by, in a file for its owner alone.
+//! The key that a node is known by, in a file for its owner alone, and how often it was started.
 
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use libp2p::identity::{Keypair, ed25519};
@@ -15,14 +16,20 @@ use crate::peer::peer_of;
 
 /// The file's name in a node's data folder.
 pub const IDENTITY_FILE: &str = "identity";
+/// The number of the last start, in decimal, with leading zeros and a line feed.
+const BOOTS_FILE: &str = "boots";
+const BOOTS_BYTES: u64 = 11;
 /// An Ed25519 secret.
 const SECRET_BYTES: usize = 32;
 /// Read and written by the owner, and by nobody else.
 const MODE: u32 = 0o600;
 
-/// A node's key pair.
+/// A node's key pair, and the number of this start of the node.
 #[derive(Clone)]
-pub struct Identity(pub(crate) Keypair);
+pub struct Identity {
+    pub(crate) keypair: Keypair,
+    pub(crate) boot: u32,
+}
 
 /// Why a node has no identity.
 #[derive(Debug, Error)]
@@ -31,6 +38,8 @@ pub enum IdentityError {
     Read { path: PathBuf, reason: io::Error },
     #[error("cannot write the identity {}: {reason}", path.display())]
     Write { path: PathBuf, reason: io::Error },
+    #[error("cannot count this start in {}: {source}", dir.display())]
+    Boot { dir: PathBuf, source: io::Error },
     #[error(
         "the identity {} has {bytes} bytes instead of {SECRET_BYTES}: it is damaged; move it away, and the next start makes a new one",
         path.display()
@@ -46,24 +55,33 @@ pub enum IdentityError {
 impl Identity {
     /// One that lasts as long as the process.
     pub fn ephemeral() -> Self {
-        Self(Keypair::generate_ed25519())
+        Self {
+            keypair: Keypair::generate_ed25519(),
+            boot: 1,
+        }
     }
 
-    /// The identity in `dir`, made there if there is none.
+    /// The identity in `dir`, made there if there is none, for one more start: its number is higher than those of all
+    /// before.
     ///
     /// # Errors
     /// See [`IdentityError`]. A damaged one is never replaced: it may be worth a reputation.
     pub fn load_or_create(dir: &Path) -> Result<Self, IdentityError> {
         let path = dir.join(IDENTITY_FILE);
-        match Self::load(&path) {
+        let keypair = match Self::load(&path) {
             Err(IdentityError::Read { reason, .. }) if reason.kind() == io::ErrorKind::NotFound => {
-                Self::create(dir, &path)
+                Self::create(dir, &path)?
             }
-            loaded => loaded,
-        }
+            loaded => loaded?,
+        };
+        let boot = count_boot(dir).map_err(|source| IdentityError::Boot {
+            dir: dir.to_owned(),
+            source,
+        })?;
+        Ok(Self { keypair, boot })
     }
 
-    fn load(path: &Path) -> Result<Self, IdentityError> {
+    fn load(path: &Path) -> Result<Keypair, IdentityError> {
         let read = |reason| IdentityError::Read {
             path: path.to_owned(),
             reason,
@@ -89,10 +107,10 @@ impl Identity {
             return Err(damaged());
         }
         let secret = ed25519::SecretKey::try_from_bytes(&mut secret).map_err(|_| damaged())?;
-        Ok(Self(ed25519::Keypair::from(secret).into()))
+        Ok(ed25519::Keypair::from(secret).into())
     }
 
-    fn create(dir: &Path, path: &Path) -> Result<Self, IdentityError> {
+    fn create(dir: &Path, path: &Path) -> Result<Keypair, IdentityError> {
         let write = |reason| IdentityError::Write {
             path: path.to_owned(),
             reason,
@@ -110,7 +128,7 @@ impl Identity {
                 Ok(file.persist_noclobber(path)?)
             });
         match written {
-            Ok(_) => Ok(Self(pair.into())),
+            Ok(_) => Ok(pair.into()),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
             Err(reason) => Err(write(reason)),
         }
@@ -118,13 +136,87 @@ impl Identity {
 
     /// The peer that others see.
     pub fn peer(&self) -> Peer {
-        peer_of(&self.0.public().to_peer_id()).expect("its key is of Ed25519")
+        peer_of(&self.keypair.public().to_peer_id()).expect("its key is of Ed25519")
     }
+}
+
+/// The number of this start, which is higher than those of all before in `dir`, and durable.
+///
+/// Whoever knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
+/// that. The clock only helps where the file was lost, or comes from a backup: then the number goes on from the seconds
+/// since 1970.
+fn count_boot(dir: &Path) -> io::Result<u32> {
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(dir.join(BOOTS_FILE))?;
+    // Starts at once get different numbers.
+    file.lock()?;
+    let mut text = String::new();
+    // What is no number, or too long, is as if it were lost.
+    let last: u32 = match (&mut file).take(BOOTS_BYTES + 1).read_to_string(&mut text) {
+        Ok(_) => text.trim_end().parse().unwrap_or(0),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => 0,
+        Err(e) => return Err(e),
+    };
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let boot = next_boot(last, clock.as_secs());
+    // All of it in one write, of the same length each time: there is no moment without a number.
+    file.write_all_at(format!("{boot:010}\n").as_bytes(), 0)?;
+    file.set_len(BOOTS_BYTES)?;
+    file.sync_all()?;
+    Ok(boot)
+}
+
+/// A clock that is further ahead than this, in the year 2099, says nothing: starts are still counted one by one beyond.
+const CLOCK_MAX_S: u64 = 4_070_908_800;
+
+fn next_boot(last: u32, clock_s: u64) -> u32 {
+    let clock = if clock_s <= CLOCK_MAX_S { clock_s as u32 } else { 0 };
+    last.saturating_add(1).max(clock)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn starts_are_counted_whatever_the_clock_says() {
+        let now = 1_700_000_000;
+        assert_eq!(next_boot(0, now), now as u32);
+        // The clock was an hour ahead and is corrected; it has no battery; it is set to nonsense.
+        for clock in [now - 3600, 5, 0, u64::MAX] {
+            assert_eq!(next_boot(now as u32, clock), now as u32 + 1);
+        }
+        // What a backup has brought back is lower than what was said since.
+        assert_eq!(next_boot(now as u32 - 1000, now), now as u32);
+        assert!(next_boot(CLOCK_MAX_S as u32, 0) as u64 > CLOCK_MAX_S);
+    }
+
+    #[test]
+    fn each_start_has_a_higher_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = || Identity::load_or_create(dir.path()).unwrap().boot;
+        let first = start();
+        assert_eq!(start(), first + 1, "within a second");
+        let path = dir.path().join(BOOTS_FILE);
+        assert_eq!(fs::metadata(&path).unwrap().len(), BOOTS_BYTES);
+        fs::write(&path, "4100000000\n").unwrap();
+        assert_eq!(start(), 4_100_000_001, "whatever the clock says");
+        for damaged in ["", "no number", "99999999999999999999999999999999\n"] {
+            fs::write(&path, damaged).unwrap();
+            assert!(start() >= first);
+        }
+        fs::write(&path, [0xff; 11]).unwrap();
+        assert!(start() >= first);
+        let at_once: std::collections::BTreeSet<u32> = std::thread::scope(|scope| {
+            let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert_eq!(at_once.len(), 8);
+    }
 
     #[test]
     fn it_stays_the_same_and_private() {
@@ -137,7 +229,11 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, MODE);
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "nothing else is left");
+        assert_eq!(
+            fs::read_dir(&dir).unwrap().count(),
+            2,
+            "nothing is left but the number of starts"
+        );
     }
 
     #[test]

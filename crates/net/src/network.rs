@@ -6,21 +6,25 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use libp2p::request_response::ResponseChannel;
+use libp2p::{Swarm, request_response::ResponseChannel};
 use myriad_core::Peer;
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     actor::{Actor, Command},
-    behaviour::swarm,
+    behaviour::{Behaviour, swarm},
     blob::BlobStore,
     config::{Config, StartError},
     identity::Identity,
     peer::id_of,
+    reach::{Capped, Gate, SharedGate},
     receipt::{Receipt, SignedReceipt},
+    slots::Regard,
+    suspension::since_boot,
     transfer::{FetchFailed, Fetcher, serve},
     wire::{Announcement, Contact, HOLDERS_MAX, Hello, Request, Response, Role, Source},
 };
@@ -53,6 +57,9 @@ pub enum Event {
         hello: Hello,
         /// The network that it calls from, as a number; none where its address says nothing, as on a LAN.
         origin: Option<u64>,
+        /// By how many milliseconds its clock is ahead of this one, less what the greeting was on its way; below 0 where
+        /// it is behind.
+        clock_ahead_ms: i64,
     },
     /// A peer speaks another version of the protocol: one of the two has to be updated.
     OtherVersion { peer: Peer, theirs: u32, build: String },
@@ -60,6 +67,8 @@ pub enum Event {
     Lost { peer: Peer },
     /// A requester has a job, or has it no more. Signed by the requester, and newer than what it said before.
     Announced(Announcement),
+    /// This machine was suspended for so long; all connections are lost and opened anew.
+    Resumed { time: Duration },
     /// A peer asks, and waits for the reply.
     Asked {
         peer: Peer,
@@ -171,6 +180,27 @@ impl Shared {
     }
 }
 
+/// Listens where the node is to, or, unless its owner said where, on at least one address.
+fn listen(swarm: &mut Swarm<Capped<Behaviour>>, config: &Config) -> Result<(), StartError> {
+    let (addresses, each) = config.listen.addresses();
+    let mut listens = false;
+    let mut failed = None;
+    for address in addresses {
+        match swarm.listen_on(address.0.clone()) {
+            Ok(_) => listens = true,
+            Err(e) => {
+                let (address, reason) = (address.to_string(), e.to_string());
+                tracing::debug!("not listening on {address}: {reason}");
+                failed.get_or_insert(StartError::Listen { address, reason });
+            }
+        }
+    }
+    match failed {
+        Some(error) if each || !listens => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Network {
     /// Joins the network; what happens there comes out of the second value, in order.
     ///
@@ -179,15 +209,21 @@ impl Network {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<(Self, mpsc::UnboundedReceiver<Event>), StartError> {
-        let mut swarm = swarm(&config)?;
-        for address in &config.listen {
-            swarm
-                .listen_on(address.0.clone())
-                .map_err(|e| StartError::Listen {
-                    address: address.to_string(),
-                    reason: e.to_string(),
-                })?;
-        }
+        Self::start_with_clock(config, since_boot)
+    }
+
+    /// The same with another clock: `since_boot` says how long ago the machine was started, with all the time in which it
+    /// was suspended, and none where that is not known.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with_clock(
+        config: Config,
+        since_boot: impl Fn() -> Option<Duration> + Send + 'static,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), StartError> {
+        let gate = SharedGate::new(Gate::new(config.limits.scope_of));
+        let mut swarm = swarm(&config, gate.clone())?;
+        listen(&mut swarm, &config)?;
         for address in &config.external {
             swarm.add_external_address(address.0.clone());
         }
@@ -208,8 +244,8 @@ impl Network {
         let commands = channels.0.clone();
         let (peer, identity) = (config.identity.peer(), config.identity.clone());
         let blobs = config.blobs.clone();
-        let actor = Actor::new(swarm, &config, channels, events, Arc::clone(&shared));
-        tokio::spawn(actor.run());
+        let actor = Actor::new(swarm, gate, &config, channels, events, Arc::clone(&shared));
+        tokio::spawn(actor.with_clock(Box::new(since_boot)).run());
         let fetcher = Fetcher::new(control, commands.clone(), Arc::clone(&shared));
         let inner = Inner {
             peer,
@@ -280,6 +316,14 @@ impl Network {
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
+    /// Says what a peer is to this node: who is of use keeps its connection, and gets one, whoever else is there.
+    pub fn regard(&self, peer: Peer, regard: Regard) {
+        if let Some(id) = id_of(peer) {
+            // If the network has ended, there are no connections.
+            let _ = self.0.commands.send(Command::Regard { peer: id, regard });
+        }
+    }
+
     /// Signs a receipt as this node.
     ///
     /// # Panics
@@ -324,14 +368,20 @@ impl Network {
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and what it sent is kept.
     /// Busy ones are asked again for five minutes; longer than that and a second for every 64 KiB it does
-    /// not take.
+    /// not take. `came` is told how many more bytes of it have come, whenever some have. The future may be dropped at
+    /// any time.
     ///
     /// # Errors
     /// See [`FetchFailed`].
-    pub async fn fetch(&self, source: &Source, told_by: Peer) -> Result<(), FetchFailed> {
+    pub async fn fetch(
+        &self,
+        source: &Source,
+        told_by: Peer,
+        came: impl FnMut(u64) + Send,
+    ) -> Result<(), FetchFailed> {
         self.0
             .fetcher
-            .fetch(&self.0.blobs, self.0.peer, source, told_by)
+            .fetch(&self.0.blobs, self.0.peer, source, told_by, came)
             .await
     }
 }

@@ -20,6 +20,9 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// After so many rounds in which all failed, a blob is given up.
 const ROUNDS: u32 = 4;
+/// A round in which all say that they do not have it counts for so many: no link was cut, and it is asked for once more because one
+/// of them may have been about to get it.
+const ROUNDS_ABSENT: u32 = 2;
 /// Between these; each further pause is twice as long. A link that was cut for half a minute is back then.
 const ROUND_PAUSE: Duration = Duration::from_secs(3);
 /// Before one that was turned away comes again; each further pause is twice as long, up to the next one.
@@ -56,15 +59,19 @@ pub(crate) enum Round {
     Progress,
     /// Nothing, but somebody has it and was busy, and said when to come again.
     Busy(Duration),
+    /// All were reached, and none has it.
+    Absent,
     Failed,
 }
 
 impl Round {
-    /// `busy` is the shortest time after which one of those who were busy wants to be asked again.
-    pub(crate) fn of(progress: bool, busy: Option<Duration>) -> Self {
+    /// `busy` is the shortest time after which one of those who were busy wants to be asked again; `absent` says that all were
+    /// reached and said that they do not have it.
+    pub(crate) fn of(progress: bool, busy: Option<Duration>, absent: bool) -> Self {
         match busy {
             _ if progress => Self::Progress,
             Some(told) => Self::Busy(told),
+            None if absent => Self::Absent,
             None => Self::Failed,
         }
     }
@@ -103,8 +110,8 @@ impl Patience {
                 self.busy_pause = (self.busy_pause * 2).min(BUSY_PAUSE_MAX);
                 self.spread(pause)
             }
-            Round::Failed => {
-                self.failed += 1;
+            Round::Absent | Round::Failed => {
+                self.failed += if round == Round::Absent { ROUNDS_ABSENT } else { 1 };
                 if self.failed >= ROUNDS {
                     return None;
                 }
@@ -169,9 +176,18 @@ mod tests {
 
     #[test]
     fn a_round_is_what_was_best_in_it() {
-        assert_eq!(Round::of(true, Some(RETRY)), Round::Progress);
-        assert_eq!(Round::of(false, Some(RETRY)), Round::Busy(RETRY));
-        assert_eq!(Round::of(false, None), Round::Failed);
+        assert_eq!(Round::of(true, Some(RETRY), false), Round::Progress);
+        assert_eq!(Round::of(false, Some(RETRY), false), Round::Busy(RETRY));
+        assert_eq!(Round::of(false, None, false), Round::Failed);
+        assert_eq!(Round::of(false, None, true), Round::Absent);
+    }
+
+    #[test]
+    fn what_all_say_that_they_have_not_is_asked_for_once_more() {
+        let now = Instant::now();
+        let mut patience = Patience::new(1000, 7, now);
+        assert_eq!(patience.after(Round::Absent, now), Some(ROUND_PAUSE));
+        assert_eq!(patience.after(Round::Absent, now), None);
     }
 
     #[test]

@@ -42,15 +42,6 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> 
     }
 }
 
-/// Whether an address only leads to the machine that it is used on.
-pub(crate) fn is_loopback(address: &Multiaddr) -> bool {
-    address.iter().next().is_some_and(|part| match part {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        _ => false,
-    })
-}
-
 /// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the first 48 of
 /// an IPv6 one, which is what one customer of a provider gets. None for addresses that everybody can have: of
 /// a LAN, of this machine, and names.
@@ -115,18 +106,6 @@ mod tests {
             "/dns4/example.org/tcp/1",
         ] {
             assert_eq!(of(nowhere), None, "{nowhere}");
-        }
-    }
-
-    #[test]
-    fn loopback_is_told_from_the_rest() {
-        for (text, loopback) in [
-            ("/ip4/127.0.0.1/tcp/1", true),
-            ("/ip6/::1/udp/1/quic-v1", true),
-            ("/ip4/192.168.1.2/tcp/1", false),
-            ("/dns4/example.org/tcp/1", false),
-        ] {
-            assert_eq!(is_loopback(&text.parse().unwrap()), loopback, "{text}");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Receipt {
     /// Where the identity is not the requester's.
     pub(crate) fn sign(self, identity: &Identity) -> SignedReceipt {
         assert_eq!(identity.peer(), self.requester, "nobody signs for others");
-        let signature = identity.0.sign(&self.signed_bytes());
+        let signature = identity.keypair.sign(&self.signed_bytes());
         SignedReceipt {
             signature: signature.expect("Ed25519 signs whatever it is given"),
             receipt: self,

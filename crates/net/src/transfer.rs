@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     actor::Command,
     behaviour::BLOB_PROTOCOL,
-    blob::{self, BlobError, BlobRef, BlobStore, FetchError, ServeLimits},
+    blob::{self, BlobError, BlobRef, BlobStore, FetchError, GROUP_BYTES, ServeLimits},
     config::Limits,
     counted::Counted,
     network::Shared,
@@ -168,6 +168,7 @@ impl Fetcher {
         own: Peer,
         source: &Source,
         told_by: Peer,
+        mut came: impl FnMut(u64) + Send,
     ) -> Result<(), FetchFailed> {
         let want = source.blob;
         if blobs.contains(&want.blob) {
@@ -178,8 +179,9 @@ impl Fetcher {
         let mut liars = Vec::new();
         let mut patience = Patience::new(want.bytes, seed(own, want), Instant::now());
         loop {
-            let mut progress = false;
+            let mut more = Came::default();
             let mut busy: Option<Duration> = None;
+            let mut absent = true;
             let asked: Vec<&Contact> = source
                 .holders
                 .iter()
@@ -193,13 +195,20 @@ impl Fetcher {
                     told_by,
                     is_last,
                 };
-                let why = match self.fetch_from(blobs, attempt, &mut progress).await {
+                let why = match self
+                    .fetch_from(blobs, attempt, |there| came(more.since(there)))
+                    .await
+                {
                     Ok(()) => return Ok(()),
-                    Err(Failure::Open(why)) => why,
+                    Err(Failure::Open(why)) => {
+                        absent = false;
+                        why
+                    }
                     Err(Failure::Fetch(FetchError::Disk(e))) if !can_pass(&e) => {
                         return Err(FetchFailed::Disk(e));
                     }
                     Err(Failure::Fetch(e)) => {
+                        absent &= matches!(e, FetchError::NotFound);
                         if let Some(told) = busy_for(&e) {
                             busy = Some(busy.map_or(told, |others| others.min(told)));
                         }
@@ -217,7 +226,7 @@ impl Fetcher {
             if asked.iter().all(|holder| liars.contains(&holder.peer)) {
                 break;
             }
-            match patience.after(Round::of(progress, busy), Instant::now()) {
+            match patience.after(Round::of(more.any(), busy, absent), Instant::now()) {
                 Some(pause) => sleep(pause).await,
                 None => break,
             }
@@ -229,12 +238,12 @@ impl Fetcher {
         })
     }
 
-    /// Asks one peer, and notes whether anything came.
+    /// Asks one peer; `there` is told how much of the blob is there whenever something has come.
     async fn fetch_from(
         &self,
         blobs: &BlobStore,
         attempt: Attempt<'_>,
-        progress: &mut bool,
+        there: impl FnMut(u64) + Send,
     ) -> Result<(), Failure> {
         let Attempt {
             want,
@@ -249,7 +258,7 @@ impl Fetcher {
             written: &self.shared.blob_bytes_out,
         };
         let limits = limits(want.bytes, is_last);
-        let fetched = blob::fetch(blobs, want, stream, &limits, |_| *progress = true).await;
+        let fetched = blob::fetch(blobs, want, stream, &limits, there).await;
         fetched.map(drop).map_err(Failure::Fetch)
     }
 
@@ -276,6 +285,24 @@ impl Fetcher {
             Ok(Err(e)) => Err(e.to_string()),
             Err(_) => Err(format!("no connection after {} s", patience.as_secs())),
         }
+    }
+}
+
+/// What has come in one round, of a blob of which more may have been there before.
+#[derive(Default)]
+struct Came {
+    there: Option<u64>,
+}
+
+impl Came {
+    /// How many more bytes there are now, one group or more; the first group that comes begins the count.
+    fn since(&mut self, there: u64) -> u64 {
+        let before = self.there.replace(there);
+        there.saturating_sub(before.unwrap_or(there.saturating_sub(GROUP_BYTES)))
+    }
+
+    fn any(&self) -> bool {
+        self.there.is_some()
     }
 }
 

@@ -59,7 +59,7 @@ async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
     let answer = timeout(PATIENCE, asked).await.expect("it is answered");
     assert!(matches!(answer, Ok(Response::Received)), "{answer:?}");
     let source = source(blob, &[at]);
-    let fetched = timeout(PATIENCE, honest.fetch(&source, victim.peer())).await;
+    let fetched = timeout(PATIENCE, honest.fetch(&source, victim.peer(), |_| ())).await;
     fetched.expect("it is served").unwrap();
     honest.close();
 }

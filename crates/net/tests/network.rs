@@ -12,8 +12,8 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt, future::join_all};
 use libp2p::{Multiaddr, Swarm, gossipsub, identity::Keypair, swarm::SwarmEvent};
 use myriad_core::JobId;
 use myriad_net::{
-    Event, Limits, Network,
-    blob::BlobRef,
+    Config, Event, Identity, Limits, Listen, Network,
+    blob::{BlobRef, BlobStore},
     parse_peer,
     wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, PROTOCOL_VERSION, Role, encode},
 };
@@ -22,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use support::{Alive, AliveEvent, Raw, address, node, source, stranger};
+use support::{Alive, AliveEvent, Raw, address, node, node_at, source, stranger};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ async fn a_busy_peer_is_waited_for() {
     let begun = Instant::now();
     let source = source(small, &[&at]);
     let fetching = async {
-        let fetched = timeout(PATIENCE, client.fetch(&source, server.peer())).await;
+        let fetched = timeout(PATIENCE, client.fetch(&source, server.peer(), |_| ())).await;
         (fetched, begun.elapsed())
     };
     let ((), (fetched, took)) = tokio::join!(releasing, fetching);
@@ -88,7 +88,7 @@ async fn many_blobs_come_from_one_peer_at_once() {
     let fetches = blobs.map(|blob| {
         let source = source(blob, &[&at]);
         let (client, server) = (client.clone(), server.peer());
-        async move { client.fetch(&source, server).await }
+        async move { client.fetch(&source, server, |_| ()).await }
     });
     let fetched = timeout(PATIENCE, join_all(fetches)).await.expect("in good time");
     for result in fetched {
@@ -128,7 +128,7 @@ async fn a_silent_peer_costs_seconds_where_there_is_another() {
     let client = client(dirs[1].path(), &at).await;
     let begun = Instant::now();
     let source = source(blob, &[&silent_at, &at]);
-    let fetched = timeout(PATIENCE, client.fetch(&source, server.peer())).await;
+    let fetched = timeout(PATIENCE, client.fetch(&source, server.peer(), |_| ())).await;
     fetched.expect("it is served").unwrap();
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
@@ -147,7 +147,7 @@ struct Herald {
 impl Herald {
     /// Is connected with `victim` and known to it.
     async fn dial(victim: &str) -> Self {
-        let topic = gossipsub::IdentTopic::new("/myriad/jobs/1");
+        let topic = gossipsub::IdentTopic::new("/myriad/jobs/2");
         let mut swarm = stranger(Keypair::generate_ed25519(), gossip);
         swarm.behaviour_mut().speaks.subscribe(&topic).unwrap();
         swarm.dial(victim.parse::<Multiaddr>().unwrap()).unwrap();
@@ -187,7 +187,7 @@ impl Herald {
             instructions: 1,
             memory_min: 1,
             bytes: 1,
-            addresses: Vec::new(),
+            record: Vec::new(),
         };
         encode(&announcement, ANNOUNCEMENT_BYTES_MAX).unwrap()
     }
@@ -227,4 +227,70 @@ async fn who_forwards_what_is_invalid_is_not_listened_to_any_more() {
     let job_3 = honest.job(3);
     honest.publish(job_3).await;
     assert_eq!(job(&mut events).await, 3);
+}
+
+/// Both families, each by both transports, and the address that is told is one that leads there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_meet_by_ipv6() {
+    for transport in ["udp/0/quic-v1", "tcp/0"] {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let listen = format!("/ip6/::1/{transport}");
+        let at = |dir: &Path, role, bootstrap: &[&str]| {
+            node_at(
+                dir,
+                Identity::ephemeral(),
+                role,
+                &[&listen],
+                bootstrap,
+                Limits::default(),
+            )
+        };
+        let (server, _events) = at(dirs[0].path(), Role::Requester, &[]);
+        let told = address(&server).await;
+        assert!(told.starts_with("/ip6/::1/"), "{told}");
+        let (prover, mut events) = at(dirs[1].path(), Role::Prover, &[&told]);
+        let greeted = async { while !matches!(events.recv().await, Some(Event::Greeted { .. })) {} };
+        timeout(PATIENCE, greeted).await.expect("they meet");
+        let blob = server.blobs().put(b"over IPv6").unwrap();
+        let source = source(blob, &[&told]);
+        let fetched = timeout(PATIENCE, prover.fetch(&source, server.peer(), |_| ())).await;
+        fetched.expect("in good time").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_not_told_where_listens_by_both_families() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        identity: Identity::ephemeral(),
+        role: Role::Prover,
+        build: "test".into(),
+        engine: [7; 32],
+        listen: Listen::Anywhere,
+        external: Vec::new(),
+        bootstrap: Vec::new(),
+        mdns: false,
+        blobs: BlobStore::open(dir.path(), 1 << 20).unwrap(),
+        limits: Limits::default(),
+    };
+    let (network, _events) = Network::start(config).unwrap();
+    let all = [
+        "/ip4/127.0.0.1/udp/",
+        "/ip4/127.0.0.1/tcp/",
+        "/ip6/::1/udp/",
+        "/ip6/::1/tcp/",
+    ];
+    let listens = async {
+        let told = |start: &&str| {
+            network
+                .listening()
+                .iter()
+                .any(|address| address.starts_with(start))
+        };
+        while !all.iter().all(told) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(10), listens).await;
+    assert!(waited.is_ok(), "{:?}", network.listening());
 }

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         worker: WorkerConfig {
             command: "none".into(),
             args: Vec::new(),
+            keys: dir.path().join("keys"),
             threads: 1,
         },
     };

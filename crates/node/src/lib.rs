@@ -16,9 +16,13 @@ pub mod local;
 #[doc(hidden)]
 pub mod measured;
 mod peers;
+mod process;
 pub mod prover;
 pub mod requester;
 mod store;
+mod text;
+mod verifying;
+mod watched;
 
 pub use job::{Event, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};

@@ -45,7 +45,7 @@ pub fn leave_journal(
         instructions: u64::from(segments) * 1000,
     };
     let config = opened.program().config();
-    let arities = allowed(config, options.memory)?;
+    let arities = allowed(config, opened.program().held_bytes(&job.input), options.memory)?;
     let store = opened.store();
     store.set_planned(&Planned {
         memory_bytes: options.memory.bytes(),

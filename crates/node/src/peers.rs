@@ -109,7 +109,7 @@ impl Peers {
     /// What is remembered.
     pub(crate) fn load(&self) -> Vec<(Peer, Standing)> {
         self.read(STANDINGS, PEERS_MAX, |peer, standing| {
-            Some((Peer(*peer), postcard::from_bytes(standing).ok()?))
+            Some((Peer(*peer), decode(standing)?))
         })
     }
 
@@ -122,9 +122,7 @@ impl Peers {
                 table.insert(&peer.0, bytes.as_slice())?;
             }
             if table.len()? > PEERS_MAX {
-                table.retain(|_, bytes| {
-                    postcard::from_bytes::<Standing>(bytes).is_ok_and(|standing| standing.is_proven())
-                })?;
+                table.retain(|_, bytes| decode(bytes).is_some_and(|standing| standing.is_proven()))?;
             }
             Ok(())
         });
@@ -152,6 +150,12 @@ impl Peers {
             Ok(())
         });
     }
+}
+
+/// What is known of a peer, from these bytes or those of an earlier build, which end before the last field.
+fn decode(bytes: &[u8]) -> Option<Standing> {
+    let of_earlier = || postcard::from_bytes(&[bytes, &[0]].concat());
+    postcard::from_bytes(bytes).or_else(|_| of_earlier()).ok()
 }
 
 fn owed_key(signed: &SignedReceipt) -> [u8; 64] {
@@ -196,6 +200,19 @@ mod tests {
         let peers = Peers::of(dir.path());
         assert_eq!(peers.owed(), [receipt(1, 1), receipt(2, 3)]);
         assert_eq!(peers.load().len(), 1, "beside what is known of peers");
+    }
+
+    #[test]
+    fn what_an_earlier_build_has_learned_is_known() {
+        let known = Standing {
+            accepted: 3,
+            banned: Some("it lied".into()),
+            ..Standing::default()
+        };
+        let bytes = postcard::to_stdvec(&known).unwrap();
+        assert_eq!(decode(&bytes), Some(known.clone()));
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), Some(known));
+        assert_eq!(decode(&bytes[..bytes.len() - 2]), None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use myriad_core::{Arities, JobId, Peer, TaskId};
+use myriad_core::{Arities, Blob, JobId, Peer, TaskId};
 use myriad_engine::{Boundary, Input, Plan, Program};
 use myriad_net::blob::{BlobError, BlobRef, BlobStore, Pin};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -118,8 +118,13 @@ pub enum StoreError {
 /// Identifies the request to prove `program` on `input`: the same program, configuration and input
 /// have the same id.
 pub fn job_id(program: &Program, input: &Input) -> JobId {
+    job_id_of(&program.hash(), &input.hash())
+}
+
+/// The same of their hashes, by whoever has not loaded them itself.
+pub(crate) fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
-    hasher.update(&program.hash()).update(&input.hash());
+    hasher.update(program).update(input);
     JobId(*hasher.finalize().as_bytes())
 }
 
@@ -183,7 +188,7 @@ impl Store {
             path: path.clone(),
             reason,
         };
-        fs::create_dir_all(job_dir(data_dir, job)).map_err(unwritable)?;
+        make_dir_durably(&job_dir(data_dir, job)).map_err(unwritable)?;
         let in_use = jobs_lock(data_dir)?;
         in_use.lock_shared().map_err(unwritable)?;
         let journal = open_journal(&path)?;
@@ -382,6 +387,20 @@ impl Store {
         })
     }
 
+    /// Notes that a proof which was accepted is none, if it is still the one; when this returns, it is not found again.
+    pub(crate) fn forget(&self, key: TaskKey, proof: Blob) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut accepted = transaction.open_table(ACCEPTED)?;
+            let is_it = accepted.get(&key.0)?.is_some_and(|bytes| {
+                postcard::from_bytes::<Entry>(bytes.value()).is_ok_and(|entry| entry.proof.blob == proof)
+            });
+            if is_it {
+                accepted.remove(&key.0)?;
+            }
+            Ok(())
+        })
+    }
+
     fn pin(&self, proof: BlobRef) {
         let mut pins = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
         pins.push(self.blobs.pin(&proof.blob));
@@ -424,6 +443,28 @@ fn failed(path: &Path, error: redb::Error) -> StoreError {
     }
 }
 
+/// Makes a folder and those above it that are missing, so that they survive a crash: each new one is an entry of the
+/// folder above it, which is on the disk only once that is synced.
+fn make_dir_durably(dir: &Path) -> io::Result<()> {
+    if dir.as_os_str().is_empty() || dir.is_dir() {
+        return Ok(());
+    }
+    let above = dir.parent().unwrap_or(Path::new(""));
+    make_dir_durably(above)?;
+    match fs::create_dir(dir) {
+        Ok(()) => {}
+        // Another process was first; whether it has synced is not known.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+        Err(e) => return Err(e),
+    }
+    let above = if above.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        above
+    };
+    File::open(above)?.sync_all()
+}
+
 /// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
 pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     let dir = path
@@ -431,7 +472,7 @@ pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        fs::create_dir_all(dir)?;
+        make_dir_durably(dir)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
         // A temporary file is for its owner alone; what becomes of this one is as readable as the user

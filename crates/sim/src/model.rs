@@ -7,8 +7,8 @@
 //! The laws, whose coefficients are fitted to a [`Profile`] (`docs/PLANNING.md` has their sources):
 //!
 //! ```text
-//! memory of a segment   m0 + m1 cells + m2 leaves        leaves: interactions, rounded up to a power of two
-//! work of a segment     w0 + w1 cells + w2 leaves        seconds on one thread
+//! memory of a segment   m0 + m1 cells + m2 interactions  bytes; cells and interactions of the bus in all traces
+//! work of a segment     w0 + w1 cells + w2 interactions  seconds on one thread
 //! wall time             work (s + (1 - s) / threads)     Amdahl's law; s by stage
 //! a node                what was measured for its stage and children, a line through them for others
 //! ```
@@ -55,9 +55,7 @@ pub struct Load {
 
 impl Load {
     fn features(self) -> [f64; FEATURES] {
-        // Interactions are rounded up, and means of several segments lie in between.
-        let leaves = 2f64.powf(self.interactions.max(1.0).log2().ceil());
-        [1.0, self.cells, leaves]
+        [1.0, self.cells, self.interactions]
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Hear {
     Lease {
         task: TaskRef,
         cost: Cost,
+        /// No proof can be made of it, because of what it is made of.
+        poisoned: bool,
     },
     /// What it said is refused; `about` is the task that it said it of.
     Refused {
@@ -54,6 +56,10 @@ pub enum Hear {
 pub const GOOD: u8 = 1;
 pub const INVALID: u8 = 2;
 pub const WITHHELD: u8 = 3;
+/// It passes every check, and no node can be made over it.
+pub const POISON: u8 = 4;
+/// Of a thousand that have made what is no proof so many hand it in without a look at it.
+const NAIVE: u32 = 300;
 
 /// The name of a machine. They are spread, so that their order says nothing about the machines.
 pub fn name(index: usize) -> Peer {
@@ -107,6 +113,7 @@ struct Doing {
     end: Time,
     renew: Time,
     work: Duration,
+    poisoned: bool,
 }
 
 impl Prover {
@@ -207,11 +214,15 @@ impl Prover {
                 self.alarm = self.after(now, patience);
             }
             State::Working(doing) if doing.end <= now => {
-                let task = doing.task;
-                let works = self.habit.works();
+                let (task, poisoned) = (doing.task, doing.poisoned);
+                let works = self.habit.works() || self.habit == Habit::Poisons;
                 self.stop_work(now);
-                if works || matches!(self.habit, Habit::Garbage | Habit::Replays | Habit::Withholds) {
-                    let proof = self.proof(task);
+                if works && poisoned && !self.rng.chance(NAIVE) {
+                    let message = "what it has made is no proof".into();
+                    let why = Return::Failed { message };
+                    says.push(Say::Return { task, why });
+                } else if works || matches!(self.habit, Habit::Garbage | Habit::Replays | Habit::Withholds) {
+                    let proof = self.proof(task, poisoned);
                     self.unsent = Some((task, proof));
                     says.push(Say::Submit { task, proof });
                 } else {
@@ -247,7 +258,7 @@ impl Prover {
     /// It hears something.
     pub fn hear(&mut self, now: Time, hear: Hear) {
         match hear {
-            Hear::Lease { task, cost } => self.begin(now, task, cost),
+            Hear::Lease { task, cost, poisoned } => self.begin(now, task, cost, poisoned),
             Hear::Revoked(task) => {
                 if matches!(&self.state, State::Working(doing) if doing.task == task) {
                     self.stop_work(now);
@@ -281,7 +292,7 @@ impl Prover {
         }
     }
 
-    fn begin(&mut self, now: Time, task: TaskRef, cost: Cost) {
+    fn begin(&mut self, now: Time, task: TaskRef, cost: Cost, poisoned: bool) {
         if matches!(self.state, State::Working(_)) {
             // An answer that came late; the lease will run out.
             return;
@@ -293,7 +304,7 @@ impl Prover {
         let work = cost.work * SPEED_ONE / self.speed as u32 * noise / 1000 * busy;
         let begun = now + fetch;
         let end = match self.habit {
-            Habit::Honest | Habit::Boasts => begun + work,
+            Habit::Honest | Habit::Boasts | Habit::Poisons => begun + work,
             Habit::Silent | Habit::Pretends => Time::NEVER,
             // They have nothing to wait for.
             Habit::Garbage | Habit::Replays | Habit::Withholds | Habit::Fails => begun + work / 20,
@@ -307,13 +318,16 @@ impl Prover {
             end,
             renew,
             work,
+            poisoned,
         });
     }
 
-    fn proof(&self, task: TaskRef) -> Blob {
+    fn proof(&self, task: TaskRef, poisoned: bool) -> Blob {
         let quality = match self.habit {
             Habit::Garbage | Habit::Replays => INVALID,
             Habit::Withholds => WITHHELD,
+            _ if poisoned => INVALID,
+            Habit::Poisons => POISON,
             _ => GOOD,
         };
         let mut hasher = blake3::Hasher::new();

@@ -73,6 +73,9 @@ pub enum Habit {
     Fails,
     /// Says that it is ten times as fast as it is.
     Boasts,
+    /// Makes proofs that pass every check, and over which no node can be made. Fleets have none.
+    #[serde(skip)]
+    Poisons,
 }
 
 impl Habit {
@@ -225,6 +228,16 @@ impl Scenario {
                 known: rng.chance(200),
                 per_origin: rng.chance(300).then(|| 1 + rng.below(8)),
                 ..Class::honest(rng.below(8) as usize)
+            });
+        }
+        // Each costs the honest ones several tries at a node.
+        let mut poisoners = Rng::new(seed, "poisoners");
+        if poisoners.chance(500) {
+            classes.push(Class {
+                habit: Habit::Poisons,
+                speed: 500..3000,
+                known: poisoners.chance(500),
+                ..Class::honest(1 + poisoners.below(4) as usize)
             });
         }
         let redundancy = match rng.below(4) {

@@ -1,19 +1,20 @@
 //! One requester, its peers, and what is between them, in virtual time.
 
+mod checks;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
 use myriad_core::{
-    Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, Standing, TaskRef, Time, Verdict,
+    Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, Standing, TaskRef, Time,
     check::{All, Violation},
-    stalled_after,
 };
 use thiserror::Error;
 
 use crate::{
-    prover::{GOOD, Hear, INVALID, Prover, Say},
+    prover::{Hear, Prover, Say},
     queue::Queue,
     rng::Rng,
     scenario::{Job, Scenario, cost},
@@ -21,16 +22,6 @@ use crate::{
 
 /// How long after a connection broke the requester takes a peer for lost, as in `myriad-node`.
 const LOST_AFTER: Duration = Duration::from_secs(10);
-/// To fetch a proof and to verify it.
-const CHECK: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(1500);
-/// When a fetch of something that is withheld is given up, and how long one takes that only stalls.
-const WITHHELD_FOR: Duration = Duration::from_secs(20);
-const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
-/// Of a thousand fetches in faulty times so many stall.
-const SLOW: u32 = 50;
-/// Of every proof here: it says when a fetch stalls.
-const PROOF_BYTES: u64 = 500_000;
-
 /// A world that did not turn out as it should.
 #[derive(Debug, Error)]
 #[error("{why}\n{}", log.join("\n"))]
@@ -54,6 +45,8 @@ pub struct Report {
     pub copies: u64,
     pub expired: u64,
     pub banned: u64,
+    /// Accepted proofs that turned out to be none.
+    pub refuted: u64,
     pub crashes: u64,
     /// Inputs of the requester.
     pub inputs: u64,
@@ -75,6 +68,11 @@ enum Happens {
     },
     Acts {
         prover: usize,
+    },
+    /// The requester has come to the end of a task that it does itself.
+    Tried {
+        term: u32,
+        task: TaskRef,
     },
     /// The requester is told what it has found out itself.
     Finds {
@@ -135,6 +133,8 @@ struct World<'a> {
     checkers: All,
     journal: Journal,
     holders: BTreeMap<TaskRef, u32>,
+    /// What the requester does itself, one after the other.
+    tries: VecDeque<TaskRef>,
     faulty: bool,
     rng: Rng,
     report: Report,
@@ -207,6 +207,7 @@ impl<'a> World<'a> {
             checkers: All::default(),
             journal,
             holders: BTreeMap::new(),
+            tries: VecDeque::new(),
             faulty: scenario.faults.until > Duration::ZERO,
             rng,
             report: Report::default(),
@@ -302,8 +303,9 @@ impl<'a> World<'a> {
                 self.make_durable(task, proof)?;
                 self.input(Input::Persisted { task, proof }, None)?;
             }
+            Happens::Tried { term, task } if term == self.term => self.tried(task)?,
             // Of a requester that is no more.
-            Happens::Finds { .. } | Happens::Persisted { .. } => {}
+            Happens::Finds { .. } | Happens::Persisted { .. } | Happens::Tried { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
                 // Who came back meanwhile was not lost.
@@ -324,6 +326,7 @@ impl<'a> World<'a> {
                 self.report.crashes += 1;
                 self.requester = None;
                 self.holders.clear();
+                self.tries.clear();
                 let outage = self.rng.duration(self.scenario.faults.outage.clone());
                 self.queue.push(self.now + outage, Happens::RequesterStarts);
             }
@@ -533,7 +536,8 @@ impl<'a> World<'a> {
                 self.report.copies += u64::from(*holders > 1);
                 self.journal.leases.insert((task, peer));
                 let cost = cost(task.task.kind());
-                self.answer(prover, Hear::Lease { task, cost });
+                let poisoned = self.poison(task).is_some();
+                self.answer(prover, Hear::Lease { task, cost, poisoned });
                 return Ok(true);
             }
             Output::Extended { .. } => return Ok(true),
@@ -544,6 +548,7 @@ impl<'a> World<'a> {
                 return Ok(true);
             }
             Output::Wake { peer } => self.tell(peer, Hear::Wake),
+            Output::Try { task } => self.try_it(task),
             Output::Check { peer, task, proof } => {
                 if self.journal.done.contains_key(&task) {
                     return Err(format!("{task} is durable, and is checked again"));
@@ -580,35 +585,6 @@ impl<'a> World<'a> {
         Ok(false)
     }
 
-    /// Fetches and verifies a proof. Some that are good take as long as if they were withheld, as far as anybody can see.
-    fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let reason = "it does not hold, or was not sent".into();
-        let verdict = match proof.0[0] {
-            GOOD => Verdict::Accepted,
-            INVALID => Verdict::Invalid { reason },
-            _ => Verdict::Unavailable { reason },
-        };
-        let slow = self.faulty && self.rng.chance(SLOW);
-        let takes = match verdict {
-            Verdict::Unavailable { .. } => WITHHELD_FOR,
-            _ if slow => self.rng.duration(STALLED_FOR),
-            _ => self.rng.duration(CHECK),
-        };
-        let stalls = stalled_after(PROOF_BYTES);
-        let checked = Input::Checked {
-            peer,
-            task,
-            proof,
-            verdict,
-        };
-        for (after, input) in [(stalls, Input::Stalled { peer, task, proof }), (takes, checked)] {
-            if after <= takes {
-                let term = self.term;
-                self.queue.push(self.now + after, Happens::Finds { term, input });
-            }
-        }
-    }
-
     fn lease_ends(&mut self, task: TaskRef, peer: Peer) {
         self.journal.leases.remove(&(task, peer));
         if let Some(holders) = self.holders.get_mut(&task) {
@@ -628,7 +604,12 @@ impl<'a> World<'a> {
                 self.report.makespan = self.now - Time::default();
             }
             Event::Banned { .. } => self.report.banned += 1,
-            Event::TaskFailed { .. } | Event::JobFailed { .. } | Event::DeadlineMissed { .. } => {}
+            Event::Refuted { .. } => self.report.refuted += 1,
+            Event::TaskFailed { .. }
+            | Event::JobFailed { .. }
+            | Event::DeadlineMissed { .. }
+            | Event::Reopened { .. }
+            | Event::Pardoned { .. } => {}
         }
     }
 

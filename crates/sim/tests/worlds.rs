@@ -7,14 +7,20 @@ const SEEDS: u64 = 1000;
 
 #[test]
 fn whatever_goes_wrong_the_rules_hold_and_jobs_get_done() {
+    let mut refuted = 0;
     for seed in 0..SEEDS {
-        if let Err(failure) = run(&Scenario::random(seed)) {
-            panic!(
+        match run(&Scenario::random(seed)) {
+            Ok(report) => refuted += report.refuted,
+            Err(failure) => panic!(
                 "seed {seed}: {failure}\nagain: cargo run --release -p myriad-sim -- --seeds {seed}..{} --log 1000",
                 seed + 1
-            );
+            ),
         }
     }
+    assert!(
+        refuted > SEEDS,
+        "accepted proofs were poisoned, and found out: {refuted}"
+    );
 }
 
 #[test]

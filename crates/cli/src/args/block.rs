@@ -60,26 +60,32 @@ pub struct Sample {
 
 /// Fetch a block with its witness from a node
 ///
-/// The node has to serve debug_executionWitness and debug_getRawBlock, as geth and reth do with
-/// their `debug` namespace.
+/// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace. The
+/// block is executed before it is written, so that what is written can be proven. A node that is
+/// overloaded, or whose connection breaks, is asked again. Proxies are taken from HTTPS_PROXY or
+/// ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "\
 Examples:
   myriad block import --rpc http://localhost:8545 --block latest --out block.json.gz
-  myriad block import --rpc http://localhost:8545 --block 20612842 --out block.json.gz"
+  myriad block import --rpc http://localhost:8545 --block 20612842 --out block.json.gz
+  myriad block import --rpc https://node.example --header \"x-api-key: $KEY\" --block latest --out block.json.gz"
 )]
 pub struct Import {
     /// The node's HTTP address
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// Which block: a number, or latest, safe, finalized
+    /// Which block: a number, a hash, or latest, safe, finalized
     #[arg(long, value_name = "BLOCK")]
     pub block: BlockId,
     /// The file to write, gzipped unless its name ends in .json
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// A header for each request, such as a key; repeat it for several
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
     /// Geth's genesis file, or its `config`, of a chain not built in [default: ask the node]
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
@@ -109,7 +115,7 @@ pub struct Inspect {
     pub json: bool,
 }
 
-/// Execute a block natively and in the zkVM, and compare
+/// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
 /// All checks of a stateless client are made. Those that need the parent's header are skipped if the
 /// file does not have it, and are listed.
@@ -119,32 +125,34 @@ pub struct Inspect {
     after_help = "\
 Examples:
   myriad block execute block.json.gz
-  myriad block execute block.json.gz --json | jq .instructions_per_gas"
+  myriad block execute block.json.gz --json | jq .instructions_per_gas
+  myriad block execute 7.json.gz 8.json.gz 9.json.gz"
 )]
 pub struct ExecuteBlock {
-    /// The block file
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The block file; of a batch, those of all its blocks in their order
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub run: RunFlags,
 }
 
-/// Prove that a block is valid
+/// Prove that a block, or a batch of consecutive blocks, is valid
 ///
-/// The public values of the proof stand for the chain, the states before and after, and the block's
-/// hash; `verify --block` compares them.
+/// The public values of the proof stand for the chain, the states before and after, the block's
+/// hash, and the number of blocks of a batch; `verify --block` compares them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "\
 Examples:
   myriad block prove block.json.gz
-  myriad block prove block.json.gz --memory 7GiB --out proofs --json"
+  myriad block prove block.json.gz --memory 7GiB --out proofs --json
+  myriad block prove 7.json.gz 8.json.gz 9.json.gz"
 )]
 pub struct ProveBlock {
-    /// The block file
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The block file; of a batch, those of all its blocks in their order
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
     #[command(flatten)]
     pub fleet: FleetFlags,
     #[command(flatten)]

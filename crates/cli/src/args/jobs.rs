@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -91,15 +92,24 @@ pub struct ResumeJob {
 
 /// Remove jobs that are done or cancelled, and all proofs that no other job has
 ///
-/// Final proofs that were written are not touched.
+/// All of them, unless --older-than or --keep leaves some; a timer may run it so. Final proofs that were written are not
+/// touched.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "\
 Examples:
-  myriad jobs gc"
+  myriad jobs gc
+  myriad jobs gc --older-than 7
+  myriad jobs gc --keep 20GiB"
 )]
 pub struct CleanJobs {
+    /// Leave jobs that ended in the last so many days
+    #[arg(long, value_name = "DAYS")]
+    pub older_than: Option<u32>,
+    /// Leave the newest jobs, as long as all files that stay take no more than this
+    #[arg(long, value_name = "SIZE")]
+    pub keep: Option<ByteSize>,
     #[command(flatten)]
     pub data: DataFlags,
 }

@@ -92,7 +92,8 @@ pub enum Command {
 /// Prove a sample L2 block on this machine, start to end
 ///
 /// Makes a block of a synthetic L2 (as `block sample` does), executes it in the zkVM, has provers on
-/// this machine prove every segment and aggregate the proofs to one, and verifies that one.
+/// this machine prove every segment and aggregate the proofs to one, and verifies that one. Each process takes 0.75 GiB
+/// at most unless told otherwise, so that there is more than one segment.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -170,9 +171,9 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about this block
+    /// Demand that it is about this block; of a batch, once for each of its blocks, in their order
     #[arg(long, value_name = "FILE")]
-    pub block: Option<PathBuf>,
+    pub block: Vec<PathBuf>,
     #[command(flatten)]
     pub data: DataFlags,
 }
@@ -227,6 +228,12 @@ pub struct EngineWorker {
     /// Most bytes of data that the process may map; the system refuses more
     #[arg(long, value_name = "BYTES")]
     pub data_bytes_max: Option<u64>,
+    /// Make keys, and do nothing else
+    #[arg(long)]
+    pub make_keys: bool,
+    /// Go on where the kernel cannot confine it
+    #[arg(long)]
+    pub unconfined: bool,
 }
 
 impl Command {

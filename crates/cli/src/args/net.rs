@@ -87,7 +87,7 @@ pub struct NetFlags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bootstrap: Vec<String>,
-    /// Where to listen [default: any port, QUIC and TCP]
+    /// Where to listen [default: any port, QUIC and TCP, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<String>,
@@ -126,6 +126,9 @@ pub struct Prover {
     /// Folder of the key cache, where several provers on one machine share it
     #[arg(long, value_name = "DIR", hide = true)]
     pub keys: Option<PathBuf>,
+    /// Lend this machine although its kernel cannot confine the engine child
+    #[arg(long)]
+    pub unconfined: bool,
     /// End when stdin does: for who starts provers and may be killed
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,

@@ -2,6 +2,7 @@
 
 use std::{fs, num::NonZeroUsize};
 
+use myriad_engine::MemoryBudget;
 use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_node::Machine;
 
@@ -10,15 +11,21 @@ use crate::{
     commands::block,
     error::{self, Error},
     progress::Spinner,
-    settings::Settings,
+    settings::{self, Settings},
     terminal,
 };
 
 /// Stem of the names of the files that the demo writes.
 const NAME: &str = "sample-block";
 
+/// What each prover lends unless told: so little that the block is more than one segment, and provers work side by side.
+const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
+
 pub fn run(args: &Demo) -> Result<(), Error> {
-    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
+    let mut settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
+    if args.work.limits.memory.is_none() && settings.memory == settings::MEMORY {
+        settings.memory = MEMORY;
+    }
     let spec = SampleSpec {
         txs: args.txs,
         seed: args.seed,
@@ -48,5 +55,5 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
         fleet.provers.get_or_insert(provers);
     }
-    block::prove(&path, &file, &settings, &fleet, args.work.data.json)
+    block::prove(&[path], &[file], &settings, &fleet, args.work.data.json)
 }

@@ -1,13 +1,19 @@
 //! `myriad engine-worker`: the process in which programs run and proofs are made.
 
-use myriad_engine::worker::{ServeOptions, serve};
+use myriad_engine::worker::{KeyAccess, ServeOptions, serve};
 
 use crate::{args::EngineWorker, error::Error};
 
 pub fn run(args: &EngineWorker) -> Result<(), Error> {
     serve(&ServeOptions {
         keys: args.keys.clone(),
+        access: if args.make_keys {
+            KeyAccess::Make
+        } else {
+            KeyAccess::Read
+        },
         data_bytes_max: args.data_bytes_max,
+        unconfined: args.unconfined,
     })?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use myriad_engine::{
     Input, Plan, Segment,
-    worker::{Usage, Worker},
+    worker::{Usage, Worker, make_keys},
 };
 use serde::Serialize;
 
@@ -70,8 +70,13 @@ pub fn run(args: &Execute) -> Result<(), Error> {
 /// # Errors
 /// A program that does not end well, or a child that does not.
 pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage), Error> {
+    let config = settings.sole_worker()?;
+    {
+        let _spinner = Spinner::new("getting keys ready");
+        make_keys(&config, program.openvm_toml.clone())?;
+    }
     let _spinner = Spinner::new(format!("executing {}", program.name));
-    let mut worker = Worker::spawn(&settings.sole_worker()?)?;
+    let mut worker = Worker::spawn(&config)?;
     worker.load(program.image.clone(), program.openvm_toml.clone(), input)?;
     Ok(worker.plan(settings.memory, settings.max_instructions)?)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
-    jobs::{Fleet, Jobs, Listed, Record, State},
+    jobs::{Fleet, Jobs, Keep, Listed, Record, State},
     open_blobs,
 };
 use serde::Serialize;
@@ -185,7 +185,13 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
 
 fn clean(args: &CleanJobs) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
-    let removed = Jobs::of(&settings.data_dir).clean()?;
+    const DAY_S: u64 = 24 * 60 * 60;
+    let days = |days: u32| Duration::from_secs(DAY_S * u64::from(days));
+    let keep = Keep {
+        newer_than: args.older_than.map(days),
+        bytes: args.keep.map(|size| size.as_u64()),
+    };
+    let removed = Jobs::of(&settings.data_dir).clean(keep)?;
     if args.data.json {
         return terminal::print_json(&removed).map_err(Error::Stdout);
     }

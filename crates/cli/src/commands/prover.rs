@@ -13,7 +13,7 @@ use myriad_engine::worker::WorkerConfig;
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
-    prover::{self, Activity, Child, Limits, Pace, Status, StatusFile},
+    prover::{self, Activity, Child, Group, Limits, Pace, Status, StatusFile},
 };
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::{
     args::Prover,
     error::Error,
     fleet::{log, net_config, on_signal, runtime},
-    settings::{Settings, SettingsError},
+    settings::{Settings, SettingsError, UNCONFINED, confinement},
     terminal::{self, CYAN, DIM},
 };
 
@@ -41,6 +41,11 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         net: &args.net,
         data: &args.data,
     })?;
+    if let Err(missing) = confinement()
+        && !args.unconfined
+    {
+        return Err(Error::Unconfined { missing });
+    }
     let on_terminal = io::stderr().is_terminal();
     // On a terminal the status line tells what matters.
     log(if on_terminal { "warn" } else { "info" });
@@ -57,7 +62,11 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         never: peers(&settings.owner.never)?,
         prefer: peers(&settings.owner.prefer)?,
     };
-    let engine = Child::new(worker(&settings, args, threads)?, pace(&settings, threads));
+    let engine = Child::new(
+        worker(&settings, args, threads)?,
+        pace(&settings, threads),
+        Group::make(settings.memory),
+    );
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
     let until_stdin_ends = args.until_stdin_ends;
     let ended = runtime()?.block_on(async {
@@ -126,14 +135,10 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
 
 /// The engine child, which stands back behind the owner's programs.
 fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerConfig, SettingsError> {
-    let mut config = settings.worker()?;
-    config.threads = threads;
-    if let Some(keys) = &args.keys {
-        config.args = vec![
-            "engine-worker".into(),
-            "--keys".into(),
-            keys.to_string_lossy().into_owned(),
-        ];
+    let keys = args.keys.clone().unwrap_or_else(|| settings.keys_dir());
+    let mut config = settings.worker_of(&keys, threads)?;
+    if args.unconfined {
+        config.args.push(UNCONFINED.into());
     }
     if settings.owner.nice > 0 {
         let myriad = config.command.to_string_lossy().into_owned();

@@ -49,6 +49,9 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
     });
     rows.row("name", &status.peer);
     rows.row("now", &activity(&status.activity));
+    for remark in &status.remarks {
+        rows.row("note", remark);
+    }
     let times = format!(
         "started {} ago, last heard of {} ago",
         ago(status.started),
@@ -83,8 +86,12 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
         );
     }
     rows.row("moved", &format!("{received} received, {sent} sent"));
-    let (memory, disk) = (bytes(status.memory_bytes), bytes(status.disk_used_bytes));
-    rows.row("lent", &format!("{memory} of memory; {disk} of disk are used"));
+    let (memory, disk) = (bytes(status.memory_bytes), bytes(status.disk_lent_bytes));
+    let used = bytes(status.disk_used_bytes);
+    rows.row(
+        "lent",
+        &format!("{memory} of memory; {disk} of disk, of which {used} are used"),
+    );
     rows.print()
 }
 

@@ -37,7 +37,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
         Some(path) => ProgramFile::read(path, args.config.as_deref())?,
         None => guest::evm_block()?,
     };
-    let claim = args.block.as_deref().map(block::Claim::read).transpose()?;
+    let claim = block::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
 
     let verifier = {

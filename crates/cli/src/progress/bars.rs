@@ -82,8 +82,10 @@ impl Bars {
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Preparing => self.begin("Keys", "reading, or making them on the first run"),
+            Event::KeysReady { made } => {
+                self.done("Keys", if made.is_some() { "made" } else { "ready" });
+            }
             Event::Planning => {
-                self.done("Keys", "ready");
                 self.begin("Execution", "running the program, to cut it into segments");
             }
             Event::Planned {
@@ -121,10 +123,15 @@ impl Bars {
                     work.joined(*prover, name);
                 }
             }
-            Event::Left { prover } | Event::Idle { prover } => {
+            Event::Left { prover } => {
                 if let Some(work) = &mut self.work {
-                    let gone = matches!(event, Event::Left { .. });
-                    work.idle(*prover, if gone { "gone" } else { "idle" });
+                    work.estimate.left_by(*prover);
+                    work.rest(*prover, "gone");
+                }
+            }
+            Event::Idle { prover, task } => {
+                if let Some(work) = &mut self.work {
+                    work.stopped(*prover, *task);
                 }
             }
             Event::Traffic {
@@ -148,6 +155,15 @@ impl Bars {
                 if let Some(work) = &mut self.work {
                     work.done(*prover, *task, usage.wall, usage.peak_bytes);
                 }
+            }
+            Event::Reopened { task, reason } => {
+                if let Some(work) = &mut self.work {
+                    work.reopened(*task);
+                }
+                self.line(&format!(
+                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} anew: {reason}",
+                    "Proving"
+                ));
             }
             Event::Retrying { task, reason } => {
                 self.line(&format!(
@@ -266,8 +282,15 @@ impl Work {
         self.footer.set_message(format!("{peak}{}", self.network));
     }
 
-    fn idle(&mut self, prover: usize, word: &'static str) {
-        self.estimate.stopped(prover);
+    /// The prover is at this task no more.
+    fn stopped(&mut self, prover: usize, task: TaskId) {
+        if self.estimate.stopped(prover, task) {
+            self.rest(prover, "idle");
+        }
+    }
+
+    /// The prover's line says why it is at no task.
+    fn rest(&self, prover: usize, word: &'static str) {
         if let Some(line) = self.provers.get(prover) {
             line.disable_steady_tick();
             line.set_style(idle_style());
@@ -285,11 +308,17 @@ impl Work {
         }
     }
 
-    fn done(&mut self, child: usize, task: TaskId, wall: Duration, peak_bytes: u64) {
-        self.estimate.done(child, task, wall);
+    fn reopened(&mut self, task: TaskId) {
+        self.estimate.reopened(task);
         self.segments.set_position(self.estimate.segments().done as u64);
         self.tree.set_position(self.estimate.nodes().done as u64);
-        self.idle(child, "idle");
+    }
+
+    fn done(&mut self, child: usize, task: TaskId, wall: Duration, peak_bytes: u64) {
+        self.estimate.done(task, wall);
+        self.segments.set_position(self.estimate.segments().done as u64);
+        self.tree.set_position(self.estimate.nodes().done as u64);
+        self.stopped(child, task);
         self.peak_bytes = self.peak_bytes.max(peak_bytes);
         self.tell();
         let end = self.estimate.left().map(|left| Instant::now() + left);

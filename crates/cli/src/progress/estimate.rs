@@ -79,14 +79,33 @@ impl Estimate {
         self.running.insert(child, (task, Instant::now()));
     }
 
-    /// The child's task was taken from it, or is over.
-    pub(super) fn stopped(&mut self, child: usize) {
+    /// The child is gone.
+    pub(super) fn left_by(&mut self, child: usize) {
         self.running.remove(&child);
     }
 
-    /// The child's task is done, and took so long.
-    pub(super) fn done(&mut self, child: usize, task: TaskId, wall: Duration) {
-        self.running.remove(&child);
+    /// A task that was done is not.
+    pub(super) fn reopened(&mut self, task: TaskId) {
+        let kind = match task {
+            TaskId::Segment(_) => &mut self.segments,
+            TaskId::Node(_) => &mut self.nodes,
+            TaskId::Final => return,
+        };
+        kind.done = kind.done.saturating_sub(1);
+    }
+
+    /// The child is at this task no more. Says whether it was, and so is idle now: a proof is verified while its maker
+    /// may have begun the next task.
+    pub(super) fn stopped(&mut self, child: usize, task: TaskId) -> bool {
+        let was = self.running.get(&child).is_some_and(|(at, _)| *at == task);
+        if was {
+            self.running.remove(&child);
+        }
+        was
+    }
+
+    /// A task is done, and took so long.
+    pub(super) fn done(&mut self, task: TaskId, wall: Duration) {
         let kind = match task {
             TaskId::Segment(_) => &mut self.segments,
             TaskId::Node(_) => &mut self.nodes,
@@ -135,7 +154,7 @@ mod tests {
     fn time_left_follows_what_was_measured() {
         let mut estimate = Estimate::planned(4, 0, 2, 1);
         assert_eq!(estimate.left(), None);
-        estimate.done(0, TaskId::Segment(1), Duration::from_secs(100));
+        estimate.done(TaskId::Segment(1), Duration::from_secs(100));
         assert_eq!(estimate.segments().done, 2);
         let left = Some(Duration::from_secs(100 + 72));
         assert_eq!(
@@ -148,8 +167,19 @@ mod tests {
     #[test]
     fn the_last_nodes_are_made_one_after_the_other() {
         let mut estimate = Estimate::planned(1, 3, 8, 0);
-        estimate.done(0, TaskId::Segment(0), Duration::from_secs(100));
+        estimate.done(TaskId::Segment(0), Duration::from_secs(100));
         assert_eq!(estimate.left(), Some(Duration::from_secs(3 * 120 + 72)));
+    }
+
+    #[test]
+    fn a_child_that_has_begun_the_next_task_is_not_idle() {
+        let mut estimate = Estimate::planned(2, 0, 1, 0);
+        estimate.started(0, TaskId::Segment(0));
+        estimate.started(0, TaskId::Segment(1));
+        assert!(!estimate.stopped(0, TaskId::Segment(0)));
+        assert_eq!(estimate.running.len(), 1, "what is under way counts");
+        assert!(estimate.stopped(0, TaskId::Segment(1)));
+        assert!(!estimate.stopped(0, TaskId::Segment(1)));
     }
 
     #[test]

@@ -32,6 +32,8 @@ impl Plain {
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Preparing => self.line("preparing keys"),
+            Event::KeysReady { made: Some(took) } => self.line(&format!("keys made, in {}", duration(*took))),
+            Event::KeysReady { made: None } => {}
             Event::Planning => self.line("executing the program"),
             Event::Planned {
                 instructions,
@@ -77,6 +79,14 @@ impl Plain {
                     duration(usage.wall),
                     bytes(usage.peak_bytes)
                 ));
+            }
+            Event::Reopened { task, reason } => {
+                match task {
+                    TaskId::Segment(_) => self.segments_done = self.segments_done.saturating_sub(1),
+                    TaskId::Node(_) => self.nodes_done = self.nodes_done.saturating_sub(1),
+                    TaskId::Final => {}
+                }
+                self.line(&format!("proving {task} anew: {reason}"));
             }
             Event::Retrying { task, reason } => self.line(&format!("trying {task} again: {reason}")),
             Event::Finished => self.line("the final proof is verified"),

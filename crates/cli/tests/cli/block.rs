@@ -2,13 +2,23 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::PathBuf,
+    thread,
 };
 
+use myriad_evm::{
+    Fork,
+    host::{
+        BlockFile,
+        sample::{SampleSpec, features, generate_chain},
+    },
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::common::{DONE, FAILED, PROOF_INVALID, run};
+use crate::common::{DONE, FAILED, PROOF_INVALID, finish, myriad, run};
 
 /// A folder with a sample block of a few transactions, as JSON that can be changed.
 struct Sample {
@@ -208,18 +218,55 @@ fn a_block_that_cannot_be_written_is_named() {
         .says("cannot write");
 }
 
+/// A made-up block of each fork, with all that its rules know.
 #[test]
-fn real_blocks_are_executed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/blocks");
-    let mut blocks: Vec<PathBuf> = match fs::read_dir(&folder) {
-        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
-        Err(_) => {
-            eprintln!("skipped: there are no real blocks at {}", folder.display());
-            return;
-        }
+fn blocks_of_each_fork_are_executed() {
+    let dir = tempfile::tempdir().unwrap();
+    for fork in Fork::ALL {
+        let path = dir.path().join(format!("{fork}.json.gz"));
+        features(fork).unwrap().write(&path).unwrap();
+        let json = run(["block", "execute", path.to_str().unwrap(), "--json"])
+            .exits(DONE)
+            .json();
+        assert_eq!(json["number"], 1_048_576, "{fork}");
+        assert_eq!(json["skipped"], json!([]), "{fork}");
+    }
+}
+
+/// Files of consecutive blocks are a batch, in their order only.
+#[test]
+fn a_batch_of_blocks_is_executed() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = SampleSpec {
+        txs: 6,
+        seed: 3,
+        accounts: 300,
+        token_holders: 50,
     };
+    let chain = generate_chain(&spec, 3).unwrap();
+    let write = |(number, file): (usize, &BlockFile)| {
+        let path = dir.path().join(format!("{number}.json.gz"));
+        file.write(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let paths: Vec<_> = chain.iter().enumerate().map(write).collect();
+    run(["block", "execute", &paths[0], &paths[2]])
+        .exits(FAILED)
+        .says("the block before it in the batch");
+    let json = run(["block", "execute", &paths[0], &paths[1], &paths[2], "--json"])
+        .exits(DONE)
+        .json();
+    assert_eq!((&json["blocks"], &json["transactions"]), (&json!(3), &json!(6)));
+}
+
+#[test]
+#[ignore = "needs block files of mainnet in the folder that MYRIAD_REAL_BLOCKS names"]
+fn real_blocks_are_executed() {
+    let folder = std::env::var("MYRIAD_REAL_BLOCKS").expect("MYRIAD_REAL_BLOCKS names a folder");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut blocks: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     blocks.retain(|path| path.extension().is_some_and(|extension| extension == "gz"));
-    assert!(!blocks.is_empty());
+    assert!(!blocks.is_empty(), "there is no block in {folder}");
     for path in blocks {
         let json = run(["block", "execute", path.to_str().unwrap(), "--json"])
             .exits(DONE)
@@ -232,4 +279,66 @@ fn real_blocks_are_executed() {
             json["instructions_per_gas"].as_f64().unwrap()
         );
     }
+}
+
+/// The node is behind the proxy that the environment names: it is the proxy that is asked for it, and that carries the answer.
+#[test]
+fn import_goes_through_the_proxy_of_the_environment() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let proxy = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut header = || {
+            let mut lines = Vec::new();
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                if line.trim().is_empty() {
+                    return lines;
+                }
+                lines.push(line.trim().to_owned());
+            }
+        };
+        let connect = header();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let request = header();
+        let body = r#"{"error": {"code": -32000, "message": "told through the proxy"}}"#;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        (connect, request)
+    });
+    let args = [
+        "block",
+        "import",
+        "--rpc",
+        "http://node.example:8545/v1",
+        "--block",
+        "latest",
+    ];
+    let mut command = myriad(args);
+    command.args(["--header", "X-Key: k1", "--out", "never-written.json"]);
+    for name in [
+        "NO_PROXY",
+        "no_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("HTTP_PROXY", format!("http://{address}"));
+    finish(&mut command).exits(FAILED).says("told through the proxy");
+    let (connect, request) = proxy.join().unwrap();
+    assert!(connect[0].starts_with("CONNECT node.example:8545"), "{connect:?}");
+    assert!(request[0].starts_with("POST /v1"), "{request:?}");
+    assert!(
+        request.iter().any(|line| line.eq_ignore_ascii_case("x-key: k1")),
+        "{request:?}"
+    );
 }

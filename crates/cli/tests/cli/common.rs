@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use myriad_engine::worker::{Worker, WorkerConfig};
+use myriad_engine::worker::{Worker, WorkerConfig, make_keys};
 use serde_json::Value;
 
 pub const DONE: i32 = 0;
@@ -97,15 +97,25 @@ impl Run {
     }
 }
 
-/// An engine child of the binary.
+/// An engine child of the binary. It works with the keys that are there.
 pub fn engine_child(keys: &Path, more: &[&str]) -> Worker {
+    Worker::spawn(&worker_config(keys, more)).unwrap()
+}
+
+/// An engine child of the binary that finds the keys of a program without `openvm.toml`.
+pub fn plain_engine_child(keys: &Path, more: &[&str]) -> Worker {
+    make_keys(&worker_config(keys, &[]), None).unwrap();
+    engine_child(keys, more)
+}
+
+pub fn worker_config(keys: &Path, more: &[&str]) -> WorkerConfig {
     let args = [&["engine-worker", "--keys", keys.to_str().unwrap()], more].concat();
-    let config = WorkerConfig {
+    WorkerConfig {
         command: env!("CARGO_BIN_EXE_myriad").into(),
         args: args.into_iter().map(str::to_owned).collect(),
+        keys: keys.into(),
         threads: 1,
-    };
-    Worker::spawn(&config).unwrap()
+    }
 }
 
 /// A committed guest.

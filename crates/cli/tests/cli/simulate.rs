@@ -90,7 +90,7 @@ fn what_is_wrong_with_a_scenario_is_said() {
             ["honest of machines \"home\" is 7.5", "from 0 to 1"],
         ),
         (
-            SMALL.replace("busy = 0.1", "memory_gib = 1.2"),
+            SMALL.replace("busy = 0.1", "memory_gib = 0.45"),
             ["cannot be proven by this fleet", "memory"],
         ),
         (

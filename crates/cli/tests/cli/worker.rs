@@ -1,14 +1,25 @@
 //! The engine child: when its machine has too little for it, and what it says without proving.
 
-use std::fs;
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use myriad_engine::{
-    Boundary, ExecuteError, Input, KeyCache, MemoryBudget, Program, ProveError, Verifier,
-    worker::{Failure, WorkerError},
+    AggregateError, Boundary, ExecuteError, Filling, Input, KeyCache, Level, MemoryBudget,
+    OPENVM_TOML_BYTES_MAX, Program, ProofOf, ProveError, Verifier, VmConfig,
+    worker::{Failure, Worker, WorkerError, can_confine, make_keys},
 };
 use myriad_evm::host::BlockFile;
 
-use crate::common::{DONE, data_dir, engine_child, guest, run};
+use nix::libc;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+
+use crate::common::{
+    DONE, FAILED, data_dir, engine_child, finish, guest, myriad, plain_engine_child, run, worker_config,
+};
 
 /// Enough to start with, and far less than any segment takes.
 const DATA_BYTES_MAX: u64 = 700 << 20;
@@ -16,7 +27,7 @@ const DATA_BYTES_MAX: u64 = 700 << 20;
 #[test]
 fn a_child_without_memory_is_reported_and_not_waited_for() {
     let start = |more: &[&str]| {
-        let mut worker = engine_child(&data_dir().join("keys"), more);
+        let mut worker = plain_engine_child(&data_dir().join("keys"), more);
         let image = fs::read(guest("fibonacci")).unwrap();
         let input = Input::from_bytes(1000u32.to_le_bytes().to_vec()).unwrap();
         worker.load(image, None, input).unwrap();
@@ -28,10 +39,11 @@ fn a_child_without_memory_is_reported_and_not_waited_for() {
     let mut worker = start(&["--data-bytes-max", &DATA_BYTES_MAX.to_string()]);
     match worker.prove(&plan.segments[0]) {
         Err(WorkerError::Died(death)) => assert!(death.out_of_memory, "{death}"),
-        Err(other) => panic!("{other}"),
+        // Where the guest's memory is what does not fit, it is an error and no death.
+        Err(other) => assert!(other.to_string().contains("Cannot allocate memory"), "{other}"),
         Ok(_) => panic!("a segment was proven in {DATA_BYTES_MAX} bytes"),
     }
-    // Whoever asks a dead child gets an answer too.
+    // Whoever asks again gets an answer too, from a dead child as well.
     assert!(worker.prove(&plan.segments[0]).is_err());
 }
 
@@ -48,17 +60,20 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     let toml = fs::read_to_string(guest("evm-block").replace(".elf", ".openvm.toml")).unwrap();
     let program = Program::load(&image, Some(&toml)).unwrap();
     let keys = data_dir().join("keys");
+    make_keys(&worker_config(&keys, &[]), Some(toml.clone())).unwrap();
     let mut worker = engine_child(&keys, &[]);
     worker
         .load(image, Some(toml), Input::from_bytes(input).unwrap())
         .unwrap();
-    let (plan, _) = worker.plan(MemoryBudget::from_bytes(2 << 30), u64::MAX).unwrap();
+    let (plan, _) = worker
+        .plan(MemoryBudget::from_bytes(700 << 20), u64::MAX)
+        .unwrap();
     let (boundaries, _) = worker.boundaries(&plan.segments).unwrap();
 
     assert!(plan.segments.len() > 1);
     assert_eq!(boundaries.len(), plan.segments.len());
     let verifier = Verifier::new(&program, &KeyCache::new(keys)).unwrap();
-    verifier.check_start(&boundaries[0]).unwrap();
+    verifier.statement().check_start(&boundaries[0]).unwrap();
     for pair in boundaries.windows(2) {
         pair[0].check_next(&pair[1]).unwrap();
         assert_ne!(pair[0].final_root, pair[0].initial_root);
@@ -79,16 +94,17 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     assert!(refused.is_err_and(expected));
 }
 
-/// As a prover's does from block to block: what it has ready for their program it keeps.
+/// As a prover's does from block to block: what it has ready for their program it keeps. And it does so confined. What comes of its
+/// work and is no proof, it does not hand out: two proofs that do not follow each other make a leaf that does not hold.
 #[test]
 fn a_child_proves_for_one_input_after_another() {
     let image = fs::read(guest("fibonacci")).unwrap();
     let program = Program::load(&image, None).unwrap();
     let keys = data_dir().join("keys");
     let verifier = Verifier::new(&program, &KeyCache::new(&keys)).unwrap();
-    let mut planner = engine_child(&keys, &[]);
+    let mut planner = plain_engine_child(&keys, &[]);
     let mut prover = engine_child(&keys, &[]);
-    let ends = [1000u32, 1001].map(|rounds| {
+    let proven = [1000u32, 1001].map(|rounds| {
         let input = Input::from_bytes(rounds.to_le_bytes().to_vec()).unwrap();
         for child in [&mut planner, &mut prover] {
             child.load(image.clone(), None, input.clone()).unwrap();
@@ -100,14 +116,199 @@ fn a_child_proves_for_one_input_after_another() {
         let (proof, _) = prover.prove(&plan.segments[0]).unwrap();
         let proven = verifier.segment(&proof, Some(&plan.public_values)).unwrap();
         proven.check_equals(&boundaries[0]).unwrap();
-        proven.final_root
+        (proven.final_root, proof)
     });
-    assert_ne!(ends[0], ends[1]);
+    let [(one_end, one), (other_end, other)] = proven;
+    assert_ne!(one_end, other_end);
+    let leaf = prover.aggregate(Level::LEAF, vec![one, other]);
+    let error = leaf.expect_err("the program ends in both");
+    let WorkerError::Failed(Failure::Aggregate(AggregateError::Failed { reason, .. })) = &error else {
+        panic!("{error}");
+    };
+    // The device notices while it proves; of a proof that does not hold nobody would hear either.
+    assert!(reason.contains("do not satisfy their constraints"), "{reason}");
+    if can_confine().is_ok() {
+        is_confined(prover.pid());
+    } else {
+        assert!(std::env::var_os("CI").is_none(), "it cannot be tested here");
+    }
+}
+
+/// As a requester has strangers' proofs verified: the child says what a proof says, and for any other bytes why they are none.
+#[test]
+fn a_confined_child_verifies_and_says_why_not() {
+    let image = fs::read(guest("fibonacci")).unwrap();
+    let keys = data_dir().join("keys");
+    let mut prover = plain_engine_child(&keys, &[]);
+    let mut verifier = engine_child(&keys, &[]);
+    let input = Input::from_bytes(1000u32.to_le_bytes().to_vec()).unwrap();
+    prover.load(image.clone(), None, input).unwrap();
+    verifier.load(image, None, Input::default()).unwrap();
+    let (plan, _) = prover.plan(MemoryBudget::from_bytes(2 << 30), 1_000_000).unwrap();
+    let (proof, _) = prover.prove(&plan.segments[0]).unwrap();
+    let statement = verifier.prepare_verifier().unwrap();
+    let last = ProofOf::Segment {
+        public_values: Some(plan.public_values.clone()),
+    };
+    let start = Instant::now();
+    let boundary = verifier.verify(last.clone(), proof.clone()).unwrap().unwrap();
+    eprintln!("verified in {:?}", start.elapsed());
+    statement.check_start(&boundary).unwrap();
+    assert_eq!(boundary.exit_code, Some(0));
+
+    let mut flipped = proof.clone();
+    flipped[proof.len() / 2] ^= 1;
+    let not_last = ProofOf::Segment { public_values: None };
+    let whole = ProofOf::Final {
+        public_values: plan.public_values,
+    };
+    for (of, bytes) in [
+        (last.clone(), Vec::new()),
+        (last.clone(), vec![7; proof.len()]),
+        (last.clone(), flipped),
+        (not_last, proof.clone()),
+        (ProofOf::Node(Level::LEAF), proof.clone()),
+        (whole, proof.clone()),
+    ] {
+        let refused = verifier.verify(of.clone(), bytes);
+        assert!(
+            matches!(refused, Err(WorkerError::Failed(Failure::Verify(_)))),
+            "{of:?}: {refused:?}"
+        );
+    }
+    // The same child goes on.
+    assert_eq!(verifier.verify(last, proof).unwrap(), Some(boundary));
+    if can_confine().is_ok() {
+        is_confined(verifier.pid());
+    }
+}
+
+/// What can be seen of it from outside. What it can still do is tested in the engine, as `confined`.
+#[track_caller]
+fn is_confined(pid: u32) {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let status = read("status");
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {status}"))
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    // 2 is a filter.
+    assert_eq!(field("Seccomp:"), "2");
+    let limits = read("limits");
+    for limit in ["Max core file size", "Max file size"] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
+        assert_eq!(line.split_whitespace().next(), Some("0"), "{limit}");
+    }
+    // Its threads, too: what confines files is given on from thread to thread.
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("Seccomp:\t2\n"), "{status}");
+    }
+    let variables = read("environ");
+    let of_caller = variables
+        .split('\0')
+        .filter(|variable| variable.starts_with("HOME="));
+    assert_eq!(of_caller.count(), 0, "{variables}");
+}
+
+#[test]
+fn a_child_without_keys_names_them_and_makes_none() {
+    let keys = tempfile::tempdir().unwrap();
+    let mut worker = engine_child(keys.path(), &[]);
+    worker
+        .load(fs::read(guest("fibonacci")).unwrap(), None, Input::default())
+        .unwrap();
+    let refused = worker
+        .plan(MemoryBudget::from_bytes(4 << 30), 1_000_000)
+        .unwrap_err();
+    let folder = keys.path().display().to_string();
+    assert!(refused.to_string().contains(&folder), "{refused}");
+    assert!(refused.to_string().contains("run the command again"), "{refused}");
+    assert_eq!(fs::read_dir(keys.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_child_makes_keys_or_runs_programs_and_not_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = dir.path().join("keys");
+    let config = worker_config(&keys, &[]);
+    let not_its_task = |error| matches!(error, WorkerError::Failed(Failure::NotItsTask));
+    let mut maker = Worker::spawn_for_keys(&config).unwrap();
+    let image = fs::read(guest("fibonacci")).unwrap();
+    assert!(maker.load(image, None, Input::default()).is_err_and(not_its_task));
+    let mut worker = Worker::spawn(&config).unwrap();
+    assert!(worker.make_keys(None, Filling::Missing).is_err_and(not_its_task));
+    // What describes the keys may be a stranger's.
+    let long = " ".repeat(OPENVM_TOML_BYTES_MAX + 1);
+    let refused = maker.make_keys(Some(long), Filling::Missing).unwrap_err();
+    assert!(
+        refused.to_string().contains("65537 bytes, and 65536 are allowed"),
+        "{refused}"
+    );
+    maker.make_keys(None, Filling::Missing).unwrap();
+    assert!(KeyCache::new(keys).has(&VmConfig::riscv32()));
+}
+
+/// A command under a filter that answers for Landlock as a kernel does that has none.
+fn without_landlock(mut command: Command) -> Command {
+    let rules = [(libc::SYS_landlock_create_ruleset, Vec::new())]
+        .into_iter()
+        .collect();
+    let answer = SeccompAction::Errno(libc::ENOSYS as u32);
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, architecture).unwrap();
+    let filter: BpfProgram = filter.try_into().unwrap();
+    // SAFETY: it makes two system calls, and nothing else.
+    unsafe {
+        command.pre_exec(move || apply_filter(&filter).map_err(|_| std::io::ErrorKind::Unsupported.into()));
+    }
+    command
+}
+
+#[test]
+fn without_landlock_a_machine_is_lent_only_when_its_owner_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let lend = |more: &[&str]| {
+        let mut command = myriad([
+            "prover",
+            "--no-mdns",
+            "--until-stdin-ends",
+            "--listen",
+            "/ip4/127.0.0.1/udp/0/quic-v1",
+        ]);
+        command
+            .args(more)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .stdin(Stdio::null());
+        finish(&mut without_landlock(command))
+    };
+    lend(&[]).exits(FAILED).says("no Landlock").says("--unconfined");
+    lend(&["--unconfined"])
+        .exits(DONE)
+        .says("engine children are not confined");
+    // What is the user's own runs, and it is said once.
+    let fibonacci = guest("fibonacci");
+    let executed = finish(&mut without_landlock(myriad([
+        "execute",
+        &fibonacci,
+        "--input",
+        "0x01e8030000",
+    ])));
+    let warned = executed
+        .exits(DONE)
+        .stderr
+        .matches("engine children are not confined")
+        .count();
+    assert_eq!(warned, 1);
 }
 
 #[test]
 fn executing_alone_ends_where_it_is_told_or_where_the_program_does() {
-    let mut worker = engine_child(&data_dir().join("keys"), &[]);
+    let mut worker = plain_engine_child(&data_dir().join("keys"), &[]);
     let mut load = |behaviour: u8| {
         let image = fs::read(guest("misbehave")).unwrap();
         let input = Input::from_bytes(vec![behaviour]).unwrap();

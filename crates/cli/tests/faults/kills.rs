@@ -22,7 +22,7 @@ use myriad_net::blob::BlobRef;
 use myriad_node::jobs::{Jobs, State};
 
 use crate::{
-    LISTEN, MEMORY, ROUNDS, SILENCE_MAX, alone, bootstrap, guest, keys,
+    LISTEN, MEMORY, ROUNDS, SILENCE_MAX, bootstrap, guest, keys,
     process::{Process, Said, all_end, myriad},
     with_keys,
 };
@@ -300,9 +300,7 @@ fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, us
     world.made
 }
 
-#[test]
-fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {
-    let _alone = alone();
+pub fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {
     let wanted = setting("MYRIAD_FAULTS_KILLS", KILLS as u64) as usize;
     let seed = setting("MYRIAD_FAULTS_SEED", 1);
     // Kept if this fails.

@@ -1,44 +1,119 @@
-//! Processes of `myriad` with real proofs, and all that can happen to them: [`kills`], other provers that hand in real proofs
-//! of what they were not asked for ([`byzantine`]), and requesters whose programs are bombs ([`malicious`]).
+//! Processes of `myriad` with real proofs, and all that can happen to them: [`kills`], provers that hand in real proofs
+//! of what they were not asked for ([`byzantine`]), requesters whose programs are bombs ([`malicious`]), disks that are
+//! full or not to be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]).
 //!
-//! One test at a time: each has the machine to itself.
-
-#![cfg(target_os = "linux")]
+//! One test at a time: each has the machine to itself. A test that needs namespaces is listed as ignored, with the
+//! reason, where the system gives none; where `CI` is set it fails there. Control groups are what the machine was started
+//! with, so that the test of these is ignored wherever there are none.
 
 mod byzantine;
-mod full_disk;
+mod disks;
+mod groups;
+mod hosts;
 mod kills;
 mod malicious;
 mod peer;
 mod process;
+mod twice;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, channel},
-    },
-    time::Duration,
+    process::ExitCode,
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
 };
+
+use libtest_mimic::{Arguments, Trial};
 
 use process::{Process, Said, myriad};
 
 /// Longer than any silence of a job that goes on, on a machine that does other work too: a task takes half a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(400);
-/// Enough for the narrowest tree.
-const MEMORY: &str = "2500MiB";
+/// The least that may be lent.
+const MEMORY: &str = "512MiB";
 /// Rounds of the fibonacci guest, about 15 instructions each: two segments at [`MEMORY`].
-const ROUNDS: u64 = 20_000;
+const ROUNDS: u64 = 70_000;
 const LISTEN: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// What a node logs before the address that it was given.
 const LISTENING: &str = "listening on ";
 
-/// Held by the test that runs.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    // That another test failed says nothing about this one.
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let everywhere = || Ok(());
+    let tests = vec![
+        trial(
+            "whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice",
+            everywhere(),
+            kills::whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice,
+        ),
+        trial(
+            "real_proofs_of_something_else_are_seen_through_and_their_makers_banned",
+            everywhere(),
+            byzantine::real_proofs_of_something_else_are_seen_through_and_their_makers_banned,
+        ),
+        trial(
+            "bombs_are_given_back_and_the_next_job_is_done",
+            everywhere(),
+            malicious::bombs_are_given_back_and_the_next_job_is_done,
+        ),
+        trial(
+            "a_full_disk_is_said_and_what_is_on_it_is_used_again",
+            disks::possible(),
+            disks::a_full_disk_is_said_and_what_is_on_it_is_used_again,
+        ),
+        trial(
+            "full_and_read_only_disks_are_named",
+            disks::possible(),
+            disks::full_and_read_only_disks_are_named,
+        ),
+        trial(
+            "a_read_only_data_folder_is_named",
+            disks::possible(),
+            disks::a_read_only_data_folder_is_named,
+        ),
+        trial(
+            "two_requesters_with_one_data_folder_are_two_peers",
+            everywhere(),
+            twice::two_requesters_with_one_data_folder_are_two_peers,
+        ),
+        trial(
+            "hosts_find_each_other_and_prove_together",
+            hosts::possible(),
+            hosts::hosts_find_each_other_and_prove_together,
+        ),
+        trial_or_ignored(
+            "the_kernel_ends_what_takes_more_than_its_group_has",
+            groups::possible(),
+            groups::the_kernel_ends_what_takes_more_than_its_group_has,
+        ),
+    ];
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// A test that says what it took, and that runs where `possible` has no reason against it.
+fn trial(name: &'static str, possible: Result<(), String>, run: fn()) -> Trial {
+    match possible {
+        Err(reason) if std::env::var_os("CI").is_some() => Trial::test(name, move || {
+            Err(format!("where CI is set every test has to run, and this one cannot: {reason}").into())
+        }),
+        possible => trial_or_ignored(name, possible, run),
+    }
+}
+
+fn trial_or_ignored(name: &'static str, possible: Result<(), String>, run: fn()) -> Trial {
+    let test = move || {
+        let start = Instant::now();
+        run();
+        // On a line of its own: the runner has begun one with the name.
+        println!("\ntest {name} took <{:.3}s>", start.elapsed().as_secs_f64());
+        Ok(())
+    };
+    match possible {
+        Ok(()) => Trial::test(name, test),
+        Err(reason) => Trial::test(name, test).with_kind(reason).with_ignored_flag(true),
+    }
 }
 
 fn guest(name: &str) -> PathBuf {

@@ -18,18 +18,28 @@ use myriad_node::{engine_fingerprint, job_id};
 use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
 
 use crate::{
-    LISTEN, MEMORY, alone, guest, keys,
+    LISTEN, guest, keys,
     peer::{engine, join, patiently},
     process::{Process, myriad},
     wait_for,
 };
 
+/// What the prover lends: enough that it asks for what these requesters offer.
+const LENT: &str = "512MiB";
 /// What the prover's owner allows.
 const INSTRUCTIONS_MAX: u64 = 3_000_000;
-/// Rows of every trace. They take more memory than the prover lends, and less than the machines of tests have.
+/// Rows of every trace, which are as many as one can have. They take more memory than the prover lends.
 const BOMB: u32 = 1 << 20;
 /// No more than there are rows for.
-const BOMB_INSTRUCTIONS: u64 = 1_000_000;
+const BOMB_INSTRUCTIONS: u64 = 1_700_000;
+/// The same of the program that allocates, which touches more memory with each.
+const ALLOCATING_INSTRUCTIONS: u64 = 1_000_000;
+/// Items of one byte in an input of 64 MiB, nearly the largest beside which a segment fits: decoded, they take 1 GiB.
+const INPUT_BOMB_ITEMS: usize = (64 << 20) / ONE_BYTE.len();
+/// The encoding of one.
+const ONE_BYTE: [u8; 3] = [0, 1, 7];
+/// Most memory of a node whose child is given such an input: the node passes the file on, and does not look into it.
+const NODE_BYTES_MAX: u64 = 96 << 20;
 /// What the input makes `misbehave` do; see its source.
 const SUCCEED: u8 = 0;
 const LOOP_FOR_EVER: u8 = 3;
@@ -45,17 +55,20 @@ struct Demand {
     bomb: bool,
     /// That the job is called something else than its program and input make it.
     renamed: bool,
+    /// That its input has so many items of one byte, where it is not the one that the program reads.
+    items: usize,
     /// What the requester hears, in part, where it is no proof.
     refused: Option<&'static str>,
 }
 
-const DEMANDS: [Demand; 6] = [
+const DEMANDS: [Demand; 7] = [
     Demand {
         name: "a segment behind all limits of a program that never ends",
         behaviour: LOOP_FOR_EVER,
         segment: Some((INSTRUCTIONS_MAX, 1000)),
         bomb: false,
         renamed: false,
+        items: 0,
         refused: Some("the segment ends after 3001000 instructions, and 3000000 are allowed"),
     },
     Demand {
@@ -64,6 +77,7 @@ const DEMANDS: [Demand; 6] = [
         segment: Some((0, BOMB_INSTRUCTIONS)),
         bomb: false,
         renamed: false,
+        items: 0,
         refused: Some("segment 0 could not be proven"),
     },
     Demand {
@@ -72,15 +86,18 @@ const DEMANDS: [Demand; 6] = [
         segment: Some((0, BOMB_INSTRUCTIONS)),
         bomb: true,
         renamed: false,
-        refused: Some("bytes of memory, and 2621440000 are lent"),
+        items: 0,
+        refused: Some("bytes of memory, and 536870912 are lent"),
     },
     Demand {
         name: "a program that allocates without end",
         behaviour: ALLOCATE_WITHOUT_END,
-        segment: Some((0, BOMB_INSTRUCTIONS)),
+        segment: Some((0, ALLOCATING_INSTRUCTIONS)),
         bomb: true,
         renamed: false,
-        refused: Some("bytes of memory, and 2621440000 are lent"),
+        items: 0,
+        // Whichever limit it meets first: what is lent, or the kernel's for its allocations.
+        refused: Some("of memory"),
     },
     Demand {
         name: "another program than the job's name says",
@@ -88,7 +105,17 @@ const DEMANDS: [Demand; 6] = [
         segment: None,
         bomb: false,
         renamed: true,
+        items: 0,
         refused: Some("and its program and input make it"),
+    },
+    Demand {
+        name: "an input that takes sixteen times its size when it is decoded",
+        behaviour: SUCCEED,
+        segment: None,
+        bomb: false,
+        renamed: true,
+        items: INPUT_BOMB_ITEMS,
+        refused: Some("the input has 22369621 items, and 1048576 are allowed"),
     },
     Demand {
         name: "what it may demand",
@@ -96,6 +123,7 @@ const DEMANDS: [Demand; 6] = [
         segment: None,
         bomb: false,
         renamed: false,
+        items: 0,
         refused: None,
     },
 ];
@@ -124,6 +152,14 @@ impl Requester {
             let blob = self.network.blobs().put(bytes).unwrap();
             self.network.source(blob, [self.network.peer()])
         };
+        let encoded = match demand.items {
+            0 => input.encode(),
+            items => {
+                let mut encoded = postcard::to_stdvec(&(items as u64)).unwrap();
+                encoded.extend(ONE_BYTE.repeat(items));
+                encoded
+            }
+        };
         let job = if demand.renamed {
             JobId([0x66; 32])
         } else {
@@ -136,11 +172,11 @@ impl Requester {
             },
             lease_ms: 120_000,
             work_ms: 10_000,
-            memory: 1 << 30,
+            memory: 1 << 29,
             sources: Sources {
                 program: here(&self.image),
                 openvm_toml: None,
-                input: here(&postcard::to_stdvec(&input).unwrap()),
+                input: here(&encoded),
                 engine: *program.config().fingerprint().as_bytes(),
                 instructions: 1000,
             },
@@ -171,9 +207,9 @@ impl Requester {
             open: true,
             engine: engine_fingerprint(),
             instructions: 1000,
-            memory_min: 1 << 30,
+            memory_min: 1 << 29,
             bytes: 1000,
-            addresses: self.network.listening(),
+            record: Vec::new(),
         });
         loop {
             let event = self.events.recv().await.expect("the network goes on");
@@ -221,6 +257,17 @@ fn segment(image: &[u8], demand: &Demand) -> Segment {
     segment
 }
 
+/// The largest resident set of a process so far.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+    kib << 10
+}
+
 fn is_alive(owner: &Path) -> bool {
     let status = myriad()
         .args(["status", "--json", "--data-dir"])
@@ -230,9 +277,7 @@ fn is_alive(owner: &Path) -> bool {
     status.status.success()
 }
 
-#[test]
-fn bombs_are_given_back_and_the_next_job_is_done() {
-    let _alone = alone();
+pub fn bombs_are_given_back_and_the_next_job_is_done() {
     // Kept if this fails.
     let dir = tempfile::tempdir().unwrap().keep();
     eprintln!("logs in {}", dir.display());
@@ -249,7 +294,7 @@ fn bombs_are_given_back_and_the_next_job_is_done() {
     let mut command = myriad();
     let owner = dir.join("prover");
     command
-        .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
+        .args(["prover", "--memory", LENT, "--nice", "0", "--no-mdns"])
         .args(["--max-instructions", &INSTRUCTIONS_MAX.to_string()])
         .args(["--listen", LISTEN, "--keys"])
         .arg(keys())
@@ -278,6 +323,9 @@ fn bombs_are_given_back_and_the_next_job_is_done() {
         }
         assert!(is_alive(&owner));
     }
+    let peak = peak_bytes(prover.pid());
+    eprintln!("the node took {peak} bytes of memory at most");
+    assert!(peak < NODE_BYTES_MAX, "the node took {peak} bytes of memory");
     prover.kill();
     fs::remove_dir_all(&dir).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::{fs, future::Future, path::Path, time::Duration};
 
 use myriad_core::Peer;
-use myriad_engine::worker::{Worker, WorkerConfig};
+use myriad_engine::worker::{Worker, WorkerConfig, make_keys};
 use myriad_net::{
     Config, Event, Identity, Limits, Network,
     blob::BlobStore,
@@ -32,7 +32,7 @@ pub fn join(dir: &Path, role: Role, first: &[&str]) -> (Network, UnboundedReceiv
         role,
         build: "a stranger's".into(),
         engine: engine_fingerprint(),
-        listen: vec![LISTEN.parse().unwrap()],
+        listen: myriad_net::Listen::At(vec![LISTEN.parse().unwrap()]),
         external: Vec::new(),
         bootstrap: first.iter().map(|address| address.parse().unwrap()).collect(),
         mdns: false,
@@ -47,9 +47,11 @@ pub fn engine() -> Worker {
     let keys = keys().to_string_lossy().into_owned();
     let config = WorkerConfig {
         command: env!("CARGO_BIN_EXE_myriad").into(),
-        args: vec!["engine-worker".into(), "--keys".into(), keys],
+        args: vec!["engine-worker".into(), "--keys".into(), keys.clone()],
+        keys: keys.into(),
         threads: 2,
     };
+    make_keys(&config, None).unwrap();
     Worker::spawn(&config).unwrap()
 }
 
@@ -118,7 +120,7 @@ impl Stranger {
     }
 
     pub async fn fetch(&self, source: &myriad_net::wire::Source) -> Vec<u8> {
-        self.network.fetch(source, self.requester).await.unwrap();
+        self.network.fetch(source, self.requester, |_| ()).await.unwrap();
         self.network.blobs().get(source.blob).unwrap().unwrap()
     }
 

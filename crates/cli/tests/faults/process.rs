@@ -55,6 +55,10 @@ impl Process {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As the system does when it has no memory left: without a word. Gives the children that it leaves.
     pub fn kill(mut self) -> Vec<u32> {
         let children = children_of(self.child.id());

@@ -1,14 +1,17 @@
 use std::collections::BTreeSet;
 
 use super::Checker;
-use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Verdict};
+use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Tried, Verdict};
 
-/// A task is done only with a proof that a peer submitted and the caller accepted.
+/// A task is done only with a proof that a peer submitted and the caller accepted, or that the caller made when it was
+/// asked to.
 #[derive(Clone, Debug, Default)]
 pub struct Accepted {
     submitted: BTreeSet<(TaskRef, Peer, Blob)>,
     accepted: BTreeSet<(TaskRef, Peer, Blob)>,
     persisted: BTreeSet<TaskRef>,
+    /// What the caller was asked to do itself.
+    tries: BTreeSet<TaskRef>,
 }
 
 impl Checker for Accepted {
@@ -27,6 +30,14 @@ impl Checker for Accepted {
             } => {
                 self.accepted.insert((*task, *peer, *proof));
             }
+            Input::Tried { task, outcome } => {
+                if let Tried::Made { by, proof, .. } = outcome
+                    && self.tries.contains(task)
+                {
+                    self.accepted.insert((*task, *by, *proof));
+                }
+                self.tries.remove(task);
+            }
             Input::Persisted { task, .. } => {
                 self.persisted.insert(*task);
             }
@@ -42,6 +53,14 @@ impl Checker for Accepted {
             Output::Persist { peer, task, proof } if !self.accepted.contains(&(*task, *peer, *proof)) => Err(
                 format!("{proof:?} of {peer:?} is kept for {task}, but was not accepted"),
             ),
+            Output::Try { task } => {
+                self.tries.insert(*task);
+                Ok(())
+            }
+            Output::Event(Event::Refuted { task, .. } | Event::Reopened { task, .. }) => {
+                self.persisted.remove(task);
+                Ok(())
+            }
             Output::Event(Event::TaskDone { task, .. }) if !self.persisted.contains(task) => {
                 Err(format!("{task} is done, but not durable"))
             }

@@ -1,12 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Event, Input, Output, Peer, TaskRef, Time};
+use crate::{Event, Input, Output, Peer, TaskRef, Time, Tried};
 
-/// A peer that sent a proof that is none gets no lease any more, and loses those that it has.
+/// A peer that sent a proof that is none gets no lease any more, and loses those that it has; unless it turns out that nobody
+/// could have done that task.
 #[derive(Clone, Debug, Default)]
 pub struct Banned {
-    banned: BTreeSet<Peer>,
+    /// With what each was banned for.
+    banned: BTreeMap<Peer, TaskRef>,
+    /// Tasks that nobody could have done, as the caller has found out.
+    impossible: BTreeSet<TaskRef>,
     leases: BTreeMap<Peer, BTreeSet<TaskRef>>,
 }
 
@@ -17,6 +21,12 @@ impl Checker for Banned {
         match input {
             Input::Submitted { peer, task, .. } | Input::Returned { peer, task, .. } => {
                 self.leases.entry(*peer).or_default().remove(task);
+            }
+            Input::Tried {
+                task,
+                outcome: Tried::Refuted { .. } | Tried::Doubted { .. },
+            } => {
+                self.impossible.insert(*task);
             }
             Input::PeerLost { peer } => {
                 self.leases.remove(peer);
@@ -29,15 +39,24 @@ impl Checker for Banned {
         match output {
             Output::Lease { peer, task, .. } => {
                 self.leases.entry(*peer).or_default().insert(*task);
-                if self.banned.contains(peer) {
+                if self.banned.contains_key(peer) {
                     return Err(format!("{peer:?} is banned and gets {task}"));
                 }
             }
             Output::Revoke { peer, task, .. } => {
                 self.leases.entry(*peer).or_default().remove(task);
             }
-            Output::Event(Event::Banned { peer, .. }) => {
-                self.banned.insert(*peer);
+            Output::Event(Event::Banned { peer, task, .. }) => {
+                self.banned.insert(*peer, *task);
+            }
+            Output::Event(Event::Pardoned { peer, task }) => {
+                let banned_for = self.banned.remove(peer);
+                // Of a ban of an earlier run nothing was seen.
+                if banned_for.is_some_and(|other| other != *task) || !self.impossible.contains(task) {
+                    return Err(format!(
+                        "{peer:?} is pardoned for {task}, of which nothing is known"
+                    ));
+                }
             }
             _ => {}
         }
@@ -47,7 +66,7 @@ impl Checker for Banned {
     fn settled(&mut self, _requester: &crate::Requester) -> Result<(), String> {
         let holding = self
             .banned
-            .iter()
+            .keys()
             .find(|peer| self.leases.get(peer).is_some_and(|leases| !leases.is_empty()));
         match holding {
             Some(peer) => Err(format!("{peer:?} is banned and holds {:?}", self.leases[peer])),

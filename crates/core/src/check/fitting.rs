@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
+use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
 /// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done, and
 /// fits into the memory that was offered.
@@ -48,6 +48,12 @@ impl Checker for Fitting {
         }
         if let Output::Persist { task, proof, .. } = output {
             self.asked.insert((*task, *proof));
+        }
+        if let Output::Event(Event::Refuted { task, proof, .. } | Event::Reopened { task, proof, .. }) =
+            output
+        {
+            self.done.remove(task);
+            self.asked.remove(&(*task, *proof));
         }
         let Output::Lease { peer, task, .. } = output else {
             return Ok(());

@@ -1,36 +1,105 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Input, Output, Requester, TaskRef, Time};
+use crate::{Blob, Event, Input, Output, Requester, TaskId, TaskRef, Time, Tried};
 
 /// What was accepted stays what it was: one proof for each task, for as long as the job is open.
+///
+/// But for one that the caller has refuted, when it was asked to do the node above: that is given up, and is never kept again. And
+/// for one that the caller has lost, or doubts: that is given up, too, and may come again.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     accepted: BTreeMap<TaskRef, Blob>,
     durable: BTreeMap<TaskRef, Blob>,
+    /// What an earlier run has left.
+    restored: BTreeMap<TaskRef, Blob>,
+    /// What the caller was asked to do itself.
+    tries: BTreeSet<TaskRef>,
+    /// What it has found out by doing it, and what became of that.
+    refuted: BTreeSet<(TaskRef, Blob)>,
+    given_up: BTreeSet<(TaskRef, Blob)>,
+    /// What it has lost, or doubts.
+    lost: BTreeSet<(TaskRef, Blob)>,
 }
 
 impl Checker for Kept {
-    const RULE: &'static str = "an accepted proof is neither lost nor replaced";
+    const RULE: &'static str =
+        "an accepted proof is neither lost nor replaced, unless it was refuted or lost";
 
     fn input(&mut self, _now: Time, input: &Input) {
-        if let Input::Persisted { task, proof } = input
-            && self.accepted.get(task) == Some(proof)
-        {
-            self.durable.insert(*task, *proof);
+        match input {
+            Input::Open(spec) => {
+                let job = spec.id;
+                let done = spec
+                    .done
+                    .iter()
+                    .map(|&(task, proof)| (TaskRef { job, task }, proof));
+                self.restored.extend(done);
+            }
+            Input::Persisted { task, proof } if self.accepted.get(task) == Some(proof) => {
+                self.durable.insert(*task, *proof);
+            }
+            Input::Lost { task, proof } => {
+                self.lost.insert((*task, *proof));
+            }
+            Input::Tried { task, outcome } => {
+                let of = |child: &TaskId| TaskRef {
+                    task: *child,
+                    ..*task
+                };
+                if self.tries.remove(task) {
+                    match outcome {
+                        Tried::Refuted { child, proof, .. } => drop(self.refuted.insert((of(child), *proof))),
+                        Tried::Doubted { child, proof, .. } => drop(self.lost.insert((of(child), *proof))),
+                        Tried::Made { .. } | Tried::Unable => {}
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
     fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
         match output {
-            Output::Persist { task, proof, .. } => match self.accepted.insert(*task, *proof) {
-                Some(before) => Err(format!("{task} had {before:?} and now has {proof:?}")),
-                None => Ok(()),
-            },
+            Output::Persist { task, proof, .. } => {
+                if self.given_up.contains(&(*task, *proof)) {
+                    return Err(format!("{task} is done with {proof:?}, which was refuted"));
+                }
+                match self.accepted.insert(*task, *proof) {
+                    Some(before) => Err(format!("{task} had {before:?} and now has {proof:?}")),
+                    None => Ok(()),
+                }
+            }
+            Output::Try { task } => {
+                self.tries.insert(*task);
+                Ok(())
+            }
+            Output::Event(Event::Refuted { task, proof, .. }) => {
+                let durable = self.durable.remove(task).or(self.restored.remove(task));
+                self.accepted.remove(task);
+                if durable != Some(*proof) || !self.refuted.remove(&(*task, *proof)) {
+                    return Err(format!("{task} is given up, and nobody has refuted {proof:?}"));
+                }
+                self.given_up.insert((*task, *proof));
+                Ok(())
+            }
+            Output::Event(Event::Reopened { task, proof, .. }) => {
+                let durable = self.durable.remove(task).or(self.restored.remove(task));
+                self.accepted.remove(task);
+                if durable != Some(*proof) || !self.lost.remove(&(*task, *proof)) {
+                    return Err(format!("{task} is given up, and nobody has lost {proof:?}"));
+                }
+                Ok(())
+            }
             Output::Announce { job, open: false } => {
                 // The job is over. If it is opened again it starts from what the caller has kept.
-                self.accepted.retain(|task, _| task.job != *job);
-                self.durable.retain(|task, _| task.job != *job);
+                for proofs in [&mut self.accepted, &mut self.durable, &mut self.restored] {
+                    proofs.retain(|task, _| task.job != *job);
+                }
+                for proofs in [&mut self.refuted, &mut self.given_up, &mut self.lost] {
+                    proofs.retain(|(task, _)| task.job != *job);
+                }
+                self.tries.retain(|task| task.job != *job);
                 Ok(())
             }
             _ => Ok(()),

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
+use crate::{Blob, Event, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 
 /// A proof may be dropped only when the one made from it is durable; that of the last segment, which
 /// the final proof takes too, only when the final proof is.
@@ -40,6 +40,12 @@ impl Checker for Obsolete {
         }
         if let Output::Persist { task, proof, .. } = output {
             self.asked.insert((*task, *proof));
+        }
+        if let Output::Event(Event::Refuted { task, proof, .. } | Event::Reopened { task, proof, .. }) =
+            output
+        {
+            self.durable.remove(task);
+            self.asked.remove(&(*task, *proof));
         }
         let Output::Obsolete { task } = output else {
             return Ok(());

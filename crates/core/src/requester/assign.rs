@@ -1,6 +1,10 @@
 //! Which task a peer gets, and who is woken for one.
 
-use std::{cmp::Reverse, collections::btree_map::Entry, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, btree_map::Entry},
+    time::Duration,
+};
 
 use super::{Alarm, Requester};
 use crate::{
@@ -12,8 +16,11 @@ use crate::{
     time::Time,
 };
 
-/// How long a peer that was woken may take to make its offer before another one is woken.
+/// How long a peer that was woken may take to make its offer before others are woken.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Peers that are woken at once for one task, as a power of two: each time that nobody comes, twice as many are.
+const WOKEN_LOG_MAX: u32 = 8;
 
 /// What a peer is to get.
 #[derive(Clone, Copy, Debug)]
@@ -24,15 +31,18 @@ struct Pick {
 }
 
 /// The network that a peer's leases are counted for.
-fn unproven_origin(state: &PeerState) -> Option<u64> {
+pub(super) fn unproven_origin(state: &PeerState) -> Option<u64> {
     state.offer.origin.filter(|_| !state.is_proven())
 }
 
 impl Requester {
     pub(super) fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
-        let woken = self.forget_woken(peer);
+        let woken = self.forget_woken(peer).is_some();
         self.remember(now, peer, offer);
+        if woken && let Some(state) = self.peers.get_mut(&peer) {
+            state.overslept = 0;
+        }
         let picked = match self.refusal(now, peer) {
             Some(why) => Err(why),
             None => self.pick(now, peer, &offer, woken),
@@ -54,10 +64,18 @@ impl Requester {
             why,
             Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. }
         ) {
-            let merit = self.merit(peer);
-            self.parked.insert(peer, offer.memory, merit);
+            self.park(peer, offer.memory);
         }
         self.outputs.push_back(Output::Refuse { peer, why });
+    }
+
+    /// Lets a peer wait until it is woken. A network's newcomers are few there, too.
+    fn park(&mut self, peer: Peer, memory: u64) {
+        let merit = self.merit(peer);
+        let origin = self.peers.get(&peer).and_then(unproven_origin);
+        if origin.is_none_or(|origin| self.parked.of_origin(origin) < self.policy.unproven_per_origin) {
+            self.parked.insert(peer, memory, merit, origin);
+        }
     }
 
     /// Takes note of an offer, and forgets somebody else if there are too many.
@@ -273,31 +291,45 @@ impl Requester {
         }
         let until = lease.until;
         own.leases.insert(peer, lease);
+        own.overslept = 0;
         job.relist(task.task);
         until
     }
 
-    /// Wakes a peer for a task that is ready; false if none waits that has the memory for it.
+    /// Wakes a peer for a task that is ready, or several if nobody came before; false if none waits that has the memory
+    /// for it.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
-        let memory = self.jobs[&task.job].task(task.task).cost.memory;
-        let Some(peer) = self.parked.take(memory) else {
-            return false;
-        };
+        let own = self.jobs[&task.job].task(task.task);
+        let (memory, at_once) = (own.cost.memory, 1usize << own.overslept.min(WOKEN_LOG_MAX));
+        let mut woken = 0;
+        while woken < at_once
+            && let Some(peer) = self.parked.take(memory)
+        {
+            self.wake_for(peer, task, now);
+            woken += 1;
+        }
+        woken > 0
+    }
+
+    fn wake_for(&mut self, peer: Peer, task: TaskRef, now: Time) {
         let patience = now + WOKEN_PATIENCE;
         self.woken.insert(peer, (patience, task));
         let merit = self.merit(peer);
-        if let Some(job) = self.jobs.get_mut(&task.job) {
+        // Nothing is kept for a stranger that may not come: whoever asks meanwhile has it.
+        let comes = self
+            .peers
+            .get(&peer)
+            .is_some_and(|state| state.is_proven() && state.overslept == 0);
+        if comes && let Some(job) = self.jobs.get_mut(&task.job) {
             job.task_mut(task.task).reserved = Some((peer, merit));
         }
         self.alarms.insert((patience, Alarm::Woken(peer)));
         self.outputs.push_back(Output::Wake { peer });
-        true
     }
 
-    pub(super) fn forget_woken(&mut self, peer: Peer) -> bool {
-        let Some((patience, task)) = self.woken.remove(&peer) else {
-            return false;
-        };
+    /// The task that a peer was woken for, which is kept for it no more.
+    pub(super) fn forget_woken(&mut self, peer: Peer) -> Option<TaskRef> {
+        let (patience, task) = self.woken.remove(&peer)?;
         self.alarms.remove(&(patience, Alarm::Woken(peer)));
         if let Some(job) = self.jobs.get_mut(&task.job)
             && job.tree.contains(task.task)
@@ -305,7 +337,41 @@ impl Requester {
             let reserved = &mut job.task_mut(task.task).reserved;
             *reserved = reserved.filter(|(woken, _)| *woken != peer);
         }
-        true
+        Some(task)
+    }
+
+    /// A peer was woken and did not come, which counts against it. The task is that for which it was.
+    pub(super) fn oversleeps(&mut self, peer: Peer) -> Option<TaskRef> {
+        let task = self.forget_woken(peer)?;
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.overslept = state.overslept.saturating_add(1);
+        }
+        Some(task)
+    }
+
+    /// Nobody came that was woken for these tasks: wakes others for them, or for what is still ready.
+    pub(super) fn wake_instead(&mut self, now: Time, overslept: BTreeSet<TaskRef>) {
+        let mut woken = false;
+        for task in overslept {
+            // Another one that was woken for it may still come.
+            let waits = self.woken.values().any(|(_, other)| *other == task);
+            let Some(job) = self.jobs.get_mut(&task.job).filter(|_| !waits) else {
+                continue;
+            };
+            if !job.tree.contains(task.task) {
+                continue;
+            }
+            let own = job.task_mut(task.task);
+            own.overslept += 1;
+            if own.is_idle() {
+                woken |= self.wake(task, now);
+            } else {
+                self.wake_for_copy(now, task);
+            }
+        }
+        if !woken {
+            self.wake_another(now);
+        }
     }
 
     /// Somebody who was woken did not take a task: wakes somebody else for what is still ready.

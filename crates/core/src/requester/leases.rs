@@ -40,20 +40,15 @@ impl Requester {
         }
         let own = job.task_mut(task.task);
         let lease = own.leases.remove(&peer)?;
-        own.former.insert(peer, lease.granted);
+        let peers = &self.peers;
+        let stranger = |peer| peers.get(&peer).is_none_or(|state| !state.is_proven());
+        own.note_former(peer, lease.granted, stranger);
         job.leases -= 1;
         job.waste.expected -= lease.charge;
         job.relist(task.task);
         self.alarms.remove(&(lease.until, Alarm::Lease(peer, task)));
         self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
-        if let Some(origin) = lease.origin
-            && let Some(held) = self.origins.get_mut(&origin)
-        {
-            *held -= 1;
-            if *held == 0 {
-                self.origins.remove(&origin);
-            }
-        }
+        self.leaves_origin(lease.origin);
         if let Some(state) = self.peers.get_mut(&peer) {
             state.leases.remove(&task);
             if state.is_forgettable() {
@@ -61,6 +56,18 @@ impl Requester {
             }
         }
         Some(lease)
+    }
+
+    /// What a network counted is over.
+    pub(super) fn leaves_origin(&mut self, origin: Option<u64>) {
+        if let Some(origin) = origin
+            && let Some(held) = self.origins.get_mut(&origin)
+        {
+            *held -= 1;
+            if *held == 0 {
+                self.origins.remove(&origin);
+            }
+        }
     }
 
     pub(super) fn revoke(&mut self, now: Time, peer: Peer, task: TaskRef, why: Revocation) {
@@ -196,6 +203,11 @@ impl Requester {
                     state.disappoint(now, &self.policy);
                 }
             }
+            Return::Surplus => {
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.rest(now, &self.policy);
+                }
+            }
         }
         self.release(now, task);
     }
@@ -205,17 +217,19 @@ impl Requester {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
-        let failures = &mut job.task_mut(task.task).failures;
-        failures.push((peer, message.clone()));
+        let peers = &self.peers;
+        let stranger = |peer| peers.get(&peer).is_none_or(|state| !state.is_own());
+        let own = job.task_mut(task.task);
+        own.note_failure(peer, message.clone(), stranger);
+        let failures = &own.failures;
+        // What strangers say of a task only keeps it from themselves: identities are free.
+        let own_failures = failures.iter().filter(|(failed, _)| !stranger(*failed)).count();
         self.outputs
             .push_back(Output::Event(Event::TaskFailed { task, peer, message }));
-        // What strangers say of a task only keeps it from themselves: identities are free.
-        let own = failures
-            .iter()
-            .filter(|(failed, _)| self.peers.get(failed).is_some_and(PeerState::is_own))
-            .count();
-        if own >= self.policy.failures_max {
-            let failures = failures.clone();
+        self.suspect(now, peer, task);
+        let own = self.jobs[&task.job].task(task.task);
+        if own_failures >= self.policy.failures_max && !own.suspicion.trying {
+            let failures = own.failures.clone();
             self.close(now, task.job, &Revocation::JobFailed);
             self.outputs.push_back(Output::Event(Event::JobFailed {
                 job: task.job,
@@ -235,7 +249,7 @@ impl Requester {
             self.end_lease(peer, task);
             self.release(now, task);
         }
-        if self.forget_woken(peer) {
+        if self.forget_woken(peer).is_some() {
             self.wake_another(now);
         }
     }

@@ -4,6 +4,8 @@ mod assign;
 mod copies;
 mod leases;
 mod proofs;
+mod reopening;
+mod suspicion;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -34,7 +36,7 @@ pub struct Requester {
     /// What an earlier run has left of peers that have made no offer yet.
     remembered: BTreeMap<Peer, Standing>,
     newcomers: Newcomers,
-    /// Leases of strangers without an accepted proof, by where they call from.
+    /// Leases and unchecked proofs of strangers without an accepted proof, by where they call from.
     origins: BTreeMap<u64, usize>,
     /// Peers that may be forgotten, by when they were last seen.
     forgettable: BTreeSet<(Time, Peer)>,
@@ -42,6 +44,8 @@ pub struct Requester {
     /// Peers that were woken and have not made an offer since: until when they are waited for, and for which task.
     woken: BTreeMap<Peer, (Time, TaskRef)>,
     fruitless: Fruitless,
+    /// Proofs that the caller is asked to check, of tasks that have to wait again meanwhile.
+    moot: BTreeSet<(Peer, TaskRef, Blob)>,
     alarms: BTreeSet<(Time, Alarm)>,
     outputs: VecDeque<Output>,
 }
@@ -50,6 +54,7 @@ pub struct Requester {
 enum Alarm {
     Lease(Peer, TaskRef),
     Doubt(Peer, TaskRef),
+    Suspicion(TaskRef),
     Deadline(JobId),
     Woken(Peer),
 }
@@ -108,6 +113,8 @@ impl Requester {
             } => self.checked(now, peer, task, proof, verdict),
             Input::Stalled { peer, task, proof } => self.stalled(now, peer, task, proof),
             Input::Persisted { task, proof } => self.persisted(now, task, proof),
+            Input::Lost { task, proof } => self.lost(now, task, proof),
+            Input::Tried { task, outcome } => self.tried(now, task, outcome),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
             Input::Cancel { job } => self.close(now, job, &Revocation::Cancelled),
             Input::Timeout => self.timeout(now),
@@ -154,6 +161,26 @@ impl Requester {
         })
     }
 
+    /// Whether a proof that this peer says it has of a task is to be looked at, now or later.
+    pub fn has_claim(&self, peer: Peer, task: TaskRef) -> bool {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.is_some_and(|job| job.task(task.task).claims.iter().any(|claim| claim.peer == peer))
+    }
+
+    /// How many peers are remembered because of a task of an open job that they are not at any more: it is bounded, however many
+    /// come.
+    pub fn remembered_for(&self, task: TaskRef) -> usize {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.map(|job| job.task(task.task))
+            .map_or(0, |own| own.former.len() + own.failures.len())
+    }
+
     /// Whether what the caller finds out about a proof still counts: it was asked to check it, and of that task none was
     /// accepted meanwhile.
     pub fn awaits(&self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
@@ -165,6 +192,16 @@ impl Requester {
             let mut claims = job.task(task.task).claims.iter();
             claims.any(|claim| claim.checking && claim.peer == peer && claim.proof == proof)
         })
+    }
+
+    /// Whether what the caller finds out by doing a task still counts: it was asked to, and the task is not done meanwhile.
+    pub fn is_trying(&self, task: TaskRef) -> bool {
+        let own = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        own.map(|job| job.task(task.task))
+            .is_some_and(|own| own.suspicion.trying && own.state == TaskState::Open)
     }
 
     /// Who is at which task of an open job, in the order of [`crate::Tree::tasks`].
@@ -217,6 +254,7 @@ impl Requester {
         for (task, peer) in leased {
             self.restore(now, peer, TaskRef { job: id, task });
         }
+        self.suspect_again(now, id);
         // Announcing reaches those who do not wait here.
         for task in ready {
             if self.parked.is_empty() {
@@ -244,17 +282,22 @@ impl Requester {
         for (task, peer, _) in job.leased() {
             self.revoke(now, peer, TaskRef { job: id, task }, why.clone());
         }
-        for (&peer, state) in &mut self.peers {
-            state.unchecked.retain(|task| task.job != id);
-            if state.is_forgettable() {
-                self.forgettable.insert((state.seen, peer));
-            }
+        let unchecked: Vec<(Peer, TaskRef)> = self
+            .peers
+            .iter()
+            .flat_map(|(&peer, state)| state.unchecked.keys().map(move |&task| (peer, task)))
+            .filter(|(_, task)| task.job == id)
+            .collect();
+        for (peer, task) in unchecked {
+            self.looked_at(peer, task);
         }
         self.jobs.remove(&id);
+        self.moot.retain(|(_, task, _)| task.job != id);
         self.outputs.push_back(Output::Announce { job: id, open: false });
     }
 
     fn timeout(&mut self, now: Time) {
+        let mut overslept = BTreeSet::new();
         while let Some(&(time, alarm)) = self.alarms.first()
             && time <= now
         {
@@ -262,15 +305,16 @@ impl Requester {
             match alarm {
                 Alarm::Lease(peer, task) => self.expired(now, peer, task),
                 Alarm::Doubt(peer, task) => self.doubt(now, peer, task),
+                Alarm::Suspicion(task) => self.still_suspicious(now, time, task),
                 Alarm::Deadline(job) => {
                     self.outputs
                         .push_back(Output::Event(Event::DeadlineMissed { job }));
                 }
-                Alarm::Woken(peer) => {
-                    self.forget_woken(peer);
-                    self.wake_another(now);
-                }
+                Alarm::Woken(peer) => overslept.extend(self.oversleeps(peer)),
             }
+        }
+        if !overslept.is_empty() {
+            self.wake_instead(now, overslept);
         }
     }
 }

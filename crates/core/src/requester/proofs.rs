@@ -1,6 +1,6 @@
 //! From a submitted proof to a durable one.
 
-use super::Requester;
+use super::{Requester, assign::unproven_origin};
 use crate::{
     ids::{Blob, Peer, TaskId, TaskRef},
     input::Verdict,
@@ -40,11 +40,25 @@ impl Requester {
         if own.claims.iter().any(|claim| claim.peer == peer) {
             return self.refuse(peer, Refusal::Submitted);
         }
+        if own.refuted.contains(&proof) {
+            self.end_lease(peer, task);
+            self.invalid(
+                now,
+                peer,
+                task,
+                "it was refuted before: no node can be made over it".into(),
+            );
+            return self.release(now, task);
+        }
         let mut proven = false;
         if let Some(state) = self.peers.get_mut(&peer) {
             self.forgettable.remove(&(state.seen, peer));
-            state.unchecked.insert(task);
+            let origin = unproven_origin(state);
+            state.unchecked.insert(task, origin);
             proven = state.is_proven();
+            if let Some(origin) = origin {
+                *self.origins.entry(origin).or_default() += 1;
+            }
         }
         self.end_lease(peer, task);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
@@ -104,11 +118,9 @@ impl Requester {
     }
 
     pub(super) fn checked(&mut self, now: Time, peer: Peer, task: TaskRef, proof: Blob, verdict: Verdict) {
-        if let Some(state) = self.peers.get_mut(&peer) {
-            state.unchecked.remove(&task);
-            if state.is_forgettable() {
-                self.forgettable.insert((state.seen, peer));
-            }
+        self.looked_at(peer, task);
+        if self.is_moot(peer, task, proof) {
+            return;
         }
         // A job that was closed meanwhile has no use for it, not even if it was opened again, and nor has a task of which
         // another proof was accepted. That makes a lie no better.
@@ -124,9 +136,7 @@ impl Requester {
             .retain(|other| *other != claim);
         match verdict {
             Verdict::Accepted => return self.accepted(now, task, claim),
-            // A machine of one's own does not lie; it is broken, or the job is.
-            Verdict::Invalid { reason } if self.is_own(peer) => self.failed(now, peer, task, reason),
-            Verdict::Invalid { reason } => self.ban(now, peer, task, reason),
+            Verdict::Invalid { reason } => self.invalid(now, peer, task, reason),
             Verdict::Unavailable { reason } => {
                 self.in_vain(task);
                 self.disappointed(now, peer, |state| state.standing.withhold());
@@ -141,8 +151,31 @@ impl Requester {
         self.release(now, task);
     }
 
+    /// A peer's proof of a task does not wait any more for somebody to look at it.
+    pub(super) fn looked_at(&mut self, peer: Peer, task: TaskRef) {
+        let Some(state) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let counted = state.unchecked.remove(&task).flatten();
+        if state.is_forgettable() {
+            self.forgettable.insert((state.seen, peer));
+        }
+        self.leaves_origin(counted);
+    }
+
+    /// What a peer handed in for its task is no proof of it.
+    fn invalid(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
+        if self.is_own(peer) {
+            // A machine of one's own does not lie; it is broken, or the job is.
+            self.failed(now, peer, task, reason);
+        } else {
+            self.ban(now, peer, task, reason);
+            self.suspect(now, peer, task);
+        }
+    }
+
     /// A claim holds: nobody else is needed for the task.
-    fn accepted(&mut self, now: Time, task: TaskRef, claim: Claim) {
+    pub(super) fn accepted(&mut self, now: Time, task: TaskRef, claim: Claim) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
@@ -162,17 +195,12 @@ impl Requester {
                 self.newcomers.note(&state.standing, true);
             }
             state.standing.accept(task.task.kind(), cost, claim.took);
-            state.setbacks = 0;
+            (state.setbacks, state.overslept) = (0, 0);
             self.forgettable.remove(&(state.seen, peer));
             self.outputs.push_back(Output::Learned { peer });
         }
         for other in passed_over {
-            if let Some(state) = self.peers.get_mut(&other) {
-                state.unchecked.remove(&task);
-                if state.is_forgettable() {
-                    self.forgettable.insert((state.seen, other));
-                }
-            }
+            self.looked_at(other, task);
         }
         self.outputs.push_back(Output::Persist {
             peer,
@@ -200,7 +228,7 @@ impl Requester {
         self.in_vain(task);
         let state = self.peers.get_mut(&peer).expect("seen above");
         self.newcomers.note(&state.standing, false);
-        state.standing.banned = Some(reason.clone());
+        state.standing.ban(task, reason.clone());
         let leases = state.leases.clone();
         self.outputs.push_back(Output::Learned { peer });
         self.outputs
@@ -227,7 +255,7 @@ impl Requester {
         if proof != durable {
             return;
         }
-        let freed = job.complete(task.task, proof);
+        let freed = job.complete(task.task, proof, peer);
         self.outputs
             .push_back(Output::Event(Event::TaskDone { task, peer, took }));
         for input in job.inputs(task.task) {

@@ -2,9 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    fmt, io,
-    io::{BufRead, BufReader},
-    os::unix::process::ExitStatusExt,
+    env, io,
+    io::BufReader,
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,22 +14,44 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    protocol::{Answer, Failure, Request, Response, read_frame, write_frame},
-    usage::Usage,
+    death::{Death, last_lines},
+    protocol::{
+        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_frame,
+        write_frame,
+    },
+    source::{Source, send},
+    usage::{Usage, Watch},
 };
-use crate::{Boundary, Input, Level, MemoryBudget, Plan, Segment};
-
-/// Lines of the child's stderr that are kept for the message about its death.
-const STDERR_LINES_MAX: usize = 20;
-/// Bytes of one such line.
-const STDERR_LINE_BYTES_MAX: usize = 400;
+use crate::{
+    Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Statement, VmConfig,
+    keys::Filling,
+};
 
 /// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
 /// next has built its tools. By default it stays for 10 s, and was seen on top of the next peak.
-const MALLOC_CONF: &str = "background_thread:true,dirty_decay_ms:1000";
+/// What gives it back when nothing else is done is a thread, which the child starts itself: see [`super::confine()`].
+const MALLOC_CONF: &str = "dirty_decay_ms:1000";
+
+/// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
+const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
+
+/// What makes a child one that makes keys, behind the arguments of [`WorkerConfig`].
+const MAKE_KEYS: &str = "--make-keys";
 
 /// How often a child that is about to end is looked at.
 const WAIT_STEP: Duration = Duration::from_millis(2);
+
+/// Virtual memory for data of a child to which `memory` is lent: what the system refuses to go beyond.
+///
+/// It is more than `memory`, which is what is really taken. An address space of a guest is mapped whole, 512 MiB of which few
+/// pages are touched, once for each state that is held; and the allocator keeps addresses whose pages it has given back.
+/// Children that took 2.0 GiB had mapped up to 5.0 GiB, and one that only executed took 0.6 GiB and had mapped 2.2 GiB. A
+/// thread has a stack of 2 MiB, and an arena of the allocator.
+pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
+    const MAPS: u64 = 4 << 30;
+    const THREAD: u64 = 64 << 20;
+    2 * memory.bytes() + MAPS + THREAD * threads as u64
+}
 
 /// How to start a child.
 #[derive(Debug, Clone)]
@@ -38,6 +59,8 @@ pub struct WorkerConfig {
     /// The binary, and the arguments with which it calls [`super::serve`].
     pub command: PathBuf,
     pub args: Vec<String>,
+    /// The folder of keys that these arguments name: the caller writes what a child makes to it.
+    pub keys: PathBuf,
     /// Threads that it proves with.
     pub threads: usize,
 }
@@ -47,6 +70,7 @@ pub struct WorkerConfig {
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
     process: Arc<Mutex<Process>>,
+    keys: KeyCache,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
@@ -82,42 +106,18 @@ pub enum WorkerError {
     Start { command: PathBuf, reason: io::Error },
     #[error("{0}")]
     Died(Death),
+    /// The child is left waiting for the rest, and is of no use any more.
+    #[error("a file for the engine child cannot be read: {0}")]
+    File(io::Error),
     #[error("the engine child and its caller do not understand each other: {0}")]
     Protocol(String),
     #[error(transparent)]
     Failed(#[from] Failure),
 }
 
-/// How a child ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Death {
-    /// Whether memory is the likely cause: the system killed it, or refused it more.
-    pub out_of_memory: bool,
-    /// Whether it was ended by a [`Stopper`]: neither the task nor the machine is at fault.
-    pub stopped: bool,
-    /// Its exit code or signal, in words.
-    pub status: String,
-    /// The last lines that it wrote to stderr.
-    pub stderr: String,
-}
-
-impl fmt::Display for Death {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.stopped {
-            f.write_str("the engine child was stopped")?;
-        } else if self.out_of_memory {
-            write!(
-                f,
-                "the engine child ran out of memory ({}); lower --memory, or free some",
-                self.status
-            )?;
-        } else {
-            write!(f, "the engine child ended without an answer ({})", self.status)?;
-        }
-        match self.stderr.trim() {
-            "" => Ok(()),
-            text => write!(f, "; it said:\n{text}"),
-        }
+impl From<KeyError> for WorkerError {
+    fn from(error: KeyError) -> Self {
+        Failure::Keys(error).into()
     }
 }
 
@@ -127,8 +127,26 @@ impl Worker {
     /// # Errors
     /// [`WorkerError::Start`]
     pub fn spawn(config: &WorkerConfig) -> Result<Self, WorkerError> {
+        Self::start(config, &[])
+    }
+
+    /// Starts a child that makes keys, and nothing else: [`Worker::make_keys`].
+    ///
+    /// # Errors
+    /// [`WorkerError::Start`]
+    pub fn spawn_for_keys(config: &WorkerConfig) -> Result<Self, WorkerError> {
+        Self::start(config, &[MAKE_KEYS])
+    }
+
+    fn start(config: &WorkerConfig, more: &[&str]) -> Result<Self, WorkerError> {
+        let variables = VARIABLES
+            .iter()
+            .filter_map(|name| Some((name, env::var_os(name)?)));
         let mut child = Command::new(&config.command)
             .args(&config.args)
+            .args(more)
+            .env_clear()
+            .envs(variables)
             .env("RAYON_NUM_THREADS", config.threads.to_string())
             .env("_RJEM_MALLOC_CONF", MALLOC_CONF)
             .stdin(Stdio::piped())
@@ -142,6 +160,7 @@ impl Worker {
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         Ok(Self {
+            keys: KeyCache::new(&config.keys),
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
@@ -162,22 +181,49 @@ impl Worker {
         Stopper(Arc::clone(&self.process))
     }
 
-    /// Gives it the program and the input that all that follows is about.
+    /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling` says; the plain
+    /// configuration's without one. The caller writes them, under the name of that text. Gives what it took.
+    ///
+    /// # Errors
+    /// As all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is the caller's: of a folder that
+    /// cannot be read or written.
+    pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
+        let keys = self.keys.clone();
+        let process = Arc::clone(&self.process);
+        let goes_on = || matches!(lock(&process).child.try_wait(), Ok(None));
+        let text = openvm_toml.clone();
+        let mut took = Usage::default();
+        keys.fill(text.as_deref(), filling, goes_on, || {
+            match self.ask(Request::MakeKeys { openvm_toml }) {
+                Ok((Answer::Keys(file), usage)) => {
+                    took = usage;
+                    Ok(file)
+                }
+                Ok((other, _)) => Err(unexpected(&other)),
+                // It has no file, and is not to pass for its caller's disk.
+                Err(WorkerError::Failed(Failure::Keys(
+                    e @ (KeyError::Io { .. } | KeyError::Missing { .. }),
+                ))) => Err(WorkerError::Protocol(e.to_string())),
+                Err(e) => Err(e),
+            }
+        })?;
+        Ok(took)
+    }
+
+    /// Gives it the program and the input that all that follows is about: the bytes of an ELF or a `.vmexe`, the text of
+    /// its `openvm.toml`, and an encoded [`Input`](crate::Input). They are decoded by the child; it says what they are.
     ///
     /// # Errors
     /// As all requests: the child's own [`Failure`], or its [`Death`].
-    pub fn load(
+    pub fn load<'a>(
         &mut self,
-        image: Vec<u8>,
+        image: impl Into<Source<'a>>,
         openvm_toml: Option<String>,
-        input: Input,
-    ) -> Result<(), WorkerError> {
-        match self.ask(&Request::Load {
-            image,
-            openvm_toml,
-            input,
-        })? {
-            (Answer::Loaded, _) => Ok(()),
+        input: impl Into<Source<'a>>,
+    ) -> Result<Loaded, WorkerError> {
+        let files = vec![image.into(), input.into()];
+        match self.ask_with(Request::Load { openvm_toml }, files)? {
+            (Answer::Loaded(loaded), _) => Ok(loaded),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -191,7 +237,7 @@ impl Worker {
         budget: MemoryBudget,
         max_instructions: u64,
     ) -> Result<(Plan, Usage), WorkerError> {
-        match self.ask(&Request::Plan {
+        match self.ask(Request::Plan {
             budget,
             max_instructions,
         })? {
@@ -205,7 +251,7 @@ impl Worker {
     /// # Errors
     /// See [`Worker::load`].
     pub fn execute(&mut self, instructions: u64) -> Result<Usage, WorkerError> {
-        match self.ask(&Request::Execute { instructions })? {
+        match self.ask(Request::Execute { instructions })? {
             (Answer::Executed, usage) => Ok(usage),
             (other, _) => Err(unexpected(&other)),
         }
@@ -221,7 +267,7 @@ impl Worker {
     /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch) where the
     /// segments are not this execution's.
     pub fn boundaries(&mut self, segments: &[Segment]) -> Result<(Vec<Boundary>, Usage), WorkerError> {
-        match self.ask(&Request::Boundaries(segments.to_vec()))? {
+        match self.ask(Request::Boundaries(segments.to_vec()))? {
             (Answer::Boundaries(boundaries), usage) => Ok((boundaries, usage)),
             (other, _) => Err(unexpected(&other)),
         }
@@ -232,53 +278,93 @@ impl Worker {
     /// # Errors
     /// See [`Worker::load`].
     pub fn prove(&mut self, segment: &Segment) -> Result<(Vec<u8>, Usage), WorkerError> {
-        self.proof(&Request::Prove(segment.clone()))
+        self.proof(Request::Prove(segment.clone()), Vec::new())
     }
 
     /// Aggregates proofs of neighbouring pieces, in order, to one on `level`.
     ///
     /// # Errors
     /// See [`Worker::load`].
-    pub fn aggregate(
+    pub fn aggregate<'a>(
         &mut self,
         level: Level,
-        children: Vec<Vec<u8>>,
+        children: Vec<impl Into<Source<'a>>>,
     ) -> Result<(Vec<u8>, Usage), WorkerError> {
-        self.proof(&Request::Aggregate { level, children })
+        let files = children.into_iter().map(Into::into).collect();
+        self.proof(Request::Aggregate { level }, files)
     }
 
     /// Makes the final proof from the tree's top node, on `level`, and the last segment's proof.
     ///
     /// # Errors
     /// See [`Worker::load`].
-    pub fn finish(
+    pub fn finish<'a>(
         &mut self,
         level: Level,
-        top: Vec<u8>,
-        last_segment: Vec<u8>,
+        top: impl Into<Source<'a>>,
+        last_segment: impl Into<Source<'a>>,
     ) -> Result<(Vec<u8>, Usage), WorkerError> {
-        self.proof(&Request::Finish {
-            level,
-            top,
-            last_segment,
-        })
+        self.proof(Request::Finish { level }, vec![top.into(), last_segment.into()])
     }
 
-    fn proof(&mut self, request: &Request) -> Result<(Vec<u8>, Usage), WorkerError> {
-        match self.ask(request)? {
+    /// Has it make ready to verify proofs of the program, and gives what proofs of it must say.
+    ///
+    /// # Errors
+    /// See [`Worker::load`].
+    pub fn prepare_verifier(&mut self) -> Result<Statement, WorkerError> {
+        match self.ask(Request::PrepareVerifier)? {
+            (Answer::Statement(statement), _) => Ok(statement),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Verifies a proof of the program, which may be any bytes, and gives what it says of its piece; a final proof is of
+    /// the whole.
+    ///
+    /// # Errors
+    /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
+    pub fn verify<'a>(
+        &mut self,
+        of: ProofOf,
+        proof: impl Into<Source<'a>>,
+    ) -> Result<Option<Boundary>, WorkerError> {
+        match self.ask_with(Request::Verify(of), vec![proof.into()])? {
+            (Answer::Holds(boundary), _) => Ok(boundary),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    fn proof(&mut self, request: Request, files: Vec<Source<'_>>) -> Result<(Vec<u8>, Usage), WorkerError> {
+        match self.ask_with(request, files)? {
             (Answer::Proof(proof), usage) => Ok((proof, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
 
-    fn ask(&mut self, request: &Request) -> Result<(Answer, Usage), WorkerError> {
+    fn ask(&mut self, request: Request) -> Result<(Answer, Usage), WorkerError> {
+        self.ask_with(request, Vec::new())
+    }
+
+    fn ask_with(&mut self, request: Request, files: Vec<Source<'_>>) -> Result<(Answer, Usage), WorkerError> {
         let stdin = self
             .stdin
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
-        let answer = write_frame(stdin, request).and_then(|()| read_frame::<Response>(&mut self.stdout));
+        let watch = Watch::start(lock(&self.process).child.id());
+        let asked = Asked {
+            request,
+            files: files.iter().map(|file| file.bytes).collect(),
+        };
+        let mut sent = write_frame(stdin, &asked, REQUEST_BYTES_MAX);
+        for file in files {
+            sent = match sent {
+                Ok(()) => send(stdin, file)?,
+                Err(e) => Err(e),
+            };
+        }
+        let answer = sent.and_then(|()| read_frame::<Response>(&mut self.stdout, ANSWER_BYTES_MAX));
         match answer {
-            Ok(Some(Response { usage, result })) => Ok((result?, usage)),
+            Ok(Some(Response { usage, result })) => Ok((result?, watch.stop(usage))),
             Ok(None) => Err(WorkerError::Died(self.bury())),
             Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
                 Err(WorkerError::Died(self.bury()))
@@ -308,20 +394,7 @@ impl Worker {
             .unwrap_or_default();
         let stderr = Vec::from(lines).join("\n");
         let stopped = lock(&self.process).stopped;
-        match status {
-            Ok(status) => Death {
-                out_of_memory: !stopped && is_out_of_memory(status, &stderr),
-                stopped,
-                status: status.to_string(),
-                stderr,
-            },
-            Err(e) => Death {
-                out_of_memory: false,
-                stopped,
-                status: e.to_string(),
-                stderr,
-            },
-        }
+        Death::of(status, stderr, stopped)
     }
 }
 
@@ -334,41 +407,35 @@ impl Drop for Worker {
     }
 }
 
+/// Has the keys of a configuration of the caller's own made, where there are none that can be read, by a child that ends with
+/// it. Gives what that took; none where they were there.
+///
+/// # Errors
+/// See [`Worker::make_keys`]; and an `openvm.toml` that is refused.
+pub fn make_keys(config: &WorkerConfig, openvm_toml: Option<String>) -> Result<Option<Usage>, WorkerError> {
+    let vm = openvm_toml.as_deref();
+    let vm = vm.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
+    if KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?) {
+        return Ok(None);
+    }
+    let mut maker = Worker::spawn_for_keys(config)?;
+    maker.make_keys(openvm_toml, Filling::Rotten).map(Some)
+}
+
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a message.
-fn is_out_of_memory(status: ExitStatus, stderr: &str) -> bool {
-    const SIGKILL: i32 = 9;
-    status.signal() == Some(SIGKILL) || stderr.contains("memory allocation of")
-}
-
-fn last_lines(mut stderr: impl BufRead) -> VecDeque<String> {
-    let mut lines = VecDeque::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let mut limited = io::Read::take(&mut stderr, STDERR_LINE_BYTES_MAX as u64);
-        match limited.read_until(b'\n', &mut line) {
-            Ok(1..) => {
-                if lines.len() == STDERR_LINES_MAX {
-                    lines.pop_front();
-                }
-                lines.push_back(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            _ => return lines,
-        }
-    }
-}
-
 fn unexpected(answer: &Answer) -> WorkerError {
     let kind = match answer {
-        Answer::Loaded => "that it has loaded",
+        Answer::Keys(_) => "keys",
+        Answer::Loaded(_) => "that it has loaded",
         Answer::Plan(_) => "a plan",
         Answer::Executed => "that it has executed",
         Answer::Boundaries(_) => "boundaries",
         Answer::Proof(_) => "a proof",
+        Answer::Statement(_) => "what proofs must say",
+        Answer::Holds(_) => "that a proof holds",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
 }
@@ -376,19 +443,21 @@ fn unexpected(answer: &Answer) -> WorkerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Input;
 
     /// A child that is a shell with a command, and never answers.
     fn shell(command: &str) -> Worker {
         let config = WorkerConfig {
             command: "/bin/sh".into(),
             args: vec!["-c".into(), command.into()],
+            keys: "none".into(),
             threads: 1,
         };
         Worker::spawn(&config).unwrap()
     }
 
     fn death(worker: &mut Worker) -> Death {
-        match worker.load(Vec::new(), None, Input::default()) {
+        match worker.load(Vec::<u8>::new(), None, Input::default()) {
             Err(WorkerError::Died(death)) => death,
             other => panic!("{other:?}"),
         }

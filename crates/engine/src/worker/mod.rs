@@ -9,21 +9,33 @@
 //!  boundaries ────────── Boundaries ───────▶ re-executes           ──▶ boundary of each segment
 //!  prove ─────────────── Prove ────────────▶ re-executes, proves   ──▶ proof bytes
 //!  aggregate, finish ─── Aggregate, Finish ▶ aggregates            ──▶ proof bytes
+//!  verify ────────────── Verify ───────────▶ verifies              ──▶ boundary, or why it is no proof
 //!  drop or kill ──────── closes stdin ─────▶ ends at once, also in the middle of a proof
 //! ```
 //!
 //! Requests and answers are frames on the child's stdin and stdout: a length of 4 bytes, little
-//! endian, and that many bytes of postcard. One request is answered before the next is sent. What
+//! endian, and that many bytes of postcard. Files follow the request that they belong to, and are decoded by nobody but
+//! the child. One request is answered before the next is sent. What
 //! the guest program prints would land among the frames, so the child gives it a stdout of its own,
-//! keeps the end of it, and quotes it in errors. The child opens no socket.
+//! keeps the end of it, and quotes it in errors.
+//!
+//! Before it reads the first request, the child gives up all that it does not need: files, sockets, other processes
+//! ([`confine()`]). It can read keys and not write them. They are made before, by a child that does nothing else
+//! ([`Worker::spawn_for_keys`]), sees no program and has no file at all: the caller writes what it answers.
 
 mod client;
+mod confine;
+mod death;
 mod output;
 mod protocol;
 mod serve;
+mod source;
 mod usage;
 
-pub use client::{Death, Stopper, Worker, WorkerConfig, WorkerError};
-pub use protocol::{FRAME_BYTES_MAX, Failure};
+pub use client::{Stopper, Worker, WorkerConfig, WorkerError, data_bytes_max, make_keys};
+pub use confine::{ConfineError, KeyAccess, can_confine, confine};
+pub use death::Death;
+pub use protocol::{Failure, Loaded};
 pub use serve::{ServeError, ServeOptions, serve};
+pub use source::Source;
 pub use usage::Usage;

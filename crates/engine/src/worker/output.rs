@@ -30,20 +30,24 @@ struct Tail {
 }
 
 impl GuestOutput {
-    /// Puts a pipe in the place of stdout, and returns the stdout that was there.
+    /// Puts a pipe in the place of stdout, and returns the stdout that was there. [`Self::keep_empty`] comes next.
     pub(super) fn capture() -> io::Result<(Self, OwnedFd)> {
         let stdout = dup(io::stdout().as_fd())?;
         let (pipe, writer) = io::pipe()?;
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         dup2_stdout(&writer)?;
         drop(writer);
-        let watched = pipe.try_clone()?;
         let inner = Arc::new(Mutex::new(Tail {
             pipe,
             bytes: VecDeque::new(),
         }));
-        let output = Self { inner };
-        let emptied = output.clone();
+        Ok((Self { inner }, stdout))
+    }
+
+    /// Starts the thread that empties the pipe.
+    pub(super) fn keep_empty(&self) -> io::Result<()> {
+        let watched = self.lock().pipe.try_clone()?;
+        let emptied = self.clone();
         std::thread::Builder::new()
             .name("guest-output".into())
             .spawn(move || {
@@ -54,7 +58,7 @@ impl GuestOutput {
                     }
                 }
             })?;
-        Ok((output, stdout))
+        Ok(())
     }
 
     /// What was printed since the last call, or the end of it.

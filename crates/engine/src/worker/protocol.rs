@@ -7,21 +7,37 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    AggregateError, Boundary, ExecuteError, Input, Level, MemoryBudget, Plan, ProgramError, ProveError,
-    Segment,
+    AggregateError, Boundary, ConfigError, ExecuteError, InputError, KeyError, Level, MemoryBudget, Plan,
+    ProgramError, ProofOf, ProveError, Segment, Statement, VerifyError,
 };
 
-/// Most bytes of a frame: the largest program and the largest input together, and some more.
-pub const FRAME_BYTES_MAX: usize = 512 << 20;
+/// Most bytes of the files of a request: the largest program and the largest input together, and some more.
+pub(super) const FILES_BYTES_MAX: u64 = 512 << 20;
+/// Most files of a request: a program and an input, or the children of a leaf.
+pub(super) const FILES_MAX: usize = 8;
+/// Most bytes of a frame from a caller: the segments of a plan, each with its trace heights.
+pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of a frame from a child, which may be in a stranger's hands: a plan, keys, or a proof of 16 MiB at most.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A request, with how many bytes each of the files has that follow it, one after the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub request: Request,
+    pub files: Vec<u64>,
+}
 
 /// What a caller asks of its child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Work on this program and input from now on.
-    Load {
-        image: Vec<u8>,
+    /// Make the keys of the configuration that this `openvm.toml` describes. Only a child that was started for it does, and
+    /// nothing else.
+    MakeKeys {
         openvm_toml: Option<String>,
-        input: Input,
+    },
+    /// Work on this program and input from now on. Their files follow: the program's, and the encoded input.
+    Load {
+        openvm_toml: Option<String>,
     },
     Plan {
         budget: MemoryBudget,
@@ -34,15 +50,18 @@ pub(super) enum Request {
     /// Where each segment of the plan starts and ends.
     Boundaries(Vec<Segment>),
     Prove(Segment),
+    /// The children's proofs follow.
     Aggregate {
         level: Level,
-        children: Vec<Vec<u8>>,
     },
+    /// The proofs of the top and of the last segment follow.
     Finish {
         level: Level,
-        top: Vec<u8>,
-        last_segment: Vec<u8>,
     },
+    /// Make ready to verify proofs of the program.
+    PrepareVerifier,
+    /// The proof follows.
+    Verify(ProofOf),
 }
 
 /// The answer to one request.
@@ -54,11 +73,27 @@ pub(super) struct Response {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Loaded,
+    /// The file of the keys, which the caller writes.
+    Keys(Vec<u8>),
+    Loaded(Loaded),
     Plan(Plan),
     Executed,
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
+    Statement(Statement),
+    /// The proof holds, and says so of its piece; the final one is of the whole.
+    Holds(Option<Boundary>),
+}
+
+/// What a child was given to work on, by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// See [`Program::hash`](crate::Program::hash).
+    pub program: [u8; 32],
+    /// See [`Input::hash`](crate::Input::hash).
+    pub input: [u8; 32],
+    /// The fingerprint of the program's configuration.
+    pub engine: [u8; 32],
 }
 
 /// Why a request failed, with the child alive and ready for the next.
@@ -67,51 +102,95 @@ pub enum Failure {
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
     Execute(#[from] ExecuteError),
     #[error(transparent)]
     Prove(#[from] ProveError),
     #[error(transparent)]
     Aggregate(#[from] AggregateError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("the engine child was asked to work before it was given a program")]
     NothingLoaded,
+    #[error("the engine child was given {actual} files with a request that has {expected}")]
+    Files { actual: usize, expected: usize },
+    #[error("an engine child makes keys or runs programs; this one was asked for the other")]
+    NotItsTask,
 }
 
-/// Writes one frame.
-pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
-    let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
-    if bytes.len() > FRAME_BYTES_MAX {
-        let text = format!(
-            "a frame of {} bytes, and {FRAME_BYTES_MAX} are allowed",
-            bytes.len()
-        );
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+impl Failure {
+    /// Whether the keys that it works with could not be had.
+    pub fn is_of_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::Keys(_)
+                | Self::Execute(ExecuteError::Keys(_))
+                | Self::Prove(ProveError::Keys(_))
+                | Self::Aggregate(AggregateError::Keys(_))
+        )
     }
+}
+
+/// Writes one frame, of so many bytes at most.
+pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize, max: usize) -> io::Result<()> {
+    let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
+    check_length(bytes.len(), max, io::ErrorKind::InvalidInput)?;
     writer.write_all(&(bytes.len() as u32).to_le_bytes())?;
     writer.write_all(&bytes)?;
     writer.flush()
 }
 
-/// Reads one frame, or none where the stream ends before it starts.
+/// Reads one frame of so many bytes at most, or none where the stream ends before it starts.
 ///
 /// Memory grows with the bytes that arrive, not with the length that was announced.
-pub(super) fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
+pub(super) fn read_frame<T: DeserializeOwned>(reader: &mut impl Read, max: usize) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match reader.read(&mut length[..1])? {
         0 => return Ok(None),
         _ => reader.read_exact(&mut length[1..])?,
     }
     let length = u32::from_le_bytes(length) as usize;
-    if length > FRAME_BYTES_MAX {
-        let text = format!("a frame of {length} bytes, and {FRAME_BYTES_MAX} are allowed");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    }
-    let mut bytes = Vec::new();
-    reader.take(length as u64).read_to_end(&mut bytes)?;
-    if bytes.len() != length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
+    check_length(length, max, io::ErrorKind::InvalidData)?;
+    let bytes = read_exactly(reader, length as u64)?;
     let message = postcard::from_bytes(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     Ok(Some(message))
+}
+
+/// Reads the files of a request.
+pub(super) fn read_files(reader: &mut impl Read, files: &[u64]) -> io::Result<Vec<Vec<u8>>> {
+    let bytes = files.iter().fold(0u64, |sum, bytes| sum.saturating_add(*bytes));
+    if files.len() > FILES_MAX || bytes > FILES_BYTES_MAX {
+        let text = format!(
+            "{} files of {bytes} bytes, and {FILES_MAX} of {FILES_BYTES_MAX} are allowed",
+            files.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    files.iter().map(|&bytes| read_exactly(reader, bytes)).collect()
+}
+
+fn read_exactly(reader: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+fn check_length(length: usize, max: usize, kind: io::ErrorKind) -> io::Result<()> {
+    if length > max {
+        return Err(io::Error::new(
+            kind,
+            format!("a frame of {length} bytes, and {max} are allowed"),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -121,20 +200,34 @@ mod tests {
     #[test]
     fn frames_round_trip() {
         let mut bytes = Vec::new();
-        write_frame(&mut bytes, &"one").unwrap();
-        write_frame(&mut bytes, &"two").unwrap();
+        write_frame(&mut bytes, &"one", 100).unwrap();
+        write_frame(&mut bytes, &"two", 100).unwrap();
         let mut reader = bytes.as_slice();
-        assert_eq!(read_frame::<String>(&mut reader).unwrap().as_deref(), Some("one"));
-        assert_eq!(read_frame::<String>(&mut reader).unwrap().as_deref(), Some("two"));
-        assert_eq!(read_frame::<String>(&mut reader).unwrap(), None);
+        let mut read = || read_frame::<String>(&mut reader, 100).unwrap();
+        assert_eq!(read().as_deref(), Some("one"));
+        assert_eq!(read().as_deref(), Some("two"));
+        assert_eq!(read(), None);
     }
 
     #[test]
     fn bad_frames_are_errors() {
-        let read = |mut bytes: &[u8]| read_frame::<String>(&mut bytes).unwrap_err().kind();
+        let read = |mut bytes: &[u8]| read_frame::<String>(&mut bytes, 100).unwrap_err().kind();
         assert_eq!(read(&[1, 0]), io::ErrorKind::UnexpectedEof);
         assert_eq!(read(&[4, 0, 0, 0, 1]), io::ErrorKind::UnexpectedEof);
         assert_eq!(read(&[0xff; 8]), io::ErrorKind::InvalidData);
+        assert_eq!(read(&[101, 0, 0, 0, 0]), io::ErrorKind::InvalidData);
         assert_eq!(read(&[1, 0, 0, 0, 0xff]), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn files_are_read_as_long_as_they_are_said_to_be_and_no_longer_than_allowed() {
+        let read = |mut bytes: &[u8], files: &[u64]| read_files(&mut bytes, files).map_err(|e| e.kind());
+        assert_eq!(
+            read(b"abc", &[1, 0, 2]),
+            Ok(vec![b"a".to_vec(), Vec::new(), b"bc".to_vec()])
+        );
+        assert_eq!(read(b"abc", &[4]), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(read(b"abc", &[0; FILES_MAX + 1]), Err(io::ErrorKind::InvalidData));
+        assert_eq!(read(b"abc", &[u64::MAX, 2]), Err(io::ErrorKind::InvalidData));
     }
 }

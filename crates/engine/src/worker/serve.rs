@@ -7,18 +7,21 @@ use std::{
     sync::mpsc,
 };
 
-use nix::sys::resource::{Resource, setrlimit};
 use thiserror::Error;
 
 use super::{
+    confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
-    protocol::{Answer, Failure, Request, Response, read_frame, write_frame},
+    protocol::{
+        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_files,
+        read_frame, write_frame,
+    },
     usage::Meter,
 };
 use crate::{
-    Input, KeyCache, Level, Program,
+    AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Verifier, VerifyError, VmConfig,
     aggregate::{Aggregator, Circuit},
-    execute,
+    execute, keys,
     prove::SegmentProver,
     truth,
 };
@@ -26,11 +29,15 @@ use crate::{
 /// How a child is to run.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Folder of the key cache.
+    /// Folder of the key cache, which it reads where it works with keys.
     pub keys: PathBuf,
+    /// Whether it makes keys, or works with them.
+    pub access: KeyAccess,
     /// Most bytes that the process may map for its data. The system refuses more, and the process
     /// ends with a message, rather than pushing its neighbours out of memory.
     pub data_bytes_max: Option<u64>,
+    /// Go on where the kernel cannot confine it, or only in part.
+    pub unconfined: bool,
 }
 
 /// Why a child could not go on.
@@ -38,22 +45,29 @@ pub struct ServeOptions {
 pub enum ServeError {
     #[error("the engine child cannot use its stdin and stdout: {0}")]
     Io(#[from] io::Error),
-    #[error("the system refuses a limit of {bytes} bytes of data: {reason}")]
-    Limit { bytes: u64, reason: String },
+    #[error("the engine child is not confined, and does not run what may be a stranger's: {0}")]
+    Confine(#[from] ConfineError),
 }
 
-/// Answers requests from stdin on stdout until stdin ends.
+/// Answers requests from stdin on stdout until stdin ends, confined from the start.
+///
+/// To be called by a process that has opened no file and started no thread.
 ///
 /// # Errors
 /// See [`ServeError`]. A request that fails is no error: it is answered.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
-    if let Some(bytes) = options.data_bytes_max {
-        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|e| ServeError::Limit {
-            bytes,
-            reason: e.to_string(),
-        })?;
-    }
+    confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
+    if let Some(bytes) = options.data_bytes_max {
+        confine::limit_data(bytes)?;
+    }
+    if options.unconfined {
+        confine::confine_as_far_as_possible(&options.keys, options.access);
+    } else {
+        confine::confine(&options.keys, options.access)?;
+    }
+    confine::start_background_threads()?;
+    output.keep_empty()?;
     let mut stdout = BufWriter::new(File::from(stdout));
     let (sender, requests) = mpsc::sync_channel(1);
     std::thread::Builder::new()
@@ -61,8 +75,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         .spawn(move || {
             let mut stdin = BufReader::new(io::stdin());
             loop {
-                let more = match read_frame::<Request>(&mut stdin) {
-                    Ok(Some(request)) => sender.send(request).is_ok(),
+                let more = match receive(&mut stdin) {
+                    Ok(Some(received)) => sender.send(received).is_ok(),
                     Ok(None) => false,
                     Err(error) => {
                         eprintln!("myriad engine-worker: cannot read a request: {error}");
@@ -78,28 +92,49 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         })?;
     let mut state = State {
         keys: KeyCache::new(&options.keys),
+        access: options.access,
         job: None,
         tools: Tools::None,
+        verifier: None,
         output,
     };
-    for request in requests {
+    for (request, files) in requests {
         let meter = Meter::start();
-        let result = state.answer(request);
-        write_frame(
-            &mut stdout,
-            &Response {
-                usage: meter.stop(),
-                result,
-            },
-        )?;
+        let result = state.answer(request, files);
+        let response = Response {
+            usage: meter.stop(),
+            result,
+        };
+        write_frame(&mut stdout, &response, ANSWER_BYTES_MAX)?;
     }
     Ok(())
 }
 
+/// The next request, with its files.
+fn receive(stdin: &mut impl io::Read) -> io::Result<Option<(Request, Vec<Vec<u8>>)>> {
+    let Some(Asked { request, files }) = read_frame(stdin, REQUEST_BYTES_MAX)? else {
+        return Ok(None);
+    };
+    let files = read_files(stdin, &files)?;
+    Ok(Some((request, files)))
+}
+
+/// So many files, no more and no fewer.
+fn exactly<const N: usize>(files: Vec<Vec<u8>>) -> Result<[Vec<u8>; N], Failure> {
+    files.try_into().map_err(|files: Vec<_>| Failure::Files {
+        actual: files.len(),
+        expected: N,
+    })
+}
+
 struct State {
     keys: KeyCache,
+    access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
+    /// Of the program, once something was proven, since what memory has spoilt is not handed out as a proof; or once
+    /// others' proofs are to be verified.
+    verifier: Option<Verifier>,
     output: GuestOutput,
 }
 
@@ -112,31 +147,49 @@ enum Tools {
 }
 
 impl State {
-    fn answer(&mut self, request: Request) -> Result<Answer, Failure> {
-        if let Request::Load {
-            image,
-            openvm_toml,
-            input,
-        } = request
-        {
+    fn answer(&mut self, request: Request, files: Vec<Vec<u8>>) -> Result<Answer, Failure> {
+        let wanted = match request {
+            Request::MakeKeys { .. } => KeyAccess::Make,
+            _ => KeyAccess::Read,
+        };
+        if wanted != self.access {
+            return Err(Failure::NotItsTask);
+        }
+        if let Request::MakeKeys { openvm_toml } = request {
+            let config =
+                openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), |text| VmConfig::from_toml(&text))?;
+            return Ok(Answer::Keys(keys::make(&config)?));
+        }
+        if let Request::Load { openvm_toml } = request {
+            let [image, input] = exactly(files)?;
             let program = Program::load(&image, openvm_toml.as_deref())?;
+            drop(image);
+            let input = Input::decode(&input)?;
+            let loaded = Loaded {
+                program: program.hash(),
+                input: input.hash(),
+                engine: *program.config().fingerprint().as_bytes(),
+            };
             // What is ready for a program is ready for its next input, too.
             let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
             if !self.job.as_ref().is_some_and(same) {
                 self.tools = Tools::None;
+                self.verifier = None;
             }
             self.job = Some((program, input));
-            return Ok(Answer::Loaded);
+            return Ok(Answer::Loaded(loaded));
         }
         let Self {
             keys,
             job,
             tools,
+            verifier,
             output,
+            ..
         } = self;
         let (program, input) = job.as_ref().ok_or(Failure::NothingLoaded)?;
         match request {
-            Request::Load { .. } => unreachable!("answered above"),
+            Request::MakeKeys { .. } | Request::Load { .. } => unreachable!("answered above"),
             Request::Plan {
                 budget,
                 max_instructions,
@@ -162,26 +215,60 @@ impl State {
                 let proof = prover.prove(program, input, &segment);
                 // The guest prints again what it printed before; nobody wants to hear it twice.
                 output.take();
-                Ok(Answer::Proof(proof?))
-            }
-            Request::Aggregate { level, children } => {
-                let proof = tools
-                    .aggregator(program, keys, level.circuit())?
-                    .aggregate(level, &children)?;
+                let proof = proof?;
+                let made = made_verifier(verifier, program, keys)?.own_segment(&proof);
+                made.map_err(|e| ProveError::Unsound {
+                    segment: segment.index,
+                    reason: e.to_string(),
+                })?;
                 Ok(Answer::Proof(proof))
             }
-            Request::Finish {
-                level,
-                top,
-                last_segment,
-            } => {
+            Request::Aggregate { level } => {
+                let proof = tools
+                    .aggregator(program, keys, level.circuit())?
+                    .aggregate(level, &files)?;
+                let made = made_verifier(verifier, program, keys)?.node(level, &proof);
+                made.map_err(|e| unsound(level.to_string(), &e))?;
+                Ok(Answer::Proof(proof))
+            }
+            Request::PrepareVerifier => Ok(Answer::Statement(
+                made_verifier(verifier, program, keys)?.statement(),
+            )),
+            Request::Verify(of) => {
+                let [proof] = exactly(files)?;
+                let verifier = made_verifier(verifier, program, keys)?;
+                Ok(Answer::Holds(verifier.verify(&of, &proof)?))
+            }
+            Request::Finish { level } => {
+                let [top, last_segment] = exactly(files)?;
                 let circuit = Level::INTERNAL_RECURSIVE.circuit();
                 let proof = tools
                     .aggregator(program, keys, circuit)?
                     .finish(level, &top, &last_segment)?;
+                let made = made_verifier(verifier, program, keys)?.final_proof(&proof);
+                made.map_err(|e| unsound("the final proof".into(), &e))?;
                 Ok(Answer::Proof(proof))
             }
         }
+    }
+}
+
+/// The verifier of the program, made when it is first needed.
+fn made_verifier<'a>(
+    verifier: &'a mut Option<Verifier>,
+    program: &Program,
+    keys: &KeyCache,
+) -> Result<&'a Verifier, KeyError> {
+    if verifier.is_none() {
+        *verifier = Some(Verifier::of_keys(program, keys.get(program.config())?)?);
+    }
+    Ok(verifier.as_ref().expect("made above"))
+}
+
+fn unsound(level: String, reason: &VerifyError) -> AggregateError {
+    AggregateError::Unsound {
+        level,
+        reason: reason.to_string(),
     }
 }
 

@@ -1,6 +1,10 @@
-//! What a task took, as its own process saw it.
+//! What a task took, as its own process and its caller saw it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
@@ -12,37 +16,58 @@ pub struct Usage {
     /// CPU time of all threads, user and system.
     pub cpu: Duration,
     /// Time that its threads were ready to run and had no core, because something else ran; of all threads together, and
-    /// none where the system does not say (Linux does).
+    /// none where the system does not say.
     pub waited: Duration,
-    /// Largest resident set during the task, in bytes. Where the system cannot say it for a task
-    /// alone (it can on Linux), the largest since the process started.
+    /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
 }
 
-/// Measures from here on.
+/// Measures from here on, in the process that works.
 pub(super) struct Meter {
     start: Instant,
     cpu: Duration,
-    waited: Duration,
 }
 
 impl Meter {
     pub(super) fn start() -> Self {
-        // Linux forgets the peak when told so; elsewhere the file is not there.
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
         Self {
             start: Instant::now(),
             cpu: cpu_time(),
-            waited: wait_time(),
         }
     }
 
+    /// What it took so far, without what only its caller sees.
     pub(super) fn stop(&self) -> Usage {
         Usage {
             wall: self.start.elapsed(),
             cpu: cpu_time().saturating_sub(self.cpu),
-            waited: wait_time().saturating_sub(self.waited),
-            peak_bytes: peak_bytes(),
+            ..Usage::default()
+        }
+    }
+}
+
+/// Measures a child from here on, in its caller: the child itself reads no files.
+pub(super) struct Watch {
+    of_process: PathBuf,
+    waited: Duration,
+}
+
+impl Watch {
+    pub(super) fn start(pid: u32) -> Self {
+        let of_process = PathBuf::from(format!("/proc/{pid}"));
+        // Linux forgets the peak when told so.
+        let _ = fs::write(of_process.join("clear_refs"), "5");
+        Self {
+            waited: wait_time(&of_process),
+            of_process,
+        }
+    }
+
+    pub(super) fn stop(&self, usage: Usage) -> Usage {
+        Usage {
+            waited: wait_time(&self.of_process).saturating_sub(self.waited),
+            peak_bytes: peak_bytes(&self.of_process),
+            ..usage
         }
     }
 }
@@ -59,32 +84,22 @@ fn cpu_time() -> Duration {
 
 /// The second number of each thread's `schedstat`, in nanoseconds. Threads that have ended are not counted; those
 /// that prove do not end.
-fn wait_time() -> Duration {
-    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+fn wait_time(of_process: &Path) -> Duration {
+    let Ok(threads) = fs::read_dir(of_process.join("task")) else {
         return Duration::ZERO;
     };
-    let of_thread = |thread: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+    let of_thread = |thread: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
         text.split_whitespace().nth(1)?.parse::<u64>().ok()
     };
     Duration::from_nanos(threads.filter_map(of_thread).sum())
 }
 
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let high_water = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+fn peak_bytes(of_process: &Path) -> u64 {
+    let status = fs::read_to_string(of_process.join("status")).unwrap_or_default();
+    let high_water = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    high_water
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|kib| kib.parse::<u64>().ok())
-        .map(|kib| kib << 10);
-    high_water.unwrap_or_else(|| {
-        let max = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss());
-        // Apple's kernel counts bytes, the others KiB.
-        if cfg!(target_vendor = "apple") {
-            max as u64
-        } else {
-            (max as u64) << 10
-        }
-    })
+        .map_or(0, |kib| kib << 10)
 }

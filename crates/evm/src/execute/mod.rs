@@ -1,42 +1,59 @@
 //! Validation of a block: all checks of a stateless client, in an order in which each fault is
 //! named for what it is.
 //!
-//! 1. the block is RLP, and of a fork that is known;
+//! 1. the block is RLP, of a fork that is known, and no larger than that allows;
 //! 2. the header by itself and after its parent;
 //! 3. signatures, before the transactions root: a broken signature is reported as one;
 //! 4. the body against the header: transactions, withdrawals, blob gas;
 //! 5. execution on the witness: what it lacks is reported before anything that follows from it;
 //! 6. the results against the header: gas, receipts, bloom, requests, and the state root last.
+//!
+//! Of a batch of blocks, all headers are looked at before the first block is executed.
 
+mod deposits;
+mod evm;
 mod receipts;
 mod run;
 
-use alloc::{string::ToString, vec::Vec};
+use alloc::{boxed::Box, string::ToString, vec::Vec};
 use alloy_consensus::{
     Header, Transaction as _, crypto::SECP256K1N_HALF, proofs, transaction::SignerRecoverable,
 };
-use alloy_primitives::{Address, B256, Bloom, keccak256};
+use alloy_primitives::{Address, B256, Bloom, Bytes, keccak256};
 use alloy_rlp::Decodable;
+use core::iter;
 
+#[cfg(feature = "host")]
+pub use crate::state::{AccountChange, StateChanges};
 use crate::{
-    Block, BlockError, ChainConfig, Parent, StatelessInput, Transaction,
+    Block, BlockError, ChainConfig, Fork, Parent, StatelessInput, Transaction,
     error::SignatureFault,
     header::{Ancestors, PARENT_CHECKS, check_blob_gas, check_child, check_header},
     input::encode_chain,
     state::WitnessState,
 };
 
-/// What is true of a valid block.
+/// Most bytes of a block's RLP, from Osaka on (EIP-7934): the 10 MiB that peers send, less 2 MiB for what the consensus layer
+/// adds.
+const BLOCK_BYTES_MAX: usize = 8 << 20;
+
+/// What is true of a valid block, or of a batch of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub chain_id: u64,
+    /// Number of the block; of a batch, of its last one.
     pub number: u64,
+    /// Hash of that block.
     pub block_hash: B256,
+    /// Before the block, or the first one of a batch.
     pub parent_state_root: B256,
+    /// After the block, or the last one of a batch.
     pub state_root: B256,
-    /// Gas used by the whole block.
+    /// How many blocks they are.
+    pub blocks: usize,
+    /// Gas used by all of them.
     pub gas_used: u64,
-    /// Number of transactions.
+    /// Number of transactions in all of them.
     pub transactions: usize,
     /// Names of the checks that could not be made, because the parent's header is not known.
     pub skipped: Vec<&'static str>,
@@ -51,7 +68,7 @@ pub struct WitnessUse {
     pub codes: Vec<bool>,
 }
 
-/// Validates a block.
+/// Validates a block, or a batch of them.
 ///
 /// # Errors
 /// The first fault that is found. A valid block whose witness is not complete is refused too.
@@ -59,84 +76,179 @@ pub fn validate(input: &StatelessInput) -> Result<Outcome, BlockError> {
     validate_recording(input).map(|(outcome, _)| outcome)
 }
 
-/// Validates a block, and says what of the witness it needed.
+/// Validates a block, or a batch of them, and says what of the witness was needed.
 ///
 /// # Errors
 /// As [`validate`].
 pub fn validate_recording(input: &StatelessInput) -> Result<(Outcome, WitnessUse), BlockError> {
-    let chain = &input.chain;
-    check_chain(chain)?;
-    let block: Block = decode("block", &input.block)?;
-    let header = &block.header;
-    let fork = chain.fork_at(header.number, header.timestamp)?;
+    run_checks(input, |outcome, state| {
+        let (state, codes) = state.used();
+        (outcome, WitnessUse { state, codes })
+    })
+}
 
-    check_header(header, fork)?;
-    let parent_state_root = match &input.parent {
-        Parent::StateRoot(root) => *root,
-        Parent::Header(bytes) => {
-            let parent: Header = decode("parent header", bytes)?;
-            check_child(header, &parent, parent.hash_slow(), chain, fork)?;
-            parent.state_root
+/// Validates a block, and says also what it did to the state: for whoever has the whole state and wants that after the block.
+/// Of a batch, it is what the last block did.
+///
+/// # Errors
+/// As [`validate`].
+#[cfg(feature = "host")]
+pub fn validate_with_changes(
+    input: &StatelessInput,
+) -> Result<(Outcome, WitnessUse, StateChanges), BlockError> {
+    run_checks(input, |outcome, state| {
+        let changes = state.changes();
+        let (state, codes) = state.used();
+        (outcome, WitnessUse { state, codes }, changes)
+    })
+}
+
+/// All checks, and what is made of the state that they leave.
+fn run_checks<T>(
+    input: &StatelessInput,
+    then: impl FnOnce(Outcome, &mut WitnessState<'_>) -> T,
+) -> Result<T, BlockError> {
+    let chain = &input.chain;
+    let encoded: Vec<_> = iter::once(&input.block).chain(&input.later).collect();
+    let is_batch = encoded.len() > 1;
+    let blocks = encoded.iter().map(|bytes| decode::<Block>("block", bytes));
+    let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+    let of_batch = |block: &Block| {
+        let number = block.header.number;
+        move |source: BlockError| match is_batch {
+            true => BlockError::InBatch {
+                number,
+                source: Box::new(source),
+            },
+            false => source,
         }
     };
-    let parent_header = match &input.parent {
-        Parent::Header(bytes) => Some(bytes),
-        Parent::StateRoot(_) => None,
+
+    let (parent_state_root, parent_header, parent) = match &input.parent {
+        Parent::StateRoot(root) => (*root, None, None),
+        Parent::Header(bytes) => {
+            let parent: Header = decode("parent header", bytes)?;
+            (parent.state_root, Some(bytes), Some(parent))
+        }
     };
-    let ancestors = Ancestors::new(header, parent_header, &input.headers);
-    let mut state = WitnessState::new(parent_state_root, &input.state, &input.codes, ancestors);
+    let forks = check_headers(chain, parent.as_ref(), &blocks, &encoded, &of_batch)?;
+    // BLOCKHASH asks for the hashes of the batch's own blocks as well.
+    let (last, before) = blocks.split_last().expect("there is a first one");
+    let headers = before.iter().map(|block| alloy_rlp::encode(&block.header).into());
+    let headers: Vec<Bytes> = headers.collect();
+    let lists = [input.headers.as_slice(), headers.as_slice()];
+    let ancestors = |block: &Block| Ancestors::new(&block.header, parent_header, lists);
 
-    let senders = recover_senders(&block.body.transactions)?;
-    check_body(&block, &senders, &mut state)?;
-    let blobs = block
-        .body
-        .transactions
-        .iter()
-        .filter_map(|tx| tx.blob_versioned_hashes());
-    check_blob_gas(header, blobs.map(|hashes| hashes.len() as u64).sum(), chain, fork)?;
-
-    let results = run::run(&block, &senders, chain, fork, &mut state)?;
-    check_results(header, &results)?;
-    let state_root = state.root()?;
-    if state_root != header.state_root {
-        return Err(BlockError::StateRoot {
-            actual: state_root,
-            expected: header.state_root,
-        });
+    let mut state = WitnessState::new(
+        parent_state_root,
+        &input.state,
+        &input.codes,
+        ancestors(&blocks[0]),
+    );
+    for (number, (block, &fork)) in blocks.iter().zip(&forks).enumerate() {
+        if number > 0 {
+            state.begin_block(ancestors(block));
+        }
+        execute(block, chain, fork, &mut state).map_err(of_batch(block))?;
     }
 
-    let block_hash = header.hash_slow();
     let skipped: &[_] = if parent_header.is_some() {
         &[]
     } else {
         &PARENT_CHECKS
     };
+    let (state_root, block_hash) = (last.header.state_root, last.header.hash_slow());
     let outcome = Outcome {
         chain_id: chain.chain_id,
-        number: header.number,
+        number: last.header.number,
         block_hash,
         parent_state_root,
         state_root,
-        gas_used: header.gas_used,
-        transactions: block.body.transactions.len(),
+        blocks: blocks.len(),
+        gas_used: blocks.iter().map(|block| block.header.gas_used).sum(),
+        transactions: blocks.iter().map(|block| block.body.transactions.len()).sum(),
         skipped: skipped.to_vec(),
-        public_values: public_values(chain, parent_state_root, state_root, block_hash, skipped),
+        public_values: public_values(
+            chain,
+            parent_state_root,
+            state_root,
+            block_hash,
+            blocks.len(),
+            skipped,
+        ),
     };
-    let (state, codes) = state.used();
-    Ok((outcome, WitnessUse { state, codes }))
+    Ok(then(outcome, &mut state))
 }
 
-/// The 32 bytes that stand for the statement "this block is valid":
+/// Checks each header by itself and after the one before, and gives the blocks' forks.
+fn check_headers<'b, E: FnOnce(BlockError) -> BlockError>(
+    chain: &ChainConfig,
+    mut parent: Option<&'b Header>,
+    blocks: &'b [Block],
+    encoded: &[&Bytes],
+    of_batch: &impl Fn(&Block) -> E,
+) -> Result<Vec<Fork>, BlockError> {
+    let check = |block: &Block, bytes: &[u8]| {
+        let header = &block.header;
+        let fork = chain.fork_at(header.number, header.timestamp)?;
+        check_chain(chain, fork, header.timestamp)?;
+        check_size(bytes, fork)?;
+        check_header(header, fork)?;
+        Ok(fork)
+    };
+    let mut forks = Vec::with_capacity(blocks.len());
+    for (block, bytes) in blocks.iter().zip(encoded) {
+        let fork = check(block, bytes).map_err(of_batch(block))?;
+        if let Some(parent) = parent {
+            check_child(&block.header, parent, parent.hash_slow(), chain, fork).map_err(of_batch(block))?;
+        }
+        parent = Some(&block.header);
+        forks.push(fork);
+    }
+    Ok(forks)
+}
+
+/// Executes a block whose header has been checked, on the state before it, and checks all else.
+fn execute(
+    block: &Block,
+    chain: &ChainConfig,
+    fork: Fork,
+    state: &mut WitnessState<'_>,
+) -> Result<(), BlockError> {
+    let header = &block.header;
+    let transactions = &block.body.transactions;
+    let senders = recover_senders(transactions)?;
+    check_body(block, &senders, state)?;
+    let blobs = transactions.iter().filter_map(|tx| tx.blob_versioned_hashes());
+    check_blob_gas(header, blobs.map(|hashes| hashes.len() as u64).sum(), chain, fork)?;
+    check_types(transactions, chain)?;
+    let results = run::run(block, &senders, chain, fork, state)?;
+    check_results(header, &results)?;
+    let state_root = state.root()?;
+    if state_root == header.state_root {
+        Ok(())
+    } else {
+        Err(BlockError::StateRoot {
+            actual: state_root,
+            expected: header.state_root,
+        })
+    }
+}
+
+/// The 32 bytes that stand for the statement "this block is valid", or "these blocks are, each the child of the one before":
 ///
 /// ```text
 /// keccak256( chain id (8 bytes, big endian) ‖ parent state root ‖ state root ‖ block hash
+///            [ ‖ number of blocks (8 bytes, big endian), where they are a batch ]
 ///            [ ‖ keccak256(chain configuration), where the chain is not built in ]
 ///            [ ‖ 0x01, where the checks that need the parent's header were skipped ] )
 /// ```
 ///
+/// Of a batch, the first state root is that before the first block, and the other two are of the last one.
+///
 /// A chain that is not built in is part of the input, so that its rules have to be part of the
-/// statement; and a block of which less was checked must not look like any other. The four forms
-/// have different lengths (104, 105, 136, 137 bytes), and none can be taken for another one.
+/// statement; and a block of which less was checked must not look like any other. The eight forms
+/// have different lengths (104, 105, 136, 137 bytes, and 8 more for a batch), and none can be taken for another one.
 /// The configuration is hashed as it stands in the input's encoding (see [`crate::input`]), from
 /// after the chain id on.
 pub fn public_values(
@@ -144,12 +256,16 @@ pub fn public_values(
     parent_state_root: B256,
     state_root: B256,
     block_hash: B256,
+    blocks: usize,
     skipped: &[&str],
 ) -> B256 {
-    let mut statement = Vec::with_capacity(8 + 4 * 32 + 1);
+    let mut statement = Vec::with_capacity(2 * 8 + 4 * 32 + 1);
     statement.extend_from_slice(&chain.chain_id.to_be_bytes());
     for hash in [parent_state_root, state_root, block_hash] {
         statement.extend_from_slice(hash.as_slice());
+    }
+    if blocks > 1 {
+        statement.extend_from_slice(&(blocks as u64).to_be_bytes());
     }
     if !chain.is_builtin() {
         statement.extend_from_slice(keccak256(encode_chain(chain)).as_slice());
@@ -160,13 +276,29 @@ pub fn public_values(
     keccak256(statement)
 }
 
-fn check_chain(chain: &ChainConfig) -> Result<(), BlockError> {
-    let divides = |blobs: crate::BlobParams| blobs.update_fraction != 0;
-    if divides(chain.cancun_blobs) && divides(chain.prague_blobs) {
-        return Ok(());
-    }
-    let reason = "the update fraction of the blob base fee is 0";
+/// Checks that the blob parameters of the block's time can be computed with.
+fn check_chain(chain: &ChainConfig, fork: Fork, timestamp: u64) -> Result<(), BlockError> {
+    let reason = match chain.blobs(fork, timestamp) {
+        None if fork < Fork::Cancun => return Ok(()),
+        None => "it has no blob parameters for the time of the block",
+        Some(blobs) if blobs.update_fraction == 0 => "the update fraction of the blob base fee is 0",
+        // EIP-7918 divides by the one, and subtracts the other from it.
+        Some(blobs) if fork >= Fork::Osaka && blobs.max < blobs.target.max(1) => {
+            "most blobs of a block are 0, or less than the target"
+        }
+        Some(_) => return Ok(()),
+    };
     Err(crate::InputError::ChainConfig { reason }.into())
+}
+
+fn check_size(block: &[u8], fork: Fork) -> Result<(), BlockError> {
+    match block.len() {
+        actual if fork >= Fork::Osaka && actual > BLOCK_BYTES_MAX => Err(BlockError::BlockSize {
+            actual,
+            max: BLOCK_BYTES_MAX,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn decode<T: Decodable>(what: &'static str, mut bytes: &[u8]) -> Result<T, BlockError> {
@@ -196,6 +328,18 @@ fn recover_senders(transactions: &[Transaction]) -> Result<Vec<Address>, BlockEr
         })
     };
     transactions.iter().enumerate().map(recover).collect()
+}
+
+/// Checks that there is no transaction of a type that the chain does not have. revm knows the types by forks alone.
+fn check_types(transactions: &[Transaction], chain: &ChainConfig) -> Result<(), BlockError> {
+    let family = chain.rules.name;
+    let mut blobs = transactions
+        .iter()
+        .map(|tx| matches!(tx, Transaction::Eip4844(_)));
+    match blobs.position(|carries_blobs| carries_blobs && !chain.rules.has_blob_transactions) {
+        Some(index) => Err(BlockError::BlobTransaction { index, family }),
+        None => Ok(()),
+    }
 }
 
 /// Checks that the body is the one of the header.

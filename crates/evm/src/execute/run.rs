@@ -6,14 +6,11 @@ use alloc::{
     vec::Vec,
 };
 use alloy_consensus::{Header, TxReceipt, proofs, transaction::Recovered};
-use alloy_eips::{
-    eip4844::{BLOB_TX_MIN_BLOB_GASPRICE, fake_exponential},
-    eip7685::Requests,
-};
+use alloy_eips::eip7685::Requests;
 use alloy_evm::{
     EvmEnv,
     block::{BlockExecutionError, BlockExecutor, BlockValidationError},
-    eth::{EthBlockExecutionCtx, EthBlockExecutor, EthEvmBuilder, spec::EthExecutorSpec},
+    eth::{EthBlockExecutionCtx, EthBlockExecutor, spec::EthExecutorSpec},
 };
 use alloy_hardforks::{EthereumHardfork, EthereumHardforks, ForkCondition};
 use alloy_primitives::{Address, B256, Bloom, U256};
@@ -22,8 +19,11 @@ use revm::{
     context_interface::block::BlobExcessGasAndPrice,
 };
 
-use super::{Results, receipts::Receipts};
+use super::{Results, deposits::check_deposits, evm::BlockEvm, receipts::Receipts};
 use crate::{Block, BlockError, ChainConfig, Fork, state::WitnessState};
+
+/// Most blobs of one transaction, from Osaka on (EIP-7594).
+const BLOBS_PER_TX_MAX: u64 = 6;
 
 /// Runs the block on the state. What the witness lacks is the error, whatever else follows from it.
 pub(super) fn run(
@@ -49,7 +49,7 @@ fn run_on(
 ) -> Result<Results, BlockError> {
     let header = &block.header;
     let transactions = &block.body.transactions;
-    let evm = EthEvmBuilder::new(state, environment(header, chain, fork)).build();
+    let evm = BlockEvm::new(state, environment(header, chain, fork), chain.rules);
     let context = EthBlockExecutionCtx {
         parent_hash: header.parent_hash,
         parent_beacon_block_root: header.parent_beacon_block_root,
@@ -73,6 +73,9 @@ fn run_on(
             reason: transaction_fault(error),
         })?;
     }
+    if fork >= Fork::Prague {
+        check_deposits(chain, executor.receipts())?;
+    }
     let (_, result) = executor.finish().map_err(system_call)?;
     let bloom = |all: Bloom, receipt: &_| all | TxReceipt::bloom(receipt);
     Ok(Results {
@@ -84,19 +87,23 @@ fn run_on(
 }
 
 fn environment(header: &Header, chain: &ChainConfig, fork: Fork) -> EvmEnv {
-    let blobs = chain.blobs(fork);
+    let blobs = chain.blobs(fork, header.timestamp);
+    // revm has the other limits of a fork from its `spec`, the gas of a transaction (EIP-7825) among them.
     let mut cfg = CfgEnv::new_with_spec(fork.spec()).with_chain_id(chain.chain_id);
     if let Some(blobs) = blobs {
-        cfg.set_max_blobs_per_tx(blobs.max);
+        cfg.set_max_blobs_per_tx(match fork {
+            Fork::Osaka => blobs.max.min(BLOBS_PER_TX_MAX),
+            _ => blobs.max,
+        });
     }
-    let blob_price = header.excess_blob_gas.zip(blobs).map(|(excess_blob_gas, blobs)| {
-        let fraction = blobs.update_fraction.into();
-        let min = BLOB_TX_MIN_BLOB_GASPRICE;
-        BlobExcessGasAndPrice {
-            excess_blob_gas,
-            blob_gasprice: fake_exponential(min, excess_blob_gas.into(), fraction),
-        }
-    });
+    let blob_price =
+        header
+            .excess_blob_gas
+            .zip(blobs)
+            .map(|(excess_blob_gas, blobs)| BlobExcessGasAndPrice {
+                excess_blob_gas,
+                blob_gasprice: blobs.price(excess_blob_gas),
+            });
     let block = BlockEnv {
         number: U256::from(header.number),
         beneficiary: header.beneficiary,
@@ -126,6 +133,7 @@ impl EthereumHardforks for Spec<'_> {
             EthereumHardfork::Shanghai => Fork::Shanghai,
             EthereumHardfork::Cancun => Fork::Cancun,
             EthereumHardfork::Prague => Fork::Prague,
+            EthereumHardfork::Osaka => Fork::Osaka,
             earlier if earlier <= EthereumHardfork::Paris => return ForkCondition::ZERO_BLOCK,
             _ => return ForkCondition::Never,
         };

@@ -2,13 +2,65 @@
 //! block file, and for what a node says of its chain when a block is imported.
 //!
 //! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. What no
-//! supported rule depends on is ignored, such as the forks before the Merge.
+//! supported rule depends on is ignored, such as the forks before the Merge. A key that is not known
+//! may stand for a rule, and refuses the whole configuration: a proof by rules that are not the
+//! chain's would be worth nothing.
 
 use alloy_eips::eip7840;
 use alloy_genesis::ChainConfig as GethConfig;
 use serde_json::{Map, Value, json};
 
-use crate::{BlobParams, ChainConfig};
+use super::block_file::excerpt;
+use crate::{BlobParams, BlobSchedule, ChainConfig, RuleSet};
+
+/// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork depends on.
+const HARMLESS: [&str; 4] = ["$schema", "discovery", "eip150Hash", "preMergeForkBlock"];
+
+/// What one entry of a blob schedule may hold. Others would be rules too, such as a price per blob of another unit.
+const BLOB_KEYS: [&str; 3] = ["target", "max", "baseFeeUpdateFraction"];
+
+/// Families of chains with rules of their own, by keys of their configurations, for the message alone: a key of no
+/// family is refused as well.
+const FAMILIES: [(&str, &[&str]); 8] = [
+    ("Arbitrum", &["arbitrum"]),
+    ("BNB Smart Chain", &["parlia"]),
+    ("Celo", &["celo", "cel2Time", "gingerbreadBlock"]),
+    ("Gnosis Chain", &["aura"]),
+    (
+        "the OP Stack",
+        &[
+            "optimism",
+            "bedrockBlock",
+            "regolithTime",
+            "canyonTime",
+            "ecotoneTime",
+            "fjordTime",
+            "graniteTime",
+            "holoceneTime",
+            "isthmusTime",
+            "jovianTime",
+            "interopTime",
+        ],
+    ),
+    (
+        "Besu, for queues of requests elsewhere, as Linea has them",
+        &[
+            "withdrawalRequestContractAddress",
+            "consolidationRequestContractAddress",
+        ],
+    ),
+    ("Polygon PoS", &["bor"]),
+    (
+        "Scroll",
+        &[
+            "scroll",
+            "bernoulliBlock",
+            "curieBlock",
+            "darwinTime",
+            "euclidTime",
+        ],
+    ),
+];
 
 /// Why a `config` object is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +80,43 @@ pub enum ChainConfigError {
         /// The block's chain id.
         expected: u64,
     },
+    /// It has a key that may stand for a rule, and that is not known here.
+    #[error(
+        "`{key}` is not known here{}, and may change the chain's rules: blocks of such a chain cannot be proven. \
+         Where you know that it changes none, take it out of the configuration",
+        family.map(|family| format!(" (a key of {family})")).unwrap_or_default()
+    )]
+    UnknownKey {
+        /// The key, e.g. `isthmusTime` or `blobSchedule.prague.price`; shortened where it is long.
+        key: String,
+        /// The family of chains that is known to have it.
+        family: Option<&'static str>,
+    },
     /// A number of its blob schedule is out of bounds.
     #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, possible are 1 to 2^64 - 1")]
     UpdateFraction {
-        /// `cancun` or `prague`.
-        fork: &'static str,
+        /// As the schedule names it, e.g. `prague` or `bpo1`.
+        fork: String,
         /// What it says.
         actual: u128,
+    },
+    /// A fork changes the blob parameters, and does not say to what.
+    #[error(
+        "it has `{fork}Time`, and no `{fork}` in its `blobSchedule`: its blocks' blobs have no limit and no price"
+    )]
+    NoBlobParams {
+        /// As the schedule names it.
+        fork: String,
+    },
+    /// The forks are not in their order.
+    #[error("`{fork}Time` is {time}, which is before {before}, when the fork before it begins")]
+    Order {
+        /// As the schedule names it.
+        fork: String,
+        /// Its Unix time, in seconds.
+        time: u64,
+        /// That of the fork before it.
+        before: u64,
     },
 }
 
@@ -53,10 +135,8 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
             expected: chain_id,
         });
     }
-    let blobs = |fork, default| match geth.blob_schedule.get(fork) {
-        Some(&params) => blob_params(fork, params),
-        None => Ok(default),
-    };
+    let blob_forks = blob_forks(&geth)?;
+    check_keys(config, &geth, &blob_forks)?;
     Ok(ChainConfig {
         chain_id,
         // Where geth does not say, the header tells: before the Merge, it has a difficulty.
@@ -65,16 +145,129 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
         cancun_time: geth.cancun_time,
         prague_time: geth.prague_time,
         osaka_time: geth.osaka_time,
-        cancun_blobs: blobs("cancun", BlobParams::CANCUN)?,
-        prague_blobs: blobs("prague", BlobParams::PRAGUE)?,
+        // Whichever comes first ends what is known: a chain may skip a fork.
+        amsterdam_time: [geth.amsterdam_time, geth.bogota_time]
+            .into_iter()
+            .flatten()
+            .min(),
+        blobs: blob_schedule(&geth, &blob_forks)?,
         deposit_contract: geth.deposit_contract_address,
+        rules: RuleSet::ETHEREUM,
     })
 }
 
-fn blob_params(fork: &'static str, params: eip7840::BlobParams) -> Result<BlobParams, ChainConfigError> {
+/// The forks of the chain that may change its blob parameters, by their names in the schedule, with their times and in
+/// their order. Those that geth knows, and any later change of the parameters alone.
+fn blob_forks(geth: &GethConfig) -> Result<Vec<(String, u64)>, ChainConfigError> {
+    let mut forks = vec![
+        ("cancun".to_owned(), geth.cancun_time),
+        ("prague".to_owned(), geth.prague_time),
+        ("osaka".to_owned(), geth.osaka_time),
+    ];
+    let mut changes = vec![
+        (1, geth.bpo1_time),
+        (2, geth.bpo2_time),
+        (3, geth.bpo3_time),
+        (4, geth.bpo4_time),
+        (5, geth.bpo5_time),
+    ];
+    for (key, time) in geth.extra_fields.iter() {
+        if let Some(number) = blob_change(key) {
+            changes.push((number, serde_json::from_value(time.clone())?));
+        }
+    }
+    changes.sort_unstable();
+    forks.extend(
+        changes
+            .into_iter()
+            .map(|(number, time)| (format!("bpo{number}"), time)),
+    );
+    let forks = forks.into_iter();
+    Ok(forks.filter_map(|(fork, time)| Some((fork, time?))).collect())
+}
+
+/// The number in `bpo7Time`, say.
+fn blob_change(key: &str) -> Option<u64> {
+    let number = key.strip_prefix("bpo")?.strip_suffix("Time")?;
+    let is_plain = number.starts_with(|digit: char| ('1'..='9').contains(&digit));
+    is_plain.then(|| number.parse().ok())?
+}
+
+fn blob_schedule(geth: &GethConfig, forks: &[(String, u64)]) -> Result<BlobSchedule, ChainConfigError> {
+    let mut schedule = BlobSchedule::default();
+    let mut before = 0;
+    for (fork, time) in forks {
+        let (fork, time) = (fork.as_str(), *time);
+        if time < before {
+            let fork = fork.to_owned();
+            return Err(ChainConfigError::Order { fork, time, before });
+        }
+        before = time;
+        let last = schedule.entries().last().map(|&(_, params)| params);
+        let params = match (geth.blob_schedule.get(fork), fork) {
+            (Some(&params), _) => blob_params(fork, params)?,
+            (None, "cancun") => BlobParams::CANCUN,
+            (None, "prague") => BlobParams::PRAGUE,
+            // Some clients take what was before, and others Ethereum's: only where both are the same is it known.
+            (None, "osaka") if last == Some(BlobParams::PRAGUE) => BlobParams::PRAGUE,
+            (None, fork) => {
+                return Err(ChainConfigError::NoBlobParams {
+                    fork: fork.to_owned(),
+                });
+            }
+        };
+        schedule.push(time, params);
+    }
+    Ok(schedule)
+}
+
+/// Refuses what may be a rule and is not read. A value of `null` or `false` is as good as no key.
+fn check_keys(
+    config: &Value,
+    geth: &GethConfig,
+    blob_forks: &[(String, u64)],
+) -> Result<(), ChainConfigError> {
+    let says_something = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+    let is_known = |key: &str| HARMLESS.contains(&key) || blob_change(key).is_some();
+    let parlia = geth.parlia.is_some().then_some("parlia");
+    let others = geth.extra_fields.iter();
+    let others = others.filter(|(key, value)| says_something(value) && !is_known(key));
+    if let Some(key) = parlia.or(others.map(|(key, _)| key.as_str()).next()) {
+        let mut families = FAMILIES.iter();
+        let family = families.find(|(_, keys)| keys.contains(&key));
+        return Err(ChainConfigError::UnknownKey {
+            key: shortened(key),
+            family: family.map(|&(name, _)| name),
+        });
+    }
+    // Of the forks that the chain does not have, nothing is read.
+    for (fork, _) in blob_forks {
+        let entry = config.get("blobSchedule").and_then(|schedule| schedule.get(fork));
+        let mut keys = entry.and_then(Value::as_object).into_iter().flatten();
+        if let Some((key, _)) =
+            keys.find(|(key, value)| says_something(value) && !BLOB_KEYS.contains(&key.as_str()))
+        {
+            return Err(ChainConfigError::UnknownKey {
+                key: format!("blobSchedule.{fork}.{}", shortened(key)),
+                family: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A key from outside, short and harmless enough for an error message.
+fn shortened(key: &str) -> String {
+    excerpt(key).trim_matches('`').to_owned()
+}
+
+fn blob_params(fork: &str, params: eip7840::BlobParams) -> Result<BlobParams, ChainConfigError> {
     let actual = params.update_fraction;
     match u64::try_from(actual) {
-        Err(_) | Ok(0) => Err(ChainConfigError::UpdateFraction { fork, actual }),
+        Err(_) | Ok(0) => {
+            let fork = fork.to_owned();
+            Err(ChainConfigError::UpdateFraction { fork, actual })
+        }
         Ok(update_fraction) => Ok(BlobParams {
             target: params.target_blob_count,
             max: params.max_blob_count,
@@ -83,7 +276,7 @@ fn blob_params(fork: &'static str, params: eip7840::BlobParams) -> Result<BlobPa
     }
 }
 
-/// The geth `config` object of a chain: [`from_geth`] gives the same chain again, and geth takes it
+/// The geth `config` object of a chain with Ethereum's rules: [`from_geth`] gives the same chain again, and geth takes it
 /// for a chain that has had every fork up to the Merge from its genesis on.
 pub fn to_geth(chain: &ChainConfig) -> Value {
     let blobs = |blobs: BlobParams| {
@@ -120,69 +313,28 @@ pub fn to_geth(chain: &ChainConfig) -> Value {
     put("cancunTime", chain.cancun_time.into());
     put("pragueTime", chain.prague_time.into());
     put("osakaTime", chain.osaka_time.into());
+    put("amsterdamTime", chain.amsterdam_time.into());
     put("depositContractAddress", json!(chain.deposit_contract));
-    put(
-        "blobSchedule",
-        json!({ "cancun": blobs(chain.cancun_blobs), "prague": blobs(chain.prague_blobs) }),
-    );
+    let forks = [
+        ("cancun", chain.cancun_time),
+        ("prague", chain.prague_time),
+        ("osaka", chain.osaka_time),
+    ];
+    let mut schedule = Map::new();
+    for (fork, time) in forks {
+        if let Some(params) = time.and_then(|time| chain.blobs.at(time)) {
+            schedule.insert(fork.to_owned(), blobs(params));
+        }
+    }
+    let changes = chain.blobs.entries().iter();
+    let changes = changes.filter(|(since, _)| forks.iter().all(|(_, time)| *time != Some(*since)));
+    for (number, (since, params)) in (1..).zip(changes) {
+        put(&format!("bpo{number}Time"), (*since).into());
+        schedule.insert(format!("bpo{number}"), blobs(*params));
+    }
+    put("blobSchedule", schedule.into());
     Value::Object(config)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chain_survives_the_way_through_geths_format() {
-        let own = ChainConfig {
-            osaka_time: Some(2_000_000_000),
-            cancun_blobs: BlobParams {
-                target: 1,
-                max: 2,
-                update_fraction: 3,
-            },
-            ..ChainConfig::prague_from_genesis(1_337)
-        };
-        for chain in [ChainConfig::MAINNET, own] {
-            assert_eq!(from_geth(&to_geth(&chain), chain.chain_id).unwrap(), chain);
-        }
-    }
-
-    /// As geth's `debug_chainConfig` gives Sepolia's.
-    #[test]
-    fn geths_own_words_are_understood() {
-        let config = json!({
-            "chainId": 11155111, "homesteadBlock": 0, "daoForkSupport": true,
-            "eip150Block": 0, "londonBlock": 0, "mergeNetsplitBlock": 1735371,
-            "shanghaiTime": 1677557088, "cancunTime": 1706655072, "pragueTime": 1741159776,
-            "terminalTotalDifficulty": 17000000000000000u64, "ethash": {},
-            "depositContractAddress": "0x7f02c3e3c98b133055b8b348b2ac625669ed295d",
-            "blobSchedule": {
-                "cancun": {"target": 3, "max": 6, "baseFeeUpdateFraction": 3338477},
-                "prague": {"target": 6, "max": 9, "baseFeeUpdateFraction": 5007716}
-            }
-        });
-        let chain = from_geth(&config, 11_155_111).unwrap();
-        assert_eq!(chain.paris_block, 1_735_371);
-        assert_eq!(chain.prague_time, Some(1_741_159_776));
-        assert_eq!(chain.prague_blobs, BlobParams::PRAGUE);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (config, text) in [
-            (json!({}), "no `chainId`"),
-            (json!("x"), "no `config` object"),
-            (json!({"chainId": 5, "pragueTime": "soon"}), "no `config` object"),
-            (json!({"chainId": 6}), "of chain 6, and the block is of chain 5"),
-            (
-                json!({"chainId": 5, "blobSchedule": {"prague":
-                    {"target": 6, "max": 9, "baseFeeUpdateFraction": 0}}}),
-                "`blobSchedule.prague.baseFeeUpdateFraction` is 0",
-            ),
-        ] {
-            let error = from_geth(&config, 5).unwrap_err().to_string();
-            assert!(error.contains(text), "{error}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
 //! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`batch`](batch::batch): several of them as one input
 //! - [`import`](import::import): a block file from a node
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
 //! - [`sample`]: a made-up block, where no node is at hand
@@ -10,10 +11,13 @@
 //! [`validate`](crate::validate), which host and guest share. What is decided here is whether a
 //! file or a node's answer can be handed to it at all.
 
+pub mod batch;
 pub mod block_file;
 pub mod chain_config;
 pub mod import;
 pub mod inspect;
 pub mod sample;
+pub mod transaction_type;
 
+pub use batch::{BatchError, batch};
 pub use block_file::{BlockFile, BlockFileError, Witness};

@@ -128,6 +128,11 @@ impl Trie {
         Self(Root::Empty)
     }
 
+    /// Whether it holds nothing.
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.0, Root::Empty)
+    }
+
     fn set(&mut self, child: Child<'_>) {
         self.0 = match child {
             Child::Empty => Root::Empty,

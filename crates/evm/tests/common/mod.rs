@@ -1,30 +1,36 @@
-//! The blocks that are tested with: a made-up one, and the real ones where the folder with them is.
+//! The blocks that are tested with: made-up ones, which are always at hand, and real ones of mainnet.
 
-use std::{path::Path, sync::LazyLock};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use myriad_evm::{
-    StatelessInput,
+    Fork, StatelessInput,
     host::{
         BlockFile,
-        sample::{SampleSpec, generate},
+        sample::{SampleSpec, features, features_after_bpo, generate},
     },
 };
 
 /// Which block.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
-    /// A made-up one, the same each time; always at hand.
-    #[allow(dead_code, reason = "not every test file takes it")]
+    /// A made-up one of Prague, as `block sample` makes them.
     Sample,
-    /// One of mainnet, by its number.
-    Mainnet(u64),
+    /// A made-up one with what the rules of a fork know.
+    Fork(Fork),
+    /// A made-up one of Osaka, after a change of the blob parameters alone.
+    Bpo,
 }
 
-/// A block with its witness; `None`, said aloud, where it is not at hand.
-pub fn block(of: Of) -> Option<StatelessInput> {
+/// A block with its witness, the same each time.
+pub fn block(of: Of) -> StatelessInput {
     match of {
-        Of::Sample => Some(SAMPLE.clone()),
-        Of::Mainnet(number) => mainnet(number),
+        Of::Sample => SAMPLE.clone(),
+        Of::Fork(fork) => input(&features(fork).expect("it is known")),
+        Of::Bpo => input(&features_after_bpo().expect("it is known")),
     }
 }
 
@@ -35,17 +41,30 @@ static SAMPLE: LazyLock<StatelessInput> = LazyLock::new(|| {
         accounts: 2_000,
         token_holders: 500,
     };
-    let file = generate(&spec).expect("the numbers are within bounds");
-    file.to_input().expect("it has what the guest needs")
+    input(&generate(&spec).expect("the numbers are within bounds"))
 });
 
-fn mainnet(number: u64) -> Option<StatelessInput> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/blocks");
-    let path = folder.join(format!("ethereum-{number}.json.gz"));
-    if !path.exists() {
-        eprintln!("skipped: there is no {}", path.display());
-        return None;
-    }
-    let file = BlockFile::read(&path).expect("it is a block file");
-    Some(file.to_input().expect("it has what the guest needs"))
+fn input(file: &BlockFile) -> StatelessInput {
+    file.to_input().expect("it has what the guest needs")
+}
+
+/// The block files of the folder that `MYRIAD_REAL_BLOCKS` names, by their file names.
+#[allow(dead_code, reason = "not every test file takes it")]
+pub fn real_blocks() -> Vec<(String, StatelessInput)> {
+    let folder = env::var("MYRIAD_REAL_BLOCKS").expect("MYRIAD_REAL_BLOCKS names a folder");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let paths = entries.map(|entry| entry.expect("it can be read").path());
+    let is_block = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gz");
+    let read = |path: PathBuf| {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let file = BlockFile::read(Path::new(&path)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        (name, input(&file))
+    };
+    let blocks: Vec<_> = paths.filter(is_block).map(read).collect();
+    assert!(!blocks.is_empty(), "there is no block in {folder}");
+    blocks
 }

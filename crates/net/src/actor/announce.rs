@@ -6,14 +6,14 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use myriad_core::Peer;
 
-use super::{
-    ANNOUNCE_EVERY, ANNOUNCE_SOON, Actor, REQUESTERS_KEY, jobs::Judgement, now_ms, peers::usable, providers,
-};
+use super::{ANNOUNCE_EVERY, ANNOUNCE_SOON, Actor, REQUESTERS_KEY, jobs::Judgement, providers};
 use crate::{
     behaviour::JOBS_TOPIC,
     network::Event,
     peer::{id_of, peer_of},
-    wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode},
+    reach::Told,
+    record,
+    wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode, sequence},
 };
 
 /// Announcements that one neighbour may bring in a second, over a while; ten times as many at once. This is
@@ -23,6 +23,14 @@ const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
     let burst = NEWS_PER_SECOND.saturating_mul(NonZeroU32::new(10).expect("not zero"));
     RateLimiter::keyed(Quota::per_second(NEWS_PER_SECOND).allow_burst(burst))
+}
+
+/// What became of an announcement.
+enum Heard {
+    /// It is to be acted on; here the requester says that it is reached.
+    New(Vec<Multiaddr>),
+    Old,
+    Invalid,
 }
 
 impl Actor {
@@ -39,9 +47,17 @@ impl Actor {
 
     /// A peer says that it has jobs, and this node is to tell others.
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
-        let local = self.peers.get(&record.provider).is_some_and(|peer| peer.local);
-        // What one peer says must not make the answer for all too long to be read.
-        record.addresses = usable(record.addresses, local);
+        // What one peer says must not make the answer for all too long to be read, or lead others astray.
+        let calls_from = self.calls_from(&record.provider);
+        record.addresses = self.learn(record.provider, record.addresses, Told::Itself(&calls_from));
+        // A requester without a public address says nothing here, and its neighbours may still reach it.
+        if let Some(peer) = self
+            .peers
+            .get(&record.provider)
+            .filter(|_| record.addresses.is_empty())
+        {
+            record.addresses.clone_from(&peer.addresses);
+        }
         let store = self.swarm.behaviour_mut().kad.store_mut();
         providers::keep(store, record, Instant::now());
     }
@@ -94,10 +110,10 @@ impl Actor {
         }
     }
 
-    /// Sends an announcement to all, with its time and our addresses as they are now.
+    /// Sends an announcement to all, with its number and our addresses as they are now.
     pub(super) fn publish(&mut self, mut announcement: Announcement) -> Announcement {
-        announcement.sequence = now_ms();
-        announcement.addresses = self.own_addresses().iter().map(Multiaddr::to_string).collect();
+        announcement.sequence = self.next_sequence();
+        announcement.record = self.own_record();
         let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
         match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
             Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
@@ -129,11 +145,10 @@ impl Actor {
         }
         let author = message.source.as_ref().and_then(peer_of);
         match self.judge(&announcement, author) {
-            Judgement::Invalid => Reject,
-            Judgement::Old => Ignore,
-            Judgement::New => {
-                let local = self.peers.get(from).is_some_and(|peer| peer.local);
-                self.announced_by(announcement, local);
+            Heard::Invalid => Reject,
+            Heard::Old => Ignore,
+            Heard::New(addresses) => {
+                self.announced_by(announcement, addresses, from);
                 Accept
             }
         }
@@ -141,26 +156,48 @@ impl Actor {
 
     /// Acts on what a peer says of its own jobs.
     pub(super) fn told(&mut self, id: &PeerId, announcement: Announcement) {
-        if self.judge(&announcement, peer_of(id)) == Judgement::New {
-            let local = self.peers.get(id).is_some_and(|peer| peer.local);
-            self.announced_by(announcement, local);
+        if let Heard::New(addresses) = self.judge(&announcement, peer_of(id)) {
+            self.announced_by(announcement, addresses, id);
         }
     }
 
-    fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Judgement {
-        self.jobs.judge(announcement, author, Instant::now(), now_ms())
+    /// The number of what is announced next.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        // Four thousand million announcements in one start would take centuries.
+        self.announced = self.announced.saturating_add(1);
+        sequence(self.hello.boot, self.announced)
     }
 
-    /// Tells the node of a job, and gets in touch with who has it.
-    fn announced_by(&mut self, announcement: Announcement, local: bool) {
+    fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Heard {
+        match self.jobs.judge(announcement, author, Instant::now()) {
+            Judgement::Invalid => return Heard::Invalid,
+            Judgement::Old => return Heard::Old,
+            Judgement::New => {}
+        }
+        let Some(id) = id_of(announcement.requester) else {
+            return Heard::Invalid;
+        };
+        // Only of what is news: a signature takes longer to check than all else.
+        match record::read(&announcement.record, &id) {
+            Ok(addresses) => Heard::New(addresses),
+            Err(e) => {
+                tracing::debug!("an announcement of {id} is not taken: {e}");
+                Heard::Invalid
+            }
+        }
+    }
+
+    /// Tells the node of a job, and gets in touch with who has it; `from` brought the news.
+    fn announced_by(&mut self, announcement: Announcement, told: Vec<Multiaddr>, from: &PeerId) {
         let requester = id_of(announcement.requester);
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
-            let told = announcement
-                .addresses
-                .iter()
-                .filter_map(|text| text.parse().ok())
-                .collect();
-            let addresses = usable(told, local);
+            let calls_from = self.calls_from(from);
+            let by = if id == *from {
+                Told::Itself(&calls_from)
+            } else {
+                Told::Forwarded(*from, &calls_from)
+            };
+            let addresses = self.learn(id, told, by);
             if self
                 .peers
                 .get(&id)
@@ -168,7 +205,12 @@ impl Actor {
             {
                 self.dial(id, addresses.clone());
             }
-            self.redial.want(id, addresses, false);
+            if addresses.is_empty() && !self.peers.contains_key(&id) {
+                // It may be of a network of its own, where the hash table knows it.
+                self.unplaced = true;
+            } else {
+                self.want(id, addresses, by);
+            }
         }
         let _ = self.events.send(Event::Announced(announcement));
     }

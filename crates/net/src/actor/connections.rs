@@ -1,6 +1,10 @@
 //! Connections: dialling, and what is learned of who is at the other end.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -12,20 +16,46 @@ use libp2p::{
     },
 };
 
-use super::{
-    Actor, LAN_PEERS_MAX,
-    peers::{Connected, usable},
-};
+use super::{Actor, LAN_PEERS_MAX, peers::Connected};
 use crate::{
     behaviour::KAD_PROTOCOL,
-    peer::{is_loopback, peer_of},
+    network::Event,
+    peer::peer_of,
+    reach::{Told, ip_of, teller},
+    record,
     wire::{Hello, Role},
 };
 
 impl Actor {
+    /// Of the addresses that a peer is said to have those that may be dialled and passed on.
+    pub(super) fn learn(&self, id: PeerId, said: Vec<Multiaddr>, told: Told<'_>) -> Vec<Multiaddr> {
+        self.gate.lock().learn(id, said, told)
+    }
+
+    /// Wants a connection with a peer from now on; the one that is there counts.
+    pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, told: Told<'_>) {
+        let now = Instant::now();
+        self.redial.want(id, addresses, teller(id, told), now);
+        if self.peers.contains_key(&id) {
+            self.redial.connected(&id, now);
+        }
+    }
+
+    /// Where the connections of a peer come from; nowhere, as far as is known, if it is not connected any more.
+    pub(super) fn calls_from(&self, id: &PeerId) -> Vec<IpAddr> {
+        self.peers
+            .get(id)
+            .map(|peer| peer.from.clone())
+            .unwrap_or_default()
+    }
+
     pub(super) fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
         if peer == *self.swarm.local_peer_id() {
             return;
+        }
+        // What the hash table alone knows is its own affair.
+        if !addresses.is_empty() {
+            self.gate.lock().choose(peer);
         }
         for address in &addresses {
             self.swarm.add_peer_address(peer, address.clone());
@@ -73,10 +103,13 @@ impl Actor {
             let _ = self.swarm.disconnect_peer_id(id);
             return;
         }
-        self.redial.connected(&id);
+        self.redial.connected(&id, Instant::now());
         let address = endpoint.get_remote_address();
+        if let Some(ip) = ip_of(address) {
+            self.gate.lock().connected(id, ip);
+        }
         let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
-        peer.local &= is_loopback(address);
+        peer.calls_from(address);
         let anew = self.renewing.remove(&connection);
         // Not on the first connection alone: where both dial at once, it may be the other one's for each.
         if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
@@ -88,11 +121,12 @@ impl Actor {
 
     pub(super) fn identified(&mut self, id: PeerId, info: identify::Info) {
         let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
+        let calls_from = self.calls_from(&id);
+        let addresses = self.learn(id, info.listen_addrs, Told::Itself(&calls_from));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
-        peer.set_addresses(info.listen_addrs);
-        let addresses = peer.addresses.clone();
+        peer.addresses.clone_from(&addresses);
         for address in addresses {
             if serves_kad {
                 self.swarm.behaviour_mut().kad.add_address(&id, address.clone());
@@ -108,12 +142,33 @@ impl Actor {
             of_peer.entry(id).or_default().push(address);
         }
         for (id, addresses) in of_peer {
+            let addresses = self.learn(id, addresses, Told::Lan);
             if self.role == Role::Requester || self.peers.len() < LAN_PEERS_MAX {
-                let addresses = usable(addresses, true);
                 self.dial(id, addresses.clone());
-                self.redial.want(id, addresses, false);
+                self.want(id, addresses, Told::Lan);
             }
         }
+    }
+
+    /// This machine goes on after it was suspended. Nobody is left at the other end of its connections, which would be
+    /// noticed when nothing comes on them; all are opened anew at once, by whichever side is reached first.
+    pub(super) fn resumed(&mut self, time: Duration) {
+        tracing::info!(
+            "this machine was suspended for {} s: all connections are opened anew",
+            time.as_secs()
+        );
+        let now = Instant::now();
+        for (&id, peer) in &self.peers {
+            if peer.is_compatible() {
+                self.redial.want(id, peer.addresses.clone(), None, now);
+                self.redial.connected(&id, now);
+            }
+            let _ = self.swarm.disconnect_peer_id(id);
+        }
+        self.redial.resumed(now);
+        self.announce_next = Instant::now();
+        self.searched = None;
+        let _ = self.events.send(Event::Resumed { time });
     }
 
     /// A peer is another process now, on a new connection beside those with the one that is gone. What is sent on
@@ -121,11 +176,14 @@ impl Actor {
     /// meet anew. Only the peer itself can bring this about.
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");
-        let local = self.peers.get(&id).is_some_and(|peer| peer.local);
-        let told = hello.jobs.iter().flat_map(|job| &job.addresses);
-        let told = told.filter_map(|text| text.parse().ok()).collect();
+        // All its jobs say the same.
+        let told = hello.jobs.first().map(|job| record::read(&job.record, &id));
+        let told = told.and_then(Result::ok).unwrap_or_default();
         if self.role == Role::Prover && hello.role == Role::Requester {
-            self.redial.want(id, usable(told, local), false);
+            let calls_from = self.calls_from(&id);
+            let by = Told::Itself(&calls_from);
+            let addresses = self.learn(id, told, by);
+            self.want(id, addresses, by);
         }
         let _ = self.swarm.disconnect_peer_id(id);
     }

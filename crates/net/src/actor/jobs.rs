@@ -13,9 +13,6 @@ use crate::wire::{Announcement, PROTOCOL_VERSION};
 const JOBS_PER_REQUESTER_MAX: usize = 32;
 /// Requesters that are remembered; the one that was silent for longest is forgotten first.
 const REQUESTERS_MAX: usize = 1024;
-/// How far ahead of this node's clock a sequence number may be, in milliseconds. A home machine's clock
-/// may be an hour off, when its time zone is set wrongly.
-const AHEAD_MAX_MS: u64 = 2 * 3600 * 1000;
 /// How often a job can be news again, over a while. Honest requesters announce it every 20 s, and when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
 /// It is news at once so many times; each pause allows one more. A job that is proven in no time and asked for again is
@@ -54,20 +51,19 @@ struct Known {
 }
 
 impl Jobs {
-    /// Judges an announcement that `author` has signed, at `now`, which is `now_ms` since 1970.
+    /// Judges an announcement that `author` has signed and that arrived at `now`. Whatever the clocks of the two say, later
+    /// ones of a requester have higher numbers, and are as fresh as they are here: one that a third party replays is known
+    /// already, or is of a job that nobody here has heard of, which is asked for at the requester itself.
     pub(super) fn judge(
         &mut self,
         announcement: &Announcement,
         author: Option<Peer>,
         now: Instant,
-        now_ms: u64,
     ) -> Judgement {
         if author != Some(announcement.requester) {
             return Judgement::Invalid;
         }
-        // Who forwards what is too far ahead for this clock may have another one, and is not to blame.
-        let ahead = announcement.sequence > now_ms.saturating_add(AHEAD_MAX_MS);
-        if ahead || announcement.version != PROTOCOL_VERSION {
+        if announcement.version != PROTOCOL_VERSION {
             return Judgement::Old;
         }
         let requester = self.requester(announcement.requester, now);
@@ -134,8 +130,10 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::sequence;
 
-    const NOW: u64 = 1_700_000_000_000;
+    /// A number as good as any.
+    const FIRST: u64 = 1_700_000_000_000;
 
     fn announcement(requester: u8, job: u64, sequence: u64) -> Announcement {
         let mut id = [0; 32];
@@ -150,7 +148,7 @@ mod tests {
             instructions: 1,
             memory_min: 1,
             bytes: 1,
-            addresses: Vec::new(),
+            record: Vec::new(),
         }
     }
 
@@ -173,7 +171,7 @@ mod tests {
         }
 
         fn hears(&mut self, said: &Announcement) -> Judgement {
-            self.jobs.judge(said, Some(said.requester), self.now, NOW)
+            self.jobs.judge(said, Some(said.requester), self.now)
         }
     }
 
@@ -193,17 +191,34 @@ mod tests {
     }
 
     #[test]
-    fn nobody_speaks_for_another_and_the_future_is_not_believed() {
+    fn nobody_speaks_for_another_and_other_versions_are_left_alone() {
         let mut ear = Ear::new();
         let said = announcement(1, 1, 5);
         let other = Some(Peer([2; 32]));
-        assert_eq!(ear.jobs.judge(&said, other, ear.now, NOW), Judgement::Invalid);
-        assert_eq!(ear.jobs.judge(&said, None, ear.now, NOW), Judgement::Invalid);
-        let future = announcement(1, 1, NOW + AHEAD_MAX_MS + 1);
-        assert_eq!(ear.hears(&future), Judgement::Old);
-        let other = Announcement { version: 2, ..said };
+        assert_eq!(ear.jobs.judge(&said, other, ear.now), Judgement::Invalid);
+        assert_eq!(ear.jobs.judge(&said, None, ear.now), Judgement::Invalid);
+        let other = Announcement {
+            version: PROTOCOL_VERSION + 1,
+            ..said
+        };
         assert_eq!(ear.hears(&other), Judgement::Old);
         assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::New);
+    }
+
+    /// Its clock may be hours ahead, or be corrected backwards in the middle of a job or between two starts: the number of
+    /// the start goes on.
+    #[test]
+    fn the_order_is_that_of_starts_and_what_was_said_in_each() {
+        let mut ear = Ear::new();
+        let mut hears = |boot, number| {
+            ear.wait(NEWS_PAUSE);
+            ear.hears(&announcement(1, 1, sequence(boot, number)))
+        };
+        assert_eq!(hears(1_700_000_000, 1), Judgement::New);
+        assert_eq!(hears(1_700_000_000, 2), Judgement::New);
+        assert_eq!(hears(1_700_000_001, 1), Judgement::New, "started again");
+        assert_eq!(hears(1_700_000_000, 3), Judgement::Old, "replayed by somebody");
+        assert_eq!(hears(u32::MAX, u32::MAX), Judgement::New, "no number is too high");
     }
 
     #[test]
@@ -273,19 +288,19 @@ mod tests {
     fn memory_is_bounded_and_who_is_silent_for_longest_is_forgotten() {
         let mut ear = Ear::new();
         for job in 0..1000 {
-            ear.hears(&announcement(1, job, NOW + job));
+            ear.hears(&announcement(1, job, FIRST + job));
             ear.wait(NEWS_PAUSE);
         }
         let first = Peer([1; 32]);
         assert_eq!(ear.jobs.requesters[&first].jobs.len(), JOBS_PER_REQUESTER_MAX);
         let strangers = 3 * REQUESTERS_MAX as u32;
         for stranger in 0..strangers {
-            let mut said = announcement(2, 1, NOW);
+            let mut said = announcement(2, 1, FIRST);
             said.requester.0[..4].copy_from_slice(&stranger.to_le_bytes());
             ear.hears(&said);
             ear.wait(NEWS_PAUSE);
             // It was the first of all, and still is heard of.
-            ear.hears(&announcement(1, 999, NOW + 1000 + u64::from(stranger)));
+            ear.hears(&announcement(1, 999, FIRST + 1000 + u64::from(stranger)));
         }
         assert_eq!(ear.jobs.requesters.len(), REQUESTERS_MAX);
         // All that was known of it, and not what it has said since it was forgotten.

@@ -11,6 +11,7 @@ mod connections;
 mod jobs;
 mod peers;
 mod providers;
+mod redial;
 mod strikes;
 #[cfg(test)]
 mod tests;
@@ -39,14 +40,20 @@ pub(crate) use self::providers::{PROVIDER_TTL, PROVIDERS_MAX};
 use self::{
     announce::news_limiter,
     jobs::Jobs,
-    peers::{Connected, Redial, usable},
+    peers::Connected,
+    redial::Redial,
     strikes::{Strike, Strikes},
 };
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     config::Config,
+    identity::Identity,
     network::{AskError, Event, PeerStatus, Reply, Shared},
     peer::{peer_of, split_peer},
+    reach::{Capped, ScopeOf, SharedGate, Told, best},
+    record,
+    slots::Regard,
+    suspension::{Suspension, since_boot},
     wire::{
         Announcement, Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Role, Why,
         WireError, cut,
@@ -62,6 +69,8 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// How often the hash table is asked for requesters by a prover that is connected with none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
+/// How often where a requester is known to be there, and not where: after a restart it has other addresses.
+const UNPLACED_EVERY: Duration = Duration::from_secs(3);
 /// Under this key of the hash table are those who have jobs.
 const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
 /// A prover dials so many peers that it finds on the local network; a requester dials all.
@@ -88,22 +97,35 @@ pub(crate) enum Command {
         told_by: Option<PeerId>,
         dialled: oneshot::Sender<()>,
     },
+    Regard {
+        peer: PeerId,
+        regard: Regard,
+    },
 }
 
+/// How long ago the machine was started; none where nobody knows.
+pub(crate) type SinceBoot = Box<dyn Fn() -> Option<Duration> + Send>;
+
 pub(crate) struct Actor {
-    swarm: Swarm<Behaviour>,
+    swarm: Swarm<Capped<Behaviour>>,
     role: Role,
+    identity: Identity,
     hello: Hello,
     commands: mpsc::UnboundedReceiver<Command>,
     answers: mpsc::UnboundedSender<Command>,
     events: mpsc::UnboundedSender<Event>,
     unanswered: Arc<AtomicUsize>,
     peers: HashMap<PeerId, Connected>,
+    /// What is dialled and what is believed of addresses.
+    gate: SharedGate,
+    scope_of: ScopeOf,
     redial: Redial,
     /// Bootstrap peers of whom only the address is known, with the connection on which they are dialled.
     nameless: Vec<(Multiaddr, Option<PeerId>)>,
     dialling: HashMap<ConnectionId, usize>,
     own_jobs: BTreeMap<JobId, Announcement>,
+    /// Announcements since the start.
+    announced: u32,
     jobs: Jobs,
     asked: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     limiter: DefaultKeyedRateLimiter<PeerId>,
@@ -117,12 +139,18 @@ pub(crate) struct Actor {
     /// Connections that are being opened with peers that seem to have been started again.
     renewing: HashSet<ConnectionId>,
     searched: Option<Instant>,
+    started: Instant,
+    suspension: Suspension,
+    since_boot: SinceBoot,
+    /// A requester was heard of, and nobody said where it is in a way that is believed.
+    unplaced: bool,
     shared: Arc<Shared>,
 }
 
 impl Actor {
     pub(crate) fn new(
-        swarm: Swarm<Behaviour>,
+        swarm: Swarm<Capped<Behaviour>>,
+        gate: SharedGate,
         config: &Config,
         channels: (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>),
         events: mpsc::UnboundedSender<Event>,
@@ -133,11 +161,16 @@ impl Actor {
         let mut redial = Redial::default();
         let mut nameless = Vec::new();
         let mut swarm = swarm;
+        let now = Instant::now();
         for address in &config.bootstrap {
             match split_peer(address.0.clone()) {
                 Some((id, address)) => {
-                    swarm.behaviour_mut().kad.add_address(&id, address.clone());
-                    redial.want(id, vec![address], true);
+                    let addresses = gate.lock().learn(id, vec![address], Told::Owner);
+                    for address in &addresses {
+                        swarm.behaviour_mut().kad.add_address(&id, address.clone());
+                    }
+                    redial.want_for_ever(id, addresses, now);
+                    swarm.behaviour_mut().slots.regard(id, Regard::Useful);
                 }
                 None => nameless.push((address.0.clone(), None)),
             }
@@ -145,23 +178,28 @@ impl Actor {
         Self {
             swarm,
             role: config.role,
+            identity: config.identity.clone(),
             hello: Hello {
                 version: PROTOCOL_VERSION,
                 build: config.build.clone(),
                 engine: config.engine,
                 role: config.role,
                 jobs: Vec::new(),
-                started_ms: now_ms(),
+                boot: config.identity.boot,
+                clock_ms: 0,
             },
             commands: channels.1,
             answers: channels.0,
             events,
             unanswered: Arc::default(),
             peers: HashMap::new(),
+            gate,
+            scope_of: config.limits.scope_of,
             redial,
             nameless,
             dialling: HashMap::new(),
             own_jobs: BTreeMap::new(),
+            announced: 0,
             jobs: Jobs::default(),
             asked: HashMap::new(),
             limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
@@ -171,8 +209,17 @@ impl Actor {
             unheard: false,
             renewing: HashSet::new(),
             searched: None,
+            started: Instant::now(),
+            suspension: Suspension::default(),
+            since_boot: Box::new(since_boot),
+            unplaced: false,
             shared,
         }
+    }
+
+    /// The same with another clock; see [`since_boot`].
+    pub(crate) fn with_clock(self, since_boot: SinceBoot) -> Self {
+        Self { since_boot, ..self }
     }
 
     /// Runs until the last [`crate::Network`] is dropped. The actor has a sender of commands itself, for
@@ -210,14 +257,21 @@ impl Actor {
                 self.shared.count_message();
             }
             Command::Announce(announcement) => self.announce(*announcement),
+            Command::Regard { peer, regard } => self.swarm.behaviour_mut().slots.regard(peer, regard),
             Command::Dial {
                 peer,
                 addresses,
                 told_by,
                 dialled,
             } => {
-                let local = told_by.is_none_or(|id| self.peers.get(&id).is_some_and(|peer| peer.local));
-                self.dial(peer, usable(addresses, local));
+                let addresses = match told_by {
+                    Some(by) => {
+                        let calls_from = self.calls_from(&by);
+                        self.learn(peer, addresses, Told::Another(by, &calls_from))
+                    }
+                    None => Vec::new(),
+                };
+                self.dial(peer, addresses);
                 // Who waits for it may have given up.
                 let _ = dialled.send(());
             }
@@ -225,7 +279,15 @@ impl Actor {
     }
 
     fn tick(&mut self) {
-        for (peer, addresses) in self.redial.due(|id| self.peers.contains_key(id)) {
+        if let Some(passed) = (self.since_boot)()
+            && let Some(time) = self.suspension.since_last(passed, self.started.elapsed())
+        {
+            self.resumed(time);
+        }
+        let now = Instant::now();
+        let room = self.gate.lock().room(now);
+        let due = self.redial.due(|id| self.peers.contains_key(id), room, now);
+        for (peer, addresses) in due {
             self.dial(peer, addresses);
         }
         for place in 0..self.nameless.len() {
@@ -254,9 +316,15 @@ impl Actor {
             self.announce_again();
         }
         let alone = !self.peers.values().any(|peer| peer.is(Role::Requester));
-        let due = self.searched.is_none_or(|last| last.elapsed() > SEARCH_EVERY);
-        if self.role == Role::Prover && alone && due && !self.peers.is_empty() {
+        let pause = if self.unplaced {
+            UNPLACED_EVERY
+        } else {
+            SEARCH_EVERY
+        };
+        let due = self.searched.is_none_or(|last| last.elapsed() > pause);
+        if self.role == Role::Prover && (alone || self.unplaced) && due && !self.peers.is_empty() {
             self.searched = Some(Instant::now());
+            self.unplaced = false;
             self.swarm
                 .behaviour_mut()
                 .kad
@@ -266,21 +334,32 @@ impl Actor {
 
     fn own_addresses(&self) -> Vec<Multiaddr> {
         let all = self.swarm.external_addresses().chain(self.swarm.listeners());
-        usable(all.cloned().collect(), true)
+        best(all.cloned().collect(), self.scope_of)
     }
 
-    fn greeting(&self) -> Hello {
+    /// Where this node is reached, signed.
+    fn own_record(&self) -> Vec<u8> {
+        record::sign(&self.identity.keypair, self.own_addresses())
+    }
+
+    fn greeting(&mut self) -> Hello {
         let mut hello = self.hello.clone();
-        let addresses: Vec<String> = self.own_addresses().iter().map(Multiaddr::to_string).collect();
+        hello.clock_ms = now_ms();
+        let sequence = self.next_sequence();
         hello.jobs = self
             .own_jobs
             .values()
             .take(crate::wire::JOBS_MAX)
             .cloned()
             .collect();
+        let record = if hello.jobs.is_empty() {
+            Vec::new()
+        } else {
+            self.own_record()
+        };
         for job in &mut hello.jobs {
-            job.sequence = now_ms();
-            job.addresses.clone_from(&addresses);
+            job.sequence = sequence;
+            job.record.clone_from(&record);
         }
         hello
     }
@@ -301,6 +380,10 @@ impl Actor {
                 ..
             } => {
                 tracing::debug!("peer {peer_id} is gone: {cause:?}");
+                self.unplaced |= self
+                    .peers
+                    .get(&peer_id)
+                    .is_some_and(|peer| peer.is(Role::Requester));
                 self.peers.remove(&peer_id);
                 self.tell_shared(peer_id);
                 self.send(peer_id, |peer| Event::Lost { peer });
@@ -358,7 +441,8 @@ impl Actor {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.identified(peer_id, info)
             }
-            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => self.discovered(found),
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found))
+            | BehaviourEvent::Mdns6(mdns::Event::Discovered(found)) => self.discovered(found),
             BehaviourEvent::Kad(kad::Event::OutboundQueryProgressed {
                 result:
                     kad::QueryResult::GetProviders(Ok(kad::GetProvidersOk::FoundProviders { providers, .. })),
@@ -424,7 +508,7 @@ impl Actor {
             return;
         }
         if let Some(before) = &peer.hello
-            && before.started_ms != hello.started_ms
+            && before.boot != hello.boot
         {
             return self.started_again(id, &hello);
         }
@@ -434,7 +518,13 @@ impl Actor {
         peer.hello = Some(hello.clone());
         self.tell_shared(id);
         if first {
-            self.send(id, |peer| Event::Greeted { peer, hello, origin });
+            let clock_ahead_ms = clock_ahead_ms(&hello, now_ms());
+            self.send(id, |peer| Event::Greeted {
+                peer,
+                hello,
+                origin,
+                clock_ahead_ms,
+            });
         }
         for job in jobs {
             self.told(&id, job);
@@ -583,6 +673,12 @@ fn ask_error(error: OutboundFailure) -> AskError {
             None => AskError::Broken(e.to_string()),
         },
     }
+}
+
+/// By how many milliseconds the clock of a peer is ahead of this one, which says `now_ms`; below 0 where it is behind.
+fn clock_ahead_ms(hello: &Hello, now_ms: u64) -> i64 {
+    let ahead = i128::from(hello.clock_ms) - i128::from(now_ms);
+    ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// Milliseconds since 1970.

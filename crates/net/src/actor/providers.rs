@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libp2p::kad::{ProviderRecord, store::RecordStore};
+use libp2p::kad::{ProviderRecord, RecordKey, store::RecordStore};
 
 use super::{ANNOUNCE_EVERY, REQUESTERS_KEY};
 
@@ -19,7 +19,8 @@ const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 
 
 /// Keeps what a requester said of itself, at its head. libp2p tells those who ask of the first twenty only,
 /// and takes none in when there are 64, so that whoever fills the table first would keep everybody else
-/// out. This way requesters are told of for as long as fewer than that have said it since.
+/// out. This way requesters are told of for as long as fewer than that have said it since. Where one says again that it is
+/// reached, it is what it says last: after a restart it listens elsewhere.
 pub(super) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
     // This network has no other key.
     if record.key.as_ref() != REQUESTERS_KEY {
@@ -27,22 +28,33 @@ pub(super) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: In
     }
     let known = store.providers(&record.key);
     let fresh = now + PROVIDER_TTL - PROVIDED_PAUSE;
-    if known
+    let own = known
         .iter()
-        .any(|other| other.provider == record.provider && other.expires > Some(fresh))
-    {
+        .position(|other| other.provider == record.provider && other.expires > Some(fresh));
+    if let Some(place) = own {
+        if known[place].addresses != record.addresses {
+            let mut known = known;
+            known[place].addresses = record.addresses;
+            replace(store, known.into_iter());
+        }
         return;
     }
-    for other in &known {
-        store.remove_provider(&other.key, &other.provider);
-    }
+    let provider = record.provider;
     let others = known
         .into_iter()
-        .filter(|other| other.provider != record.provider && !other.is_expired(now));
+        .filter(|other| other.provider != provider && !other.is_expired(now));
     // That this node has jobs itself does not expire.
     let (own, others): (Vec<_>, Vec<_>) = others.partition(|other| other.expires.is_none());
-    let all = own.into_iter().chain(iter::once(record)).chain(others);
-    for record in all.take(PROVIDERS_MAX) {
+    replace(store, own.into_iter().chain(iter::once(record)).chain(others));
+}
+
+/// Keeps these records and no others, in this order.
+fn replace(store: &mut impl RecordStore, records: impl Iterator<Item = ProviderRecord>) {
+    let records: Vec<ProviderRecord> = records.collect();
+    for other in store.providers(&RecordKey::new(&REQUESTERS_KEY)) {
+        store.remove_provider(&other.key, &other.provider);
+    }
+    for record in records.into_iter().take(PROVIDERS_MAX) {
         if let Err(e) = store.add_provider(record) {
             tracing::debug!("a requester's record is not kept: {e}");
         }
@@ -53,10 +65,7 @@ pub(super) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: In
 mod tests {
     use libp2p::{
         PeerId,
-        kad::{
-            RecordKey,
-            store::{MemoryStore, MemoryStoreConfig},
-        },
+        kad::store::{MemoryStore, MemoryStoreConfig},
     };
 
     use super::*;
@@ -98,6 +107,24 @@ mod tests {
         let id = PeerId::random();
         keep(&mut store, record(id, now), now);
         assert_eq!(kept(&store), [id]);
+    }
+
+    #[test]
+    fn one_that_listens_elsewhere_since_its_restart_is_told_of_there() {
+        let mut store = store(PeerId::random());
+        let now = Instant::now();
+        let (moved, other) = (PeerId::random(), PeerId::random());
+        let at = |address: &str| ProviderRecord {
+            addresses: vec![address.parse().unwrap()],
+            ..record(moved, now)
+        };
+        keep(&mut store, at("/ip4/127.0.0.1/tcp/1"), now);
+        keep(&mut store, record(other, now), now);
+        let later = now + Duration::from_secs(1);
+        keep(&mut store, at("/ip4/127.0.0.1/tcp/2"), later);
+        assert_eq!(kept(&store), [other, moved], "its place is what it was");
+        let records = store.providers(&RecordKey::new(&REQUESTERS_KEY));
+        assert_eq!(records[1].addresses, at("/ip4/127.0.0.1/tcp/2").addresses);
     }
 
     #[test]

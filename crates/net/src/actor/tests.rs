@@ -7,7 +7,13 @@ use libp2p::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{behaviour::swarm, blob::BlobStore, config::Limits, identity::Identity};
+use crate::{
+    behaviour::swarm,
+    blob::BlobStore,
+    config::{Limits, Listen},
+    identity::Identity,
+    reach::Gate,
+};
 
 fn actor(bootstrap: &[&str], limits: Limits) -> (TempDir, Actor, mpsc::UnboundedReceiver<Event>) {
     let dir = tempfile::tempdir().unwrap();
@@ -16,7 +22,7 @@ fn actor(bootstrap: &[&str], limits: Limits) -> (TempDir, Actor, mpsc::Unbounded
         role: Role::Prover,
         build: "test".into(),
         engine: [7; 32],
-        listen: Vec::new(),
+        listen: Listen::At(Vec::new()),
         external: Vec::new(),
         bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
         mdns: false,
@@ -24,8 +30,16 @@ fn actor(bootstrap: &[&str], limits: Limits) -> (TempDir, Actor, mpsc::Unbounded
         limits,
     };
     let (events, received) = mpsc::unbounded_channel();
-    let swarm = swarm(&config).unwrap();
-    let actor = Actor::new(swarm, &config, mpsc::unbounded_channel(), events, Arc::default());
+    let gate = SharedGate::new(Gate::new(config.limits.scope_of));
+    let swarm = swarm(&config, gate.clone()).unwrap();
+    let actor = Actor::new(
+        swarm,
+        gate,
+        &config,
+        mpsc::unbounded_channel(),
+        events,
+        Arc::default(),
+    );
     (dir, actor, received)
 }
 
@@ -67,7 +81,8 @@ async fn who_dials_greets_until_the_other_has_said_what_it_is() {
         build: "other".into(),
         engine: [7; 32],
         role: Role::Requester,
-        started_ms: 1,
+        boot: 1,
+        clock_ms: 0,
         jobs: Vec::new(),
     };
     actor.greeted(id, hello.clone());
@@ -127,7 +142,7 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
             instructions: 1,
             memory_min: 1,
             bytes: 1,
-            addresses: Vec::new(),
+            record: Vec::new(),
         };
         actor.told(&id, announcement);
     }

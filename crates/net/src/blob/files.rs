@@ -61,6 +61,10 @@ impl Layout {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(super) fn whole(&self, blob: &Blob) -> PathBuf {
         let name = hex::encode(blob.0);
         self.dir.join(&name[..2]).join(name + BLOB_SUFFIX)

@@ -11,6 +11,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{BlobRef, error::BlobError};
 
+/// Blobs that were lost and that nobody has asked for yet: more than a job has proofs, of which each is lost once.
+const LOST_MAX: usize = 1 << 16;
+
 /// A file of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
@@ -44,6 +47,8 @@ pub(super) struct Index {
     pins: HashMap<Blob, usize>,
     /// One fetch of a blob at a time; the others wait here.
     fetches: HashMap<Blob, Weak<AsyncMutex<()>>>,
+    /// Blobs that were there and are not any more, without this store's doing.
+    lost: Vec<Blob>,
 }
 
 impl Key {
@@ -66,6 +71,7 @@ impl Index {
             filled_bytes: 0,
             pins: HashMap::new(),
             fetches: HashMap::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -98,6 +104,43 @@ impl Index {
         if let Some(entry) = self.files.remove(&key) {
             self.files_bytes -= entry.bytes;
         }
+    }
+
+    /// The file of a blob is damaged, or not there, and this store has not removed it.
+    pub(super) fn lost(&mut self, blob: Blob) {
+        if self.files.contains_key(&Key::Whole(blob)) {
+            self.gone(Key::Whole(blob));
+            // Whoever wants to know asks often; others never do.
+            if self.lost.len() < LOST_MAX {
+                self.lost.push(blob);
+            }
+        }
+    }
+
+    pub(super) fn take_lost(&mut self) -> Vec<Blob> {
+        std::mem::take(&mut self.lost)
+    }
+
+    pub(super) fn quota_bytes(&self) -> u64 {
+        self.quota_bytes
+    }
+
+    pub(super) fn set_quota(&mut self, quota_bytes: u64) {
+        self.quota_bytes = quota_bytes;
+    }
+
+    /// Bytes that nothing else is kept or claimed for that must stay.
+    pub(super) fn room_bytes(&self) -> u64 {
+        let evictable: u64 = self.evictable().map(|(_, entry)| entry.bytes).sum();
+        let needed = self.files_bytes - evictable + self.claimed_bytes;
+        self.quota_bytes.saturating_sub(needed)
+    }
+
+    /// Which files have to go so that no more is used than allowed, as far as that is possible.
+    pub(super) fn excess(&self) -> Vec<Key> {
+        let excess = self.used_bytes().saturating_sub(self.quota_bytes);
+        let evictable: u64 = self.evictable().map(|(_, entry)| entry.bytes).sum();
+        self.evicted_for(excess.min(evictable))
     }
 
     /// A blob was read.
@@ -181,25 +224,32 @@ impl Index {
     pub(super) fn make_room(&self, bytes: u64) -> Result<Vec<Key>, BlobError> {
         let allowed = self.quota_bytes;
         let used = self.used_bytes();
-        let mut excess = used.saturating_add(bytes).saturating_sub(allowed);
-        let mut evicted = Vec::new();
-        if excess == 0 {
-            return Ok(evicted);
+        let excess = used.saturating_add(bytes).saturating_sub(allowed);
+        let evictable: u64 = self.evictable().map(|(_, entry)| entry.bytes).sum();
+        if excess > evictable {
+            return Err(BlobError::Quota {
+                needed: bytes,
+                used,
+                allowed,
+            });
         }
+        Ok(self.evicted_for(excess))
+    }
+
+    /// Which files go to gain so many bytes.
+    fn evicted_for(&self, bytes: u64) -> Vec<Key> {
         let mut evictable: Vec<_> = self.evictable().collect();
         evictable.sort_unstable_by_key(|(_, entry)| (!entry.released, entry.last_used));
+        let mut gained = 0;
+        let mut evicted = Vec::new();
         for (key, entry) in evictable {
-            evicted.push(*key);
-            excess = excess.saturating_sub(entry.bytes);
-            if excess == 0 {
-                return Ok(evicted);
+            if gained >= bytes {
+                break;
             }
+            gained += entry.bytes;
+            evicted.push(*key);
         }
-        Err(BlobError::Quota {
-            needed: bytes,
-            used,
-            allowed,
-        })
+        evicted
     }
 
     fn evictable(&self) -> impl Iterator<Item = (&Key, &Entry)> {

@@ -31,6 +31,7 @@ mod files;
 mod index;
 mod pace;
 mod partial;
+mod reader;
 mod request;
 mod serve;
 mod slice;
@@ -46,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{BlobError, FetchError, ServeError};
 pub use fetch::{FetchLimits, Fetched, fetch};
+pub use reader::BlobReader;
 pub use serve::{ServeLimits, Served, serve};
 pub use store::{BlobStore, Pin};
 

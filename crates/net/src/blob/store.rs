@@ -12,7 +12,7 @@ use myriad_core::Blob;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    BLOB_BYTES_MAX, BlobRef,
+    BLOB_BYTES_MAX, BlobReader, BlobRef,
     error::BlobError,
     files::{self, Layout, read_error, write_error},
     index::{Index, Key},
@@ -146,6 +146,19 @@ impl BlobStore {
         Ok(Some(bytes))
     }
 
+    /// A blob to be read piece by piece, if it is there and of that size.
+    ///
+    /// # Errors
+    /// [`BlobError::Read`] if the disk fails.
+    pub fn reader(&self, want: BlobRef) -> Result<Option<BlobReader>, BlobError> {
+        if self.locate(&want.blob)? != Some(want.bytes) {
+            return Ok(None);
+        }
+        let file = open_if_there(&self.0.layout.whole(&want.blob))?;
+        self.index().used(want.blob);
+        Ok(file.map(|file| BlobReader::new(self.clone(), want, file)))
+    }
+
     /// Whether a blob is there. It may be damaged, which reading it will find out.
     pub fn contains(&self, blob: &Blob) -> bool {
         self.locate(blob).is_ok_and(|found| found.is_some())
@@ -156,9 +169,43 @@ impl BlobStore {
         self.index().held(count_max)
     }
 
+    /// Blobs that were there and are not any more, found since the last call: their files were damaged, or somebody has removed
+    /// them. What was evicted or removed by this store is not among them.
+    pub fn take_lost(&self) -> Vec<Blob> {
+        self.index().take_lost()
+    }
+
     /// How many bytes the blobs have that are there, whole or partly, or that room has been made for.
     pub fn used_bytes(&self) -> u64 {
         self.index().used_bytes()
+    }
+
+    /// Where they are.
+    pub fn dir(&self) -> &Path {
+        self.0.layout.dir()
+    }
+
+    /// How many bytes of blobs it may hold.
+    pub fn quota_bytes(&self) -> u64 {
+        self.index().quota_bytes()
+    }
+
+    /// From now on it may hold so many bytes. What is too much is evicted, but for what is pinned.
+    ///
+    /// # Errors
+    /// [`BlobError::Write`] if the disk fails.
+    pub fn set_quota(&self, quota_bytes: u64) -> Result<(), BlobError> {
+        let mut index = self.index();
+        index.set_quota(quota_bytes);
+        for key in index.excess() {
+            self.evict(&mut index, key)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes can be put or fetched now, if all goes that is not pinned.
+    pub fn room_bytes(&self) -> u64 {
+        self.index().room_bytes()
     }
 
     /// Keeps a blob from being evicted until the guard is dropped, whether it is there already or not.
@@ -216,7 +263,7 @@ impl BlobStore {
                 Ok(Some(meta.len()))
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.index().gone(key);
+                self.index().lost(*blob);
                 Ok(None)
             }
             Err(e) => Err(read_error(&path)(e)),
@@ -277,7 +324,9 @@ impl BlobStore {
     }
 
     pub(super) fn remove_damaged(&self, blob: &Blob) -> Result<(), BlobError> {
-        self.evict(&mut self.index(), Key::Whole(*blob))
+        let mut index = self.index();
+        index.lost(*blob);
+        self.evict(&mut index, Key::Whole(*blob))
     }
 
     /// Removes a file and forgets it. The index stays locked: nobody can pin what is being removed.

@@ -3,10 +3,17 @@
 use myriad_core::{JobId, Peer};
 use serde::{Deserialize, Serialize};
 
-use super::{Bounded, WireError, check_addresses};
+use super::{Bounded, WireError, bound};
+use crate::record::RECORD_BYTES_MAX;
 
 /// Most bytes of an announcement: everybody forwards it.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;
+
+/// The number of a requester's announcement: its start, in the higher 32 bits, and the number within that start. A clock
+/// that is wrong, or corrected, changes nothing about the order.
+pub fn sequence(boot: u32, number: u32) -> u64 {
+    u64::from(boot) << 32 | u64::from(number)
+}
 
 /// Says that a job wants provers, or that it does not any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +22,7 @@ pub struct Announcement {
     pub job: JobId,
     /// Who has it, and gives its tasks out; the author of the message.
     pub requester: Peer,
-    /// Later announcements of a job have higher numbers: milliseconds since 1970 by the requester's clock.
+    /// Later announcements of a job have higher numbers; see [`sequence`].
     pub sequence: u64,
     /// False when it does not want provers any more.
     pub open: bool,
@@ -27,12 +34,12 @@ pub struct Announcement {
     pub memory_min: u64,
     /// Bytes of program and input together, which a prover has to fetch.
     pub bytes: u64,
-    /// Where the requester can be reached.
-    pub addresses: Vec<String>,
+    /// Where the requester can be reached: a signed peer record of libp2p's, or nothing.
+    pub record: Vec<u8>,
 }
 
 impl Bounded for Announcement {
     fn check(&self) -> Result<(), WireError> {
-        check_addresses(&self.addresses)
+        bound("bytes of a peer record", self.record.len(), RECORD_BYTES_MAX)
     }
 }

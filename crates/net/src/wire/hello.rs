@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound};
+use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound, printable};
 
 /// Most open jobs that a requester names in its greeting; of the others peers hear by gossip.
 pub(crate) const JOBS_MAX: usize = 16;
@@ -15,15 +15,18 @@ pub struct Hello {
     /// [`super::PROTOCOL_VERSION`] of the sender. Stays the first field in every version.
     pub version: u32,
     /// Name and version of its software, for people.
+    #[serde(deserialize_with = "printable")]
     pub build: String,
     /// What its engine makes and accepts; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub role: Role,
     /// Jobs of its own that want provers.
     pub jobs: Vec<Announcement>,
-    /// When its process started, in milliseconds since 1970, by its own clock. If that is another one than before, then
-    /// nobody is left at the other end of older connections.
-    pub started_ms: u64,
+    /// The number of its start. If that is another one than before, then nobody is left at the other end of older
+    /// connections.
+    pub boot: u32,
+    /// What its clock says, in milliseconds since 1970. It is told to people where it is far off, and decides nothing.
+    pub clock_ms: u64,
 }
 
 /// What a node is there for.
@@ -51,7 +54,8 @@ impl Bounded for Hello {
             engine: [0; 32],
             role: Role::Bootstrap,
             jobs: Vec::new(),
-            started_ms: 0,
+            boot: 0,
+            clock_ms: 0,
         })
     }
 }

@@ -11,7 +11,7 @@ mod task;
 
 use thiserror::Error;
 
-pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement};
+pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, sequence};
 pub(crate) use frame::{Frames, Garbage};
 pub(crate) use hello::JOBS_MAX;
 pub use hello::{Hello, Role};
@@ -21,7 +21,7 @@ pub use task::{
 };
 
 /// The version of all messages. Peers of another one say so and part.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
@@ -120,6 +120,28 @@ pub fn decode<T: serde::de::DeserializeOwned + Bounded>(
     }
     message.check()?;
     Ok(message)
+}
+
+/// Reads a text that is shown to people: the end of a line becomes a space, and what else is not printed a question mark.
+/// Otherwise a peer could move the cursor of a terminal, change its title, or put lines of its own into a log. No character
+/// becomes longer, so that what is within its bound stays within it.
+fn printable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text: String = serde::Deserialize::deserialize(deserializer)?;
+    Ok(text.chars().map(shown).collect())
+}
+
+const fn shown(c: char) -> char {
+    match c {
+        '\n' | '\t' => ' ',
+        // The last ones turn the direction of what follows them.
+        '\0'..='\u{1f}'
+        | '\u{7f}'..='\u{9f}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}' => '?',
+        c => c,
+    }
 }
 
 /// The text, cut to what a peer may be told.

@@ -3,7 +3,7 @@
 use myriad_core::{Blob, Peer, TaskRef};
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses};
+use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses, printable};
 use crate::{
     blob::{BLOB_BYTES_MAX, BlobRef},
     receipt::{SIGNATURE_BYTES, SignedReceipt},
@@ -65,9 +65,17 @@ pub enum Returned {
     /// It is being stopped by its owner.
     Stopping,
     /// Its owner's limits do not allow the job.
-    Unwilling { reason: String },
+    Unwilling {
+        #[serde(deserialize_with = "printable")]
+        reason: String,
+    },
     /// It tried, and this is what happened.
-    Failed { message: String },
+    Failed {
+        #[serde(deserialize_with = "printable")]
+        message: String,
+    },
+    /// Another requester's task came first.
+    Surplus,
 }
 
 /// What a requester tells a prover unasked.
@@ -76,11 +84,16 @@ pub enum Notice {
     /// There is work again.
     Wake,
     /// Leave the task: it is not the prover's any more.
-    Revoke { task: TaskRef, reason: String },
+    Revoke {
+        task: TaskRef,
+        #[serde(deserialize_with = "printable")]
+        reason: String,
+    },
     /// What became of a submitted proof.
     Verdict {
         task: TaskRef,
         accepted: bool,
+        #[serde(deserialize_with = "printable")]
         reason: String,
     },
     /// Nobody will ask for these proofs any more.
@@ -108,6 +121,7 @@ pub enum Response {
 pub struct Refused {
     pub why: Why,
     /// For people.
+    #[serde(deserialize_with = "printable")]
     pub reason: String,
     /// When to ask again, in milliseconds; none where a notice will say so, or never.
     pub retry_ms: Option<u64>,
@@ -194,7 +208,7 @@ impl Bounded for Request {
             Self::Offer(offer) => bound("blobs that are held", offer.holds.len(), HOLDS_MAX),
             Self::Submit { proof, .. } => check_blob(proof),
             Self::Return { why, .. } => match why {
-                Returned::Stopping => Ok(()),
+                Returned::Stopping | Returned::Surplus => Ok(()),
                 Returned::Unwilling { reason: text } | Returned::Failed { message: text } => check_text(text),
             },
             Self::Notice(notice) => notice.check(),

@@ -72,6 +72,11 @@ fn requests_are_encoded_as_documented() {
         why: Returned::Failed { message: "no".into() },
     };
     check(&returned, &format!("03 {AA} 01 02 ac02 02 02 6e6f"));
+    let surplus = Request::Return {
+        task: task(),
+        why: Returned::Surplus,
+    };
+    check(&surplus, &format!("03 {AA} 01 02 ac02 03"));
     check(&Request::Notice(Notice::Wake), "04 00");
     let verdict = Request::Notice(Notice::Verdict {
         task: task(),
@@ -122,30 +127,31 @@ fn responses_are_encoded_as_documented() {
 #[test]
 fn greetings_and_announcements_are_encoded_as_documented() {
     let announcement = Announcement {
-        version: 1,
+        version: 2,
         job: JobId([0xaa; 32]),
         requester: Peer([0xbb; 32]),
-        sequence: 1_700_000_000_000,
+        sequence: sequence(7, 300),
         open: true,
         engine: [0xaa; 32],
         instructions: 7_100_000,
         memory_min: 1 << 30,
         bytes: 3_000_000,
-        addresses: vec![],
+        record: vec![],
     };
-    let said = format!("01 {AA} {BB} 80d095ffbc31 01 {AA} e0acb103 8080808004 c08db701 00");
+    let said = format!("02 {AA} {BB} ac82808070 01 {AA} e0acb103 8080808004 c08db701 00");
     check(&announcement, &said);
     let hello = Hello {
-        version: 1,
+        version: 2,
         build: "myriad 0.1.0".into(),
         engine: [0xaa; 32],
         role: Role::Prover,
         jobs: vec![announcement],
-        started_ms: 300,
+        boot: 300,
+        clock_ms: 1_700_000_000_000,
     };
     check(
         &hello,
-        &format!("01 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02"),
+        &format!("02 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
     );
 }
 
@@ -250,4 +256,50 @@ fn texts_are_cut_between_characters() {
     assert_eq!(cut(long).len(), TEXT_BYTES_MAX);
     let odd = format!("x{}", "é".repeat(TEXT_BYTES_MAX));
     assert_eq!(cut(odd).len(), TEXT_BYTES_MAX - 1);
+}
+
+#[test]
+fn a_text_moves_no_cursor_and_makes_no_line() {
+    let hostile = "\u{1b}]0;title\u{7}\u{1b}[2J\r\n\u{9b}31mERROR\u{202e}\0 é\u{1f600}";
+    let shown = "?]0;title??[2J? ?31mERROR?? é\u{1f600}";
+    let refused = Response::Refused(Refused {
+        why: Why::NoWork,
+        reason: hostile.into(),
+        retry_ms: None,
+    });
+    let bytes = encode(&refused, FRAME_BYTES_MAX).unwrap();
+    let Ok(Response::Refused(Refused { reason, .. })) = decode(&bytes, FRAME_BYTES_MAX) else {
+        panic!("it is a refusal");
+    };
+    assert_eq!(reason, shown);
+
+    let (task, reason, message) = (task(), hostile.to_owned(), hostile.to_owned());
+    let failed = Returned::Failed { message };
+    for request in [
+        Request::Return { task, why: failed },
+        Request::Return {
+            task,
+            why: Returned::Unwilling {
+                reason: reason.clone(),
+            },
+        },
+        Request::Notice(Notice::Revoke {
+            task,
+            reason: reason.clone(),
+        }),
+        Request::Notice(Notice::Verdict {
+            task,
+            accepted: false,
+            reason,
+        }),
+    ] {
+        let bytes = encode(&request, FRAME_BYTES_MAX).unwrap();
+        let read: Request = decode(&bytes, FRAME_BYTES_MAX).unwrap();
+        assert!(format!("{read:?}").contains(shown), "{read:?}");
+    }
+    // A text that is as long as it may be stays so.
+    let longest = "\u{7}".repeat(TEXT_BYTES_MAX);
+    let why = Returned::Failed { message: longest };
+    let bytes = encode(&Request::Return { task, why }, FRAME_BYTES_MAX).unwrap();
+    assert!(decode::<Request>(&bytes, FRAME_BYTES_MAX).is_ok());
 }

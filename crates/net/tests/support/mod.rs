@@ -11,7 +11,7 @@ use libp2p::{
 };
 use libp2p_stream::Control;
 use myriad_net::{
-    Config, Event, Identity, Limits, Network,
+    Config, Event, Identity, Limits, Listen, Network,
     blob::{BlobRef, BlobStore},
     parse_peer,
     wire::{Contact, Role, Source},
@@ -28,12 +28,24 @@ pub fn node(
     bootstrap: &[&str],
     limits: Limits,
 ) -> (Network, UnboundedReceiver<Event>) {
+    let listen = ["/ip4/127.0.0.1/udp/0/quic-v1"];
+    node_at(dir, Identity::ephemeral(), role, &listen, bootstrap, limits)
+}
+
+pub fn node_at(
+    dir: &Path,
+    identity: Identity,
+    role: Role,
+    listen: &[&str],
+    bootstrap: &[&str],
+    limits: Limits,
+) -> (Network, UnboundedReceiver<Event>) {
     let config = Config {
-        identity: Identity::ephemeral(),
+        identity,
         role,
         build: "test".into(),
         engine: [7; 32],
-        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
+        listen: Listen::At(listen.iter().map(|text| text.parse().unwrap()).collect()),
         external: Vec::new(),
         bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
         mdns: false,

@@ -4,17 +4,17 @@ mod machine;
 mod prepare;
 mod schedule;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
-    Input, KeyError, MemoryBudget, ProgramError, VerifyError,
+    Input, MemoryBudget, ProgramError,
     worker::{Usage, WorkerConfig, WorkerError},
 };
 use thiserror::Error;
 
 pub use machine::Machine;
-pub(crate) use prepare::{Opened, Prepared, check_final, level, prepare, start_child};
+pub(crate) use prepare::{Opened, Prepared, level, prepare, start_child};
 pub(crate) use schedule::{Hands, allowed};
 
 use myriad_net::blob::BlobError;
@@ -93,8 +93,12 @@ pub(crate) fn one_machine() -> Policy {
 /// What happens on the way, for a progress display. Sent in order from one thread.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Keys are made or loaded, and the program is committed to.
+    /// The keys of the program's configuration are looked for, and made if they are not there.
     Preparing,
+    /// They are there. This is how long it took to make them, if they had to be made.
+    KeysReady {
+        made: Option<Duration>,
+    },
     /// The program is being executed to cut it into segments.
     Planning,
     /// The work is known.
@@ -124,16 +128,17 @@ pub enum Event {
         prover: usize,
         task: TaskId,
     },
-    /// A proof has been verified and stored.
+    /// A proof has been verified and stored. The prover that made it may be at its next task already.
     Done {
         prover: usize,
         task: TaskId,
         usage: Usage,
         proof_bytes: usize,
     },
-    /// A task was taken from a prover, or given back.
+    /// A task was taken from a prover, or given back. The prover may be at another one already.
     Idle {
         prover: usize,
+        task: TaskId,
     },
     /// What the network does, now and then.
     Traffic {
@@ -149,6 +154,11 @@ pub enum Event {
     },
     /// A prover failed and the task goes to another one.
     Retrying {
+        task: TaskId,
+        reason: String,
+    },
+    /// A task that was done is not: the proof turned out to be none.
+    Reopened {
         task: TaskId,
         reason: String,
     },
@@ -208,8 +218,8 @@ pub struct Stage {
 pub enum RunError {
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error(transparent)]
-    Keys(Arc<KeyError>),
+    #[error("proofs cannot be verified: {reason}")]
+    Verifier { reason: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -221,7 +231,7 @@ pub enum RunError {
         last: String,
     },
     #[error("{task} gave a proof that does not verify: {reason}")]
-    Unsound { task: TaskId, reason: VerifyError },
+    Unsound { task: TaskId, reason: String },
     #[error(
         "the true boundaries of the segments could not be found, without which no stranger's proof can be judged: {reason}"
     )]

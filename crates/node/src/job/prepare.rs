@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, LazyLock},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_engine::{
-    ExecuteError, KeyCache, KeyError, Level, MemoryBudget, Plan, Program, Verifier, VerifyError, VmConfig,
-    worker::{Failure, Usage, Worker, WorkerError},
+    Boundary, ExecuteError, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
+    worker::{self, Failure, Usage, Worker, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
@@ -21,6 +20,7 @@ use super::{
 use crate::{
     Store, job_id,
     store::{Entry, Held, Planned, TaskKey, write_durably},
+    verifying::{Objection, ProgramOnly, Verifying},
 };
 
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
@@ -35,8 +35,11 @@ const WORTH_TRYING: f64 = 1.1;
 /// A job that has been planned.
 pub(crate) struct Prepared {
     pub id: JobId,
-    pub program: Program,
-    pub verifier: LazyVerifier,
+    /// The fingerprint of the program's configuration.
+    pub engine: [u8; 32],
+    /// For children that need no input.
+    pub program: Arc<ProgramOnly>,
+    pub verifying: Verifying,
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
@@ -51,32 +54,6 @@ pub(crate) struct Prepared {
     start: Instant,
     /// What planning took.
     executed: Usage,
-}
-
-/// The verifier of a job, which a thread of its own makes: its keys take seconds to read, in which tasks can be given
-/// out already.
-#[derive(Clone)]
-pub(crate) struct LazyVerifier(Arc<LazyLock<Made, Box<dyn FnOnce() -> Made + Send>>>);
-
-type Made = Result<Verifier, Arc<KeyError>>;
-
-impl LazyVerifier {
-    fn new(program: Program, keys: KeyCache) -> Self {
-        let make = move || Verifier::new(&program, &keys).map_err(Arc::new);
-        let verifier = Self(Arc::new(LazyLock::new(Box::new(make))));
-        let begun = verifier.clone();
-        thread::spawn(move || {
-            LazyLock::force(&begun.0);
-        });
-        verifier
-    }
-
-    /// Waits until it is there.
-    pub(crate) fn get(&self) -> Result<&Verifier, RunError> {
-        LazyLock::force(&self.0)
-            .as_ref()
-            .map_err(|e| RunError::Keys(Arc::clone(e)))
-    }
 }
 
 /// A job whose journal is locked by this process.
@@ -127,10 +104,21 @@ pub(crate) fn prepare(
         start,
     } = opened;
     let config = program.config();
-    let allowed = allowed(config, options.memory)?;
+    let held = program.held_bytes(&job.input);
+    let allowed = allowed(config, held, options.memory)?;
 
     observer.event(&Event::Preparing);
-    let verifier = LazyVerifier::new(program.clone(), KeyCache::new(options.data_dir.join("keys")));
+    // By a child of their own: those that run programs cannot write them.
+    let made = worker::make_keys(&options.worker, job.openvm_toml.clone())?;
+    observer.event(&Event::KeysReady {
+        made: made.map(|usage| usage.wall),
+    });
+    let program_only = Arc::new(ProgramOnly {
+        image: job.image.clone(),
+        openvm_toml: job.openvm_toml.clone(),
+        config: options.worker.clone(),
+    });
+    let verifying = Verifying::begin(Arc::clone(&program_only));
 
     let mut executed = Usage::default();
     let mut planner = None;
@@ -141,7 +129,7 @@ pub(crate) fn prepare(
             observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
             let (chosen, usage) = choose(child, options, config, hands.children, |plan| {
-                best_arities(config, plan, &allowed, hands)
+                best_arities(config, held, plan, &allowed, hands)
             })?;
             executed = usage;
             let planned = Planned {
@@ -154,7 +142,7 @@ pub(crate) fn prepare(
             planned
         }
     };
-    let (tree, costs) = tree(config, &plan, arities);
+    let (tree, costs) = tree(config, held, &plan, arities);
     let keys = keys(&tree, &plan);
     let done = store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
     let leased = store.leases()?;
@@ -168,8 +156,9 @@ pub(crate) fn prepare(
     });
     let prepared = Prepared {
         id,
-        program,
-        verifier,
+        engine,
+        program: program_only,
+        verifying,
         store: Arc::new(store),
         plan,
         tree,
@@ -218,6 +207,28 @@ impl Prepared {
         }
     }
 
+    /// Verifies what is to be the proof of a task, and gives what it says of its piece; the final proof is of the whole, and has
+    /// to reveal what the execution did. Blocks.
+    ///
+    /// # Errors
+    /// See [`Objection`].
+    pub(crate) fn verify(&self, task: TaskId, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+        let public_values = || self.plan.public_values.clone();
+        let of = match task {
+            TaskId::Segment(index) => {
+                let last = self.plan.segments[index as usize].last;
+                ProofOf::Segment {
+                    public_values: last.then(public_values),
+                }
+            }
+            TaskId::Node(node) => ProofOf::Node(level(node.level)),
+            TaskId::Final => ProofOf::Final {
+                public_values: public_values(),
+            },
+        };
+        self.verifying.verify(&of, proof)
+    }
+
     /// Verifies and writes the final proof, which is in the store.
     pub(crate) fn conclude(
         self,
@@ -232,17 +243,21 @@ impl Prepared {
             .get(final_key)?
             .ok_or_else(|| self.store.vanished())?
             .proof;
-        let verifier = self.verifier.get()?;
+        let statement = self.verifying.statement()?;
         let verifying = Instant::now();
-        check_final(verifier, &self.plan, &proof).map_err(|reason| RunError::Unsound {
-            task: TaskId::Final,
-            reason,
-        })?;
+        self.verify(TaskId::Final, &proof)
+            .map_err(|objection| match objection {
+                Objection::Invalid(reason) => RunError::Unsound {
+                    task: TaskId::Final,
+                    reason,
+                },
+                Objection::Unable(reason) => RunError::Verifier { reason },
+            })?;
         let verify = verifying.elapsed();
         let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));
         let baseline_path = options.out_dir.join(format!("{}.baseline.json", job.name));
         write_durably(&proof_path, &[&proof])?;
-        write_durably(&baseline_path, &[&verifier.baseline_json()])?;
+        write_durably(&baseline_path, &[&statement.baseline_json])?;
         observer.event(&Event::Finished);
 
         let stages = stages(self.executed, usages);
@@ -265,25 +280,13 @@ impl Prepared {
     }
 }
 
-/// Verifies the final proof, and that it reveals what the execution did.
-pub(crate) fn check_final(verifier: &Verifier, plan: &Plan, proof: &[u8]) -> Result<(), VerifyError> {
-    let shown = verifier.final_proof(proof)?;
-    if shown.public_values != plan.public_values {
-        return Err(VerifyError::PublicValues {
-            actual: format!("0x{}", hex::encode(shown.public_values)),
-            expected: format!("0x{}", hex::encode(&plan.public_values)),
-        });
-    }
-    Ok(())
-}
-
 pub(crate) fn level(number: u8) -> Level {
     Level::new(number).expect("the tree is not higher than the engine allows")
 }
 
 pub(crate) fn start_child(job: &Job, options: &Options) -> Result<Worker, WorkerError> {
     let mut worker = Worker::spawn(&options.worker)?;
-    worker.load(job.image.clone(), job.openvm_toml.clone(), job.input.clone())?;
+    worker.load(&job.image[..], job.openvm_toml.clone(), &job.input)?;
     Ok(worker)
 }
 

@@ -25,17 +25,19 @@ fn model(config: &VmConfig) -> &'static ProgramModel {
     model.expect("the reference was measured with each kind of virtual machine")
 }
 
-/// The arities that a child may use within a budget.
+/// The arities that a child may use within a budget, which has so many bytes of the job in memory; see
+/// [`Program::held_bytes`](myriad_engine::Program::held_bytes).
 ///
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
-pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
+pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
     let most = |level: Level, least: usize, internal_for_leaf: usize| {
-        (least..=level.children_max(config))
+        let peak_bytes = |children| held + level.peak_bytes(config, children, internal_for_leaf);
+        (least..=level.children_max())
             .rev()
-            .find(|&children| level.peak_bytes(config, children, internal_for_leaf) <= budget.bytes())
+            .find(|&children| peak_bytes(children) <= budget.bytes())
             .ok_or(RunError::Memory {
-                needed: MemoryBudget::from_bytes(level.peak_bytes(config, least, internal_for_leaf)),
+                needed: MemoryBudget::from_bytes(peak_bytes(least)),
                 allowed: budget,
             })
     };
@@ -61,6 +63,7 @@ pub(crate) fn allowed(config: &VmConfig, budget: MemoryBudget) -> Result<Vec<Ari
 /// time on the machine that the constants are from.
 pub(crate) fn best_arities(
     config: &VmConfig,
+    held: u64,
     plan: &Plan,
     arities: &[Arities],
     hands: Hands,
@@ -68,7 +71,7 @@ pub(crate) fn best_arities(
     arities
         .iter()
         .map(|&arities| {
-            let (tree, costs) = tree(config, plan, arities);
+            let (tree, costs) = tree(config, held, plan, arities);
             let estimate = makespan(&tree, &costs, hands);
             (arities, estimate)
         })
@@ -107,16 +110,16 @@ pub(crate) fn supposed(
 }
 
 /// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
-pub(crate) fn tree(config: &VmConfig, plan: &Plan, arities: Arities) -> (Tree, Vec<Cost>) {
+pub(crate) fn tree(config: &VmConfig, held: u64, plan: &Plan, arities: Arities) -> (Tree, Vec<Cost>) {
     let tree = Tree::new(plan.segments.len() as u32, arities);
     let costs = tree
         .tasks()
-        .map(|task| cost(config, &tree, arities, plan, task))
+        .map(|task| cost(config, held, &tree, arities, plan, task))
         .collect();
     (tree, costs)
 }
 
-fn cost(config: &VmConfig, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
+fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
     let model = model(config);
     let children = tree.children(task).len();
     let internal_for_leaf = arities.internal_for_leaf as usize;
@@ -142,11 +145,14 @@ fn cost(config: &VmConfig, tree: &Tree, arities: Arities, plan: &Plan, task: Tas
         }
         TaskId::Final => (
             node(),
-            Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+            held + Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
         ),
         TaskId::Node(id) => {
             let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
-            (node(), level.peak_bytes(config, children, internal_for_leaf))
+            (
+                node(),
+                held + level.peak_bytes(config, children, internal_for_leaf),
+            )
         }
     };
     Cost {
@@ -237,6 +243,8 @@ fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use myriad_engine::{Input as ProgramInput, Program};
+
     use super::*;
 
     fn plan(segments: usize) -> Plan {
@@ -260,19 +268,42 @@ mod tests {
     }
 
     #[test]
-    fn four_gibibytes_hold_three_children_of_a_node_in_a_narrow_tree_alone() {
+    fn one_gibibyte_holds_nodes_of_three() {
         let toml = include_str!("../../../../guests/elf/evm-block.openvm.toml");
         let config = VmConfig::from_toml(toml).unwrap();
-        let widest = |gib: f64, internal_for_leaf| {
-            let budget = MemoryBudget::from_bytes((gib * f64::from(1 << 30)) as u64);
-            let arities = allowed(&config, budget).unwrap().into_iter();
-            let these = arities.filter(|arities| arities.internal_for_leaf == internal_for_leaf);
-            these.map(|arities| arities.internal_recursive).max()
+        let elf = include_bytes!("../../../../guests/elf/evm-block.elf");
+        let program = Program::load(elf, Some(toml)).unwrap();
+        let held = |input_mib: usize| {
+            let input = ProgramInput::from_bytes(vec![0; input_mib << 20]).unwrap();
+            program.held_bytes(&input)
         };
-        assert_eq!((widest(4.0, 1), widest(4.0, 2)), (Some(3), Some(2)));
-        assert_eq!((widest(4.5, 1), widest(4.5, 2)), (Some(3), Some(3)));
-        assert_eq!((widest(2.5, 1), widest(2.5, 2)), (Some(2), None));
-        assert!(allowed(&config, MemoryBudget::from_bytes(2 << 30)).is_err());
+        let widest = |mib: u64| {
+            let arities = allowed(&config, held(24), MemoryBudget::from_bytes(mib << 20)).unwrap();
+            arities.last().copied().unwrap()
+        };
+        let most = Arities {
+            leaf: 3,
+            internal_for_leaf: 3,
+            internal_recursive: 3,
+        };
+        assert_eq!(widest(1024), most);
+        assert_eq!(widest(1280).leaf, 4);
+        assert!(allowed(&config, held(1), MemoryBudget::from_bytes(512 << 20)).is_err());
+        // A program and an input that leave no room for a node.
+        assert!(allowed(&config, held(200), MemoryBudget::from_bytes(700 << 20)).is_err());
+        let memory = |held| {
+            let costs = tree(&config, held, &plan(2), most).1;
+            costs.iter().map(|cost| cost.memory).collect::<Vec<_>>()
+        };
+        let (without, with) = (memory(0), memory(1 << 20));
+        // Segments were cut with it.
+        assert_eq!(without[..2], with[..2]);
+        assert!(
+            without[2..]
+                .iter()
+                .zip(&with[2..])
+                .all(|(a, b)| a + (1 << 20) == *b)
+        );
     }
 
     #[test]
@@ -309,13 +340,13 @@ mod tests {
 
     #[test]
     fn memory_limits_the_arities() {
-        let widest = |gib: u64| {
-            let all = allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(gib << 30)).unwrap();
+        let widest = |mib: u64| {
+            let all = allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(mib << 20)).unwrap();
             all.iter().map(|a| a.leaf).max().unwrap()
         };
-        assert!(widest(3) < widest(8));
+        assert!(widest(400) < widest(1024));
         assert!(matches!(
-            allowed(&VmConfig::riscv32(), MemoryBudget::from_bytes(1 << 30)),
+            allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(256 << 20)),
             Err(RunError::Memory { .. })
         ));
     }
@@ -323,29 +354,35 @@ mod tests {
     #[test]
     fn less_memory_is_supposed_to_cut_the_same_work_finer() {
         let config = VmConfig::riscv32();
-        let gib = |gib: u64| MemoryBudget::from_bytes(gib << 30);
+        let mib = |mib: u64| MemoryBudget::from_bytes(mib << 20);
         let mut full = plan(2);
         for segment in &mut full.segments {
             segment.interactions = segment.cells / 2;
         }
-        let finer = supposed(&config, &full, gib(8), gib(4)).unwrap();
+        let finer = supposed(&config, &full, mib(620), mib(420)).unwrap();
         let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
         assert_eq!(finer.segments.len(), 4);
         assert_eq!(work(&full), work(&finer));
         // For one child that is more to aggregate; of four each has a segment.
-        let arities = allowed(&config, gib(4)).unwrap();
+        let arities = allowed(&config, 0, mib(4096)).unwrap();
         let estimate = |plan, children| {
             let hands = Hands {
                 children,
                 threads: 1,
                 cores: children,
             };
-            best_arities(&config, plan, &arities, hands).1
+            best_arities(&config, 0, plan, &arities, hands).1
         };
         assert!(estimate(&finer, 1) > estimate(&full, 1));
         assert!(estimate(&finer, 4) < estimate(&full, 4));
-        assert!(supposed(&config, &full, gib(8), gib(7)).is_none(), "the same");
-        assert!(supposed(&config, &full, gib(8), gib(1)).is_none(), "too small");
+        assert!(
+            supposed(&config, &full, mib(8192), mib(7168)).is_none(),
+            "the same"
+        );
+        assert!(
+            supposed(&config, &full, mib(8192), mib(128)).is_none(),
+            "too small"
+        );
     }
 
     /// On one core each task waits for the one before, so that the best tree is the one with the least work; with
@@ -353,12 +390,18 @@ mod tests {
     #[test]
     fn the_chosen_tree_is_the_cheapest_or_the_lowest() {
         let config = VmConfig::riscv32();
-        let arities = allowed(&config, MemoryBudget::from_bytes(8 << 30)).unwrap();
+        let arities = allowed(&config, 0, MemoryBudget::from_bytes(8 << 30)).unwrap();
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
-            let work = |arities| tree(&config, &plan, arities).1.iter().map(|cost| cost.work).sum();
+            let work = |arities| {
+                tree(&config, 0, &plan, arities)
+                    .1
+                    .iter()
+                    .map(|cost| cost.work)
+                    .sum()
+            };
             let path = |arities| {
-                let (tree, costs) = tree(&config, &plan, arities);
+                let (tree, costs) = tree(&config, 0, &plan, arities);
                 let cost: HashMap<TaskId, Duration> =
                     tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
                 let mut until: HashMap<TaskId, Duration> = HashMap::new();
@@ -377,9 +420,9 @@ mod tests {
                 cores,
             };
             let close = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(1);
-            let (_, alone) = best_arities(&config, &plan, &arities, hands(1));
+            let (_, alone) = best_arities(&config, 0, &plan, &arities, hands(1));
             assert!(close(alone, least(&work)), "{segments} segments: {alone:?}");
-            let (_, many) = best_arities(&config, &plan, &arities, hands(100));
+            let (_, many) = best_arities(&config, 0, &plan, &arities, hands(100));
             assert!(close(many, least(&path)), "{segments} segments: {many:?}");
         }
     }

@@ -5,10 +5,11 @@
 //! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked
 //! ```
 
+mod clean;
 mod recorder;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -20,11 +21,12 @@ use myriad_engine::Input;
 use myriad_net::blob::{BlobRef, BlobStore};
 use serde::{Deserialize, Serialize};
 
+pub use clean::{Keep, Removed};
 pub(crate) use recorder::Recorder;
 
 use crate::{
-    Job, Store, StoreError,
-    store::{job_dir, jobs_lock, journal_path, open_blobs, write_durably},
+    Job, Store, StoreError, process,
+    store::{job_dir, journal_path, write_durably},
 };
 
 const RECORD_FILE: &str = "job.json";
@@ -59,6 +61,10 @@ pub struct Record {
     pub updated: u64,
     /// The process that wrote it.
     pub pid: u32,
+    /// When that process started, as [`process::started`] says it: another process may have got its number since. None in
+    /// records of older builds.
+    #[serde(default)]
+    started: Option<u64>,
     pub out_dir: PathBuf,
     pub memory_bytes: u64,
     pub max_instructions: u64,
@@ -119,14 +125,6 @@ pub struct Listed {
     pub record: Option<Record>,
     /// Whether a process is working on it.
     pub running: bool,
-}
-
-/// What a cleaning removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Removed {
-    pub jobs: usize,
-    pub blobs: usize,
-    pub bytes: u64,
 }
 
 /// The jobs of a data folder.
@@ -307,6 +305,11 @@ impl Jobs {
                 pid: record.pid,
                 reason,
             };
+            if record.started.is_some() && process::started(record.pid) != record.started {
+                return Err(stop(
+                    "the process of that number is not the one that began the job; find out who works on it, and end that".into(),
+                ));
+            }
             terminate(record.pid).map_err(|e| stop(e.to_string()))?;
             let since = Instant::now();
             while self.is_running(id) {
@@ -330,52 +333,6 @@ impl Jobs {
         let json = serde_json::to_vec_pretty(record).expect("a record is plain data");
         write_durably(&self.path(id), &[&json])
     }
-
-    /// Removes jobs that are done or cancelled, and every blob that no other job names.
-    ///
-    /// # Errors
-    /// [`JobsError::InUse`] while a job is running on this folder.
-    pub fn clean(&self) -> Result<Removed, JobsError> {
-        let mut removed = Removed::default();
-        if !self.data_dir.join("jobs").exists() {
-            return Ok(removed);
-        }
-        let lock = jobs_lock(&self.data_dir)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JobsError::InUse),
-            Err(TryLockError::Error(reason)) => {
-                let path = self.data_dir.join("jobs").join("lock");
-                return Err(StoreError::Write { path, reason }.into());
-            }
-        }
-        // Now that nobody adds to them.
-        let blobs = open_blobs(&self.data_dir, u64::MAX)?;
-        let mut wanted = HashSet::new();
-        for job in self.list()? {
-            let dir = job_dir(&self.data_dir, job.id);
-            match &job.record {
-                Some(record) if record.state != State::Open => {
-                    fs::remove_dir_all(&dir).map_err(|reason| StoreError::Write { path: dir, reason })?;
-                    removed.jobs += 1;
-                }
-                record => {
-                    let files = record.iter().flat_map(Record::files);
-                    wanted.extend(files.map(|file| file.blob));
-                    wanted.extend(self.accepted(job.id)?.into_values().map(|proof| proof.blob));
-                }
-            }
-        }
-        for blob in blobs.held(usize::MAX) {
-            if !wanted.contains(&blob) {
-                let before = blobs.used_bytes();
-                blobs.remove(&blob).map_err(StoreError::from)?;
-                removed.blobs += 1;
-                removed.bytes += before.saturating_sub(blobs.used_bytes());
-            }
-        }
-        Ok(removed)
-    }
 }
 
 impl Record {
@@ -398,7 +355,7 @@ fn terminate(pid: u32) -> io::Result<()> {
 }
 
 fn decode_input(bytes: &[u8]) -> Option<Input> {
-    postcard::from_bytes(bytes).ok()
+    Input::decode(bytes).ok()
 }
 
 /// Seconds since 1970.

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use myriad_core::JobId;
-use myriad_engine::Input;
 use myriad_net::blob::{BlobRef, BlobStore};
 
 use super::{Jobs, Part, RECORD_VERSION, Record, State, now_s};
-use crate::{Event, Job, Observer, Options, StoreError};
+use crate::{Event, Job, Observer, Options, StoreError, process};
 
 /// How often the record says how far the job is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +39,7 @@ impl<'a> Recorder<'a> {
             begun: before.map_or_else(now_s, |record| record.begun),
             updated: 0,
             pid: std::process::id(),
+            started: process::started(std::process::id()),
             out_dir: std::path::absolute(&options.out_dir).unwrap_or_else(|_| options.out_dir.clone()),
             memory_bytes: options.memory.bytes(),
             max_instructions: options.max_instructions,
@@ -50,7 +50,7 @@ impl<'a> Recorder<'a> {
                 .map(|text| blobs.put(text.as_bytes()))
                 .transpose()?
                 .map(Part::from),
-            input: blobs.put(&encode_input(&job.input))?.into(),
+            input: blobs.put(&job.input.encode())?.into(),
             done: 0,
             tasks: None,
         };
@@ -105,6 +105,10 @@ impl Observer for Recorder<'_> {
                     self.write();
                 }
             }
+            Event::Reopened { .. } => {
+                self.record.done = self.record.done.saturating_sub(1);
+                self.write();
+            }
             Event::Finished => {
                 self.record.state = State::Done;
                 self.write();
@@ -113,8 +117,4 @@ impl Observer for Recorder<'_> {
         }
         self.observer.event(event);
     }
-}
-
-fn encode_input(input: &Input) -> Vec<u8> {
-    postcard::to_stdvec(input).expect("an input is plain data")
 }

@@ -31,6 +31,7 @@ fn options(dir: &Path) -> Options {
         worker: WorkerConfig {
             command: "none".into(),
             args: Vec::new(),
+            keys: "none".into(),
             threads: 1,
         },
     }
@@ -108,23 +109,77 @@ fn a_job_can_be_cancelled_and_begun_again() {
 }
 
 #[test]
+fn a_process_that_got_the_number_of_another_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let store = begin(dir.path(), FIRST, "first", &[planned()]);
+    // The process that holds the journal is this one; its record tells of one that had its number before.
+    let mut record = jobs.record(FIRST).unwrap();
+    record.started = record.started.map(|started| started - 1);
+    jobs.write(FIRST, &mut record).unwrap();
+    let refused = jobs.cancel(FIRST, Duration::ZERO).unwrap_err();
+    assert!(
+        matches!(&refused, JobsError::NotStopped { reason, .. } if reason.contains("not the one that began")),
+        "{refused}"
+    );
+    drop(store);
+    jobs.cancel(FIRST, Duration::ZERO).unwrap();
+}
+
+#[test]
 fn cleaning_leaves_what_a_job_still_needs() {
     let dir = tempfile::tempdir().unwrap();
     let jobs = Jobs::of(dir.path());
     let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
-    assert_eq!(jobs.clean().unwrap(), Removed::default());
+    assert_eq!(jobs.clean(Keep::default()).unwrap(), Removed::default());
     let open = begin(dir.path(), FIRST, "first", &[planned()]);
     drop(begin(dir.path(), SECOND, "second", &[planned(), Event::Finished]));
     blobs.put(b"of no job").unwrap();
-    assert!(matches!(jobs.clean(), Err(JobsError::InUse)));
+    assert!(matches!(jobs.clean(Keep::default()), Err(JobsError::InUse)));
     drop(open);
     // Everything but the program is the same in both.
-    let removed = jobs.clean().unwrap();
+    let removed = jobs.clean(Keep::default()).unwrap();
     assert_eq!((removed.jobs, removed.blobs), (1, 2));
     assert_eq!(removed.bytes, ("second".len() + "of no job".len()) as u64);
     assert_eq!(jobs.list().unwrap().len(), 1);
     jobs.load(FIRST, &blobs).unwrap();
     assert!(matches!(jobs.load(SECOND, &blobs), Err(JobsError::Record { .. })));
+}
+
+#[test]
+fn cleaning_keeps_what_is_new_and_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    // Each ended a day before the next. Their programs have 3, 4 and 5 bytes, and the rest is the same in all.
+    let ids = [0x1a, 0x1b, 0x1c].map(|byte| JobId([byte; 32]));
+    for (age_days, (id, name)) in (1..=3).rev().zip(ids.iter().zip(["one", "four", "fives"])) {
+        drop(begin(dir.path(), *id, name, &[planned(), Event::Finished]));
+        let mut record = jobs.record(*id).unwrap();
+        record.updated = now_s() - age_days * 86_400 - 3600;
+        let json = serde_json::to_vec(&record).unwrap();
+        fs::write(jobs.path(*id), json).unwrap();
+    }
+    let left = || {
+        let mut left: Vec<u8> = jobs.list().unwrap().iter().map(|job| job.id.0[0]).collect();
+        left.sort_unstable();
+        left
+    };
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    let keep = |newer_than, bytes| Keep { newer_than, bytes };
+    assert_eq!(
+        jobs.clean(keep(days(4), Some(u64::MAX))).unwrap(),
+        Removed::default()
+    );
+    assert_eq!(jobs.clean(keep(days(3), None)).unwrap().jobs, 1);
+    assert_eq!(left(), [0x1b, 0x1c], "the oldest is gone");
+    let used = open_blobs(dir.path(), u64::MAX).unwrap().used_bytes();
+    assert_eq!(jobs.clean(keep(None, Some(used))).unwrap(), Removed::default());
+    assert_eq!(
+        jobs.clean(keep(None, Some(used - 1))).unwrap().bytes,
+        "four".len() as u64
+    );
+    assert_eq!(left(), [0x1c], "the newest stays");
+    assert_eq!(jobs.clean(keep(days(4), Some(0))).unwrap().jobs, 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The thread beside each engine child: has it work, and verifies what it makes.
+//! The thread beside each engine child: has it work, and has what it makes verified.
 
 use std::{
     collections::HashMap,
@@ -11,13 +11,14 @@ use std::{
 
 use myriad_core::TaskId;
 use myriad_engine::{
-    Boundary, Verifier, VerifyError,
+    Boundary, Statement,
     worker::{Stopper, Usage, Worker},
 };
 
 use crate::{
     Job, Options, RunError,
-    job::{Prepared, check_final, level, start_child},
+    job::{Prepared, level, start_child},
+    verifying::Objection,
 };
 
 /// What a child's thread is told.
@@ -31,8 +32,10 @@ pub(super) enum Command {
 pub(super) enum Answer {
     /// The child made a proof, or it did not.
     Done(Result<(Vec<u8>, Usage), RunError>),
+    /// The proof of this task, which it takes, is damaged on the disk or not there any more.
+    Lost(TaskId),
     /// The proof holds, and says where its piece starts and ends; the final proof covers all.
-    Checked(Vec<u8>, Result<Option<Boundary>, VerifyError>),
+    Checked(Vec<u8>, Result<Option<Boundary>, String>),
 }
 
 /// What all threads work with.
@@ -40,7 +43,7 @@ pub(super) struct Shared<'a> {
     pub job: &'a Job,
     pub options: &'a Options,
     pub prepared: &'a Prepared,
-    pub verifier: &'a Verifier,
+    pub statement: &'a Statement,
     pub stoppers: Stoppers,
 }
 
@@ -89,11 +92,16 @@ impl Shared<'_> {
             let (Command::Do(task) | Command::Check(task, _)) = command;
             // Without an answer the driver would wait for ever.
             let answer = panic::catch_unwind(AssertUnwindSafe(|| match command {
-                Command::Do(task) => Answer::Done(self.work(child, &mut worker, task)),
-                Command::Check(task, proof) => {
-                    let checked = self.check(task, &proof);
-                    Answer::Checked(proof, checked)
-                }
+                Command::Do(task) => match self.inputs(task) {
+                    Ok(Ok(proofs)) => Answer::Done(self.work(child, &mut worker, task, proofs)),
+                    Ok(Err(lost)) => Answer::Lost(lost),
+                    Err(e) => Answer::Done(Err(e)),
+                },
+                Command::Check(task, proof) => match self.prepared.verify(task, &proof) {
+                    Ok(boundary) => Answer::Checked(proof, Ok(boundary)),
+                    Err(Objection::Invalid(reason)) => Answer::Checked(proof, Err(reason)),
+                    Err(Objection::Unable(reason)) => Answer::Done(Err(RunError::Verifier { reason })),
+                },
             }))
             .unwrap_or_else(|panic| {
                 let said = panic.downcast_ref::<String>().map(String::as_str);
@@ -114,6 +122,7 @@ impl Shared<'_> {
         child: usize,
         worker: &mut Option<Worker>,
         task: TaskId,
+        proofs: Vec<Vec<u8>>,
     ) -> Result<(Vec<u8>, Usage), RunError> {
         // One that fails is dropped here, which ends it.
         let mut started = match worker.take() {
@@ -123,42 +132,30 @@ impl Shared<'_> {
         self.stoppers.register(child, started.stopper());
         let made = match task {
             TaskId::Segment(index) => started.prove(&self.prepared.plan.segments[index as usize])?,
-            TaskId::Node(node) => {
-                let children = self.prepared.tree.children(task).map(|child| self.stored(child));
-                let children = children.collect::<Result<_, _>>()?;
-                started.aggregate(level(node.level), children)?
-            }
+            TaskId::Node(node) => started.aggregate(level(node.level), proofs)?,
             TaskId::Final => {
                 let top = self.prepared.tree.top();
-                let last = TaskId::Segment(self.prepared.tree.segments() - 1);
-                started.finish(
-                    level(top.level),
-                    self.stored(TaskId::Node(top))?,
-                    self.stored(last)?,
-                )?
+                let [proof, last] = <[Vec<u8>; 2]>::try_from(proofs).expect("it takes two");
+                started.finish(level(top.level), proof, last)?
             }
         };
         *worker = Some(started);
         Ok(made)
     }
 
-    fn check(&self, task: TaskId, proof: &[u8]) -> Result<Option<Boundary>, VerifyError> {
-        match task {
-            TaskId::Segment(index) => {
-                let last = self.prepared.plan.segments[index as usize].last;
-                let public_values = last.then_some(self.prepared.plan.public_values.as_slice());
-                self.verifier.segment(proof, public_values).map(Some)
+    /// The proofs that a task takes, in order; or the task whose proof is not there.
+    fn inputs(&self, task: TaskId) -> Result<Result<Vec<Vec<u8>>, TaskId>, RunError> {
+        let Prepared {
+            tree, store, keys, ..
+        } = self.prepared;
+        let last = (task == TaskId::Final).then_some(TaskId::Segment(tree.segments() - 1));
+        let mut proofs = Vec::new();
+        for input in tree.children(task).chain(last) {
+            match store.get(keys[&input])? {
+                Some(accepted) => proofs.push(accepted.proof),
+                None => return Ok(Err(input)),
             }
-            TaskId::Node(node) => self.verifier.node(level(node.level), proof).map(Some),
-            TaskId::Final => check_final(self.verifier, &self.prepared.plan, proof).map(|()| None),
         }
-    }
-
-    fn stored(&self, task: TaskId) -> Result<Vec<u8>, RunError> {
-        let store = &self.prepared.store;
-        let accepted = store
-            .get(self.prepared.keys[&task])?
-            .ok_or_else(|| store.vanished())?;
-        Ok(accepted.proof)
+        Ok(Ok(proofs))
     }
 }

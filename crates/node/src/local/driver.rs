@@ -8,10 +8,11 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Requester, Return, TaskId, TaskRef, Time, Verdict,
+    Blob, Event as CoreEvent, Input, Kind, Output, Peer, Requester, Return, TaskId, TaskRef, Time, Tried,
+    Verdict,
 };
 use myriad_engine::{
-    Boundary, VerifyError,
+    Boundary,
     worker::{Usage, Worker, WorkerError},
 };
 
@@ -146,8 +147,19 @@ impl Driver<'_, '_> {
                             reason: message,
                         });
                     }
+                    Output::Event(CoreEvent::Reopened { task, reason, .. }) => {
+                        self.observer.event(&Event::Reopened {
+                            task: task.task,
+                            reason,
+                        });
+                    }
                     Output::Event(CoreEvent::DeadlineMissed { .. }) => {
                         self.observer.event(&Event::Notice { text: MISSED.into() });
+                    }
+                    // Here are only the requester's own machines, and a task that they fail at is the job's error.
+                    Output::Try { task } => {
+                        let outcome = Tried::Unable;
+                        inputs.push(Input::Tried { task, outcome });
                     }
                     // Children need no word of why there is nothing to do, and nobody else listens. What is
                     // obsolete is kept: the same command finds it again, with other arities too.
@@ -157,7 +169,12 @@ impl Driver<'_, '_> {
                     | Output::Announce { .. }
                     | Output::Obsolete { .. }
                     | Output::Learned { .. }
-                    | Output::Event(CoreEvent::TaskDone { .. } | CoreEvent::Banned { .. }) => {}
+                    | Output::Event(
+                        CoreEvent::TaskDone { .. }
+                        | CoreEvent::Banned { .. }
+                        | CoreEvent::Refuted { .. }
+                        | CoreEvent::Pardoned { .. },
+                    ) => {}
                 }
             }
         }
@@ -266,6 +283,18 @@ impl Driver<'_, '_> {
                 self.input(Input::Returned { peer, task, why })?;
             }
             Answer::Done(Err(error)) => return Err(error),
+            Answer::Lost(input) => {
+                let input = self.task(input);
+                if let Some(proof) = self.requester.proof(input) {
+                    self.boundaries.remove(&input.task);
+                    self.input(Input::Lost { task: input, proof })?;
+                }
+                // Where another child has said so before, only the task is left to be given back.
+                if self.requester.leases(input.job).contains(&(task, peer)) {
+                    let (task, why) = (self.task(task), Return::Surplus);
+                    self.input(Input::Returned { peer, task, why })?;
+                }
+            }
             Answer::Checked(proof, checked) => {
                 let checked = checked.and_then(|boundary| {
                     boundary.map_or(Ok(()), |boundary| self.check_neighbours(task, &boundary))?;
@@ -279,9 +308,7 @@ impl Driver<'_, '_> {
                         made.boundary = boundary;
                         Verdict::Accepted
                     }
-                    Err(error) => Verdict::Invalid {
-                        reason: error.to_string(),
-                    },
+                    Err(reason) => Verdict::Invalid { reason },
                 };
                 let task = self.task(task);
                 let proof = blob;
@@ -299,15 +326,17 @@ impl Driver<'_, '_> {
     }
 
     /// Checks that a piece starts where the one before it ends, and ends where the next one starts.
-    fn check_neighbours(&self, task: TaskId, boundary: &Boundary) -> Result<(), VerifyError> {
+    fn check_neighbours(&self, task: TaskId, boundary: &Boundary) -> Result<(), String> {
+        let start = self.shared.statement;
         let (before, after) = self.shared.prepared.tree.neighbours(task);
         let known =
             |task: Option<TaskId>| task.and_then(|task| self.boundaries.get(&task).copied().flatten());
         match before {
-            None => self.shared.verifier.check_start(boundary)?,
-            Some(_) => known(before).map_or(Ok(()), |before| before.check_next(boundary))?,
+            None => start.check_start(boundary),
+            Some(_) => known(before).map_or(Ok(()), |before| before.check_next(boundary)),
         }
-        known(after).map_or(Ok(()), |after| boundary.check_next(&after))
+        .and_then(|()| known(after).map_or(Ok(()), |after| boundary.check_next(&after)))
+        .map_err(|e| e.to_string())
     }
 
     /// The boundary of the whole execution, which the tree's top node has.

@@ -41,7 +41,7 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
             job,
             options,
             prepared: &prepared,
-            verifier: prepared.verifier.get()?,
+            statement: prepared.verifying.statement()?,
             stoppers: Stoppers::default(),
         };
         usages = drive(&shared, children, planner, recorder)?;

@@ -1,35 +1,89 @@
 //! The engine child of a prover.
 
 use std::{
-    fs,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use myriad_core::JobId;
+use myriad_core::{JobId, Peer};
 use myriad_engine::{
-    Input, Level, Program, Segment,
-    worker::{Stopper, Usage, Worker, WorkerConfig, WorkerError},
+    Filling, KeyError, Level, Segment,
+    worker::{Failure, Source, Stopper, Usage, Worker, WorkerConfig, WorkerError},
+};
+use myriad_net::blob::BlobRef;
+
+use super::{Engine, EngineError, Group, JobFiles, Pace, Piece, Sample};
+use crate::{
+    process::{cpu_time, resident_bytes},
+    store::job_id_of,
+    text::printable,
 };
 
-use super::{Engine, EngineError, JobFiles, Pace, Piece, Sample};
-use crate::job_id;
-
-/// Proves in a child process. It keeps the keys and the program of the job that it was last at.
+/// Proves in a child process. It keeps the keys and the program of the job that it was last at, for the same requester:
+/// what one of them sends may have taken the child over, and the next one is to get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
     /// As it was measured, if it was.
     pace: Option<Pace>,
     idle: Mutex<Option<Loaded>>,
     running: Mutex<Running>,
+    /// Where the kernel holds it to its memory, if it does. The child ends before its group does.
+    group: Option<Group>,
 }
 
 /// The child, with what it has loaded.
 struct Loaded {
-    job: JobId,
-    /// Its hash.
-    program: [u8; 32],
+    of: Origin,
     worker: Worker,
+}
+
+/// Whose what is that a child has loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Origin {
+    requester: Peer,
+    job: JobId,
+    /// Its file, and its `openvm.toml`.
+    program: (BlobRef, Option<String>),
+}
+
+/// What a child does that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    AtTask,
+    MakingKeys,
+}
+
+/// What a child is still good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It has the whole job.
+    Job,
+    /// It has the program: blocks of a rollup have one.
+    Program,
+    Nothing,
+}
+
+impl Origin {
+    fn of(files: &JobFiles) -> Self {
+        Self {
+            requester: files.requester,
+            job: files.job,
+            program: (files.program, files.openvm_toml.clone()),
+        }
+    }
+
+    /// What a child that has loaded this is good for where `wanted` is to be loaded.
+    fn serves(&self, wanted: &Self) -> Use {
+        if self.requester != wanted.requester {
+            Use::Nothing
+        } else if self.job == wanted.job {
+            Use::Job
+        } else if self.program == wanted.program {
+            Use::Program
+        } else {
+            Use::Nothing
+        }
+    }
 }
 
 /// What can be known of the child while it works.
@@ -37,21 +91,22 @@ struct Loaded {
 struct Running {
     pid: Option<u32>,
     stopper: Option<Stopper>,
-    /// CPU time that it had taken before the task.
-    before: Duration,
+    /// CPU time that it had taken before the task; none while keys are made, which is no progress of a task.
+    before: Option<Duration>,
     busy: bool,
     /// It is to be stopped, whether it has started or not.
     stopped: bool,
 }
 
 impl Child {
-    /// `pace` is what was measured of this machine, if anything was.
-    pub fn new(config: WorkerConfig, pace: Option<Pace>) -> Self {
+    /// `pace` is what was measured of this machine, if anything was; `group` is where the child is put.
+    pub fn new(config: WorkerConfig, pace: Option<Pace>, group: Option<Group>) -> Self {
         Self {
             config,
             pace,
             idle: Mutex::new(None),
             running: Mutex::default(),
+            group,
         }
     }
 
@@ -61,59 +116,102 @@ impl Child {
 
     /// A child that has loaded the job.
     fn loaded(&self, files: &JobFiles) -> Result<Loaded, EngineError> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(idle) = idle.take_if(|idle| idle.job == files.job) {
-            self.watch(&idle.worker)?;
-            return Ok(idle);
-        }
-        let unwilling =
-            |what: &str, e: &dyn std::fmt::Display| EngineError::Unwilling(format!("the job's {what}: {e}"));
-        let program = Program::load(&files.program, files.openvm_toml.as_deref())
-            .map_err(|e| unwilling("program", &e))?;
-        let input: Input = postcard::from_bytes(&files.input).map_err(|e| unwilling("input", &e))?;
-        let actual = job_id(&program, &input);
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let of = Origin::of(files);
+        let serves = idle.as_ref().map_or(Use::Nothing, |idle| idle.of.serves(&of));
+        let mut worker = match (idle, serves) {
+            (Some(idle), Use::Job) => {
+                self.watch(&idle.worker, Is::AtTask)?;
+                return Ok(idle);
+            }
+            (Some(idle), Use::Program) => idle.worker,
+            (idle, _) => {
+                // Its memory is wanted for the next one.
+                drop(idle);
+                self.make_keys(files, Filling::Missing)?;
+                Worker::spawn(&self.config).map_err(failed)?
+            }
+        };
+        self.watch(&worker, Is::AtTask)?;
+        let (image, input) = (source(files, files.program)?, source(files, files.input)?);
+        // Only the child looks at what they are: a stranger has made them.
+        let loaded = worker
+            .load(image, files.openvm_toml.clone(), input)
+            .map_err(refused)?;
+        let actual = job_id_of(&loaded.program, &loaded.input);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
                 "the job is called {}, and its program and input make it {actual}",
                 files.job
             )));
         }
-        let engine = program.config().fingerprint();
-        if *engine.as_bytes() != files.engine {
+        if loaded.engine != files.engine {
             return Err(EngineError::Unwilling(format!(
-                "the requester's engine makes other proofs of this program ({}) than this one ({engine}): one of the two builds has to be updated",
-                hex::encode(files.engine)
+                "the requester's engine makes other proofs of this program ({}) than this one ({}): one of the two builds has to be updated",
+                hex::encode(files.engine),
+                hex::encode(loaded.engine)
             )));
         }
-        // Blocks of a rollup have one program: what the child has loaded holds for the next block, too.
-        let mut worker = match idle.filter(|idle| idle.program == program.hash()) {
-            Some(idle) => idle.worker,
-            None => Worker::spawn(&self.config).map_err(failed)?,
-        };
-        self.watch(&worker)?;
-        worker
-            .load(files.program.clone(), files.openvm_toml.clone(), input)
-            .map_err(failed)?;
-        Ok(Loaded {
-            job: files.job,
-            program: program.hash(),
-            worker,
-        })
+        Ok(Loaded { of, worker })
     }
 
-    fn watch(&self, worker: &Worker) -> Result<(), EngineError> {
+    /// Has the keys made by a child that sees nothing of the job but its configuration.
+    fn make_keys(&self, files: &JobFiles, filling: Filling) -> Result<(), EngineError> {
+        let mut maker = Worker::spawn_for_keys(&self.config).map_err(failed)?;
+        self.watch(&maker, Is::MakingKeys)?;
+        let made = maker.make_keys(files.openvm_toml.clone(), filling);
+        match made {
+            Ok(_) => Ok(()),
+            // Of this machine's own folder.
+            Err(WorkerError::Failed(Failure::Keys(e @ KeyError::Io { .. }))) => {
+                Err(EngineError::Unable(e.to_string()))
+            }
+            Err(e) => Err(refused(e)),
+        }
+    }
+
+    fn watch(&self, worker: &Worker, is: Is) -> Result<(), EngineError> {
         let pid = worker.pid();
+        if let Some(group) = &self.group
+            && let Err(e) = group.add(pid)
+        {
+            return Err(EngineError::Unable(format!(
+                "the engine child cannot be put into its control group: {e}"
+            )));
+        }
         let mut running = self.running();
         if running.stopped {
             return Err(EngineError::Stopped);
         }
-        running.before = cpu_time(pid).unwrap_or_default();
+        running.before = match is {
+            Is::AtTask => Some(cpu_time(pid).unwrap_or_default()),
+            Is::MakingKeys => None,
+        };
         running.pid = Some(pid);
         running.stopper = Some(worker.stopper());
         Ok(())
     }
 
+    /// The same with keys that were made anew if the child cannot read those that are there. What it says of them is not
+    /// believed twice: a stranger's program may have taken it over.
     fn do_work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
+        match self.try_work(files, piece)? {
+            Ok(made) => Ok(made),
+            Err(WorkerError::Failed(e)) if e.is_of_keys() => {
+                tracing::warn!("keys are made anew: {}", printable(&e.to_string()));
+                self.make_keys(files, Filling::Rotten)?;
+                self.try_work(files, piece)?.map_err(failed)
+            }
+            Err(e) => Err(failed(e)),
+        }
+    }
+
+    /// The inner error is the child's.
+    fn try_work(
+        &self,
+        files: &JobFiles,
+        piece: &Piece,
+    ) -> Result<Result<(Vec<u8>, Usage), WorkerError>, EngineError> {
         let mut loaded = self.loaded(files)?;
         let worker = &mut loaded.worker;
         let level = |number: u8| {
@@ -133,23 +231,57 @@ impl Child {
                 }
                 worker.prove(&segment)
             }
-            Piece::Aggregate { level: at, children } => worker.aggregate(level(*at)?, children.clone()),
+            Piece::Aggregate { level: at, children } => {
+                let children = children.iter().map(|child| source(files, *child));
+                worker.aggregate(level(*at)?, children.collect::<Result<Vec<_>, _>>()?)
+            }
             Piece::Finish {
                 level: at,
                 top,
                 last_segment,
-            } => worker.finish(level(*at)?, top.clone(), last_segment.clone()),
+            } => worker.finish(level(*at)?, source(files, *top)?, source(files, *last_segment)?),
+        };
+        if made.is_ok() {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         }
-        .map_err(failed)?;
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         Ok(made)
+    }
+}
+
+/// A file on the disk, for the child.
+fn source(files: &JobFiles, blob: BlobRef) -> Result<Source<'static>, EngineError> {
+    match files.blobs.reader(blob) {
+        Ok(Some(reader)) => Ok(Source::new(blob.bytes, reader)),
+        Ok(None) => Err(EngineError::Unable(
+            "a fetched file was damaged on the disk".into(),
+        )),
+        Err(e) => Err(EngineError::Unable(e.to_string())),
+    }
+}
+
+/// What went wrong with what a requester has sent: its own fault, or this machine's.
+fn refused(error: WorkerError) -> EngineError {
+    let of_requester = matches!(
+        &error,
+        WorkerError::Failed(
+            Failure::Program(_)
+                | Failure::Input(_)
+                | Failure::Config(_)
+                | Failure::Keys(KeyError::Keygen { .. })
+        )
+    );
+    if of_requester {
+        EngineError::Unwilling(printable(&format!("what the job is made of: {error}")))
+    } else {
+        failed(error)
     }
 }
 
 fn failed(error: WorkerError) -> EngineError {
     match error {
         WorkerError::Died(death) if death.stopped => EngineError::Stopped,
-        error => EngineError::Failed(error.to_string()),
+        error @ (WorkerError::Start { .. } | WorkerError::File(_)) => EngineError::Unable(error.to_string()),
+        error => EngineError::Failed(printable(&error.to_string())),
     }
 }
 
@@ -174,8 +306,9 @@ impl Engine for Child {
         let Some(pid) = running.pid else {
             return Sample::default();
         };
+        let taken = |before| cpu_time(pid).unwrap_or_default().saturating_sub(before);
         Sample {
-            cpu: cpu_time(pid).unwrap_or_default().saturating_sub(running.before),
+            cpu: running.before.map_or(Duration::ZERO, taken),
             memory_bytes: resident_bytes(pid).unwrap_or_default(),
         }
     }
@@ -185,36 +318,5 @@ impl Engine for Child {
     }
 }
 
-/// CPU time of a process and all its threads. Linux counts in hundredths of a second.
-fn cpu_time(pid: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the name, which may hold anything; user and system time are the 14th and 15th.
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(Duration::from_millis(10 * (next()? + next()?)))
-}
-
-fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_is_measured() {
-        let own = std::process::id();
-        let before = cpu_time(own).unwrap();
-        let mut sum = 0u64;
-        while cpu_time(own).unwrap() < before + Duration::from_millis(30) {
-            sum = sum.wrapping_add(std::hint::black_box(1));
-        }
-        assert!(resident_bytes(own).unwrap() > 1 << 20);
-        assert_eq!(cpu_time(0), None);
-    }
-}
+mod tests;

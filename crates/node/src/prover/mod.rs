@@ -10,29 +10,43 @@
 //! ```
 //!
 //! Nothing that a requester says is believed either: what it asks for is bounded before it is fetched,
-//! and runs in a child process whose memory is watched.
+//! goes from the disk into a confined child process piece by piece, and is decoded and run there, where memory is
+//! limited and watched.
 
+mod disk;
 mod driver;
+mod ended;
 mod engine;
+mod finished;
+mod group;
 mod offers;
 mod pace;
 mod progress;
 mod receipts;
 mod status;
 mod task;
+mod tenure;
 mod view;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use myriad_core::{JobId, Peer};
 use myriad_engine::{MemoryBudget, worker::Usage};
+use myriad_net::blob::{BlobRef, BlobStore};
 use thiserror::Error;
 
 pub use driver::run;
 pub use engine::Child;
+pub use group::Group;
 pub use pace::{PROFILE_FILE, Pace, PaceError};
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
+
+/// An engine child may take this share more than is lent: what a requester expects is measured, and the allocator
+/// of one machine is not that of another. It is looked at a few times a second.
+const MEMORY_SLACK: f64 = 1.06;
+/// And this share more at no moment, where the kernel can hold it to that: see [`Group`].
+const MEMORY_HARD: f64 = 1.12;
 
 /// What the owner of the machine allows.
 #[derive(Clone, Debug)]
@@ -52,14 +66,19 @@ pub struct Limits {
     pub prefer: BTreeSet<Peer>,
 }
 
-/// What a task is made from.
+/// What a task is made from. Files stay on the disk until the engine reads them: they may be large, and a stranger has
+/// made them.
 #[derive(Debug)]
 pub struct JobFiles {
+    /// Who has sent them.
+    pub requester: Peer,
     pub job: JobId,
-    pub program: Vec<u8>,
+    pub program: BlobRef,
     pub openvm_toml: Option<String>,
-    /// Postcard of [`myriad_engine::Input`].
-    pub input: Vec<u8>,
+    /// Of an encoded [`myriad_engine::Input`].
+    pub input: BlobRef,
+    /// Where the files are, and the proofs of a [`Piece`].
+    pub blobs: BlobStore,
     /// What the requester says that the job's proofs are made with.
     pub engine: [u8; 32],
     pub max_instructions: u64,
@@ -72,12 +91,12 @@ pub enum Piece {
     Segment(Vec<u8>),
     Aggregate {
         level: u8,
-        children: Vec<Vec<u8>>,
+        children: Vec<BlobRef>,
     },
     Finish {
         level: u8,
-        top: Vec<u8>,
-        last_segment: Vec<u8>,
+        top: BlobRef,
+        last_segment: BlobRef,
     },
 }
 
@@ -117,6 +136,9 @@ pub enum EngineError {
     /// The job is not what it says, or more than is allowed.
     #[error("{0}")]
     Unwilling(String),
+    /// This machine cannot, and no requester is at fault: its disk, its keys, its processes.
+    #[error("{0}")]
+    Unable(String),
     #[error("{0}")]
     Failed(String),
 }

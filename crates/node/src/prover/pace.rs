@@ -1,15 +1,20 @@
 //! How fast this machine says that it is, and how much memory it offers: as it was measured by `myriad bench`, or as a
 //! machine is taken for of which nothing is known.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use myriad_core::Kind;
 use myriad_sim::{
-    model::{CostModel, FitError},
+    model::{Below, CostModel, FitError, ProgramModel},
     profile::{Profile, ProfileError},
     reference,
 };
 use thiserror::Error;
 
+use super::Limits;
 use crate::engine_fingerprint;
 
 /// What `myriad bench` writes into the data folder.
@@ -17,6 +22,15 @@ pub const PROFILE_FILE: &str = "profile.json";
 /// A machine offers this part of the memory that it lends at least, whatever was measured: one that takes more than twice
 /// what the engine expects measured something else.
 const MEMORY_SHARE_MIN: f64 = 0.5;
+/// A task may take so many times what the largest one should: this machine may be busy with its owner's work, was perhaps
+/// not measured, and programs are not all alike. What it keeps from is a requester that never lets go.
+const LONGEST_FACTOR: f64 = 20.0;
+/// To make the keys of a configuration and to load them, in seconds of one reference core.
+const KEYS_WORK_S: f64 = 60.0;
+/// And no machine is so slow that one task is worth more than a day.
+const LONGEST_MAX_S: f64 = 24.0 * 3600.0;
+/// Nodes over more children than this are not looked at: no circuit has room for them.
+const CHILDREN_MAX: u32 = 4;
 
 /// How fast a machine is, until its work shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,10 +110,37 @@ impl Pace {
         })
     }
 
+    /// What no task takes longer than that fits into these limits: making keys, executing to the start of the last
+    /// segment, and proving as much as there is memory for. Follows from what was measured, and from nothing that a requester
+    /// says.
+    pub(super) fn longest(&self, limits: &Limits) -> Duration {
+        let programs = reference::model().programs();
+        let memory = limits.memory.bytes() as f64;
+        let proving = programs.iter().map(|program| largest_s(program, memory));
+        let executing = programs
+            .iter()
+            .map(|program| program.execution_s(limits.max_instructions as f64));
+        let alone = KEYS_WORK_S + executing.fold(0.0, f64::max);
+        let seconds = proving.fold(0.0, f64::max) / self.speed + alone / self.core_speed;
+        Duration::from_secs_f64((LONGEST_FACTOR * seconds).min(LONGEST_MAX_S))
+    }
+
     /// What is offered of the memory that is lent, in bytes.
     pub(super) fn memory_offered(&self, lent_bytes: u64) -> u64 {
         (lent_bytes as f64 * self.memory_share) as u64
     }
+}
+
+/// Seconds of one reference core for the largest task of a program that fits into so much memory.
+fn largest_s(program: &ProgramModel, memory: f64) -> f64 {
+    let cut = program.cut_for(memory as u64).unwrap_or(&program.cuts()[0]);
+    // Beyond the largest that was measured it grows with the memory.
+    let share = (memory / cut.budget_bytes as f64).max(1.0);
+    let segment = program.segment(program.load(cut.instructions * share), 1).wall_s;
+    let nodes = Kind::ALL.into_iter().flat_map(|kind| {
+        (1..=CHILDREN_MAX).filter_map(move |children| program.node(kind, children, Below::More, 1))
+    });
+    nodes.map(|node| node.wall_s).fold(segment, f64::max)
 }
 
 #[cfg(test)]
@@ -156,6 +197,32 @@ mod tests {
             measured(&hungry.to_json()).unwrap().unwrap().memory_offered(1000),
             500
         );
+    }
+
+    #[test]
+    fn no_task_may_take_longer_than_the_largest_that_fits_many_times_over() {
+        let limits = |gib: u64| Limits {
+            memory: myriad_engine::MemoryBudget::from_bytes(gib << 30),
+            threads: 2,
+            max_instructions: 10_000_000_000,
+            max_input_bytes: 1 << 20,
+            only: Default::default(),
+            never: Default::default(),
+            prefer: Default::default(),
+        };
+        let longest = |pace: Pace, gib| pace.longest(&limits(gib)).as_secs_f64();
+        let pace = Pace::unmeasured(2);
+        let four = longest(pace, 4);
+        // Many times what any task of 4 GiB was ever seen to take, and not the night.
+        assert!((1200.0..4.0 * 3600.0).contains(&four), "{four} s");
+        assert!(longest(pace, 32) > four);
+        assert!(longest(Pace::unmeasured(1), 4) > four);
+        let stopped = Pace {
+            core_speed: 0.0,
+            speed: 0.0,
+            memory_share: 1.0,
+        };
+        assert_eq!(longest(stopped, 4), LONGEST_MAX_S);
     }
 
     #[test]

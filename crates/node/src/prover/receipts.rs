@@ -7,6 +7,9 @@
 //!
 //! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the disk with them. A
 //! line that a crash has cut short is cut off at the next start.
+//!
+//! What a requester signs for is its own word. Beside it stands how long this machine was at the task, by its own clock, and
+//! that alone decides what the requester is to this node: an identity costs nothing, and its time costs this machine's.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -14,6 +17,7 @@ use std::{
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use myriad_core::{Blob, JobId, Peer, TaskId, TaskRef};
@@ -25,6 +29,9 @@ use crate::StoreError;
 const FILE: &str = "receipts.jsonl";
 /// A line is about 600 bytes; what is longer is none of ours.
 const LINE_BYTES_MAX: usize = 4096;
+/// After so much work that it has signed for, a requester has been of use. Some ten segments; who wants to be as many
+/// peers has this machine for hours.
+const USEFUL_AFTER: Duration = Duration::from_secs(600);
 
 /// The receipts of a prover.
 pub(super) struct Receipts {
@@ -34,6 +41,8 @@ pub(super) struct Receipts {
 
 struct Inner {
     file: File,
+    /// Bytes of the file before a line that was not written to its end, and which the next one must not follow.
+    torn_at: Option<u64>,
     earned: BTreeMap<Peer, Earned>,
 }
 
@@ -47,9 +56,19 @@ pub struct Earned {
     pub instructions: u64,
     /// What all of them are reckoned to take on the machine that costs are measured on, in milliseconds.
     pub work_ms: u64,
+    /// How long this machine was at them, in milliseconds.
+    #[serde(default)]
+    pub measured_ms: u64,
     /// When the first and the last proof was accepted, in seconds since 1970.
     pub first: u64,
     pub last: u64,
+}
+
+impl Earned {
+    /// Whether this machine has done so much for the requester, and was signed for it, that it is no stranger.
+    pub(super) fn is_useful(&self) -> bool {
+        self.measured_ms >= USEFUL_AFTER.as_millis() as u64
+    }
 }
 
 /// A receipt as the file has it.
@@ -65,10 +84,13 @@ struct Line {
     work_ms: u64,
     accepted: u64,
     signature: String,
+    /// How long this machine was at it. It is not signed, and earlier builds did not say it.
+    #[serde(default)]
+    measured_ms: u64,
 }
 
-impl From<&SignedReceipt> for Line {
-    fn from(signed: &SignedReceipt) -> Self {
+impl Line {
+    fn new(signed: &SignedReceipt, measured: Duration) -> Self {
         let Receipt {
             requester,
             prover,
@@ -88,11 +110,10 @@ impl From<&SignedReceipt> for Line {
             work_ms: *work_ms,
             accepted: *accepted,
             signature: hex::encode(&signed.signature),
+            measured_ms: measured.as_millis() as u64,
         }
     }
-}
 
-impl Line {
     /// The receipt, if this is a genuine one.
     fn receipt(&self) -> Option<SignedReceipt> {
         let hash = |text: &str| {
@@ -139,8 +160,12 @@ impl Receipts {
                 whole += line.len() as u64;
                 let parsed =
                     (line.len() <= LINE_BYTES_MAX).then(|| serde_json::from_slice::<Line>(&line).ok());
-                match parsed.flatten().and_then(|line| line.receipt()) {
-                    Some(signed) => add(&mut earned, &signed.receipt),
+                let measured = |line: &Line| Duration::from_millis(line.measured_ms);
+                match parsed
+                    .flatten()
+                    .and_then(|line| Some((line.receipt()?, measured(&line))))
+                {
+                    Some((signed, measured)) => drop(add(&mut earned, &signed.receipt, measured)),
                     None => tracing::warn!("a line of {} is no receipt", path.display()),
                 }
                 line.clear();
@@ -156,34 +181,34 @@ impl Receipts {
             path: path.clone(),
             reason,
         })?;
-        let inner = Mutex::new(Inner { file, earned });
+        let inner = Mutex::new(Inner {
+            file,
+            torn_at: None,
+            earned,
+        });
         Ok(Self { path, inner })
     }
 
-    /// Keeps a receipt. Blocks until it is durable.
+    /// Keeps a receipt for what this machine was at for so long, and gives what its requester has signed for in all. Blocks
+    /// until it is durable.
     ///
     /// # Errors
     /// [`StoreError::Write`]
-    pub(super) fn keep(&self, signed: &SignedReceipt) -> Result<(), StoreError> {
-        let mut line = serde_json::to_vec(&Line::from(signed)).expect("a receipt is plain data");
+    pub(super) fn keep(&self, signed: &SignedReceipt, measured: Duration) -> Result<Earned, StoreError> {
+        let mut line = serde_json::to_vec(&Line::new(signed, measured)).expect("a receipt is plain data");
         line.push(b'\n');
         let mut inner = self.lock();
-        let mut write = || {
-            inner.file.write_all(&line)?;
-            inner.file.sync_data()
-        };
-        write().map_err(|reason| StoreError::Write {
+        inner.append(&line).map_err(|reason| StoreError::Write {
             path: self.path.clone(),
             reason,
         })?;
-        add(&mut inner.earned, &signed.receipt);
-        Ok(())
+        Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
-    /// What each requester has signed for, the most work first, and at most so many of them.
+    /// What each requester has signed for, at most so many of them: those first that this machine was busy with for longest.
     pub(super) fn earned(&self, most: usize) -> Vec<Earned> {
         let mut earned: Vec<Earned> = self.lock().earned.values().cloned().collect();
-        earned.sort_by_key(|earned| std::cmp::Reverse(earned.work_ms));
+        earned.sort_by_key(|earned| std::cmp::Reverse(earned.measured_ms));
         earned.truncate(most);
         earned
     }
@@ -193,7 +218,22 @@ impl Receipts {
     }
 }
 
-fn add(earned: &mut BTreeMap<Peer, Earned>, receipt: &Receipt) {
+impl Inner {
+    /// Adds a line. Where that fails, what is there of it goes before the next one comes.
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some(bytes) = self.torn_at {
+            self.file.set_len(bytes)?;
+        }
+        self.torn_at = Some(self.file.metadata()?.len());
+        self.file.write_all(line)?;
+        self.file.sync_data()?;
+        self.torn_at = None;
+        Ok(())
+    }
+}
+
+/// Gives the sum that it was added to.
+fn add(earned: &mut BTreeMap<Peer, Earned>, receipt: &Receipt, measured: Duration) -> Earned {
     let sum = match earned.entry(receipt.requester) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(Earned {
@@ -205,6 +245,80 @@ fn add(earned: &mut BTreeMap<Peer, Earned>, receipt: &Receipt) {
     sum.tasks += 1;
     sum.instructions = sum.instructions.saturating_add(receipt.instructions);
     sum.work_ms = sum.work_ms.saturating_add(receipt.work_ms);
+    sum.measured_ms = sum.measured_ms.saturating_add(measured.as_millis() as u64);
     sum.first = sum.first.min(receipt.accepted);
     sum.last = sum.last.max(receipt.accepted);
+    sum.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_torn_swallows_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        let mut receipts = Receipts::open(dir.path()).unwrap();
+        let inner = receipts.inner.get_mut().unwrap();
+        inner.append(b"first\n").unwrap();
+        // The disk is full in the middle of a line.
+        let file = std::mem::replace(
+            &mut inner.file,
+            File::options().write(true).open("/dev/full").unwrap(),
+        );
+        assert_eq!(
+            inner.append(b"second\n").unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
+        inner.file = file;
+        inner.torn_at = Some(6);
+        inner.file.write_all(b"sec").unwrap();
+        inner.append(b"third\n").unwrap();
+        inner.append(b"fourth\n").unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), "first\nthird\nfourth\n");
+    }
+
+    fn signed(requester: u8, work_ms: u64) -> SignedReceipt {
+        let receipt = Receipt {
+            requester: Peer([requester; 32]),
+            prover: Peer([0; 32]),
+            task: TaskRef {
+                job: JobId([1; 32]),
+                task: TaskId::Segment(0),
+            },
+            proof: Blob([1; 32]),
+            instructions: 1,
+            work_ms,
+            accepted: 0,
+        };
+        let signature = vec![0; 64];
+        SignedReceipt { receipt, signature }
+    }
+
+    /// What somebody writes into a receipt costs nothing.
+    #[test]
+    fn who_has_paid_is_known_by_what_this_machine_has_measured() {
+        let dir = tempfile::tempdir().unwrap();
+        let receipts = Receipts::open(dir.path()).unwrap();
+        let boasts = receipts
+            .keep(&signed(1, u64::MAX), Duration::from_secs(1))
+            .unwrap();
+        assert!(!boasts.is_useful(), "{boasts:?}");
+        let mut pays = Earned::default();
+        for count in 1..=10 {
+            assert!(!pays.is_useful(), "{count}");
+            pays = receipts.keep(&signed(2, 1), USEFUL_AFTER / 10).unwrap();
+        }
+        assert!(pays.is_useful());
+        assert_eq!(receipts.earned(1), [pays], "the most work first");
+    }
+
+    #[test]
+    fn receipts_of_earlier_builds_are_read() {
+        let mut line = serde_json::to_value(Line::new(&signed(1, 2), Duration::from_secs(3))).unwrap();
+        line.as_object_mut().unwrap().remove("measured_ms");
+        let line: Line = serde_json::from_value(line).unwrap();
+        assert_eq!((line.measured_ms, line.work_ms), (0, 2));
+    }
 }

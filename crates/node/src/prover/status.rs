@@ -27,6 +27,9 @@ pub struct Status {
     /// Open jobs that it knows of.
     pub jobs: usize,
     pub activity: Activity,
+    /// What is unusual about this machine or its requesters and needs no error: clocks that are wrong, a suspension.
+    #[serde(default)]
+    pub remarks: Vec<String>,
     /// Seconds since 1970.
     pub started: u64,
     pub updated: u64,
@@ -38,6 +41,9 @@ pub struct Status {
     pub blob_bytes_in: u64,
     pub blob_bytes_out: u64,
     pub disk_used_bytes: u64,
+    /// What blobs may take: what the owner lends, or less where the disk has less.
+    #[serde(default)]
+    pub disk_lent_bytes: u64,
     /// Bytes that the engine child may take.
     pub memory_bytes: u64,
     /// What requesters have signed for, over all runs, the most work first.

@@ -2,21 +2,21 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use myriad_core::{JobId, Peer};
-use myriad_engine::{PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, worker::Usage};
+use myriad_engine::{
+    OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, Segment, worker::Usage,
+};
 use myriad_net::{
     FetchFailed, Network,
-    blob::{BlobError, BlobRef, Pin},
+    blob::{BlobError, BlobRef, BlobStore, Pin},
     wire::{Lease, Source, Work},
 };
 
 use super::{Engine, EngineError, JobFiles, Limits, Piece};
 
-/// Most bytes of an `openvm.toml`.
-const OPENVM_TOML_BYTES_MAX: u64 = 64 << 10;
 /// Most bytes of a proof that is to be aggregated: those of segments are the largest.
 const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
@@ -24,9 +24,10 @@ const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 pub(super) type LastFiles = Mutex<Option<(Identified, Arc<JobFiles>, Vec<Pin>)>>;
 
 /// What files are those of: the job, and the files by their hashes, because anybody can name somebody
-/// else's job and other files.
+/// else's job and other files; and whoever sent them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identified {
+    requester: Peer,
     job: JobId,
     program: BlobRef,
     openvm_toml: Option<BlobRef>,
@@ -35,9 +36,10 @@ pub(super) struct Identified {
 }
 
 impl Identified {
-    fn of(lease: &Lease) -> Self {
+    fn of(lease: &Lease, requester: Peer) -> Self {
         let sources = &lease.sources;
         Self {
+            requester,
             job: lease.task.job,
             program: sources.program.blob,
             openvm_toml: sources.openvm_toml.as_ref().map(|toml| toml.blob),
@@ -56,6 +58,8 @@ pub(super) enum End {
     /// The owner's limits do not allow the job, or the job is not what it says.
     Unwilling(String),
     Failed(String),
+    /// This machine cannot now, and no requester is at fault: its disk is full, or its keys cannot be read.
+    Unable(String),
     /// This machine's own disk does not serve.
     Disk(String),
 }
@@ -65,6 +69,8 @@ pub(super) enum End {
 pub(super) struct Progress {
     /// The engine is at work; before that, inputs are being fetched.
     pub proving: AtomicBool,
+    /// Bytes that have come of what is fetched.
+    pub came: AtomicU64,
     pub cancelled: AtomicBool,
 }
 
@@ -96,8 +102,10 @@ async fn try_carry_out<E: Engine>(
     progress: Arc<Progress>,
 ) -> Result<(BlobRef, Pin, Usage), End> {
     within(&lease, &tools.limits)?;
-    let files = files(&tools, requester, &lease).await?;
-    let piece = piece(&tools, requester, lease.work).await?;
+    forget_others(&tools, Identified::of(&lease, requester));
+    fits(&lease, tools.network.blobs())?;
+    let files = files(&tools, requester, &lease, &progress.came).await?;
+    let (piece, pins) = piece(&tools, requester, lease.work, &progress.came).await?;
     if progress.cancelled.load(Ordering::SeqCst) {
         return Err(End::Stopped);
     }
@@ -109,12 +117,19 @@ async fn try_carry_out<E: Engine>(
         if progress.cancelled.load(Ordering::SeqCst) {
             return Err(End::Stopped);
         }
-        let (proof, usage) = tools.engine.work(&files, &piece).map_err(|e| match e {
+        let made = tools.engine.work(&files, &piece);
+        drop(pins);
+        let (proof, usage) = made.map_err(|e| match e {
             EngineError::Stopped => End::Stopped,
             EngineError::Unwilling(why) => End::Unwilling(why),
+            EngineError::Unable(why) => End::Unable(why),
             EngineError::Failed(message) => End::Failed(message),
         })?;
-        let proof = blobs.put(&proof).map_err(|e| End::Disk(e.to_string()))?;
+        let proof = blobs.put(&proof).map_err(|e| match e {
+            // There was room when the task was taken.
+            BlobError::Quota { .. } => full(&e),
+            e => of_disk(&e),
+        })?;
         Ok((proof, blobs.pin(&proof.blob), usage))
     });
     made.await
@@ -135,7 +150,7 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
     let allowed = limits.memory.bytes();
     bounds(
         "bytes of memory for the task",
-        lease.memory,
+        lease.memory.max(least_bytes(lease)),
         allowed,
         "; see --memory",
     )?;
@@ -161,20 +176,71 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
         "",
     )?;
     let toml = sources.openvm_toml.as_ref().map_or(0, |toml| toml.blob.bytes);
-    bounds("bytes of the job's openvm.toml", toml, OPENVM_TOML_BYTES_MAX, "")?;
-    let proofs = match &lease.work {
+    let allowed = OPENVM_TOML_BYTES_MAX as u64;
+    bounds("bytes of the job's openvm.toml", toml, allowed, "")?;
+    let largest = proofs(lease)
+        .iter()
+        .map(|proof| proof.blob.bytes)
+        .max()
+        .unwrap_or(0);
+    bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "")
+}
+
+/// Bytes of memory that a task takes at least, whatever its requester says: what is too much is not begun.
+fn least_bytes(lease: &Lease) -> u64 {
+    match &lease.work {
+        Work::Segment(_) => Segment::least_bytes(lease.sources.input.blob.bytes),
+        Work::Aggregate { .. } | Work::Finish { .. } => 0,
+    }
+}
+
+/// The proofs that a task takes.
+fn proofs(lease: &Lease) -> Vec<&Source> {
+    match &lease.work {
         Work::Segment(_) => Vec::new(),
         Work::Aggregate { children, .. } => children.iter().collect(),
         Work::Finish {
             top, last_segment, ..
         } => vec![top, last_segment],
-    };
-    let largest = proofs.iter().map(|proof| proof.blob.bytes).max().unwrap_or(0);
-    bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "")
+    }
 }
 
-async fn files<E>(tools: &Tools<E>, requester: Peer, lease: &Lease) -> Result<Arc<JobFiles>, End> {
-    let wanted = Identified::of(lease);
+/// Holds what a task is made from, and its proof, to the room on the disk, before anything is fetched.
+fn fits(lease: &Lease, blobs: &BlobStore) -> Result<(), End> {
+    let sources = &lease.sources;
+    let files = [
+        Some(&sources.program),
+        sources.openvm_toml.as_ref(),
+        Some(&sources.input),
+    ];
+    let missing = files
+        .into_iter()
+        .flatten()
+        .chain(proofs(lease))
+        .filter(|source| !blobs.contains(&source.blob.blob));
+    let needed = missing.map(|source| source.blob.bytes).sum::<u64>() + PROOF_BYTES_MAX;
+    let room = blobs.room_bytes();
+    if needed > room {
+        return Err(End::Unwilling(format!(
+            "bytes of the task's files and its proof: {needed}, and there is room for {room}; see --disk"
+        )));
+    }
+    Ok(())
+}
+
+/// Lets the files of another job go: there may be no room for both.
+fn forget_others<E>(tools: &Tools<E>, wanted: Identified) {
+    let mut last = tools.files.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(last.take_if(|(of, ..)| *of != wanted));
+}
+
+async fn files<E>(
+    tools: &Tools<E>,
+    requester: Peer,
+    lease: &Lease,
+    came: &AtomicU64,
+) -> Result<Arc<JobFiles>, End> {
+    let wanted = Identified::of(lease, requester);
     let last = |tools: &Tools<E>| {
         let last = tools.files.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref()
@@ -187,28 +253,30 @@ async fn files<E>(tools: &Tools<E>, requester: Peer, lease: &Lease) -> Result<Ar
     let sources = &lease.sources;
     let toml = async {
         match &sources.openvm_toml {
-            Some(source) => fetch(&tools.network, requester, source).await.map(Some),
+            Some(source) => {
+                let pin = fetch(&tools.network, requester, source, came).await?;
+                Ok::<_, End>(Some((text(tools.network.blobs(), source.blob).await?, pin)))
+            }
             None => Ok(None),
         }
     };
     let (program, toml, input) = futures::try_join!(
-        fetch(&tools.network, requester, &sources.program),
+        fetch(&tools.network, requester, &sources.program, came),
         toml,
-        fetch(&tools.network, requester, &sources.input),
+        fetch(&tools.network, requester, &sources.input, came),
     )?;
-    let mut pins = vec![program.1, input.1];
-    let openvm_toml = toml
-        .map(|(text, pin)| {
-            pins.push(pin);
-            String::from_utf8(text)
-        })
-        .transpose()
-        .map_err(|_| End::Unwilling("the job's openvm.toml is no text".into()))?;
+    let mut pins = vec![program, input];
+    let openvm_toml = toml.map(|(text, pin)| {
+        pins.push(pin);
+        text
+    });
     let files = Arc::new(JobFiles {
+        requester,
         job: lease.task.job,
-        program: program.0,
+        program: sources.program.blob,
         openvm_toml,
-        input: input.0,
+        input: sources.input.blob,
+        blobs: tools.network.blobs().clone(),
         engine: sources.engine,
         max_instructions: tools.limits.max_instructions,
     });
@@ -217,51 +285,150 @@ async fn files<E>(tools: &Tools<E>, requester: Peer, lease: &Lease) -> Result<Ar
     Ok(files)
 }
 
-async fn piece<E>(tools: &Tools<E>, requester: Peer, work: Work) -> Result<Piece, End> {
+/// What is to be done, and what keeps the proofs on the disk that it is done with.
+async fn piece<E>(
+    tools: &Tools<E>,
+    requester: Peer,
+    work: Work,
+    came: &AtomicU64,
+) -> Result<(Piece, Vec<Pin>), End> {
     let proof = |source: Source| async move {
-        let (bytes, _) = fetch(&tools.network, requester, &source).await?;
-        // It was fetched for this task alone.
-        Ok::<_, End>(bytes)
+        let pin = fetch(&tools.network, requester, &source, came).await?;
+        Ok::<_, End>((source.blob, pin))
     };
     Ok(match work {
-        Work::Segment(segment) => Piece::Segment(segment),
-        Work::Aggregate { level, children } => Piece::Aggregate {
-            level,
-            children: futures::future::try_join_all(children.into_iter().map(proof)).await?,
-        },
+        Work::Segment(segment) => (Piece::Segment(segment), Vec::new()),
+        Work::Aggregate { level, children } => {
+            let fetched = futures::future::try_join_all(children.into_iter().map(proof)).await?;
+            let (children, pins) = fetched.into_iter().unzip();
+            (Piece::Aggregate { level, children }, pins)
+        }
         Work::Finish {
             level,
             top,
             last_segment,
         } => {
-            let (top, last_segment) = futures::try_join!(proof(top), proof(last_segment))?;
-            Piece::Finish {
+            let ((top, top_pin), (last_segment, pin)) = futures::try_join!(proof(top), proof(last_segment))?;
+            let piece = Piece::Finish {
                 level,
                 top,
                 last_segment,
-            }
+            };
+            (piece, vec![top_pin, pin])
         }
     })
 }
 
-async fn fetch(network: &Network, requester: Peer, source: &Source) -> Result<(Vec<u8>, Pin), End> {
-    let blobs = network.blobs().clone();
-    let pin = blobs.pin(&source.blob.blob);
-    match network.fetch(source, requester).await {
-        Ok(_) => {}
+/// Brings a file onto this machine's disk, and keeps it there. `came` counts the bytes as they come.
+async fn fetch(network: &Network, requester: Peer, source: &Source, came: &AtomicU64) -> Result<Pin, End> {
+    let pin = network.blobs().pin(&source.blob.blob);
+    let more = |bytes| {
+        came.fetch_add(bytes, Ordering::Relaxed);
+    };
+    match network.fetch(source, requester, more).await {
+        Ok(_) => Ok(pin),
         // Whoever asks for more than the owner lends does not end the node.
         Err(FetchFailed::Disk(e @ BlobError::Quota { .. })) => {
-            return Err(End::Unwilling(format!("{e}; see --disk")));
+            Err(End::Unwilling(format!("{e}; see --disk")))
         }
-        Err(FetchFailed::Disk(e)) => return Err(End::Disk(e.to_string())),
-        Err(e) => return Err(End::Failed(e.to_string())),
+        Err(FetchFailed::Disk(e)) => Err(of_disk(&e)),
+        Err(e) => Err(End::Failed(e.to_string())),
     }
-    let want = source.blob;
+}
+
+/// What it means for a task that the disk fails: where it is full, the next one may find room.
+fn of_disk(e: &BlobError) -> End {
+    if e.is_disk_full() {
+        full(e)
+    } else {
+        End::Disk(e.to_string())
+    }
+}
+
+fn full(e: &BlobError) -> End {
+    End::Unable(format!("the disk is full: {e}"))
+}
+
+/// A small file that was fetched, as text.
+async fn text(blobs: &BlobStore, want: BlobRef) -> Result<String, End> {
+    let blobs = blobs.clone();
     let read = tokio::task::spawn_blocking(move || blobs.get(want)).await;
-    match read {
-        Ok(Ok(Some(bytes))) => Ok((bytes, pin)),
-        Ok(Ok(None)) => Err(End::Failed("a fetched file was damaged on the disk".into())),
-        Ok(Err(e)) => Err(End::Disk(e.to_string())),
-        Err(e) => Err(End::Failed(format!("a bug in myriad: {e}"))),
+    let bytes = match read {
+        Ok(Ok(Some(bytes))) => bytes,
+        Ok(Ok(None)) => return Err(End::Failed("a fetched file was damaged on the disk".into())),
+        Ok(Err(e)) => return Err(of_disk(&e)),
+        Err(e) => return Err(End::Failed(format!("a bug in myriad: {e}"))),
+    };
+    String::from_utf8(bytes).map_err(|_| End::Unwilling("the job's openvm.toml is no text".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, io::ErrorKind};
+
+    use myriad_core::{Blob, TaskId, TaskRef};
+    use myriad_engine::MemoryBudget;
+    use myriad_net::wire::Sources;
+
+    use super::*;
+
+    /// Whatever its requester says that it takes.
+    #[test]
+    fn what_cannot_fit_is_not_begun() {
+        let source = |bytes| Source {
+            blob: BlobRef {
+                blob: Blob([1; 32]),
+                bytes,
+            },
+            holders: Vec::new(),
+        };
+        let lease = |input_mib: u64| Lease {
+            task: TaskRef {
+                job: JobId([1; 32]),
+                task: TaskId::Segment(0),
+            },
+            lease_ms: 60_000,
+            work_ms: 1000,
+            memory: 1,
+            sources: Sources {
+                program: source(1000),
+                openvm_toml: None,
+                input: source(input_mib << 20),
+                engine: [1; 32],
+                instructions: 1000,
+            },
+            work: Work::Segment(Vec::new()),
+        };
+        let limits = Limits {
+            memory: MemoryBudget::from_bytes(1 << 30),
+            threads: 1,
+            max_instructions: 1000,
+            max_input_bytes: 256 << 20,
+            only: BTreeSet::new(),
+            never: BTreeSet::new(),
+            prefer: BTreeSet::new(),
+        };
+        assert!(within(&lease(100), &limits).is_ok());
+        assert!(matches!(
+            within(&lease(200), &limits),
+            Err(End::Unwilling(why)) if why.contains("bytes of memory for the task: 1367343104, and 1073741824 are allowed")
+        ));
+    }
+
+    #[test]
+    fn a_full_disk_ends_a_task_and_a_broken_one_the_node() {
+        let failed = |kind: ErrorKind| BlobError::Write {
+            path: "blob".into(),
+            reason: kind.into(),
+        };
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert!(
+                matches!(of_disk(&failed(kind)), End::Unable(reason) if reason.contains("free some space"))
+            );
+        }
+        assert!(matches!(
+            of_disk(&failed(ErrorKind::ReadOnlyFilesystem)),
+            End::Disk(_)
+        ));
     }
 }

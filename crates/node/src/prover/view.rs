@@ -1,6 +1,9 @@
 //! What the owner of the machine sees of its prover.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use myriad_net::short_name;
 
@@ -12,6 +15,8 @@ use super::{
 
 /// Requesters that the status shows with what they have signed for.
 const EARNED_SHOWN: usize = 32;
+/// How long the status tells of a suspension.
+const RESUMED_SHOWN: Duration = Duration::from_secs(900);
 
 impl<E: Engine> Driver<E> {
     pub(super) fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) {
@@ -28,20 +33,38 @@ impl<E: Engine> Driver<E> {
         status.blob_bytes_out = traffic.blob_bytes_out;
         status.earned = self.receipts.earned(EARNED_SHOWN);
         status.disk_used_bytes = self.network.blobs().used_bytes();
+        status.disk_lent_bytes = self.network.blobs().quota_bytes();
+        status.remarks = self.offers.clocks();
+        status.remarks.extend(self.disk.remark(status.disk_lent_bytes));
+        if let Some((time, since)) = self.resumed
+            && since.elapsed() < RESUMED_SHOWN
+        {
+            status.remarks.push(format!(
+                "this machine was suspended for {} s, until {} s ago: what it was at may have gone to others",
+                time.as_secs(),
+                since.elapsed().as_secs()
+            ));
+        }
         status.activity = match &self.current {
             _ if self.stopping.is_some() => Activity::Stopping,
             Some(current) if current.progress.proving.load(Ordering::SeqCst) => Activity::Proving {
                 task: current.task.task.to_string(),
                 requester: short_name(current.requester),
                 progress: current.done,
-                seconds: current.proving_since.map_or(0, |since| since.elapsed().as_secs()),
+                seconds: current
+                    .tenure
+                    .proving_since()
+                    .map_or(0, |since| since.elapsed().as_secs()),
             },
             Some(current) => Activity::Fetching {
                 task: current.task.task.to_string(),
                 requester: short_name(current.requester),
             },
             None => Activity::Idle {
-                why: self.offers.why_idle(peers, &self.limits),
+                why: match self.disk.why_not(self.written) {
+                    Some(why) => why,
+                    None => self.offers.why_idle(peers, &self.limits, self.written),
+                },
             },
         };
         observe(&self.status);

@@ -1,17 +1,35 @@
 //! Fetching a proof that a peer says it has, and looking at it; beside the driver's loop.
 
-use std::sync::Arc;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use myriad_core::{Peer, TaskId, stalled_after};
-use myriad_engine::SEGMENT_PROOF_BYTES_MAX;
+use myriad_core::{Kind, Peer, TaskId, stalled_after};
+use myriad_engine::{FINAL_PROOF_BYTES_MAX, NODE_PROOF_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX};
 use myriad_net::{FetchFailed, Network, blob::BlobRef, wire::Source};
-use tokio::{pin, sync::Semaphore, time::timeout};
+use tokio::{
+    pin,
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
 
 use super::Backend;
-use crate::StoreError;
+use crate::{StoreError, verifying::Objection};
 
-/// Most bytes of a proof: those of segments are the largest.
-const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
+/// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a larger one.
+fn bytes_max(kind: Kind) -> u64 {
+    let max = match kind {
+        Kind::Segment => SEGMENT_PROOF_BYTES_MAX,
+        Kind::Leaf | Kind::InternalForLeaf | Kind::InternalRecursive => NODE_PROOF_BYTES_MAX,
+        Kind::Final => FINAL_PROOF_BYTES_MAX,
+    };
+    max as u64
+}
 
 /// What became of a claim.
 pub(super) enum Checked<S> {
@@ -46,9 +64,10 @@ impl<B: Backend> Check<B> {
             fetching,
             verifying,
         } = self;
-        if claim.bytes > PROOF_BYTES_MAX {
+        let allowed = bytes_max(task.kind());
+        if claim.bytes > allowed {
             return Checked::Invalid(format!(
-                "a proof of {} bytes, and {PROOF_BYTES_MAX} are allowed",
+                "a proof of {} bytes, and {allowed} are allowed",
                 claim.bytes
             ));
         }
@@ -58,11 +77,15 @@ impl<B: Backend> Check<B> {
             holders: vec![network.contact(peer)],
         };
         let permit = fetching.acquire().await;
-        let fetch = network.fetch(&source, peer);
+        let came = AtomicU64::new(0);
+        let fetch = network.fetch(&source, peer, |bytes| {
+            came.fetch_add(bytes, Ordering::Relaxed);
+        });
         pin!(fetch);
-        let fetched = match timeout(stalled_after(claim.bytes), &mut fetch).await {
-            Ok(fetched) => fetched,
-            Err(_) => {
+        let patience = || stalled_after(claim.bytes, came.load(Ordering::Relaxed));
+        let fetched = match unless_it_stalls(&mut fetch, patience).await {
+            Some(fetched) => fetched,
+            None => {
                 // Those who send nothing must not keep others from being fetched from.
                 drop(permit);
                 stalled();
@@ -81,7 +104,11 @@ impl<B: Backend> Check<B> {
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
             Ok(Some(proof)) => match backend.examine(task, &proof) {
                 Ok(said) => Checked::Accepted((said, claim)),
-                Err(reason) => Checked::Invalid(reason),
+                Err(Objection::Invalid(reason)) => Checked::Invalid(reason),
+                Err(Objection::Unable(reason)) => {
+                    tracing::warn!("a proof of {task} is not looked at: {reason}");
+                    Checked::Unavailable(reason)
+                }
             },
             Ok(None) => Checked::Unavailable("it was damaged on the disk".into()),
             Err(e) => Checked::Failed(e.into()),
@@ -89,5 +116,53 @@ impl<B: Backend> Check<B> {
         examined
             .await
             .unwrap_or_else(|e| Checked::Unavailable(format!("it could not be examined: {e}")))
+    }
+}
+
+/// What comes of a fetch, unless it takes longer from now on than `patience` says, which grows with what has come.
+async fn unless_it_stalls<T>(
+    mut fetch: impl Future<Output = T> + Unpin,
+    patience: impl Fn() -> Duration,
+) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        let until = start + patience();
+        match timeout_at(until, &mut fetch).await {
+            Ok(fetched) => return Some(fetched),
+            Err(_) if start + patience() > until => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fetch_is_waited_for_as_long_as_something_comes() {
+        let start = Instant::now();
+        let silent = std::future::pending::<()>();
+        let patience = Duration::from_millis(50);
+        assert_eq!(unless_it_stalls(Box::pin(silent), || patience).await, None);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+
+        let start = Instant::now();
+        let takes = Duration::from_millis(300);
+        let slow = Box::pin(tokio::time::sleep(takes));
+        // Whenever it is looked at, something has come that is worth some time.
+        let more = || start.elapsed() + Duration::from_millis(100);
+        assert_eq!(unless_it_stalls(slow, more).await, Some(()));
+        assert!(start.elapsed() >= takes);
+    }
+
+    #[test]
+    fn no_kind_of_proof_may_be_larger_than_the_engine_takes() {
+        assert!(bytes_max(Kind::Leaf) < bytes_max(Kind::Segment));
+        assert!(
+            Kind::ALL
+                .iter()
+                .all(|&kind| bytes_max(kind) <= bytes_max(Kind::Segment))
+        );
     }
 }

@@ -9,12 +9,12 @@ use std::{
 };
 
 use myriad_core::{
-    Blob, Event as CoreEvent, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, Standing,
-    TaskId, TaskRef, Time, Trust,
+    Blob, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, Standing, TaskId, TaskRef,
+    Time, Trust,
 };
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Reply, SignedReceipt,
+    AskError, Event as NetEvent, Network, Regard, Reply,
     blob::BlobRef,
     short_name,
     wire::{
@@ -31,12 +31,14 @@ use tokio_util::task::TaskTracker;
 use super::{
     Files, Joined,
     answers::{refusal, refused},
-    check::Checked,
+    backend::{Backend, Done, Ended},
+    claims::Claims,
     holders::Holders,
     receipts::Receipts,
     traffic,
+    trial::Trials,
 };
-use crate::{Event, Observer, RunError, StoreError, engine_fingerprint, job::MISSED};
+use crate::{Event, Observer, RunError, engine_fingerprint};
 
 /// How long a peer whose connection broke may take to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
@@ -49,90 +51,12 @@ const TICK: Duration = Duration::from_millis(500);
 /// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
 /// goes to the disk as it comes.
 const FETCHED_AT_ONCE: usize = 64;
+/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make another child worth while, and some.
+const VERIFIED_AT_ONCE: usize = 6;
 /// How often what was learned of peers is made durable.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 /// Notices that are on their way at once; what is more waits.
 const NOTICES_AT_ONCE: usize = 256;
-
-/// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
-pub trait Backend: Send + Sync + 'static {
-    /// What is known of a proof that was accepted.
-    type Said: Send + 'static;
-
-    /// Waits until proofs can be examined.
-    fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
-
-    /// Instructions of a segment; 0 of other tasks.
-    fn instructions(&self, task: TaskId) -> u64;
-
-    /// The description of a segment, as the engine of a prover takes it.
-    fn segment(&self, index: u32) -> Vec<u8>;
-
-    /// Whether `proof` is the proof of this very task. Blocks.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Self::Said, String>;
-
-    /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
-    ///
-    /// # Errors
-    /// Where the disk does not serve.
-    fn persist(&self, task: TaskId, proof: BlobRef, said: Self::Said) -> Result<(), StoreError>;
-
-    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it but that work
-    /// which is under way when this process dies is not given to others.
-    fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
-
-    /// What earlier jobs have shown of peers.
-    fn standings(&self) -> Vec<(Peer, Standing)>;
-
-    /// Keeps what this one has shown. Blocks.
-    fn remember(&self, standings: &[(Peer, Standing)]);
-
-    /// Receipts of earlier jobs whose provers were away.
-    fn owed(&self) -> Vec<SignedReceipt>;
-
-    /// Keeps receipts that did not arrive, and forgets those that did. Blocks.
-    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]);
-}
-
-/// What is left when the final proof is durable.
-pub struct Ended<B> {
-    pub backend: B,
-    /// What the tasks took: the time as this requester saw it, memory and CPU as the provers say.
-    pub usages: Vec<(Kind, Usage)>,
-}
-
-/// What the tasks that the driver has started tell it.
-pub(super) enum Done<S> {
-    Ready(Result<(), RunError>),
-    Checked {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-        /// Whether it was not there before.
-        fetched: bool,
-        spent: Spent,
-        checked: Checked<(S, BlobRef)>,
-    },
-    /// A proof that is being fetched does not come.
-    Stalled {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-    },
-    Persisted {
-        task: TaskRef,
-        proof: Blob,
-        result: Result<(), StoreError>,
-    },
-    /// Whether a receipt has reached its prover.
-    Receipt {
-        signed: SignedReceipt,
-        arrived: bool,
-    },
-}
 
 pub struct Driver<'a, B: Backend> {
     pub(super) network: Network,
@@ -149,8 +73,7 @@ pub struct Driver<'a, B: Backend> {
     pub(super) observer: &'a mut dyn Observer,
     /// The peer that is being answered, with what it waits for.
     pub(super) asking: Option<(Peer, Reply)>,
-    /// Claims: what each peer says that its proof of a task is.
-    pub(super) claimed: HashMap<(Peer, TaskRef), (BlobRef, Spent)>,
+    pub(super) claimed: Claims,
     /// What the tasks took whose proofs are accepted, until they are durable.
     pub(super) spent: HashMap<TaskRef, Spent>,
     /// How many checks are under way of each blob: several peers may say that theirs is the same.
@@ -160,7 +83,10 @@ pub struct Driver<'a, B: Backend> {
     pub(super) proofs: HashMap<TaskId, BlobRef>,
     /// The blobs of these.
     pub(super) accepted: HashSet<Blob>,
+    /// Such as the disk has lost.
+    pub(super) lost_proofs: BTreeSet<Blob>,
     pub(super) holders: Holders,
+    pub(super) trials: Trials,
     pub(super) receipts: Receipts,
     /// Peers without a connection, and until when they are waited for.
     pub(super) lost: BTreeMap<Peer, Instant>,
@@ -170,8 +96,8 @@ pub struct Driver<'a, B: Backend> {
     pub(super) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// What each peer said of itself, and the network that it calls from.
     pub(super) hellos: HashMap<Peer, (Hello, Option<u64>)>,
-    /// When the process of each peer started that is connected or waited for.
-    pub(super) processes: HashMap<Peer, u64>,
+    /// The number of the start of each peer that is connected or waited for.
+    pub(super) processes: HashMap<Peer, u32>,
     /// Peers of whom something was learned that is not durable yet.
     pub(super) learned: BTreeSet<Peer>,
     pub(super) remembered: Instant,
@@ -189,6 +115,17 @@ pub struct Driver<'a, B: Backend> {
     pub(super) failed: Option<RunError>,
 }
 
+/// Whose connections are kept when there are too many.
+fn regard(standing: &Standing) -> Regard {
+    if standing.banned.is_some() {
+        Regard::Harmful
+    } else if standing.is_proven() {
+        Regard::Useful
+    } else {
+        Regard::Stranger
+    }
+}
+
 impl<'a, B: Backend> Driver<'a, B> {
     /// `done` is what an earlier run has left.
     pub fn new(
@@ -200,12 +137,18 @@ impl<'a, B: Backend> Driver<'a, B> {
         policy: Policy,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (tell, told) = mpsc::unbounded_channel();
         let tasks = spec.tree.tasks().zip(&spec.costs);
         let waited_for = Instant::now() + RETURN_PATIENCE;
         let returning = spec.leased.iter().map(|&(_, peer)| (peer, waited_for)).collect();
-        let requester = Requester::with_standings(policy, backend.standings());
+        let standings = backend.standings();
+        for (peer, standing) in &standings {
+            joined.network.regard(*peer, regard(standing));
+        }
+        for &peer in &joined.own {
+            joined.network.regard(peer, Regard::Useful);
+        }
+        let requester = Requester::with_standings(policy, standings);
         Self {
             network: joined.network,
             events: joined.events,
@@ -224,13 +167,15 @@ impl<'a, B: Backend> Driver<'a, B> {
             start: Instant::now(),
             observer,
             asking: None,
-            claimed: HashMap::new(),
+            claimed: Claims::default(),
             spent: HashMap::new(),
             checking: HashMap::new(),
             said: HashMap::new(),
             accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
+            lost_proofs: BTreeSet::new(),
             holders: Holders::default(),
+            trials: Trials::default(),
             lost: returning,
             noting: None,
             stop: joined.stop,
@@ -241,7 +186,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             places: HashMap::new(),
             usages: Vec::new(),
             fetching: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
-            verifying: Arc::new(Semaphore::new(cores)),
+            verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
             notices: Arc::new(Semaphore::new(NOTICES_AT_ONCE)),
             saying: TaskTracker::new(),
             tell,
@@ -284,6 +229,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             }
         }
         self.announce(false);
+        self.backend.stop();
         self.remember();
         self.say_farewell().await;
         if let Some(error) = self.failed {
@@ -369,6 +315,9 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.observer.event(&Event::Left { prover });
             }
         }
+        self.look_for_lost();
+        let requester = &self.requester;
+        self.claimed.keep(|peer, task| requester.has_claim(peer, task));
         if self.remembered.elapsed() > REMEMBER_EVERY {
             self.remember();
             drop(self.settle());
@@ -384,6 +333,9 @@ impl<'a, B: Backend> Driver<'a, B> {
         let standings: Vec<_> = learned
             .filter_map(|peer| Some((peer, self.requester.standing(peer)?.clone())))
             .collect();
+        for (peer, standing) in &standings {
+            self.network.regard(*peer, regard(standing));
+        }
         if !standings.is_empty() {
             let backend = Arc::clone(&self.backend);
             tokio::task::spawn_blocking(move || backend.remember(&standings));
@@ -392,10 +344,12 @@ impl<'a, B: Backend> Driver<'a, B> {
 
     fn event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Greeted { peer, hello, origin } => {
+            NetEvent::Greeted {
+                peer, hello, origin, ..
+            } => {
                 self.lost.remove(&peer);
-                let before = self.processes.insert(peer, hello.started_ms);
-                if before.is_some_and(|before| before != hello.started_ms) {
+                let before = self.processes.insert(peer, hello.boot);
+                if before.is_some_and(|before| before != hello.boot) {
                     // What the process that is gone was at, this one knows nothing of.
                     self.input(Input::PeerLost { peer });
                 }
@@ -422,6 +376,12 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.lost.insert(peer, Instant::now() + LOST_PATIENCE);
             }
             NetEvent::Announced(_) => {}
+            NetEvent::Resumed { time } => self.observer.event(&Event::Notice {
+                text: format!(
+                    "this machine was suspended for {} s; its provers are being found again",
+                    time.as_secs()
+                ),
+            }),
             NetEvent::Asked { peer, request, reply } => self.asked(peer, request, reply),
         }
     }
@@ -453,7 +413,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                 tracing::debug!("claim of {} by {}", task.task, short_name(peer));
                 // Of what is not leased nothing is kept: a peer could claim without end.
                 if self.requester.may_submit(peer, task) {
-                    self.claimed.insert((peer, task), (proof, spent));
+                    self.claimed.note(peer, task, proof, spent);
                 }
                 let input = Input::Submitted {
                     peer,
@@ -465,6 +425,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             Request::Return { task, why } => {
                 let why = match why {
                     Returned::Stopping | Returned::Unwilling { .. } => Return::Stopping,
+                    Returned::Surplus => Return::Surplus,
                     Returned::Failed { message } => Return::Failed { message },
                 };
                 self.answering(peer, reply, Input::Returned { peer, task, why });
@@ -556,6 +517,7 @@ impl<'a, B: Backend> Driver<'a, B> {
                 self.answer(peer, response);
             }
             Output::Wake { peer } => self.notify(peer, Notice::Wake),
+            Output::Try { task } => self.try_it(task),
             Output::Check { peer, task, proof } => {
                 tracing::debug!("looking at {proof:?} for {}", task.task);
                 self.check(peer, task, proof);
@@ -566,7 +528,8 @@ impl<'a, B: Backend> Driver<'a, B> {
             }
             Output::Revoke { peer, task, why } => {
                 if let Some(&prover) = self.places.get(&peer) {
-                    self.observer.event(&Event::Idle { prover });
+                    let task = task.task;
+                    self.observer.event(&Event::Idle { prover, task });
                 }
                 let reason = cut(why.to_string());
                 self.notify(peer, Notice::Revoke { task, reason });
@@ -585,90 +548,6 @@ impl<'a, B: Backend> Driver<'a, B> {
             }
             Output::Event(event) => self.core_event(event),
         }
-    }
-
-    fn core_event(&mut self, event: CoreEvent) {
-        match event {
-            CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
-            CoreEvent::JobDone { .. } => self.finished = true,
-            CoreEvent::DeadlineMissed { .. } => self.observer.event(&Event::Notice { text: MISSED.into() }),
-            CoreEvent::JobFailed { task, failures, .. } => {
-                self.failed = Some(RunError::Task {
-                    task,
-                    attempts: failures.len(),
-                    last: failures.last().map(|(_, said)| said.clone()).unwrap_or_default(),
-                });
-            }
-            CoreEvent::TaskFailed { task, message, peer } => {
-                let prover = self.place(peer);
-                self.observer.event(&Event::Idle { prover });
-                self.observer.event(&Event::Retrying {
-                    task: task.task,
-                    reason: format!("prover {}: {message}", short_name(peer)),
-                });
-            }
-            CoreEvent::Banned { peer, task, reason } => {
-                self.holders.forget(peer);
-                self.observer.event(&Event::Notice {
-                    text: format!("prover {} is banned: {}: {reason}", short_name(peer), task.task),
-                });
-                let text = cut(&*reason);
-                let verdict = Notice::Verdict {
-                    task,
-                    accepted: false,
-                    reason: text,
-                };
-                self.notify(peer, verdict);
-            }
-        }
-    }
-
-    fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
-        let proof = self.proofs.get(&task.task).copied();
-        let spent = self.spent.remove(&task).unwrap_or_default();
-        let usage = Usage {
-            wall: took,
-            cpu: Duration::from_millis(spent.cpu_ms),
-            waited: Duration::ZERO,
-            peak_bytes: spent.memory_bytes,
-        };
-        self.usages.push((task.task.kind(), usage));
-        let prover = self.place(peer);
-        self.observer.event(&Event::Done {
-            prover,
-            task: task.task,
-            usage,
-            proof_bytes: proof.map_or(0, |proof| proof.bytes as usize),
-        });
-        let verdict = Notice::Verdict {
-            task,
-            accepted: true,
-            reason: String::new(),
-        };
-        self.notify(peer, verdict);
-        self.give_receipt(task, peer);
-    }
-
-    fn obsolete(&mut self, task: TaskId) {
-        let Some(proof) = self.proofs.get(&task) else {
-            return;
-        };
-        let blob = proof.blob;
-        for peer in self.holders.some(blob, usize::MAX) {
-            self.notify(peer, Notice::Obsolete { proofs: vec![blob] });
-        }
-    }
-
-    fn place(&mut self, peer: Peer) -> usize {
-        let next = self.places.len();
-        let place = *self.places.entry(peer).or_insert(next);
-        if place == next {
-            self.observer.event(&Event::Joined {
-                prover: place,
-                name: short_name(peer),
-            });
-        }
-        place
     }
 
     pub(super) fn millis_until(&self, until: Time) -> u64 {

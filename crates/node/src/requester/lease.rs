@@ -6,10 +6,7 @@ use myriad_net::{
     wire::{Announcement, Lease, PROTOCOL_VERSION, Source, Sources, Work},
 };
 
-use super::{
-    Files,
-    driver::{Backend, Driver},
-};
+use super::{Files, backend::Backend, driver::Driver};
 
 /// Holders that a lease names for each blob, beside this node.
 const HOLDERS_NAMED: usize = 3;
@@ -22,7 +19,7 @@ impl<B: Backend> Driver<'_, B> {
             requester: self.network.peer(),
             // These two are filled in when it is sent.
             sequence: 0,
-            addresses: Vec::new(),
+            record: Vec::new(),
             open,
             engine: self.files.engine,
             instructions: self.files.instructions,

@@ -8,27 +8,38 @@
 //! ```
 //!
 //! Who gets which task is decided by [`myriad_core::Requester`]. Nothing is believed: a proof is
-//! fetched, its STARK verified, and what it says of its piece compared with what this machine found
+//! fetched, its STARK verified by a confined child, and what it says of its piece compared with what this machine found
 //! when it executed the program on the job's input itself. So a valid proof of another input, another
 //! segment or another program is refused at once, and only its sender is to blame.
 
 mod answers;
+mod backend;
 mod check;
+mod claims;
 mod driver;
+mod events;
+mod hand;
 mod holders;
 mod lease;
+mod lost;
 mod proofs;
 mod real;
 mod receipts;
+mod trial;
 
-use std::{collections::BTreeSet, future::Future, pin::Pin};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
 
 use myriad_core::{Peer, Policy};
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub use driver::{Backend, Driver, Ended};
+pub use backend::{Backend, Ended};
+pub use driver::Driver;
+use hand::Hand;
 use real::{Real, Truth};
+pub use trial::Attempt;
+
+pub use crate::verifying::Objection;
 
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
@@ -103,7 +114,7 @@ pub fn run(
         program,
         openvm_toml,
         input,
-        engine: *prepared.program.config().fingerprint().as_bytes(),
+        engine: prepared.engine,
         instructions: prepared.plan.instructions,
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
@@ -129,7 +140,8 @@ pub fn run(
         Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
         _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
     };
-    let (backend, truth) = Real::new(prepared, Peers::of(&options.data_dir), truth);
+    let hand = Hand::new(Arc::clone(&prepared.program));
+    let (backend, truth) = Real::new(prepared, Peers::of(&options.data_dir), truth, hand);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
         Driver::new(joined, files, backend, spec, done, policy, recorder)

@@ -6,17 +6,15 @@ use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
 use myriad_net::{short_name, wire::Spent};
 
 use super::{
+    backend::{Backend, Done},
     check::{Check, Checked},
-    driver::{Backend, Done, Driver},
+    driver::Driver,
 };
 
 impl<B: Backend> Driver<'_, B> {
     /// Fetches a proof and looks at it, beside everything else.
     pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let claim = self
-            .claimed
-            .remove(&(peer, task))
-            .filter(|(claim, _)| claim.blob == proof);
+        let claim = self.claimed.take(peer, task, proof);
         let check = Check {
             network: self.network.clone(),
             backend: Arc::clone(&self.backend),
@@ -116,6 +114,7 @@ impl<B: Backend> Driver<'_, B> {
                 );
                 self.input(Input::Stalled { peer, task, proof });
             }
+            Done::Tried { task, took, found } => self.tried(task, took, found),
             Done::Persisted { task, proof, result } => match result {
                 Ok(()) => {
                     tracing::debug!("kept {proof:?} of {}", task.task);
@@ -128,8 +127,7 @@ impl<B: Backend> Driver<'_, B> {
 
     /// Removes what a peer sent that is no proof of its task.
     fn discard(&self, proof: Blob) {
-        let claimed = self.claimed.values().any(|(claim, _)| claim.blob == proof);
-        if self.checking.contains_key(&proof) || claimed || self.is_of_job(proof) {
+        if self.checking.contains_key(&proof) || self.claimed.name(proof) || self.is_of_job(proof) {
             return;
         }
         let blobs = self.network.blobs().clone();

@@ -1,18 +1,22 @@
-//! What stands behind the driver in earnest: the engine's verifier, the truth, and the store.
+//! What stands behind the driver in earnest: the children that verify, the truth, and the store.
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use myriad_core::{Peer, Standing, TaskId};
-use myriad_engine::{Boundary, Segment, VerifyError, worker::Worker};
+use myriad_core::{Blob, Peer, Standing, TaskId};
+use myriad_engine::{Boundary, Segment, worker::Worker};
 use myriad_net::{SignedReceipt, blob::BlobRef};
 use tokio::sync::watch;
 
-use super::Backend;
+use super::{
+    Attempt, Backend,
+    hand::{Allowance, Hand, Make},
+};
 use crate::{
     RunError, Store, StoreError,
-    job::{Prepared, check_final, level},
+    job::{Prepared, level},
     peers::Peers,
     store::Held,
+    verifying::Objection,
 };
 
 /// What is true of the segments, when the job begins.
@@ -31,6 +35,7 @@ pub struct Real {
     peers: Peers,
     truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,
+    hand: Hand,
 }
 
 impl Real {
@@ -39,6 +44,7 @@ impl Real {
         prepared: Prepared,
         peers: Peers,
         truth: Truth,
+        hand: Hand,
     ) -> (Self, impl FnOnce() + Send + 'static) {
         let found: Arc<OnceLock<Found>> = Arc::default();
         let (tell, known) = watch::channel(false);
@@ -46,14 +52,14 @@ impl Real {
         // A job that is given up is not to stay locked until this has come to its end.
         let store = Arc::downgrade(&prepared.store);
         let find = {
-            let (found, verifier) = (Arc::clone(&found), prepared.verifier.clone());
+            let (found, verifying) = (Arc::clone(&found), prepared.verifying.clone());
             move || {
                 let boundaries = match truth {
                     Truth::Known(boundaries) => Ok(boundaries),
                     Truth::Unknown(planner) => find_out(planner, &segments, &store),
                 };
                 // Nothing can be judged without it, either.
-                let ready = verifier.get().map(|_| ()).map_err(|e| e.to_string());
+                let ready = verifying.statement().map(|_| ()).map_err(|e| e.to_string());
                 found.get_or_init(|| boundaries.and_then(|boundaries| ready.map(|()| boundaries)));
                 // If nobody waits, the job is over.
                 let _ = tell.send(true);
@@ -64,6 +70,7 @@ impl Real {
             peers,
             truth: found,
             known,
+            hand,
         };
         (real, find)
     }
@@ -124,29 +131,43 @@ impl Backend for Real {
         postcard::to_stdvec(&self.prepared.plan.segments[index as usize]).expect("a segment is plain data")
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, String> {
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
         let Some(Ok(truth)) = self.truth.get() else {
             unreachable!("nothing is examined before it is ready");
         };
-        let Prepared { verifier, plan, .. } = &self.prepared;
-        let verifier = verifier.get().expect("it was waited for, too");
         let expected = self.expected(truth, task);
-        let check = || -> Result<(), VerifyError> {
-            match task {
-                TaskId::Segment(index) => {
-                    let last = plan.segments[index as usize].last;
-                    let public_values = last.then_some(plan.public_values.as_slice());
-                    verifier.segment(proof, public_values)?.check_equals(&expected)
-                }
-                TaskId::Node(node) => verifier.node(level(node.level), proof)?.check_equals(&expected),
-                TaskId::Final => check_final(verifier, plan, proof),
-            }
-        };
-        check().map(|()| expected).map_err(|e| e.to_string())
+        if let Some(boundary) = self.prepared.verify(task, proof)? {
+            let equals = boundary.check_equals(&expected);
+            equals.map_err(|e| Objection::Invalid(e.to_string()))?;
+        } else if task != TaskId::Final {
+            let reason = "what verifies it does not say what it is a piece of";
+            return Err(Objection::Unable(reason.into()));
+        }
+        Ok(expected)
     }
 
     fn persist(&self, task: TaskId, proof: BlobRef, said: Boundary) -> Result<(), StoreError> {
         self.prepared.store.accept(self.prepared.keys[&task], proof, said)
+    }
+
+    fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Boundary> {
+        let Prepared { tree, costs, .. } = &self.prepared;
+        let make = match task {
+            TaskId::Segment(_) => return Attempt::Unable("a segment is made of no proofs".into()),
+            TaskId::Node(node) => Make::Node(level(node.level)),
+            TaskId::Final => Make::Final(level(tree.top().level)),
+        };
+        let allowance = Allowance::of(costs[tree.place(task)]);
+        let examine = |proof: &[u8]| self.examine(task, proof).map_err(|e| e.to_string());
+        self.hand.attempt(allowance, make, inputs, examine)
+    }
+
+    fn stop(&self) {
+        self.hand.stop();
+    }
+
+    fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError> {
+        self.prepared.store.forget(self.prepared.keys[&task], proof)
     }
 
     fn note_leases(&self, begun: &[Held], ended: &[Held]) {

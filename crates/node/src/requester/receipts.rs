@@ -14,7 +14,10 @@ use myriad_net::{
 };
 use tokio::task::JoinHandle;
 
-use super::driver::{Backend, Done, Driver};
+use super::{
+    backend::{Backend, Done},
+    driver::Driver,
+};
 
 /// Receipts that have not arrived, as far as is known.
 pub(super) struct Receipts {

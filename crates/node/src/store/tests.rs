@@ -48,6 +48,22 @@ fn proofs_are_found_again_unless_damaged() {
 }
 
 #[test]
+fn a_refuted_proof_is_forgotten_and_one_that_took_its_place_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = TaskKey::segment(0, 10);
+    let store = open(dir.path(), 7).unwrap();
+    let refuted = store.put(key, &accepted()).unwrap().blob;
+    store.forget(key, myriad_core::Blob([9; 32])).unwrap();
+    assert_eq!(store.get(key).unwrap(), Some(accepted()), "it is another one");
+    store.forget(key, refuted).unwrap();
+    assert_eq!(store.get(key).unwrap(), None);
+    drop(store);
+    let store = open(dir.path(), 7).unwrap();
+    assert_eq!(store.get(key).unwrap(), None, "after another start");
+    store.forget(key, refuted).unwrap();
+}
+
+#[test]
 fn one_process_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), 7).unwrap();

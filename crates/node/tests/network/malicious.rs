@@ -10,12 +10,12 @@ use myriad_engine::PROGRAM_BYTES_MAX;
 use myriad_net::{
     Event as NetEvent,
     blob::BlobRef,
-    wire::{Announcement, Lease, PROTOCOL_VERSION, Request, Response, Returned, Sources, Work},
+    wire::{Lease, Request, Response, Returned, Sources, Work},
 };
 use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::world::MEMORY;
+use crate::world::{MEMORY, announcement};
 
 /// Jobs that one requester announces at once.
 const FLOOD: u32 = 500;
@@ -108,18 +108,7 @@ impl Malicious {
         let mut id = [0x66; 32];
         id[..4].copy_from_slice(&job.to_be_bytes());
         id[4] = self.demand as u8;
-        self.network.announce(Announcement {
-            version: PROTOCOL_VERSION,
-            job: JobId(id),
-            requester: self.network.peer(),
-            sequence: 1,
-            open: true,
-            engine: engine_fingerprint(),
-            instructions: 1000,
-            memory_min: 1 << 30,
-            bytes: 1000,
-            addresses: vec![self.at.clone()],
-        });
+        self.network.announce(announcement(&self.network, JobId(id)));
     }
 }
 

@@ -15,17 +15,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Arities, Cost, JobId, JobSpec, NodeId, Peer, Policy, Redundancy, Standing, TaskId, Tree};
+use myriad_core::{
+    Arities, Blob, Cost, JobId, JobSpec, NodeId, Peer, Policy, Redundancy, Standing, TaskId, Tree,
+};
 use myriad_engine::{MemoryBudget, worker::Usage};
 use myriad_net::{
     Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, SignedReceipt, Traffic,
     blob::{BlobRef, BlobStore},
-    wire::Role,
+    wire::{Announcement, PROTOCOL_VERSION, Role},
 };
 use myriad_node::{
     Event, RunError, StoreError, engine_fingerprint,
-    prover::{self, Engine, EngineError, JobFiles, Limits, Piece, Sample, Status, StatusFile},
-    requester::{Backend, Driver, Files, Joined},
+    prover::{self, Engine, EngineError, JobFiles, Limits, Pace, Piece, Sample, Status, StatusFile},
+    requester::{Attempt, Backend, Driver, Files, Joined, Objection},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
@@ -58,6 +60,15 @@ fn node_proof(level: u8, children: &[Vec<u8>]) -> Vec<u8> {
     pretend(&parts)
 }
 
+/// A proof of a segment that passes every check, and that no node can be made over.
+fn poison(description: &[u8]) -> Vec<u8> {
+    let mut proof = pretend(&[b"poison", description]);
+    proof[..POISON.len()].copy_from_slice(POISON);
+    proof
+}
+
+const POISON: &[u8] = b"poison";
+
 /// What a pretended engine does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -66,15 +77,23 @@ pub enum Fault {
     WrongProof,
     /// The right proof of another task: that of a leaf's first child, where there is one.
     AnothersProof,
+    /// Of segments, such as pass every check and that no node can be made over.
+    Poisons,
     /// It never comes to an end.
     Hangs,
+    /// The first task does not, and the others do.
+    HangsOnce,
     Fails,
+    /// Its machine lacks something.
+    Unable,
 }
 
 /// An engine that takes its time.
 pub struct Pretender {
     pub delay: Duration,
     pub fault: Fault,
+    /// How fast it says that it is.
+    pub pace: Pace,
     stopped: Arc<AtomicBool>,
     pub started: Arc<AtomicUsize>,
     /// Tasks that were stopped.
@@ -86,6 +105,7 @@ impl Pretender {
         Self {
             delay,
             fault,
+            pace: Pace::unmeasured(1),
             stopped: Arc::default(),
             started: Arc::default(),
             stops: Arc::default(),
@@ -96,20 +116,31 @@ impl Pretender {
 impl Engine for Pretender {
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         self.stopped.store(false, Ordering::SeqCst);
-        self.started.fetch_add(1, Ordering::SeqCst);
-        assert!(!files.program.is_empty());
+        let first = self.started.fetch_add(1, Ordering::SeqCst) == 0;
+        let hangs = self.fault == Fault::Hangs || (first && self.fault == Fault::HangsOnce);
+        assert!(files.program.bytes > 0);
+        let read = |blob: &BlobRef| files.blobs.get(*blob).unwrap().expect("it was fetched");
         let start = Instant::now();
-        while start.elapsed() < self.delay || self.fault == Fault::Hangs {
+        while start.elapsed() < self.delay || hangs {
             if self.stopped.load(Ordering::SeqCst) {
                 self.stops.fetch_add(1, Ordering::SeqCst);
                 return Err(EngineError::Stopped);
             }
             std::thread::sleep(Duration::from_millis(5).min(self.delay));
         }
+        if let Piece::Aggregate { children, .. } = piece
+            && children.iter().any(|child| read(child).starts_with(POISON))
+        {
+            return Err(EngineError::Failed(
+                "what was made of the children is no proof".into(),
+            ));
+        }
         let proof = match (self.fault, piece) {
+            (Fault::Poisons, Piece::Segment(description)) => poison(description),
+            (Fault::Unable, _) => return Err(EngineError::Unable("its keys cannot be read".into())),
             (Fault::Fails, _) => return Err(EngineError::Failed("it does not work here".into())),
             (Fault::WrongProof, _) => vec![7; PROOF_BYTES],
-            (Fault::AnothersProof, Piece::Aggregate { children, .. }) => children[0].clone(),
+            (Fault::AnothersProof, Piece::Aggregate { children, .. }) => read(&children[0]),
             (Fault::AnothersProof, Piece::Segment(description)) => {
                 // Every segment but the first claims to be the first.
                 let first = [&description[..32], &[0; 4]].concat();
@@ -119,13 +150,16 @@ impl Engine for Pretender {
                 }
             }
             (_, Piece::Segment(description)) => segment_proof(description),
-            (_, Piece::Aggregate { level, children }) => node_proof(*level, children),
+            (_, Piece::Aggregate { level, children }) => {
+                let children: Vec<Vec<u8>> = children.iter().map(read).collect();
+                node_proof(*level, &children)
+            }
             (
                 _,
                 Piece::Finish {
                     top, last_segment, ..
                 },
-            ) => pretend(&[b"final", top, last_segment]),
+            ) => pretend(&[b"final", &read(top), &read(last_segment)]),
         };
         let usage = Usage {
             wall: start.elapsed(),
@@ -140,6 +174,10 @@ impl Engine for Pretender {
 
     fn sample(&self) -> Sample {
         Sample::default()
+    }
+
+    fn pace(&self, _: usize) -> Pace {
+        self.pace
     }
 }
 
@@ -210,16 +248,43 @@ impl Backend for Ledger {
         description(self.job, index)
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<(), String> {
-        if *blake3::hash(proof).as_bytes() == self.expected[&task] {
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<(), Objection> {
+        let is_poison = |index| proof == poison(&description(self.job, index));
+        let is_expected = *blake3::hash(proof).as_bytes() == self.expected[&task];
+        if is_expected || matches!(task, TaskId::Segment(index) if is_poison(index)) {
             Ok(())
         } else {
-            Err("it is the proof of something else".into())
+            Err(Objection::Invalid("it is the proof of something else".into()))
         }
     }
 
     fn persist(&self, task: TaskId, _: BlobRef, (): ()) -> Result<(), StoreError> {
         *self.accepted.lock().unwrap().entry(task).or_default() += 1;
+        Ok(())
+    }
+
+    fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<()> {
+        if let Some((child, _)) = inputs.iter().find(|(_, proof)| proof.starts_with(POISON)) {
+            let reason = "no node can be made over it".into();
+            return Attempt::Refuted {
+                child: *child,
+                reason,
+            };
+        }
+        match task {
+            TaskId::Node(node) => {
+                let children: Vec<_> = inputs.iter().map(|(_, proof)| proof.clone()).collect();
+                let proof = node_proof(node.level, &children);
+                Attempt::Made { proof, said: () }
+            }
+            _ => Attempt::Unable("it is no node".into()),
+        }
+    }
+
+    fn stop(&self) {}
+
+    fn forget(&self, task: TaskId, _: Blob) -> Result<(), StoreError> {
+        self.accepted.lock().unwrap().remove(&task);
         Ok(())
     }
 
@@ -248,23 +313,46 @@ impl Backend for Ledger {
 
 /// A node that listens on loopback alone.
 pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<NetEvent>) {
-    let config = Config {
+    start_with_clock(dir, role, bootstrap, || None)
+}
+
+/// The same on a machine that says that it was started so long ago.
+pub fn start_with_clock(
+    dir: &Path,
+    role: Role,
+    bootstrap: &[String],
+    clock: impl Fn() -> Option<Duration> + Send + 'static,
+) -> (Network, UnboundedReceiver<NetEvent>) {
+    Network::start_with_clock(config(dir, role, bootstrap, 1 << 30), clock).unwrap()
+}
+
+/// The same with so much room for blobs.
+pub fn start_with_quota(
+    dir: &Path,
+    role: Role,
+    bootstrap: &[String],
+    quota_bytes: u64,
+) -> (Network, UnboundedReceiver<NetEvent>) {
+    Network::start(config(dir, role, bootstrap, quota_bytes)).unwrap()
+}
+
+fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Config {
+    Config {
         // The same after another start in the same folder.
         identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
         engine: engine_fingerprint(),
-        listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()],
+        listen: myriad_net::Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
         external: Vec::new(),
         bootstrap: bootstrap
             .iter()
             .map(|text| text.parse::<Address>().unwrap())
             .collect(),
         mdns: false,
-        blobs: BlobStore::open(&dir.join("blobs"), 1 << 30).unwrap(),
+        blobs: BlobStore::open(&dir.join("blobs"), quota_bytes).unwrap(),
         limits: NetLimits::default(),
-    };
-    Network::start(config).unwrap()
+    }
 }
 
 pub async fn address(network: &Network) -> String {
@@ -296,6 +384,22 @@ pub struct Request {
     pub owed: Owed,
     /// Is done when the user does not want to wait any longer.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// What a requester says of a small job that it has.
+pub fn announcement(network: &Network, job: JobId) -> Announcement {
+    Announcement {
+        version: PROTOCOL_VERSION,
+        job,
+        requester: network.peer(),
+        sequence: 1,
+        open: true,
+        engine: engine_fingerprint(),
+        instructions: 1000,
+        memory_min: 1 << 30,
+        bytes: 1000,
+        record: Vec::new(),
+    }
 }
 
 pub fn tree(segments: u32) -> Tree {
@@ -385,7 +489,16 @@ impl Prover {
 
     /// With what an earlier one has left in its folder.
     pub fn start_in(dir: tempfile::TempDir, bootstrap: &[String], engine: Pretender) -> Self {
-        let (network, events) = start(dir.path(), Role::Prover, bootstrap);
+        let joined = start(dir.path(), Role::Prover, bootstrap);
+        Self::run(dir, joined, engine)
+    }
+
+    /// On a network that was started.
+    pub fn run(
+        dir: tempfile::TempDir,
+        (network, events): (Network, UnboundedReceiver<NetEvent>),
+        engine: Pretender,
+    ) -> Self {
         let status: Arc<Mutex<Status>> = Arc::default();
         let (stop, stopped) = oneshot::channel::<()>();
         let started = Arc::clone(&engine.started);

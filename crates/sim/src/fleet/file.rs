@@ -43,7 +43,7 @@ const OPEN_MAX: f64 = 1000.0;
 const CORES_MAX: f64 = 4096.0;
 const LINK_MBIT: [f64; 2] = [0.001, 1e7];
 const LATENCY_MS_MAX: f64 = 1e6;
-const MEMORY_GIB: [f64; 2] = [1.0, 65_536.0];
+const MEMORY_GIB: [f64; 2] = [0.25, 65_536.0];
 const SPEED: [f64; 2] = [1e-3, 1e3];
 const STAY_H: [f64; 2] = [1e-3, 1e5];
 /// Bytes a second of a megabit a second.

@@ -15,7 +15,6 @@ fn a_segment_of_any_size_follows_the_law_that_the_measured_ones_did() {
     for instructions in [150_000.0, 350_000.0, 600_000.0, 900_000.0] {
         let load = law.load(instructions);
         assert!(near(load.cells, 50.0 * instructions) && near(load.interactions, 24.0 * instructions));
-        let leaves = (load.interactions as u64).next_power_of_two();
         let work = 1.0 + 0.4e-6 * load.cells;
         for threads in [1, 2, 8] {
             let segment = law.segment(load, threads);
@@ -25,7 +24,7 @@ fn a_segment_of_any_size_follows_the_law_that_the_measured_ones_did() {
             );
             assert!(near(segment.cpu_s, work));
             assert!(near(segment.cold_s, 2.0));
-            let peak = (1u64 << 29) as f64 + 20.0 * load.cells + 160.0 * leaves as f64;
+            let peak = (1u64 << 29) as f64 + 20.0 * load.cells + 160.0 * load.interactions;
             assert!(near(segment.peak_bytes as f64, peak), "{segment:?} {peak}");
         }
     }

@@ -24,7 +24,7 @@ pub(crate) fn lawful() -> Profile {
     for step in 1..=6u64 {
         let instructions = 100_000 * step;
         let (cells, interactions) = (50 * instructions, 24 * instructions);
-        let peak_bytes = (1 << 29) + 20 * cells + 160 * interactions.next_power_of_two();
+        let peak_bytes = (1 << 29) + 20 * cells + 160 * interactions;
         let budget_bytes = peak_bytes + (1 << 20);
         cuts.push(Cut {
             budget_bytes,

@@ -31,15 +31,14 @@ use crate::{
 };
 
 /// Budgets whose segments are proven, in GiB. Sizes go in steps, and these are about where they are.
-const BUDGETS_GIB: [f64; 10] = [1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0];
-const BUDGETS_QUICK_GIB: [f64; 2] = [2.0, 4.0];
+const BUDGETS_GIB: [f64; 11] = [0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0];
+const BUDGETS_QUICK_GIB: [f64; 2] = [0.25, 0.5];
 /// Budgets that an execution is cut for, in GiB: from the least to what few home machines have. Nothing is proven
 /// for it, so that it may be more than this machine has.
 const CUTS_GIB: [f64; 20] = [
-    1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 2.75, 3.0, 3.25, 3.5, 3.75, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0,
-    16.0,
+    0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.75, 0.85, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0,
 ];
-const CUTS_QUICK_GIB: [f64; 6] = [1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
+const CUTS_QUICK_GIB: [f64; 6] = [0.25, 0.35, 0.5, 0.7, 1.0, 4.0];
 
 /// A machine on which tasks had to wait for a larger part of the time is better measured again.
 const DISTURBED_MAX: f64 = 0.1;

@@ -11,9 +11,9 @@ use crate::{
     progress::Spinner,
 };
 
-/// Rounds of `fibonacci`, of 15 instructions: many segments at any budget, six at 2 GiB, and four.
+/// Rounds of `fibonacci`, of 15 instructions: several segments at any budget, six at a quarter of a GiB, and two.
 const LONG_ROUNDS: u64 = 400_000;
-const SHORT_ROUNDS: u64 = 40_000;
+const SHORT_ROUNDS: u64 = 140_000;
 const QUICK_ROUNDS: u64 = 26_000;
 /// Transactions of the sample blocks: some millions of instructions, and six segments at 4 GiB.
 const LONG_TXS: usize = 40;
@@ -44,7 +44,7 @@ fn fibonacci(short: u64) -> Result<Subject, Error> {
         openvm_toml: None,
         long: rounds(LONG_ROUNDS)?,
         short: rounds(short)?,
-        whole_budget: MemoryBudget::from_bytes(2 << 30),
+        whole_budget: MemoryBudget::from_bytes(256 << 20),
     })
 }
 
@@ -68,6 +68,6 @@ fn evm_block() -> Result<Subject, Error> {
         name: program.name,
         image: program.image,
         openvm_toml: program.openvm_toml,
-        whole_budget: MemoryBudget::from_bytes(4 << 30),
+        whole_budget: MemoryBudget::from_bytes(640 << 20),
     })
 }

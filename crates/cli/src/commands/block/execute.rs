@@ -1,14 +1,14 @@
 //! `myriad block execute`
 
 use myriad_engine::Input;
-use myriad_evm::{Outcome, host::BlockFile};
+use myriad_evm::Outcome;
 use serde::Serialize;
 
-use super::validated;
+use super::{read, title, validated};
 use crate::{
     args::ExecuteBlock,
     commands::execute::plan,
-    error::{Error, block_file},
+    error::Error,
     guest,
     report::Rows,
     settings::Settings,
@@ -22,6 +22,8 @@ struct Report<'a> {
     block_hash: String,
     parent_state_root: String,
     state_root: String,
+    /// How many blocks they are; all but the number and the hash is of all of them.
+    blocks: usize,
     gas_used: u64,
     transactions: usize,
     instructions: u64,
@@ -35,10 +37,9 @@ struct Report<'a> {
 
 pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
     let settings = Settings::load(&args.run)?;
-    let file = BlockFile::read(&args.file).map_err(block_file(&args.file))?;
-    let (outcome, input) = validated(&args.file, &file)?;
+    let (outcome, input) = validated(&args.files, &read(&args.files)?)?;
     let input = Input::from_bytes(input).map_err(|source| Error::Input {
-        path: args.file.clone(),
+        path: args.files[0].clone(),
         source,
     })?;
     let (plan, usage) = plan(&guest::evm_block()?, input, &settings)?;
@@ -52,6 +53,7 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
             block_hash: outcome.block_hash.to_string(),
             parent_state_root: outcome.parent_state_root.to_string(),
             state_root: outcome.state_root.to_string(),
+            blocks: outcome.blocks,
             gas_used: outcome.gas_used,
             transactions: outcome.transactions,
             instructions: plan.instructions,
@@ -64,8 +66,8 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
         return terminal::print_json(&report).map_err(Error::Stdout);
     }
     let mut rows = Rows::new(&format!(
-        "Block {} of chain {}: valid, natively and in the zkVM alike",
-        outcome.number, outcome.chain_id
+        "{}: valid, natively and in the zkVM alike",
+        title(&outcome)
     ));
     rows.row("hash", &outcome.block_hash.to_string());
     rows.row("state before", &outcome.parent_state_root.to_string());

@@ -24,6 +24,8 @@ pub fn run(args: &Import) -> Result<(), Error> {
     let options = ImportOptions {
         timeout: Duration::from_secs(args.timeout),
         chain_config,
+        headers: args.headers.clone(),
+        ..ImportOptions::default()
     };
     let file = {
         let _spinner = Spinner::new(format!("fetching block {}", args.block));

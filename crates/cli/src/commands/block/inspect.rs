@@ -89,7 +89,7 @@ pub(super) fn rules(fork: Option<&str>, built_in: bool) -> String {
     match (fork, built_in) {
         (Some(fork), true) => format!("{fork}, built in"),
         (Some(fork), false) => format!("{fork}, by the file's chainConfig"),
-        (None, _) => "not supported: before the Merge or after Prague".into(),
+        (None, _) => "not supported: before the Merge or after Osaka".into(),
     }
 }
 

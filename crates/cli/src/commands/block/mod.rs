@@ -7,9 +7,12 @@ mod inspect;
 mod prove;
 mod sample;
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use myriad_evm::{Outcome, host::BlockFile, validate};
+use myriad_evm::{
+    BlockError, Outcome,
+    host::{BatchError, BlockFile, batch},
+};
 
 use crate::{
     args::BlockCommand,
@@ -30,13 +33,36 @@ pub fn run(command: BlockCommand) -> Result<(), Error> {
     }
 }
 
-/// Validates a block natively, and gives what the guest reads too.
-fn validated(path: &Path, file: &BlockFile) -> Result<(Outcome, Vec<u8>), Error> {
+/// Reads block files: one, or those of a batch.
+fn read(paths: &[PathBuf]) -> Result<Vec<BlockFile>, Error> {
+    let read = |path: &PathBuf| BlockFile::read(path).map_err(block_file(path));
+    paths.iter().map(read).collect()
+}
+
+/// Validates a block or a batch natively, and gives what the guest reads too.
+fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>), Error> {
     let _spinner = Spinner::new("executing the block natively");
-    let input = file.to_input().map_err(block_file(path))?;
-    let outcome = validate(&input).map_err(|source| Error::Block {
-        path: path.to_owned(),
-        source,
+    let path_of = |index: usize| paths.get(index).cloned().unwrap_or_default();
+    let (input, outcome) = batch(files).map_err(|error| match error {
+        BatchError::File { index, source } => block_file(&path_of(index))(source),
+        BatchError::Invalid(source @ BlockError::InBatch { .. }) => Error::Batch(source.into()),
+        BatchError::Invalid(source) => Error::Block {
+            path: path_of(0),
+            source,
+        },
+        source => Error::Batch(source),
     })?;
     Ok((outcome, input.encode()))
+}
+
+/// How a block, or a batch of them, is called.
+fn title(outcome: &Outcome) -> String {
+    let (last, chain_id) = (outcome.number, outcome.chain_id);
+    match outcome.blocks {
+        1 => format!("Block {last} of chain {chain_id}"),
+        blocks => format!(
+            "Blocks {} to {last} of chain {chain_id}",
+            last + 1 - blocks as u64
+        ),
+    }
 }

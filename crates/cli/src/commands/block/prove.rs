@@ -1,16 +1,16 @@
 //! `myriad block prove`
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use myriad_engine::Input;
 use myriad_evm::host::BlockFile;
 use serde::Serialize;
 
-use super::validated;
+use super::{read, title, validated};
 use crate::{
     args::{FleetFlags, ProveBlock, ProveFlags},
     commands::prove::{self as shared, quoted, verify_command},
-    error::{Error, block_file},
+    error::Error,
     files, guest, report,
     settings::Settings,
     terminal::hex0x,
@@ -24,39 +24,46 @@ struct BlockReport {
     block_hash: String,
     parent_state_root: String,
     state_root: String,
+    /// How many blocks they are; all but the number and the hash is of all of them.
+    blocks: usize,
     gas_used: u64,
     transactions: usize,
 }
 
 pub fn run(args: &ProveBlock) -> Result<(), Error> {
     let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
-    let file = BlockFile::read(&args.file).map_err(block_file(&args.file))?;
-    prove(&args.file, &file, &settings, &args.fleet, args.work.data.json)
+    let files = read(&args.files)?;
+    prove(&args.files, &files, &settings, &args.fleet, args.work.data.json)
 }
 
-/// Proves the block in `file`, which lies at `path`, and prints what came of it.
+/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came of it. There is at least one.
 ///
 /// # Errors
 /// A block that is not valid or not known well enough, and whatever proving fails of.
 pub fn prove(
-    path: &Path,
-    file: &BlockFile,
+    paths: &[PathBuf],
+    files: &[BlockFile],
     settings: &Settings,
     fleet: &FleetFlags,
     json: bool,
 ) -> Result<(), Error> {
-    let (block, input) = validated(path, file)?;
+    let path = &paths[0];
+    let (block, input) = validated(paths, files)?;
     if !block.skipped.is_empty() {
         return Err(Error::ParentUnknown {
-            path: path.to_owned(),
+            path: path.clone(),
             skipped: block.skipped,
         });
     }
     let input = Input::from_bytes(input).map_err(|source| Error::Input {
-        path: path.to_owned(),
+        path: path.clone(),
         source,
     })?;
-    let verify = format!("--block {}", quoted(path));
+    let named: Vec<_> = paths
+        .iter()
+        .map(|path| format!("--block {}", quoted(path)))
+        .collect();
+    let verify = named.join(" ");
     let job = shared::job(files::stem(path), guest::evm_block()?, input, verify.clone());
     let outcome = shared::prove(&job, settings, fleet, json)?;
     if outcome.public_values != block.public_values.as_slice() {
@@ -66,13 +73,14 @@ pub fn prove(
         });
     }
     let verify = verify_command(&outcome.proof_path, &verify);
-    let title = format!("Block {} of chain {}", block.number, block.chain_id);
+    let title = title(&block);
     let report = BlockReport {
         chain_id: block.chain_id,
         number: block.number,
         block_hash: block.block_hash.to_string(),
         parent_state_root: block.parent_state_root.to_string(),
         state_root: block.state_root.to_string(),
+        blocks: block.blocks,
         gas_used: block.gas_used,
         transactions: block.transactions,
     };

@@ -3,16 +3,16 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, BufRead as _, BufReader, Read},
     path::Path,
 };
 
 use alloy_consensus::Header;
 use alloy_primitives::{B256, Bytes, hex};
-use flate2::{Compression, GzBuilder, bufread::MultiGzDecoder};
+use flate2::bufread::MultiGzDecoder;
 use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Value, error::Category, value::RawValue};
 
@@ -22,18 +22,18 @@ use crate::{
     input::{CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
 };
 
-/// Largest file that is read, in bytes. The real blocks that we know take 0.4-1.1 MB for 1.3-4.3 M
-/// gas; a full block of 60 M gas in proportion takes about 20 MB. Twice that and more is left.
-pub const FILE_BYTES_MAX: u64 = 64 << 20;
-
-/// Most JSON that a file may inflate to, in bytes. Hex deflates to about half, so a full
-/// [`FILE_BYTES_MAX`] of genuine content inflates to about 128 MiB; what inflates further is
-/// repetition: a gzip bomb.
-pub const JSON_BYTES_MAX: u64 = 256 << 20;
+/// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
+/// as much as it can has some 300 MB of nodes and codes, which are twice as long in hex. Reading takes little more memory than
+/// what is read: a file of this size peaked at 320 MB with codes of 24 KiB each, and at 422 MB with nodes of 310 bytes each. What
+/// inflates further is a gzip bomb.
+pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
 /// Longest `chainConfig`, in bytes of JSON. Mainnet's takes about 1 KB; parsed JSON can take tens
 /// of times its text.
 const CHAIN_CONFIG_BYTES_MAX: usize = 64 << 10;
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -42,8 +42,8 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 #[serde(rename_all = "camelCase")]
 struct RawFile {
     chain_id: Option<Box<RawValue>>,
-    block: Option<String>,
-    parent: Option<String>,
+    block: Option<Item>,
+    parent: Option<Item>,
     parent_state_root: Option<String>,
     witness: Option<RawWitness>,
     chain_config: Option<Box<RawValue>>,
@@ -51,7 +51,7 @@ struct RawFile {
     description: Option<String>,
 }
 
-/// `debug_executionWitness`'s answer. Reth's has `keys` too; they are not needed.
+/// `debug_executionWitness`'s answer. Most nodes' have `keys` too; they are not needed.
 #[derive(Deserialize)]
 pub(crate) struct RawWitness {
     state: Option<HexList<STATE_NODES_MAX>>,
@@ -60,32 +60,72 @@ pub(crate) struct RawWitness {
 }
 
 impl RawWitness {
-    pub(crate) fn check(self) -> Result<Witness, BlockFileError> {
+    /// As a block file has it: all three.
+    fn check(self) -> Result<Witness, BlockFileError> {
+        for (field, is_there) in [
+            ("witness.codes", self.codes.is_some()),
+            ("witness.headers", self.headers.is_some()),
+        ] {
+            if !is_there {
+                return Err(BlockFileError::MissingField { field });
+            }
+        }
+        self.check_answer()
+    }
+
+    /// As nodes give it: where there are no codes, some say `null`, and some give no headers at all.
+    pub(crate) fn check_answer(self) -> Result<Witness, BlockFileError> {
+        let state = self.state.ok_or(BlockFileError::MissingField {
+            field: "witness.state",
+        })?;
         Ok(Witness {
-            state: checked("witness.state", self.state)?,
-            codes: checked("witness.codes", self.codes)?,
-            headers: checked("witness.headers", self.headers)?,
+            state: state.check("witness.state")?,
+            codes: self
+                .codes
+                .map_or(Ok(Vec::new()), |list| list.check("witness.codes"))?,
+            headers: self
+                .headers
+                .map_or(Ok(Vec::new()), |list| list.check("witness.headers"))?,
         })
     }
 }
 
-fn checked<const MAX: usize, const HEADERS: bool>(
-    field: &'static str,
-    list: Option<HexList<MAX, HEADERS>>,
-) -> Result<Vec<Bytes>, BlockFileError> {
-    let list = list.ok_or(BlockFileError::MissingField { field })?;
-    match list.fault {
-        Some((index, detail)) => Err(bad(&format!("{field}[{index}]"), detail)),
-        None => Ok(list.items),
-    }
-}
-
-/// A list of hex strings, decoded while the JSON is parsed: neither the strings nor a list of more than
-/// `MAX` items is ever held.
+/// A list of hex strings, or an object whose values they are (op-geth: by their hashes), decoded while the JSON is
+/// parsed: neither the strings nor a list of more than `MAX` items is ever held.
 struct HexList<const MAX: usize, const HEADERS: bool = false> {
     items: Vec<Bytes>,
     /// The first item that is no hex: its index, and what is wrong with it.
     fault: Option<(usize, String)>,
+}
+
+impl<const MAX: usize, const HEADERS: bool> HexList<MAX, HEADERS> {
+    const fn new() -> Self {
+        Self {
+            items: Vec::new(),
+            fault: None,
+        }
+    }
+
+    fn push<E: de::Error>(&mut self, Item(item): Item<HEADERS>) -> Result<(), E> {
+        if self.items.len() == MAX {
+            return Err(E::custom(format_args!(
+                "a list has more than the {MAX} items that are read"
+            )));
+        }
+        let bytes = item.unwrap_or_else(|detail| {
+            self.fault.get_or_insert((self.items.len(), detail));
+            Bytes::new()
+        });
+        self.items.push(bytes);
+        Ok(())
+    }
+
+    fn check(self, field: &str) -> Result<Vec<Bytes>, BlockFileError> {
+        match self.fault {
+            Some((index, detail)) => Err(bad(&format!("{field}[{index}]"), detail)),
+            None => Ok(self.items),
+        }
+    }
 }
 
 impl<'de, const MAX: usize, const HEADERS: bool> Deserialize<'de> for HexList<MAX, HEADERS> {
@@ -100,33 +140,29 @@ impl<'de, const MAX: usize, const HEADERS: bool> Deserialize<'de> for HexList<MA
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut list = HexList {
-                    items: Vec::new(),
-                    fault: None,
-                };
-                while let Some(Item::<HEADERS>(item)) = seq.next_element()? {
-                    if list.items.len() == MAX {
-                        return Err(de::Error::custom(format_args!(
-                            "a list has more than the {MAX} items that are read"
-                        )));
-                    }
-                    let bytes = item.unwrap_or_else(|detail| {
-                        list.fault.get_or_insert((list.items.len(), detail));
-                        Bytes::new()
-                    });
-                    list.items.push(bytes);
+                let mut list = HexList::new();
+                while let Some(item) = seq.next_element()? {
+                    list.push(item)?;
+                }
+                Ok(list)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut list = HexList::new();
+                while let Some((IgnoredAny, item)) = map.next_entry()? {
+                    list.push(item)?;
                 }
                 Ok(list)
             }
         }
 
-        deserializer.deserialize_seq(Items::<MAX, HEADERS>)
+        deserializer.deserialize_any(Items::<MAX, HEADERS>)
     }
 }
 
 /// One hex string as bytes, or what is wrong with it. With `HEADERS`, it may also be a header as a JSON
 /// object: so geth's `debug_executionWitness` has them, where other nodes have their RLP.
-struct Item<const HEADERS: bool>(Result<Bytes, String>);
+struct Item<const HEADERS: bool = false>(Result<Bytes, String>);
 
 impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -156,107 +192,147 @@ impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
     }
 }
 
-/// What is written: the same keys, in this order, those without a value left out (but for `parent`).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FileRef<'a> {
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    synthetic: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    chain_id: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chain_config: Option<&'a Value>,
-    block: &'a Bytes,
-    parent: Option<&'a Bytes>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_state_root: Option<B256>,
-    witness: WitnessRef<'a>,
+/// Reads no more than so many bytes of a source, which a pipe or a growing file may exceed.
+pub(crate) struct Bounded<R> {
+    source: R,
+    bytes_max: u64,
+    read: u64,
+    start: Vec<u8>,
 }
 
-#[derive(Serialize)]
-struct WitnessRef<'a> {
-    state: &'a [Bytes],
-    codes: &'a [Bytes],
-    headers: &'a [Bytes],
+impl<R> Bounded<R> {
+    /// How much of the beginning is kept for messages, in bytes.
+    const START_BYTES: usize = 256;
+
+    pub(crate) fn new(source: R, bytes_max: u64) -> Self {
+        Self {
+            source,
+            bytes_max,
+            read: 0,
+            start: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.read > self.bytes_max
+    }
+
+    /// The first bytes of what was read.
+    pub(crate) fn start(&self) -> &[u8] {
+        &self.start
+    }
 }
 
-/// Reads at most one byte more than [`FILE_BYTES_MAX`] of the file, so that a pipe or a growing
-/// file is bounded too.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, BlockFileError> {
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.source.read(buffer)?;
+        let kept = Self::START_BYTES.saturating_sub(self.start.len()).min(bytes);
+        self.start.extend_from_slice(&buffer[..kept]);
+        self.read += bytes as u64;
+        if self.is_exceeded() {
+            return Err(io::Error::other("there is more than may be read"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads a block file from where it is.
+pub(super) fn read_file(path: &Path) -> Result<BlockFile, BlockFileError> {
     let failed = |source| BlockFileError::Read {
         path: path.to_owned(),
         source,
     };
     let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(BlockFileError::TooLarge {
-            bytes: metadata.len(),
-        });
+    let bytes = file.metadata().map_err(failed)?.len();
+    if bytes > JSON_BYTES_MAX {
+        return Err(BlockFileError::TooLarge { bytes });
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok(bytes)
+    decode(file, failed)
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<BlockFile, BlockFileError> {
-    if bytes.is_empty() {
+/// Reads a block file while it inflates and decodes: neither its bytes nor its JSON are ever held as a whole.
+pub(super) fn decode(
+    source: impl Read,
+    failed: impl FnOnce(io::Error) -> BlockFileError,
+) -> Result<BlockFile, BlockFileError> {
+    let mut file = BufReader::with_capacity(READ_BYTES, Bounded::new(source, JSON_BYTES_MAX));
+    let start = match file.fill_buf() {
+        Ok(start) => start,
+        Err(error) => return Err(failed(error)),
+    };
+    if start.is_empty() {
         return Err(BlockFileError::Empty);
     }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(BlockFileError::TooLarge {
-            bytes: bytes.len() as u64,
-        });
+    if !start.starts_with(&GZIP_MAGIC) {
+        return match serde_json::from_reader(&mut file) {
+            Ok(raw) => check(raw),
+            Err(_) if file.get_ref().is_exceeded() => Err(BlockFileError::TooLarge {
+                bytes: file.get_ref().read,
+            }),
+            Err(error) if error.is_io() => Err(failed(error.into())),
+            Err(error) => Err(json_fault(&error, file.get_ref().read)),
+        };
     }
-    if bytes.starts_with(&GZIP_MAGIC) {
-        decode_json(&inflate(bytes)?)
-    } else {
-        decode_json(bytes)
+    let mut json = BufReader::with_capacity(
+        READ_BYTES,
+        Bounded::new(MultiGzDecoder::new(file), JSON_BYTES_MAX),
+    );
+    let raw = serde_json::from_reader::<_, RawFile>(&mut json);
+    let fault = match &raw {
+        Err(error) if !error.is_io() => {
+            // Where the compression is damaged, what comes out of it says little.
+            let rest = io::copy(&mut json, &mut io::sink());
+            let exceeded = json.get_ref().is_exceeded();
+            rest.err().filter(|_| !exceeded)
+        }
+        _ => None,
+    };
+    let inflated = json.get_ref();
+    let file = inflated.source.get_ref().get_ref();
+    let compressed_bytes = file.read as usize;
+    let gzip_fault = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => BlockFileError::GzipTruncated { compressed_bytes },
+        _ => BlockFileError::GzipCorrupt {
+            detail: error.to_string(),
+        },
+    };
+    match (raw, fault) {
+        (Ok(raw), _) => check(raw),
+        (Err(_), _) if file.is_exceeded() => Err(BlockFileError::TooLarge { bytes: file.read }),
+        (Err(error), _) if error.is_io() && inflated.is_exceeded() => {
+            Err(BlockFileError::InflatesTooLarge { compressed_bytes })
+        }
+        (Err(_), Some(fault)) => Err(gzip_fault(fault)),
+        (Err(error), None) if error.is_io() => Err(gzip_fault(error.into())),
+        (Err(error), None) => Err(json_fault(&error, inflated.read)),
     }
 }
 
-fn inflate(compressed: &[u8]) -> Result<Vec<u8>, BlockFileError> {
-    let compressed_bytes = compressed.len();
-    let mut json = Vec::new();
-    MultiGzDecoder::new(compressed)
-        .take(JSON_BYTES_MAX + 1)
-        .read_to_end(&mut json)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => BlockFileError::GzipTruncated { compressed_bytes },
-            _ => BlockFileError::GzipCorrupt {
-                detail: error.to_string(),
-            },
-        })?;
-    if json.len() as u64 > JSON_BYTES_MAX {
-        return Err(BlockFileError::InflatesTooLarge { compressed_bytes });
-    }
-    Ok(json)
-}
-
-fn decode_json(json: &[u8]) -> Result<BlockFile, BlockFileError> {
-    let raw: RawFile = serde_json::from_slice(json).map_err(|error| match error.classify() {
+fn json_fault(error: &serde_json::Error, bytes: u64) -> BlockFileError {
+    match error.classify() {
         Category::Eof => BlockFileError::JsonTruncated {
-            bytes: json.len(),
+            bytes: bytes as usize,
             line: error.line(),
             column: error.column(),
         },
         _ => BlockFileError::Json {
             detail: error.to_string(),
         },
-    })?;
+    }
+}
+
+fn check(raw: RawFile) -> Result<BlockFile, BlockFileError> {
     let missing = |field| BlockFileError::MissingField { field };
 
     let chain_id = quantity("chainId", &raw.chain_id.ok_or(missing("chainId"))?)?;
-    let block = bytes_of("block", &raw.block.ok_or(missing("block"))?)?;
+    let item = |field, Item(item): Item| item.map_err(|detail| bad(field, detail));
+    let block = item("block", raw.block.ok_or(missing("block"))?)?;
     let stated_root = raw
         .parent_state_root
         .map(|hex| hash_of("parentStateRoot", &hex))
         .transpose()?;
     let parent = match (raw.parent, stated_root) {
-        (Some(header), _) => Parent::Header(bytes_of("parent", &header)?),
+        (Some(header), _) => Parent::Header(item("parent", header)?),
         (None, Some(root)) => Parent::StateRoot(root),
         (None, None) => return Err(missing("parent")),
     };
@@ -346,63 +422,4 @@ pub(crate) fn excerpt(text: &str) -> String {
         short.push_str("...");
     }
     format!("`{short}`")
-}
-
-/// The JSON text, without a line break inside.
-pub(super) fn encode_json(file: &BlockFile) -> serde_json::Result<Vec<u8>> {
-    let (parent, parent_state_root) = match &file.parent {
-        Parent::Header(header) => (Some(header), None),
-        Parent::StateRoot(root) => (None, Some(*root)),
-    };
-    let mut json = serde_json::to_vec(&FileRef {
-        synthetic: file.synthetic,
-        description: file.description.as_deref(),
-        chain_id: file.chain_id,
-        chain_config: file.chain_config.as_ref(),
-        block: &file.block,
-        parent,
-        parent_state_root,
-        witness: WitnessRef {
-            state: &file.witness.state,
-            codes: &file.witness.codes,
-            headers: &file.witness.headers,
-        },
-    })?;
-    json.push(b'\n');
-    Ok(json)
-}
-
-/// Gzip without a name and without a time (mtime 0), so that the same content gives the same bytes.
-pub(super) fn deflate(json: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzBuilder::new()
-        .mtime(0)
-        .write(Vec::new(), Compression::default());
-    encoder.write_all(json)?;
-    encoder.finish()
-}
-
-/// Writes to a temporary name beside `path`, syncs, renames: a reader sees the old file or the new
-/// one, never half.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".block-").suffix(".partial");
-    #[cfg(unix)]
-    {
-        // As any other file: readable as the umask says, where `tempfile` would keep it private.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|failed| failed.error)?;
-    // The rename itself is durable only once the directory is. Where a directory cannot be opened,
-    // that is up to the operating system.
-    #[cfg(unix)]
-    File::open(directory)?.sync_all()?;
-    Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use super::{
-    GAS_LIMIT_MAX,
-    codec::{FILE_BYTES_MAX, JSON_BYTES_MAX},
+use super::{GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
+use crate::{
+    host::{chain_config::ChainConfigError, transaction_type::UnsupportedType},
+    input::INPUT_BYTES_MAX,
 };
-use crate::host::chain_config::ChainConfigError;
 
 /// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub enum BlockFileError {
     /// Nothing in it.
     #[error("the block file is empty; expected (gzipped) JSON")]
     Empty,
-    /// More bytes on disk than [`FILE_BYTES_MAX`].
-    #[error("the block file has {bytes} bytes, at most {FILE_BYTES_MAX} are read; is this a block file?")]
+    /// More bytes on disk than [`JSON_BYTES_MAX`].
+    #[error("the block file has {bytes} bytes, at most {JSON_BYTES_MAX} are read; is this a block file?")]
     TooLarge {
-        /// Its size, in bytes.
+        /// Its size, or as much of it as was read, in bytes.
         bytes: u64,
     },
     /// It inflates to more than [`JSON_BYTES_MAX`].
@@ -96,6 +96,18 @@ pub enum BlockFileError {
         /// What its header says.
         actual: u64,
     },
+    /// The guest does not take as much.
+    #[error(
+        "the block and its witness have {actual} bytes, and the guest takes at most {INPUT_BYTES_MAX}: \
+         the block reads too much to be proven"
+    )]
+    InputTooLong {
+        /// Length of the guest's input, in bytes.
+        actual: usize,
+    },
+    /// The block is of a chain with transactions of its own.
+    #[error(transparent)]
+    TransactionType(#[from] UnsupportedType),
     /// The rules of the block's chain are not known.
     #[error(
         "chain {chain_id} is not built in (mainnet, 1, is), and the file has no `chainConfig`: add \

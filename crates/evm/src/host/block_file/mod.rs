@@ -9,7 +9,7 @@
 //! | `block` | the block's RLP, in hex |
 //! | `parent` | the parent header's RLP, in hex; `null` where only its state root is known |
 //! | `parentStateRoot` | 32 bytes in hex, where `parent` is `null` |
-//! | `witness` | `state` (trie nodes), `codes`, `headers`: lists of hex, as `debug_executionWitness` returns them |
+//! | `witness` | `state` (trie nodes), `codes`, `headers`: lists of hex or objects with hex, as `debug_executionWitness` returns them |
 //! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
 //! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
 //!
@@ -18,6 +18,7 @@
 //! `validate` to find out.
 
 mod codec;
+mod encode;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -29,10 +30,10 @@ use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
 
-use super::chain_config::from_geth;
-use crate::{Block, ChainConfig, Parent, StatelessInput};
-pub use codec::{FILE_BYTES_MAX, JSON_BYTES_MAX};
-pub(super) use codec::{RawWitness, chain_config, excerpt, quantity};
+use super::{chain_config::from_geth, transaction_type::UnsupportedType};
+use crate::{Block, ChainConfig, Parent, StatelessInput, input::INPUT_BYTES_MAX};
+pub use codec::JSON_BYTES_MAX;
+pub(super) use codec::{Bounded, RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
 
 /// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a few hundred; 10^10
@@ -83,7 +84,7 @@ impl BlockFile {
     /// Whatever is wrong with the file's bytes. The RLP inside is looked at by
     /// [`Self::decode_block`] and others.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, BlockFileError> {
-        Self::from_bytes(&codec::read_file(path.as_ref())?)
+        codec::read_file(path.as_ref())
     }
 
     /// [`Self::read`], from the file's content.
@@ -91,45 +92,50 @@ impl BlockFile {
     /// # Errors
     /// As [`Self::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BlockFileError> {
-        codec::decode(bytes)
+        codec::decode(bytes, |source| BlockFileError::Read {
+            path: "memory".into(),
+            source,
+        })
     }
 
     /// The file's content, gzipped: the same for the same block file, whenever and wherever this build
     /// runs (another version of the compressor may pack it otherwise).
     ///
     /// # Errors
-    /// None in practice: writing to memory does not fail.
+    /// More JSON than [`JSON_BYTES_MAX`].
     pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
-        codec::deflate(&codec::encode_json(self)?)
+        let mut bytes = Vec::new();
+        encode::encode(self, &mut bytes, true)?;
+        Ok(bytes)
     }
 
     /// Writes the file: gzipped, or plain where the name ends in `.json`. An existing file is
     /// replaced in one step, and durably: after a crash, it is the old one or the new one.
     ///
     /// # Errors
-    /// [`BlockFileError::Write`], e.g. when the disk is full. An existing file is then left as it was.
+    /// [`BlockFileError::Write`], e.g. when the disk is full, or where the file would have more than the
+    /// [`JSON_BYTES_MAX`] bytes of JSON that are read. An existing file is then left as it was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
         let path = path.as_ref();
         let plain = path.extension().is_some_and(|extension| extension == "json");
-        let content = if plain {
-            codec::encode_json(self).map_err(Into::into)
-        } else {
-            self.to_gzip()
-        };
-        content
-            .and_then(|bytes| codec::write_atomically(path, &bytes))
-            .map_err(|source| BlockFileError::Write {
+        encode::write_atomically(path, |file| encode::encode(self, file, !plain)).map_err(|source| {
+            BlockFileError::Write {
                 path: path.to_owned(),
                 source,
-            })
+            }
+        })
     }
 
     /// The block.
     ///
     /// # Errors
+    /// [`BlockFileError::TransactionType`] where a transaction has a type that is not supported;
     /// [`BlockFileError::BadField`] where `block` is no block's RLP, or has bytes left over.
     pub fn decode_block(&self) -> Result<Block, BlockFileError> {
-        decode_rlp("block", &self.block)
+        decode_rlp("block", &self.block).map_err(|error| match UnsupportedType::in_block(&self.block) {
+            Some(unsupported) => unsupported.into(),
+            None => error,
+        })
     }
 
     /// The parent's header, where it is known.
@@ -162,25 +168,33 @@ impl BlockFile {
     /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
     ///
     /// # Errors
-    /// As [`Self::chain`], and [`BlockFileError::GasLimit`] for a block that would take too long to execute. Whether
-    /// the block is valid is not looked at.
+    /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,
+    /// [`BlockFileError::TransactionType`] for one with transactions that are not supported, and
+    /// [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the block is valid is not looked at.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
-        self.check_gas_limit()?;
-        Ok(StatelessInput {
+        self.check_block()?;
+        let input = StatelessInput {
             chain: self.chain()?,
             block: self.block.clone(),
+            later: Vec::new(),
             parent: self.parent.clone(),
             headers: self.witness.headers.clone(),
             state: self.witness.state.clone(),
             codes: self.witness.codes.clone(),
-        })
+        };
+        match input.encoded_bytes() {
+            actual if actual > INPUT_BYTES_MAX => Err(BlockFileError::InputTooLong { actual }),
+            _ => Ok(input),
+        }
     }
 
-    fn check_gas_limit(&self) -> Result<(), BlockFileError> {
+    /// Whether the block can be executed in bounded time and has transactions of known types.
+    pub(super) fn check_block(&self) -> Result<(), BlockFileError> {
         match self.decode_block() {
             Ok(block) if block.header.gas_limit > GAS_LIMIT_MAX => Err(BlockFileError::GasLimit {
                 actual: block.header.gas_limit,
             }),
+            Err(error @ BlockFileError::TransactionType(_)) => Err(error),
             // What is no block is not executed either, and `validate` says why.
             _ => Ok(()),
         }

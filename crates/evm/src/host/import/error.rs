@@ -2,7 +2,11 @@
 
 use alloy_primitives::B256;
 
-use crate::host::{block_file::JSON_BYTES_MAX, chain_config::ChainConfigError};
+use crate::{
+    BlockError,
+    error::WitnessError,
+    host::{block_file::BlockFileError, chain_config::ChainConfigError, transaction_type::UnsupportedType},
+};
 
 /// Each variant is one thing that can go wrong with a node; its text says what to do about it.
 /// Addresses of nodes are shown without path and password, which may hold a key.
@@ -16,6 +20,14 @@ pub enum ImportError {
         url: String,
         /// What is wrong with it.
         detail: String,
+    },
+    /// A header that the user adds is none.
+    #[error("the header {name} cannot be sent: {detail}")]
+    Header {
+        /// Its name, where it has one. Its value may be a key.
+        name: String,
+        /// What is wrong with it.
+        detail: &'static str,
     },
     /// Nobody answers there.
     #[error("cannot connect to {node}: {detail}; is the node running, with its HTTP server enabled?")]
@@ -61,10 +73,12 @@ pub enum ImportError {
         body: String,
     },
     /// The answer is longer than we read.
-    #[error("the answer to {method} has more than the {JSON_BYTES_MAX} bytes that are read")]
+    #[error("the answer to {method} has more than the {bytes_max} bytes that are read")]
     TooLarge {
         /// The RPC method.
         method: &'static str,
+        /// The limit.
+        bytes_max: u64,
     },
     /// The node does not have the method.
     #[error(
@@ -110,6 +124,77 @@ pub enum ImportError {
     /// The genesis block is not executed.
     #[error("block 0 is the genesis: nothing is executed in it, so there is nothing to prove")]
     Genesis,
+    /// The block has another hash than asked for.
+    #[error("the node was asked for block {asked} and gave one whose header has the hash {given}")]
+    OtherHash {
+        /// The hash asked for.
+        asked: B256,
+        /// The hash of the header that came.
+        given: B256,
+    },
+    /// A block or header that came as JSON is another than the node says.
+    #[error(
+        "the node says that block {number} has the {what} {named}, and what it gave of it has {given}: it may have fields that \
+         are not known here"
+    )]
+    OtherContent {
+        /// The block's number.
+        number: u64,
+        /// `hash` or `transactions root`.
+        what: &'static str,
+        /// As the node says.
+        named: B256,
+        /// As computed.
+        given: B256,
+    },
+    /// A transaction is of a type that is not supported.
+    #[error("block {number} cannot be proven: {source}")]
+    TransactionType {
+        /// The block's number, or how it was asked for.
+        number: String,
+        /// Which one it is.
+        source: UnsupportedType,
+    },
+    /// The block's rules are not supported.
+    #[error("block {number} cannot be proven: {source}")]
+    Fork {
+        /// The block's number.
+        number: u64,
+        /// Which rules are.
+        source: BlockError,
+    },
+    /// The witness lacks something.
+    #[error(
+        "the node's witness for block {number} does not suffice, and nothing was written: {source}. Another version of the \
+         node, or another node, may give all of it"
+    )]
+    Incomplete {
+        /// The block's number.
+        number: u64,
+        /// What is missing, and whose it is.
+        source: WitnessError,
+    },
+    /// The block is not valid by the rules that are known here.
+    #[error(
+        "block {number} is not valid by the rules of chain {chain_id}, and nothing was written: {source}. If the block is \
+         genuine, the chain has other rules"
+    )]
+    Invalid {
+        /// The block's number.
+        number: u64,
+        /// The node's chain id.
+        chain_id: u64,
+        /// What is wrong.
+        source: BlockError,
+    },
+    /// The block is none that a block file may hold.
+    #[error("block {number} cannot be proven: {source}")]
+    Unusable {
+        /// The block's number.
+        number: u64,
+        /// Why.
+        source: Box<BlockFileError>,
+    },
     /// Another block than asked for.
     #[error("the node was asked for block {asked} and gave block {given}")]
     OtherBlock {

@@ -1,16 +1,18 @@
 //! A block from a node, over JSON-RPC: `myriad block import`.
 //!
-//! It takes a node that serves `debug_executionWitness` and `debug_getRawBlock`, such as geth or reth
-//! with the `debug` namespace. What the node says is held together where that is cheap (block, parent
-//! and witness have to fit), so that a chain that reorganises between two calls is noticed here;
-//! whether it is *true*, `validate` finds out.
+//! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the `debug` namespace. The block
+//! itself comes as RLP (`debug_getRawBlock`), or as JSON where the node has no such method, and is then built again and
+//! compared with its hash. What the node says is held together as it comes, so that a chain that reorganises between two calls
+//! is noticed; what cannot be proven is refused before the witness is fetched; and at the end the block is executed, so that
+//! whatever is written can be proven.
 
 mod error;
+mod json_block;
 mod rpc;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, num::ParseIntError, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use alloy_consensus::Header;
 use alloy_primitives::{B256, Bytes, keccak256};
@@ -21,9 +23,13 @@ use super::{
     BlockFile, BlockFileError, Witness,
     block_file::{RawWitness, chain_config, quantity},
     chain_config::from_geth,
+    transaction_type::UnsupportedType,
 };
-use crate::{ChainConfig, Parent};
+use crate::{
+    BlockError, ChainConfig, Parent, error::WitnessError, header::check_header, input::HEADERS_MAX, validate,
+};
 pub use error::ImportError;
+use json_block::{JsonBlock, JsonHeader};
 use rpc::Node;
 
 /// Which block to import.
@@ -31,6 +37,8 @@ use rpc::Node;
 pub enum BlockId {
     /// By its number.
     Number(u64),
+    /// By its hash.
+    Hash(B256),
     /// The newest that the node has.
     Latest,
     /// The newest that is safe from reorganisations, as far as the consensus layer says.
@@ -39,19 +47,27 @@ pub enum BlockId {
     Finalized,
 }
 
-impl FromStr for BlockId {
-    type Err = ParseIntError;
+/// What is no [`BlockId`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is no number from 0 to 2^64 - 1, no hash of 32 bytes (0x and 64 digits), and not latest, safe or finalized"
+)]
+pub struct BlockIdError;
 
-    /// A decimal number, one in hex with `0x`, or `latest`, `safe`, `finalized`.
-    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+impl FromStr for BlockId {
+    type Err = BlockIdError;
+
+    /// A decimal number, one in hex with `0x`, a hash with `0x`, or `latest`, `safe`, `finalized`.
+    fn from_str(text: &str) -> Result<Self, BlockIdError> {
         Ok(match text {
             "latest" => Self::Latest,
             "safe" => Self::Safe,
             "finalized" => Self::Finalized,
-            _ => Self::Number(match text.strip_prefix("0x") {
-                Some(digits) => u64::from_str_radix(digits, 16)?,
-                None => text.parse()?,
-            }),
+            _ => match text.strip_prefix("0x") {
+                Some(digits) if digits.len() == 64 => Self::Hash(text.parse().map_err(|_| BlockIdError)?),
+                Some(digits) => Self::Number(u64::from_str_radix(digits, 16).map_err(|_| BlockIdError)?),
+                None => Self::Number(text.parse().map_err(|_| BlockIdError)?),
+            },
         })
     }
 }
@@ -60,6 +76,7 @@ impl fmt::Display for BlockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(number) => number.fmt(f),
+            Self::Hash(hash) => write!(f, "{hash:#x}"),
             Self::Latest => f.write_str("latest"),
             Self::Safe => f.write_str("safe"),
             Self::Finalized => f.write_str("finalized"),
@@ -71,19 +88,33 @@ impl BlockId {
     fn param(self) -> Value {
         match self {
             Self::Number(number) => json!(format!("{number:#x}")),
+            Self::Hash(hash) => json!(hash),
             tag => json!(tag.to_string()),
         }
     }
 }
 
 /// What an import does beside the obvious.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ImportOptions {
     /// Most time that the node has for each answer. A node that no longer has a block's state at hand
     /// computes it anew for the witness, which takes minutes.
     pub timeout: Duration,
     /// Geth's genesis `config` object for a chain that is not built in; without it, the node is asked.
     pub chain_config: Option<Value>,
+    /// Headers of HTTP for each request, `Name: value`: most hosted nodes ask for a key. Never shown.
+    pub headers: Vec<String>,
+    /// What is done where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
+    pub retries: Retries,
+}
+
+/// How often a call is tried, and how long is waited in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How often in all.
+    pub tries: u32,
+    /// The first pause; each one after it is twice as long. A node may ask for longer ones, up to a minute.
+    pub first_pause: Duration,
 }
 
 impl Default for ImportOptions {
@@ -91,51 +122,76 @@ impl Default for ImportOptions {
         Self {
             timeout: Duration::from_secs(300),
             chain_config: None,
+            headers: Vec::new(),
+            // 15 s in all: what a node takes to start again, or a limit per second or ten seconds to pass.
+            retries: Retries {
+                tries: 5,
+                first_pause: Duration::from_secs(1),
+            },
         }
     }
 }
 
-/// Fetches a block, its parent's header and its witness from the node at `url` (http or https).
+/// Fetches a block, its parent's header and its witness from the node at `url` (http or https), and executes it.
 ///
 /// # Errors
 /// See [`ImportError`].
 pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFile, ImportError> {
-    let node = Node::new(url, options.timeout)?;
+    let node = Node::new(url, options)?;
     let chain_id = chain_id(&node)?;
-    let block = raw(&node, "debug_getRawBlock", "block", id)?;
     let mut file = BlockFile {
         chain_id,
-        block,
+        block: block(&node, id)?,
         parent: Parent::StateRoot(B256::ZERO),
         witness: Witness::default(),
         chain_config: None,
         synthetic: false,
         description: None,
     };
-    let header = file
-        .decode_block()
-        .map_err(|error| malformed("debug_getRawBlock", &error))?
-        .header;
+    let header = match file.decode_block() {
+        Ok(block) => block.header,
+        Err(BlockFileError::TransactionType(source)) => return Err(unsupported(id, source)),
+        Err(error) => return Err(malformed("debug_getRawBlock", &error)),
+    };
     let number = header.number;
-    if let BlockId::Number(asked) = id
-        && asked != number
-    {
-        return Err(ImportError::OtherBlock { asked, given: number });
+    match id {
+        BlockId::Number(asked) if asked != number => {
+            return Err(ImportError::OtherBlock { asked, given: number });
+        }
+        BlockId::Hash(asked) if asked != header.hash_slow() => {
+            return Err(ImportError::OtherHash {
+                asked,
+                given: header.hash_slow(),
+            });
+        }
+        _ => {}
     }
-    let before = number.checked_sub(1).ok_or(ImportError::Genesis)?;
+    if number == 0 {
+        return Err(ImportError::Genesis);
+    }
+    // All that can be known of the block without its witness, which can take minutes to make.
+    if ChainConfig::builtin(chain_id).is_none() {
+        file.chain_config = Some(own_chain(&node, chain_id, options)?);
+    }
+    let unusable = |source| ImportError::Unusable {
+        number,
+        source: Box::new(source),
+    };
+    file.check_block().map_err(unusable)?;
+    let chain = file.chain().map_err(unusable)?;
+    let fork = chain
+        .fork_at(number, header.timestamp)
+        .map_err(|source| ImportError::Fork { number, source })?;
+    // The fields say which fork a block is of, also where the chain's configuration does not know of it.
+    check_header(&header, fork).map_err(|source| ImportError::Invalid {
+        number,
+        chain_id,
+        source,
+    })?;
 
     // From here on by number, so that `latest` does not move on between two calls.
-    file.witness = witness(&node, BlockId::Number(number))?;
-    let named = header.parent_hash;
-    let is_parent = |header: &&Bytes| keccak256(header) == named;
-    let parent = match file.witness.headers.iter().find(is_parent) {
-        Some(parent) => parent.clone(),
-        None => raw(&node, "debug_getRawHeader", "header", BlockId::Number(before))?,
-    };
-    let given = keccak256(&parent);
-    if given != named {
-        return Err(ImportError::OtherParent { number, given, named });
-    }
+    file.witness = witness(&node, id, number)?;
+    let parent = parent(&node, &file.witness, &header)?;
     let parent_header: Header = alloy_rlp::decode_exact(&parent).map_err(|error| ImportError::Malformed {
         method: "debug_getRawHeader",
         detail: error.to_string(),
@@ -146,15 +202,125 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
         return Err(ImportError::OtherWitness { state_root });
     }
     file.parent = Parent::Header(parent);
-    if ChainConfig::builtin(chain_id).is_none() {
-        file.chain_config = Some(own_chain(&node, chain_id, options)?);
-    }
+    complete(&node, &mut file, number)?;
     Ok(file)
+}
+
+/// Executes the block, and fetches the headers that BLOCKHASH turns out to need and the witness does not have.
+fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<(), ImportError> {
+    let chain_id = file.chain_id;
+    let mut has_asked = false;
+    loop {
+        let input = file.to_input().map_err(|source| ImportError::Unusable {
+            number,
+            source: Box::new(source),
+        })?;
+        let (wanted, missing) = match validate(&input) {
+            Ok(_) => return Ok(()),
+            Err(BlockError::Witness(WitnessError::MissingHeader { number, missing }))
+                if file.witness.headers.len() < HEADERS_MAX =>
+            {
+                (number, missing)
+            }
+            Err(BlockError::Witness(source)) => return Err(ImportError::Incomplete { number, source }),
+            Err(source) => {
+                return Err(ImportError::Invalid {
+                    number,
+                    chain_id,
+                    source,
+                });
+            }
+        };
+        // Whoever asks twice may ask 256 times: then all that there can be.
+        let oldest = match has_asked {
+            false => wanted + 1,
+            true => number.saturating_sub(HEADERS_MAX as u64).max(1),
+        };
+        has_asked = true;
+        for ancestor in (oldest..=missing).rev() {
+            if file.witness.headers.len() == HEADERS_MAX {
+                break;
+            }
+            let header = header(node, BlockId::Number(ancestor))?;
+            file.witness.headers.push(header);
+        }
+    }
+}
+
+fn unsupported(id: BlockId, source: UnsupportedType) -> ImportError {
+    ImportError::TransactionType {
+        number: id.to_string(),
+        source,
+    }
+}
+
+/// The block as RLP.
+fn block(node: &Node, id: BlockId) -> Result<Bytes, ImportError> {
+    match raw(node, "debug_getRawBlock", "block", id) {
+        Err(ImportError::MethodNotFound { .. }) => {
+            let (method, block) = json::<JsonBlock>(node, "block", id, true)?;
+            block.encode(method, id)
+        }
+        other => other,
+    }
+}
+
+/// A header as RLP.
+fn header(node: &Node, id: BlockId) -> Result<Bytes, ImportError> {
+    let raw_header = match id {
+        // Not every node takes a hash here.
+        BlockId::Hash(_) => None,
+        id => match raw(node, "debug_getRawHeader", "header", id) {
+            Err(ImportError::MethodNotFound { .. }) => None,
+            other => Some(other?),
+        },
+    };
+    match raw_header {
+        Some(header) => Ok(header),
+        None => json::<JsonHeader>(node, "header", id, false)?.1.encode(),
+    }
+}
+
+/// The header of a block's parent: from the witness, or else from the node.
+fn parent(node: &Node, witness: &Witness, child: &Header) -> Result<Bytes, ImportError> {
+    let named = child.parent_hash;
+    let is_parent = |header: &&Bytes| keccak256(header) == named;
+    let parent = match witness.headers.iter().find(is_parent) {
+        Some(parent) => parent.clone(),
+        None => header(node, BlockId::Number(child.number.saturating_sub(1)))?,
+    };
+    match keccak256(&parent) {
+        given if given != named => Err(ImportError::OtherParent {
+            number: child.number,
+            given,
+            named,
+        }),
+        _ => Ok(parent),
+    }
+}
+
+/// What each node serves: a block as JSON, with its transactions if they are `full`.
+fn json<T: serde::de::DeserializeOwned>(
+    node: &Node,
+    what: &'static str,
+    id: BlockId,
+    full: bool,
+) -> Result<(&'static str, T), ImportError> {
+    let method = match id {
+        BlockId::Hash(_) => "eth_getBlockByHash",
+        _ => "eth_getBlockByNumber",
+    };
+    let block = node.call(method, &json!([id.param(), full]))?;
+    let block = block.ok_or_else(|| ImportError::NotFound {
+        what,
+        block: id.to_string(),
+    })?;
+    Ok((method, block))
 }
 
 fn chain_id(node: &Node) -> Result<u64, ImportError> {
     const METHOD: &str = "eth_chainId";
-    let answer: Option<Box<RawValue>> = node.call(METHOD, json!([]))?;
+    let answer: Option<Box<RawValue>> = node.call(METHOD, &json!([]))?;
     let answer = answer.ok_or_else(|| ImportError::Malformed {
         method: METHOD,
         detail: "it is null".to_owned(),
@@ -168,7 +334,7 @@ fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Re
         what,
         block: id.to_string(),
     };
-    match node.call(method, json!([id.param()])) {
+    match node.call(method, &json!([id.param()])) {
         Ok(answer) => answer.ok_or_else(missing),
         // Geth's way to say so.
         Err(ImportError::Rpc { message, .. }) if message.contains("not found") => Err(missing()),
@@ -176,14 +342,32 @@ fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Re
     }
 }
 
-fn witness(node: &Node, id: BlockId) -> Result<Witness, ImportError> {
-    const METHOD: &str = "debug_executionWitness";
-    let answer: Option<RawWitness> = node.call(METHOD, json!([id.param()]))?;
+/// The witness of a block: by its number, which is the one way that all nodes know. A block that was asked for by its hash need
+/// not be part of the chain, and is asked for by its hash where the node can: reth and geth have a name each for it.
+fn witness(node: &Node, id: BlockId, number: u64) -> Result<Witness, ImportError> {
+    const BY_NUMBER: &str = "debug_executionWitness";
+    const BY_HASH: [&str; 2] = [
+        "debug_executionWitnessByBlockHash",
+        "debug_executionWitnessByHash",
+    ];
+    if let BlockId::Hash(_) = id {
+        for method in BY_HASH {
+            match witness_by(node, method, id) {
+                Err(ImportError::MethodNotFound { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+    witness_by(node, BY_NUMBER, BlockId::Number(number))
+}
+
+fn witness_by(node: &Node, method: &'static str, id: BlockId) -> Result<Witness, ImportError> {
+    let answer: Option<RawWitness> = node.call(method, &json!([id.param()]))?;
     let answer = answer.ok_or_else(|| ImportError::NotFound {
         what: "witness",
         block: id.to_string(),
     })?;
-    answer.check().map_err(|error| malformed(METHOD, &error))
+    answer.check_answer().map_err(|error| malformed(method, &error))
 }
 
 /// Geth's `config` object of a chain that is not built in, from the user or else from the node.
@@ -196,7 +380,7 @@ fn own_chain(node: &Node, chain_id: u64, options: &ImportOptions) -> Result<Valu
                 chain_id,
                 reason: Box::new(reason),
             };
-            let answer: Option<Box<RawValue>> = node.call(METHOD, json!([])).map_err(unknown)?;
+            let answer: Option<Box<RawValue>> = node.call(METHOD, &json!([])).map_err(unknown)?;
             let answer = answer.ok_or_else(|| {
                 unknown(ImportError::Malformed {
                     method: METHOD,

@@ -1,22 +1,40 @@
 //! A JSON-RPC client that trusts nobody: every answer is bounded in time and in bytes. Called by
 //! [`import`](super::import).
+//!
+//! The proxy is the one that the environment names (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`; `NO_PROXY` has exceptions).
+
+mod refusal;
 
 use std::{
-    io::{self, Read},
+    io::{self, BufReader, Read},
+    thread,
     time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::{Value, json, value::RawValue};
-use ureq::{Agent, Body, http::Response};
+use serde_json::{Value, json};
+use ureq::{
+    Agent, Body,
+    http::{HeaderMap, HeaderName, HeaderValue, Response},
+};
 
-use super::ImportError;
-use crate::host::block_file::{JSON_BYTES_MAX, excerpt};
+use super::{ImportError, ImportOptions, Retries};
+use crate::host::block_file::{Bounded, JSON_BYTES_MAX, excerpt};
+use refusal::Refusal;
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// JSON-RPC's code for a method that is not there.
-const METHOD_NOT_FOUND: i64 = -32_601;
+/// What the methods that give a witness begin with.
+const WITNESS_METHODS: &str = "debug_executionWitness";
+/// Most bytes of any other answer: a block of 60 M gas has at most 15 MB of calldata, in hex and with JSON around it. Its JSON is
+/// held as values, which take a multiple.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Most of the body of an answer that is no success, in bytes: it has a sentence, or a page that says the same.
+const FAILURE_BYTES_MAX: u64 = 64 << 10;
+/// Longest that a node may ask us to wait before another try.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Most headers that a user may add.
+const HEADERS_MAX: usize = 16;
 
 /// A node, by its address.
 pub(super) struct Node {
@@ -24,32 +42,48 @@ pub(super) struct Node {
     url: String,
     /// The address as it may be shown.
     name: String,
+    headers: HeaderMap,
     timeout: Duration,
+    retries: Retries,
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
-    /// Absent, or the text of a value that may be `null`.
-    #[serde(default, borrow, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
+#[serde(bound = "T: DeserializeOwned")]
+struct Answer<T> {
+    /// Absent, or a value that may be `null`.
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Option<T>>,
     error: Option<Refusal>,
 }
 
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    code: i64,
-    #[serde(default)]
-    message: String,
+/// Why a call failed, and whether the same call may do better.
+struct Failure {
+    error: ImportError,
+    /// How long the node asks us to wait; `None` where it is of no use to try again.
+    again: Option<Duration>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+impl From<ImportError> for Failure {
+    fn from(error: ImportError) -> Self {
+        // A connection that breaks may be a proxy's idea of a node that starts anew.
+        let is_cut = matches!(error, ImportError::Connection { .. });
+        Self {
+            error,
+            again: is_cut.then_some(Duration::ZERO),
+        }
+    }
+}
+
+fn present<'de, T: DeserializeOwned, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl Node {
-    /// `timeout` is for each call, from connecting to the last byte.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Self, ImportError> {
+    /// The timeout is for each try of a call, from connecting to the last byte.
+    pub(super) fn new(url: &str, options: &ImportOptions) -> Result<Self, ImportError> {
+        let timeout = options.timeout;
         let bad = |detail: &str| ImportError::Url {
             url: shown(url),
             detail: detail.to_owned(),
@@ -74,74 +108,135 @@ impl Node {
             agent: config.build().new_agent(),
             url: url.to_owned(),
             name: shown(url),
+            headers: headers(&options.headers)?,
             timeout,
+            retries: options.retries,
         })
     }
 
-    /// Calls a method; `None` where its result is `null`.
+    /// Calls a method; `None` where its result is `null`. Where the node is overloaded or the connection breaks, it waits and
+    /// tries again.
     pub(super) fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
-        params: Value,
+        params: &Value,
     ) -> Result<Option<T>, ImportError> {
+        let mut pause = self.retries.first_pause;
+        for _ in 1..self.retries.tries {
+            match self.try_call(method, params) {
+                Ok(result) => return Ok(result),
+                Err(Failure { error, again: None }) => return Err(error),
+                Err(Failure {
+                    again: Some(asked), ..
+                }) => {
+                    thread::sleep(pause.max(asked));
+                    pause *= 2;
+                }
+            }
+        }
+        self.try_call(method, params).map_err(|failure| failure.error)
+    }
+
+    fn try_call<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: &Value,
+    ) -> Result<Option<T>, Failure> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let response = self
-            .agent
-            .post(&self.url)
-            .content_type("application/json")
+        let mut post = self.agent.post(&self.url).content_type("application/json");
+        if let Some(headers) = post.headers_mut() {
+            headers.extend(self.headers.clone());
+        }
+        let response = post
             .send(request.to_string())
             .map_err(|error| self.failed(method, error))?;
-        let status = response.status();
-        let body = self.read(method, response)?;
-        let answer = serde_json::from_slice::<Answer<'_>>(&body);
-        if let Ok(Answer {
-            error: Some(Refusal { code, message }),
-            ..
-        }) = answer
-        {
-            let node = self.name.clone();
-            return Err(if code == METHOD_NOT_FOUND {
-                ImportError::MethodNotFound {
-                    node,
-                    method,
-                    message,
-                }
-            } else {
-                ImportError::Rpc {
-                    node,
-                    method,
-                    code,
-                    message,
-                }
-            });
+        if !response.status().is_success() {
+            return Err(self.refused(method, response));
         }
-        if !status.is_success() {
-            return Err(ImportError::HttpStatus {
+        let malformed = |detail: String| ImportError::Malformed { method, detail };
+        // The limit is on what comes out of the decompression. The answer is decoded while it comes.
+        let bytes_max = match method.starts_with(WITNESS_METHODS) {
+            true => JSON_BYTES_MAX,
+            false => ANSWER_BYTES_MAX,
+        };
+        let mut body = BufReader::new(Bounded::new(response.into_body().into_reader(), bytes_max));
+        let answer = serde_json::from_reader::<_, Answer<T>>(&mut body).map_err(|error| {
+            let body = body.get_ref();
+            if body.is_exceeded() {
+                ImportError::TooLarge { method, bytes_max }
+            } else if error.is_io() {
+                self.failed(method, io::Error::from(error).into())
+            } else {
+                let start = excerpt(&String::from_utf8_lossy(body.start()));
+                malformed(format!("{start} is no answer of this method: {error}"))
+            }
+        })?;
+        match answer {
+            Answer {
+                error: Some(refusal), ..
+            } => Err(self.refusal(method, refusal)),
+            Answer { result, .. } => {
+                Ok(result.ok_or_else(|| malformed("it has neither result nor error".to_owned()))?)
+            }
+        }
+    }
+
+    /// What a status that is no success means.
+    fn refused(&self, method: &'static str, response: Response<Body>) -> Failure {
+        let status = response.status();
+        let asked = response.headers().get("retry-after");
+        let asked = asked.and_then(|value| value.to_str().ok()?.parse().ok());
+        let asked = asked.map_or(Duration::ZERO, Duration::from_secs);
+        let is_passing = status.as_u16() == 429 || status.is_server_error();
+        let again = is_passing.then_some(asked.min(RETRY_AFTER_MAX));
+        let mut body = Vec::new();
+        let reader = response.into_body().into_reader();
+        if let Err(error) = reader.take(FAILURE_BYTES_MAX).read_to_end(&mut body) {
+            return self.failed(method, error.into()).into();
+        }
+        // Errors of JSON-RPC come with any status.
+        if let Ok(Answer::<Value> {
+            error: Some(refusal), ..
+        }) = serde_json::from_slice(&body)
+        {
+            let failure = self.refusal(method, refusal);
+            let is_settled = matches!(failure.error, ImportError::MethodNotFound { .. });
+            return Failure {
+                again: if is_settled { None } else { again.or(failure.again) },
+                ..failure
+            };
+        }
+        Failure {
+            error: ImportError::HttpStatus {
                 node: self.name.clone(),
                 method,
                 status: status.as_u16(),
                 body: excerpt(&String::from_utf8_lossy(&body)),
-            });
+            },
+            again,
         }
-        let malformed = |detail: String| ImportError::Malformed { method, detail };
-        let Answer { result, .. } = answer.map_err(|error| {
-            let start = excerpt(&String::from_utf8_lossy(&body));
-            malformed(format!("{start} is no answer of JSON-RPC: {error}"))
-        })?;
-        let result = result.ok_or_else(|| malformed("it has neither result nor error".to_owned()))?;
-        serde_json::from_str(result.get()).map_err(|error| malformed(error.to_string()))
     }
 
-    fn read(&self, method: &'static str, response: Response<Body>) -> Result<Vec<u8>, ImportError> {
-        // The limit is on what comes out of the decompression.
-        let reader = response.into_body().into_reader();
-        let mut body = Vec::new();
-        let read = reader.take(JSON_BYTES_MAX + 1).read_to_end(&mut body);
-        read.map_err(|error| self.failed(method, error.into()))?;
-        if body.len() as u64 > JSON_BYTES_MAX {
-            return Err(ImportError::TooLarge { method });
-        }
-        Ok(body)
+    fn refusal(&self, method: &'static str, refusal: Refusal) -> Failure {
+        let node = self.name.clone();
+        let again = refusal.is_limit().then_some(Duration::ZERO);
+        let is_missing = refusal.is_method_missing();
+        let Refusal { code, message } = refusal;
+        let error = if is_missing {
+            ImportError::MethodNotFound {
+                node,
+                method,
+                message,
+            }
+        } else {
+            ImportError::Rpc {
+                node,
+                method,
+                code,
+                message,
+            }
+        };
+        Failure { error, again }
     }
 
     fn failed(&self, method: &'static str, error: ureq::Error) -> ImportError {
@@ -168,6 +263,31 @@ impl Node {
             _ => ImportError::Connection { node, method, detail },
         }
     }
+}
+
+/// The headers that a user adds. Their values may be keys, so that no error shows them.
+fn headers(headers: &[String]) -> Result<HeaderMap, ImportError> {
+    if headers.len() > HEADERS_MAX {
+        return Err(ImportError::Header {
+            name: format!("number {}", HEADERS_MAX + 1),
+            detail: "more are not sent",
+        });
+    }
+    let parse = |header: &String| {
+        let (name, value) = header.split_once(':').unwrap_or((header, ""));
+        let bad = |detail| ImportError::Header {
+            name: excerpt(if value.is_empty() { "" } else { name }),
+            detail,
+        };
+        if value.trim().is_empty() {
+            return Err(bad("it has no value; write `Name: value`"));
+        }
+        let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| bad("its name is none"))?;
+        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| bad("its value is none"))?;
+        value.set_sensitive(true);
+        Ok((name, value))
+    };
+    headers.iter().map(parse).collect()
 }
 
 /// Scheme, host and port of an address: what comes before and after may be secret.
@@ -203,8 +323,20 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused() {
         for url in ["localhost:8545", "ftp://localhost", "", "http://", "http://a b"] {
-            let error = Node::new(url, CONNECT_TIMEOUT).err().expect(url);
+            let error = Node::new(url, &ImportOptions::default()).err().expect(url);
             assert!(matches!(error, ImportError::Url { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn a_header_that_is_none_is_refused_without_its_value() {
+        for header in ["secret", "X-Key:", "X Key: secret", "X-Key: sec\nret"] {
+            let error = headers(&[header.to_owned()]).unwrap_err();
+            assert!(matches!(error, ImportError::Header { .. }), "{error}");
+            assert!(!error.to_string().contains("sec"), "{error}");
+        }
+        let sent = headers(&["X-Key: a:b".to_owned()]).unwrap();
+        assert_eq!(sent["x-key"], "a:b");
+        assert!(headers(&vec!["A: b".to_owned(); HEADERS_MAX + 1]).is_err());
     }
 }

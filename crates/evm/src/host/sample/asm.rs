@@ -29,6 +29,11 @@ pub struct AsmError {
 
 /// Assembles a source into runtime code.
 pub(super) fn assemble(source: &str) -> Result<Vec<u8>, AsmError> {
+    assemble_with(source, true)
+}
+
+/// Assembles a source into code for a fork that need not have `PUSH0`.
+pub(super) fn assemble_with(source: &str, has_push0: bool) -> Result<Vec<u8>, AsmError> {
     let mut words = Words::new(source);
     let mut code = Vec::new();
     let mut constants = BTreeMap::new();
@@ -59,7 +64,10 @@ pub(super) fn assemble(source: &str) -> Result<Vec<u8>, AsmError> {
             } else if let Some(signature) = signature(operand, "topic") {
                 push(&mut code, &keccak256(signature)[..]);
             } else if let Some(value) = number(operand).or_else(|| constants.get(operand).copied()) {
-                push(&mut code, &value.to_be_bytes_trimmed_vec());
+                match value.to_be_bytes_trimmed_vec() {
+                    zero if zero.is_empty() && !has_push0 => push(&mut code, &[0]),
+                    bytes => push(&mut code, &bytes),
+                }
             } else {
                 return words.fail(format!("nothing is known by the name of `{operand}`"));
             }

@@ -33,8 +33,9 @@ use super::{
     world::{Reads, Recorder, World},
 };
 use crate::{
-    Block, ChainConfig, Parent, Transaction,
+    Block, ChainConfig, Fork, Parent, Transaction,
     host::{BlockFile, Witness, chain_config},
+    input::BLOCKS_MAX,
 };
 
 const GAS_LIMIT: u64 = 30_000_000;
@@ -46,12 +47,41 @@ const EXTRA_DATA: &[u8] = b"synthetic";
 /// # Errors
 /// [`SampleError::OutOfBounds`] by the spec's numbers; the others would be mistakes in this crate.
 pub fn generate(spec: &SampleSpec) -> Result<BlockFile, SampleError> {
-    let sample = Sample::new(spec)?;
+    let (sample, _) = Sample::new(spec, spec.txs)?;
     let description = format!(
         "A made-up block of no real chain: myriad block sample --txs {} --seed {}",
         spec.txs, spec.seed
     );
     Ok(sample.file(description))
+}
+
+/// Makes consecutive blocks of the sample chain, among which the transactions are divided: for a batch. Of one block, it is
+/// the same as [`generate`]'s but for its description.
+///
+/// # Errors
+/// As [`generate`]; there may be 1 to [`BLOCKS_MAX`] blocks.
+pub fn generate_chain(spec: &SampleSpec, blocks: usize) -> Result<Vec<BlockFile>, SampleError> {
+    if !(1..=BLOCKS_MAX).contains(&blocks) {
+        return Err(SampleError::OutOfBounds {
+            what: "the number of blocks",
+            actual: blocks,
+            min: 1,
+            max: BLOCKS_MAX,
+        });
+    }
+    let per_block = spec.txs.div_ceil(blocks);
+    let (mut sample, mut later) = Sample::new(spec, per_block)?;
+    let mut rng = Rng::new(!spec.seed);
+    let mut files = Vec::with_capacity(blocks);
+    for number in 1..=blocks {
+        files.push(sample.file(format!("Block {number} of {blocks} of a made-up chain")));
+        if number < blocks {
+            let rest = later.split_off(later.len().min(per_block));
+            sample = sample.followed_by(later, &mut rng)?;
+            later = rest;
+        }
+    }
+    Ok(files)
 }
 
 /// A block, and the whole states before and after it.
@@ -66,7 +96,8 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    pub(super) fn new(spec: &SampleSpec) -> Result<Self, SampleError> {
+    /// The first block, with so many of the transactions, and the rest of them.
+    pub(super) fn new(spec: &SampleSpec, txs: usize) -> Result<(Self, Vec<Planned>), SampleError> {
         for (what, actual, min, max) in [
             ("the number of transactions", spec.txs, 0, TXS_MAX),
             ("the number of accounts", spec.accounts, 1, ACCOUNTS_MAX),
@@ -88,17 +119,38 @@ impl Sample {
             .next_block_base_fee(BaseFeeParams::ethereum())
             .unwrap_or_default();
         // The senders' accounts become part of the state before the block ...
-        let plan = traffic::plan(&mut genesis, &mut rng, spec.txs, base_fee);
+        let mut plan = traffic::plan(&mut genesis, &mut rng, spec.txs, base_fee);
+        let later = plan.split_off(plan.len().min(txs));
         let withdrawals = withdrawals(&genesis, &mut rng);
         // ... which only then is complete.
         let before = genesis.world.state_trie();
         parent.state_root = before.root();
 
-        let header = child_header(&parent, base_fee, &mut rng);
-        let execution = execute(&genesis, &header, &plan, &withdrawals)?;
+        let first = Self::run(genesis, before, parent, plan, withdrawals, &mut rng)?;
+        Ok((first, later))
+    }
+
+    /// Executes and seals the block after a parent.
+    fn run(
+        genesis: Genesis,
+        before: Trie,
+        parent: Header,
+        plan: Vec<Planned>,
+        withdrawals: Withdrawals,
+        rng: &mut Rng,
+    ) -> Result<Self, SampleError> {
+        let header = child_header(&parent, rng);
+        let execution = execute(RULES, &genesis.world, &header, &plan, Some(&withdrawals))?;
         let after = genesis.world.after(&execution.changes);
         let state_root = after.state_trie().root();
-        let block = seal(header, state_root, &execution.result, plan, withdrawals);
+        let block = seal(
+            RULES,
+            header,
+            state_root,
+            &execution.result,
+            plan,
+            Some(withdrawals),
+        );
         Ok(Self {
             parent,
             block,
@@ -107,6 +159,17 @@ impl Sample {
             after,
             reads: execution.reads,
         })
+    }
+
+    /// The block after this one.
+    fn followed_by(self, plan: Vec<Planned>, rng: &mut Rng) -> Result<Self, SampleError> {
+        let before = self.after.state_trie();
+        let genesis = Genesis {
+            world: self.after,
+            ..self.genesis
+        };
+        let withdrawals = Withdrawals::default();
+        Self::run(genesis, before, self.block.header, plan, withdrawals, rng)
     }
 
     pub(super) fn file(&self, description: String) -> BlockFile {
@@ -156,7 +219,7 @@ fn parent_header(genesis: &Genesis, rng: &mut Rng) -> Header {
 }
 
 /// What of the block's header is settled before it is executed.
-fn child_header(parent: &Header, base_fee: u64, rng: &mut Rng) -> Header {
+fn child_header(parent: &Header, rng: &mut Rng) -> Header {
     Header {
         parent_hash: parent.hash_slow(),
         beneficiary: parent.beneficiary,
@@ -165,7 +228,7 @@ fn child_header(parent: &Header, base_fee: u64, rng: &mut Rng) -> Header {
         timestamp: parent.timestamp + SLOT_SECONDS,
         extra_data: parent.extra_data.clone(),
         mix_hash: rng.hash(),
-        base_fee_per_gas: Some(base_fee),
+        base_fee_per_gas: parent.next_block_base_fee(BaseFeeParams::ethereum()),
         parent_beacon_block_root: Some(rng.hash()),
         blob_gas_used: Some(0),
         excess_blob_gas: Some(0),
@@ -191,39 +254,41 @@ fn withdrawals(genesis: &Genesis, rng: &mut Rng) -> Withdrawals {
     )
 }
 
-struct Execution {
-    result: BlockExecutionResult<ReceiptEnvelope>,
-    changes: BundleState,
-    reads: Reads,
+pub(super) struct Execution {
+    pub(super) result: BlockExecutionResult<ReceiptEnvelope>,
+    pub(super) changes: BundleState,
+    pub(super) reads: Reads,
 }
 
-fn execute(
-    genesis: &Genesis,
+/// Runs a block by alloy-evm alone.
+pub(super) fn execute(
+    rules: Rules,
+    world: &World,
     header: &Header,
     plan: &[Planned],
-    withdrawals: &Withdrawals,
+    withdrawals: Option<&Withdrawals>,
 ) -> Result<Execution, SampleError> {
     let failed = |error: &dyn std::fmt::Display| SampleError::Execution(error.to_string());
     let recorder = Recorder {
-        world: &genesis.world,
+        world,
         reads: Reads::default(),
     };
     let mut state = State::builder()
         .with_database(recorder)
         .with_bundle_update()
         .build();
-    let env = EvmEnv::for_eth_block(header, SampleChain, CHAIN_ID, Some(BlobParams::prague()));
+    let env = EvmEnv::for_eth_block(header, rules, CHAIN_ID, rules.blobs());
     let evm = EthEvmFactory::default().create_evm(&mut state, env);
     let context = EthBlockExecutionCtx {
         parent_hash: header.parent_hash,
         parent_beacon_block_root: header.parent_beacon_block_root,
         ommers: &[],
-        withdrawals: Some(withdrawals.as_slice().into()),
+        withdrawals: withdrawals.map(|list| list.as_slice().into()),
         extra_data: header.extra_data.clone(),
         tx_count_hint: Some(plan.len()),
         slot_number: None,
     };
-    let mut executor = EthBlockExecutor::new(evm, context, SampleChain, AlloyReceiptBuilder::default());
+    let mut executor = EthBlockExecutor::new(evm, context, rules, AlloyReceiptBuilder::default());
     executor
         .apply_pre_execution_changes()
         .map_err(|error| failed(&error))?;
@@ -251,43 +316,77 @@ fn execute(
     })
 }
 
-fn seal(
+pub(super) fn seal(
+    rules: Rules,
     mut header: Header,
     state_root: B256,
     result: &BlockExecutionResult<ReceiptEnvelope>,
     plan: Vec<Planned>,
-    withdrawals: Withdrawals,
+    withdrawals: Option<Withdrawals>,
 ) -> Block {
-    let transactions: Vec<Transaction> = plan.into_iter().map(|planned| planned.tx.into()).collect();
+    let transactions: Vec<Transaction> = plan.into_iter().map(|planned| planned.tx).collect();
     header.ommers_hash = EMPTY_OMMER_ROOT_HASH;
     header.nonce = B64::ZERO;
     header.state_root = state_root;
     header.gas_used = result.gas_used;
     header.transactions_root = proofs::calculate_transaction_root(&transactions);
-    header.withdrawals_root = Some(proofs::calculate_withdrawals_root(&withdrawals));
+    header.withdrawals_root = withdrawals
+        .as_deref()
+        .map(|list| proofs::calculate_withdrawals_root(list));
     header.receipts_root = proofs::calculate_receipt_root(&result.receipts);
     header.logs_bloom = result
         .receipts
         .iter()
         .fold(Bloom::ZERO, |all, receipt| all | *receipt.logs_bloom());
-    header.requests_hash = Some(result.requests.requests_hash());
+    header.requests_hash = (rules.fork >= Fork::Prague).then(|| result.requests.requests_hash());
     Block {
         header,
         body: BlockBody {
             transactions,
             ommers: Vec::new(),
-            withdrawals: Some(withdrawals),
+            withdrawals,
         },
     }
 }
 
-/// Every fork up to Prague from the genesis on, and no deposit contract.
-#[derive(Clone, Copy, Debug)]
-struct SampleChain;
+/// Of the samples that `block sample` makes.
+const RULES: Rules = Rules {
+    fork: Fork::Prague,
+    has_bpo: false,
+    deposit_contract: None,
+};
 
-impl EthereumHardforks for SampleChain {
+/// The forks up to one of them from the genesis on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) fork: Fork,
+    /// The block is the first one with the blob parameters of BPO1.
+    pub(super) has_bpo: bool,
+    pub(super) deposit_contract: Option<Address>,
+}
+
+impl Rules {
+    pub(super) fn blobs(self) -> Option<BlobParams> {
+        match self.fork {
+            _ if self.has_bpo => Some(BlobParams::bpo1()),
+            Fork::Paris | Fork::Shanghai => None,
+            Fork::Cancun => Some(BlobParams::cancun()),
+            Fork::Prague => Some(BlobParams::prague()),
+            Fork::Osaka => Some(BlobParams::osaka()),
+        }
+    }
+}
+
+impl EthereumHardforks for Rules {
     fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
-        if fork > EthereumHardfork::Prague {
+        let newest = match self.fork {
+            Fork::Paris => EthereumHardfork::Paris,
+            Fork::Shanghai => EthereumHardfork::Shanghai,
+            Fork::Cancun => EthereumHardfork::Cancun,
+            Fork::Prague => EthereumHardfork::Prague,
+            Fork::Osaka => EthereumHardfork::Osaka,
+        };
+        if fork > newest {
             ForkCondition::Never
         } else if fork >= EthereumHardfork::Shanghai {
             ForkCondition::Timestamp(0)
@@ -297,8 +396,8 @@ impl EthereumHardforks for SampleChain {
     }
 }
 
-impl EthExecutorSpec for SampleChain {
+impl EthExecutorSpec for Rules {
     fn deposit_contract_address(&self) -> Option<Address> {
-        None
+        self.deposit_contract
     }
 }

@@ -1,8 +1,24 @@
-//! The sample chain's two contracts, the calls to them, and their storage.
+//! The sample chain's two contracts, the calls to them, and their storage; and what the deposit contract logs.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
 use super::asm::{AsmError, assemble};
+
+/// The data of a deposit event; in another order than EIP-6110 has it, if it is `shuffled`.
+pub(super) fn deposit_event(shuffled: bool) -> Bytes {
+    let mut offsets = [160, 256, 320, 384, 512];
+    if shuffled {
+        offsets.swap(2, 4);
+    }
+    let mut data = vec![0; 576];
+    let mut word =
+        |at: usize, value: u64| data[at..at + 32].copy_from_slice(&U256::from(value).to_be_bytes::<32>());
+    for (at, (offset, size)) in offsets.into_iter().zip([48, 32, 8, 96, 8]).enumerate() {
+        word(32 * at, offset);
+        word(offset as usize, size);
+    }
+    data.into()
+}
 
 /// Storage slots of a token; see `token.easm`.
 pub(super) mod token {

@@ -122,7 +122,7 @@ impl Genesis {
 
 /// The contracts that Prague's rules call in each block, with the code that their EIPs publish, as
 /// they are after many blocks: full ring buffers, empty queues.
-fn system_contracts(world: &mut World, rng: &mut Rng) {
+pub(super) fn system_contracts(world: &mut World, rng: &mut Rng) {
     let history = (1..=RING).map(|age| {
         let number = PARENT_NUMBER - age;
         (U256::from(number % RING), rng.hash().into())

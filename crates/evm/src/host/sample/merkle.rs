@@ -11,7 +11,7 @@ use alloy_trie::{
 };
 
 /// A whole trie: its leaves in order of their keys.
-pub(super) struct Trie {
+pub struct Trie {
     keys: Vec<B256>,
     values: Vec<Vec<u8>>,
 }
@@ -34,8 +34,18 @@ impl Trie {
         Self { keys, values }
     }
 
-    pub(super) fn root(&self) -> B256 {
+    /// Its root hash.
+    pub fn root(&self) -> B256 {
         self.build(ProofRetainer::default()).root()
+    }
+
+    /// All its nodes that have a hash of their own, by their paths; for tries of a few thousand leaves, as the time grows
+    /// with the square of their number.
+    pub(super) fn nodes(&self) -> Vec<Bytes> {
+        if self.keys.is_empty() {
+            return Vec::new();
+        }
+        hashed(self.proof_nodes(self.keys.iter().map(Nibbles::unpack).collect()))
     }
 
     /// The nodes, by their paths, that a stateless client needs: those on the way to each key that
@@ -56,15 +66,7 @@ impl Trie {
                 .iter()
                 .flat_map(|key| self.left_alone(key, touched)),
         );
-        let nodes = self.proof_nodes(targets);
-        // A node of under 32 bytes is part of its parent and has no hash of its own.
-        let own = |(path, node): &(Nibbles, Bytes)| path.is_empty() || node.len() >= 32;
-        nodes
-            .into_nodes_sorted()
-            .into_iter()
-            .filter(own)
-            .map(|(_, node)| node)
-            .collect()
+        hashed(self.proof_nodes(targets))
     }
 
     /// The paths of the nodes that are left alone in a branch on the way to a deleted key.
@@ -107,6 +109,13 @@ impl Trie {
         }
         builder
     }
+}
+
+/// A node of under 32 bytes is part of its parent and has no hash of its own.
+fn hashed(nodes: ProofNodes) -> Vec<Bytes> {
+    let own = |(path, node): &(Nibbles, Bytes)| path.is_empty() || node.len() >= 32;
+    let nodes = nodes.into_nodes_sorted().into_iter().filter(own);
+    nodes.map(|(_, node)| node).collect()
 }
 
 /// The digit of a key, in hexadecimal, at a depth from 0 to 63.

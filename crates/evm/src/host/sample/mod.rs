@@ -26,16 +26,21 @@
 mod asm;
 mod build;
 mod contracts;
+mod features;
 mod genesis;
 mod merkle;
+mod osaka;
 mod rng;
 #[cfg(test)]
 mod tests;
 mod traffic;
-mod world;
+pub mod world;
 
 pub use asm::AsmError;
-pub use build::generate;
+pub use build::{generate, generate_chain};
+pub use features::{features, features_of_a_young_chain};
+pub use osaka::features_after_bpo;
+pub use rng::Rng;
 
 /// The sample's chain id: "myri".
 pub const CHAIN_ID: u64 = 0x6d79_7269;

@@ -8,17 +8,19 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-pub(super) struct Rng(ChaCha8Rng);
+/// Numbers that follow from a seed.
+pub struct Rng(ChaCha8Rng);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The same numbers for the same seed.
+    pub fn new(seed: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         Self(ChaCha8Rng::from_seed(key))
     }
 
     /// A number from 0 to `end` - 1, as good as evenly spread: the bias is under `end` / 2^64.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
@@ -28,7 +30,7 @@ impl Rng {
     }
 
     /// An index of a list that is not empty.
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
@@ -36,7 +38,8 @@ impl Rng {
         self.below(100) < percent
     }
 
-    pub(super) fn hash(&mut self) -> B256 {
+    /// 32 random bytes.
+    pub fn hash(&mut self) -> B256 {
         let mut bytes = B256::ZERO;
         self.0.fill_bytes(&mut bytes[..]);
         bytes

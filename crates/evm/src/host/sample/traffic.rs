@@ -1,7 +1,7 @@
 //! The transactions of the sample's block: who sends what, signed.
 
-use alloy_consensus::{SignableTransaction, Signed, TxEip1559};
-use alloy_primitives::{Address, Bytes, Signature, TxKind, U256};
+use alloy_consensus::{SignableTransaction, TxEip1559};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use k256::ecdsa::SigningKey;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     rng::Rng,
     world::Account,
 };
+use crate::Transaction;
 
 /// What share of the block a kind of transaction takes, in percent: near what block explorers show
 /// of a rollup for payments and trade.
@@ -33,7 +34,7 @@ enum Kind {
 
 /// A signed transaction.
 pub(super) struct Planned {
-    pub(super) tx: Signed<TxEip1559>,
+    pub(super) tx: Transaction,
     pub(super) sender: Address,
     /// Whether its receipt has to say success.
     pub(super) succeeds: bool,
@@ -224,12 +225,7 @@ impl Traffic<'_> {
     }
 
     fn new_trader(&mut self) -> usize {
-        let key = loop {
-            // All but 1 in 2^128 are keys.
-            if let Ok(key) = SigningKey::from_slice(&self.rng.hash()[..]) {
-                break key;
-            }
-        };
+        let key = key(self.rng);
         let address = Address::from_public_key(key.verifying_key());
         let nonce = self.rng.below(500);
         let balance = units(self.rng.between(20, 100));
@@ -271,17 +267,30 @@ impl Traffic<'_> {
         trader.nonce += 1;
         let signature = signature(&trader.key, &tx);
         Planned {
-            tx: tx.into_signed(signature),
+            tx: tx.into_signed(signature).into(),
             sender: trader.address,
             succeeds: call.succeeds,
         }
     }
 }
 
+pub(super) fn key(rng: &mut Rng) -> SigningKey {
+    loop {
+        // All but 1 in 2^128 are keys.
+        if let Ok(key) = SigningKey::from_slice(&rng.hash()[..]) {
+            return key;
+        }
+    }
+}
+
 /// By RFC 6979, so the same each time, and with a low `s` (EIP-2).
-fn signature(key: &SigningKey, tx: &TxEip1559) -> Signature {
+pub(super) fn signature(key: &SigningKey, tx: &impl SignableTransaction<Signature>) -> Signature {
+    sign(key, tx.signature_hash())
+}
+
+pub(super) fn sign(key: &SigningKey, hash: B256) -> Signature {
     let (signature, recovery) = key
-        .sign_prehash_recoverable(tx.signature_hash().as_slice())
+        .sign_prehash_recoverable(hash.as_slice())
         .expect("a prehash of 32 bytes can be signed");
     Signature::from((signature, recovery))
 }

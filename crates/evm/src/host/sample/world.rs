@@ -1,4 +1,4 @@
-//! The sample chain's whole state, in memory.
+//! A whole state in memory: the sample chain's, and those of the fixtures that the `conformance` binary reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,22 +9,32 @@ use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 use revm::{Database, bytecode::Bytecode, database::BundleState, state::AccountInfo};
 
-use super::merkle::{Touched, Trie};
+use super::merkle::Touched;
+pub use super::merkle::Trie;
+use crate::StateChanges;
 
+/// A whole state.
 #[derive(Clone, Debug, Default)]
-pub(super) struct World {
-    pub(super) accounts: BTreeMap<Address, Account>,
-    pub(super) codes: BTreeMap<B256, Bytes>,
+pub struct World {
+    /// All accounts.
+    pub accounts: BTreeMap<Address, Account>,
+    /// Codes of contracts by their hashes.
+    pub codes: BTreeMap<B256, Bytes>,
+    /// Hashes of earlier blocks, for BLOCKHASH.
+    pub(super) block_hashes: BTreeMap<u64, B256>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Account {
-    pub(super) nonce: u64,
+/// One account of a [`World`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Transactions that it has sent, or contracts that it has created.
+    pub nonce: u64,
     /// Wei.
-    pub(super) balance: U256,
-    pub(super) code_hash: B256,
+    pub balance: U256,
+    /// Keccak of its code.
+    pub code_hash: B256,
     /// Slots that are not zero.
-    pub(super) storage: BTreeMap<U256, U256>,
+    pub storage: BTreeMap<U256, U256>,
 }
 
 impl Account {
@@ -44,6 +54,15 @@ impl Account {
                 .iter()
                 .map(|(slot, value)| (hashed_slot(*slot), alloy_rlp::encode(value))),
         )
+    }
+
+    fn set(&mut self, slots: &[(U256, U256)]) {
+        for &(slot, value) in slots {
+            match value {
+                U256::ZERO => self.storage.remove(&slot),
+                value => self.storage.insert(slot, value),
+            };
+        }
     }
 
     fn storage_root(&self) -> B256 {
@@ -69,7 +88,8 @@ impl World {
         self.accounts.insert(address, account);
     }
 
-    pub(super) fn state_trie(&self) -> Trie {
+    /// The trie of its accounts.
+    pub fn state_trie(&self) -> Trie {
         Trie::new(self.accounts.iter().map(|(address, account)| {
             let leaf = TrieAccount {
                 nonce: account.nonce,
@@ -81,7 +101,44 @@ impl World {
         }))
     }
 
-    /// The state after a block.
+    /// All nodes of the state trie and of all storage tries; no node twice.
+    pub fn nodes(&self) -> Vec<Bytes> {
+        let storage = self
+            .accounts
+            .values()
+            .flat_map(|account| account.storage_trie().nodes());
+        let nodes: BTreeSet<Bytes> = self.state_trie().nodes().into_iter().chain(storage).collect();
+        nodes.into_iter().collect()
+    }
+
+    /// Makes it the state after a block, by what `validate_with_changes` says that the block does.
+    pub fn apply(&mut self, changes: &StateChanges) {
+        for change in &changes.accounts {
+            let Some(after) = &change.after else {
+                self.accounts.remove(&change.address);
+                continue;
+            };
+            let before = self.accounts.remove(&change.address);
+            let mut account = Account {
+                nonce: after.nonce,
+                balance: after.balance,
+                code_hash: after.code_hash,
+                storage: before.map(|before| before.storage).unwrap_or_default(),
+            };
+            account.set(&change.slots);
+            if account.storage_root() != after.storage_root {
+                // It was destroyed and created again.
+                account.storage.clear();
+                account.set(&change.slots);
+            }
+            self.accounts.insert(change.address, account);
+        }
+        let codes = changes.codes.iter();
+        self.codes
+            .extend(codes.map(|code| (keccak256(code), code.clone())));
+    }
+
+    /// The state after a block, by alloy-evm.
     pub(super) fn after(&self, changes: &BundleState) -> Self {
         let mut world = self.clone();
         for (&address, change) in &changes.state {
@@ -196,8 +253,7 @@ impl Database for Recorder<'_> {
             .unwrap_or_default())
     }
 
-    /// No contract of the sample asks for one: its witness would need more headers.
-    fn block_hash(&mut self, _number: u64) -> Result<B256, Infallible> {
-        Ok(B256::ZERO)
+    fn block_hash(&mut self, number: u64) -> Result<B256, Infallible> {
+        Ok(self.world.block_hashes.get(&number).copied().unwrap_or_default())
     }
 }

@@ -79,6 +79,44 @@ fn released_blobs_go_first_and_then_those_unused_for_longest() {
     assert_eq!(store.used_bytes(), 3000);
 }
 
+/// As when something else takes the disk.
+#[test]
+fn a_quota_may_shrink_and_grow_again() {
+    let (_dir, store, blobs) = filled(4000, 4);
+    let pin = store.pin(&blobs[0].blob);
+    assert_eq!(store.room_bytes(), 3000);
+    store.set_quota(2500).unwrap();
+    assert_eq!(which(&store, &blobs), [0, 3]);
+    assert_eq!((store.quota_bytes(), store.room_bytes()), (2500, 1500));
+    // What is pinned stays, whatever the quota is.
+    store.set_quota(10).unwrap();
+    assert_eq!(which(&store, &blobs), [0]);
+    assert_eq!(store.room_bytes(), 0);
+    assert!(matches!(store.put(&[9; 100]), Err(BlobError::Quota { .. })));
+    store.set_quota(4000).unwrap();
+    store.put(&[9; 3000]).unwrap();
+    drop(pin);
+}
+
+#[test]
+fn what_was_lost_is_told_once() {
+    let (_dir, store, blobs) = filled(4000, 4);
+    let file = |number: usize| store.layout().whole(&blobs[number].blob);
+    assert!(store.take_lost().is_empty());
+    // What this store removes itself is not lost.
+    store.remove(&blobs[3].blob).unwrap();
+    fs::write(file(0), [7; 1000]).unwrap();
+    fs::write(file(1), [1; 10]).unwrap();
+    fs::remove_file(file(2)).unwrap();
+    for blob in &blobs {
+        assert_eq!(store.get(*blob).unwrap(), None);
+    }
+    let lost: Vec<_> = blobs[..3].iter().map(|blob| blob.blob).collect();
+    assert_eq!(store.take_lost(), lost);
+    assert!(!store.contains(&blobs[2].blob));
+    assert!(store.take_lost().is_empty());
+}
+
 #[test]
 fn where_no_room_can_be_made_nothing_is_evicted() {
     let (dir, store, blobs) = filled(4000, 4);
@@ -262,4 +300,33 @@ fn a_disk_that_does_not_take_it_is_an_error_and_leaves_nothing() {
     ));
     let too_large = vec![0; BLOB_BYTES_MAX as usize + 1];
     assert!(matches!(store.put(&too_large), Err(BlobError::TooLarge { .. })));
+}
+
+#[test]
+fn a_blob_that_is_read_piece_by_piece_is_checked_before_its_end() {
+    use std::io::Read;
+    let (_dir, store, blobs) = filled(u64::MAX, 2);
+    let mut read = Vec::new();
+    store
+        .reader(blobs[1])
+        .unwrap()
+        .unwrap()
+        .read_to_end(&mut read)
+        .unwrap();
+    assert_eq!(read, [1; 1000]);
+    let longer = BlobRef {
+        bytes: 1001,
+        ..blobs[1]
+    };
+    assert!(store.reader(longer).unwrap().is_none());
+
+    let file = store.layout().whole(&blobs[1].blob);
+    for damaged in [vec![7; 1000], vec![1; 999]] {
+        let mut reader = store.reader(store.put(&[1; 1000]).unwrap()).unwrap().unwrap();
+        fs::write(&file, &damaged).unwrap();
+        read.clear();
+        let error = reader.read_to_end(&mut read).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert!(!store.contains(&blobs[1].blob), "it can be fetched again");
+    }
 }

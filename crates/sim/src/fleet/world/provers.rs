@@ -115,7 +115,7 @@ impl World<'_> {
         let times = if self.rng.chance(busy) { 2 } else { 1 };
         let work = machine.takes(takes.work + cold + start) * times;
         let end = match machine.habit {
-            Habit::Honest | Habit::Boasts => ready + work,
+            Habit::Honest | Habit::Boasts | Habit::Poisons => ready + work,
             Habit::Silent | Habit::Pretends => Time::NEVER,
             Habit::Garbage | Habit::Replays | Habit::Withholds | Habit::Fails => ready + work / 20,
             Habit::HandsBack => ready + work / 2,
@@ -268,7 +268,7 @@ impl World<'_> {
                 let message = "no luck".into();
                 Say::Return(doing.task, Return::Failed { message })
             }
-            Habit::Honest | Habit::Boasts | Habit::Silent | Habit::Pretends => proof(GOOD),
+            Habit::Honest | Habit::Boasts | Habit::Silent | Habit::Pretends | Habit::Poisons => proof(GOOD),
         };
         self.stops(place);
         self.say(place, doing.requester, say);

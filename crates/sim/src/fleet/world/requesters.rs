@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use myriad_core::{
-    Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Verdict, stalled_after,
+    Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Tried, Verdict,
+    stalled_after,
 };
 
 use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
@@ -140,6 +141,11 @@ impl World<'_> {
                 let durable = self.now + PERSIST;
                 self.finds(side, durable, Input::Persisted { task, proof });
             }
+            // Requesters of a fleet have no machine of their own.
+            Output::Try { task } => {
+                let outcome = Tried::Unable;
+                self.finds(side, self.now, Input::Tried { task, outcome });
+            }
             Output::Event(event) => self.event(side, event),
             Output::Refuse { .. }
             | Output::Extended { .. }
@@ -156,7 +162,10 @@ impl World<'_> {
             Event::JobFailed { job, .. } => self.block_is_over(side, job, false),
             Event::Banned { .. } => self.counts.banned += 1,
             Event::DeadlineMissed { .. } => self.counts.late += 1,
-            Event::TaskFailed { .. } => {}
+            Event::TaskFailed { .. }
+            | Event::Refuted { .. }
+            | Event::Reopened { .. }
+            | Event::Pardoned { .. } => {}
         }
     }
 
@@ -181,7 +190,7 @@ impl World<'_> {
         let workload = &self.setup.workloads[self.sides[side].table];
         let bytes = workload.tasks.of(&workload.tree, task.task).proof_bytes;
         // What the requester's own link is busy with is not held against a machine.
-        let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes);
+        let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes, bytes);
         let machine = &mut self.machines[place];
         let ends = if machine.online && proof.0[0] != WITHHELD {
             let there = transfer(&mut machine.link, &mut self.links[side], now, bytes);

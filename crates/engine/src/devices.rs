@@ -1,0 +1,63 @@
+//! Proving with other devices than this build's own, for tests and benchmarks that compare them.
+
+pub use crate::prove::{Backend, ProvingEngine};
+use crate::{
+    Input, KeyCache, Level, Program, Segment,
+    aggregate::Aggregator,
+    error::{AggregateError, ProveError},
+    prove::SegmentProver,
+};
+
+/// Proves a segment with an engine of this type, which is made anew.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn prove_segment<E: ProvingEngine>(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    segment: &Segment,
+) -> Result<Vec<u8>, ProveError> {
+    SegmentProver::<E>::new(program, keys)?.prove(program, input, segment)
+}
+
+/// Makes a node of the tree with an engine of this type.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn aggregate<E: ProvingEngine>(
+    program: &Program,
+    keys: &KeyCache,
+    level: Level,
+    children: &[Vec<u8>],
+) -> Result<Vec<u8>, AggregateError> {
+    Aggregator::<E>::new(program, keys, level.circuit())?.aggregate(level, children)
+}
+
+/// Makes the final proof with an engine of this type.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn finish<E: ProvingEngine>(
+    program: &Program,
+    keys: &KeyCache,
+    level: Level,
+    top: &[u8],
+    last_segment: &[u8],
+) -> Result<Vec<u8>, AggregateError> {
+    Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
+}
+
+/// Plans a program's segments; see [`Plan`](crate::Plan).
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn plan(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    budget: crate::MemoryBudget,
+    instructions_max: u64,
+) -> Result<crate::Plan, crate::ExecuteError> {
+    crate::execute::plan(program, keys, input, budget, instructions_max, &String::new)
+}

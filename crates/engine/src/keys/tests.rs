@@ -1,0 +1,238 @@
+//! What is kept of keys, and what is not.
+
+use std::sync::{
+    Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+
+/// A file that is whole, and has no keys.
+fn file_of(body: &[u8]) -> Vec<u8> {
+    [MAGIC, blake3::hash(body).as_bytes().as_slice(), body].concat()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn damaged_and_missing_files_are_no_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.keys");
+    let config = VmConfig::riscv32();
+    assert!(read(&path, &config).unwrap().is_none());
+    for content in [
+        b"".as_slice(),
+        b"myriad",
+        &[MAGIC.as_slice(), &[7; 100]].concat(),
+        &file_of(&[7; 100]),
+    ] {
+        fs::write(&path, content).unwrap();
+        assert!(read(&path, &config).unwrap().is_none());
+    }
+}
+
+#[test]
+fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = KeyCache::new(dir.path());
+    let fill = |text: Option<&str>, file: Vec<u8>| {
+        cache.fill(text, Filling::Missing, || true, || Ok::<_, KeyError>(file))
+    };
+    let others = |but: &str| -> Vec<(String, Vec<u8>)> {
+        let names = names(dir.path())
+            .into_iter()
+            .filter(|name| !name.starts_with(but));
+        let read = |name: String| (name.clone(), fs::read(dir.path().join(name)).unwrap());
+        names.map(read).collect()
+    };
+    fill(None, file_of(b"plain")).unwrap();
+    fill(Some("a"), file_of(b"of a")).unwrap();
+    let name = Description::of(Some("b")).key_name();
+    let before = others(&name);
+    // Whatever it says, and in whatever form.
+    for wrong in [
+        Vec::new(),
+        b"keys".to_vec(),
+        [MAGIC.as_slice(), &[7; 100]].concat(),
+    ] {
+        let error = fill(Some("b"), wrong).unwrap_err();
+        assert!(matches!(error, KeyError::Keygen { .. }), "{error}");
+        assert_eq!(others("none"), before, "nothing is left of it");
+    }
+    fill(Some("b"), file_of(b"plain")).unwrap();
+    assert_eq!(others(&name), before);
+    // What is there is not made again.
+    let made = cache.fill(
+        Some("a"),
+        Filling::Missing,
+        || true,
+        || -> Result<_, KeyError> { unreachable!() },
+    );
+    assert_eq!(made, Ok(()));
+    assert!(!cache.has(&VmConfig::riscv32()), "it is whole, and no keys");
+}
+
+#[test]
+fn two_at_once_make_the_keys_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let made_by = |filling| {
+        let (made, start) = (AtomicUsize::new(0), Barrier::new(4));
+        let slowly = || {
+            made.fetch_add(1, Ordering::SeqCst);
+            // Long enough for all to have seen what is there.
+            thread::sleep(20 * OTHERS_POLL);
+            Ok::<_, KeyError>(file_of(b"keys"))
+        };
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    let cache = KeyCache::new(dir.path());
+                    cache.fill(None, filling, || true, slowly).unwrap();
+                });
+            }
+        });
+        made.into_inner()
+    };
+    assert_eq!(made_by(Filling::Missing), 1);
+    assert_eq!(made_by(Filling::Missing), 0);
+    let path = KeyCache::new(dir.path()).path(Description::of(None));
+    fs::write(&path, file_of(b"rot")).unwrap();
+    assert_eq!(made_by(Filling::Rotten), 1);
+    // Who does not wait, since it is to be stopped, makes them too.
+    let lock = File::create(
+        dir.path()
+            .join(format!("{}.lock", Description::of(Some("a")).key_name())),
+    )
+    .unwrap();
+    lock.lock().unwrap();
+    let start = Instant::now();
+    let stopped = KeyCache::new(dir.path()).fill(
+        Some("a"),
+        Filling::Missing,
+        || false,
+        || {
+            Err(KeyError::Keygen {
+                reason: "stopped".into(),
+            })
+        },
+    );
+    assert!(stopped.is_err() && start.elapsed() < OTHERS_PATIENCE / 4);
+}
+
+#[test]
+fn what_killed_processes_have_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = SystemTime::now() - 2 * LEFT_OVER_AFTER;
+    for (name, modified) in [
+        ("a.keys", Some(old)),
+        ("a.lock", Some(old)),
+        ("b.lock", Some(old)),
+        (".tmpx.part", Some(old)),
+        ("c.lock", None),
+        (".tmpy.part", None),
+    ] {
+        let file = File::create(dir.path().join(name)).unwrap();
+        if let Some(modified) = modified {
+            file.set_modified(modified).unwrap();
+        }
+    }
+    KeyCache::new(dir.path()).prepare().unwrap();
+    assert_eq!(names(dir.path()), [".tmpy.part", "a.keys", "a.lock", "c.lock"]);
+}
+
+#[test]
+fn strangers_keys_do_not_pile_up() {
+    const SURPLUS: usize = 3;
+    let dir = tempfile::tempdir().unwrap();
+    let start = std::time::SystemTime::UNIX_EPOCH;
+    for number in 0..KEY_SETS_MAX + SURPLUS {
+        let file = File::create(dir.path().join(format!("{number:03}.keys"))).unwrap();
+        let made = start + std::time::Duration::from_secs(number as u64);
+        file.set_modified(made).unwrap();
+        File::create(dir.path().join(format!("{number:03}.lock"))).unwrap();
+    }
+    // What was made first is in use.
+    touch(&dir.path().join("000.keys"));
+    KeyCache::new(dir.path()).prepare().unwrap();
+    let left = names(dir.path());
+    assert_eq!(left.len(), 2 * (KEY_SETS_MAX - 1), "there is room for one more");
+    let gone = SURPLUS + 1;
+    assert_eq!(
+        left[..3],
+        [
+            "000.keys".into(),
+            "000.lock".into(),
+            format!("{:03}.keys", gone + 1)
+        ],
+        "those that were used longest ago are gone"
+    );
+}
+
+#[test]
+fn keys_that_are_used_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = KeyCache::new(dir.path());
+    let fill = || {
+        let make = || Ok::<_, KeyError>(file_of(b"keys"));
+        cache.fill(None, Filling::Missing, || true, make).unwrap();
+    };
+    fill();
+    let path = cache.path(Description::of(None));
+    let old = SystemTime::now() - LEFT_OVER_AFTER;
+    File::open(&path).unwrap().set_modified(old).unwrap();
+    fill();
+    assert!(fs::metadata(&path).unwrap().modified().unwrap() > old);
+}
+
+/// As whoever has taken over the child that makes keys leaves them, or a disk.
+#[test]
+fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = KeyCache::new(dir.path());
+    let config = VmConfig::riscv32();
+    let rotten = file_of(b"rot");
+    let fill = |filling| cache.fill(None, filling, || true, || make(&config));
+    cache
+        .fill(
+            None,
+            Filling::Missing,
+            || true,
+            || Ok::<_, KeyError>(rotten.clone()),
+        )
+        .unwrap();
+    // Whoever has not tried to read it sees nothing wrong.
+    fill(Filling::Missing).unwrap();
+    assert!(!cache.has(&config));
+    assert!(matches!(cache.get(&config), Err(KeyError::Missing { .. })));
+    fill(Filling::Rotten).unwrap();
+    assert!(cache.has(&config) && cache.get(&config).is_ok());
+}
+
+#[test]
+fn keys_that_are_not_there_are_missed_and_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = KeyCache::new(dir.path());
+    let error = cache.get(&VmConfig::riscv32()).err().unwrap();
+    assert!(
+        matches!(&error, KeyError::Missing { path } if path.starts_with(dir.path())),
+        "{error}"
+    );
+    assert!(!cache.has(&VmConfig::riscv32()));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = KeyCache::new(file.path().join("below"));
+    let error = cache.load(&VmConfig::riscv32()).err().unwrap();
+    assert!(matches!(error, KeyError::Io { .. }), "{error}");
+}

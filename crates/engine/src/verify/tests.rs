@@ -1,0 +1,158 @@
+//! A prover that was changed, and whose proofs hold all the same.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use openvm_circuit::system::connector::DEFAULT_SUSPEND_EXIT_CODE;
+use openvm_sdk::{DefaultStarkEngine, prover::vm::new_local_prover};
+use openvm_sdk_config::SdkVmCpuBuilder;
+use openvm_stark_backend::prover::ProvingContext;
+
+use super::*;
+use crate::{
+    Input, MemoryBudget, Segment,
+    aggregate::Aggregator,
+    execute,
+    prove::{Backend, SegmentProver},
+};
+
+/// Instructions of the segment: the least that show what is to be shown.
+const INSTRUCTIONS: u64 = 1000;
+
+type Context = ProvingContext<Backend>;
+
+/// The keys, which are the same for all tests of the workspace and from one run to the next.
+fn keys() -> KeyCache {
+    let binary = std::env::current_exe().unwrap();
+    // target/release/deps/myriad_engine-…
+    let target: PathBuf = binary.ancestors().nth(3).unwrap().into();
+    KeyCache::new(target.join("tmp/data/keys"))
+}
+
+/// The first instructions of the fibonacci guest, after which it goes on.
+fn suspended() -> (Program, Input, Segment) {
+    let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");
+    let program = Program::load(&fs::read(elf).unwrap(), None).unwrap();
+    keys().ensure(program.config()).unwrap();
+    let input = Input::from_bytes(1000u64.to_le_bytes().to_vec()).unwrap();
+    let budget = MemoryBudget::from_bytes(2 << 30);
+    let plan = execute::plan(&program, &keys(), &input, budget, 1_000_000, &String::new).unwrap();
+    let mut segment = plan.segments.into_iter().next().unwrap();
+    assert!(segment.num_insns > INSTRUCTIONS);
+    // There is room for more rows than it has.
+    (segment.num_insns, segment.last) = (INSTRUCTIONS, false);
+    (program, input, segment)
+}
+
+/// Says with another exit code that the program goes on, in the trace as in what the trace shows.
+fn say(context: &mut Context, code: u32) {
+    let (_, connector) = context
+        .per_trace
+        .iter_mut()
+        .find(|(air, _)| *air == CONNECTOR_AIR_ID)
+        .unwrap();
+    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
+    let mut changed = 0;
+    for value in connector
+        .common_main
+        .values
+        .iter_mut()
+        .chain(&mut connector.public_values)
+    {
+        if *value == suspended {
+            *value = F::from_u32(code);
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2, "one in the trace, and one that it shows");
+}
+
+/// What the engine's own prover does for a segment that the program goes on after, but for `change`.
+fn prove(
+    prover: &mut SegmentProver,
+    input: &Input,
+    segment: &Segment,
+    change: impl FnOnce(&mut Context),
+) -> Vec<u8> {
+    let instance = &mut prover.instance;
+    let exe = Arc::clone(instance.exe());
+    let vm = &mut instance.vm;
+    let state = vm.create_initial_state(&exe, input.to_stdin());
+    vm.transport_init_memory_to_device(&state.memory);
+    let interpreter = &mut instance.interpreter;
+    let executed = vm
+        .execute_preflight(
+            interpreter,
+            state,
+            Some(segment.num_insns),
+            &segment.trace_heights,
+        )
+        .unwrap();
+    let mut context = vm
+        .generate_proving_ctx(executed.system_records, executed.record_arenas)
+        .unwrap();
+    prover.hashes.add_to(&mut context);
+    change(&mut context);
+    let stark = prover.engine.prove(vm.pk(), context).unwrap();
+    let proof = SegmentProof {
+        stark,
+        public_values: None,
+    };
+    proof.encode().unwrap()
+}
+
+#[test]
+fn the_commitment_to_a_program_is_that_of_openvm() {
+    let (program, ..) = suspended();
+    let verifier = Verifier::new(&program, &keys()).unwrap();
+    let key = keys().get(program.config()).unwrap().app.app_vm_pk;
+    let stock =
+        new_local_prover::<DefaultStarkEngine, _>(SdkVmCpuBuilder, &key, program.exe().clone()).unwrap();
+    assert_eq!(verifier.program_commit, *stock.program_commitment());
+}
+
+/// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf does not.
+#[test]
+fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
+    let (program, input, segment) = suspended();
+    let verifier = Verifier::new(&program, &keys()).unwrap();
+    let mut prover: SegmentProver = SegmentProver::new(&program, &keys()).unwrap();
+    let honest = prover.prove(&program, &input, &segment).unwrap();
+    let hostile = prove(&mut prover, &input, &segment, |context| say(context, 43));
+    drop(prover);
+
+    let stark = SegmentProof::decode(&hostile).unwrap().stark;
+    let engine = DefaultStarkEngine::new(verifier.app.inner.params.clone());
+    assert!(engine.verify(&verifier.app, &stark).is_ok(), "it holds");
+
+    let boundary = verifier.segment(&honest, None).unwrap();
+    assert_eq!(
+        (boundary.initial_pc, boundary.exit_code),
+        (verifier.start_pc, None)
+    );
+    let refused = verifier.segment(&hostile, None).unwrap_err();
+    assert!(
+        matches!(&refused, VerifyError::Unusable { actual, required, .. } if actual == "43" && required == "42"),
+        "{refused}"
+    );
+
+    assert_eq!(verifier.own_segment(&honest), Ok(boundary));
+    assert_eq!(
+        verifier.own_segment(&hostile),
+        Err(refused),
+        "nor handed in by who made it"
+    );
+
+    let aggregator: Aggregator = Aggregator::new(&program, &keys(), Circuit::Leaf).unwrap();
+    let leaf = |child: Vec<u8>| aggregator.aggregate(Level::LEAF, &[child]);
+    let over_honest = leaf(honest).unwrap();
+    assert_eq!(verifier.node(Level::LEAF, &over_honest), Ok(boundary));
+    // It looks as if whoever makes the leaf were to blame.
+    let over_hostile = leaf(hostile).and_then(|leaf| {
+        let verified = verifier.node(Level::LEAF, &leaf);
+        verified.map_err(|e| crate::AggregateError::Failed {
+            level: Level::LEAF.to_string(),
+            reason: e.to_string(),
+        })
+    });
+    assert!(over_hostile.is_err(), "the leaf's circuit requires more");
+}

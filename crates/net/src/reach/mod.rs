@@ -1,0 +1,26 @@
+//! Where this node may be sent, and by whom. Strangers say where others are in greetings, gossip, leases, answers of the hash
+//! table and over mDNS; all of it comes through here before anything is dialled.
+//!
+//! ```text
+//!  who says it ──▶ Gate::learn: may it say so? ──▶ Redial, leases, the hash table ──▶ Swarm
+//!                                                                                      │
+//!  TCP, QUIC ◀── Gate::admit: one budget for all ◀── Gated (transport) ◀── DNS ◀───────┘
+//! ```
+//!
+//! [`gate::Gate`] decides, and does no I/O. The transport below DNS asks it about every single attempt, whichever part of
+//! libp2p wants it and however the address was written. How many addresses a single dial tries is up to [`capped::Capped`].
+
+mod budget;
+mod capped;
+mod gate;
+mod scope;
+mod transport;
+
+pub use self::scope::Scope;
+pub(crate) use self::{
+    budget::Recent,
+    capped::Capped,
+    gate::{Gate, ScopeOf, Teller, Told, best, teller},
+    scope::{Host, Subnet, ip_of},
+    transport::{Gated, SharedGate},
+};

@@ -1,0 +1,127 @@
+//! The gate, at work: a transport that asks it about every attempt, below DNS and above TCP and QUIC.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use libp2p::{
+    Multiaddr, PeerId, Transport,
+    core::transport::{DialOpts, ListenerId, TransportError, TransportEvent},
+};
+use thiserror::Error;
+
+use super::{
+    gate::{Attempt, Gate, Refusal},
+    scope::{ip_of, peer_at_end},
+};
+
+/// The gate of a node, for its actor and its transport.
+#[derive(Clone)]
+pub(crate) struct SharedGate(Arc<Mutex<Gate>>);
+
+impl SharedGate {
+    pub(crate) fn new(gate: Gate) -> Self {
+        Self(Arc::new(Mutex::new(gate)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Gate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why an attempt came to nothing.
+#[derive(Debug, Error)]
+pub(crate) enum GateError<E: std::error::Error + 'static> {
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error(transparent)]
+    Transport(E),
+}
+
+/// A transport through a gate. What comes in is not its business.
+pub(crate) struct Gated<T> {
+    inner: T,
+    gate: SharedGate,
+}
+
+impl<T> Gated<T> {
+    pub(crate) fn new(inner: T, gate: SharedGate) -> Self {
+        Self { inner, gate }
+    }
+}
+
+type Dialled<M, E> = BoxFuture<'static, Result<(PeerId, M), GateError<E>>>;
+type Upgraded<F, E> = futures::future::MapErr<F, fn(E) -> GateError<E>>;
+
+impl<T, M> Transport for Gated<T>
+where
+    T: Transport<Output = (PeerId, M)> + Unpin,
+    T::Dial: Send + 'static,
+    T::Error: Send + 'static,
+    M: Send + 'static,
+{
+    type Output = T::Output;
+    type Error = GateError<T::Error>;
+    type ListenerUpgrade = Upgraded<T::ListenerUpgrade, T::Error>;
+    type Dial = Dialled<M, T::Error>;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        let listening = self.inner.listen_on(id, address);
+        listening.map_err(|e| e.map(GateError::Transport))
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        opts: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        // Names have been looked up, and nothing else is dialled.
+        let Some(ip) = ip_of(&address) else {
+            return Err(TransportError::MultiaddrNotSupported(address));
+        };
+        let expected = peer_at_end(&address);
+        let attempt = self.admit(expected, ip).inspect_err(|e| {
+            tracing::debug!("{address} is not dialled: {e}");
+        });
+        let attempt = attempt.map_err(|e| TransportError::Other(GateError::Refused(e)))?;
+        let dialled = self.inner.dial(address, opts);
+        let dialled = dialled.map_err(|e| e.map(GateError::Transport))?;
+        let gate = self.gate.clone();
+        let dialled = async move {
+            let dialled = dialled.await;
+            if let Ok((id, _)) = &dialled
+                && expected.is_none_or(|expected| expected == *id)
+            {
+                gate.lock().reached(attempt, *id);
+            }
+            dialled.map_err(GateError::Transport)
+        };
+        Ok(dialled.boxed())
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
+        Pin::new(&mut self.inner).poll(cx).map(|event| {
+            let event = event.map_upgrade(|upgrade| futures::TryFutureExt::map_err(upgrade, wrapped));
+            event.map_err(wrapped)
+        })
+    }
+}
+
+impl<T> Gated<T> {
+    fn admit(&self, expected: Option<PeerId>, ip: IpAddr) -> Result<Attempt, Refusal> {
+        self.gate.lock().admit(expected, ip, Instant::now())
+    }
+}

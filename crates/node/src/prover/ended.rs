@@ -1,0 +1,119 @@
+//! What becomes of a task that has ended: its proof is kept, or its lease is handed back with the reason.
+
+use std::time::{Duration, Instant};
+
+use myriad_core::{Peer, SPEED_ONE, TaskRef};
+use myriad_engine::worker::Usage;
+use myriad_net::{
+    short_name,
+    wire::{Request, Returned, cut},
+};
+
+use super::{
+    Engine,
+    driver::{Current, Driver, Stop},
+    offers::Outcome,
+    task::End,
+};
+
+impl<E: Engine> Driver<E> {
+    pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
+        let network = self.network.clone();
+        self.returning.spawn(async move {
+            // If it is not heard, the lease runs out.
+            let _ = network.ask(requester, Request::Return { task, why }).await;
+        });
+    }
+
+    /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
+    pub(super) fn ended(&mut self, end: End) -> Option<String> {
+        let current = self.current.take().expect("its task has ended");
+        let Current { requester, task, .. } = current;
+        let now = Instant::now();
+        let outcome = match (&end, &current.stopped) {
+            (End::Proven(..), _) => Outcome::Proof,
+            (_, Some(Stop::Revoked)) | (End::Unable(_), _) => Outcome::Blameless,
+            _ => Outcome::Nothing,
+        };
+        self.offers.worked(requester, now - current.since, outcome, now);
+        match (end, current.stopped) {
+            (End::Proven(proof, pin, usage), _) => {
+                self.learn(&usage, current.work);
+                tracing::info!(
+                    "{} is proven, in {:.1} s",
+                    task.task,
+                    current.since.elapsed().as_secs_f64()
+                );
+                let took = current
+                    .tenure
+                    .proving_since()
+                    .map_or(Duration::ZERO, |since| now - since);
+                self.finished(requester, task, proof, pin, *usage, took);
+                return None;
+            }
+            (_, Some(Stop::Revoked)) => {}
+            (_, Some(Stop::Owner)) => self.give_back(requester, task, Returned::Stopping),
+            (_, Some(Stop::Memory(bytes))) => {
+                let why = format!(
+                    "it took {bytes} bytes of memory, and {} are lent",
+                    self.limits.memory.bytes()
+                );
+                self.failed(requester, task, why);
+            }
+            // It may go better next time, and the requester need not count it as a failure.
+            (_, Some(Stop::Overdue(reason))) => {
+                tracing::warn!(
+                    "{} of requester {} is given back: {reason}",
+                    task.task,
+                    short_name(requester)
+                );
+                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+            }
+            (End::Unwilling(reason), None) => {
+                tracing::warn!(
+                    "a job of requester {} is not served: {reason}",
+                    short_name(requester)
+                );
+                self.offers.unwilling(requester, reason.clone(), now);
+                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+            }
+            (End::Failed(message), None) => self.failed(requester, task, message),
+            (End::Stopped, None) => self.failed(requester, task, "the engine child was stopped".into()),
+            (End::Unable(reason), None) => {
+                tracing::warn!("{} is given back: {reason}", task.task);
+                self.disk.refuses(reason.clone(), now);
+                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+            }
+            (End::Disk(reason), None) => {
+                self.give_back(requester, task, Returned::Stopping);
+                return Some(reason);
+            }
+        }
+        None
+    }
+
+    fn failed(&mut self, requester: Peer, task: TaskRef, message: String) {
+        self.status.failed += 1;
+        tracing::warn!("{} failed: {message}", task.task);
+        self.give_back(
+            requester,
+            task,
+            Returned::Failed {
+                message: cut(message),
+            },
+        );
+    }
+
+    /// New measurements weigh a quarter, so that one good or bad day does not decide; and since what a task takes is
+    /// what its requester says, none counts for more than twice or less than half of what was believed.
+    fn learn(&mut self, usage: &Usage, work: Duration) {
+        let (cpu, wall) = (usage.cpu.as_secs_f64(), usage.wall.as_secs_f64());
+        let mix = |before: f64, seen: f64| 0.75 * before + 0.25 * seen.clamp(before / 2.0, before * 2.0);
+        if wall > 0.1 {
+            self.speed = mix(self.speed, f64::from(SPEED_ONE) * work.as_secs_f64() / wall);
+        }
+        if cpu > 0.1 {
+            self.core_speed = mix(self.core_speed, work.as_secs_f64() / cpu);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What a prover makes of what its children say and do. The children are shells.
+
+use std::{fs, path::Path, thread};
+
+use myriad_core::Blob;
+use myriad_net::blob::BlobStore;
+
+use super::*;
+
+#[test]
+fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
+    let program = |byte| BlobRef {
+        blob: Blob([byte; 32]),
+        bytes: 1,
+    };
+    let own = Origin {
+        requester: Peer([1; 32]),
+        job: JobId([1; 32]),
+        program: (program(1), None),
+    };
+    let next_block = Origin {
+        job: JobId([2; 32]),
+        ..own.clone()
+    };
+    assert_eq!(own.serves(&own), Use::Job);
+    assert_eq!(own.serves(&next_block), Use::Program);
+    let other_program = Origin {
+        program: (program(2), None),
+        ..next_block.clone()
+    };
+    assert_eq!(own.serves(&other_program), Use::Nothing);
+    for wanted in [&own, &next_block] {
+        let of_another = Origin {
+            requester: Peer([2; 32]),
+            ..wanted.clone()
+        };
+        assert_eq!(own.serves(&of_another), Use::Nothing);
+    }
+}
+
+/// First bytes of a key file.
+const MAGIC: &[u8] = b"myriad keys v2\n\0";
+/// What the job's program, input and engine are called.
+const HASH: [u8; 32] = [7; 32];
+
+fn key_file(body: &[u8]) -> Vec<u8> {
+    [MAGIC, blake3::hash(body).as_bytes(), body].concat()
+}
+
+/// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
+fn frame(result: &[u8]) -> Vec<u8> {
+    let body = [&[0; 7], result].concat();
+    [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
+}
+
+fn config(dir: &Path, script: &str) -> WorkerConfig {
+    WorkerConfig {
+        command: "/bin/sh".into(),
+        args: vec!["-c".into(), format!("cd {}\n{script}", dir.display())],
+        keys: dir.join("keys"),
+        threads: 1,
+    }
+}
+
+/// A job with a segment, whose files are anything.
+fn job(dir: &Path) -> (JobFiles, Piece) {
+    let blobs = BlobStore::open(&dir.join("blobs"), 1 << 20).unwrap();
+    let files = JobFiles {
+        requester: Peer([1; 32]),
+        job: job_id_of(&HASH, &HASH),
+        program: blobs.put(b"program").unwrap(),
+        openvm_toml: None,
+        input: blobs.put(b"input").unwrap(),
+        blobs,
+        engine: HASH,
+        max_instructions: 1000,
+    };
+    let segment = Segment {
+        index: 0,
+        instret_start: 0,
+        num_insns: 1,
+        trace_heights: Vec::new(),
+        last: true,
+        cells: 0,
+        interactions: 0,
+        peak_bytes: 0,
+    };
+    (files, Piece::Segment(postcard::to_stdvec(&segment).unwrap()))
+}
+
+type Proven = Result<(Vec<u8>, Usage), EngineError>;
+
+/// A task with keys that are whole and that the first child cannot read; `again` is what each further one says. Gives what came of
+/// it, how many answers with keys were taken, and the file of keys in the end.
+fn with_rotten_keys(again: &str) -> (Proven, usize, Vec<u8>) {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // The program's, the input's and the engine's hash.
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let made = key_file(b"made");
+    let keys = [&[0, 0, made.len() as u8][..], &made].concat();
+    fs::write(dir.join("made"), frame(&keys)).unwrap();
+    // A proof of one byte; and keys that are missing, at a path of no characters.
+    fs::write(dir.join("proof"), frame(&[0, 5, 1, 42])).unwrap();
+    fs::write(dir.join("missing"), frame(&[1, 5, 0, 1, 0])).unwrap();
+    let script = format!(
+        "if [ $0 = --make-keys ]; then head -c 5 > asked; [ -s asked ] && echo >> made-keys; cat made
+         elif [ -e worked ]; then cat loaded {again}
+         else touch worked; cat loaded missing; fi
+         exec sleep 600"
+    );
+    let config = config(dir, &script);
+    let child = Child::new(config.clone(), None, None);
+    let (files, piece) = job(dir);
+    // As it is called that the first one leaves.
+    let mut maker = Worker::spawn_for_keys(&config).unwrap();
+    maker.make_keys(None, Filling::Missing).unwrap();
+    drop(maker);
+    fs::remove_file(dir.join("made-keys")).unwrap();
+    let mut entries = fs::read_dir(&config.keys)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let path = entries
+        .find(|path| path.extension().is_some_and(|extension| extension == "keys"))
+        .unwrap();
+    fs::write(&path, key_file(b"rot")).unwrap();
+    let made = child.work(&files, &piece);
+    let times = fs::read_to_string(dir.join("made-keys"))
+        .unwrap_or_default()
+        .lines()
+        .count();
+    (made, times, fs::read(path).unwrap())
+}
+
+#[test]
+fn keys_that_cannot_be_read_are_made_anew_once() {
+    let (made, times, keys) = with_rotten_keys("proof");
+    assert_eq!(made.unwrap().0, [42]);
+    assert_eq!((times, keys), (1, key_file(b"made")));
+    // Whoever has taken the child over can say so for ever.
+    let (made, times, _) = with_rotten_keys("missing");
+    assert!(matches!(&made, Err(EngineError::Failed(_))), "{made:?}");
+    assert_eq!(times, 1);
+}
+
+#[test]
+fn what_this_machine_lacks_is_no_requesters_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let (files, piece) = job(dir.path());
+    // A file is where the folder of keys should be.
+    let mut no_folder = config(dir.path(), "exec sleep 600");
+    fs::write(&no_folder.keys, b"").unwrap();
+    no_folder.keys.push("below");
+    let mut no_program = config(dir.path(), "");
+    no_program.command = dir.path().join("none");
+    for (config, said) in [(no_folder, "key cache"), (no_program, "cannot start")] {
+        let found = Child::new(config, None, None).work(&files, &piece);
+        assert!(
+            matches!(&found, Err(EngineError::Unable(why)) if why.contains(said)),
+            "{found:?}"
+        );
+    }
+}
+
+/// A maker of keys that says that it is this machine's fault: it may be in a stranger's hands.
+#[test]
+fn no_child_is_believed_that_the_disk_is_to_blame() {
+    let dir = tempfile::tempdir().unwrap();
+    // Keys that cannot be read or written, at a path and for a reason of no characters.
+    fs::write(dir.path().join("io"), frame(&[1, 3, 0, 0, 0])).unwrap();
+    let child = Child::new(config(dir.path(), "cat io\nexec sleep 600"), None, None);
+    let (files, piece) = job(dir.path());
+    let found = child.work(&files, &piece);
+    assert!(matches!(&found, Err(EngineError::Failed(_))), "{found:?}");
+}
+
+#[test]
+fn making_keys_is_no_progress_of_a_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "while :; do :; done");
+    let worker = Worker::spawn(&config).unwrap();
+    let child = Child::new(config, None, None);
+    let more = |than: Duration| {
+        while cpu_time(worker.pid()).unwrap() <= than {
+            thread::sleep(Duration::from_millis(5));
+        }
+        cpu_time(worker.pid()).unwrap()
+    };
+    child.watch(&worker, Is::MakingKeys).unwrap();
+    more(more(Duration::ZERO));
+    let sample = child.sample();
+    assert_eq!(sample.cpu, Duration::ZERO);
+    assert!(sample.memory_bytes > 0);
+    child.watch(&worker, Is::AtTask).unwrap();
+    more(cpu_time(worker.pid()).unwrap() + Duration::from_millis(50));
+    assert!(child.sample().cpu > Duration::ZERO);
+}

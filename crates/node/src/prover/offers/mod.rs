@@ -1,0 +1,409 @@
+//! Whom to offer this machine to next, and why there is nothing to do if there is nothing.
+//!
+//! It reads no clock: each call that depends on the time is told it.
+
+mod fairness;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use myriad_core::{JobId, Peer};
+use myriad_net::{
+    short_name,
+    wire::{Announcement, Refused, Why},
+};
+
+pub(super) use self::fairness::Outcome;
+use self::fairness::{PATIENCE, Setbacks, TURN};
+use super::Limits;
+
+/// How long to wait before asking again where a notice should come instead.
+const WAIT: Duration = Duration::from_secs(30);
+/// After an answer that speaks of none, for instance because the connection broke.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long a requester is left alone that does not want this machine, or that this machine does not want.
+const LONG: Duration = Duration::from_secs(600);
+/// Longer pauses than this are not asked of anyone.
+const RETRY_MAX: Duration = Duration::from_secs(600);
+/// Requesters that are remembered; their announcements are signed, but identities cost nothing.
+const REQUESTERS_MAX: usize = 1024;
+/// A job that was not announced for so long is taken for closed: open ones are every 20 s.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Requesters of which the owner is told something at once.
+const REASONS_SHOWN: usize = 4;
+/// Clocks that are apart by less than this are told to nobody: a greeting may be on its way for half of it.
+const CLOCK_APART_S: u64 = 60;
+/// Jobs of one requester that are remembered.
+const JOBS_MAX: usize = 64;
+
+/// What is known of the requesters.
+pub(super) struct Offers {
+    requesters: BTreeMap<Peer, Requester>,
+    /// Who was offered to last: among those that had as much the next one follows in order.
+    last: Option<Peer>,
+    /// Whose turn it is: whom this machine worked for last, and not in vain.
+    serving: Option<Peer>,
+    /// When what was served was last reckoned down.
+    reckoned: Instant,
+    engine: [u8; 32],
+}
+
+#[derive(Default)]
+struct Requester {
+    jobs: BTreeMap<JobId, JobFacts>,
+    connected: bool,
+    /// Since when an offer to it is unanswered.
+    asked: Option<Instant>,
+    next: Option<Instant>,
+    /// Why it got no task from there.
+    why: Option<String>,
+    /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
+    served_s: f64,
+    setbacks: Setbacks,
+    /// By how many seconds its clock is ahead of this machine's, where that is worth telling.
+    clock_ahead_s: Option<i64>,
+}
+
+struct JobFacts {
+    instructions: u64,
+    bytes: u64,
+    memory_min: u64,
+    heard: Instant,
+}
+
+impl Offers {
+    /// `engine` is the fingerprint that this build greets with.
+    pub(super) fn new(engine: [u8; 32], now: Instant) -> Self {
+        Self {
+            requesters: BTreeMap::new(),
+            last: None,
+            serving: None,
+            reckoned: now,
+            engine,
+        }
+    }
+
+    /// A requester has greeted, with this engine.
+    pub(super) fn greeted(&mut self, peer: Peer, engine: [u8; 32], build: &str, now: Instant) {
+        let same = engine == self.engine;
+        let requester = self.requesters.entry(peer).or_default();
+        requester.connected = true;
+        (requester.next, requester.why) = if same {
+            (None, None)
+        } else {
+            let why = format!("it has another engine ({build}): one of the two builds has to be updated");
+            (Some(now + LONG), Some(why))
+        };
+    }
+
+    /// What the clock of a requester is ahead of this machine's, in milliseconds. Nothing depends on it.
+    pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            let ahead_s = ahead_ms / 1000;
+            requester.clock_ahead_s = Some(ahead_s).filter(|ahead| ahead.unsigned_abs() >= CLOCK_APART_S);
+        }
+    }
+
+    /// Which connected requesters have another time than this machine, in words for its owner.
+    pub(super) fn clocks(&self) -> Vec<String> {
+        let connected = self
+            .requesters
+            .iter()
+            .filter(|(_, requester)| requester.connected);
+        let apart = connected.filter_map(|(&peer, requester)| {
+            let ahead = requester.clock_ahead_s?;
+            let (minutes, side) = (ahead.unsigned_abs() / 60, if ahead > 0 { "ahead of" } else { "behind" });
+            Some(format!(
+                "the clock of requester {} is {} h {:02} min {side} this machine's: one of the two is wrong, and its jobs are served all the same",
+                short_name(peer),
+                minutes / 60,
+                minutes % 60
+            ))
+        });
+        apart.take(REASONS_SHOWN).collect()
+    }
+
+    pub(super) fn lost(&mut self, peer: Peer) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.connected = false;
+            if requester.jobs.is_empty() {
+                self.requesters.remove(&peer);
+            }
+        }
+    }
+
+    /// Notes what a requester says of a job; true if it is closed.
+    pub(super) fn announced(&mut self, said: &Announcement, now: Instant) -> bool {
+        if !self.requesters.contains_key(&said.requester)
+            && self.requesters.len() >= REQUESTERS_MAX
+            && !self.make_room()
+        {
+            return false;
+        }
+        let least = self.least_served();
+        let requester = self.requesters.entry(said.requester).or_default();
+        if said.open && requester.jobs.is_empty() {
+            requester.served_s = requester.served_s.max(least);
+        }
+        if !said.open {
+            requester.jobs.remove(&said.job);
+            return true;
+        }
+        let known = requester.jobs.len() < JOBS_MAX || requester.jobs.contains_key(&said.job);
+        if known {
+            let facts = JobFacts {
+                instructions: said.instructions,
+                bytes: said.bytes,
+                memory_min: said.memory_min,
+                heard: now,
+            };
+            if requester.jobs.insert(said.job, facts).is_none() {
+                // What was refused before may be different with this job.
+                requester.next = None;
+            }
+        }
+        false
+    }
+
+    /// Forgets the requester that was heard of longest ago, of those that are not connected: anybody can announce the
+    /// jobs of any number of identities, and only a connected one can give a task.
+    fn make_room(&mut self) -> bool {
+        let away = self
+            .requesters
+            .iter()
+            .filter(|(_, requester)| !requester.connected);
+        let heard = |requester: &Requester| requester.jobs.values().map(|job| job.heard).max();
+        let silent = away
+            .min_by_key(|(_, requester)| heard(requester))
+            .map(|(&peer, _)| peer);
+        silent.is_some_and(|peer| self.requesters.remove(&peer).is_some())
+    }
+
+    /// Forgets the jobs of requesters that have fallen silent.
+    pub(super) fn forget_silent(&mut self, now: Instant) {
+        for requester in self.requesters.values_mut() {
+            requester.jobs.retain(|_, job| now - job.heard < SILENCE_MAX);
+        }
+        self.requesters
+            .retain(|_, requester| requester.connected || !requester.jobs.is_empty());
+    }
+
+    /// A requester has work again.
+    pub(super) fn woken(&mut self, peer: Peer) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.next = None;
+        }
+    }
+
+    /// It gave a task, which this machine takes.
+    pub(super) fn granted(&mut self, peer: Peer) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            (requester.asked, requester.next, requester.why) = (None, None, None);
+        }
+    }
+
+    /// It gave a task when this machine had one already. That is nobody's fault; but for the wait it pays.
+    pub(super) fn too_late(&mut self, peer: Peer, now: Instant) {
+        self.answered(peer, now);
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.next = Some(now + RETRY);
+        }
+    }
+
+    /// How long the requester took to answer, or to fail to, which is charged to it.
+    fn answered(&mut self, peer: Peer, now: Instant) -> Duration {
+        let requester = self.requesters.get_mut(&peer);
+        let asked = requester.and_then(|requester| requester.asked.take());
+        let waited = asked.map_or(Duration::ZERO, |since| now - since);
+        self.charge(peer, waited, now);
+        waited
+    }
+
+    /// It gave none; `refused` is its answer, if there was one.
+    pub(super) fn refused(&mut self, peer: Peer, refused: Option<&Refused>, now: Instant) {
+        let waited = self.answered(peer, now);
+        let Some(requester) = self.requesters.get_mut(&peer) else {
+            return;
+        };
+        let pause = match refused {
+            None => RETRY,
+            Some(Refused { why, retry_ms, .. }) => {
+                let told = retry_ms.map(|ms| Duration::from_millis(ms).clamp(RETRY / 4, RETRY_MAX));
+                told.unwrap_or(match why {
+                    Why::NoWork | Why::Memory => WAIT,
+                    Why::Banned | Why::NotServed => LONG,
+                    Why::NotNow | Why::NotLeased | Why::TooFast => RETRY,
+                })
+            }
+        };
+        requester.why = Some(match refused {
+            // In quotes and escaped: it is a stranger's text.
+            Some(refused) => format!("{:?}", refused.reason),
+            None => "it does not answer".into(),
+        });
+        requester.next = Some(now + pause);
+        if refused.is_none() || waited >= PATIENCE {
+            requester.setbacks.add(now);
+        }
+    }
+
+    /// This machine does not want its job.
+    pub(super) fn unwilling(&mut self, peer: Peer, why: String, now: Instant) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.next = Some(now + LONG);
+            requester.why = Some(why);
+        }
+    }
+
+    /// The next requester to offer to now, if it is not better to wait for the answers of others: of those that may have something the ones that the owner prefers, if there are
+    /// any, and of those the one that was served least, but for whose turn it is.
+    pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Peer> {
+        if !self.may_ask(now) {
+            return None;
+        }
+        let ready = |(peer, requester): &(&Peer, &Requester)| {
+            requester.connected
+                && requester.asked.is_none()
+                && requester.setbacks.remaining(now).is_zero()
+                && allowed(**peer, limits)
+                && requester.next.is_none_or(|next| next <= now)
+                && requester.jobs.values().any(|job| job.unwilling(limits).is_none())
+        };
+        let after = self.last.map_or(self.requesters.range(..), |last| {
+            use std::ops::Bound::{Excluded, Unbounded};
+            self.requesters.range((Excluded(last), Unbounded))
+        });
+        // Of those that are the same in both the first one stays, and so all take turns.
+        let order = |(peer, requester): &(&Peer, &Requester)| {
+            let preferred = limits.prefer.contains(peer);
+            let turn = if self.serving == Some(**peer) {
+                TURN
+            } else {
+                Duration::ZERO
+            };
+            let served_s = requester.served_s - turn.as_secs_f64();
+            (!preferred, (served_s * 1e3) as i64)
+        };
+        let next = after
+            .chain(self.requesters.iter())
+            .filter(ready)
+            .min_by_key(order)
+            .map(|(&peer, _)| peer);
+        if let Some(requester) = next.and_then(|peer| self.requesters.get_mut(&peer)) {
+            requester.asked = Some(now);
+            self.last = next;
+        }
+        next
+    }
+
+    /// Whether a requester has this job open, as far as is known.
+    pub(super) fn has_job(&self, peer: Peer, job: JobId) -> bool {
+        self.requesters
+            .get(&peer)
+            .is_some_and(|requester| requester.jobs.contains_key(&job))
+    }
+
+    /// Jobs that are open, and requesters that are connected.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let jobs = self
+            .requesters
+            .values()
+            .map(|requester| requester.jobs.len())
+            .sum();
+        (
+            jobs,
+            self.requesters
+                .values()
+                .filter(|requester| requester.connected)
+                .count(),
+        )
+    }
+
+    /// Why there is nothing to do, in words for the machine's owner.
+    pub(super) fn why_idle(&self, peers: usize, limits: &Limits, now: Instant) -> String {
+        if self
+            .requesters
+            .values()
+            .all(|requester| requester.jobs.is_empty())
+        {
+            return match peers {
+                0 => "no other node has been found yet: name one with --bootstrap, unless one is on the local network".into(),
+                _ => format!("none of the {peers} connected nodes has a job"),
+            };
+        }
+        let mut reasons = Vec::new();
+        for (&peer, requester) in self
+            .requesters
+            .iter()
+            .filter(|(_, requester)| !requester.jobs.is_empty())
+        {
+            let unwilling = || requester.jobs.values().find_map(|job| job.unwilling(limits));
+            let why = if !allowed(peer, limits) {
+                "its jobs are not served, as the flags --only and --never say".into()
+            } else if let Some(why) = unwilling() {
+                why
+            } else if !requester.connected {
+                "it cannot be reached".into()
+            } else {
+                requester.why_not(now)
+            };
+            reasons.push(format!("requester {}: {why}", short_name(peer)));
+        }
+        reasons.truncate(REASONS_SHOWN);
+        reasons.join("; ")
+    }
+}
+
+impl Requester {
+    /// Why it gives nothing, although it could be asked.
+    fn why_not(&self, now: Instant) -> String {
+        let asked = self.asked.map(|since| now - since);
+        if let Some(waited) = asked.filter(|waited| *waited >= PATIENCE) {
+            return format!("it does not answer, and was asked {} s ago", waited.as_secs());
+        }
+        let why = self.why.clone().unwrap_or_else(|| "it is being asked".into());
+        let taken = match self.setbacks.count {
+            0 => return why,
+            1 => "once".into(),
+            times => format!("{times} times in a row"),
+        };
+        let pause = match self.setbacks.remaining(now) {
+            Duration::ZERO => String::new(),
+            remaining => format!(", and is asked again in {} s", remaining.as_secs_f64().ceil()),
+        };
+        format!("{why}; it took this machine's time for nothing {taken}{pause}")
+    }
+}
+
+fn allowed(peer: Peer, limits: &Limits) -> bool {
+    !limits.never.contains(&peer) && (limits.only.is_empty() || limits.only.contains(&peer))
+}
+
+impl JobFacts {
+    fn unwilling(&self, limits: &Limits) -> Option<String> {
+        let memory = limits.memory.bytes();
+        if self.memory_min > memory {
+            return Some(format!(
+                "its smallest task needs {} bytes of memory, and {memory} are lent: raise --memory",
+                self.memory_min
+            ));
+        }
+        if self.instructions > limits.max_instructions {
+            return Some(format!(
+                "its job has {} instructions, and {} are allowed: raise --max-instructions",
+                self.instructions, limits.max_instructions
+            ));
+        }
+        let bytes_max = limits.max_input_bytes + myriad_engine::PROGRAM_BYTES_MAX as u64;
+        (self.bytes > bytes_max).then(|| {
+            format!(
+                "its job has {} bytes of program and input, and {bytes_max} are allowed: raise --max-input",
+                self.bytes
+            )
+        })
+    }
+}

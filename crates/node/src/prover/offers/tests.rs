@@ -1,0 +1,435 @@
+use std::collections::BTreeSet;
+
+use myriad_engine::MemoryBudget;
+
+use super::{
+    fairness::{SERVED_HALF_LIFE, SETBACK_PAUSE_MAX},
+    *,
+};
+
+fn limits() -> Limits {
+    Limits {
+        memory: MemoryBudget::from_bytes(4 << 30),
+        threads: 2,
+        max_instructions: 1000,
+        max_input_bytes: 1000,
+        only: BTreeSet::new(),
+        never: BTreeSet::new(),
+        prefer: BTreeSet::new(),
+    }
+}
+
+fn job(requester: u8) -> Announcement {
+    Announcement {
+        version: 1,
+        job: JobId([requester; 32]),
+        requester: Peer([requester; 32]),
+        sequence: 1,
+        open: true,
+        engine: [0; 32],
+        instructions: 10,
+        memory_min: 1 << 30,
+        bytes: 10,
+        record: Vec::new(),
+    }
+}
+
+/// The offers of a machine, and its clock.
+struct Machine {
+    offers: Offers,
+    now: Instant,
+}
+
+impl Machine {
+    fn new(requesters: &[u8]) -> Self {
+        let now = Instant::now();
+        let mut machine = Self {
+            offers: Offers::new([7; 32], now),
+            now,
+        };
+        requesters.iter().for_each(|&requester| machine.meets(requester));
+        machine
+    }
+
+    /// Meets a requester with a job.
+    fn meets(&mut self, requester: u8) {
+        self.offers
+            .greeted(Peer([requester; 32]), [7; 32], "myriad", self.now);
+        self.offers.announced(&job(requester), self.now);
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn next(&mut self, limits: &Limits) -> Option<Peer> {
+        self.offers.next(limits, self.now)
+    }
+
+    fn why_idle(&self, peers: usize, limits: &Limits) -> String {
+        self.offers.why_idle(peers, limits, self.now)
+    }
+
+    fn refused(&mut self, peer: Peer, answer: Option<&Refused>) {
+        self.offers.refused(peer, answer, self.now);
+    }
+
+    /// The requester that is asked next gives a task, and so long after the offer this came of it.
+    fn serves(&mut self, limits: &Limits, time: Duration, outcome: Outcome) -> Peer {
+        let peer = self.next(limits).unwrap();
+        self.offers.granted(peer);
+        self.wait(time);
+        self.offers.worked(peer, time, outcome, self.now);
+        peer
+    }
+}
+
+fn no_work() -> Refused {
+    Refused {
+        why: Why::NoWork,
+        reason: "all tasks wait".into(),
+        retry_ms: None,
+    }
+}
+
+#[test]
+fn requesters_take_turns() {
+    let mut machine = Machine::new(&[1, 2, 3]);
+    let serve = |machine: &mut Machine| machine.serves(&limits(), Duration::ZERO, Outcome::Nothing).0[0];
+    let order = |machine: &mut Machine, times| -> Vec<u8> {
+        let order = (0..times).map(|_| {
+            machine.wait(SETBACK_PAUSE_MAX);
+            machine.meets(1);
+            machine.meets(3);
+            serve(machine)
+        });
+        order.collect()
+    };
+    assert_eq!(order(&mut machine, 3), [1, 2, 3]);
+    let closed = Announcement {
+        open: false,
+        ..job(2)
+    };
+    assert!(machine.offers.announced(&closed, machine.now));
+    assert_eq!(order(&mut machine, 4), [1, 3, 1, 3]);
+}
+
+#[test]
+fn work_is_shared_evenly_whatever_a_task_takes() {
+    let mut machine = Machine::new(&[1, 2]);
+    let mut served = [0, 0];
+    let (mut before, mut changes) = (None, 0);
+    for _ in 0..120 {
+        // The first one's tasks take four times as long.
+        let peer = machine.next(&limits()).unwrap();
+        machine.offers.granted(peer);
+        let seconds = if peer.0[0] == 1 { 40 } else { 10 };
+        served[usize::from(peer.0[0]) - 1] += seconds;
+        // No time passes, so that nothing is reckoned down.
+        let time = Duration::from_secs(seconds);
+        machine.offers.worked(peer, time, Outcome::Proof, machine.now);
+        changes += u32::from(before.replace(peer).is_some_and(|before| before != peer));
+        let most = 40 + TURN.as_secs();
+        assert!(served[0].abs_diff(served[1]) <= most, "{served:?}");
+    }
+    // One goes on until it is a minute ahead, and so for two from where the other was.
+    assert!((12..=18).contains(&changes), "{changes} of 120");
+    // Somebody new has one turn before the others, and not all until it has had as much.
+    machine.meets(3);
+    let mut turns = 0;
+    for _ in 0..30 {
+        let peer = machine.next(&limits()).unwrap();
+        machine.offers.granted(peer);
+        turns += u32::from(peer == Peer([3; 32]));
+        let time = Duration::from_secs(10);
+        machine.offers.worked(peer, time, Outcome::Proof, machine.now);
+    }
+    assert!((9..=12).contains(&turns), "{turns} of 30");
+    machine.wait(20 * SERVED_HALF_LIFE);
+    machine
+        .offers
+        .worked(Peer([1; 32]), Duration::ZERO, Outcome::Proof, machine.now);
+    let served = machine
+        .offers
+        .requesters
+        .values()
+        .map(|requester| requester.served_s);
+    assert!(served.into_iter().all(|served| served < 0.01));
+}
+
+#[test]
+fn tasks_that_come_to_nothing_keep_nobody_else_waiting() {
+    let mut machine = Machine::new(&[1, 2]);
+    let mut order = Vec::new();
+    for _ in 0..2 {
+        for _ in 0..2 {
+            order.push(
+                machine
+                    .serves(&limits(), Duration::from_micros(1), Outcome::Nothing)
+                    .0[0],
+            );
+        }
+        machine.wait(Duration::from_secs(10));
+    }
+    assert_eq!(order, [1, 2, 1, 2]);
+}
+
+/// Two requesters that announce and never answer, and one that has work: all day, the machine works.
+#[test]
+fn silent_requesters_take_seconds_of_a_day() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    const TASK: Duration = Duration::from_secs(30);
+    /// What the transport allows for an answer.
+    const UNANSWERED: Duration = Duration::from_secs(20);
+    let honest = Peer([3; 32]);
+    let mut machine = Machine::new(&[1, 2, 3]);
+    let start = machine.now;
+    let mut asked: Vec<(Peer, Instant)> = Vec::new();
+    let mut worked = Duration::ZERO;
+    while machine.now - start < DAY {
+        let mut leased = false;
+        while let Some(peer) = machine.next(&limits()) {
+            if peer == honest {
+                machine.offers.granted(peer);
+                leased = true;
+                break;
+            }
+            asked.push((peer, machine.now));
+        }
+        let step = if leased { TASK } else { Duration::from_millis(250) };
+        machine.wait(step);
+        if leased {
+            worked += TASK;
+            machine.offers.worked(honest, TASK, Outcome::Proof, machine.now);
+        }
+        let now = machine.now;
+        asked.retain(|&(peer, since)| {
+            let waits = now - since < UNANSWERED;
+            if !waits {
+                machine.offers.refused(peer, None, now);
+            }
+            waits
+        });
+        [1, 2, 3].iter().for_each(|&requester| {
+            machine.offers.announced(&job(requester), now);
+        });
+    }
+    assert!(
+        DAY - worked < Duration::from_secs(60),
+        "idle for {:?}",
+        DAY - worked
+    );
+    assert!(machine.why_idle(3, &limits()).contains("it does not answer"));
+}
+
+#[test]
+fn a_hundred_silent_requesters_keep_the_machine_for_seconds_once() {
+    let silent: Vec<u8> = (1..=100).collect();
+    let mut machine = Machine::new(&silent);
+    machine.meets(200);
+    let mut waited = Duration::ZERO;
+    let found = loop {
+        while let Some(peer) = machine.next(&limits()) {
+            if peer == Peer([200; 32]) {
+                break;
+            }
+        }
+        if machine.offers.requesters[&Peer([200; 32])].asked.is_some() {
+            break waited;
+        }
+        assert!(waited < Duration::from_secs(60), "it is never asked");
+        machine.wait(PATIENCE / 4);
+        waited += PATIENCE / 4;
+    };
+    assert!(found <= 7 * PATIENCE, "{found:?}");
+}
+
+#[test]
+fn who_takes_time_for_nothing_is_left_alone_for_longer_each_time() {
+    let mut machine = Machine::new(&[1]);
+    let peer = Peer([1; 32]);
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        let mut pause = Duration::ZERO;
+        while machine.next(&limits()).is_none() {
+            machine.wait(Duration::from_secs(1));
+            pause += Duration::from_secs(1);
+            // It announces all the time, wakes this machine, and comes and goes.
+            machine.meets(1);
+            machine.offers.woken(peer);
+        }
+        pauses.push(pause);
+        machine.refused(peer, None);
+    }
+    assert!(pauses.is_sorted(), "{pauses:?}");
+    assert_eq!(pauses[1], Duration::from_secs(2));
+    assert_eq!(pauses[11], SETBACK_PAUSE_MAX);
+    // One proof ends it.
+    let owner_reads = |machine: &Machine| machine.why_idle(1, &limits());
+    assert!(owner_reads(&machine).contains("12 times in a row, and is asked again in 600 s"));
+    machine.wait(SETBACK_PAUSE_MAX);
+    assert!(owner_reads(&machine).ends_with("12 times in a row"));
+    machine.serves(&limits(), Duration::from_secs(1), Outcome::Proof);
+    assert!(!owner_reads(&machine).contains("in a row"));
+    assert_eq!(machine.next(&limits()), Some(peer));
+}
+
+#[test]
+fn waiting_is_charged_like_work() {
+    let mut machine = Machine::new(&[1, 2]);
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
+    machine.wait(Duration::from_secs(20));
+    machine.refused(Peer([1; 32]), Some(&no_work()));
+    assert!(machine.offers.requesters[&Peer([1; 32])].served_s > 19.0);
+    assert_eq!(
+        machine.offers.requesters[&Peer([1; 32])].setbacks.count,
+        1,
+        "so late an answer is none"
+    );
+}
+
+/// Two were asked, because the first one was slow, and both give a task.
+#[test]
+fn the_second_lease_is_no_setback() {
+    let mut machine = Machine::new(&[1, 2]);
+    let [first, second] = [1, 2].map(|byte| Peer([byte; 32]));
+    assert_eq!(machine.next(&limits()), Some(first));
+    assert_eq!(machine.next(&limits()), None, "one is asked at a time");
+    machine.wait(PATIENCE);
+    assert_eq!(machine.next(&limits()), Some(second));
+    machine.offers.granted(second);
+    machine.offers.too_late(first, machine.now);
+    assert_eq!(machine.offers.requesters[&first].setbacks.count, 0);
+    machine.offers.lost(second);
+    assert_eq!(machine.next(&limits()), None, "not at once");
+    machine.wait(RETRY);
+    assert_eq!(machine.next(&limits()), Some(first));
+}
+
+#[test]
+fn announcers_that_are_not_there_keep_nobody_out() {
+    let mut machine = Machine::new(&[1]);
+    for place in 0..2 * REQUESTERS_MAX as u32 {
+        let mut id = [0xee; 32];
+        id[..4].copy_from_slice(&place.to_be_bytes());
+        let said = Announcement {
+            requester: Peer(id),
+            ..job(9)
+        };
+        machine.offers.announced(&said, machine.now);
+    }
+    assert!(machine.offers.requesters.len() <= REQUESTERS_MAX);
+    machine.meets(2);
+    let [first, second] = [1, 2].map(|byte| Peer([byte; 32]));
+    assert!(machine.offers.has_job(first, job(1).job) && machine.offers.has_job(second, job(2).job));
+}
+
+#[test]
+fn whom_the_owner_prefers_goes_first() {
+    let mut machine = Machine::new(&[1, 2]);
+    let prefer = Limits {
+        prefer: [Peer([2; 32])].into(),
+        ..limits()
+    };
+    let time = Duration::from_secs(1000);
+    machine
+        .offers
+        .worked(Peer([2; 32]), time, Outcome::Proof, machine.now);
+    assert_eq!(machine.next(&prefer), Some(Peer([2; 32])));
+    machine.refused(Peer([2; 32]), Some(&no_work()));
+    assert_eq!(
+        machine.next(&prefer),
+        Some(Peer([1; 32])),
+        "nobody else is kept waiting"
+    );
+}
+
+#[test]
+fn who_refuses_is_left_alone_until_it_wakes() {
+    let mut machine = Machine::new(&[1]);
+    let peer = Peer([1; 32]);
+    assert_eq!(machine.next(&limits()), Some(peer));
+    machine.refused(peer, Some(&no_work()));
+    assert_eq!(machine.next(&limits()), None);
+    assert!(machine.why_idle(1, &limits()).contains("all tasks wait"));
+    machine.offers.woken(peer);
+    assert_eq!(machine.next(&limits()), Some(peer));
+    machine.offers.lost(peer);
+    assert_eq!(machine.next(&limits()), None);
+    assert!(machine.why_idle(1, &limits()).contains("cannot be reached"));
+}
+
+#[test]
+fn the_owner_decides() {
+    let mut machine = Machine::new(&[1, 2]);
+    let only = Limits {
+        only: [Peer([2; 32])].into(),
+        ..limits()
+    };
+    for _ in 0..2 {
+        let served = machine.serves(&only, Duration::from_secs(1), Outcome::Proof);
+        assert_eq!(served, Peer([2; 32]));
+    }
+    let never = Limits {
+        never: [Peer([2; 32]), Peer([1; 32])].into(),
+        ..limits()
+    };
+    assert_eq!(machine.next(&never), None);
+    assert!(machine.why_idle(2, &never).contains("--never"));
+    for (limits, flag) in [
+        (
+            Limits {
+                max_instructions: 9,
+                ..limits()
+            },
+            "--max-instructions",
+        ),
+        (
+            Limits {
+                memory: MemoryBudget::from_bytes(1 << 29),
+                ..limits()
+            },
+            "--memory",
+        ),
+    ] {
+        assert_eq!(machine.next(&limits), None);
+        assert!(machine.why_idle(2, &limits).contains(flag));
+    }
+}
+
+#[test]
+fn another_engine_is_told_and_not_offered_to() {
+    let mut machine = Machine::new(&[1]);
+    machine
+        .offers
+        .greeted(Peer([1; 32]), [8; 32], "myriad 9", machine.now);
+    assert_eq!(machine.next(&limits()), None);
+    assert!(machine.why_idle(1, &limits()).contains("myriad 9"));
+}
+
+/// Its jobs are served like all others, and the owner is told whose clock it is.
+#[test]
+fn a_clock_that_is_hours_ahead_is_told_and_decides_nothing() {
+    let mut machine = Machine::new(&[1, 2, 3]);
+    machine.offers.has_clock(Peer([1; 32]), 3 * 3_600_000);
+    machine.offers.has_clock(Peer([2; 32]), -61_000);
+    machine.offers.has_clock(Peer([3; 32]), 20_000);
+    let clocks = machine.offers.clocks();
+    assert_eq!(clocks.len(), 2, "{clocks:?}");
+    assert!(
+        clocks[0].contains("is 3 h 00 min ahead of this machine's"),
+        "{clocks:?}"
+    );
+    assert!(
+        clocks[1].contains("is 0 h 01 min behind this machine's"),
+        "{clocks:?}"
+    );
+    assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
+}
+
+#[test]
+fn nothing_is_found_without_peers() {
+    let machine = Machine::new(&[]);
+    assert!(machine.why_idle(0, &limits()).contains("--bootstrap"));
+    assert!(machine.why_idle(3, &limits()).contains("none of the 3"));
+}

@@ -1,0 +1,112 @@
+//! What stands behind the driver, and what it is told by the tasks that it has started.
+
+use std::{future::Future, time::Duration};
+
+use myriad_core::{Blob, Kind, Peer, Standing, TaskId, TaskRef};
+use myriad_engine::worker::Usage;
+use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
+
+use super::{
+    check::Checked,
+    trial::{Attempt, Found},
+};
+use crate::{RunError, StoreError, verifying::Objection};
+
+/// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
+pub trait Backend: Send + Sync + 'static {
+    /// What is known of a proof that was accepted.
+    type Said: Send + 'static;
+
+    /// Waits until proofs can be examined.
+    fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Instructions of a segment; 0 of other tasks.
+    fn instructions(&self, task: TaskId) -> u64;
+
+    /// The description of a segment, as the engine of a prover takes it.
+    fn segment(&self, index: u32) -> Vec<u8>;
+
+    /// Whether `proof` is the proof of this very task. Blocks.
+    ///
+    /// # Errors
+    /// See [`Objection`].
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Self::Said, Objection>;
+
+    /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
+    ///
+    /// # Errors
+    /// Where the disk does not serve.
+    fn persist(&self, task: TaskId, proof: BlobRef, said: Self::Said) -> Result<(), StoreError>;
+
+    /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order. Blocks, for as long as that
+    /// takes.
+    fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Self::Said>;
+
+    /// Ends an attempt that is under way: the job is over.
+    fn stop(&self);
+
+    /// Makes durable that a proof which was accepted is none. Blocks.
+    ///
+    /// # Errors
+    /// Where the disk does not serve.
+    fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError>;
+
+    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it but that work
+    /// which is under way when this process dies is not given to others.
+    fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
+
+    /// What earlier jobs have shown of peers.
+    fn standings(&self) -> Vec<(Peer, Standing)>;
+
+    /// Keeps what this one has shown. Blocks.
+    fn remember(&self, standings: &[(Peer, Standing)]);
+
+    /// Receipts of earlier jobs whose provers were away.
+    fn owed(&self) -> Vec<SignedReceipt>;
+
+    /// Keeps receipts that did not arrive, and forgets those that did. Blocks.
+    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]);
+}
+
+/// What is left when the final proof is durable.
+pub struct Ended<B> {
+    pub backend: B,
+    /// What the tasks took: the time as this requester saw it, memory and CPU as the provers say.
+    pub usages: Vec<(Kind, Usage)>,
+}
+
+/// What the tasks that the driver has started tell it.
+pub(super) enum Done<S> {
+    Ready(Result<(), RunError>),
+    Checked {
+        peer: Peer,
+        task: TaskRef,
+        proof: Blob,
+        /// Whether it was not there before.
+        fetched: bool,
+        spent: Spent,
+        checked: Checked<(S, BlobRef)>,
+    },
+    /// A proof that is being fetched does not come.
+    Stalled {
+        peer: Peer,
+        task: TaskRef,
+        proof: Blob,
+    },
+    Persisted {
+        task: TaskRef,
+        proof: Blob,
+        result: Result<(), StoreError>,
+    },
+    /// A task was done here.
+    Tried {
+        task: TaskRef,
+        took: Duration,
+        found: Found<S>,
+    },
+    /// Whether a receipt has reached its prover.
+    Receipt {
+        signed: SignedReceipt,
+        arrived: bool,
+    },
+}

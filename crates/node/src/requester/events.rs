@@ -1,0 +1,130 @@
+//! What the state machine says that has happened: the user hears it, and so do the peers that it is about.
+
+use std::time::Duration;
+
+use myriad_core::{Event as CoreEvent, Peer, TaskId, TaskRef};
+use myriad_engine::worker::Usage;
+use myriad_net::{
+    short_name,
+    wire::{Notice, cut},
+};
+
+use super::{backend::Backend, driver::Driver};
+use crate::{Event, RunError, job::MISSED};
+
+impl<B: Backend> Driver<'_, B> {
+    pub(super) fn core_event(&mut self, event: CoreEvent) {
+        match event {
+            CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
+            CoreEvent::JobDone { .. } => self.finished = true,
+            CoreEvent::DeadlineMissed { .. } => self.observer.event(&Event::Notice { text: MISSED.into() }),
+            CoreEvent::JobFailed { task, failures, .. } => {
+                self.failed = Some(RunError::Task {
+                    task,
+                    attempts: failures.len(),
+                    last: failures.last().map(|(_, said)| said.clone()).unwrap_or_default(),
+                });
+            }
+            CoreEvent::TaskFailed { task, message, peer } => {
+                let prover = self.place(peer);
+                let task = task.task;
+                self.observer.event(&Event::Idle { prover, task });
+                self.observer.event(&Event::Retrying {
+                    task,
+                    reason: format!("prover {}: {message}", short_name(peer)),
+                });
+            }
+            CoreEvent::Refuted {
+                task, maker, reason, ..
+            } => {
+                let maker = maker.map_or("another run".into(), |maker| {
+                    format!("prover {}", short_name(maker))
+                });
+                self.observer.event(&Event::Reopened {
+                    task: task.task,
+                    reason: format!("the proof by {maker} is none after all: {reason}"),
+                });
+            }
+            CoreEvent::Reopened { task, reason, .. } => self.observer.event(&Event::Reopened {
+                task: task.task,
+                reason,
+            }),
+            CoreEvent::Pardoned { peer, task } => {
+                // It would not ask again for long.
+                self.notify(peer, Notice::Wake);
+                self.observer.event(&Event::Notice {
+                    text: format!(
+                        "prover {} is not banned any more: nobody could have done {}",
+                        short_name(peer),
+                        task.task
+                    ),
+                });
+            }
+            CoreEvent::Banned { peer, task, reason } => {
+                self.holders.forget(peer);
+                self.observer.event(&Event::Notice {
+                    text: format!("prover {} is banned: {}: {reason}", short_name(peer), task.task),
+                });
+                let text = cut(&*reason);
+                let verdict = Notice::Verdict {
+                    task,
+                    accepted: false,
+                    reason: text,
+                };
+                self.notify(peer, verdict);
+            }
+        }
+    }
+
+    fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
+        let proof = self.proofs.get(&task.task).copied();
+        let spent = self.spent.remove(&task).unwrap_or_default();
+        let usage = Usage {
+            wall: took,
+            cpu: Duration::from_millis(spent.cpu_ms),
+            waited: Duration::ZERO,
+            peak_bytes: spent.memory_bytes,
+        };
+        self.usages.push((task.task.kind(), usage));
+        let prover = self.place(peer);
+        self.observer.event(&Event::Done {
+            prover,
+            task: task.task,
+            usage,
+            proof_bytes: proof.map_or(0, |proof| proof.bytes as usize),
+        });
+        if peer == self.network.peer() {
+            // It was done here.
+            return;
+        }
+        let verdict = Notice::Verdict {
+            task,
+            accepted: true,
+            reason: String::new(),
+        };
+        self.notify(peer, verdict);
+        self.give_receipt(task, peer);
+    }
+
+    pub(super) fn obsolete(&mut self, task: TaskId) {
+        let Some(proof) = self.proofs.get(&task) else {
+            return;
+        };
+        let blob = proof.blob;
+        for peer in self.holders.some(blob, usize::MAX) {
+            self.notify(peer, Notice::Obsolete { proofs: vec![blob] });
+        }
+    }
+
+    pub(super) fn place(&mut self, peer: Peer) -> usize {
+        let next = self.places.len();
+        let place = *self.places.entry(peer).or_insert(next);
+        if place == next {
+            self.observer.event(&Event::Joined {
+                prover: place,
+                name: short_name(peer),
+            });
+        }
+        place
+    }
+}

@@ -1,0 +1,351 @@
+//! The engine children that verify proofs: strangers have made these, and nothing of them is decoded beside the owner's files.
+//!
+//! They stay from one proof to the next, with the keys and the program ready. Whoever takes one over with a proof can say of
+//! proofs what he likes, as one can who makes them; the final proof is verified by everybody that it is given to.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use myriad_engine::{
+    Boundary, Input, ProofOf, Statement,
+    worker::{Failure, Worker, WorkerConfig, WorkerError},
+};
+use thiserror::Error;
+
+use crate::{
+    RunError,
+    text::printable,
+    watched::{Bounds, watched},
+};
+
+/// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers make.
+const CHILDREN_MAX: usize = 2;
+/// Another one is started when more proofs than this wait: it takes seconds to make ready, and some hundred MiB.
+const WAITING_MAX: usize = 3;
+/// How often a child has to die over a proof before that is refused: the machine may have been short of memory for a moment. The
+/// second one is new, and to make it ready has taken more than any proof does.
+const DEATHS_NEEDED: usize = 2;
+/// What it may take to make a child ready: the largest program that is allowed has 1.1 GB when it is loaded, and is committed to.
+const READY: Bounds = Bounds {
+    memory_max: 4 << 30,
+    time_max: Duration::from_secs(300),
+};
+/// What a proof may take, which takes 20 ms and some MiB: the machine may be busy.
+const PROOF: Bounds = Bounds {
+    memory_max: 4 << 30,
+    time_max: Duration::from_secs(60),
+};
+
+/// Why a proof does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Objection {
+    /// It is not what it should be.
+    #[error("{0}")]
+    Invalid(String),
+    /// This machine could not look at it.
+    #[error("{0}")]
+    Unable(String),
+}
+
+/// The program of a job, for children that need no input of it.
+#[derive(Debug)]
+pub(crate) struct ProgramOnly {
+    pub image: Vec<u8>,
+    pub openvm_toml: Option<String>,
+    pub config: WorkerConfig,
+}
+
+impl ProgramOnly {
+    pub(crate) fn spawn(&self) -> Result<Worker, WorkerError> {
+        Worker::spawn(&self.config)
+    }
+
+    pub(crate) fn load(&self, worker: &mut Worker) -> Result<(), WorkerError> {
+        worker
+            .load(&self.image[..], self.openvm_toml.clone(), Input::default())
+            .map(drop)
+    }
+}
+
+/// What verifies the proofs of one job.
+#[derive(Clone)]
+pub(crate) struct Verifying(Arc<Inner>);
+
+struct Inner {
+    program: Arc<ProgramOnly>,
+    /// What proofs must say, by the first child before it was given any.
+    statement: OnceLock<Result<Statement, String>>,
+    pool: Mutex<Pool>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Worker>,
+    /// Those that are idle, at work, or being made ready.
+    children: usize,
+    waiting: usize,
+}
+
+/// A child that is at work. It goes back when this is dropped, if it is still there.
+struct AtWork<'a> {
+    inner: &'a Inner,
+    worker: Option<Worker>,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.inner.pool();
+        match self.worker.take() {
+            Some(worker) => pool.idle.push(worker),
+            None => pool.children -= 1,
+        }
+        self.inner.changed.notify_one();
+    }
+}
+
+impl Verifying {
+    /// A thread of its own makes the first child ready, which takes seconds in which tasks can be given out already.
+    pub(crate) fn begin(program: Arc<ProgramOnly>) -> Self {
+        let verifying = Self(Arc::new(Inner {
+            program,
+            statement: OnceLock::new(),
+            pool: Mutex::default(),
+            changed: Condvar::new(),
+        }));
+        let begun = verifying.clone();
+        thread::spawn(move || {
+            let _ = begun.statement();
+        });
+        verifying
+    }
+
+    /// What proofs of the program must say. Waits until a child is ready.
+    ///
+    /// # Errors
+    /// [`RunError::Verifier`]
+    pub(crate) fn statement(&self) -> Result<&Statement, RunError> {
+        let statement = self.0.statement.get_or_init(|| {
+            let mut first = self.0.new_child();
+            let (worker, statement) = self.0.ready()?;
+            first.worker = Some(worker);
+            Ok(statement)
+        });
+        statement.as_ref().map_err(|reason| RunError::Verifier {
+            reason: reason.clone(),
+        })
+    }
+
+    /// Verifies a proof, which may be any bytes, and gives what it says of its piece; a final proof is of the whole. Blocks.
+    ///
+    /// # Errors
+    /// See [`Objection`].
+    pub(crate) fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+        self.0.verify(of, proof)
+    }
+}
+
+impl Inner {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+        let mut deaths = 0;
+        loop {
+            let mut at_work = self.take().map_err(Objection::Unable)?;
+            let worker = at_work.worker.as_mut().expect("it was taken");
+            let (verified, excess) = watched(worker, PROOF, |worker| worker.verify(of.clone(), proof));
+            let error = match verified {
+                Ok(boundary) => return Ok(boundary),
+                Err(WorkerError::Failed(Failure::Verify(reason))) => {
+                    return Err(Objection::Invalid(printable(&reason.to_string())));
+                }
+                Err(error) => error,
+            };
+            // It has died, or nobody knows what it is at.
+            at_work.worker = None;
+            let reason = printable(&excess.unwrap_or_else(|| error.to_string()));
+            if !matches!(error, WorkerError::Died(_)) {
+                return Err(Objection::Unable(reason));
+            }
+            deaths += 1;
+            if deaths == DEATHS_NEEDED {
+                let reason = format!("what verifies it does not live to the end, {deaths} times: {reason}");
+                return Err(Objection::Invalid(reason));
+            }
+            tracing::warn!("the engine child that verifies is started again: {reason}");
+        }
+    }
+
+    fn new_child(&self) -> AtWork<'_> {
+        self.pool().children += 1;
+        AtWork {
+            inner: self,
+            worker: None,
+        }
+    }
+
+    /// A child that is ready: an idle one, or a new one where there is none, or where many wait.
+    fn take(&self) -> Result<AtWork<'_>, String> {
+        let mut pool = self.pool();
+        pool.waiting += 1;
+        let idle = loop {
+            if let Some(worker) = pool.idle.pop() {
+                break Some(worker);
+            }
+            let many = pool.waiting > WAITING_MAX && pool.children < CHILDREN_MAX;
+            if pool.children == 0 || many {
+                pool.children += 1;
+                break None;
+            }
+            pool = self.changed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        };
+        pool.waiting -= 1;
+        drop(pool);
+        let mut at_work = AtWork {
+            inner: self,
+            worker: idle,
+        };
+        if at_work.worker.is_none() {
+            at_work.worker = Some(self.ready()?.0);
+        }
+        Ok(at_work)
+    }
+
+    /// Starts a child and makes it ready.
+    fn ready(&self) -> Result<(Worker, Statement), String> {
+        let mut worker = self.program.spawn().map_err(|e| e.to_string())?;
+        let (made, excess) = watched(&mut worker, READY, |worker| {
+            self.program.load(worker)?;
+            worker.prepare_verifier()
+        });
+        let statement = made.map_err(|e| excess.unwrap_or_else(|| printable(&e.to_string())))?;
+        Ok((worker, statement))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    /// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
+    fn frame(result: &[u8]) -> Vec<u8> {
+        // Wall time, CPU time and waiting of seconds and nanoseconds each, and a peak of memory.
+        let body = [&[0; 7], result].concat();
+        [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
+    }
+
+    /// Bytes of the requests to load, to make ready and to verify: of each the length, the request, and its files.
+    const REQUESTS: [usize; 3] = [4 + 5 + 2, 4 + 2, 4 + 5 + PROOF_BYTES.len()];
+    const PROOF_BYTES: &[u8] = b"proof";
+
+    /// A child that answers to loading and making ready, and then does what `then` says. That finds the number of children that
+    /// were started in `$count`, and waits with `next` until it is asked to verify.
+    fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
+        // Of `Loaded`, three hashes; of `Statement`, a pc, a root of eight words and a file without bytes.
+        let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
+        let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0]].concat());
+        // It holds, and has no boundary.
+        let holds = frame(&[0, 7, 0]);
+        for (name, bytes) in [("loaded", loaded), ("statement", statement), ("holds", holds)] {
+            fs::write(dir.join(name), bytes).unwrap();
+        }
+        let [load, ready, verify] = REQUESTS;
+        let script = format!(
+            "cd {}
+             echo >> started
+             count=$(wc -l < started)
+             next() {{ head -c {verify} > /dev/null; }}
+             head -c {load} > /dev/null; cat loaded
+             head -c {ready} > /dev/null; cat statement
+             {then}",
+            dir.display()
+        );
+        Arc::new(ProgramOnly {
+            image: vec![1],
+            openvm_toml: None,
+            config: WorkerConfig {
+                command: "/bin/sh".into(),
+                args: vec!["-c".into(), script],
+                keys: "none".into(),
+                threads: 1,
+            },
+        })
+    }
+
+    fn started(dir: &Path) -> usize {
+        fs::read_to_string(dir.join("started")).unwrap().lines().count()
+    }
+
+    const FINAL: ProofOf = ProofOf::Final {
+        public_values: Vec::new(),
+    };
+
+    fn verify(then: &str, times: usize) -> (Vec<Result<Option<Boundary>, Objection>>, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let verifying = Verifying::begin(program(dir.path(), then));
+        verifying.statement().unwrap();
+        let results = (0..times).map(|_| verifying.verify(&FINAL, PROOF_BYTES));
+        (results.collect(), started(dir.path()))
+    }
+
+    #[test]
+    fn one_child_verifies_one_proof_after_another() {
+        let (results, started) = verify("for i in 1 2 3; do next; cat holds; done; exec sleep 600", 3);
+        assert_eq!((results, started), (vec![Ok(None); 3], 1));
+    }
+
+    /// This machine may have been short of memory for a moment.
+    #[test]
+    fn a_child_that_dies_is_replaced_and_nobody_is_to_blame() {
+        let then = "next; [ $count = 1 ] && kill -9 $$
+             cat holds; next; cat holds; exec sleep 600";
+        let (results, started) = verify(then, 2);
+        assert_eq!((results, started), (vec![Ok(None); 2], 2));
+    }
+
+    #[test]
+    fn a_proof_that_children_die_of_again_and_again_is_refused() {
+        let (results, started) = verify("next; echo dies >&2; exit 7", 1);
+        let Err(Objection::Invalid(reason)) = &results[0] else {
+            panic!("{results:?}");
+        };
+        assert!(reason.contains("2 times") && reason.contains("dies"), "{reason}");
+        assert_eq!(started, DEATHS_NEEDED);
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_made_ready_is_no_proofs_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = program(dir.path(), "");
+        fs::write(dir.path().join("statement"), b"").unwrap();
+        let verifying = Verifying::begin(program);
+        let error = verifying.statement().unwrap_err();
+        assert!(matches!(&error, RunError::Verifier { .. }), "{error}");
+        assert!(matches!(
+            verifying.verify(&FINAL, PROOF_BYTES),
+            Err(Objection::Unable(_))
+        ));
+    }
+
+    #[test]
+    fn many_at_once_have_two_children() {
+        let dir = tempfile::tempdir().unwrap();
+        // Each answers after the time in which all have come.
+        let answers = "for i in 1 2 3 4 5 6 7 8; do next; sleep 0.3; cat holds; done; exec sleep 600";
+        let verifying = Verifying::begin(program(dir.path(), answers));
+        verifying.statement().unwrap();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(verifying.verify(&FINAL, PROOF_BYTES), Ok(None)));
+            }
+        });
+        assert_eq!(started(dir.path()), CHILDREN_MAX);
+    }
+}

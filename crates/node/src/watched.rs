@@ -1,0 +1,62 @@
+//! An engine child that is ended when what it was asked takes too much: strangers have made what it is given.
+
+use std::{
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use myriad_engine::worker::Worker;
+
+use crate::process::resident_bytes;
+
+/// How often the process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What one piece of work may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Memory of the process, in bytes.
+    pub memory_max: u64,
+    pub time_max: Duration,
+}
+
+/// What `work` with a child gives, and why the child was ended meanwhile, if it was.
+pub(crate) fn watched<T>(
+    worker: &mut Worker,
+    bounds: Bounds,
+    work: impl FnOnce(&mut Worker) -> T,
+) -> (T, Option<String>) {
+    let (pid, stopper) = (worker.pid(), worker.stopper());
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let watch = scope.spawn(move || {
+            let start = Instant::now();
+            // The other end is dropped when the work is done.
+            while let Err(mpsc::RecvTimeoutError::Timeout) = is_done.recv_timeout(LOOK_EVERY) {
+                let excess = excess(pid, start.elapsed(), bounds);
+                if excess.is_some() {
+                    stopper.stop();
+                    return excess;
+                }
+            }
+            None
+        });
+        let worked = work(worker);
+        drop(done);
+        (worked, watch.join().unwrap_or(None))
+    })
+}
+
+/// What a process takes too much of.
+fn excess(pid: u32, elapsed: Duration, bounds: Bounds) -> Option<String> {
+    let Bounds { memory_max, time_max } = bounds;
+    if elapsed > time_max {
+        let time = time_max.as_secs_f64();
+        return Some(format!("the engine child took more than {time} s"));
+    }
+    let memory = resident_bytes(pid)?;
+    (memory > memory_max).then(|| {
+        format!("the engine child took {memory} bytes of memory, and {memory_max} are allowed for this task")
+    })
+}

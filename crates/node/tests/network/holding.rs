@@ -1,0 +1,215 @@
+//! Requesters that give a lease and never let go of the prover: it is free again by itself, its owner sees why, and honest
+//! requesters are served. And several that give one at once.
+
+use std::sync::{Arc, Mutex};
+
+use myriad_core::{JobId, TaskRef};
+use myriad_net::{
+    Event as NetEvent,
+    wire::{Lease, Refused, Request, Response, Returned, Sources, Why},
+};
+use myriad_node::{engine_fingerprint, prover::Pace};
+
+use super::*;
+use crate::world::announcement;
+
+/// How a requester holds on to a prover.
+#[derive(Clone, Copy, Debug)]
+struct Grip {
+    /// What the lease says at first.
+    lease_ms: u64,
+    /// What each renewal is answered with, if it is.
+    extends_ms: Option<u64>,
+    /// How long it takes to answer an offer.
+    answers_after: Duration,
+}
+
+/// A requester with one lease for whoever asks first, for a task like any other.
+struct Holder {
+    network: Network,
+    at: String,
+    told: Arc<Mutex<Vec<Returned>>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Holder {
+    async fn start(seed: u8, grip: Grip) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (network, mut events) = start(dir.path(), Role::Requester, &[]);
+        let at = address(&network).await;
+        let told: Arc<Mutex<Vec<Returned>>> = Arc::default();
+        let mut lease = Some(lease(&network, seed, grip));
+        tokio::spawn({
+            let told = Arc::clone(&told);
+            async move {
+                let mut unanswered = Vec::new();
+                while let Some(event) = events.recv().await {
+                    let NetEvent::Asked { request, reply, .. } = event else {
+                        continue;
+                    };
+                    let answer = match (request, grip.extends_ms) {
+                        (Request::Offer(_), _) => {
+                            let answer = match lease.take() {
+                                Some(lease) => Response::Lease(Box::new(lease)),
+                                None => Response::Refused(Refused {
+                                    why: Why::NoWork,
+                                    reason: "there was one".into(),
+                                    retry_ms: Some(60_000),
+                                }),
+                            };
+                            sleep(grip.answers_after).await;
+                            answer
+                        }
+                        (Request::Renew { .. }, None) => {
+                            unanswered.push(reply);
+                            continue;
+                        }
+                        (Request::Renew { .. }, Some(lease_ms)) => Response::Extended { lease_ms },
+                        (Request::Return { why, .. }, _) => {
+                            told.lock().unwrap().push(why);
+                            Response::Received
+                        }
+                        (Request::Submit { .. } | Request::Notice(_), _) => Response::Received,
+                    };
+                    reply.send(answer);
+                }
+            }
+        });
+        network.announce(announcement(&network, JobId([seed; 32])));
+        Self {
+            network,
+            at,
+            told,
+            _dir: dir,
+        }
+    }
+
+    fn told(&self) -> Vec<Returned> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
+    let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
+    Lease {
+        task: TaskRef {
+            job: JobId([seed; 32]),
+            task: TaskId::Segment(0),
+        },
+        lease_ms: grip.lease_ms,
+        work_ms: 1000,
+        memory: 1 << 30,
+        sources: Sources {
+            program: here(&[seed; 100]),
+            openvm_toml: None,
+            input: here(&[seed; 200]),
+            engine: engine_fingerprint(),
+            instructions: 1000,
+        },
+        work: Work::Segment(vec![seed; 36]),
+    }
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, waited)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// A prover that is held is let go with `because`, the one that held it pays, and an honest job is done.
+async fn is_let_go(seed: u8, grip: Grip, mut engine: Pretender, because: &str) {
+    let holder = Holder::start(seed, grip).await;
+    engine.fault = Fault::HangsOnce;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, mut at) = requester(&dir).await;
+    at.push(holder.at.clone());
+    let prover = Prover::start(&at, engine);
+    until("it is at work", || prover.begun() == 1).await;
+    until("it is let go", || !holder.told().is_empty()).await;
+    assert!(prover.was_stopped(), "the engine was ended");
+    let told = holder.told();
+    let [Returned::Unwilling { reason }] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert!(reason.contains(because), "{reason}");
+    let pays = || match &prover.status.lock().unwrap().activity {
+        Activity::Idle { why } => why.contains("took this machine's time for nothing once"),
+        _ => false,
+    };
+    until("the owner sees who did it", pays).await;
+
+    let outcome = timeout(PATIENCE, request(network, events, ask(seed ^ 0x0f, 4)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, 4);
+    prover.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_requester_that_falls_silent_holds_a_prover_as_long_as_its_lease() {
+    let grip = Grip {
+        lease_ms: 2000,
+        extends_ms: None,
+        answers_after: Duration::ZERO,
+    };
+    is_let_go(0x41, grip, honest(), "its lease ran out").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_requester_that_extends_for_ever_holds_a_prover_as_long_as_a_task_takes() {
+    let grip = Grip {
+        lease_ms: u64::MAX,
+        extends_ms: Some(u64::MAX),
+        answers_after: Duration::ZERO,
+    };
+    // So fast that no task takes more than seconds.
+    let mut engine = honest();
+    engine.pace = Pace {
+        core_speed: 1000.0,
+        speed: 1000.0,
+        memory_share: 1.0,
+    };
+    is_let_go(
+        0x42,
+        grip,
+        engine,
+        "nothing that fits into this machine takes longer",
+    )
+    .await;
+}
+
+/// Three requesters answer an offer with a lease at about the same time. One is served; the others hear that they were second, not
+/// that this machine is being stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_prover_gets_beside_its_task_is_given_back_as_surplus() {
+    let mut holders = Vec::new();
+    for seed in 0x51..0x54 {
+        // Slowly enough that others are asked meanwhile.
+        let grip = Grip {
+            lease_ms: 60_000,
+            extends_ms: Some(60_000),
+            answers_after: Duration::from_secs(4),
+        };
+        holders.push(Holder::start(seed, grip).await);
+    }
+    let at: Vec<String> = holders.iter().map(|holder| holder.at.clone()).collect();
+    let prover = Prover::start(&at, Pretender::new(TASK, Fault::Hangs));
+    let surplus = || {
+        let given_back = holders
+            .iter()
+            .filter(|holder| holder.told() == [Returned::Surplus]);
+        given_back.count() == 2
+    };
+    until("two leases are surplus", surplus).await;
+    let served: Vec<_> = holders.iter().filter(|holder| holder.told().is_empty()).collect();
+    assert_eq!(served.len(), 1);
+    // Ctrl-C is what stops it.
+    prover.stop().await;
+    assert_eq!(served[0].told(), [Returned::Stopping]);
+    drop(holders.into_iter().map(|holder| holder.network));
+}

@@ -1,0 +1,115 @@
+//! Executes programs that are nearly right, in a child process: a crash of it is the failure.
+//!
+//! ```text
+//! MYRIAD_FUZZ_TIMES=1000 MYRIAD_FUZZ_SEED=7 cargo test --release --workspace --test programs -- --nocapture
+//! ```
+
+use std::{fs, path::Path};
+
+use myriad_engine::{
+    Input, MemoryBudget, ProgramError,
+    worker::{Failure, Worker, WorkerConfig, WorkerError, make_keys},
+};
+use myriad_fuzz::{Rng, programs::Exe, setting, targets::VMEXE};
+
+/// How often these are executed in CI: some seconds.
+const TIMES: u64 = 10;
+const PROGRAMS: u64 = 40;
+/// One in so many is executed with metering, which builds a VM each time.
+const METERED_SHARE: u64 = 10;
+/// Instructions of a program that are executed.
+const INSTRUCTIONS_MAX: u64 = 20_000;
+
+/// The child process that programs are executed in.
+struct Child {
+    config: WorkerConfig,
+    worker: Worker,
+}
+
+impl Child {
+    fn start() -> Self {
+        // The tests of `myriad` have their keys in the same place.
+        let keys = concat!(env!("CARGO_TARGET_TMPDIR"), "/data/keys");
+        let config = WorkerConfig {
+            command: env!("CARGO_BIN_EXE_engine-worker").into(),
+            args: vec![keys.into()],
+            keys: keys.into(),
+            threads: 1,
+        };
+        make_keys(&config, None).expect("keys can be made");
+        let worker = Worker::spawn(&config).expect("it was built");
+        Self { config, worker }
+    }
+
+    /// Loads a program and executes its beginning. The answer may be an error.
+    fn execute(&mut self, image: &[u8], metered: bool) -> Result<(), WorkerError> {
+        let input = Input::from_bytes(10_000_u32.to_le_bytes().to_vec()).expect("it is small");
+        self.worker.load(image, None, input)?;
+        if metered {
+            let budget = MemoryBudget::from_bytes(4 << 30);
+            self.worker.plan(budget, INSTRUCTIONS_MAX).map(drop)
+        } else {
+            self.worker.execute(INSTRUCTIONS_MAX).map(drop)
+        }
+    }
+}
+
+/// The interpreter takes an address space for an index into a list, and does not look whether it is one.
+#[test]
+fn a_program_that_uses_other_address_spaces_is_refused_before_it_runs() {
+    let mut child = Child::start();
+    for space in [9, 255] {
+        let (exe, count) = Exe::read(VMEXE).with_address_space(space);
+        assert!(count > 300, "{count} loads and stores");
+        for metered in [false, true] {
+            let refused = child.execute(&exe.write(), metered);
+            assert!(
+                matches!(
+                    &refused,
+                    Err(WorkerError::Failed(Failure::Program(ProgramError::Instruction {
+                        operand: 'e', actual, ..
+                    }))) if u64::from(*actual) == space
+                ),
+                "address space {space}: {refused:?}"
+            );
+        }
+    }
+}
+
+/// Whatever a program is and does, the child is there for the next one, or was refused memory.
+#[test]
+fn programs_that_load_are_executed_and_do_no_harm() {
+    let times = setting("MYRIAD_FUZZ_TIMES", TIMES);
+    let seed = setting("MYRIAD_FUZZ_SEED", 1);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
+    fs::create_dir_all(&dir).expect("there is room");
+    let sample = Exe::read(VMEXE);
+    let mut rng = Rng(seed);
+    let mut child = Child::start();
+    child
+        .execute(&sample.write(), false)
+        .expect("the sample is executed");
+    let (mut refused, mut ended, mut trapped) = (0, 0, 0);
+    for number in 0..PROGRAMS * times {
+        let image = sample.changed(&mut rng).write();
+        match child.execute(&image, number.is_multiple_of(METERED_SHARE)) {
+            Ok(()) => ended += 1,
+            Err(WorkerError::Failed(Failure::Program(_))) => refused += 1,
+            Err(WorkerError::Failed(Failure::Execute(_))) => trapped += 1,
+            Err(WorkerError::Died(death)) if death.out_of_memory => {
+                trapped += 1;
+                child.worker = Worker::spawn(&child.config).expect("it was built");
+            }
+            Err(error) => {
+                let saved = dir.join("program.failed");
+                fs::write(&saved, &image).expect("there is room");
+                panic!(
+                    "program {number} of MYRIAD_FUZZ_SEED={seed}, which is in {}: {error}",
+                    saved.display()
+                );
+            }
+        }
+    }
+    eprintln!("{refused} programs refused, {ended} executed, {trapped} executed until they failed");
+    assert!(refused > 0 && ended > 0 && trapped > 0);
+}
