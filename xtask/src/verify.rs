@@ -4,6 +4,8 @@
 //! All cargo steps use the release profile, as the tests do, so that what one step has compiled the
 //! next one finds.
 
+mod borders;
+mod security;
 mod tools;
 mod tree;
 
@@ -60,6 +62,14 @@ const STEPS: &[Step] = &[
     Step {
         name: "paths",
         run: tree::machine_paths,
+    },
+    Step {
+        name: "borders",
+        run: borders::borders,
+    },
+    Step {
+        name: "security",
+        run: security::security,
     },
     Step {
         name: "guests",

@@ -82,7 +82,7 @@ pub fn machine_paths(repository: &Path) -> Result<Finding> {
 }
 
 /// Regular files, relative to the repository.
-fn files(repository: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn files(repository: &Path) -> Result<Vec<PathBuf>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(repository);

@@ -1,0 +1,122 @@
+//! The step that holds the code to what `docs/SECURITY.md` says of where things are done: some calls may stand only in the
+//! files that are named here, tests apart.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+
+use super::{Finding, tree::files};
+
+/// A call, the files or folders that may make it, and why nobody else may.
+struct Border {
+    call: &'static str,
+    allowed: &'static [&'static str],
+    reason: &'static str,
+}
+
+const BORDERS: &[Border] = &[
+    Border {
+        call: "Program::load(",
+        allowed: &[
+            "crates/engine/",
+            "crates/cli/src/files.rs",
+            "crates/cli/src/guest.rs",
+            "crates/node/src/job/",
+            "crates/node/src/bench/",
+            "fuzz/",
+        ],
+        reason: "a stranger's program is loaded in the confined child; elsewhere only the user's own files are",
+    },
+    Border {
+        call: "Input::decode(",
+        allowed: &[
+            "crates/engine/",
+            "crates/evm/",
+            "crates/node/src/jobs/",
+            "guests/",
+            "fuzz/",
+        ],
+        reason: "a stranger's input is decoded in the confined child; elsewhere only that of the user's own job is",
+    },
+    Border {
+        call: "Verifier::new(",
+        allowed: &[
+            "crates/engine/",
+            "crates/cli/src/commands/verify.rs",
+            "crates/node/src/bench/",
+        ],
+        reason: "strangers' proofs are verified in the confined child; elsewhere only the user's own files are, and what was just made here",
+    },
+    Border {
+        call: "Command::new(",
+        allowed: &[
+            "crates/cli/src/fleet.rs",
+            "crates/engine/src/worker/",
+            // It asks git which commit the report is of.
+            "crates/sim/src/main.rs",
+            "xtask/",
+        ],
+        reason: "nothing that a peer says starts a process; the engine child and this machine's own provers are all there is",
+    },
+    Border {
+        call: "libp2p::",
+        allowed: &["crates/net/"],
+        reason: "what comes from peers is bounded in one crate",
+    },
+];
+
+/// Tests and benchmarks may do what they want.
+fn is_product(file: &Path) -> bool {
+    let text = file.to_string_lossy();
+    text.ends_with(".rs")
+        && !["/tests/", "/tests.rs", "/benches/"]
+            .iter()
+            .any(|part| text.contains(part))
+}
+
+/// The part of a file before its tests.
+fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
+pub fn borders(repository: &Path) -> Result<Finding> {
+    let mut problems = Vec::new();
+    for file in files(repository)?.iter().filter(|file| is_product(file)) {
+        // This file names them all.
+        if file.ends_with("xtask/src/verify/borders.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(repository.join(file))?;
+        problems.extend(crossed(&file.to_string_lossy(), product(&text)));
+    }
+    Ok(Finding::from_problems(&problems))
+}
+
+fn crossed(file: &str, text: &str) -> Vec<String> {
+    BORDERS
+        .iter()
+        .filter(|border| !border.allowed.iter().any(|allowed| file.starts_with(allowed)))
+        .filter(|border| text.contains(border.call))
+        .map(|border| format!("{file}: calls `{}`: {}", border.call, border.reason))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_found_outside_of_their_files_alone() {
+        let text = "let program = Program::load(&image, None)?;";
+        assert_eq!(crossed("crates/node/src/prover/task.rs", text).len(), 1);
+        assert!(crossed("crates/engine/src/worker/serve.rs", text).is_empty());
+    }
+
+    #[test]
+    fn tests_are_free() {
+        assert!(!is_product(Path::new("crates/cli/tests/cli/worker.rs")));
+        assert!(!is_product(Path::new("crates/node/src/jobs/tests.rs")));
+        assert!(is_product(Path::new("crates/node/src/prover/task.rs")));
+        assert_eq!(product("a\n#[cfg(test)]\nmod tests {\nb"), "a\n");
+    }
+}
