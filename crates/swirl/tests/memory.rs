@@ -10,7 +10,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     collections::BTreeMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Barrier, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -23,6 +23,7 @@ use openvm_stark_backend::{
     prover::{DeviceDataTransporter, MatrixDimensions},
 };
 use openvm_stark_sdk::config::app_params_with_100_bits_security;
+use rayon::ThreadPool;
 use tracing::{Metadata, Subscriber, span};
 
 /// Tests that allocate while another one counts would be counted by it.
@@ -100,6 +101,9 @@ fn spans() -> MutexGuard<'static, Spans> {
     spans
 }
 
+/// For how many spans there is room before proofs are measured, since what the list grows by would be counted as theirs.
+const SPANS_MAX: usize = 1 << 16;
+
 struct PeaksOfSpans;
 
 impl Subscriber for PeaksOfSpans {
@@ -109,6 +113,7 @@ impl Subscriber for PeaksOfSpans {
 
     fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
         let mut spans = spans();
+        assert!(spans.names.len() < SPANS_MAX, "{SPANS_MAX} spans are too few");
         spans.names.push(attributes.metadata().name());
         span::Id::from_u64(spans.names.len() as u64)
     }
@@ -159,12 +164,21 @@ struct Proven {
     measured: Vec<usize>,
 }
 
-/// Proves on so many threads, with as little as it can where `lean`.
-fn prove(shapes: &[Booleans], params: &SystemParams, threads: usize, lean: bool) -> Proven {
+/// Threads that are at work already. What a thread takes when it begins, and what is given back after it has ended, would
+/// be counted as the proof's.
+fn pool(threads: usize) -> ThreadPool {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .expect("threads start");
+    let all = Barrier::new(threads);
+    pool.broadcast(|_| all.wait());
+    pool
+}
+
+/// Proves on the threads of a pool, with as little as it can where `lean`.
+fn prove(shapes: &[Booleans], params: &SystemParams, pool: &ThreadPool, lean: bool) -> Proven {
+    let threads = pool.current_num_threads();
     pool.install(|| {
         let mut engine: SwirlEngine = SwirlEngine::new(params.clone());
         let (pk, _) = engine.keygen(&airs(shapes));
@@ -341,10 +355,13 @@ fn too_little_memory_is_refused_before_anything_is_computed() {
 fn proofs_take_what_was_said_before() {
     let _alone = alone();
     tracing::subscriber::set_global_default(PeaksOfSpans).expect("it is the first");
+    spans().names.reserve(SPANS_MAX);
+    let pools = [(1, false), (1, true), (2, false), (16, true)].map(|(threads, lean)| (pool(threads), lean));
     let mut wrong = vec![];
     for (what, shapes, params) in shapes() {
-        for (threads, lean) in [(1, false), (1, true), (2, false), (16, true)] {
-            let proven = prove(&shapes, &params, threads, lean);
+        for (pool, lean) in &pools {
+            let (threads, lean) = (pool.current_num_threads(), *lean);
+            let proven = prove(&shapes, &params, pool, lean);
             for ((phase, of), &measured) in PHASES.iter().zip(&proven.measured) {
                 let predicted = of(&proven.predicted);
                 let allowed =

@@ -22,8 +22,12 @@ pub(crate) use self::shape::Sizes;
 use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan};
 
 /// What is added for all that is too small to be listed: the claims and polynomials of rounds, the heads of lists of lists,
-/// the hasher's constants, what the thread pool takes for tasks.
+/// the hasher's constants.
 const UNLISTED: usize = 64 << 10;
+
+/// What is added for each thread of the pool: its queue of tasks, and the lists of what was freed while other threads may
+/// still read it, which are given back later.
+const UNLISTED_OF_THREAD: usize = 8 << 10;
 
 /// The most bytes that a proof takes in each of its phases, beside what was allocated when it began.
 ///
@@ -225,7 +229,8 @@ impl<'a> Walk<'a> {
                 .sum::<usize>();
         let constraints = with_others + tree.kept + self.compiled();
         let opening = with_others + tree.kept + self.column_openings();
-        let above = |bytes: usize| bytes - self.traces() + UNLISTED;
+        let unlisted = UNLISTED + self.threads * UNLISTED_OF_THREAD;
+        let above = |bytes: usize| bytes - self.traces() + unlisted;
         Peak {
             traces: self.traces(),
             commit: above(base + tree.peak),
