@@ -1,5 +1,7 @@
 //! The batch sumcheck: [`crate::constraints`] without the fractions.
 
+use openvm_stark_backend::p3_util::log2_ceil_usize;
+
 use super::{Present, Walk};
 use crate::constraints::{LOG_PAIRS, LOG_UNITS, TARGETS};
 
@@ -34,12 +36,20 @@ impl Walk<'_> {
         let products = 2 * domain * self.present.len() + 4 * domain;
         let eq: usize = self.present.iter().map(|p| parts(p) * sizes.ef).sum();
         self.univariate_kept()
-            + (self.at_once(scratch, parts) + self.waiting() * sums + eq).max(products * sizes.ef)
+            + (self.at_once(scratch, parts) + self.waiting(parts) * sums + eq).max(products * sizes.ef)
     }
 
-    /// How many sums of a loop's parts there are at once.
-    fn waiting(&self) -> usize {
-        2 * self.threads + 1
+    /// How many sums of a loop's parts there are at once: each thread has one of what it has done and one that it adds
+    /// to it. A thread alone halves the loop once, and holds the sum of the first half. Several halve again what they take
+    /// from each other, and each may hold a sum for every time that a loop can be halved.
+    fn waiting(&self, parts: impl Fn(&Present<'_>) -> usize) -> usize {
+        let most = self.present.iter().map(parts).max().unwrap_or(0).max(1);
+        let halvings = if self.threads > 1 {
+            log2_ceil_usize(most)
+        } else {
+            0
+        };
+        self.threads * (2 + halvings) + 1
     }
 
     pub(super) fn rounds(&self) -> usize {
@@ -60,6 +70,6 @@ impl Walk<'_> {
         let parts = |p: &Present<'_>| p.units(l_skip, sizes.lanes()).div_ceil(2 << LOG_PAIRS);
         let sums = self.model.max_degree * TARGETS * sizes.ext_pack;
         let eq: usize = self.present.iter().map(|p| parts(p) * sizes.ef).sum();
-        folded + self.at_once(scratch, parts) + self.waiting() * sums + eq + self.column_openings()
+        folded + self.at_once(scratch, parts) + self.waiting(parts) * sums + eq + self.column_openings()
     }
 }
