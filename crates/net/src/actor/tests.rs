@@ -1,5 +1,7 @@
 //! What the actor does of itself, without a network.
 
+use std::sync::atomic::Ordering;
+
 use libp2p::{
     core::{ConnectedPoint, Endpoint, transport::PortUse},
     identity::Keypair,
