@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     KeyCache, Program, VmConfig,
+    circuit::Circuit,
     error::AggregateError,
     final_proof,
     memory::node_peak_bytes,
@@ -83,25 +84,6 @@ impl fmt::Display for Level {
             Circuit::Leaf => write!(f, "leaf (level 1)"),
             Circuit::InternalForLeaf => write!(f, "internal-for-leaf (level 2)"),
             Circuit::InternalRecursive => write!(f, "internal-recursive (level {})", self.0),
-        }
-    }
-}
-
-/// The three verifier circuits; all internal-recursive levels share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Circuit {
-    Leaf,
-    InternalForLeaf,
-    InternalRecursive,
-}
-
-impl Circuit {
-    /// The proofs that it has room for. A leaf evaluates the constraints of the whole VM in a table that has columns for
-    /// as many proofs as there is room for, used or not; room for four costs no more time than room for one.
-    const fn children_max(self) -> usize {
-        match self {
-            Self::Leaf => MAX_NUM_CHILDREN_LEAF,
-            Self::InternalForLeaf | Self::InternalRecursive => MAX_NUM_CHILDREN_INTERNAL,
         }
     }
 }

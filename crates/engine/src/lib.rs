@@ -29,6 +29,7 @@
 
 mod aggregate;
 mod boundary;
+mod circuit;
 mod config;
 #[doc(hidden)]
 pub mod devices;

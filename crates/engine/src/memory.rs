@@ -14,7 +14,7 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
-use crate::{Input, Program, VmConfig, aggregate::Circuit};
+use crate::{Input, Program, VmConfig, circuit::Circuit};
 
 /// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);

@@ -42,8 +42,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Boundary, FinalProof, KeyCache, Level, Program, Root,
-    aggregate::Circuit,
     boundary::differs,
+    circuit::Circuit,
     error::{KeyError, VerifyError},
     final_proof,
     keys::{KeySet, VkCommits},

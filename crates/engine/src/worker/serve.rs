@@ -20,10 +20,7 @@ use super::{
 };
 use crate::{
     AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Verifier, VerifyError, VmConfig,
-    aggregate::{Aggregator, Circuit},
-    execute, keys,
-    prove::SegmentProver,
-    truth,
+    aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
 };
 
 /// How a child is to run.

@@ -1,0 +1,22 @@
+//! The verifier circuits that aggregation has: what `aggregate` proves with, `verify` looks for, and `memory` reckons.
+
+use openvm_sdk::config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF};
+
+/// The three verifier circuits; all internal-recursive levels share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Circuit {
+    Leaf,
+    InternalForLeaf,
+    InternalRecursive,
+}
+
+impl Circuit {
+    /// The proofs that it has room for. A leaf evaluates the constraints of the whole VM in a table that has columns for
+    /// as many proofs as there is room for, used or not; room for four costs no more time than room for one.
+    pub(crate) const fn children_max(self) -> usize {
+        match self {
+            Self::Leaf => MAX_NUM_CHILDREN_LEAF,
+            Self::InternalForLeaf | Self::InternalRecursive => MAX_NUM_CHILDREN_INTERNAL,
+        }
+    }
+}
