@@ -267,13 +267,7 @@ mod tests {
     use libp2p::{Multiaddr, core::Endpoint, multiaddr::Protocol, swarm::ConnectionId};
 
     use super::*;
-    use crate::{
-        blob::BlobStore,
-        config::{Limits, Listen},
-        identity::Identity,
-        reach::Gate,
-        wire::ADDRESSES_MAX,
-    };
+    use crate::{reach::Gate, wire::ADDRESSES_MAX};
 
     /// The best that a peer can have which is in the mesh for ever, brings all the news, and has sent so
     /// many invalid messages just now, by libp2p's formula.
@@ -325,18 +319,7 @@ mod tests {
     #[tokio::test]
     async fn a_dial_tries_no_more_addresses_than_a_peer_may_have() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config {
-            identity: Identity::ephemeral(),
-            role: Role::Prover,
-            build: "test".into(),
-            engine: [7; 32],
-            listen: Listen::At(Vec::new()),
-            external: Vec::new(),
-            bootstrap: Vec::new(),
-            mdns: false,
-            blobs: BlobStore::open(dir.path(), 1 << 20).unwrap(),
-            limits: Limits::default(),
-        };
+        let config = Config::of_lone_prover(dir.path());
         let gate = SharedGate::new(Gate::new(config.limits.scope_of));
         let mut swarm = swarm(&config, gate).unwrap();
         let id = PeerId::random();

@@ -127,6 +127,25 @@ pub enum StartError {
 }
 
 #[cfg(test)]
+impl Config {
+    /// Of a prover that listens nowhere and knows nobody, with its blobs in `dir`.
+    pub(crate) fn of_lone_prover(dir: &std::path::Path) -> Self {
+        Self {
+            identity: Identity::ephemeral(),
+            role: Role::Prover,
+            build: "test".into(),
+            engine: [7; 32],
+            listen: Listen::At(Vec::new()),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: false,
+            blobs: BlobStore::open(dir, 1 << 20).unwrap(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -9,27 +9,14 @@ use libp2p::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{
-    behaviour::swarm,
-    blob::BlobStore,
-    config::{Limits, Listen},
-    identity::Identity,
-    reach::Gate,
-};
+use crate::{behaviour::swarm, config::Limits, reach::Gate};
 
 fn actor(bootstrap: &[&str], limits: Limits) -> (TempDir, Actor, mpsc::UnboundedReceiver<Event>) {
     let dir = tempfile::tempdir().unwrap();
     let config = Config {
-        identity: Identity::ephemeral(),
-        role: Role::Prover,
-        build: "test".into(),
-        engine: [7; 32],
-        listen: Listen::At(Vec::new()),
-        external: Vec::new(),
         bootstrap: bootstrap.iter().map(|text| text.parse().unwrap()).collect(),
-        mdns: false,
-        blobs: BlobStore::open(dir.path(), 1 << 20).unwrap(),
         limits,
+        ..Config::of_lone_prover(dir.path())
     };
     let (events, received) = mpsc::unbounded_channel();
     let gate = SharedGate::new(Gate::new(config.limits.scope_of));
