@@ -17,8 +17,8 @@ use libp2p::{
 };
 
 use crate::{
-    actor::{PROVIDER_TTL, PROVIDERS_MAX},
     config::{Config, StartError},
+    providers::{PROVIDER_TTL, PROVIDERS_MAX},
     reach::{Capped, Gated, SharedGate},
     slots,
     wire::{ANNOUNCEMENT_BYTES_MAX, Frames, Hello, Request, Response, Role},

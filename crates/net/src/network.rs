@@ -1,32 +1,26 @@
 //! The handle of a running node: what drivers use.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use libp2p::{Swarm, request_response::ResponseChannel};
+use libp2p::Swarm;
 use myriad_core::Peer;
-use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    actor::{Actor, Command},
+    actor::Actor,
     behaviour::{Behaviour, swarm},
     blob::BlobStore,
     config::{Config, StartError},
     identity::Identity,
+    messages::{AskError, Command, Event},
     peer::id_of,
     reach::{Capped, Gate, SharedGate},
     receipt::{Receipt, SignedReceipt},
+    shared::{PeerStatus, Shared, Traffic},
     slots::Regard,
     suspension::since_boot,
     transfer::{FetchFailed, Fetcher, serve},
-    wire::{Announcement, Contact, HOLDERS_MAX, Hello, Request, Response, Role, Source},
+    wire::{Announcement, Contact, HOLDERS_MAX, Request, Response, Source},
 };
 
 /// A node of the network. Clones are handles of the same; the last one that is dropped ends it.
@@ -45,138 +39,6 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.closed.notify_one();
-    }
-}
-
-/// What happens on the network.
-#[derive(Debug)]
-pub enum Event {
-    /// A peer has said what it is. It can be asked from now on.
-    Greeted {
-        peer: Peer,
-        hello: Hello,
-        /// The network that it calls from, as a number; none where its address says nothing, as on a LAN.
-        origin: Option<u64>,
-        /// By how many milliseconds its clock is ahead of this one, less what the greeting was on its way; below 0 where
-        /// it is behind.
-        clock_ahead_ms: i64,
-    },
-    /// A peer speaks another version of the protocol: one of the two has to be updated.
-    OtherVersion { peer: Peer, theirs: u32, build: String },
-    /// The last connection with a peer is gone.
-    Lost { peer: Peer },
-    /// A requester has a job, or has it no more. Signed by the requester, and newer than what it said before.
-    Announced(Announcement),
-    /// This machine was suspended for so long; all connections are lost and opened anew.
-    Resumed { time: Duration },
-    /// A peer asks, and waits for the reply.
-    Asked {
-        peer: Peer,
-        request: Request,
-        reply: Reply,
-    },
-}
-
-/// What a peer waits for. Dropped without an answer, the peer is told that the connection failed.
-#[derive(Debug)]
-pub struct Reply {
-    channel: Option<ResponseChannel<Response>>,
-    commands: mpsc::UnboundedSender<Command>,
-    unanswered: Arc<AtomicUsize>,
-}
-
-impl Reply {
-    pub(crate) fn new(
-        channel: ResponseChannel<Response>,
-        commands: mpsc::UnboundedSender<Command>,
-        unanswered: Arc<AtomicUsize>,
-    ) -> Self {
-        Self {
-            channel: Some(channel),
-            commands,
-            unanswered,
-        }
-    }
-
-    pub fn send(mut self, response: Response) {
-        if let Some(channel) = self.channel.take() {
-            // If the network has ended, nobody waits any more.
-            let _ = self.commands.send(Command::Answer { channel, response });
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        self.unanswered.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Why a peer gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AskError {
-    #[error("the peer cannot be reached")]
-    Unreachable,
-    #[error("the peer does not answer")]
-    Timeout,
-    #[error("the peer does not speak this protocol")]
-    NoNode,
-    #[error("the peer's answer is no message: {0}")]
-    Garbage(String),
-    #[error("the connection broke: {0}")]
-    Broken(String),
-}
-
-/// What is known of a connected peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    pub peer: Peer,
-    /// None until it has greeted.
-    pub role: Option<Role>,
-    pub build: String,
-    /// Where it says that it listens.
-    pub addresses: Vec<String>,
-}
-
-/// What went over the network since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Bytes of blobs with their hashes, sent and received.
-    pub blob_bytes_out: u64,
-    pub blob_bytes_in: u64,
-    /// Requests, answers and announcements, in both directions.
-    pub messages: u64,
-}
-
-/// What the actor and the transfers let the handles see.
-#[derive(Default)]
-pub(crate) struct Shared {
-    pub closed: Notify,
-    peers: Mutex<BTreeMap<Peer, PeerStatus>>,
-    listening: Mutex<Vec<String>>,
-    pub messages: AtomicU64,
-    pub blob_bytes_out: AtomicU64,
-    pub blob_bytes_in: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    pub(crate) fn set_peer(&self, peer: Peer, status: Option<PeerStatus>) {
-        match status {
-            Some(status) => lock(&self.peers).insert(peer, status),
-            None => lock(&self.peers).remove(&peer),
-        };
-    }
-
-    pub(crate) fn set_listening(&self, addresses: Vec<String>) {
-        *lock(&self.listening) = addresses;
-    }
-
-    pub(crate) fn count_message(&self) {
-        self.messages.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -275,21 +137,16 @@ impl Network {
 
     /// Where this node listens, with its name at the end; empty until it does.
     pub fn listening(&self) -> Vec<String> {
-        lock(&self.0.shared.listening).clone()
+        self.0.shared.listening()
     }
 
     /// The connected peers.
     pub fn peers(&self) -> Vec<PeerStatus> {
-        lock(&self.0.shared.peers).values().cloned().collect()
+        self.0.shared.peers()
     }
 
     pub fn traffic(&self) -> Traffic {
-        let shared = &self.0.shared;
-        Traffic {
-            blob_bytes_out: shared.blob_bytes_out.load(Ordering::Relaxed),
-            blob_bytes_in: shared.blob_bytes_in.load(Ordering::Relaxed),
-            messages: shared.messages.load(Ordering::Relaxed),
-        }
+        self.0.shared.traffic()
     }
 
     /// Asks a peer, and waits for its answer.
@@ -344,11 +201,7 @@ impl Network {
             });
             own
         } else {
-            let peers = lock(&self.0.shared.peers);
-            peers
-                .get(&peer)
-                .map(|status| status.addresses.clone())
-                .unwrap_or_default()
+            self.0.shared.addresses_of(peer)
         };
         Contact { peer, addresses }
     }

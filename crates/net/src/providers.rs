@@ -7,8 +7,10 @@ use std::{
 
 use libp2p::kad::{ProviderRecord, RecordKey, store::RecordStore};
 
-use super::{ANNOUNCE_EVERY, REQUESTERS_KEY};
-
+/// Under this key of the hash table are those who have jobs.
+pub(crate) const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
+/// Open jobs are announced again so often: for those who have just come.
+pub(crate) const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
 /// Requesters that a node of the table remembers.
 pub(crate) const PROVIDERS_MAX: usize = 64;
 /// How long: requesters say that they have jobs as often as they announce them, and of one that is gone
@@ -21,7 +23,7 @@ const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 
 /// and takes none in when there are 64, so that whoever fills the table first would keep everybody else
 /// out. This way requesters are told of for as long as fewer than that have said it since. Where one says again that it is
 /// reached, it is what it says last: after a restart it listens elsewhere.
-pub(super) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
+pub(crate) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
     // This network has no other key.
     if record.key.as_ref() != REQUESTERS_KEY {
         return;

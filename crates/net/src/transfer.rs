@@ -17,14 +17,14 @@ use tokio::{
 };
 
 use crate::{
-    actor::Command,
     behaviour::BLOB_PROTOCOL,
     blob::{self, BlobError, BlobRef, BlobStore, FetchError, GROUP_BYTES, ServeLimits},
     config::Limits,
     counted::Counted,
-    network::Shared,
+    messages::Command,
     patience::{Patience, Round, limits, opening},
     peer::{id_of, short_name},
+    shared::Shared,
     wire::{Contact, Source},
 };
 

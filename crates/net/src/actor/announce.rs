@@ -6,11 +6,12 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use myriad_core::Peer;
 
-use super::{ANNOUNCE_EVERY, ANNOUNCE_SOON, Actor, REQUESTERS_KEY, jobs::Judgement, providers};
+use super::{ANNOUNCE_SOON, Actor, jobs::Judgement};
 use crate::{
     behaviour::JOBS_TOPIC,
-    network::Event,
+    messages::Event,
     peer::{id_of, peer_of},
+    providers::{self, ANNOUNCE_EVERY, REQUESTERS_KEY},
     reach::Told,
     record,
     wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode, sequence},

@@ -19,7 +19,7 @@ use libp2p::{
 use super::{Actor, LAN_PEERS_MAX, peers::Connected};
 use crate::{
     behaviour::KAD_PROTOCOL,
-    network::Event,
+    messages::Event,
     peer::peer_of,
     reach::{Told, ip_of, teller},
     record,

@@ -9,10 +9,9 @@
 mod announce;
 mod connections;
 mod jobs;
-mod messages;
 mod peers;
-mod providers;
 mod redial;
+mod requests;
 mod strikes;
 #[cfg(test)]
 mod tests;
@@ -28,69 +27,41 @@ use futures::StreamExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{
     Multiaddr, PeerId, Swarm, gossipsub, identify, kad, mdns,
-    request_response::{OutboundRequestId, ResponseChannel},
+    request_response::OutboundRequestId,
     swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
 };
 use myriad_core::{JobId, Peer};
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use self::providers::{PROVIDER_TTL, PROVIDERS_MAX};
 use self::{announce::news_limiter, jobs::Jobs, peers::Connected, redial::Redial, strikes::Strikes};
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     config::Config,
     identity::Identity,
-    network::{AskError, Event, PeerStatus, Shared},
+    messages::{AskError, Command, Event},
     peer::{peer_of, split_peer},
+    providers::REQUESTERS_KEY,
     reach::{Capped, ScopeOf, SharedGate, Told, best},
     record,
+    shared::{PeerStatus, Shared},
     slots::Regard,
     suspension::{Suspension, since_boot},
-    wire::{Announcement, Hello, PROTOCOL_VERSION, Request, Response, Role},
+    wire::{Announcement, Hello, PROTOCOL_VERSION, Response, Role},
 };
 
 const TICK: Duration = Duration::from_secs(1);
 /// Who has not said what it is after so long is no node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
-/// Open jobs are announced again so often: for those who have just come.
-const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
-/// And once more so soon after they were opened, for those who have not heard it the first time.
+/// A job is announced once more so soon after it was opened, for those who have not heard it the first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// How often the hash table is asked for requesters by a prover that is connected with none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
 /// How often where a requester is known to be there, and not where: after a restart it has other addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
-/// Under this key of the hash table are those who have jobs.
-const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
 /// A prover dials so many peers that it finds on the local network; a requester dials all.
 const LAN_PEERS_MAX: usize = 16;
 /// Requests that the node has not answered yet. Further ones are refused.
 const UNANSWERED_MAX: usize = 4096;
-
-/// What the rest of the crate asks of the actor.
-pub(crate) enum Command {
-    Ask {
-        peer: PeerId,
-        request: Request,
-        answer: oneshot::Sender<Result<Response, AskError>>,
-    },
-    Answer {
-        channel: ResponseChannel<Response>,
-        response: Response,
-    },
-    /// An announcement of a job of our own; the actor fills in who, when and where.
-    Announce(Box<Announcement>),
-    Dial {
-        peer: PeerId,
-        addresses: Vec<Multiaddr>,
-        told_by: Option<PeerId>,
-        dialled: oneshot::Sender<()>,
-    },
-    Regard {
-        peer: PeerId,
-        regard: Regard,
-    },
-}
 
 /// How long ago the machine was started; none where nobody knows.
 pub(crate) type SinceBoot = Box<dyn Fn() -> Option<Duration> + Send>;

@@ -10,9 +10,9 @@ use libp2p::{
     request_response::{self, Message, OutboundFailure, ResponseChannel},
 };
 
-use super::{Actor, Command, UNANSWERED_MAX, clock_ahead_ms, now_ms, peers::Connected, strikes::Strike};
+use super::{Actor, UNANSWERED_MAX, clock_ahead_ms, now_ms, peers::Connected, strikes::Strike};
 use crate::{
-    network::{AskError, Event, Reply},
+    messages::{AskError, Command, Event, Reply},
     wire::{Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Why, WireError, cut},
 };
 
