@@ -17,13 +17,13 @@ mod backend;
 mod check;
 mod claims;
 mod driver;
+mod engine_backend;
 mod events;
 mod hand;
 mod holders;
 mod lease;
 mod lost;
 mod proofs;
-mod real;
 mod receipts;
 mod trial;
 
@@ -35,8 +35,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Backend, Ended};
 pub use driver::Driver;
+use engine_backend::{EngineBackend, Truth};
 use hand::Hand;
-use real::{Real, Truth};
 pub use trial::Attempt;
 
 pub use crate::verifying::Objection;
@@ -141,7 +141,7 @@ pub fn run(
         _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
     };
     let hand = Hand::new(Arc::clone(&prepared.program));
-    let (backend, truth) = Real::new(prepared, Peers::of(&options.data_dir), truth, hand);
+    let (backend, truth) = EngineBackend::new(prepared, Peers::of(&options.data_dir), truth, hand);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
         Driver::new(joined, files, backend, spec, done, policy, recorder)

@@ -1,4 +1,4 @@
-//! What stands behind the driver in earnest: the children that verify, the truth, and the store.
+//! What stands behind the driver of a real job: the engine children that execute, verify and prove, and the store.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -30,7 +30,8 @@ pub(super) enum Truth {
 /// The true boundary of each segment, or why it is not known.
 type Found = Result<Vec<Boundary>, String>;
 
-pub struct Real {
+/// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
+pub struct EngineBackend {
     prepared: Prepared,
     peers: Peers,
     truth: Arc<OnceLock<Found>>,
@@ -38,7 +39,7 @@ pub struct Real {
     hand: Hand,
 }
 
-impl Real {
+impl EngineBackend {
     /// Also gives what finds the truth out, to be called where it may block.
     pub(super) fn new(
         prepared: Prepared,
@@ -65,14 +66,14 @@ impl Real {
                 let _ = tell.send(true);
             }
         };
-        let real = Self {
+        let backend = Self {
             prepared,
             peers,
             truth: found,
             known,
             hand,
         };
-        (real, find)
+        (backend, find)
     }
 
     pub(super) fn into_prepared(self) -> Prepared {
@@ -102,7 +103,7 @@ fn find_out(mut planner: Worker, segments: &[Segment], store: &Weak<Store>) -> F
     Ok(boundaries)
 }
 
-impl Backend for Real {
+impl Backend for EngineBackend {
     type Said = Boundary;
 
     async fn ready(&self) -> Result<(), RunError> {
