@@ -23,8 +23,8 @@ use myriad_net::{
 };
 use myriad_node::{
     JournalEntry, JournalPlan,
-    jobs::Jobs,
     prover::{Status, StatusFile},
+    records::Jobs,
 };
 use myriad_sim::{fleet::ScenarioFile, profile::Profile};
 use serde::{Serialize, de::DeserializeOwned};

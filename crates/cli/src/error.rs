@@ -16,7 +16,7 @@ use myriad_evm::{
     host::{BatchError, BlockFileError, import::ImportError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
-use myriad_node::{RunError, StoreError, bench::BenchError, jobs::JobsError};
+use myriad_node::{RunError, StoreError, bench::BenchError, records::JobsError};
 use myriad_sim::{
     fleet::ScenarioError,
     model::FitError,

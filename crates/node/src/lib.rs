@@ -11,13 +11,13 @@
 pub mod bench;
 mod guarded;
 mod job;
-pub mod jobs;
 pub mod local;
 #[doc(hidden)]
 pub mod measured;
 mod peers;
 mod process;
 pub mod prover;
+pub mod records;
 pub mod requester;
 mod store;
 mod text;

@@ -9,8 +9,8 @@ use myriad_engine::{Boundary, Plan, Segment};
 use crate::{
     Event, Job, Options, RunError,
     job::{Hands, Opened, allowed, prepare},
-    jobs::Recorder,
     open_blobs,
+    records::Recorder,
     store::{Planned, TaskKey},
 };
 

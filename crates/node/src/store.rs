@@ -4,7 +4,7 @@
 //! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
 //!                                      planned    how the execution was cut, and what is true of its segments
 //!                                      leases     who was at which task
-//! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::jobs
+//! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::records
 //! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!

@@ -32,7 +32,7 @@ const BORDERS: &[Border] = &[
         allowed: &[
             "crates/engine/",
             "crates/evm/",
-            "crates/node/src/jobs/",
+            "crates/node/src/records/",
             "guests/",
             "fuzz/",
         ],
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn tests_are_free() {
         assert!(!is_product(Path::new("crates/cli/tests/cli/worker.rs")));
-        assert!(!is_product(Path::new("crates/node/src/jobs/tests.rs")));
+        assert!(!is_product(Path::new("crates/node/src/records/tests.rs")));
         assert!(is_product(Path::new("crates/node/src/prover/task.rs")));
         assert_eq!(product("a\n#[cfg(test)]\nmod tests {\nb"), "a\n");
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
-    jobs::{Fleet, Jobs, Keep, Listed, Record, State},
     open_blobs,
+    records::{Fleet, Jobs, Keep, Listed, Record, State},
 };
 use serde::Serialize;
 

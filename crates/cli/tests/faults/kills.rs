@@ -19,7 +19,7 @@ use std::{
 
 use myriad_fuzz::{Rng, setting};
 use myriad_net::blob::BlobRef;
-use myriad_node::jobs::{Jobs, State};
+use myriad_node::records::{Jobs, State};
 
 use crate::{
     LISTEN, MEMORY, ROUNDS, SILENCE_MAX, bootstrap, guest, keys,

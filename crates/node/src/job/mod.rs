@@ -19,7 +19,7 @@ pub(crate) use schedule::{Hands, allowed};
 
 use myriad_net::blob::BlobError;
 
-use crate::{StoreError, jobs::Fleet};
+use crate::{StoreError, records::Fleet};
 
 /// What to prove.
 #[derive(Clone, Debug)]

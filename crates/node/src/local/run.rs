@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Job, Machine, Observer, Options, Outcome, RunError,
     job::{Hands, Opened, prepare},
-    jobs::Recorder,
+    records::Recorder,
     store::open_blobs,
 };
 

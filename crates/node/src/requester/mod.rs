@@ -44,8 +44,8 @@ pub use crate::verifying::Objection;
 use crate::{
     Event, Job, Observer, Options, Outcome, RunError,
     job::{Hands, Opened, one_machine, prepare, start_child},
-    jobs::Recorder,
     peers::Peers,
+    records::Recorder,
 };
 
 /// The network, and what is to be expected of it.
