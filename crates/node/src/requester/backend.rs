@@ -6,10 +6,7 @@ use myriad_core::{Blob, Kind, Peer, Standing, TaskId, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
 
-use super::{
-    check::Checked,
-    trial::{Attempt, Found},
-};
+use super::{check::Checked, trial::Found};
 use crate::{RunError, StoreError, verifying::Objection};
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
@@ -66,6 +63,19 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Keeps receipts that did not arrive, and forgets those that did. Blocks.
     fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]);
+}
+
+/// What came of doing a task here.
+#[derive(Debug)]
+pub enum Attempt<S> {
+    /// Its proof, and what that says; it was examined like everybody's.
+    Made { proof: Vec<u8>, said: S },
+    /// Over the proof of this child alone no node can be made.
+    Refuted { child: TaskId, reason: String },
+    /// Over the proof of this child the process does not live to the end, which may be this machine's fault.
+    Doubted { child: TaskId, reason: String },
+    /// Nothing was found out.
+    Unable(String),
 }
 
 /// What is left when the final proof is durable.

@@ -11,7 +11,7 @@ use myriad_engine::{
     worker::{Failure, Stopper, Usage, Worker, WorkerError},
 };
 
-use super::trial::Attempt;
+use super::backend::Attempt;
 use crate::{
     Machine,
     text::printable,

@@ -33,11 +33,10 @@ use myriad_core::{Peer, Policy};
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub use backend::{Backend, Ended};
+pub use backend::{Attempt, Backend, Ended};
 pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
 use hand::Hand;
-pub use trial::Attempt;
 
 pub use crate::verifying::Objection;
 

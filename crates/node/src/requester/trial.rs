@@ -10,25 +10,12 @@ use myriad_core::{Blob, Input, TaskId, TaskRef, Tried};
 use myriad_net::blob::{BlobRef, BlobStore};
 
 use super::{
-    backend::{Backend, Done},
+    backend::{Attempt, Backend, Done},
     driver::Driver,
 };
 use crate::Event;
 
-/// What came of doing a task here.
-#[derive(Debug)]
-pub enum Attempt<S> {
-    /// Its proof, and what that says; it was examined like everybody's.
-    Made { proof: Vec<u8>, said: S },
-    /// Over the proof of this child alone no node can be made.
-    Refuted { child: TaskId, reason: String },
-    /// Over the proof of this child the process does not live to the end, which may be this machine's fault.
-    Doubted { child: TaskId, reason: String },
-    /// Nothing was found out.
-    Unable(String),
-}
-
-/// The same, with the proof among the blobs.
+/// An [`Attempt`], with its proof among the blobs.
 pub(super) enum Found<S> {
     Made {
         proof: BlobRef,
