@@ -1,4 +1,5 @@
-//! What stands behind the driver, and what it is told by the tasks that it has started.
+//! What stands behind the driver: the job that is to be proven, and what is remembered of peers. Beside it, what the driver is
+//! told by the tasks that it has started.
 
 use std::{future::Future, time::Duration};
 
@@ -7,12 +8,12 @@ use myriad_engine::worker::Usage;
 use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
 
 use super::{check::Checked, trial::Found};
-use crate::{RunError, StoreError, verifying::Objection};
+use crate::{RunError, StoreError, peers::Peers, verifying::Objection};
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
-pub trait Backend: Send + Sync + 'static {
-    /// What is known of a proof that was accepted.
-    type Said: Send + 'static;
+pub trait JobBackend: Send + Sync + 'static {
+    /// What examining a proof has found that it says.
+    type Finding: Send + 'static;
 
     /// Waits until proofs can be examined.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
@@ -27,17 +28,17 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`Objection`].
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Self::Said, Objection>;
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Self::Finding, Objection>;
 
     /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
     ///
     /// # Errors
     /// Where the disk does not serve.
-    fn persist(&self, task: TaskId, proof: BlobRef, said: Self::Said) -> Result<(), StoreError>;
+    fn persist(&self, task: TaskId, proof: BlobRef, finding: Self::Finding) -> Result<(), StoreError>;
 
     /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order. Blocks, for as long as that
     /// takes.
-    fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Self::Said>;
+    fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Self::Finding>;
 
     /// Ends an attempt that is under way: the job is over.
     fn stop(&self);
@@ -51,7 +52,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it but that work
     /// which is under way when this process dies is not given to others.
     fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
+}
 
+/// What a requester remembers of peers, and owes them, from one job to the next.
+pub trait PeerBackend: Send + Sync + 'static {
     /// What earlier jobs have shown of peers.
     fn standings(&self) -> Vec<(Peer, Standing)>;
 
@@ -65,11 +69,29 @@ pub trait Backend: Send + Sync + 'static {
     fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]);
 }
 
+impl PeerBackend for Peers {
+    fn standings(&self) -> Vec<(Peer, Standing)> {
+        self.load()
+    }
+
+    fn remember(&self, standings: &[(Peer, Standing)]) {
+        self.save(standings);
+    }
+
+    fn owed(&self) -> Vec<SignedReceipt> {
+        self.owed()
+    }
+
+    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
+        self.settle(owed, paid);
+    }
+}
+
 /// What came of doing a task here.
 #[derive(Debug)]
-pub enum Attempt<S> {
+pub enum Attempt<F> {
     /// Its proof, and what that says; it was examined like everybody's.
-    Made { proof: Vec<u8>, said: S },
+    Made { proof: Vec<u8>, finding: F },
     /// Over the proof of this child alone no node can be made.
     Refuted { child: TaskId, reason: String },
     /// Over the proof of this child the process does not live to the end, which may be this machine's fault.
@@ -79,14 +101,14 @@ pub enum Attempt<S> {
 }
 
 /// What is left when the final proof is durable.
-pub struct Ended<B> {
-    pub backend: B,
+pub struct Ended<J> {
+    pub backend: J,
     /// What the tasks took: the time as this requester saw it, memory and CPU as the provers say.
     pub usages: Vec<(Kind, Usage)>,
 }
 
 /// What the tasks that the driver has started tell it.
-pub(super) enum Done<S> {
+pub(super) enum Done<F> {
     Ready(Result<(), RunError>),
     Checked {
         peer: Peer,
@@ -95,7 +117,7 @@ pub(super) enum Done<S> {
         /// Whether it was not there before.
         fetched: bool,
         spent: Spent,
-        checked: Checked<(S, BlobRef)>,
+        checked: Checked<(F, BlobRef)>,
     },
     /// A proof that is being fetched does not come.
     Stalled {
@@ -112,7 +134,7 @@ pub(super) enum Done<S> {
     Tried {
         task: TaskRef,
         took: Duration,
-        found: Found<S>,
+        found: Found<F>,
     },
     /// Whether a receipt has reached its prover.
     Receipt {

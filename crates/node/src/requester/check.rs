@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Backend;
+use super::JobBackend;
 use crate::{StoreError, verifying::Objection};
 
 /// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a larger one.
@@ -32,8 +32,8 @@ fn bytes_max(kind: Kind) -> u64 {
 }
 
 /// What became of a claim.
-pub(super) enum Checked<S> {
-    Accepted(S),
+pub(super) enum Checked<F> {
+    Accepted(F),
     Invalid(String),
     Unavailable(String),
     /// This machine's own disk fails.
@@ -41,15 +41,15 @@ pub(super) enum Checked<S> {
 }
 
 /// What it takes to look at a proof.
-pub(super) struct Check<B> {
+pub(super) struct Check<J> {
     pub network: Network,
-    pub backend: Arc<B>,
+    pub backend: Arc<J>,
     /// How many are fetched at once, and how many verified.
     pub fetching: Arc<Semaphore>,
     pub verifying: Arc<Semaphore>,
 }
 
-impl<B: Backend> Check<B> {
+impl<J: JobBackend> Check<J> {
     /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
     pub async fn look_at(
         self,
@@ -57,7 +57,7 @@ impl<B: Backend> Check<B> {
         task: TaskId,
         claim: BlobRef,
         stalled: impl FnOnce(),
-    ) -> Checked<(B::Said, BlobRef)> {
+    ) -> Checked<(J::Finding, BlobRef)> {
         let Self {
             network,
             backend,
@@ -103,7 +103,7 @@ impl<B: Backend> Check<B> {
         let _permit = verifying.acquire().await;
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
             Ok(Some(proof)) => match backend.examine(task, &proof) {
-                Ok(said) => Checked::Accepted((said, claim)),
+                Ok(finding) => Checked::Accepted((finding, claim)),
                 Err(Objection::Invalid(reason)) => Checked::Invalid(reason),
                 Err(Objection::Unable(reason)) => {
                     tracing::warn!("a proof of {task} is not looked at: {reason}");

@@ -29,9 +29,9 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Files, Joined,
+    Joined, ServedJob,
     answers::{refusal, refused},
-    backend::{Backend, Done, Ended},
+    backend::{Done, Ended, JobBackend, PeerBackend},
     claims::Claims,
     holders::Holders,
     receipts::Receipts,
@@ -58,12 +58,13 @@ const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 /// Notices that are on their way at once; what is more waits.
 const NOTICES_AT_ONCE: usize = 256;
 
-pub struct Driver<'a, B: Backend> {
+pub struct Driver<'a, J: JobBackend> {
     pub(super) network: Network,
     pub(super) events: mpsc::UnboundedReceiver<NetEvent>,
     pub(super) own: BTreeSet<Peer>,
-    pub(super) files: Files,
-    pub(super) backend: Arc<B>,
+    pub(super) files: super::Files,
+    pub(super) backend: Arc<J>,
+    pub(super) peer_backend: Arc<dyn PeerBackend>,
     pub(super) spec: Option<JobSpec>,
     pub(super) job: myriad_core::JobId,
     pub(super) memory_min: u64,
@@ -79,7 +80,7 @@ pub struct Driver<'a, B: Backend> {
     /// How many checks are under way of each blob: several peers may say that theirs is the same.
     pub(super) checking: HashMap<Blob, usize>,
     /// What accepted proofs say, until that is durable.
-    pub(super) said: HashMap<TaskRef, B::Said>,
+    pub(super) findings: HashMap<TaskRef, J::Finding>,
     pub(super) proofs: HashMap<TaskId, BlobRef>,
     /// The blobs of these.
     pub(super) accepted: HashSet<Blob>,
@@ -109,8 +110,8 @@ pub struct Driver<'a, B: Backend> {
     pub(super) notices: Arc<Semaphore>,
     /// The tasks that say something to peers.
     pub(super) saying: TaskTracker,
-    pub(super) tell: mpsc::UnboundedSender<Done<B::Said>>,
-    pub(super) told: mpsc::UnboundedReceiver<Done<B::Said>>,
+    pub(super) tell: mpsc::UnboundedSender<Done<J::Finding>>,
+    pub(super) told: mpsc::UnboundedReceiver<Done<J::Finding>>,
     pub(super) finished: bool,
     pub(super) failed: Option<RunError>,
 }
@@ -126,22 +127,21 @@ fn regard(standing: &Standing) -> Regard {
     }
 }
 
-impl<'a, B: Backend> Driver<'a, B> {
-    /// `done` is what an earlier run has left.
+impl<'a, J: JobBackend> Driver<'a, J> {
     pub fn new(
         joined: Joined,
-        files: Files,
-        backend: B,
-        spec: JobSpec,
-        done: HashMap<TaskId, BlobRef>,
+        job: ServedJob,
+        backend: J,
+        peer_backend: impl PeerBackend,
         policy: Policy,
         observer: &'a mut dyn Observer,
     ) -> Self {
+        let ServedJob { files, spec, done } = job;
         let (tell, told) = mpsc::unbounded_channel();
         let tasks = spec.tree.tasks().zip(&spec.costs);
         let waited_for = Instant::now() + RETURN_PATIENCE;
         let returning = spec.leased.iter().map(|&(_, peer)| (peer, waited_for)).collect();
-        let standings = backend.standings();
+        let standings = peer_backend.standings();
         for (peer, standing) in &standings {
             joined.network.regard(*peer, regard(standing));
         }
@@ -154,8 +154,9 @@ impl<'a, B: Backend> Driver<'a, B> {
             events: joined.events,
             own: joined.own,
             files,
-            receipts: Receipts::new(backend.owed()),
+            receipts: Receipts::new(peer_backend.owed()),
             backend: Arc::new(backend),
+            peer_backend: Arc::new(peer_backend),
             job: spec.id,
             memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
             work: tasks
@@ -170,7 +171,7 @@ impl<'a, B: Backend> Driver<'a, B> {
             claimed: Claims::default(),
             spent: HashMap::new(),
             checking: HashMap::new(),
-            said: HashMap::new(),
+            findings: HashMap::new(),
             accepted: done.values().map(|proof| proof.blob).collect(),
             proofs: done,
             lost_proofs: BTreeSet::new(),
@@ -200,7 +201,7 @@ impl<'a, B: Backend> Driver<'a, B> {
     ///
     /// # Errors
     /// See [`RunError`].
-    pub async fn run(mut self) -> Result<Ended<B>, RunError> {
+    pub async fn run(mut self) -> Result<Ended<J>, RunError> {
         let spec = self.spec.take().expect("it runs once");
         let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
         tokio::spawn(async move {
@@ -230,8 +231,12 @@ impl<'a, B: Backend> Driver<'a, B> {
         }
         self.announce(false);
         self.backend.stop();
-        self.remember();
+        let remembering = self.remember();
         self.say_farewell().await;
+        if let Some(remembering) = remembering {
+            // Where the disk does not serve, that was said.
+            let _ = remembering.await;
+        }
         if let Some(error) = self.failed {
             return Err(error);
         }
@@ -319,7 +324,7 @@ impl<'a, B: Backend> Driver<'a, B> {
         let requester = &self.requester;
         self.claimed.keep(|peer, task| requester.has_claim(peer, task));
         if self.remembered.elapsed() > REMEMBER_EVERY {
-            self.remember();
+            drop(self.remember());
             drop(self.settle());
         }
         self.note_leases();
@@ -327,7 +332,7 @@ impl<'a, B: Backend> Driver<'a, B> {
     }
 
     /// Makes durable what was learned of peers, beside everything else.
-    fn remember(&mut self) {
+    fn remember(&mut self) -> Option<JoinHandle<()>> {
         self.remembered = Instant::now();
         let learned = std::mem::take(&mut self.learned).into_iter();
         let standings: Vec<_> = learned
@@ -336,10 +341,11 @@ impl<'a, B: Backend> Driver<'a, B> {
         for (peer, standing) in &standings {
             self.network.regard(*peer, regard(standing));
         }
-        if !standings.is_empty() {
-            let backend = Arc::clone(&self.backend);
-            tokio::task::spawn_blocking(move || backend.remember(&standings));
+        if standings.is_empty() {
+            return None;
         }
+        let backend = Arc::clone(&self.peer_backend);
+        Some(tokio::task::spawn_blocking(move || backend.remember(&standings)))
     }
 
     fn event(&mut self, event: NetEvent) {

@@ -2,19 +2,18 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use myriad_core::{Blob, Peer, Standing, TaskId};
+use myriad_core::{Blob, TaskId};
 use myriad_engine::{Boundary, Segment, worker::Worker};
-use myriad_net::{SignedReceipt, blob::BlobRef};
+use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
 use super::{
-    Attempt, Backend,
+    Attempt, JobBackend,
     hand::{Allowance, Hand, Make},
 };
 use crate::{
     RunError, Store, StoreError,
     job::{Prepared, level},
-    peers::Peers,
     store::Held,
     verifying::Objection,
 };
@@ -33,7 +32,6 @@ type Found = Result<Vec<Boundary>, String>;
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
 pub struct EngineBackend {
     prepared: Prepared,
-    peers: Peers,
     truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,
     hand: Hand,
@@ -43,7 +41,6 @@ impl EngineBackend {
     /// Also gives what finds the truth out, to be called where it may block.
     pub(super) fn new(
         prepared: Prepared,
-        peers: Peers,
         truth: Truth,
         hand: Hand,
     ) -> (Self, impl FnOnce() + Send + 'static) {
@@ -68,7 +65,6 @@ impl EngineBackend {
         };
         let backend = Self {
             prepared,
-            peers,
             truth: found,
             known,
             hand,
@@ -103,8 +99,8 @@ fn find_out(mut planner: Worker, segments: &[Segment], store: &Weak<Store>) -> F
     Ok(boundaries)
 }
 
-impl Backend for EngineBackend {
-    type Said = Boundary;
+impl JobBackend for EngineBackend {
+    type Finding = Boundary;
 
     async fn ready(&self) -> Result<(), RunError> {
         let mut known = self.known.clone();
@@ -147,8 +143,10 @@ impl Backend for EngineBackend {
         Ok(expected)
     }
 
-    fn persist(&self, task: TaskId, proof: BlobRef, said: Boundary) -> Result<(), StoreError> {
-        self.prepared.store.accept(self.prepared.keys[&task], proof, said)
+    fn persist(&self, task: TaskId, proof: BlobRef, finding: Boundary) -> Result<(), StoreError> {
+        self.prepared
+            .store
+            .accept(self.prepared.keys[&task], proof, finding)
     }
 
     fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Boundary> {
@@ -175,21 +173,5 @@ impl Backend for EngineBackend {
         if let Err(e) = self.prepared.store.note_leases(begun, ended) {
             tracing::warn!("after a crash, provers at work now would not be waited for: {e}");
         }
-    }
-
-    fn standings(&self) -> Vec<(Peer, Standing)> {
-        self.peers.load()
-    }
-
-    fn remember(&self, standings: &[(Peer, Standing)]) {
-        self.peers.save(standings);
-    }
-
-    fn owed(&self) -> Vec<SignedReceipt> {
-        self.peers.owed()
-    }
-
-    fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
-        self.peers.settle(owed, paid);
     }
 }

@@ -9,10 +9,10 @@ use myriad_net::{
     wire::{Notice, cut},
 };
 
-use super::{backend::Backend, driver::Driver};
+use super::{backend::JobBackend, driver::Driver};
 use crate::{Event, RunError, job::MISSED};
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn core_event(&mut self, event: CoreEvent) {
         match event {
             CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),

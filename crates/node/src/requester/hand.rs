@@ -116,13 +116,13 @@ impl Hand {
     /// proof the last segment's follows, which has none.
     ///
     /// The child verifies what it makes. `examine` has the last word.
-    pub(super) fn attempt<S>(
+    pub(super) fn attempt<F>(
         &self,
         allowance: Allowance,
         make: Make,
         inputs: &[(TaskId, Vec<u8>)],
-        examine: impl Fn(&[u8]) -> Result<S, String>,
-    ) -> Attempt<S> {
+        examine: impl Fn(&[u8]) -> Result<F, String>,
+    ) -> Attempt<F> {
         if let Some(free) = Machine::detect().free_bytes
             && free < allowance.memory_needed
         {
@@ -198,12 +198,12 @@ fn ask(worker: &mut Worker, work: Work<'_>) -> Result<(Vec<u8>, Usage), WorkerEr
 }
 
 /// Does the task; and if that fails, each child alone, to find the one that is to blame.
-fn search<S>(
+fn search<F>(
     inputs: &[(TaskId, Vec<u8>)],
     make: &Make,
-    examine: impl Fn(&[u8]) -> Result<S, String>,
+    examine: impl Fn(&[u8]) -> Result<F, String>,
     mut carry_out: impl FnMut(Work<'_>) -> Result<Made, Trouble>,
-) -> Attempt<S> {
+) -> Attempt<F> {
     let (whole, children, alone) = match (*make, inputs) {
         (Make::Node(level), children) => {
             let proofs: Vec<_> = children.iter().map(|(_, proof)| proof.as_slice()).collect();
@@ -218,7 +218,7 @@ fn search<S>(
     };
     let (failed, died) = match carry_out(whole.clone()) {
         Ok((proof, _)) => match examine(&proof) {
-            Ok(said) => return Attempt::Made { proof, said },
+            Ok(finding) => return Attempt::Made { proof, finding },
             Err(reason) => (reason, false),
         },
         Err(Trouble::NoProof(reason)) => (reason, false),
@@ -263,7 +263,7 @@ fn search<S>(
     // Together they take too much. The one that takes most is made anew, and if that helps nothing, the next one.
     match carry_out(whole) {
         Ok((proof, _)) => match examine(&proof) {
-            Ok(said) => Attempt::Made { proof, said },
+            Ok(finding) => Attempt::Made { proof, finding },
             Err(_) => nobody,
         },
         Err(Trouble::Died(reason)) => Attempt::Doubted { child, reason },

@@ -6,12 +6,12 @@ use myriad_net::{
     wire::{Announcement, Lease, PROTOCOL_VERSION, Source, Sources, Work},
 };
 
-use super::{Files, backend::Backend, driver::Driver};
+use super::{Files, backend::JobBackend, driver::Driver};
 
 /// Holders that a lease names for each blob, beside this node.
 const HOLDERS_NAMED: usize = 3;
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn announce(&self, open: bool) {
         self.network.announce(Announcement {
             version: PROTOCOL_VERSION,

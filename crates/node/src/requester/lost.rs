@@ -3,9 +3,9 @@
 
 use myriad_core::{Blob, Input, TaskId, TaskRef};
 
-use super::{backend::Backend, driver::Driver};
+use super::{backend::JobBackend, driver::Driver};
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     /// Has done again what the disk has lost and the job still needs.
     pub(super) fn look_for_lost(&mut self) {
         let lost = self.network.blobs().take_lost();

@@ -27,13 +27,18 @@ mod proofs;
 mod receipts;
 mod trial;
 
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+};
 
-use myriad_core::{Peer, Policy};
+use myriad_core::{JobSpec, Peer, Policy, TaskId};
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub use backend::{Attempt, Backend, Ended};
+pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
 pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
 use hand::Hand;
@@ -81,6 +86,14 @@ impl Files {
     }
 }
 
+/// A job as the driver serves it.
+pub struct ServedJob {
+    pub files: Files,
+    pub spec: JobSpec,
+    /// The proofs that an earlier run has left.
+    pub done: HashMap<TaskId, BlobRef>,
+}
+
 /// Proves `job` with the provers of the network.
 ///
 /// What an earlier run of the same job has left in the store is not done again. Blocks the thread;
@@ -106,7 +119,7 @@ pub fn run(
     let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
     let (program, openvm_toml, input) = recorder.files();
     let (mut prepared, planner) = prepare(opened, job, options, hands, recorder)?;
-    if prepared.done.contains_key(&myriad_core::TaskId::Final) {
+    if prepared.done.contains_key(&TaskId::Final) {
         return prepared.conclude(job, options, &[], recorder);
     }
     let files = Files {
@@ -140,10 +153,12 @@ pub fn run(
         _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
     };
     let hand = Hand::new(Arc::clone(&prepared.program));
-    let (backend, truth) = EngineBackend::new(prepared, Peers::of(&options.data_dir), truth, hand);
+    let (backend, truth) = EngineBackend::new(prepared, truth, hand);
+    let served = ServedJob { files, spec, done };
+    let peers = Peers::of(&options.data_dir);
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
-        Driver::new(joined, files, backend, spec, done, policy, recorder)
+        Driver::new(joined, served, backend, peers, policy, recorder)
             .run()
             .await
     })?;

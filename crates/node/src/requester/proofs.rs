@@ -6,12 +6,12 @@ use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
 use myriad_net::{short_name, wire::Spent};
 
 use super::{
-    backend::{Backend, Done},
+    backend::{Done, JobBackend},
     check::{Check, Checked},
     driver::Driver,
 };
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     /// Fetches a proof and looks at it, beside everything else.
     pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let claim = self.claimed.take(peer, task, proof);
@@ -49,18 +49,18 @@ impl<B: Backend> Driver<'_, B> {
     }
 
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let said = self.said.remove(&task).expect("it was examined before");
+        let finding = self.findings.remove(&task).expect("it was examined before");
         let reference = self.proofs[&task.task];
         self.holders.add(proof, peer);
         let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
         tokio::task::spawn_blocking(move || {
-            let result = backend.persist(task.task, reference, said);
+            let result = backend.persist(task.task, reference, finding);
             drop(backend);
             let _ = tell.send(Done::Persisted { task, proof, result });
         });
     }
 
-    pub(super) fn done(&mut self, done: Done<B::Said>) {
+    pub(super) fn done(&mut self, done: Done<J::Finding>) {
         match done {
             Done::Ready(Ok(())) => {}
             Done::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
@@ -82,12 +82,12 @@ impl<B: Backend> Driver<'_, B> {
                     self.discard(proof);
                 }
                 let verdict = match checked {
-                    Checked::Accepted((said, reference)) => {
+                    Checked::Accepted((finding, reference)) => {
                         if !awaited {
                             return;
                         }
                         self.spent.insert(task, spent);
-                        self.said.insert(task, said);
+                        self.findings.insert(task, finding);
                         self.proofs.insert(task.task, reference);
                         self.accepted.insert(reference.blob);
                         Verdict::Accepted

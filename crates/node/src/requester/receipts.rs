@@ -15,7 +15,7 @@ use myriad_net::{
 use tokio::task::JoinHandle;
 
 use super::{
-    backend::{Backend, Done},
+    backend::{Done, JobBackend},
     driver::Driver,
 };
 
@@ -69,7 +69,7 @@ impl Receipts {
     }
 }
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
     pub(super) fn give_receipt(&mut self, task: TaskRef, peer: Peer) {
         let Some(proof) = self.proofs.get(&task.task) else {
@@ -119,7 +119,7 @@ impl<B: Backend> Driver<'_, B> {
         }
         let kept = owed.iter().map(|signed| signed.receipt.proof);
         self.receipts.kept.extend(kept);
-        let backend = Arc::clone(&self.backend);
+        let backend = Arc::clone(&self.peer_backend);
         Some(tokio::task::spawn_blocking(move || {
             backend.settle(&owed, &paid);
         }))

@@ -10,16 +10,16 @@ use myriad_core::{Blob, Input, TaskId, TaskRef, Tried};
 use myriad_net::blob::{BlobRef, BlobStore};
 
 use super::{
-    backend::{Attempt, Backend, Done},
+    backend::{Attempt, Done, JobBackend},
     driver::Driver,
 };
 use crate::Event;
 
 /// An [`Attempt`], with its proof among the blobs.
-pub(super) enum Found<S> {
+pub(super) enum Found<F> {
     Made {
         proof: BlobRef,
-        said: S,
+        finding: F,
     },
     Refuted {
         child: TaskId,
@@ -41,7 +41,7 @@ pub(super) struct Trials {
     waiting: VecDeque<TaskRef>,
 }
 
-impl<B: Backend> Driver<'_, B> {
+impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn try_it(&mut self, task: TaskRef) {
         if self.trials.under_way {
             return self.trials.waiting.push_back(task);
@@ -66,12 +66,12 @@ impl<B: Backend> Driver<'_, B> {
         });
     }
 
-    pub(super) fn tried(&mut self, task: TaskRef, took: Duration, found: Found<B::Said>) {
+    pub(super) fn tried(&mut self, task: TaskRef, took: Duration, found: Found<J::Finding>) {
         self.trials.under_way = false;
         let awaited = self.requester.is_trying(task);
         let outcome = match found {
-            Found::Made { proof, said } if awaited => {
-                self.said.insert(task, said);
+            Found::Made { proof, finding } if awaited => {
+                self.findings.insert(task, finding);
                 self.proofs.insert(task.task, proof);
                 self.accepted.insert(proof.blob);
                 Tried::Made {
@@ -110,12 +110,12 @@ impl<B: Backend> Driver<'_, B> {
 }
 
 /// Blocks. A proof that is refuted or doubted is not in the journal any more when this returns.
-fn find_out<B: Backend>(
-    backend: &B,
+fn find_out<J: JobBackend>(
+    backend: &J,
     blobs: &BlobStore,
     task: TaskId,
     inputs: &[(TaskId, BlobRef)],
-) -> Found<B::Said> {
+) -> Found<J::Finding> {
     let mut proofs = Vec::new();
     for &(input, proof) in inputs {
         match blobs.get(proof) {
@@ -125,8 +125,8 @@ fn find_out<B: Backend>(
         }
     }
     match backend.attempt(task, &proofs) {
-        Attempt::Made { proof, said } => match blobs.put(&proof) {
-            Ok(proof) => Found::Made { proof, said },
+        Attempt::Made { proof, finding } => match blobs.put(&proof) {
+            Ok(proof) => Found::Made { proof, finding },
             Err(e) => Found::Unable(e.to_string()),
         },
         Attempt::Refuted { child, reason } => match given_up(backend, inputs, child) {
@@ -142,7 +142,7 @@ fn find_out<B: Backend>(
 }
 
 /// Takes the proof of a child out of the journal.
-fn given_up<B: Backend>(backend: &B, inputs: &[(TaskId, BlobRef)], child: TaskId) -> Result<Blob, String> {
+fn given_up<J: JobBackend>(backend: &J, inputs: &[(TaskId, BlobRef)], child: TaskId) -> Result<Blob, String> {
     let of_child = inputs.iter().find(|(input, _)| *input == child);
     let (_, proof) = of_child.ok_or_else(|| format!("{child} is not what it is made of"))?;
     backend.forget(child, proof.blob).map_err(|e| e.to_string())?;

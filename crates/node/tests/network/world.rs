@@ -27,7 +27,7 @@ use myriad_net::{
 use myriad_node::{
     Event, RunError, StoreError, engine_fingerprint,
     prover::{self, Engine, EngineError, JobFiles, Limits, Pace, Piece, Sample, Status, StatusFile},
-    requester::{Attempt, Backend, Driver, Files, Joined, Objection},
+    requester::{Attempt, Driver, Files, JobBackend, Joined, Objection, PeerBackend, ServedJob},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
@@ -187,7 +187,6 @@ struct Ledger {
     expected: HashMap<TaskId, [u8; 32]>,
     accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
-    owed: Owed,
 }
 
 type Held = (TaskId, Peer);
@@ -197,7 +196,7 @@ pub type Journal = Arc<Mutex<BTreeSet<Held>>>;
 pub type Owed = Arc<Mutex<Vec<SignedReceipt>>>;
 
 impl Ledger {
-    fn new(job: JobId, tree: &Tree, leases: Journal, owed: Owed) -> Self {
+    fn new(job: JobId, tree: &Tree, leases: Journal) -> Self {
         let mut proofs: HashMap<TaskId, Vec<u8>> = HashMap::new();
         let mut expected = HashMap::new();
         for task in tree.tasks() {
@@ -224,7 +223,6 @@ impl Ledger {
             expected,
             accepted: Arc::default(),
             leases,
-            owed,
         }
     }
 }
@@ -233,8 +231,8 @@ fn description(job: JobId, index: u32) -> Vec<u8> {
     [job.0.as_slice(), &index.to_le_bytes()].concat()
 }
 
-impl Backend for Ledger {
-    type Said = ();
+impl JobBackend for Ledger {
+    type Finding = ();
 
     async fn ready(&self) -> Result<(), RunError> {
         Ok(())
@@ -275,7 +273,7 @@ impl Backend for Ledger {
             TaskId::Node(node) => {
                 let children: Vec<_> = inputs.iter().map(|(_, proof)| proof.clone()).collect();
                 let proof = node_proof(node.level, &children);
-                Attempt::Made { proof, said: () }
+                Attempt::Made { proof, finding: () }
             }
             _ => Attempt::Unable("it is no node".into()),
         }
@@ -293,7 +291,12 @@ impl Backend for Ledger {
         leases.retain(|held| !ended.contains(held));
         leases.extend(begun);
     }
+}
 
+/// A requester that remembers nothing of peers but what it owes them.
+struct Debts(Owed);
+
+impl PeerBackend for Debts {
     fn standings(&self) -> Vec<(Peer, Standing)> {
         Vec::new()
     }
@@ -301,11 +304,11 @@ impl Backend for Ledger {
     fn remember(&self, _: &[(Peer, Standing)]) {}
 
     fn owed(&self) -> Vec<SignedReceipt> {
-        self.owed.lock().unwrap().clone()
+        self.0.lock().unwrap().clone()
     }
 
     fn settle(&self, owed: &[SignedReceipt], paid: &[SignedReceipt]) {
-        let mut all = self.owed.lock().unwrap();
+        let mut all = self.0.lock().unwrap();
         all.extend_from_slice(owed);
         all.retain(|signed| !paid.contains(signed));
     }
@@ -416,7 +419,7 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
     let leased = request.leases.lock().unwrap().iter().copied().collect();
-    let ledger = Ledger::new(job, &tree, request.leases, request.owed);
+    let ledger = Ledger::new(job, &tree, request.leases);
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
     let files = Files {
@@ -458,7 +461,12 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         redundancy: request.redundancy,
         ..Policy::default()
     };
-    let driver = Driver::new(joined, files, ledger, spec, HashMap::new(), policy, &mut observer);
+    let served = ServedJob {
+        files,
+        spec,
+        done: HashMap::new(),
+    };
+    let driver = Driver::new(joined, served, ledger, Debts(request.owed), policy, &mut observer);
     let result = driver.run().await.map(drop);
     let accepted = accepted.lock().unwrap().clone();
     Outcome {
