@@ -34,7 +34,7 @@ use super::{
     backend::{Done, Ended, JobBackend, PeerBackend},
     claims::Claims,
     holders::Holders,
-    receipts::Receipts,
+    receipt_book::ReceiptBook,
     traffic,
     trial::Trials,
 };
@@ -88,7 +88,7 @@ pub struct Driver<'a, J: JobBackend> {
     pub(super) lost_proofs: BTreeSet<Blob>,
     pub(super) holders: Holders,
     pub(super) trials: Trials,
-    pub(super) receipts: Receipts,
+    pub(super) receipts: ReceiptBook,
     /// Peers without a connection, and until when they are waited for.
     pub(super) lost: BTreeMap<Peer, Instant>,
     /// What the journal says of who is at which task, or will when `noting` is done.
@@ -154,7 +154,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             events: joined.events,
             own: joined.own,
             files,
-            receipts: Receipts::new(peer_backend.owed()),
+            receipts: ReceiptBook::new(peer_backend.owed()),
             backend: Arc::new(backend),
             peer_backend: Arc::new(peer_backend),
             job: spec.id,

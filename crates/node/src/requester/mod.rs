@@ -24,6 +24,7 @@ mod holders;
 mod lease;
 mod lost;
 mod proofs;
+mod receipt_book;
 mod receipts;
 mod trial;
 

@@ -1,13 +1,11 @@
-//! Receipts for those whose proofs were accepted.
+//! Receipts go to provers whose proofs were accepted.
 
 use std::{
-    collections::{HashMap, HashSet},
-    mem,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use myriad_core::{Blob, Peer, TaskRef};
+use myriad_core::{Peer, TaskRef};
 use myriad_net::{
     Receipt, SignedReceipt,
     wire::{Notice, Request},
@@ -17,57 +15,8 @@ use tokio::task::JoinHandle;
 use super::{
     backend::{Done, JobBackend},
     driver::Driver,
+    receipt_book::Settlement,
 };
-
-/// Receipts that have not arrived, as far as is known.
-pub(super) struct Receipts {
-    /// On their way, by their proofs.
-    sending: HashMap<Blob, SignedReceipt>,
-    /// Those of provers that are away.
-    waiting: HashMap<Peer, Vec<SignedReceipt>>,
-    /// The proofs of those that the disk has.
-    kept: HashSet<Blob>,
-    /// What the disk does not know yet: receipts that did not arrive, and those of `kept` that did.
-    owed: Vec<SignedReceipt>,
-    paid: Vec<SignedReceipt>,
-}
-
-impl Receipts {
-    /// `owed` are those of earlier jobs.
-    pub(super) fn new(owed: Vec<SignedReceipt>) -> Self {
-        let mut waiting: HashMap<Peer, Vec<SignedReceipt>> = HashMap::new();
-        let kept = owed.iter().map(|signed| signed.receipt.proof).collect();
-        for signed in owed {
-            waiting.entry(signed.receipt.prover).or_default().push(signed);
-        }
-        Self {
-            sending: HashMap::new(),
-            waiting,
-            kept,
-            owed: Vec::new(),
-            paid: Vec::new(),
-        }
-    }
-
-    /// One that did not arrive waits until its prover is back, if need be in another job.
-    pub(super) fn sent(&mut self, signed: SignedReceipt, arrived: bool) {
-        let proof = signed.receipt.proof;
-        self.sending.remove(&proof);
-        match (arrived, self.kept.contains(&proof)) {
-            (true, true) => self.paid.push(signed),
-            (true, false) => {}
-            (false, kept) => {
-                if !kept {
-                    self.owed.push(signed.clone());
-                }
-                self.waiting
-                    .entry(signed.receipt.prover)
-                    .or_default()
-                    .push(signed);
-            }
-        }
-    }
-}
 
 impl<J: JobBackend> Driver<'_, J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
@@ -91,13 +40,13 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// A peer is back that could not be given its receipts.
     pub(super) fn send_receipts(&mut self, peer: Peer) {
-        for receipt in self.receipts.waiting.remove(&peer).unwrap_or_default() {
+        for receipt in self.receipts.take_waiting(peer) {
             self.send_receipt(receipt);
         }
     }
 
     fn send_receipt(&mut self, signed: SignedReceipt) {
-        self.receipts.sending.insert(signed.receipt.proof, signed.clone());
+        self.receipts.send(&signed);
         let (network, tell) = (self.network.clone(), self.tell.clone());
         let permits = Arc::clone(&self.notices);
         self.saying.spawn(async move {
@@ -112,13 +61,7 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// Makes durable what is owed, beside everything else.
     pub(super) fn settle(&mut self) -> Option<JoinHandle<()>> {
-        let owed = mem::take(&mut self.receipts.owed);
-        let paid = mem::take(&mut self.receipts.paid);
-        if owed.is_empty() && paid.is_empty() {
-            return None;
-        }
-        let kept = owed.iter().map(|signed| signed.receipt.proof);
-        self.receipts.kept.extend(kept);
+        let Settlement { owed, paid } = self.receipts.settle()?;
         let backend = Arc::clone(&self.peer_backend);
         Some(tokio::task::spawn_blocking(move || {
             backend.settle(&owed, &paid);
@@ -132,9 +75,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 self.receipts.sent(signed, arrived);
             }
         }
-        for (_, signed) in mem::take(&mut self.receipts.sending) {
-            self.receipts.sent(signed, false);
-        }
+        self.receipts.give_up_sending();
         if let Some(settling) = self.settle() {
             // Where the disk does not serve, that was said.
             let _ = settling.await;
