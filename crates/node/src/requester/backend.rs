@@ -7,7 +7,7 @@ use myriad_core::{Blob, Kind, Peer, Standing, TaskId, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
 
-use super::{check::Checked, trial::Found};
+use super::{check::Checked, trials::TrialOutcome};
 use crate::{RunError, StoreError, peers::Peers, verifying::Objection};
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
@@ -134,7 +134,7 @@ pub(super) enum Done<F> {
     Tried {
         task: TaskRef,
         took: Duration,
-        found: Found<F>,
+        outcome: TrialOutcome<F>,
     },
     /// Whether a receipt has reached its prover.
     Receipt {

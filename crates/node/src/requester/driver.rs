@@ -36,7 +36,7 @@ use super::{
     holders::Holders,
     receipt_book::ReceiptBook,
     traffic,
-    trial::Trials,
+    trials::Trials,
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};
 

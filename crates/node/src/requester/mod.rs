@@ -22,11 +22,11 @@ mod events;
 mod hand;
 mod holders;
 mod lease;
-mod lost;
 mod proofs;
 mod receipt_book;
 mod receipts;
-mod trial;
+mod remaking;
+mod trials;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -114,7 +114,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 );
                 self.input(Input::Stalled { peer, task, proof });
             }
-            Done::Tried { task, took, found } => self.tried(task, took, found),
+            Done::Tried { task, took, outcome } => self.tried(task, took, outcome),
             Done::Persisted { task, proof, result } => match result {
                 Ok(()) => {
                     tracing::debug!("kept {proof:?} of {}", task.task);

@@ -1,0 +1,97 @@
+//! Nodes that peers fail at, and that are done here: which one is under way, which wait, and what comes of one.
+
+use std::collections::VecDeque;
+
+use myriad_core::{Blob, TaskId, TaskRef};
+use myriad_net::blob::{BlobRef, BlobStore};
+
+use super::backend::{Attempt, JobBackend};
+
+/// An [`Attempt`], with its proof among the blobs.
+pub(super) enum TrialOutcome<F> {
+    Made {
+        proof: BlobRef,
+        finding: F,
+    },
+    Refuted {
+        child: TaskId,
+        proof: Blob,
+        reason: String,
+    },
+    Doubted {
+        child: TaskId,
+        proof: Blob,
+        reason: String,
+    },
+    Unable(String),
+}
+
+/// What is being done here, one task at a time, and what waits for it.
+#[derive(Default)]
+pub(super) struct Trials {
+    under_way: bool,
+    waiting: VecDeque<TaskRef>,
+}
+
+impl Trials {
+    /// Whether a task is to be done now; otherwise it waits for the one that is under way.
+    pub(super) fn begin(&mut self, task: TaskRef) -> bool {
+        if self.under_way {
+            self.waiting.push_back(task);
+            return false;
+        }
+        self.under_way = true;
+        true
+    }
+
+    /// The one that was under way has ended.
+    pub(super) fn end(&mut self) {
+        self.under_way = false;
+    }
+
+    /// The next one that waits.
+    pub(super) fn next_waiting(&mut self) -> Option<TaskRef> {
+        self.waiting.pop_front()
+    }
+}
+
+/// Does a task that is made of these proofs. Blocks. A proof that is refuted or doubted is not in the journal any more when
+/// this returns.
+pub(super) fn attempt<J: JobBackend>(
+    backend: &J,
+    blobs: &BlobStore,
+    task: TaskId,
+    inputs: &[(TaskId, BlobRef)],
+) -> TrialOutcome<J::Finding> {
+    let mut proofs = Vec::new();
+    for &(input, proof) in inputs {
+        match blobs.get(proof) {
+            Ok(Some(bytes)) => proofs.push((input, bytes)),
+            Ok(None) => return TrialOutcome::Unable(format!("the proof of {input} is damaged on the disk")),
+            Err(e) => return TrialOutcome::Unable(e.to_string()),
+        }
+    }
+    match backend.attempt(task, &proofs) {
+        Attempt::Made { proof, finding } => match blobs.put(&proof) {
+            Ok(proof) => TrialOutcome::Made { proof, finding },
+            Err(e) => TrialOutcome::Unable(e.to_string()),
+        },
+        Attempt::Refuted { child, reason } => match given_up(backend, inputs, child) {
+            Ok(proof) => TrialOutcome::Refuted { child, proof, reason },
+            Err(reason) => TrialOutcome::Unable(reason),
+        },
+        Attempt::Doubted { child, reason } => match given_up(backend, inputs, child) {
+            Ok(proof) => TrialOutcome::Doubted { child, proof, reason },
+            Err(reason) => TrialOutcome::Unable(reason),
+        },
+        Attempt::Unable(reason) => TrialOutcome::Unable(reason),
+    }
+}
+
+/// Takes the proof of a child out of the journal.
+fn given_up<J: JobBackend>(backend: &J, inputs: &[(TaskId, BlobRef)], child: TaskId) -> Result<Blob, String> {
+    let of_child = inputs.iter().find(|(input, _)| *input == child);
+    let (_, proof) = of_child.ok_or_else(|| format!("{child} is not what it is made of"))?;
+    backend.forget(child, proof.blob).map_err(|e| e.to_string())?;
+    Ok(proof.blob)
+}
