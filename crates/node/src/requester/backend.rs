@@ -1,13 +1,11 @@
-//! What stands behind the driver: the job that is to be proven, and what is remembered of peers. Beside it, what the driver is
-//! told by the tasks that it has started.
+//! What stands behind the driver: the job that is to be proven, and what is remembered of peers.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
-use myriad_core::{Blob, Kind, Peer, Standing, TaskId, TaskRef};
+use myriad_core::{Blob, Kind, Peer, Standing, TaskId};
 use myriad_engine::worker::Usage;
-use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
+use myriad_net::{SignedReceipt, blob::BlobRef};
 
-use super::{check::Checked, trials::TrialOutcome};
 use crate::{RunError, StoreError, peers::Peers, verifying::Objection};
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
@@ -105,40 +103,4 @@ pub struct Ended<J> {
     pub backend: J,
     /// What the tasks took: the time as this requester saw it, memory and CPU as the provers say.
     pub usages: Vec<(Kind, Usage)>,
-}
-
-/// What the tasks that the driver has started tell it.
-pub(super) enum Done<F> {
-    Ready(Result<(), RunError>),
-    Checked {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-        /// Whether it was not there before.
-        fetched: bool,
-        spent: Spent,
-        checked: Checked<(F, BlobRef)>,
-    },
-    /// A proof that is being fetched does not come.
-    Stalled {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-    },
-    Persisted {
-        task: TaskRef,
-        proof: Blob,
-        result: Result<(), StoreError>,
-    },
-    /// A task was done here.
-    Tried {
-        task: TaskRef,
-        took: Duration,
-        outcome: TrialOutcome<F>,
-    },
-    /// Whether a receipt has reached its prover.
-    Receipt {
-        signed: SignedReceipt,
-        arrived: bool,
-    },
 }

@@ -12,21 +12,10 @@
 //! when it executed the program on the job's input itself. So a valid proof of another input, another
 //! segment or another program is refused at once, and only its sender is to blame.
 
-mod answers;
 mod backend;
-mod check;
-mod claims;
 mod driver;
 mod engine_backend;
-mod events;
 mod hand;
-mod holders;
-mod lease;
-mod proofs;
-mod receipt_book;
-mod receipts;
-mod remaking;
-mod trials;
 
 use std::{
     collections::{BTreeSet, HashMap},

@@ -1,5 +1,18 @@
 //! The loop that does what the state machine says, with the peers of the network.
 
+mod checks;
+mod claims;
+mod completion;
+mod events;
+mod examiner;
+mod holders;
+mod leases;
+mod receipt_book;
+mod receipts;
+mod refusals;
+mod remaking;
+mod trials;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     future::Future,
@@ -28,15 +41,18 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{
-    Joined, ServedJob,
-    answers::{refusal, refused},
-    backend::{Done, Ended, JobBackend, PeerBackend},
+use self::{
     claims::Claims,
+    completion::Completion,
     holders::Holders,
     receipt_book::ReceiptBook,
-    traffic,
+    refusals::{refusal, refused},
     trials::Trials,
+};
+use super::{
+    Files, Joined, ServedJob,
+    backend::{Ended, JobBackend, PeerBackend},
+    traffic,
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};
 
@@ -59,61 +75,61 @@ const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 const NOTICES_AT_ONCE: usize = 256;
 
 pub struct Driver<'a, J: JobBackend> {
-    pub(super) network: Network,
-    pub(super) events: mpsc::UnboundedReceiver<NetEvent>,
-    pub(super) own: BTreeSet<Peer>,
-    pub(super) files: super::Files,
-    pub(super) backend: Arc<J>,
-    pub(super) peer_backend: Arc<dyn PeerBackend>,
-    pub(super) spec: Option<JobSpec>,
-    pub(super) job: myriad_core::JobId,
-    pub(super) memory_min: u64,
-    pub(super) work: HashMap<TaskId, (Duration, u64)>,
-    pub(super) requester: Requester,
-    pub(super) start: Instant,
-    pub(super) observer: &'a mut dyn Observer,
+    network: Network,
+    events: mpsc::UnboundedReceiver<NetEvent>,
+    own: BTreeSet<Peer>,
+    files: Files,
+    backend: Arc<J>,
+    peer_backend: Arc<dyn PeerBackend>,
+    spec: Option<JobSpec>,
+    job: myriad_core::JobId,
+    memory_min: u64,
+    work: HashMap<TaskId, (Duration, u64)>,
+    requester: Requester,
+    start: Instant,
+    observer: &'a mut dyn Observer,
     /// The peer that is being answered, with what it waits for.
-    pub(super) asking: Option<(Peer, Reply)>,
-    pub(super) claimed: Claims,
+    asking: Option<(Peer, Reply)>,
+    claimed: Claims,
     /// What the tasks took whose proofs are accepted, until they are durable.
-    pub(super) spent: HashMap<TaskRef, Spent>,
+    spent: HashMap<TaskRef, Spent>,
     /// How many checks are under way of each blob: several peers may say that theirs is the same.
-    pub(super) checking: HashMap<Blob, usize>,
+    checking: HashMap<Blob, usize>,
     /// What accepted proofs say, until that is durable.
-    pub(super) findings: HashMap<TaskRef, J::Finding>,
-    pub(super) proofs: HashMap<TaskId, BlobRef>,
+    findings: HashMap<TaskRef, J::Finding>,
+    proofs: HashMap<TaskId, BlobRef>,
     /// The blobs of these.
-    pub(super) accepted: HashSet<Blob>,
+    accepted: HashSet<Blob>,
     /// Such as the disk has lost.
-    pub(super) lost_proofs: BTreeSet<Blob>,
-    pub(super) holders: Holders,
-    pub(super) trials: Trials,
-    pub(super) receipts: ReceiptBook,
+    lost_proofs: BTreeSet<Blob>,
+    holders: Holders,
+    trials: Trials,
+    receipts: ReceiptBook,
     /// Peers without a connection, and until when they are waited for.
-    pub(super) lost: BTreeMap<Peer, Instant>,
+    lost: BTreeMap<Peer, Instant>,
     /// What the journal says of who is at which task, or will when `noting` is done.
-    pub(super) noted: BTreeSet<(TaskId, Peer)>,
-    pub(super) noting: Option<JoinHandle<()>>,
-    pub(super) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    noted: BTreeSet<(TaskId, Peer)>,
+    noting: Option<JoinHandle<()>>,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// What each peer said of itself, and the network that it calls from.
-    pub(super) hellos: HashMap<Peer, (Hello, Option<u64>)>,
+    hellos: HashMap<Peer, (Hello, Option<u64>)>,
     /// The number of the start of each peer that is connected or waited for.
-    pub(super) processes: HashMap<Peer, u32>,
+    processes: HashMap<Peer, u32>,
     /// Peers of whom something was learned that is not durable yet.
-    pub(super) learned: BTreeSet<Peer>,
-    pub(super) remembered: Instant,
+    learned: BTreeSet<Peer>,
+    remembered: Instant,
     /// The place of each prover on the observer's screen.
-    pub(super) places: HashMap<Peer, usize>,
-    pub(super) usages: Vec<(Kind, Usage)>,
-    pub(super) fetching: Arc<Semaphore>,
-    pub(super) verifying: Arc<Semaphore>,
-    pub(super) notices: Arc<Semaphore>,
+    places: HashMap<Peer, usize>,
+    usages: Vec<(Kind, Usage)>,
+    fetching: Arc<Semaphore>,
+    verifying: Arc<Semaphore>,
+    notices: Arc<Semaphore>,
     /// The tasks that say something to peers.
-    pub(super) saying: TaskTracker,
-    pub(super) tell: mpsc::UnboundedSender<Done<J::Finding>>,
-    pub(super) told: mpsc::UnboundedReceiver<Done<J::Finding>>,
-    pub(super) finished: bool,
-    pub(super) failed: Option<RunError>,
+    saying: TaskTracker,
+    tell: mpsc::UnboundedSender<Completion<J::Finding>>,
+    told: mpsc::UnboundedReceiver<Completion<J::Finding>>,
+    finished: bool,
+    failed: Option<RunError>,
 }
 
 /// Whose connections are kept when there are too many.
@@ -207,7 +223,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         tokio::spawn(async move {
             let ready = backend.ready().await;
             // If nobody listens, the job is over.
-            let _ = tell.send(Done::Ready(ready));
+            let _ = tell.send(Completion::Ready(ready));
         });
         self.input(Input::Open(Box::new(spec)));
         self.show_restored();
@@ -223,7 +239,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     Some(event) => self.event(event),
                     None => self.failed = Some(RunError::NetworkEnded),
                 },
-                Some(done) = self.told.recv() => self.done(done),
+                Some(completion) = self.told.recv() => self.handle_completion(completion),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
                 () = &mut self.stop => self.give_up(),

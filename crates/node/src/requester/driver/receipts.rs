@@ -12,11 +12,8 @@ use myriad_net::{
 };
 use tokio::task::JoinHandle;
 
-use super::{
-    backend::{Done, JobBackend},
-    driver::Driver,
-    receipt_book::Settlement,
-};
+use super::{Driver, completion::Completion, receipt_book::Settlement};
+use crate::requester::backend::JobBackend;
 
 impl<J: JobBackend> Driver<'_, J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
@@ -55,7 +52,7 @@ impl<J: JobBackend> Driver<'_, J> {
             let answer = network.ask(signed.receipt.prover, Request::Notice(notice)).await;
             let arrived = answer.is_ok();
             // If nobody listens, the job is over.
-            let _ = tell.send(Done::Receipt { signed, arrived });
+            let _ = tell.send(Completion::Receipt { signed, arrived });
         });
     }
 
@@ -71,7 +68,7 @@ impl<J: JobBackend> Driver<'_, J> {
     /// The same when the job ends: what is on its way is owed, too.
     pub(super) async fn settle_at_last(&mut self) {
         while let Ok(done) = self.told.try_recv() {
-            if let Done::Receipt { signed, arrived } = done {
+            if let Completion::Receipt { signed, arrived } = done {
                 self.receipts.sent(signed, arrived);
             }
         }

@@ -9,8 +9,8 @@ use myriad_net::{
     wire::{Notice, cut},
 };
 
-use super::{backend::JobBackend, driver::Driver};
-use crate::{Event, RunError, job::MISSED};
+use super::Driver;
+use crate::{Event, RunError, job::MISSED, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn core_event(&mut self, event: CoreEvent) {

@@ -18,8 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::JobBackend;
-use crate::{StoreError, verifying::Objection};
+use crate::{StoreError, requester::backend::JobBackend, verifying::Objection};
 
 /// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a larger one.
 fn bytes_max(kind: Kind) -> u64 {
@@ -31,8 +30,8 @@ fn bytes_max(kind: Kind) -> u64 {
     max as u64
 }
 
-/// What became of a claim.
-pub(super) enum Checked<F> {
+/// What came of examining the proof that a peer claims to have.
+pub(super) enum Examination<F> {
     Accepted(F),
     Invalid(String),
     Unavailable(String),
@@ -40,8 +39,8 @@ pub(super) enum Checked<F> {
     Failed(StoreError),
 }
 
-/// What it takes to look at a proof.
-pub(super) struct Check<J> {
+/// What it takes to examine a proof.
+pub(super) struct Examiner<J> {
     pub network: Network,
     pub backend: Arc<J>,
     /// How many are fetched at once, and how many verified.
@@ -49,15 +48,15 @@ pub(super) struct Check<J> {
     pub verifying: Arc<Semaphore>,
 }
 
-impl<J: JobBackend> Check<J> {
+impl<J: JobBackend> Examiner<J> {
     /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
-    pub async fn look_at(
+    pub async fn examine(
         self,
         peer: Peer,
         task: TaskId,
         claim: BlobRef,
         stalled: impl FnOnce(),
-    ) -> Checked<(J::Finding, BlobRef)> {
+    ) -> Examination<(J::Finding, BlobRef)> {
         let Self {
             network,
             backend,
@@ -66,7 +65,7 @@ impl<J: JobBackend> Check<J> {
         } = self;
         let allowed = bytes_max(task.kind());
         if claim.bytes > allowed {
-            return Checked::Invalid(format!(
+            return Examination::Invalid(format!(
                 "a proof of {} bytes, and {allowed} are allowed",
                 claim.bytes
             ));
@@ -94,28 +93,28 @@ impl<J: JobBackend> Check<J> {
         };
         match fetched {
             Ok(_) => {}
-            Err(FetchFailed::Disk(e)) => return Checked::Failed(e.into()),
-            Err(e) => return Checked::Unavailable(e.to_string()),
+            Err(FetchFailed::Disk(e)) => return Examination::Failed(e.into()),
+            Err(e) => return Examination::Unavailable(e.to_string()),
         }
         if backend.ready().await.is_err() {
-            return Checked::Unavailable("the job has failed".into());
+            return Examination::Unavailable("the job has failed".into());
         }
         let _permit = verifying.acquire().await;
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
             Ok(Some(proof)) => match backend.examine(task, &proof) {
-                Ok(finding) => Checked::Accepted((finding, claim)),
-                Err(Objection::Invalid(reason)) => Checked::Invalid(reason),
+                Ok(finding) => Examination::Accepted((finding, claim)),
+                Err(Objection::Invalid(reason)) => Examination::Invalid(reason),
                 Err(Objection::Unable(reason)) => {
                     tracing::warn!("a proof of {task} is not looked at: {reason}");
-                    Checked::Unavailable(reason)
+                    Examination::Unavailable(reason)
                 }
             },
-            Ok(None) => Checked::Unavailable("it was damaged on the disk".into()),
-            Err(e) => Checked::Failed(e.into()),
+            Ok(None) => Examination::Unavailable("it was damaged on the disk".into()),
+            Err(e) => Examination::Failed(e.into()),
         });
         examined
             .await
-            .unwrap_or_else(|e| Checked::Unavailable(format!("it could not be examined: {e}")))
+            .unwrap_or_else(|e| Examination::Unavailable(format!("it could not be examined: {e}")))
     }
 }
 

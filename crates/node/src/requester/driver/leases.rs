@@ -6,7 +6,8 @@ use myriad_net::{
     wire::{Announcement, Lease, PROTOCOL_VERSION, Source, Sources, Work},
 };
 
-use super::{Files, backend::JobBackend, driver::Driver};
+use super::Driver;
+use crate::requester::{Files, backend::JobBackend};
 
 /// Holders that a lease names for each blob, beside this node.
 const HOLDERS_NAMED: usize = 3;

@@ -6,16 +6,17 @@ use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
 use myriad_net::{short_name, wire::Spent};
 
 use super::{
-    backend::{Done, JobBackend},
-    check::{Check, Checked},
-    driver::Driver,
+    Driver,
+    completion::Completion,
+    examiner::{Examination, Examiner},
 };
+use crate::requester::backend::JobBackend;
 
 impl<J: JobBackend> Driver<'_, J> {
     /// Fetches a proof and looks at it, beside everything else.
     pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let claim = self.claimed.take(peer, task, proof);
-        let check = Check {
+        let examiner = Examiner {
             network: self.network.clone(),
             backend: Arc::clone(&self.backend),
             fetching: Arc::clone(&self.fetching),
@@ -28,22 +29,22 @@ impl<J: JobBackend> Driver<'_, J> {
         tokio::spawn(async move {
             // If nobody listens, the job is over.
             let stalled = || {
-                let _ = tell.send(Done::Stalled { peer, task, proof });
+                let _ = tell.send(Completion::Stalled { peer, task, proof });
             };
-            let (checked, spent) = match claim {
-                Some((claim, spent)) => (check.look_at(peer, task.task, claim, stalled).await, spent),
+            let (examination, spent) = match claim {
+                Some((claim, spent)) => (examiner.examine(peer, task.task, claim, stalled).await, spent),
                 None => {
-                    let twice = Checked::Unavailable("it was submitted twice".into());
+                    let twice = Examination::Unavailable("it was submitted twice".into());
                     (twice, Spent::default())
                 }
             };
-            let _ = tell.send(Done::Checked {
+            let _ = tell.send(Completion::Checked {
                 peer,
                 task,
                 proof,
                 fetched,
                 spent,
-                checked,
+                examination,
             });
         });
     }
@@ -56,33 +57,33 @@ impl<J: JobBackend> Driver<'_, J> {
         tokio::task::spawn_blocking(move || {
             let result = backend.persist(task.task, reference, finding);
             drop(backend);
-            let _ = tell.send(Done::Persisted { task, proof, result });
+            let _ = tell.send(Completion::Persisted { task, proof, result });
         });
     }
 
-    pub(super) fn done(&mut self, done: Done<J::Finding>) {
-        match done {
-            Done::Ready(Ok(())) => {}
-            Done::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
-            Done::Ready(Err(error)) => self.failed = Some(error),
-            Done::Checked {
+    pub(super) fn handle_completion(&mut self, completion: Completion<J::Finding>) {
+        match completion {
+            Completion::Ready(Ok(())) => {}
+            Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
+            Completion::Ready(Err(error)) => self.failed = Some(error),
+            Completion::Checked {
                 peer,
                 task,
                 proof,
                 fetched,
                 spent,
-                checked,
+                examination,
             } => {
                 // Of those that were checked side by side one is enough.
                 let awaited = self.requester.awaits(peer, task, proof);
-                let refused = !awaited || !matches!(checked, Checked::Accepted(_));
+                let refused = !awaited || !matches!(examination, Examination::Accepted(_));
                 self.checking.entry(proof).and_modify(|count| *count -= 1);
                 self.checking.retain(|_, count| *count > 0);
                 if refused && fetched {
                     self.discard(proof);
                 }
-                let verdict = match checked {
-                    Checked::Accepted((finding, reference)) => {
+                let verdict = match examination {
+                    Examination::Accepted((finding, reference)) => {
                         if !awaited {
                             return;
                         }
@@ -92,9 +93,9 @@ impl<J: JobBackend> Driver<'_, J> {
                         self.accepted.insert(reference.blob);
                         Verdict::Accepted
                     }
-                    Checked::Invalid(reason) => Verdict::Invalid { reason },
-                    Checked::Unavailable(reason) => Verdict::Unavailable { reason },
-                    Checked::Failed(error) => {
+                    Examination::Invalid(reason) => Verdict::Invalid { reason },
+                    Examination::Unavailable(reason) => Verdict::Unavailable { reason },
+                    Examination::Failed(error) => {
                         self.failed = Some(error.into());
                         return;
                     }
@@ -106,7 +107,7 @@ impl<J: JobBackend> Driver<'_, J> {
                     verdict,
                 });
             }
-            Done::Stalled { peer, task, proof } => {
+            Completion::Stalled { peer, task, proof } => {
                 tracing::debug!(
                     "{proof:?} for {} does not come from {}",
                     task.task,
@@ -114,8 +115,8 @@ impl<J: JobBackend> Driver<'_, J> {
                 );
                 self.input(Input::Stalled { peer, task, proof });
             }
-            Done::Tried { task, took, outcome } => self.tried(task, took, outcome),
-            Done::Persisted { task, proof, result } => match result {
+            Completion::Tried { task, took, outcome } => self.tried(task, took, outcome),
+            Completion::Persisted { task, proof, result } => match result {
                 Ok(()) => {
                     tracing::debug!("kept {proof:?} of {}", task.task);
                     self.input(Input::Persisted { task, proof });

@@ -10,11 +10,11 @@ use std::{
 use myriad_core::{Blob, Input, TaskId, TaskRef, Tried};
 
 use super::{
-    backend::{Done, JobBackend},
-    driver::Driver,
+    Driver,
+    completion::Completion,
     trials::{self, TrialOutcome},
 };
-use crate::Event;
+use crate::{Event, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn try_it(&mut self, task: TaskRef) {
@@ -36,7 +36,7 @@ impl<J: JobBackend> Driver<'_, J> {
             drop(backend);
             let took = start.elapsed();
             // If nobody listens, the job is over.
-            let _ = tell.send(Done::Tried { task, took, outcome });
+            let _ = tell.send(Completion::Tried { task, took, outcome });
         });
     }
 

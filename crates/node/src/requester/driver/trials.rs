@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use myriad_core::{Blob, TaskId, TaskRef};
 use myriad_net::blob::{BlobRef, BlobStore};
 
-use super::backend::{Attempt, JobBackend};
+use crate::requester::backend::{Attempt, JobBackend};
 
 /// An [`Attempt`], with its proof among the blobs.
 pub(super) enum TrialOutcome<F> {
