@@ -1,21 +1,21 @@
-//! From a claimed proof to one that is durable: fetched, verified and kept beside everything else.
+//! From a claimed proof to one that is durable: fetched, examined and kept beside everything else.
 
 use std::sync::Arc;
 
 use myriad_core::{Blob, Input, Peer, TaskRef, Verdict};
-use myriad_net::{short_name, wire::Spent};
+use myriad_net::short_name;
 
 use super::{
     Driver,
-    completion::Completion,
+    completion::{Checked, Completion},
     examiner::{Examination, Examiner},
 };
 use crate::requester::backend::JobBackend;
 
 impl<J: JobBackend> Driver<'_, J> {
-    /// Fetches a proof and looks at it, beside everything else.
-    pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let claim = self.claimed.take(peer, task, proof);
+    /// Fetches a proof and examines it, beside everything else.
+    pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
+        let check = self.proofs.begin_check(peer, task.task, proof);
         let examiner = Examiner {
             network: self.network.clone(),
             backend: Arc::clone(&self.backend),
@@ -23,7 +23,6 @@ impl<J: JobBackend> Driver<'_, J> {
             verifying: Arc::clone(&self.verifying),
         };
         let tell = self.tell.clone();
-        *self.checking.entry(proof).or_default() += 1;
         // What was there before is somebody else's proof of something else, or this job's.
         let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
@@ -31,27 +30,23 @@ impl<J: JobBackend> Driver<'_, J> {
             let stalled = || {
                 let _ = tell.send(Completion::Stalled { peer, task, proof });
             };
-            let (examination, spent) = match claim {
-                Some((claim, spent)) => (examiner.examine(peer, task.task, claim, stalled).await, spent),
-                None => {
-                    let twice = Examination::Unavailable("it was submitted twice".into());
-                    (twice, Spent::default())
-                }
+            let examination = match check {
+                Some(check) => examiner.examine(peer, task.task, check.proof, stalled).await,
+                None => Examination::Unavailable("it was submitted twice".into()),
             };
-            let _ = tell.send(Completion::Checked {
+            let _ = tell.send(Completion::Checked(Checked {
                 peer,
                 task,
                 proof,
+                claim: check.map(|check| check.claim),
                 fetched,
-                spent,
                 examination,
-            });
+            }));
         });
     }
 
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let finding = self.findings.remove(&task).expect("it was examined before");
-        let reference = self.proofs[&task.task];
+        let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
         self.holders.add(proof, peer);
         let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
         tokio::task::spawn_blocking(move || {
@@ -64,49 +59,9 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_completion(&mut self, completion: Completion<J::Finding>) {
         match completion {
             Completion::Ready(Ok(())) => {}
-            Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
             Completion::Ready(Err(error)) => self.failed = Some(error),
-            Completion::Checked {
-                peer,
-                task,
-                proof,
-                fetched,
-                spent,
-                examination,
-            } => {
-                // Of those that were checked side by side one is enough.
-                let awaited = self.requester.awaits(peer, task, proof);
-                let refused = !awaited || !matches!(examination, Examination::Accepted(_));
-                self.checking.entry(proof).and_modify(|count| *count -= 1);
-                self.checking.retain(|_, count| *count > 0);
-                if refused && fetched {
-                    self.discard(proof);
-                }
-                let verdict = match examination {
-                    Examination::Accepted((finding, reference)) => {
-                        if !awaited {
-                            return;
-                        }
-                        self.spent.insert(task, spent);
-                        self.findings.insert(task, finding);
-                        self.proofs.insert(task.task, reference);
-                        self.accepted.insert(reference.blob);
-                        Verdict::Accepted
-                    }
-                    Examination::Invalid(reason) => Verdict::Invalid { reason },
-                    Examination::Unavailable(reason) => Verdict::Unavailable { reason },
-                    Examination::Failed(error) => {
-                        self.failed = Some(error.into());
-                        return;
-                    }
-                };
-                self.input(Input::Checked {
-                    peer,
-                    task,
-                    proof,
-                    verdict,
-                });
-            }
+            Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
+            Completion::Checked(checked) => self.settle_check(checked),
             Completion::Stalled { peer, task, proof } => {
                 tracing::debug!(
                     "{proof:?} for {} does not come from {}",
@@ -115,10 +70,11 @@ impl<J: JobBackend> Driver<'_, J> {
                 );
                 self.input(Input::Stalled { peer, task, proof });
             }
-            Completion::Tried { task, took, outcome } => self.tried(task, took, outcome),
+            Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
             Completion::Persisted { task, proof, result } => match result {
                 Ok(()) => {
                     tracing::debug!("kept {proof:?} of {}", task.task);
+                    self.proofs.durable(task.task, proof);
                     self.input(Input::Persisted { task, proof });
                 }
                 Err(error) => self.failed = Some(error.into()),
@@ -126,9 +82,46 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
+    fn settle_check(&mut self, checked: Checked<J::Finding>) {
+        let Checked {
+            peer,
+            task,
+            proof,
+            claim,
+            fetched,
+            examination,
+        } = checked;
+        let (finding, verdict) = match examination {
+            Examination::Accepted(finding) => (Some(finding), Ok(Verdict::Accepted)),
+            Examination::Invalid(reason) => (None, Ok(Verdict::Invalid { reason })),
+            Examination::Unavailable(reason) => (None, Ok(Verdict::Unavailable { reason })),
+            Examination::Failed(error) => (None, Err(error)),
+        };
+        // Of those that were checked side by side one is enough.
+        let awaited = self.requester.awaits(peer, task, proof);
+        let finding = finding.filter(|_| awaited);
+        let accepted = finding.is_some();
+        if let Some(claim) = claim {
+            self.proofs.settle(claim, finding);
+        }
+        if !accepted && fetched {
+            self.discard(proof);
+        }
+        match verdict {
+            Ok(Verdict::Accepted) if !accepted => {}
+            Ok(verdict) => self.input(Input::Checked {
+                peer,
+                task,
+                proof,
+                verdict,
+            }),
+            Err(error) => self.failed = Some(error.into()),
+        }
+    }
+
     /// Removes what a peer sent that is no proof of its task.
     fn discard(&self, proof: Blob) {
-        if self.checking.contains_key(&proof) || self.claimed.name(proof) || self.is_of_job(proof) {
+        if self.proofs.is_claimed(proof) || self.is_of_job(proof) {
             return;
         }
         let blobs = self.network.blobs().clone();

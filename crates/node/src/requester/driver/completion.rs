@@ -3,23 +3,15 @@
 use std::time::Duration;
 
 use myriad_core::{Blob, Peer, TaskRef};
-use myriad_net::{SignedReceipt, blob::BlobRef, wire::Spent};
+use myriad_net::SignedReceipt;
 
-use super::{examiner::Examination, trials::TrialOutcome};
+use super::{examiner::Examination, proofs::ClaimNumber, trials::TrialOutcome};
 use crate::{RunError, StoreError};
 
 /// One that has ended, or has something to say.
 pub(super) enum Completion<F> {
     Ready(Result<(), RunError>),
-    Checked {
-        peer: Peer,
-        task: TaskRef,
-        proof: Blob,
-        /// Whether it was not there before.
-        fetched: bool,
-        spent: Spent,
-        examination: Examination<(F, BlobRef)>,
-    },
+    Checked(Checked<F>),
     /// A proof that is being fetched does not come.
     Stalled {
         peer: Peer,
@@ -42,4 +34,16 @@ pub(super) enum Completion<F> {
         signed: SignedReceipt,
         arrived: bool,
     },
+}
+
+/// A check that has ended.
+pub(super) struct Checked<F> {
+    pub peer: Peer,
+    pub task: TaskRef,
+    pub proof: Blob,
+    /// None where the peer had claimed another proof meanwhile.
+    pub claim: Option<ClaimNumber>,
+    /// Whether the blob was not there before.
+    pub fetched: bool,
+    pub examination: Examination<F>,
 }

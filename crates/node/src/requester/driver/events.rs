@@ -6,7 +6,7 @@ use myriad_core::{Event as CoreEvent, Peer, TaskId, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     short_name,
-    wire::{Notice, cut},
+    wire::{Notice, Spent, cut},
 };
 
 use super::Driver;
@@ -77,8 +77,9 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
-        let proof = self.proofs.get(&task.task).copied();
-        let spent = self.spent.remove(&task).unwrap_or_default();
+        let durable = self.proofs.proof(task.task);
+        let (proof_bytes, spent) =
+            durable.map_or((0, Spent::default()), |(proof, spent)| (proof.bytes, spent));
         let usage = Usage {
             wall: took,
             cpu: Duration::from_millis(spent.cpu_ms),
@@ -91,7 +92,7 @@ impl<J: JobBackend> Driver<'_, J> {
             prover,
             task: task.task,
             usage,
-            proof_bytes: proof.map_or(0, |proof| proof.bytes as usize),
+            proof_bytes: proof_bytes as usize,
         });
         if peer == self.network.peer() {
             // It was done here.
@@ -107,7 +108,7 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn obsolete(&mut self, task: TaskId) {
-        let Some(proof) = self.proofs.get(&task) else {
+        let Some((proof, _)) = self.proofs.proof(task) else {
             return;
         };
         let blob = proof.blob;

@@ -56,7 +56,7 @@ impl<J: JobBackend> Examiner<J> {
         task: TaskId,
         claim: BlobRef,
         stalled: impl FnOnce(),
-    ) -> Examination<(J::Finding, BlobRef)> {
+    ) -> Examination<J::Finding> {
         let Self {
             network,
             backend,
@@ -102,7 +102,7 @@ impl<J: JobBackend> Examiner<J> {
         let _permit = verifying.acquire().await;
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
             Ok(Some(proof)) => match backend.examine(task, &proof) {
-                Ok(finding) => Examination::Accepted((finding, claim)),
+                Ok(finding) => Examination::Accepted(finding),
                 Err(Objection::Invalid(reason)) => Examination::Invalid(reason),
                 Err(Objection::Unable(reason)) => {
                     tracing::warn!("a proof of {task} is not looked at: {reason}");

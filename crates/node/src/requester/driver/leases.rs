@@ -76,7 +76,8 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn proof_source(&mut self, task: TaskId) -> Source {
-        let proof = self.proofs[&task];
+        let durable = self.proofs.proof(task);
+        let (proof, _) = durable.expect("a task can start when the proofs that it is made of are durable");
         self.source(proof)
     }
 

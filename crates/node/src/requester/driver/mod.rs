@@ -1,12 +1,12 @@
 //! The loop that does what the state machine says, with the peers of the network.
 
 mod checks;
-mod claims;
 mod completion;
 mod events;
 mod examiner;
 mod holders;
 mod leases;
+mod proofs;
 mod receipt_book;
 mod receipts;
 mod refusals;
@@ -14,7 +14,7 @@ mod remaking;
 mod trials;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -27,12 +27,8 @@ use myriad_core::{
 };
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Regard, Reply,
-    blob::BlobRef,
-    short_name,
-    wire::{
-        Hello, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned, Role, Spent, Why, cut,
-    },
+    AskError, Event as NetEvent, Network, Regard, Reply, short_name,
+    wire::{Hello, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned, Role, Why, cut},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -42,9 +38,9 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use self::{
-    claims::Claims,
     completion::Completion,
     holders::Holders,
+    proofs::Proofs,
     receipt_book::ReceiptBook,
     refusals::{refusal, refused},
     trials::Trials,
@@ -90,18 +86,7 @@ pub struct Driver<'a, J: JobBackend> {
     observer: &'a mut dyn Observer,
     /// The peer that is being answered, with what it waits for.
     asking: Option<(Peer, Reply)>,
-    claimed: Claims,
-    /// What the tasks took whose proofs are accepted, until they are durable.
-    spent: HashMap<TaskRef, Spent>,
-    /// How many checks are under way of each blob: several peers may say that theirs is the same.
-    checking: HashMap<Blob, usize>,
-    /// What accepted proofs say, until that is durable.
-    findings: HashMap<TaskRef, J::Finding>,
-    proofs: HashMap<TaskId, BlobRef>,
-    /// The blobs of these.
-    accepted: HashSet<Blob>,
-    /// Such as the disk has lost.
-    lost_proofs: BTreeSet<Blob>,
+    proofs: Proofs<J::Finding>,
     holders: Holders,
     trials: Trials,
     receipts: ReceiptBook,
@@ -184,13 +169,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             start: Instant::now(),
             observer,
             asking: None,
-            claimed: Claims::default(),
-            spent: HashMap::new(),
-            checking: HashMap::new(),
-            findings: HashMap::new(),
-            accepted: done.values().map(|proof| proof.blob).collect(),
-            proofs: done,
-            lost_proofs: BTreeSet::new(),
+            proofs: Proofs::new(done),
             holders: Holders::default(),
             trials: Trials::default(),
             lost: returning,
@@ -337,8 +316,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             }
         }
         self.look_for_lost();
-        let requester = &self.requester;
-        self.claimed.keep(|peer, task| requester.has_claim(peer, task));
+        let (requester, job) = (&self.requester, self.job);
+        self.proofs
+            .forget_claims(|peer, task| requester.has_claim(peer, TaskRef { job, task }));
         if self.remembered.elapsed() > REMEMBER_EVERY {
             drop(self.remember());
             drop(self.settle());
@@ -435,7 +415,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 tracing::debug!("claim of {} by {}", task.task, short_name(peer));
                 // Of what is not leased nothing is kept: a peer could claim without end.
                 if self.requester.may_submit(peer, task) {
-                    self.claimed.note(peer, task, proof, spent);
+                    self.proofs.claim(peer, task.task, proof, spent);
                 }
                 let input = Input::Submitted {
                     peer,
@@ -487,7 +467,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
 
     /// Whether a blob is one of the job's files, or an accepted proof of it.
     pub(super) fn is_of_job(&self, blob: Blob) -> bool {
-        self.files.all().any(|file| file.blob == blob) || self.accepted.contains(&blob)
+        self.files.all().any(|file| file.blob == blob) || self.proofs.has(blob)
     }
 
     /// Tells the state machine what a peer said; what it makes of it answers the peer.
@@ -539,10 +519,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 self.answer(peer, response);
             }
             Output::Wake { peer } => self.notify(peer, Notice::Wake),
-            Output::Try { task } => self.try_it(task),
+            Output::Try { task } => self.begin_trial(task),
             Output::Check { peer, task, proof } => {
                 tracing::debug!("looking at {proof:?} for {}", task.task);
-                self.check(peer, task, proof);
+                self.begin_check(peer, task, proof);
             }
             Output::Persist { peer, task, proof } => {
                 tracing::debug!("keeping {proof:?} of {}", task.task);

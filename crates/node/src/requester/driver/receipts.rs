@@ -18,7 +18,7 @@ use crate::requester::backend::JobBackend;
 impl<J: JobBackend> Driver<'_, J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
     pub(super) fn give_receipt(&mut self, task: TaskRef, peer: Peer) {
-        let Some(proof) = self.proofs.get(&task.task) else {
+        let Some((proof, _)) = self.proofs.proof(task.task) else {
             return;
         };
         let (work, _) = self.work[&task.task];

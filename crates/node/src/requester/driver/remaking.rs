@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Blob, Input, TaskId, TaskRef, Tried};
+use myriad_core::{Input, TaskRef, Tried};
+use myriad_net::wire::Spent;
 
 use super::{
     Driver,
@@ -17,7 +18,8 @@ use super::{
 use crate::{Event, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
-    pub(super) fn try_it(&mut self, task: TaskRef) {
+    /// Does a task here that peers fail at, or has it wait for the one that is being done.
+    pub(super) fn begin_trial(&mut self, task: TaskRef) {
         if !self.trials.begin(task) {
             return;
         }
@@ -26,7 +28,7 @@ impl<J: JobBackend> Driver<'_, J> {
         });
         let inputs = self.requester.inputs(task).into_iter();
         let inputs: Vec<_> = inputs
-            .filter_map(|input| Some((input, *self.proofs.get(&input)?)))
+            .filter_map(|input| Some((input, self.proofs.proof(input)?.0)))
             .collect();
         let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
         let blobs = self.network.blobs().clone();
@@ -40,14 +42,12 @@ impl<J: JobBackend> Driver<'_, J> {
         });
     }
 
-    pub(super) fn tried(&mut self, task: TaskRef, took: Duration, outcome: TrialOutcome<J::Finding>) {
+    pub(super) fn end_trial(&mut self, task: TaskRef, took: Duration, outcome: TrialOutcome<J::Finding>) {
         self.trials.end();
         let awaited = self.requester.is_trying(task);
         let outcome = match outcome {
             TrialOutcome::Made { proof, finding } if awaited => {
-                self.findings.insert(task, finding);
-                self.proofs.insert(task.task, proof);
-                self.accepted.insert(proof.blob);
+                self.proofs.accept(task.task, proof, Spent::default(), finding);
                 Tried::Made {
                     by: self.network.peer(),
                     proof: proof.blob,
@@ -57,13 +57,13 @@ impl<J: JobBackend> Driver<'_, J> {
             TrialOutcome::Made { .. } => Tried::Unable,
             TrialOutcome::Refuted { child, proof, reason } => {
                 if awaited {
-                    self.let_go(child, proof);
+                    self.proofs.let_go(child, proof);
                 }
                 Tried::Refuted { child, proof, reason }
             }
             TrialOutcome::Doubted { child, proof, reason } => {
                 if awaited {
-                    self.let_go(child, proof);
+                    self.proofs.let_go(child, proof);
                 }
                 Tried::Doubted { child, proof, reason }
             }
@@ -77,36 +77,21 @@ impl<J: JobBackend> Driver<'_, J> {
         self.input(Input::Tried { task, outcome });
         while let Some(next) = self.trials.next_waiting() {
             if self.requester.is_trying(next) {
-                return self.try_it(next);
+                return self.begin_trial(next);
             }
         }
     }
 
     /// Has done again what the disk has lost and the job still needs.
     pub(super) fn look_for_lost(&mut self) {
-        let lost = self.network.blobs().take_lost();
-        self.lost_proofs
-            .extend(lost.into_iter().filter(|blob| self.accepted.contains(blob)));
-        let lost: Vec<(TaskId, Blob)> = self
-            .proofs
-            .iter()
-            .map(|(&task, proof)| (task, proof.blob))
-            .filter(|(_, blob)| self.lost_proofs.contains(blob))
-            .collect();
-        for (task, proof) in lost {
+        self.proofs.note_lost(self.network.blobs().take_lost());
+        for (task, proof) in self.proofs.lost() {
             let of_job = TaskRef { job: self.job, task };
             // It may be about to become durable, and is looked at again then.
             if self.requester.proof(of_job) == Some(proof) {
-                self.lost_proofs.remove(&proof);
-                self.let_go(task, proof);
+                self.proofs.let_go(task, proof);
                 self.input(Input::Lost { task: of_job, proof });
             }
         }
-    }
-
-    /// A proof is not the job's any more.
-    pub(super) fn let_go(&mut self, task: TaskId, proof: Blob) {
-        self.proofs.remove(&task);
-        self.accepted.remove(&proof);
     }
 }
