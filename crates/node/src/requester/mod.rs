@@ -36,7 +36,7 @@ use hand::Hand;
 pub use crate::verifying::Objection;
 
 use crate::{
-    Event, Job, Observer, Options, Outcome, RunError,
+    Job, Observer, Options, Outcome, RunError,
     job::{Hands, Opened, one_machine, prepare, start_child},
     peers::Peers,
     records::Recorder,
@@ -156,14 +156,4 @@ pub fn run(
         .backend
         .into_prepared()
         .conclude(job, options, &ended.usages, recorder)
-}
-
-/// Tells the observer what the network is doing.
-pub(crate) fn traffic(network: &Network) -> Event {
-    let traffic = network.traffic();
-    Event::Traffic {
-        peers: network.peers().len(),
-        bytes_in: traffic.blob_bytes_in,
-        bytes_out: traffic.blob_bytes_out,
-    }
 }

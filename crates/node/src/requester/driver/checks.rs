@@ -8,7 +8,7 @@ use myriad_net::short_name;
 use super::{
     Driver,
     completion::{Checked, Completion},
-    examiner::{Examination, Examiner},
+    examiner::Examination,
 };
 use crate::requester::backend::JobBackend;
 
@@ -16,25 +16,19 @@ impl<J: JobBackend> Driver<'_, J> {
     /// Fetches a proof and examines it, beside everything else.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let check = self.proofs.begin_check(peer, task.task, proof);
-        let examiner = Examiner {
-            network: self.network.clone(),
-            backend: Arc::clone(&self.backend),
-            fetching: Arc::clone(&self.fetching),
-            verifying: Arc::clone(&self.verifying),
-        };
-        let tell = self.tell.clone();
+        let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
         // What was there before is somebody else's proof of something else, or this job's.
         let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
             // If nobody listens, the job is over.
             let stalled = || {
-                let _ = tell.send(Completion::Stalled { peer, task, proof });
+                let _ = sender.send(Completion::Stalled { peer, task, proof });
             };
             let examination = match check {
                 Some(check) => examiner.examine(peer, task.task, check.proof, stalled).await,
                 None => Examination::Unavailable("it was submitted twice".into()),
             };
-            let _ = tell.send(Completion::Checked(Checked {
+            let _ = sender.send(Completion::Checked(Checked {
                 peer,
                 task,
                 proof,
@@ -48,11 +42,11 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
         self.holders.add(proof, peer);
-        let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
+        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         tokio::task::spawn_blocking(move || {
             let result = backend.persist(task.task, reference, finding);
             drop(backend);
-            let _ = tell.send(Completion::Persisted { task, proof, result });
+            let _ = sender.send(Completion::Persisted { task, proof, result });
         });
     }
 

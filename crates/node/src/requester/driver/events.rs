@@ -51,7 +51,7 @@ impl<J: JobBackend> Driver<'_, J> {
             }),
             CoreEvent::Pardoned { peer, task } => {
                 // It would not ask again for long.
-                self.notify(peer, Notice::Wake);
+                self.outbox.notify(peer, Notice::Wake);
                 self.observer.event(&Event::Notice {
                     text: format!(
                         "prover {} is not banned any more: nobody could have done {}",
@@ -71,7 +71,7 @@ impl<J: JobBackend> Driver<'_, J> {
                     accepted: false,
                     reason: text,
                 };
-                self.notify(peer, verdict);
+                self.outbox.notify(peer, verdict);
             }
         }
     }
@@ -103,7 +103,7 @@ impl<J: JobBackend> Driver<'_, J> {
             accepted: true,
             reason: String::new(),
         };
-        self.notify(peer, verdict);
+        self.outbox.notify(peer, verdict);
         self.give_receipt(task, peer);
     }
 
@@ -113,14 +113,13 @@ impl<J: JobBackend> Driver<'_, J> {
         };
         let blob = proof.blob;
         for peer in self.holders.some(blob, usize::MAX) {
-            self.notify(peer, Notice::Obsolete { proofs: vec![blob] });
+            self.outbox.notify(peer, Notice::Obsolete { proofs: vec![blob] });
         }
     }
 
     pub(super) fn place(&mut self, peer: Peer) -> usize {
-        let next = self.places.len();
-        let place = *self.places.entry(peer).or_insert(next);
-        if place == next {
+        let (place, is_new) = self.peers.place_or_new(peer);
+        if is_new {
             self.observer.event(&Event::Joined {
                 prover: place,
                 name: short_name(peer),

@@ -20,6 +20,12 @@ use tokio::{
 
 use crate::{StoreError, requester::backend::JobBackend, verifying::Objection};
 
+/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
+/// goes to the disk as it comes.
+const FETCHED_AT_ONCE: usize = 64;
+/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make another child worth while, and some.
+const VERIFIED_AT_ONCE: usize = 6;
+
 /// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a larger one.
 fn bytes_max(kind: Kind) -> u64 {
     let max = match kind {
@@ -39,16 +45,35 @@ pub(super) enum Examination<F> {
     Failed(StoreError),
 }
 
-/// What it takes to examine a proof.
+/// Fetches and examines proofs, so many at once. Clones share what may be under way.
 pub(super) struct Examiner<J> {
-    pub network: Network,
-    pub backend: Arc<J>,
-    /// How many are fetched at once, and how many verified.
-    pub fetching: Arc<Semaphore>,
-    pub verifying: Arc<Semaphore>,
+    network: Network,
+    backend: Arc<J>,
+    fetching: Arc<Semaphore>,
+    verifying: Arc<Semaphore>,
+}
+
+impl<J> Clone for Examiner<J> {
+    fn clone(&self) -> Self {
+        Self {
+            network: self.network.clone(),
+            backend: Arc::clone(&self.backend),
+            fetching: Arc::clone(&self.fetching),
+            verifying: Arc::clone(&self.verifying),
+        }
+    }
 }
 
 impl<J: JobBackend> Examiner<J> {
+    pub fn new(network: Network, backend: Arc<J>) -> Self {
+        Self {
+            network,
+            backend,
+            fetching: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
+            verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
+        }
+    }
+
     /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
     pub async fn examine(
         self,

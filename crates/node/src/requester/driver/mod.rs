@@ -1,134 +1,114 @@
 //! The loop that does what the state machine says, with the peers of the network.
+//!
+//! ```text
+//!                 handle_event, handle_request                 apply_output
+//!  network ──────────────────────────────────┐          ┌─────────────────────▶ outbox, announcements
+//!                                            ▼          │
+//!                                    core::Requester ───┤
+//!                                            ▲          │
+//!  checks, trials, journal ──────────────────┘          └─────────────────────▶ checks, trials, journal
+//!                 handle_completion
+//! ```
+//!
+//! What is known has an owner each: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`], [`JournalNotes`]. The files beside
+//! them are the driver's own methods, by what they are about.
 
 mod checks;
 mod completion;
 mod events;
 mod examiner;
 mod holders;
+mod journal_notes;
 mod leases;
+mod outbox;
+mod peer_book;
 mod proofs;
 mod receipt_book;
 mod receipts;
 mod refusals;
 mod remaking;
+mod requests;
 mod trials;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use myriad_core::{
-    Blob, Input, JobSpec, Kind, Offer, Output, Peer, Policy, Requester, Return, Standing, TaskId, TaskRef,
-    Time, Trust,
-};
+use myriad_core::{Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time};
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Regard, Reply, short_name,
-    wire::{Hello, Notice, OfferMessage, PROTOCOL_VERSION, Request, Response, Returned, Role, Why, cut},
+    Event as NetEvent, Network, short_name,
+    wire::{Hello, Notice, PROTOCOL_VERSION, Response, Role, cut},
 };
 use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
 };
-use tokio_util::task::TaskTracker;
 
 use self::{
-    completion::Completion,
-    holders::Holders,
-    proofs::Proofs,
-    receipt_book::ReceiptBook,
-    refusals::{refusal, refused},
+    completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
+    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, refusals::refusal,
     trials::Trials,
 };
 use super::{
     Files, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
-    traffic,
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};
 
-/// How long a peer whose connection broke may take to come back before its tasks go to others.
-const LOST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a peer that was at a task may take to find this requester again after a restart.
-const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the end waits for provers to hear that their work is not wanted any more.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// How often the observer hears what the network does, and the journal who is at which task.
 const TICK: Duration = Duration::from_millis(500);
-/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
-/// goes to the disk as it comes.
-const FETCHED_AT_ONCE: usize = 64;
-/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make another child worth while, and some.
-const VERIFIED_AT_ONCE: usize = 6;
-/// How often what was learned of peers is made durable.
-const REMEMBER_EVERY: Duration = Duration::from_secs(10);
-/// Notices that are on their way at once; what is more waits.
-const NOTICES_AT_ONCE: usize = 256;
 
 pub struct Driver<'a, J: JobBackend> {
-    network: Network,
-    events: mpsc::UnboundedReceiver<NetEvent>,
-    own: BTreeSet<Peer>,
-    files: Files,
-    backend: Arc<J>,
-    peer_backend: Arc<dyn PeerBackend>,
+    // The job.
+    job: JobId,
+    /// Until it is opened.
     spec: Option<JobSpec>,
-    job: myriad_core::JobId,
+    files: Files,
+    /// The least memory that a task of it takes, in bytes.
     memory_min: u64,
+    /// What each task is expected to take: time of a reference core, and bytes of memory.
     work: HashMap<TaskId, (Duration, u64)>,
+    backend: Arc<J>,
+
+    // What decides, and its clock.
     requester: Requester,
     start: Instant,
-    observer: &'a mut dyn Observer,
-    /// The peer that is being answered, with what it waits for.
-    asking: Option<(Peer, Reply)>,
+
+    // What is known.
     proofs: Proofs<J::Finding>,
+    peers: PeerBook,
     holders: Holders,
-    trials: Trials,
     receipts: ReceiptBook,
-    /// Peers without a connection, and until when they are waited for.
-    lost: BTreeMap<Peer, Instant>,
-    /// What the journal says of who is at which task, or will when `noting` is done.
-    noted: BTreeSet<(TaskId, Peer)>,
-    noting: Option<JoinHandle<()>>,
+    notes: JournalNotes,
+
+    // What is under way beside the loop.
+    examiner: Examiner<J>,
+    trials: Trials,
+    completion_sender: mpsc::UnboundedSender<Completion<J::Finding>>,
+    completions: mpsc::UnboundedReceiver<Completion<J::Finding>>,
+
+    // The outside.
+    network: Network,
+    events: mpsc::UnboundedReceiver<NetEvent>,
+    outbox: Outbox,
+    observer: &'a mut dyn Observer,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// What each peer said of itself, and the network that it calls from.
-    hellos: HashMap<Peer, (Hello, Option<u64>)>,
-    /// The number of the start of each peer that is connected or waited for.
-    processes: HashMap<Peer, u32>,
-    /// Peers of whom something was learned that is not durable yet.
-    learned: BTreeSet<Peer>,
-    remembered: Instant,
-    /// The place of each prover on the observer's screen.
-    places: HashMap<Peer, usize>,
+
+    // How it ends.
     usages: Vec<(Kind, Usage)>,
-    fetching: Arc<Semaphore>,
-    verifying: Arc<Semaphore>,
-    notices: Arc<Semaphore>,
-    /// The tasks that say something to peers.
-    saying: TaskTracker,
-    tell: mpsc::UnboundedSender<Completion<J::Finding>>,
-    told: mpsc::UnboundedReceiver<Completion<J::Finding>>,
     finished: bool,
     failed: Option<RunError>,
 }
 
-/// Whose connections are kept when there are too many.
-fn regard(standing: &Standing) -> Regard {
-    if standing.banned.is_some() {
-        Regard::Harmful
-    } else if standing.is_proven() {
-        Regard::Useful
-    } else {
-        Regard::Stranger
-    }
-}
-
 impl<'a, J: JobBackend> Driver<'a, J> {
+    /// Serves `job` to the peers of a network that was joined; see [`Self::run`].
     pub fn new(
         joined: Joined,
         job: ServedJob,
@@ -138,55 +118,46 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         observer: &'a mut dyn Observer,
     ) -> Self {
         let ServedJob { files, spec, done } = job;
-        let (tell, told) = mpsc::unbounded_channel();
+        let Joined {
+            network,
+            events,
+            own,
+            stop,
+            ..
+        } = joined;
+        let (completion_sender, completions) = mpsc::unbounded_channel();
+        let backend = Arc::new(backend);
+        let receipts = ReceiptBook::new(peer_backend.owed());
+        let returning = spec.leased.iter().map(|&(_, peer)| peer);
+        let peers = PeerBook::new(Arc::new(peer_backend), own, returning, Instant::now());
+        let requester = Requester::with_standings(policy, peers.standings(&network));
         let tasks = spec.tree.tasks().zip(&spec.costs);
-        let waited_for = Instant::now() + RETURN_PATIENCE;
-        let returning = spec.leased.iter().map(|&(_, peer)| (peer, waited_for)).collect();
-        let standings = peer_backend.standings();
-        for (peer, standing) in &standings {
-            joined.network.regard(*peer, regard(standing));
-        }
-        for &peer in &joined.own {
-            joined.network.regard(peer, Regard::Useful);
-        }
-        let requester = Requester::with_standings(policy, standings);
         Self {
-            network: joined.network,
-            events: joined.events,
-            own: joined.own,
-            files,
-            receipts: ReceiptBook::new(peer_backend.owed()),
-            backend: Arc::new(backend),
-            peer_backend: Arc::new(peer_backend),
             job: spec.id,
+            files,
             memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
             work: tasks
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
-            noted: spec.leased.iter().copied().collect(),
-            spec: Some(spec),
             requester,
             start: Instant::now(),
-            observer,
-            asking: None,
             proofs: Proofs::new(done),
+            peers,
             holders: Holders::default(),
+            receipts,
+            notes: JournalNotes::new(spec.leased.iter().copied().collect()),
+            spec: Some(spec),
+            examiner: Examiner::new(network.clone(), Arc::clone(&backend)),
+            backend,
             trials: Trials::default(),
-            lost: returning,
-            noting: None,
-            stop: joined.stop,
-            hellos: HashMap::new(),
-            processes: HashMap::new(),
-            learned: BTreeSet::new(),
-            remembered: Instant::now(),
-            places: HashMap::new(),
+            completion_sender,
+            completions,
+            outbox: Outbox::new(network.clone()),
+            network,
+            events,
+            observer,
+            stop,
             usages: Vec::new(),
-            fetching: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
-            verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
-            notices: Arc::new(Semaphore::new(NOTICES_AT_ONCE)),
-            saying: TaskTracker::new(),
-            tell,
-            told,
             finished: false,
             failed: None,
         }
@@ -198,11 +169,11 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// See [`RunError`].
     pub async fn run(mut self) -> Result<Ended<J>, RunError> {
         let spec = self.spec.take().expect("it runs once");
-        let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
+        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         tokio::spawn(async move {
             let ready = backend.ready().await;
             // If nobody listens, the job is over.
-            let _ = tell.send(Completion::Ready(ready));
+            let _ = sender.send(Completion::Ready(ready));
         });
         self.input(Input::Open(Box::new(spec)));
         self.show_restored();
@@ -215,10 +186,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 .map_or(Duration::from_secs(3600), |time| time - self.now());
             tokio::select! {
                 event = self.events.recv() => match event {
-                    Some(event) => self.event(event),
+                    Some(event) => self.handle_event(event),
                     None => self.failed = Some(RunError::NetworkEnded),
                 },
-                Some(completion) = self.told.recv() => self.handle_completion(completion),
+                Some(completion) = self.completions.recv() => self.handle_completion(completion),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
                 () = &mut self.stop => self.give_up(),
@@ -226,19 +197,19 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         }
         self.announce(false);
         self.backend.stop();
-        let remembering = self.remember();
+        self.remember();
         self.say_farewell().await;
-        if let Some(remembering) = remembering {
-            // Where the disk does not serve, that was said.
-            let _ = remembering.await;
-        }
         if let Some(error) = self.failed {
             return Err(error);
         }
         // What is left of the tasks holds the backend, too; they end by themselves.
         let Self {
-            mut backend, usages, ..
+            mut backend,
+            usages,
+            examiner,
+            ..
         } = self;
+        drop(examiner);
         loop {
             match Arc::try_unwrap(backend) {
                 Ok(backend) => return Ok(Ended { backend, usages }),
@@ -248,7 +219,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         }
     }
 
-    /// Shows those at work who were so when an earlier run ended.
+    /// Shows the provers that were at work when an earlier run ended.
     fn show_restored(&mut self) {
         for (task, peer) in self.requester.leases(self.job) {
             let prover = self.place(peer);
@@ -262,37 +233,22 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         self.failed = Some(RunError::Interrupted);
     }
 
-    /// Waits until what was said last is heard, and the journal has what is true at the end.
+    /// Waits until what was said last is heard, and until the disk has what is true at the end.
     async fn say_farewell(&mut self) {
-        if let Some(noting) = self.noting.take() {
-            let _ = noting.await;
-        }
+        self.notes.written().await;
         self.note_leases();
-        if let Some(noting) = self.noting.take() {
-            let _ = noting.await;
-        }
-        self.saying.close();
-        // Who does not hear it will find out.
-        let _ = timeout(FAREWELL_MAX, self.saying.wait()).await;
-        self.settle_at_last().await;
+        self.notes.written().await;
+        self.outbox.close(FAREWELL_MAX).await;
+        self.settle_receipts_at_last();
+        self.peers.written().await;
     }
 
     /// Makes durable who is at which task, beside everything else.
     fn note_leases(&mut self) {
-        if self.noting.as_ref().is_some_and(|noting| !noting.is_finished()) {
-            return;
+        if !self.notes.is_writing() {
+            let now = self.requester.leases(self.job).into_iter().collect();
+            self.notes.note(now, &self.backend);
         }
-        let now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
-        let begun: Vec<_> = now.difference(&self.noted).copied().collect();
-        let ended: Vec<_> = self.noted.difference(&now).copied().collect();
-        if begun.is_empty() && ended.is_empty() {
-            return;
-        }
-        self.noted = now;
-        let backend = Arc::clone(&self.backend);
-        self.noting = Some(tokio::task::spawn_blocking(move || {
-            backend.note_leases(&begun, &ended);
-        }));
     }
 
     fn now(&self) -> Time {
@@ -300,18 +256,11 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     fn tick(&mut self) {
-        let gone: Vec<Peer> = self
-            .lost
-            .iter()
-            .filter(|(_, until)| until.elapsed() > Duration::ZERO)
-            .map(|(&peer, _)| peer)
-            .collect();
-        for peer in gone {
-            self.lost.remove(&peer);
+        let now = Instant::now();
+        for peer in self.peers.take_gone(now) {
             self.holders.forget(peer);
-            self.processes.remove(&peer);
             self.input(Input::PeerLost { peer });
-            if let Some(&prover) = self.places.get(&peer) {
+            if let Some(prover) = self.peers.place(peer) {
                 self.observer.event(&Event::Left { prover });
             }
         }
@@ -319,64 +268,41 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let (requester, job) = (&self.requester, self.job);
         self.proofs
             .forget_claims(|peer, task| requester.has_claim(peer, TaskRef { job, task }));
-        if self.remembered.elapsed() > REMEMBER_EVERY {
-            drop(self.remember());
-            drop(self.settle());
+        if self.peers.is_due(now) {
+            self.remember();
+            self.settle_receipts();
         }
         self.note_leases();
-        self.observer.event(&traffic(&self.network));
+        self.show_traffic();
+    }
+
+    fn show_traffic(&mut self) {
+        let traffic = self.network.traffic();
+        self.observer.event(&Event::Traffic {
+            peers: self.network.peers().len(),
+            bytes_in: traffic.blob_bytes_in,
+            bytes_out: traffic.blob_bytes_out,
+        });
     }
 
     /// Makes durable what was learned of peers, beside everything else.
-    fn remember(&mut self) -> Option<JoinHandle<()>> {
-        self.remembered = Instant::now();
-        let learned = std::mem::take(&mut self.learned).into_iter();
-        let standings: Vec<_> = learned
-            .filter_map(|peer| Some((peer, self.requester.standing(peer)?.clone())))
-            .collect();
-        for (peer, standing) in &standings {
-            self.network.regard(*peer, regard(standing));
-        }
-        if standings.is_empty() {
-            return None;
-        }
-        let backend = Arc::clone(&self.peer_backend);
-        Some(tokio::task::spawn_blocking(move || backend.remember(&standings)))
+    fn remember(&mut self) {
+        self.peers
+            .remember(&self.requester, &self.network, Instant::now());
     }
 
-    fn event(&mut self, event: NetEvent) {
+    fn handle_event(&mut self, event: NetEvent) {
         match event {
             NetEvent::Greeted {
                 peer, hello, origin, ..
-            } => {
-                self.lost.remove(&peer);
-                let before = self.processes.insert(peer, hello.boot);
-                if before.is_some_and(|before| before != hello.boot) {
-                    // What the process that is gone was at, this one knows nothing of.
-                    self.input(Input::PeerLost { peer });
-                }
-                if hello.role == Role::Prover && hello.engine != engine_fingerprint() {
-                    self.observer.event(&Event::Notice {
-                        text: format!(
-                            "prover {} has another engine ({}) and is not used: one of the two has to be updated",
-                            short_name(peer),
-                            hello.build
-                        ),
-                    });
-                }
-                self.hellos.insert(peer, (hello, origin));
-                self.send_receipts(peer);
-            }
+            } => self.handle_greeting(peer, hello, origin),
             NetEvent::OtherVersion { peer, theirs, build } => self.observer.event(&Event::Notice {
                 text: format!(
                     "peer {} ({build}) speaks version {theirs} of the protocol, and this is {PROTOCOL_VERSION}: one of the two has to be updated",
                     short_name(peer)
                 ),
             }),
-            NetEvent::Lost { peer } => {
-                self.hellos.remove(&peer);
-                self.lost.insert(peer, Instant::now() + LOST_PATIENCE);
-            }
+            NetEvent::Lost { peer } => self.peers.disconnected(peer, Instant::now()),
             NetEvent::Announced(_) => {}
             NetEvent::Resumed { time } => self.observer.event(&Event::Notice {
                 text: format!(
@@ -384,125 +310,43 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     time.as_secs()
                 ),
             }),
-            NetEvent::Asked { peer, request, reply } => self.asked(peer, request, reply),
+            NetEvent::Asked { peer, request, reply } => self.handle_request(peer, request, reply),
         }
     }
 
-    fn asked(&mut self, peer: Peer, request: Request, reply: Reply) {
-        let task = match &request {
-            Request::Offer(_) => None,
-            Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. } => {
-                Some(*task)
-            }
-            // Requesters give notice; nobody gives them any.
-            Request::Notice(_) => return reply.send(Response::Received),
-        };
-        if task.is_some_and(|task| task.job != self.job) {
-            return reply.send(refused(Why::NotLeased, "there is no such job", None));
+    fn handle_greeting(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) {
+        let is_useless = hello.role == Role::Prover && hello.engine != engine_fingerprint();
+        let notice = is_useless.then(|| {
+            format!(
+                "prover {} has another engine ({}) and is not used: one of the two has to be updated",
+                short_name(peer),
+                hello.build
+            )
+        });
+        if self.peers.greeted(peer, hello, origin) {
+            // What the process that is gone was at, this one knows nothing of.
+            self.input(Input::PeerLost { peer });
         }
-        match request {
-            Request::Offer(offer) => self.offered(peer, offer, reply),
-            Request::Renew { task, progress } => {
-                // Who proves has the files, and spares this node the next copy.
-                if progress > 0 && self.requester.may_submit(peer, task) {
-                    for file in self.files.all().collect::<Vec<_>>() {
-                        self.holders.add(file.blob, peer);
-                    }
-                }
-                self.answering(peer, reply, Input::Renewed { peer, task, progress });
-            }
-            Request::Submit { task, proof, spent } => {
-                tracing::debug!("claim of {} by {}", task.task, short_name(peer));
-                // Of what is not leased nothing is kept: a peer could claim without end.
-                if self.requester.may_submit(peer, task) {
-                    self.proofs.claim(peer, task.task, proof, spent);
-                }
-                let input = Input::Submitted {
-                    peer,
-                    task,
-                    proof: proof.blob,
-                };
-                self.answering(peer, reply, input);
-            }
-            Request::Return { task, why } => {
-                let why = match why {
-                    Returned::Stopping | Returned::Unwilling { .. } => Return::Stopping,
-                    Returned::Surplus => Return::Surplus,
-                    Returned::Failed { message } => Return::Failed { message },
-                };
-                self.answering(peer, reply, Input::Returned { peer, task, why });
-            }
-            Request::Notice(_) => unreachable!("answered above"),
+        if let Some(text) = notice {
+            self.observer.event(&Event::Notice { text });
         }
+        self.send_waiting_receipts(peer);
     }
 
-    fn offered(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
-        let origin = match self.hellos.get(&peer) {
-            Some((hello, origin)) if hello.engine == engine_fingerprint() => *origin,
-            _ => {
-                let reason =
-                    "this requester's engine is another one: one of the two builds has to be updated";
-                return reply.send(refused(Why::NotServed, reason, None));
-            }
-        };
-        // What this job is not made of is not remembered: anyone can name any number of blobs.
-        for blob in offer.holds {
-            if self.is_of_job(blob) {
-                self.holders.add(blob, peer);
-            }
-        }
-        let trust = if self.own.contains(&peer) {
-            Trust::Own
-        } else {
-            Trust::Stranger
-        };
-        let offer = Offer {
-            memory: offer.memory,
-            speed: offer.speed,
-            trust,
-            origin,
-        };
-        self.answering(peer, reply, Input::Offer { peer, offer });
-    }
-
-    /// Whether a blob is one of the job's files, or an accepted proof of it.
-    pub(super) fn is_of_job(&self, blob: Blob) -> bool {
-        self.files.all().any(|file| file.blob == blob) || self.proofs.has(blob)
-    }
-
-    /// Tells the state machine what a peer said; what it makes of it answers the peer.
-    fn answering(&mut self, peer: Peer, reply: Reply, input: Input) {
-        self.asking = Some((peer, reply));
-        self.input(input);
-        if let Some((_, reply)) = self.asking.take() {
-            reply.send(Response::Received);
-        }
-    }
-
-    fn answer(&mut self, peer: Peer, response: Response) -> bool {
-        match self.asking.take_if(|(asking, _)| *asking == peer) {
-            Some((_, reply)) => {
-                reply.send(response);
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub(super) fn input(&mut self, input: Input) {
+    fn input(&mut self, input: Input) {
         let now = self.now();
         self.requester.handle_input(now, input);
         while let Some(output) = self.requester.poll_output() {
-            self.output(output);
+            self.apply_output(output);
         }
     }
 
-    fn output(&mut self, output: Output) {
+    fn apply_output(&mut self, output: Output) {
         match output {
             Output::Lease { peer, task, until } => {
                 tracing::debug!("lease of {} to {}", task.task, short_name(peer));
                 let lease = self.lease(task, until);
-                let answered = self.answer(peer, Response::Lease(Box::new(lease)));
+                let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
                 let prover = self.place(peer);
                 self.observer.event(&Event::Started {
@@ -512,13 +356,13 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             }
             Output::Extended { peer, until, .. } => {
                 let lease_ms = self.millis_until(until);
-                self.answer(peer, Response::Extended { lease_ms });
+                self.outbox.answer(peer, Response::Extended { lease_ms });
             }
             Output::Refuse { peer, why } => {
                 let response = refusal(&why);
-                self.answer(peer, response);
+                self.outbox.answer(peer, response);
             }
-            Output::Wake { peer } => self.notify(peer, Notice::Wake),
+            Output::Wake { peer } => self.outbox.notify(peer, Notice::Wake),
             Output::Try { task } => self.begin_trial(task),
             Output::Check { peer, task, proof } => {
                 tracing::debug!("looking at {proof:?} for {}", task.task);
@@ -529,12 +373,12 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 self.persist(peer, task, proof);
             }
             Output::Revoke { peer, task, why } => {
-                if let Some(&prover) = self.places.get(&peer) {
+                if let Some(prover) = self.peers.place(peer) {
                     let task = task.task;
                     self.observer.event(&Event::Idle { prover, task });
                 }
                 let reason = cut(why.to_string());
-                self.notify(peer, Notice::Revoke { task, reason });
+                self.outbox.notify(peer, Notice::Revoke { task, reason });
             }
             Output::Announce { open, .. } => {
                 tracing::debug!(
@@ -545,28 +389,12 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             }
             // The proof stays here. Whoever made it need not keep it any longer.
             Output::Obsolete { task } => self.obsolete(task.task),
-            Output::Learned { peer } => {
-                self.learned.insert(peer);
-            }
+            Output::Learned { peer } => self.peers.learned(peer),
             Output::Event(event) => self.core_event(event),
         }
     }
 
-    pub(super) fn millis_until(&self, until: Time) -> u64 {
+    fn millis_until(&self, until: Time) -> u64 {
         u64::try_from((until - self.now()).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Tells a peer something, whether it hears it or not: all that is told also follows from the answers
-    /// to what it asks.
-    pub(super) fn notify(&self, peer: Peer, notice: Notice) {
-        let (network, permits) = (self.network.clone(), Arc::clone(&self.notices));
-        self.saying.spawn(async move {
-            let _permit = permits.acquire().await;
-            if let Err(e) = network.ask(peer, Request::Notice(notice)).await
-                && e != AskError::Unreachable
-            {
-                tracing::debug!("prover {} was told in vain: {e}", short_name(peer));
-            }
-        });
     }
 }

@@ -1,18 +1,11 @@
 //! Receipts go to provers whose proofs were accepted.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use myriad_core::{Peer, TaskRef};
-use myriad_net::{
-    Receipt, SignedReceipt,
-    wire::{Notice, Request},
-};
-use tokio::task::JoinHandle;
+use myriad_net::{Receipt, SignedReceipt};
 
-use super::{Driver, completion::Completion, receipt_book::Settlement};
+use super::{Driver, completion::Completion};
 use crate::requester::backend::JobBackend;
 
 impl<J: JobBackend> Driver<'_, J> {
@@ -36,7 +29,7 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     /// A peer is back that could not be given its receipts.
-    pub(super) fn send_receipts(&mut self, peer: Peer) {
+    pub(super) fn send_waiting_receipts(&mut self, peer: Peer) {
         for receipt in self.receipts.take_waiting(peer) {
             self.send_receipt(receipt);
         }
@@ -44,38 +37,28 @@ impl<J: JobBackend> Driver<'_, J> {
 
     fn send_receipt(&mut self, signed: SignedReceipt) {
         self.receipts.send(&signed);
-        let (network, tell) = (self.network.clone(), self.tell.clone());
-        let permits = Arc::clone(&self.notices);
-        self.saying.spawn(async move {
-            let _permit = permits.acquire().await;
-            let notice = Notice::Receipt(Box::new(signed.clone()));
-            let answer = network.ask(signed.receipt.prover, Request::Notice(notice)).await;
-            let arrived = answer.is_ok();
+        let sender = self.completion_sender.clone();
+        self.outbox.send_receipt(signed, move |signed, arrived| {
             // If nobody listens, the job is over.
-            let _ = tell.send(Completion::Receipt { signed, arrived });
+            let _ = sender.send(Completion::Receipt { signed, arrived });
         });
     }
 
     /// Makes durable what is owed, beside everything else.
-    pub(super) fn settle(&mut self) -> Option<JoinHandle<()>> {
-        let Settlement { owed, paid } = self.receipts.settle()?;
-        let backend = Arc::clone(&self.peer_backend);
-        Some(tokio::task::spawn_blocking(move || {
-            backend.settle(&owed, &paid);
-        }))
+    pub(super) fn settle_receipts(&mut self) {
+        if let Some(settlement) = self.receipts.settle() {
+            self.peers.settle(settlement);
+        }
     }
 
     /// The same when the job ends: what is on its way is owed, too.
-    pub(super) async fn settle_at_last(&mut self) {
-        while let Ok(done) = self.told.try_recv() {
-            if let Completion::Receipt { signed, arrived } = done {
+    pub(super) fn settle_receipts_at_last(&mut self) {
+        while let Ok(completion) = self.completions.try_recv() {
+            if let Completion::Receipt { signed, arrived } = completion {
                 self.receipts.sent(signed, arrived);
             }
         }
         self.receipts.give_up_sending();
-        if let Some(settling) = self.settle() {
-            // Where the disk does not serve, that was said.
-            let _ = settling.await;
-        }
+        self.settle_receipts();
     }
 }

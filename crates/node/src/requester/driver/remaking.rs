@@ -30,7 +30,7 @@ impl<J: JobBackend> Driver<'_, J> {
         let inputs: Vec<_> = inputs
             .filter_map(|input| Some((input, self.proofs.proof(input)?.0)))
             .collect();
-        let (backend, tell) = (Arc::clone(&self.backend), self.tell.clone());
+        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         let blobs = self.network.blobs().clone();
         tokio::task::spawn_blocking(move || {
             let start = Instant::now();
@@ -38,7 +38,7 @@ impl<J: JobBackend> Driver<'_, J> {
             drop(backend);
             let took = start.elapsed();
             // If nobody listens, the job is over.
-            let _ = tell.send(Completion::Tried { task, took, outcome });
+            let _ = sender.send(Completion::Tried { task, took, outcome });
         });
     }
 

@@ -1,0 +1,249 @@
+//! What the requester knows of peers: what they said of themselves, which of them it waits for, what it has learned of them, and
+//! their places on the screen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use myriad_core::{Peer, Requester, Standing, Trust};
+use myriad_net::{Network, Regard, wire::Hello};
+use tokio_util::task::TaskTracker;
+
+use super::receipt_book::Settlement;
+use crate::requester::backend::PeerBackend;
+
+/// How long a peer whose connection broke may take to come back before its tasks go to others.
+const LOST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer that was at a task may take to find this requester again after a restart.
+const RETURN_PATIENCE: Duration = Duration::from_secs(30);
+/// How often what was learned of peers is made durable.
+const REMEMBER_EVERY: Duration = Duration::from_secs(10);
+
+pub(super) struct PeerBook {
+    backend: Arc<dyn PeerBackend>,
+    /// Provers on machines of the requester's own.
+    own: BTreeSet<Peer>,
+    /// What each connected peer said of itself, and the network that it calls from.
+    hellos: HashMap<Peer, (Hello, Option<u64>)>,
+    /// The number of the start of each peer that is connected or waited for.
+    boots: HashMap<Peer, u32>,
+    /// Peers without a connection, and until when they are waited for.
+    away: BTreeMap<Peer, Instant>,
+    /// Peers of whom something was learned that is not durable yet.
+    learned: BTreeSet<Peer>,
+    remembered: Instant,
+    /// The place of each prover on the observer's screen.
+    places: HashMap<Peer, usize>,
+    /// What is being made durable.
+    writing: TaskTracker,
+}
+
+/// Which connections are kept when there are too many.
+fn regard(standing: &Standing) -> Regard {
+    if standing.banned.is_some() {
+        Regard::Harmful
+    } else if standing.is_proven() {
+        Regard::Useful
+    } else {
+        Regard::Stranger
+    }
+}
+
+impl PeerBook {
+    /// `returning` are the peers that were at a task when an earlier run ended.
+    pub(super) fn new(
+        backend: Arc<dyn PeerBackend>,
+        own: BTreeSet<Peer>,
+        returning: impl IntoIterator<Item = Peer>,
+        now: Instant,
+    ) -> Self {
+        let until = now + RETURN_PATIENCE;
+        Self {
+            backend,
+            own,
+            hellos: HashMap::new(),
+            boots: HashMap::new(),
+            away: returning.into_iter().map(|peer| (peer, until)).collect(),
+            learned: BTreeSet::new(),
+            remembered: now,
+            places: HashMap::new(),
+            writing: TaskTracker::new(),
+        }
+    }
+
+    /// What earlier jobs have shown of peers, after the network has been told.
+    pub(super) fn standings(&self, network: &Network) -> Vec<(Peer, Standing)> {
+        let standings = self.backend.standings();
+        for (peer, standing) in &standings {
+            network.regard(*peer, regard(standing));
+        }
+        for &peer in &self.own {
+            network.regard(peer, Regard::Useful);
+        }
+        standings
+    }
+
+    /// A peer has said what it is. Whether it has been started again: the process that is gone was perhaps at a task.
+    pub(super) fn greeted(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) -> bool {
+        self.away.remove(&peer);
+        let before = self.boots.insert(peer, hello.boot);
+        let is_another = before.is_some_and(|before| before != hello.boot);
+        self.hellos.insert(peer, (hello, origin));
+        is_another
+    }
+
+    /// What a connected peer said of itself, and the network that it calls from.
+    pub(super) fn hello(&self, peer: Peer) -> Option<(&Hello, Option<u64>)> {
+        self.hellos.get(&peer).map(|(hello, origin)| (hello, *origin))
+    }
+
+    /// The connection with a peer broke.
+    pub(super) fn disconnected(&mut self, peer: Peer, now: Instant) {
+        self.hellos.remove(&peer);
+        self.away.insert(peer, now + LOST_PATIENCE);
+    }
+
+    /// The peers that have been away for too long; nobody waits for them any more.
+    pub(super) fn take_gone(&mut self, now: Instant) -> Vec<Peer> {
+        let gone = self.away.iter().filter(|(_, until)| now > **until);
+        let gone: Vec<Peer> = gone.map(|(&peer, _)| peer).collect();
+        for peer in &gone {
+            self.away.remove(peer);
+            self.boots.remove(peer);
+        }
+        gone
+    }
+
+    /// Whether a peer is a machine of the requester's own.
+    pub(super) fn trust(&self, peer: Peer) -> Trust {
+        if self.own.contains(&peer) {
+            Trust::Own
+        } else {
+            Trust::Stranger
+        }
+    }
+
+    /// The place of a prover on the screen, if it has one.
+    pub(super) fn place(&self, peer: Peer) -> Option<usize> {
+        self.places.get(&peer).copied()
+    }
+
+    /// The same; it gets one if it has none, and then the second value is true.
+    pub(super) fn place_or_new(&mut self, peer: Peer) -> (usize, bool) {
+        let next = self.places.len();
+        let place = *self.places.entry(peer).or_insert(next);
+        (place, place == next)
+    }
+
+    /// Something was learned of a peer.
+    pub(super) fn learned(&mut self, peer: Peer) {
+        self.learned.insert(peer);
+    }
+
+    /// Whether it is time to make durable what was learned.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now - self.remembered > REMEMBER_EVERY
+    }
+
+    /// Makes durable what was learned of peers, beside everything else, and tells the network.
+    pub(super) fn remember(&mut self, requester: &Requester, network: &Network, now: Instant) {
+        self.remembered = now;
+        let learned = std::mem::take(&mut self.learned).into_iter();
+        let standings: Vec<_> = learned
+            .filter_map(|peer| Some((peer, requester.standing(peer)?.clone())))
+            .collect();
+        for (peer, standing) in &standings {
+            network.regard(*peer, regard(standing));
+        }
+        if !standings.is_empty() {
+            let backend = Arc::clone(&self.backend);
+            self.writing.spawn_blocking(move || backend.remember(&standings));
+        }
+    }
+
+    /// Makes durable which receipts are owed, beside everything else.
+    pub(super) fn settle(&self, settlement: Settlement) {
+        let Settlement { owed, paid } = settlement;
+        let backend = Arc::clone(&self.backend);
+        self.writing.spawn_blocking(move || backend.settle(&owed, &paid));
+    }
+
+    /// Waits until all of that is durable. Where the disk does not serve, that was said.
+    pub(super) async fn written(&self) {
+        self.writing.close();
+        self.writing.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_net::{SignedReceipt, wire::Role};
+
+    use super::*;
+
+    struct Forgetful;
+
+    impl PeerBackend for Forgetful {
+        fn standings(&self) -> Vec<(Peer, Standing)> {
+            Vec::new()
+        }
+
+        fn remember(&self, _: &[(Peer, Standing)]) {}
+
+        fn owed(&self) -> Vec<SignedReceipt> {
+            Vec::new()
+        }
+
+        fn settle(&self, _: &[SignedReceipt], _: &[SignedReceipt]) {}
+    }
+
+    const PEER: Peer = Peer([1; 32]);
+
+    fn hello(boot: u32) -> Hello {
+        Hello {
+            version: 1,
+            build: "test".into(),
+            engine: [7; 32],
+            role: Role::Prover,
+            boot,
+            clock_ms: 0,
+            jobs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_in_time_is_waited_for_and_one_that_was_started_again_is_another_process() {
+        let start = Instant::now();
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [PEER], start);
+        assert!(peers.take_gone(start + RETURN_PATIENCE).is_empty());
+        assert!(!peers.greeted(PEER, hello(1), None), "its first process");
+        peers.disconnected(PEER, start);
+        assert!(peers.hello(PEER).is_none());
+        assert!(peers.take_gone(start + LOST_PATIENCE).is_empty());
+        assert!(!peers.greeted(PEER, hello(1), Some(5)), "the same process");
+        assert_eq!(peers.hello(PEER).unwrap().1, Some(5));
+        assert!(peers.greeted(PEER, hello(2), None), "another one");
+
+        peers.disconnected(PEER, start);
+        let late = start + LOST_PATIENCE + Duration::from_millis(1);
+        assert_eq!(peers.take_gone(late), [PEER]);
+        assert!(peers.take_gone(late).is_empty(), "told once");
+        assert!(
+            !peers.greeted(PEER, hello(3), None),
+            "nothing is expected of it any more"
+        );
+    }
+
+    #[test]
+    fn provers_keep_their_places_on_the_screen() {
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
+        let other = Peer([2; 32]);
+        assert_eq!(peers.place(PEER), None);
+        assert_eq!(peers.place_or_new(PEER), (0, true));
+        assert_eq!(peers.place_or_new(other), (1, true));
+        assert_eq!(peers.place_or_new(PEER), (0, false));
+        assert_eq!(peers.place(other), Some(1));
+    }
+}
