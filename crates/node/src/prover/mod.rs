@@ -15,7 +15,6 @@
 
 mod disk;
 mod driver;
-mod ended;
 mod engine;
 mod finished;
 mod group;
@@ -26,7 +25,6 @@ mod receipts;
 mod status;
 mod task;
 mod tenure;
-mod view;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,5 +1,8 @@
 //! The loop of a prover: one task at a time, and what is between two of them.
 
+mod ended;
+mod view;
+
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,

@@ -9,12 +9,8 @@ use myriad_net::{
     wire::{Request, Returned, cut},
 };
 
-use super::{
-    Engine,
-    driver::{Current, Driver, Stop},
-    offers::Outcome,
-    task::End,
-};
+use super::{Current, Driver, Stop};
+use crate::prover::{Engine, offers::Outcome, task::End};
 
 impl<E: Engine> Driver<E> {
     pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {

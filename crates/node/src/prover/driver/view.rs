@@ -7,9 +7,9 @@ use std::{
 
 use myriad_net::short_name;
 
-use super::{
+use super::Driver;
+use crate::prover::{
     Activity, Engine, StatusFile,
-    driver::Driver,
     status::{Status, now_s},
 };
 
