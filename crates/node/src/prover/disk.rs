@@ -6,9 +6,8 @@ use std::{
 };
 
 use myriad_engine::SEGMENT_PROOF_BYTES_MAX;
+use myriad_net::blob::BlobStore;
 use nix::sys::statvfs::statvfs;
-
-use super::{Engine, driver::Driver};
 
 /// Bytes of the disk that are left alone: the journal of receipts, the status and the machine's other programs write there, too.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -43,6 +42,25 @@ impl Disk {
             room_bytes: u64::MAX,
             refused: None,
         }
+    }
+
+    /// Has blobs take no more of the disk than there is; false where it was looked at a moment ago. Then the room that is left
+    /// has to be noted.
+    pub(super) fn look(&mut self, blobs: &BlobStore, now: Instant) -> bool {
+        if self.looked.is_some_and(|looked| now - looked < LOOK_EVERY) {
+            return false;
+        }
+        self.looked = Some(now);
+        self.free_bytes = free_bytes(blobs.dir());
+        if let Err(e) = blobs.set_quota(self.usable(blobs.used_bytes())) {
+            tracing::warn!("{e}");
+        }
+        true
+    }
+
+    /// There is room for so many more bytes.
+    pub(super) fn note_room(&mut self, room_bytes: u64) {
+        self.room_bytes = room_bytes;
     }
 
     /// It, or something else of this machine's, has kept a task from being done.
@@ -87,24 +105,6 @@ impl Disk {
             free / MIB,
             RESERVE_BYTES / MIB
         ))
-    }
-}
-
-impl<E: Engine> Driver<E> {
-    /// Lends no more of the disk than there is.
-    pub(super) fn look_at_disk(&mut self, now: Instant) {
-        if self.disk.looked.is_some_and(|looked| now - looked < LOOK_EVERY) {
-            return;
-        }
-        let blobs = self.network.blobs();
-        self.disk.looked = Some(now);
-        self.disk.free_bytes = free_bytes(blobs.dir());
-        let usable = self.disk.usable(blobs.used_bytes());
-        if let Err(e) = blobs.set_quota(usable) {
-            tracing::warn!("{e}");
-        }
-        self.bound_kept();
-        self.disk.room_bytes = self.network.blobs().room_bytes();
     }
 }
 

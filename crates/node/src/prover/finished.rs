@@ -1,24 +1,18 @@
-//! What becomes of a proof that was made here: submitted until its requester has answered, kept for those that need it, and
-//! signed for.
+//! What becomes of the proofs that were made here: submitted until their requesters have answered, kept for those that need
+//! them, and paid for with a receipt.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
 use myriad_core::{Blob, JobId, Peer, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    AskError, Receipt, Regard, SignedReceipt,
-    blob::{BlobRef, Pin},
+    AskError, SignedReceipt,
+    blob::{BlobRef, BlobStore, Pin},
     short_name,
     wire::{Request, Response, Spent, Why},
-};
-
-use super::{
-    Engine,
-    driver::{Driver, Told},
 };
 
 /// How often a proof is submitted again that its requester has not answered to.
@@ -32,22 +26,37 @@ const KEPT_PART: f64 = 0.5;
 /// Proofs that are waited for receipts of. A prover makes a few hundred a day.
 const UNPAID_MAX: usize = 10_000;
 
-pub(super) struct Submission {
-    pub(super) requester: Peer,
-    pub(super) proof: BlobRef,
-    pub(super) spent: Spent,
-    pub(super) since: Instant,
-    pub(super) next: Instant,
-    /// One is on its way.
-    pub(super) sent: bool,
+/// The proofs of this machine that somebody may still want something of.
+pub(super) struct Finished {
+    blobs: BlobStore,
+    /// Such as their requesters have not judged yet.
+    submissions: BTreeMap<TaskRef, Submission>,
+    /// Such as there is no receipt for.
+    unpaid: BTreeMap<TaskRef, Unpaid>,
+    /// Such as others may fetch from here.
+    kept: HashMap<Blob, Kept>,
 }
 
-/// Proofs that were submitted and for which there is no receipt: whose, which, and how long this machine was at each.
-pub(super) type Unpaid = BTreeMap<TaskRef, (Peer, Blob, Duration)>;
+struct Submission {
+    requester: Peer,
+    proof: BlobRef,
+    spent: Spent,
+    since: Instant,
+    next: Instant,
+    /// One is on its way.
+    sent: bool,
+}
 
-pub(super) struct Kept {
-    pub(super) requester: Peer,
-    pub(super) job: JobId,
+struct Unpaid {
+    requester: Peer,
+    proof: Blob,
+    /// How long this machine was at it.
+    took: Duration,
+}
+
+struct Kept {
+    requester: Peer,
+    job: JobId,
     bytes: u64,
     since: Instant,
     /// Its requester has it, and so it is only of use to other provers here.
@@ -55,28 +64,36 @@ pub(super) struct Kept {
     _pin: Pin,
 }
 
-impl<E: Engine> Driver<E> {
-    /// A proof is made, which took this machine `took` by its own clock: it is kept, and submitted at once.
-    pub(super) fn finished(
+impl Finished {
+    pub(super) fn new(blobs: BlobStore) -> Self {
+        Self {
+            blobs,
+            submissions: BTreeMap::new(),
+            unpaid: BTreeMap::new(),
+            kept: HashMap::new(),
+        }
+    }
+
+    /// A proof is made, which took this machine `took` by its own clock: it is kept, and due to be submitted at once.
+    pub(super) fn add(
         &mut self,
         requester: Peer,
         task: TaskRef,
-        proof: BlobRef,
-        pin: Pin,
-        usage: Usage,
+        (proof, pin): (BlobRef, Pin),
+        usage: &Usage,
         took: Duration,
     ) {
+        let now = Instant::now();
         let kept = Kept {
             requester,
             job: task.job,
             bytes: proof.bytes,
-            since: Instant::now(),
+            since: now,
             accepted: false,
             _pin: pin,
         };
         self.kept.insert(proof.blob, kept);
         self.bound_kept();
-        let now = Instant::now();
         let submission = Submission {
             requester,
             proof,
@@ -91,33 +108,46 @@ impl<E: Engine> Driver<E> {
         };
         self.submissions.insert(task, submission);
         if self.unpaid.len() < UNPAID_MAX {
-            self.unpaid.insert(task, (requester, proof.blob, took));
+            let unpaid = Unpaid {
+                requester,
+                proof: proof.blob,
+                took,
+            };
+            self.unpaid.insert(task, unpaid);
         }
-        self.submit();
     }
 
-    /// Submits what is due.
-    pub(super) fn submit(&mut self) {
-        let now = Instant::now();
+    /// How many wait for the judgement of their requesters.
+    pub(super) fn submitted(&self) -> usize {
+        self.submissions.len()
+    }
+
+    /// What is to be submitted now, and to which requesters.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(Peer, TaskRef, Request)> {
         self.submissions
             .retain(|_, waiting| waiting.since.elapsed() < SUBMIT_FOR);
-        let due: Vec<TaskRef> = self
+        let due = self
             .submissions
-            .iter()
-            .filter(|(_, waiting)| !waiting.sent && waiting.next <= now)
-            .map(|(&task, _)| task)
-            .collect();
-        for task in due {
-            let waiting = self.submissions.get_mut(&task).expect("it is in the list");
+            .iter_mut()
+            .filter(|(_, waiting)| !waiting.sent && waiting.next <= now);
+        due.map(|(&task, waiting)| {
             waiting.sent = true;
-            let (peer, proof, spent) = (waiting.requester, waiting.proof, waiting.spent);
-            let submit = Request::Submit { task, proof, spent };
-            self.ask(peer, submit, move |answer| Told::Submitted { task, answer });
-        }
+            let (proof, spent) = (waiting.proof, waiting.spent);
+            (waiting.requester, task, Request::Submit { task, proof, spent })
+        })
+        .collect()
+    }
+
+    /// A requester is there again: what was made while the connection was broken goes there `now`.
+    pub(super) fn submit_again(&mut self, requester: Peer, now: Instant) {
+        let waiting = self.submissions.values_mut();
+        waiting
+            .filter(|waiting| waiting.requester == requester)
+            .for_each(|waiting| waiting.next = now);
     }
 
     /// A requester has answered to a submission, or not.
-    pub(super) fn submitted(&mut self, task: TaskRef, answer: Result<Response, AskError>) {
+    pub(super) fn answered(&mut self, task: TaskRef, answer: Result<Response, AskError>) {
         let Some(waiting) = self.submissions.get_mut(&task) else {
             return;
         };
@@ -133,7 +163,7 @@ impl<E: Engine> Driver<E> {
                 self.submissions.remove(&task);
                 // It may be there already: a second submission of what is accepted is refused, too.
                 if !self.kept.contains_key(&proof) {
-                    self.network.blobs().release(&proof);
+                    self.blobs.release(&proof);
                 }
             }
             Ok(_) | Err(_) => {
@@ -143,62 +173,53 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// A requester says what it found of a proof.
-    pub(super) fn judged(&mut self, peer: Peer, task: TaskRef, accepted: bool, reason: &str) {
-        let submission = self
-            .submissions
-            .get(&task)
-            .filter(|waiting| waiting.requester == peer);
-        let Some(proof) = submission.map(|waiting| waiting.proof) else {
-            return;
+    /// A requester says what it found of a proof. Whether it was one that it was given, and had not judged yet.
+    pub(super) fn judged(&mut self, requester: Peer, task: TaskRef, accepted: bool, reason: &str) -> bool {
+        let submission = self.submissions.get(&task);
+        let Some(proof) = submission
+            .filter(|waiting| waiting.requester == requester)
+            .map(|waiting| waiting.proof)
+        else {
+            return false;
         };
         self.submissions.remove(&task);
         if accepted {
-            self.status.accepted += 1;
             if let Some(kept) = self.kept.get_mut(&proof.blob) {
                 kept.accepted = true;
             }
         } else {
-            self.status.rejected += 1;
             self.unpaid.remove(&task);
             self.kept.remove(&proof.blob);
             tracing::warn!("the proof of {} was rejected: {reason:?}", task.task);
         }
+        true
     }
 
-    /// Keeps a receipt for what was made here, from who has it, once.
-    pub(super) fn receipt(&mut self, peer: Peer, signed: SignedReceipt) {
-        let Receipt {
-            requester,
-            prover,
-            task,
-            proof,
-            ..
-        } = signed.receipt;
-        let due = self.unpaid.get(&task).copied();
-        let due = due.filter(|&(owes, of, _)| (owes, of) == (peer, proof));
-        let Some((.., took)) = due else {
-            return tracing::warn!(
+    /// Whether a receipt is one for what this prover has made, from the requester that has it, and the first. Then how long this
+    /// machine was at it.
+    pub(super) fn pay(&mut self, peer: Peer, prover: Peer, signed: &SignedReceipt) -> Option<Duration> {
+        let receipt = &signed.receipt;
+        let due = self.unpaid.get(&receipt.task);
+        let due = due.filter(|due| (due.requester, due.proof) == (peer, receipt.proof));
+        let Some(took) = due.map(|due| due.took) else {
+            tracing::warn!(
                 "requester {} sends a receipt for what is not due",
                 short_name(peer)
             );
+            return None;
         };
-        if requester != peer || prover != self.network.peer() || !signed.is_genuine() {
-            return tracing::warn!("requester {} sends a receipt that is none", short_name(peer));
+        if receipt.requester != peer || receipt.prover != prover || !signed.is_genuine() {
+            tracing::warn!("requester {} sends a receipt that is none", short_name(peer));
+            return None;
         }
-        self.unpaid.remove(&task);
-        let (receipts, network) = (Arc::clone(&self.receipts), self.network.clone());
-        tokio::task::spawn_blocking(move || match receipts.keep(&signed, took) {
-            Ok(earned) if earned.is_useful() => network.regard(peer, Regard::Useful),
-            Ok(_) => {}
-            Err(e) => tracing::error!("a receipt is lost: {e}"),
-        });
+        self.unpaid.remove(&receipt.task);
+        Some(took)
     }
 
     /// Lets go of proofs that take room from the next task, whatever their requesters say: those first that were accepted, and of
     /// them the oldest. They are there as long as there is room.
     pub(super) fn bound_kept(&mut self) {
-        let most = (self.network.blobs().quota_bytes() as f64 * KEPT_PART) as u64;
+        let most = (self.blobs.quota_bytes() as f64 * KEPT_PART) as u64;
         let mut bytes: u64 = self.kept.values().map(|kept| kept.bytes).sum();
         // What was made last is about to be fetched.
         while self.kept.len() > 1 && (self.kept.len() > KEPT_MAX || bytes > most) {
@@ -209,32 +230,46 @@ impl<E: Engine> Driver<E> {
                 .map(|(&proof, _)| proof);
             let Some(proof) = least else { return };
             bytes -= self.kept[&proof].bytes;
-            self.drop_proof(proof);
+            self.let_go(proof);
         }
     }
 
-    /// Lets go of a proof that nobody needs.
-    pub(super) fn drop_proof(&mut self, proof: Blob) {
+    /// Nobody wants anything of a job any more.
+    pub(super) fn close(&mut self, job: JobId, requester: Peer) {
+        self.submissions
+            .retain(|task, waiting| task.job != job || waiting.requester != requester);
+        self.let_go_where(|kept| kept.job == job && kept.requester == requester);
+    }
+
+    /// A requester needs these proofs no more. Only the one that they were made for can say so.
+    pub(super) fn obsolete(&mut self, requester: Peer, proofs: Vec<Blob>) {
+        for proof in proofs {
+            if self
+                .kept
+                .get(&proof)
+                .is_some_and(|kept| kept.requester == requester)
+            {
+                self.let_go(proof);
+            }
+        }
+    }
+
+    /// Lets go of proofs whose requesters have fallen silent: those of jobs that are not known to be open, and of which nothing
+    /// waits to be judged.
+    pub(super) fn drop_forgotten(&mut self, is_open: impl Fn(Peer, JobId) -> bool) {
+        let submitted: BTreeSet<JobId> = self.submissions.keys().map(|task| task.job).collect();
+        self.let_go_where(|kept| !submitted.contains(&kept.job) && !is_open(kept.requester, kept.job));
+    }
+
+    fn let_go_where(&mut self, is_unwanted: impl Fn(&Kept) -> bool) {
+        let unwanted = self.kept.iter().filter(|(_, kept)| is_unwanted(kept));
+        let unwanted: Vec<Blob> = unwanted.map(|(&proof, _)| proof).collect();
+        unwanted.into_iter().for_each(|proof| self.let_go(proof));
+    }
+
+    fn let_go(&mut self, proof: Blob) {
         if self.kept.remove(&proof).is_some() {
-            self.network.blobs().release(&proof);
+            self.blobs.release(&proof);
         }
-    }
-
-    /// Lets go of proofs whose requesters have fallen silent.
-    pub(super) fn drop_forgotten(&mut self) {
-        let (offers, submissions) = (&self.offers, &self.submissions);
-        let forgotten = |kept: &Kept| {
-            let waits = submissions.keys().any(|task| task.job == kept.job);
-            !waits && !offers.has_job(kept.requester, kept.job)
-        };
-        let proofs = self
-            .kept
-            .iter()
-            .filter(|(_, kept)| forgotten(kept))
-            .map(|(&blob, _)| blob);
-        proofs
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|proof| self.drop_proof(proof));
     }
 }

@@ -13,6 +13,7 @@
 //! goes from the disk into a confined child process piece by piece, and is decoded and run there, where memory is
 //! limited and watched.
 
+mod current;
 mod disk;
 mod driver;
 mod engine;

@@ -9,8 +9,8 @@ use myriad_net::{
     wire::{Request, Returned, cut},
 };
 
-use super::{Current, Driver, Stop};
-use crate::prover::{Engine, offers::Outcome, task::End};
+use super::Driver;
+use crate::prover::{Engine, current::Stop, offers::Outcome, task::End};
 
 impl<E: Engine> Driver<E> {
     pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
@@ -22,30 +22,28 @@ impl<E: Engine> Driver<E> {
     }
 
     /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
-    pub(super) fn ended(&mut self, end: End) -> Option<String> {
+    pub(super) fn end_current(&mut self, end: End) -> Option<String> {
         let current = self.current.take().expect("its task has ended");
-        let Current { requester, task, .. } = current;
+        let (requester, task, work, since) = (current.requester, current.task, current.work, current.since);
         let now = Instant::now();
-        let outcome = match (&end, &current.stopped) {
+        let took = current.proved_for(now);
+        let stopped = current.into_stop();
+        let outcome = match (&end, &stopped) {
             (End::Proven(..), _) => Outcome::Proof,
             (_, Some(Stop::Revoked)) | (End::Unable(_), _) => Outcome::Blameless,
             _ => Outcome::Nothing,
         };
-        self.offers.worked(requester, now - current.since, outcome, now);
-        match (end, current.stopped) {
+        self.offers.worked(requester, now - since, outcome, now);
+        match (end, stopped) {
             (End::Proven(proof, pin, usage), _) => {
-                self.learn(&usage, current.work);
+                self.learn(&usage, work);
                 tracing::info!(
                     "{} is proven, in {:.1} s",
                     task.task,
-                    current.since.elapsed().as_secs_f64()
+                    since.elapsed().as_secs_f64()
                 );
-                let took = current
-                    .tenure
-                    .proving_since()
-                    .map_or(Duration::ZERO, |since| now - since);
-                self.finished(requester, task, proof, pin, *usage, took);
-                return None;
+                self.finished.add(requester, task, (proof, pin), &usage, took);
+                self.submit();
             }
             (_, Some(Stop::Revoked)) => {}
             (_, Some(Stop::Owner)) => self.give_back(requester, task, Returned::Stopping),

@@ -1,44 +1,43 @@
 //! The loop of a prover: one task at a time, and what is between two of them.
+//!
+//! What is known has an owner each: [`Offers`] of requesters, [`Current`] of the task at hand, [`Finished`] of proofs, [`Disk`] of
+//! the disk. The files beside this one are the driver's own methods, by what they are about.
 
 mod ended;
 mod view;
 
 use std::{
-    collections::{BTreeMap, HashMap},
     future::Future,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use myriad_core::{Blob, JobId, Peer, SPEED_ONE, TaskRef};
+use myriad_core::{JobId, Peer, SPEED_ONE, TaskRef};
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Regard, parse_peer, short_name,
+    AskError, Event as NetEvent, Network, Regard, SignedReceipt, parse_peer, short_name,
     wire::{Lease, Notice, OfferMessage, Request, Response, Returned, Role, Why},
 };
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    Engine, Limits, MEMORY_SLACK, Status, StatusFile,
+    Engine, Limits, Status, StatusFile,
+    current::{Current, Stop},
     disk::Disk,
-    finished::{Kept, Submission, Unpaid},
+    finished::Finished,
     offers::Offers,
-    progress::share_done,
     receipts::Receipts,
     status::now_s,
-    task::{End, Progress, Tools, carry_out},
-    tenure::Tenure,
+    task::Tools,
 };
 use crate::StoreError;
 
 const TICK: Duration = Duration::from_millis(250);
 /// How often the status is written at least.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// A lease is renewed at least so often, so that its requester sees how far the task is.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How long the end may take, in which a task is handed back and proofs are fetched that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Requesters that have signed for proofs and are let in whoever else is there: as many as there are connections.
@@ -46,77 +45,57 @@ const PAYERS_MAX: usize = 2048;
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
 
-pub(super) struct Current {
-    pub(super) requester: Peer,
-    pub(super) task: TaskRef,
-    pub(super) work: Duration,
-    /// Since when it was asked for.
-    pub(super) since: Instant,
-    pub(super) tenure: Tenure,
-    renewed: Instant,
-    pub(super) progress: Arc<Progress>,
-    pub(super) done: u16,
-    /// Why it is being stopped by this machine, if it is.
-    pub(super) stopped: Option<Stop>,
-    handle: JoinHandle<End>,
-}
-
-pub(super) enum Stop {
-    /// The requester does not want it any more; it need not be told.
-    Revoked,
-    Owner,
-    Memory(u64),
-    /// What it is made from does not come in time, its lease is over, or it takes longer than any task does.
-    Overdue(String),
-}
-
-/// What the requests that the driver has started tell it.
-pub(super) enum Told {
-    Offered {
+/// What the requests that the driver has made come back with.
+enum Answer {
+    Offer {
         peer: Peer,
         /// When it was offered to.
         since: Instant,
         answer: Result<Response, AskError>,
     },
-    Renewed {
+    Renewal {
         task: TaskRef,
         answer: Result<Response, AskError>,
     },
-    Submitted {
+    Submission {
         task: TaskRef,
         answer: Result<Response, AskError>,
     },
 }
 
-pub(super) struct Driver<E: Engine> {
+struct Driver<E: Engine> {
+    // What tasks are done with, and what is offered of it.
     tools: Arc<Tools<E>>,
-    pub(super) network: Network,
-    pub(super) limits: Limits,
-    pub(super) offers: Offers,
-    pub(super) current: Option<Current>,
-    pub(super) submissions: BTreeMap<TaskRef, Submission>,
-    pub(super) unpaid: Unpaid,
-    pub(super) receipts: Arc<Receipts>,
-    /// Proofs that others may still fetch from here, each for the job of a requester.
-    pub(super) kept: HashMap<Blob, Kept>,
+    limits: Limits,
     /// CPU seconds of the machine that costs are measured on, for each of this machine's, as learned.
-    pub(super) core_speed: f64,
+    core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
-    pub(super) speed: f64,
+    speed: f64,
     /// For tasks as the engine reckons their memory.
     memory_offered: u64,
     /// What no task takes longer than here.
     longest: Duration,
-    pub(super) status: Status,
-    pub(super) written: Instant,
-    /// For how long this machine was suspended last, and since when it goes on.
-    pub(super) resumed: Option<(Duration, Instant)>,
-    tell: mpsc::UnboundedSender<Told>,
-    pub(super) disk: Disk,
-    /// Since when it is to end.
-    pub(super) stopping: Option<Instant>,
+    disk: Disk,
+
+    // The work: before it, at hand, after it.
+    offers: Offers,
+    current: Option<Current>,
+    finished: Finished,
+    receipts: Arc<Receipts>,
+
+    // The outside.
+    network: Network,
+    answer_sender: mpsc::UnboundedSender<Answer>,
     /// Tasks that are being handed back, each until its requester has heard of it.
-    pub(super) returning: JoinSet<()>,
+    returning: JoinSet<()>,
+    status: Status,
+    written: Instant,
+    /// For how long this machine was suspended last, and since when it goes on.
+    resumed: Option<(Duration, Instant)>,
+
+    // How it ends.
+    /// Since when it is to end.
+    stopping: Option<Instant>,
 }
 
 /// Serves requesters until `stop` is done; then hands back the task at hand and ends.
@@ -132,7 +111,7 @@ pub async fn run<E: Engine>(
     observe: impl Fn(&Status),
     stop: impl Future<Output = ()>,
 ) -> Result<Status, StoreError> {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (answer_sender, mut answers) = mpsc::unbounded_channel();
     let pace = engine.pace(limits.threads);
     let tools = Tools {
         network: network.clone(),
@@ -151,10 +130,8 @@ pub async fn run<E: Engine>(
         tools: Arc::new(tools),
         offers: Offers::new(crate::engine_fingerprint(), Instant::now()),
         current: None,
-        submissions: BTreeMap::new(),
-        unpaid: Unpaid::new(),
+        finished: Finished::new(network.blobs().clone()),
         receipts: Arc::new(receipts),
-        kept: HashMap::new(),
         core_speed: pace.core_speed,
         speed: f64::from(SPEED_ONE) * pace.speed,
         memory_offered: pace.memory_offered(limits.memory.bytes()),
@@ -170,7 +147,7 @@ pub async fn run<E: Engine>(
         disk: Disk::new(network.blobs().quota_bytes()),
         network,
         limits,
-        tell,
+        answer_sender,
         stopping: None,
         returning: JoinSet::new(),
     };
@@ -181,21 +158,18 @@ pub async fn run<E: Engine>(
     loop {
         let task = async {
             match &mut driver.current {
-                Some(current) => (&mut current.handle).await,
+                Some(current) => current.end().await,
                 None => std::future::pending().await,
             }
         };
         let mut disk = None;
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => driver.event(event),
+                Some(event) => driver.handle_event(event),
                 None => return Ok(driver.status),
             },
-            Some(told) = told.recv() => driver.told(told),
-            end = task => {
-                let end = end.unwrap_or_else(|e| End::Failed(format!("a bug in myriad: {e}")));
-                disk = driver.ended(end);
-            }
+            Some(answer) = answers.recv() => driver.handle_answer(answer),
+            end = task => disk = driver.end_current(end),
             Some(_) = driver.returning.join_next() => {}
             _ = tick.tick() => driver.tick(),
             () = &mut stop, if driver.stopping.is_none() => driver.stop(),
@@ -218,7 +192,7 @@ pub async fn run<E: Engine>(
 }
 
 impl<E: Engine> Driver<E> {
-    fn event(&mut self, event: NetEvent) {
+    fn handle_event(&mut self, event: NetEvent) {
         match event {
             NetEvent::Greeted {
                 peer,
@@ -229,12 +203,7 @@ impl<E: Engine> Driver<E> {
                 let now = Instant::now();
                 self.offers.greeted(peer, hello.engine, &hello.build, now);
                 self.offers.has_clock(peer, clock_ahead_ms);
-                // What was made while the connection was broken goes there now.
-                let waiting = self
-                    .submissions
-                    .values_mut()
-                    .filter(|waiting| waiting.requester == peer);
-                waiting.for_each(|waiting| waiting.next = now);
+                self.finished.submit_again(peer, now);
             }
             NetEvent::Greeted { .. } => {}
             NetEvent::OtherVersion { peer, theirs, build } => tracing::warn!(
@@ -245,19 +214,19 @@ impl<E: Engine> Driver<E> {
             NetEvent::Resumed { time } => self.resumed = Some((time, Instant::now())),
             NetEvent::Announced(said) => {
                 if self.offers.announced(&said, Instant::now()) {
-                    self.closed(said.job, said.requester);
+                    self.close(said.job, said.requester);
                 }
             }
             NetEvent::Asked { peer, request, reply } => {
                 reply.send(Response::Received);
                 if let Request::Notice(notice) = request {
-                    self.notice(peer, notice);
+                    self.handle_notice(peer, notice);
                 }
             }
         }
     }
 
-    fn notice(&mut self, peer: Peer, notice: Notice) {
+    fn handle_notice(&mut self, peer: Peer, notice: Notice) {
         match notice {
             Notice::Wake => self.offers.woken(peer),
             Notice::Revoke { task, reason } => {
@@ -274,57 +243,51 @@ impl<E: Engine> Driver<E> {
                 task,
                 accepted,
                 reason,
-            } => self.judged(peer, task, accepted, &reason),
-            Notice::Obsolete { proofs } => {
-                let proofs = proofs.into_iter();
-                // Only who it was made for can say so.
-                let of_peer =
-                    proofs.filter(|proof| self.kept.get(proof).is_some_and(|kept| kept.requester == peer));
-                of_peer
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|proof| self.drop_proof(proof));
+            } => {
+                if self.finished.judged(peer, task, accepted, &reason) {
+                    let count = if accepted {
+                        &mut self.status.accepted
+                    } else {
+                        &mut self.status.rejected
+                    };
+                    *count += 1;
+                }
             }
-            Notice::Receipt(receipt) => self.receipt(peer, *receipt),
+            Notice::Obsolete { proofs } => self.finished.obsolete(peer, proofs),
+            Notice::Receipt(receipt) => self.keep_receipt(peer, *receipt),
             // The network has told of it already.
             Notice::Job(_) => {}
         }
     }
 
     /// Nobody wants anything of a job any more.
-    fn closed(&mut self, job: JobId, requester: Peer) {
+    fn close(&mut self, job: JobId, requester: Peer) {
         if self
             .current
             .as_ref()
-            .is_some_and(|current| current.task.job == job && current.requester == requester)
+            .is_some_and(|current| current.is_of(job, requester))
         {
             self.stop_current(Stop::Revoked);
         }
-        self.submissions
-            .retain(|task, waiting| task.job != job || waiting.requester != requester);
-        let proofs: Vec<Blob> = self
-            .kept
-            .iter()
-            .filter(|(_, kept)| kept.job == job && kept.requester == requester)
-            .map(|(&blob, _)| blob)
-            .collect();
-        proofs.into_iter().for_each(|proof| self.drop_proof(proof));
+        self.finished.close(job, requester);
+    }
+
+    /// Keeps a receipt for what was made here, from who has it, once.
+    fn keep_receipt(&mut self, peer: Peer, signed: SignedReceipt) {
+        let Some(took) = self.finished.pay(peer, self.network.peer(), &signed) else {
+            return;
+        };
+        let (receipts, network) = (Arc::clone(&self.receipts), self.network.clone());
+        tokio::task::spawn_blocking(move || match receipts.keep(&signed, took) {
+            Ok(earned) if earned.is_useful() => network.regard(peer, Regard::Useful),
+            Ok(_) => {}
+            Err(e) => tracing::error!("a receipt is lost: {e}"),
+        });
     }
 
     fn stop_current(&mut self, why: Stop) {
-        let Some(current) = &mut self.current else {
-            return;
-        };
-        if current.stopped.is_some() {
-            return;
-        }
-        current.stopped = Some(why);
-        current.progress.cancelled.store(true, Ordering::SeqCst);
-        if current.progress.proving.load(Ordering::SeqCst) {
-            self.tools.engine.stop();
-        } else {
-            // What it has fetched stays, for the next time.
-            current.handle.abort();
+        if let Some(current) = &mut self.current {
+            current.stop(why, &*self.tools.engine);
         }
     }
 
@@ -337,7 +300,7 @@ impl<E: Engine> Driver<E> {
     /// where they belong, unless that takes too long.
     fn may_end(&self) -> bool {
         self.stopping.is_some_and(|since| {
-            let done = self.current.is_none() && self.returning.is_empty() && self.submissions.is_empty();
+            let done = self.current.is_none() && self.returning.is_empty() && self.finished.submitted() == 0;
             done || since.elapsed() > FAREWELL_MAX
         })
     }
@@ -346,12 +309,10 @@ impl<E: Engine> Driver<E> {
         let now = Instant::now();
         self.offers.forget_silent(now);
         self.look_at_disk(now);
-        self.drop_forgotten();
-        let stopped = self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.stopped.is_some());
-        if stopped {
+        let offers = &self.offers;
+        self.finished
+            .drop_forgotten(|requester, job| offers.has_job(requester, job));
+        if self.current.as_ref().is_some_and(Current::is_stopped) {
             // It may have been about to begin when it was stopped.
             self.tools.engine.stop();
         }
@@ -359,52 +320,53 @@ impl<E: Engine> Driver<E> {
         self.submit();
     }
 
+    /// Lends no more of the disk than there is.
+    fn look_at_disk(&mut self, now: Instant) {
+        let blobs = self.network.blobs();
+        if self.disk.look(blobs, now) {
+            self.finished.bound_kept();
+            self.disk.note_room(blobs.room_bytes());
+        }
+    }
+
+    /// Stops the task at hand where that has to be, and otherwise tells its requester how far it is.
     fn renew(&mut self) {
         let sample = self.tools.engine.sample();
         let Some(current) = &mut self.current else {
             return;
         };
-        let now = Instant::now();
-        if current.progress.proving.load(Ordering::SeqCst) {
-            current.tenure.proves(now);
-            let expected = current.work.as_secs_f64() / self.core_speed;
-            current.done = current.done.max(share_done(sample.cpu.as_secs_f64(), expected));
-            let allowed = self.limits.memory.bytes() as f64 * MEMORY_SLACK;
-            if sample.memory_bytes as f64 > allowed {
-                return self.stop_current(Stop::Memory(sample.memory_bytes));
-            }
+        let lent_bytes = self.limits.memory.bytes();
+        if let Some(why) = current.watch(sample, lent_bytes, self.core_speed, Instant::now()) {
+            return self.stop_current(why);
         }
-        let end = match current.tenure.proving_since() {
-            Some(_) => current.tenure.end_of_proving(current.done, now),
-            None => {
-                let came = current.progress.came.load(Ordering::Relaxed);
-                current.tenure.end_of_fetching(came, now)
-            }
-        };
-        if let Some(why) = end {
-            return self.stop_current(Stop::Overdue(why));
+        if let Some(renewal) = current.renewal() {
+            let (peer, task) = (current.requester, current.task);
+            self.ask(peer, renewal, move |answer| Answer::Renewal { task, answer });
         }
-        if current.renewed.elapsed() < RENEW_EVERY || current.stopped.is_some() {
-            return;
-        }
-        current.renewed = Instant::now();
-        let (peer, task, progress) = (current.requester, current.task, current.done);
-        self.ask(peer, Request::Renew { task, progress }, move |answer| {
-            Told::Renewed { task, answer }
-        });
     }
 
-    pub(super) fn ask(
+    /// Submits what is due.
+    fn submit(&mut self) {
+        for (peer, task, submission) in self.finished.due(Instant::now()) {
+            self.ask(peer, submission, move |answer| Answer::Submission {
+                task,
+                answer,
+            });
+        }
+    }
+
+    /// Asks a peer, beside everything else; what it answers is handled as `answer`.
+    fn ask(
         &self,
         peer: Peer,
         request: Request,
-        told: impl FnOnce(Result<Response, AskError>) -> Told + Send + 'static,
+        answer: impl FnOnce(Result<Response, AskError>) -> Answer + Send + 'static,
     ) {
-        let (network, tell) = (self.network.clone(), self.tell.clone());
+        let (network, sender) = (self.network.clone(), self.answer_sender.clone());
         tokio::spawn(async move {
-            let answer = network.ask(peer, request).await;
+            let answered = network.ask(peer, request).await;
             // If nobody listens, the prover has ended.
-            let _ = tell.send(told(answer));
+            let _ = sender.send(answer(answered));
         });
     }
 
@@ -426,27 +388,27 @@ impl<E: Engine> Driver<E> {
             speed: self.speed as u32,
             holds: self.network.blobs().held(HOLDS_NAMED),
         };
-        self.ask(peer, Request::Offer(offer), move |answer| Told::Offered {
+        self.ask(peer, Request::Offer(offer), move |answer| Answer::Offer {
             peer,
             since,
             answer,
         });
     }
 
-    fn told(&mut self, told: Told) {
-        match told {
-            Told::Offered { peer, since, answer } => {
+    fn handle_answer(&mut self, answer: Answer) {
+        match answer {
+            Answer::Offer { peer, since, answer } => {
                 let now = Instant::now();
                 match answer {
-                    Ok(Response::Lease(lease)) => self.leased(peer, *lease, since),
+                    Ok(Response::Lease(lease)) => self.begin(peer, *lease, since),
                     Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused), now),
                     Ok(Response::Received | Response::Extended { .. }) | Err(_) => {
                         self.offers.refused(peer, None, now)
                     }
                 }
             }
-            Told::Renewed { task, answer } => self.renewed(task, answer),
-            Told::Submitted { task, answer } => self.submitted(task, answer),
+            Answer::Renewal { task, answer } => self.renewed(task, answer),
+            Answer::Submission { task, answer } => self.finished.answered(task, answer),
         }
     }
 
@@ -455,9 +417,9 @@ impl<E: Engine> Driver<E> {
             return;
         };
         match answer {
-            Ok(Response::Extended { lease_ms }) => current.tenure.extended(lease_ms, Instant::now()),
+            Ok(Response::Extended { lease_ms }) => current.extend(lease_ms, Instant::now()),
             Ok(Response::Refused(refused))
-                if refused.why == Why::NotLeased && !Tenure::is_worth_finishing(current.done) =>
+                if refused.why == Why::NotLeased && !current.is_worth_finishing() =>
             {
                 tracing::info!("{} has gone to somebody else", task.task);
                 self.stop_current(Stop::Revoked);
@@ -466,7 +428,8 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    fn leased(&mut self, requester: Peer, lease: Lease, since: Instant) {
+    /// A requester has given a task.
+    fn begin(&mut self, requester: Peer, lease: Lease, since: Instant) {
         let now = Instant::now();
         if self.stopping.is_some() {
             return self.give_back(requester, lease.task, Returned::Stopping);
@@ -478,26 +441,7 @@ impl<E: Engine> Driver<E> {
         }
         self.offers.granted(requester);
         tracing::info!("{} for requester {}", lease.task.task, short_name(requester));
-        let progress: Arc<Progress> = Arc::default();
-        let (task, work) = (lease.task, Duration::from_millis(lease.work_ms));
-        let tenure = Tenure::new(lease.lease_ms, self.longest, now);
-        let handle = tokio::spawn(carry_out(
-            Arc::clone(&self.tools),
-            requester,
-            lease,
-            Arc::clone(&progress),
-        ));
-        self.current = Some(Current {
-            requester,
-            task,
-            work,
-            since,
-            tenure,
-            renewed: now,
-            progress,
-            done: 0,
-            stopped: None,
-            handle,
-        });
+        let current = Current::begin(&self.tools, requester, lease, self.longest, since, now);
+        self.current = Some(current);
     }
 }

@@ -1,11 +1,6 @@
 //! What the owner of the machine sees of its prover.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
-
-use myriad_net::short_name;
+use std::time::{Duration, Instant};
 
 use super::Driver;
 use crate::prover::{
@@ -28,7 +23,7 @@ impl<E: Engine> Driver<E> {
         status.listening = self.network.listening();
         (status.peers, status.jobs, status.requesters) = (peers, jobs, requesters);
         status.updated = now_s();
-        status.submitted = self.submissions.len() as u64;
+        status.submitted = self.finished.submitted() as u64;
         status.blob_bytes_in = traffic.blob_bytes_in;
         status.blob_bytes_out = traffic.blob_bytes_out;
         status.earned = self.receipts.earned(EARNED_SHOWN);
@@ -47,19 +42,7 @@ impl<E: Engine> Driver<E> {
         }
         status.activity = match &self.current {
             _ if self.stopping.is_some() => Activity::Stopping,
-            Some(current) if current.progress.proving.load(Ordering::SeqCst) => Activity::Proving {
-                task: current.task.task.to_string(),
-                requester: short_name(current.requester),
-                progress: current.done,
-                seconds: current
-                    .tenure
-                    .proving_since()
-                    .map_or(0, |since| since.elapsed().as_secs()),
-            },
-            Some(current) => Activity::Fetching {
-                task: current.task.task.to_string(),
-                requester: short_name(current.requester),
-            },
+            Some(current) => current.activity(),
             None => Activity::Idle {
                 why: match self.disk.why_not(self.written) {
                     Some(why) => why,
