@@ -16,7 +16,7 @@ use crate::{
     LISTEN, LISTENING, MEMORY, ROUNDS, guest, keys,
     peer::{Stranger, engine, patiently},
     process::{Process, myriad},
-    wait_for, with_keys,
+    wait_for, wait_for_stage, with_keys,
 };
 
 /// What is handed in.
@@ -153,7 +153,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     let requester = Process::start(1, command, &dir.join("requester.log"), tell);
     let line = wait_for(&requester_said, LISTENING);
     let (_, address) = line.split_once(LISTENING).unwrap();
-    wait_for(&requester_said, "announcing that the job is open");
+    wait_for_stage(&requester_said, "announce");
 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut liars = runtime.block_on(hand_in_wrong_proofs(&dir, address));

@@ -23,7 +23,7 @@ use myriad_node::records::{Jobs, State};
 
 use crate::{
     LISTEN, MEMORY, ROUNDS, SILENCE_MAX, bootstrap, guest, keys,
-    process::{Process, Said, all_end, myriad},
+    process::{Process, Said, all_end, field, myriad},
     with_keys,
 };
 
@@ -67,35 +67,30 @@ impl Stage {
 
     /// The stages that a line of the requester tells of.
     fn of_requester(line: &str) -> Vec<Self> {
-        let mut stages = Vec::new();
-        let mut at = |text: &str, stage| {
-            if line.contains(text) {
-                stages.push(stage);
-            }
+        let Some(stage) = field(line, "stage") else {
+            return Vec::new();
         };
-        at("announcing that the job is open", Self::Announce);
-        at("lease of segment", Self::Lease);
-        at("lease of leaf", Self::Aggregate);
-        at("lease of internal", Self::Aggregate);
-        at("lease of the final proof", Self::Final);
-        at("for the final proof", Self::Final);
-        at("of the final proof", Self::Final);
-        at("claim of", Self::Submit);
-        at("looking at", Self::Verify);
-        at("keeping", Self::Persist);
-        at("kept", Self::Persisted);
-        stages
+        let task = field(line, "task").unwrap_or_default();
+        let is_final = task == "the final proof";
+        let own = match stage {
+            "announce" => Some(Self::Announce),
+            "lease" if task.starts_with("segment") => Some(Self::Lease),
+            "lease" if !is_final => Some(Self::Aggregate),
+            "claim" => Some(Self::Submit),
+            "verify" => Some(Self::Verify),
+            "persist" => Some(Self::Persist),
+            "persisted" => Some(Self::Persisted),
+            _ => None,
+        };
+        is_final.then_some(Self::Final).into_iter().chain(own).collect()
     }
 
     fn of_prover(line: &str) -> Option<Self> {
-        if line.contains(" for requester ") && line.contains("INFO") {
-            Some(Self::ProverLease)
-        } else if line.contains("begins to prove") {
-            Some(Self::ProverProving)
-        } else if line.contains(" is proven, in ") {
-            Some(Self::ProverSubmit)
-        } else {
-            None
+        match field(line, "stage")? {
+            "lease" => Some(Self::ProverLease),
+            "prove" => Some(Self::ProverProving),
+            "proven" => Some(Self::ProverSubmit),
+            _ => None,
         }
     }
 }
@@ -203,16 +198,21 @@ impl World {
     }
 
     fn requester_said(&mut self, line: &str) {
-        if let Some((_, task)) = line.split_once("lease of ") {
-            let (task, _) = task.split_once(" to ").unwrap();
-            assert!(
-                !self.kept.contains(task),
-                "{task} is given out again, and its proof is durable"
-            );
-        }
-        if let Some((_, kept)) = line.split_once("DEBUG kept ") {
-            let (_, task) = kept.split_once(" of ").unwrap();
-            assert!(self.kept.insert(task.to_owned()), "{task} was accepted twice");
+        let task = || field(line, "task").expect("the stage is one of a task");
+        match field(line, "stage") {
+            Some("lease") => assert!(
+                !self.kept.contains(task()),
+                "{} is given out again, and its proof is durable",
+                task()
+            ),
+            Some("persisted") => {
+                assert!(
+                    self.kept.insert(task().to_owned()),
+                    "{} was accepted twice",
+                    task()
+                );
+            }
+            _ => {}
         }
         for stage in Stage::of_requester(line) {
             if self.strikes(stage) {

@@ -146,6 +146,11 @@ fn bootstrap(dir: &Path) -> (Process, String) {
     (process, address.trim().to_owned())
 }
 
+/// Waits until a process logs that this stage of a job has come.
+fn wait_for_stage(heard: &Receiver<Said>, stage: &str) {
+    wait_for(heard, &format!(" stage=\"{stage}\""));
+}
+
 /// The next line with this text that a process logs.
 fn wait_for(heard: &Receiver<Said>, text: &str) -> String {
     loop {

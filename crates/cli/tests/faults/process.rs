@@ -13,6 +13,12 @@ use std::{
 /// A line that the process of this number has logged, or none when it has ended.
 pub type Said = (usize, Option<String>);
 
+/// The text in a field of a logged line, as in `stage="lease"`.
+pub fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = line.split_once(&format!(" {name}=\""))?;
+    rest.split_once('"').map(|(text, _)| text)
+}
+
 /// A running process.
 pub struct Process {
     pub number: usize,

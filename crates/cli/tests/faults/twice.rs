@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::mpsc::channel};
 use crate::{
     LISTEN, MEMORY, guest,
     process::{Process, myriad},
-    wait_for, with_keys,
+    wait_for_stage, with_keys,
 };
 
 /// Nobody proves anything here: that both are on the network is all that is looked at.
@@ -27,7 +27,7 @@ pub fn two_requesters_with_one_data_folder_are_two_peers() {
             .arg(dir.join(number.to_string()));
         let log = dir.join(format!("requester-{number}.log"));
         let process = Process::start(number, command, &log, tell);
-        wait_for(&heard, "announcing that the job is open");
+        wait_for_stage(&heard, "announce");
         process
     };
     let first = start(1);

@@ -109,7 +109,7 @@ async fn try_carry_out<E: Engine>(
     if progress.cancelled.load(Ordering::SeqCst) {
         return Err(End::Stopped);
     }
-    tracing::debug!("the engine begins to prove {}", lease.task.task);
+    tracing::debug!(stage = "prove", "the engine begins to prove {}", lease.task.task);
     progress.proving.store(true, Ordering::SeqCst);
     let blobs = tools.network.blobs().clone();
     let made = tokio::task::spawn_blocking(move || {

@@ -38,6 +38,7 @@ impl<E: Engine> Driver<E> {
             (End::Proven(proof, pin, usage), _) => {
                 self.learn(&usage, work);
                 tracing::info!(
+                    stage = "proven",
                     "{} is proven, in {:.1} s",
                     task.task,
                     since.elapsed().as_secs_f64()

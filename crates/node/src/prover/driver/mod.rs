@@ -440,7 +440,8 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
-        tracing::info!("{} for requester {}", lease.task.task, short_name(requester));
+        let name = lease.task.task.to_string();
+        tracing::info!(stage = "lease", "{name} for requester {}", short_name(requester));
         let current = Current::begin(&self.tools, requester, lease, self.longest, since, now);
         self.current = Some(current);
     }

@@ -67,7 +67,8 @@ impl<J: JobBackend> Driver<'_, J> {
             Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
             Completion::Persisted { task, proof, result } => match result {
                 Ok(()) => {
-                    tracing::debug!("kept {proof:?} of {}", task.task);
+                    let name = task.task.to_string();
+                    tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
                     self.proofs.durable(task.task, proof);
                     self.input(Input::Persisted { task, proof });
                 }

@@ -344,7 +344,13 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     fn apply_output(&mut self, output: Output) {
         match output {
             Output::Lease { peer, task, until } => {
-                tracing::debug!("lease of {} to {}", task.task, short_name(peer));
+                let name = task.task.to_string();
+                tracing::debug!(
+                    stage = "lease",
+                    task = name,
+                    "lease of {name} to {}",
+                    short_name(peer)
+                );
                 let lease = self.lease(task, until);
                 let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
@@ -365,11 +371,13 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             Output::Wake { peer } => self.outbox.notify(peer, Notice::Wake),
             Output::Try { task } => self.begin_trial(task),
             Output::Check { peer, task, proof } => {
-                tracing::debug!("looking at {proof:?} for {}", task.task);
+                let name = task.task.to_string();
+                tracing::debug!(stage = "verify", task = name, "looking at {proof:?} for {name}");
                 self.begin_check(peer, task, proof);
             }
             Output::Persist { peer, task, proof } => {
-                tracing::debug!("keeping {proof:?} of {}", task.task);
+                let name = task.task.to_string();
+                tracing::debug!(stage = "persist", task = name, "keeping {proof:?} of {name}");
                 self.persist(peer, task, proof);
             }
             Output::Revoke { peer, task, why } => {
@@ -382,6 +390,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             }
             Output::Announce { open, .. } => {
                 tracing::debug!(
+                    stage = if open { "announce" } else { "withdraw" },
                     "announcing that the job is {}",
                     if open { "open" } else { "closed" }
                 );

@@ -34,7 +34,13 @@ impl<J: JobBackend> Driver<'_, J> {
                 self.input_from(peer, reply, Input::Renewed { peer, task, progress });
             }
             Request::Submit { task, proof, spent } => {
-                tracing::debug!("claim of {} by {}", task.task, short_name(peer));
+                let name = task.task.to_string();
+                tracing::debug!(
+                    stage = "claim",
+                    task = name,
+                    "claim of {name} by {}",
+                    short_name(peer)
+                );
                 // Of what is not leased nothing is kept: a peer could claim without end.
                 if self.requester.may_submit(peer, task) {
                     self.proofs.claim(peer, task.task, proof, spent);
