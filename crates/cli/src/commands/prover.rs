@@ -13,7 +13,7 @@ use myriad_engine::worker::WorkerConfig;
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
-    prover::{self, Activity, Child, Group, Limits, Pace, Status, StatusFile},
+    prover::{self, Activity, Calibration, Child, Group, Limits, Status, StatusFile},
 };
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     };
     let engine = Child::new(
         worker(&settings, args, threads)?,
-        pace(&settings, threads),
+        calibration(&settings, threads),
         Group::make(settings.memory),
     );
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
@@ -108,14 +108,14 @@ pub fn run(args: &Prover) -> Result<(), Error> {
 }
 
 /// How fast this machine was measured to be, if it was and that still holds.
-fn pace(settings: &Settings, threads: usize) -> Option<Pace> {
-    match Pace::measured(&settings.data_dir, threads) {
-        Ok(Some(pace)) => {
+fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
+    match Calibration::measured(&settings.data_dir, threads) {
+        Ok(Some(calibration)) => {
             terminal::note(format_args!(
                 "as measured, this machine does the work of {:.2} cores of the reference machine",
-                pace.speed
+                calibration.speed
             ));
-            Some(pace)
+            Some(calibration)
         }
         Ok(None) => None,
         // It can lend all the same: what it says of itself is believed only until its work shows better.

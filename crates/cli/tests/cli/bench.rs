@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use myriad_core::Kind;
-use myriad_node::prover::{PROFILE_FILE, Pace};
+use myriad_node::prover::{Calibration, PROFILE_FILE};
 use myriad_sim::{
     model::{Below, CostModel},
     profile::{Profile, Vm},
@@ -78,6 +78,9 @@ pub fn a_machine_is_measured(data: &Path) {
         run(args).exits(DONE).json()["expected_s"].as_f64().unwrap()
     };
     assert!(plan(&path) > 10.0);
-    let pace = Pace::measured(data, 2).unwrap().unwrap();
-    assert!(pace.speed > 0.01 && pace.core_speed > 0.01, "{pace:?}");
+    let calibration = Calibration::measured(data, 2).unwrap().unwrap();
+    assert!(
+        calibration.speed > 0.01 && calibration.core_speed > 0.01,
+        "{calibration:?}"
+    );
 }

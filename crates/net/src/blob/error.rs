@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use super::pace::Late;
+use super::stream_clock::Late;
 
 /// Why the folder of blobs did not serve.
 #[derive(Debug, Error)]

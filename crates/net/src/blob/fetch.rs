@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     BLOB_BYTES_MAX, BlobRef, STALL, TIME_MAX, blocking,
     error::{BlobError, FetchError},
-    pace::{Late, Pace, Rate},
     partial::{Opened, Partial},
     request::{FrameError, Request, Response, read_frame, write_frame},
     slice::{self, Slice},
     store::BlobStore,
+    stream_clock::{Late, Rate, StreamClock},
 };
 
 /// The longest that a peer can make us wait by saying that it is busy.
@@ -99,10 +99,10 @@ where
     let mut bytes_received = 0;
     // A blob that was there but for its name needs nothing more. Only the peer tells about an empty one.
     if resumed_from < want.bytes || want.bytes == 0 {
-        let pace = Pace::new(limits.stall, limits.time_max);
-        let answer_bytes = request(&mut stream, &pace, want, resumed_from).await?;
+        let clock = StreamClock::new(limits.stall, limits.time_max);
+        let answer_bytes = request(&mut stream, &clock, want, resumed_from).await?;
         let rate = Rate::new(limits.rate_min, limits.stall);
-        (partial, bytes_received) = receive(&mut stream, &pace, rate, want, partial, &mut progress).await?;
+        (partial, bytes_received) = receive(&mut stream, &clock, rate, want, partial, &mut progress).await?;
         bytes_received += answer_bytes;
     }
     blocking(move || partial.finish()).await?;
@@ -130,15 +130,15 @@ async fn open(store: &BlobStore, want: BlobRef, patience: Duration) -> Result<Op
 }
 
 /// Asks for the blob from byte `from` on. Says how many bytes the answer had, if it is favourable.
-async fn request<S>(stream: &mut S, pace: &Pace, want: BlobRef, from: u64) -> Result<u64, FetchError>
+async fn request<S>(stream: &mut S, clock: &StreamClock, want: BlobRef, from: u64) -> Result<u64, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    match write_frame(stream, pace, &Request::new(want, from)).await {
+    match write_frame(stream, clock, &Request::new(want, from)).await {
         Err(Late::Broken(_)) => return Err(FetchError::Unanswered),
         written => written?,
     };
-    let (response, received) = match read_frame::<Response>(stream, pace).await {
+    let (response, received) = match read_frame::<Response>(stream, clock).await {
         Ok(Some(answer)) => answer,
         Ok(None) => return Err(FetchError::Unanswered),
         Err(FrameError::Late(late)) => return Err(late.into()),
@@ -161,7 +161,7 @@ where
 /// Takes what is missing, group by group. Says how many bytes that were.
 async fn receive<S>(
     stream: &mut S,
-    pace: &Pace,
+    clock: &StreamClock,
     mut rate: Rate,
     want: BlobRef,
     mut partial: Partial,
@@ -181,7 +181,7 @@ where
     while let Some(step) = slice.next() {
         bytes.resize(step.size(), 0);
         let waiting = Instant::now();
-        match timeout(rate.patience(), pace.step(stream.read_exact(&mut bytes))).await {
+        match timeout(rate.patience(), clock.step(stream.read_exact(&mut bytes))).await {
             Ok(read) => read?,
             Err(_) => {
                 let rate_min = rate.bytes_per_second;

@@ -29,13 +29,13 @@ mod error;
 mod fetch;
 mod files;
 mod index;
-mod pace;
 mod partial;
 mod reader;
 mod request;
 mod serve;
 mod slice;
 mod store;
+mod stream_clock;
 #[cfg(test)]
 mod tests;
 mod trees;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     BLOB_BYTES_MAX, BlobRef, GROUP_BYTES,
-    pace::{Late, Pace},
+    stream_clock::{Late, StreamClock},
 };
 
 /// Most bytes of a frame. A request has at most 62, an answer its reason and a little more.
@@ -114,15 +114,16 @@ impl Response {
 /// Sends a frame, and says how many bytes it took.
 pub(super) async fn write_frame<T: Serialize>(
     stream: &mut (impl AsyncWrite + Unpin),
-    pace: &Pace,
+    clock: &StreamClock,
     message: &T,
 ) -> Result<u64, Late> {
     let frame = encode(message);
-    pace.step(async {
-        stream.write_all(&frame).await?;
-        stream.flush().await
-    })
-    .await?;
+    clock
+        .step(async {
+            stream.write_all(&frame).await?;
+            stream.flush().await
+        })
+        .await?;
     Ok(frame.len() as u64)
 }
 
@@ -141,10 +142,10 @@ fn encode<T: Serialize>(message: &T) -> Vec<u8> {
 /// Reads a frame, and says how many bytes it took; nothing if the stream ends or breaks before it.
 pub(super) async fn read_frame<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
-    pace: &Pace,
+    clock: &StreamClock,
 ) -> Result<Option<(T, u64)>, FrameError> {
     let mut length = [0; LENGTH_BYTES];
-    let started = pace
+    let started = clock
         .step(async {
             let read = stream.read(&mut length).await.unwrap_or(0);
             if read > 0 {
@@ -164,7 +165,8 @@ pub(super) async fn read_frame<T: DeserializeOwned>(
         )));
     }
     let mut body = vec![0; length as usize];
-    pace.step(stream.read_exact(&mut body))
+    clock
+        .step(stream.read_exact(&mut body))
         .await
         .map_err(FrameError::Late)?;
     match postcard::take_from_bytes(&body) {

@@ -16,10 +16,10 @@ use super::{
     BlobRef, GROUP_BYTES, STALL, TIME_MAX, blocking,
     error::{BlobError, ServeError},
     files::read_error,
-    pace::{Late, Pace},
     request::{FrameError, Request, Response, read_frame, write_frame},
     slice::{PAIR_BYTES, Slice},
     store::BlobStore,
+    stream_clock::{Late, StreamClock},
     trees::HashTree,
 };
 
@@ -74,8 +74,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let stream = &mut stream;
-    let pace = &Pace::new(limits.stall, limits.time_max);
-    let parsed = match read_frame::<Request>(stream, pace).await {
+    let clock = &StreamClock::new(limits.stall, limits.time_max);
+    let parsed = match read_frame::<Request>(stream, clock).await {
         Ok(Some((request, _))) => request.parse(),
         // It needs nothing after all.
         Ok(None) => return Ok(Served { bytes_sent: 0 }),
@@ -86,13 +86,13 @@ where
         Ok(parsed) => parsed,
         Err(what) => {
             // Whether it hears that or not, it was at fault.
-            let _ = answer(stream, pace, &Response::refused(&what)).await;
+            let _ = answer(stream, clock, &Response::refused(&what)).await;
             return Err(ServeError::Protocol { what });
         }
     };
     let Ok(_slot) = limits.slots.try_acquire() else {
         let retry_ms = limits.retry_ms;
-        return Ok(answer(stream, pace, &Response::Busy { retry_ms }).await?);
+        return Ok(answer(stream, clock, &Response::Busy { retry_ms }).await?);
     };
     let opened = blocking({
         let store = store.clone();
@@ -101,31 +101,31 @@ where
     .await;
     let (file, tree) = match opened {
         Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(answer(stream, pace, &Response::NotFound).await?),
+        Ok(None) => return Ok(answer(stream, clock, &Response::NotFound).await?),
         Err(error) => {
-            let _ = answer(stream, pace, &Response::NotFound).await;
+            let _ = answer(stream, clock, &Response::NotFound).await;
             return Err(error.into());
         }
     };
     let bytes = tree.tree.size();
     let found = Response::Found { bytes };
     if bytes != want.bytes {
-        return Ok(answer(stream, pace, &found).await?);
+        return Ok(answer(stream, clock, &found).await?);
     }
-    let answered = write_frame(stream, pace, &found).await?;
-    let sent = send(store, stream, pace, Source::new(file, tree, want, range)).await?;
+    let answered = write_frame(stream, clock, &found).await?;
+    let sent = send(store, stream, clock, Source::new(file, tree, want, range)).await?;
     Ok(Served {
         bytes_sent: answered + sent,
     })
 }
 
 /// Answers without a blob, and ends the stream.
-async fn answer<S>(stream: &mut S, pace: &Pace, response: &Response) -> Result<Served, Late>
+async fn answer<S>(stream: &mut S, clock: &StreamClock, response: &Response) -> Result<Served, Late>
 where
     S: AsyncWrite + Unpin,
 {
-    let bytes_sent = write_frame(stream, pace, response).await?;
-    pace.step(stream.close()).await?;
+    let bytes_sent = write_frame(stream, clock, response).await?;
+    clock.step(stream.close()).await?;
     Ok(Served { bytes_sent })
 }
 
@@ -133,7 +133,7 @@ where
 async fn send<S>(
     store: &BlobStore,
     stream: &mut S,
-    pace: &Pace,
+    clock: &StreamClock,
     mut source: Source,
 ) -> Result<u64, ServeError>
 where
@@ -154,10 +154,10 @@ where
         if source.batch.is_empty() {
             break;
         }
-        pace.step(stream.write_all(&source.batch)).await?;
+        clock.step(stream.write_all(&source.batch)).await?;
         bytes_sent += source.batch.len() as u64;
     }
-    pace.step(stream.close()).await?;
+    clock.step(stream.close()).await?;
     Ok(bytes_sent)
 }
 

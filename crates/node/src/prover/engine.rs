@@ -12,7 +12,7 @@ use myriad_engine::{
 };
 use myriad_net::blob::BlobRef;
 
-use super::{Engine, EngineError, Group, JobFiles, Pace, Piece, Sample};
+use super::{Calibration, Engine, EngineError, Group, JobFiles, Piece, Sample};
 use crate::{
     process::{cpu_time, resident_bytes},
     store::job_id_of,
@@ -24,7 +24,7 @@ use crate::{
 pub struct Child {
     config: WorkerConfig,
     /// As it was measured, if it was.
-    pace: Option<Pace>,
+    calibration: Option<Calibration>,
     idle: Mutex<Option<Loaded>>,
     running: Mutex<Running>,
     /// Where the kernel holds it to its memory, if it does. The child ends before its group does.
@@ -99,11 +99,11 @@ struct Running {
 }
 
 impl Child {
-    /// `pace` is what was measured of this machine, if anything was; `group` is where the child is put.
-    pub fn new(config: WorkerConfig, pace: Option<Pace>, group: Option<Group>) -> Self {
+    /// `calibration` is what was measured of this machine, if anything was; `group` is where the child is put.
+    pub fn new(config: WorkerConfig, calibration: Option<Calibration>, group: Option<Group>) -> Self {
         Self {
             config,
-            pace,
+            calibration,
             idle: Mutex::new(None),
             running: Mutex::default(),
             group,
@@ -313,8 +313,9 @@ impl Engine for Child {
         }
     }
 
-    fn pace(&self, threads: usize) -> Pace {
-        self.pace.unwrap_or_else(|| Pace::unmeasured(threads))
+    fn calibration(&self, threads: usize) -> Calibration {
+        self.calibration
+            .unwrap_or_else(|| Calibration::unmeasured(threads))
     }
 }
 

@@ -13,6 +13,7 @@
 //! goes from the disk into a confined child process piece by piece, and is decoded and run there, where memory is
 //! limited and watched.
 
+mod calibration;
 mod current;
 mod disk;
 mod driver;
@@ -20,7 +21,7 @@ mod engine;
 mod finished;
 mod group;
 mod offers;
-mod pace;
+
 mod progress;
 mod receipts;
 mod status;
@@ -34,10 +35,10 @@ use myriad_engine::{MemoryBudget, worker::Usage};
 use myriad_net::blob::{BlobRef, BlobStore};
 use thiserror::Error;
 
+pub use calibration::{Calibration, CalibrationError, PROFILE_FILE};
 pub use driver::run;
 pub use engine::Child;
 pub use group::Group;
-pub use pace::{PROFILE_FILE, Pace, PaceError};
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
@@ -114,8 +115,8 @@ pub trait Engine: Send + Sync + 'static {
     fn sample(&self) -> Sample;
 
     /// How fast it is with so many threads, before any of its work has shown it.
-    fn pace(&self, threads: usize) -> Pace {
-        Pace::unmeasured(threads)
+    fn calibration(&self, threads: usize) -> Calibration {
+        Calibration::unmeasured(threads)
     }
 }
 

@@ -8,7 +8,7 @@ use myriad_net::{
     Event as NetEvent,
     wire::{Lease, Refused, Request, Response, Returned, Sources, Why},
 };
-use myriad_node::{engine_fingerprint, prover::Pace};
+use myriad_node::{engine_fingerprint, prover::Calibration};
 
 use super::*;
 use crate::world::announcement;
@@ -169,7 +169,7 @@ async fn a_requester_that_extends_for_ever_holds_a_prover_as_long_as_a_task_take
     };
     // So fast that no task takes more than seconds.
     let mut engine = honest();
-    engine.pace = Pace {
+    engine.calibration = Calibration {
         core_speed: 1000.0,
         speed: 1000.0,
         memory_share: 1.0,

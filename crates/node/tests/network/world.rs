@@ -26,7 +26,7 @@ use myriad_net::{
 };
 use myriad_node::{
     Event, RunError, StoreError, engine_fingerprint,
-    prover::{self, Engine, EngineError, JobFiles, Limits, Pace, Piece, Sample, Status, StatusFile},
+    prover::{self, Calibration, Engine, EngineError, JobFiles, Limits, Piece, Sample, Status, StatusFile},
     requester::{Attempt, Driver, Files, JobBackend, Joined, Objection, PeerBackend, ServedJob},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
@@ -93,7 +93,7 @@ pub struct Pretender {
     pub delay: Duration,
     pub fault: Fault,
     /// How fast it says that it is.
-    pub pace: Pace,
+    pub calibration: Calibration,
     stopped: Arc<AtomicBool>,
     pub started: Arc<AtomicUsize>,
     /// Tasks that were stopped.
@@ -105,7 +105,7 @@ impl Pretender {
         Self {
             delay,
             fault,
-            pace: Pace::unmeasured(1),
+            calibration: Calibration::unmeasured(1),
             stopped: Arc::default(),
             started: Arc::default(),
             stops: Arc::default(),
@@ -176,8 +176,8 @@ impl Engine for Pretender {
         Sample::default()
     }
 
-    fn pace(&self, _: usize) -> Pace {
-        self.pace
+    fn calibration(&self, _: usize) -> Calibration {
+        self.calibration
     }
 }
 

@@ -148,10 +148,10 @@ async fn answers_are_held_to_their_limits() {
 /// Sends `script` to a server, and gives its answer.
 async fn ask(server: &BlobStore, script: &[u8]) -> (Option<Response>, Result<Served, ServeError>) {
     let (mut near, far) = pipe();
-    let pace = pace::Pace::new(STALL, STALL);
+    let clock = stream_clock::StreamClock::new(STALL, STALL);
     let asking = async {
         near.write_all(script).await.unwrap();
-        let response = request::read_frame(&mut near, &pace).await.unwrap();
+        let response = request::read_frame(&mut near, &clock).await.unwrap();
         let mut rest = Vec::new();
         near.read_to_end(&mut rest).await.unwrap();
         response.map(|(response, _)| response)
@@ -332,8 +332,8 @@ async fn a_client_that_stops_taking_is_left() {
     let served = serve(&server, far, &limits).await;
     assert!(matches!(served, Err(ServeError::Stalled { .. })));
     let (mut near, far) = pipe();
-    let pace = pace::Pace::new(STALL, STALL);
-    write_frame(&mut near, &pace, &Request::new(want, 0))
+    let clock = stream_clock::StreamClock::new(STALL, STALL);
+    write_frame(&mut near, &clock, &Request::new(want, 0))
         .await
         .unwrap();
     let served = serve(&server, far, &limits).await;

@@ -83,8 +83,8 @@ async fn served(server: &BlobStore, want: BlobRef) -> Vec<u8> {
     let (mut near, far) = pipe();
     let mut sent = Vec::new();
     let ask = async {
-        let pace = pace::Pace::new(STALL, STALL);
-        request::write_frame(&mut near, &pace, &Request::new(want, 0))
+        let clock = stream_clock::StreamClock::new(STALL, STALL);
+        request::write_frame(&mut near, &clock, &Request::new(want, 0))
             .await
             .unwrap();
         near.read_to_end(&mut sent).await.unwrap();

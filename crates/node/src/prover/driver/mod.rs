@@ -112,7 +112,7 @@ pub async fn run<E: Engine>(
     stop: impl Future<Output = ()>,
 ) -> Result<Status, StoreError> {
     let (answer_sender, mut answers) = mpsc::unbounded_channel();
-    let pace = engine.pace(limits.threads);
+    let calibration = engine.calibration(limits.threads);
     let tools = Tools {
         network: network.clone(),
         engine: Arc::new(engine),
@@ -132,10 +132,10 @@ pub async fn run<E: Engine>(
         current: None,
         finished: Finished::new(network.blobs().clone()),
         receipts: Arc::new(receipts),
-        core_speed: pace.core_speed,
-        speed: f64::from(SPEED_ONE) * pace.speed,
-        memory_offered: pace.memory_offered(limits.memory.bytes()),
-        longest: pace.longest(&limits),
+        core_speed: calibration.core_speed,
+        speed: f64::from(SPEED_ONE) * calibration.speed,
+        memory_offered: calibration.memory_offered(limits.memory.bytes()),
+        longest: calibration.longest(&limits),
         status: Status {
             peer: myriad_net::peer_name(network.peer()),
             started: now_s(),

@@ -14,13 +14,13 @@ pub(super) enum Late {
 }
 
 /// The clock of one stream.
-pub(super) struct Pace {
+pub(super) struct StreamClock {
     stall: Duration,
     time_max: Duration,
     end: Instant,
 }
 
-impl Pace {
+impl StreamClock {
     pub(super) fn new(stall: Duration, time_max: Duration) -> Self {
         Self {
             stall,

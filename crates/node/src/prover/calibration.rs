@@ -34,7 +34,7 @@ const CHILDREN_MAX: u32 = 4;
 
 /// How fast a machine is, until its work shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct Calibration {
     /// Seconds of a reference core's work for each of one of its own.
     pub core_speed: f64,
     /// Seconds of a reference core's work that it does in a second.
@@ -46,7 +46,7 @@ pub struct Pace {
 
 /// Why a profile is not used.
 #[derive(Debug, Error)]
-pub enum PaceError {
+pub enum CalibrationError {
     #[error("the profile {} is not used: {source}", path.display())]
     Profile { path: PathBuf, source: ProfileError },
     #[error("the profile {} is not used: {source}", path.display())]
@@ -62,7 +62,7 @@ pub enum PaceError {
     },
 }
 
-impl Pace {
+impl Calibration {
     /// Of a machine of which nothing is known: its cores are those of the reference.
     pub fn unmeasured(threads: usize) -> Self {
         Self {
@@ -75,19 +75,19 @@ impl Pace {
     /// As it was measured, on so many threads; none without a profile in the data folder.
     ///
     /// # Errors
-    /// A profile that cannot be used; see [`PaceError`].
-    pub fn measured(data_dir: &Path, threads: usize) -> Result<Option<Self>, PaceError> {
+    /// A profile that cannot be used; see [`CalibrationError`].
+    pub fn measured(data_dir: &Path, threads: usize) -> Result<Option<Self>, CalibrationError> {
         let path = data_dir.join(PROFILE_FILE);
         if !path.exists() {
             return Ok(None);
         }
-        let profile = Profile::load(&path).map_err(|source| PaceError::Profile {
+        let profile = Profile::load(&path).map_err(|source| CalibrationError::Profile {
             path: path.clone(),
             source,
         })?;
         let expected = hex::encode(engine_fingerprint());
         if profile.engine != expected {
-            return Err(PaceError::Engine {
+            return Err(CalibrationError::Engine {
                 path,
                 actual: profile.engine,
                 expected,
@@ -95,17 +95,17 @@ impl Pace {
         }
         Self::of(&profile, threads)
             .map(Some)
-            .map_err(|source| PaceError::Fit { path, source })
+            .map_err(|source| CalibrationError::Fit { path, source })
     }
 
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
-        let pace = CostModel::fit(profile)?.pace(reference::model(), threads as u32);
+        let fitted = CostModel::fit(profile)?.pace(reference::model(), threads as u32);
         let segments = profile.programs.iter().flat_map(|program| &program.segments);
         // What was cut for a budget has to fit into it.
         let shares = segments.map(|s| s.budget_bytes as f64 / s.measured.peak_bytes as f64);
         Ok(Self {
-            core_speed: pace.core_speed,
-            speed: pace.speed,
+            core_speed: fitted.core_speed,
+            speed: fitted.speed,
             memory_share: shares.fold(1.0, f64::min).max(MEMORY_SHARE_MIN),
         })
     }
@@ -157,10 +157,10 @@ mod tests {
         }
     }
 
-    fn measured(profile: &str) -> Result<Option<Pace>, PaceError> {
+    fn measured(profile: &str) -> Result<Option<Calibration>, CalibrationError> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(PROFILE_FILE), profile).unwrap();
-        Pace::measured(dir.path(), 2)
+        Calibration::measured(dir.path(), 2)
     }
 
     #[test]
@@ -189,8 +189,8 @@ mod tests {
         let mut hungry = profile();
         let sample = &mut hungry.programs[0].segments[0];
         sample.measured.peak_bytes = sample.budget_bytes * 5 / 4;
-        let pace = measured(&hungry.to_json()).unwrap().unwrap();
-        assert_eq!(pace.memory_offered(1000), 800);
+        let calibration = measured(&hungry.to_json()).unwrap().unwrap();
+        assert_eq!(calibration.memory_offered(1000), 800);
         let sample = &mut hungry.programs[0].segments[0];
         sample.measured.peak_bytes = sample.budget_bytes * 50;
         assert_eq!(
@@ -210,14 +210,14 @@ mod tests {
             never: Default::default(),
             prefer: Default::default(),
         };
-        let longest = |pace: Pace, gib| pace.longest(&limits(gib)).as_secs_f64();
-        let pace = Pace::unmeasured(2);
-        let four = longest(pace, 4);
+        let longest = |calibration: Calibration, gib| calibration.longest(&limits(gib)).as_secs_f64();
+        let calibration = Calibration::unmeasured(2);
+        let four = longest(calibration, 4);
         // Many times what any task of 4 GiB was ever seen to take, and not the night.
         assert!((1200.0..4.0 * 3600.0).contains(&four), "{four} s");
-        assert!(longest(pace, 32) > four);
-        assert!(longest(Pace::unmeasured(1), 4) > four);
-        let stopped = Pace {
+        assert!(longest(calibration, 32) > four);
+        assert!(longest(Calibration::unmeasured(1), 4) > four);
+        let stopped = Calibration {
             core_speed: 0.0,
             speed: 0.0,
             memory_share: 1.0,
@@ -233,8 +233,8 @@ mod tests {
         };
         let error = measured(&other.to_json()).unwrap_err();
         assert!(error.to_string().contains("another engine"), "{error}");
-        assert!(matches!(measured("{}"), Err(PaceError::Profile { .. })));
+        assert!(matches!(measured("{}"), Err(CalibrationError::Profile { .. })));
         let none = tempfile::tempdir().unwrap();
-        assert_eq!(Pace::measured(none.path(), 2).unwrap(), None);
+        assert_eq!(Calibration::measured(none.path(), 2).unwrap(), None);
     }
 }
