@@ -8,7 +8,7 @@
 use std::{error::Error, fs, path::Path};
 
 use myriad_engine::{Input, MemoryBudget, worker::WorkerConfig};
-use myriad_node::{Job, Options, measured, records::Fleet};
+use myriad_node::{Job, Options, records::Fleet, restart};
 
 /// With the leaves of four and the wider nodes of 8 GiB that makes 10,000 tasks.
 const SEGMENTS: u32 = 7_270;
@@ -45,11 +45,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let boundary = serde_json::from_str(&format!(
         r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#
     ))?;
-    measured::leave_journal(&job, &options, segments, boundary)?;
+    restart::leave_journal(&job, &options, segments, boundary)?;
     println!("| tasks | accepted | from start to first lease, ms |");
     println!("|---|---|---|");
     for _ in 0..ROUNDS {
-        let (tasks, done, took) = measured::restart(&job, &options)?;
+        let (tasks, done, took) = restart::restart(&job, &options)?;
         println!("| {tasks} | {done} | {:.0} |", took.as_secs_f64() * 1e3);
     }
     Ok(())

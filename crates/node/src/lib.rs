@@ -9,20 +9,20 @@
 //! stopped.
 
 pub mod bench;
-mod guarded;
+mod database;
 mod job;
 pub mod local;
-#[doc(hidden)]
-pub mod measured;
 mod peers;
 mod process;
 pub mod prover;
 pub mod records;
 pub mod requester;
+#[doc(hidden)]
+pub mod restart;
 mod store;
 mod text;
-mod verifying;
-mod watched;
+mod verifier_pool;
+mod watchdog;
 
 pub use job::{Event, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};

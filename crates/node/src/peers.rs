@@ -18,7 +18,7 @@ use myriad_core::{Peer, Standing};
 use myriad_net::SignedReceipt;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use crate::guarded::Guarded;
+use crate::database::GuardedDatabase;
 
 /// The version is part of the name: older builds do not see what they would misread.
 const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("standings v1");
@@ -44,10 +44,10 @@ impl Peers {
     }
 
     /// Waits for others who have it open, in this process or another one.
-    fn open(&self) -> Result<Guarded, redb::Error> {
+    fn open(&self) -> Result<GuardedDatabase, redb::Error> {
         let mut tries = 0;
         loop {
-            match Guarded::open(&self.path) {
+            match GuardedDatabase::open(&self.path) {
                 Err(redb::Error::DatabaseAlreadyOpen) if tries < OPEN_TRIES => {
                     tries += 1;
                     thread::sleep(OPEN_PAUSE);

@@ -30,7 +30,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::guarded::Guarded;
+use crate::database::GuardedDatabase;
 
 /// The version of the journal's tables. Raised when older builds would misread them. Version 1 had only
 /// `accepted`, which means the same in both.
@@ -84,7 +84,7 @@ pub(crate) type Held = (TaskId, Peer);
 /// The journal and the proofs of one job. It is locked for as long as this value lives.
 pub struct Store {
     path: PathBuf,
-    journal: Guarded,
+    journal: GuardedDatabase,
     blobs: BlobStore,
     /// What the journal names must stay.
     pins: Mutex<Vec<Pin>>,
@@ -407,8 +407,8 @@ impl Store {
     }
 }
 
-fn open_journal(path: &Path) -> Result<Guarded, StoreError> {
-    Guarded::open(path).map_err(|e| failed(path, e))
+fn open_journal(path: &Path) -> Result<GuardedDatabase, StoreError> {
+    GuardedDatabase::open(path).map_err(|e| failed(path, e))
 }
 
 /// The proofs that a journal names, by what they are of.

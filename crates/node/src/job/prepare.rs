@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Store, job_id,
     store::{Entry, Held, Planned, TaskKey, write_durably},
-    verifying::{Objection, ProgramOnly, Verifying},
+    verifier_pool::{Objection, ProgramOnly, VerifierPool},
 };
 
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
     pub engine: [u8; 32],
     /// For children that need no input.
     pub program: Arc<ProgramOnly>,
-    pub verifying: Verifying,
+    pub verifying: VerifierPool,
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
@@ -118,7 +118,7 @@ pub(crate) fn prepare(
         openvm_toml: job.openvm_toml.clone(),
         config: options.worker.clone(),
     });
-    let verifying = Verifying::begin(Arc::clone(&program_only));
+    let verifying = VerifierPool::begin(Arc::clone(&program_only));
 
     let mut executed = Usage::default();
     let mut planner = None;

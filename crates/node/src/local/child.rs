@@ -18,7 +18,7 @@ use myriad_engine::{
 use crate::{
     Job, Options, RunError,
     job::{Prepared, level, start_child},
-    verifying::Objection,
+    verifier_pool::Objection,
 };
 
 /// What a child's thread is told.

@@ -6,7 +6,7 @@ use myriad_core::{Blob, Kind, Peer, Standing, TaskId};
 use myriad_engine::worker::Usage;
 use myriad_net::{SignedReceipt, blob::BlobRef};
 
-use crate::{RunError, StoreError, peers::Peers, verifying::Objection};
+use crate::{RunError, StoreError, peers::Peers, verifier_pool::Objection};
 
 /// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
 pub trait JobBackend: Send + Sync + 'static {

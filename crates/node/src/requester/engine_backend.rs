@@ -15,7 +15,7 @@ use crate::{
     RunError, Store, StoreError,
     job::{Prepared, level},
     store::Held,
-    verifying::Objection,
+    verifier_pool::Objection,
 };
 
 /// What is true of the segments, when the job begins.

@@ -15,8 +15,8 @@ use super::backend::Attempt;
 use crate::{
     Machine,
     text::printable,
-    verifying::ProgramOnly,
-    watched::{Bounds, watched},
+    verifier_pool::ProgramOnly,
+    watchdog::{Bounds, guard},
 };
 
 /// How often a node has to fail over one child alone before the child's proof is refuted or doubted: this machine's memory may
@@ -107,7 +107,7 @@ impl Hand {
             }
             running.stopper = Some(worker.stopper());
         }
-        let (loaded, excess) = watched(&mut worker, allowance.bounds, |worker| self.program.load(worker));
+        let (loaded, excess) = guard(&mut worker, allowance.bounds, |worker| self.program.load(worker));
         loaded.map_err(|e| excess.unwrap_or_else(|| e.to_string()))?;
         Ok(worker)
     }
@@ -148,7 +148,7 @@ impl Hand {
             Some(worker) => worker,
             None => self.start(allowance).map_err(Trouble::NoTry)?,
         };
-        let (made, excess) = watched(&mut started, allowance.bounds, |worker| ask(worker, work));
+        let (made, excess) = guard(&mut started, allowance.bounds, |worker| ask(worker, work));
         match made {
             Ok((proof, usage)) => {
                 *worker = Some(started);

@@ -33,7 +33,7 @@ pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
 use hand::Hand;
 
-pub use crate::verifying::Objection;
+pub use crate::verifier_pool::Objection;
 
 use crate::{
     Job, Observer, Options, Outcome, RunError,

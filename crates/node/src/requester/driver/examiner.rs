@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{StoreError, requester::backend::JobBackend, verifying::Objection};
+use crate::{StoreError, requester::backend::JobBackend, verifier_pool::Objection};
 
 /// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
 /// goes to the disk as it comes.

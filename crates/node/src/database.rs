@@ -12,9 +12,9 @@ const CACHE_BYTES: usize = 8 << 20;
 
 /// A database of redb. That panics over some damaged files, when it opens, reads, writes and also when it closes them; here
 /// these are errors, and closing leaves the file as it is.
-pub(crate) struct Guarded(Option<Database>);
+pub(crate) struct GuardedDatabase(Option<Database>);
 
-impl Guarded {
+impl GuardedDatabase {
     /// Opens the file, or makes it.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for GuardedDatabase {
     fn drop(&mut self) {
         let database = self.0.take();
         // What was committed is durable already.
@@ -89,7 +89,7 @@ mod tests {
     fn no_damaged_page_ends_the_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("whole.redb");
-        Guarded::open(&path)
+        GuardedDatabase::open(&path)
             .unwrap()
             .run(|database| write(database, 0))
             .unwrap();
@@ -102,7 +102,7 @@ mod tests {
                 damaged[start..end].fill(0xff);
                 let path = dir.path().join("damaged.redb");
                 std::fs::write(&path, damaged).unwrap();
-                let all = Guarded::open(&path).and_then(|database| {
+                let all = GuardedDatabase::open(&path).and_then(|database| {
                     let count = database.run(read)?;
                     database.run(|database| write(database, ROWS))?;
                     Ok(count)

@@ -22,7 +22,7 @@ pub(crate) struct Bounds {
 }
 
 /// What `work` with a child gives, and why the child was ended meanwhile, if it was.
-pub(crate) fn watched<T>(
+pub(crate) fn guard<T>(
     worker: &mut Worker,
     bounds: Bounds,
     work: impl FnOnce(&mut Worker) -> T,

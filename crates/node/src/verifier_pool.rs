@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::{
     RunError,
     text::printable,
-    watched::{Bounds, watched},
+    watchdog::{Bounds, guard},
 };
 
 /// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers make.
@@ -72,55 +72,55 @@ impl ProgramOnly {
 
 /// What verifies the proofs of one job.
 #[derive(Clone)]
-pub(crate) struct Verifying(Arc<Inner>);
+pub(crate) struct VerifierPool(Arc<Shared>);
 
-struct Inner {
+struct Shared {
     program: Arc<ProgramOnly>,
     /// What proofs must say, by the first child before it was given any.
     statement: OnceLock<Result<Statement, String>>,
-    pool: Mutex<Pool>,
+    children: Mutex<Children>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Pool {
+struct Children {
     idle: Vec<Worker>,
     /// Those that are idle, at work, or being made ready.
-    children: usize,
+    count: usize,
     waiting: usize,
 }
 
 /// A child that is at work. It goes back when this is dropped, if it is still there.
 struct AtWork<'a> {
-    inner: &'a Inner,
+    shared: &'a Shared,
     worker: Option<Worker>,
 }
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        let mut pool = self.inner.pool();
+        let mut children = self.shared.children();
         match self.worker.take() {
-            Some(worker) => pool.idle.push(worker),
-            None => pool.children -= 1,
+            Some(worker) => children.idle.push(worker),
+            None => children.count -= 1,
         }
-        self.inner.changed.notify_one();
+        self.shared.changed.notify_one();
     }
 }
 
-impl Verifying {
+impl VerifierPool {
     /// A thread of its own makes the first child ready, which takes seconds in which tasks can be given out already.
     pub(crate) fn begin(program: Arc<ProgramOnly>) -> Self {
-        let verifying = Self(Arc::new(Inner {
+        let verifiers = Self(Arc::new(Shared {
             program,
             statement: OnceLock::new(),
-            pool: Mutex::default(),
+            children: Mutex::default(),
             changed: Condvar::new(),
         }));
-        let begun = verifying.clone();
+        let begun = verifiers.clone();
         thread::spawn(move || {
             let _ = begun.statement();
         });
-        verifying
+        verifiers
     }
 
     /// What proofs of the program must say. Waits until a child is ready.
@@ -148,9 +148,9 @@ impl Verifying {
     }
 }
 
-impl Inner {
-    fn pool(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn children(&self) -> MutexGuard<'_, Children> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
@@ -158,7 +158,7 @@ impl Inner {
         loop {
             let mut at_work = self.take().map_err(Objection::Unable)?;
             let worker = at_work.worker.as_mut().expect("it was taken");
-            let (verified, excess) = watched(worker, PROOF, |worker| worker.verify(of.clone(), proof));
+            let (verified, excess) = guard(worker, PROOF, |worker| worker.verify(of.clone(), proof));
             let error = match verified {
                 Ok(boundary) => return Ok(boundary),
                 Err(WorkerError::Failed(Failure::Verify(reason))) => {
@@ -182,32 +182,35 @@ impl Inner {
     }
 
     fn new_child(&self) -> AtWork<'_> {
-        self.pool().children += 1;
+        self.children().count += 1;
         AtWork {
-            inner: self,
+            shared: self,
             worker: None,
         }
     }
 
     /// A child that is ready: an idle one, or a new one where there is none, or where many wait.
     fn take(&self) -> Result<AtWork<'_>, String> {
-        let mut pool = self.pool();
-        pool.waiting += 1;
+        let mut children = self.children();
+        children.waiting += 1;
         let idle = loop {
-            if let Some(worker) = pool.idle.pop() {
+            if let Some(worker) = children.idle.pop() {
                 break Some(worker);
             }
-            let many = pool.waiting > WAITING_MAX && pool.children < CHILDREN_MAX;
-            if pool.children == 0 || many {
-                pool.children += 1;
+            let many = children.waiting > WAITING_MAX && children.count < CHILDREN_MAX;
+            if children.count == 0 || many {
+                children.count += 1;
                 break None;
             }
-            pool = self.changed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+            children = self
+                .changed
+                .wait(children)
+                .unwrap_or_else(PoisonError::into_inner);
         };
-        pool.waiting -= 1;
-        drop(pool);
+        children.waiting -= 1;
+        drop(children);
         let mut at_work = AtWork {
-            inner: self,
+            shared: self,
             worker: idle,
         };
         if at_work.worker.is_none() {
@@ -219,7 +222,7 @@ impl Inner {
     /// Starts a child and makes it ready.
     fn ready(&self) -> Result<(Worker, Statement), String> {
         let mut worker = self.program.spawn().map_err(|e| e.to_string())?;
-        let (made, excess) = watched(&mut worker, READY, |worker| {
+        let (made, excess) = guard(&mut worker, READY, |worker| {
             self.program.load(worker)?;
             worker.prepare_verifier()
         });
@@ -289,9 +292,9 @@ mod tests {
 
     fn verify(then: &str, times: usize) -> (Vec<Result<Option<Boundary>, Objection>>, usize) {
         let dir = tempfile::tempdir().unwrap();
-        let verifying = Verifying::begin(program(dir.path(), then));
-        verifying.statement().unwrap();
-        let results = (0..times).map(|_| verifying.verify(&FINAL, PROOF_BYTES));
+        let verifiers = VerifierPool::begin(program(dir.path(), then));
+        verifiers.statement().unwrap();
+        let results = (0..times).map(|_| verifiers.verify(&FINAL, PROOF_BYTES));
         (results.collect(), started(dir.path()))
     }
 
@@ -325,11 +328,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let program = program(dir.path(), "");
         fs::write(dir.path().join("statement"), b"").unwrap();
-        let verifying = Verifying::begin(program);
-        let error = verifying.statement().unwrap_err();
+        let verifiers = VerifierPool::begin(program);
+        let error = verifiers.statement().unwrap_err();
         assert!(matches!(&error, RunError::Verifier { .. }), "{error}");
         assert!(matches!(
-            verifying.verify(&FINAL, PROOF_BYTES),
+            verifiers.verify(&FINAL, PROOF_BYTES),
             Err(Objection::Unable(_))
         ));
     }
@@ -339,11 +342,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Each answers after the time in which all have come.
         let answers = "for i in 1 2 3 4 5 6 7 8; do next; sleep 0.3; cat holds; done; exec sleep 600";
-        let verifying = Verifying::begin(program(dir.path(), answers));
-        verifying.statement().unwrap();
+        let verifiers = VerifierPool::begin(program(dir.path(), answers));
+        verifiers.statement().unwrap();
         thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(verifying.verify(&FINAL, PROOF_BYTES), Ok(None)));
+                scope.spawn(|| assert_eq!(verifiers.verify(&FINAL, PROOF_BYTES), Ok(None)));
             }
         });
         assert_eq!(started(dir.path()), CHILDREN_MAX);
