@@ -23,7 +23,7 @@ mod actor;
 mod behaviour;
 pub mod blob;
 mod config;
-mod counted;
+mod counting_stream;
 mod identity;
 mod messages;
 mod network;

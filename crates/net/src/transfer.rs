@@ -20,7 +20,7 @@ use crate::{
     behaviour::BLOB_PROTOCOL,
     blob::{self, BlobError, BlobRef, BlobStore, FetchError, GROUP_BYTES, ServeLimits},
     config::Limits,
-    counted::Counted,
+    counting_stream::CountingStream,
     messages::Command,
     patience::{Patience, Round, limits, opening},
     peer::{id_of, short_name},
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
         let (blobs, shared) = (blobs.clone(), Arc::clone(&shared));
         tokio::spawn(async move {
             let _held = held;
-            let stream = Counted {
+            let stream = CountingStream {
                 stream,
                 read: &shared.blob_bytes_in,
                 written: &shared.blob_bytes_out,
@@ -252,7 +252,7 @@ impl Fetcher {
             is_last,
         } = attempt;
         let opened = self.open(holder, told_by, opening(is_last)).await;
-        let stream = Counted {
+        let stream = CountingStream {
             stream: opened.map_err(Failure::Open)?,
             read: &self.shared.blob_bytes_in,
             written: &self.shared.blob_bytes_out,

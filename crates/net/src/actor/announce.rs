@@ -12,7 +12,7 @@ use crate::{
     messages::Event,
     peer::{id_of, peer_of},
     providers::{self, ANNOUNCE_EVERY, REQUESTERS_KEY},
-    reach::Told,
+    reach::Informant,
     record,
     wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode, sequence},
 };
@@ -50,7 +50,7 @@ impl Actor {
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
         // What one peer says must not make the answer for all too long to be read, or lead others astray.
         let calls_from = self.calls_from(&record.provider);
-        record.addresses = self.learn(record.provider, record.addresses, Told::Itself(&calls_from));
+        record.addresses = self.learn(record.provider, record.addresses, Informant::Itself(&calls_from));
         // A requester without a public address says nothing here, and its neighbours may still reach it.
         if let Some(peer) = self
             .peers
@@ -156,7 +156,7 @@ impl Actor {
     }
 
     /// Acts on what a peer says of its own jobs.
-    pub(super) fn told(&mut self, id: &PeerId, announcement: Announcement) {
+    pub(super) fn handle_announcement(&mut self, id: &PeerId, announcement: Announcement) {
         if let Heard::New(addresses) = self.judge(&announcement, peer_of(id)) {
             self.announced_by(announcement, addresses, id);
         }
@@ -194,9 +194,9 @@ impl Actor {
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
             let calls_from = self.calls_from(from);
             let by = if id == *from {
-                Told::Itself(&calls_from)
+                Informant::Itself(&calls_from)
             } else {
-                Told::Forwarded(*from, &calls_from)
+                Informant::Forwarded(*from, &calls_from)
             };
             let addresses = self.learn(id, told, by);
             if self

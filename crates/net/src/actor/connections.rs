@@ -21,21 +21,21 @@ use crate::{
     behaviour::KAD_PROTOCOL,
     messages::Event,
     peer::peer_of,
-    reach::{Told, ip_of, teller},
+    reach::{Informant, ip_of, teller},
     record,
     wire::{Hello, Role},
 };
 
 impl Actor {
     /// Of the addresses that a peer is said to have those that may be dialled and passed on.
-    pub(super) fn learn(&self, id: PeerId, said: Vec<Multiaddr>, told: Told<'_>) -> Vec<Multiaddr> {
-        self.gate.lock().learn(id, said, told)
+    pub(super) fn learn(&self, id: PeerId, said: Vec<Multiaddr>, informant: Informant<'_>) -> Vec<Multiaddr> {
+        self.gate.lock().learn(id, said, informant)
     }
 
     /// Wants a connection with a peer from now on; the one that is there counts.
-    pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, told: Told<'_>) {
+    pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, informant: Informant<'_>) {
         let now = Instant::now();
-        self.redial.want(id, addresses, teller(id, told), now);
+        self.redial.want(id, addresses, teller(id, informant), now);
         if self.peers.contains_key(&id) {
             self.redial.connected(&id, now);
         }
@@ -122,7 +122,7 @@ impl Actor {
     pub(super) fn identified(&mut self, id: PeerId, info: identify::Info) {
         let serves_kad = info.protocols.contains(&KAD_PROTOCOL);
         let calls_from = self.calls_from(&id);
-        let addresses = self.learn(id, info.listen_addrs, Told::Itself(&calls_from));
+        let addresses = self.learn(id, info.listen_addrs, Informant::Itself(&calls_from));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -142,10 +142,10 @@ impl Actor {
             of_peer.entry(id).or_default().push(address);
         }
         for (id, addresses) in of_peer {
-            let addresses = self.learn(id, addresses, Told::Lan);
+            let addresses = self.learn(id, addresses, Informant::Lan);
             if self.role == Role::Requester || self.peers.len() < LAN_PEERS_MAX {
                 self.dial(id, addresses.clone());
-                self.want(id, addresses, Told::Lan);
+                self.want(id, addresses, Informant::Lan);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Actor {
         let told = told.and_then(Result::ok).unwrap_or_default();
         if self.role == Role::Prover && hello.role == Role::Requester {
             let calls_from = self.calls_from(&id);
-            let by = Told::Itself(&calls_from);
+            let by = Informant::Itself(&calls_from);
             let addresses = self.learn(id, told, by);
             self.want(id, addresses, by);
         }

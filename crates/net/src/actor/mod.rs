@@ -41,7 +41,7 @@ use crate::{
     messages::{AskError, Command, Event},
     peer::{peer_of, split_peer},
     providers::REQUESTERS_KEY,
-    reach::{Capped, ScopeOf, SharedGate, Told, best},
+    reach::{Capped, Informant, ScopeOf, SharedGate, best},
     record,
     shared::{PeerStatus, Shared},
     slots::Regard,
@@ -87,7 +87,8 @@ pub(crate) struct Actor {
     /// Announcements since the start.
     announced: u32,
     jobs: Jobs,
-    asked: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
+    /// Requests that were sent, with who waits for the answer.
+    pending_requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     limiter: DefaultKeyedRateLimiter<PeerId>,
     /// By who forwards announcements.
     news_limiter: DefaultKeyedRateLimiter<PeerId>,
@@ -125,7 +126,7 @@ impl Actor {
         for address in &config.bootstrap {
             match split_peer(address.0.clone()) {
                 Some((id, address)) => {
-                    let addresses = gate.lock().learn(id, vec![address], Told::Owner);
+                    let addresses = gate.lock().learn(id, vec![address], Informant::Owner);
                     for address in &addresses {
                         swarm.behaviour_mut().kad.add_address(&id, address.clone());
                     }
@@ -161,7 +162,7 @@ impl Actor {
             own_jobs: BTreeMap::new(),
             announced: 0,
             jobs: Jobs::default(),
-            asked: HashMap::new(),
+            pending_requests: HashMap::new(),
             limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
             news_limiter: news_limiter(),
             strikes: Strikes::default(),
@@ -208,7 +209,7 @@ impl Actor {
                 answer,
             } => {
                 let id = self.swarm.behaviour_mut().task.send_request(&peer, Ok(request));
-                self.asked.insert(id, answer);
+                self.pending_requests.insert(id, answer);
                 self.shared.count_message();
             }
             Command::Answer { channel, response } => {
@@ -227,7 +228,7 @@ impl Actor {
                 let addresses = match told_by {
                     Some(by) => {
                         let calls_from = self.calls_from(&by);
-                        self.learn(peer, addresses, Told::Another(by, &calls_from))
+                        self.learn(peer, addresses, Informant::Another(by, &calls_from))
                     }
                     None => Vec::new(),
                 };

@@ -76,7 +76,7 @@ impl Actor {
             });
         }
         for job in jobs {
-            self.told(&id, job);
+            self.handle_announcement(&id, job);
         }
     }
 
@@ -91,10 +91,10 @@ impl Actor {
                     request: Ok(request),
                     channel,
                     ..
-                } => self.asked(peer, request, channel),
+                } => self.handle_request(peer, request, channel),
                 Message::Response { request_id, response } => {
                     self.shared.count_message();
-                    if let Some(answer) = self.asked.remove(&request_id) {
+                    if let Some(answer) = self.pending_requests.remove(&request_id) {
                         let _ = answer.send(Ok(response));
                     }
                 }
@@ -106,7 +106,7 @@ impl Actor {
                 ..
             } => {
                 self.strike_if_garbage(peer, &error);
-                if let Some(answer) = self.asked.remove(&request_id) {
+                if let Some(answer) = self.pending_requests.remove(&request_id) {
                     let _ = answer.send(Err(ask_error(error)));
                 }
             }
@@ -138,7 +138,7 @@ impl Actor {
         let _ = self.swarm.disconnect_peer_id(id);
     }
 
-    fn asked(&mut self, id: PeerId, request: Request, channel: ResponseChannel<Response>) {
+    fn handle_request(&mut self, id: PeerId, request: Request, channel: ResponseChannel<Response>) {
         self.shared.count_message();
         let refusal = if self.limiter.check_key(&id).is_err() {
             Some((
@@ -174,7 +174,7 @@ impl Actor {
                 channel,
                 response: Response::Received,
             });
-            return self.told(&id, *job);
+            return self.handle_announcement(&id, *job);
         }
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let reply = Reply::new(channel, self.answers.clone(), Arc::clone(&self.unanswered));

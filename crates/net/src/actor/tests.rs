@@ -133,7 +133,7 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
             bytes: 1,
             record: Vec::new(),
         };
-        actor.told(&id, announcement);
+        actor.handle_announcement(&id, announcement);
     }
     let mut told = 0;
     while let Ok(event) = events.try_recv() {

@@ -69,7 +69,7 @@ pub(crate) enum Teller {
 
 /// Who says where a peer is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Told<'a> {
+pub(crate) enum Informant<'a> {
     /// The owner of this node.
     Owner,
     /// Somebody on the local network, to all who listen there.
@@ -167,8 +167,13 @@ impl Gate {
     }
 
     /// Of the addresses that a peer is said to have those that may be dialled and passed on, the far-reaching first.
-    pub(crate) fn learn(&mut self, id: PeerId, said: Vec<Multiaddr>, told: Told<'_>) -> Vec<Multiaddr> {
-        if matches!(told, Told::Owner) {
+    pub(crate) fn learn(
+        &mut self,
+        id: PeerId,
+        said: Vec<Multiaddr>,
+        informant: Informant<'_>,
+    ) -> Vec<Multiaddr> {
+        if matches!(informant, Informant::Owner) {
             self.of_owner.set(id, ());
             return said;
         }
@@ -181,7 +186,7 @@ impl Gate {
             match target(&address)? {
                 Target::Ip(ip) => {
                     let scope = (self.scope_of)(ip)?;
-                    self.believes(id, ip, scope, told)
+                    self.believes(id, ip, scope, informant)
                         .then_some((scope, Some(ip), address))
                 }
                 Target::Name => Some((Scope::Global, None, address)),
@@ -196,20 +201,20 @@ impl Gate {
         chosen.into_iter().map(|(_, _, address)| address).collect()
     }
 
-    fn believes(&self, id: PeerId, ip: IpAddr, scope: Scope, told: Told<'_>) -> bool {
+    fn believes(&self, id: PeerId, ip: IpAddr, scope: Scope, informant: Informant<'_>) -> bool {
         let reach = |from: &[IpAddr]| {
             let farthest = from.iter().map(|&ip| self.reach(ip)).max();
             farthest.unwrap_or(Scope::Global)
         };
-        match told {
-            Told::Owner => true,
-            Told::Lan => scope >= Scope::Link,
-            Told::Another(_, from) => scope >= reach(from),
+        match informant {
+            Informant::Owner => true,
+            Informant::Lan => scope >= Scope::Link,
+            Informant::Another(_, from) => scope >= reach(from),
             // Where it came from nobody can say. But a machine at which this node has met the peer is the peer's, which may
             // listen at another port since it was started again.
-            Told::Forwarded(..) => scope == Scope::Global || self.met.contains(&(id, Host::of(ip))),
+            Informant::Forwarded(..) => scope == Scope::Global || self.met.contains(&(id, Host::of(ip))),
             // Where it calls from is known, and another machine of the kind would be somebody else.
-            Told::Itself(from) => {
+            Informant::Itself(from) => {
                 let kind = |ip: &IpAddr| (self.reach(*ip), plain(*ip).is_ipv4());
                 let mut alike = from.iter().filter(|&from| kind(from) == kind(&ip)).peekable();
                 scope >= reach(from)
@@ -269,11 +274,11 @@ impl Gate {
 }
 
 /// Who is answerable; nobody for what the owner says, or somebody on the local network.
-pub(crate) fn teller(id: PeerId, told: Told<'_>) -> Option<Teller> {
-    let (by, from) = match told {
-        Told::Owner | Told::Lan => return None,
-        Told::Itself(from) => (id, from),
-        Told::Another(by, from) | Told::Forwarded(by, from) => (by, from),
+pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
+    let (by, from) = match informant {
+        Informant::Owner | Informant::Lan => return None,
+        Informant::Itself(from) => (id, from),
+        Informant::Another(by, from) | Informant::Forwarded(by, from) => (by, from),
     };
     let global = from.iter().find(|&&ip| Scope::of(ip) == Some(Scope::Global));
     Some(global.map_or(Teller::Peer(by), |&ip| Teller::Subnet(Subnet::of(ip))))

@@ -20,7 +20,7 @@ pub use self::scope::Scope;
 pub(crate) use self::{
     budget::Recent,
     capped::Capped,
-    gate::{Gate, ScopeOf, Teller, Told, best, teller},
+    gate::{Gate, Informant, ScopeOf, Teller, best, teller},
     scope::{Host, Subnet, ip_of},
     transport::{Gated, SharedGate},
 };

@@ -32,21 +32,25 @@ fn who_calls_from_afar_sends_nobody_into_nearer_networks() {
         "/ip6/::ffff:10.0.0.1/tcp/1",
         "/ip6/fe80::1/tcp/1",
     ]);
-    let learn = |told| gate().learn(id, said.clone(), told);
+    let learn = |informant| gate().learn(id, said.clone(), informant);
     let far = [ip("8.8.8.8")];
     let lan = [ip("192.168.1.7")];
     let here = [ip("127.0.0.1")];
     let both = [here[0], far[0]];
-    assert_eq!(learn(Told::Itself(&far)), all(&[FAR, NAME]));
-    assert_eq!(learn(Told::Itself(&[])), all(&[FAR, NAME]), "nobody knows whence");
-    assert_eq!(learn(Told::Another(other, &far)), all(&[FAR, NAME]));
+    assert_eq!(learn(Informant::Itself(&far)), all(&[FAR, NAME]));
+    assert_eq!(
+        learn(Informant::Itself(&[])),
+        all(&[FAR, NAME]),
+        "nobody knows whence"
+    );
+    assert_eq!(learn(Informant::Another(other, &far)), all(&[FAR, NAME]));
     // Over two connections it reaches as far as the farther one.
-    assert_eq!(learn(Told::Another(other, &both)), all(&[FAR, NAME]));
-    assert_eq!(learn(Told::Another(other, &lan)).len(), 4);
+    assert_eq!(learn(Informant::Another(other, &both)), all(&[FAR, NAME]));
+    assert_eq!(learn(Informant::Another(other, &lan)).len(), 4);
     // A neighbour hands on what anybody may have said.
-    assert_eq!(learn(Told::Forwarded(other, &here)), all(&[FAR, NAME]));
-    assert!(!learn(Told::Lan).contains(&all(&[HERE])[0]));
-    assert!(learn(Told::Itself(&here)).contains(&all(&[HERE])[0]));
+    assert_eq!(learn(Informant::Forwarded(other, &here)), all(&[FAR, NAME]));
+    assert!(!learn(Informant::Lan).contains(&all(&[HERE])[0]));
+    assert!(learn(Informant::Itself(&here)).contains(&all(&[HERE])[0]));
 }
 
 /// It was started again at its machine, with another port, and its connection of before is not known to be dead yet.
@@ -56,16 +60,16 @@ fn where_a_peer_was_met_it_may_say_so_through_others() {
     let here = [ip("192.168.1.9")];
     let mut gate = gate();
     assert!(
-        gate.learn(id, all(&[LAN]), Told::Forwarded(other, &here))
+        gate.learn(id, all(&[LAN]), Informant::Forwarded(other, &here))
             .is_empty()
     );
     gate.connected(id, ip("192.168.1.7"));
     assert_eq!(
-        gate.learn(id, all(&[LAN, NEAR]), Told::Forwarded(other, &here)),
+        gate.learn(id, all(&[LAN, NEAR]), Informant::Forwarded(other, &here)),
         all(&[LAN])
     );
     assert!(
-        gate.learn(other, all(&[LAN]), Told::Forwarded(id, &here))
+        gate.learn(other, all(&[LAN]), Informant::Forwarded(id, &here))
             .is_empty(),
         "of another peer"
     );
@@ -76,7 +80,7 @@ fn a_peer_is_where_it_calls_from() {
     let id = PeerId::random();
     let learn = |said: &[&str], from: &[&str]| {
         let from: Vec<IpAddr> = from.iter().map(|from| ip(from)).collect();
-        gate().learn(id, all(said), Told::Itself(&from)).len()
+        gate().learn(id, all(said), Informant::Itself(&from)).len()
     };
     assert_eq!(learn(&[LAN], &["192.168.1.7"]), 1);
     assert_eq!(learn(&[NEAR], &["192.168.1.7"]), 0, "somebody else");
@@ -117,13 +121,13 @@ fn only_what_is_dialled_is_kept_and_of_each_kind_some() {
         "/ip4/8.8.8.8/tcp/0",
         "/ip4/0.0.0.0/tcp/1",
     ];
-    let learnt = gate().learn(id, all(&said), Told::Lan);
+    let learnt = gate().learn(id, all(&said), Informant::Lan);
     assert_eq!(learnt, all(&[&own]));
 
     let mut many: Vec<String> = (0..50).map(|n| format!("/ip6/2606:4700::{n}/tcp/1")).collect();
     many.extend([LAN.to_owned(), FAR.to_owned(), FAR.to_owned()]);
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let chosen = gate().learn(id, all(&many), Told::Lan);
+    let chosen = gate().learn(id, all(&many), Informant::Lan);
     assert_eq!(chosen.len(), ADDRESSES_MAX);
     for kept in [LAN, FAR] {
         let kept: Multiaddr = kept.parse().unwrap();
@@ -139,7 +143,8 @@ fn a_name_leads_nowhere_that_its_peer_is_not_known_to_be() {
     let id = PeerId::random();
     gate.connected(PeerId::random(), ip("8.8.4.4"));
     assert_eq!(
-        gate.learn(id, all(&[NAME]), Told::Itself(&[ip("8.8.8.8")])).len(),
+        gate.learn(id, all(&[NAME]), Informant::Itself(&[ip("8.8.8.8")]))
+            .len(),
         1
     );
     for inward in [
@@ -176,9 +181,9 @@ fn a_name_leads_nowhere_that_its_peer_is_not_known_to_be() {
     }
     assert!(gate.admit(Some(id), ip("8.8.8.8"), now).is_ok());
     // Another peer of the local network is there, and not this one.
-    gate.learn(PeerId::random(), all(&[LAN]), Told::Lan);
+    gate.learn(PeerId::random(), all(&[LAN]), Informant::Lan);
     assert!(gate.admit(Some(id), ip("192.168.1.7"), now).is_err());
-    gate.learn(id, all(&[LAN]), Told::Lan);
+    gate.learn(id, all(&[LAN]), Informant::Lan);
     assert!(gate.admit(Some(id), ip("192.168.1.7"), now).is_ok());
 }
 
@@ -191,7 +196,7 @@ fn the_owner_sends_this_node_wherever_he_likes() {
         "/dns4/bootstrap.home.arpa/udp/4001/quic-v1",
         "/ip4/192.0.2.1/tcp/1",
     ]);
-    assert_eq!(gate.learn(id, said.clone(), Told::Owner), said);
+    assert_eq!(gate.learn(id, said.clone(), Informant::Owner), said);
     for _ in 0..100 {
         assert!(gate.admit(Some(id), ip("192.168.1.1"), now).is_ok());
         assert!(gate.admit(None, ip("127.0.0.1"), now).is_ok());
@@ -322,8 +327,8 @@ fn what_is_remembered_is_bounded() {
     let mut gate = gate();
     for n in 0..3 * PLACES_MAX {
         let id = PeerId::random();
-        gate.learn(id, all(&[LAN]), Told::Lan);
-        gate.learn(id, all(&[FAR]), Told::Owner);
+        gate.learn(id, all(&[LAN]), Informant::Lan);
+        gate.learn(id, all(&[FAR]), Informant::Owner);
         gate.connected(id, IpAddr::from((n as u32 | 1 << 24).to_be_bytes()));
     }
     assert!(gate.of_owner.len() <= PLACES_MAX);

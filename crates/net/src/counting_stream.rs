@@ -10,13 +10,13 @@ use std::{
 use futures::{AsyncRead, AsyncWrite};
 
 /// Adds what is read and written to two sums, when it has been.
-pub(crate) struct Counted<'a, S> {
+pub(crate) struct CountingStream<'a, S> {
     pub stream: S,
     pub read: &'a AtomicU64,
     pub written: &'a AtomicU64,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountingStream<'_, S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -30,7 +30,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountingStream<'_, S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buffer);
         if let Poll::Ready(Ok(bytes)) = polled {
