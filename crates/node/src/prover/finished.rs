@@ -273,3 +273,132 @@ impl Finished {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use myriad_core::TaskId;
+    use myriad_net::{Receipt, wire::Refused};
+
+    use super::*;
+
+    const REQUESTER: Peer = Peer([1; 32]);
+    const OTHER: Peer = Peer([2; 32]);
+    const PROOF_BYTES: usize = 1000;
+
+    fn task(index: u32) -> TaskRef {
+        TaskRef {
+            job: JobId([1; 32]),
+            task: TaskId::Segment(index),
+        }
+    }
+
+    /// Proofs of this many tasks for one requester, of a machine that lends so much disk.
+    fn finished(tasks: u32, quota_bytes: u64) -> (tempfile::TempDir, Finished, Vec<BlobRef>) {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(dir.path(), quota_bytes).unwrap();
+        let mut finished = Finished::new(blobs.clone());
+        let add = |index: u32| {
+            let proof = blobs.put(&vec![index as u8; PROOF_BYTES]).unwrap();
+            let pinned = (proof, blobs.pin(&proof.blob));
+            finished.add(
+                REQUESTER,
+                task(index),
+                pinned,
+                &Usage::default(),
+                Duration::from_secs(1),
+            );
+            proof
+        };
+        let proofs = (0..tasks).map(add).collect();
+        (dir, finished, proofs)
+    }
+
+    #[test]
+    fn a_proof_is_submitted_until_its_requester_has_judged_it() {
+        let (_dir, mut finished, _) = finished(1, 1 << 20);
+        let now = Instant::now();
+        assert_eq!(finished.due(now).len(), 1);
+        assert_eq!(finished.due(now).len(), 0, "one is on its way");
+        finished.answered(task(0), Err(AskError::Unreachable));
+        assert_eq!(finished.due(now).len(), 0);
+        assert_eq!(finished.due(now + 2 * SUBMIT_EVERY).len(), 1);
+        finished.answered(task(0), Ok(Response::Received));
+        finished.submit_again(OTHER, now);
+        assert_eq!(finished.due(now).len(), 0, "it is not for that one");
+        finished.submit_again(REQUESTER, now);
+        assert_eq!(finished.due(now).len(), 1);
+
+        assert!(!finished.judged(OTHER, task(0), true, ""), "it was not asked");
+        assert!(finished.judged(REQUESTER, task(0), true, ""));
+        assert!(!finished.judged(REQUESTER, task(0), true, ""), "once");
+        assert_eq!((finished.submitted(), finished.kept.len()), (0, 1));
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_submitted_again() {
+        let (_dir, mut finished, _) = finished(1, 1 << 20);
+        let refused = Refused {
+            why: Why::NotLeased,
+            reason: "done".into(),
+            retry_ms: None,
+        };
+        finished.answered(task(0), Ok(Response::Refused(refused)));
+        assert_eq!(
+            (finished.submitted(), finished.kept.len()),
+            (0, 1),
+            "others may need it"
+        );
+    }
+
+    #[test]
+    fn only_the_requester_of_a_proof_says_that_it_is_needed_no_more() {
+        let (_dir, mut finished, proofs) = finished(2, 1 << 20);
+        let blobs: Vec<Blob> = proofs.iter().map(|proof| proof.blob).collect();
+        finished.obsolete(OTHER, blobs.clone());
+        finished.close(task(0).job, OTHER);
+        finished.drop_forgotten(|_, _| false);
+        assert_eq!(finished.kept.len(), 2, "they wait to be judged");
+        finished.obsolete(REQUESTER, blobs[..1].to_vec());
+        assert_eq!(finished.kept.len(), 1);
+        finished.close(task(0).job, REQUESTER);
+        assert_eq!((finished.submitted(), finished.kept.len()), (0, 0));
+    }
+
+    #[test]
+    fn accepted_proofs_give_way_first_and_the_last_one_stays() {
+        // Room for two proofs in the half that they may take.
+        let (_dir, mut finished, proofs) = finished(2, 4 * PROOF_BYTES as u64 + 100);
+        assert!(finished.judged(REQUESTER, task(1), true, ""));
+        let blobs = finished.blobs.clone();
+        let proof = blobs.put(&[9; PROOF_BYTES]).unwrap();
+        let pinned = (proof, blobs.pin(&proof.blob));
+        finished.add(REQUESTER, task(2), pinned, &Usage::default(), Duration::ZERO);
+        assert!(finished.kept.contains_key(&proofs[0].blob) && finished.kept.contains_key(&proof.blob));
+        assert!(
+            !finished.kept.contains_key(&proofs[1].blob),
+            "its requester has it"
+        );
+    }
+
+    #[test]
+    fn a_receipt_that_is_not_genuine_pays_for_nothing() {
+        let (_dir, mut finished, proofs) = finished(1, 1 << 20);
+        let prover = Peer([9; 32]);
+        let receipt = |proof: Blob| SignedReceipt {
+            receipt: Receipt {
+                requester: REQUESTER,
+                prover,
+                task: task(0),
+                proof,
+                instructions: 1,
+                work_ms: 1,
+                accepted: 0,
+            },
+            signature: vec![0; 64],
+        };
+        assert_eq!(finished.pay(OTHER, prover, &receipt(proofs[0].blob)), None);
+        assert_eq!(finished.pay(REQUESTER, prover, &receipt(Blob([5; 32]))), None);
+        assert_eq!(finished.pay(REQUESTER, prover, &receipt(proofs[0].blob)), None);
+        assert!(finished.unpaid.contains_key(&task(0)), "it is still waited for");
+    }
+}
