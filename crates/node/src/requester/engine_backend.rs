@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     Attempt, JobBackend,
-    hand::{Allowance, Hand, Make},
+    own_worker::{Allowance, Make, OwnWorker},
 };
 use crate::{
     RunError, Store, StoreError,
@@ -34,7 +34,7 @@ pub struct EngineBackend {
     prepared: Prepared,
     truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,
-    hand: Hand,
+    own_worker: OwnWorker,
 }
 
 impl EngineBackend {
@@ -42,7 +42,7 @@ impl EngineBackend {
     pub(super) fn new(
         prepared: Prepared,
         truth: Truth,
-        hand: Hand,
+        own_worker: OwnWorker,
     ) -> (Self, impl FnOnce() + Send + 'static) {
         let found: Arc<OnceLock<Found>> = Arc::default();
         let (tell, known) = watch::channel(false);
@@ -67,7 +67,7 @@ impl EngineBackend {
             prepared,
             truth: found,
             known,
-            hand,
+            own_worker,
         };
         (backend, find)
     }
@@ -158,11 +158,11 @@ impl JobBackend for EngineBackend {
         };
         let allowance = Allowance::of(costs[tree.place(task)]);
         let examine = |proof: &[u8]| self.examine(task, proof).map_err(|e| e.to_string());
-        self.hand.attempt(allowance, make, inputs, examine)
+        self.own_worker.attempt(allowance, make, inputs, examine)
     }
 
     fn stop(&self) {
-        self.hand.stop();
+        self.own_worker.stop();
     }
 
     fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError> {

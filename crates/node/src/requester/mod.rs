@@ -15,7 +15,7 @@
 mod backend;
 mod driver;
 mod engine_backend;
-mod hand;
+mod own_worker;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -31,7 +31,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
 pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
-use hand::Hand;
+use own_worker::OwnWorker;
 
 pub use crate::verifier_pool::Objection;
 
@@ -142,8 +142,8 @@ pub fn run(
         Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
         _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
     };
-    let hand = Hand::new(Arc::clone(&prepared.program));
-    let (backend, truth) = EngineBackend::new(prepared, truth, hand);
+    let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
+    let (backend, truth) = EngineBackend::new(prepared, truth, own_worker);
     let served = ServedJob { files, spec, done };
     let peers = Peers::of(&options.data_dir);
     let ended = runtime.block_on(async {

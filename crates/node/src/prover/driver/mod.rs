@@ -3,7 +3,7 @@
 //! What is known has an owner each: [`Offers`] of requesters, [`Current`] of the task at hand, [`Finished`] of proofs, [`Disk`] of
 //! the disk. The files beside this one are the driver's own methods, by what they are about.
 
-mod ended;
+mod endings;
 mod view;
 
 use std::{

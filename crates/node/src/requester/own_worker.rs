@@ -31,7 +31,7 @@ const TIME_FACTOR: u32 = 20;
 const START_MAX: Duration = Duration::from_secs(120);
 
 /// Starts the engine child that does nodes here, and ends it when nobody needs it any more.
-pub(super) struct Hand {
+pub(super) struct OwnWorker {
     program: Arc<ProgramOnly>,
     running: Mutex<Running>,
 }
@@ -77,7 +77,7 @@ impl Allowance {
     }
 }
 
-impl Hand {
+impl OwnWorker {
     pub(super) fn new(program: Arc<ProgramOnly>) -> Self {
         Self {
             program,
@@ -432,8 +432,8 @@ mod tests {
             config,
         };
         let start = Instant::now();
-        let hand = Hand::new(Arc::new(program));
-        let found = hand.attempt(allowance, Make::Node(Level::LEAF), &inputs(&[A]), |_| Ok(()));
+        let own_worker = OwnWorker::new(Arc::new(program));
+        let found = own_worker.attempt(allowance, Make::Node(Level::LEAF), &inputs(&[A]), |_| Ok(()));
         (found, start.elapsed())
     }
 
