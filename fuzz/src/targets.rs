@@ -3,6 +3,7 @@
 use std::{fmt::Debug, fs, path::Path};
 
 use myriad_core::{Arities, Blob, JobId, NodeId, Peer, Standing, TaskId, TaskRef};
+use myriad_cost::profile::Profile;
 use myriad_engine::{Boundary, Input, Plan, Program, Segment, VmConfig};
 use myriad_evm::{
     StatelessInput,
@@ -26,7 +27,7 @@ use myriad_node::{
     jobs::Jobs,
     prover::{Status, StatusFile},
 };
-use myriad_sim::{fleet::ScenarioFile, profile::Profile};
+use myriad_sim::fleet::ScenarioFile;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{rpc, streams::Fed};

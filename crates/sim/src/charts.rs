@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use myriad_core::Kind;
-
-use crate::{
+use myriad_cost::{
     model::{CostModel, FitError, ProgramModel},
-    plot::{Axis, Marks, Plot, Series},
     profile::{Profile, Program, SegmentSample},
 };
+
+use crate::plot::{Axis, Marks, Plot, Series};
 
 const GIB: f64 = (1u64 << 30) as f64;
 /// Points of a curve.
@@ -153,8 +153,9 @@ fn nodes(program: &Program) -> impl Iterator<Item = Series> + use<'_> {
 
 #[cfg(test)]
 mod tests {
+    use myriad_cost::lawful::lawful;
+
     use super::*;
-    use crate::profile::tests::lawful;
 
     #[test]
     fn every_chart_of_a_profile_can_be_drawn() {

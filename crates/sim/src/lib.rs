@@ -1,15 +1,10 @@
-//! What proving takes, on paper and in virtual time: the cost model, the planner and the simulator.
+//! Proving in virtual time: fleets at work, and worlds in which anything goes wrong, around Myriad's own state machine.
 //!
-//! - [`profile`]: what was measured on a machine, as a file; [`model`]: what any task takes, from that; [`accuracy`]: how
-//!   well it predicts what it has not seen.
-//! - [`reference`](mod@reference): the machine that all others are measured against.
-//! - [`planner`]: the best segments and tree for a fleet, how long that takes, and what binds.
-//! - [`plot`]: plots as SVG; [`charts`](mod@charts): those of a profile.
 //! - [`fleet`]: fleets at work for requesters with streams of blocks, from a scenario file.
 //! - [`run`]: worlds of peers around the job state machine.
+//! - [`plot`]: plots as SVG; [`charts`](mod@charts): those of a machine's profile.
 //!
-//! It does no I/O but reading a profile or a scenario that it is told to, and knows neither the engine nor the network, so that the
-//! drivers of both can choose with it.
+//! What tasks take on a fleet is the cost model's ([`myriad_cost`]). It does no I/O but reading a scenario that it is told to.
 //!
 //! # Worlds
 //!
@@ -21,16 +16,11 @@
 //! A world follows from its [`Scenario`], and that from a seed: the same seed gives the same
 //! [`Report::log`].
 
-pub mod accuracy;
 pub mod charts;
 pub mod fleet;
-pub mod model;
-pub mod planner;
 pub mod plot;
-pub mod profile;
 mod prover;
 mod queue;
-pub mod reference;
 mod rng;
 pub mod scenario;
 mod world;

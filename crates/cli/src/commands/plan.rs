@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use myriad_sim::{
+use myriad_cost::{
     model::{CostModel, ProgramModel},
-    planner::{self, Class, Link, Question, Rehearsal, RequesterSide, Workload},
+    planner::{self, Class, Link, Question, RequesterSide, Workload},
     profile::{Profile, Vm},
     reference,
 };
+use myriad_sim::fleet::{self, Rehearsal};
 use serde::Serialize;
 
 use crate::{
@@ -66,7 +67,7 @@ pub fn run(args: &Plan) -> Result<(), Error> {
     let plan = planner::plan(&question)?;
     let simulation = args
         .simulate
-        .then(|| planner::rehearse(&question, &plan))
+        .then(|| fleet::rehearse(&question, &plan))
         .transpose()?;
     let report = Report {
         instructions: question.workload.instructions,

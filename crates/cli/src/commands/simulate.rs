@@ -39,7 +39,7 @@ struct PlanReport<'a> {
     requester: &'a str,
     segments: u64,
     segment_memory_bytes: u64,
-    arities: myriad_sim::planner::TreeArities,
+    arities: myriad_cost::planner::TreeArities,
     /// No schedule of one block on an idle fleet is faster.
     bound_s: f64,
     /// What the planner expects of one block on an idle fleet.

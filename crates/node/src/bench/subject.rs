@@ -5,11 +5,11 @@ mod tree;
 use std::time::Instant;
 
 use myriad_core::Kind;
+use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample, Vm};
 use myriad_engine::{
     ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Segment, Verifier, VerifyError, VmConfig,
     worker::{Failure, Usage, Worker, WorkerConfig, WorkerError},
 };
-use myriad_sim::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample, Vm};
 
 use super::{BenchError, BenchOptions, Step, Subject};
 

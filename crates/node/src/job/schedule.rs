@@ -3,18 +3,18 @@
 //! Few large pieces cost least in total, but leave children idle at the end, where the path from the
 //! last segment to the final proof is walked alone. So candidates are tried on paper, by the very
 //! [`Requester`] that gives the tasks out later, in virtual time. What tasks take is what they take on the
-//! reference machine ([`myriad_sim::reference`]): here only ratios matter, and to peers it is the measure of work.
+//! reference machine ([`myriad_cost::reference`]): here only ratios matter, and to peers it is the measure of work.
 
 use std::{collections::HashMap, time::Duration};
 
 use myriad_core::{
     Arities, Blob, Cost, Input, JobId, JobSpec, Output, Peer, Requester, TaskId, TaskRef, Time, Tree, Verdict,
 };
-use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
-use myriad_sim::{
+use myriad_cost::{
     model::{Below, Load, ProgramModel},
     reference,
 };
+use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
 
 use super::{RunError, child_offer, child_peer, one_machine};
 use crate::bench::vm_of;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use myriad_core::Kind;
-use myriad_sim::{
+use myriad_cost::{
     model::{Below, CostModel, FitError, ProgramModel},
     profile::{Profile, ProfileError},
     reference,

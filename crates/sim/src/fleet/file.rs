@@ -8,14 +8,15 @@ use std::{
     path::Path,
 };
 
+use myriad_cost::{
+    model::FitError,
+    planner::{PlanError, SEGMENTS_MAX},
+    profile::ProfileError,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    planner::{PlanError, SEGMENTS_MAX},
-    profile::ProfileError,
-    scenario::Habit,
-};
+use crate::scenario::Habit;
 
 /// Most bytes of a scenario file. The longest here has under two thousand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -274,10 +275,7 @@ pub enum ScenarioError {
     #[error("the profile of machines {machines:?}: {source}")]
     Profile { machines: String, source: ProfileError },
     #[error("machines {machines:?} have a profile that no model can be made of: {source}")]
-    Model {
-        machines: String,
-        source: crate::model::FitError,
-    },
+    Model { machines: String, source: FitError },
     #[error("no costs of {program:?} are known for machines {machines:?}; there are those of {known}")]
     Program {
         program: String,

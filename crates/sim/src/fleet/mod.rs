@@ -12,7 +12,7 @@
 //!                   Outcome: makespans, lags, utilisation, waste, bytes
 //! ```
 //!
-//! What tasks take is from machine profiles by [`crate::model`]; nothing is drawn but what the scenario says is. Where the
+//! What tasks take is from machine profiles by [`myriad_cost::model`]; nothing is drawn but what the scenario says is. Where the
 //! worlds of [`crate::run`] look for violations among faults, these ask how long it takes.
 //! `docs/SIMULATION.md` has the assumptions.
 
@@ -21,6 +21,7 @@ mod file;
 mod link;
 mod machine;
 mod outcome;
+mod rehearsal;
 mod setup;
 mod world;
 
@@ -37,9 +38,10 @@ use std::{
 };
 
 pub use charts::charts;
-pub(crate) use file::MBIT;
+use file::MBIT;
 pub use file::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
 pub use outcome::{Block, Counts, Moment, Outcome, RequesterOutcome, Summary, WorldOutcome};
+pub use rehearsal::{MACHINES_REHEARSED_MAX, Rehearsal, RehearsalError, rehearse};
 pub use setup::Setup;
 
 /// Plays the worlds of a scenario, as many at once as there are cores; `done` is told after each how many are done.

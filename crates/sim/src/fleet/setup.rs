@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use myriad_core::{Cost, Kind, Redundancy, TaskId, Tree};
-
-use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
-use crate::{
+use myriad_cost::{
     model::{Below, CostModel, ProgramModel},
     planner::{self, Class, Link, Plan, Question, RequesterSide, Shape, Workload, shape},
     profile::Profile,
     reference,
 };
+
+use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
 
 /// A scenario that can be played.
 #[derive(Clone, Debug)]

@@ -1,10 +1,12 @@
 //! The four claims of the proposal and the targets of the project.
 
+use myriad_cost::{
+    profile::{Cut, Program},
+    reference,
+};
 use myriad_sim::{
     fleet::Spread,
     plot::{Axis, Marks, Plot, Series},
-    profile::Program,
-    reference,
 };
 
 use super::{Report, ReportError, Simulated, met, seconds, tables::Table, verdict};
@@ -251,7 +253,7 @@ fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError>
         "Measured with `myriad bench`; the peak is what the engine allows a segment of that cut. Cycles of the proposal are those of Risc0, \
          instructions here those of OpenVM.",
     );
-    let points = |of: fn(&myriad_sim::profile::Cut) -> f64| {
+    let points = |of: fn(&Cut) -> f64| {
         program
             .cuts
             .iter()

@@ -12,9 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use myriad_cost::planner::{Plan, PlanError};
 use myriad_sim::{
     fleet::{self, Outcome, ScenarioError, ScenarioFile, Setup},
-    planner::{Plan, PlanError},
     plot::{Plot, PlotError},
 };
 use thiserror::Error;

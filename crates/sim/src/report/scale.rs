@@ -3,10 +3,10 @@
 use std::fs;
 
 use myriad_core::Kind;
+use myriad_cost::reference;
 use myriad_sim::{
     fleet::Copies,
     plot::{Axis, Marks, Plot, Series},
-    reference,
 };
 
 use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};

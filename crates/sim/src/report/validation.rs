@@ -2,11 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use myriad_sim::{
+use myriad_cost::{
     accuracy::{accuracy, held_out},
-    fleet::ScenarioFile,
     reference,
 };
+use myriad_sim::fleet::ScenarioFile;
 use serde::Deserialize;
 
 use super::{Report, ReportError, met, tables::Table};

@@ -8,17 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use myriad_cost::{
+    accuracy::{Accuracy, HeldOut, accuracy, held_out},
+    profile::Profile,
+};
 use myriad_engine::MemoryBudget;
 use myriad_node::{
     Machine,
     bench::{self, BenchOptions, Step},
     prover::PROFILE_FILE,
 };
-use myriad_sim::{
-    accuracy::{Accuracy, HeldOut, accuracy, held_out},
-    charts::charts,
-    profile::Profile,
-};
+use myriad_sim::charts::charts;
 use serde::Serialize;
 
 use crate::{

@@ -2,8 +2,8 @@
 //!
 //! List scheduling after Graham (1966), in the order of the state machine: what has the longest path above it goes
 //! first, to the fastest machine that is free and has the memory. Machines of a class are alike, so that they are
-//! counted and not told apart. It takes a microsecond or two for a task, where [`rehearse`](super::rehearse), which asks the
-//! state machine itself, takes tens.
+//! counted and not told apart. It takes a microsecond or two for a task, where the simulator, which asks the state machine itself,
+//! takes tens.
 
 use std::{
     cmp::Reverse,
@@ -16,7 +16,7 @@ use myriad_core::{Kind, TaskId, Tree};
 pub(super) const KINDS: usize = Kind::ALL.len();
 
 /// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
-pub(crate) type Shape = (Kind, u32);
+pub type Shape = (Kind, u32);
 
 /// What a task of each shape takes on a machine of each class, in microseconds.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +49,8 @@ pub(super) struct Timeline {
     pub kinds_us: [u64; KINDS],
 }
 
-pub(crate) fn shape(tree: &Tree, task: TaskId) -> Shape {
+/// The shape of a task of a tree.
+pub fn shape(tree: &Tree, task: TaskId) -> Shape {
     let children = match task {
         TaskId::Segment(_) => 0,
         _ => tree.children(task).len() as u32,

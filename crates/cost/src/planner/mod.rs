@@ -5,8 +5,6 @@
 //!                                    │ best first, until none can be better
 //!                                    ▼
 //!                        the job on paper (list scheduling, milliseconds) ─▶ Plan
-//!                                                                             │ on request
-//!                                    the state machine itself, in virtual time ◀┘ rehearse
 //! ```
 //!
 //! The formulas are in `docs/PLANNING.md`. Nothing here reads a clock or draws a number: the same question has the
@@ -15,15 +13,12 @@
 mod candidates;
 mod paper;
 mod question;
-mod rehearsal;
 
 use myriad_core::{Arities, Kind, Tree};
 use serde::Serialize;
 
+pub use paper::{Shape, shape};
 pub use question::{Class, Link, MACHINES_MAX, PlanError, Question, RequesterSide, SEGMENTS_MAX, Workload};
-pub use rehearsal::{Rehearsal, RehearsalError, rehearse};
-
-pub(crate) use paper::{Shape, shape};
 
 use candidates::{Candidate, candidates};
 use paper::Timeline;
@@ -195,6 +190,18 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
     question.check()?;
     let best = best(question, TASKS_ON_PAPER)?;
     Ok(describe(question, &best))
+}
+
+/// Every way to do a job that fits the fleet, each as a plan: what [`plan`] has chosen from.
+///
+/// # Errors
+/// See [`plan`].
+pub fn plans(question: &Question) -> Result<Vec<Plan>, PlanError> {
+    question.check()?;
+    let all = candidates(question)?.into_iter();
+    Ok(all
+        .map(|candidate| describe(question, &on_paper(question, candidate, false)))
+        .collect())
 }
 
 /// The fewest machines, in the proportions of the question's classes, with which a job is done in time.

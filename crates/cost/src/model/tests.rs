@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::tests::lawful;
+use crate::lawful::lawful;
 
 fn near(actual: f64, expected: f64) -> bool {
     (actual / expected - 1.0).abs() < 1e-3

@@ -120,7 +120,7 @@ pub fn accuracy(rows: &[HeldOut]) -> Option<Accuracy> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::tests::lawful;
+    use crate::lawful::lawful;
 
     #[test]
     fn a_law_is_predicted_from_the_other_budgets() {

@@ -100,7 +100,7 @@ impl Question {
     ///
     /// # Errors
     /// [`PlanError::Value`], [`PlanError::NoMachines`] or [`PlanError::NobodyHonest`]
-    pub(super) fn check(&self) -> Result<(), PlanError> {
+    pub fn check(&self) -> Result<(), PlanError> {
         let within = |what, actual: f64, least: f64, most: f64| {
             if (least..=most).contains(&actual) {
                 return Ok(());
@@ -156,7 +156,7 @@ impl Question {
     }
 
     /// The machines of a class that deliver.
-    pub(super) fn honest_of(&self, class: &Class) -> u64 {
+    pub fn honest_of(&self, class: &Class) -> u64 {
         // A hair more than the product, which may be a hair below a whole number.
         (class.machines as f64 * self.honest + 1e-9) as u64
     }

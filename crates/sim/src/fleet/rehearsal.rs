@@ -1,20 +1,17 @@
-//! A plan put to the test: a fleet of the simulator's ([`crate::fleet`]) does it, with one block and one world.
+//! A plan put to the test: a simulated fleet does it, with one block and one world.
 //!
 //! Where the planner adds up what a task takes, and lists tasks on paper, here [`myriad_core::Requester`] gives them
 //! out, with its leases, copies and trials, and messages, transfers and verification queue. Machines that are not
 //! honest take tasks and are not heard of again.
 
+use myriad_cost::planner::{Class, Link, Plan, PlanError, Question};
 use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    Plan,
-    question::{Class, Link, PlanError, Question},
+    Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome, simulate,
 };
-use crate::{
-    fleet::{self, Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome},
-    scenario::Habit,
-};
+use crate::scenario::Habit;
 
 /// Most machines of a rehearsal: with more it takes minutes.
 pub const MACHINES_REHEARSED_MAX: u64 = 50_000;
@@ -74,7 +71,7 @@ pub fn rehearse(question: &Question, plan: &Plan) -> Result<Rehearsal, Rehearsal
 }
 
 /// The world in which it is done, unless that takes longer than `limit_s`.
-pub(super) fn perform(question: &Question, plan: &Plan, limit_s: f64) -> WorldOutcome {
+fn perform(question: &Question, plan: &Plan, limit_s: f64) -> WorldOutcome {
     let file = ScenarioFile {
         seed: 1,
         seeds: 1,
@@ -89,7 +86,7 @@ pub(super) fn perform(question: &Question, plan: &Plan, limit_s: f64) -> WorldOu
             .collect(),
     };
     let setup = Setup::planned(file, question, plan.clone());
-    fleet::simulate(&setup, |_| ()).worlds.remove(0)
+    simulate(&setup, |_| ()).worlds.remove(0)
 }
 
 fn requester(question: &Question) -> RequesterTable {
@@ -139,3 +136,6 @@ fn machines(question: &Question, class: &Class) -> MachineTable {
         vanishes: 0.0,
     }
 }
+
+#[cfg(test)]
+mod tests;

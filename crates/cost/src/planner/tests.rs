@@ -1,46 +1,8 @@
-use super::{rehearsal::perform, *};
-use crate::{model::ProgramModel, profile::tests::timeless};
-
-/// A link on which nothing takes time.
-const AT_ONCE: Link = Link {
-    up_bytes_per_s: 1e15,
-    down_bytes_per_s: 1e15,
-    latency_s: 0.0,
+use super::*;
+use crate::{
+    lawful::{class, lawful, question},
+    model::ProgramModel,
 };
-
-fn model() -> ProgramModel {
-    ProgramModel::fit(&timeless().programs[0]).unwrap()
-}
-
-fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
-    Class {
-        name: "law".into(),
-        machines,
-        threads,
-        memory_bytes: memory_gib << 30,
-        link: AT_ONCE,
-        model: model(),
-        watts: 50.0,
-        price_per_h: 0.1,
-    }
-}
-
-fn question(instructions: f64, classes: Vec<Class>) -> Question {
-    Question {
-        workload: Workload {
-            instructions,
-            shared_bytes: 1,
-        },
-        classes,
-        honest: 1.0,
-        requester: RequesterSide {
-            cores: 2,
-            link: AT_ONCE,
-            model: model(),
-        },
-        price_per_kwh: 0.3,
-    }
-}
 
 fn near(actual: f64, expected: f64) {
     assert!(
@@ -191,47 +153,6 @@ fn the_parts_are_the_whole_and_no_bound_is_passed() {
     }
 }
 
-/// Every segment size and every tree, done by the state machine itself: none is faster than the planner's by much.
-#[test]
-fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
-    for (instructions, machines, memory) in [
-        (5e5, 1, 16),
-        (2e6, 2, 3),
-        (2e6, 3, 16),
-        (3e6, 7, 4),
-        (3e6, 40, 16),
-        (1e5, 2, 5),
-    ] {
-        let asked = question(instructions, vec![class(machines, 2, memory)]);
-        let plan = plan(&asked).unwrap();
-        let mut all = Vec::new();
-        for candidate in candidates(&asked).unwrap() {
-            let tried = describe(&asked, &on_paper(&asked, candidate, false));
-            let end_s = perform(&asked, &tried, 1e6).makespan_s.unwrap();
-            let chosen = tried.arities == plan.arities && tried.segment == plan.segment;
-            all.push((end_s, chosen));
-        }
-        let best = all.iter().map(|(end_s, _)| *end_s).fold(f64::INFINITY, f64::min);
-        let chosen: Vec<f64> = all
-            .iter()
-            .filter(|(_, chosen)| *chosen)
-            .map(|(end_s, _)| *end_s)
-            .collect();
-        assert_eq!(chosen.len(), 1);
-        assert!(
-            chosen[0] <= 1.05 * best,
-            "{instructions} {machines}: {} {best}",
-            chosen[0]
-        );
-        assert!(
-            (plan.expected_s / chosen[0] - 1.0).abs() < 0.1,
-            "{} {}",
-            plan.expected_s,
-            chosen[0]
-        );
-    }
-}
-
 #[test]
 fn fewer_machines_than_are_named_for_a_deadline_are_late() {
     for deadline_s in [120.0, 200.0, 1000.0] {
@@ -269,7 +190,7 @@ fn what_is_scarce_binds() {
     heavy.classes[0].link.down_bytes_per_s = 1e8;
     assert_eq!(binds(&heavy), Binds::Start);
     let mut slow = asked();
-    slow.requester.model = ProgramModel::fit(&crate::profile::tests::lawful().programs[0]).unwrap();
+    slow.requester.model = ProgramModel::fit(&lawful().programs[0]).unwrap();
     slow.requester.cores = 1;
     slow.workload.instructions = 1e10;
     slow.classes[0].machines = 1_000_000;
@@ -288,28 +209,6 @@ fn memory_that_a_class_lacks_is_not_used() {
     assert!(both.expected_s >= nodes);
     let error = plan(&question(3e6, vec![small])).unwrap_err();
     assert!(matches!(error, PlanError::Memory { .. }), "{error}");
-}
-
-#[test]
-fn who_wastes_time_costs_time_and_the_state_machine_agrees() {
-    let asked = |honest| Question {
-        honest,
-        ..question(2e7, vec![class(100, 2, 4)])
-    };
-    let alone = plan(&question(2e7, vec![class(20, 2, 4)])).unwrap();
-    let with = plan(&asked(0.2)).unwrap();
-    assert_eq!((with.machines, with.machines_honest), (100, 20));
-    assert!(with.expected_s > alone.expected_s && with.expected_s < 1.3 * alone.expected_s);
-    let rehearsed = rehearse(&asked(0.2), &with).unwrap();
-    assert!(
-        (0.7..1.4).contains(&rehearsed.planned_to_simulated),
-        "{rehearsed:?}"
-    );
-    let rehearsed = rehearse(&asked(1.0), &plan(&asked(1.0)).unwrap()).unwrap();
-    assert!(
-        (0.9..1.1).contains(&rehearsed.planned_to_simulated),
-        "{rehearsed:?}"
-    );
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! What any task takes on a machine, from what was measured there: time by threads, memory, bytes, verification.
 //!
 //! Called by the drivers in `myriad-node`, which choose segment sizes and trees with it and say with it how fast they
-//! are, by the planner, and by the simulator. It is in this crate because all of them may depend on it: it knows
-//! neither the engine nor the network, only counts.
+//! are, by the planner, and by the simulator.
 //!
 //! The laws, whose coefficients are fitted to a [`Profile`] (`docs/PLANNING.md` has their sources):
 //!

@@ -505,4 +505,4 @@ fn seconds(what: &str, actual: f64) -> Result<(), ProfileError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,12 +1,22 @@
-use serde_json::{Value, json};
+//! Machines and fleets that follow simple laws exactly, so that tests know beforehand what is made of them.
+//!
+//! Not part of the crate's interface: the tests of this crate and of the simulator are written with them.
 
-use super::*;
+use myriad_core::Kind;
+
+use crate::{
+    model::ProgramModel,
+    planner::{Class, Link, Question, RequesterSide, Workload},
+    profile::{
+        Cut, Disk, Machine, Measured, NodeSample, PROFILE_VERSION, Profile, Program, SegmentSample, Vm,
+    },
+};
 
 /// A machine that follows simple laws exactly, so that what a model makes of it can be told beforehand.
 ///
 /// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree; 1 s and 0.4 s for a million cells on one thread, of
 /// which a fifth does not get faster with threads. A node takes 10 s and 5 for each child.
-pub(crate) fn lawful() -> Profile {
+pub fn lawful() -> Profile {
     let measured = |work: f64, threads: u32, cold: bool, peak_bytes: u64| Measured {
         threads,
         cold,
@@ -95,7 +105,7 @@ pub(crate) fn lawful() -> Profile {
 
 /// The same with nothing that takes time but the tasks: of machines that have done one of each kind before, and of proofs
 /// that are verified in no time.
-pub(crate) fn timeless() -> Profile {
+pub fn timeless() -> Profile {
     let mut profile = lawful();
     let program = &mut profile.programs[0];
     program.segments.retain(|segment| !segment.measured.cold);
@@ -109,105 +119,45 @@ pub(crate) fn timeless() -> Profile {
     profile
 }
 
-fn altered(alter: impl FnOnce(&mut Value)) -> Result<Profile, ProfileError> {
-    let mut value: Value = serde_json::from_str(&lawful().to_json()).unwrap();
-    alter(&mut value);
-    Profile::parse(value.to_string().as_bytes())
+/// A link on which nothing takes time.
+pub const AT_ONCE: Link = Link {
+    up_bytes_per_s: 1e15,
+    down_bytes_per_s: 1e15,
+    latency_s: 0.0,
+};
+
+fn model() -> ProgramModel {
+    ProgramModel::fit(&timeless().programs[0]).expect("the law has every stage")
 }
 
-fn refusal(alter: impl FnOnce(&mut Value)) -> String {
-    altered(alter).unwrap_err().to_string()
-}
-
-#[test]
-fn a_profile_is_read_as_it_was_written() {
-    let read = Profile::parse(lawful().to_json().as_bytes()).unwrap();
-    assert!(read == lawful(), "{}", read.to_json());
-}
-
-#[test]
-fn another_version_is_named_before_anything_else() {
-    let text = refusal(|v| {
-        v["version"] = json!(2);
-        v["from_the_future"] = json!(true);
-    });
-    assert!(text.contains("version 2") && text.contains("reads 1"), "{text}");
-}
-
-#[test]
-fn keys_that_nobody_knows_are_named() {
-    for pointer in [
-        "",
-        "/machine",
-        "/disk",
-        "/programs/0",
-        "/programs/0/cuts/0",
-        "/programs/0/segments/0",
-        "/programs/0/nodes/0/measured",
-    ] {
-        let text = refusal(|v| v.pointer_mut(pointer).unwrap()["warp"] = json!(9));
-        assert!(text.contains("`warp`"), "{pointer}: {text}");
+/// Machines on which tasks take what the laws say, and nothing else takes time.
+pub fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
+    Class {
+        name: "law".into(),
+        machines,
+        threads,
+        memory_bytes: memory_gib << 30,
+        link: AT_ONCE,
+        model: model(),
+        watts: 50.0,
+        price_per_h: 0.1,
     }
 }
 
-#[test]
-fn absurd_numbers_are_named_with_what_is_allowed() {
-    for (pointer, value, said) in [
-        ("/machine/cores", json!(0), "machine.cores is 0"),
-        ("/machine/memory_bytes", json!(u64::MAX), "machine.memory_bytes"),
-        ("/hash_bytes_per_s", json!(0.0), "hash_bytes_per_s is 0"),
-        (
-            "/programs/0/boundary_s",
-            json!(-1.0),
-            "programs[0].boundary_s is -1",
-        ),
-        (
-            "/programs/0/segments/1/measured/wall_s",
-            json!(1e9),
-            "programs[0].segments[1].measured.wall_s is 1000000000",
-        ),
-        (
-            "/programs/0/segments/0/cells",
-            json!(0),
-            "programs[0].segments[0].cells is 0",
-        ),
-        (
-            "/programs/0/nodes/2/children",
-            json!(65),
-            "programs[0].nodes[2].children is 65",
-        ),
-        (
-            "/programs/0/cuts/1/budget_bytes",
-            json!(1),
-            "more than that of the cut before",
-        ),
-        ("/engine", json!("xyz"), "64 digits of hex"),
-        ("/name", json!("a\u{1b}[2Jb"), "without control characters"),
-        ("/programs/0/nodes/0/stage", json!("segment"), "there is no stage"),
-        ("/programs/0/cuts", json!([]), "programs[0].cuts is empty"),
-        ("/programs", json!([]), "programs is empty"),
-    ] {
-        let text = refusal(|v| *v.pointer_mut(pointer).unwrap() = value);
-        assert!(text.contains(said), "{pointer}: {text}");
+/// A job of so many instructions on such a fleet, in which all deliver.
+pub fn question(instructions: f64, classes: Vec<Class>) -> Question {
+    Question {
+        workload: Workload {
+            instructions,
+            shared_bytes: 1,
+        },
+        classes,
+        honest: 1.0,
+        requester: RequesterSide {
+            cores: 2,
+            link: AT_ONCE,
+            model: model(),
+        },
+        price_per_kwh: 0.3,
     }
-}
-
-#[test]
-fn bytes_that_are_no_profile_are_errors() {
-    for bytes in [&b""[..], b"{", b"[]", b"{\"version\":\"one\"}", b"\xff"] {
-        assert!(matches!(Profile::parse(bytes), Err(ProfileError::Syntax(_))));
-    }
-    let long = vec![b' '; PROFILE_BYTES_MAX as usize + 1];
-    assert!(matches!(Profile::parse(&long), Err(ProfileError::TooLarge)));
-    let missing = Profile::load(Path::new("/nonexistent/profile.json"));
-    assert!(matches!(missing, Err(ProfileError::Read(_))));
-}
-
-#[test]
-fn one_name_is_one_program() {
-    let text = refusal(|v| {
-        let again = v["programs"][0].clone();
-        v["programs"].as_array_mut().unwrap().push(again);
-    });
-    assert!(text.contains("programs[1].name"), "{text}");
 }
