@@ -16,7 +16,7 @@ use myriad_cost::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::scenario::Habit;
+use crate::peer::Habit;
 
 /// Most bytes of a scenario file. The longest here has under two thousand.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! What tasks take is from machine profiles by [`myriad_cost::model`]; nothing is drawn but what the scenario says is. Where the
-//! worlds of [`crate::run`] look for violations among faults, these ask how long it takes.
+//! simulations of [`crate::faults`] look for violations among faults, these ask how long it takes.
 //! `docs/SIMULATION.md` has the assumptions.
 
 mod charts;

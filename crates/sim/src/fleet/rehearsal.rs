@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::{
     Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome, simulate,
 };
-use crate::scenario::Habit;
+use crate::peer::Habit;
 
 /// Most machines of a rehearsal: with more it takes minutes.
 pub const MACHINES_REHEARSED_MAX: u64 = 50_000;

@@ -1,6 +1,6 @@
-//! Worlds in which anything may go wrong: no rule is broken, and every job gets done.
+//! Anything may go wrong: no rule is broken, and every job gets done.
 
-use myriad_sim::{Scenario, run};
+use myriad_sim::faults::{Scenario, run};
 
 /// `cargo run --release -p myriad-sim -- --seeds A..B` runs more of them.
 const SEEDS: u64 = 1000;
@@ -24,7 +24,7 @@ fn whatever_goes_wrong_the_rules_hold_and_jobs_get_done() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_world() {
+fn the_same_seed_is_the_same_simulation() {
     for seed in [3, 14, 159] {
         let log = || run(&Scenario::random(seed)).unwrap().log;
         assert_eq!(log(), log(), "seed {seed}");
@@ -33,9 +33,9 @@ fn the_same_seed_is_the_same_world() {
     assert_ne!(of(3), of(14));
 }
 
-/// A world whose only machine never delivers does not end, and says what is open.
+/// A simulation whose machines never deliver does not end, and says what is open.
 #[test]
-fn a_world_that_cannot_end_is_noticed() {
+fn a_simulation_that_cannot_end_is_noticed() {
     let mut scenario = Scenario::random(1);
     scenario.classes.retain(|class| !class.habit.works());
     scenario.limit = std::time::Duration::from_secs(5000);

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use myriad_core::{Blob, Input, Peer, TaskId, TaskRef, Tried, Verdict, stalled_after};
 
-use super::{Happens, World};
+use super::{Happens, Simulation};
 use crate::{
-    prover::{GOOD, INVALID, POISON},
-    scenario::cost,
+    faults::scenario::cost,
+    peer::{GOOD, INVALID, POISON, WITHHELD_FOR},
 };
 
 /// To fetch a proof and to verify it.
 const CHECK: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(1500);
-/// When a fetch of something that is withheld is given up, and how long one takes that only stalls.
-const WITHHELD_FOR: Duration = Duration::from_secs(20);
+/// How long a fetch takes that only stalls.
 const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
 /// Of a thousand fetches in faulty times so many stall.
 const SLOW: u32 = 50;
@@ -24,7 +23,7 @@ const UNABLE: u32 = 200;
 /// Who makes what the requester makes itself.
 const REQUESTER: Peer = Peer([0xff; 32]);
 
-impl World<'_> {
+impl Simulation<'_> {
     /// Fetches and verifies a proof. Some that are good take as long as if they were withheld, as far as anybody can see.
     pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let reason = "it does not hold, or was not sent".into();

@@ -1,14 +1,14 @@
-//! What a world consists of.
+//! What a simulation consists of.
 
 use std::{ops::Range, time::Duration};
 
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, Redundancy, Tree};
 
-use crate::rng::Rng;
+use crate::{peer::Habit, rng::Rng};
 
 pub const GIB: u64 = 1 << 30;
 
-/// A world, but for what chance adds.
+/// A simulation, but for what chance adds.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub seed: u64,
@@ -50,50 +50,6 @@ pub struct Class {
     pub known: bool,
     /// How many of them call from the same network; none where addresses say nothing.
     pub per_origin: Option<u64>,
-}
-
-/// What a machine does with a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Habit {
-    Honest,
-    /// Takes it, and is not heard of again until the lease is over.
-    Silent,
-    /// Says that it makes progress, and never has a proof.
-    Pretends,
-    /// Sends bytes that are no proof.
-    Garbage,
-    /// Sends a proof of something else.
-    Replays,
-    /// Says that it has a proof, and does not hand it over.
-    Withholds,
-    /// Gives it back after some time, and asks for the next one.
-    HandsBack,
-    /// Says that it failed.
-    Fails,
-    /// Says that it is ten times as fast as it is.
-    Boasts,
-    /// Makes proofs that pass every check, and over which no node can be made. Fleets have none.
-    #[serde(skip)]
-    Poisons,
-}
-
-impl Habit {
-    pub const HOSTILE: [Self; 8] = [
-        Self::Silent,
-        Self::Pretends,
-        Self::Garbage,
-        Self::Replays,
-        Self::Withholds,
-        Self::HandsBack,
-        Self::Fails,
-        Self::Boasts,
-    ];
-
-    /// Whether it delivers, sooner or later.
-    pub const fn works(self) -> bool {
-        matches!(self, Self::Honest | Self::Boasts)
-    }
 }
 
 /// What goes wrong, until it does not any more.
@@ -197,7 +153,7 @@ impl Job {
 }
 
 impl Scenario {
-    /// A small world in which anything may go wrong: of every habit some machines, and one or more that are
+    /// A small simulation in which anything may go wrong: of every habit some machines, and one or more that are
     /// honest and have the memory for every task.
     pub fn random(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "scenario");

@@ -1,6 +1,6 @@
 //! One requester, its peers, and what is between them, in virtual time.
 
-mod checks;
+mod proofs;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,16 +13,17 @@ use myriad_core::{
 };
 use thiserror::Error;
 
-use crate::{
+use super::{
     prover::{Hear, Prover, Say},
-    queue::Queue,
-    rng::Rng,
     scenario::{Job, Scenario, cost},
 };
+use crate::{
+    peer::{LOST_AFTER, known},
+    queue::Queue,
+    rng::Rng,
+};
 
-/// How long after a connection broke the requester takes a peer for lost, as in `myriad-node`.
-const LOST_AFTER: Duration = Duration::from_secs(10);
-/// A world that did not turn out as it should.
+/// A simulation that did not turn out as it should.
 #[derive(Debug, Error)]
 #[error("{why}\n{}", log.join("\n"))]
 pub struct Failure {
@@ -31,7 +32,7 @@ pub struct Failure {
     pub log: Vec<String>,
 }
 
-/// How a world turned out.
+/// How a simulation turned out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// When the last job was done.
@@ -100,11 +101,11 @@ enum Happens {
         prover: usize,
     },
     PartitionBegins {
-        cut: Vec<usize>,
+        isolated: Vec<usize>,
         outage: Duration,
     },
     PartitionEnds {
-        cut: Vec<usize>,
+        isolated: Vec<usize>,
     },
     FaultsEnd,
 }
@@ -120,7 +121,7 @@ struct Journal {
     finished: BTreeSet<usize>,
 }
 
-struct World<'a> {
+struct Simulation<'a> {
     scenario: &'a Scenario,
     now: Time,
     queue: Queue<Happens>,
@@ -142,23 +143,23 @@ struct World<'a> {
     lines: VecDeque<String>,
 }
 
-/// Runs a world to the end.
+/// Runs a simulation to the end.
 ///
 /// # Errors
 /// The first violation of a rule, or a job that does not get done.
 pub fn run(scenario: &Scenario) -> Result<Report, Box<Failure>> {
-    let mut world = World::new(scenario);
-    let why = match world.play() {
-        Ok(()) => return Ok(world.conclude()),
+    let mut simulation = Simulation::new(scenario);
+    let why = match simulation.play() {
+        Ok(()) => return Ok(simulation.conclude()),
         Err(why) => why,
     };
     Err(Box::new(Failure {
         why,
-        log: world.lines.into(),
+        log: simulation.lines.into(),
     }))
 }
 
-impl<'a> World<'a> {
+impl<'a> Simulation<'a> {
     fn new(scenario: &'a Scenario) -> Self {
         let mut rng = Rng::new(scenario.seed, "world");
         let classes: Vec<_> = scenario
@@ -192,7 +193,7 @@ impl<'a> World<'a> {
         for (job, opens) in scenario.jobs.iter().enumerate() {
             queue.push(Time::default() + opens.opened, Happens::Opens { job });
         }
-        let mut world = Self {
+        let mut simulation = Self {
             scenario,
             now: Time::default(),
             queue,
@@ -214,8 +215,8 @@ impl<'a> World<'a> {
             hasher: blake3::Hasher::new(),
             lines: VecDeque::new(),
         };
-        world.plan_faults();
-        world
+        simulation.plan_faults();
+        simulation
     }
 
     fn plan_faults(&mut self) {
@@ -233,9 +234,10 @@ impl<'a> World<'a> {
         }
         for _ in 0..faults.partitions {
             let time = start + rng.duration(Duration::ZERO..faults.until);
-            let cut = (0..self.provers.len()).filter(|_| rng.chance(400)).collect();
+            let isolated = (0..self.provers.len()).filter(|_| rng.chance(400)).collect();
             let outage = rng.duration(faults.outage.clone());
-            self.queue.push(time, Happens::PartitionBegins { cut, outage });
+            self.queue
+                .push(time, Happens::PartitionBegins { isolated, outage });
         }
         self.queue.push(start + faults.until, Happens::FaultsEnd);
     }
@@ -354,16 +356,17 @@ impl<'a> World<'a> {
                 self.provers[prover].start(now);
                 self.wind(prover);
             }
-            Happens::PartitionBegins { cut, outage } if self.faulty => {
-                self.note(|| format!("{} provers are cut off", cut.len()));
-                for &prover in &cut {
+            Happens::PartitionBegins { isolated, outage } if self.faulty => {
+                self.note(|| format!("{} provers are cut off", isolated.len()));
+                for &prover in &isolated {
                     self.provers[prover].reachable = false;
                     self.goes_missing(prover);
                 }
-                self.queue.push(self.now + outage, Happens::PartitionEnds { cut });
+                self.queue
+                    .push(self.now + outage, Happens::PartitionEnds { isolated });
             }
-            Happens::PartitionEnds { cut } => {
-                for prover in cut {
+            Happens::PartitionEnds { isolated } => {
+                for prover in isolated {
                     self.provers[prover].reachable = true;
                 }
             }
@@ -658,13 +661,5 @@ impl<'a> World<'a> {
         self.report.worked = working.map(|prover| prover.worked).sum();
         self.report.log = *self.hasher.finalize().as_bytes();
         self.report
-    }
-}
-
-/// What a requester knows of a machine that has served it before.
-fn known() -> Standing {
-    Standing {
-        accepted: 8,
-        ..Standing::default()
     }
 }

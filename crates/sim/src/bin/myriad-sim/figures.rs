@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use myriad_core::{Arities, Redundancy};
 use myriad_sim::{
-    Report, Scenario, run,
-    scenario::{Class, Faults, GIB, Habit, Job},
+    Habit,
+    faults::{
+        Report, Scenario, run,
+        scenario::{Class, Faults, GIB, Job},
+    },
 };
 
 const ARITIES: Arities = Arities {
@@ -41,9 +44,9 @@ struct Mean {
     leases: f64,
 }
 
-fn mean(world: impl Fn(u64) -> Scenario) -> Mean {
+fn mean(scenario: impl Fn(u64) -> Scenario) -> Mean {
     let reports: Vec<Report> = (0..SEEDS)
-        .map(|seed| run(&world(seed)).unwrap_or_else(|failure| panic!("seed {seed}: {failure}")))
+        .map(|seed| run(&scenario(seed)).unwrap_or_else(|failure| panic!("seed {seed}: {failure}")))
         .collect();
     let mean = |of: &dyn Fn(&Report) -> f64| reports.iter().map(of).sum::<f64>() / SEEDS as f64;
     Mean {

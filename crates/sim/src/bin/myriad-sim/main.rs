@@ -1,4 +1,4 @@
-//! `myriad-sim`: worlds by their seeds, the figures of `docs/SIMULATION.md`, and `docs/report`.
+//! `myriad-sim`: simulations by their seeds, the figures of `docs/SIMULATION.md`, and `docs/report`.
 //!
 //! ```text
 //! cargo run --release -p myriad-sim -- --seeds 0..1000    violations, if there are any
@@ -20,18 +20,18 @@ use std::{
 };
 
 use clap::Parser;
-use myriad_sim::{Failure, Report, Scenario, run};
+use myriad_sim::faults::{Failure, Report, Scenario, run};
 
-/// Runs worlds of peers around Myriad's own state machine, in virtual time
+/// Runs Myriad's own state machine among peers and faults, in virtual time
 #[derive(Parser)]
 struct Args {
-    /// The worlds of these seeds, from the first to before the last
+    /// The simulations of these seeds, from the first to before the last
     #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..1000")]
     seeds: Range<u64>,
-    /// The lines that are shown of a world that fails
+    /// The lines that are shown of a simulation that fails
     #[arg(long, value_name = "LINES", default_value_t = 60)]
     log: usize,
-    /// Show how each world turned out
+    /// Show how each simulation turned out
     #[arg(long)]
     verbose: bool,
     /// Measure what redundancy costs and gains instead, and print the tables
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!(
-        "{} worlds, {} inputs, {} crashes of the requester: no violation, every job done ({:.1} s)",
+        "{} simulations, {} inputs, {} crashes of the requester: no violation, every job done ({:.1} s)",
         args.seeds.end - args.seeds.start,
         inputs.into_inner(),
         crashes.into_inner(),

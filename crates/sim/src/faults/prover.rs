@@ -7,20 +7,17 @@ use std::time::Duration;
 
 use myriad_core::{Blob, Cost, Offer, Peer, Refusal, Return, SPEED_ONE, TaskRef, Time, Trust};
 
+use super::scenario::Class;
 use crate::{
+    peer::{
+        BANNED_FOR, BUSY_FOR, GOOD, Habit, INVALID, POISON, PROGRESS_MAX, RENEW_EVERY, WAIT, WITHHELD, name,
+    },
     rng::Rng,
-    scenario::{Class, Habit},
 };
 
-/// As in `myriad-node`: how often a lease is renewed, how long a prover waits to be woken, how long for an answer.
-pub const RENEW_EVERY: Duration = Duration::from_secs(5);
-pub const WAIT: Duration = Duration::from_secs(30);
+/// As in `myriad-node`: how long a prover waits for an answer, and until it submits again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
-pub const BANNED_FOR: Duration = Duration::from_secs(600);
-pub const BUSY_FOR: Duration = Duration::from_millis(500);
-/// A prover never says that it is done before it is.
-pub const PROGRESS_MAX: u64 = 980;
 
 /// Says something to the requester.
 #[derive(Clone, Debug)]
@@ -52,25 +49,8 @@ pub enum Hear {
     Wake,
 }
 
-/// What a proof is worth; the first byte of its [`Blob`].
-pub const GOOD: u8 = 1;
-pub const INVALID: u8 = 2;
-pub const WITHHELD: u8 = 3;
-/// It passes every check, and no node can be made over it.
-pub const POISON: u8 = 4;
 /// Of a thousand that have made what is no proof so many hand it in without a look at it.
 const NAIVE: u32 = 300;
-
-/// The name of a machine. They are spread, so that their order says nothing about the machines.
-pub fn name(index: usize) -> Peer {
-    let mut id = [0; 32];
-    id[..8].copy_from_slice(
-        &(index as u64 + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .to_be_bytes(),
-    );
-    Peer(id)
-}
 
 #[derive(Clone, Debug)]
 pub struct Prover {
