@@ -1,5 +1,7 @@
+use myriad_core::Kind;
+
 use super::*;
-use crate::lawful::lawful;
+use crate::{lawful::lawful, profile::NodeSample};
 
 fn near(actual: f64, expected: f64) -> bool {
     (actual / expected - 1.0).abs() < 1e-3

@@ -9,7 +9,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Setup, Spread, WorldOutcome, simulate,
+    file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Spread},
+    outcome::WorldOutcome,
+    setup::Setup,
+    simulate::simulate,
 };
 use crate::peer::Habit;
 
