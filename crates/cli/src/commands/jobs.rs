@@ -5,7 +5,8 @@ use std::time::Duration;
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
-    jobs::{Fleet, Jobs, Keep, Listed, Record, State},
+    Fleet,
+    jobs::{Jobs, Keep, Listed, Record, State},
     open_blobs,
 };
 use serde::Serialize;

@@ -21,8 +21,6 @@ use myriad_engine::{
 };
 use thiserror::Error;
 
-pub(crate) use subject::vm_of;
-
 use crate::{Machine, engine_fingerprint};
 
 /// A program that is measured.

@@ -11,15 +11,16 @@ use myriad_engine::{
     Input, MemoryBudget, ProgramError,
     worker::{Usage, WorkerConfig, WorkerError},
 };
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use machine::Machine;
 pub(crate) use prepare::{Opened, Prepared, level, prepare, start_child};
-pub(crate) use schedule::{Hands, allowed};
+pub(crate) use schedule::{Hands, allowed, vm_of};
 
 use myriad_net::blob::BlobError;
 
-use crate::{StoreError, jobs::Fleet};
+use crate::StoreError;
 
 /// What to prove.
 #[derive(Clone, Debug)]
@@ -54,6 +55,18 @@ pub struct Options {
     pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
+}
+
+/// Who does the tasks of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fleet {
+    /// Engine children of the one process.
+    Children,
+    /// Provers on this machine, which join for this job.
+    Cluster { provers: usize },
+    /// Whoever is found; segments and tree are chosen for so many.
+    Network { provers: usize },
 }
 
 /// What is said when the deadline is over.

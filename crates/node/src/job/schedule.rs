@@ -12,12 +12,21 @@ use myriad_core::{
 };
 use myriad_cost::{
     model::{Below, Load, ProgramModel},
+    profile::Vm,
     reference,
 };
 use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
 
 use super::{RunError, child_offer, child_peer, one_machine};
-use crate::bench::vm_of;
+
+/// The virtual machine that a program wants.
+pub(crate) fn vm_of(config: &VmConfig) -> Vm {
+    if config.is_plain() {
+        Vm::Plain
+    } else {
+        Vm::Extended
+    }
+}
 
 /// What tasks take on the reference machine.
 fn model(config: &VmConfig) -> &'static ProgramModel {
