@@ -3,6 +3,7 @@
 //! - [`profile`]: what was measured on a machine, as a file.
 //! - [`model`]: what any task takes, fitted to a profile; [`accuracy`]: how well it predicts what it has not seen.
 //! - [`reference`](mod@reference): the machine that all others are measured against.
+//! - [`trees`]: aggregation trees on paper.
 //! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what binds.
 //!
 //! It reads no clock, draws no number, and does no I/O but reading a profile that it is told to. It knows neither the
@@ -15,3 +16,4 @@ pub mod model;
 pub mod planner;
 pub mod profile;
 pub mod reference;
+pub mod trees;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use myriad_core::{Arities, Kind, NodeId, TaskId, Tree};
 
-use super::{
-    paper::{ClassTimes, KINDS, Shape, Timeline, Times},
-    question::{Class, PlanError, Question, SEGMENTS_MAX},
+use super::question::{Class, PlanError, Question, SEGMENTS_MAX};
+use crate::{
+    model::{Below, Estimate},
+    trees::{ClassTimes, KINDS, Shape, Timeline, Times, outline},
 };
-use crate::model::{Below, Estimate};
 
 /// Ways that something goes between a prover and the requester or another prover for one task, which cannot overlap:
 /// to be woken, to offer, to get the lease; to ask for the children and get them; to submit, to be asked for the
@@ -171,64 +171,6 @@ impl Candidate {
     }
 }
 
-/// The shapes of a level, with how many there are of each.
-pub(super) type Level = [(Shape, u64); 2];
-
-impl Times {
-    /// What no schedule of a tree with these levels ends before, for all work, for the longest path, and for what the two
-    /// have to do with each other: a tree tapers. Of a task that others wait for, `t` long, at most what the last `L` leave
-    /// beside `t` can be done in the last `L` before the end; the rest of it, of all tasks, is work for the machines before, so that
-    ///
-    /// ```text
-    ///   T  >=  L + W(L) / machines      for every L
-    /// ```
-    ///
-    /// after Fernandez and Bussell (1973). `L` = 0 is all work, and the largest `L` the longest path. In between it is largest where a
-    /// tree has about as many tasks beside each other as there are machines. As [`Self::work_us`] it is exact for
-    /// machines of one class.
-    pub(super) fn earliest_us(&self, levels: &[Level]) -> u64 {
-        let fastest = |shape: &Shape| self.fastest(self.shapes[shape]).unwrap_or(0);
-        // What follows on a task of each level at least, and what the task itself takes.
-        let mut tail = 0;
-        let mut tasks: Vec<(Shape, u64, u64, u64)> = Vec::new();
-        for level in levels.iter().rev() {
-            let there = || level.iter().filter(|(_, count)| *count > 0);
-            tasks.extend(there().map(|(shape, count)| (*shape, *count, tail, fastest(shape))));
-            tail += there().map(|(shape, _)| fastest(shape)).min().unwrap_or(0);
-        }
-        let earliest = |last: u64| {
-            let before = tasks.iter().map(|&(shape, count, tail, takes)| {
-                let within = last.saturating_sub(tail).min(takes);
-                let part = 1.0 - within as f64 / takes.max(1) as f64;
-                (shape, count as f64 * part)
-            });
-            last + self.work_us(before)
-        };
-        // It is made of straight lines between these.
-        let corners = tasks.iter().flat_map(|&(_, _, tail, takes)| [tail, tail + takes]);
-        corners.map(earliest).max().unwrap_or(0)
-    }
-}
-
-/// The levels of a tree: groups of a level differ by one child at most.
-pub(super) fn outline(tree: &Tree) -> Vec<Level> {
-    let segments = ((Kind::Segment, 0), u64::from(tree.segments()));
-    let mut levels = vec![[segments, ((Kind::Segment, 0), 0)]];
-    let mut below = tree.segments();
-    for level in 1..=tree.top().level {
-        let first = TaskId::Node(NodeId { level, index: 0 });
-        let groups = tree.count_beside(first);
-        let (kind, children, wide) = (first.kind(), below / groups, below % groups);
-        let narrow = ((kind, children), u64::from(groups - wide));
-        // Without wide ones there is no such shape.
-        let wide = ((kind, children + u32::from(wide > 0)), u64::from(wide));
-        levels.push([narrow, wide]);
-        below = groups;
-    }
-    levels.push([((Kind::Final, 1), 1), ((Kind::Final, 1), 0)]);
-    levels
-}
-
 /// What the times of tasks follow from.
 struct Job<'a> {
     question: &'a Question,
@@ -306,37 +248,4 @@ impl Job<'_> {
 
 fn microseconds(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::planner::paper::shape;
-
-    #[test]
-    fn an_outline_counts_what_a_tree_has() {
-        for segments in 1..80 {
-            for (leaf, internal_for_leaf, internal_recursive) in [(1, 1, 2), (4, 3, 3), (2, 2, 3), (1, 3, 2)]
-            {
-                let tree = Tree::new(
-                    segments,
-                    Arities {
-                        leaf,
-                        internal_for_leaf,
-                        internal_recursive,
-                    },
-                );
-                let mut counted: BTreeMap<Shape, u64> = BTreeMap::new();
-                for task in tree.tasks() {
-                    *counted.entry(shape(&tree, task)).or_default() += 1;
-                }
-                let mut outlined: BTreeMap<Shape, u64> = BTreeMap::new();
-                for (shape, count) in outline(&tree).into_iter().flatten() {
-                    *outlined.entry(shape).or_default() += count;
-                }
-                outlined.retain(|_, count| *count > 0);
-                assert_eq!(outlined, counted, "{segments} {leaf} {internal_for_leaf}");
-            }
-        }
-    }
 }

@@ -11,17 +11,15 @@
 //! same plan.
 
 mod candidates;
-mod paper;
 mod question;
 
 use myriad_core::{Arities, Kind, Tree};
 use serde::Serialize;
 
-pub use paper::{Shape, shape};
 pub use question::{Class, Link, MACHINES_MAX, PlanError, Question, RequesterSide, SEGMENTS_MAX, Workload};
 
+use crate::trees::Timeline;
 use candidates::{Candidate, candidates};
-use paper::Timeline;
 
 /// Tasks that are put on paper for one plan: about a third of a second.
 const TASKS_ON_PAPER: usize = 400_000;

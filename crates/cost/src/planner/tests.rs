@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     lawful::{class, lawful, question},
     model::ProgramModel,
+    trees::{ClassTimes, KINDS, Times, outline, shape},
 };
 
 fn near(actual: f64, expected: f64) {
@@ -13,7 +14,7 @@ fn near(actual: f64, expected: f64) {
 
 /// What a task of the plan takes on one of the machines of [`class`] with two threads.
 fn task_s(plan: &Plan, task: myriad_core::TaskId) -> f64 {
-    let work = match paper::shape(&plan.tree(), task) {
+    let work = match shape(&plan.tree(), task) {
         (Kind::Segment, _) => 1.0 + 0.4e-6 * 50.0 * plan.segment.instructions,
         (_, children) => 10.0 + 5.0 * f64::from(children),
     };
@@ -48,17 +49,17 @@ fn machines_without_end_take_the_longest_path() {
 }
 
 /// On one class of so many machines, on which every task takes a second.
-fn unit_schedule(tree: &Tree, machines: u64) -> paper::Timeline {
+fn unit_schedule(tree: &Tree, machines: u64) -> Timeline {
     unit_times(tree, machines).schedule(tree)
 }
 
-fn unit_times(tree: &Tree, machines: u64) -> paper::Times {
-    let shapes: std::collections::BTreeSet<_> = tree.tasks().map(|task| paper::shape(tree, task)).collect();
-    paper::Times {
-        classes: vec![paper::ClassTimes {
+fn unit_times(tree: &Tree, machines: u64) -> Times {
+    let shapes: std::collections::BTreeSet<_> = tree.tasks().map(|task| shape(tree, task)).collect();
+    Times {
+        classes: vec![ClassTimes {
             machines,
             tasks: vec![Some(1_000_000); shapes.len()],
-            cold: [0; paper::KINDS],
+            cold: [0; KINDS],
         }],
         shapes: shapes.into_iter().zip(0..).collect(),
     }
@@ -79,7 +80,7 @@ fn no_tree_of_equal_tasks_is_done_before_its_bound() {
         for machines in 1..=20 {
             let times = unit_times(&tree, machines);
             let end = times.schedule(&tree).end_us;
-            let earliest = times.earliest_us(&candidates::outline(&tree));
+            let earliest = times.earliest_us(&outline(&tree));
             let path = times.path_us(&tree);
             let work = tree.task_count() as u64 * 1_000_000 / machines;
             assert!(

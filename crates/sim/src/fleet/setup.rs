@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use myriad_core::{Cost, Kind, Redundancy, TaskId, Tree};
 use myriad_cost::{
     model::{Below, CostModel, ProgramModel},
-    planner::{self, Class, Link, Plan, Question, RequesterSide, Shape, Workload, shape},
+    planner::{self, Class, Link, Plan, Question, RequesterSide, Workload},
     profile::Profile,
     reference,
+    trees::{Shape, shape},
 };
 
 use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};

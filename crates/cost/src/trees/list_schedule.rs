@@ -12,15 +12,14 @@ use std::{
 
 use myriad_core::{Kind, TaskId, Tree};
 
-/// Kinds of tasks.
-pub(super) const KINDS: usize = Kind::ALL.len();
+use super::shape::{Shape, shape};
 
-/// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
-pub type Shape = (Kind, u32);
+/// Kinds of tasks.
+pub(crate) const KINDS: usize = Kind::ALL.len();
 
 /// What a task of each shape takes on a machine of each class, in microseconds.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// The places of the shapes in what follows.
     pub shapes: BTreeMap<Shape, usize>,
     pub classes: Vec<ClassTimes>,
@@ -28,7 +27,7 @@ pub(super) struct Times {
 
 /// The same for one class.
 #[derive(Clone, Debug)]
-pub(super) struct ClassTimes {
+pub(crate) struct ClassTimes {
     pub machines: u64,
     /// For each shape; none where it does not fit.
     pub tasks: Vec<Option<u64>>,
@@ -38,7 +37,7 @@ pub(super) struct ClassTimes {
 
 /// How it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     /// When the last segment was done, the last node of the tree, and the final proof.
     pub segments_us: u64,
     pub tree_us: u64,
@@ -49,28 +48,19 @@ pub(super) struct Timeline {
     pub kinds_us: [u64; KINDS],
 }
 
-/// The shape of a task of a tree.
-pub fn shape(tree: &Tree, task: TaskId) -> Shape {
-    let children = match task {
-        TaskId::Segment(_) => 0,
-        _ => tree.children(task).len() as u32,
-    };
-    (task.kind(), children)
-}
-
 impl Times {
     fn place(&self, tree: &Tree, task: TaskId) -> usize {
         self.shapes[&shape(tree, task)]
     }
 
     /// What a task of a shape takes on the fastest class that can do it; none if nobody can.
-    pub(super) fn fastest(&self, shape: usize) -> Option<u64> {
+    pub(crate) fn fastest(&self, shape: usize) -> Option<u64> {
         let present = self.classes.iter().filter(|class| class.machines > 0);
         present.filter_map(|class| class.tasks[shape]).min()
     }
 
     /// Whether there is somebody for every shape.
-    pub(super) fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         self.shapes.values().all(|&shape| self.fastest(shape).is_some())
     }
 
@@ -78,7 +68,7 @@ impl Times {
     ///
     /// No schedule on machines of one class ends before this. With several it may be a little too high, where one class
     /// is much better at one shape than at the others.
-    pub(super) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
+    pub(crate) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
         let each = counts.into_iter().filter(|(_, count)| *count > 0.0);
         let times = each.map(|(shape, count)| {
             let rates = self.classes.iter().filter_map(|class| {
@@ -91,7 +81,7 @@ impl Times {
     }
 
     /// The longest path, each task on the fastest machine for it. No schedule ends before this.
-    pub(super) fn path_us(&self, tree: &Tree) -> u64 {
+    pub(crate) fn path_us(&self, tree: &Tree) -> u64 {
         self.ranks(tree).into_iter().max().unwrap_or(0)
     }
 
@@ -107,7 +97,7 @@ impl Times {
     }
 
     /// Does the job on paper. All shapes must be [possible](Self::is_possible).
-    pub(super) fn schedule(&self, tree: &Tree) -> Timeline {
+    pub(crate) fn schedule(&self, tree: &Tree) -> Timeline {
         Paper::new(self, tree).run()
     }
 }
