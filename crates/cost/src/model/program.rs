@@ -9,7 +9,10 @@ use super::{
     fit::{FEATURES, predict},
     laws::{Load, NodeLaw, SegmentLaw, amdahl, fit_stage},
 };
-use crate::profile::{Cut, NodeSample, Program, SegmentSample, Vm};
+use crate::{
+    profile::{Cut, NodeSample, Program, SegmentSample, Vm},
+    trees,
+};
 
 /// What a task takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -306,23 +309,15 @@ impl ProgramModel {
                 .take_while(|law| law.peak_bytes <= memory_bytes as f64)
                 .count() as u32
         };
-        let fits_final = fitting(Kind::Final, Below::More, 1) > 0;
-        let leaf = fitting(Kind::Leaf, Below::More, 1);
-        let internal = fitting(Kind::InternalForLeaf, Below::More, 1);
-        let mut all = Vec::new();
-        for leaf in (1..=leaf).filter(|_| fits_final) {
-            for internal_for_leaf in 1..=internal {
-                let recursive = fitting(Kind::InternalRecursive, Below::of(internal_for_leaf), 2);
-                for internal_recursive in 2..2 + recursive {
-                    all.push(Arities {
-                        leaf,
-                        internal_for_leaf,
-                        internal_recursive,
-                    });
-                }
-            }
+        if fitting(Kind::Final, Below::More, 1) == 0 {
+            return Vec::new();
         }
-        all
+        let wide = 1..=fitting(Kind::InternalForLeaf, Below::More, 1);
+        // Of one child there would be no end, so that they are counted from two.
+        let internal_recursive: Vec<u32> = wide
+            .map(|children| 1 + fitting(Kind::InternalRecursive, Below::of(children), 2))
+            .collect();
+        trees::arities(fitting(Kind::Leaf, Below::More, 1), &internal_recursive)
     }
 
     /// The least memory that any tree and the smallest measured segments fit into.

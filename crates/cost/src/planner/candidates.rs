@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use myriad_core::{Arities, Kind, NodeId, TaskId, Tree};
+use myriad_core::{Arities, Kind};
 
 use super::question::{Class, PlanError, Question, SEGMENTS_MAX};
 use crate::{
     model::{Below, Estimate},
-    trees::{ClassTimes, KINDS, Shape, Timeline, Times, outline},
+    trees::{Candidate, ClassTimes, KINDS, Shape, Times},
 };
 
 /// Ways that something goes between a prover and the requester or another prover for one task, which cannot overlap:
@@ -15,29 +15,25 @@ use crate::{
 /// proof and to send it.
 const TRIPS: f64 = 8.0;
 
-/// One way to do a job.
+/// One way to do a job: a tree, and what is not of its schedule.
+pub(super) type Way = Candidate<Beside>;
+
+/// What of a way is not of its schedule.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
+pub(super) struct Beside {
     /// Budget that segments are cut for.
     pub memory_bytes: u64,
-    pub arities: Arities,
-    pub tree: Tree,
-    pub times: Times,
-    /// It cannot end before this.
-    pub earliest_us: u64,
     /// Of all proofs together.
     pub proof_bytes: f64,
     /// To verify all proofs and find all boundaries.
     pub requester_cpu_s: f64,
-    /// How many tasks of each shape there are.
-    pub counts: BTreeMap<Shape, u64>,
 }
 
 /// All that fit the machines.
 ///
 /// # Errors
 /// [`PlanError::Memory`] where none does, [`PlanError::Segments`] where all are of too many segments.
-pub(super) fn candidates(question: &Question) -> Result<Vec<Candidate>, PlanError> {
+pub(super) fn candidates(question: &Question) -> Result<Vec<Way>, PlanError> {
     let model = &question.requester.model;
     let present = || {
         question
@@ -67,7 +63,7 @@ pub(super) fn candidates(question: &Question) -> Result<Vec<Candidate>, PlanErro
     let mut candidates = Vec::new();
     for (&segments, &memory_bytes) in &sizes {
         for &arities in &arities {
-            candidates.extend(Candidate::new(question, segments as u32, memory_bytes, arities));
+            candidates.extend(way(question, segments as u32, memory_bytes, arities));
         }
     }
     if candidates.is_empty() {
@@ -76,99 +72,33 @@ pub(super) fn candidates(question: &Question) -> Result<Vec<Candidate>, PlanErro
     Ok(candidates)
 }
 
-impl Candidate {
-    /// None where some task fits nobody.
-    fn new(question: &Question, segments: u32, memory_bytes: u64, arities: Arities) -> Option<Self> {
-        let tree = Tree::new(segments, arities);
-        let levels = outline(&tree);
-        let mut counts: BTreeMap<Shape, u64> = BTreeMap::new();
-        for (shape, count) in levels.iter().flatten().filter(|(_, count)| *count > 0) {
-            *counts.entry(*shape).or_default() += count;
-        }
-        let shapes: BTreeMap<Shape, usize> = counts.keys().copied().zip(0..).collect();
-        let job = Job {
-            question,
-            segments,
-            memory_bytes,
-            below: Below::of(arities.internal_for_leaf),
-        };
-        let classes: Option<Vec<ClassTimes>> = question
-            .classes
-            .iter()
-            .map(|class| job.times(class, &shapes))
-            .collect();
-        let times = Times {
+/// None where some task fits nobody.
+fn way(question: &Question, segments: u32, memory_bytes: u64, arities: Arities) -> Option<Way> {
+    let requester = &question.requester.model;
+    let job = Job {
+        question,
+        segments,
+        memory_bytes,
+        below: Below::of(arities.internal_for_leaf),
+    };
+    let beside = Beside {
+        memory_bytes,
+        proof_bytes: 0.0,
+        requester_cpu_s: requester.boundaries_s(segments.into()),
+    };
+    let mut way = Candidate::new(segments, arities, beside, |shapes| {
+        let classes = question.classes.iter().map(|class| job.times(class, &shapes));
+        Some(Times {
+            classes: classes.collect::<Option<_>>()?,
             shapes,
-            classes: classes?,
-        };
-        if !times.is_possible() {
-            return None;
-        }
-        let mut candidate = Self {
-            memory_bytes,
-            arities,
-            earliest_us: 0,
-            proof_bytes: 0.0,
-            requester_cpu_s: question.requester.model.boundaries_s(segments.into()),
-            counts,
-            tree,
-            times,
-        };
-        for (&shape, &count) in &candidate.counts {
-            let proof = job.estimate(&question.requester.model, shape, 1)?;
-            candidate.proof_bytes += count as f64 * proof.proof_bytes as f64;
-            candidate.requester_cpu_s += count as f64 * proof.verify_s;
-        }
-        candidate.earliest_us = candidate.times.earliest_us(&levels);
-        Some(candidate)
+        })
+    })?;
+    for (&shape, &count) in &way.counts {
+        let proof = job.estimate(requester, shape, 1)?;
+        way.of.proof_bytes += count as f64 * proof.proof_bytes as f64;
+        way.of.requester_cpu_s += count as f64 * proof.verify_s;
     }
-
-    /// All work by all machines.
-    pub(super) fn work_us(&self) -> u64 {
-        let counts = self.counts.iter();
-        self.times
-            .work_us(counts.map(|(&shape, &count)| (shape, count as f64)))
-    }
-
-    /// Nodes on each level of the tree, leaves first.
-    pub(super) fn levels(&self) -> Vec<u32> {
-        (1..=self.tree.top().level)
-            .map(|level| self.tree.count_beside(TaskId::Node(NodeId { level, index: 0 })))
-            .collect()
-    }
-
-    /// A job that is too large to be put on paper: Graham's bound, under which every list schedule is. Where segments end is
-    /// where their share of the work is done.
-    pub(super) fn outlined(&self, work_us: u64, path_us: u64) -> Timeline {
-        let mut timeline = Timeline {
-            busy_us: vec![0; self.times.classes.len()],
-            ..Timeline::default()
-        };
-        for (&(kind, children), &count) in &self.counts {
-            let shape = self.times.shapes[&(kind, children)];
-            let rate = |class: &ClassTimes| match class.tasks[shape] {
-                Some(time) => class.machines as f64 / time.max(1) as f64,
-                None => 0.0,
-            };
-            let all: f64 = self.times.classes.iter().map(rate).sum();
-            for (class, busy) in self.times.classes.iter().zip(&mut timeline.busy_us) {
-                let tasks = count as f64 * rate(class) / all;
-                let time = (tasks * class.tasks[shape].unwrap_or(0) as f64) as u64;
-                *busy += time;
-                timeline.kinds_us[kind as usize] += time;
-            }
-        }
-        let of = |kind: Kind| timeline.kinds_us[kind as usize] as f64;
-        let all: f64 = Kind::ALL.into_iter().map(of).sum();
-        timeline.end_us = work_us + path_us;
-        timeline.segments_us = (work_us as f64 * of(Kind::Segment) / all.max(1.0)) as u64;
-        let last = self
-            .times
-            .fastest(self.times.shapes[&(Kind::Final, 1)])
-            .unwrap_or(0);
-        timeline.tree_us = (timeline.end_us - last.min(timeline.end_us)).max(timeline.segments_us);
-        timeline
-    }
+    Some(way)
 }
 
 /// What the times of tasks follow from.

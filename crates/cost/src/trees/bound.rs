@@ -17,7 +17,7 @@ impl Times {
     /// after Fernandez and Bussell (1973). `L` = 0 is all work, and the largest `L` the longest path. In between it is largest where a
     /// tree has about as many tasks beside each other as there are machines. As [`Self::work_us`] it is exact for
     /// machines of one class.
-    pub(crate) fn earliest_us(&self, levels: &[Level]) -> u64 {
+    pub(super) fn earliest_us(&self, levels: &[Level]) -> u64 {
         let fastest = |shape: &Shape| self.fastest(self.shapes[shape]).unwrap_or(0);
         // What follows on a task of each level at least, and what the task itself takes.
         let mut tail = 0;

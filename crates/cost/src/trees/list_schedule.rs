@@ -15,11 +15,11 @@ use myriad_core::{Kind, TaskId, Tree};
 use super::shape::{Shape, shape};
 
 /// Kinds of tasks.
-pub(crate) const KINDS: usize = Kind::ALL.len();
+pub const KINDS: usize = Kind::ALL.len();
 
 /// What a task of each shape takes on a machine of each class, in microseconds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Times {
+pub struct Times {
     /// The places of the shapes in what follows.
     pub shapes: BTreeMap<Shape, usize>,
     pub classes: Vec<ClassTimes>,
@@ -27,7 +27,7 @@ pub(crate) struct Times {
 
 /// The same for one class.
 #[derive(Clone, Debug)]
-pub(crate) struct ClassTimes {
+pub struct ClassTimes {
     pub machines: u64,
     /// For each shape; none where it does not fit.
     pub tasks: Vec<Option<u64>>,
@@ -37,7 +37,7 @@ pub(crate) struct ClassTimes {
 
 /// How it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Timeline {
+pub struct Timeline {
     /// When the last segment was done, the last node of the tree, and the final proof.
     pub segments_us: u64,
     pub tree_us: u64,
@@ -54,13 +54,13 @@ impl Times {
     }
 
     /// What a task of a shape takes on the fastest class that can do it; none if nobody can.
-    pub(crate) fn fastest(&self, shape: usize) -> Option<u64> {
+    pub(super) fn fastest(&self, shape: usize) -> Option<u64> {
         let present = self.classes.iter().filter(|class| class.machines > 0);
         present.filter_map(|class| class.tasks[shape]).min()
     }
 
     /// Whether there is somebody for every shape.
-    pub(crate) fn is_possible(&self) -> bool {
+    pub(super) fn is_possible(&self) -> bool {
         self.shapes.values().all(|&shape| self.fastest(shape).is_some())
     }
 
@@ -68,7 +68,7 @@ impl Times {
     ///
     /// No schedule on machines of one class ends before this. With several it may be a little too high, where one class
     /// is much better at one shape than at the others.
-    pub(crate) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
+    pub(super) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
         let each = counts.into_iter().filter(|(_, count)| *count > 0.0);
         let times = each.map(|(shape, count)| {
             let rates = self.classes.iter().filter_map(|class| {
@@ -81,7 +81,7 @@ impl Times {
     }
 
     /// The longest path, each task on the fastest machine for it. No schedule ends before this.
-    pub(crate) fn path_us(&self, tree: &Tree) -> u64 {
+    pub(super) fn path_us(&self, tree: &Tree) -> u64 {
         self.ranks(tree).into_iter().max().unwrap_or(0)
     }
 
@@ -96,8 +96,8 @@ impl Times {
         ranks
     }
 
-    /// Does the job on paper. All shapes must be [possible](Self::is_possible).
-    pub(crate) fn schedule(&self, tree: &Tree) -> Timeline {
+    /// Does the job on paper. There must be somebody for every shape.
+    pub fn schedule(&self, tree: &Tree) -> Timeline {
         Paper::new(self, tree).run()
     }
 }

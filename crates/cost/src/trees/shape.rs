@@ -1,6 +1,8 @@
 //! What tasks of a tree are alike in, and which trees there are.
 
-use myriad_core::{Kind, NodeId, TaskId, Tree};
+use std::collections::BTreeMap;
+
+use myriad_core::{Arities, Kind, NodeId, TaskId, Tree};
 
 /// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
 pub type Shape = (Kind, u32);
@@ -14,11 +16,29 @@ pub fn shape(tree: &Tree, task: TaskId) -> Shape {
     (task.kind(), children)
 }
 
+/// All arities of trees whose widest nodes have so many children: leaves up to `leaf`, and internal-recursive nodes up to
+/// `internal_recursive`, which has one number for each of internal-for-leaf nodes of one child, of two, and so on: it may take more
+/// memory to aggregate proofs of wider nodes.
+pub fn arities(leaf: u32, internal_recursive: &[u32]) -> Vec<Arities> {
+    let mut all = Vec::new();
+    for leaf in 1..=leaf {
+        for (internal_for_leaf, &most) in (1..).zip(internal_recursive) {
+            // Of nodes of one child there would be no end.
+            all.extend((2..=most).map(|internal_recursive| Arities {
+                leaf,
+                internal_for_leaf,
+                internal_recursive,
+            }));
+        }
+    }
+    all
+}
+
 /// The shapes of a level, with how many there are of each.
-pub(crate) type Level = [(Shape, u64); 2];
+pub(super) type Level = [(Shape, u64); 2];
 
 /// The levels of a tree: groups of a level differ by one child at most.
-pub(crate) fn outline(tree: &Tree) -> Vec<Level> {
+pub(super) fn outline(tree: &Tree) -> Vec<Level> {
     let segments = ((Kind::Segment, 0), u64::from(tree.segments()));
     let mut levels = vec![[segments, ((Kind::Segment, 0), 0)]];
     let mut below = tree.segments();
@@ -36,12 +56,19 @@ pub(crate) fn outline(tree: &Tree) -> Vec<Level> {
     levels
 }
 
+/// How many tasks of each shape a tree has.
+pub fn counts(tree: &Tree) -> BTreeMap<Shape, u64> {
+    let mut counts: BTreeMap<Shape, u64> = BTreeMap::new();
+    for (shape, count) in outline(tree).into_iter().flatten() {
+        if count > 0 {
+            *counts.entry(shape).or_default() += count;
+        }
+    }
+    counts
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use myriad_core::Arities;
-
     use super::*;
 
     #[test]
@@ -61,13 +88,24 @@ mod tests {
                 for task in tree.tasks() {
                     *counted.entry(shape(&tree, task)).or_default() += 1;
                 }
-                let mut outlined: BTreeMap<Shape, u64> = BTreeMap::new();
-                for (shape, count) in outline(&tree).into_iter().flatten() {
-                    *outlined.entry(shape).or_default() += count;
-                }
-                outlined.retain(|_, count| *count > 0);
-                assert_eq!(outlined, counted, "{segments} {leaf} {internal_for_leaf}");
+                assert_eq!(counts(&tree), counted, "{segments} {leaf} {internal_for_leaf}");
             }
         }
+    }
+
+    #[test]
+    fn arities_go_up_to_what_fits() {
+        let tuples = |leaf, internal_recursive: &[u32]| -> Vec<(u32, u32, u32)> {
+            let all = arities(leaf, internal_recursive).into_iter();
+            all.map(|a| (a.leaf, a.internal_for_leaf, a.internal_recursive))
+                .collect()
+        };
+        assert_eq!(
+            tuples(2, &[3, 2]),
+            [(1, 1, 2), (1, 1, 3), (1, 2, 2), (2, 1, 2), (2, 1, 3), (2, 2, 2)]
+        );
+        // Where not even nodes of two fit, there is no tree.
+        assert_eq!(tuples(4, &[1, 0]), []);
+        assert_eq!(tuples(0, &[3]), []);
     }
 }
