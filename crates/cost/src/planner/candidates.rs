@@ -91,6 +91,7 @@ fn way(question: &Question, segments: u32, memory_bytes: u64, arities: Arities) 
         Some(Times {
             classes: classes.collect::<Option<_>>()?,
             shapes,
+            ..Times::default()
         })
     })?;
     for (&shape, &count) in &way.counts {

@@ -16,7 +16,7 @@ impl Times {
     ///
     /// after Fernandez and Bussell (1973). `L` = 0 is all work, and the largest `L` the longest path. In between it is largest where a
     /// tree has about as many tasks beside each other as there are machines. As [`Self::work_us`] it is exact for
-    /// machines of one class.
+    /// machines of one class. Segments that differ end no earlier than such as are alike, of which more can be done late.
     pub(super) fn earliest_us(&self, levels: &[Level]) -> u64 {
         let fastest = |shape: &Shape| self.fastest(self.shapes[shape]).unwrap_or(0);
         // What follows on a task of each level at least, and what the task itself takes.
@@ -33,7 +33,7 @@ impl Times {
                 let part = 1.0 - within as f64 / takes.max(1) as f64;
                 (shape, count as f64 * part)
             });
-            last + self.work_us(before)
+            self.elapsed_us(last, 1) + self.work_us(before)
         };
         // It is made of straight lines between these.
         let corners = tasks.iter().flat_map(|&(_, _, tail, takes)| [tail, tail + takes]);

@@ -164,6 +164,7 @@ mod tests {
                     cold: [0; KINDS],
                 }],
                 shapes,
+                ..Times::default()
             })
         })
         .unwrap()

@@ -23,6 +23,25 @@ pub struct Times {
     /// The places of the shapes in what follows.
     pub shapes: BTreeMap<Shape, usize>,
     pub classes: Vec<ClassTimes>,
+    /// What each segment takes, as a part of what its shape does; without any, segments are alike. Their mean is 1.
+    pub segments: Vec<f64>,
+    /// Set where the machines are processes of one machine: then there is one class, and its times are of one core.
+    pub shared: Option<SharedCores>,
+}
+
+/// Cores that processes share evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedCores {
+    pub cores: u64,
+    /// Threads of each process, which are all that it can use.
+    pub threads: u64,
+}
+
+impl SharedCores {
+    /// Seconds of a core that each of so many running processes gets in a second.
+    fn rate(self, running: u64) -> f64 {
+        (self.cores as f64 / running.max(1) as f64).min(self.threads as f64)
+    }
 }
 
 /// The same for one class.
@@ -42,7 +61,7 @@ pub struct Timeline {
     pub segments_us: u64,
     pub tree_us: u64,
     pub end_us: u64,
-    /// Machine time spent, for each class.
+    /// Machine time spent, for each class; of cores, where these are shared.
     pub busy_us: Vec<u64>,
     /// The same for each kind of task, over all classes.
     pub kinds_us: [u64; KINDS],
@@ -51,6 +70,28 @@ pub struct Timeline {
 impl Times {
     fn place(&self, tree: &Tree, task: TaskId) -> usize {
         self.shapes[&shape(tree, task)]
+    }
+
+    /// What the task at a place takes where its shape takes so long.
+    fn of_task(&self, place: usize, shape_us: u64) -> u64 {
+        // Segments come first.
+        match self.segments.get(place) {
+            Some(part) => (shape_us as f64 * part).round() as u64,
+            None => shape_us,
+        }
+    }
+
+    /// How long it takes until so much is done of each of so many running tasks.
+    pub(super) fn elapsed_us(&self, done_us: u64, running: u64) -> u64 {
+        match self.shared {
+            Some(shared) => (done_us as f64 / shared.rate(running)).round() as u64,
+            None => done_us,
+        }
+    }
+
+    /// So many machines, counted as such that have a task each to themselves.
+    fn at_once(&self, machines: u64) -> f64 {
+        machines as f64 * self.shared.map_or(1.0, |shared| shared.rate(machines))
     }
 
     /// What a task of a shape takes on the fastest class that can do it; none if nobody can.
@@ -73,7 +114,7 @@ impl Times {
         let times = each.map(|(shape, count)| {
             let rates = self.classes.iter().filter_map(|class| {
                 let time = class.tasks[self.shapes[&shape]]?;
-                Some(class.machines as f64 / time.max(1) as f64)
+                Some(self.at_once(class.machines) / time.max(1) as f64)
             });
             count / rates.sum::<f64>()
         });
@@ -82,7 +123,8 @@ impl Times {
 
     /// The longest path, each task on the fastest machine for it. No schedule ends before this.
     pub(super) fn path_us(&self, tree: &Tree) -> u64 {
-        self.ranks(tree).into_iter().max().unwrap_or(0)
+        let longest = self.ranks(tree).into_iter().max().unwrap_or(0);
+        self.elapsed_us(longest, 1)
     }
 
     /// The longest path from each task to the final proof, itself included.
@@ -91,14 +133,16 @@ impl Times {
         let mut ranks = vec![0; tasks.len()];
         for &task in tasks.iter().rev() {
             let above = tree.parent(task).map_or(0, |parent| ranks[tree.place(parent)]);
-            ranks[tree.place(task)] = above + self.fastest(self.place(tree, task)).unwrap_or(0);
+            let place = tree.place(task);
+            let takes = self.fastest(self.place(tree, task)).unwrap_or(0);
+            ranks[place] = above + self.of_task(place, takes);
         }
         ranks
     }
 
     /// Does the job on paper. There must be somebody for every shape.
     pub fn schedule(&self, tree: &Tree) -> Timeline {
-        Paper::new(self, tree).run()
+        Schedule::new(self, tree).run()
     }
 }
 
@@ -106,7 +150,7 @@ impl Times {
 /// the first in the tree.
 type Ready = BinaryHeap<(u64, Reverse<usize>)>;
 
-struct Paper<'a> {
+struct Schedule<'a> {
     times: &'a Times,
     tree: &'a Tree,
     tasks: Vec<TaskId>,
@@ -117,15 +161,15 @@ struct Paper<'a> {
     ready: Vec<Ready>,
     /// Machines of each class that are free, by the kind of their last task; those without any are last.
     free: Vec<[u64; KINDS + 1]>,
-    /// When which task is done, on which class.
+    /// Which task is done, on which class, when so much has been done of a task that runs since the beginning.
     running: BinaryHeap<Reverse<(u64, usize, usize)>>,
     timeline: Timeline,
 }
 
-impl<'a> Paper<'a> {
+impl<'a> Schedule<'a> {
     fn new(times: &'a Times, tree: &'a Tree) -> Self {
         let tasks: Vec<TaskId> = tree.tasks().collect();
-        let mut paper = Self {
+        let mut schedule = Self {
             times,
             tree,
             ranks: times.ranks(tree),
@@ -148,9 +192,9 @@ impl<'a> Paper<'a> {
             },
         };
         for segment in 0..tree.segments() {
-            paper.release(segment as usize);
+            schedule.release(segment as usize);
         }
-        paper
+        schedule
     }
 
     fn release(&mut self, place: usize) {
@@ -159,17 +203,22 @@ impl<'a> Paper<'a> {
     }
 
     fn run(mut self) -> Timeline {
+        // What has been done of a task that runs since the beginning. It is the time, unless cores are shared: then all that run
+        // get on at one rate, which depends on how many they are.
+        let mut done = 0;
         let mut now = 0;
         loop {
-            self.assign(now);
+            self.assign(done);
+            let running = self.running.len() as u64;
             let Some(Reverse((end, place, class))) = self.running.pop() else {
                 return self.timeline;
             };
-            now = end;
+            now += self.times.elapsed_us(end - done, running);
+            done = end;
             self.finish(now, place, class);
             // What ends at the same time is all seen before anything is given out.
             while let Some(&Reverse((end, place, class))) = self.running.peek()
-                && end == now
+                && end == done
             {
                 self.running.pop();
                 self.finish(now, place, class);
@@ -195,7 +244,7 @@ impl<'a> Paper<'a> {
     }
 
     /// Gives out whatever somebody is free for.
-    fn assign(&mut self, now: u64) {
+    fn assign(&mut self, done: u64) {
         while let Some((shape, class)) = self.next() {
             let (_, Reverse(place)) = self.ready[shape].pop().expect("it was looked at");
             let kind = self.tasks[place].kind() as usize;
@@ -211,10 +260,11 @@ impl<'a> Paper<'a> {
             };
             free[last] -= 1;
             let cold = if last == kind { 0 } else { times.cold[kind] };
-            let time = cold + times.tasks[shape].expect("the class was chosen for the shape");
+            let takes = times.tasks[shape].expect("the class was chosen for the shape");
+            let time = cold + self.times.of_task(place, takes);
             self.timeline.busy_us[class] += time;
             self.timeline.kinds_us[kind] += time;
-            self.running.push(Reverse((now + time, place, class)));
+            self.running.push(Reverse((done + time, place, class)));
         }
     }
 

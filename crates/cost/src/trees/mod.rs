@@ -18,7 +18,7 @@ mod list_schedule;
 mod shape;
 
 pub use choose::{Candidate, Chosen, choose};
-pub use list_schedule::{ClassTimes, KINDS, Timeline, Times};
+pub use list_schedule::{ClassTimes, KINDS, SharedCores, Timeline, Times};
 pub use shape::{Shape, arities, counts, shape};
 
 #[cfg(test)]

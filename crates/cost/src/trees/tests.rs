@@ -18,6 +18,7 @@ fn unit_times(tree: &Tree, machines: u64) -> Times {
             cold: [0; KINDS],
         }],
         shapes: shapes.into_iter().zip(0..).collect(),
+        ..Times::default()
     }
 }
 
