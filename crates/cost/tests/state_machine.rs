@@ -153,9 +153,7 @@ fn differences(differ: bool) -> (f64, f64) {
     let (mut schedules, mut choices) = (0.0f64, 0.0f64);
     for vm in [Vm::Plain, Vm::Extended] {
         let program = program(vm);
-        // A leaf of the extended machine has room for one to three proofs, by its memory.
-        let leaf = if vm == Vm::Plain { 4 } else { 1 };
-        let all = arities(leaf, &[3, 3, 3]);
+        let all = arities(4, &[3, 3, 3]);
         for count in [1, 2, 3, 5, 9, 16, 17, 40, 61] {
             let segments = segments(program, count, differ);
             for hands in HANDS {

@@ -292,3 +292,71 @@ impl<'a> Schedule<'a> {
             .map(|(_, shape, class)| (shape, class))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use myriad_core::Arities;
+
+    use super::*;
+
+    #[test]
+    fn children_that_share_cores_are_faster_when_they_are_few() {
+        let arities = Arities {
+            leaf: 4,
+            internal_for_leaf: 3,
+            internal_recursive: 3,
+        };
+        let tree = Tree::new(8, arities);
+        let seconds = |children: u64, threads, cores| {
+            let shapes: BTreeMap<Shape, usize> = super::super::counts(&tree).into_keys().zip(0..).collect();
+            let times = Times {
+                classes: vec![ClassTimes {
+                    machines: children,
+                    tasks: vec![Some(1_000_000); shapes.len()],
+                    cold: [0; KINDS],
+                }],
+                shapes,
+                shared: Some(SharedCores { cores, threads }),
+                ..Times::default()
+            };
+            times.schedule(&tree).end_us as f64 / 1e6
+        };
+        let one_core_each = |children| seconds(children, 1, children);
+        assert_eq!(one_core_each(1), tree.task_count() as f64);
+        // segment, leaf, internal-for-leaf, internal-recursive, final
+        assert_eq!(one_core_each(100), 5.0);
+        // Two children: four rounds of segments, both leaves, and three tasks one after the other.
+        assert_eq!(one_core_each(2), 8.0);
+        // With all cores for each child, those three take half the time.
+        assert_eq!(seconds(2, 2, 2), 6.5);
+    }
+
+    #[test]
+    fn segments_that_differ_take_their_own_time() {
+        let arities = Arities {
+            leaf: 1,
+            internal_for_leaf: 1,
+            internal_recursive: 2,
+        };
+        let tree = Tree::new(3, arities);
+        let shapes: BTreeMap<Shape, usize> = super::super::counts(&tree).into_keys().zip(0..).collect();
+        let times = |segments: Vec<f64>| Times {
+            classes: vec![ClassTimes {
+                machines: 3,
+                tasks: vec![Some(1_000_000); shapes.len()],
+                cold: [0; KINDS],
+            }],
+            shapes: shapes.clone(),
+            segments,
+            shared: None,
+        };
+        let ends = |segments: Vec<f64>| {
+            let timeline = times(segments).schedule(&tree);
+            [timeline.segments_us, timeline.end_us].map(|us| us as f64 / 1e6)
+        };
+        // A segment, its leaf, its internal-for-leaf node, two internal-recursive ones, and the final proof.
+        assert_eq!(ends(vec![]), [1.0, 6.0]);
+        assert_eq!(ends(vec![0.5, 2.0, 0.5]), [2.0, 7.0]);
+        assert_eq!(times(vec![0.5, 2.0, 0.5]).path_us(&tree), 7_000_000);
+    }
+}

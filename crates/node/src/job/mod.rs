@@ -2,7 +2,7 @@
 
 mod machine;
 mod prepare;
-mod schedule;
+mod tree_choice;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use machine::Machine;
+pub(crate) use myriad_cost::job::Hands;
 pub(crate) use prepare::{Opened, Prepared, level, prepare, start_child};
-pub(crate) use schedule::{Hands, allowed, vm_of};
+pub(crate) use tree_choice::{allowed, vm_of};
 
 use myriad_net::blob::BlobError;
 

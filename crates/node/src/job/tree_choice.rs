@@ -1,23 +1,20 @@
 //! Choosing the segment size and the arities of the tree that finish soonest.
 //!
-//! Few large pieces cost least in total, but leave children idle at the end, where the path from the
-//! last segment to the final proof is walked alone. So candidates are tried on paper, by the very
-//! [`Requester`] that gives the tasks out later, in virtual time. What tasks take is what they take on the
-//! reference machine ([`myriad_cost::reference`]): here only ratios matter, and to peers it is the measure of work.
+//! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here only ratios matter, and to
+//! peers it is the measure of work. What fits is the engine's own expectation.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use myriad_core::{
-    Arities, Blob, Cost, Input, JobId, JobSpec, Output, Peer, Requester, TaskId, TaskRef, Time, Tree, Verdict,
-};
+use myriad_core::{Arities, Cost, TaskId, Tree};
 use myriad_cost::{
+    job::{Hands, choose},
     model::{Below, Load, ProgramModel},
     profile::Vm,
-    reference,
+    reference, trees,
 };
 use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
 
-use super::{RunError, child_offer, child_peer, one_machine};
+use super::RunError;
 
 /// The virtual machine that a program wants.
 pub(crate) fn vm_of(config: &VmConfig) -> Vm {
@@ -52,40 +49,29 @@ pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Res
     };
     let leaf = most(Level::LEAF, 1, 1)?;
     let internal_for_leaf = most(Level::INTERNAL_FOR_LEAF, 1, 1)?;
-    let mut arities = Vec::new();
-    for leaf in 1..=leaf {
-        for internal_for_leaf in 1..=internal_for_leaf {
-            let internal_recursive = most(Level::INTERNAL_RECURSIVE, 2, internal_for_leaf)?;
-            for internal_recursive in 2..=internal_recursive {
-                arities.push(Arities {
-                    leaf: leaf as u32,
-                    internal_for_leaf: internal_for_leaf as u32,
-                    internal_recursive: internal_recursive as u32,
-                });
-            }
-        }
-    }
-    Ok(arities)
+    let internal_recursive = (1..=internal_for_leaf)
+        .map(|children| Ok(most(Level::INTERNAL_RECURSIVE, 2, children)? as u32))
+        .collect::<Result<Vec<u32>, RunError>>()?;
+    Ok(trees::arities(leaf as u32, &internal_recursive))
 }
 
-/// The arities of the tree over a plan's segments that the engine children finish soonest, and the estimated
-/// time on the machine that the constants are from.
+/// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated time on the reference machine.
 pub(crate) fn best_arities(
     config: &VmConfig,
-    held: u64,
     plan: &Plan,
     arities: &[Arities],
     hands: Hands,
 ) -> (Arities, Duration) {
-    arities
-        .iter()
-        .map(|&arities| {
-            let (tree, costs) = tree(config, held, plan, arities);
-            let estimate = makespan(&tree, &costs, hands);
-            (arities, estimate)
-        })
-        .min_by_key(|(_, estimate)| *estimate)
-        .expect("some arity is allowed")
+    let loads: Vec<Load> = plan.segments.iter().map(load).collect();
+    choose(model(config), &loads, arities, hands)
+        .expect("some arity is allowed, and the reference has nodes of each")
+}
+
+fn load(segment: &Segment) -> Load {
+    Load {
+        cells: segment.cells as f64,
+        interactions: segment.interactions as f64,
+    }
 }
 
 /// What the plan of the same execution for a smaller budget may be: segments that are all alike, as many more as the
@@ -146,11 +132,7 @@ fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan
     let (seconds, memory) = match task {
         TaskId::Segment(index) => {
             let segment = &plan.segments[index as usize];
-            let load = Load {
-                cells: segment.cells as f64,
-                interactions: segment.interactions as f64,
-            };
-            (model.segment(load, 1).cpu_s, segment.peak_bytes)
+            (model.segment(load(segment), 1).cpu_s, segment.peak_bytes)
         }
         TaskId::Final => (
             node(),
@@ -170,88 +152,10 @@ fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan
     }
 }
 
-/// What the children of a machine work with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hands {
-    pub children: usize,
-    /// Threads of each child.
-    pub threads: usize,
-    pub cores: usize,
-}
-
-impl Hands {
-    /// Seconds of CPU time that each of so many running children gets in a second.
-    fn rate(self, running: usize) -> f64 {
-        (self.cores as f64 / running as f64).min(self.threads as f64)
-    }
-}
-
-/// The time until the final proof when the children do what the requester gives them, and share the
-/// cores evenly meanwhile.
-fn makespan(tree: &Tree, costs: &[Cost], hands: Hands) -> Duration {
-    let work: HashMap<TaskId, f64> = tree
-        .tasks()
-        .zip(costs.iter().map(|cost| cost.work.as_secs_f64()))
-        .collect();
-    let mut requester = Requester::new(one_machine());
-    let mut elapsed = 0.0;
-    let mut running: Vec<(f64, Peer, TaskRef)> = Vec::new();
-    let spec = JobSpec {
-        id: JobId([0; 32]),
-        tree: tree.clone(),
-        costs: costs.to_vec(),
-        priority: 0,
-        deadline: None,
-        leased: Vec::new(),
-        done: Vec::new(),
-    };
-    let offer = |peer| Input::Offer {
-        peer,
-        offer: child_offer(),
-    };
-    let mut inputs = vec![Input::Open(Box::new(spec))];
-    inputs.extend((0..hands.children.max(1)).map(|child| offer(child_peer(child))));
-    loop {
-        let now = Time::default() + Duration::from_secs_f64(elapsed);
-        for input in inputs.drain(..) {
-            requester.handle_input(now, input);
-        }
-        while let Some(output) = requester.poll_output() {
-            match output {
-                Output::Lease { peer, task, .. } => running.push((work[&task.task], peer, task)),
-                Output::Wake { peer } => inputs.push(offer(peer)),
-                _ => {}
-            }
-        }
-        if !inputs.is_empty() {
-            continue;
-        }
-        // Of those that end together the one that was begun first.
-        let first = (0..running.len()).min_by(|&a, &b| running[a].0.total_cmp(&running[b].0));
-        let Some(first) = first else {
-            return Duration::from_secs_f64(elapsed);
-        };
-        let rate = hands.rate(running.len());
-        let (least, peer, task) = running.remove(first);
-        running.iter_mut().for_each(|(left, ..)| *left -= least);
-        elapsed += least / rate;
-        let proof = Blob([0; 32]);
-        inputs.extend([
-            Input::Submitted { peer, task, proof },
-            Input::Checked {
-                peer,
-                task,
-                proof,
-                verdict: Verdict::Accepted,
-            },
-            Input::Persisted { task, proof },
-            offer(peer),
-        ]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use myriad_engine::{Input as ProgramInput, Program};
 
     use super::*;
@@ -316,38 +220,6 @@ mod tests {
     }
 
     #[test]
-    fn one_child_takes_the_sum_and_many_the_longest_path() {
-        let arities = Arities {
-            leaf: 4,
-            internal_for_leaf: 3,
-            internal_recursive: 3,
-        };
-        let tree = Tree::new(8, arities);
-        let second = Cost {
-            work: Duration::from_secs(1),
-            memory: 0,
-        };
-        let costs = vec![second; tree.task_count()];
-        let seconds = |hands| makespan(&tree, &costs, hands).as_secs_f64();
-        let one_core_each = |children| Hands {
-            children,
-            threads: 1,
-            cores: children,
-        };
-        assert_eq!(seconds(one_core_each(1)), tree.task_count() as f64);
-        // segment, leaf, internal-for-leaf, internal-recursive, final
-        assert_eq!(seconds(one_core_each(100)), 5.0);
-        // Two children: four rounds of segments, both leaves, and three tasks one after the other.
-        assert_eq!(seconds(one_core_each(2)), 8.0);
-        // With all cores for each child, those three take half the time.
-        let both_cores = Hands {
-            threads: 2,
-            ..one_core_each(2)
-        };
-        assert_eq!(seconds(both_cores), 6.5);
-    }
-
-    #[test]
     fn memory_limits_the_arities() {
         let widest = |mib: u64| {
             let all = allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(mib << 20)).unwrap();
@@ -380,7 +252,7 @@ mod tests {
                 threads: 1,
                 cores: children,
             };
-            best_arities(&config, 0, plan, &arities, hands).1
+            best_arities(&config, plan, &arities, hands).1
         };
         assert!(estimate(&finer, 1) > estimate(&full, 1));
         assert!(estimate(&finer, 4) < estimate(&full, 4));
@@ -429,9 +301,9 @@ mod tests {
                 cores,
             };
             let close = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(1);
-            let (_, alone) = best_arities(&config, 0, &plan, &arities, hands(1));
+            let (_, alone) = best_arities(&config, &plan, &arities, hands(1));
             assert!(close(alone, least(&work)), "{segments} segments: {alone:?}");
-            let (_, many) = best_arities(&config, 0, &plan, &arities, hands(100));
+            let (_, many) = best_arities(&config, &plan, &arities, hands(100));
             assert!(close(many, least(&path)), "{segments} segments: {many:?}");
         }
     }
