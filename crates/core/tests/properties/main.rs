@@ -1,4 +1,4 @@
-//! Jobs in worlds that proptest makes up: whatever peers do, what [`myriad_core::check`] watches holds,
+//! Jobs in worlds that proptest makes up: whatever peers do, what [`myriad_core::invariants`] watches holds,
 //! and with honest peers left every job ends.
 
 mod memory;
@@ -13,7 +13,7 @@ use std::{
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Requester,
     Return, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
-    check::{All, Violation},
+    invariants::{All, Violation},
 };
 use proptest::prelude::*;
 

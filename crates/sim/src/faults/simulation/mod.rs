@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Blob, Input, Peer, Requester, Standing, TaskRef, Time, check::All};
+use myriad_core::{Blob, Input, Peer, Requester, Standing, TaskRef, Time, invariants::All};
 use thiserror::Error;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use myriad_core::{
     Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, TaskRef, Time,
-    check::{All, Violation},
+    invariants::{All, Violation},
 };
 
 use super::{Happens, Simulation};

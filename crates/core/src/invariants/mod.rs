@@ -1,7 +1,7 @@
 //! What always holds, as checkers that look on from outside: for property tests, and for a simulator.
 //!
 //! Each sees only what goes in and what comes out, and keeps its own books, so that a mistake in the
-//! state machine is not repeated in its check.
+//! state machine is not repeated in its checker.
 
 mod accepted;
 mod banned;
