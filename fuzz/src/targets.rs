@@ -584,5 +584,5 @@ fn profiles() -> Vec<Vec<u8>> {
 
 /// A profile that is taken can be fitted to, and its numbers are numbers.
 fn profile(bytes: &[u8]) -> bool {
-    Profile::parse(bytes).is_ok_and(|profile| profile.check().is_ok())
+    Profile::parse(bytes).is_ok_and(|profile| profile.validate().is_ok())
 }

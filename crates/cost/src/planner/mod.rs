@@ -34,7 +34,7 @@ pub const MACHINES_TRIED_MAX: u64 = 1 << 20;
 /// # Errors
 /// See [`PlanError`]; [`PlanError::Deadline`] does not occur.
 pub fn plan(question: &Question) -> Result<Plan, PlanError> {
-    question.check()?;
+    question.validate()?;
     let best = best(question, TASKS_ON_PAPER)?;
     Ok(describe(question, &best))
 }
@@ -44,7 +44,7 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
 /// # Errors
 /// See [`plan()`].
 pub fn plans(question: &Question) -> Result<Vec<Plan>, PlanError> {
-    question.check()?;
+    question.validate()?;
     let all = candidates(question)?.into_iter().map(|candidate| Chosen {
         timeline: candidate.times.schedule(&candidate.tree),
         candidate,
@@ -59,7 +59,7 @@ pub fn plans(question: &Question) -> Result<Vec<Plan>, PlanError> {
 /// # Errors
 /// [`PlanError::Deadline`] where [`MACHINES_TRIED_MAX`] are not enough; otherwise see [`PlanError`].
 pub fn machines_for(question: &Question, deadline_s: f64) -> Result<u64, PlanError> {
-    question.check()?;
+    question.validate()?;
     let with = |machines: u64| -> Result<Option<Best>, PlanError> {
         match best(&scaled(question, machines), TASKS_ON_PAPER_SEARCHING) {
             Ok(best) => Ok(Some(best)),

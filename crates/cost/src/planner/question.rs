@@ -100,7 +100,7 @@ impl Question {
     ///
     /// # Errors
     /// [`PlanError::Value`], [`PlanError::NoMachines`] or [`PlanError::NobodyHonest`]
-    pub fn check(&self) -> Result<(), PlanError> {
+    pub fn validate(&self) -> Result<(), PlanError> {
         let within = |what, actual: f64, least: f64, most: f64| {
             if (least..=most).contains(&actual) {
                 return Ok(());

@@ -26,7 +26,7 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError::Absurd`] or [`ProfileError::Missing`], which name what is at fault.
-    pub fn check(&self) -> Result<(), ProfileError> {
+    pub fn validate(&self) -> Result<(), ProfileError> {
         name("name", &self.name)?;
         name("build", &self.build)?;
         name("machine.cpu", &self.machine.cpu)?;
@@ -51,7 +51,7 @@ impl Profile {
         count("programs", self.programs.len(), PROGRAMS_MAX)?;
         for (index, program) in self.programs.iter().enumerate() {
             let at = format!("programs[{index}]");
-            program.check(&at)?;
+            program.validate(&at)?;
             if self.programs[..index]
                 .iter()
                 .any(|other| other.name == program.name)
@@ -68,7 +68,7 @@ impl Profile {
 }
 
 impl Program {
-    fn check(&self, at: &str) -> Result<(), ProfileError> {
+    fn validate(&self, at: &str) -> Result<(), ProfileError> {
         name(&format!("{at}.name"), &self.name)?;
         rate(
             &format!("{at}.execute_instructions_per_s"),
@@ -84,7 +84,7 @@ impl Program {
         count(&format!("{at}.nodes"), self.nodes.len(), SAMPLES_MAX)?;
         for (index, cut) in self.cuts.iter().enumerate() {
             let at = format!("{at}.cuts[{index}]");
-            cut.check(&at)?;
+            cut.validate(&at)?;
             if index > 0 && self.cuts[index - 1].budget_bytes >= cut.budget_bytes {
                 return Err(absurd(
                     &format!("{at}.budget_bytes"),
@@ -94,7 +94,7 @@ impl Program {
             }
         }
         for (index, sample) in self.segments.iter().enumerate() {
-            sample.check(&format!("{at}.segments[{index}]"))?;
+            sample.validate(&format!("{at}.segments[{index}]"))?;
         }
         for (index, sample) in self.nodes.iter().enumerate() {
             let at = format!("{at}.nodes[{index}]");
@@ -104,14 +104,14 @@ impl Program {
                 1,
                 CHILDREN_MAX.into(),
             )?;
-            sample.measured.check(&at)?;
+            sample.measured.validate(&at)?;
         }
         Ok(())
     }
 }
 
 impl Cut {
-    fn check(&self, at: &str) -> Result<(), ProfileError> {
+    fn validate(&self, at: &str) -> Result<(), ProfileError> {
         whole(
             &format!("{at}.budget_bytes"),
             self.budget_bytes,
@@ -142,7 +142,7 @@ impl Cut {
 }
 
 impl SegmentSample {
-    fn check(&self, at: &str) -> Result<(), ProfileError> {
+    fn validate(&self, at: &str) -> Result<(), ProfileError> {
         whole(
             &format!("{at}.budget_bytes"),
             self.budget_bytes,
@@ -157,12 +157,12 @@ impl SegmentSample {
         ] {
             whole(&format!("{at}.{what}"), actual, least, INSTRUCTIONS_MAX)?;
         }
-        self.measured.check(at)
+        self.measured.validate(at)
     }
 }
 
 impl Measured {
-    fn check(&self, at: &str) -> Result<(), ProfileError> {
+    fn validate(&self, at: &str) -> Result<(), ProfileError> {
         let at = format!("{at}.measured");
         whole(
             &format!("{at}.threads"),

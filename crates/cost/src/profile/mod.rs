@@ -247,7 +247,7 @@ impl Profile {
             return Err(ProfileError::Version { actual: head.version });
         }
         let profile: Self = serde_json::from_slice(json)?;
-        profile.check()?;
+        profile.validate()?;
         Ok(profile)
     }
 

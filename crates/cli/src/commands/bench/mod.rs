@@ -85,7 +85,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         .out
         .clone()
         .unwrap_or_else(|| settings.data_dir.join(PROFILE_FILE));
-    profile.check().map_err(|source| Error::Profile {
+    profile.validate().map_err(|source| Error::Profile {
         path: path.clone(),
         source,
     })?;

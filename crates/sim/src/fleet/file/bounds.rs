@@ -39,7 +39,7 @@ impl ScenarioFile {
     ///
     /// # Errors
     /// [`ScenarioError::Value`]
-    pub fn check(&self) -> Result<(), ScenarioError> {
+    pub fn validate(&self) -> Result<(), ScenarioError> {
         within("seeds", self.seeds as f64, [1.0, SEEDS_MAX as f64])?;
         within("hours", self.hours, [0.0, HOURS_MAX])?;
         within("patience_hours", self.patience_hours, [0.0, HOURS_MAX])?;
@@ -61,10 +61,10 @@ impl ScenarioFile {
             [1.0, PAIRS_MAX as f64],
         )?;
         for table in &self.requesters {
-            table.check(&format!("requester {:?}", table.name))?;
+            table.validate(&format!("requester {:?}", table.name))?;
         }
         for table in &self.machines {
-            table.check(&format!("machines {:?}", table.name))?;
+            table.validate(&format!("machines {:?}", table.name))?;
         }
         let blocks: f64 = self
             .requesters
@@ -80,7 +80,7 @@ impl ScenarioFile {
 }
 
 impl RequesterTable {
-    fn check(&self, of: &str) -> Result<(), ScenarioError> {
+    fn validate(&self, of: &str) -> Result<(), ScenarioError> {
         let within = |key: &str, actual, bounds| within(&format!("{key} of {of}"), actual, bounds);
         match (self.gas, self.instructions) {
             (Some(gas), None) => within("gas", gas, [1.0, WORK_MAX])?,
@@ -115,7 +115,7 @@ impl RequesterTable {
 }
 
 impl MachineTable {
-    fn check(&self, of: &str) -> Result<(), ScenarioError> {
+    fn validate(&self, of: &str) -> Result<(), ScenarioError> {
         let within = |key: &str, actual, bounds| within(&format!("{key} of {of}"), actual, bounds);
         let spread = |key: &str, spread: Spread, [least, most]: [f64; 2]| {
             let (from, to) = spread.ends();

@@ -188,7 +188,7 @@ impl ScenarioFile {
             return Err(ScenarioError::Long);
         }
         let file: Self = toml::from_str(text).map_err(|e| ScenarioError::Toml(Box::new(e)))?;
-        file.check()?;
+        file.validate()?;
         Ok(file)
     }
 }

@@ -53,7 +53,7 @@ pub enum RehearsalError {
 /// # Errors
 /// See [`RehearsalError`].
 pub fn rehearse(question: &Question, plan: &Plan) -> Result<Rehearsal, RehearsalError> {
-    question.check()?;
+    question.validate()?;
     if plan.machines > MACHINES_REHEARSED_MAX {
         return Err(RehearsalError::Machines {
             actual: plan.machines,
