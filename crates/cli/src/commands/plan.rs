@@ -28,7 +28,7 @@ const MBIT: f64 = 1e6 / 8.0;
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
-    plan: &'a planner::Plan,
+    plan: &'a planner::FleetPlan,
     instructions: f64,
     /// The program whose costs were taken.
     costs_of: &'a str,
@@ -342,7 +342,7 @@ fn text(report: &Report<'_>) -> String {
 }
 
 /// Where the time goes, and the bounds, one to a line.
-fn parts(plan: &planner::Plan) -> String {
+fn parts(plan: &planner::FleetPlan) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: f64| {
         let share = 100.0 * value / plan.expected_s;

@@ -4,7 +4,7 @@ use myriad_core::{Kind, NodeId, TaskId, Tree};
 
 use super::{
     candidates::{Beside, Way},
-    plan::{Binds, Bounds, Parts, Plan, SegmentSize, StageWork, Traffic},
+    plan::{Binds, Bounds, FleetPlan, Parts, SegmentSize, StageWork, Traffic},
     question::{Link, Question},
 };
 use crate::trees::{Chosen, Timeline};
@@ -121,7 +121,7 @@ fn levels(tree: &Tree) -> Vec<u32> {
 }
 
 /// The plan that was put on paper, in full.
-pub(super) fn describe(question: &Question, best: &Best) -> Plan {
+pub(super) fn describe(question: &Question, best: &Best) -> FleetPlan {
     let (way, timeline, bounds) = (&best.way, &best.timeline, best.bounds());
     let Around {
         execute_s,
@@ -155,7 +155,7 @@ pub(super) fn describe(question: &Question, best: &Best) -> Plan {
         .machines_s
         .max(bounds.requester_down_s)
         .max(bounds.requester_cpu_s);
-    Plan {
+    FleetPlan {
         expected_s,
         parts: Parts {
             execute_s,

@@ -4,7 +4,7 @@
 //!  Question ─▶ for each cut that was measured, for each arities that fit: how early could it end?   (bounds, microseconds)
 //!                                    │ best first, until none can be better
 //!                                    ▼
-//!                        the job on paper (list scheduling, milliseconds) ─▶ Plan
+//!                        the job on paper (list scheduling, milliseconds) ─▶ FleetPlan
 //! ```
 //!
 //! The formulas are in `docs/PLANNING.md`. Nothing here reads a clock or draws a number: the same question has the
@@ -15,7 +15,7 @@ mod estimate;
 mod plan;
 mod question;
 
-pub use plan::{Binds, Bounds, Parts, Plan, SegmentSize, StageWork, Traffic, TreeArities};
+pub use plan::{Binds, Bounds, FleetPlan, Parts, SegmentSize, StageWork, Traffic, TreeArities};
 pub use question::{Class, Link, MACHINES_MAX, PlanError, Question, RequesterSide, SEGMENTS_MAX, Workload};
 
 use crate::trees::{Chosen, Timeline, choose};
@@ -33,7 +33,7 @@ pub const MACHINES_TRIED_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// See [`PlanError`]; [`PlanError::Deadline`] does not occur.
-pub fn plan(question: &Question) -> Result<Plan, PlanError> {
+pub fn plan(question: &Question) -> Result<FleetPlan, PlanError> {
     question.validate()?;
     let best = best(question, TASKS_ON_PAPER)?;
     Ok(describe(question, &best))
@@ -43,7 +43,7 @@ pub fn plan(question: &Question) -> Result<Plan, PlanError> {
 ///
 /// # Errors
 /// See [`plan()`].
-pub fn plans(question: &Question) -> Result<Vec<Plan>, PlanError> {
+pub fn plans(question: &Question) -> Result<Vec<FleetPlan>, PlanError> {
     question.validate()?;
     let all = candidates(question)?.into_iter().map(|candidate| Chosen {
         timeline: candidate.times.schedule(&candidate.tree),

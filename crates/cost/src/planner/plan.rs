@@ -5,7 +5,7 @@ use serde::Serialize;
 
 /// How a job is best done, and what that takes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Plan {
+pub struct FleetPlan {
     /// From the request to the final proof.
     pub expected_s: f64,
     /// Which add up to [`Self::expected_s`].
@@ -171,7 +171,7 @@ impl Binds {
     }
 }
 
-impl Plan {
+impl FleetPlan {
     /// The most children of its nodes, as the state machine has it.
     pub fn arities(&self) -> Arities {
         let TreeArities {

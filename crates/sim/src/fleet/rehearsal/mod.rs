@@ -4,7 +4,7 @@
 //! out, with its leases, copies and trials, and messages, transfers and verification queue. Machines that are not
 //! honest take tasks and are not heard of again.
 
-use myriad_cost::planner::{Class, Link, Plan, PlanError, Question};
+use myriad_cost::planner::{Class, FleetPlan, Link, PlanError, Question};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -52,7 +52,7 @@ pub enum RehearsalError {
 ///
 /// # Errors
 /// See [`RehearsalError`].
-pub fn rehearse(question: &Question, plan: &Plan) -> Result<Rehearsal, RehearsalError> {
+pub fn rehearse(question: &Question, plan: &FleetPlan) -> Result<Rehearsal, RehearsalError> {
     question.validate()?;
     if plan.machines > MACHINES_REHEARSED_MAX {
         return Err(RehearsalError::Machines {
@@ -74,7 +74,7 @@ pub fn rehearse(question: &Question, plan: &Plan) -> Result<Rehearsal, Rehearsal
 }
 
 /// The world in which it is done, unless that takes longer than `limit_s`.
-fn perform(question: &Question, plan: &Plan, limit_s: f64) -> WorldOutcome {
+fn perform(question: &Question, plan: &FleetPlan, limit_s: f64) -> WorldOutcome {
     let file = ScenarioFile {
         seed: 1,
         seeds: 1,

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use myriad_cost::planner::{Plan, PlanError};
+use myriad_cost::planner::{FleetPlan, PlanError};
 use myriad_sim::{
     fleet::{self, Outcome, ScenarioError, ScenarioFile, Setup},
     plot::{Plot, PlotError},
@@ -53,7 +53,7 @@ struct Report<'a> {
 
 /// A scenario that was simulated, with the plan for its first requester's blocks.
 struct Simulated {
-    plan: Plan,
+    plan: FleetPlan,
     outcome: Outcome,
 }
 
@@ -109,7 +109,7 @@ impl Report<'_> {
     }
 
     /// A scenario, with the plan for its first requester's blocks.
-    fn setup(&self, mut file: ScenarioFile) -> Result<(Setup, Plan), ReportError> {
+    fn setup(&self, mut file: ScenarioFile) -> Result<(Setup, FleetPlan), ReportError> {
         let folder = self.folder.join("scenarios");
         let wrong = |source| ReportError::Scenario {
             path: folder.clone(),
