@@ -34,7 +34,7 @@ pub struct CostModel {
 
 /// How fast a machine is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct MachineSpeed {
     /// Seconds of a reference core's work for each of one of its own.
     pub core_speed: f64,
     /// Seconds of a reference core's work that it does in a second with its threads.
@@ -63,7 +63,7 @@ impl CostModel {
     #[must_use]
     pub fn completed_by(mut self, reference: &Self) -> Self {
         let own = self.clone();
-        let pace = own.pace(reference, 1);
+        let speed = own.speed_beside(reference, 1);
         for other in &reference.programs {
             match self
                 .programs
@@ -85,21 +85,21 @@ impl CostModel {
                     let larger = other.cuts.iter().filter(|cut| cut.budget_bytes > known);
                     program.cuts.extend(larger.cloned());
                 }
-                None => self.programs.push(other.slowed(1.0 / pace.core_speed)),
+                None => self.programs.push(other.slowed(1.0 / speed.core_speed)),
             }
         }
         self
     }
 
     /// How fast this machine is beside the reference, at the programs that both were measured with.
-    pub fn pace(&self, reference: &Self, threads: u32) -> Pace {
+    pub fn speed_beside(&self, reference: &Self, threads: u32) -> MachineSpeed {
         let common: Vec<(&ProgramModel, &ProgramModel)> = self
             .programs
             .iter()
             .filter_map(|own| Some((own, reference.program(&own.name)?)))
             .collect();
         if common.is_empty() {
-            return Pace {
+            return MachineSpeed {
                 core_speed: 1.0,
                 speed: f64::from(threads),
             };
@@ -109,7 +109,7 @@ impl CostModel {
         let speeds = common
             .iter()
             .map(|(own, other)| other.work_s() / own.wall_s(other, threads));
-        Pace {
+        MachineSpeed {
             core_speed: 1.0 / core_slower,
             speed: mean(speeds),
         }

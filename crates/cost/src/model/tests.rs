@@ -168,15 +168,15 @@ fn a_machine_is_as_fast_as_its_tasks_were() {
         CostModel::fit(&lawful()).unwrap(),
         CostModel::fit(&slow()).unwrap(),
     );
-    let pace = slow.pace(&reference, 2);
-    assert!(near(pace.core_speed, 1.0 / 3.0));
+    let beside = slow.speed_beside(&reference, 2);
+    assert!(near(beside.core_speed, 1.0 / 3.0));
     // A fifth of the work is serial: two threads do it in 0.6 of the time.
-    assert!(near(pace.speed, 1.0 / 3.0 / 0.6));
-    assert!(near(reference.pace(&reference, 1).speed, 1.0));
+    assert!(near(beside.speed, 1.0 / 3.0 / 0.6));
+    assert!(near(reference.speed_beside(&reference, 1).speed, 1.0));
 }
 
 #[test]
-fn what_a_quick_look_left_out_is_the_references_at_the_machines_pace() {
+fn what_a_quick_look_left_out_is_the_references_at_the_machines_speed() {
     let mut quick = slow();
     let program = &mut quick.programs[0];
     program

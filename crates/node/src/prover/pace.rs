@@ -99,13 +99,13 @@ impl Pace {
     }
 
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
-        let pace = CostModel::fit(profile)?.pace(reference::model(), threads as u32);
+        let beside = CostModel::fit(profile)?.speed_beside(reference::model(), threads as u32);
         let segments = profile.programs.iter().flat_map(|program| &program.segments);
         // What was cut for a budget has to fit into it.
         let shares = segments.map(|s| s.budget_bytes as f64 / s.measured.peak_bytes as f64);
         Ok(Self {
-            core_speed: pace.core_speed,
-            speed: pace.speed,
+            core_speed: beside.core_speed,
+            speed: beside.speed,
             memory_share: shares.fold(1.0, f64::min).max(MEMORY_SHARE_MIN),
         })
     }
