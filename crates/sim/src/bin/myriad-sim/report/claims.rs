@@ -5,6 +5,7 @@ use myriad_cost::{
     reference,
 };
 use myriad_sim::{
+    charts::colour_of,
     fleet::Spread,
     plot::{Axis, Marks, Plot, Series},
 };
@@ -264,12 +265,14 @@ fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError>
         "memory",
         &Plot {
             title: "Memory of a segment of evm-block".into(),
-            x: Axis::logarithmic("instructions"),
-            y: Axis::linear("GiB"),
+            x: Axis::logarithmic("instructions of the segment"),
+            y: Axis::linear("peak memory of the process, GiB"),
             series: vec![Series {
                 name: "evm-block".into(),
                 points: points(|cut| cut.instructions),
                 marks: Marks::Both,
+                colour: colour_of("evm-block"),
+                second: false,
             }],
         },
     )

@@ -6,7 +6,7 @@ use myriad_core::Kind;
 use myriad_cost::reference;
 use myriad_sim::{
     fleet::Copies,
-    plot::{Axis, Marks, Plot, Series},
+    plot::{Axis, Colour, Marks, Plot, Series},
 };
 
 use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};
@@ -82,18 +82,23 @@ fn redundancy(report: &mut Report<'_>) -> Result<(), ReportError> {
         "redundancy",
         &Plot {
             title: "90 M instructions, 168 machines that deliver, and others".into(),
-            x: Axis::linear("part that delivers"),
-            y: Axis::linear("seconds"),
-            series: vec![line("Adaptive", adaptive), line("Fixed(5)", fixed)],
+            x: Axis::linear("part of the machines that delivers"),
+            y: Axis::linear("time until the final proof, seconds"),
+            series: vec![
+                line("Adaptive", Colour::Usual, adaptive),
+                line("Fixed(5)", Colour::Other, fixed),
+            ],
         },
     )
 }
 
-fn line(name: &str, points: Vec<(f64, f64)>) -> Series {
+fn line(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Series {
     Series {
         name: name.into(),
         points,
         marks: Marks::Both,
+        colour,
+        second: false,
     }
 }
 
@@ -141,8 +146,11 @@ fn machines(report: &mut Report<'_>) -> Result<(), ReportError> {
         &Plot {
             title: "A block of 30 million gas".into(),
             x: Axis::logarithmic("machines"),
-            y: Axis::logarithmic("seconds"),
-            series: vec![line("simulated", times.clone()), line("possible", bounds)],
+            y: Axis::logarithmic("time until the final proof, seconds"),
+            series: vec![
+                line("simulated", Colour::Usual, times.clone()),
+                line("possible", Colour::Bound, bounds),
+            ],
         },
     )?;
     let best_s = times.iter().map(|(_, s)| *s).fold(f64::INFINITY, f64::min);
@@ -188,10 +196,10 @@ fn uplink(report: &mut Report<'_>) -> Result<(), ReportError> {
         &Plot {
             title: "90 M instructions on 168 machines".into(),
             x: Axis::logarithmic("uplink of the requester, Mbit/s"),
-            y: Axis::linear("seconds"),
+            y: Axis::linear("time until the final proof, seconds"),
             series: vec![
-                line("open machines", open),
-                line("nine of ten behind NATs", behind),
+                line("open machines", Colour::Usual, open),
+                line("nine of ten behind NATs", Colour::Other, behind),
             ],
         },
     )
