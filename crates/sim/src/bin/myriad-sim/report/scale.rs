@@ -215,7 +215,7 @@ fn segments(report: &mut Report<'_>) -> Result<(), ReportError> {
         "work",
         "90 M on 168 machines",
     ]);
-    for gib in [3.0, 4.0, 4.5, 6.0, 8.0, 16.0] {
+    for gib in [0.55, 0.65, 0.75, 1.0, 1.5, 2.0, 4.0] {
         let mut file = report.scenario("90m-on-168")?;
         file.seeds = 1;
         file.machines[0].memory_gib = gib;
@@ -262,8 +262,8 @@ fn narrow(report: &mut Report<'_>) -> Result<(), ReportError> {
     };
     report.say(&format!(
         "An internal-recursive node of three children takes {} MiB where the internal-for-leaf nodes below have two, and {} MiB where they have \
-         one: its children's proofs are smaller. Before that was known, 4 GiB were taken to hold nodes of two alone. The planner takes \
-         whichever tree ends sooner; before and after:",
+         one: its children's proofs are smaller. Before that was known, memory between the two was taken to hold nodes of two alone. The planner \
+         takes whichever tree ends sooner; before and after:",
         peak_mib(false),
         peak_mib(true)
     ));
@@ -285,7 +285,7 @@ fn narrow(report: &mut Report<'_>) -> Result<(), ReportError> {
         ),
         ("30 M gas, 10,000 machines", "block-on-10000"),
     ] {
-        for gib in [3.0, 4.0] {
+        for gib in [0.55, 0.65] {
             let simulated = |profile: Option<String>| {
                 let mut file = report.scenario(scenario)?;
                 file.seeds = 3;
