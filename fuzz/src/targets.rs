@@ -3,6 +3,7 @@
 use std::{fmt::Debug, fs, path::Path};
 
 use myriad_core::{Arities, Blob, JobId, NodeId, Peer, Standing, TaskId, TaskRef};
+use myriad_cost::profile::Profile;
 use myriad_engine::{Boundary, Input, Plan, Program, Segment, VmConfig};
 use myriad_evm::{
     StatelessInput,
@@ -26,7 +27,7 @@ use myriad_node::{
     prover::{Status, StatusFile},
     records::Jobs,
 };
-use myriad_sim::{fleet::ScenarioFile, profile::Profile};
+use myriad_sim::fleet::ScenarioFile;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{rpc, streams::Fed};
@@ -583,5 +584,5 @@ fn profiles() -> Vec<Vec<u8>> {
 
 /// A profile that is taken can be fitted to, and its numbers are numbers.
 fn profile(bytes: &[u8]) -> bool {
-    Profile::parse(bytes).is_ok_and(|profile| profile.check().is_ok())
+    Profile::parse(bytes).is_ok_and(|profile| profile.validate().is_ok())
 }

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
     ExecuteError, InputError, KeyError, ProgramError, VerifyError,
     worker::{Failure, ServeError, WorkerError},
@@ -18,11 +19,8 @@ use myriad_evm::{
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{RunError, StoreError, bench::BenchError, records::JobsError};
 use myriad_sim::{
-    fleet::ScenarioError,
-    model::FitError,
-    planner::{PlanError, RehearsalError},
+    fleet::{RehearsalError, ScenarioError},
     plot::PlotError,
-    profile::ProfileError,
 };
 use serde::Serialize;
 use thiserror::Error;

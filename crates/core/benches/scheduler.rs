@@ -42,33 +42,33 @@ fn main() {
         .filter_map(|arg| arg.parse::<usize>().ok());
     let (peers, tasks) = (args.next().unwrap_or(10_000), args.next().unwrap_or(100_000));
     let mut requester = Requester::new(Policy::default());
-    let mut world = World::new(peers);
+    let mut bench = Bench::new(peers);
     let start = Instant::now();
     let mut total = 0;
     for job in 0..JOBS {
         let spec = job_of(job, tasks / JOBS);
         total += spec.tree.task_count();
-        world.input(&mut requester, Input::Open(Box::new(spec)));
+        bench.input(&mut requester, Input::Open(Box::new(spec)));
     }
     let opened = start.elapsed();
-    while world.jobs_done < JOBS {
-        world.step(&mut requester);
+    while bench.jobs_done < JOBS {
+        bench.step(&mut requester);
     }
     let took = start.elapsed() - opened;
-    let rate = world.decisions as f64 / took.as_secs_f64();
+    let rate = bench.decisions as f64 / took.as_secs_f64();
     println!("| peers | tasks | opening s | decisions | s | decisions/s | expired | peak MiB |");
     println!("|---|---|---|---|---|---|---|---|");
     println!(
         "| {peers} | {total} | {:.2} | {} | {:.2} | {rate:.0} | {} | {} |",
         opened.as_secs_f64(),
-        world.decisions,
+        bench.decisions,
         took.as_secs_f64(),
-        world.revoked,
+        bench.revoked,
         peak_mib()
     );
 }
 
-struct World {
+struct Bench {
     now: Time,
     next: BinaryHeap<Reverse<(Time, Next)>>,
     inputs: VecDeque<Input>,
@@ -115,7 +115,7 @@ fn job_of(index: usize, tasks: usize) -> JobSpec {
     }
 }
 
-impl World {
+impl Bench {
     fn new(peers: usize) -> Self {
         let next = (0..peers).map(|peer| Reverse((Time(peer as u64), Next::Offer(peer))));
         Self {

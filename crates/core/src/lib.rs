@@ -25,17 +25,18 @@
 //! are given out again, to whom and when is decided by [`Redundancy`]; who is believed how much follows
 //! from its [`Standing`].
 //!
-//! What always holds, each with a checker in [`check`]:
+//! What always holds, each with a checker in [`invariants`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;
 //! - an accepted proof is neither lost nor replaced, unless the caller has refuted, doubted or lost it;
 //! - a banned peer gets no lease, and holds none;
+//! - a lease is of a task that can start, and that fits into the memory offered;
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others.
 
-pub mod check;
 mod ids;
 mod input;
+pub mod invariants;
 mod job;
 mod output;
 mod peers;

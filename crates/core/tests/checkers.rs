@@ -5,7 +5,7 @@ use std::time::Duration;
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Requester,
     Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
-    check::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete},
+    invariants::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete},
 };
 
 const JOB: JobId = JobId([7; 32]);

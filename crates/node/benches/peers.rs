@@ -1,18 +1,18 @@
 //! A requester with hundreds of provers on one machine, over real connections on loopback; only
-//! proving is pretended, by `tests/network/world.rs`.
+//! proving is pretended, by `tests/network/testbed.rs`.
 //!
 //! ```text
 //! cargo bench --workspace --bench peers -- [--provers 300] [--segments 2180] [--task-ms 2000]
 //! ```
 
-#[path = "../tests/network/world.rs"]
+#[path = "../tests/network/testbed.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
-mod world;
+mod testbed;
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use myriad_net::wire::Role;
-use world::{Fault, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree};
+use testbed::{Fault, PROOF_BYTES, Pretender, Prover, Request, address, request, start, tree};
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
@@ -46,8 +46,8 @@ fn main() {
             task,
             own: BTreeSet::new(),
             redundancy: myriad_core::Redundancy::default(),
-            leases: world::Journal::default(),
-            owed: world::Owed::default(),
+            leases: testbed::Journal::default(),
+            owed: testbed::Owed::default(),
             stop: Box::pin(std::future::pending()),
         };
         let before = cpu_s();

@@ -8,7 +8,7 @@
 use std::{error::Error, fs, path::Path};
 
 use myriad_engine::{Input, MemoryBudget, worker::WorkerConfig};
-use myriad_node::{Job, Options, records::Fleet, restart};
+use myriad_node::{Fleet, Job, Options, restart};
 
 /// With the leaves of four and the wider nodes of 8 GiB that makes 10,000 tasks.
 const SEGMENTS: u32 = 7_270;

@@ -24,7 +24,7 @@ mod text;
 mod verifier_pool;
 mod watchdog;
 
-pub use job::{Event, Job, Machine, Observer, Options, Outcome, RunError, Stage};
+pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
 // What the journal's rows decode to; for the fuzz targets.
 #[doc(hidden)]

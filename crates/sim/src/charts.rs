@@ -3,16 +3,29 @@
 use std::collections::BTreeSet;
 
 use myriad_core::Kind;
-
-use crate::{
+use myriad_cost::{
     model::{CostModel, FitError, ProgramModel},
-    plot::{Axis, Marks, Plot, Series},
     profile::{Profile, Program, SegmentSample},
 };
+
+use crate::plot::{Axis, Colour, Marks, Plot, Series};
 
 const GIB: f64 = (1u64 << 30) as f64;
 /// Points of a curve.
 const POINTS: u32 = 100;
+/// The programs of the reference, whose colours are the same in every plot.
+const PROGRAMS: [&str; 2] = ["fibonacci", "evm-block"];
+
+/// The colour of a program.
+pub fn colour_of(program: &str) -> Colour {
+    let place = PROGRAMS.iter().position(|name| *name == program);
+    Colour::Nth(place.unwrap_or(PROGRAMS.len()))
+}
+
+/// The colour of a stage, which is none of a program's.
+fn colour_of_stage(stage: Kind) -> Colour {
+    Colour::Nth(PROGRAMS.len() + stage as usize)
+}
 
 /// The plots, each with the stem of its file's name.
 ///
@@ -31,12 +44,14 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
             "segment-size",
             Plot {
                 title: title("Instructions of a segment for a memory budget"),
-                x: Axis::linear("memory budget, GiB"),
-                y: Axis::linear("instructions"),
+                x: Axis::linear("memory budget of a process, GiB"),
+                y: Axis::linear("instructions of a segment"),
                 series: programs
                     .iter()
                     .map(|(program, _)| Series {
                         name: program.name.clone(),
+                        colour: colour_of(&program.name),
+                        second: false,
                         points: program
                             .cuts
                             .iter()
@@ -51,15 +66,15 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
             "segment-memory",
             Plot {
                 title: title("Peak memory of a segment"),
-                x: Axis::linear("instructions"),
-                y: Axis::linear("peak memory, GiB"),
+                x: Axis::linear("instructions of the segment"),
+                y: Axis::linear("peak memory of the process, GiB"),
                 series: programs
                     .iter()
                     .flat_map(|(program, model)| {
                         let measured = |s: &SegmentSample| s.measured.peak_bytes as f64 / GIB;
                         [
                             segments(program, None, measured),
-                            curve(program, model, "model", |model, n| {
+                            curve(program, model, ("model", None), |model, n| {
                                 model.segment(model.load(n), 1).peak_bytes as f64 / GIB
                             }),
                         ]
@@ -71,17 +86,20 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
             "segment-time",
             Plot {
                 title: title("Time to prove a segment on t threads"),
-                x: Axis::linear("instructions"),
-                y: Axis::linear("seconds"),
+                x: Axis::linear("instructions of the segment"),
+                y: Axis::linear("time, seconds"),
                 series: programs
                     .iter()
                     .flat_map(|(program, model)| {
                         threads(program).into_iter().flat_map(|threads| {
                             [
                                 segments(program, Some(threads), |s| s.measured.undisturbed_wall_s()),
-                                curve(program, model, &format!("model, t = {threads}"), |model, n| {
-                                    model.segment(model.load(n), threads).wall_s
-                                }),
+                                curve(
+                                    program,
+                                    model,
+                                    (&format!("model, t = {threads}"), Some(threads)),
+                                    |model, n| model.segment(model.load(n), threads).wall_s,
+                                ),
                             ]
                         })
                     })
@@ -92,8 +110,8 @@ pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> 
             "node-time",
             Plot {
                 title: title("Time to make a node of the tree, all threads"),
-                x: Axis::linear("children"),
-                y: Axis::linear("seconds"),
+                x: Axis::linear("children of the node"),
+                y: Axis::linear("time, seconds"),
                 series: programs.iter().flat_map(|(program, _)| nodes(program)).collect(),
             },
         ),
@@ -114,13 +132,20 @@ fn segments(program: &Program, threads: Option<u32>, value: impl Fn(&SegmentSamp
             .map(|s| (s.instructions as f64, value(s)))
             .collect(),
         marks: Marks::Points,
+        colour: colour_of(&program.name),
+        second: is_second(program, threads),
     }
+}
+
+/// With fewer threads than the program was measured with at most.
+fn is_second(program: &Program, of: Option<u32>) -> bool {
+    of.is_some_and(|of| Some(of) < threads(program).into_iter().max())
 }
 
 fn curve(
     program: &Program,
     model: &ProgramModel,
-    name: &str,
+    (name, threads): (&str, Option<u32>),
     value: impl Fn(&ProgramModel, f64) -> f64,
 ) -> Series {
     let largest = program.segments.iter().map(|s| s.instructions).max().unwrap_or(0) as f64;
@@ -131,6 +156,8 @@ fn curve(
             .map(|n| (n, value(model, n)))
             .collect(),
         marks: Marks::Line,
+        colour: colour_of(&program.name),
+        second: is_second(program, threads),
     }
 }
 
@@ -147,14 +174,17 @@ fn nodes(program: &Program) -> impl Iterator<Item = Series> + use<'_> {
             name: format!("{}, {}", program.name, stage.name()),
             points,
             marks: Marks::Both,
+            colour: colour_of_stage(stage),
+            second: program.name != PROGRAMS[0],
         })
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use myriad_cost::lawful::lawful;
+
     use super::*;
-    use crate::profile::tests::lawful;
 
     #[test]
     fn every_chart_of_a_profile_can_be_drawn() {

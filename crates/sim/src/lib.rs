@@ -1,40 +1,21 @@
-//! What proving takes, on paper and in virtual time: the cost model, the planner and the simulator.
+//! Myriad's own state machine in virtual time, in two wings:
 //!
-//! - [`profile`]: what was measured on a machine, as a file; [`model`]: what any task takes, from that; [`accuracy`]: how
-//!   well it predicts what it has not seen.
-//! - [`reference`](mod@reference): the machine that all others are measured against.
-//! - [`planner`]: the best segments and tree for a fleet, how long that takes, and what binds.
-//! - [`plot`]: plots as SVG; [`charts`](mod@charts): those of a profile.
-//! - [`fleet`]: fleets at work for requesters with streams of blocks, from a scenario file.
-//! - [`run`]: worlds of peers around the job state machine.
+//! - [`faults`]: does it keep its rules, and get every job done, whatever goes wrong?
+//! - [`fleet`]: how long does it take with thousands of machines, and what is in the way?
 //!
-//! It does no I/O but reading a profile or a scenario that it is told to, and knows neither the engine nor the network, so that the
-//! drivers of both can choose with it.
+//! What tasks take on a fleet is the cost model's ([`myriad_cost`]). [`plot`] draws plots as SVG, and
+//! [`charts`](mod@charts) those of a machine's profile.
 //!
-//! # Worlds
-//!
-//! The requester is [`myriad_core::Requester`] itself, not a copy; what is simulated is all around it:
-//! provers with their habits, messages that take time and get lost, crashes of either side, and a disk
-//! that has what was made durable. Every property in [`myriad_core::check`] is watched, and when the
-//! faults are over every job has to get done.
-//!
-//! A world follows from its [`Scenario`], and that from a seed: the same seed gives the same
-//! [`Report::log`].
+//! The library does no I/O but reading a scenario that it is told to. The binary runs simulations by their seeds, and makes
+//! `docs/report`.
 
-pub mod accuracy;
 pub mod charts;
+pub mod faults;
 pub mod fleet;
-pub mod model;
-pub mod planner;
+mod peer;
 pub mod plot;
-pub mod profile;
-mod prover;
 mod queue;
-pub mod reference;
 mod rng;
-pub mod scenario;
-mod world;
 
+pub use peer::Habit;
 pub use rng::Rng;
-pub use scenario::Scenario;
-pub use world::{Failure, Report, run};

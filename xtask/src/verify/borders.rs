@@ -53,7 +53,7 @@ const BORDERS: &[Border] = &[
             "crates/cli/src/fleet.rs",
             "crates/engine/src/worker/",
             // It asks git which commit the report is of.
-            "crates/sim/src/main.rs",
+            "crates/sim/src/bin/myriad-sim/main.rs",
             "xtask/",
         ],
         reason: "nothing that a peer says starts a process; the engine child and this machine's own provers are all there is",

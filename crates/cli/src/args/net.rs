@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 use bytesize::ByteSize;
 use clap::Args;
 use myriad_engine::MemoryBudget;
-use myriad_node::records::Fleet;
+use myriad_node::Fleet;
 use serde::Serialize;
 
 use super::{

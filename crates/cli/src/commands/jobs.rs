@@ -5,8 +5,9 @@ use std::time::Duration;
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
+    Fleet,
     open_blobs,
-    records::{Fleet, Jobs, Keep, Listed, Record, State},
+    records::{Jobs, Keep, Listed, Record, State},
 };
 use serde::Serialize;
 

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use myriad_sim::{
+use myriad_cost::{
     model::{CostModel, ProgramModel},
-    planner::{self, Class, Link, Question, Rehearsal, RequesterSide, Workload},
+    planner::{self, Class, Link, Question, RequesterSide, Workload},
     profile::{Profile, Vm},
     reference,
 };
+use myriad_sim::fleet::{self, Rehearsal};
 use serde::Serialize;
 
 use crate::{
@@ -27,7 +28,7 @@ const MBIT: f64 = 1e6 / 8.0;
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
-    plan: &'a planner::Plan,
+    plan: &'a planner::FleetPlan,
     instructions: f64,
     /// The program whose costs were taken.
     costs_of: &'a str,
@@ -66,7 +67,7 @@ pub fn run(args: &Plan) -> Result<(), Error> {
     let plan = planner::plan(&question)?;
     let simulation = args
         .simulate
-        .then(|| planner::rehearse(&question, &plan))
+        .then(|| fleet::rehearse(&question, &plan))
         .transpose()?;
     let report = Report {
         instructions: question.workload.instructions,
@@ -341,7 +342,7 @@ fn text(report: &Report<'_>) -> String {
 }
 
 /// Where the time goes, and the bounds, one to a line.
-fn parts(plan: &planner::Plan) -> String {
+fn parts(plan: &planner::FleetPlan) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: f64| {
         let share = 100.0 * value / plan.expected_s;

@@ -39,7 +39,7 @@ struct PlanReport<'a> {
     requester: &'a str,
     segments: u64,
     segment_memory_bytes: u64,
-    arities: myriad_sim::planner::TreeArities,
+    arities: myriad_cost::planner::TreeArities,
     /// No schedule of one block on an idle fleet is faster.
     bound_s: f64,
     /// What the planner expects of one block on an idle fleet.
@@ -58,7 +58,7 @@ pub fn run(args: &Simulate) -> Result<(), Error> {
     let mut file = ScenarioFile::load(path).map_err(wrong)?;
     file.seed = args.seed.unwrap_or(file.seed);
     file.seeds = args.seeds.unwrap_or(file.seeds);
-    file.check().map_err(wrong)?;
+    file.validate().map_err(wrong)?;
     let setup = Setup::new(file, path.parent().unwrap_or(Path::new("."))).map_err(wrong)?;
     let start = Instant::now();
     let progress = Worlds::new(setup.file().seeds);

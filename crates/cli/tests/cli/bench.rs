@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use myriad_core::Kind;
-use myriad_node::prover::{Calibration, PROFILE_FILE};
-use myriad_sim::{
+use myriad_cost::{
     model::{Below, CostModel},
     profile::{Profile, Vm},
 };
+use myriad_node::prover::{Calibration, PROFILE_FILE};
 
 use crate::common::{DONE, finish, myriad, run};
 

@@ -1,4 +1,4 @@
-//! Jobs in worlds that proptest makes up: whatever peers do, what [`myriad_core::check`] watches holds,
+//! Jobs among peers that proptest makes up: whatever peers do, what [`myriad_core::invariants`] watches holds,
 //! and with honest peers left every job ends.
 
 mod memory;
@@ -13,7 +13,7 @@ use std::{
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, Offer, Output, Peer, Policy, Redundancy, Requester,
     Return, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
-    check::{All, Violation},
+    invariants::{All, Violation},
 };
 use proptest::prelude::*;
 
@@ -70,7 +70,7 @@ fn hand() -> impl Strategy<Value = Hand> {
     ]
 }
 
-/// A step of a world: which peer does what, and how much time passes.
+/// A step: which peer does what, and how much time passes.
 #[derive(Clone, Debug)]
 enum Step {
     Offer(usize),
@@ -171,7 +171,7 @@ fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
 }
 
 /// The requester, and what its caller would remember.
-struct World {
+struct Harness {
     requester: Requester,
     checkers: All,
     now: Time,
@@ -186,7 +186,7 @@ struct World {
     log: Vec<Output>,
 }
 
-impl World {
+impl Harness {
     fn new(redundancy: Redundancy) -> Self {
         let policy = Policy {
             redundancy,
@@ -466,11 +466,11 @@ proptest! {
         redundancy in redundancy(),
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        let mut world = World::new(redundancy);
+        let mut harness = Harness::new(redundancy);
         let mut run = || -> Result<(), Violation> {
-            world.open(0, 9)?;
-            steps.iter().try_for_each(|step| world.step(step))?;
-            world.recover()
+            harness.open(0, 9)?;
+            steps.iter().try_for_each(|step| harness.step(step))?;
+            harness.recover()
         };
         if let Err(violation) = run() {
             return Err(TestCaseError::fail(violation.to_string()));
@@ -483,11 +483,11 @@ proptest! {
         steps in prop::collection::vec(step(), 0..200),
     ) {
         let run = || {
-            let mut world = World::new(redundancy);
+            let mut harness = Harness::new(redundancy);
             // What a rule says of it is for the other test.
-            let _ = world.open(0, 9);
-            let _ = steps.iter().try_for_each(|step| world.step(step));
-            world.log
+            let _ = harness.open(0, 9);
+            let _ = steps.iter().try_for_each(|step| harness.step(step));
+            harness.log
         };
         prop_assert_eq!(run(), run());
     }
@@ -496,12 +496,12 @@ proptest! {
 /// One honest peer after the other: every task is done once, in an order that the tree allows.
 #[test]
 fn a_job_with_honest_peers_is_done_task_by_task() {
-    let mut world = World::new(ONCE);
-    world.open(1, 7).unwrap();
-    world.recover().unwrap();
-    assert_eq!(world.finished, [job(1)]);
+    let mut harness = Harness::new(ONCE);
+    harness.open(1, 7).unwrap();
+    harness.recover().unwrap();
+    assert_eq!(harness.finished, [job(1)]);
     assert_eq!(
-        world.durable.len(),
+        harness.durable.len(),
         Tree::task_count(&spec(1, 7, Vec::new()).tree)
     );
 }
@@ -509,12 +509,12 @@ fn a_job_with_honest_peers_is_done_task_by_task() {
 /// What an earlier run has left is not done again, and what lies below it not at all.
 #[test]
 fn a_job_goes_on_where_it_stopped() {
-    let mut world = World::new(ONCE);
-    world.open(1, 7).unwrap();
-    world.recover().unwrap();
-    let all = world.durable.clone();
+    let mut harness = Harness::new(ONCE);
+    harness.open(1, 7).unwrap();
+    harness.recover().unwrap();
+    let all = harness.durable.clone();
     for kept in 0..=all.len() {
-        let mut again = World::new(ONCE);
+        let mut again = Harness::new(ONCE);
         // The last ones: those higher in the tree.
         again.durable = all
             .iter()
@@ -535,44 +535,44 @@ fn a_job_goes_on_where_it_stopped() {
 /// Three failures on the requester's own machines, and the job's error tells what they said.
 #[test]
 fn a_task_that_keeps_failing_is_the_jobs_error() {
-    let mut world = World::new(ONCE);
-    world.open(0, 1).unwrap();
+    let mut harness = Harness::new(ONCE);
+    harness.open(0, 1).unwrap();
     for _ in 0..3 {
-        world.step(&Step::Offer(0)).unwrap();
-        world.act(0, Habit::Fails).unwrap();
+        harness.step(&Step::Offer(0)).unwrap();
+        harness.act(0, Habit::Fails).unwrap();
     }
-    assert_eq!(world.failed, [job(0)]);
+    assert_eq!(harness.failed, [job(0)]);
 }
 
 /// Strangers cannot end a job by saying that they failed, however many they are.
 #[test]
 fn strangers_cannot_fail_a_job() {
-    let mut world = World::new(ONCE);
-    world.open(0, 1).unwrap();
+    let mut harness = Harness::new(ONCE);
+    harness.open(0, 1).unwrap();
     for index in 1..=100 {
         let peer = Peer([100 + index; 32]);
         let stranger = offer(1);
-        world
+        harness
             .input(Input::Offer {
                 peer,
                 offer: stranger,
             })
             .unwrap();
-        let task = world.leases[&peer][0];
+        let task = harness.leases[&peer][0];
         let why = Return::Failed {
             message: "no luck".into(),
         };
-        world.input(Input::Returned { peer, task, why }).unwrap();
+        harness.input(Input::Returned { peer, task, why }).unwrap();
     }
-    assert_eq!(world.failed, []);
-    world.recover().unwrap();
-    assert_eq!(world.finished, [job(0)]);
+    assert_eq!(harness.failed, []);
+    harness.recover().unwrap();
+    assert_eq!(harness.finished, [job(0)]);
 }
 
 /// A peer that is woken and cannot use the task does not keep it from the next one.
 #[test]
 fn who_is_woken_in_vain_wakes_the_next() {
-    let mut world = World::new(ONCE);
+    let mut harness = Harness::new(ONCE);
     let woken = |outputs: &[Output]| {
         let mut woken = outputs.iter().filter_map(|output| match output {
             Output::Wake { peer } => Some(*peer),
@@ -580,24 +580,24 @@ fn who_is_woken_in_vain_wakes_the_next() {
         });
         woken.next()
     };
-    let ask = |world: &mut World, index: usize| {
+    let ask = |harness: &mut Harness, index: usize| {
         let (peer, offer) = (peer(index), offer(5));
-        world.input(Input::Offer { peer, offer }).unwrap()
+        harness.input(Input::Offer { peer, offer }).unwrap()
     };
-    ask(&mut world, 1);
-    ask(&mut world, 2);
-    let outputs = world
+    ask(&mut harness, 1);
+    ask(&mut harness, 2);
+    let outputs = harness
         .input(Input::Open(Box::new(spec(0, 1, Vec::new()))))
         .unwrap();
     let first = woken(&outputs).expect("somebody is woken for the segment");
     let (first, second) = if first == peer(1) { (1, 2) } else { (2, 1) };
     // It takes the task, fails, is woken for nothing, and has to pause.
-    ask(&mut world, first);
-    let task = world.leases[&peer(first)][0];
+    ask(&mut harness, first);
+    let task = harness.leases[&peer(first)][0];
     let why = Return::Failed {
         message: "no luck".into(),
     };
-    let outputs = world
+    let outputs = harness
         .input(Input::Returned {
             peer: peer(first),
             task,
@@ -606,7 +606,7 @@ fn who_is_woken_in_vain_wakes_the_next() {
         .unwrap();
     assert_eq!(woken(&outputs), Some(peer(second)));
     // The second one does not come. The first has asked again meanwhile, in vain.
-    ask(&mut world, first);
-    ask(&mut world, 3);
-    assert!(world.leases[&peer(3)].contains(&task), "a third one gets it");
+    ask(&mut harness, first);
+    ask(&mut harness, 3);
+    assert!(harness.leases[&peer(3)].contains(&task), "a third one gets it");
 }

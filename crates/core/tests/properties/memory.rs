@@ -34,7 +34,7 @@ fn leaves() -> impl Strategy<Value = Leaves> {
     ]
 }
 
-impl World {
+impl Harness {
     /// A stranger comes for the only task, and goes.
     fn comes_and_goes(&mut self, index: usize, leaves: Leaves) -> Result<(), Violation> {
         let peer = stranger(index);
@@ -72,16 +72,16 @@ proptest! {
     fn however_many_come_and_go_a_task_remembers_few_of_them(
         ways in prop::collection::vec(leaves(), STRANGERS..STRANGERS + 100),
     ) {
-        let mut world = World::new(ONCE);
+        let mut harness = Harness::new(ONCE);
         let task = TaskRef { job: job(0), task: TaskId::Segment(0) };
         let mut run = || -> Result<(), Violation> {
-            world.open(0, 1)?;
+            harness.open(0, 1)?;
             for (index, leaves) in ways.iter().enumerate() {
-                world.comes_and_goes(index, *leaves)?;
-                let remembered = world.requester.remembered_for(task);
+                harness.comes_and_goes(index, *leaves)?;
+                let remembered = harness.requester.remembered_for(task);
                 assert!(remembered <= REMEMBERED_MAX, "{remembered} of {index}");
             }
-            world.recover()
+            harness.recover()
         };
         if let Err(violation) = run() {
             return Err(TestCaseError::fail(violation.to_string()));
@@ -92,22 +92,22 @@ proptest! {
 /// Who has delivered before and is late with this one is not pushed out by strangers.
 #[test]
 fn a_late_proof_of_a_proven_machine_is_heard_whoever_comes_meanwhile() {
-    let mut world = World::new(ONCE);
-    world.open(0, 2).unwrap();
-    world.step(&Step::Offer(1)).unwrap();
-    world.act(1, Habit::Honest).unwrap();
-    world.step(&Step::Check(true)).unwrap();
-    world.step(&Step::Persist).unwrap();
-    world.step(&Step::Offer(1)).unwrap();
-    let task = world.leases[&peer(1)][0];
-    world.step(&Step::Pass(1000)).unwrap();
+    let mut harness = Harness::new(ONCE);
+    harness.open(0, 2).unwrap();
+    harness.step(&Step::Offer(1)).unwrap();
+    harness.act(1, Habit::Honest).unwrap();
+    harness.step(&Step::Check(true)).unwrap();
+    harness.step(&Step::Persist).unwrap();
+    harness.step(&Step::Offer(1)).unwrap();
+    let task = harness.leases[&peer(1)][0];
+    harness.step(&Step::Pass(1000)).unwrap();
     for index in 0..STRANGERS {
-        world.comes_and_goes(index, Leaves::HandsBack).unwrap();
+        harness.comes_and_goes(index, Leaves::HandsBack).unwrap();
     }
-    assert!(world.requester.may_submit(peer(1), task));
+    assert!(harness.requester.may_submit(peer(1), task));
     assert!(
-        !world.requester.may_submit(stranger(0), task),
+        !harness.requester.may_submit(stranger(0), task),
         "the first ones are forgotten"
     );
-    assert!(world.requester.may_submit(stranger(STRANGERS - 1), task));
+    assert!(harness.requester.may_submit(stranger(STRANGERS - 1), task));
 }

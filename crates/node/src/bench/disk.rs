@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use myriad_sim::profile::Disk;
+use myriad_cost::profile::Disk;
 
 use super::{BenchError, Step};
 

@@ -14,14 +14,12 @@ mod subject;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use myriad_cost::profile::{Machine as MachineProfile, PROFILE_VERSION, Profile};
 use myriad_engine::{
     Input, KeyError, MemoryBudget, ProgramError, VerifyError,
     worker::{WorkerConfig, WorkerError},
 };
-use myriad_sim::profile::{Machine as MachineProfile, PROFILE_VERSION, Profile};
 use thiserror::Error;
-
-pub(crate) use subject::vm_of;
 
 use crate::{Machine, engine_fingerprint};
 

@@ -5,25 +5,17 @@ mod tree;
 use std::time::Instant;
 
 use myriad_core::Kind;
+use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample};
 use myriad_engine::{
     ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Segment, Verifier, VerifyError, VmConfig,
     worker::{Failure, Usage, Worker, WorkerConfig, WorkerError},
 };
-use myriad_sim::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample, Vm};
 
 use super::{BenchError, BenchOptions, Step, Subject};
+use crate::job::vm_of;
 
 /// An execution is repeated so many times, and the fastest counts: what is slower was disturbed.
 const EXECUTIONS: usize = 3;
-
-/// The virtual machine that a program wants.
-pub(crate) fn vm_of(config: &VmConfig) -> Vm {
-    if config.is_plain() {
-        Vm::Plain
-    } else {
-        Vm::Extended
-    }
-}
 
 pub(super) fn measure(
     subject: &Subject,

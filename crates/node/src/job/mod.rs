@@ -2,7 +2,7 @@
 
 mod machine;
 mod prepare;
-mod schedule;
+mod tree_choice;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,15 +11,17 @@ use myriad_engine::{
     Input, MemoryBudget, ProgramError,
     worker::{Usage, WorkerConfig, WorkerError},
 };
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use machine::Machine;
+pub(crate) use myriad_cost::job::Hands;
 pub(crate) use prepare::{Opened, Prepared, level, prepare, start_child};
-pub(crate) use schedule::{Hands, allowed};
+pub(crate) use tree_choice::{allowed, vm_of};
 
 use myriad_net::blob::BlobError;
 
-use crate::{StoreError, records::Fleet};
+use crate::StoreError;
 
 /// What to prove.
 #[derive(Clone, Debug)]
@@ -54,6 +56,18 @@ pub struct Options {
     pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
+}
+
+/// Who does the tasks of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fleet {
+    /// Engine children of the one process.
+    Children,
+    /// Provers on this machine, which join for this job.
+    Cluster { provers: usize },
+    /// Whoever is found; segments and tree are chosen for so many.
+    Network { provers: usize },
 }
 
 /// What is said when the deadline is over.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
+use myriad_cost::job::Hands;
 use myriad_engine::{
     Boundary, ExecuteError, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
     worker::{self, Failure, Usage, Worker, WorkerError},
@@ -15,7 +16,7 @@ use myriad_net::blob::BlobStore;
 
 use super::{
     Event, Job, Observer, Options, Outcome, RunError, Stage,
-    schedule::{Hands, allowed, best_arities, supposed, tree},
+    tree_choice::{allowed, best_arities, supposed, tree},
 };
 use crate::{
     Store, job_id,
@@ -129,7 +130,7 @@ pub(crate) fn prepare(
             observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
             let (chosen, usage) = choose(child, options, config, hands.children, |plan| {
-                best_arities(config, held, plan, &allowed, hands)
+                best_arities(config, plan, &allowed, hands)
             })?;
             executed = usage;
             let planned = Planned {

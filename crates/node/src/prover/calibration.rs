@@ -7,7 +7,7 @@ use std::{
 };
 
 use myriad_core::Kind;
-use myriad_sim::{
+use myriad_cost::{
     model::{Below, CostModel, FitError, ProgramModel},
     profile::{Profile, ProfileError},
     reference,
@@ -99,13 +99,13 @@ impl Calibration {
     }
 
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
-        let fitted = CostModel::fit(profile)?.pace(reference::model(), threads as u32);
+        let beside = CostModel::fit(profile)?.speed_beside(reference::model(), threads as u32);
         let segments = profile.programs.iter().flat_map(|program| &program.segments);
         // What was cut for a budget has to fit into it.
         let shares = segments.map(|s| s.budget_bytes as f64 / s.measured.peak_bytes as f64);
         Ok(Self {
-            core_speed: fitted.core_speed,
-            speed: fitted.speed,
+            core_speed: beside.core_speed,
+            speed: beside.speed,
             memory_share: shares.fold(1.0, f64::min).max(MEMORY_SHARE_MIN),
         })
     }

@@ -25,7 +25,7 @@ pub use clean::{Keep, Removed};
 pub(crate) use recorder::Recorder;
 
 use crate::{
-    Job, Store, StoreError, process,
+    Fleet, Job, Store, StoreError, process,
     store::{job_dir, journal_path, write_durably},
 };
 
@@ -36,18 +36,6 @@ const RECORD_VERSION: u32 = 1;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Jobs that are looked at; more than a data folder ever has.
 const JOBS_MAX: usize = 100_000;
-
-/// Who does the tasks of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Fleet {
-    /// Engine children of the one process.
-    Children,
-    /// Provers on this machine, which join for this job.
-    Cluster { provers: usize },
-    /// Whoever is found; segments and tree are chosen for so many.
-    Network { provers: usize },
-}
 
 /// What is known of a job without its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use myriad_net::{
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::world::{MEMORY, segment_proof};
+use crate::testbed::{MEMORY, segment_proof};
 
 /// What a prover does instead of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use myriad_net::{
 use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::world::{announcement, start_with_quota};
+use crate::testbed::{announcement, start_with_quota};
 
 const MIB: u64 = 1 << 20;
 /// Twice the room that a task needs besides its files: half of it may be kept for others.

@@ -11,7 +11,7 @@ use myriad_net::{
 use myriad_node::{engine_fingerprint, prover::Calibration};
 
 use super::*;
-use crate::world::announcement;
+use crate::testbed::announcement;
 
 /// How a requester holds on to a prover.
 #[derive(Clone, Copy, Debug)]

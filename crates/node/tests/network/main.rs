@@ -6,8 +6,8 @@ mod holding;
 mod malicious;
 mod receipts;
 mod rotting;
+mod testbed;
 mod time;
-mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,7 +21,7 @@ use myriad_net::{
 use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
-use world::{
+use testbed::{
     Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
     segment_proof, start, tree,
 };

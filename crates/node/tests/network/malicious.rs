@@ -15,7 +15,7 @@ use myriad_net::{
 use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::world::{MEMORY, announcement};
+use crate::testbed::{MEMORY, announcement};
 
 /// Jobs that one requester announces at once.
 const FLOOD: u32 = 500;

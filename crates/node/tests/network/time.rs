@@ -13,7 +13,7 @@ use myriad_core::JobId;
 use myriad_net::{Event as NetEvent, wire::Request};
 
 use super::*;
-use crate::world::{announcement, start_with_clock};
+use crate::testbed::{announcement, start_with_clock};
 
 /// A requester that announces a job and answers no offer.
 struct Silent {

@@ -1,7 +1,7 @@
 //! The plots of an outcome.
 
 use super::outcome::{Block, Outcome, WorldOutcome};
-use crate::plot::{Axis, Marks, Plot, Series};
+use crate::plot::{Axis, Colour, Marks, Plot, Series};
 
 /// Requesters with a line of their own; more cannot be told apart.
 const LINES_MAX: usize = 10;
@@ -16,11 +16,11 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
         "utilisation",
         Plot {
             title: format!("Machines that deliver, seed {}", first.seed),
-            x: Axis::linear("seconds"),
+            x: Axis::linear("virtual time, seconds"),
             y: Axis::linear("machines"),
             series: vec![
-                moments(first, "there", |moment| moment.online),
-                moments(first, "at work", |moment| moment.working),
+                moments(first, ("there", Colour::Bound), |moment| moment.online),
+                moments(first, ("at work", Colour::Usual), |moment| moment.working),
             ],
         },
     ));
@@ -28,18 +28,23 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
         "lagging",
         Plot {
             title: format!("Blocks that are not proven yet, seed {}", first.seed),
-            x: Axis::linear("seconds"),
+            x: Axis::linear("virtual time, seconds"),
             y: Axis::linear("blocks"),
-            series: vec![moments(first, "all requesters", |moment| moment.lagging as f64)],
+            series: vec![moments(first, ("all requesters", Colour::Usual), |moment| {
+                moment.lagging as f64
+            })],
         },
     ));
     let streams = first.requesters.iter().filter(|requester| requester.blocks > 1);
     let lags: Vec<Series> = streams
         .take(LINES_MAX)
-        .map(|requester| Series {
+        .enumerate()
+        .map(|(place, requester)| Series {
             name: requester.name.clone(),
             points: requester.history.iter().filter_map(lag).collect(),
             marks: Marks::Line,
+            colour: Colour::Nth(place),
+            second: place >= LINES_MAX / 2,
         })
         .collect();
     if !lags.is_empty() {
@@ -47,8 +52,8 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
             "lag",
             Plot {
                 title: format!("From a block's arrival to its proof, seed {}", first.seed),
-                x: Axis::linear("arrival, seconds"),
-                y: Axis::linear("seconds"),
+                x: Axis::linear("arrival of the block, seconds"),
+                y: Axis::linear("time until its proof, seconds"),
                 series: lags,
             },
         ));
@@ -65,7 +70,7 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
             "makespan",
             Plot {
                 title: "Until all is proven, by seed".into(),
-                x: Axis::linear("seconds"),
+                x: Axis::linear("virtual time, seconds"),
                 y: Axis::linear("part of the worlds that are done"),
                 series: vec![Series {
                     name: format!("{count} worlds"),
@@ -75,6 +80,8 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
                         .map(|(place, &makespan)| (makespan, (place + 1) as f64 / count))
                         .collect(),
                     marks: Marks::Both,
+                    colour: Colour::Usual,
+                    second: false,
                 }],
             },
         ));
@@ -82,7 +89,11 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
     charts
 }
 
-fn moments(world: &WorldOutcome, name: &str, value: impl Fn(&super::outcome::Moment) -> f64) -> Series {
+fn moments(
+    world: &WorldOutcome,
+    (name, colour): (&str, Colour),
+    value: impl Fn(&super::outcome::Moment) -> f64,
+) -> Series {
     Series {
         name: name.into(),
         points: world
@@ -91,6 +102,8 @@ fn moments(world: &WorldOutcome, name: &str, value: impl Fn(&super::outcome::Mom
             .map(|moment| (moment.at_s, value(moment)))
             .collect(),
         marks: Marks::Line,
+        colour,
+        second: false,
     }
 }
 

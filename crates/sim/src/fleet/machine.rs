@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use myriad_core::{Kind, Offer, Peer, TaskRef, Time};
 
 use super::link::Link;
-use crate::scenario::Habit;
+use crate::peer::Habit;
 
 /// Blocks whose inputs a machine still has.
 const INPUTS_KEPT: usize = 8;

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use myriad_core::{Cost, Kind, Redundancy, TaskId, Tree};
-
-use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
-use crate::{
+use myriad_cost::{
     model::{Below, CostModel, ProgramModel},
-    planner::{self, Class, Link, Plan, Question, RequesterSide, Shape, Workload, shape},
+    planner::{self, Class, FleetPlan, Link, Question, RequesterSide, Workload},
     profile::Profile,
     reference,
+    trees::{Shape, shape},
 };
+
+use super::file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioError, ScenarioFile};
 
 /// A scenario that can be played.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct Setup {
 /// What the requesters of a table have to do, all the same.
 #[derive(Clone, Debug)]
 pub(super) struct Workloads {
-    pub plan: Plan,
+    pub plan: FleetPlan,
     pub tree: Tree,
     pub costs: Vec<Cost>,
     pub tasks: TaskTimes,
@@ -109,7 +110,7 @@ impl Setup {
     }
 
     /// Of one requester with one block, whose plan is there already.
-    pub(crate) fn planned(file: ScenarioFile, question: &Question, plan: Plan) -> Self {
+    pub(crate) fn planned(file: ScenarioFile, question: &Question, plan: FleetPlan) -> Self {
         Self {
             file,
             redundancy: Redundancy::default(),
@@ -118,7 +119,7 @@ impl Setup {
     }
 
     /// How the blocks of each table of requesters are done.
-    pub fn plans(&self) -> impl Iterator<Item = (&RequesterTable, &Plan)> {
+    pub fn plans(&self) -> impl Iterator<Item = (&RequesterTable, &FleetPlan)> {
         self.file
             .requesters
             .iter()
@@ -215,7 +216,7 @@ impl Workloads {
     }
 
     /// With the plan as it is.
-    fn of(question: &Question, plan: Plan) -> Self {
+    fn of(question: &Question, plan: FleetPlan) -> Self {
         let tree = plan.tree();
         let tasks = task_times(question, &plan, &tree);
         let cost = |task| {
@@ -242,7 +243,7 @@ impl Workloads {
     }
 }
 
-fn task_times(question: &Question, plan: &Plan, tree: &Tree) -> TaskTimes {
+fn task_times(question: &Question, plan: &FleetPlan, tree: &Tree) -> TaskTimes {
     let mut times = TaskTimes {
         shapes: BTreeMap::new(),
         of_shape: Vec::new(),

@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path};
 
+use myriad_cost::lawful::timeless;
+
 use super::*;
-use crate::profile::tests::timeless;
 
 /// Links on which nothing takes time, and a profile in which tasks take what the law says.
 fn setup(text: &str) -> Setup {

@@ -8,17 +8,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use myriad_cost::{
+    accuracy::{Accuracy, HeldOut, accuracy, held_out},
+    profile::Profile,
+};
 use myriad_engine::MemoryBudget;
 use myriad_node::{
     Machine,
     bench::{self, BenchOptions, Step},
     prover::PROFILE_FILE,
 };
-use myriad_sim::{
-    accuracy::{Accuracy, HeldOut, accuracy, held_out},
-    charts::charts,
-    profile::Profile,
-};
+use myriad_sim::charts::charts;
 use serde::Serialize;
 
 use crate::{
@@ -85,7 +85,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
         .out
         .clone()
         .unwrap_or_else(|| settings.data_dir.join(PROFILE_FILE));
-    profile.check().map_err(|source| Error::Profile {
+    profile.validate().map_err(|source| Error::Profile {
         path: path.clone(),
         source,
     })?;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use myriad_sim::profile::{Measured, Program};
+use myriad_cost::profile::{Measured, Program};
 
 use super::{ProgramAccuracy, Report};
 use crate::{

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Offer, Policy, Requester, SPEED_ONE, Standing, Time, Trust};
+use myriad_core::{Offer, Policy, Requester, SPEED_ONE, Time, Trust};
 
 use super::{Happens, Side, World};
 use crate::{
@@ -16,10 +16,9 @@ use crate::{
         outcome::{Block, Counts, Timeline},
         setup::Setup,
     },
-    prover::name,
+    peer::{Habit, known, name},
     queue::Queue,
     rng::Rng,
-    scenario::Habit,
 };
 
 impl<'a> World<'a> {
@@ -99,14 +98,6 @@ impl<'a> World<'a> {
             world.plan_toggle(machine);
         }
         world
-    }
-}
-
-/// What a requester knows of a machine that has served it before.
-fn known() -> Standing {
-    Standing {
-        accepted: 8,
-        ..Standing::default()
     }
 }
 

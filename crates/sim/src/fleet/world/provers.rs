@@ -7,12 +7,11 @@ use myriad_core::{Input, Refusal, Return, TaskId, TaskRef, Time};
 use super::{Happens, Hear, Say, World, blob, block_of, made_by};
 use crate::{
     fleet::{link::transfer, machine::Doing},
-    prover::{BANNED_FOR, BUSY_FOR, GOOD, INVALID, PROGRESS_MAX, RENEW_EVERY, WAIT, WITHHELD},
-    scenario::Habit,
+    peer::{
+        BANNED_FOR, BUSY_FOR, GOOD, Habit, INVALID, LOST_AFTER, PROGRESS_MAX, RENEW_EVERY, WAIT, WITHHELD,
+    },
 };
 
-/// How long after a connection broke the requester takes a peer for lost.
-const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Provers that are looked at to fetch program and input from, as many as a lease names.
 const SOURCES: usize = 3;
 

@@ -10,11 +10,9 @@ use myriad_core::{
 use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
 use crate::{
     fleet::{link::transfer, outcome::seconds},
-    prover::{GOOD, WITHHELD},
+    peer::{GOOD, WITHHELD, WITHHELD_FOR},
 };
 
-/// When a fetch of something that is withheld is given up.
-const WITHHELD_FOR: Duration = Duration::from_secs(20);
 /// To make a proof durable.
 const PERSIST: Duration = Duration::from_millis(5);
 

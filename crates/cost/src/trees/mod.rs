@@ -1,0 +1,25 @@
+//! Choosing an aggregation tree: the one that some workers finish soonest.
+//!
+//! ```text
+//!  what each shape of task takes, and for whom: Times ─┐
+//!  arities that fit, each with its Tree ───────────────┴─▶ Candidate: how early could it end?      (bound, microseconds)
+//!                                                              │ best first, until none can be better
+//!                                                              ▼
+//!                                                    list_schedule: when does it end?              (milliseconds)
+//!                                                              ▼
+//!                                                          Chosen: the tree and its timeline
+//! ```
+//!
+//! [`choose()`] is called by the planner, for fleets, and by the drivers in `myriad-node`, for the job at hand.
+
+mod bound;
+mod choose;
+mod list_schedule;
+mod shape;
+
+pub use choose::{Candidate, Chosen, choose};
+pub use list_schedule::{ClassTimes, KINDS, SharedCores, Timeline, Times};
+pub use shape::{Shape, arities, counts, shape};
+
+#[cfg(test)]
+mod tests;

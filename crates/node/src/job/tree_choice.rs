@@ -1,0 +1,310 @@
+//! Choosing the segment size and the arities of the tree that finish soonest.
+//!
+//! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here only ratios matter, and to
+//! peers it is the measure of work. What fits is the engine's own expectation.
+
+use std::time::Duration;
+
+use myriad_core::{Arities, Cost, TaskId, Tree};
+use myriad_cost::{
+    job::{Hands, choose},
+    model::{Below, Load, ProgramModel},
+    profile::Vm,
+    reference, trees,
+};
+use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
+
+use super::RunError;
+
+/// The virtual machine that a program wants.
+pub(crate) fn vm_of(config: &VmConfig) -> Vm {
+    if config.is_plain() {
+        Vm::Plain
+    } else {
+        Vm::Extended
+    }
+}
+
+/// What tasks take on the reference machine.
+fn model(config: &VmConfig) -> &'static ProgramModel {
+    let model = reference::model().of(vm_of(config));
+    model.expect("the reference was measured with each kind of virtual machine")
+}
+
+/// The arities that a child may use within a budget, which has so many bytes of the job in memory; see
+/// [`Program::held_bytes`](myriad_engine::Program::held_bytes).
+///
+/// # Errors
+/// [`RunError::Memory`] where not even the smallest node fits.
+pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Result<Vec<Arities>, RunError> {
+    let most = |level: Level, least: usize, internal_for_leaf: usize| {
+        let peak_bytes = |children| held + level.peak_bytes(config, children, internal_for_leaf);
+        (least..=level.children_max())
+            .rev()
+            .find(|&children| peak_bytes(children) <= budget.bytes())
+            .ok_or(RunError::Memory {
+                needed: MemoryBudget::from_bytes(peak_bytes(least)),
+                allowed: budget,
+            })
+    };
+    let leaf = most(Level::LEAF, 1, 1)?;
+    let internal_for_leaf = most(Level::INTERNAL_FOR_LEAF, 1, 1)?;
+    let internal_recursive = (1..=internal_for_leaf)
+        .map(|children| Ok(most(Level::INTERNAL_RECURSIVE, 2, children)? as u32))
+        .collect::<Result<Vec<u32>, RunError>>()?;
+    Ok(trees::arities(leaf as u32, &internal_recursive))
+}
+
+/// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated time on the reference machine.
+pub(crate) fn best_arities(
+    config: &VmConfig,
+    plan: &Plan,
+    arities: &[Arities],
+    hands: Hands,
+) -> (Arities, Duration) {
+    let loads: Vec<Load> = plan.segments.iter().map(load).collect();
+    choose(model(config), &loads, arities, hands)
+        .expect("some arity is allowed, and the reference has nodes of each")
+}
+
+fn load(segment: &Segment) -> Load {
+    Load {
+        cells: segment.cells as f64,
+        interactions: segment.interactions as f64,
+    }
+}
+
+/// What the plan of the same execution for a smaller budget may be: segments that are all alike, as many more as the
+/// reference machine's were. None where those were the same, or were never cut so small.
+pub(crate) fn supposed(
+    config: &VmConfig,
+    plan: &Plan,
+    budget: MemoryBudget,
+    smaller: MemoryBudget,
+) -> Option<Plan> {
+    let size = |budget: MemoryBudget| model(config).instructions_for(budget.bytes());
+    let more = Some(size(budget)? / size(smaller)?).filter(|more| *more > 1.0)?;
+    let count = (plan.segments.len() as f64 * more).ceil() as u64;
+    let cells: u64 = plan.segments.iter().map(|segment| segment.cells).sum();
+    let interactions: u64 = plan.segments.iter().map(|segment| segment.interactions).sum();
+    let segment = |index| Segment {
+        index: index as u32,
+        instret_start: plan.instructions * index / count,
+        num_insns: plan.instructions / count,
+        trace_heights: Vec::new(),
+        last: index + 1 == count,
+        cells: cells / count,
+        interactions: interactions / count,
+        peak_bytes: smaller.bytes(),
+    };
+    Some(Plan {
+        segments: (0..count).map(segment).collect(),
+        public_values: plan.public_values.clone(),
+        instructions: plan.instructions,
+    })
+}
+
+/// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
+pub(crate) fn tree(config: &VmConfig, held: u64, plan: &Plan, arities: Arities) -> (Tree, Vec<Cost>) {
+    let tree = Tree::new(plan.segments.len() as u32, arities);
+    let costs = tree
+        .tasks()
+        .map(|task| cost(config, held, &tree, arities, plan, task))
+        .collect();
+    (tree, costs)
+}
+
+fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
+    let model = model(config);
+    let children = tree.children(task).len();
+    let internal_for_leaf = arities.internal_for_leaf as usize;
+    // Seconds of one core, of which there are as many however many threads there are.
+    let node = || {
+        let node = model.node(
+            task.kind(),
+            children as u32,
+            Below::of(arities.internal_for_leaf),
+            1,
+        );
+        node.expect("the reference has nodes of every arity").cpu_s
+    };
+    // Memory is the engine's own expectation, with which segments were cut and arities chosen.
+    let (seconds, memory) = match task {
+        TaskId::Segment(index) => {
+            let segment = &plan.segments[index as usize];
+            (model.segment(load(segment), 1).cpu_s, segment.peak_bytes)
+        }
+        TaskId::Final => (
+            node(),
+            held + Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+        ),
+        TaskId::Node(id) => {
+            let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
+            (
+                node(),
+                held + level.peak_bytes(config, children, internal_for_leaf),
+            )
+        }
+    };
+    Cost {
+        work: Duration::from_secs_f64(seconds),
+        memory,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use myriad_engine::{Input as ProgramInput, Program};
+
+    use super::*;
+
+    fn plan(segments: usize) -> Plan {
+        let segments = (0..segments)
+            .map(|index| Segment {
+                index: index as u32,
+                instret_start: 0,
+                num_insns: 1,
+                trace_heights: Vec::new(),
+                last: false,
+                cells: 200 << 20,
+                interactions: 0,
+                peak_bytes: 2 << 30,
+            })
+            .collect();
+        Plan {
+            segments,
+            public_values: Vec::new(),
+            instructions: 1,
+        }
+    }
+
+    #[test]
+    fn one_gibibyte_holds_nodes_of_three() {
+        let toml = include_str!("../../../../guests/elf/evm-block.openvm.toml");
+        let config = VmConfig::from_toml(toml).unwrap();
+        let elf = include_bytes!("../../../../guests/elf/evm-block.elf");
+        let program = Program::load(elf, Some(toml)).unwrap();
+        let held = |input_mib: usize| {
+            let input = ProgramInput::from_bytes(vec![0; input_mib << 20]).unwrap();
+            program.held_bytes(&input)
+        };
+        let widest = |mib: u64| {
+            let arities = allowed(&config, held(24), MemoryBudget::from_bytes(mib << 20)).unwrap();
+            arities.last().copied().unwrap()
+        };
+        let most = Arities {
+            leaf: 3,
+            internal_for_leaf: 3,
+            internal_recursive: 3,
+        };
+        assert_eq!(widest(1024), most);
+        assert_eq!(widest(1280).leaf, 4);
+        assert!(allowed(&config, held(1), MemoryBudget::from_bytes(512 << 20)).is_err());
+        // A program and an input that leave no room for a node.
+        assert!(allowed(&config, held(200), MemoryBudget::from_bytes(700 << 20)).is_err());
+        let memory = |held| {
+            let costs = tree(&config, held, &plan(2), most).1;
+            costs.iter().map(|cost| cost.memory).collect::<Vec<_>>()
+        };
+        let (without, with) = (memory(0), memory(1 << 20));
+        // Segments were cut with it.
+        assert_eq!(without[..2], with[..2]);
+        assert!(
+            without[2..]
+                .iter()
+                .zip(&with[2..])
+                .all(|(a, b)| a + (1 << 20) == *b)
+        );
+    }
+
+    #[test]
+    fn memory_limits_the_arities() {
+        let widest = |mib: u64| {
+            let all = allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(mib << 20)).unwrap();
+            all.iter().map(|a| a.leaf).max().unwrap()
+        };
+        assert!(widest(400) < widest(1024));
+        assert!(matches!(
+            allowed(&VmConfig::riscv32(), 0, MemoryBudget::from_bytes(256 << 20)),
+            Err(RunError::Memory { .. })
+        ));
+    }
+
+    #[test]
+    fn less_memory_is_supposed_to_cut_the_same_work_finer() {
+        let config = VmConfig::riscv32();
+        let mib = |mib: u64| MemoryBudget::from_bytes(mib << 20);
+        let mut full = plan(2);
+        for segment in &mut full.segments {
+            segment.interactions = segment.cells / 2;
+        }
+        let finer = supposed(&config, &full, mib(620), mib(420)).unwrap();
+        let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
+        assert_eq!(finer.segments.len(), 4);
+        assert_eq!(work(&full), work(&finer));
+        // For one child that is more to aggregate; of four each has a segment.
+        let arities = allowed(&config, 0, mib(4096)).unwrap();
+        let estimate = |plan, children| {
+            let hands = Hands {
+                children,
+                threads: 1,
+                cores: children,
+            };
+            best_arities(&config, plan, &arities, hands).1
+        };
+        assert!(estimate(&finer, 1) > estimate(&full, 1));
+        assert!(estimate(&finer, 4) < estimate(&full, 4));
+        assert!(
+            supposed(&config, &full, mib(8192), mib(7168)).is_none(),
+            "the same"
+        );
+        assert!(
+            supposed(&config, &full, mib(8192), mib(128)).is_none(),
+            "too small"
+        );
+    }
+
+    /// On one core each task waits for the one before, so that the best tree is the one with the least work; with
+    /// a core for each task it is the one with the shortest path.
+    #[test]
+    fn the_chosen_tree_is_the_cheapest_or_the_lowest() {
+        let config = VmConfig::riscv32();
+        let arities = allowed(&config, 0, MemoryBudget::from_bytes(8 << 30)).unwrap();
+        for segments in [1, 5, 9, 30] {
+            let plan = plan(segments);
+            let work = |arities| {
+                tree(&config, 0, &plan, arities)
+                    .1
+                    .iter()
+                    .map(|cost| cost.work)
+                    .sum()
+            };
+            let path = |arities| {
+                let (tree, costs) = tree(&config, 0, &plan, arities);
+                let cost: HashMap<TaskId, Duration> =
+                    tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
+                let mut until: HashMap<TaskId, Duration> = HashMap::new();
+                for task in tree.tasks() {
+                    let before = tree.children(task).map(|child| until[&child]).max();
+                    until.insert(task, before.unwrap_or_default() + cost[&task]);
+                }
+                until[&TaskId::Final]
+            };
+            let least = |measure: &dyn Fn(Arities) -> Duration| {
+                arities.iter().map(|&arities| measure(arities)).min().unwrap()
+            };
+            let hands = |cores| Hands {
+                children: cores,
+                threads: 1,
+                cores,
+            };
+            let close = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(1);
+            let (_, alone) = best_arities(&config, &plan, &arities, hands(1));
+            assert!(close(alone, least(&work)), "{segments} segments: {alone:?}");
+            let (_, many) = best_arities(&config, &plan, &arities, hands(100));
+            assert!(close(many, least(&path)), "{segments} segments: {many:?}");
+        }
+    }
+}

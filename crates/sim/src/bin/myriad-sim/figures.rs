@@ -1,0 +1,184 @@
+//! What redundancy costs and gains: the tables of `docs/SIMULATION.md`.
+
+use std::time::Duration;
+
+use myriad_core::{Arities, Redundancy};
+use myriad_sim::{
+    Habit,
+    faults::{
+        Report, Scenario, run,
+        scenario::{Class, Faults, GIB, Job},
+    },
+};
+
+const ARITIES: Arities = Arities {
+    leaf: 2,
+    internal_for_leaf: 2,
+    internal_recursive: 3,
+};
+const SEEDS: u64 = 5;
+
+fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundancy) -> Scenario {
+    Scenario {
+        seed,
+        redundancy,
+        jobs: vec![Job {
+            segments,
+            arities: ARITIES,
+            priority: 0,
+            opened: Duration::ZERO,
+        }],
+        classes,
+        faults: Faults::NONE,
+        limit: Duration::from_secs(100_000),
+        settle_every: u32::MAX,
+        lines_kept: 0,
+    }
+}
+
+/// Means over several seeds.
+struct Mean {
+    makespan_s: f64,
+    /// Work of honest machines beyond what was accepted, as a part of that.
+    extra: f64,
+    leases: f64,
+}
+
+fn mean(scenario: impl Fn(u64) -> Scenario) -> Mean {
+    let reports: Vec<Report> = (0..SEEDS)
+        .map(|seed| run(&scenario(seed)).unwrap_or_else(|failure| panic!("seed {seed}: {failure}")))
+        .collect();
+    let mean = |of: &dyn Fn(&Report) -> f64| reports.iter().map(of).sum::<f64>() / SEEDS as f64;
+    Mean {
+        makespan_s: mean(&|report| report.makespan.as_secs_f64()),
+        extra: mean(&|report| report.worked.as_secs_f64() / report.accepted.as_secs_f64() - 1.0),
+        leases: mean(&|report| report.leases as f64),
+    }
+}
+
+pub fn print() {
+    honest();
+    println!();
+    wasters();
+    crowd();
+}
+
+/// Four of five peers waste time: how much longer does it take than with the honest fifth alone?
+fn wasters() {
+    println!("| peers | segments | wasters | policy | s | honest alone s | ratio | leases |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let kinds: [(&str, &[Habit]); 3] = [
+        ("silent", &[Habit::Silent]),
+        ("pretending", &[Habit::Pretends]),
+        ("of all kinds", &Habit::HOSTILE),
+    ];
+    for peers in [840, 10_000] {
+        // Five for each segment.
+        let segments = peers as u32 / 5;
+        let alone = mean(|seed| {
+            let classes = vec![Class::honest(peers / 5)];
+            scenario(seed, segments, classes, Redundancy::Fixed(1))
+        });
+        for (name, habits) in kinds {
+            for redundancy in [Redundancy::default(), Redundancy::Fixed(5)] {
+                let with = mean(|seed| {
+                    let mut classes = vec![Class::honest(peers / 5)];
+                    let each = peers * 4 / 5 / habits.len();
+                    classes.extend(habits.iter().map(|&habit| Class {
+                        habit,
+                        ..Class::honest(each)
+                    }));
+                    scenario(seed, segments, classes, redundancy)
+                });
+                println!(
+                    "| {peers} | {segments} | {name} | {} | {:.0} | {:.0} | {:.2} | {:.0} |",
+                    policy(redundancy),
+                    with.makespan_s,
+                    alone.makespan_s,
+                    with.makespan_s / alone.makespan_s,
+                    with.leases,
+                );
+            }
+        }
+    }
+    println!();
+}
+
+/// One attacker with 10,000 identities against a few honest machines.
+fn crowd() {
+    println!(
+        "| honest | known from earlier jobs | identities | networks of the attacker | s | honest alone s | ratio |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    const HONEST: usize = 50;
+    const IDENTITIES: usize = 10_000;
+    for known in [true, false] {
+        for networks in [40, IDENTITIES] {
+            let honest = Class {
+                known,
+                ..Class::honest(HONEST)
+            };
+            let alone = mean(|seed| scenario(seed, 100, vec![honest.clone()], Redundancy::default()));
+            let with = mean(|seed| {
+                let attacker = Class {
+                    habit: Habit::Silent,
+                    per_origin: Some((IDENTITIES / networks) as u64),
+                    ..Class::honest(IDENTITIES)
+                };
+                scenario(seed, 100, vec![honest.clone(), attacker], Redundancy::default())
+            });
+            println!(
+                "| {HONEST} | {} | {IDENTITIES} | {networks} | {:.0} | {:.0} | {:.2} |",
+                if known { "yes" } else { "no" },
+                with.makespan_s,
+                alone.makespan_s,
+                with.makespan_s / alone.makespan_s,
+            );
+        }
+    }
+    println!();
+}
+
+/// Nobody lies, but machines differ.
+fn honest() {
+    println!("| peers | segments | policy | s | bound s | ratio | extra work |");
+    println!("|---|---|---|---|---|---|---|");
+    for (peers, segments) in [(100, 50), (100, 200), (100, 1000), (1000, 2000)] {
+        for redundancy in [Redundancy::default(), Redundancy::Fixed(1), Redundancy::Fixed(2)] {
+            let classes = vec![
+                Class {
+                    speed: 1500..2500,
+                    memory: 8 * GIB,
+                    ..Class::honest(peers / 4)
+                },
+                Class {
+                    speed: 800..1200,
+                    ..Class::honest(peers / 2)
+                },
+                Class {
+                    speed: 400..700,
+                    ..Class::honest(peers / 4)
+                },
+            ];
+            let job = scenario(0, segments, Vec::new(), redundancy).jobs[0];
+            let capacity = peers as f64 / 4.0 * (2.0 + 2.0 * 1.0 + 0.55);
+            // The longest path at the speed of the fastest machines.
+            let bound = (job.work().as_secs_f64() / capacity).max(job.critical_path().as_secs_f64() / 2.5);
+            let with = mean(|seed| scenario(seed, segments, classes.clone(), redundancy));
+            println!(
+                "| {peers} | {segments} | {} | {:.0} | {bound:.0} | {:.2} | {:.0} % |",
+                policy(redundancy),
+                with.makespan_s,
+                with.makespan_s / bound,
+                100.0 * with.extra,
+            );
+        }
+    }
+}
+
+fn policy(redundancy: Redundancy) -> String {
+    match redundancy {
+        Redundancy::Adaptive(_) => "Adaptive".into(),
+        Redundancy::Fixed(copies) => format!("Fixed({copies})"),
+    }
+}

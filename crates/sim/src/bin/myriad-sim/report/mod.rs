@@ -1,0 +1,179 @@
+//! `docs/report`: the claims of the proposal that this project began with, put to test. Every number in it is made here, from
+//! the profile, the scenarios and the measured runs beside it.
+
+mod claims;
+mod scale;
+mod streams;
+mod tables;
+mod validation;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use myriad_cost::planner::{FleetPlan, PlanError};
+use myriad_sim::{
+    fleet::{self, Outcome, ScenarioError, ScenarioFile, Setup},
+    plot::{Plot, PlotError},
+};
+use thiserror::Error;
+
+const COMMAND: &str = "cargo run --release -p myriad-sim -- --report docs/report";
+
+/// Why there is no report.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    #[error("{} cannot be {what}: {source}", path.display())]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{}: {source}", path.display())]
+    Scenario { path: PathBuf, source: ScenarioError },
+    #[error("{} is no run of `myriad prove --json`: {source}", path.display())]
+    Run {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("no temporary file can be made: {0}; free some space, or name another folder with TMPDIR")]
+    Scratch(io::Error),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+}
+
+/// The report as it grows.
+struct Report<'a> {
+    folder: &'a Path,
+    text: String,
+}
+
+/// A scenario that was simulated, with the plan for its first requester's blocks.
+struct Simulated {
+    plan: FleetPlan,
+    outcome: Outcome,
+}
+
+/// Makes the report again.
+///
+/// # Errors
+/// What cannot be read, simulated or written.
+pub fn write(folder: &Path) -> Result<(), ReportError> {
+    let mut report = Report {
+        folder,
+        text: String::new(),
+    };
+    report.say(&format!(
+        "# The claims, put to test\n\n\
+         A network of thousands of weak machines was proposed to prove the blocks of L2 rollups. Its claims had not been tested. Here \
+         they are, with Myriad's own engine and scheduler: what a task takes is measured on real proofs, what a fleet makes of it is \
+         simulated around the scheduler that runs in `myriad` itself.\n\n\
+         ```\n{COMMAND}\n```\n\n\
+         makes this text and its plots again, byte for byte; every number comes from there. What it reads lies beside it: the machine's \
+         profile (`profiles/`, by `myriad bench`), runs with real proofs (`measured/`, by `myriad prove --json`), and the scenarios \
+         (`scenarios/`, each of which `myriad simulate` takes as it is). The seed of the first world is 1 throughout, and where \
+         nothing else is said tasks cost what those of `evm-block` do."
+    ));
+    claims::write(&mut report)?;
+    validation::write(&mut report)?;
+    scale::write(&mut report)?;
+    report.say(include_str!("limits.md").trim_end());
+    let path = folder.join("README.md");
+    fs::write(&path, &report.text).map_err(|source| ReportError::File {
+        what: "written",
+        path,
+        source,
+    })
+}
+
+impl Report<'_> {
+    /// Adds a paragraph.
+    fn say(&mut self, paragraph: &str) {
+        if let Some(heading) = paragraph.strip_prefix("## ") {
+            // It takes minutes.
+            eprintln!("{} ...", heading.lines().next().unwrap_or_default());
+        }
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text += paragraph;
+        self.text.push('\n');
+    }
+
+    fn scenario(&self, name: &str) -> Result<ScenarioFile, ReportError> {
+        let path = self.folder.join("scenarios").join(format!("{name}.toml"));
+        ScenarioFile::load(&path).map_err(|source| ReportError::Scenario { path, source })
+    }
+
+    /// A scenario, with the plan for its first requester's blocks.
+    fn setup(&self, mut file: ScenarioFile) -> Result<(Setup, FleetPlan), ReportError> {
+        let folder = self.folder.join("scenarios");
+        let wrong = |source| ReportError::Scenario {
+            path: folder.clone(),
+            source,
+        };
+        // A job that is not done in an hour tells nothing more in a day.
+        file.patience_hours = file.patience_hours.min(1.0);
+        let setup = Setup::new(file, &folder).map_err(wrong)?;
+        let (_, plan) = setup.plans().next().expect("a scenario has a requester");
+        let plan = plan.clone();
+        Ok((setup, plan))
+    }
+
+    fn simulate(&self, file: ScenarioFile) -> Result<Simulated, ReportError> {
+        let (setup, plan) = self.setup(file)?;
+        Ok(Simulated {
+            plan,
+            outcome: fleet::simulate(&setup, |_| ()),
+        })
+    }
+
+    fn plot(&mut self, name: &str, plot: &Plot) -> Result<(), ReportError> {
+        let folder = self.folder.join("plots");
+        let path = folder.join(format!("{name}.svg"));
+        let svg = plot.svg()?;
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, svg))
+            .map_err(|source| ReportError::File {
+                what: "written",
+                path,
+                source,
+            })?;
+        self.say(&format!("![{}](plots/{name}.svg)", plot.title));
+        Ok(())
+    }
+}
+
+impl Simulated {
+    /// The mean over worlds until all was proven; none if that was not in every world.
+    fn makespan_s(&self) -> Option<f64> {
+        let all = self.outcome.all_proven.then_some(self.outcome.makespan_s)?;
+        Some(all?.mean)
+    }
+
+    /// The larger of all work by all machines and the longest path.
+    fn bound_s(&self) -> f64 {
+        self.plan.bounds.machines_s.max(self.plan.bounds.path_s)
+    }
+
+    /// What no schedule of the plan's tree can pass, after the execution.
+    fn earliest_s(&self) -> f64 {
+        self.plan.parts.execute_s + self.plan.bounds.earliest_s
+    }
+}
+
+fn verdict(holds: bool) -> &'static str {
+    if holds { "**holds**" } else { "**does not hold**" }
+}
+
+fn met(is: bool) -> &'static str {
+    if is { "met" } else { "**missed**" }
+}
+
+/// Seconds for people, or that it was not done.
+fn seconds(seconds: Option<f64>) -> String {
+    seconds.map_or("not done".into(), |seconds| format!("{seconds:.0} s"))
+}

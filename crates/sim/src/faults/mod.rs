@@ -1,0 +1,14 @@
+//! Violations: one requester and its peers, while anything goes wrong that can.
+//!
+//! The requester is [`myriad_core::Requester`] itself, not a copy; what is simulated is all around it: provers with their
+//! habits, messages that take time and get lost, crashes of either side, and a disk that has what was made durable. Every
+//! property in [`myriad_core::invariants`] is watched, and when the faults are over every job has to get done.
+//!
+//! A simulation follows from its [`Scenario`], and that from a seed: the same seed gives the same [`Report::log`].
+
+mod prover;
+pub mod scenario;
+mod simulation;
+
+pub use scenario::Scenario;
+pub use simulation::{Failure, Report, run};

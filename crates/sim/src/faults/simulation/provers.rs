@@ -1,0 +1,62 @@
+//! What provers do and say, on its way to the requester.
+
+use myriad_core::{Input, Time};
+
+use super::{Happens, Simulation};
+use crate::{faults::prover::Say, peer::LOST_AFTER};
+
+impl Simulation<'_> {
+    /// Comes back when a prover wants to act.
+    pub(super) fn wind(&mut self, prover: usize) {
+        let alarm = self.provers[prover].alarm;
+        if alarm < Time::NEVER {
+            self.queue.push(alarm.max(self.now), Happens::Acts { prover });
+        }
+    }
+
+    pub(super) fn acts(&mut self, index: usize) {
+        let now = self.now;
+        let prover = &mut self.provers[index];
+        // Winding again leaves the earlier alarm in the queue.
+        if !prover.up || prover.alarm > now {
+            return;
+        }
+        let says = prover.act(now);
+        let (latency, boot, reachable) = (prover.latency, prover.boot, prover.reachable);
+        self.wind(index);
+        for say in says {
+            let lost = self.faulty && self.rng.chance(self.scenario.faults.loss);
+            if reachable && !lost {
+                let term = self.term;
+                let happens = Happens::Reaches {
+                    from: index,
+                    boot,
+                    term,
+                    say,
+                };
+                self.queue.push(now + latency, happens);
+            }
+        }
+    }
+
+    pub(super) fn reaches(&mut self, from: usize, boot: u32, term: u32, say: Say) -> Result<(), String> {
+        let prover = &self.provers[from];
+        if self.requester.is_none() || term != self.term || prover.boot != boot {
+            return Ok(());
+        }
+        let peer = prover.peer;
+        let input = match say {
+            Say::Offer(offer) => Input::Offer { peer, offer },
+            Say::Renew { task, progress } => Input::Renewed { peer, task, progress },
+            Say::Submit { task, proof } => Input::Submitted { peer, task, proof },
+            Say::Return { task, why } => Input::Returned { peer, task, why },
+        };
+        self.input(input, Some(from))
+    }
+
+    pub(super) fn goes_missing(&mut self, prover: usize) {
+        let boot = self.provers[prover].boot;
+        self.queue
+            .push(self.now + LOST_AFTER, Happens::Lost { prover, boot });
+    }
+}

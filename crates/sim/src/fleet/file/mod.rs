@@ -1,0 +1,228 @@
+//! Scenario files: what may be written in one, and what is said of what may not.
+//!
+//! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise quietly be the default.
+
+mod bounds;
+mod defaults;
+mod error;
+
+use std::{fs::File, io::Read, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ScenarioError;
+
+use crate::peer::Habit;
+use error::FILE_BYTES_MAX;
+
+/// Bytes a second of a megabit a second.
+pub(crate) const MBIT: f64 = 1e6 / 8.0;
+
+/// A fleet and who has work for it: `myriad simulate` reads it from TOML.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioFile {
+    /// The first world's seed; each further world has the next one.
+    #[serde(default = "defaults::one")]
+    pub seed: u64,
+    /// How many worlds.
+    #[serde(default = "defaults::one")]
+    pub seeds: u64,
+    /// For how long blocks come.
+    #[serde(default)]
+    pub hours: f64,
+    /// For how long after that they are waited for.
+    #[serde(default = "defaults::a_day")]
+    pub patience_hours: f64,
+    /// `"adaptive"`, or how many machines do each task.
+    #[serde(default)]
+    pub redundancy: Copies,
+    #[serde(default)]
+    pub requesters: Vec<RequesterTable>,
+    #[serde(default)]
+    pub machines: Vec<MachineTable>,
+}
+
+/// Requesters that are alike.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequesterTable {
+    pub name: String,
+    #[serde(default = "defaults::one")]
+    pub count: u64,
+    /// A block every so often; without it there is one, at the start.
+    pub every_s: Option<f64>,
+    /// Of each block. One of `gas` and `instructions` is there.
+    pub gas: Option<f64>,
+    pub instructions: Option<f64>,
+    #[serde(default = "defaults::instructions_per_gas")]
+    pub instructions_per_gas: f64,
+    /// Whose costs count, of the profiles' programs.
+    #[serde(default = "defaults::evm_block")]
+    pub costs_of: String,
+    /// The program, which every prover fetches once.
+    #[serde(default = "defaults::program_mb")]
+    pub program_mb: f64,
+    /// The input of a block, which every prover of the block needs.
+    #[serde(default = "defaults::input_mb")]
+    pub input_mb: f64,
+    /// Blocks that are proven at once; later ones wait.
+    #[serde(default = "defaults::open_max")]
+    pub open_max: u32,
+    /// By when after its arrival a block should be proven.
+    pub deadline_s: Option<f64>,
+    /// That execute and verify.
+    #[serde(default = "defaults::requester_cores")]
+    pub cores: u32,
+    #[serde(default = "defaults::requester_up")]
+    pub up_mbit: f64,
+    #[serde(default = "defaults::requester_down")]
+    pub down_mbit: f64,
+    /// One way.
+    #[serde(default = "defaults::latency")]
+    pub latency_ms: f64,
+}
+
+/// Machines that are alike.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineTable {
+    pub name: String,
+    pub count: u64,
+    /// A file of `myriad bench`, beside the scenario; without it they are like the reference machine.
+    pub profile: Option<String>,
+    /// Of each; without it the cores of its profile.
+    pub threads: Option<u32>,
+    #[serde(default = "defaults::memory")]
+    pub memory_gib: f64,
+    /// How fast each is beside its profile.
+    #[serde(default = "defaults::same_speed")]
+    pub speed: Spread,
+    /// The part of the tasks that take twice as long, because the machine is used for something else.
+    #[serde(default)]
+    pub busy: f64,
+    #[serde(default = "defaults::up")]
+    pub up_mbit: Spread,
+    #[serde(default = "defaults::down")]
+    pub down_mbit: Spread,
+    /// One way.
+    #[serde(default = "defaults::latencies")]
+    pub latency_ms: Spread,
+    /// The part that delivers.
+    #[serde(default = "defaults::all")]
+    pub honest: f64,
+    /// What the others do, in turn.
+    #[serde(default = "defaults::pretends")]
+    pub wasters: Vec<Habit>,
+    /// Whether requesters know the honest ones from earlier jobs.
+    #[serde(default)]
+    pub known: bool,
+    /// The part behind a NAT: two of these cannot reach each other, and get from the requester what one has for the other.
+    #[serde(default)]
+    pub nat: f64,
+    /// How long each stays, from nothing to twice this; without it, for ever.
+    pub online_h: Option<f64>,
+    /// How long it is away then.
+    #[serde(default = "defaults::quarter")]
+    pub offline_h: f64,
+    /// The part of leavings without a word. Who says it hands its task back.
+    #[serde(default = "defaults::all")]
+    pub vanishes: f64,
+}
+
+/// A number, or all between two.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Spread {
+    One(f64),
+    Between([f64; 2]),
+}
+
+/// How often a task is given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Copies {
+    #[serde(serialize_with = "adaptive", deserialize_with = "is_adaptive")]
+    #[default]
+    Adaptive,
+    Fixed(u32),
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's")]
+fn adaptive<S: serde::Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("adaptive")
+}
+
+fn is_adaptive<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "adaptive" => Ok(()),
+        other => Err(serde::de::Error::custom(format!(
+            "redundancy is {other:?}, and has to be \"adaptive\" or a number of copies"
+        ))),
+    }
+}
+
+impl ScenarioFile {
+    /// # Errors
+    /// See [`ScenarioError`].
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let read = |source| ScenarioError::Read {
+            path: path.display().to_string(),
+            source,
+        };
+        let mut text = Vec::new();
+        let file = File::open(path).map_err(read)?;
+        file.take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut text)
+            .map_err(read)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(ScenarioError::Long);
+        }
+        Self::parse(&String::from_utf8(text).map_err(|_| ScenarioError::Text)?)
+    }
+
+    /// # Errors
+    /// [`ScenarioError::Toml`] or [`ScenarioError::Value`]
+    pub fn parse(text: &str) -> Result<Self, ScenarioError> {
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(ScenarioError::Long);
+        }
+        let file: Self = toml::from_str(text).map_err(|e| ScenarioError::Toml(Box::new(e)))?;
+        file.validate()?;
+        Ok(file)
+    }
+}
+
+impl RequesterTable {
+    /// Of each block.
+    pub(in crate::fleet) fn work(&self) -> f64 {
+        let of_gas = self.gas.map(|gas| gas * self.instructions_per_gas);
+        self.instructions.or(of_gas).unwrap_or(0.0)
+    }
+
+    /// How many come in so many hours.
+    pub(in crate::fleet) fn blocks(&self, hours: f64) -> u64 {
+        match self.every_s {
+            None => 1,
+            // A hair less than a whole number is that number.
+            Some(every_s) => ((3600.0 * hours / every_s + 1e-9) as u64).max(1),
+        }
+    }
+}
+
+impl Spread {
+    pub(in crate::fleet) const fn ends(self) -> (f64, f64) {
+        match self {
+            Self::One(value) => (value, value),
+            Self::Between([from, to]) => (from, to),
+        }
+    }
+
+    pub(in crate::fleet) fn mean(self) -> f64 {
+        let (from, to) = self.ends();
+        f64::midpoint(from, to)
+    }
+}
+
+#[cfg(test)]
+mod tests;

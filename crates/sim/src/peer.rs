@@ -1,0 +1,89 @@
+//! What peers of both wings have in common: their names, their habits, their pauses, and what their proofs are worth.
+
+use std::time::Duration;
+
+use myriad_core::{Peer, Standing};
+use serde::{Deserialize, Serialize};
+
+/// As in `myriad-node`: how often a lease is renewed, and how long a prover waits to be woken.
+pub const RENEW_EVERY: Duration = Duration::from_secs(5);
+pub const WAIT: Duration = Duration::from_secs(30);
+/// As in `myriad-node`: how long a prover waits before it asks one again that has banned it, or has no more leases for it.
+pub const BANNED_FOR: Duration = Duration::from_secs(600);
+pub const BUSY_FOR: Duration = Duration::from_millis(500);
+/// As in `myriad-node`: how long after a connection broke the requester takes a peer for lost.
+pub const LOST_AFTER: Duration = Duration::from_secs(10);
+/// When the requester gives up fetching a proof that is withheld.
+pub const WITHHELD_FOR: Duration = Duration::from_secs(20);
+/// A prover never says that it is done before it is, in thousandths.
+pub const PROGRESS_MAX: u64 = 980;
+
+/// What a proof is worth; the first byte of its [`Blob`](myriad_core::Blob).
+pub const GOOD: u8 = 1;
+pub const INVALID: u8 = 2;
+pub const WITHHELD: u8 = 3;
+/// It passes every check, and no node can be made over it.
+pub const POISON: u8 = 4;
+
+/// What a machine does with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Habit {
+    Honest,
+    /// Takes it, and is not heard of again until the lease is over.
+    Silent,
+    /// Says that it makes progress, and never has a proof.
+    Pretends,
+    /// Sends bytes that are no proof.
+    Garbage,
+    /// Sends a proof of something else.
+    Replays,
+    /// Says that it has a proof, and does not hand it over.
+    Withholds,
+    /// Gives it back after some time, and asks for the next one.
+    HandsBack,
+    /// Says that it failed.
+    Fails,
+    /// Says that it is ten times as fast as it is.
+    Boasts,
+    /// Makes proofs that pass every check, and over which no node can be made. Fleets have none.
+    #[serde(skip)]
+    Poisons,
+}
+
+impl Habit {
+    pub const HOSTILE: [Self; 8] = [
+        Self::Silent,
+        Self::Pretends,
+        Self::Garbage,
+        Self::Replays,
+        Self::Withholds,
+        Self::HandsBack,
+        Self::Fails,
+        Self::Boasts,
+    ];
+
+    /// Whether it delivers, sooner or later.
+    pub const fn works(self) -> bool {
+        matches!(self, Self::Honest | Self::Boasts)
+    }
+}
+
+/// The name of a machine. They are spread, so that their order says nothing about the machines.
+pub fn name(index: usize) -> Peer {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(
+        &(index as u64 + 1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .to_be_bytes(),
+    );
+    Peer(id)
+}
+
+/// What a requester knows of a machine that has served it before.
+pub fn known() -> Standing {
+    Standing {
+        accepted: 8,
+        ..Standing::default()
+    }
+}
