@@ -26,6 +26,7 @@ mod watched;
 
 pub use job::{Event, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
+pub use verifying::{Objection, ProgramOnly, Verifying};
 // What the journal's rows decode to; for the fuzz targets.
 #[doc(hidden)]
 pub use store::{Entry as JournalEntry, Planned as JournalPlan};
