@@ -322,11 +322,7 @@ impl Worker {
     ///
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
-    pub fn verify<'a>(
-        &mut self,
-        of: ProofOf,
-        proof: impl Into<Source<'a>>,
-    ) -> Result<Shown, WorkerError> {
+    pub fn verify<'a>(&mut self, of: ProofOf, proof: impl Into<Source<'a>>) -> Result<Shown, WorkerError> {
         match self.ask_with(Request::Verify(of), vec![proof.into()])? {
             (Answer::Holds(shown), _) => Ok(shown),
             (other, _) => Err(unexpected(&other)),
