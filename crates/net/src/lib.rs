@@ -24,6 +24,7 @@ mod behaviour;
 pub mod blob;
 mod config;
 mod counted;
+pub mod durable;
 mod identity;
 mod network;
 mod patience;
