@@ -9,7 +9,7 @@ use std::{
 
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
-    ExecuteError, InputError, KeyError, ProgramError, VerifyError,
+    ExecuteError, InputError, KeyError, ProgramError,
     worker::{Failure, ServeError, WorkerError},
 };
 use myriad_evm::{
@@ -105,8 +105,8 @@ pub enum Error {
         logs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     ClusterEnded { logs: Vec<PathBuf> },
-    #[error("{} proves nothing", path.display())]
-    Proof { path: PathBuf, source: VerifyError },
+    #[error("{} proves nothing: {reason}", path.display())]
+    Proof { path: PathBuf, reason: String },
 
     #[error("cannot use {}", path.display())]
     BlockFile { path: PathBuf, source: BlockFileError },

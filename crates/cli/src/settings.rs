@@ -17,7 +17,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
 };
 use myriad_engine::{
-    INPUT_BYTES_MAX, KeyCache, MemoryBudget,
+    INPUT_BYTES_MAX, MemoryBudget,
     worker::{WorkerConfig, can_confine, data_bytes_max},
 };
 use myriad_node::Machine;
@@ -212,11 +212,6 @@ impl Settings {
                 prefer: layers.prefer,
             },
         })
-    }
-
-    /// The keys in the data folder.
-    pub fn keys(&self) -> KeyCache {
-        KeyCache::new(self.keys_dir())
     }
 
     /// How to start an engine child that is one of [`Self::children`].

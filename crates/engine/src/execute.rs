@@ -26,6 +26,12 @@ use crate::{
 
 /// This part of the budget is left free, should a peak come out above what was expected.
 const MARGIN_SHARE: u64 = 32;
+/// How many segments are looked at to find what to cut for.
+const LOOK_SEGMENTS: usize = 8;
+/// How often.
+const LOOKS_MAX: u32 = 3;
+/// This part of the budget may be left over by the largest of them.
+const SPARE: u64 = 32;
 /// How often a program is executed to be cut. Once is enough but where a segment comes out too large.
 const CUTS_MAX: u32 = 6;
 /// So little of what the budget has beside an empty segment is not cut for: there would be thousands of segments.
@@ -114,11 +120,23 @@ pub(crate) fn plan(
     };
     // What a segment has without an instruction.
     let least = model.peak_bytes(&vm.build_metered_ctx(exe).trace_heights);
-    cut_within(budget, least, |bytes| metering.run(bytes))
+    cut_within(budget, least, |bytes, segments_max| {
+        metering.run(bytes, segments_max)
+    })
+}
+
+/// What an execution was cut into.
+struct Cut {
+    plan: Plan,
+    /// Whether it was executed to its end.
+    whole: bool,
 }
 
 /// Has `run` execute and cut for so many bytes, until no segment takes more than `budget` has room for. None takes less than
 /// `least`.
+///
+/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So the first segments are
+/// cut and looked at, and the sum is set by what they take. Then all are cut.
 ///
 /// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come out larger by as much as a
 /// trace grows in so many, which may be to twice its rows. Then all are cut for as much less, and for twice as much less each time that it
@@ -126,16 +144,44 @@ pub(crate) fn plan(
 fn cut_within(
     budget: MemoryBudget,
     least: u64,
-    mut run: impl FnMut(u64) -> Result<Plan, ExecuteError>,
+    mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
 ) -> Result<Plan, ExecuteError> {
     let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
+    let too_small = |needed: u64| ExecuteError::BudgetTooSmall {
+        budget: budget.bytes(),
+        // What is kept free is part of what it takes.
+        needed: needed.saturating_add(needed / (MARGIN_SHARE - 1)),
+    };
+    if least > within {
+        return Err(too_small(least));
+    }
+    let room = within - least;
     let mut bytes = within;
-    let mut needed = if least > within { least } else { u64::MAX };
-    for tries in 0..CUTS_MAX {
-        if bytes < least + within.saturating_sub(least) / SCRAPS {
+    for _ in 0..LOOKS_MAX {
+        let Cut { plan, whole } = run(bytes, LOOK_SEGMENTS)?;
+        let peak = plan.peak_bytes();
+        let fits = peak <= within;
+        if whole && fits && (plan.segments.len() == 1 || within - peak <= room / SPARE) {
+            return Ok(plan);
+        }
+        let taken = peak.saturating_sub(least).max(1);
+        let scaled = u128::from(bytes.saturating_sub(least)) * u128::from(room) / u128::from(taken);
+        let scaled = least.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX));
+        let close = scaled.abs_diff(bytes) <= room / SPARE;
+        bytes = scaled.clamp(
+            least + room / SCRAPS,
+            least.saturating_add(room.saturating_mul(SCRAPS)),
+        );
+        if close {
             break;
         }
-        let plan = run(bytes)?;
+    }
+    let mut needed = u64::MAX;
+    for tries in 0..CUTS_MAX {
+        if bytes < least + room / SCRAPS {
+            break;
+        }
+        let plan = run(bytes, usize::MAX)?.plan;
         let peak = plan.peak_bytes();
         if peak <= within {
             return Ok(plan);
@@ -143,11 +189,7 @@ fn cut_within(
         needed = needed.min(peak);
         bytes = bytes.saturating_sub((peak - within) << tries);
     }
-    Err(ExecuteError::BudgetTooSmall {
-        budget: budget.bytes(),
-        // What is kept free is part of what it takes.
-        needed: needed + needed / (MARGIN_SHARE - 1),
-    })
+    Err(too_small(needed))
 }
 
 fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
@@ -184,8 +226,8 @@ struct Metering<'a> {
 }
 
 impl Metering<'_> {
-    /// Executes, and cuts where a segment would take more than `bytes`.
-    fn run(&self, bytes: u64) -> Result<Plan, ExecuteError> {
+    /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there are so many segments.
+    fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
         let Self {
             vm,
             interpreter,
@@ -203,7 +245,9 @@ impl Metering<'_> {
             output: output(),
         };
         let mut ended = false;
-        while !ended {
+        let mut cut = 0;
+        while !ended && cut < segments_max {
+            cut += 1;
             // OpenVM panics at an access outside of the VM's memory.
             state = caught(|| interpreter.execute_metered_until_suspend(state))
                 .map_err(|reason| ExecuteError::Trapped {
@@ -226,6 +270,7 @@ impl Metering<'_> {
                 return Err(too_long());
             }
         }
+        // Those of a program that goes on are not what it will reveal, and nobody asks for them.
         let public_values = extract_public_values(
             self.program.config().public_value_bytes(),
             &state.vm_state.memory.memory,
@@ -241,7 +286,7 @@ impl Metering<'_> {
                     index: index as u32,
                     instret_start: s.instret_start,
                     num_insns: s.num_insns,
-                    last: index + 1 == count,
+                    last: ended && index + 1 == count,
                     cells: load.cells,
                     interactions: load.interactions,
                     peak_bytes: model.peak_bytes(&s.trace_heights),
@@ -253,10 +298,13 @@ impl Metering<'_> {
         if instructions > self.max_instructions {
             return Err(too_long());
         }
-        Ok(Plan {
-            segments,
-            public_values,
-            instructions,
+        Ok(Cut {
+            plan: Plan {
+                segments,
+                public_values,
+                instructions,
+            },
+            whole: ended,
         })
     }
 }
@@ -357,54 +405,106 @@ mod tests {
         }
     }
 
-    /// Cuts something of 10,000 bytes, whose last segment comes out larger by `excess` than it should.
-    fn cut(budget: u64, least: u64, excess: u64) -> (Result<Plan, ExecuteError>, Vec<u64>) {
-        let mut tried = Vec::new();
-        let run = |bytes: u64| {
-            tried.push(bytes);
-            let mut peaks = vec![bytes; 10_000 / bytes.max(1) as usize];
-            if let Some(last) = peaks.last_mut() {
-                *last += excess;
-            }
-            Ok(plan(&peaks))
-        };
-        (cut_within(MemoryBudget::from_bytes(budget), least, run), tried)
+    /// Segments that take so much of what they are cut for, of an execution that comes to so many bytes.
+    struct Fake {
+        bytes: u64,
+        taken: f64,
+        /// What the last segment takes more.
+        excess: u64,
+        /// What was cut for, and for how many segments.
+        tried: Vec<(u64, usize)>,
     }
 
+    impl Fake {
+        fn run(&mut self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
+            self.tried.push((bytes, segments_max));
+            let count = self.bytes.div_ceil(bytes) as usize;
+            let mut peaks = vec![(bytes as f64 * self.taken) as u64; count];
+            *peaks.last_mut().unwrap() += self.excess;
+            peaks.truncate(segments_max);
+            let plan = plan(&peaks);
+            Ok(Cut {
+                whole: plan.segments.len() == count,
+                plan,
+            })
+        }
+
+        fn cut(&mut self, budget: u64, least: u64) -> Result<Plan, ExecuteError> {
+            cut_within(MemoryBudget::from_bytes(budget), least, |bytes, max| {
+                self.run(bytes, max)
+            })
+        }
+    }
+
+    fn fake(bytes: u64, taken: f64, excess: u64) -> Fake {
+        Fake {
+            bytes,
+            taken,
+            excess,
+            tried: Vec::new(),
+        }
+    }
+
+    const WITHIN: u64 = 10_000 - 10_000 / MARGIN_SHARE;
+    const ALL: usize = usize::MAX;
+
     #[test]
-    fn a_program_is_executed_once_if_no_segment_takes_too_much() {
-        let (cut, tried) = cut(1000, 50, 0);
-        let within = 1000 - 1000 / MARGIN_SHARE;
-        assert_eq!((cut.unwrap().peak_bytes(), tried), (within, vec![within]));
+    fn what_one_segment_holds_is_executed_once() {
+        let mut fake = fake(5000, 0.5, 0);
+        assert_eq!(fake.cut(10_000, 0).unwrap().peak_bytes(), WITHIN / 2);
+        assert_eq!(fake.tried, [(WITHIN, LOOK_SEGMENTS)]);
+    }
+
+    /// The sum that is cut by may be above what segments take, or below.
+    #[test]
+    fn what_the_first_segments_take_settles_what_all_are_cut_for() {
+        for taken in [0.6, 1.0, 1.7] {
+            let mut fake = fake(1_000_000, taken, 0);
+            let peak = fake.cut(10_000, 0).unwrap().peak_bytes();
+            assert!((WITHIN - WITHIN / SPARE..=WITHIN).contains(&peak), "{peak}");
+            let (last, looks) = fake.tried.split_last().unwrap();
+            assert_eq!(last.1, ALL, "once for all");
+            assert!(
+                looks.len() <= 2 && looks.iter().all(|look| look.1 == LOOK_SEGMENTS),
+                "{looks:?}"
+            );
+        }
     }
 
     #[test]
     fn what_comes_out_too_large_is_cut_again_for_as_much_less() {
-        let (cut, tried) = cut(1000, 50, 100);
-        let within = 1000 - 1000 / MARGIN_SHARE;
-        assert_eq!(cut.unwrap().peak_bytes(), within);
-        assert_eq!(tried, [within, within - 100]);
+        let mut fake = fake(1_000_000, 1.0, 100);
+        assert_eq!(fake.cut(10_000, 0).unwrap().peak_bytes(), WITHIN);
+        assert_eq!(fake.tried[1..], [(WITHIN, ALL), (WITHIN - 100, ALL)]);
     }
 
     /// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for, down to the step.
     #[test]
     fn what_is_always_as_large_is_cut_for_less_and_less() {
-        let within = 1000 - 1000 / MARGIN_SHARE;
         let mut tried = Vec::new();
-        let run = |bytes: u64| {
+        let run = |bytes: u64, segments_max: usize| {
             tried.push(bytes);
-            Ok(plan(&[if bytes > within - 60 { within + 10 } else { bytes }]))
+            let mut peaks = vec![WITHIN; LOOK_SEGMENTS];
+            if segments_max == ALL {
+                peaks.push(if bytes > WITHIN - 60 { WITHIN + 10 } else { bytes });
+            }
+            let plan = plan(&peaks);
+            Ok(Cut {
+                whole: segments_max == ALL,
+                plan,
+            })
         };
-        let cut = cut_within(MemoryBudget::from_bytes(1000), 50, run).unwrap();
-        assert_eq!(cut.peak_bytes(), within - 70);
-        assert_eq!(tried, [0, 10, 30, 70].map(|less| within - less));
+        let cut = cut_within(MemoryBudget::from_bytes(10_000), 50, run).unwrap();
+        assert_eq!(cut.peak_bytes(), WITHIN);
+        assert_eq!(tried[1..], [0, 10, 30, 70].map(|less| WITHIN - less));
     }
 
     #[test]
     fn a_budget_that_nothing_fits_is_refused_with_what_is_needed() {
-        for (least, excess, executed) in [(50, 1000, 1), (2000, 0, 0)] {
-            let (cut, tried) = cut(100, least, excess);
-            assert_eq!(tried.len(), executed);
+        for (least, excess, executed) in [(50, 1000, true), (2000, 0, false)] {
+            let mut fake = fake(1, 1.0, excess);
+            let cut = fake.cut(100, least);
+            assert_eq!(!fake.tried.is_empty(), executed);
             let Err(ExecuteError::BudgetTooSmall { budget, needed }) = cut else {
                 panic!("{cut:?}");
             };

@@ -3,6 +3,7 @@
 use openvm_sdk::{SC, types::VersionedVmStarkProof};
 use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
+use serde::{Deserialize, Serialize};
 
 use crate::{error::VerifyError, proof_bytes, prove::PublicValuesProof};
 
@@ -10,7 +11,7 @@ use crate::{error::VerifyError, proof_bytes, prove::PublicValuesProof};
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
 /// What a final proof shows, once it is verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinalProof {
     /// What the program revealed.
     pub public_values: Vec<u8>,

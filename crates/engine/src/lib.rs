@@ -58,7 +58,7 @@ pub use input::{ENCODED_INPUT_BYTES_MAX, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input
 pub use keys::{Filling, KeyCache};
 pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};
 pub use program::{PROGRAM_BYTES_MAX, Program};
-pub use verify::{NODE_PROOF_BYTES_MAX, ProofOf, SEGMENT_PROOF_BYTES_MAX, Statement, Verifier};
+pub use verify::{NODE_PROOF_BYTES_MAX, ProofOf, SEGMENT_PROOF_BYTES_MAX, Shown, Statement, Verifier};
 
 /// The OpenVM release whose proofs, keys and file formats this build makes and accepts.
 pub const OPENVM_VERSION: &str = "2.0.2";

@@ -2,19 +2,22 @@
 
 use std::{fmt, str::FromStr};
 
+use myriad_swirl::{MemoryModel, SwirlEngine};
 use openvm_circuit::arch::{
     PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
     execution_mode::{SegmentationLimits, metered::segment_ctx::SegmentationCtx},
 };
+use openvm_sdk::SC;
 use openvm_stark_backend::{
     StarkEngine,
     memory_metering::{ProvingMemoryConfig, ProvingMemoryCounts},
     p3_field::PrimeField32,
+    prover::DeviceStarkProvingKey,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
-use crate::{Input, Program, VmConfig, circuit::Circuit};
+use crate::{Input, Program, VmConfig, circuit::Circuit, prove::Backend};
 
 /// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
@@ -70,17 +73,16 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// Peak of a process whose segment is empty: keys, lookup tables, code.
+/// What a process has in memory that proves, beside its program, its input and its proof: code, keys, lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
-/// Bytes for each cell of the program's table: the cell, and the stacked one while constraints and openings are proven.
-const BYTES_PER_PROGRAM_CELL: u64 = 8;
-/// Bytes for each cell of the traces, which is a field element: the stacked one.
+/// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
+const BYTES_PER_PROGRAM_CELL: u64 = 4;
+/// Threads that a segment is planned for, whoever proves it: those of a large home machine. Each takes some KiB of its own.
+const THREADS: usize = 16;
+/// Bytes of a field element.
 const BYTES_PER_CELL: u64 = 4;
-/// Bytes for each leaf of the fraction tree: of its 32, a quarter is in memory, and what threads make of their part.
-const BYTES_PER_INTERACTION: f64 = 8.5;
-/// Bytes for each cell while constraints and openings are proven: a sixteenth of the rows, in the extension field; twice
-/// that where constraints read the next row, too.
-const BYTES_PER_FOLDED_CELL: f64 = 1.1;
+/// Bytes that the device keeps of each leaf of the fraction tree.
+const BYTES_PER_INTERACTION: u64 = 8;
 /// Bytes for each byte of the input: the stream that the VM reads, whose elements have 4, the input itself, which
 /// the process keeps for its next task, and the guest's own copy once it has read it. Source: a segment of
 /// `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20 MB, at the start and at the end.
@@ -93,23 +95,20 @@ pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
     name.starts_with("Poseidon2PeripheryAir")
 }
 
-/// Predicts the peak memory of the process that proves a segment.
+/// Predicts the peak memory of the process that proves a segment: what the device says of the proof, and what the
+/// process holds beside it.
 ///
-/// The prover holds the stacked traces, and beside them in one phase the fraction tree of its interactions, in
-/// another what is folded of the traces. The coefficients are fitted to measured peaks by
-/// `cargo bench --workspace --bench memory`.
+/// The device's [`MemoryModel`] is exact, and no sum over rows, as OpenVM's cuts want it. Cuts are made by a sum that is
+/// nearly proportional to it ([`Self::segmentation`]); whoever cuts has to look at what the model says of the segments.
 pub(crate) struct CostModel {
+    device: MemoryModel,
     names: Vec<String>,
-    /// Bytes of a process whose traces have no rows.
-    base_bytes: u64,
+    /// Bytes that the process has without a proof.
+    held_bytes: u64,
     /// Cells in a row of each chip's trace.
     widths: Vec<u64>,
     /// Bus interactions in a row of each chip's trace.
     interactions: Vec<u64>,
-    /// Bytes for each row of a chip while there is a fraction tree.
-    row_bytes_in_tree: Vec<u64>,
-    /// Bytes for each row of a chip while constraints and openings are proven.
-    row_bytes_folded: Vec<u64>,
     /// `log2` of the most rows that a trace may have.
     log_height_max: usize,
 }
@@ -125,45 +124,36 @@ pub(crate) struct Load {
 
 impl CostModel {
     /// Of the segments of a program on an input.
-    pub(crate) fn new<E: StarkEngine, VB: VmBuilder<E>>(
-        vm: &VirtualMachine<E, VB>,
-        program: &Program,
-        input: &Input,
-    ) -> Self {
+    pub(crate) fn new<E, VB>(vm: &VirtualMachine<E, VB>, program: &Program, input: &Input) -> Self
+    where
+        E: StarkEngine<SC = SC, PB = Backend>,
+        VB: VmBuilder<E>,
+    {
         let config = vm.engine.proving_memory_config();
         let per_air = &vm.pk().per_air;
-        let column = BYTES_PER_CELL << config.log_stacked_height;
-        let program_width = per_air[PROGRAM_AIR_ID].vk.params.width.total_width() as u64;
         let exe = program.exe();
         let instructions = exe.program.num_defined_instructions();
-        let program_cells = program_width * instructions.next_power_of_two() as u64;
-        let chips = per_air.iter().map(|pk| {
-            let width = pk.vk.params.width.total_width() as u64;
-            let interactions = pk.vk.symbolic_constraints.interactions.len() as u64;
-            let rows_read = if pk.vk.params.need_rot { 2.0 } else { 1.0 };
-            let in_tree = (BYTES_PER_INTERACTION * interactions as f64).ceil() as u64;
-            let folded = (BYTES_PER_FOLDED_CELL * rows_read * width as f64).ceil() as u64;
-            let stacked = BYTES_PER_CELL * width;
-            (width, interactions, stacked + in_tree, stacked + folded)
-        });
-        let chips: Vec<_> = chips.collect();
+        let width = |pk: &DeviceStarkProvingKey<Backend>| pk.vk.params.width.total_width() as u64;
+        let program_cells = width(&per_air[PROGRAM_AIR_ID]) * instructions.next_power_of_two() as u64;
+        let interactions =
+            |pk: &DeviceStarkProvingKey<Backend>| pk.vk.symbolic_constraints.interactions.len();
         Self {
+            device: <SwirlEngine>::new(vm.engine.params().clone())
+                .device()
+                .memory_model(vm.pk()),
             names: per_air.iter().map(|pk| pk.air_name.clone()).collect(),
-            // The last stacked column is as long as the others, however little is in it.
-            base_bytes: BASE_BYTES
-                + column
+            held_bytes: BASE_BYTES
                 + held_bytes(instructions, exe.init_memory.len(), 0)
                 + BYTES_PER_PROGRAM_CELL * program_cells
                 + BYTES_PER_INPUT_BYTE * input.byte_len() as u64,
-            widths: chips.iter().map(|chip| chip.0).collect(),
-            interactions: chips.iter().map(|chip| chip.1).collect(),
-            row_bytes_in_tree: chips.iter().map(|chip| chip.2).collect(),
-            row_bytes_folded: chips.iter().map(|chip| chip.3).collect(),
+            widths: per_air.iter().map(width).collect(),
+            interactions: per_air.iter().map(|pk| interactions(pk) as u64).collect(),
             log_height_max: config.log_stacked_height,
         }
     }
 
-    /// Has OpenVM cut an execution where a segment would take more than `bytes`.
+    /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: those of their stacked cells,
+    /// and of the fraction tree that is there beside them.
     ///
     /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
     /// anywhere from half the budget to all of it. What it takes for cells is given the bytes of rows here, and all
@@ -182,15 +172,18 @@ impl CostModel {
             cache_rs_code_matrix: false,
             zerocheck_save_memory: true,
         };
-        let rows = bytes.saturating_sub(self.base_bytes) as usize;
+        let rows = bytes.saturating_sub(self.held_bytes) as usize;
         // One interaction, since the formula has a part that is the same for any number but none.
         let max_memory = counting.estimate(ProvingMemoryCounts::new(0, rows, 1, 0)).total;
-        let all = |of: &[u64]| of.iter().map(|&count| count as usize).collect();
         let chips = self.widths.len();
+        let row_bytes = self.widths.iter().zip(&self.interactions);
+        let row_bytes = row_bytes.map(|(cells, interactions)| {
+            (BYTES_PER_CELL * cells + BYTES_PER_INTERACTION * interactions) as usize
+        });
         SegmentationCtx::new(
             self.names.clone(),
-            all(&self.row_bytes_in_tree),
-            all(&self.interactions),
+            row_bytes.collect(),
+            self.interactions.iter().map(|&count| count as usize).collect(),
             vec![false; chips],
             vec![0; chips],
             SegmentationLimits {
@@ -210,14 +203,14 @@ impl CostModel {
         }
     }
 
-    /// Expected peak memory of the process that proves a segment of these heights, in bytes.
+    /// Expected peak memory of the process that proves a segment of these heights, in bytes; more than there is, where a
+    /// trace is higher than it may be.
     pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
-        let phases = [&self.row_bytes_in_tree, &self.row_bytes_folded];
-        let most = phases
-            .into_iter()
-            .map(|bytes| over_rows(trace_heights, bytes))
-            .max();
-        self.base_bytes + most.unwrap_or(0)
+        let heights: Vec<usize> = trace_heights.iter().map(|&height| height as usize).collect();
+        match self.device.peak(&heights, THREADS) {
+            Ok(peak) => self.held_bytes + peak.with_traces() as u64,
+            Err(_) => u64::MAX,
+        }
     }
 }
 

@@ -91,19 +91,22 @@ impl<E> ProvingEngine for E where
 /// Making it commits to the program, which takes a good part of a second; keep it.
 pub(crate) struct SegmentProver<E = SwirlEngine> {
     /// OpenVM's VM, which is bound to OpenVM's own device, but does not commit or prove with it.
-    pub(crate) instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
-    pub(crate) engine: E,
-    pub(crate) hashes: MemoryHashes,
+    instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
+    engine: E,
+    hashes: MemoryHashes,
+    /// What a prover that was changed does to the traces before it proves them.
+    #[cfg(test)]
+    pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// What the context that the VM makes of a segment lacks: the chip of the hashes of memory.
-pub(crate) struct MemoryHashes {
+struct MemoryHashes {
     records: HashRecords,
     air: usize,
 }
 
 impl MemoryHashes {
-    pub(crate) fn add_to(&self, context: &mut ProvingContext<Backend>) {
+    fn add_to(&self, context: &mut ProvingContext<Backend>) {
         if let Some(hashes) = self.records.take_context() {
             let place = context.per_trace.partition_point(|(air, _)| *air < self.air);
             context.per_trace.insert(place, (self.air, hashes));
@@ -137,6 +140,8 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
+                #[cfg(test)]
+                tampering: None,
             })
         };
         caught(make)
@@ -194,6 +199,10 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
+            #[cfg(test)]
+            if let Some(tamper) = self.tampering {
+                tamper(&mut context);
+            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

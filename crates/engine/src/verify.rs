@@ -67,8 +67,27 @@ pub enum ProofOf {
     Segment { public_values: Option<Vec<u8>> },
     /// A node of the aggregation tree on this level.
     Node(Level),
-    /// The whole execution, which reveals these public values.
-    Final { public_values: Vec<u8> },
+    /// The whole execution, which reveals these public values; without any, whatever it reveals.
+    Final { public_values: Option<Vec<u8>> },
+}
+
+/// What a proof says, once it is verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shown {
+    /// The proof of a segment or node says this of its piece.
+    Piece(Boundary),
+    /// The final proof says this of the whole execution.
+    Whole(FinalProof),
+}
+
+impl Shown {
+    /// What is said of a piece; a final proof is of the whole.
+    pub fn piece(self) -> Option<Boundary> {
+        match self {
+            Self::Piece(boundary) => Some(boundary),
+            Self::Whole(_) => None,
+        }
+    }
 }
 
 /// What proofs of a program must say.
@@ -76,6 +95,8 @@ pub enum ProofOf {
 pub struct Statement {
     start_pc: u32,
     start_root: Root,
+    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x hex).
+    pub program_commitment: String,
     /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a final proof.
     pub baseline_json: Vec<u8>,
 }
@@ -165,34 +186,34 @@ impl Verifier {
         })
     }
 
-    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x hex).
-    pub fn program_commitment(&self) -> String {
-        let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
-        json.app_exe_commit.to_string()
-    }
-
     /// What proofs of the program must say.
     pub fn statement(&self) -> Statement {
         let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
         Statement {
             start_pc: self.start_pc,
             start_root: self.start_root,
+            program_commitment: json.app_exe_commit.to_string(),
             baseline_json: serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form"),
         }
     }
 
-    /// Verifies a proof of any kind, and gives what it says of its piece; a final proof is of the whole.
+    /// Verifies a proof of any kind, and gives what it says.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
-    pub fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, VerifyError> {
+    pub fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Shown, VerifyError> {
         match of {
-            ProofOf::Segment { public_values } => self.segment(proof, public_values.as_deref()).map(Some),
-            ProofOf::Node(level) => self.node(*level, proof).map(Some),
+            ProofOf::Segment { public_values } => {
+                let boundary = self.segment(proof, public_values.as_deref())?;
+                Ok(Shown::Piece(boundary))
+            }
+            ProofOf::Node(level) => self.node(*level, proof).map(Shown::Piece),
             ProofOf::Final { public_values } => {
                 let shown = self.final_proof(proof)?;
-                same_public_values(&shown.public_values, public_values)?;
-                Ok(None)
+                if let Some(expected) = public_values {
+                    same_public_values(&shown.public_values, expected)?;
+                }
+                Ok(Shown::Whole(shown))
             }
         }
     }

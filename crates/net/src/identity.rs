@@ -1,7 +1,7 @@
 //! The key that a node is known by, in a file for its owner alone, and how often it was started.
 
 use std::{
-    fs::{self, File, Permissions},
+    fs::{File, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -12,7 +12,10 @@ use libp2p::identity::{Keypair, ed25519};
 use myriad_core::Peer;
 use thiserror::Error;
 
-use crate::peer::peer_of;
+use crate::{
+    durable::{make_dir, sync_dir},
+    peer::peer_of,
+};
 
 /// The file's name in a node's data folder.
 pub const IDENTITY_FILE: &str = "identity";
@@ -115,7 +118,7 @@ impl Identity {
             path: path.to_owned(),
             reason,
         };
-        fs::create_dir_all(dir).map_err(write)?;
+        make_dir(dir).map_err(write)?;
         let pair = ed25519::Keypair::generate();
         // Whole or not at all: of two starts at once one is first, and both take its key.
         let written = tempfile::Builder::new()
@@ -125,7 +128,8 @@ impl Identity {
             .and_then(|mut file| {
                 file.write_all(pair.secret().as_ref())?;
                 file.as_file().sync_all()?;
-                Ok(file.persist_noclobber(path)?)
+                file.persist_noclobber(path)?;
+                sync_dir(dir)
             });
         match written {
             Ok(_) => Ok(pair.into()),
@@ -167,6 +171,10 @@ fn count_boot(dir: &Path) -> io::Result<u32> {
     file.write_all_at(format!("{boot:010}\n").as_bytes(), 0)?;
     file.set_len(BOOTS_BYTES)?;
     file.sync_all()?;
+    if last == 0 {
+        // It may be new.
+        sync_dir(dir)?;
+    }
     Ok(boot)
 }
 
@@ -180,6 +188,8 @@ fn next_boot(last: u32, clock_s: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -24,6 +24,7 @@ mod behaviour;
 pub mod blob;
 mod config;
 mod counting_stream;
+pub mod durable;
 mod identity;
 mod messages;
 mod network;

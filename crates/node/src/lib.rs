@@ -26,6 +26,7 @@ mod watchdog;
 
 pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
+pub use verifier_pool::{Objection, ProgramOnly, VerifierPool};
 // What the journal's rows decode to; for the fuzz targets.
 #[doc(hidden)]
 pub use store::{Entry as JournalEntry, Planned as JournalPlan};

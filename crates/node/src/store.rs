@@ -17,7 +17,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -25,7 +25,10 @@ use std::{
 
 use myriad_core::{Arities, Blob, JobId, Peer, TaskId};
 use myriad_engine::{Boundary, Input, Plan, Program};
-use myriad_net::blob::{BlobError, BlobRef, BlobStore, Pin};
+use myriad_net::{
+    blob::{BlobError, BlobRef, BlobStore, Pin},
+    durable::{above, make_dir, sync_dir},
+};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -188,7 +191,7 @@ impl Store {
             path: path.clone(),
             reason,
         };
-        make_dir_durably(&job_dir(data_dir, job)).map_err(unwritable)?;
+        make_dir(&job_dir(data_dir, job)).map_err(unwritable)?;
         let in_use = jobs_lock(data_dir)?;
         in_use.lock_shared().map_err(unwritable)?;
         let journal = open_journal(&path)?;
@@ -443,36 +446,11 @@ fn failed(path: &Path, error: redb::Error) -> StoreError {
     }
 }
 
-/// Makes a folder and those above it that are missing, so that they survive a crash: each new one is an entry of the
-/// folder above it, which is on the disk only once that is synced.
-fn make_dir_durably(dir: &Path) -> io::Result<()> {
-    if dir.as_os_str().is_empty() || dir.is_dir() {
-        return Ok(());
-    }
-    let above = dir.parent().unwrap_or(Path::new(""));
-    make_dir_durably(above)?;
-    match fs::create_dir(dir) {
-        Ok(()) => {}
-        // Another process was first; whether it has synced is not known.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
-        Err(e) => return Err(e),
-    }
-    let above = if above.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        above
-    };
-    File::open(above)?.sync_all()
-}
-
 /// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
 pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let dir = above(path);
     let write = || -> io::Result<()> {
-        make_dir_durably(dir)?;
+        make_dir(dir)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
         // A temporary file is for its owner alone; what becomes of this one is as readable as the user
@@ -485,7 +463,7 @@ pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         }
         file.as_file().sync_all()?;
         file.persist(path)?;
-        File::open(dir)?.sync_all()
+        sync_dir(dir)
     };
     write().map_err(|reason| StoreError::Write {
         path: path.to_owned(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use myriad_engine::{
-    Boundary, Input, ProofOf, Statement,
+    Input, ProofOf, Shown, Statement,
     worker::{Failure, Worker, WorkerConfig, WorkerError},
 };
 use thiserror::Error;
@@ -52,8 +52,9 @@ pub enum Objection {
 
 /// The program of a job, for children that need no input of it.
 #[derive(Debug)]
-pub(crate) struct ProgramOnly {
+pub struct ProgramOnly {
     pub image: Vec<u8>,
+    /// Where it needs more of the VM than integers and input.
     pub openvm_toml: Option<String>,
     pub config: WorkerConfig,
 }
@@ -70,9 +71,9 @@ impl ProgramOnly {
     }
 }
 
-/// What verifies the proofs of one job.
+/// What verifies the proofs of one program, in children that the kernel confines.
 #[derive(Clone)]
-pub(crate) struct VerifierPool(Arc<Shared>);
+pub struct VerifierPool(Arc<Shared>);
 
 struct Shared {
     program: Arc<ProgramOnly>,
@@ -109,7 +110,7 @@ impl Drop for AtWork<'_> {
 
 impl VerifierPool {
     /// A thread of its own makes the first child ready, which takes seconds in which tasks can be given out already.
-    pub(crate) fn begin(program: Arc<ProgramOnly>) -> Self {
+    pub fn begin(program: Arc<ProgramOnly>) -> Self {
         let verifiers = Self(Arc::new(Shared {
             program,
             statement: OnceLock::new(),
@@ -127,7 +128,7 @@ impl VerifierPool {
     ///
     /// # Errors
     /// [`RunError::Verifier`]
-    pub(crate) fn statement(&self) -> Result<&Statement, RunError> {
+    pub fn statement(&self) -> Result<&Statement, RunError> {
         let statement = self.0.statement.get_or_init(|| {
             let mut first = self.0.new_child();
             let (worker, statement) = self.0.ready()?;
@@ -139,11 +140,11 @@ impl VerifierPool {
         })
     }
 
-    /// Verifies a proof, which may be any bytes, and gives what it says of its piece; a final proof is of the whole. Blocks.
+    /// Verifies a proof, which may be any bytes, and gives what it says. Blocks.
     ///
     /// # Errors
     /// See [`Objection`].
-    pub(crate) fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+    pub fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Objection> {
         self.0.verify(of, proof)
     }
 }
@@ -153,14 +154,14 @@ impl Shared {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+    fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Objection> {
         let mut deaths = 0;
         loop {
             let mut at_work = self.take().map_err(Objection::Unable)?;
             let worker = at_work.worker.as_mut().expect("it was taken");
             let (verified, excess) = guard(worker, PROOF, |worker| worker.verify(of.clone(), proof));
             let error = match verified {
-                Ok(boundary) => return Ok(boundary),
+                Ok(shown) => return Ok(shown),
                 Err(WorkerError::Failed(Failure::Verify(reason))) => {
                     return Err(Objection::Invalid(printable(&reason.to_string())));
                 }
@@ -235,6 +236,8 @@ impl Shared {
 mod tests {
     use std::{fs, path::Path};
 
+    use myriad_engine::FinalProof;
+
     use super::*;
 
     /// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
@@ -251,11 +254,11 @@ mod tests {
     /// A child that answers to loading and making ready, and then does what `then` says. That finds the number of children that
     /// were started in `$count`, and waits with `next` until it is asked to verify.
     fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
-        // Of `Loaded`, three hashes; of `Statement`, a pc, a root of eight words and a file without bytes.
+        // Of `Loaded`, three hashes; of `Statement`, a pc, a root of eight words, an empty text and a file without bytes.
         let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
-        let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0]].concat());
-        // It holds, and has no boundary.
-        let holds = frame(&[0, 7, 0]);
+        let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
+        // It holds, and shows no public value.
+        let holds = frame(&[0, 7, 1, 0]);
         for (name, bytes) in [("loaded", loaded), ("statement", statement), ("holds", holds)] {
             fs::write(dir.join(name), bytes).unwrap();
         }
@@ -286,11 +289,15 @@ mod tests {
         fs::read_to_string(dir.join("started")).unwrap().lines().count()
     }
 
-    const FINAL: ProofOf = ProofOf::Final {
-        public_values: Vec::new(),
-    };
+    const FINAL: ProofOf = ProofOf::Final { public_values: None };
 
-    fn verify(then: &str, times: usize) -> (Vec<Result<Option<Boundary>, Objection>>, usize) {
+    fn holds() -> Result<Shown, Objection> {
+        Ok(Shown::Whole(FinalProof {
+            public_values: Vec::new(),
+        }))
+    }
+
+    fn verify(then: &str, times: usize) -> (Vec<Result<Shown, Objection>>, usize) {
         let dir = tempfile::tempdir().unwrap();
         let verifiers = VerifierPool::begin(program(dir.path(), then));
         verifiers.statement().unwrap();
@@ -301,7 +308,7 @@ mod tests {
     #[test]
     fn one_child_verifies_one_proof_after_another() {
         let (results, started) = verify("for i in 1 2 3; do next; cat holds; done; exec sleep 600", 3);
-        assert_eq!((results, started), (vec![Ok(None); 3], 1));
+        assert_eq!((results, started), (vec![holds(); 3], 1));
     }
 
     /// This machine may have been short of memory for a moment.
@@ -310,7 +317,7 @@ mod tests {
         let then = "next; [ $count = 1 ] && kill -9 $$
              cat holds; next; cat holds; exec sleep 600";
         let (results, started) = verify(then, 2);
-        assert_eq!((results, started), (vec![Ok(None); 2], 2));
+        assert_eq!((results, started), (vec![holds(); 2], 2));
     }
 
     #[test]
@@ -346,7 +353,7 @@ mod tests {
         verifiers.statement().unwrap();
         thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| assert_eq!(verifiers.verify(&FINAL, PROOF_BYTES), Ok(None)));
+                scope.spawn(|| assert_eq!(verifiers.verify(&FINAL, PROOF_BYTES), holds()));
             }
         });
         assert_eq!(started(dir.path()), CHILDREN_MAX);

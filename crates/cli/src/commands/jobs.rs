@@ -5,8 +5,7 @@ use std::time::Duration;
 use anstyle::Style;
 use myriad_engine::MemoryBudget;
 use myriad_node::{
-    Fleet,
-    open_blobs,
+    Fleet, open_blobs,
     records::{Jobs, Keep, Listed, Record, State},
 };
 use serde::Serialize;

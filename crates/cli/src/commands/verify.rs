@@ -1,8 +1,9 @@
-//! `myriad verify`
+//! `myriad verify`: a stranger may have made the file, so that a confined child decodes and verifies it.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
-use myriad_engine::{FINAL_PROOF_BYTES_MAX, FinalProof, Verifier, VerifyError};
+use myriad_engine::{FINAL_PROOF_BYTES_MAX, ProofOf, Shown, worker::make_keys};
+use myriad_node::{Objection, ProgramOnly, RunError, VerifierPool};
 use serde::Serialize;
 
 use crate::{
@@ -40,28 +41,39 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     let claim = block::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
 
-    let verifier = {
-        let _spinner = Spinner::new("loading keys");
-        Verifier::new(&program.program, &settings.keys())?
-    };
+    let is_evm_block = guest::is_evm_block(&program);
+    let config = settings.sole_worker()?;
+    let spinner = Spinner::new("getting keys ready");
+    make_keys(&config, program.openvm_toml.clone())?;
+    let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
+        image: program.image,
+        openvm_toml: program.openvm_toml,
+        config,
+    }));
+    // Said before the child has seen the proof.
+    let program_commitment = verifiers.statement()?.program_commitment.clone();
+    drop(spinner);
+
     let start = Instant::now();
-    let expected = match (&claim, &args.public_values) {
+    let public_values = match (&claim, &args.public_values) {
         (Some(claim), _) => Some(claim.public_values().to_vec()),
         (None, values) => values.as_ref().map(|values| values.0.clone()),
     };
-    let shown = verifier
-        .final_proof(&proof)
-        .and_then(|shown| check_public_values(shown, expected.as_deref()))
-        .map_err(|source| Error::Proof {
-            path: args.proof.clone(),
-            source,
-        })?;
+    let shown = verifiers.verify(&ProofOf::Final { public_values }, &proof);
+    let shown = shown.map_err(|objection| match objection {
+        Objection::Invalid(reason) => proves_nothing(&args.proof, reason),
+        Objection::Unable(reason) => RunError::Verifier { reason }.into(),
+    })?;
+    let Shown::Whole(shown) = shown else {
+        let reason = "what verifies it says that it is of a piece".into();
+        return Err(RunError::Verifier { reason }.into());
+    };
     let report = Report {
         verified: true,
         proof: args.proof.display().to_string(),
         proof_bytes: proof.len(),
         program: &program.name,
-        program_commitment: verifier.program_commitment(),
+        program_commitment,
         public_values: hex0x(&shown.public_values),
         verify_ms: start.elapsed().as_secs_f64() * 1e3,
         block: claim.as_ref(),
@@ -69,29 +81,23 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     if args.data.json {
         return terminal::print_json(&report).map_err(Error::Stdout);
     }
-    summary(&report, guest::is_evm_block(&program)).print()
+    summary(&report, is_evm_block).print()
 }
 
 /// A file that is too long for a proof is no proof, and no other kind of failure.
 fn read_proof(path: &Path) -> Result<Vec<u8>, Error> {
     files::read("the proof", path, FINAL_PROOF_BYTES_MAX).map_err(|error| match error {
-        Error::TooLarge { path, bytes_max, .. } => Error::Proof {
-            source: VerifyError::Malformed {
-                reason: format!("it has more than {bytes_max} bytes"),
-            },
-            path,
-        },
+        Error::TooLarge { path, bytes_max, .. } => {
+            proves_nothing(&path, format!("it has more than {bytes_max} bytes"))
+        }
         other => other,
     })
 }
 
-fn check_public_values(shown: FinalProof, expected: Option<&[u8]>) -> Result<FinalProof, VerifyError> {
-    match expected {
-        Some(expected) if expected != shown.public_values => Err(VerifyError::PublicValues {
-            actual: hex0x(&shown.public_values),
-            expected: hex0x(expected),
-        }),
-        _ => Ok(shown),
+fn proves_nothing(path: &Path, reason: String) -> Error {
+    Error::Proof {
+        path: path.to_owned(),
+        reason,
     }
 }
 

@@ -151,7 +151,8 @@ fn a_confined_child_verifies_and_says_why_not() {
         public_values: Some(plan.public_values.clone()),
     };
     let start = Instant::now();
-    let boundary = verifier.verify(last.clone(), proof.clone()).unwrap().unwrap();
+    let shown = verifier.verify(last.clone(), proof.clone()).unwrap();
+    let boundary = shown.clone().piece().unwrap();
     eprintln!("verified in {:?}", start.elapsed());
     statement.check_start(&boundary).unwrap();
     assert_eq!(boundary.exit_code, Some(0));
@@ -160,7 +161,7 @@ fn a_confined_child_verifies_and_says_why_not() {
     flipped[proof.len() / 2] ^= 1;
     let not_last = ProofOf::Segment { public_values: None };
     let whole = ProofOf::Final {
-        public_values: plan.public_values,
+        public_values: Some(plan.public_values),
     };
     for (of, bytes) in [
         (last.clone(), Vec::new()),
@@ -177,7 +178,7 @@ fn a_confined_child_verifies_and_says_why_not() {
         );
     }
     // The same child goes on.
-    assert_eq!(verifier.verify(last, proof).unwrap(), Some(boundary));
+    assert_eq!(verifier.verify(last, proof).unwrap(), shown);
     if can_confine().is_ok() {
         is_confined(verifier.pid());
     }

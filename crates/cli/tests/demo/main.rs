@@ -6,6 +6,7 @@
 mod screen;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Output},
@@ -55,6 +56,37 @@ fn who_works_is_seen_at_work(pictures: &[String]) {
     }
 }
 
+/// The line of some prover says at some moment that it is at this task, for each task of the job: each takes seconds, and a
+/// prover whose line says that it idles while it works hides the tasks that it does.
+fn each_task_is_seen_on_a_provers_line(pictures: &[String], segments: u64, nodes: u64) {
+    let lines = pictures.iter().flat_map(|picture| picture.lines());
+    let seen: BTreeSet<String> = lines
+        .filter_map(|line| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("prover ").or_else(|| line.strip_prefix('…'))?;
+            // The prover's name or number, the task, and how long it has taken.
+            let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+            match words[..] {
+                ["segment", index, ..] => Some(format!("segment {index}")),
+                [_, "node", index, "of", "level", level, ..] => {
+                    Some(format!("node {index} of level {level}"))
+                }
+                ["the", "final", "proof", ..] => Some("final".into()),
+                _ => None,
+            }
+        })
+        .collect();
+    for index in 0..segments {
+        assert!(
+            seen.contains(&format!("segment {index}")),
+            "segment {index} is not in {seen:?}"
+        );
+    }
+    let at_nodes = seen.iter().filter(|task| task.starts_with("node")).count();
+    assert_eq!(at_nodes as u64, nodes, "{seen:?}");
+    assert!(seen.contains("final"), "{seen:?}");
+}
+
 #[test]
 fn a_sample_block_becomes_one_proof_of_that_block() {
     let dir = tempfile::tempdir().unwrap();
@@ -73,7 +105,12 @@ fn a_sample_block_becomes_one_proof_of_that_block() {
     who_works_is_seen_at_work(&pictures);
     let json: Value = serde_json::from_slice(&demo.stdout).unwrap();
     assert_eq!(json["verified"], true);
-    assert!(json["segments"].as_u64().unwrap() > 1, "{json}");
+    let (segments, nodes) = (
+        json["segments"].as_u64().unwrap(),
+        json["nodes"].as_u64().unwrap(),
+    );
+    assert!(segments > 1, "{json}");
+    each_task_is_seen_on_a_provers_line(&pictures, segments, nodes);
     assert!(json["instructions"].as_u64().unwrap() > 100_000, "{json}");
     assert!(json["public_values"].as_str().unwrap().starts_with("0x"));
     let allowed = 4 << 30;

@@ -1,6 +1,6 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf};
 
 use openvm_circuit::system::connector::DEFAULT_SUSPEND_EXIT_CODE;
 use openvm_sdk::{DefaultStarkEngine, prover::vm::new_local_prover};
@@ -9,10 +9,11 @@ use openvm_stark_backend::prover::ProvingContext;
 
 use super::*;
 use crate::{
-    Input, MemoryBudget, Segment,
+    Input, MemoryBudget, ProveError, Segment,
     aggregate::Aggregator,
     execute,
     prove::{Backend, SegmentProver},
+    worker::{Failure, proven},
 };
 
 /// Instructions of the segment: the least that show what is to be shown.
@@ -43,8 +44,8 @@ fn suspended() -> (Program, Input, Segment) {
     (program, input, segment)
 }
 
-/// Says with another exit code that the program goes on, in the trace as in what the trace shows.
-fn say(context: &mut Context, code: u32) {
+/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
+fn say_43(context: &mut Context) {
     let (_, connector) = context
         .per_trace
         .iter_mut()
@@ -59,45 +60,11 @@ fn say(context: &mut Context, code: u32) {
         .chain(&mut connector.public_values)
     {
         if *value == suspended {
-            *value = F::from_u32(code);
+            *value = F::from_u32(43);
             changed += 1;
         }
     }
     assert_eq!(changed, 2, "one in the trace, and one that it shows");
-}
-
-/// What the engine's own prover does for a segment that the program goes on after, but for `change`.
-fn prove(
-    prover: &mut SegmentProver,
-    input: &Input,
-    segment: &Segment,
-    change: impl FnOnce(&mut Context),
-) -> Vec<u8> {
-    let instance = &mut prover.instance;
-    let exe = Arc::clone(instance.exe());
-    let vm = &mut instance.vm;
-    let state = vm.create_initial_state(&exe, input.to_stdin());
-    vm.transport_init_memory_to_device(&state.memory);
-    let interpreter = &mut instance.interpreter;
-    let executed = vm
-        .execute_preflight(
-            interpreter,
-            state,
-            Some(segment.num_insns),
-            &segment.trace_heights,
-        )
-        .unwrap();
-    let mut context = vm
-        .generate_proving_ctx(executed.system_records, executed.record_arenas)
-        .unwrap();
-    prover.hashes.add_to(&mut context);
-    change(&mut context);
-    let stark = prover.engine.prove(vm.pk(), context).unwrap();
-    let proof = SegmentProof {
-        stark,
-        public_values: None,
-    };
-    proof.encode().unwrap()
 }
 
 #[test]
@@ -117,7 +84,9 @@ fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
     let verifier = Verifier::new(&program, &keys()).unwrap();
     let mut prover: SegmentProver = SegmentProver::new(&program, &keys()).unwrap();
     let honest = prover.prove(&program, &input, &segment).unwrap();
-    let hostile = prove(&mut prover, &input, &segment, |context| say(context, 43));
+    prover.tampering = Some(say_43);
+    let hostile = prover.prove(&program, &input, &segment).unwrap();
+    let handed_out = proven(&mut prover, &program, &input, &segment, || Ok(&verifier));
     drop(prover);
 
     let stark = SegmentProof::decode(&hostile).unwrap().stark;
@@ -136,11 +105,12 @@ fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
     );
 
     assert_eq!(verifier.own_segment(&honest), Ok(boundary));
-    assert_eq!(
-        verifier.own_segment(&hostile),
-        Err(refused),
-        "nor handed in by who made it"
-    );
+    // Nor does the child that made it hand it out.
+    let unsound = Failure::Prove(ProveError::Unsound {
+        segment: 0,
+        reason: refused.to_string(),
+    });
+    assert_eq!(handed_out, Err(unsound));
 
     let aggregator: Aggregator = Aggregator::new(&program, &keys(), Circuit::Leaf).unwrap();
     let leaf = |child: Vec<u8>| aggregator.aggregate(Level::LEAF, &[child]);

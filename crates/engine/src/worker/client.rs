@@ -23,7 +23,7 @@ use super::{
     usage::{Usage, Watch},
 };
 use crate::{
-    Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Statement, VmConfig,
+    Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement, VmConfig,
     keys::Filling,
 };
 
@@ -318,18 +318,13 @@ impl Worker {
         }
     }
 
-    /// Verifies a proof of the program, which may be any bytes, and gives what it says of its piece; a final proof is of
-    /// the whole.
+    /// Verifies a proof of the program, which may be any bytes, and gives what it says.
     ///
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
-    pub fn verify<'a>(
-        &mut self,
-        of: ProofOf,
-        proof: impl Into<Source<'a>>,
-    ) -> Result<Option<Boundary>, WorkerError> {
+    pub fn verify<'a>(&mut self, of: ProofOf, proof: impl Into<Source<'a>>) -> Result<Shown, WorkerError> {
         match self.ask_with(Request::Verify(of), vec![proof.into()])? {
-            (Answer::Holds(boundary), _) => Ok(boundary),
+            (Answer::Holds(shown), _) => Ok(shown),
             (other, _) => Err(unexpected(&other)),
         }
     }

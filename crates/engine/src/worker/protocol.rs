@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::usage::Usage;
 use crate::{
     AggregateError, Boundary, ConfigError, ExecuteError, InputError, KeyError, Level, MemoryBudget, Plan,
-    ProgramError, ProofOf, ProveError, Segment, Statement, VerifyError,
+    ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
 };
 
 /// Most bytes of the files of a request: the largest program and the largest input together, and some more.
@@ -81,8 +81,8 @@ pub(super) enum Answer {
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
     Statement(Statement),
-    /// The proof holds, and says so of its piece; the final one is of the whole.
-    Holds(Option<Boundary>),
+    /// The proof holds, and says this.
+    Holds(Shown),
 }
 
 /// What a child was given to work on, by hash.

@@ -19,8 +19,8 @@ use super::{
     usage::Meter,
 };
 use crate::{
-    AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Verifier, VerifyError, VmConfig,
-    aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
+    AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier, VerifyError,
+    VmConfig, aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
 };
 
 /// How a child is to run.
@@ -209,16 +209,12 @@ impl State {
             }
             Request::Prove(segment) => {
                 let prover = tools.prover(program, keys)?;
-                let proof = prover.prove(program, input, &segment);
-                // The guest prints again what it printed before; nobody wants to hear it twice.
-                output.take();
-                let proof = proof?;
-                let made = made_verifier(verifier, program, keys)?.own_segment(&proof);
-                made.map_err(|e| ProveError::Unsound {
-                    segment: segment.index,
-                    reason: e.to_string(),
-                })?;
-                Ok(Answer::Proof(proof))
+                let proven = proven(prover, program, input, &segment, || {
+                    // The guest prints again what it printed before; nobody wants to hear it twice.
+                    output.take();
+                    Ok(made_verifier(verifier, program, keys)?)
+                });
+                proven.map(Answer::Proof)
             }
             Request::Aggregate { level } => {
                 let proof = tools
@@ -248,6 +244,25 @@ impl State {
             }
         }
     }
+}
+
+/// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The verifier is asked for when
+/// what the proof took is free again.
+pub(crate) fn proven<'a>(
+    prover: &mut SegmentProver,
+    program: &Program,
+    input: &Input,
+    segment: &Segment,
+    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let proof = prover.prove(program, input, segment);
+    let verifier = verifier();
+    let proof = proof?;
+    verifier?.own_segment(&proof).map_err(|e| ProveError::Unsound {
+        segment: segment.index,
+        reason: e.to_string(),
+    })?;
+    Ok(proof)
 }
 
 /// The verifier of the program, made when it is first needed.

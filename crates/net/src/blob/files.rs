@@ -16,6 +16,7 @@ use std::{
 use myriad_core::Blob;
 
 use super::{BlobRef, error::BlobError, index::Key};
+use crate::durable::{make_dir, sync_dir};
 
 const PARTIAL: &str = "partial";
 /// How the names of files begin that are being written.
@@ -51,13 +52,8 @@ pub(super) fn read_error(path: &Path) -> impl FnOnce(io::Error) -> BlobError {
 impl Layout {
     /// Makes the folder if need be.
     pub(super) fn open(dir: &Path) -> Result<Self, BlobError> {
-        let is_new = !dir.exists();
         let partial = dir.join(PARTIAL);
-        fs::create_dir_all(&partial).map_err(write_error(&partial))?;
-        sync_dir(dir).map_err(write_error(dir))?;
-        if let Some(parent) = dir.parent().filter(|parent| is_new && parent.is_dir()) {
-            sync_dir(parent).map_err(write_error(parent))?;
-        }
+        make_dir(&partial).map_err(write_error(&partial))?;
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -225,10 +221,6 @@ fn parse_partial(file: &str) -> Option<Key> {
         blob: parse_hash(hex)?,
         bytes,
     }))
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Removes a file that may not be there.

@@ -224,10 +224,10 @@ impl Prepared {
             }
             TaskId::Node(node) => ProofOf::Node(level(node.level)),
             TaskId::Final => ProofOf::Final {
-                public_values: public_values(),
+                public_values: Some(public_values()),
             },
         };
-        self.verifying.verify(&of, proof)
+        Ok(self.verifying.verify(&of, proof)?.piece())
     }
 
     /// Verifies and writes the final proof, which is in the store.

@@ -41,6 +41,11 @@ impl Group {
         let name = format!("myriad-engine-{}", std::process::id());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places(root) {
+            // systemd makes the controllers of a delegated group available, and leaves it to its owner to turn them on for
+            // the groups below. Where that is not this process's to do, they are on already or the limit below fails.
+            for controller in ["+pids", "+memory"] {
+                let _ = fs::write(place.join("cgroup.subtree_control"), controller);
+            }
             let dir = place.join(&name);
             if let Err(e) = fs::create_dir(&dir) {
                 last = e;
@@ -119,6 +124,8 @@ mod tests {
         fs::write(at("proc/self/cgroup"), "0::/\n").unwrap();
         let memory = MemoryBudget::from_bytes(1 << 30);
         let group = Group::try_make(memory, root.path()).unwrap();
+        let turned_on = fs::read_to_string(at("sys/fs/cgroup/cgroup.subtree_control")).unwrap();
+        assert_eq!(turned_on, "+memory");
         let limit = |name: &str| -> u64 {
             let text = fs::read_to_string(group.dir.join(name)).unwrap();
             text.parse().unwrap()

@@ -13,7 +13,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -21,7 +21,7 @@ use std::{
 };
 
 use myriad_core::{Blob, JobId, Peer, TaskId, TaskRef};
-use myriad_net::{Receipt, SignedReceipt, parse_peer, peer_name};
+use myriad_net::{Receipt, SignedReceipt, durable, parse_peer, peer_name};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
@@ -172,9 +172,10 @@ impl Receipts {
             }
         }
         let open = || -> io::Result<File> {
-            fs::create_dir_all(dir)?;
+            durable::make_dir(dir)?;
             let file = File::options().create(true).append(true).open(&path)?;
             file.set_len(whole)?;
+            durable::sync_dir(dir)?;
             Ok(file)
         };
         let file = open().map_err(|reason| StoreError::Write {
@@ -198,10 +199,12 @@ impl Receipts {
         let mut line = serde_json::to_vec(&Line::new(signed, measured)).expect("a receipt is plain data");
         line.push(b'\n');
         let mut inner = self.lock();
-        inner.append(&line).map_err(|reason| StoreError::Write {
-            path: self.path.clone(),
-            reason,
-        })?;
+        inner
+            .append(&line, write_durably)
+            .map_err(|reason| StoreError::Write {
+                path: self.path.clone(),
+                reason,
+            })?;
         Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
@@ -219,17 +222,25 @@ impl Receipts {
 }
 
 impl Inner {
-    /// Adds a line. Where that fails, what is there of it goes before the next one comes.
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Adds a line by `write`. Where that fails, what is there of it goes before the next one comes.
+    fn append(
+        &mut self,
+        line: &[u8],
+        write: impl FnOnce(&mut File, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         if let Some(bytes) = self.torn_at {
             self.file.set_len(bytes)?;
         }
         self.torn_at = Some(self.file.metadata()?.len());
-        self.file.write_all(line)?;
-        self.file.sync_data()?;
+        write(&mut self.file, line)?;
         self.torn_at = None;
         Ok(())
     }
+}
+
+fn write_durably(file: &mut File, line: &[u8]) -> io::Result<()> {
+    file.write_all(line)?;
+    file.sync_data()
 }
 
 /// Gives the sum that it was added to.
@@ -253,6 +264,8 @@ fn add(earned: &mut BTreeMap<Peer, Earned>, receipt: &Receipt, measured: Duratio
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -261,21 +274,16 @@ mod tests {
         let path = dir.path().join(FILE);
         let mut receipts = Receipts::open(dir.path()).unwrap();
         let inner = receipts.inner.get_mut().unwrap();
-        inner.append(b"first\n").unwrap();
+        inner.append(b"first\n", write_durably).unwrap();
         // The disk is full in the middle of a line.
-        let file = std::mem::replace(
-            &mut inner.file,
-            File::options().write(true).open("/dev/full").unwrap(),
-        );
-        assert_eq!(
-            inner.append(b"second\n").unwrap_err().kind(),
-            io::ErrorKind::StorageFull
-        );
-        inner.file = file;
-        inner.torn_at = Some(6);
-        inner.file.write_all(b"sec").unwrap();
-        inner.append(b"third\n").unwrap();
-        inner.append(b"fourth\n").unwrap();
+        let full = |file: &mut File, line: &[u8]| {
+            file.write_all(&line[..3])?;
+            Err(io::ErrorKind::StorageFull.into())
+        };
+        assert!(inner.append(b"second\n", full).is_err());
+        assert!(inner.append(b"not either\n", full).is_err());
+        inner.append(b"third\n", write_durably).unwrap();
+        inner.append(b"fourth\n", write_durably).unwrap();
         assert_eq!(fs::read_to_string(path).unwrap(), "first\nthird\nfourth\n");
     }
 

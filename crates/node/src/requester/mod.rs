@@ -33,8 +33,6 @@ pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
 use own_worker::OwnWorker;
 
-pub use crate::verifier_pool::Objection;
-
 use crate::{
     Job, Observer, Options, Outcome, RunError,
     job::{Hands, Opened, one_machine, prepare, start_child},

@@ -1,5 +1,7 @@
 //! What a store keeps, and what it refuses.
 
+use std::fs;
+
 use super::*;
 
 fn accepted() -> Accepted {

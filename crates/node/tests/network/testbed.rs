@@ -25,9 +25,9 @@ use myriad_net::{
     wire::{Announcement, PROTOCOL_VERSION, Role},
 };
 use myriad_node::{
-    Event, RunError, StoreError, engine_fingerprint,
+    Event, Objection, RunError, StoreError, engine_fingerprint,
     prover::{self, Calibration, Engine, EngineError, JobFiles, Limits, Piece, Sample, Status, StatusFile},
-    requester::{Attempt, Driver, Files, JobBackend, Joined, Objection, PeerBackend, ServedJob},
+    requester::{Attempt, Driver, Files, JobBackend, Joined, PeerBackend, ServedJob},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
