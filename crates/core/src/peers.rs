@@ -1,4 +1,4 @@
-//! What is known of each peer.
+//! The state of each peer: its last offer, its leases, its pauses, its standing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

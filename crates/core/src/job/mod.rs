@@ -1,4 +1,4 @@
-//! One job: what is done, what can start, and who is at it.
+//! One job: which tasks are done, which can start, and which peers hold them.
 
 mod task;
 

@@ -1,4 +1,4 @@
-//! One task of a job: who is at it, and what is known of it.
+//! One task of a job: which peers hold it, and what is known of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! Which task a peer gets, and who is woken for one.
+//! Picks the task that a peer gets, and the peer that is woken for a task.
 
 use std::{
     cmp::Reverse,

@@ -1,5 +1,5 @@
-//! Jobs in worlds that proptest makes up: whatever peers do, what [`myriad_core::check`] watches holds,
-//! and with honest peers left every job ends.
+//! Jobs in worlds that proptest makes up. Whatever peers do, the rules of [`myriad_core::check`] hold; and if
+//! honest peers are left, every job ends.
 
 mod memory;
 mod poisoned;
