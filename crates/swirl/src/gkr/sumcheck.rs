@@ -1,4 +1,4 @@
-//! The sumcheck of one layer: that its fractions, added in pairs, make the layer above.
+//! The sumcheck of one layer. It proves that the layer's fractions, added in pairs, make the layer above.
 //!
 //! The sum is over `y` of `eq(point, y) * (p0 q1 + p1 q0 + λ q0 q1)(y)`, where `p0 / q0` and `p1 / q1` are
 //! neighbours. With `u = p0 + λ q0`, which is linear and so can be folded like the others, this is
