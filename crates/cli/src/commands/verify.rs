@@ -1,4 +1,4 @@
-//! `myriad verify`
+//! `myriad verify`: verifies a final proof.
 
 use std::{path::Path, time::Instant};
 
@@ -72,7 +72,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     summary(&report, guest::is_evm_block(&program)).print()
 }
 
-/// A file that is too long for a proof is no proof, and no other kind of failure.
+/// Reads a proof. A file that is too long for a proof is an invalid proof, not another kind of failure.
 fn read_proof(path: &Path) -> Result<Vec<u8>, Error> {
     files::read("the proof", path, FINAL_PROOF_BYTES_MAX).map_err(|error| match error {
         Error::TooLarge { path, bytes_max, .. } => Error::Proof {
@@ -110,7 +110,7 @@ fn summary(report: &Report<'_>, of_block: bool) -> Rows {
         Some(claim) => claim.rows(&mut rows),
         None if of_block => rows.row(
             "block",
-            "not asked for: --block FILE checks that it is the one in FILE",
+            "not checked: --block FILE checks that the proof is about the block in FILE",
         ),
         None => {}
     }
