@@ -380,7 +380,7 @@ impl Requester {
             .jobs
             .iter()
             .flat_map(|(&job, state)| {
-                // Who has not the memory for the most urgent one may have it for the smallest.
+                // A peer without the memory for the most urgent task may have it for the smallest.
                 let tasks = [state.ready.best(u64::MAX, |_| false), state.ready.smallest()];
                 tasks.into_iter().flatten().map(move |task| TaskRef { job, task })
             })
