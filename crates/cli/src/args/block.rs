@@ -86,7 +86,7 @@ pub struct Import {
     /// A header for each request, such as a key; repeat it for several
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// Geth's genesis file, or its `config`, for a chain that is not built in [default: ask the node]
+    /// Geth's genesis file, or its `config`, for a chain not built in [default: ask the node]
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
     /// Seconds that the node has for each answer
