@@ -2,6 +2,7 @@
 
 mod guests;
 mod metadata;
+mod picture;
 mod verify;
 
 use std::{
@@ -22,6 +23,7 @@ Usage:
   cargo xtask guests --check             compare ELFs with their sources, without building
   cargo xtask guests --check --rebuild   also build them elsewhere, and compare bytes
                      --must-compare      fail where another toolchain built them, rather than pass
+  cargo xtask picture                    record `myriad demo` into docs/demo.svg; proves for a minute or more
 ";
 
 fn main() -> ExitCode {
@@ -52,6 +54,10 @@ fn run() -> Result<ExitCode> {
             verify::fix(repository()).map(|()| ExitCode::SUCCESS)
         }
         "guests" => guests_command(arguments),
+        "picture" => {
+            no_more(arguments)?;
+            picture::picture(repository()).map(|()| ExitCode::SUCCESS)
+        }
         other => bail!("there is no command `{other}`\n\n{USAGE}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What the network costs: `myriad prove --provers 1` against `myriad prove` with one child, the same
+//! The cost of the network: `myriad prove --provers 1` against `myriad prove` with one child, with the same
 //! program, threads and keys, one after the other in one run.
 //!
 //! ```text

@@ -1,5 +1,5 @@
-//! Why a command failed: the text, the exit code, and the word for it in JSON. Made by the commands,
-//! reported by `main`.
+//! Why a command failed: the text, the exit code, and the word for it in JSON. Commands make errors, and
+//! `main` reports them.
 
 use std::{
     error::Error as _,
@@ -76,8 +76,9 @@ pub enum Error {
     #[error(transparent)]
     Serve(#[from] ServeError),
     #[error(
-        "this machine cannot be lent safely: {missing}, so that a stranger's program that takes the engine child over \
-         could do what you can; update the kernel, or turn on what is missing, or lend it all the same with --unconfined"
+        "this machine cannot be lent safely: {missing}, so a stranger's program that takes over the engine child \
+         could do what you can; update the kernel, turn on what is missing, or lend the machine all the same with \
+         --unconfined"
     )]
     Unconfined { missing: &'static str },
     #[error(transparent)]
@@ -90,18 +91,24 @@ pub enum Error {
     Store(#[from] StoreError),
     #[error(transparent)]
     Jobs(#[from] JobsError),
-    #[error("{text:?} is no name of a peer; one reads 12D3KooW..., as its node prints it at the start")]
+    #[error(
+        "{text:?} is no name of a peer; a name reads 12D3KooW..., and a node prints its own at the start"
+    )]
     PeerName { text: String },
-    #[error("the runtime of the network does not start: {0}")]
+    #[error("cannot start the runtime of the network: {0}")]
     Runtime(io::Error),
     #[error("this node does not listen on any address after {seconds} s; name one with --listen")]
     NotListening { seconds: u64 },
-    #[error("{max} commands that prove on the network are running with {}; wait for one, or name another folder with --data-dir", dir.display())]
+    #[error(
+        "{max} commands that prove on the network already use {}, and no more are allowed; wait until one ends, or name \
+         another folder with --data-dir",
+        dir.display()
+    )]
     Requesters { max: usize, dir: PathBuf },
-    #[error("a prover of this machine's cluster cannot be started: {0}")]
+    #[error("cannot start a prover on this machine: {0}")]
     Cluster(io::Error),
     #[error(
-        "all provers of this machine's cluster have ended; why is in {}",
+        "all provers on this machine have ended; their logs say why: {}",
         logs.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     ClusterEnded { logs: Vec<PathBuf> },
@@ -122,9 +129,9 @@ pub enum Error {
         path: PathBuf,
         skipped: Vec<&'static str>,
     },
-    #[error("{} has no header of the block's parent, so that no proof is of it", path.display())]
+    #[error("{} has no header of the block's parent, so no proof can be about it", path.display())]
     NoParent { path: PathBuf },
-    #[error("the zkVM reveals {actual}, and the same block executed natively {expected}")]
+    #[error("the zkVM reveals {actual}, but the same block executed natively gives {expected}")]
     Disagreement { actual: String, expected: String },
     #[error(transparent)]
     Sample(#[from] SampleError),
@@ -237,7 +244,7 @@ impl Error {
         }
     }
 
-    /// What to do, where the error does not say it already.
+    /// What to do, if the error does not say so itself.
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -247,11 +254,11 @@ impl Error {
                 "no prover has run on this data folder: start one with `myriad prover`, or name its folder with --data-dir",
             ),
             Self::InputText(InputError::Prefix { .. }) => {
-                Some("to give plain bytes, put 01 before them, or write them to a file for --input-bytes")
+                Some("put 01 before plain bytes, or write them to a file for --input-bytes")
             }
             Self::ParentUnknown { .. } => Some(
-                "add the parent's header (RLP in hex) to the file as `parent`, or import the block anew; \
-                 `myriad block execute` runs it as it is",
+                "add the parent's header (RLP in hex) to the file as `parent`, or import the block again; \
+                 `myriad block execute` runs the file as it is",
             ),
             Self::Disagreement { .. } | Self::Bug(_) => Some(
                 "please report it, with the command and its files; RUST_BACKTRACE=1 shows where it happened",
@@ -265,7 +272,7 @@ impl Error {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
-            // Some errors tell their cause themselves.
+            // Some errors have their cause in their own text.
             let more = error.to_string();
             if !text.contains(&more) {
                 text = format!("{text}: {more}");
@@ -287,11 +294,11 @@ impl Error {
 
 /// Prints the JSON document of a failure.
 pub fn print_document(error: &str, kind: &str) {
-    // Who cannot be told on stdout has been told on stderr.
+    // If stdout is closed, stderr has said it already.
     let _ = terminal::print_json(&Document { error, kind });
 }
 
-/// Says which block file it is that cannot be used.
+/// Names the block file that cannot be used.
 pub fn block_file(path: &Path) -> impl Fn(BlockFileError) -> Error {
     move |source| match source {
         BlockFileError::Read { path, source } => Error::Read {

@@ -1,4 +1,4 @@
-//! Files that the user names: programs, inputs, proofs. None is read further than it may be long.
+//! Files that the user names: programs, inputs, proofs. Each is read up to its greatest allowed length.
 
 use std::{
     fs::{self, File},

@@ -1,5 +1,5 @@
-//! Joining the network, and starting provers on this machine: what `prove --network`, `prove --provers`,
-//! `prover` and `bootstrap` share.
+//! Joins the network, and starts provers on this machine: the common part of `prove --network`,
+//! `prove --provers`, `prover` and `bootstrap`.
 
 use std::{
     collections::BTreeSet,

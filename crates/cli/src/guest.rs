@@ -1,5 +1,5 @@
-//! The programs that the binary carries: the one that validates blocks, so that a proof of a block needs no file but
-//! the block, and a small one that machines are measured with.
+//! The programs that the binary carries: one validates blocks, so that a proof of a block needs no file but
+//! the block; the other is small, and measures machines.
 
 use myriad_engine::Program;
 

@@ -1,4 +1,4 @@
-//! Ctrl-C: the engine children get it too and end at once; what is left is to say what is kept, and to tell
+//! Ctrl-C. The engine children get it too, and end at once. This process still says what it keeps, and tells
 //! the provers of the network.
 
 use std::{

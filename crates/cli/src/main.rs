@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let json = cli.command.json();
     match bug::caught(|| commands::run(cli.command)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads our output has had enough, as in `myriad ... | head`.
+        // The reader of our output has had enough, as in `myriad ... | head`.
         Err(Error::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let error = if interrupt::is_cause() {

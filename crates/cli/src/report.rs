@@ -1,4 +1,4 @@
-//! What a proving command says at its end: a summary for people, or the JSON document for scripts.
+//! The end of a proving command: a summary for people, or the JSON document for scripts.
 
 use std::fmt::Write;
 
@@ -133,13 +133,13 @@ fn summary<B>(outcome: &Outcome, context: &Context<'_, B>) -> String {
     if outcome.reused > 0 {
         rows.row(
             "reused",
-            &format!("{} of an earlier run", plural(outcome.reused, "proof")),
+            &format!("{} from an earlier run", plural(outcome.reused, "proof")),
         );
     }
     let peak = bytes(outcome.peak_bytes);
     rows.row(
         "memory",
-        &format!("{peak} at the peak of a child, {} allowed", context.memory),
+        &format!("{peak} at the peak of any child, {} allowed", context.memory),
     );
     let mut text = rows.text();
     text.push('\n');

@@ -1,4 +1,4 @@
-//! What is decided before a command runs: defaults < `myriad.toml` in the working folder < `MYRIAD_*`
+//! The settings of a run, from four layers: defaults < `myriad.toml` in the working folder < `MYRIAD_*`
 //! variables < flags. Every command that works with keys or children loads them.
 
 use std::{
@@ -52,10 +52,10 @@ const NAMES: [&str; 17] = [
     "prefer",
 ];
 
-/// Memory of an engine child where nobody says otherwise: what a home machine can spare.
+/// Memory of an engine child by default: what a home machine can spare.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
-/// Instructions of an execution where nobody says otherwise: about fifteen blocks of 30 M gas.
-/// Executing as many takes minutes, proving them days, so whoever meets the limit has an endless loop.
+/// Most instructions of an execution by default: about fifteen blocks of 30 M gas.
+/// Executing as many takes minutes and proving them takes days, so a program that meets the limit loops for ever.
 const MAX_INSTRUCTIONS: u64 = 10_000_000_000;
 
 /// How far a lent machine's engine child stands back behind its owner's programs.
@@ -121,9 +121,9 @@ pub enum SettingsError {
     },
     #[error("there is no setting `{name}` ({source_name}); there are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
-    #[error("this system names no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
+    #[error("this system has no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,
-    #[error("the path of this very program, which the engine children run, cannot be found: {0}")]
+    #[error("cannot find the path of this program, which the engine children run: {0}")]
     NoBinary(std::io::Error),
 }
 
@@ -279,7 +279,7 @@ pub fn confinement() -> Result<(), &'static str> {
     static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
         let missing = can_confine().err()?;
         terminal::note(format_args!(
-            "engine children are not confined: {missing}; a program that takes one over could do what you can"
+            "engine children are not confined: {missing}; a program that takes over such a child could do what you can"
         ));
         Some(missing)
     });

@@ -1,5 +1,5 @@
-//! How text looks: colours, notes, and numbers for people. Colours go only where they are wanted
-//! (a terminal, and no `NO_COLOR`).
+//! Text for people: colours, notes, and numbers. Colours go only where they are wanted (a terminal, and no
+//! `NO_COLOR`).
 
 use std::{
     fmt::Display,
@@ -26,7 +26,7 @@ const fn bold(colour_: AnsiColor) -> Style {
     colour(colour_).bold()
 }
 
-/// A line on stderr about a choice that was made for the user.
+/// A line on stderr about a choice that the program made for the user.
 pub fn note(text: impl Display) {
     // A closed stderr is no reason to stop.
     let _ = writeln!(anstream::stderr(), "{DIM}note:{DIM:#} {text}");

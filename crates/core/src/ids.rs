@@ -1,4 +1,4 @@
-//! What jobs, tasks, peers and blobs are called.
+//! The names of jobs, tasks, peers and blobs.
 
 use std::fmt;
 

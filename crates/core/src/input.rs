@@ -1,4 +1,4 @@
-//! What the caller tells the state machine.
+//! The inputs of the state machine: what its caller tells it.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The job state machine of Myriad: which task goes to whom, and what becomes of it.
 //!
 //! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A [`Requester`]
-//! is told what happened, and says what to do; the same code is driven by the network and by a
-//! simulator. *Two that are told the same, say the same.*
+//! is told what happened, and says what to do; the network and a simulator drive the same code. *Two
+//! requesters that are told the same say the same.*
 //!
 //! The life of a task:
 //!
@@ -15,15 +15,15 @@
 //!                              └──────────────── Invalid, Unavailable ────┘                       done
 //! ```
 //!
-//! A task that is done is so for good, unless its proof is of no use. A proof may pass the check although no node can be made over it: then all who try the
-//! node fail, and look like liars. So the caller is asked to do a node itself that peers keep failing at
-//! ([`Output::Try`]). If it finds that an accepted proof is the cause ([`Tried::Refuted`]), that task is done again, its
-//! maker is banned, and those are pardoned who were banned because of the node. Where it only seems so ([`Tried::Doubted`]), and where
-//! the caller has lost the proof ([`Input::Lost`]), the task is done again and nobody is to blame.
+//! A task that is done stays done, unless its proof turns out to be of no use. A proof may pass the check although no
+//! node can be made over it. Then every peer that tries the node fails, and looks like a liar. So when peers keep
+//! failing at a node, the state machine asks the caller to make it ([`Output::Try`]). If the caller finds that an
+//! accepted proof is the cause ([`Tried::Refuted`]), that task is done again, its maker is banned, and the peers that were
+//! banned because of the node are pardoned. If it only seems so ([`Tried::Doubted`]), or if the caller has lost the proof
+//! ([`Input::Lost`]), the task is done again and nobody is to blame.
 //!
-//! A task may be held by several peers: the first accepted proof wins, and the others are revoked. Which tasks
-//! are given out again, to whom and when is decided by [`Redundancy`]; who is believed how much follows
-//! from its [`Standing`].
+//! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked. [`Redundancy`]
+//! decides which tasks are given out again, to whom and when. A peer's [`Standing`] says how far it is believed.
 //!
 //! What always holds, each with a checker in [`invariants`]:
 //!

@@ -1,4 +1,4 @@
-//! What the state machine wants done.
+//! The outputs of the state machine: what its caller is to do.
 
 use std::time::Duration;
 

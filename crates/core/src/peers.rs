@@ -1,4 +1,4 @@
-//! What is known of each peer.
+//! The state of each peer: its last offer, its leases, its pauses, its standing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -149,9 +149,9 @@ impl PeerState {
         share(self.expected(kind, cost), slack).max(policy.lease_min)
     }
 
-    /// Of machines alike in memory the one with the most goes first. What a stranger claims counts half, and for no more
-    /// than the machine that costs are measured on, until a proof shows how fast it is; and each time that it was woken
-    /// and did not come halves it again.
+    /// Among machines alike in memory, the one with the most merit goes first. Until a proof shows how fast a stranger is,
+    /// the speed that it claims counts half, and for no more than the machine that costs are measured on. Each time that it
+    /// was woken and did not come halves its merit again.
     pub(crate) fn merit(&self, newcomers: Newcomers) -> u32 {
         let speed = match self.offer.trust {
             Trust::Stranger if !self.is_proven() => self.speed(Kind::Segment).min(SPEED_ONE) / 2,

@@ -7,7 +7,7 @@ use crate::ids::{Peer, TaskId};
 /// Memory is sorted in steps of this many bytes: few enough steps to look through all of them.
 const MEMORY_STEP: u64 = 64 << 20;
 
-/// Who has less merit than the best one, by more than this part, is not preferred for being small.
+/// A peer whose merit is below the best one's by more than this part is not preferred for being small.
 const MERIT_PART: u32 = 5;
 
 /// The ready tasks of one job, by the memory that they need and the length of the path above them.

@@ -1,8 +1,8 @@
-//! Whether a task that somebody is at goes to one more machine.
+//! Decides whether a leased task also goes to one more machine.
 //!
-//! A policy sees one question at a time: who holds the task, who could take it too, and what the time
-//! is worth. It answers with how much the job gains; of several tasks the one with the largest gain is
-//! given out. Nothing else of the state machine depends on how it comes to its answer.
+//! A policy sees one question at a time: which peers hold the task, which peer could take it too, and what
+//! the time is worth. It answers with how much the job gains. Of several tasks, the one with the largest gain
+//! is given out. Nothing else of the state machine depends on how the policy comes to its answer.
 
 use std::time::Duration;
 

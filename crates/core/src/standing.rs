@@ -135,7 +135,7 @@ impl Standing {
 
     fn age(&mut self) {
         if self.accepted + self.expired + self.failed + self.unavailable > OUTCOMES_MAX {
-            // Who was proven stays so.
+            // Rounded up: a peer that was proven stays so.
             self.accepted = self.accepted.div_ceil(2);
             self.expired /= 2;
             self.failed /= 2;

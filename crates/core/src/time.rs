@@ -1,4 +1,4 @@
-//! Time as the caller tells it.
+//! Time, as the caller tells it: the state machine reads no clock.
 
 use std::{
     ops::{Add, Sub},

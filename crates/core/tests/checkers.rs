@@ -1,4 +1,4 @@
-//! Every checker notices what it is there for: each is shown a made-up history that breaks its rule.
+//! Every checker notices what it is there for: each test shows one a made-up history that breaks its rule.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Identities made by the thousand that only take time: what they cost a job is bounded.
+//! Thousands of identities that only take time: what they cost a job is bounded.
 
 mod desk;
 

@@ -1,9 +1,9 @@
 //! `cargo bench -p myriad-swirl --bench phases [-- LOG_HEIGHT]`: the phases of a proof, beside what the machine can do.
 //!
-//! Measured are first how many Poseidon2 permutations and how many bytes of memory the machine can do in a second, then a
-//! proof of AIRs that are like those of a VM's segment (default: of 2^18 rows), once for each plan, on one thread and on
-//! two. Of each phase is said which share it reaches of what bounds it: the commitment has to hash all rows of
-//! the codeword, the other phases have to read the traces so many times. A phase that is far from its bound computes.
+//! It measures how many Poseidon2 permutations and how many bytes of memory the machine can do in a second. Then it
+//! measures a proof of AIRs like those of a VM's segment (default: of 2^18 rows), once for each plan, on one thread and on
+//! two. For each phase, it says which share of its bound the phase reaches: the commitment has to hash all rows of the
+//! codeword, and the other phases have to read the traces so many times. A phase that is far from its bound computes.
 
 #[path = "../tests/common/booleans.rs"]
 mod booleans;

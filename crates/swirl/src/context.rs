@@ -1,4 +1,4 @@
-//! Whether a context fits its key, before anything is computed.
+//! Checks that a context fits its key, before anything is computed.
 
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{

@@ -1,4 +1,4 @@
-//! Why a context was not proven.
+//! The errors of a proof: why a context was not proven.
 
 use openvm_stark_backend::prover::{
     LogupZerocheckError, StackedPcsError, StackedReductionError, WhirProverError,

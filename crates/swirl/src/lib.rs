@@ -4,14 +4,13 @@
 //! type, `CpuBackend<SC>`, with the same keys and contexts, and each proof is byte for byte the one
 //! that the stock device makes of the same transcript. What differs is how it computes them:
 //!
-//! - over packed field elements (`F::Packing`), whatever width the build has, and not one row and one
-//!   element at a time;
-//! - constraints and interactions are compiled once per proof into flat programs of registers, instead
-//!   of being walked as trees for each row;
-//! - no codeword is kept: rows are hashed as they are encoded, and those that are queried are encoded
-//!   again;
-//! - what is large is kept in the base field as long as it can be, is folded in place, and is given
-//!   back as soon as it has been used.
+//! - it computes over packed field elements (`F::Packing`), in whatever width the build has, instead of
+//!   one row and one element at a time;
+//! - it compiles constraints and interactions once per proof into flat programs of registers, instead of
+//!   walking them as trees for each row;
+//! - it keeps no codeword: it hashes rows as it encodes them, and encodes the queried ones again;
+//! - it keeps large vectors in the base field as long as possible, folds them in place, and frees them
+//!   as soon as they have been used.
 //!
 //! [`SwirlEngine`] is the device with BabyBear and Poseidon2, as a `StarkEngine`: whatever in OpenVM takes
 //! an engine with the backend type `CpuBackend<SC>` takes this one.
@@ -34,8 +33,9 @@
 //!
 //! # Memory
 //!
-//! [`SwirlDevice::memory_model`] says beforehand what a proof takes, phase by phase; [`SwirlDevice::with_memory_limit`] has the
-//! device choose how much of the tree of fraction sums to keep, and refuse what does not fit before it begins.
+//! [`SwirlDevice::memory_model`] says beforehand what a proof takes, phase by phase. With
+//! [`SwirlDevice::with_memory_limit`], the device chooses how much of the fraction tree to keep, and refuses a proof
+//! that does not fit before it begins.
 //!
 //! # The phases of a proof
 //!

@@ -57,7 +57,7 @@ pub(crate) fn index_of_lane<F: Field>(phase: usize, lane: usize) -> usize {
     })
 }
 
-/// Of two neighbouring vectors, the values whose index has a zero in its lowest bit, and those that have a one.
+/// The values of two neighbouring vectors whose index has a zero in its lowest bit, and those that have a one.
 #[inline(always)]
 pub(crate) fn split<F: PackedField>(a: Pack<F>, b: Pack<F>, phase: usize) -> (Pack<F>, Pack<F>) {
     a.interleave(b, block::<F>(phase))

@@ -1,4 +1,4 @@
-//! A proof takes what was said before, phase by phase: never more, and hardly less.
+//! A proof takes the predicted memory, phase by phase: never more, and hardly less.
 
 #[path = "common/booleans.rs"]
 mod booleans;

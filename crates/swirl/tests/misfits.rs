@@ -1,4 +1,4 @@
-//! A context that does not fit its key is refused with what is wrong, and not proven, nor does it end the process.
+//! A context that does not fit its key is refused with the reason. It is not proven, and does not end the process.
 
 #[path = "common/booleans.rs"]
 mod booleans;

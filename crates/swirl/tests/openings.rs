@@ -1,6 +1,6 @@
 //! Commitments, and what opens them, are those of OpenVM's CPU device, for traces of many shapes.
 //!
-//! Neither looks at constraints, so that traces and points are random.
+//! Neither looks at constraints, so the tests take random traces and points.
 
 #[path = "common/transcript.rs"]
 mod transcript;

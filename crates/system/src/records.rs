@@ -1,7 +1,7 @@
 //! The hashes of memory that a segment's proof has to show, and the trace of the chip that shows them.
 //!
-//! OpenVM's chip keeps them in a map of twice their size and makes its trace twice, of which the second has one column more. With
-//! 300 columns it is often the largest trace of a segment.
+//! OpenVM's chip keeps the hashes in a map of twice their size, and makes its trace twice; the second one has one
+//! column more. With 300 columns, it is often the largest trace of a segment.
 
 use std::{
     iter,

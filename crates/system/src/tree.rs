@@ -1,9 +1,9 @@
 //! The Merkle tree over the VM's memory, kept up to date while a program runs.
 //!
-//! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not zero, and with
-//! every node of it, which takes some forty times the memory that it is over. Between the segments of a program little changes. So
-//! this one compares memory with a copy of what it was, hashes again what is different, and keeps no node below
-//! its blocks.
+//! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not zero. It keeps
+//! every node, which takes some forty times the memory below the tree. Little changes between the segments of a
+//! program. So this tree compares memory with a copy of what it was, hashes again what is different, and keeps no node
+//! below its blocks.
 
 use std::array;
 

@@ -1,4 +1,4 @@
-//! `myriad bench`
+//! The arguments of `myriad bench`.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use super::{DataFlags, shared::as_bytes};
 
 /// Measure this machine: what segments, tree, execution, hashing and disk take here
 ///
-/// Proves segments of two programs for a range of memory budgets, and a small job of each whole, and
-/// writes what it took as a profile: `prover` says with it how fast this machine is, and `plan` sizes
-/// fleets with it. Nothing else should run meanwhile. It takes about half an hour on two cores; with --quick,
-/// which measures one small program, under three minutes.
+/// Proves segments of two programs for a range of memory budgets, and a small job of each program
+/// whole, and writes what that took as a profile. `prover` offers the speed in the profile, and `plan`
+/// sizes fleets with it. Nothing else should run meanwhile. It takes about half an hour on two cores.
+/// --quick measures one small program, in under three minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -30,7 +30,7 @@ pub struct Bench {
     /// Measure with this program only
     #[arg(long, value_name = "PROGRAM", conflicts_with = "quick")]
     pub only: Option<Measure>,
-    /// What the machine is called in reports [default: its processor]
+    /// The machine's name in reports [default: its processor]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Numbers of threads to measure with [default: all cores, and one]
@@ -41,7 +41,7 @@ pub struct Bench {
     /// The file to write [default: profile.json in the data folder, which `prover` reads]
     #[arg(long, value_name = "FILE", help_heading = "General")]
     pub out: Option<PathBuf>,
-    /// Folder for plots of what was measured, as SVG
+    /// Folder for plots of the measurements, as SVG
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
     pub plots: Option<PathBuf>,
     #[command(flatten)]
@@ -52,13 +52,13 @@ pub struct Bench {
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 pub struct BenchLimits {
-    /// Most memory of an engine child: larger budgets and wider nodes are left out [default: 4GiB]
+    /// Most memory of an engine child: leaves out larger budgets and wider nodes [default: 4GiB]
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
     pub memory: Option<MemoryBudget>,
 }
 
-/// What a machine is measured with.
+/// The program that measures a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Measure {
     /// Integers and nothing else: plain RISC-V.

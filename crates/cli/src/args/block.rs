@@ -1,4 +1,4 @@
-//! `myriad block ...`
+//! The arguments of `myriad block ...`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::{
     shared::{RunFlags, WorkFlags},
 };
 
-/// Make, fetch, look into, execute and prove blocks
+/// Make, fetch, inspect, execute and prove blocks
 ///
 /// A block file is (gzipped) JSON: a block, its parent's header, and the part of the state that it
 /// reads (its witness).
@@ -33,8 +33,8 @@ pub enum BlockCommand {
 
 /// Make a synthetic L2 block, offline
 ///
-/// The chain is made up, and the file says so; but its contracts, signatures, tries and header are
-/// real. The same numbers give the same file.
+/// The chain is made up, and the file says so. Its contracts, signatures, tries and header are real.
+/// The same numbers give the same file.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -47,7 +47,7 @@ pub struct Sample {
     /// Transactions in the block
     #[arg(long, value_name = "N", default_value_t = DEFAULT_TXS)]
     pub txs: usize,
-    /// Seed of everything that is drawn at random
+    /// Seed of everything random in the block
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     /// The file to write, gzipped unless its name ends in .json
@@ -60,9 +60,9 @@ pub struct Sample {
 
 /// Fetch a block with its witness from a node
 ///
-/// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace. The
-/// block is executed before it is written, so that what is written can be proven. A node that is
-/// overloaded, or whose connection breaks, is asked again. Proxies are taken from HTTPS_PROXY or
+/// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace.
+/// `import` executes the block before it writes it, so that what it writes can be proven. It asks
+/// again if the node is overloaded or the connection breaks. It takes proxies from HTTPS_PROXY or
 /// ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
@@ -86,10 +86,10 @@ pub struct Import {
     /// A header for each request, such as a key; repeat it for several
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// Geth's genesis file, or its `config`, of a chain not built in [default: ask the node]
+    /// Geth's genesis file, or its `config`, for a chain not built in [default: ask the node]
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
-    /// Most seconds that the node has for each answer
+    /// Seconds that the node has for each answer
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
     /// Print one JSON document to stdout, also for an error
@@ -97,7 +97,7 @@ pub struct Import {
     pub json: bool,
 }
 
-/// Show what is in a block file, without executing it
+/// Show what a block file has, without executing it
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -117,8 +117,8 @@ pub struct Inspect {
 
 /// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
-/// All checks of a stateless client are made. Those that need the parent's header are skipped if the
-/// file does not have it, and are listed.
+/// Makes all checks of a stateless client. If the file has no header of the parent, skips the checks
+/// that need it, and lists them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -1,4 +1,4 @@
-//! `myriad jobs` and what it can do.
+//! The arguments of `myriad jobs ...`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{DataFlags, NetFlags};
 
-/// The jobs of this machine: what was asked for, how far it is, and how to go on
+/// The jobs of this machine: list, show, cancel, resume and remove them
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +24,7 @@ pub enum JobsCommand {
     Clean(CleanJobs),
 }
 
-/// List all jobs, those begun last first
+/// List all jobs, the latest first
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ pub struct ListJobs {
     pub data: DataFlags,
 }
 
-/// Show what is known of a job
+/// Show a job: its state, its settings, and how to continue it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -48,7 +48,7 @@ pub struct ShowJob {
     pub data: DataFlags,
 }
 
-/// Stop a job, wherever it is running, and leave it to `jobs gc`
+/// Stop a job, whichever command is running it, and let `jobs gc` remove it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -62,13 +62,13 @@ pub struct CancelJob {
 }
 
 impl CancelJob {
-    /// What a requester needs to tell its provers, with room to spare.
+    /// The time that a requester needs to tell its provers, with room to spare.
     pub const PATIENCE: Duration = Duration::from_secs(30);
 }
 
-/// Go on with a job, as the command that began it would
+/// Continue a job, as the command that began it would
 ///
-/// Program and input are those that were kept, and so are memory, provers and the folder of the proof.
+/// Uses the program, input, memory, provers and folder of the proof that the job began with.
 #[derive(Debug, Args, Serialize)]
 #[command(
     verbatim_doc_comment,
@@ -92,8 +92,8 @@ pub struct ResumeJob {
 
 /// Remove jobs that are done or cancelled, and all proofs that no other job has
 ///
-/// All of them, unless --older-than or --keep leaves some; a timer may run it so. Final proofs that were written are not
-/// touched.
+/// Removes all such jobs, unless --older-than or --keep leaves some; a timer may run it so. Does not
+/// touch the files of final proofs.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -104,7 +104,7 @@ Examples:
   myriad jobs gc --keep 20GiB"
 )]
 pub struct CleanJobs {
-    /// Leave jobs that ended in the last so many days
+    /// Leave jobs that ended in the last DAYS days
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
     /// Leave the newest jobs, as long as all files that stay take no more than this

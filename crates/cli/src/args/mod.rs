@@ -1,7 +1,7 @@
-//! What can be said on the command line. Called by `main`; each command takes its own struct.
+//! The command line: its commands, flags and help texts. `main` parses it, and each command takes its own struct.
 //!
-//! Flags that are settings too (see [`crate::settings`]) are `Option`s without a default here: what
-//! is not said stays open for the environment, `myriad.toml` and the defaults, in this order.
+//! Flags that are also settings (see [`crate::settings`]) are `Option`s without a default here. A flag that
+//! is not given stays open for the environment, `myriad.toml` and the defaults, in this order.
 
 mod bench;
 mod block;
@@ -42,8 +42,8 @@ const STYLES: Styles = Styles::styled()
 /// One small proof of a large computation, from pieces that fit small machines
 ///
 /// Myriad executes a program in the OpenVM zkVM, cuts the execution into segments that fit a
-/// memory budget, proves each, and aggregates the proofs to one. Its main program validates
-/// Ethereum blocks.
+/// memory budget, proves each segment, and aggregates the proofs into one. Its main program
+/// validates Ethereum blocks.
 #[derive(Debug, Parser)]
 #[command(
     name = "myriad",
@@ -55,11 +55,11 @@ const STYLES: Styles = Styles::styled()
     after_help = "\
 Examples:
   myriad demo                                         a sample L2 block, proven and verified here
-  myriad prover                                       lend this machine to whoever has a block to prove
+  myriad prover                                       lend this machine to requesters with blocks to prove
   myriad block prove block.json.gz                    a real block with its witness
   myriad prove fibonacci.elf --input 0x0110270000     any RISC-V program for OpenVM
   myriad verify fibonacci.stark.proof --program fibonacci.elf
-  myriad plan --gas 30000000 --nodes 1000             what a fleet would take for a block
+  myriad plan --gas 30000000 --nodes 1000             how long a fleet would take for a block
 
 Settings come from flags, else from MYRIAD_* variables, else from ./myriad.toml.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the proof is not valid."
@@ -91,9 +91,9 @@ pub enum Command {
 
 /// Prove a sample L2 block on this machine, start to end
 ///
-/// Makes a block of a synthetic L2 (as `block sample` does), executes it in the zkVM, has provers on
-/// this machine prove every segment and aggregate the proofs to one, and verifies that one. Each process takes 0.75 GiB
-/// at most unless told otherwise, so that there is more than one segment.
+/// Makes a block of a synthetic L2 (as `block sample` does) and executes it in the zkVM. Provers on
+/// this machine prove every segment and aggregate the proofs into one, and `demo` verifies that one.
+/// Each process takes at most 0.75 GiB by default, so that there is more than one segment.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -107,7 +107,7 @@ pub struct Demo {
     /// Transactions in the block
     #[arg(long, value_name = "N", default_value_t = DEMO_TXS)]
     pub txs: usize,
-    /// Seed of everything in the block that is drawn at random
+    /// Seed of everything random in the block
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -119,7 +119,7 @@ pub struct Demo {
 /// Prove a program: execute, prove segments, aggregate, verify
 ///
 /// Writes NAME.stark.proof and NAME.baseline.json, which `cargo openvm verify stark` reads too.
-/// Accepted proofs are kept: after an interruption, the same command goes on where it stopped.
+/// Keeps accepted proofs: after an interruption, the same command continues where it stopped.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -147,8 +147,8 @@ pub struct Prove {
 
 /// Verify a final proof
 ///
-/// Exits with 0 if the proof shows that the program ran to its end and revealed the public values
-/// that are printed, and with 3 if it does not, for whatever reason.
+/// Exits with 0 if the proof shows that the program ran to its end and revealed the printed public
+/// values, and with 3 if it does not, for whatever reason.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -162,7 +162,7 @@ pub struct Verify {
     /// The final proof: NAME.stark.proof
     #[arg(value_name = "PROOF")]
     pub proof: PathBuf,
-    /// The program that it is of: an ELF or a .vmexe [with --block, by default the built-in one]
+    /// The proven program: an ELF or a .vmexe [default with --block: the built-in one]
     #[arg(long, value_name = "PROGRAM", required_unless_present = "block")]
     pub program: Option<PathBuf>,
     /// The program's openvm.toml [default: as `prove` finds it]
@@ -171,7 +171,7 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about this block; of a batch, once for each of its blocks, in their order
+    /// Demand that it is about this block; for a batch, name each of its blocks in their order
     #[arg(long, value_name = "FILE")]
     pub block: Vec<PathBuf>,
     #[command(flatten)]
@@ -180,8 +180,8 @@ pub struct Verify {
 
 /// Run a program without proving it
 ///
-/// Prints what it reveals, how many instructions it takes, and the segments that it would be proven
-/// in within the memory budget.
+/// Prints what the program reveals, how many instructions it takes, and the segments into which the
+/// memory budget would cut it.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -218,7 +218,7 @@ pub struct Completions {
     pub shell: Shell,
 }
 
-/// The child process that executes and proves; started by the other commands
+/// The child process that executes and proves; other commands start it
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub struct EngineWorker {

@@ -1,4 +1,4 @@
-//! Flags of the network, and the commands that are only about it.
+//! The flags of the network, and the arguments of `prover`, `status` and `bootstrap`.
 
 use std::{num::NonZeroUsize, path::PathBuf};
 
@@ -17,13 +17,13 @@ use super::{
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Who proves")]
 pub struct FleetFlags {
-    /// Provers on this machine, each a process that joins as a remote one would
+    /// Start N provers on this machine; each joins as a remote prover would
     #[arg(long, value_name = "N")]
     pub provers: Option<NonZeroUsize>,
-    /// All provers that can be found on the network
+    /// Use all provers that can be found on the network
     #[arg(long, conflicts_with = "provers")]
     pub network: bool,
-    /// How many provers segments and tree are chosen for, with --network
+    /// With --network: choose segments and tree for so many provers
     #[arg(long, value_name = "N", default_value = "8", requires = "network")]
     pub fleet: NonZeroUsize,
     #[command(flatten)]
@@ -61,7 +61,7 @@ impl FleetFlags {
     }
 }
 
-/// What is said on the command line of how to prove and of the network, as one layer of settings.
+/// The command line's flags for proving and for the network, as one layer of settings.
 #[derive(Serialize)]
 pub struct ProveFlags<'a> {
     #[serde(flatten)]
@@ -83,7 +83,7 @@ impl<'a> ProveFlags<'a> {
 #[derive(Clone, Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Network")]
 pub struct NetFlags {
-    /// A peer to begin with: /ip4/192.0.2.1/udp/4001/quic-v1/p2p/ID
+    /// A peer to connect to first: /ip4/192.0.2.1/udp/4001/quic-v1/p2p/ID
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bootstrap: Vec<String>,
@@ -101,10 +101,10 @@ pub struct NetFlags {
     pub no_mdns: bool,
 }
 
-/// Lend this machine: prove for whoever has a job
+/// Lend this machine: prove for any requester that has a job
 ///
-/// Finds requesters on the local network, or by way of a bootstrap peer, takes their tasks one at a
-/// time, and stays within the limits below. Ctrl-C hands back the task at hand.
+/// Finds requesters on the local network, or through a bootstrap peer, takes their tasks one at a
+/// time, and stays within the limits below. Ctrl-C hands the current task back.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -114,7 +114,7 @@ Examples:
   myriad prover --memory 2GiB --threads 2              no more of this machine than that
   myriad prover --bootstrap /dns4/example.org/udp/4001/quic-v1
   myriad prover --only 12D3KooW...                     for one requester alone
-  myriad status                                        what it is doing, from another terminal"
+  myriad status                                        in another terminal: what it is doing"
 )]
 pub struct Prover {
     #[command(flatten)]
@@ -129,7 +129,7 @@ pub struct Prover {
     /// Lend this machine although its kernel cannot confine the engine child
     #[arg(long)]
     pub unconfined: bool,
-    /// End when stdin does: for who starts provers and may be killed
+    /// End when stdin does: for a process that starts provers and may be killed
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
 }
@@ -154,7 +154,7 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
     pub disk: Option<ByteSize>,
-    /// Most instructions of a job [default: 10 thousand million]
+    /// Most instructions of a job [default: 10 billion]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_instructions: Option<u64>,
@@ -162,11 +162,11 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "size_as_bytes")]
     pub max_input: Option<ByteSize>,
-    /// Serve this requester, and no other that is not named too
+    /// Serve only this requester; repeat it for several
     #[arg(long, value_name = "PEER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
-    /// Do not serve this requester
+    /// Never serve this requester; repeat it for several
     #[arg(long, value_name = "PEER")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<String>,
@@ -187,10 +187,10 @@ pub struct ShowStatus {
     pub data: DataFlags,
 }
 
-/// Help provers and requesters to find each other; proves nothing
+/// Help provers and requesters find each other; proves nothing
 ///
-/// Runs on a machine that others can reach, on a fixed port. Its address, as it prints it at the start,
-/// is what others name with --bootstrap.
+/// Runs on a machine that others can reach, on a fixed port. It prints its address at the start;
+/// others name this address with --bootstrap.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

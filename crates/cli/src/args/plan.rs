@@ -1,4 +1,4 @@
-//! `myriad plan`
+//! The arguments of `myriad plan`.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use super::{DataFlags, InputFlags, shared::count};
 
 /// Size a fleet: how long a job takes on it, or how many machines a deadline takes
 ///
-/// From a workload, a fleet and a deadline: the best size of segments and shape of the tree, the time of
-/// each stage, what binds, and with --deadline the machines that are needed. By a model of what was
-/// measured, at once; --simulate has the real scheduler try the plan.
+/// Finds the best size of segments and shape of the tree for a workload and a fleet. Shows the time of
+/// each stage, what binds, and with --deadline how many machines are needed. Answers at once, by a
+/// model of measured machines; --simulate has the real scheduler try the plan.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -26,7 +26,7 @@ Examples:
   myriad plan --gas 30e6 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
 )]
 pub struct Plan {
-    /// A program, which is executed to see what it takes
+    /// A program: `plan` executes it to see what it takes
     #[arg(value_name = "PROGRAM", help_heading = "Workload")]
     pub program: Option<PathBuf>,
     /// Its openvm.toml [default: as `prove` finds it]
@@ -40,7 +40,7 @@ pub struct Plan {
     /// Gas of a block
     #[arg(long, value_name = "N", value_parser = count, help_heading = "Workload")]
     pub gas: Option<u64>,
-    /// Instructions for each gas: 5.2 in two measured blocks, 10.1 in a third
+    /// Instructions per gas: 5.2 in two measured blocks, 10.1 in a third
     #[arg(
         long,
         value_name = "X",
@@ -49,28 +49,29 @@ pub struct Plan {
         help_heading = "Workload"
     )]
     pub instructions_per_gas: f64,
-    /// Whose costs count, of the profile's programs [default: evm-block, or one like it]
+    /// The program of the profile whose costs count [default: evm-block, or one like it]
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub costs_of: Option<String>,
     /// Bytes of program and input together
     #[arg(long, value_name = "SIZE", default_value = "6MB", help_heading = "Workload")]
     pub shared: ByteSize,
 
-    /// Machines in all, honest or not [default: as the profiles are counted, else 1]
+    /// All machines, honest or not [default: the counts of the profiles, else 1]
     #[arg(long, value_name = "N", help_heading = "Fleet")]
     pub nodes: Option<u64>,
-    /// Memory of each for one task
+    /// Memory of each machine for one task
     #[arg(long, value_name = "SIZE", default_value = "4GiB", help_heading = "Fleet")]
     pub memory: MemoryBudget,
-    /// Threads of each [default: the cores of its profile]
+    /// Threads of each machine [default: the cores of its profile]
     #[arg(long, value_name = "N", help_heading = "Fleet")]
     pub threads: Option<u16>,
-    /// The part of them that deliver, 0 to 1; the others waste time
+    /// The part of the machines that deliver, 0 to 1; the others waste time
     #[arg(long, value_name = "PART", default_value_t = 1.0, help_heading = "Fleet")]
     pub honest: f64,
     /// A profile that `bench` has written, and how many machines are like it
     ///
-    /// Several make a mixed fleet. Without any, they are like the reference machine: two cores of a 2023 server.
+    /// Several profiles make a mixed fleet. Without a profile, all machines are like the reference machine: two cores
+    /// of a 2023 server.
     #[arg(long, value_name = "FILE[:COUNT]", help_heading = "Fleet")]
     pub profile: Vec<String>,
     /// Uplink of each machine, in Mbit/s
@@ -79,23 +80,23 @@ pub struct Plan {
     /// Downlink of each machine, in Mbit/s
     #[arg(long, value_name = "MBIT", default_value_t = 100.0, help_heading = "Fleet")]
     pub down: f64,
-    /// From any machine to any other, one way, in milliseconds
+    /// Latency from any machine to any other, one way, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 30.0, help_heading = "Fleet")]
     pub latency: f64,
-    /// What a machine takes from the socket while it works, in watts
+    /// Power that a machine draws while it works, in watts
     #[arg(long, value_name = "W", default_value_t = 65.0, help_heading = "Fleet")]
     pub watts: f64,
-    /// Price of a machine for an hour of work
+    /// Price of an hour of a machine's work
     #[arg(long, value_name = "PRICE", default_value_t = 0.0, help_heading = "Fleet")]
     pub price_per_hour: f64,
     /// Price of a kilowatt-hour
     #[arg(long, value_name = "PRICE", default_value_t = 0.0, help_heading = "Fleet")]
     pub price_per_kwh: f64,
 
-    /// Cores of the requester, which verify
+    /// Cores of the requester, for verifying
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Requester")]
     pub requester_cores: u32,
-    /// Its uplink, in Mbit/s
+    /// Uplink of the requester, in Mbit/s
     #[arg(
         long,
         value_name = "MBIT",
@@ -103,7 +104,7 @@ pub struct Plan {
         help_heading = "Requester"
     )]
     pub requester_up: f64,
-    /// Its downlink, in Mbit/s
+    /// Downlink of the requester, in Mbit/s
     #[arg(
         long,
         value_name = "MBIT",
@@ -112,7 +113,7 @@ pub struct Plan {
     )]
     pub requester_down: f64,
 
-    /// Seconds that it may take: says how many machines that needs
+    /// Seconds that the job may take: shows how many machines that needs
     #[arg(long, value_name = "SECONDS")]
     pub deadline: Option<f64>,
     /// Have the real scheduler do the job in virtual time, and compare

@@ -1,4 +1,4 @@
-//! Flags that several commands have. They are settings too, and serialize to the topmost layer of them.
+//! Flags that several commands share. They are also settings: they serialize to the topmost layer.
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -45,7 +45,7 @@ pub struct DataFlags {
     pub data_dir: Option<PathBuf>,
 }
 
-/// What an execution may take, and how it is cut.
+/// What an execution may take, and where it is cut.
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
@@ -53,7 +53,7 @@ pub struct LimitFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
     pub memory: Option<MemoryBudget>,
-    /// Most instructions of the execution [default: 10 thousand million]
+    /// Most instructions of the execution [default: 10 billion]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_instructions: Option<u64>,
@@ -76,7 +76,7 @@ pub struct WorkFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub limits: LimitFlags,
-    /// Most engine children at once; fewer run if memory is short [default: the number of cores]
+    /// Most engine children at once; fewer if memory is short [default: the number of cores]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub children: Option<NonZeroUsize>,
@@ -84,7 +84,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// Seconds within which the proof is wanted: when they are over, that is said
+    /// Seconds within which the proof is wanted: says so when they are over, and continues
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,

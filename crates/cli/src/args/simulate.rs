@@ -1,4 +1,4 @@
-//! `myriad simulate`
+//! The arguments of `myriad simulate`.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use clap::{Args, ValueHint};
 
 /// Try a fleet at scale: requesters with blocks, machines of all kinds, in virtual time
 ///
-/// Reads a scenario: who has blocks to prove and how often, which machines there are, how honest, how
-/// connected, how long they stay. The real scheduler gives the tasks out; what they take is from machine
-/// profiles (see `bench`). Ten thousand machines work for an hour in minutes.
+/// Reads a scenario: which requesters have blocks to prove and how often; which machines there are,
+/// how honest, how connected, and how long they stay. The real scheduler gives the tasks out; machine
+/// profiles say what tasks take (see `bench`). An hour of ten thousand machines takes minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -29,7 +29,7 @@ pub struct Simulate {
     /// Seed of the first world [default: the scenario's, else 1]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Worlds, each with the next seed [default: the scenario's, else 1]
+    /// Number of worlds, each with the next seed [default: the scenario's, else 1]
     #[arg(long, value_name = "N")]
     pub seeds: Option<u64>,
     /// Folder for outcome.json, blocks.csv, timeline.csv and plots as SVG

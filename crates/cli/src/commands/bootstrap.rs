@@ -1,4 +1,4 @@
-//! `myriad bootstrap`: a node that others find each other by.
+//! `myriad bootstrap`: a node through which other nodes find each other.
 
 use myriad_net::{Event, Network, peer_name, wire::Role};
 
@@ -33,7 +33,9 @@ pub fn run(args: &Bootstrap) -> Result<(), Error> {
     runtime()?.block_on(async {
         let (network, mut events) = Network::start(config)?;
         for address in wait_for_address(&network).await? {
-            terminal::note(format_args!("others name this node with --bootstrap {address}"));
+            terminal::note(format_args!(
+                "other nodes reach this one with --bootstrap {address}"
+            ));
         }
         let mut stop = std::pin::pin!(on_signal());
         loop {

@@ -1,4 +1,4 @@
-//! `myriad completions`
+//! `myriad completions`: prints a completion script for a shell.
 
 use clap::CommandFactory;
 

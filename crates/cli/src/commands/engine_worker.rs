@@ -1,4 +1,4 @@
-//! `myriad engine-worker`: the process in which programs run and proofs are made.
+//! `myriad engine-worker`: the child process that runs programs and makes proofs.
 
 use myriad_engine::worker::{KeyAccess, ServeOptions, serve};
 

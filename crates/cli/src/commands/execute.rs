@@ -1,4 +1,4 @@
-//! `myriad execute`
+//! `myriad execute`: runs a program without proving it.
 
 use myriad_engine::{
     Input, Plan, Segment,

@@ -1,4 +1,4 @@
-//! `myriad jobs`: what requesters on this machine were asked for.
+//! `myriad jobs`: the jobs that were started on this machine.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn run(command: JobsCommand) -> Result<(), Error> {
 struct Entry<'a> {
     id: String,
     running: bool,
-    /// None where the record is not to be read.
+    /// None if the record cannot be read.
     #[serde(flatten)]
     record: Option<&'a Record>,
 }
@@ -85,7 +85,7 @@ fn list(args: &ListJobs) -> Result<(), Error> {
 fn state(job: &Listed) -> (Style, &'static str) {
     match (&job.record, job.running) {
         (_, true) => (BOLD, "running"),
-        (None, _) => (YELLOW, "not to be read"),
+        (None, _) => (YELLOW, "unreadable"),
         (Some(record), _) => match record.state {
             State::Open => (YELLOW, "stopped"),
             State::Done => (GREEN, "done"),
@@ -129,11 +129,11 @@ fn show(args: &ShowJob) -> Result<(), Error> {
     rows.row("proof into", &record.out_dir.display().to_string());
     let proof = record.out_dir.join(format!("{}.stark.proof", record.name));
     match record.state {
-        State::Done => rows.row("verify it", &verify_command(&proof, &record.verify)),
+        State::Done => rows.row("verify with", &verify_command(&proof, &record.verify)),
         State::Open if job.running => {}
         State::Open | State::Cancelled => {
             rows.row(
-                "go on",
+                "continue with",
                 &format!("myriad jobs resume {}", &job.id.to_string()[..ID_SHOWN]),
             );
         }
@@ -145,7 +145,7 @@ fn provers(fleet: Fleet) -> String {
     match fleet {
         Fleet::Children => "engine children of its own process".into(),
         Fleet::Cluster { provers } => format!("{} on this machine", plural(provers, "prover")),
-        Fleet::Network { provers } => format!("all that are found; planned for {provers}"),
+        Fleet::Network { provers } => format!("all on the network; planned for {provers}"),
     }
 }
 
@@ -196,7 +196,7 @@ fn clean(args: &CleanJobs) -> Result<(), Error> {
         return terminal::print_json(&removed).map_err(Error::Stdout);
     }
     terminal::print(&format!(
-        "removed {} and {} that no job has any more: {} are free again\n",
+        "removed {} and {} that no other job needs: freed {}\n",
         plural(removed.jobs, "job"),
         plural(removed.blobs, "blob"),
         bytes(removed.bytes)

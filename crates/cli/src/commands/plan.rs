@@ -1,4 +1,4 @@
-//! `myriad plan`
+//! `myriad plan`: sizes a fleet for a job.
 
 use std::path::{Path, PathBuf};
 
@@ -114,7 +114,7 @@ impl Work {
         }
         if !(args.instructions_per_gas > 0.0 && args.instructions_per_gas <= 1e6) {
             return Err(Error::Usage(format!(
-                "--instructions-per-gas is {}, and has to be above 0 and at most 1000000",
+                "--instructions-per-gas is {}, but must be above 0 and at most 1000000",
                 args.instructions_per_gas
             )));
         }
@@ -151,7 +151,7 @@ fn question(args: &Plan, work: &Work) -> Result<Question, Error> {
         let (path, machines) = split(text);
         if with_counts && machines.is_none() {
             return Err(Error::Usage(format!(
-                "--profile {text} says no count, and another one does: write {text}:COUNT"
+                "--profile {text} has no count, but another one has: write {text}:COUNT"
             )));
         }
         let profile = load(Path::new(path))?;
@@ -178,7 +178,7 @@ fn question(args: &Plan, work: &Work) -> Result<Question, Error> {
     if let Some(nodes) = args.nodes {
         if nodes > planner::MACHINES_MAX {
             return Err(Error::Usage(format!(
-                "--nodes is {nodes}, and at most {} are planned for",
+                "--nodes is {nodes}, and at most {} are allowed",
                 planner::MACHINES_MAX
             )));
         }
@@ -230,7 +230,7 @@ fn program(args: &Plan, work: &Work, model: &CostModel) -> Result<ProgramModel, 
         let known: Vec<&str> = model.programs().iter().map(ProgramModel::name).collect();
         let wanted = args.costs_of.as_deref().unwrap_or(&work.name);
         Error::Usage(format!(
-            "no costs are known of {wanted:?}; there are those of {}: name one with --costs-of",
+            "the profile has no costs of {wanted:?}; it has those of {}: name one with --costs-of",
             known.join(", ")
         ))
     })
@@ -332,7 +332,7 @@ fn text(report: &Report<'_>) -> String {
         rows.row(
             "simulated",
             &format!(
-                "{} with the real scheduler; {:.0} % of that were planned",
+                "{} with the real scheduler; the plan says {:.0} % of that",
                 seconds(simulation.simulated_s),
                 100.0 * simulation.planned_to_simulated
             ),

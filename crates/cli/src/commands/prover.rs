@@ -107,18 +107,18 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     Ok(())
 }
 
-/// How fast this machine was measured to be, if it was and that still holds.
+/// The measured speed of this machine, if there is a profile that still holds.
 fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
     match Calibration::measured(&settings.data_dir, threads) {
         Ok(Some(calibration)) => {
             terminal::note(format_args!(
-                "as measured, this machine does the work of {:.2} cores of the reference machine",
+                "the profile says that this machine does the work of {:.2} cores of the reference machine",
                 calibration.speed
             ));
             Some(calibration)
         }
         Ok(None) => None,
-        // It can lend all the same: what it says of itself is believed only until its work shows better.
+        // It can be lent without a profile: requesters believe its offer only until its work shows better.
         Err(error) => {
             terminal::note(error);
             None
@@ -149,7 +149,7 @@ fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerCo
     Ok(config)
 }
 
-/// Who started this process is gone when its end of the pipe is.
+/// Waits for the end of stdin: the process that started this one is gone when its end of the pipe is.
 async fn stdin_ends() {
     // A thread of its own: it is never joined, and must not hold up the end of the process.
     let (ended, end) = tokio::sync::oneshot::channel();
@@ -190,7 +190,7 @@ impl View {
             )));
             return;
         }
-        // Tasks are in the log already. Why there is none is worth a line if it lasts.
+        // The log has the tasks already. The reason for having none is worth a line if it lasts.
         let (seen, written) = &mut *self.last.borrow_mut();
         if matches!(status.activity, Activity::Idle { .. }) && *seen == now && *written != now {
             eprintln!("{now}");

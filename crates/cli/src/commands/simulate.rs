@@ -1,4 +1,4 @@
-//! `myriad simulate`
+//! `myriad simulate`: runs a scenario file.
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,4 @@
-//! `myriad status`: what the prover of a data folder is doing.
+//! `myriad status`: shows what the provers of a data folder are doing.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn run(args: &ShowStatus) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
     let folders = StatusFile::running(&settings.data_dir);
     if args.data.json {
-        // Of several the first one.
+        // If there are several, the document is about the first one.
         let (status, running) = StatusFile::read(&folders[0])?;
         return terminal::print_json(&Document {
             running,
@@ -45,7 +45,7 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
     let mut rows = Rows::plain(if running {
         "This machine is lent"
     } else {
-        "No prover is running; the last one left this"
+        "No prover is running; this is the state of the last one"
     });
     rows.row("name", &status.peer);
     rows.row("now", &activity(&status.activity));
@@ -68,7 +68,7 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
     rows.row(
         "proofs",
         &format!(
-            "{} accepted, {} rejected, {} failed, {} on their way",
+            "{} accepted, {} rejected, {} failed, {} under way",
             status.accepted, status.rejected, status.failed, status.submitted
         ),
     );

@@ -1,4 +1,4 @@
-//! `myriad verify`: a stranger may have made the file, so that a confined child decodes and verifies it.
+//! `myriad verify`: a confined child decodes and verifies a final proof, since a stranger may have made the file.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -84,7 +84,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     summary(&report, is_evm_block).print()
 }
 
-/// A file that is too long for a proof is no proof, and no other kind of failure.
+/// Reads a proof. A file that is too long for a proof is an invalid proof, not another kind of failure.
 fn read_proof(path: &Path) -> Result<Vec<u8>, Error> {
     files::read("the proof", path, FINAL_PROOF_BYTES_MAX).map_err(|error| match error {
         Error::TooLarge { path, bytes_max, .. } => {
@@ -116,7 +116,7 @@ fn summary(report: &Report<'_>, of_block: bool) -> Rows {
         Some(claim) => claim.rows(&mut rows),
         None if of_block => rows.row(
             "block",
-            "not asked for: --block FILE checks that it is the one in FILE",
+            "not checked: --block FILE checks that the proof is about the block in FILE",
         ),
         None => {}
     }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::terminal::{BOLD, DIM, GREEN, YELLOW, bytes, count, duration, for_stderr, plural};
 
-/// Provers that have a line of their own; a screen has no room for all of a large machine.
+/// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
 const CHILD_LINES_MAX: usize = 8;
 
 pub(super) struct Bars {
@@ -101,7 +101,7 @@ impl Bars {
                 if *reused > 0 {
                     self.mark(
                         "Reused",
-                        &format!("{} of an earlier run", plural(*reused, "proof")),
+                        &format!("{} from an earlier run", plural(*reused, "proof")),
                     );
                 }
                 self.phase.finish_and_clear();

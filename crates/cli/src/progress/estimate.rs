@@ -1,4 +1,4 @@
-//! When a run will be done, from what its tasks have taken so far.
+//! Estimates when a run will be done, from what its tasks have taken so far.
 
 use std::{
     collections::HashMap,

@@ -53,7 +53,7 @@ impl Plain {
                 ));
                 if *reused > 0 {
                     self.line(&format!(
-                        "used again: {} of an earlier run",
+                        "used again: {} from an earlier run",
                         plural(*reused, "proof")
                     ));
                 }

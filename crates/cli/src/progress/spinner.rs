@@ -1,4 +1,4 @@
-//! A line that shows that something is going on which has no parts to count.
+//! A line for work that has no parts to count.
 
 use std::time::Duration;
 

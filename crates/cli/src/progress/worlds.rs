@@ -1,4 +1,4 @@
-//! A bar for worlds that are simulated.
+//! A bar for the worlds of a simulation.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

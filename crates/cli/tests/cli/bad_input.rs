@@ -1,4 +1,4 @@
-//! Programs and inputs that are of no use: each is named for what it is.
+//! Programs and inputs that cannot be used: each error says what is wrong.
 
 use std::{
     fs::{self, File},

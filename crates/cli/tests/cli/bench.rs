@@ -1,4 +1,4 @@
-//! `myriad bench`, and what its profile is good for. Called by the test that proves, after which it has all cores.
+//! `myriad bench`, and the use of its profile. The test that proves calls it at its end, so that it has all cores.
 
 use std::{fs, path::Path};
 

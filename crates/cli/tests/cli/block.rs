@@ -1,4 +1,4 @@
-//! `myriad block ...`, but for the proving.
+//! `myriad block ...`, without the proving.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `myriad plan`, and what `bench` and `plan` say to what they cannot use.
+//! `myriad plan`, and the errors of `bench` and `plan`.
 
 use std::fs;
 

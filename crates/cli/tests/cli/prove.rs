@@ -1,4 +1,4 @@
-//! The whole way of a program: proven, verified, and not proven twice.
+//! A program is proven, verified, and not proven twice.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! What a person sees of a command on a terminal, from its start to its end.
+//! Records what a person sees of a command on a terminal, from its start to its end.
 
 use std::{
     fs::File,

@@ -1,7 +1,7 @@
-//! Provers that hand in real proofs of what they were not asked for, and proofs that are nearly right: the requester's own
-//! verifier sees through each of them, the blame is theirs and nobody else's, and the one honest of seven does the job.
+//! Provers that hand in real proofs of something else, and proofs that are nearly right. The requester's own verifier
+//! sees through each of them, only their makers are to blame, and the one honest prover of seven does the job.
 //!
-//! What else they can do, without proofs, is in `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
+//! What dishonest provers can do without proofs is in `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 

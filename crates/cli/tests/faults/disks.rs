@@ -1,5 +1,5 @@
-//! Disks that are full at some moment, or not to be written: the error says so, and with more space the same command goes
-//! on where it stopped.
+//! Disks that are full at some moment, or cannot be written: the error says so, and with more space the same command
+//! continues where it stopped.
 //!
 //! The disk is a small file system in memory, in namespaces of the test's own.
 

@@ -1,5 +1,5 @@
-//! The control group of the engine child, made on the machine of the test: what is in it takes more memory than is lent, and
-//! is ended by the kernel.
+//! The control group of the engine child, made on the machine of the test. A process in it takes more memory than is
+//! lent, and the kernel ends it.
 
 use std::{
     io::Write,

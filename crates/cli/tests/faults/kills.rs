@@ -5,8 +5,8 @@
 //! MYRIAD_FAULTS_KILLS=300 MYRIAD_FAULTS_SEED=7 cargo test --release --workspace --test faults -- --nocapture
 //! ```
 //!
-//! Who is killed, and when, follows from what the processes themselves log. Each time that the requester is dead, its
-//! journal is read: what it said to have accepted must still be there, and must still be the same.
+//! The logs of the processes decide which one is killed, and when. Each time that the requester is dead, the test reads
+//! its journal: every proof that it has called accepted must still be there, and must still be the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

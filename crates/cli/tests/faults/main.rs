@@ -1,10 +1,10 @@
-//! Processes of `myriad` with real proofs, and all that can happen to them: [`kills`], provers that hand in real proofs
-//! of what they were not asked for ([`byzantine`]), requesters whose programs are bombs ([`malicious`]), disks that are
-//! full or not to be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]).
+//! Processes of `myriad` with real proofs, and everything that can happen to them: [`kills`], provers that hand in real
+//! proofs of something else ([`byzantine`]), requesters whose programs are bombs ([`malicious`]), disks that are full or
+//! cannot be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]).
 //!
-//! One test at a time: each has the machine to itself. A test that needs namespaces is listed as ignored, with the
-//! reason, where the system gives none; where `CI` is set it fails there. Control groups are what the machine was started
-//! with, so that the test of these is ignored wherever there are none.
+//! One test runs at a time: each has the machine to itself. A test that needs namespaces is listed as ignored, with the
+//! reason, if the system gives none; if `CI` is set, it fails then. Whether there are control groups is decided when a
+//! machine starts, so the test of these is ignored wherever there are none.
 
 mod byzantine;
 mod disks;

@@ -1,5 +1,5 @@
-//! Requesters whose programs never end, take all memory, or are not what they say: a real prover with a real engine child
-//! gives each of them back, its owner sees why, and the next job is done.
+//! Requesters whose programs never end, take all memory, or are not what they are called. A real prover with a real
+//! engine child gives each of their tasks back, its owner sees why, and the next job is done.
 //!
 //! Limits that are checked before anything is fetched are in `what_requesters_demand_is_held_to_the_owners_limits` of
 //! `myriad-node`.

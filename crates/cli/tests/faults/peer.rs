@@ -1,4 +1,4 @@
-//! A peer of the test's own, which speaks the protocol and does what it wants.
+//! A peer of the test's own, which speaks the protocol and does what the test wants.
 
 use std::{fs, future::Future, path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Processes of `myriad` that are watched by what they log.
+//! Processes of `myriad`, watched through their logs.
 
 use std::{
     fs::{self, File},

@@ -1,7 +1,7 @@
-//! What always holds, as checkers that look on from outside: for property tests, and for a simulator.
+//! Checkers of what always holds. They look on from outside, in property tests and in a simulator.
 //!
-//! Each sees only what goes in and what comes out, and keeps its own books, so that a mistake in the
-//! state machine is not repeated in its checker.
+//! Each checker sees only what goes in and what comes out, and keeps its own books, so that it does not
+//! repeat a mistake of the state machine.
 
 mod accepted;
 mod banned;

@@ -1,4 +1,4 @@
-//! One job: what is done, what can start, and who is at it.
+//! One job: which tasks are done, which can start, and which peers hold them.
 
 mod task;
 
@@ -31,10 +31,10 @@ pub(crate) struct Job {
     pub leases: usize,
     /// Tasks that are leased, being checked or being made durable.
     pub under_way: usize,
-    /// What may be given to one more peer: open tasks that somebody is at, and of which no proof is on its way here. Those
-    /// with the fewest holders come first, and of those the ones with the longest path above them.
+    /// Tasks that one more peer may get: open tasks that a peer holds, and of which no proof is on its way here. Tasks with
+    /// the fewest holders come first, and among these the ones with the longest path above them.
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
-    /// Of these, the ones all of whose holders are doubted.
+    /// The tasks of [`Self::held`] all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
     /// How many tasks can start as soon as what is being checked or made durable is done, if what proven peers claim is
     /// believed; by the memory that they need.

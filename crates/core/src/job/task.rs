@@ -1,4 +1,4 @@
-//! One task of a job: who is at it, and what is known of it.
+//! One task of a job: which peers hold it, and what is known of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,7 @@ pub(crate) struct Task {
     pub(super) doubted: bool,
     /// Whether its proof is believed to be there in a moment.
     pub(super) arriving: bool,
-    /// Of the tasks that it takes the proofs of, those that are.
+    /// How many of the tasks whose proofs it takes are [`Self::arriving`].
     pub(super) arriving_inputs: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Which task a peer gets, and who is woken for one.
+//! Picks the task that a peer gets, and the peer that is woken for a task.
 
 use std::{
     cmp::Reverse,
@@ -380,7 +380,7 @@ impl Requester {
             .jobs
             .iter()
             .flat_map(|(&job, state)| {
-                // Who has not the memory for the most urgent one may have it for the smallest.
+                // A peer without the memory for the most urgent task may have it for the smallest.
                 let tasks = [state.ready.best(u64::MAX, |_| false), state.ready.smallest()];
                 tasks.into_iter().flatten().map(move |task| TaskRef { job, task })
             })

@@ -1,4 +1,4 @@
-//! Tasks that somebody is at and that one more machine may have, as the [policy](crate::Redundancy) decides.
+//! Copies: leased tasks that one more machine may have, as the [policy](crate::Redundancy) decides.
 
 use std::{cmp::Reverse, time::Duration};
 

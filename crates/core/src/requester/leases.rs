@@ -1,4 +1,4 @@
-//! What becomes of leases until a proof is submitted.
+//! The life of a lease until a proof is submitted: renewed, doubted, expired, returned.
 
 use super::{Alarm, Requester};
 use crate::{

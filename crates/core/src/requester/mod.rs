@@ -204,7 +204,7 @@ impl Requester {
             .is_some_and(|own| own.suspicion.trying && own.state == TaskState::Open)
     }
 
-    /// Who is at which task of an open job, in the order of [`crate::Tree::tasks`].
+    /// The leases of an open job, each with the peer that holds it, in the order of [`crate::Tree::tasks`].
     pub fn leases(&self, job: JobId) -> Vec<(TaskId, Peer)> {
         let leased = self.jobs.get(&job).map(Job::leased).unwrap_or_default();
         leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()

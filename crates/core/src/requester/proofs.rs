@@ -1,4 +1,4 @@
-//! From a submitted proof to a durable one.
+//! The way of a proof from its submission until it is durable.
 
 use super::{Requester, assign::unproven_origin};
 use crate::{

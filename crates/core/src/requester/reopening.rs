@@ -1,4 +1,4 @@
-//! Accepted proofs that are given up: their tasks are done again, and what takes them waits.
+//! Gives accepted proofs up: their tasks are done again, and the tasks that take them wait.
 
 use super::Requester;
 use crate::{

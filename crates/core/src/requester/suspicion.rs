@@ -1,4 +1,4 @@
-//! When nobody manages a node: whether those are to blame who try, or a proof that it is made of.
+//! Finds out, when no peer manages a node, whether the peers are to blame or a proof that the node is made of.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Jobs among peers that proptest makes up: whatever peers do, what [`myriad_core::invariants`] watches holds,
-//! and with honest peers left every job ends.
+//! Jobs among peers that proptest makes up. Whatever peers do, [`myriad_core::invariants`] hold; and if
+//! honest peers are left, every job ends.
 
 mod memory;
 mod poisoned;

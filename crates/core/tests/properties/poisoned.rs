@@ -1,4 +1,4 @@
-//! Proofs that were accepted, and that no node can be made over: they are found out, and nobody else is to blame.
+//! Accepted proofs over which no node can be made: they are found out, and only their makers are to blame.
 
 use super::*;
 

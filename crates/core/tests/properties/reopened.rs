@@ -1,4 +1,4 @@
-//! Proofs that were accepted, and that the requester has not got any more, or doubts.
+//! Accepted proofs that the requester has lost, or doubts.
 
 use super::*;
 use myriad_core::{NodeId, Stage};

@@ -9,7 +9,7 @@
 //! 2. for `WIDTH` of the `n1` results at once, transforms of length `n2` for all columns, in a block that
 //!    stays in the cache and is hashed where it lies, each lane a row.
 //!
-//! What is kept at once is one class after the first step: `width * height >> log_fold` elements.
+//! The prover keeps one class at a time, after its first step: `width * height >> log_fold` elements.
 
 use openvm_stark_backend::{
     hasher::MerkleHasher,

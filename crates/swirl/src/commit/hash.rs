@@ -1,6 +1,6 @@
 //! Hashing rows and pairs of digests, many at once.
 //!
-//! Where the field is BabyBear and the hasher that of `BabyBearPoseidon2Config`, one permutation of
+//! If the field is BabyBear and the hasher is that of `BabyBearPoseidon2Config`, one permutation of
 //! packed elements does the work of `WIDTH`: each lane is a row. Any other hasher is called row by row.
 
 use std::any::Any;

@@ -1,10 +1,9 @@
 //! Committing to traces.
 //!
-//! The columns are stacked, turned into messages, encoded and hashed without the codeword being kept
-//! ([`encode`]). The commitment's data hold the layout and the layers of the tree above the rows of its
-//! leaves, but not the codeword, of which [`open`] computes again what is queried. What was committed to is in memory
-//! once: as stacked columns, where the traces are the prover's to drop, and else as traces, which are stacked
-//! again when they are opened.
+//! [`encode`] turns the stacked columns into messages, encodes them and hashes them, and never keeps the codeword.
+//! The commitment's data hold the layout and the layers of the tree above the rows of its leaves. [`open`] computes
+//! the queried rows of the codeword again. The committed values are in memory once: as stacked columns if the prover
+//! may drop the traces, and else as traces, which are stacked again when they are opened.
 
 pub(crate) mod encode;
 mod fft;

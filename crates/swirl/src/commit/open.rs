@@ -1,7 +1,6 @@
-//! Values of a codeword at the positions that are queried, computed again from the message.
+//! Values of a codeword at the queried positions, computed again from the message.
 //!
-//! A hundred queries open a few thousand of millions of values, so that the codeword is not worth its
-//! memory. A query asks for the values at `w^(y + t * stride)` for all `t` below `rows`: a coset of a
+//! A hundred queries open a few thousand of millions of values, so the codeword is not worth its memory. A query asks for the values at `w^(y + t * stride)` for all `t` below `rows`: a coset of a
 //! small subgroup. Remainders lead there as in [`super::fft`], but only along the branches with a query.
 
 use openvm_stark_backend::{

@@ -1,4 +1,4 @@
-//! The batch sumcheck: that all constraints vanish, and that the fractions are what they are claimed to be.
+//! The batch sumcheck. It proves that all constraints vanish, and that the fractions have their claimed values.
 
 use openvm_stark_backend::{
     FiatShamirTranscript,

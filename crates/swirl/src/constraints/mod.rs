@@ -1,10 +1,10 @@
 //! Reducing constraints and interactions to claims about columns.
 //!
-//! First the fractions of all interactions are summed ([`crate::gkr`]), which leaves a claim about them at a random point. This claim and
-//! that all constraints vanish are one batch sumcheck: a univariate round ([`round0`]), then one for each
-//! hypercube coordinate ([`fold`]). What is left are the values of all columns at a random point.
+//! First, [`crate::gkr`] sums the fractions of all interactions, which leaves a claim about them at a random point.
+//! One batch sumcheck proves this claim, and that all constraints vanish: a univariate round ([`round0`]), then one
+//! round for each hypercube coordinate ([`fold`]). It leaves the values of all columns at a random point.
 //!
-//! The messages are those of `openvm_cpu_backend::logup_zerocheck`, whose order and names are kept here.
+//! The messages are those of `openvm_cpu_backend::logup_zerocheck`; order and names are the same here.
 
 mod air;
 mod batch;

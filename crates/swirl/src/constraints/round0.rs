@@ -1,7 +1,8 @@
 //! The first round of the batch sumcheck, in the univariate coordinate.
 //!
 //! Over each block of `2^l_skip` rows a column is a polynomial of degree below `2^l_skip`. The sums over the blocks
-//! are polynomials too, of a degree that is higher by the degree of the constraints; they are found from their values on as many cosets as it takes.
+//! are polynomials too, and the degree of the constraints raises their degree. They are found from their values on as
+//! many cosets as that takes.
 //! As many blocks as there are lanes are computed at once, so that transforms and constraints are the
 //! same instructions for each.
 

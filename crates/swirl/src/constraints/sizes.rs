@@ -1,4 +1,4 @@
-//! What compiled constraints take.
+//! Memory that compiled constraints take.
 
 use openvm_stark_backend::{air_builders::symbolic::SymbolicConstraintsDag, p3_field::ExtensionField};
 

@@ -1,8 +1,8 @@
-//! The lowest layers, which are too long to be kept: they are made anew for each round that reads them.
+//! The lowest layers. They are too long to be kept, so they are made anew for each round that reads them.
 //!
-//! The input layer comes in groups of `G` packs of neighbours. A group has in it all that the layers above have
-//! over it, up to the one where it is a single pack, and so the first rounds of the sumchecks of the lowest
-//! layers can take them as they come. The larger the groups, the less is kept, and the more often leaves are made.
+//! The input layer comes in groups of `G` packs of neighbours. From a group follows its part of the layers above,
+//! up to the layer where the group is a single pack. So the first rounds of the sumchecks of the lowest layers can
+//! take groups as they come. Larger groups mean that less is kept, and that leaves are made more often.
 
 use openvm_stark_backend::p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 

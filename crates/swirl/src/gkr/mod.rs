@@ -1,7 +1,7 @@
 //! The sum of the fractions of all bus interactions, proven layer by layer.
 //!
-//! Each layer is half as long as the one below it; the root is the sum. That a layer follows from the one below
-//! is a sumcheck, which leaves a claim about the one below at a random point (Thaler's notes on GKR;
+//! Each layer is half as long as the one below it; the root is the sum. A sumcheck proves that a layer follows from
+//! the one below, and leaves a claim about the one below at a random point (Thaler's notes on GKR;
 //! Papini and Haböck, "Improving logarithmic derivative lookups using GKR", ePrint 2023/1284).
 //!
 //! The layers are as long as the number of interactions, not as the power of two above it: the rest is

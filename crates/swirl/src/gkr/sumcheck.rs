@@ -1,4 +1,4 @@
-//! The sumcheck of one layer: that its fractions, added in pairs, make the layer above.
+//! The sumcheck of one layer. It proves that the layer's fractions, added in pairs, make the layer above.
 //!
 //! The sum is over `y` of `eq(point, y) * (p0 q1 + p1 q0 + λ q0 q1)(y)`, where `p0 / q0` and `p1 / q1` are
 //! neighbours. With `u = p0 + λ q0`, which is linear and so can be folded like the others, this is
@@ -329,7 +329,7 @@ pub(super) fn bind<F: PackedField, EF: ExtensionField<F>>(
     std::array::from_fn(|c| even[c] + (odd[c] - even[c]) * r)
 }
 
-/// Of the first four packs of a layer: the rows with a zero in the first variable, and those with a one.
+/// The rows of a layer's first four packs with a zero in the first variable, and those with a one.
 #[inline(always)]
 pub(super) fn layer_pair<F: PackedField, EF: ExtensionField<F>>(
     p: &[ExtPack<F, EF>],
@@ -345,7 +345,7 @@ pub(super) fn layer_pair<F: PackedField, EF: ExtensionField<F>>(
     )
 }
 
-/// Of the first two rows: those with a zero in the round's variable, and those with a one.
+/// The values of the first two rows with a zero in the round's variable, and those with a one.
 #[inline(always)]
 pub(super) fn packed_pair<F: PackedField, EF: ExtensionField<F>>(
     rows: &[ExtPack<F, EF>],
@@ -355,7 +355,7 @@ pub(super) fn packed_pair<F: PackedField, EF: ExtensionField<F>>(
     (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1))
 }
 
-/// Of four packs: the first of two neighbours, with a zero and a one in the round's variable, and the second ones.
+/// The first of two neighbours in four packs, with a zero and a one in the round's variable; and the second ones.
 #[inline(always)]
 fn quad<F: PackedField, EF: ExtensionField<F>>(
     get: impl Fn(usize) -> ExtPack<F, EF>,

@@ -1,8 +1,8 @@
-//! What a proof takes, said beforehand.
+//! Predicts the memory that a proof takes.
 //!
-//! A walk over the phases of a proof, which adds up what each of them allocates: from the widths, interactions and
-//! compiled constraints of the key, from the heights, and from the number of threads. It is never less than what is
-//! allocated and hardly more (`tests/memory.rs` compares each phase with what a counting allocator says).
+//! The model walks over the phases of a proof and adds up what each of them allocates: from the widths, interactions
+//! and compiled constraints of the key, from the heights, and from the number of threads. The sum is never less than what
+//! is allocated, and hardly more (`tests/memory.rs` compares each phase with a counting allocator).
 
 mod fractions;
 mod opening;

@@ -1,4 +1,4 @@
-//! What a key says of its AIRs that memory depends on.
+//! The facts of a key's AIRs that memory depends on.
 
 use openvm_stark_backend::{
     keygen::types::StarkVerifyingKey,

@@ -1,9 +1,9 @@
 //! Stacked columns with their first variables bound.
 //!
 //! A round asks for a stacked column's own values only when some piece within it is shorter than the
-//! variables that have been bound: then the piece meets its neighbours. The column is folded from its
-//! base field elements when that happens first, by then to a length of the cube's rest, and for most
-//! columns only at the end.
+//! variables that have been bound: then the piece meets its neighbours. When that first happens, the column
+//! is folded from its base field elements, by then to the length of the cube's rest. For most columns, that
+//! happens only at the end.
 
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PackedValue, PrimeCharacteristicRing, TwoAdicField},

@@ -116,7 +116,7 @@ struct Reduction<'a, SC: StarkProtocolConfig> {
     columns: Vec<&'a [SC::F]>,
     pieces: Vec<Piece<SC::EF>>,
     groups: Vec<Group<SC::EF>>,
-    /// Of stacked columns, what the later rounds need.
+    /// The parts of stacked columns that the later rounds need.
     folds: Folds<'a, SC::F, SC::EF>,
 }
 

@@ -1,4 +1,4 @@
-//! What the lists of an opening take, for [`crate::memory`].
+//! Memory that the lists of an opening take, for [`crate::memory`].
 
 use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 

@@ -2,10 +2,10 @@
 //!
 //! The protocol is that of `prove_whir_opening` of `openvm-stark-backend`, message by message (Arnon,
 //! Chiesa, Fenzi, Yogev: "WHIR: Reed-Solomon Proximity Testing with Super-Fast Verification", ePrint
-//! 2024/1586). What differs:
+//! 2024/1586). The computation differs:
 //!
-//! - columns are batched before anything is computed on them, since all of it is linear: one vector is
-//!   turned into evaluations on the hypercube instead of every column;
+//! - columns are batched before anything is computed on them, since all of it is linear: one vector
+//!   becomes evaluations on the hypercube, instead of every column;
 //! - sumchecks run over packed elements in place;
 //! - no codeword is kept: queried rows are computed again from the messages;
 //! - the weights of a round's queries are added up as products of two tables of square-root size.

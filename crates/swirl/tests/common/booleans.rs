@@ -1,4 +1,4 @@
-//! AIRs of any shape whose columns are bits: tall traces of them are made in no time.
+//! AIRs of any shape whose columns are bits: making tall traces of them takes hardly any time.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `myriad bench`
+//! `myriad bench`: measures this machine, and writes its profile.
 
 mod subjects;
 mod table;
@@ -97,8 +97,8 @@ pub fn run(args: &Bench) -> Result<(), Error> {
     let disturbed = disturbed(&profile);
     if disturbed > DISTURBED_MAX {
         terminal::note(format_args!(
-            "something else ran meanwhile: the tasks had a core for {:.0} % of the time that they wanted one, which is \
-             reckoned with but not as good as measuring again",
+            "something else ran meanwhile: the tasks had a core for {:.0} % of the time that they wanted one; the profile \
+             takes that into account, but measuring again is better",
             100.0 * (1.0 - disturbed)
         ));
     }
@@ -132,7 +132,7 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
         && free < settings.memory.bytes()
     {
         terminal::note(format_args!(
-            "{} of memory are free, and {} may be used: a child that is killed ends the measurement; lower --memory if so",
+            "{} of memory are free, and a child may use {}; if the system kills a child, lower --memory and measure again",
             bytes(free),
             settings.memory
         ));
@@ -140,7 +140,7 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
     let mut threads: Vec<usize> = args.threads.iter().map(|&n| usize::from(n)).collect();
     if threads.contains(&0) {
         return Err(Error::Usage(
-            "--threads names 0 threads, and a task has 1 at least".into(),
+            "--threads names 0 threads, but a task has at least 1".into(),
         ));
     }
     if threads.is_empty() {

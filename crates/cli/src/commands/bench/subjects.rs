@@ -1,4 +1,4 @@
-//! What a machine is measured with.
+//! The programs and blocks that measure a machine.
 
 use myriad_engine::{Input, MemoryBudget};
 use myriad_evm::host::sample::{self, SampleSpec};
