@@ -12,8 +12,8 @@ use super::{
 
 /// Make, fetch, look into, execute and prove blocks
 ///
-/// A block file is (gzipped) JSON: a block, its parent's header, and the part of the state that it
-/// reads (its witness).
+/// A block file is (gzipped) JSON: a block, or a batch of consecutive ones, the header before, and the
+/// part of the state that they read (their witness).
 #[derive(Debug, Subcommand)]
 #[command(
     verbatim_doc_comment,
@@ -126,10 +126,11 @@ pub struct Inspect {
 Examples:
   myriad block execute block.json.gz
   myriad block execute block.json.gz --json | jq .instructions_per_gas
-  myriad block execute 7.json.gz 8.json.gz 9.json.gz"
+  myriad block execute 7.json.gz 8.json.gz 9.json.gz
+  myriad block execute 7-to-9.json.gz"
 )]
 pub struct ExecuteBlock {
-    /// The block file; of a batch, those of all its blocks in their order
+    /// The block file; of a batch, one with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -150,7 +151,7 @@ Examples:
   myriad block prove 7.json.gz 8.json.gz 9.json.gz"
 )]
 pub struct ProveBlock {
-    /// The block file; of a batch, those of all its blocks in their order
+    /// The block file; of a batch, one with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]

@@ -171,7 +171,7 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about this block; of a batch, once for each of its blocks, in their order
+    /// Demand that it is about the block in this file; of a batch in several files, once for each, in their order
     #[arg(long, value_name = "FILE")]
     pub block: Vec<PathBuf>,
     #[command(flatten)]

@@ -12,6 +12,7 @@ use myriad_evm::{
     Fork,
     host::{
         BlockFile,
+        batch::batch_file,
         sample::{SampleSpec, features, generate_chain},
     },
 };
@@ -233,7 +234,7 @@ fn blocks_of_each_fork_are_executed() {
     }
 }
 
-/// Files of consecutive blocks are a batch, in their order only.
+/// Files of consecutive blocks are a batch, in their order only; and so is one file with all of them.
 #[test]
 fn a_batch_of_blocks_is_executed() {
     let dir = tempfile::tempdir().unwrap();
@@ -257,6 +258,16 @@ fn a_batch_of_blocks_is_executed() {
         .exits(DONE)
         .json();
     assert_eq!((&json["blocks"], &json["transactions"]), (&json!(3), &json!(6)));
+
+    let whole = dir.path().join("whole.json.gz");
+    batch_file(&chain).unwrap().write(&whole).unwrap();
+    let whole = whole.to_str().unwrap();
+    let again = run(["block", "execute", whole, "--json"]).exits(DONE).json();
+    assert_eq!(again["public_values"], json["public_values"]);
+    let shown = run(["block", "inspect", whole]).exits(DONE).stdout;
+    assert!(shown.contains("blocks 1048576 to 1048578"), "{shown}");
+    let refused = run(["block", "prove", whole, &paths[1], "--json"]).exits(FAILED);
+    assert_eq!(refused.json()["kind"], "block-invalid");
 }
 
 #[test]

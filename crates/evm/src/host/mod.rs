@@ -1,6 +1,6 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
-//! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`BlockFile`]: one block, or a batch of them, with the part of the state that they need, as it lies on disk
 //! - [`batch`](batch::batch): several of them as one input
 //! - [`import`](import::import): a block file from a node
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance

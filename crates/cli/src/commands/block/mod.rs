@@ -57,12 +57,10 @@ fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>
 
 /// How a block, or a batch of them, is called.
 fn title(outcome: &Outcome) -> String {
-    let (last, chain_id) = (outcome.number, outcome.chain_id);
-    match outcome.blocks {
-        1 => format!("Block {last} of chain {chain_id}"),
-        blocks => format!(
-            "Blocks {} to {last} of chain {chain_id}",
-            last + 1 - blocks as u64
-        ),
-    }
+    let noun = if outcome.blocks > 1 { "Blocks" } else { "Block" };
+    format!(
+        "{noun} {} of chain {}",
+        inspect::numbers(outcome.number, outcome.blocks),
+        outcome.chain_id
+    )
 }

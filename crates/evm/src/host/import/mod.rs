@@ -142,6 +142,7 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
     let mut file = BlockFile {
         chain_id,
         block: block(&node, id)?,
+        later: Vec::new(),
         parent: Parent::StateRoot(B256::ZERO),
         witness: Witness::default(),
         chain_config: None,

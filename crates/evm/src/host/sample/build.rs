@@ -180,6 +180,7 @@ impl Sample {
         BlockFile {
             chain_id: CHAIN_ID,
             block: alloy_rlp::encode(&self.block).into(),
+            later: Vec::new(),
             parent: Parent::Header(parent.clone()),
             witness: Witness {
                 state: world.witness(&self.before, &self.reads, &self.after),
