@@ -18,6 +18,7 @@ pub mod import;
 pub mod inspect;
 pub mod sample;
 pub mod transaction_type;
+pub mod unsupported_chain;
 
 pub use batch::{BatchError, batch};
 pub use block_file::{BlockFile, BlockFileError, Witness};

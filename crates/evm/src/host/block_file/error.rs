@@ -6,7 +6,10 @@ use alloy_primitives::B256;
 
 use super::{GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
 use crate::{
-    host::{chain_config::ChainConfigError, transaction_type::UnsupportedType},
+    host::{
+        chain_config::ChainConfigError, transaction_type::UnsupportedType,
+        unsupported_chain::UnsupportedChain,
+    },
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
@@ -141,6 +144,9 @@ pub enum BlockFileError {
         /// Which transaction of it.
         source: UnsupportedType,
     },
+    /// The block is of a chain whose rules are known not to be supported.
+    #[error(transparent)]
+    UnsupportedChain(#[from] UnsupportedChain),
     /// The rules of the block's chain are not known.
     #[error(
         "chain {chain_id} is not built in (mainnet, 1, is), and the file has no `chainConfig`: add \

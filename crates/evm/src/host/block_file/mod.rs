@@ -31,7 +31,9 @@ use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
 
-use super::{chain_config::from_geth, transaction_type::UnsupportedType};
+use super::{
+    chain_config::from_geth, transaction_type::UnsupportedType, unsupported_chain::UnsupportedChain,
+};
 use crate::{
     Block, ChainConfig, Parent, StatelessInput,
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
@@ -199,12 +201,13 @@ impl BlockFile {
     /// chain's `chainConfig` is ignored, so that no file can change mainnet's rules.
     ///
     /// # Errors
-    /// [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
+    /// [`BlockFileError::UnsupportedChain`] for a chain of the OP Stack; [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
     /// `chainConfig`; [`BlockFileError::ChainConfig`] where it is of no use.
     pub fn chain(&self) -> Result<ChainConfig, BlockFileError> {
         if let Some(chain) = ChainConfig::builtin(self.chain_id) {
             return Ok(chain);
         }
+        UnsupportedChain::check(self.chain_id)?;
         let config = self.chain_config.as_ref().ok_or(BlockFileError::UnknownChain {
             chain_id: self.chain_id,
         })?;

@@ -288,6 +288,17 @@ fn each_fault_is_named() {
     };
     let error = other.to_input().unwrap_err();
     assert!(matches!(error, E::ChainConfig(_)), "{error}");
+    // Whatever the configuration says.
+    let base = BlockFile {
+        chain_id: 8_453,
+        chain_config: Some(json!({"chainId": 8_453, "pragueTime": 0})),
+        ..small_file()
+    };
+    let error = base.to_input().unwrap_err();
+    assert!(
+        matches!(error, E::UnsupportedChain(_)) && error.to_string().contains("Base"),
+        "{error}"
+    );
     let error = small_file().decode_block().unwrap_err();
     assert!(error.to_string().contains("`block`"), "{error}");
 }

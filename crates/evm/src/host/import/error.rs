@@ -5,7 +5,10 @@ use alloy_primitives::B256;
 use crate::{
     BlockError,
     error::WitnessError,
-    host::{block_file::BlockFileError, chain_config::ChainConfigError, transaction_type::UnsupportedType},
+    host::{
+        block_file::BlockFileError, chain_config::ChainConfigError, transaction_type::UnsupportedType,
+        unsupported_chain::UnsupportedChain,
+    },
 };
 
 /// Each variant is one thing that can go wrong with a node; its text says what to do about it.
@@ -225,6 +228,9 @@ pub enum ImportError {
         /// The parent's state root.
         state_root: B256,
     },
+    /// The chain's rules are known not to be supported.
+    #[error(transparent)]
+    UnsupportedChain(#[from] UnsupportedChain),
     /// The chain's rules are neither built in nor to be had from the node.
     #[error(
         "chain {chain_id} is not built in, and the node does not say its rules ({reason}); give the \

@@ -24,6 +24,7 @@ use super::{
     block_file::{RawWitness, chain_config, quantity},
     chain_config::from_geth,
     transaction_type::UnsupportedType,
+    unsupported_chain::UnsupportedChain,
 };
 use crate::{
     BlockError, ChainConfig, Parent, error::WitnessError, header::check_header, input::HEADERS_MAX, validate,
@@ -139,6 +140,7 @@ impl Default for ImportOptions {
 pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFile, ImportError> {
     let node = Node::new(url, options)?;
     let chain_id = chain_id(&node)?;
+    check_chain(chain_id, options)?;
     let mut file = BlockFile {
         chain_id,
         block: block(&node, id)?,
@@ -246,6 +248,18 @@ fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<(), Import
             file.witness.headers.push(header);
         }
     }
+}
+
+/// Refuses what can be refused before a block is asked for.
+fn check_chain(chain_id: u64, options: &ImportOptions) -> Result<(), ImportError> {
+    UnsupportedChain::check(chain_id)?;
+    match &options.chain_config {
+        Some(config) if ChainConfig::builtin(chain_id).is_none() => {
+            from_geth(config, chain_id)?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn unsupported(id: BlockId, source: UnsupportedType) -> ImportError {
