@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use myriad_evm::host::{import::BlockId, sample::DEFAULT_TXS};
+use myriad_evm::host::{import::Blocks, sample::DEFAULT_TXS};
 
 use super::{
     FleetFlags,
@@ -58,11 +58,12 @@ pub struct Sample {
     pub json: bool,
 }
 
-/// Fetch a block with its witness from a node
+/// Fetch a block, or consecutive ones, with the witness from a node
 ///
 /// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace. The
 /// block is executed before it is written, so that what is written can be proven. A node that is
-/// overloaded, or whose connection breaks, is asked again. Proxies are taken from HTTPS_PROXY or
+/// overloaded, or whose connection breaks, is asked again. Consecutive blocks become one file, a batch, with one
+/// witness; nothing is written unless all of them hold. Proxies are taken from HTTPS_PROXY or
 /// ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
@@ -71,15 +72,16 @@ pub struct Sample {
 Examples:
   myriad block import --rpc http://localhost:8545 --block latest --out block.json.gz
   myriad block import --rpc http://localhost:8545 --block 20612842 --out block.json.gz
+  myriad block import --rpc http://localhost:8545 --block 28279135..28279249 --out batch.json.gz
   myriad block import --rpc https://node.example --header \"x-api-key: $KEY\" --block latest --out block.json.gz"
 )]
 pub struct Import {
     /// The node's HTTP address
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// Which block: a number, a hash, or latest, safe, finalized
-    #[arg(long, value_name = "BLOCK")]
-    pub block: BlockId,
+    /// Which block: a number, a hash, or latest, safe, finalized; or A..B, from A to B, up to 1024
+    #[arg(long, value_name = "BLOCK|A..B")]
+    pub block: Blocks,
     /// The file to write, gzipped unless its name ends in .json
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -139,7 +139,9 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
     let ends = |index, file: &BlockFile| {
         let mut blocks = file.decode_blocks().map_err(of_file(index))?.into_iter();
         let first = blocks.next().expect("there is a first one").header;
-        let last = blocks.next_back().map_or_else(|| first.clone(), |block| block.header);
+        let last = blocks
+            .next_back()
+            .map_or_else(|| first.clone(), |block| block.header);
         Ok::<_, BatchError>((first, last))
     };
     let (_, mut before) = ends(0, first)?;
@@ -265,7 +267,10 @@ mod tests {
         let (input, outcome) = batch(&files).unwrap();
         let whole = batch_file(&files).unwrap();
         assert_eq!(whole.later.len(), BLOCKS - 1);
-        assert_eq!(batch(std::slice::from_ref(&whole)).unwrap(), (input, outcome.clone()));
+        assert_eq!(
+            batch(std::slice::from_ref(&whole)).unwrap(),
+            (input, outcome.clone())
+        );
         let start = batch_file(&files[..2]).unwrap();
         let end = batch_file(&files[2..]).unwrap();
         let middle = batch_file(&files[1..3]).unwrap();

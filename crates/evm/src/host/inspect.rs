@@ -149,7 +149,10 @@ pub fn inspect(file: &BlockFile) -> Result<BlockSummary, BlockFileError> {
         transaction_types: types,
         blobs: blobs.map(|hashes| hashes.len() as u64).sum(),
         withdrawals: withdrawals.map(|list| list.len()).sum(),
-        block_bytes: iter::once(&file.block).chain(&file.later).map(|block| block.len()).sum(),
+        block_bytes: iter::once(&file.block)
+            .chain(&file.later)
+            .map(|block| block.len())
+            .sum(),
         witness: WitnessSummary {
             state_nodes: file.witness.state.len(),
             state_bytes: file.witness.state_bytes(),

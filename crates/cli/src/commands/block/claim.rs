@@ -90,14 +90,7 @@ impl Claim {
         }
         let (parent_state_root, state_root) = (first.parent_state_root, last.state_root);
         let block_hash = last.block_hash;
-        let public_values = public_values(
-            chain,
-            parent_state_root,
-            state_root,
-            block_hash,
-            count,
-            &[],
-        );
+        let public_values = public_values(chain, parent_state_root, state_root, block_hash, count, &[]);
         Ok(Self {
             chain_id: last.chain_id,
             chain_built_in: last.chain_built_in,
@@ -168,7 +161,10 @@ mod tests {
         let end = batch_file(&files[1..]).unwrap();
         assert_eq!(claim(&[files[0].clone(), end.clone()]).unwrap(), several);
         let error = claim(&[end, files[0].clone()]).unwrap_err();
-        assert!(matches!(error, Error::Batch(BatchError::NotTheNext { .. })), "{error}");
+        assert!(
+            matches!(error, Error::Batch(BatchError::NotTheNext { .. })),
+            "{error}"
+        );
     }
 
     #[test]

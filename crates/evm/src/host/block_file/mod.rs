@@ -49,8 +49,7 @@ pub use error::BlockFileError;
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 
 /// The fields that cannot be left out, for the message that one is missing.
-const FIELDS: &str =
-    "`chainId`, `block` or `blocks`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
+const FIELDS: &str = "`chainId`, `block` or `blocks`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
 
 /// One block, or a batch of them, with its witness; see the [module](self) for the format.
 #[derive(Clone, Debug, PartialEq)]

@@ -119,7 +119,9 @@ fn a_batch_is_one_file() {
     }
     // One that is no block is for `validate` to refuse; and a list of one is a single block.
     let odd = changed(&|json| json["blocks"][2] = json!("0xc0")).unwrap();
-    assert!(matches!(odd.decode_blocks(), Err(BlockFileError::BadField { field, .. }) if field == "blocks[2]"));
+    assert!(
+        matches!(odd.decode_blocks(), Err(BlockFileError::BadField { field, .. }) if field == "blocks[2]")
+    );
     assert!(validate(&odd.to_input().unwrap()).is_err());
     let one = changed(&|json| json["blocks"] = json!([json["blocks"][0]])).unwrap();
     assert_eq!(one.decode_blocks().unwrap().len(), 1);
