@@ -13,7 +13,7 @@ use myriad_engine::{
 };
 use myriad_evm::{
     BlockError,
-    host::{BatchError, BlockFileError, import::ImportError, sample::SampleError},
+    host::{BatchError, BlockFileError, import::ImportError, replay::ReplayError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{RunError, StoreError, bench::BenchError, jobs::JobsError};
@@ -132,6 +132,8 @@ pub enum Error {
     Sample(#[from] SampleError),
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error("cannot replay {}", path.display())]
+    Replay { path: PathBuf, source: ReplayError },
     #[error("{} is neither geth's genesis file nor the `config` object of one", path.display())]
     ChainConfig {
         path: PathBuf,
@@ -235,6 +237,7 @@ impl Error {
             Self::Disagreement { .. } => "disagreement",
             Self::Sample(_) => "sample",
             Self::Import(_) => "import",
+            Self::Replay { .. } => "replay",
             Self::Bug(_) => "bug",
         }
     }

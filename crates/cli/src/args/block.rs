@@ -26,6 +26,7 @@ Examples:
 pub enum BlockCommand {
     Sample(Sample),
     Import(Import),
+    Replay(Replay),
     Inspect(Inspect),
     Execute(ExecuteBlock),
     Prove(ProveBlock),
@@ -94,6 +95,34 @@ pub struct Import {
     /// Most seconds that the node has for each answer
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long, help_heading = "General")]
+    pub json: bool,
+}
+
+/// Make a block file of a replay file of Linea's tracer
+///
+/// A replay file has blocks of the chain, and the accounts, slots and codes that they touch. Transactions, receipts and gas
+/// are the chain's own, and are compared with what the file says; the state tries around what is touched are
+/// synthetic, and so are the state roots and the hashes of the blocks. The block file says so.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block replay 28279135-28279249.json.gz --out batch.json.gz
+  myriad block execute batch.json.gz"
+)]
+pub struct Replay {
+    /// The replay file, gzipped or not
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file to write, gzipped unless its name ends in .json
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Geth's genesis file, or its `config`, of a chain not built in
+    #[arg(long, value_name = "FILE")]
+    pub chain_config: Option<PathBuf>,
     /// Print one JSON document to stdout, also for an error
     #[arg(long, help_heading = "General")]
     pub json: bool,
@@ -168,6 +197,7 @@ impl BlockCommand {
         match self {
             Self::Sample(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Replay(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Execute(args) => args.run.data.json,
             Self::Prove(args) => args.work.data.json,

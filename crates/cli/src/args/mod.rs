@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
 pub use bench::{Bench, BenchLimits, Measure};
-pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
+pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Replay, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
 pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
 pub use plan::Plan;

@@ -40,7 +40,7 @@ pub fn run(args: &Import) -> Result<(), Error> {
 }
 
 /// The `config` object of a genesis file, or the file itself where it is that object.
-fn read_chain_config(path: &Path) -> Result<Value, Error> {
+pub(super) fn read_chain_config(path: &Path) -> Result<Value, Error> {
     let bytes = files::read("the chain configuration", path, GENESIS_BYTES_MAX)?;
     let mut json: Value = serde_json::from_slice(&bytes).map_err(|source| Error::ChainConfig {
         path: path.to_owned(),
