@@ -1,6 +1,6 @@
 //! The targets: what is decoded, what is valid, and what must hold.
 
-use std::{fmt::Debug, fs, path::Path};
+use std::{fmt::Debug, fs, path::Path, sync::LazyLock};
 
 use myriad_core::{Arities, Blob, JobId, NodeId, Peer, Standing, TaskId, TaskRef};
 use myriad_cost::profile::Profile;
@@ -8,8 +8,11 @@ use myriad_engine::{Boundary, Input, Plan, Program, Segment, VmConfig};
 use myriad_evm::{
     StatelessInput,
     host::{
-        BlockFile, chain_config,
-        sample::{self, SampleSpec},
+        BlockFile,
+        batch::batch_file,
+        chain_config,
+        replay::replay_bytes,
+        sample::{self, Replayed, SampleSpec},
     },
     validate,
 };
@@ -65,6 +68,7 @@ pub fn all() -> Vec<Target> {
         target("input-blob", input_blobs, postcard_of::<Input>, 50_000),
         target("segment", segments, postcard_of::<Segment>, 50_000),
         target("block-file", block_files, block_file, 1_000),
+        target("replay", replays, replay, 300),
         target("stateless-input", stateless_inputs, stateless_input, 500),
         target("chain-config", chain_configs, chain, 20_000),
         target("rpc-answer", rpc_answers, rpc_answer, 200),
@@ -504,16 +508,43 @@ fn block_files() -> Vec<Vec<u8>> {
     let file = sample_block();
     file.write(&path).expect("there is room");
     let plain = fs::read(&path).expect("it was written");
-    vec![plain, file.to_gzip().expect("to memory")]
+    let spec = SampleSpec {
+        txs: 2,
+        accounts: 40,
+        token_holders: 20,
+        ..SampleSpec::default()
+    };
+    let chain = sample::generate_chain(&spec, 2).expect("the numbers are allowed");
+    let batch = batch_file(&chain).expect("they are consecutive");
+    batch.write(&path).expect("there is room");
+    let batch = fs::read(&path).expect("it was written");
+    vec![plain, file.to_gzip().expect("to memory"), batch]
 }
 
 fn block_file(bytes: &[u8]) -> bool {
     let Ok(file) = BlockFile::from_bytes(bytes) else {
         return false;
     };
-    let _ = (file.decode_block(), file.decode_parent(), file.chain());
+    let _ = (file.decode_blocks(), file.decode_parent(), file.chain());
     file.to_input().is_ok()
 }
+
+fn replays() -> Vec<Vec<u8>> {
+    vec![REPLAYED.json.to_string().into_bytes()]
+}
+
+/// What comes of it is a batch that holds.
+fn replay(bytes: &[u8]) -> bool {
+    let Ok(replayed) = replay_bytes(bytes, Some(&REPLAYED.chain_config)) else {
+        return false;
+    };
+    let input = replayed.file.to_input().expect("it was made into one before");
+    validate(&input).expect("it was executed before");
+    true
+}
+
+static REPLAYED: LazyLock<Replayed> =
+    LazyLock::new(|| sample::replayed("PUSH 1 PUSH 0 SSTORE STOP", 2).expect("it assembles"));
 
 fn stateless_inputs() -> Vec<Vec<u8>> {
     vec![sample_block().to_input().expect("it is valid").encode()]

@@ -14,7 +14,7 @@ use myriad_engine::{
 };
 use myriad_evm::{
     BlockError,
-    host::{BatchError, BlockFileError, import::ImportError, sample::SampleError},
+    host::{BatchError, BlockFileError, import::ImportError, replay::ReplayError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{RunError, StoreError, bench::BenchError, records::JobsError};
@@ -137,6 +137,8 @@ pub enum Error {
     Sample(#[from] SampleError),
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error("cannot replay {}", path.display())]
+    Replay { path: PathBuf, source: ReplayError },
     #[error("{} is neither geth's genesis file nor the `config` object of one", path.display())]
     ChainConfig {
         path: PathBuf,
@@ -240,6 +242,7 @@ impl Error {
             Self::Disagreement { .. } => "disagreement",
             Self::Sample(_) => "sample",
             Self::Import(_) => "import",
+            Self::Replay { .. } => "replay",
             Self::Bug(_) => "bug",
         }
     }

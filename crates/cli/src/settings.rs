@@ -54,9 +54,12 @@ const NAMES: [&str; 17] = [
 
 /// Memory of an engine child by default: what a home machine can spare.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
-/// Most instructions of an execution by default: about fifteen blocks of 30 M gas.
-/// Executing as many takes minutes and proving them takes days, so a program that meets the limit loops for ever.
-const MAX_INSTRUCTIONS: u64 = 10_000_000_000;
+/// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the costliest operation that has been
+/// measured takes 2,782 instructions per gas, which are 167 billion.
+const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
+/// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions per gas. The longest time
+/// that a task may take follows from it.
+const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
 
 /// How far a lent machine's engine child stands back behind its owner's programs.
 const NICE: u8 = 10;
@@ -80,7 +83,7 @@ pub struct Settings {
     pub threads: usize,
     /// Threads that the user asked for.
     pub threads_wanted: Option<NonZeroUsize>,
-    /// Most instructions of an execution.
+    /// Most instructions of an own execution.
     pub max_instructions: u64,
     /// From the start of the command to the proof.
     pub deadline: Option<Duration>,
@@ -98,12 +101,14 @@ pub struct NetSettings {
     pub mdns: bool,
 }
 
-/// What the owner of a prover's machine allows, beside memory, threads and instructions.
+/// What the owner of a prover's machine allows, beside memory and threads.
 #[derive(Clone, Debug)]
 pub struct OwnerSettings {
     pub nice: u8,
     pub disk_bytes: u64,
     pub max_input_bytes: u64,
+    /// Of a job.
+    pub max_instructions: u64,
     /// Names of peers, as the user wrote them.
     pub only: Vec<String>,
     pub never: Vec<String>,
@@ -138,8 +143,7 @@ struct Layers {
     memory: MemoryBudget,
     children: Option<NonZeroUsize>,
     threads: Option<NonZeroUsize>,
-    #[serde(default = "default_max_instructions")]
-    max_instructions: u64,
+    max_instructions: Option<u64>,
     deadline: Option<NonZeroU64>,
     #[serde(default)]
     bootstrap: Vec<String>,
@@ -196,7 +200,7 @@ impl Settings {
             threads,
             threads_wanted: layers.threads,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
-            max_instructions: layers.max_instructions,
+            max_instructions: layers.max_instructions.unwrap_or(MAX_INSTRUCTIONS),
             net: NetSettings {
                 bootstrap: layers.bootstrap,
                 listen: layers.listen,
@@ -205,6 +209,7 @@ impl Settings {
             },
             owner: OwnerSettings {
                 nice: layers.nice.min(NICE_MAX),
+                max_instructions: layers.max_instructions.unwrap_or(JOB_INSTRUCTIONS_MAX),
                 disk_bytes: layers.disk,
                 max_input_bytes: layers.max_input,
                 only: layers.only,
@@ -309,10 +314,6 @@ fn default_memory() -> MemoryBudget {
     MEMORY
 }
 
-fn default_max_instructions() -> u64 {
-    MAX_INSTRUCTIONS
-}
-
 fn default_nice() -> u8 {
     NICE
 }
@@ -401,6 +402,19 @@ mod tests {
             data_bytes_max(MemoryBudget::from_bytes(4 << 30), 2)
         );
         assert_eq!(limit(8 << 30) - limit(4 << 30), 8 << 30);
+    }
+
+    /// The dearest operation takes 2,782 instructions per gas. A stranger's job is held to less.
+    #[test]
+    fn a_block_of_sixty_million_gas_is_within_the_limit_of_instructions() {
+        let limits = |flags: serde_json::Value| {
+            let settings = Settings::load(&flags).unwrap();
+            (settings.max_instructions, settings.owner.max_instructions)
+        };
+        let (own, jobs) = limits(serde_json::json!({ "data_dir": "of a test" }));
+        assert!(own >= 60_000_000 * 2_782 && jobs < own, "{own}, {jobs}");
+        let set = limits(serde_json::json!({ "data_dir": "of a test", "max_instructions": 7 }));
+        assert_eq!(set, (7, 7));
     }
 
     #[test]

@@ -130,10 +130,16 @@ pub enum ExecuteError {
     #[error("the program ended with exit code {code}{}", said(.output))]
     Failed { code: u32, output: String },
     #[error(
-        "the program did not end within {max} instructions; if it needs more, raise --max-instructions{}",
+        "the program did not end within {max} instructions, and has executed {actual}; if it needs more, raise \
+         --max-instructions{}",
         said(.output)
     )]
-    TooLong { max: u64, output: String },
+    TooLong {
+        max: u64,
+        /// Up to where it was stopped.
+        actual: u64,
+        output: String,
+    },
     #[error(
         "the program asks for more input than it was given (at pc {pc:#x}); check --input: every read takes \
          one item{}",

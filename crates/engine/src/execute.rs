@@ -240,8 +240,9 @@ impl Metering<'_> {
         let mut ctx = metered_ctx(vm, self.program).with_suspend_on_segment(true);
         ctx.segmentation_ctx = model.segmentation(bytes);
         let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
-        let too_long = || ExecuteError::TooLong {
+        let too_long = |actual| ExecuteError::TooLong {
             max: self.max_instructions,
+            actual,
             output: output(),
         };
         let mut ended = false;
@@ -266,8 +267,9 @@ impl Metering<'_> {
                 }
                 Err(e) => return Err(explain(e, output)),
             };
-            if !ended && state.ctx.segmentation_ctx.instret > self.max_instructions {
-                return Err(too_long());
+            let executed = state.ctx.segmentation_ctx.instret;
+            if !ended && executed > self.max_instructions {
+                return Err(too_long(executed));
             }
         }
         // Those of a program that goes on are not what it will reveal, and nobody asks for them.
@@ -296,7 +298,7 @@ impl Metering<'_> {
             .collect();
         let instructions = segments.iter().map(|s| s.num_insns).sum();
         if instructions > self.max_instructions {
-            return Err(too_long());
+            return Err(too_long(instructions));
         }
         Ok(Cut {
             plan: Plan {

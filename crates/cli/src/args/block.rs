@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use myriad_evm::host::{import::BlockId, sample::DEFAULT_TXS};
+use myriad_evm::host::{import::Blocks, sample::DEFAULT_TXS};
 
 use super::{
     FleetFlags,
@@ -12,8 +12,8 @@ use super::{
 
 /// Make, fetch, inspect, execute and prove blocks
 ///
-/// A block file is (gzipped) JSON: a block, its parent's header, and the part of the state that it
-/// reads (its witness).
+/// A block file is (gzipped) JSON: a block, or a batch of consecutive ones, the header before, and the
+/// part of the state that they read (their witness).
 #[derive(Debug, Subcommand)]
 #[command(
     verbatim_doc_comment,
@@ -26,6 +26,7 @@ Examples:
 pub enum BlockCommand {
     Sample(Sample),
     Import(Import),
+    Replay(Replay),
     Inspect(Inspect),
     Execute(ExecuteBlock),
     Prove(ProveBlock),
@@ -58,11 +59,12 @@ pub struct Sample {
     pub json: bool,
 }
 
-/// Fetch a block with its witness from a node
+/// Fetch a block, or consecutive ones, with the witness from a node
 ///
 /// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace.
-/// `import` executes the block before it writes it, so that what it writes can be proven. It asks
-/// again if the node is overloaded or the connection breaks. It takes proxies from HTTPS_PROXY or
+/// `import` executes what it writes before it writes it, so that it can be proven. Consecutive blocks
+/// become one file, a batch, with one witness; nothing is written unless all of them hold. `import`
+/// asks again if the node is overloaded or the connection breaks. It takes proxies from HTTPS_PROXY or
 /// ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
@@ -71,15 +73,16 @@ pub struct Sample {
 Examples:
   myriad block import --rpc http://localhost:8545 --block latest --out block.json.gz
   myriad block import --rpc http://localhost:8545 --block 20612842 --out block.json.gz
+  myriad block import --rpc http://localhost:8545 --block 28279135..28279249 --out batch.json.gz
   myriad block import --rpc https://node.example --header \"x-api-key: $KEY\" --block latest --out block.json.gz"
 )]
 pub struct Import {
     /// The node's HTTP address
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// Which block: a number, a hash, or latest, safe, finalized
-    #[arg(long, value_name = "BLOCK")]
-    pub block: BlockId,
+    /// Which block: a number, a hash, or latest, safe, finalized; or A..B, from A to B, up to 1024
+    #[arg(long, value_name = "BLOCK|A..B")]
+    pub block: Blocks,
     /// The file to write, gzipped unless its name ends in .json
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -92,6 +95,34 @@ pub struct Import {
     /// Seconds that the node has for each answer
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
+    /// Print one JSON document to stdout, also for an error
+    #[arg(long, help_heading = "General")]
+    pub json: bool,
+}
+
+/// Make a block file from a replay file of Linea's tracer
+///
+/// A replay file has blocks of the chain, and the accounts, slots and codes that they touch. Transactions, receipts and gas
+/// are the chain's own, and are compared with what the file says; the state tries around what is touched are
+/// synthetic, and so are the state roots and the hashes of the blocks. The block file says so.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  myriad block replay 28279135-28279249.json.gz --out batch.json.gz
+  myriad block execute batch.json.gz"
+)]
+pub struct Replay {
+    /// The replay file, gzipped or not
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The file to write, gzipped unless its name ends in .json
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Geth's genesis file, or its `config`, of a chain not built in
+    #[arg(long, value_name = "FILE")]
+    pub chain_config: Option<PathBuf>,
     /// Print one JSON document to stdout, also for an error
     #[arg(long, help_heading = "General")]
     pub json: bool,
@@ -126,10 +157,11 @@ pub struct Inspect {
 Examples:
   myriad block execute block.json.gz
   myriad block execute block.json.gz --json | jq .instructions_per_gas
-  myriad block execute 7.json.gz 8.json.gz 9.json.gz"
+  myriad block execute 7.json.gz 8.json.gz 9.json.gz
+  myriad block execute 7-to-9.json.gz"
 )]
 pub struct ExecuteBlock {
-    /// The block file; of a batch, those of all its blocks in their order
+    /// The block file; of a batch, one with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -150,7 +182,7 @@ Examples:
   myriad block prove 7.json.gz 8.json.gz 9.json.gz"
 )]
 pub struct ProveBlock {
-    /// The block file; of a batch, those of all its blocks in their order
+    /// The block file; of a batch, one with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -165,6 +197,7 @@ impl BlockCommand {
         match self {
             Self::Sample(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Replay(args) => args.json,
             Self::Inspect(args) => args.json,
             Self::Execute(args) => args.run.data.json,
             Self::Prove(args) => args.work.data.json,

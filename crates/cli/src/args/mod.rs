@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 use clap_complete::Shell;
 
 pub use bench::{Bench, BenchLimits, Measure};
-pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Sample};
+pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Replay, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
 pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
 pub use plan::Plan;
@@ -171,7 +171,7 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about this block; for a batch, name each of its blocks in their order
+    /// Demand that it is about the block in this file; for a batch in several files, name each in its order
     #[arg(long, value_name = "FILE")]
     pub block: Vec<PathBuf>,
     #[command(flatten)]

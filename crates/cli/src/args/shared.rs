@@ -53,7 +53,7 @@ pub struct LimitFlags {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_bytes")]
     pub memory: Option<MemoryBudget>,
-    /// Most instructions of the execution [default: 10 billion]
+    /// Most instructions of the execution [default: 200 billion]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_instructions: Option<u64>,

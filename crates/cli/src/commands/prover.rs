@@ -56,7 +56,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     let limits = Limits {
         memory: settings.memory,
         threads,
-        max_instructions: settings.max_instructions,
+        max_instructions: settings.owner.max_instructions,
         max_input_bytes: settings.owner.max_input_bytes,
         only: peers(&settings.owner.only)?,
         never: peers(&settings.owner.never)?,

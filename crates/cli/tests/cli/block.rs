@@ -12,7 +12,8 @@ use myriad_evm::{
     Fork,
     host::{
         BlockFile,
-        sample::{SampleSpec, features, generate_chain},
+        batch::batch_file,
+        sample::{SampleSpec, features, generate_chain, replayed},
     },
 };
 use serde_json::{Value, json};
@@ -233,7 +234,7 @@ fn blocks_of_each_fork_are_executed() {
     }
 }
 
-/// Files of consecutive blocks are a batch, in their order only.
+/// Files of consecutive blocks are a batch, in their order only; and so is one file with all of them.
 #[test]
 fn a_batch_of_blocks_is_executed() {
     let dir = tempfile::tempdir().unwrap();
@@ -257,6 +258,58 @@ fn a_batch_of_blocks_is_executed() {
         .exits(DONE)
         .json();
     assert_eq!((&json["blocks"], &json["transactions"]), (&json!(3), &json!(6)));
+
+    let whole = dir.path().join("whole.json.gz");
+    batch_file(&chain).unwrap().write(&whole).unwrap();
+    let whole = whole.to_str().unwrap();
+    let again = run(["block", "execute", whole, "--json"]).exits(DONE).json();
+    assert_eq!(again["public_values"], json["public_values"]);
+    let shown = run(["block", "inspect", whole]).exits(DONE).stdout;
+    assert!(shown.contains("blocks 1048576 to 1048578"), "{shown}");
+    let refused = run(["block", "prove", whole, &paths[1], "--json"]).exits(FAILED);
+    assert_eq!(refused.json()["kind"], "block-invalid");
+}
+
+/// What Linea's tracer writes becomes a batch, which says that its state is made up.
+#[test]
+fn a_replay_file_is_executed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut replay = replayed("NUMBER PUSH 2 SSTORE PUSH 0 PUSH 1 SSTORE STOP", 3).unwrap();
+    let (file, rules, out) = (path("replay.json"), path("rules.json"), path("batch.json.gz"));
+    fs::write(&file, replay.json.to_string()).unwrap();
+    fs::write(&rules, replay.chain_config.to_string()).unwrap();
+    let args = ["block", "replay", &file, "--out", &out, "--json"];
+    // The chain is not built in.
+    let refused = run(args).exits(FAILED).says("--chain-config");
+    assert_eq!(refused.json()["kind"], "replay");
+    let with_rules = || [&args[..], &["--chain-config", &rules]].concat();
+    let json = run(with_rules()).exits(DONE).json();
+    assert_eq!((&json["blocks"], &json["synthetic"]), (&json!(3), &json!(true)));
+    let executed = run(["block", "execute", &out, "--json"]).exits(DONE).json();
+    assert_eq!(
+        (&executed["blocks"], &executed["transactions"]),
+        (&json!(3), &json!(9))
+    );
+    let shown = run(["block", "inspect", &out]).exits(DONE).stdout;
+    assert!(
+        shown.contains("(synthetic)") && shown.contains("state roots and block hashes"),
+        "{shown}"
+    );
+
+    fs::remove_file(&out).unwrap();
+    replay.json["blocks"][2]["txs"][1]["outcome"]["gasUsed"] = json!(7);
+    fs::write(&file, replay.json.to_string()).unwrap();
+    run(with_rules()).exits(DONE).says("the block's header agrees");
+    fs::remove_file(&out).unwrap();
+    replay.json["blocks"][2]["header"]["receiptsRoot"] = json!(format!("0x{}", "11".repeat(32)));
+    replay.json["blockHashes"] = json!([]);
+    fs::write(&file, replay.json.to_string()).unwrap();
+    run(with_rules())
+        .exits(FAILED)
+        .says("transaction 1 of block 1048578: the gas before refunds is")
+        .says("and the file says 7");
+    assert!(!fs::exists(&out).unwrap());
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn an_endless_loop_is_ended() {
         .chain(["--max-instructions".into(), "5000000".into()]);
     run(args)
         .exits(FAILED)
-        .says("did not end within 5000000 instructions")
+        .says("did not end within 5000000 instructions, and has executed ")
         .says("--max-instructions");
 }
 

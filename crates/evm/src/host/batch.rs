@@ -1,4 +1,5 @@
-//! Several block files as one batch, with one witness: `myriad block execute` and `prove` with more than one file.
+//! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than one file, or with files of
+//! more than one block.
 //!
 //! A batch is worth it where blocks are small: one proof has one start and one end, what several blocks read is there once, and
 //! what one block writes and a later one reads is not in the witness at all.
@@ -7,7 +8,7 @@ use std::collections::HashSet;
 
 use alloy_primitives::{B256, Bytes};
 
-use super::{BlockFile, BlockFileError};
+use super::{BlockFile, BlockFileError, Witness};
 use crate::{
     BlockError, Outcome, StatelessInput,
     input::{BLOCKS_MAX, CODES_MAX, HEADERS_MAX, INPUT_BYTES_MAX, STATE_NODES_MAX},
@@ -96,6 +97,28 @@ pub fn batch(files: &[BlockFile]) -> Result<(StatelessInput, Outcome), BatchErro
     }
 }
 
+/// One block file for a batch: the same blocks, and what they need of the witnesses.
+///
+/// # Errors
+/// As [`batch`].
+pub fn batch_file(files: &[BlockFile]) -> Result<BlockFile, BatchError> {
+    let (input, _) = batch(files)?;
+    Ok(BlockFile {
+        chain_id: input.chain.chain_id,
+        block: input.block,
+        later: input.later,
+        parent: input.parent,
+        witness: Witness {
+            state: input.state,
+            codes: input.codes,
+            headers: input.headers,
+        },
+        chain_config: files.first().and_then(|file| file.chain_config.clone()),
+        synthetic: files.iter().any(|file| file.synthetic),
+        description: None,
+    })
+}
+
 fn retain(items: &mut Vec<Bytes>, used: &[bool]) {
     let mut used = used.iter();
     items.retain(|_| used.next().is_some_and(|used| *used));
@@ -103,7 +126,7 @@ fn retain(items: &mut Vec<Bytes>, used: &[bool]) {
 
 /// The blocks with all of their witnesses.
 fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
-    let actual = files.len();
+    let actual = files.iter().map(|file| 1 + file.later.len()).sum();
     let Some((first, rest)) = files.split_first().filter(|_| actual <= BLOCKS_MAX) else {
         return Err(BatchError::Blocks { actual });
     };
@@ -113,12 +136,20 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
         // What is wrong with the block itself is said where it is validated.
         return Ok(input);
     }
-    let mut before = first.decode_block().map_err(of_file(0))?.header;
+    let ends = |index, file: &BlockFile| {
+        let mut blocks = file.decode_blocks().map_err(of_file(index))?.into_iter();
+        let first = blocks.next().expect("there is a first one").header;
+        let last = blocks
+            .next_back()
+            .map_or_else(|| first.clone(), |block| block.header);
+        Ok::<_, BatchError>((first, last))
+    };
+    let (_, mut before) = ends(0, first)?;
     let mut state: HashSet<_> = input.state.iter().cloned().collect();
     let mut codes: HashSet<_> = input.codes.iter().cloned().collect();
     let mut headers: HashSet<_> = input.headers.iter().cloned().collect();
     for (index, file) in (1..).zip(rest) {
-        let header = file.decode_block().map_err(of_file(index))?.header;
+        let (header, last) = ends(index, file)?;
         let number = header.number;
         let hash = before.hash_slow();
         if header.parent_hash != hash {
@@ -133,12 +164,13 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
             return Err(BatchError::OtherChain { number });
         }
         input.later.push(next.block);
+        input.later.extend(next.later);
         add(&mut input.state, &mut state, next.state, usize::MAX);
         add(&mut input.codes, &mut codes, next.codes, usize::MAX);
         // Those of the batch's own blocks are known.
         headers.insert(alloy_rlp::encode(&before).into());
         add(&mut input.headers, &mut headers, next.headers, HEADERS_MAX);
-        before = header;
+        before = last;
     }
     Ok(input)
 }
@@ -226,6 +258,39 @@ mod tests {
         let (single, outcome) = batch(&files[..1]).unwrap();
         assert_eq!(outcome, singles[0]);
         assert!(single.later.is_empty());
+    }
+
+    /// However the blocks are divided among files.
+    #[test]
+    fn one_file_says_what_several_say() {
+        let files = files();
+        let (input, outcome) = batch(&files).unwrap();
+        let whole = batch_file(&files).unwrap();
+        assert_eq!(whole.later.len(), BLOCKS - 1);
+        assert_eq!(
+            batch(std::slice::from_ref(&whole)).unwrap(),
+            (input, outcome.clone())
+        );
+        let start = batch_file(&files[..2]).unwrap();
+        let end = batch_file(&files[2..]).unwrap();
+        let middle = batch_file(&files[1..3]).unwrap();
+        for parts in [
+            vec![start.clone(), end.clone()],
+            vec![start.clone(), files[2].clone(), files[3].clone()],
+            vec![files[0].clone(), middle.clone(), files[3].clone()],
+        ] {
+            assert_eq!(batch(&parts).unwrap().1, outcome);
+        }
+        for parts in [vec![end, start.clone()], vec![start, middle]] {
+            let error = batch(&parts).unwrap_err();
+            assert!(matches!(error, BatchError::NotTheNext { .. }), "{error}");
+        }
+        let too_many = vec![whole; BLOCKS_MAX / BLOCKS + 1];
+        let error = batch(&too_many).unwrap_err();
+        assert!(
+            matches!(error, BatchError::Blocks { actual } if actual == BLOCKS_MAX + BLOCKS),
+            "{error}"
+        );
     }
 
     #[test]

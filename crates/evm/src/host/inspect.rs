@@ -1,5 +1,7 @@
 //! What a block file holds, at a glance: `myriad block inspect`.
 
+use std::iter;
+
 use alloy_consensus::Transaction as _;
 use alloy_primitives::B256;
 use serde::Serialize;
@@ -7,7 +9,8 @@ use serde::Serialize;
 use super::{BlockFile, BlockFileError};
 use crate::{ChainConfig, Parent};
 
-/// A summary of a block file. As JSON, its names are those of the fields.
+/// A summary of a block file. Of a batch, what is after a block is of the last one, what is before of the first one, and all
+/// numbers but those two blocks' own are sums. As JSON, its names are those of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockSummary {
     /// EIP-155 chain id.
@@ -16,6 +19,8 @@ pub struct BlockSummary {
     pub chain_built_in: bool,
     /// The rules that hold for the block; absent where they are not supported.
     pub fork: Option<String>,
+    /// How many blocks there are.
+    pub blocks: usize,
     /// Block number.
     pub number: u64,
     /// Hash of the block's header.
@@ -30,11 +35,11 @@ pub struct BlockSummary {
     pub state_root: B256,
     /// Unix time, in seconds.
     pub timestamp: u64,
-    /// Gas that the block says it uses.
+    /// Gas that the blocks say they use.
     pub gas_used: u64,
-    /// Most gas that it may use.
+    /// Most gas that they may use.
     pub gas_limit: u64,
-    /// Wei per gas.
+    /// Wei per gas, in the last block.
     pub base_fee_per_gas: Option<u64>,
     /// Transactions.
     pub transactions: usize,
@@ -44,7 +49,7 @@ pub struct BlockSummary {
     pub blobs: u64,
     /// Withdrawals (EIP-4895).
     pub withdrawals: usize,
-    /// Size of the block's RLP, in bytes.
+    /// Size of the blocks' RLP, in bytes.
     pub block_bytes: usize,
     /// What the witness is made of.
     pub witness: WitnessSummary,
@@ -52,6 +57,14 @@ pub struct BlockSummary {
     pub synthetic: bool,
     /// A text for people.
     pub description: Option<String>,
+}
+
+impl BlockSummary {
+    /// Number of the first block of a batch.
+    pub fn first_number(&self) -> u64 {
+        // What a header says can be anything.
+        self.number.saturating_sub(self.blocks as u64 - 1)
+    }
 }
 
 /// How many transactions there are of each type (EIP-2718).
@@ -92,14 +105,15 @@ pub struct WitnessSummary {
 /// The block or the parent is not RLP, or the chain is not known.
 pub fn inspect(file: &BlockFile) -> Result<BlockSummary, BlockFileError> {
     let chain = file.chain()?;
-    let block = file.decode_block()?;
+    let blocks = file.decode_blocks()?;
     let parent_state_root = match (&file.parent, file.decode_parent()?) {
         (Parent::StateRoot(root), _) => *root,
         (Parent::Header(_), header) => header.map(|header| header.state_root).unwrap_or_default(),
     };
-    let header = &block.header;
+    let (first, last) = (&blocks[0].header, &blocks[blocks.len() - 1].header);
     let mut types = TransactionTypes::default();
-    for transaction in &block.body.transactions {
+    let transactions = || blocks.iter().flat_map(|block| &block.body.transactions);
+    for transaction in transactions() {
         *match transaction {
             crate::Transaction::Legacy(_) => &mut types.legacy,
             crate::Transaction::Eip2930(_) => &mut types.eip2930,
@@ -108,33 +122,37 @@ pub fn inspect(file: &BlockFile) -> Result<BlockSummary, BlockFileError> {
             crate::Transaction::Eip7702(_) => &mut types.eip7702,
         } += 1;
     }
-    let blobs = block
-        .body
-        .transactions
-        .iter()
-        .filter_map(|tx| tx.blob_versioned_hashes());
+    let blobs = transactions().filter_map(|tx| tx.blob_versioned_hashes());
+    let headers = || blocks.iter().map(|block| &block.header);
+    // What a header says can be anything.
+    let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
+    let withdrawals = blocks.iter().filter_map(|block| block.body.withdrawals.as_ref());
     Ok(BlockSummary {
         chain_id: file.chain_id,
         chain_built_in: ChainConfig::builtin(file.chain_id).is_some(),
         fork: chain
-            .fork_at(header.number, header.timestamp)
+            .fork_at(last.number, last.timestamp)
             .ok()
             .map(|fork| fork.to_string()),
-        number: header.number,
-        block_hash: header.hash_slow(),
-        parent_hash: header.parent_hash,
+        blocks: blocks.len(),
+        number: last.number,
+        block_hash: last.hash_slow(),
+        parent_hash: first.parent_hash,
         parent_header_known: matches!(file.parent, Parent::Header(_)),
         parent_state_root,
-        state_root: header.state_root,
-        timestamp: header.timestamp,
-        gas_used: header.gas_used,
-        gas_limit: header.gas_limit,
-        base_fee_per_gas: header.base_fee_per_gas,
-        transactions: block.body.transactions.len(),
+        state_root: last.state_root,
+        timestamp: last.timestamp,
+        gas_used: sum(&mut headers().map(|header| header.gas_used)),
+        gas_limit: sum(&mut headers().map(|header| header.gas_limit)),
+        base_fee_per_gas: last.base_fee_per_gas,
+        transactions: transactions().count(),
         transaction_types: types,
         blobs: blobs.map(|hashes| hashes.len() as u64).sum(),
-        withdrawals: block.body.withdrawals.as_ref().map_or(0, |list| list.len()),
-        block_bytes: file.block.len(),
+        withdrawals: withdrawals.map(|list| list.len()).sum(),
+        block_bytes: iter::once(&file.block)
+            .chain(&file.later)
+            .map(|block| block.len())
+            .sum(),
         witness: WitnessSummary {
             state_nodes: file.witness.state.len(),
             state_bytes: file.witness.state_bytes(),

@@ -1,8 +1,9 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
-//! - [`BlockFile`]: one block with the part of the state that it needs, as it lies on disk
+//! - [`BlockFile`]: one block, or a batch of them, with the part of the state that they need, as it lies on disk
 //! - [`batch`](batch::batch): several of them as one input
 //! - [`import`](import::import): a block file from a node
+//! - [`replay`](replay::replay): the blocks of a replay file of Linea's tracer, on a synthetic state
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
 //! - [`sample`]: a made-up block, where no node is at hand
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
@@ -16,8 +17,10 @@ pub mod block_file;
 pub mod chain_config;
 pub mod import;
 pub mod inspect;
+pub mod replay;
 pub mod sample;
 pub mod transaction_type;
+pub mod unsupported_chain;
 
 pub use batch::{BatchError, batch};
 pub use block_file::{BlockFile, BlockFileError, Witness};

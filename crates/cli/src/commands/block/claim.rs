@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use myriad_evm::{
     execute::public_values,
     host::{BatchError, BlockFile, inspect::inspect},
+    input::BLOCKS_MAX,
 };
 use serde::Serialize;
 
 use super::{
-    inspect::{kind, rules},
+    inspect::{kind, noun, numbers, rules},
     read,
 };
 use crate::{
@@ -38,7 +39,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The statement about the block in a file, or about the batch of those in several; `None` where there is none.
+    /// The statement about the blocks in a file, or about the batch of those in several; `None` where there is none.
     ///
     /// # Errors
     /// A file that is no block file, a first block without its parent's header, of which there are no proofs, or one that does
@@ -58,11 +59,15 @@ impl Claim {
         };
         let blocks = paths.iter().zip(files).map(look);
         let blocks = blocks.collect::<Result<Vec<_>, Error>>()?;
+        let count = blocks.iter().map(|(_, block)| block.blocks).sum();
+        if count > BLOCKS_MAX {
+            return Err(Error::Batch(BatchError::Blocks { actual: count }));
+        }
         for pair in blocks.windows(2) {
             let [(chain, before), (own, block)] = pair else {
                 continue;
             };
-            let number = block.number;
+            let number = block.first_number();
             if block.parent_hash != before.block_hash {
                 return Err(Error::Batch(BatchError::NotTheNext {
                     number,
@@ -85,14 +90,7 @@ impl Claim {
         }
         let (parent_state_root, state_root) = (first.parent_state_root, last.state_root);
         let block_hash = last.block_hash;
-        let public_values = public_values(
-            chain,
-            parent_state_root,
-            state_root,
-            block_hash,
-            blocks.len(),
-            &[],
-        );
+        let public_values = public_values(chain, parent_state_root, state_root, block_hash, count, &[]);
         Ok(Self {
             chain_id: last.chain_id,
             chain_built_in: last.chain_built_in,
@@ -101,7 +99,7 @@ impl Claim {
             block_hash: block_hash.to_string(),
             parent_state_root: parent_state_root.to_string(),
             state_root: state_root.to_string(),
-            blocks: blocks.len(),
+            blocks: count,
             synthetic: blocks.iter().any(|(_, block)| block.synthetic),
             public_values: public_values.0,
         })
@@ -115,14 +113,10 @@ impl Claim {
     /// Adds it to a summary.
     pub fn rows(&self, rows: &mut Rows) {
         rows.row(
-            if self.blocks > 1 { "blocks" } else { "block" },
+            noun(self.blocks),
             &format!(
-                "{}{} of chain {}{}, {}",
-                match self.blocks as u64 {
-                    1 => String::new(),
-                    blocks => format!("{} to ", self.number + 1 - blocks),
-                },
-                self.number,
+                "{} of chain {}{}, {}",
+                numbers(self.number, self.blocks),
                 self.chain_id,
                 kind(self.synthetic),
                 self.block_hash
@@ -136,9 +130,42 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
-    use myriad_evm::host::sample::{SampleSpec, generate};
+    use myriad_evm::host::{
+        batch::batch_file,
+        sample::{SampleSpec, generate, generate_chain},
+    };
 
     use super::*;
+
+    /// However the blocks of a batch are divided among files.
+    #[test]
+    fn one_file_claims_what_several_do() {
+        let spec = SampleSpec {
+            txs: 3,
+            seed: 1,
+            accounts: 300,
+            token_holders: 50,
+        };
+        let files = generate_chain(&spec, 3).unwrap();
+        let claim = |files: &[BlockFile]| {
+            let paths: Vec<_> = files.iter().map(|_| PathBuf::from("any.json")).collect();
+            let mut rows = Rows::new("");
+            let claim = Claim::of(&paths, files)?;
+            claim.rows(&mut rows);
+            Ok::<_, Error>((claim.public_values(), rows.text()))
+        };
+        let several = claim(&files).unwrap();
+        assert!(several.1.contains("1048576 to 1048578 of chain"), "{}", several.1);
+        let whole = batch_file(&files).unwrap();
+        assert_eq!(claim(std::slice::from_ref(&whole)).unwrap(), several);
+        let end = batch_file(&files[1..]).unwrap();
+        assert_eq!(claim(&[files[0].clone(), end.clone()]).unwrap(), several);
+        let error = claim(&[end, files[0].clone()]).unwrap_err();
+        assert!(
+            matches!(error, Error::Batch(BatchError::NotTheNext { .. })),
+            "{error}"
+        );
+    }
 
     #[test]
     fn it_says_whose_rules_were_checked() {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use myriad_evm::host::{
-    import::{ImportOptions, import},
+    import::{Blocks, ImportOptions, import, import_range},
     inspect::inspect,
 };
 use serde_json::Value;
@@ -29,7 +29,10 @@ pub fn run(args: &Import) -> Result<(), Error> {
     };
     let file = {
         let _spinner = Spinner::new(format!("fetching block {}", args.block));
-        import(&args.rpc, args.block, &options)?
+        match &args.block {
+            Blocks::One(id) => import(&args.rpc, *id, &options)?,
+            Blocks::Range(range) => import_range(&args.rpc, range.clone(), &options)?,
+        }
     };
     file.write(&args.out).map_err(block_file(&args.out))?;
     let summary = inspect(&file).map_err(block_file(&args.out))?;
@@ -37,7 +40,7 @@ pub fn run(args: &Import) -> Result<(), Error> {
 }
 
 /// The `config` object of a genesis file, or the file itself where it is that object.
-fn read_chain_config(path: &Path) -> Result<Value, Error> {
+pub(super) fn read_chain_config(path: &Path) -> Result<Value, Error> {
     let bytes = files::read("the chain configuration", path, GENESIS_BYTES_MAX)?;
     let mut json: Value = serde_json::from_slice(&bytes).map_err(|source| Error::ChainConfig {
         path: path.to_owned(),

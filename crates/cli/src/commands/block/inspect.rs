@@ -31,9 +31,10 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
     }
     let kind = kind(summary.synthetic);
     let mut rows = Rows::plain(&format!(
-        "{}: block {} of chain {}{kind}",
+        "{}: {} {} of chain {}{kind}",
         path.display(),
-        summary.number,
+        noun(summary.blocks),
+        numbers(summary.number, summary.blocks),
         summary.chain_id
     ));
     rows.row("hash", &summary.block_hash.to_string());
@@ -77,6 +78,20 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
         rows.row("description", &printable(description));
     }
     rows.print()
+}
+
+/// What so many blocks are called.
+pub(super) fn noun(blocks: usize) -> &'static str {
+    if blocks > 1 { "blocks" } else { "block" }
+}
+
+/// The number of a block, or those of a batch from its first one to its last.
+pub(super) fn numbers(last: u64, blocks: usize) -> String {
+    match blocks as u64 {
+        1 => last.to_string(),
+        // What a header says can be anything.
+        blocks => format!("{} to {last}", last.saturating_sub(blocks - 1)),
+    }
 }
 
 /// What is said after the name of a made-up block.

@@ -5,6 +5,7 @@ mod execute;
 mod import;
 mod inspect;
 mod prove;
+mod replay;
 mod sample;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub fn run(command: BlockCommand) -> Result<(), Error> {
     match command {
         BlockCommand::Sample(args) => sample::run(&args),
         BlockCommand::Import(args) => import::run(&args),
+        BlockCommand::Replay(args) => replay::run(&args),
         BlockCommand::Inspect(args) => inspect::run(&args),
         BlockCommand::Execute(args) => execute::run(&args),
         BlockCommand::Prove(args) => prove::run(&args),
@@ -57,12 +59,10 @@ fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>
 
 /// How a block, or a batch of them, is called.
 fn title(outcome: &Outcome) -> String {
-    let (last, chain_id) = (outcome.number, outcome.chain_id);
-    match outcome.blocks {
-        1 => format!("Block {last} of chain {chain_id}"),
-        blocks => format!(
-            "Blocks {} to {last} of chain {chain_id}",
-            last + 1 - blocks as u64
-        ),
-    }
+    let noun = if outcome.blocks > 1 { "Blocks" } else { "Block" };
+    format!(
+        "{noun} {} of chain {}",
+        inspect::numbers(outcome.number, outcome.blocks),
+        outcome.chain_id
+    )
 }

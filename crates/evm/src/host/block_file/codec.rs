@@ -19,7 +19,7 @@ use serde_json::{Value, error::Category, value::RawValue};
 use super::{BlockFile, BlockFileError, Witness};
 use crate::{
     Parent,
-    input::{CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
+    input::{BLOCKS_MAX, CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
 };
 
 /// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
@@ -43,6 +43,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 struct RawFile {
     chain_id: Option<Box<RawValue>>,
     block: Option<Item>,
+    blocks: Option<HexList<BLOCKS_MAX>>,
     parent: Option<Item>,
     parent_state_root: Option<String>,
     witness: Option<RawWitness>,
@@ -326,7 +327,17 @@ fn check(raw: RawFile) -> Result<BlockFile, BlockFileError> {
 
     let chain_id = quantity("chainId", &raw.chain_id.ok_or(missing("chainId"))?)?;
     let item = |field, Item(item): Item| item.map_err(|detail| bad(field, detail));
-    let block = item("block", raw.block.ok_or(missing("block"))?)?;
+    let mut blocks = match (raw.block, raw.blocks) {
+        (Some(block), None) => vec![item("block", block)?],
+        (None, Some(blocks)) => blocks.check("blocks")?,
+        (None, None) => return Err(missing("block")),
+        (Some(_), Some(_)) => return Err(BlockFileError::BlockAndBlocks),
+    };
+    if blocks.is_empty() {
+        return Err(bad("blocks", "it is an empty list".to_owned()));
+    }
+    let later = blocks.split_off(1);
+    let block = blocks.remove(0);
     let stated_root = raw
         .parent_state_root
         .map(|hex| hash_of("parentStateRoot", &hex))
@@ -341,6 +352,7 @@ fn check(raw: RawFile) -> Result<BlockFile, BlockFileError> {
     let file = BlockFile {
         chain_id,
         block,
+        later,
         parent,
         witness,
         chain_config,

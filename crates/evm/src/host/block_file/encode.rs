@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    iter,
     path::Path,
 };
 
@@ -25,7 +26,10 @@ struct FileRef<'a> {
     chain_id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     chain_config: Option<&'a Value>,
-    block: &'a Bytes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<&'a Bytes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<Vec<&'a Bytes>>,
     parent: Option<&'a Bytes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent_state_root: Option<B256>,
@@ -50,7 +54,9 @@ fn write_json(file: &BlockFile, mut to: impl Write) -> io::Result<()> {
         description: file.description.as_deref(),
         chain_id: file.chain_id,
         chain_config: file.chain_config.as_ref(),
-        block: &file.block,
+        block: file.later.is_empty().then_some(&file.block),
+        // Older readers, which know of single blocks alone, then say that there is none.
+        blocks: (!file.later.is_empty()).then(|| iter::once(&file.block).chain(&file.later).collect()),
         parent,
         parent_state_root,
         witness: WitnessRef {

@@ -2,10 +2,15 @@
 
 use std::{io, path::PathBuf};
 
+use alloy_primitives::B256;
+
 use super::{GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
 use crate::{
-    host::{chain_config::ChainConfigError, transaction_type::UnsupportedType},
-    input::INPUT_BYTES_MAX,
+    host::{
+        chain_config::ChainConfigError, transaction_type::UnsupportedType,
+        unsupported_chain::UnsupportedChain,
+    },
+    input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
 /// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
@@ -80,6 +85,27 @@ pub enum BlockFileError {
         /// The field's name in the JSON, e.g. `witness.state`.
         field: &'static str,
     },
+    /// Both a block and a batch of them.
+    #[error("the block file has both `block` and `blocks`; remove the wrong one")]
+    BlockAndBlocks,
+    /// A block of a batch is not the child of the one before.
+    #[error(
+        "block {number} names the parent {named}, and the block before it in the batch has the hash {before}"
+    )]
+    NotTheNext {
+        /// The block's number.
+        number: u64,
+        /// The parent that it names.
+        named: B256,
+        /// Hash of the block before it.
+        before: B256,
+    },
+    /// More blocks than a batch may have.
+    #[error("the block file has {actual} blocks, a batch has at most {BLOCKS_MAX}: make several of it")]
+    TooManyBlocks {
+        /// How many it has.
+        actual: usize,
+    },
     /// A field is not what it should be.
     #[error("`{field}` of the block file is wrong: {detail}")]
     BadField {
@@ -90,9 +116,11 @@ pub enum BlockFileError {
     },
     /// The block has room for more gas than [`GAS_LIMIT_MAX`].
     #[error(
-        "the block's gas limit is {actual}, and {GAS_LIMIT_MAX} are allowed; executing it could take for ever"
+        "the gas limit of block {number} is {actual}, and {GAS_LIMIT_MAX} are allowed; executing it could take for ever"
     )]
     GasLimit {
+        /// The block's number.
+        number: u64,
         /// What its header says.
         actual: u64,
     },
@@ -108,6 +136,17 @@ pub enum BlockFileError {
     /// The block is of a chain with transactions of its own.
     #[error(transparent)]
     TransactionType(#[from] UnsupportedType),
+    /// The same, of a batch.
+    #[error("`blocks[{index}]` of the block file: {source}")]
+    OfBatch {
+        /// Which block it is, from 0.
+        index: usize,
+        /// Which transaction of it.
+        source: UnsupportedType,
+    },
+    /// The block is of a chain whose rules are known not to be supported.
+    #[error(transparent)]
+    UnsupportedChain(#[from] UnsupportedChain),
     /// The rules of the block's chain are not known.
     #[error(
         "chain {chain_id} is not built in (mainnet, 1, is), and the file has no `chainConfig`: add \
@@ -126,8 +165,8 @@ pub enum BlockFileError {
     )]
     ParentContradicts {
         /// State root in the parent's header.
-        header: alloy_primitives::B256,
+        header: B256,
         /// State root as stated.
-        stated: alloy_primitives::B256,
+        stated: B256,
     },
 }

@@ -1,5 +1,5 @@
-//! A block file: one block, its parent and the part of the state that executing it needs. What
-//! every `myriad block` command reads or writes.
+//! A block file: one block, or a batch of consecutive ones, the parent and the part of the state that executing them needs.
+//! What every `myriad block` command reads or writes.
 //!
 //! It is JSON, gzipped or not:
 //!
@@ -7,13 +7,14 @@
 //! |---|---|
 //! | `chainId` | number |
 //! | `block` | the block's RLP, in hex |
-//! | `parent` | the parent header's RLP, in hex; `null` where only its state root is known |
+//! | `blocks` | of a batch, in place of `block`: the RLP of 1 to 1,024 blocks, each the child of the one before |
+//! | `parent` | RLP of the header before the (first) block, in hex; `null` where only its state root is known |
 //! | `parentStateRoot` | 32 bytes in hex, where `parent` is `null` |
 //! | `witness` | `state` (trie nodes), `codes`, `headers`: lists of hex or objects with hex, as `debug_executionWitness` returns them |
 //! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
 //! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
 //!
-//! Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes
+//! A batch has one witness: what its blocks make themselves may be missing in it. Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes
 //! more memory than the limits in this module allow; whether what it says is *true* is for
 //! `validate` to find out.
 
@@ -23,15 +24,20 @@ mod error;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{iter, path::Path};
 
 use alloy_consensus::Header;
 use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
 
-use super::{chain_config::from_geth, transaction_type::UnsupportedType};
-use crate::{Block, ChainConfig, Parent, StatelessInput, input::INPUT_BYTES_MAX};
+use super::{
+    chain_config::from_geth, transaction_type::UnsupportedType, unsupported_chain::UnsupportedChain,
+};
+use crate::{
+    Block, ChainConfig, Parent, StatelessInput,
+    input::{BLOCKS_MAX, INPUT_BYTES_MAX},
+};
 pub use codec::JSON_BYTES_MAX;
 pub(super) use codec::{Bounded, RawWitness, chain_config, excerpt, quantity};
 pub use error::BlockFileError;
@@ -43,23 +49,24 @@ pub use error::BlockFileError;
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 
 /// The fields that cannot be left out, for the message that one is missing.
-const FIELDS: &str =
-    "`chainId`, `block`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
+const FIELDS: &str = "`chainId`, `block` or `blocks`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
 
-/// One block with its witness; see the [module](self) for the format.
+/// One block, or a batch of them, with its witness; see the [module](self) for the format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockFile {
     /// EIP-155 chain id: decides which rules apply.
     pub chain_id: u64,
-    /// RLP of the whole block: header, transactions, ommers, withdrawals.
+    /// RLP of the whole block: header, transactions, ommers, withdrawals. Of a batch, the first one.
     pub block: Bytes,
+    /// Of a batch, the blocks after it, each the child of the one before.
+    pub later: Vec<Bytes>,
     /// What is known of the block before.
     pub parent: Parent,
-    /// The part of the pre-state that executing the block reads.
+    /// The part of the pre-state that executing the block, or the batch, reads.
     pub witness: Witness,
     /// Geth's genesis `config` object, for a chain that is not built in. Kept as it came.
     pub chain_config: Option<Value>,
-    /// The block was made up, and is of no chain that anybody runs.
+    /// The block was made up, or its state was, and so its hash: it is of no chain that anybody runs.
     pub synthetic: bool,
     /// A text for people.
     pub description: Option<String>,
@@ -126,16 +133,56 @@ impl BlockFile {
         })
     }
 
-    /// The block.
+    /// The block; of a batch, the first one.
     ///
     /// # Errors
     /// [`BlockFileError::TransactionType`] where a transaction has a type that is not supported;
     /// [`BlockFileError::BadField`] where `block` is no block's RLP, or has bytes left over.
     pub fn decode_block(&self) -> Result<Block, BlockFileError> {
-        decode_rlp("block", &self.block).map_err(|error| match UnsupportedType::in_block(&self.block) {
-            Some(unsupported) => unsupported.into(),
-            None => error,
-        })
+        decode_block(self.field(0), &self.block)
+    }
+
+    /// The block, or all those of a batch in their order.
+    ///
+    /// # Errors
+    /// As [`Self::decode_block`], but [`BlockFileError::OfBatch`] for the transaction of a batch;
+    /// [`BlockFileError::NotTheNext`] where one is not the child of the one before, and [`BlockFileError::TooManyBlocks`].
+    pub fn decode_blocks(&self) -> Result<Vec<Block>, BlockFileError> {
+        let actual = 1 + self.later.len();
+        if actual > BLOCKS_MAX {
+            return Err(BlockFileError::TooManyBlocks { actual });
+        }
+        let mut blocks: Vec<Block> = Vec::with_capacity(actual);
+        for (index, rlp) in iter::once(&self.block).chain(&self.later).enumerate() {
+            let block = decode_block(self.field(index), rlp).map_err(|error| match error {
+                BlockFileError::TransactionType(source) if actual > 1 => {
+                    BlockFileError::OfBatch { index, source }
+                }
+                error => error,
+            })?;
+            if let Some(before) = blocks.last() {
+                let before = before.header.hash_slow();
+                let named = block.header.parent_hash;
+                if named != before {
+                    return Err(BlockFileError::NotTheNext {
+                        number: block.header.number,
+                        named,
+                        before,
+                    });
+                }
+            }
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+
+    /// What the JSON calls one of the blocks.
+    fn field(&self, index: usize) -> String {
+        if self.later.is_empty() {
+            "block".to_owned()
+        } else {
+            format!("blocks[{index}]")
+        }
     }
 
     /// The parent's header, where it is known.
@@ -153,12 +200,13 @@ impl BlockFile {
     /// chain's `chainConfig` is ignored, so that no file can change mainnet's rules.
     ///
     /// # Errors
-    /// [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
+    /// [`BlockFileError::UnsupportedChain`] for a chain of the OP Stack; [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
     /// `chainConfig`; [`BlockFileError::ChainConfig`] where it is of no use.
     pub fn chain(&self) -> Result<ChainConfig, BlockFileError> {
         if let Some(chain) = ChainConfig::builtin(self.chain_id) {
             return Ok(chain);
         }
+        UnsupportedChain::check(self.chain_id)?;
         let config = self.chain_config.as_ref().ok_or(BlockFileError::UnknownChain {
             chain_id: self.chain_id,
         })?;
@@ -169,14 +217,15 @@ impl BlockFile {
     ///
     /// # Errors
     /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,
-    /// [`BlockFileError::TransactionType`] for one with transactions that are not supported, and
+    /// [`BlockFileError::TransactionType`] for one with transactions that are not supported,
+    /// [`BlockFileError::NotTheNext`] and [`BlockFileError::TooManyBlocks`] for blocks that are no batch, and
     /// [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the block is valid is not looked at.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
         self.check_block()?;
         let input = StatelessInput {
             chain: self.chain()?,
             block: self.block.clone(),
-            later: Vec::new(),
+            later: self.later.clone(),
             parent: self.parent.clone(),
             headers: self.witness.headers.clone(),
             state: self.witness.state.clone(),
@@ -188,15 +237,23 @@ impl BlockFile {
         }
     }
 
-    /// Whether the block can be executed in bounded time and has transactions of known types.
+    /// Whether the block, or each of a batch, can be executed in bounded time, has transactions of known types, and follows
+    /// the one before.
     pub(super) fn check_block(&self) -> Result<(), BlockFileError> {
-        match self.decode_block() {
-            Ok(block) if block.header.gas_limit > GAS_LIMIT_MAX => Err(BlockFileError::GasLimit {
-                actual: block.header.gas_limit,
-            }),
-            Err(error @ BlockFileError::TransactionType(_)) => Err(error),
+        match self.decode_blocks() {
+            Ok(blocks) => {
+                let mut headers = blocks.iter().map(|block| &block.header);
+                match headers.find(|header| header.gas_limit > GAS_LIMIT_MAX) {
+                    Some(header) => Err(BlockFileError::GasLimit {
+                        number: header.number,
+                        actual: header.gas_limit,
+                    }),
+                    None => Ok(()),
+                }
+            }
             // What is no block is not executed either, and `validate` says why.
-            _ => Ok(()),
+            Err(BlockFileError::BadField { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -213,7 +270,14 @@ impl Witness {
     }
 }
 
-fn decode_rlp<T: Decodable>(field: &'static str, rlp: &[u8]) -> Result<T, BlockFileError> {
+fn decode_block(field: String, rlp: &[u8]) -> Result<Block, BlockFileError> {
+    decode_rlp(&field, rlp).map_err(|error| match UnsupportedType::in_block(rlp) {
+        Some(unsupported) => unsupported.into(),
+        None => error,
+    })
+}
+
+fn decode_rlp<T: Decodable>(field: &str, rlp: &[u8]) -> Result<T, BlockFileError> {
     alloy_rlp::decode_exact(rlp).map_err(|error| {
         codec::bad(
             field,

@@ -6,8 +6,9 @@ use serde_json::json;
 use super::*;
 use crate::{
     host::{
+        batch::batch_file,
         inspect::inspect,
-        sample::{SampleSpec, generate},
+        sample::{SampleSpec, generate, generate_chain},
     },
     validate,
 };
@@ -26,6 +27,7 @@ fn small_file() -> BlockFile {
     BlockFile {
         chain_id: 1_337,
         block: Bytes::from_static(&[0xc0]),
+        later: Vec::new(),
         parent: Parent::StateRoot(B256::repeat_byte(7)),
         witness: Witness {
             state: vec![Bytes::from_static(b"node"), Bytes::from_static(b"other node")],
@@ -74,6 +76,86 @@ fn a_file_comes_back_as_it_was_written() {
         fs::read_dir(folder.path()).unwrap().count(),
         2,
         "temporary files are left over"
+    );
+}
+
+/// Three made-up blocks, each the child of the one before.
+fn three_blocks() -> Vec<BlockFile> {
+    let spec = SampleSpec {
+        txs: 3,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    generate_chain(&spec, 3).unwrap()
+}
+
+#[test]
+fn a_batch_is_one_file() {
+    let file = batch_file(&three_blocks()).unwrap();
+    let json: Value = serde_json::from_slice(&json_of(&file)).unwrap();
+    assert_eq!(json["blocks"].as_array().map(Vec::len), Some(3));
+    // What reads single blocks alone has to refuse it.
+    assert_eq!(json["block"], Value::Null);
+    assert_eq!(BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(), file);
+    let summary = inspect(&file).unwrap();
+    assert_eq!((summary.blocks, summary.transactions), (3, 3));
+    assert_eq!(summary.number, summary.first_number() + 2);
+
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut json = json.clone();
+        change(&mut json);
+        BlockFile::from_bytes(json.to_string().as_bytes())
+    };
+    let error = changed(&|json| json["block"] = json["blocks"][0].clone()).unwrap_err();
+    assert!(matches!(error, BlockFileError::BlockAndBlocks), "{error}");
+    for (blocks, text) in [
+        (json!([]), "empty list"),
+        (json!(["0x00", "0x0"]), "blocks[1]"),
+        (json!(vec![""; BLOCKS_MAX + 1]), "1024 items"),
+    ] {
+        let error = changed(&|json| json["blocks"] = blocks.clone()).unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    // One that is no block is for `validate` to refuse; and a list of one is a single block.
+    let odd = changed(&|json| json["blocks"][2] = json!("0xc0")).unwrap();
+    assert!(
+        matches!(odd.decode_blocks(), Err(BlockFileError::BadField { field, .. }) if field == "blocks[2]")
+    );
+    assert!(validate(&odd.to_input().unwrap()).is_err());
+    let one = changed(&|json| json["blocks"] = json!([json["blocks"][0]])).unwrap();
+    assert_eq!(one.decode_blocks().unwrap().len(), 1);
+    assert!(validate(&one.to_input().unwrap()).is_ok());
+}
+
+#[test]
+fn blocks_that_are_no_batch_are_refused() {
+    let file = batch_file(&three_blocks()).unwrap();
+    let refused = |change: &dyn Fn(&mut BlockFile)| {
+        let mut file = file.clone();
+        change(&mut file);
+        let error = file.to_input().unwrap_err();
+        let same = file.decode_blocks().unwrap_err();
+        (error, same)
+    };
+    let (error, _) = refused(&|file| file.later.swap(0, 1));
+    let second = file.decode_blocks().unwrap()[2].header.number;
+    assert!(
+        matches!(error, BlockFileError::NotTheNext { number, .. } if number == second),
+        "{error}"
+    );
+    let (error, _) = refused(&|file| file.later = vec![file.block.clone(); BLOCKS_MAX]);
+    assert!(
+        matches!(error, BlockFileError::TooManyBlocks { actual: 1_025 }),
+        "{error}"
+    );
+    // The body does not decode, and why is found all the same.
+    let (error, _) = refused(&|file| {
+        file.later[1] = Bytes::from_static(&[0xc6, 0xc0, 0xc4, 0x83, 0x7e, 0xc1, 0x80]);
+    });
+    assert!(
+        matches!(error, BlockFileError::OfBatch { index: 2, source } if source.tx_type == 0x7e),
+        "{error}"
     );
 }
 
@@ -208,6 +290,17 @@ fn each_fault_is_named() {
     };
     let error = other.to_input().unwrap_err();
     assert!(matches!(error, E::ChainConfig(_)), "{error}");
+    // Whatever the configuration says.
+    let base = BlockFile {
+        chain_id: 8_453,
+        chain_config: Some(json!({"chainId": 8_453, "pragueTime": 0})),
+        ..small_file()
+    };
+    let error = base.to_input().unwrap_err();
+    assert!(
+        matches!(error, E::UnsupportedChain(_)) && error.to_string().contains("Base"),
+        "{error}"
+    );
     let error = small_file().decode_block().unwrap_err();
     assert!(error.to_string().contains("`block`"), "{error}");
 }

@@ -2,10 +2,15 @@
 
 use alloy_primitives::B256;
 
+use super::BlocksError;
 use crate::{
     BlockError,
     error::WitnessError,
-    host::{block_file::BlockFileError, chain_config::ChainConfigError, transaction_type::UnsupportedType},
+    host::{
+        batch::BatchError, block_file::BlockFileError, chain_config::ChainConfigError,
+        transaction_type::UnsupportedType, unsupported_chain::UnsupportedChain,
+    },
+    input::INPUT_BYTES_MAX,
 };
 
 /// Each variant is one thing that can go wrong with a node; its text says what to do about it.
@@ -225,6 +230,44 @@ pub enum ImportError {
         /// The parent's state root.
         state_root: B256,
     },
+    /// The numbers are no range of blocks that can be one file.
+    #[error("cannot import these blocks: {0}")]
+    Range(#[from] BlocksError),
+    /// One of several consecutive blocks cannot be imported.
+    #[error("block {number}, of {first} to {last}: {source}")]
+    InRange {
+        /// The block's number.
+        number: u64,
+        /// The first block asked for.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// What is wrong. None that is this variant.
+        source: Box<Self>,
+    },
+    /// Consecutive blocks have more than fits into one batch.
+    #[error(
+        "the blocks up to this one {what} {actual} bytes together, and a batch may have {INPUT_BYTES_MAX}: import fewer at once"
+    )]
+    RangeTooLarge {
+        /// What the blocks do: `have` or `read`.
+        what: &'static str,
+        /// How many bytes.
+        actual: usize,
+    },
+    /// The blocks hold one by one, and are no batch.
+    #[error("the blocks {first} to {last} are no batch, and nothing was written: {source}")]
+    Batch {
+        /// The first block asked for.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// Why.
+        source: Box<BatchError>,
+    },
+    /// The chain's rules are known not to be supported.
+    #[error(transparent)]
+    UnsupportedChain(#[from] UnsupportedChain),
     /// The chain's rules are neither built in nor to be had from the node.
     #[error(
         "chain {chain_id} is not built in, and the node does not say its rules ({reason}); give the \

@@ -5,9 +5,12 @@
 //! compared with its hash. What the node says is held together as it comes, so that a chain that reorganises between two calls
 //! is noticed; what cannot be proven is refused before the witness is fetched; and at the end the block is executed, so that
 //! whatever is written can be proven.
+//!
+//! Consecutive blocks become one file ([`import_range`]), with one witness and executed as a batch.
 
 mod error;
 mod json_block;
+mod range;
 mod rpc;
 #[cfg(test)]
 mod tests;
@@ -24,12 +27,15 @@ use super::{
     block_file::{RawWitness, chain_config, quantity},
     chain_config::from_geth,
     transaction_type::UnsupportedType,
+    unsupported_chain::UnsupportedChain,
 };
 use crate::{
-    BlockError, ChainConfig, Parent, error::WitnessError, header::check_header, input::HEADERS_MAX, validate,
+    BlockError, ChainConfig, Parent, WitnessUse, error::WitnessError, header::check_header,
+    input::HEADERS_MAX, validate_recording,
 };
 pub use error::ImportError;
 use json_block::{JsonBlock, JsonHeader};
+pub use range::{Blocks, BlocksError, import_range};
 use rpc::Node;
 
 /// Which block to import.
@@ -139,9 +145,24 @@ impl Default for ImportOptions {
 pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFile, ImportError> {
     let node = Node::new(url, options)?;
     let chain_id = chain_id(&node)?;
+    check_chain(chain_id, options)?;
+    let (mut file, header) = without_witness(&node, chain_id, &mut options.chain_config.clone(), id)?;
+    add_witness(&node, &mut file, &header, id, None)?;
+    Ok(file)
+}
+
+/// A block without its witness, and its header; all is checked that can be without. The chain's configuration is asked for
+/// where it is needed and not there.
+fn without_witness(
+    node: &Node,
+    chain_id: u64,
+    chain_config: &mut Option<Value>,
+    id: BlockId,
+) -> Result<(BlockFile, Header), ImportError> {
     let mut file = BlockFile {
         chain_id,
-        block: block(&node, id)?,
+        block: block(node, id)?,
+        later: Vec::new(),
         parent: Parent::StateRoot(B256::ZERO),
         witness: Witness::default(),
         chain_config: None,
@@ -171,7 +192,10 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
     }
     // All that can be known of the block without its witness, which can take minutes to make.
     if ChainConfig::builtin(chain_id).is_none() {
-        file.chain_config = Some(own_chain(&node, chain_id, options)?);
+        if chain_config.is_none() {
+            *chain_config = Some(own_chain(node, chain_id)?);
+        }
+        file.chain_config.clone_from(chain_config);
     }
     let unusable = |source| ImportError::Unusable {
         number,
@@ -188,10 +212,25 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
         chain_id,
         source,
     })?;
+    Ok((file, header))
+}
 
+/// Fetches the witness of a block and, where it is not known, its parent's header; executes the block, and says what of the
+/// witness it needs.
+fn add_witness(
+    node: &Node,
+    file: &mut BlockFile,
+    header: &Header,
+    id: BlockId,
+    known_parent: Option<Bytes>,
+) -> Result<WitnessUse, ImportError> {
+    let number = header.number;
     // From here on by number, so that `latest` does not move on between two calls.
-    file.witness = witness(&node, id, number)?;
-    let parent = parent(&node, &file.witness, &header)?;
+    file.witness = witness(node, id, number)?;
+    let parent = match known_parent {
+        Some(parent) => parent,
+        None => parent(node, &file.witness, header)?,
+    };
     let parent_header: Header = alloy_rlp::decode_exact(&parent).map_err(|error| ImportError::Malformed {
         method: "debug_getRawHeader",
         detail: error.to_string(),
@@ -202,12 +241,11 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
         return Err(ImportError::OtherWitness { state_root });
     }
     file.parent = Parent::Header(parent);
-    complete(&node, &mut file, number)?;
-    Ok(file)
+    complete(node, file, number)
 }
 
 /// Executes the block, and fetches the headers that BLOCKHASH turns out to need and the witness does not have.
-fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<(), ImportError> {
+fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<WitnessUse, ImportError> {
     let chain_id = file.chain_id;
     let mut has_asked = false;
     loop {
@@ -215,8 +253,8 @@ fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<(), Import
             number,
             source: Box::new(source),
         })?;
-        let (wanted, missing) = match validate(&input) {
-            Ok(_) => return Ok(()),
+        let (wanted, missing) = match validate_recording(&input) {
+            Ok((_, used)) => return Ok(used),
             Err(BlockError::Witness(WitnessError::MissingHeader { number, missing }))
                 if file.witness.headers.len() < HEADERS_MAX =>
             {
@@ -245,6 +283,18 @@ fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<(), Import
             file.witness.headers.push(header);
         }
     }
+}
+
+/// Refuses what can be refused before a block is asked for.
+fn check_chain(chain_id: u64, options: &ImportOptions) -> Result<(), ImportError> {
+    UnsupportedChain::check(chain_id)?;
+    match &options.chain_config {
+        Some(config) if ChainConfig::builtin(chain_id).is_none() => {
+            from_geth(config, chain_id)?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn unsupported(id: BlockId, source: UnsupportedType) -> ImportError {
@@ -370,26 +420,21 @@ fn witness_by(node: &Node, method: &'static str, id: BlockId) -> Result<Witness,
     answer.check_answer().map_err(|error| malformed(method, &error))
 }
 
-/// Geth's `config` object of a chain that is not built in, from the user or else from the node.
-fn own_chain(node: &Node, chain_id: u64, options: &ImportOptions) -> Result<Value, ImportError> {
+/// Geth's `config` object of a chain that is not built in, from the node.
+fn own_chain(node: &Node, chain_id: u64) -> Result<Value, ImportError> {
     const METHOD: &str = "debug_chainConfig";
-    let config = match &options.chain_config {
-        Some(config) => config.clone(),
-        None => {
-            let unknown = |reason| ImportError::UnknownChain {
-                chain_id,
-                reason: Box::new(reason),
-            };
-            let answer: Option<Box<RawValue>> = node.call(METHOD, &json!([])).map_err(unknown)?;
-            let answer = answer.ok_or_else(|| {
-                unknown(ImportError::Malformed {
-                    method: METHOD,
-                    detail: "it is null".to_owned(),
-                })
-            })?;
-            chain_config(&answer).map_err(|error| malformed(METHOD, &error))?
-        }
+    let unknown = |reason| ImportError::UnknownChain {
+        chain_id,
+        reason: Box::new(reason),
     };
+    let answer: Option<Box<RawValue>> = node.call(METHOD, &json!([])).map_err(unknown)?;
+    let answer = answer.ok_or_else(|| {
+        unknown(ImportError::Malformed {
+            method: METHOD,
+            detail: "it is null".to_owned(),
+        })
+    })?;
+    let config = chain_config(&answer).map_err(|error| malformed(METHOD, &error))?;
     from_geth(&config, chain_id)?;
     Ok(config)
 }

@@ -180,6 +180,7 @@ impl Sample {
         BlockFile {
             chain_id: CHAIN_ID,
             block: alloy_rlp::encode(&self.block).into(),
+            later: Vec::new(),
             parent: Parent::Header(parent.clone()),
             witness: Witness {
                 state: world.witness(&self.before, &self.reads, &self.after),
@@ -258,6 +259,8 @@ pub(super) struct Execution {
     pub(super) result: BlockExecutionResult<ReceiptEnvelope>,
     pub(super) changes: BundleState,
     pub(super) reads: Reads,
+    /// Gas of each transaction before refunds, and before the floor of EIP-7623.
+    pub(super) spent: Vec<u64>,
 }
 
 /// Runs a block by alloy-evm alone.
@@ -292,9 +295,13 @@ pub(super) fn execute(
     executor
         .apply_pre_execution_changes()
         .map_err(|error| failed(&error))?;
+    let mut spent = Vec::with_capacity(plan.len());
     for Planned { tx, sender, .. } in plan {
+        let tx = Recovered::new_unchecked(TxEnvelope::from(tx.clone()), *sender);
         executor
-            .execute_transaction(Recovered::new_unchecked(TxEnvelope::from(tx.clone()), *sender))
+            .execute_transaction_with_result_closure(tx, |done| {
+                spent.push(done.result.result.gas().total_gas_spent());
+            })
             .map_err(|error| failed(&error))?;
     }
     let (_, result) = executor.finish().map_err(|error| failed(&error))?;
@@ -313,6 +320,7 @@ pub(super) fn execute(
         result,
         changes,
         reads: state.database.reads,
+        spent,
     })
 }
 
@@ -350,7 +358,7 @@ pub(super) fn seal(
 }
 
 /// Of the samples that `block sample` makes.
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     fork: Fork::Prague,
     has_bpo: false,
     deposit_contract: None,
@@ -358,15 +366,15 @@ const RULES: Rules = Rules {
 
 /// The forks up to one of them from the genesis on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) fork: Fork,
+pub(in crate::host) struct Rules {
+    pub(in crate::host) fork: Fork,
     /// The block is the first one with the blob parameters of BPO1.
-    pub(super) has_bpo: bool,
-    pub(super) deposit_contract: Option<Address>,
+    pub(in crate::host) has_bpo: bool,
+    pub(in crate::host) deposit_contract: Option<Address>,
 }
 
 impl Rules {
-    pub(super) fn blobs(self) -> Option<BlobParams> {
+    pub(in crate::host) fn blobs(self) -> Option<BlobParams> {
         match self.fork {
             _ if self.has_bpo => Some(BlobParams::bpo1()),
             Fork::Paris | Fork::Shanghai => None,

@@ -420,6 +420,7 @@ impl Draft {
         Ok(BlockFile {
             chain_id: CHAIN_ID,
             block: alloy_rlp::encode(&block).into(),
+            later: Vec::new(),
             parent: Parent::Header(headers[headers.len() - 1].clone()),
             witness: Witness {
                 state: self.world.witness(&before, &execution.reads, &after),

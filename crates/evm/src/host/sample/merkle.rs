@@ -27,7 +27,7 @@ pub(super) struct Touched {
 
 impl Trie {
     /// From leaves (hashed key, RLP of the value), in any order.
-    pub(super) fn new(leaves: impl IntoIterator<Item = (B256, Vec<u8>)>) -> Self {
+    pub(in crate::host) fn new(leaves: impl IntoIterator<Item = (B256, Vec<u8>)>) -> Self {
         let mut leaves: Vec<_> = leaves.into_iter().collect();
         leaves.sort_unstable_by_key(|(key, _)| *key);
         let (keys, values) = leaves.into_iter().unzip();

@@ -30,6 +30,7 @@ mod features;
 mod genesis;
 mod merkle;
 mod osaka;
+mod replay;
 mod rng;
 #[cfg(test)]
 mod tests;
@@ -37,9 +38,11 @@ mod traffic;
 pub mod world;
 
 pub use asm::AsmError;
+pub(super) use build::Rules;
 pub use build::{generate, generate_chain};
 pub use features::{features, features_of_a_young_chain};
 pub use osaka::features_after_bpo;
+pub use replay::{Replayed, replayed};
 pub use rng::Rng;
 
 /// The sample's chain id: "myri".

@@ -300,6 +300,43 @@ fn what_is_not_supported_is_refused_before_the_witness() {
     );
 }
 
+/// The OP Stack's chains by their ids, and its configurations where the user brings them: no block is asked for.
+#[test]
+fn a_chain_that_is_not_supported_is_refused_before_its_block() {
+    let refused = |chain_id: u64, chain_config: Option<Value>| {
+        let url = serve(move |method, _| match method {
+            "eth_chainId" => Reply::Result(json!(chain_id)),
+            _ => Reply::Error(-32_000, "asked for more than the chain id"),
+        });
+        let options = ImportOptions {
+            chain_config,
+            ..impatient()
+        };
+        import(&url, NUMBER, &options).unwrap_err()
+    };
+    for (chain_id, name) in [
+        (10, "OP Mainnet"),
+        (8_453, "Base"),
+        (11_155_420, "OP Sepolia"),
+        (84_532, "Base Sepolia"),
+    ] {
+        let plain = json!({"chainId": chain_id, "pragueTime": 0});
+        for config in [None, Some(plain)] {
+            let error = refused(chain_id, config);
+            assert!(
+                matches!(error, ImportError::UnsupportedChain(_)) && error.to_string().contains(name),
+                "{error}"
+            );
+        }
+    }
+    let own = json!({"chainId": 901, "isthmusTime": 0, "optimism": {"eip1559Elasticity": 6}});
+    let error = refused(901, Some(own));
+    assert!(
+        matches!(error, ImportError::ChainConfig(_)) && error.to_string().contains("the OP Stack"),
+        "{error}"
+    );
+}
+
 /// Nothing is written that could not be proven, and what is missing has a name.
 #[test]
 fn a_block_that_does_not_hold_is_not_imported() {

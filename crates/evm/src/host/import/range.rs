@@ -1,0 +1,172 @@
+//! Consecutive blocks from a node as one file: `myriad block import --block A..B`.
+
+use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
+
+use alloy_primitives::Bytes;
+
+use super::{
+    BlockId, BlockIdError, ImportError, ImportOptions, Node, add_witness, chain_id, check_chain,
+    without_witness,
+};
+use crate::{
+    host::{BlockFile, batch::batch_file},
+    input::{BLOCKS_MAX, INPUT_BYTES_MAX},
+};
+
+/// Which block to import, or which consecutive ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// A single one.
+    One(BlockId),
+    /// Those from a number to another one, both included: 1 to [`BLOCKS_MAX`].
+    Range(RangeInclusive<u64>),
+}
+
+/// What is no [`Blocks`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlocksError {
+    /// Neither a block nor two of them.
+    #[error(transparent)]
+    Id(#[from] BlockIdError),
+    /// One end is no number.
+    #[error("both ends of A..B are numbers: a hash has none, and latest, safe and finalized move on")]
+    NoNumber,
+    /// The last block comes before the first one.
+    #[error("block {last} comes before block {first}; in A..B both ends are included")]
+    Backwards {
+        /// The first one.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// More than a batch may have.
+    #[error(
+        "{first}..{last} are {count} blocks, and {BLOCKS_MAX} can be a batch: import them in several files"
+    )]
+    TooMany {
+        /// The first one.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// How many they are.
+        count: u128,
+    },
+}
+
+impl FromStr for Blocks {
+    type Err = BlocksError;
+
+    /// As a [`BlockId`], or `A..B` with two numbers.
+    fn from_str(text: &str) -> Result<Self, BlocksError> {
+        let Some((first, last)) = text.split_once("..") else {
+            return Ok(Self::One(text.parse()?));
+        };
+        let (BlockId::Number(first), BlockId::Number(last)) = (first.parse()?, last.parse()?) else {
+            return Err(BlocksError::NoNumber);
+        };
+        check_range(first, last)?;
+        Ok(Self::Range(first..=last))
+    }
+}
+
+impl fmt::Display for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(id) => id.fmt(f),
+            Self::Range(range) => write!(f, "{}..{}", range.start(), range.end()),
+        }
+    }
+}
+
+fn check_range(first: u64, last: u64) -> Result<(), BlocksError> {
+    let Some(more) = last.checked_sub(first) else {
+        return Err(BlocksError::Backwards { first, last });
+    };
+    match u128::from(more) + 1 {
+        count if count > BLOCKS_MAX as u128 => Err(BlocksError::TooMany { first, last, count }),
+        _ => Ok(()),
+    }
+}
+
+/// Fetches consecutive blocks from the node at `url`, with one witness of what they need, and executes them: each by itself,
+/// and then all of them as the batch that they are in the file. All blocks are looked at before the first witness is asked
+/// for.
+///
+/// # Errors
+/// See [`ImportError`]; a fault of one block is [`ImportError::InRange`], which names it. The blocks, and what they read, may
+/// have [`INPUT_BYTES_MAX`] bytes each.
+pub fn import_range(
+    url: &str,
+    range: RangeInclusive<u64>,
+    options: &ImportOptions,
+) -> Result<BlockFile, ImportError> {
+    let (first, last) = (*range.start(), *range.end());
+    check_range(first, last)?;
+    let in_range = |number| {
+        move |source| ImportError::InRange {
+            number,
+            first,
+            last,
+            source: Box::new(source),
+        }
+    };
+    let node = Node::new(url, options)?;
+    let chain_id = chain_id(&node)?;
+    check_chain(chain_id, options)?;
+
+    let mut chain_config = options.chain_config.clone();
+    let mut blocks: Vec<(BlockFile, _)> = Vec::new();
+    let mut bytes = 0;
+    for number in range {
+        let id = BlockId::Number(number);
+        let block = without_witness(&node, chain_id, &mut chain_config, id);
+        let (file, header) = block.map_err(in_range(number))?;
+        if let Some((_, before)) = blocks.last() {
+            let given = alloy_consensus::Header::hash_slow(before);
+            if header.parent_hash != given {
+                let named = header.parent_hash;
+                return Err(in_range(number)(ImportError::OtherParent {
+                    number,
+                    given,
+                    named,
+                }));
+            }
+        }
+        bytes += file.block.len();
+        check_bytes("have", bytes).map_err(in_range(number))?;
+        blocks.push((file, header));
+    }
+
+    let mut there = HashSet::new();
+    let mut files = Vec::with_capacity(blocks.len());
+    let mut parent: Option<Bytes> = None;
+    bytes = 0;
+    for (mut file, header) in blocks {
+        let number = header.number;
+        let id = BlockId::Number(number);
+        let used = add_witness(&node, &mut file, &header, id, parent).map_err(in_range(number))?;
+        // What an earlier block has read already is in its file.
+        let witness = &mut file.witness;
+        for (items, used) in [(&mut witness.state, used.state), (&mut witness.codes, used.codes)] {
+            let mut used = used.into_iter();
+            items.retain(|item| used.next() == Some(true) && there.insert(item.clone()));
+            bytes += items.iter().map(|item| item.len()).sum::<usize>();
+        }
+        check_bytes("read", bytes).map_err(in_range(number))?;
+        parent = Some(alloy_rlp::encode(&header).into());
+        files.push(file);
+    }
+    batch_file(&files).map_err(|source| ImportError::Batch {
+        first,
+        last,
+        source: Box::new(source),
+    })
+}
+
+fn check_bytes(what: &'static str, actual: usize) -> Result<(), ImportError> {
+    match actual {
+        actual if actual > INPUT_BYTES_MAX => Err(ImportError::RangeTooLarge { what, actual }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,239 @@
+//! Why a replay file does not become a block file.
+
+use std::{fmt, io, path::PathBuf};
+
+use alloy_primitives::{Address, B256, U256};
+
+use super::format::REPLAY_BYTES_MAX;
+use crate::{
+    BlockError,
+    host::{
+        BatchError, block_file::GAS_LIMIT_MAX, chain_config::ChainConfigError,
+        unsupported_chain::UnsupportedChain,
+    },
+};
+
+/// Where something is: a block, and a transaction of it by its place, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The block's number.
+    pub block: u64,
+    /// None for what is of the whole block.
+    pub transaction: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.transaction {
+            Some(index) => write!(f, "transaction {index} of block {}", self.block),
+            None => write!(f, "block {}", self.block),
+        }
+    }
+}
+
+/// A value that is not what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: the {what} is {actual}, and the file says {expected}")]
+pub struct Difference {
+    /// Where.
+    pub place: Place,
+    /// Which value, e.g. `gas used`.
+    pub what: &'static str,
+    /// What it is by the file's own transactions and headers, or by executing them.
+    pub actual: String,
+    /// What the file says.
+    pub expected: String,
+}
+
+/// What is not as the chain has it, or not as the file says, in blocks that are replayed all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remark {
+    /// The tracer says of a transaction what its own headers, with which the execution agrees, do not.
+    Tracer(Difference),
+    /// A transaction asks for the hashes of earlier blocks (BLOCKHASH), which are synthetic ones.
+    BlockHashes {
+        /// Which transaction.
+        place: Place,
+        /// The earliest of those blocks.
+        oldest: u64,
+        /// How many it asks for.
+        count: usize,
+    },
+    /// With the hashes of synthetic headers a transaction, or the block for what is in no transaction's outcome, comes to
+    /// something else than on the chain, which is what was expected.
+    Hashes(Difference),
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tracer(difference) => write!(f, "{difference}; the block's header agrees with the first"),
+            Self::BlockHashes { place, oldest, count } => write!(
+                f,
+                "{place} asks for {count} hashes of earlier blocks, from block {oldest} on, which are synthetic"
+            ),
+            Self::Hashes(Difference {
+                place,
+                what,
+                actual,
+                expected,
+            }) => write!(
+                f,
+                "{place} depends on synthetic hashes: its {what} is {actual}, and {expected} on the chain"
+            ),
+        }
+    }
+}
+
+/// Each variant is one thing that can be wrong with a replay file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The operating system would not give us the file, or its compression is damaged.
+    #[error("cannot read replay file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// More JSON than [`REPLAY_BYTES_MAX`].
+    #[error(
+        "the replay file has more than the {REPLAY_BYTES_MAX} bytes of JSON that are read; divide its blocks among several"
+    )]
+    TooLarge,
+    /// Not the JSON of a replay file.
+    #[error("the file is not the JSON of a replay file: {detail}")]
+    Json {
+        /// What is wrong, with line and column.
+        detail: String,
+    },
+    /// There are no blocks in it.
+    #[error("the replay file has no blocks")]
+    NoBlocks,
+    /// No transaction says which chain it is for.
+    #[error("no transaction of the replay file has a chain id, so that its chain is not known")]
+    NoChain,
+    /// The chain is neither built in nor described.
+    #[error(
+        "chain {chain_id} is not built in (Linea, 59144, and Linea Sepolia, 59141, are): give the `config` object of its geth \
+         genesis file (--chain-config)"
+    )]
+    UnknownChain {
+        /// As the transactions say.
+        chain_id: u64,
+    },
+    /// The chain's rules are known not to be supported.
+    #[error(transparent)]
+    UnsupportedChain(#[from] UnsupportedChain),
+    /// The chain's rules cannot be read.
+    #[error("the chain configuration is wrong: {0}")]
+    ChainConfig(#[from] ChainConfigError),
+    /// The block's rules are not supported.
+    #[error("block {block} cannot be replayed: {source}")]
+    Fork {
+        /// The block's number.
+        block: u64,
+        /// Which rules are.
+        source: BlockError,
+    },
+    /// A transaction is of a type that replay files are not read with.
+    #[error("{place} has the type {tx_type}; FRONTIER, ACCESS_LIST and EIP1559 are read")]
+    TransactionType {
+        /// Which transaction.
+        place: Place,
+        /// Its type, shortened where it is long.
+        tx_type: String,
+    },
+    /// A transaction lacks a price, or has a signature that is none.
+    #[error("{place}: {detail}")]
+    Transaction {
+        /// Which transaction.
+        place: Place,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// The file contradicts itself, or what executing its blocks comes to.
+    #[error("{0}")]
+    Conflict(#[from] Difference),
+    /// A block has room for more gas than is executed.
+    #[error(
+        "{place} has the gas limit {actual}, and {GAS_LIMIT_MAX} are allowed; executing it could take for ever"
+    )]
+    GasLimit {
+        /// Which block.
+        place: Place,
+        /// What its header says.
+        actual: u64,
+    },
+    /// A slot with a value, of an account that is not there.
+    #[error("the replay file lists {what} with a value, and has no such account")]
+    Orphan {
+        /// Which slot.
+        what: Unlisted,
+    },
+    /// The same account or slot twice.
+    #[error("the replay file lists {what} twice")]
+    Twice {
+        /// Which one.
+        what: Unlisted,
+    },
+    /// The execution reads of the state what the file does not have.
+    #[error("{place} reads {what}, which the replay file does not have")]
+    Missing {
+        /// Where.
+        place: Place,
+        /// What is missing.
+        what: Unlisted,
+    },
+    /// A transaction is not valid.
+    #[error("{place} cannot be executed: {reason}")]
+    Invalid {
+        /// Which transaction, or block where a system call fails.
+        place: Place,
+        /// Why.
+        reason: String,
+    },
+    /// On the synthetic chain a transaction reads what it does not on the chain, as it depends on the hash of an earlier block.
+    #[error(
+        "{place} reads something else on a chain with a synthetic state: it depends on the hash of an earlier block, so that it \
+         cannot be replayed"
+    )]
+    OtherReads {
+        /// Which block, and which transaction where it is known.
+        place: Place,
+    },
+    /// What was made is no valid batch: a mistake in this crate, or a block that no chain has.
+    #[error("the replayed blocks are no valid batch: {0}")]
+    Batch(#[from] Box<BatchError>),
+}
+
+/// A part of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unlisted {
+    /// An account.
+    Account(Address),
+    /// A slot of an account.
+    Slot(Address, U256),
+    /// A code, by its hash.
+    Code(B256),
+    /// The hash of a block, by its number.
+    BlockHash(u64),
+}
+
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(address) => write!(f, "account {address}"),
+            Self::Slot(address, slot) => write!(f, "slot {slot:#x} of account {address}"),
+            Self::Code(hash) => write!(f, "the code with hash {hash}"),
+            Self::BlockHash(number) => write!(f, "the hash of block {number}"),
+        }
+    }
+}
+
+impl std::error::Error for Unlisted {}
+
+impl revm::database_interface::DBErrorMarker for Unlisted {}

@@ -1,0 +1,282 @@
+//! The JSON of a replay file, with a limit on each list. What it says is checked where it is used.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read},
+    marker::PhantomData,
+    path::Path,
+};
+
+use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use flate2::bufread::MultiGzDecoder;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Unexpected, Visitor},
+};
+
+use super::ReplayError;
+use crate::{
+    host::block_file::{Bounded, excerpt},
+    input::BLOCKS_MAX,
+};
+
+/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON takes a few times its size.
+pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
+
+/// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic tries.
+pub const LEAVES_MAX: usize = 1 << 14;
+
+/// Most hashes of earlier blocks: BLOCKHASH reaches back 256 blocks, and each block of the file may be listed as well.
+const HASHES_MAX: usize = BLOCKS_MAX + 512;
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// A replay file. Keys that are not here are ignored.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Replay {
+    /// The fork of its blocks; older files do not say it.
+    pub(super) fork: Option<String>,
+    pub(super) blocks: List<ReplayBlock, BLOCKS_MAX>,
+    pub(super) accounts: List<ReplayAccount, LEAVES_MAX>,
+    pub(super) storage: List<ReplaySlot, LEAVES_MAX>,
+    #[serde(default)]
+    pub(super) block_hashes: List<ReplayHash, HASHES_MAX>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReplayBlock {
+    pub(super) header: ReplayHeader,
+    pub(super) txs: Vec<ReplayTx>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayHeader {
+    pub(super) parent_hash: B256,
+    pub(super) ommers_hash: B256,
+    pub(super) coinbase: Address,
+    pub(super) state_root: B256,
+    pub(super) transaction_root: B256,
+    pub(super) receipts_root: B256,
+    pub(super) logs_bloom: Bloom,
+    pub(super) difficulty: Number,
+    pub(super) number: Small,
+    pub(super) gas_limit: Small,
+    pub(super) gas_used: Small,
+    pub(super) timestamp: Small,
+    pub(super) extra_data: Bytes,
+    pub(super) mix_hash_or_prev_randao: B256,
+    pub(super) nonce: Small,
+    #[serde(default)]
+    pub(super) base_fee: Maybe<Small>,
+    #[serde(default)]
+    pub(super) parent_beacon_block_root: Maybe<B256>,
+    #[serde(default)]
+    pub(super) withdrawals_root: Maybe<B256>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayTx {
+    pub(super) r: Number,
+    pub(super) s: Number,
+    pub(super) v: Number,
+    /// As Besu names it.
+    #[serde(rename = "type")]
+    pub(super) tx_type: String,
+    pub(super) sender: Address,
+    #[serde(default)]
+    pub(super) to: Maybe<Address>,
+    pub(super) nonce: Small,
+    pub(super) value: Number,
+    pub(super) payload: Bytes,
+    #[serde(default)]
+    pub(super) gas_price: Maybe<Number>,
+    #[serde(default)]
+    pub(super) max_priority_fee_per_gas: Maybe<Number>,
+    #[serde(default)]
+    pub(super) max_fee_per_gas: Maybe<Number>,
+    pub(super) gas_limit: Small,
+    #[serde(default)]
+    pub(super) chain_id: Option<Small>,
+    #[serde(default)]
+    pub(super) access_list: Maybe<Vec<ReplayAccess>>,
+    pub(super) outcome: ReplayOutcome,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayAccess {
+    pub(super) address: Address,
+    pub(super) storage_keys: Vec<B256>,
+}
+
+/// What a transaction came to on the chain.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayOutcome {
+    pub(super) status: bool,
+    /// Before refunds, and before the floor of EIP-7623.
+    pub(super) gas_used: Small,
+    /// The data of each log.
+    pub(super) logs: Vec<Bytes>,
+}
+
+/// An account before the first block.
+#[derive(Deserialize)]
+pub(super) struct ReplayAccount {
+    pub(super) address: Address,
+    pub(super) nonce: Small,
+    pub(super) balance: Number,
+    pub(super) code: Bytes,
+}
+
+/// A slot before the first block.
+#[derive(Deserialize)]
+pub(super) struct ReplaySlot {
+    pub(super) address: Address,
+    pub(super) key: Number,
+    pub(super) value: Number,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReplayHash {
+    pub(super) block_number: Small,
+    pub(super) block_hash: B256,
+}
+
+/// A value that may be missing, as the tracer's Java writes it: `{}` or `{"value": ...}`.
+#[derive(Deserialize)]
+pub(super) struct Maybe<T> {
+    pub(super) value: Option<T>,
+}
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Self { value: None }
+    }
+}
+
+/// A number of up to 256 bits: as JSON has it, or a string of hex digits with or without `0x`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Number(pub(super) U256);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+
+        impl Visitor<'_> for Digits {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a string of 1 to 64 hex digits")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Number, E> {
+                Ok(Number(U256::from(number)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
+                let digits = text.strip_prefix("0x").unwrap_or(text);
+                let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+                match digits.len() {
+                    1..=64 if is_hex => U256::from_str_radix(digits, 16).map(Number).map_err(E::custom),
+                    _ => Err(E::invalid_value(Unexpected::Str(&excerpt(text)), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Digits)
+    }
+}
+
+/// A [`Number`] of up to 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Small(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Small {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Number(number) = Number::deserialize(deserializer)?;
+        u64::try_from(number)
+            .map(Self)
+            .map_err(|_| de::Error::custom(format_args!("{number} is more than 2^64 - 1")))
+    }
+}
+
+/// A list of at most `MAX` items.
+pub(super) struct List<T, const MAX: usize>(pub(super) Vec<T>);
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items<T, const MAX: usize>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> {
+            type Value = List<T, MAX>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MAX} items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    if items.len() == MAX {
+                        return Err(de::Error::invalid_length(MAX + 1, &self));
+                    }
+                    items.push(item);
+                }
+                Ok(List(items))
+            }
+        }
+
+        deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
+/// Reads a replay file while it inflates.
+pub(super) fn read(path: &Path) -> Result<Replay, ReplayError> {
+    let failed = |source| ReplayError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    decode(File::open(path).map_err(failed)?, failed)
+}
+
+pub(super) fn decode(
+    source: impl Read,
+    failed: impl FnOnce(io::Error) -> ReplayError,
+) -> Result<Replay, ReplayError> {
+    let mut file = BufReader::with_capacity(READ_BYTES, source);
+    let is_gzip = match file.fill_buf() {
+        Ok(start) => start.starts_with(&GZIP_MAGIC),
+        Err(error) => return Err(failed(error)),
+    };
+    let json: Box<dyn Read + '_> = match is_gzip {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    let mut json = BufReader::with_capacity(READ_BYTES, Bounded::new(json, REPLAY_BYTES_MAX));
+    serde_json::from_reader(&mut json).map_err(|error| {
+        if json.get_ref().is_exceeded() {
+            ReplayError::TooLarge
+        } else if error.is_io() {
+            failed(error.into())
+        } else {
+            ReplayError::Json {
+                detail: error.to_string(),
+            }
+        }
+    })
+}

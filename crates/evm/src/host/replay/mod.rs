@@ -1,0 +1,223 @@
+//! The real traffic of a chain as block files: `myriad block replay`.
+//!
+//! Linea's tracer is tested with *replay files*: blocks of the chain with what their transactions came to, and the accounts,
+//! slots and codes that they touch, without proofs. From one, this module makes a block file with the same blocks as a batch.
+//!
+//! *The chain's own*: transactions, signatures, senders, codes, gas, receipts, and of the headers all but two fields. They are
+//! held against what the file says: status, gas and logs of each transaction, its sender, and of each block the
+//! transactions root, receipts root, bloom, gas used, and hash.
+//!
+//! *Synthetic*: the tries around the accounts and slots (`synthetic.rs`), and so the state roots, with them the hashes of
+//! blocks, and with those the parent hashes. A transaction that reads the hash of an earlier block reads a synthetic one; where
+//! it comes to something else by that, its block's header has what it comes to, and there is a [`Remark`] of it.
+//!
+//! The blocks are executed twice by alloy-evm, with the hashes of the chain and with those of the synthetic headers, and then
+//! validated as any batch is.
+
+mod blocks;
+mod error;
+mod format;
+mod run;
+mod synthetic;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::path::Path;
+
+use alloy_primitives::Bytes;
+use serde_json::Value;
+
+use super::{
+    BlockFile, Witness, batch::batch_file, chain_config::from_geth, unsupported_chain::UnsupportedChain,
+};
+use crate::{ChainConfig, Parent};
+use blocks::{ChainBlock, ancestors, chain_blocks};
+pub use error::{Difference, Place, Remark, ReplayError, Unlisted};
+use format::Replay;
+pub use format::{LEAVES_MAX, REPLAY_BYTES_MAX};
+use synthetic::{Changing, Tries};
+use world::World;
+
+/// Blocks that have been replayed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replayed {
+    /// The blocks as a batch, with a synthetic state.
+    pub file: BlockFile,
+    /// Where they are not as on the chain, or the replay file is not.
+    pub remarks: Vec<Remark>,
+}
+
+/// Makes a block file of a replay file, gzipped or plain JSON.
+///
+/// `chain_config` is geth's genesis `config` object of a chain that is not built in.
+///
+/// # Errors
+/// See [`ReplayError`].
+pub fn replay(path: &Path, chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
+    build(format::read(path)?, chain_config)
+}
+
+/// [`replay`], from the file's content.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_bytes(bytes: &[u8], chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
+    let failed = |source| ReplayError::Read {
+        path: "memory".into(),
+        source,
+    };
+    build(format::decode(bytes, failed)?, chain_config)
+}
+
+fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
+    let chain = chain(blocks::chain_id(&replay.blocks.0)?, chain_config)?;
+    let hashes = blocks::hashes(replay.block_hashes.0)?;
+    let mut blocks = chain_blocks(replay.blocks.0, &chain, replay.fork.as_deref(), &hashes)?;
+    let before = World::new(replay.accounts.0, replay.storage.0, hashes)?;
+    let mut remarks = Vec::new();
+
+    // As on the chain. The header before the first block is synthetic in any case.
+    let first = blocks[0].block.header.clone();
+    let mut oldest = first.number.saturating_sub(2);
+    let mut world = before.clone();
+    for block in &mut blocks {
+        let header = &block.block.header;
+        let run = run::run(&mut world, &chain, block)?;
+        run.check(header)?;
+        world
+            .hashes
+            .entry(header.number)
+            .or_insert_with(|| header.hash_slow());
+        remarks.extend(run.differing.into_iter().map(Remark::Tracer));
+        for of_one in run.hashes_asked.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(&(place, number)) = of_one.iter().min_by_key(|(_, number)| *number) else {
+                continue;
+            };
+            oldest = oldest.min(number);
+            remarks.push(Remark::BlockHashes {
+                place,
+                oldest: number,
+                count: of_one.len(),
+            });
+        }
+        block.outcomes = run.outcomes;
+    }
+
+    // And with the headers of the synthetic state, of which all that was touched is known now.
+    let mut synthetic = before;
+    synthetic.touched.clone_from(&world.touched);
+    let tries = Tries::new(&synthetic);
+    let known = synthetic.hashes.get(&oldest).copied();
+    let ancestors = ancestors(&first, tries.state_root, oldest, known);
+    for header in &ancestors {
+        synthetic.hashes.insert(header.number, header.hash_slow());
+    }
+    chain_again(&mut blocks, &mut synthetic, &chain, &tries, &mut remarks)?;
+    let mut encoded = blocks
+        .iter()
+        .map(|block| Bytes::from(alloy_rlp::encode(&block.block)));
+    let headers: Vec<Bytes> = ancestors
+        .iter()
+        .map(|header| alloy_rlp::encode(header).into())
+        .collect();
+    let whole = BlockFile {
+        chain_id: chain.chain_id,
+        block: encoded.next().unwrap_or_default(),
+        later: encoded.collect(),
+        parent: Parent::Header(headers.last().cloned().unwrap_or_default()),
+        witness: Witness {
+            state: tries.nodes,
+            codes: synthetic.codes.into_values().collect(),
+            headers,
+        },
+        chain_config: chain_config.filter(|_| !chain.is_builtin()).cloned(),
+        synthetic: true,
+        description: None,
+    };
+    // Executed once more, as any batch; and with no more of the witness than it needs.
+    let file = batch_file(&[whole]).map_err(Box::new)?;
+    Ok(Replayed {
+        file: BlockFile {
+            description: Some(description(&chain, &blocks, &remarks)),
+            ..file
+        },
+        remarks,
+    })
+}
+
+fn chain(chain_id: u64, config: Option<&Value>) -> Result<ChainConfig, ReplayError> {
+    UnsupportedChain::check(chain_id)?;
+    match (ChainConfig::builtin(chain_id), config) {
+        (Some(chain), _) => Ok(chain),
+        (None, Some(config)) => Ok(from_geth(config, chain_id)?),
+        (None, None) => Err(ReplayError::UnknownChain { chain_id }),
+    }
+}
+
+/// Executes the blocks once more, each after the header that the one before has come to, and gives each what it comes to itself.
+fn chain_again(
+    blocks: &mut [ChainBlock],
+    world: &mut World,
+    chain: &ChainConfig,
+    tries: &Tries,
+    remarks: &mut Vec<Remark>,
+) -> Result<(), ReplayError> {
+    let mut changing = Changing::new(tries);
+    for block in blocks {
+        let number = block.block.header.number;
+        let parent = number.checked_sub(1).and_then(|parent| world.hashes.get(&parent));
+        block.block.header.parent_hash = parent.copied().unwrap_or_default();
+        let place = Place {
+            block: number,
+            transaction: None,
+        };
+        let run = run::run(world, chain, block).map_err(|error| match error {
+            ReplayError::Missing { place, .. } => ReplayError::OtherReads { place },
+            other => other,
+        })?;
+        // A path that the chain's own execution did not touch.
+        let root = changing.root_after(&run.changes, world);
+        let root = root.map_err(|_| ReplayError::OtherReads { place })?;
+        match run.check(&block.block.header) {
+            Err(ReplayError::Conflict(of_block)) if run.differing.is_empty() => {
+                remarks.push(Remark::Hashes(of_block));
+            }
+            _ => {}
+        }
+        let header = &mut block.block.header;
+        header.gas_used = run.gas_used;
+        header.receipts_root = run.receipts_root;
+        header.logs_bloom = run.logs_bloom;
+        header.state_root = root;
+        world.hashes.insert(number, header.hash_slow());
+        remarks.extend(run.differing.into_iter().map(Remark::Hashes));
+    }
+    Ok(())
+}
+
+fn description(chain: &ChainConfig, blocks: &[ChainBlock], remarks: &[Remark]) -> String {
+    let number = |block: Option<&ChainBlock>| block.map_or(0, |block| block.block.header.number);
+    let mut text = format!(
+        "Blocks {} to {} of chain {} ({}), replayed: transactions, receipts and gas are the chain's, the state trie around what \
+         they touch is synthetic, and so are state roots and block hashes",
+        number(blocks.first()),
+        number(blocks.last()),
+        chain.chain_id,
+        chain.rules.name,
+    );
+    let by_hashes: Vec<_> = remarks
+        .iter()
+        .filter_map(|remark| match remark {
+            Remark::Hashes(difference) => Some(difference.place.to_string()),
+            _ => None,
+        })
+        .collect();
+    if let Some(first) = by_hashes.first() {
+        text = format!(
+            "{text}; {} depend on those hashes and come to something else than on the chain, the first is {first}",
+            by_hashes.len()
+        );
+    }
+    text
+}

@@ -1,0 +1,468 @@
+//! Over replay files of the sample's kind of chain, and over real ones in a folder that `MYRIAD_LINEA_REPLAYS` names.
+
+use std::{io::Write, path::PathBuf, sync::LazyLock};
+
+use alloy_consensus::Header;
+use alloy_primitives::{Address, B256, Bloom};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    host::{
+        batch::batch,
+        sample::{self, CHAIN_ID, replayed},
+    },
+    validate,
+};
+
+/// A slot that is cleared, one that counts, one that is new in each block, and a log.
+const BUSY: &str = "
+    PUSH 0 PUSH 1 SSTORE
+    PUSH 2 SLOAD PUSH 1 ADD PUSH 2 SSTORE
+    TIMESTAMP NUMBER SSTORE
+    NUMBER PUSH 0 MSTORE PUSH topic(Busy()) PUSH 32 PUSH 0 LOG1 STOP";
+
+const BLOCKS: usize = 3;
+
+fn busy() -> sample::Replayed {
+    static MADE: LazyLock<sample::Replayed> = LazyLock::new(|| replayed(BUSY, BLOCKS).unwrap());
+    MADE.clone()
+}
+
+/// The last block's number, and its place among the blocks.
+const LAST: u64 = 1_048_575 + BLOCKS as u64;
+const AT: usize = BLOCKS - 1;
+
+fn made(json: &Value, chain_config: &Value) -> Result<BlockFile, ReplayError> {
+    replay_bytes(json.to_string().as_bytes(), Some(chain_config)).map(|replayed| replayed.file)
+}
+
+#[test]
+fn blocks_are_the_chains_but_for_state_and_hashes() {
+    let replay = busy();
+    let file = made(&replay.json, &replay.chain_config).unwrap();
+    let blocks = file.decode_blocks().unwrap();
+    assert_eq!(blocks.len(), BLOCKS);
+    for (block, real) in blocks.iter().zip(&replay.blocks) {
+        assert_eq!(block.body, real.body);
+        assert_ne!(block.header.state_root, real.header.state_root);
+        let header = Header {
+            state_root: real.header.state_root,
+            parent_hash: real.header.parent_hash,
+            ..block.header.clone()
+        };
+        assert_eq!(header, real.header);
+    }
+    let types: Vec<_> = blocks[0]
+        .body
+        .transactions
+        .iter()
+        .map(|tx| tx.tx_type() as u8)
+        .collect();
+    assert_eq!(types, [0, 1, 2]);
+    assert!(file.synthetic);
+    let description = file.description.as_ref().unwrap();
+    assert!(
+        description.contains(&format!("1048576 to {LAST} of chain {CHAIN_ID}"))
+            && description.contains("synthetic"),
+        "{description}"
+    );
+
+    // A batch as any other, of which each part is needed.
+    let (input, outcome) = batch(std::slice::from_ref(&file)).unwrap();
+    assert_eq!((outcome.blocks, outcome.transactions), (BLOCKS, 3 * BLOCKS));
+    assert!(outcome.skipped.is_empty());
+    assert_eq!(input.state.len(), file.witness.state.len());
+    for at in (0..input.state.len()).step_by(7) {
+        let mut input = input.clone();
+        input.state.remove(at);
+        assert!(validate(&input).is_err(), "node {at} is not needed");
+    }
+    // And the same each time.
+    assert_eq!(made(&replay.json, &replay.chain_config).unwrap(), file);
+}
+
+/// A single block has no later one, and its tries the depth of large ones.
+#[test]
+fn a_single_block_is_a_plain_file() {
+    let replay = replayed(BUSY, 1).unwrap();
+    let file = made(&replay.json, &replay.chain_config).unwrap();
+    assert!(file.later.is_empty());
+    validate(&file.to_input().unwrap()).unwrap();
+    // Six full branches to each of about ten accounts, and four to each slot.
+    let full = file.witness.state.iter().filter(|node| node.len() == 532).count();
+    assert!(full > 70, "{full}");
+}
+
+/// The error where the file says something else.
+fn refused(change: impl FnOnce(&mut Value)) -> String {
+    let mut replay = busy();
+    change(&mut replay.json);
+    match made(&replay.json, &replay.chain_config) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it is not refused"),
+    }
+}
+
+#[test]
+fn what_is_otherwise_than_the_file_says_is_named() {
+    let says = |change: &dyn Fn(&mut Value), text: &str| {
+        let error = refused(change);
+        assert!(error.contains(text), "{text}: {error}");
+    };
+    let last = format!("of block {LAST}: the ");
+    let tx = |json: &mut Value, key: &str, value: Value| json["blocks"][AT]["txs"][1][key] = value;
+    // With a header that does not agree with the execution either.
+    let outcome = |json: &mut Value, key: &str, value: Value| {
+        json["blocks"][AT]["txs"][1]["outcome"][key] = value;
+        json["blocks"][AT]["header"]["receiptsRoot"] = json!(B256::ZERO);
+        json["blockHashes"] = json!([]);
+    };
+    says(
+        &|json| outcome(json, "status", json!(false)),
+        &format!("transaction 1 {last}status is success, and the file says failure"),
+    );
+    says(
+        &|json| outcome(json, "gasUsed", json!(21_001)),
+        "and the file says 21001",
+    );
+    says(
+        &|json| outcome(json, "logs", json!([])),
+        &format!("transaction 1 {last}number of logs is 1, and the file says 0"),
+    );
+    says(
+        &|json| outcome(json, "logs", json!(["0x01"])),
+        &format!("transaction 1 {last}data of a log is 0x"),
+    );
+    says(
+        &|json| tx(json, "sender", json!(Address::ZERO)),
+        &format!("transaction 1 {last}sender by the signature is 0x"),
+    );
+    says(&|json| tx(json, "value", json!("0x1")), "sender by the signature");
+    says(&|json| tx(json, "chainId", json!(5)), "chain id is 5");
+    says(
+        &|json| json["blocks"][AT]["txs"] = json!([]),
+        &format!("block {LAST}: the transactions root is 0x"),
+    );
+    says(
+        &|json| json["blocks"][0]["header"]["gasUsed"] = json!(7),
+        "block 1048576: the block hash is 0x",
+    );
+    says(
+        &|json| {
+            json["blocks"][0]["header"]["gasUsed"] = json!(7);
+            json["blockHashes"] = json!([]);
+        },
+        "block 1048577: the hash of the block before is 0x",
+    );
+    says(
+        &|json| json["fork"] = json!("OSAKA"),
+        "the fork is Prague, and the file says `OSAKA`",
+    );
+    says(
+        &|json| drop(json["blocks"].as_array_mut().unwrap().remove(1)),
+        "number after the block before is 1048577, and the file says 1048578",
+    );
+    // Where the file does not have the block's hash, what it stands for is compared all the same.
+    for (key, value, text) in [
+        ("gasUsed", json!(7), "gas used is"),
+        ("receiptsRoot", json!(B256::ZERO), "receipts root is 0x"),
+        ("logsBloom", json!(Bloom::ZERO), "logs bloom is 0x"),
+    ] {
+        let header = |json: &mut Value| json["blocks"][AT]["header"][key] = value.clone();
+        says(&header, &format!("block {LAST}: the block hash is 0x"));
+        says(
+            &|json| {
+                header(json);
+                json["blockHashes"] = json!([]);
+            },
+            &format!("block {LAST}: the {text}"),
+        );
+    }
+}
+
+#[test]
+fn a_state_that_does_not_suffice_is_named() {
+    let contract = |json: &Value| {
+        let accounts = json["accounts"].as_array().unwrap();
+        let to = &json["blocks"][0]["txs"][1]["to"]["value"];
+        accounts
+            .iter()
+            .position(|account| account["address"] == *to)
+            .unwrap()
+    };
+    let slot_of = |json: &Value, slot: u64| {
+        let to = &json["blocks"][0]["txs"][1]["to"]["value"];
+        let slots = json["storage"].as_array().unwrap();
+        let key = json!(B256::with_last_byte(slot as u8));
+        slots
+            .iter()
+            .position(|entry| entry["address"] == *to && entry["key"] == key)
+            .unwrap()
+    };
+    let error = refused(|json| {
+        let at = slot_of(json, 2);
+        json["storage"].as_array_mut().unwrap().remove(at);
+    });
+    assert!(
+        error.contains("transaction 1 of block 1048576 reads slot 0x2 of account 0x"),
+        "{error}"
+    );
+    // Another price for what it does.
+    let error = refused(|json| {
+        let at = slot_of(json, 2);
+        json["storage"][at]["value"] = json!("0x0");
+    });
+    assert!(
+        error.contains("transaction 1 of block 1048576: the gas before refunds is"),
+        "{error}"
+    );
+    let error = refused(|json| {
+        let at = contract(json);
+        json["accounts"].as_array_mut().unwrap().remove(at);
+    });
+    assert!(error.contains("with a value, and has no such account"), "{error}");
+    let error = refused(|json| {
+        let at = contract(json);
+        json["accounts"][at]["code"] = json!("0x00");
+    });
+    assert!(
+        error.contains("transaction 1 of block 1048576: the gas before refunds is"),
+        "{error}"
+    );
+    let error = refused(|json| {
+        let sender = json["blocks"][0]["txs"][0]["sender"].clone();
+        let accounts = json["accounts"].as_array_mut().unwrap();
+        let at = accounts
+            .iter()
+            .position(|account| account["address"] == sender)
+            .unwrap();
+        accounts[at]["nonce"] = json!(1);
+    });
+    assert!(
+        error.contains("transaction 0 of block 1048576 cannot be executed") && error.contains("nonce"),
+        "{error}"
+    );
+    for list in ["accounts", "storage"] {
+        let error = refused(|json| {
+            let first = json[list][0].clone();
+            json[list].as_array_mut().unwrap().push(first);
+        });
+        assert!(error.contains("twice"), "{error}");
+    }
+}
+
+/// The hashes of the synthetic headers are not the chain's, which a block may notice.
+#[test]
+fn what_depends_on_hashes_is_told() {
+    let of = |source: &str| {
+        let replay = replayed(source, BLOCKS).unwrap();
+        let made = replay_bytes(replay.json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
+        validate(&made.file.to_input().unwrap()).unwrap();
+        made
+    };
+    let asked = |made: &super::Replayed, number: u64| {
+        let place = Place {
+            block: 1_048_576,
+            transaction: Some(1),
+        };
+        assert_eq!(
+            made.remarks[0],
+            Remark::BlockHashes {
+                place,
+                oldest: number,
+                count: 1
+            }
+        );
+        made.remarks
+            .iter()
+            .filter(|remark| matches!(remark, Remark::Hashes(_)))
+            .count()
+    };
+    // What is kept has the same price. Of the parent, and of a block long before it, to which all headers are made up.
+    for back in [1, 2, 3, 200] {
+        let source = format!("PUSH {back} NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP");
+        let Ok(replay) = replayed(&source, 1) else {
+            panic!("{back}")
+        };
+        let mut json = replay.json.clone();
+        if back > 2 {
+            // The maker knows no older ones, so that BLOCKHASH gave zero.
+            let number = 1_048_576 - back;
+            let hash = json!({"blockNumber": number, "blockHash": B256::ZERO});
+            json["blockHashes"].as_array_mut().unwrap().push(hash);
+        }
+        let made = replay_bytes(json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
+        assert_eq!(asked(&made, 1_048_576 - back), 0, "{back}");
+        assert!(!made.file.description.unwrap().contains("depend on"));
+    }
+    // What is logged is another receipt: of two transactions of each block.
+    let made = of("PUSH 1 NUMBER SUB BLOCKHASH PUSH 0 MSTORE PUSH 32 PUSH 0 LOG0 STOP");
+    assert_eq!(asked(&made, 1_048_575), 2 * BLOCKS);
+    let description = made.file.description.as_ref().unwrap();
+    assert!(
+        description.contains(&format!("{} depend on those hashes", 2 * BLOCKS))
+            && description.contains("the first is transaction 1 of block 1048576"),
+        "{description}"
+    );
+    // And from the contract of EIP-2935.
+    let made = of("PUSH 1 NUMBER SUB PUSH 0 MSTORE
+        PUSH 32 PUSH 0 PUSH 32 PUSH 0 PUSH 0x0000F90827F1C53a10cb7A02335B175320002935 GAS STATICCALL POP
+        PUSH 32 PUSH 0 LOG0 STOP");
+    assert_eq!(made.remarks.len(), 2 * BLOCKS);
+    let text = made.remarks[0].to_string();
+    assert!(
+        text.contains("transaction 1 of block 1048576 depends on synthetic hashes: its data of a log is 0x"),
+        "{text}"
+    );
+}
+
+/// Where the header agrees with the execution, it is the tracer that has it wrong.
+#[test]
+fn what_the_tracer_has_wrong_is_told() {
+    let mut replay = busy();
+    replay.json["blocks"][AT]["txs"][1]["outcome"]["gasUsed"] = json!(7);
+    let made = replay_bytes(replay.json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
+    let text = made.remarks[0].to_string();
+    assert!(
+        made.remarks.len() == 1
+            && text.contains(&format!(
+                "transaction 1 of block {LAST}: the gas before refunds is"
+            ))
+            && text.contains("the file says 7; the block's header agrees"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_no_replay_file_is_refused() {
+    let replay = busy();
+    let read = |bytes: &[u8]| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("replay");
+        std::fs::write(&path, bytes).unwrap();
+        super::replay(&path, Some(&replay.chain_config)).map(|replayed| replayed.file)
+    };
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let text = replay.json.to_string().into_bytes();
+    let file = read(&text).unwrap();
+    assert_eq!(read(&gzip(&text)).unwrap(), file);
+
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut json = replay.json.clone();
+        change(&mut json);
+        json.to_string().into_bytes()
+    };
+    let listed = json!({"address": Address::ZERO, "nonce": 0, "balance": "0x0", "code": "0x"});
+    let number = |text: &str| changed(&|json| json["blocks"][0]["header"]["number"] = json!(text));
+    for (bytes, text) in [
+        (Vec::new(), "EOF"),
+        (b"{}".to_vec(), "missing field `blocks`"),
+        (text[..text.len() / 2].to_vec(), "EOF"),
+        (gzip(&text)[..1_000].to_vec(), "cannot read"),
+        (
+            gzip(&vec![b' '; REPLAY_BYTES_MAX as usize + 1]),
+            "134217728 bytes",
+        ),
+        (changed(&|json| json["blocks"] = json!([])), "no transaction"),
+        (
+            changed(&|json| json["accounts"] = json!(vec![listed.clone(); LEAVES_MAX + 1])),
+            "at most 16384 items",
+        ),
+        (number(&"1".repeat(65)), "1 to 64 hex digits"),
+        (number("0x10000000000000000"), "more than 2^64 - 1"),
+        (number("ten"), "1 to 64 hex digits"),
+        (
+            changed(&|json| json["blocks"][1]["txs"][2]["type"] = json!("BLOB")),
+            "transaction 2 of block 1048577 has the type `BLOB`",
+        ),
+        (
+            changed(&|json| json["blocks"][1]["txs"][2]["maxFeePerGas"] = json!({})),
+            "transaction 2 of block 1048577: it has no `maxFeePerGas`",
+        ),
+        (
+            changed(&|json| json["blocks"][1]["header"]["gasLimit"] = json!(1u64 << 60)),
+            "block 1048577 has the gas limit 1152921504606846976",
+        ),
+    ] {
+        let error = read(&bytes).unwrap_err().to_string();
+        assert!(error.contains(text), "{text}: {error}");
+    }
+    // By the chain's id alone, and by its fork.
+    let of_chain = |id: u64| {
+        changed(&|json| {
+            for block in json["blocks"].as_array_mut().unwrap() {
+                for tx in block["txs"].as_array_mut().unwrap() {
+                    tx["chainId"] = json!(id);
+                }
+            }
+        })
+    };
+    for (id, text) in [(10, "OP Mainnet"), (59_144, "Clique"), (5, "it is of chain")] {
+        let error = read(&of_chain(id)).unwrap_err().to_string();
+        assert!(error.contains(text), "{text}: {error}");
+    }
+    let unknown = build(
+        format::decode(&text[..], |_| ReplayError::TooLarge).unwrap(),
+        None,
+    )
+    .unwrap_err();
+    assert!(
+        matches!(unknown, ReplayError::UnknownChain { chain_id: CHAIN_ID }),
+        "{unknown}"
+    );
+}
+
+/// Damage anywhere is an error, or changes nothing that is compared; and never a panic.
+#[test]
+fn damage_is_an_error_and_no_panic() {
+    let replay = replayed(BUSY, 1).unwrap();
+    let text = replay.json.to_string().into_bytes();
+    let expected = made(&replay.json, &replay.chain_config).unwrap();
+    let mut refused = 0;
+    for at in (0..text.len()).step_by(173) {
+        let mut bytes = text.clone();
+        bytes[at] = if bytes[at] == b'1' { b'2' } else { b'1' };
+        let made = replay_bytes(&bytes, Some(&replay.chain_config)).map(|replayed| replayed.file);
+        match made {
+            Ok(file) => assert_eq!(
+                file.decode_block().unwrap().body,
+                expected.decode_block().unwrap().body
+            ),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[test]
+#[ignore = "needs replay files of Linea's tracer in the folder that MYRIAD_LINEA_REPLAYS names"]
+fn real_replays_execute() {
+    let folder = std::env::var("MYRIAD_LINEA_REPLAYS").expect("MYRIAD_LINEA_REPLAYS names a folder");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "gz"));
+    assert!(!paths.is_empty(), "there is no replay file in {folder}");
+    for path in paths {
+        let made = replay(&path, None).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = made.file;
+        for remark in &made.remarks {
+            eprintln!("{remark}");
+        }
+        assert!(matches!(file.chain_id, 59_144 | 59_141), "{}", path.display());
+        let (_, outcome) = batch(std::slice::from_ref(&file)).unwrap();
+        eprintln!(
+            "{}: {} blocks, {} transactions, {} gas, {} nodes of {} bytes",
+            path.display(),
+            outcome.blocks,
+            outcome.transactions,
+            outcome.gas_used,
+            file.witness.state.len(),
+            file.witness.state_bytes(),
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! The state as a replay file has it, from block to block: what the blocks touch, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
+use revm::{Database, bytecode::Bytecode, database::BundleState, state::AccountInfo};
+
+use super::{
+    ReplayError, Unlisted,
+    format::{ReplayAccount, ReplaySlot},
+};
+
+/// One account that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) nonce: u64,
+    pub(super) balance: U256,
+    pub(super) code_hash: B256,
+    /// Slots that are not zero.
+    pub(super) storage: BTreeMap<U256, U256>,
+    /// Whether all of its storage is known, since it was created in one of the blocks.
+    is_whole: bool,
+}
+
+/// The accounts and slots that the blocks touch.
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) accounts: BTreeMap<Address, Account>,
+    pub(super) codes: BTreeMap<B256, Bytes>,
+    /// The accounts that were asked for or listed, there or not, and the slots of each.
+    pub(super) touched: BTreeMap<Address, BTreeSet<U256>>,
+    /// Hashes of earlier blocks.
+    pub(super) hashes: BTreeMap<u64, B256>,
+    /// What is asked for now is asked for by a system call.
+    pub(super) is_system_call: bool,
+    /// The numbers of the blocks whose hashes were asked for since it was emptied.
+    pub(super) hashes_asked: Vec<u64>,
+    /// The first thing that was asked for and is not known.
+    pub(super) fault: Option<Unlisted>,
+}
+
+impl World {
+    pub(super) fn new(
+        accounts: Vec<ReplayAccount>,
+        storage: Vec<ReplaySlot>,
+        hashes: BTreeMap<u64, B256>,
+    ) -> Result<Self, ReplayError> {
+        let mut world = Self {
+            accounts: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            hashes,
+            is_system_call: false,
+            hashes_asked: Vec::new(),
+            fault: None,
+        };
+        for account in accounts {
+            let what = Unlisted::Account(account.address);
+            if world.touched.insert(account.address, BTreeSet::new()).is_some() {
+                return Err(ReplayError::Twice { what });
+            }
+            let (nonce, balance) = (account.nonce.0, account.balance.0);
+            let code_hash = keccak256(&account.code);
+            // By EIP-161 an empty account is none.
+            if nonce == 0 && balance.is_zero() && account.code.is_empty() {
+                continue;
+            }
+            if code_hash != KECCAK256_EMPTY {
+                world.codes.insert(code_hash, account.code);
+            }
+            world.accounts.insert(
+                account.address,
+                Account {
+                    nonce,
+                    balance,
+                    code_hash,
+                    storage: BTreeMap::new(),
+                    is_whole: false,
+                },
+            );
+        }
+        for slot in storage {
+            let (address, key, value) = (slot.address, slot.key.0, slot.value.0);
+            if !world.touched.entry(address).or_default().insert(key) {
+                let what = Unlisted::Slot(address, key);
+                return Err(ReplayError::Twice { what });
+            }
+            if value.is_zero() {
+                continue;
+            }
+            let what = Unlisted::Slot(address, key);
+            let account = world.accounts.get_mut(&address);
+            let account = account.ok_or(ReplayError::Orphan { what })?;
+            account.storage.insert(key, value);
+        }
+        Ok(world)
+    }
+
+    /// Makes it the state after a block.
+    pub(super) fn apply(&mut self, changes: &BundleState) {
+        for (&address, change) in &changes.state {
+            let Some(info) = &change.info else {
+                self.accounts.remove(&address);
+                continue;
+            };
+            let known = self.touched.entry(address).or_default();
+            let is_new = !self.accounts.contains_key(&address);
+            let account = self.accounts.entry(address).or_insert_with(|| Account {
+                nonce: 0,
+                balance: U256::ZERO,
+                code_hash: KECCAK256_EMPTY,
+                storage: BTreeMap::new(),
+                is_whole: false,
+            });
+            if change.was_destroyed() {
+                account.storage.clear();
+            }
+            account.is_whole |= is_new || change.was_destroyed();
+            account.nonce = info.nonce;
+            account.balance = info.balance;
+            account.code_hash = info.code_hash;
+            for (&slot, value) in &change.storage {
+                known.insert(slot);
+                match value.present_value {
+                    U256::ZERO => account.storage.remove(&slot),
+                    value => account.storage.insert(slot, value),
+                };
+            }
+        }
+        let codes = changes.contracts.iter();
+        self.codes
+            .extend(codes.map(|(&hash, code)| (hash, code.original_bytes())));
+    }
+
+    fn note<T>(&mut self, what: Unlisted) -> Result<T, Unlisted> {
+        self.fault.get_or_insert(what);
+        Err(what)
+    }
+}
+
+impl Database for World {
+    type Error = Unlisted;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Unlisted> {
+        // The tracer does not list accounts that are not there; where one should be, the outcomes tell.
+        self.touched.entry(address).or_default();
+        Ok(self.accounts.get(&address).map(|account| AccountInfo {
+            nonce: account.nonce,
+            balance: account.balance,
+            code_hash: account.code_hash,
+            // Asked for by `code_by_hash` where it is run.
+            code: None,
+            ..AccountInfo::default()
+        }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Unlisted> {
+        match self.codes.get(&hash) {
+            Some(code) => Ok(Bytecode::new_raw(code.clone())),
+            None if hash == KECCAK256_EMPTY => Ok(Bytecode::default()),
+            None => self.note(Unlisted::Code(hash)),
+        }
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Unlisted> {
+        let is_whole = self.accounts.get(&address).is_none_or(|account| account.is_whole);
+        let known = self.touched.entry(address).or_default();
+        // What the system calls touch need not be listed.
+        if !known.contains(&slot) && !is_whole && !self.is_system_call {
+            return self.note(Unlisted::Slot(address, slot));
+        }
+        known.insert(slot);
+        let account = self.accounts.get(&address);
+        Ok(account
+            .and_then(|account| account.storage.get(&slot))
+            .copied()
+            .unwrap_or_default())
+    }
+
+    fn block_hash(&mut self, number: u64) -> Result<B256, Unlisted> {
+        self.hashes_asked.push(number);
+        match self.hashes.get(&number) {
+            Some(hash) => Ok(*hash),
+            None => self.note(Unlisted::BlockHash(number)),
+        }
+    }
+}
