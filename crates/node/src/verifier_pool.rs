@@ -10,7 +10,7 @@ use std::{
 };
 
 use myriad_engine::{
-    Input, ProofOf, Shown, Statement,
+    Input, ProofOf, Shown, Statement, VerifyError,
     worker::{Failure, Worker, WorkerConfig, WorkerError},
 };
 use thiserror::Error;
@@ -45,6 +45,9 @@ pub enum Objection {
     /// It is not what it should be.
     #[error("{0}")]
     Invalid(String),
+    /// It may be a proof, and is one of another program.
+    #[error("{0}")]
+    OtherProgram(String),
     /// This machine could not look at it.
     #[error("{0}")]
     Unable(String),
@@ -163,7 +166,11 @@ impl Shared {
             let error = match verified {
                 Ok(shown) => return Ok(shown),
                 Err(WorkerError::Failed(Failure::Verify(reason))) => {
-                    return Err(Objection::Invalid(printable(&reason.to_string())));
+                    let text = printable(&reason.to_string());
+                    return Err(match reason {
+                        VerifyError::OtherProgram { .. } => Objection::OtherProgram(text),
+                        _ => Objection::Invalid(text),
+                    });
                 }
                 Err(error) => error,
             };

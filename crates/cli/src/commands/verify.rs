@@ -61,7 +61,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     };
     let shown = verifiers.verify(&ProofOf::Final { public_values }, &proof);
     let shown = shown.map_err(|objection| match objection {
-        Objection::Invalid(reason) => proves_nothing(&args.proof, reason),
+        Objection::Invalid(reason) | Objection::OtherProgram(reason) => proves_nothing(&args.proof, reason),
         Objection::Unable(reason) => RunError::Verifier { reason }.into(),
     })?;
     let Shown::Whole(shown) = shown else {

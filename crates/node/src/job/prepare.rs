@@ -248,7 +248,7 @@ impl Prepared {
         let verifying = Instant::now();
         self.verify(TaskId::Final, &proof)
             .map_err(|objection| match objection {
-                Objection::Invalid(reason) => RunError::Unsound {
+                Objection::Invalid(reason) | Objection::OtherProgram(reason) => RunError::Unsound {
                     task: TaskId::Final,
                     reason,
                 },

@@ -99,7 +99,9 @@ impl Shared<'_> {
                 },
                 Command::Check(task, proof) => match self.prepared.verify(task, &proof) {
                     Ok(boundary) => Answer::Checked(proof, Ok(boundary)),
-                    Err(Objection::Invalid(reason)) => Answer::Checked(proof, Err(reason)),
+                    Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
+                        Answer::Checked(proof, Err(reason))
+                    }
                     Err(Objection::Unable(reason)) => Answer::Done(Err(RunError::Verifier { reason })),
                 },
             }))

@@ -128,7 +128,9 @@ impl<J: JobBackend> Examiner<J> {
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
             Ok(Some(proof)) => match backend.examine(task, &proof) {
                 Ok(finding) => Examination::Accepted(finding),
-                Err(Objection::Invalid(reason)) => Examination::Invalid(reason),
+                Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
+                    Examination::Invalid(reason)
+                }
                 Err(Objection::Unable(reason)) => {
                     tracing::warn!("a proof of {task} is not looked at: {reason}");
                     Examination::Unavailable(reason)
