@@ -262,6 +262,8 @@ impl Work {
         if let Some(line) = self.provers.get(prover) {
             line.set_prefix(format!("…{name}"));
         }
+        // It may have been that of a prover that is gone.
+        self.rest(prover, "idle");
     }
 
     fn traffic(&mut self, peers: usize, bytes_in: u64, bytes_out: u64) {

@@ -202,7 +202,7 @@ impl<E: Engine> Driver<E> {
             } if hello.role == Role::Requester => {
                 let now = Instant::now();
                 self.offers.greeted(peer, hello.engine, &hello.build, now);
-                self.offers.has_clock(peer, clock_ahead_ms);
+                self.offers.has_clock(peer, clock_ahead_ms, now);
                 self.finished.submit_again(peer, now);
             }
             NetEvent::Greeted { .. } => {}

@@ -29,7 +29,7 @@ impl<E: Engine> Driver<E> {
         status.earned = self.receipts.earned(EARNED_SHOWN);
         status.disk_used_bytes = self.network.blobs().used_bytes();
         status.disk_lent_bytes = self.network.blobs().quota_bytes();
-        status.remarks = self.offers.clocks();
+        status.remarks = self.offers.clocks(Instant::now());
         status.remarks.extend(self.disk.remark(status.disk_lent_bytes));
         if let Some((time, since)) = self.resumed
             && since.elapsed() < RESUMED_SHOWN

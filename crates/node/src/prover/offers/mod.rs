@@ -64,8 +64,8 @@ struct Requester {
     /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
-    /// By how many seconds its clock is ahead of this machine's, where that is worth telling.
-    clock_ahead_s: Option<i64>,
+    /// By how many seconds its clock was ahead of this machine's when it greeted, and when that was; if it is worth telling.
+    clock_ahead: Option<(i64, Instant)>,
 }
 
 struct JobFacts {
@@ -100,28 +100,32 @@ impl Offers {
         };
     }
 
-    /// What the clock of a requester is ahead of this machine's, in milliseconds. Nothing depends on it.
-    pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64) {
+    /// What the clock of a requester that greets is ahead of this machine's, in milliseconds. Nothing depends on it.
+    pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64, now: Instant) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             let ahead_s = ahead_ms / 1000;
-            requester.clock_ahead_s = Some(ahead_s).filter(|ahead| ahead.unsigned_abs() >= CLOCK_APART_S);
+            let is_apart = ahead_s.unsigned_abs() >= CLOCK_APART_S;
+            requester.clock_ahead = is_apart.then_some((ahead_s, now));
         }
     }
 
-    /// Which connected requesters have another time than this machine, in words for its owner.
-    pub(super) fn clocks(&self) -> Vec<String> {
+    /// Which connected requesters had another time than this machine, in words for its owner. Either clock may have been
+    /// set since: nobody hears of it before the next greeting.
+    pub(super) fn clocks(&self, now: Instant) -> Vec<String> {
         let connected = self
             .requesters
             .iter()
             .filter(|(_, requester)| requester.connected);
         let apart = connected.filter_map(|(&peer, requester)| {
-            let ahead = requester.clock_ahead_s?;
+            let (ahead, found) = requester.clock_ahead?;
             let (minutes, side) = (ahead.unsigned_abs() / 60, if ahead > 0 { "ahead of" } else { "behind" });
             Some(format!(
-                "the clock of requester {} is {} h {:02} min {side} this machine's: one of the two is wrong, and its jobs are served all the same",
+                "the clock of requester {} was {} h {:02} min {side} this machine's when it greeted, {} min ago: one of the \
+                 two was wrong, and its jobs are served all the same",
                 short_name(peer),
                 minutes / 60,
-                minutes % 60
+                minutes % 60,
+                now.duration_since(found).as_secs() / 60
             ))
         });
         apart.take(REASONS_SHOWN).collect()

@@ -411,19 +411,23 @@ fn another_engine_is_told_and_not_offered_to() {
 #[test]
 fn a_clock_that_is_hours_ahead_is_told_and_decides_nothing() {
     let mut machine = Machine::new(&[1, 2, 3]);
-    machine.offers.has_clock(Peer([1; 32]), 3 * 3_600_000);
-    machine.offers.has_clock(Peer([2; 32]), -61_000);
-    machine.offers.has_clock(Peer([3; 32]), 20_000);
-    let clocks = machine.offers.clocks();
+    let now = machine.now;
+    machine.offers.has_clock(Peer([1; 32]), 3 * 3_600_000, now);
+    machine.offers.has_clock(Peer([2; 32]), -61_000, now);
+    machine.offers.has_clock(Peer([3; 32]), 20_000, now);
+    let clocks = machine.offers.clocks(now + Duration::from_secs(125));
     assert_eq!(clocks.len(), 2, "{clocks:?}");
     assert!(
-        clocks[0].contains("is 3 h 00 min ahead of this machine's"),
+        clocks[0].contains("was 3 h 00 min ahead of this machine's when it greeted, 2 min ago"),
         "{clocks:?}"
     );
     assert!(
-        clocks[1].contains("is 0 h 01 min behind this machine's"),
+        clocks[1].contains("was 0 h 01 min behind this machine's"),
         "{clocks:?}"
     );
+    // It greets anew once its clock is right.
+    machine.offers.has_clock(Peer([1; 32]), 500, now);
+    assert_eq!(machine.offers.clocks(now).len(), 1);
     assert_eq!(machine.next(&limits()), Some(Peer([1; 32])));
 }
 

@@ -260,7 +260,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         for peer in self.peers.take_gone(now) {
             self.holders.forget(peer);
             self.input(Input::PeerLost { peer });
-            if let Some(prover) = self.peers.place(peer) {
+            if let Some(prover) = self.peers.leave_place(peer) {
                 self.observer.event(&Event::Left { prover });
             }
         }

@@ -34,8 +34,9 @@ pub(super) struct PeerBook {
     /// Peers of whom something was learned that is not durable yet.
     learned: BTreeSet<Peer>,
     remembered: Instant,
-    /// The place of each prover on the observer's screen.
-    places: HashMap<Peer, usize>,
+    /// The place on the observer's screen of each prover that is there or waited for. A new one gets the first that is free:
+    /// one identity after the other takes no more places than there are at once.
+    places: BTreeMap<Peer, usize>,
     /// What is being made durable.
     writing: TaskTracker,
 }
@@ -68,7 +69,7 @@ impl PeerBook {
             away: returning.into_iter().map(|peer| (peer, until)).collect(),
             learned: BTreeSet::new(),
             remembered: now,
-            places: HashMap::new(),
+            places: BTreeMap::new(),
             writing: TaskTracker::new(),
         }
     }
@@ -125,6 +126,11 @@ impl PeerBook {
         }
     }
 
+    /// A prover that is gone leaves its place on the screen, if it has one, to others.
+    pub(super) fn leave_place(&mut self, peer: Peer) -> Option<usize> {
+        self.places.remove(&peer)
+    }
+
     /// The place of a prover on the screen, if it has one.
     pub(super) fn place(&self, peer: Peer) -> Option<usize> {
         self.places.get(&peer).copied()
@@ -132,9 +138,15 @@ impl PeerBook {
 
     /// The same; it gets one if it has none, and then the second value is true.
     pub(super) fn place_or_new(&mut self, peer: Peer) -> (usize, bool) {
-        let next = self.places.len();
-        let place = *self.places.entry(peer).or_insert(next);
-        (place, place == next)
+        if let Some(place) = self.place(peer) {
+            return (place, false);
+        }
+        let taken: BTreeSet<usize> = self.places.values().copied().collect();
+        let free = (0..)
+            .find(|place| !taken.contains(place))
+            .expect("there are as many numbers");
+        self.places.insert(peer, free);
+        (free, true)
     }
 
     /// Something was learned of a peer.
@@ -245,5 +257,13 @@ mod tests {
         assert_eq!(peers.place_or_new(other), (1, true));
         assert_eq!(peers.place_or_new(PEER), (0, false));
         assert_eq!(peers.place(other), Some(1));
+        assert_eq!(peers.leave_place(PEER), Some(0));
+        assert_eq!(peers.leave_place(PEER), None);
+        assert_eq!(
+            peers.place_or_new(Peer([3; 32])),
+            (0, true),
+            "the first that is free"
+        );
+        assert_eq!(peers.place_or_new(PEER), (2, true));
     }
 }
