@@ -123,7 +123,10 @@ impl State {
     fn extend(&mut self, class: usize) -> Block {
         let size = block_size(class);
         if self.end - self.top < size {
-            return Block { start: self.cut(class), is_new: false };
+            return Block {
+                start: self.cut(class),
+                is_new: false,
+            };
         }
         let start = ptr::with_exposed_provenance_mut(self.top);
         self.top += size;
@@ -182,7 +185,10 @@ fn aligned_class(layout: Layout) -> usize {
 }
 
 /// Ends the program, and says why; outside the VM, the allocation is refused.
-#[cfg_attr(not(target_os = "zkvm"), expect(unused_variables, reason = "only the VM has output"))]
+#[cfg_attr(
+    not(target_os = "zkvm"),
+    expect(unused_variables, reason = "only the VM has output")
+)]
 fn passed(bytes: usize, end: usize) {
     #[cfg(target_os = "zkvm")]
     {
