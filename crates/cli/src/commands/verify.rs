@@ -10,7 +10,7 @@ use crate::{
     commands::block,
     error::Error,
     files::{self, ProgramFile},
-    guest,
+    guest::{self, Variant},
     progress::Spinner,
     report::Rows,
     settings::Settings,
@@ -33,29 +33,41 @@ struct Report<'a> {
 
 pub fn run(args: &Verify) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
-    let program = match &args.program {
-        Some(path) => ProgramFile::read(path, args.config.as_deref())?,
-        None => guest::evm_block()?,
+    // The variants of the block guest say the same, so that a proof by any of them will do.
+    let mut programs = match &args.program {
+        Some(path) => vec![ProgramFile::read(path, args.config.as_deref())?],
+        None => Variant::ALL
+            .into_iter()
+            .map(Variant::load)
+            .collect::<Result<_, _>>()?,
     };
     let claim = block::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
-
-    let verifier = {
-        let _spinner = Spinner::new("loading keys");
-        Verifier::new(&program.program, &settings.keys())?
-    };
-    let start = Instant::now();
     let expected = match (&claim, &args.public_values) {
         (Some(claim), _) => Some(claim.public_values().to_vec()),
         (None, values) => values.as_ref().map(|values| values.0.clone()),
     };
-    let shown = verifier
-        .final_proof(&proof)
-        .and_then(|shown| check_public_values(shown, expected.as_deref()))
-        .map_err(|source| Error::Proof {
-            path: args.proof.clone(),
-            source,
-        })?;
+
+    let (program, verifier, shown, start) = loop {
+        let program = programs.remove(0);
+        let verifier = {
+            let _spinner = Spinner::new("loading keys");
+            Verifier::new(&program.program, &settings.keys())?
+        };
+        let start = Instant::now();
+        match verifier.final_proof(&proof) {
+            Err(VerifyError::OtherProgram { .. }) if !programs.is_empty() => {}
+            result => {
+                let shown = result
+                    .and_then(|shown| check_public_values(shown, expected.as_deref()))
+                    .map_err(|source| Error::Proof {
+                        path: args.proof.clone(),
+                        source,
+                    })?;
+                break (program, verifier, shown, start);
+            }
+        }
+    };
     let report = Report {
         verified: true,
         proof: args.proof.display().to_string(),

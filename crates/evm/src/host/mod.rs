@@ -4,6 +4,7 @@
 //! - [`batch`](batch::batch): several of them as one input
 //! - [`import`](import::import): a block file from a node
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
+//! - [`precompiles`]: how much a block computes in them, which decides what guest is cheapest
 //! - [`sample`]: a made-up block, where no node is at hand
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
 //!
@@ -16,6 +17,7 @@ pub mod block_file;
 pub mod chain_config;
 pub mod import;
 pub mod inspect;
+pub mod precompiles;
 pub mod sample;
 pub mod transaction_type;
 
