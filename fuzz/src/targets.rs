@@ -330,6 +330,7 @@ fn guest(name: &str) -> Vec<u8> {
 fn openvm_tomls() -> Vec<Vec<u8>> {
     vec![
         guest("evm-block.openvm.toml"),
+        guest("evm-block-precompiles.openvm.toml"),
         b"[app_vm_config.rv32i]\n[app_vm_config.io]\n".to_vec(),
     ]
 }

@@ -19,6 +19,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use anyhow::{Context, Result, bail};
@@ -42,7 +43,7 @@ pub fn build_all(repository: &Path) -> Result<()> {
     let mut manifest = Manifest::default();
     fs::create_dir_all(elf_folder(repository))?;
     for guest in &guests {
-        let built = builder.build(&guest.name)?;
+        let built = builder.build(guest)?;
         let entry = Entry::new(repository, guest, &built, toolchain.version.clone())?;
         let path = elf_path(repository, &guest.name);
         fs::write(&path, &built.elf).with_context(|| format!("cannot write {}", path.display()))?;
@@ -100,6 +101,7 @@ pub fn problems(repository: &Path) -> Result<Vec<String>> {
 /// built by a toolchain that this machine does not have cannot be compared: it says so, and lets
 /// them pass unless they `must_compare`.
 pub fn check_by_rebuild(repository: &Path, must_compare: bool) -> Result<bool> {
+    let guests = guests(repository)?;
     let manifest = Manifest::read(repository)?;
     let toolchain =
         Toolchain::select(|version| manifest.guests.values().any(|entry| entry.toolchain == *version))?;
@@ -114,8 +116,10 @@ pub fn check_by_rebuild(repository: &Path, must_compare: bool) -> Result<bool> {
             println!("{name:<12} not compared: it was built with {}", entry.toolchain);
             continue;
         }
+        let guest = guests.iter().find(|guest| guest.name == *name);
+        let guest = guest.with_context(|| format!("no guest has the name {name}"))?;
         compared += 1;
-        let built = builder.build(name)?;
+        let built = builder.build(guest)?;
         if built.elf == fs::read(elf_path(repository, name))? {
             println!("{name:<12} same bytes");
         } else {
@@ -134,8 +138,18 @@ pub fn check_by_rebuild(repository: &Path, must_compare: bool) -> Result<bool> {
     Ok(agree)
 }
 
-/// The members of `guests/` that are programs. Their ELFs have their names.
-fn guests(repository: &Path) -> Result<Vec<Package>> {
+/// What an ELF is made of.
+pub struct Guest {
+    /// The name of the ELF.
+    pub name: String,
+    pub package: Rc<Package>,
+    /// The features that it is built with, if they are not the default ones.
+    pub features: Option<Vec<String>>,
+}
+
+/// The members of `guests/` that are programs. Their ELFs have their names, or those that `package.metadata.elf` gives to
+/// builds with these features and those.
+fn guests(repository: &Path) -> Result<Vec<Guest>> {
     let mut packages = metadata::workspace_packages(&repository.join("guests/Cargo.toml"))?;
     packages.retain(|package| {
         package
@@ -146,7 +160,23 @@ fn guests(repository: &Path) -> Result<Vec<Package>> {
     if packages.is_empty() {
         bail!("guests/Cargo.toml has no member with a program");
     }
-    Ok(packages)
+    Ok(packages.into_iter().flat_map(elfs_of).collect())
+}
+
+fn elfs_of(package: Package) -> Vec<Guest> {
+    let package = Rc::new(package);
+    let guest = |name: &str, features: Option<&Vec<String>>| Guest {
+        name: name.to_owned(),
+        package: package.clone(),
+        features: features.cloned(),
+    };
+    match &package.metadata {
+        Some(metadata) if !metadata.elf.is_empty() => {
+            let elfs = metadata.elf.iter();
+            elfs.map(|(name, features)| guest(name, Some(features))).collect()
+        }
+        _ => vec![guest(&package.name, None)],
+    }
 }
 
 fn elf_folder(repository: &Path) -> PathBuf {

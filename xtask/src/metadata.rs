@@ -20,6 +20,15 @@ pub struct Package {
     pub features: BTreeMap<String, Vec<String>>,
     pub dependencies: Vec<Dependency>,
     pub targets: Vec<Target>,
+    /// `package.metadata`, of which only what is read here is kept.
+    pub metadata: Option<PackageMetadata>,
+}
+
+#[derive(Deserialize)]
+pub struct PackageMetadata {
+    /// The ELFs that are made of a guest, by their names, with the features that each is built with.
+    #[serde(default)]
+    pub elf: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]

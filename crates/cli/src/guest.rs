@@ -1,37 +1,101 @@
-//! The programs that the binary carries: one validates blocks, so that a proof of a block needs no file but
-//! the block; the other is small, and measures machines.
+//! The programs that the binary carries: those that validate blocks, so that a proof of a block needs no file but
+//! the block, and a small one that measures machines.
 
 use myriad_engine::Program;
 
 use crate::{error::Error, files::ProgramFile};
 
-/// The name of the program.
-const NAME: &str = "evm-block";
-
-static IMAGE: &[u8] = include_bytes!("../../../guests/elf/evm-block.elf");
-const OPENVM_TOML: &str = include_str!("../../../guests/elf/evm-block.openvm.toml");
-
-/// The program, loaded.
+/// A variant of the program that validates blocks, by the extensions of the VM that it has. All reveal the same of the same block.
 ///
-/// # Errors
-/// None, unless the binary was built with a file that is no program.
-pub fn evm_block() -> Result<ProgramFile, Error> {
-    let program = Program::load(IMAGE, Some(OPENVM_TOML)).map_err(|source| Error::Program {
-        path: NAME.into(),
-        source,
-    })?;
-    Ok(ProgramFile {
-        name: NAME.into(),
-        image: IMAGE.to_vec(),
-        openvm_toml: Some(OPENVM_TOML.into()),
-        program,
-    })
+/// More extensions make the proof of each segment dearer, and above all the leaf over it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Variant {
+    /// Signatures and Keccak by the VM's instructions, and the other precompiles in software.
+    Plain,
+    /// Nearly all precompiles by the VM's instructions.
+    Precompiles,
 }
+
+impl Variant {
+    /// All of them, the cheapest first.
+    pub const ALL: [Self; 2] = [Self::Plain, Self::Precompiles];
+
+    /// The cheaper one for blocks of so much gas whose precompiles would take so many instructions in software: see
+    /// [`in_software`](myriad_evm::host::precompiles::in_software).
+    pub fn cheapest(gas: u64, in_software: u64) -> Self {
+        if in_software > gas * INSTRUCTIONS_PER_GAS / SHARE {
+            Self::Precompiles
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "evm-block",
+            Self::Precompiles => "evm-block-precompiles",
+        }
+    }
+
+    fn image(self) -> &'static [u8] {
+        match self {
+            Self::Plain => include_bytes!("../../../guests/elf/evm-block.elf"),
+            Self::Precompiles => include_bytes!("../../../guests/elf/evm-block-precompiles.elf"),
+        }
+    }
+
+    fn openvm_toml(self) -> &'static str {
+        match self {
+            Self::Plain => include_str!("../../../guests/elf/evm-block.openvm.toml"),
+            Self::Precompiles => include_str!("../../../guests/elf/evm-block-precompiles.openvm.toml"),
+        }
+    }
+
+    /// The program, loaded.
+    ///
+    /// # Errors
+    /// None, unless the binary was built with a file that is no program.
+    pub fn load(self) -> Result<ProgramFile, Error> {
+        let (image, openvm_toml) = (self.image(), self.openvm_toml());
+        let program = Program::load(image, Some(openvm_toml)).map_err(|source| Error::Program {
+            path: self.name().into(),
+            source,
+        })?;
+        Ok(ProgramFile {
+            name: self.name().into(),
+            image: image.to_vec(),
+            openvm_toml: Some(openvm_toml.into()),
+            program,
+        })
+    }
+}
+
+/// Of ordinary blocks, and the share of their instructions from which on the other variant pays for itself.
+const INSTRUCTIONS_PER_GAS: u64 = 6;
+const SHARE: u64 = 6;
 
 /// The name and the ELF of a program on plain RISC-V, which takes 8 bytes, little endian: how often it adds.
 pub const FIBONACCI: (&str, &[u8]) = ("fibonacci", include_bytes!("../../../guests/elf/fibonacci.elf"));
 
-/// Whether a program is the one that validates blocks.
+/// Whether a program is one that validates blocks.
 pub fn is_evm_block(program: &ProgramFile) -> bool {
-    program.image == IMAGE
+    Variant::ALL
+        .iter()
+        .any(|variant| program.image == variant.image())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One point multiplication outweighs what the extensions cost a small block, and a hash does not.
+    #[test]
+    fn the_variant_follows_from_what_the_precompiles_would_take() {
+        let of = Variant::cheapest;
+        assert_eq!(of(30_000_000, 0), Variant::Plain);
+        assert_eq!(of(300_000, 4_000), Variant::Plain);
+        assert_eq!(of(300_000, 4_800_000), Variant::Precompiles);
+        assert_eq!(of(30_000_000, 4_800_000), Variant::Plain);
+        assert_eq!(of(30_000_000, 139_000_000), Variant::Precompiles);
+    }
 }

@@ -1,14 +1,15 @@
-//! The hook for accelerated cryptography.
+//! The hooks for accelerated cryptography.
 //!
 //! Signatures are recovered in two places: for the senders and authorities of transactions, by
 //! alloy-consensus, and in the precompile `ecrecover`, by revm. Without a hook both use the k256
-//! crate. A zkVM guest [installs](install) one implementation for both.
+//! crate. A zkVM guest [installs](install) one implementation for both, and with it those of the
+//! other precompiles that it has.
 
 use alloc::sync::Arc;
 use alloy_consensus::crypto::{CryptoProvider, RecoveryError, install_default_provider};
 use alloy_primitives::{Address, keccak256};
-use core::fmt;
-use revm::precompile::{Crypto, PrecompileHalt};
+
+pub use revm::precompile::{Crypto, DefaultCrypto, PrecompileHalt};
 
 /// Coordinates of a point of secp256k1: x and y, 32 bytes each, big endian.
 pub type PublicKey = [u8; 64];
@@ -25,36 +26,30 @@ pub trait Recover: Send + Sync + 'static {
     fn recover(&self, signature: &[u8; 64], recovery_id: u8, digest: &[u8; 32]) -> Option<PublicKey>;
 }
 
-/// Makes all recovery in this process go through `recover`. Has no effect after the first call, or
+/// Makes all recovery in this process, and all precompiles, go through `crypto`. Has no effect after the first call, or
 /// once the precompiles have run.
-pub fn install<R: Recover + Copy>(recover: R) {
+pub fn install<C: Recover + Crypto + Copy>(crypto: C) {
     // Both say only that there is one already.
-    let _ = install_default_provider(Arc::new(Hook(recover)));
-    revm::precompile::install_crypto(Hook(recover));
+    let _ = install_default_provider(Arc::new(Hook(crypto)));
+    revm::precompile::install_crypto(crypto);
+}
+
+/// The precompile `ecrecover` by a means of recovery: the address in the last 20 of 32 bytes.
+///
+/// # Errors
+/// [`PrecompileHalt::Secp256k1RecoverFailed`] if there is no key.
+pub fn ecrecover<R: Recover>(
+    recover: &R,
+    signature: &[u8; 64],
+    recovery_id: u8,
+    digest: &[u8; 32],
+) -> Result<[u8; 32], PrecompileHalt> {
+    let key = recover.recover(signature, recovery_id, digest);
+    let key = key.ok_or(PrecompileHalt::Secp256k1RecoverFailed)?;
+    Ok(address(&key).into_word().0)
 }
 
 struct Hook<R>(R);
-
-impl<R> fmt::Debug for Hook<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hook")
-    }
-}
-
-impl<R: Recover> Crypto for Hook<R> {
-    fn secp256k1_ecrecover(
-        &self,
-        signature: &[u8; 64],
-        recovery_id: u8,
-        digest: &[u8; 32],
-    ) -> Result<[u8; 32], PrecompileHalt> {
-        let key = self.0.recover(signature, recovery_id, digest);
-        let key = key.ok_or(PrecompileHalt::Secp256k1RecoverFailed)?;
-        let mut word = keccak256(key).0;
-        word[..12].fill(0);
-        Ok(word)
-    }
-}
 
 impl<R: Recover> CryptoProvider for Hook<R> {
     fn recover_signer_unchecked(

@@ -11,13 +11,10 @@
 
 use core::ops::Neg;
 
-use openvm_algebra_guest::{IntMod, moduli_macros};
+use openvm_algebra_guest::IntMod;
 use openvm_ecc_guest::{Group, sw_macros, weierstrass::WeierstrassPoint};
 
-moduli_macros::moduli_declare! {
-    Coordinate { modulus = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F" },
-    Scalar { modulus = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141" },
-}
+pub use crate::fields::{Secp256k1Coordinate as Coordinate, Secp256k1Scalar as Scalar};
 
 const SEVEN: Coordinate = Coordinate::from_const_bytes(little_endian(7));
 
@@ -25,11 +22,6 @@ sw_macros::sw_declare! {
     Secp256k1Point { mod_type = Coordinate, b = SEVEN },
 }
 
-// In the order of the VM configuration, which gives the moduli and the curve their numbers.
-moduli_macros::moduli_init! {
-    "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F",
-    "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141",
-}
 sw_macros::sw_init! { "Secp256k1Point" }
 
 const fn little_endian(value: u8) -> [u8; 32] {

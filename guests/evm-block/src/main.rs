@@ -10,20 +10,38 @@
 
 extern crate alloc;
 
+#[cfg(feature = "precompiles")]
+mod bls12_381;
+#[cfg(feature = "precompiles")]
+mod bn254;
 #[cfg(feature = "secp256k1")]
 mod curve;
+#[cfg(feature = "precompiles")]
+mod field;
+#[cfg(feature = "secp256k1")]
+mod fields;
 #[cfg(feature = "keccak")]
 mod keccak;
 #[cfg(target_os = "zkvm")]
 mod memcmp;
+#[cfg(feature = "precompiles")]
+mod p256;
+#[cfg(feature = "precompiles")]
+mod pairing;
+#[cfg(feature = "precompiles")]
+mod point;
+#[cfg(feature = "secp256k1")]
+mod precompiles;
 #[cfg(feature = "secp256k1")]
 mod recover;
+#[cfg(feature = "precompiles")]
+mod sha256;
 
 openvm::entry!(main);
 
 fn main() {
     #[cfg(feature = "secp256k1")]
-    myriad_evm::crypto::install(recover::VmRecover::new());
+    myriad_evm::crypto::install(precompiles::VmCrypto(recover::VmRecover::new()));
 
     let input = openvm::io::read_vec();
     let outcome = myriad_evm::StatelessInput::decode(input.into())

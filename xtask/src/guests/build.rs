@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::toolchain::Toolchain;
+use super::{Guest, toolchain::Toolchain};
 use crate::output;
 
 const TARGET: &str = "riscv32im-risc0-zkvm-elf";
@@ -101,23 +101,33 @@ impl<'a> Builder<'a> {
 
     /// Guests are built one by one: built together, each would get the features of the others'
     /// dependencies.
-    pub fn build(&self, guest: &str) -> Result<Built> {
-        let status = self
-            .cargo("build")
-            .args(["--release", "--package", guest, "--bin", guest, "--manifest-path"])
+    pub fn build(&self, guest: &Guest) -> Result<Built> {
+        let package = &guest.package.name;
+        let mut build = self.cargo("build");
+        build
+            .args([
+                "--release",
+                "--package",
+                package,
+                "--bin",
+                package,
+                "--manifest-path",
+            ])
             .arg(self.manifest())
             .arg("--target-dir")
             .arg(&self.target)
-            .env("CARGO_ENCODED_RUSTFLAGS", &self.rustflags)
-            .status()?;
-        if !status.success() {
-            bail!("building the guest {guest} failed");
+            .env("CARGO_ENCODED_RUSTFLAGS", &self.rustflags);
+        if let Some(features) = &guest.features {
+            build.args(["--no-default-features", "--features", &features.join(",")]);
+        }
+        if !build.status()?.success() {
+            bail!("building the guest {} failed", guest.name);
         }
 
         let folder = self.target.join(TARGET).join("release");
-        let elf = fs::read(folder.join(guest))?;
-        self.refuse_machine_paths(guest, &elf)?;
-        let dep_info = fs::read_to_string(folder.join(guest).with_extension("d"))?;
+        let elf = fs::read(folder.join(package))?;
+        self.refuse_machine_paths(&guest.name, &elf)?;
+        let dep_info = fs::read_to_string(folder.join(package).with_extension("d"))?;
         Ok(Built {
             elf,
             sources: self.sources_of(&dep_info)?,

@@ -14,7 +14,10 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::build::{CARGO_FLAGS, RUSTFLAGS};
+use super::{
+    Guest,
+    build::{CARGO_FLAGS, RUSTFLAGS},
+};
 use crate::metadata::{self, Dependency, Package};
 
 /// BLAKE3 in hexadecimal, by what was hashed: the name of a file, or of a part of it.
@@ -31,8 +34,14 @@ pub fn sources<'a>(repository: &Path, names: impl IntoIterator<Item = &'a String
 }
 
 /// Hashes of what steers the build besides the sources.
-pub fn settings(repository: &Path, guest: &Package) -> Result<Hashes> {
+pub fn settings(repository: &Path, guest: &Guest) -> Result<Hashes> {
     let mut hashes = Hashes::new();
+    if let Some(features) = &guest.features {
+        hashes.insert(
+            "features".to_owned(),
+            hash(json!(features).to_string().as_bytes()),
+        );
+    }
     hashes.insert(
         "flags".to_owned(),
         hash(json!([CARGO_FLAGS, RUSTFLAGS]).to_string().as_bytes()),
@@ -49,10 +58,14 @@ pub fn settings(repository: &Path, guest: &Package) -> Result<Hashes> {
     let lock: Lock = read_toml(&repository.join("guests/Cargo.lock"))?;
     hashes.insert(
         "guests/Cargo.lock".to_owned(),
-        hash(json!(lock.dependencies_of(&guest.name)).to_string().as_bytes()),
+        hash(
+            json!(lock.dependencies_of(&guest.package.name))
+                .to_string()
+                .as_bytes(),
+        ),
     );
 
-    add_package(repository, guest, &mut hashes)?;
+    add_package(repository, &guest.package, &mut hashes)?;
     Ok(hashes)
 }
 

@@ -11,12 +11,12 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Guest,
     build::Built,
     elf_folder, elf_path,
     inputs::{self, Hashes},
     toolchain::Version,
 };
-use crate::metadata::Package;
 
 const HEADER: &str = "\
 # Written by `cargo xtask guests`. `cargo xtask guests --check` fails if a file or setting below has
@@ -58,7 +58,7 @@ impl Manifest {
 }
 
 impl Entry {
-    pub fn new(repository: &Path, guest: &Package, built: &Built, toolchain: Version) -> Result<Self> {
+    pub fn new(repository: &Path, guest: &Guest, built: &Built, toolchain: Version) -> Result<Self> {
         Ok(Self {
             elf: inputs::hash(&built.elf),
             toolchain,
@@ -68,7 +68,7 @@ impl Entry {
     }
 
     /// What differs in the checkout from what this entry says, in words.
-    pub fn problems(&self, repository: &Path, guest: &Package) -> Result<Vec<String>> {
+    pub fn problems(&self, repository: &Path, guest: &Guest) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         match fs::read(elf_path(repository, &guest.name)) {
             Ok(elf) if inputs::hash(&elf) == self.elf => {}

@@ -97,7 +97,7 @@ struct Work {
 
 impl Work {
     fn of(args: &Plan) -> Result<Self, Error> {
-        let block = || guest::evm_block().map(|program| program.name);
+        let block = || guest::Variant::Plain.load().map(|program| program.name);
         if let Some(path) = &args.program {
             let settings = Settings::load(&args.data)?;
             let program = ProgramFile::read(path, args.config.as_deref())?;

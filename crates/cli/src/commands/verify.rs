@@ -11,7 +11,7 @@ use crate::{
     commands::block,
     error::Error,
     files::{self, ProgramFile},
-    guest,
+    guest::{self, Variant},
     progress::Spinner,
     report::Rows,
     settings::Settings,
@@ -34,36 +34,45 @@ struct Report<'a> {
 
 pub fn run(args: &Verify) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
-    let program = match &args.program {
-        Some(path) => ProgramFile::read(path, args.config.as_deref())?,
-        None => guest::evm_block()?,
+    // The variants of the block guest say the same, so that a proof by any of them will do.
+    let mut programs = match &args.program {
+        Some(path) => vec![ProgramFile::read(path, args.config.as_deref())?],
+        None => Variant::ALL
+            .into_iter()
+            .map(Variant::load)
+            .collect::<Result<_, _>>()?,
     };
     let claim = block::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
-
-    let is_evm_block = guest::is_evm_block(&program);
-    let config = settings.sole_worker()?;
-    let spinner = Spinner::new("getting keys ready");
-    make_keys(&config, program.openvm_toml.clone())?;
-    let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
-        image: program.image,
-        openvm_toml: program.openvm_toml,
-        config,
-    }));
-    // Said before the child has seen the proof.
-    let program_commitment = verifiers.statement()?.program_commitment.clone();
-    drop(spinner);
-
-    let start = Instant::now();
     let public_values = match (&claim, &args.public_values) {
         (Some(claim), _) => Some(claim.public_values().to_vec()),
         (None, values) => values.as_ref().map(|values| values.0.clone()),
     };
-    let shown = verifiers.verify(&ProofOf::Final { public_values }, &proof);
-    let shown = shown.map_err(|objection| match objection {
-        Objection::Invalid(reason) | Objection::OtherProgram(reason) => proves_nothing(&args.proof, reason),
-        Objection::Unable(reason) => RunError::Verifier { reason }.into(),
-    })?;
+    let of = ProofOf::Final { public_values };
+    let config = settings.sole_worker()?;
+
+    let (program, program_commitment, shown, start) = loop {
+        let program = programs.remove(0);
+        let spinner = Spinner::new("getting keys ready");
+        make_keys(&config, program.openvm_toml.clone())?;
+        let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
+            image: program.image.clone(),
+            openvm_toml: program.openvm_toml.clone(),
+            config: config.clone(),
+        }));
+        // Said before the child has seen the proof.
+        let program_commitment = verifiers.statement()?.program_commitment.clone();
+        drop(spinner);
+        let start = Instant::now();
+        match verifiers.verify(&of, &proof) {
+            Ok(shown) => break (program, program_commitment, shown, start),
+            Err(Objection::OtherProgram(_)) if !programs.is_empty() => {}
+            Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
+                return Err(proves_nothing(&args.proof, reason));
+            }
+            Err(Objection::Unable(reason)) => return Err(RunError::Verifier { reason }.into()),
+        }
+    };
     let Shown::Whole(shown) = shown else {
         let reason = "what verifies it says that it is of a piece".into();
         return Err(RunError::Verifier { reason }.into());
@@ -81,7 +90,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     if args.data.json {
         return terminal::print_json(&report).map_err(Error::Stdout);
     }
-    summary(&report, is_evm_block).print()
+    summary(&report, guest::is_evm_block(&program)).print()
 }
 
 /// Reads a proof. A file that is too long for a proof is an invalid proof, not another kind of failure.

@@ -13,7 +13,7 @@ use myriad_evm::{
     host::{
         BlockFile,
         batch::batch_file,
-        sample::{SampleSpec, features, generate_chain, replayed},
+        sample::{SampleSpec, features, generate_chain, operations::operations, replayed},
     },
 };
 use serde_json::{Value, json};
@@ -232,6 +232,24 @@ fn blocks_of_each_fork_are_executed() {
         assert_eq!(json["number"], 1_048_576, "{fork}");
         assert_eq!(json["skipped"], json!([]), "{fork}");
     }
+}
+
+/// In software, a pairing would take 480 instructions per gas.
+#[test]
+fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("block.json.gz");
+    let all = operations();
+    let pairing = all
+        .iter()
+        .find(|operation| operation.name == "BN254 pairing of 2")
+        .unwrap();
+    pairing.block(pairing.gas_min()).unwrap().write(&path).unwrap();
+    let json = run(["block", "execute", path.to_str().unwrap(), "--json"])
+        .exits(DONE)
+        .json();
+    let per_gas = json["instructions_per_gas"].as_f64().unwrap();
+    assert!((1.0..60.0).contains(&per_gas), "{per_gas}");
 }
 
 /// Files of consecutive blocks are a batch, in their order only; and so is one file with all of them.

@@ -5,6 +5,7 @@
 //! - [`import`](import::import): a block file from a node
 //! - [`replay`](replay::replay): the blocks of a replay file of Linea's tracer, on a synthetic state
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
+//! - [`precompiles`]: how much a block computes in them, which decides what guest is cheapest
 //! - [`sample`]: a made-up block, where no node is at hand
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
 //!
@@ -17,6 +18,7 @@ pub mod block_file;
 pub mod chain_config;
 pub mod import;
 pub mod inspect;
+pub mod precompiles;
 pub mod replay;
 pub mod sample;
 pub mod transaction_type;

@@ -50,7 +50,7 @@ fn fibonacci(short: u64) -> Result<Subject, Error> {
 
 fn evm_block() -> Result<Subject, Error> {
     let _spinner = Spinner::new("making sample blocks");
-    let program = guest::evm_block()?;
+    let program = guest::Variant::Plain.load()?;
     let block = |txs| {
         let spec = SampleSpec {
             txs,

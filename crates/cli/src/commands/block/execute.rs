@@ -9,7 +9,6 @@ use crate::{
     args::ExecuteBlock,
     commands::execute::plan,
     error::Error,
-    guest,
     report::Rows,
     settings::Settings,
     terminal::{self, YELLOW, count, duration, hex0x, plural},
@@ -37,12 +36,12 @@ struct Report<'a> {
 
 pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
     let settings = Settings::load(&args.run)?;
-    let (outcome, input) = validated(&args.files, &read(&args.files)?)?;
+    let (outcome, input, variant) = validated(&args.files, &read(&args.files)?)?;
     let input = Input::from_bytes(input).map_err(|source| Error::Input {
         path: args.files[0].clone(),
         source,
     })?;
-    let (plan, usage) = plan(&guest::evm_block()?, input, &settings)?;
+    let (plan, usage) = plan(&variant.load()?, input, &settings)?;
     check_agreement(&plan.public_values, &outcome)?;
 
     let per_gas = plan.instructions as f64 / outcome.gas_used.max(1) as f64;

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 
 use myriad_evm::{
     BlockError, Outcome,
-    host::{BatchError, BlockFile, batch},
+    host::{BatchError, BlockFile, batch, precompiles},
 };
 
 use crate::{
     args::BlockCommand,
     error::{Error, block_file},
+    guest::Variant,
     progress::Spinner,
 };
 
@@ -41,11 +42,12 @@ fn read(paths: &[PathBuf]) -> Result<Vec<BlockFile>, Error> {
     paths.iter().map(read).collect()
 }
 
-/// Validates a block or a batch natively, and gives what the guest reads too.
-fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>), Error> {
+/// Validates a block or a batch natively, and gives what the guest reads too, and which variant of it is cheapest.
+fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>, Variant), Error> {
     let _spinner = Spinner::new("executing the block natively");
     let path_of = |index: usize| paths.get(index).cloned().unwrap_or_default();
-    let (input, outcome) = batch(files).map_err(|error| match error {
+    let (result, in_software) = precompiles::in_software(|| batch(files));
+    let (input, outcome) = result.map_err(|error| match error {
         BatchError::File { index, source } => block_file(&path_of(index))(source),
         BatchError::Invalid(source @ BlockError::InBatch { .. }) => Error::Batch(source.into()),
         BatchError::Invalid(source) => Error::Block {
@@ -54,7 +56,8 @@ fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec<u8>
         },
         source => Error::Batch(source),
     })?;
-    Ok((outcome, input.encode()))
+    let variant = Variant::cheapest(outcome.gas_used, in_software);
+    Ok((outcome, input.encode(), variant))
 }
 
 /// How a block, or a batch of them, is called.

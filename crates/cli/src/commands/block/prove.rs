@@ -11,7 +11,7 @@ use crate::{
     args::{FleetFlags, ProveBlock, ProveFlags},
     commands::prove::{self as shared, quoted, verify_command},
     error::Error,
-    files, guest, report,
+    files, report,
     settings::Settings,
     terminal::hex0x,
 };
@@ -48,7 +48,7 @@ pub fn prove(
     json: bool,
 ) -> Result<(), Error> {
     let path = &paths[0];
-    let (block, input) = validated(paths, files)?;
+    let (block, input, variant) = validated(paths, files)?;
     if !block.skipped.is_empty() {
         return Err(Error::ParentUnknown {
             path: path.clone(),
@@ -64,7 +64,7 @@ pub fn prove(
         .map(|path| format!("--block {}", quoted(path)))
         .collect();
     let verify = named.join(" ");
-    let job = shared::job(files::stem(path), guest::evm_block()?, input, verify.clone());
+    let job = shared::job(files::stem(path), variant.load()?, input, verify.clone());
     let outcome = shared::prove(&job, settings, fleet, json)?;
     if outcome.public_values != block.public_values.as_slice() {
         return Err(Error::Disagreement {

@@ -10,6 +10,8 @@ const FIBONACCI: &[u8] = include_bytes!("../../../../../guests/elf/fibonacci.elf
 const MISBEHAVE: &[u8] = include_bytes!("../../../../../guests/elf/misbehave.elf");
 const EVM_BLOCK: &[u8] = include_bytes!("../../../../../guests/elf/evm-block.elf");
 const EVM_BLOCK_TOML: &str = include_str!("../../../../../guests/elf/evm-block.openvm.toml");
+const PRECOMPILES: &[u8] = include_bytes!("../../../../../guests/elf/evm-block-precompiles.elf");
+const PRECOMPILES_TOML: &str = include_str!("../../../../../guests/elf/evm-block-precompiles.openvm.toml");
 
 fn fibonacci() -> VmExe<F> {
     Program::load(FIBONACCI, None).unwrap().exe().as_ref().clone()
@@ -172,6 +174,7 @@ fn the_committed_programs_are_allowed() {
         (FIBONACCI, None),
         (MISBEHAVE, None),
         (EVM_BLOCK, Some(EVM_BLOCK_TOML)),
+        (PRECOMPILES, Some(PRECOMPILES_TOML)),
     ] {
         let program = Program::load(elf, toml).unwrap();
         let begin = std::time::Instant::now();

@@ -118,7 +118,7 @@ pub(super) fn with_features(mut draft: Draft, back: u64) -> Result<Draft, Sample
     if fork >= Fork::Osaka {
         let contract = draft.deploy(&osaka::contract(), U256::ZERO, &[])?;
         draft.call(contract, osaka::input(), U256::ZERO, true);
-        draft.with_gas(busy, osaka::TX_GAS_MAX);
+        draft.with_gas(busy, Bytes::new(), osaka::TX_GAS_MAX);
     }
     Ok(draft)
 }
@@ -300,10 +300,11 @@ impl Draft {
         self.push(tx, true);
     }
 
-    /// A call with more gas than others.
-    pub(super) fn with_gas(&mut self, to: Address, gas_limit: u64) {
+    /// A call with other gas than others.
+    pub(super) fn with_gas(&mut self, to: Address, input: Bytes, gas_limit: u64) {
         let tx = TxEip1559 {
             to: TxKind::Call(to),
+            input,
             gas_limit,
             ..Self::fees()
         };

@@ -29,6 +29,8 @@ mod contracts;
 mod features;
 mod genesis;
 mod merkle;
+mod operation_inputs;
+pub mod operations;
 mod osaka;
 mod replay;
 mod rng;

@@ -104,7 +104,7 @@ fn a_transaction_has_at_most_two_to_the_24_gas() {
     let with = |gas| {
         let mut draft = with_dear_blobs();
         let contract = draft.deploy("STOP", U256::ZERO, &[]).unwrap();
-        draft.with_gas(contract, gas);
+        draft.with_gas(contract, Bytes::new(), gas);
         by_both(draft)
     };
     assert_eq!(with(TX_GAS_MAX), [Ok(()), Ok(())]);

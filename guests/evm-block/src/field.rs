@@ -1,0 +1,196 @@
+//! The operations of the fields, which the precompiles are written in.
+//!
+//! Three things that the VM's instructions leave to the guest:
+//!
+//! - A result is right modulo the prime, but nothing forces the host to give its least representation.
+//!   [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof. Comparisons do so of themselves.
+//! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
+//! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`] does.
+
+use openvm_algebra_guest::{DivUnsafe, IntMod};
+
+use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Scalar};
+
+/// A field, by operations on references: a copy of an element costs as much as a multiplication.
+pub trait Field: Clone + PartialEq + Sized + 'static {
+    fn zero() -> &'static Self;
+    fn one() -> &'static Self;
+    fn add(&self, other: &Self) -> Self;
+    fn sub(&self, other: &Self) -> Self;
+    fn mul(&self, other: &Self) -> Self;
+    /// By anything but zero.
+    fn div(&self, other: &Self) -> Self;
+
+    fn is_zero(&self) -> bool {
+        self == Self::zero()
+    }
+
+    fn neg(&self) -> Self {
+        Self::zero().sub(self)
+    }
+
+    fn double(&self) -> Self {
+        self.add(self)
+    }
+
+    fn triple(&self) -> Self {
+        self.double().add(self)
+    }
+
+    fn square(&self) -> Self {
+        self.mul(self)
+    }
+
+    /// To the power of a number in big endian.
+    fn power(&self, exponent: &[u8]) -> Self {
+        const WINDOW: usize = 16;
+        let mut powers = alloc::vec::Vec::with_capacity(WINDOW);
+        powers.push(Self::one().clone());
+        for i in 1..WINDOW {
+            powers.push(self.mul(&powers[i - 1]));
+        }
+        let mut result = Self::one().clone();
+        for digit in exponent.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
+            for _ in 0..4 {
+                result = result.square();
+            }
+            if digit != 0 {
+                result = result.mul(&powers[usize::from(digit)]);
+            }
+        }
+        result
+    }
+}
+
+/// A field of numbers modulo a prime, which come from outside and go there in big endian.
+pub trait Coordinate: Field {
+    /// `None` for a number that is not below the prime. `bytes` are as many as the prime has.
+    fn read(bytes: &[u8]) -> Option<Self>;
+    /// `bytes` are as many as the prime has.
+    fn write(&self, bytes: &mut [u8]);
+}
+
+/// A field of complex numbers.
+pub trait Complex: Field {
+    type Base: Field;
+
+    fn scale(&self, factor: &Self::Base) -> Self;
+    fn conjugate(&self) -> Self;
+}
+
+/// Whether the least representation is odd.
+pub fn is_odd<F: IntMod>(number: &F) -> bool {
+    number.assert_reduced();
+    number.as_le_bytes()[0] & 1 == 1
+}
+
+macro_rules! operations {
+    () => {
+        #[inline(always)]
+        fn zero() -> &'static Self {
+            static ZERO: Number = Number::ZERO;
+            &ZERO
+        }
+
+        #[inline(always)]
+        fn one() -> &'static Self {
+            static ONE: Number = Number::ONE;
+            &ONE
+        }
+
+        #[inline(always)]
+        fn add(&self, other: &Self) -> Self {
+            self + other
+        }
+
+        #[inline(always)]
+        fn sub(&self, other: &Self) -> Self {
+            self - other
+        }
+
+        #[inline(always)]
+        fn mul(&self, other: &Self) -> Self {
+            self * other
+        }
+
+        #[inline(always)]
+        fn div(&self, other: &Self) -> Self {
+            self.div_unsafe(other)
+        }
+    };
+}
+
+macro_rules! prime_fields {
+    ($($name:ident)*) => {$(
+        const _: () = {
+            type Number = $name;
+
+            impl Field for Number {
+                operations!();
+            }
+
+            impl Coordinate for Number {
+                fn read(bytes: &[u8]) -> Option<Self> {
+                    Self::from_be_bytes(bytes)
+                }
+
+                fn write(&self, bytes: &mut [u8]) {
+                    self.assert_reduced();
+                    for (byte, limb) in bytes.iter_mut().zip(self.as_le_bytes().iter().rev()) {
+                        *byte = *limb;
+                    }
+                }
+            }
+        };
+    )*};
+}
+
+macro_rules! complex_fields {
+    ($($name:ident of $base:ident)*) => {$(
+        const _: () = {
+            type Number = $name;
+
+            impl Field for Number {
+                operations!();
+            }
+
+            impl Complex for Number {
+                type Base = $base;
+
+                #[inline(always)]
+                fn scale(&self, factor: &$base) -> Self {
+                    Self::new(&self.c0 * factor, &self.c1 * factor)
+                }
+
+                #[inline(always)]
+                fn conjugate(&self) -> Self {
+                    Self::new(self.c0.clone(), Field::neg(&self.c1))
+                }
+            }
+        };
+    )*};
+}
+
+prime_fields!(Bn254Fp Bls12Fp P256Coordinate P256Scalar);
+complex_fields!(Bn254Fp2 of Bn254Fp Bls12Fp2 of Bls12Fp);
+
+/// Bytes in little endian of a number in hexadecimal, of twice as many digits.
+pub const fn hex<const BYTES: usize>(digits: &str) -> [u8; BYTES] {
+    const fn value(digit: u8) -> u8 {
+        match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => panic!("no digit"),
+        }
+    }
+    let digits = digits.as_bytes();
+    assert!(digits.len() == 2 * BYTES);
+    let mut bytes = [0; BYTES];
+    let mut i = 0;
+    while i < BYTES {
+        let at = 2 * (BYTES - 1 - i);
+        bytes[i] = value(digits[at]) << 4 | value(digits[at + 1]);
+        i += 1;
+    }
+    bytes
+}
