@@ -7,19 +7,60 @@
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`] does.
 
-use openvm_algebra_guest::{DivUnsafe, IntMod};
+use openvm_algebra_guest::{DivAssignUnsafe, IntMod};
 
 use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Scalar};
 
-/// A field, by operations on references: a copy of an element costs as much as a multiplication.
+/// A field, by operations that write into a place.
+///
+/// The VM's instructions take three addresses. What a function returns is copied, since its address has gone to an instruction, and
+/// to copy an element takes ten times as many instructions as to multiply it.
 pub trait Field: Clone + PartialEq + Sized + 'static {
     fn zero() -> &'static Self;
     fn one() -> &'static Self;
-    fn add(&self, other: &Self) -> Self;
-    fn sub(&self, other: &Self) -> Self;
-    fn mul(&self, other: &Self) -> Self;
+    fn set_sum(&mut self, a: &Self, b: &Self);
+    fn set_difference(&mut self, a: &Self, b: &Self);
+    fn set_product(&mut self, a: &Self, b: &Self);
+    fn add_assign(&mut self, other: &Self);
+    fn sub_assign(&mut self, other: &Self);
+    fn mul_assign(&mut self, other: &Self);
     /// By anything but zero.
-    fn div(&self, other: &Self) -> Self;
+    fn div_assign(&mut self, other: &Self);
+
+    /// An element to be written over.
+    fn place() -> Self {
+        Self::zero().clone()
+    }
+
+    fn add(&self, other: &Self) -> Self {
+        let mut sum = Self::place();
+        sum.set_sum(self, other);
+        sum
+    }
+
+    fn sub(&self, other: &Self) -> Self {
+        let mut difference = Self::place();
+        difference.set_difference(self, other);
+        difference
+    }
+
+    fn mul(&self, other: &Self) -> Self {
+        let mut product = Self::place();
+        product.set_product(self, other);
+        product
+    }
+
+    /// By anything but zero.
+    fn div(&self, other: &Self) -> Self {
+        let mut quotient = self.clone();
+        quotient.div_assign(other);
+        quotient
+    }
+
+    fn square_assign(&mut self) {
+        let copy = self.clone();
+        self.mul_assign(&copy);
+    }
 
     fn is_zero(&self) -> bool {
         self == Self::zero()
@@ -52,10 +93,10 @@ pub trait Field: Clone + PartialEq + Sized + 'static {
         let mut result = Self::one().clone();
         for digit in exponent.iter().flat_map(|byte| [byte >> 4, byte & 0xf]) {
             for _ in 0..4 {
-                result = result.square();
+                result.square_assign();
             }
             if digit != 0 {
-                result = result.mul(&powers[usize::from(digit)]);
+                result.mul_assign(&powers[usize::from(digit)]);
             }
         }
         result
@@ -99,23 +140,41 @@ macro_rules! operations {
         }
 
         #[inline(always)]
-        fn add(&self, other: &Self) -> Self {
-            self + other
+        fn add_assign(&mut self, other: &Self) {
+            *self += other;
         }
 
         #[inline(always)]
-        fn sub(&self, other: &Self) -> Self {
-            self - other
+        fn sub_assign(&mut self, other: &Self) {
+            *self -= other;
         }
 
         #[inline(always)]
-        fn mul(&self, other: &Self) -> Self {
-            self * other
+        fn mul_assign(&mut self, other: &Self) {
+            *self *= other;
         }
 
         #[inline(always)]
-        fn div(&self, other: &Self) -> Self {
-            self.div_unsafe(other)
+        fn div_assign(&mut self, other: &Self) {
+            self.div_assign_unsafe(other);
+        }
+
+        #[inline(always)]
+        fn set_sum(&mut self, a: &Self, b: &Self) {
+            self.clone_from(a);
+            *self += b;
+        }
+
+        #[inline(always)]
+        fn set_difference(&mut self, a: &Self, b: &Self) {
+            self.clone_from(a);
+            *self -= b;
+        }
+
+        #[inline(always)]
+        fn set_product(&mut self, a: &Self, b: &Self) {
+            self.clone_from(a);
+            *self *= b;
         }
     };
 }

@@ -57,47 +57,70 @@ impl<P: Pairing> Fp12<P> {
         first == P::Fp2::one() && others.iter().all(Field::is_zero)
     }
 
+    fn place() -> Self {
+        Self(array::from_fn(|_| P::Fp2::place()))
+    }
+
     pub fn mul(&self, other: &Self) -> Self {
         let (a, b) = (&self.0, &other.0);
-        Self(array::from_fn(|power| {
-            let mut low = a[0].mul(&b[power]);
+        let mut product = Self::place();
+        let [mut high, mut term] = [P::Fp2::place(), P::Fp2::place()];
+        for (power, low) in product.0.iter_mut().enumerate() {
+            low.set_product(&a[0], &b[power]);
             for i in 1..=power {
-                low = low.add(&a[i].mul(&b[power - i]));
+                term.set_product(&a[i], &b[power - i]);
+                low.add_assign(&term);
             }
             if power + 1 == DEGREE {
-                return low;
+                break;
             }
-            let mut high = a[power + 1].mul(&b[DEGREE - 1]);
+            high.set_product(&a[power + 1], &b[DEGREE - 1]);
             for i in power + 2..DEGREE {
-                high = high.add(&a[i].mul(&b[power + DEGREE - i]));
+                term.set_product(&a[i], &b[power + DEGREE - i]);
+                high.add_assign(&term);
             }
-            low.add(&high.mul(P::xi()))
-        }))
+            high.mul_assign(P::xi());
+            low.add_assign(&high);
+        }
+        product
     }
 
     pub fn square(&self) -> Self {
         let a = &self.0;
-        let doubles: [P::Fp2; DEGREE] = array::from_fn(|i| a[i].double());
+        let mut doubles = Self::place().0;
+        for (double, a) in doubles.iter_mut().zip(a) {
+            double.set_sum(a, a);
+        }
+        let mut term = P::Fp2::place();
         // Of the products of coefficients whose powers have this sum.
-        let sum = |power: usize| {
+        let mut set_sum = |sum: &mut P::Fp2, power: usize| {
             let first = power.saturating_sub(DEGREE - 1);
-            let mut sum: Option<P::Fp2> = power.is_multiple_of(2).then(|| a[power / 2].square());
-            for i in first..power.div_ceil(2) {
-                let product = doubles[i].mul(&a[power - i]);
-                sum = Some(match sum {
-                    None => product,
-                    Some(sum) => sum.add(&product),
-                });
+            let pairs = first..power.div_ceil(2);
+            let mut is_first = !power.is_multiple_of(2);
+            if !is_first {
+                sum.set_product(&a[power / 2], &a[power / 2]);
             }
-            sum
+            for i in pairs {
+                if is_first {
+                    sum.set_product(&doubles[i], &a[power - i]);
+                    is_first = false;
+                } else {
+                    term.set_product(&doubles[i], &a[power - i]);
+                    sum.add_assign(&term);
+                }
+            }
         };
-        Self(array::from_fn(|power| {
-            let low = sum(power).unwrap_or_else(|| P::Fp2::zero().clone());
-            match sum(power + DEGREE) {
-                Some(high) if power + 1 < DEGREE => low.add(&high.mul(P::xi())),
-                _ => low,
+        let mut square = Self::place();
+        let mut high = P::Fp2::place();
+        for (power, low) in square.0.iter_mut().enumerate() {
+            set_sum(low, power);
+            if power + 1 < DEGREE {
+                set_sum(&mut high, power + DEGREE);
+                high.mul_assign(P::xi());
+                low.add_assign(&high);
             }
-        }))
+        }
+        square
     }
 
     /// To the power of `p⁶`, which is the inverse once it has been raised to the power of `p⁶ - 1`.
@@ -162,32 +185,42 @@ impl<P: Pairing> Fp12<P> {
         let Line { slope, constant } = line;
         let xi = P::xi();
         let [xi_slope, xi_constant] = [slope.mul(xi), constant.mul(xi)];
-        Self(array::from_fn(|i| match P::TWIST {
-            // 1 + slope · w + constant · w³
-            Twist::Divisive => {
-                let by_slope = match i {
-                    0 => xi_slope.mul(&f[5]),
-                    _ => slope.mul(&f[i - 1]),
-                };
-                let by_constant = match i {
-                    0..3 => xi_constant.mul(&f[i + 3]),
-                    _ => constant.mul(&f[i - 3]),
-                };
-                f[i].add(&by_slope).add(&by_constant)
-            }
-            // constant + slope · w² + w³, which is w³ times as much
-            Twist::Multiplicative => {
-                let by_slope = match i {
-                    0..2 => xi_slope.mul(&f[i + 4]),
-                    _ => slope.mul(&f[i - 2]),
-                };
-                let sum = constant.mul(&f[i]).add(&by_slope);
-                match i {
-                    0..3 => sum.add(&f[i + 3].mul(xi)),
-                    _ => sum.add(&f[i - 3]),
+        let mut product = Self::place();
+        let mut term = P::Fp2::place();
+        for (i, sum) in product.0.iter_mut().enumerate() {
+            match P::TWIST {
+                // 1 + slope · w + constant · w³
+                Twist::Divisive => {
+                    match i {
+                        0 => sum.set_product(&xi_slope, &f[5]),
+                        _ => sum.set_product(slope, &f[i - 1]),
+                    }
+                    match i {
+                        0..3 => term.set_product(&xi_constant, &f[i + 3]),
+                        _ => term.set_product(constant, &f[i - 3]),
+                    }
+                    sum.add_assign(&term);
+                    sum.add_assign(&f[i]);
+                }
+                // constant + slope · w² + w³, which is w³ times as much
+                Twist::Multiplicative => {
+                    match i {
+                        0..2 => sum.set_product(&xi_slope, &f[i + 4]),
+                        _ => sum.set_product(slope, &f[i - 2]),
+                    }
+                    term.set_product(constant, &f[i]);
+                    sum.add_assign(&term);
+                    match i {
+                        0..3 => {
+                            term.set_product(&f[i + 3], xi);
+                            sum.add_assign(&term);
+                        }
+                        _ => sum.add_assign(&f[i - 3]),
+                    }
                 }
             }
-        }))
+        }
+        product
     }
 }
 
@@ -224,27 +257,28 @@ impl<P: Pairing> Walk<P> {
     }
 
     fn double(&mut self, value: &mut Fp12<P>) {
-        let (slope, next) = self.at.tangent();
-        self.go(slope, next, value);
+        let slope = self.at.double();
+        self.multiply(slope, value);
     }
 
     /// To the sum with a point of the second group.
     pub fn add(&mut self, point: &Point<P::G2>, value: &mut Fp12<P>) {
-        let (slope, next) = self
+        let slope = self
             .at
-            .chord(point)
+            .add(point)
             .expect("a Miller loop comes to no point twice: the order of the group is larger");
-        self.go(slope, next, value);
+        self.multiply(slope, value);
     }
 
-    fn go(&mut self, slope: P::Fp2, next: Point<P::G2>, value: &mut Fp12<P>) {
-        let constant = slope.mul(&self.at.x).sub(&self.at.y);
+    /// By the line on which the walk has come here, through the negative of where it is.
+    fn multiply(&mut self, slope: P::Fp2, value: &mut Fp12<P>) {
+        let mut constant = slope.mul(&self.at.x);
+        constant.add_assign(&self.at.y);
         let line = Line {
             slope: slope.scale(&self.minus_x_by_y),
             constant: constant.scale(&self.one_by_y),
         };
         *value = value.mul_line(&line);
-        self.at = next;
     }
 }
 

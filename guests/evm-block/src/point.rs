@@ -47,33 +47,44 @@ impl<C: Curve> Point<C> {
         Self::unchecked(self.x.clone(), self.y.neg())
     }
 
-    /// The slope of the tangent, and twice the point.
+    /// Goes to twice the point, and gives the slope of the tangent.
     ///
     /// The division is not by zero: a point with y = 0 is its own negative.
     #[inline(always)]
-    pub fn tangent(&self) -> (C::Field, Self) {
-        let slope = C::derivative(&self.x).div(&self.y.double());
-        let double = self.opposite_third(&slope, &self.x);
-        (slope, double)
+    pub fn double(&mut self) -> C::Field {
+        let mut slope = C::derivative(&self.x);
+        slope.div_assign(&self.y.double());
+        let other_x = self.x.clone();
+        self.go(&slope, &other_x);
+        slope
     }
 
-    /// The slope of the line through both, and their sum; `None` if they have the same x coordinate.
+    /// Goes to the sum with another point, and gives the slope of the line through both; `None` if they have the same x
+    /// coordinate.
     #[inline(always)]
-    pub fn chord(&self, other: &Self) -> Option<(C::Field, Self)> {
+    pub fn add(&mut self, other: &Self) -> Option<C::Field> {
         if self.x == other.x {
             return None;
         }
-        let slope = other.y.sub(&self.y).div(&other.x.sub(&self.x));
-        let sum = self.opposite_third(&slope, &other.x);
-        Some((slope, sum))
+        let mut slope = other.y.sub(&self.y);
+        slope.div_assign(&other.x.sub(&self.x));
+        self.go(&slope, &other.x);
+        Some(slope)
     }
 
-    /// The negative of the third point on the line through this one and one at `other_x`.
+    /// To the negative of the third point on the line through this one and one at `other_x`.
     #[inline(always)]
-    fn opposite_third(&self, slope: &C::Field, other_x: &C::Field) -> Self {
-        let x = slope.square().sub(&self.x).sub(other_x);
-        let y = slope.mul(&self.x.sub(&x)).sub(&self.y);
-        Self { x, y }
+    fn go(&mut self, slope: &C::Field, other_x: &C::Field) {
+        let mut x = slope.mul(slope);
+        x.sub_assign(&self.x);
+        x.sub_assign(other_x);
+        // y = slope · (own x - x) - own y
+        self.x.sub_assign(&x);
+        self.x.mul_assign(slope);
+        let mut y = C::Field::place();
+        y.set_difference(&self.x, &self.y);
+        self.x = x;
+        self.y = y;
     }
 
     /// This point, a number of times.
@@ -111,7 +122,7 @@ impl<C: Curve> PartialEq for Sum<C> {
 impl<C: Curve> Sum<C> {
     pub fn double(&mut self) {
         if let Some(point) = &mut self.0 {
-            *point = point.tangent().1;
+            point.double();
         }
     }
 
@@ -120,8 +131,8 @@ impl<C: Curve> Sum<C> {
             self.0 = Some(point.clone());
             return;
         };
-        match sum.chord(point) {
-            Some((_, next)) => *sum = next,
+        match sum.add(point) {
+            Some(_) => {}
             None if sum.y == point.y => self.double(),
             None => self.0 = None,
         }
