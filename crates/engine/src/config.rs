@@ -190,6 +190,12 @@ impl VmConfig {
 
     /// Whether it has no extension but RV32IM and input and output.
     pub fn is_plain(&self) -> bool {
+        self.extensions() == 0
+    }
+
+    /// How many extensions it has beside RV32IM and input and output, each modulus and each curve counted: the more there
+    /// are, the more chips the circuit of a leaf has to verify.
+    pub(crate) fn extensions(&self) -> usize {
         let SdkVmConfig {
             system: _,
             rv32i: _,
@@ -204,9 +210,21 @@ impl VmConfig {
             ecc,
             deferral,
         } = &self.vm;
-        let hashes = keccak.is_some() || sha2.is_some();
-        let numbers = bigint.is_some() || modular.is_some() || fp2.is_some();
-        !(hashes || numbers || pairing.is_some() || ecc.is_some() || deferral.is_some())
+        let single = [
+            keccak.is_some(),
+            sha2.is_some(),
+            bigint.is_some(),
+            deferral.is_some(),
+        ];
+        single.into_iter().filter(|&is_there| is_there).count()
+            + modular
+                .as_ref()
+                .map_or(0, |modular| modular.supported_moduli.len())
+            + fp2.as_ref().map_or(0, |fp2| fp2.supported_moduli.len())
+            + ecc.as_ref().map_or(0, |ecc| ecc.supported_curves.len())
+            + pairing
+                .as_ref()
+                .map_or(0, |pairing| pairing.supported_curves.len())
     }
 
     /// Number of bytes that a program of this configuration reveals.

@@ -77,8 +77,9 @@ impl fmt::Display for MemoryBudget {
 const BASE_BYTES: u64 = 104 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
-/// Threads that a segment is planned for, whoever proves it: those of a large home machine. Each takes some KiB of its own.
-const THREADS: usize = 16;
+/// Threads that a segment is planned for, whoever proves it. More threads take more while the openings are proven: 150 MiB
+/// on 16, and 54 on four. In segments of half a GiB and more another phase takes most, whatever the threads.
+const THREADS: usize = 4;
 /// Bytes of a field element.
 const BYTES_PER_CELL: u64 = 4;
 /// Bytes that the device keeps of each leaf of the fraction tree.
@@ -143,6 +144,7 @@ impl CostModel {
                 .memory_model(vm.pk()),
             names: per_air.iter().map(|pk| pk.air_name.clone()).collect(),
             held_bytes: BASE_BYTES
+                + keys_bytes(program.config())
                 + held_bytes(instructions, exe.init_memory.len(), 0)
                 + BYTES_PER_PROGRAM_CELL * program_cells
                 + BYTES_PER_INPUT_BYTE * input.byte_len() as u64,
@@ -256,6 +258,27 @@ const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 440],
 };
 
+/// As many extensions as the EVM block guest has whose precompiles are software: Keccak, two moduli, and a curve.
+const EXTENSIONS_FEW: usize = 4;
+
+/// Of programs with more of them. Measured with the EVM block guest that has instructions for nearly all precompiles, eleven:
+/// leaves 799 to 1265, the others no more than with few, all with the 111 MiB of it that the process holds.
+const MANY_PEAKS_MIB: NodePeaks = NodePeaks {
+    leaf: [750, 920, 1140, 1240],
+    internal_for_leaf: [460, 800, 840],
+    internal_recursive: [280, 410, 600],
+    internal_recursive_over_ones: [260, 370, 440],
+};
+
+/// Bytes that the keys of a configuration with many extensions take more than those of one with few.
+fn keys_bytes(config: &VmConfig) -> u64 {
+    if config.extensions() > EXTENSIONS_FEW {
+        64 << 20
+    } else {
+        0
+    }
+}
+
 /// Bytes that a program which is loaded takes for each of its instructions, and for each byte of the memory that it starts with.
 /// A process that has loaded the EVM block guest, with 0.7 million and 2.8 MB of them, has 115 MiB more than an empty one.
 const BYTES_PER_INSTRUCTION: u64 = 90;
@@ -281,10 +304,10 @@ pub(crate) fn node_peak_bytes(
     children: usize,
     internal_for_leaf: usize,
 ) -> u64 {
-    let all = if config.is_plain() {
-        &PLAIN_PEAKS_MIB
-    } else {
-        &EXTENDED_PEAKS_MIB
+    let all = match config.extensions() {
+        0 => &PLAIN_PEAKS_MIB,
+        1..=EXTENSIONS_FEW => &EXTENDED_PEAKS_MIB,
+        _ => &MANY_PEAKS_MIB,
     };
     let peaks: &[u64] = match circuit {
         Circuit::Leaf => &all.leaf,

@@ -171,7 +171,7 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about the block in this file; for a batch in several files, name each in its order
+    /// Demand that it is about the block in this file; for a batch, name each file in its order
     #[arg(long, value_name = "FILE")]
     pub block: Vec<PathBuf>,
     #[command(flatten)]

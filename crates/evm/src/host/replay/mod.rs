@@ -199,8 +199,8 @@ fn chain_again(
 fn description(chain: &ChainConfig, blocks: &[ChainBlock], remarks: &[Remark]) -> String {
     let number = |block: Option<&ChainBlock>| block.map_or(0, |block| block.block.header.number);
     let mut text = format!(
-        "Blocks {} to {} of chain {} ({}), replayed: transactions, receipts and gas are the chain's, the state trie around what \
-         they touch is synthetic, and so are state roots and block hashes",
+        "Blocks {} to {} of chain {} ({}), replayed: transactions, receipts and gas are the chain's; the state trie, state \
+         roots and block hashes are synthetic",
         number(blocks.first()),
         number(blocks.last()),
         chain.chain_id,
