@@ -80,7 +80,7 @@ pub struct Import {
     /// The node's HTTP address
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// Which block: a number, a hash, or latest, safe, finalized; or A..B, from A to B, up to 1024
+    /// Which block: a number, a hash, latest, safe or finalized; or A..B, from A to B, up to 1024
     #[arg(long, value_name = "BLOCK|A..B")]
     pub block: Blocks,
     /// The file to write, gzipped unless its name ends in .json

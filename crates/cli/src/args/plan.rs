@@ -70,8 +70,7 @@ pub struct Plan {
     pub honest: f64,
     /// A profile that `bench` has written, and how many machines are like it
     ///
-    /// Several profiles make a mixed fleet. Without a profile, all machines are like the reference machine: two cores
-    /// of a 2023 server.
+    /// Several profiles make a mixed fleet. Without one, all machines are like the reference: two cores of a server.
     #[arg(long, value_name = "FILE[:COUNT]", help_heading = "Fleet")]
     pub profile: Vec<String>,
     /// Uplink of each machine, in Mbit/s
