@@ -3,7 +3,8 @@
 //! Three things that the VM's instructions leave to the guest:
 //!
 //! - A result is right modulo the prime, but nothing forces the host to give its least representation.
-//!   [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof. Comparisons do so of themselves.
+//!   [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof. Comparisons do so of themselves. Whatever is
+//!   read as an integer goes through one of the two: bytes for others, a sign, and an element that becomes one of another field.
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`] does.
 

@@ -1,6 +1,10 @@
 //! P-256.
 
-use ::p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
+use ::p256::{
+    AffinePoint, ProjectivePoint, Scalar, U256,
+    ecdsa::{Signature, SigningKey, VerifyingKey, signature::hazmat::PrehashSigner},
+    elliptic_curve::{ops::Reduce, point::DecompressPoint, subtle::Choice},
+};
 
 use super::*;
 
@@ -94,4 +98,37 @@ fn sums_of_equal_and_opposite_points() {
         assert!(!check(&minus_r, &signature, &generator));
         check(&r, &signature, &generator);
     }
+}
+
+/// What `r` is compared with is a coordinate modulo the order, which is less than the prime. Here the coordinate is at least the
+/// order; less than 2^256 - p, so that it has a second representation below 2^256; and such a one that `r` follows
+/// from that second representation, which is not valid.
+#[test]
+fn a_coordinate_is_compared_modulo_the_order() {
+    let digest = scramble(3);
+    let s: [u8; 32] = number(7);
+    let scalar = |bytes: [u8; 32]| <Scalar as Reduce<U256>>::reduce_bytes(&bytes.into());
+    // The key for which a signature's point is the one with this coordinate.
+    let verdict = |coordinate: [u8; 32], r: Scalar| {
+        let point: Option<AffinePoint> = AffinePoint::decompress(&coordinate.into(), Choice::from(0)).into();
+        let sum = ProjectivePoint::from(point?) * scalar(s) - ProjectivePoint::GENERATOR * scalar(digest);
+        let key = VerifyingKey::from_affine((sum * r.invert().unwrap()).to_affine()).unwrap();
+        let key = key.to_encoded_point(false).as_bytes()[1..].try_into().unwrap();
+        let signature = [<[u8; 32]>::from(r.to_bytes()), s].concat().try_into().unwrap();
+        Some(check(&digest, &signature, &key))
+    };
+    let first = |verdicts: &dyn Fn(i16) -> Option<bool>| (1..100).find_map(verdicts).unwrap();
+    let (order, prime): ([u8; 32], [u8; 32]) = (decode(ORDER), decode(PRIME));
+    assert!(first(&|above| {
+        let coordinate = plus(order, above);
+        verdict(coordinate, scalar(coordinate))
+    }));
+    assert!(first(&|small| {
+        let coordinate = number(small as u64);
+        verdict(coordinate, scalar(coordinate))
+    }));
+    assert!(!first(&|small| {
+        let second = scalar(prime) + scalar(number(small as u64));
+        verdict(number(small as u64), second)
+    }));
 }
