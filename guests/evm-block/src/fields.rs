@@ -1,8 +1,8 @@
 //! The fields of the VM: numbers modulo primes, and complex numbers over some of them, in the order of the VM configuration.
 
+use openvm_algebra_guest::moduli_macros;
 #[cfg(feature = "precompiles")]
-use openvm_algebra_guest::complex_macros;
-use openvm_algebra_guest::{IntMod, moduli_macros};
+use openvm_algebra_guest::{IntMod, complex_macros};
 
 moduli_macros::moduli_declare! {
     Secp256k1Coordinate { modulus = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F" },
