@@ -110,6 +110,7 @@ fn job_of(index: usize, tasks: usize) -> JobSpec {
         tree,
         priority: index as i32 % 2,
         deadline: None,
+        own_final: false,
         done: Vec::new(),
         leased: Vec::new(),
     }

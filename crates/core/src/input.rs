@@ -42,7 +42,7 @@ pub enum Input {
     /// The caller has lost the accepted proof of a task, as when its disk has damaged it. Where that is still needed, the task is
     /// done again; nobody is to blame.
     Lost { task: TaskRef, proof: Blob },
-    /// The caller has done a task itself, as [`Output::Try`](crate::Output::Try) asked it to.
+    /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try) asked it to.
     Tried { task: TaskRef, outcome: Tried },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
@@ -63,6 +63,9 @@ pub struct JobSpec {
     pub priority: i32,
     /// When it should be done. Among jobs of the same priority the one with the earliest goes first.
     pub deadline: Option<Time>,
+    /// Whether the caller makes the final proof itself, as where that takes no proving: it is asked to by
+    /// [`Output::Try`](crate::Output::Try) as soon as the top of the tree is there, and no peer gets that task.
+    pub own_final: bool,
     /// What an earlier run has left: accepted and durable.
     pub done: Vec<(TaskId, Blob)>,
     /// Who was at which task then, as far as is known. They may still be, and are not told again: they renew their

@@ -24,8 +24,9 @@ pub enum Output {
     Check { peer: Peer, task: TaskRef, proof: Blob },
     /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
     Persist { peer: Peer, task: TaskRef, proof: Blob },
-    /// Do a task that peers have failed at, with the caller's own engine, to see whether they were the cause or a proof that
-    /// the task is made of; answer with [`Tried`](crate::Input::Tried).
+    /// Do a task with the caller's own engine: one that peers have failed at, to see whether they were the cause or a proof
+    /// that the task is made of, or the final proof of a job that has its
+    /// [`own_final`](crate::JobSpec::own_final); answer with [`Tried`](crate::Input::Tried).
     Try { task: TaskRef },
     /// Tell a peer that a task is not its own any more.
     Revoke {

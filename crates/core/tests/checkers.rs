@@ -43,6 +43,7 @@ fn open() -> Input {
         tree,
         priority: 0,
         deadline: None,
+        own_final: false,
         done: Vec::new(),
         leased: Vec::new(),
     }))
@@ -176,6 +177,22 @@ fn a_lease_that_does_not_fit_is_noticed() {
         leased(&[open(), offer(100)], leaf()).is_err(),
         "its children are missing"
     );
+}
+
+#[test]
+fn a_lease_of_the_callers_own_final_proof_is_noticed() {
+    let with_own_final = |own_final| {
+        let Input::Open(mut spec) = open() else {
+            unreachable!("it opens a job")
+        };
+        spec.own_final = own_final;
+        spec.done = spec.tree.tasks().map(|task| (task, PROOF)).collect();
+        spec.done.pop();
+        let inputs = [Input::Open(spec), offer(100)];
+        last(Fitting::default(), &inputs, &[lease(task(TaskId::Final))])
+    };
+    assert!(with_own_final(false).is_ok());
+    assert!(with_own_final(true).is_err());
 }
 
 #[test]

@@ -95,6 +95,7 @@ fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
         costs: works.iter().map(cost).collect(),
         priority: 0,
         deadline: None,
+        own_final: false,
         leased: Vec::new(),
         done: Vec::new(),
     };

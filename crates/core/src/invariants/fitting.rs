@@ -4,10 +4,12 @@ use super::Checker;
 use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
 /// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done, and
-/// fits into the memory that was offered.
+/// fits into the memory that was offered. The caller's own final proof is leased to nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
     jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,
+    /// Jobs whose final proof the caller makes.
+    own_final: BTreeSet<JobId>,
     /// What the caller was asked to persist since the job was opened.
     asked: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
@@ -26,6 +28,9 @@ impl Checker for Fitting {
                 let memory = spec.tree.tasks().zip(memory).collect();
                 self.jobs.insert(spec.id, (spec.tree.clone(), memory));
                 let job = spec.id;
+                if spec.own_final {
+                    self.own_final.insert(job);
+                }
                 let done = spec.done.iter().map(|&(task, _)| TaskRef { job, task });
                 self.done.extend(done);
             }
@@ -43,6 +48,7 @@ impl Checker for Fitting {
         if let Output::Announce { job, open: false } = output {
             // If it is opened again it starts from what the caller has kept.
             self.jobs.remove(job);
+            self.own_final.remove(job);
             self.done.retain(|task| task.job != *job);
             self.asked.retain(|(task, _)| task.job != *job);
         }
@@ -72,6 +78,9 @@ impl Checker for Fitting {
                 "{task} needs {needed} bytes, and {peer:?} has {}",
                 offer.memory
             ));
+        }
+        if task.task == TaskId::Final && self.own_final.contains(&task.job) {
+            return Err(format!("{task} is for the caller, and leased to {peer:?}"));
         }
         if self.done.contains(task) {
             return Err(format!("{task} is done and leased again"));

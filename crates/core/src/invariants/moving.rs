@@ -62,7 +62,7 @@ fn check(requester: &Requester, job: JobId) -> Result<(), String> {
                 leases += count;
                 under_way += 1;
             }
-            Stage::Checking | Stage::Persisting => under_way += 1,
+            Stage::Own | Stage::Checking | Stage::Persisting => under_way += 1,
             Stage::Done => {}
         }
     }

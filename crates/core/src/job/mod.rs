@@ -23,13 +23,15 @@ use crate::{
 pub(crate) struct Job {
     pub priority: i32,
     pub deadline: Option<Time>,
+    /// Whether the final proof is made by the caller, and by no peer.
+    pub own_final: bool,
     /// When it was opened, in the order of all jobs.
     pub sequence: u64,
     pub tree: Tree,
     pub ready: Ready,
     /// Leases that peers hold.
     pub leases: usize,
-    /// Tasks that are leased, being checked or being made durable.
+    /// Tasks that are leased, being checked, being made durable, or for the caller to do.
     pub under_way: usize,
     /// Tasks that one more peer may get: open tasks that a peer holds, and of which no proof is on its way here. Tasks with
     /// the fewest holders come first, and among these the ones with the longest path above them.
@@ -69,6 +71,7 @@ impl Job {
             costs,
             priority,
             deadline,
+            own_final,
             done,
             leased: _,
         } = spec;
@@ -88,6 +91,7 @@ impl Job {
         let mut job = Self {
             priority,
             deadline,
+            own_final,
             sequence,
             tree,
             ready: Ready::default(),
@@ -188,12 +192,27 @@ impl Job {
         matches!(self.task(task).state, TaskState::Done(_))
     }
 
-    /// The task can be worked at from now on, and nobody does.
+    /// The task can be worked at from now on, and no peer does. What the caller makes is under way at once.
     pub(crate) fn make_ready(&mut self, task: TaskId) {
+        let by_caller = self.is_for_caller(task);
         let own = self.task_mut(task);
         own.state = TaskState::Open;
-        let (memory, rank) = (own.cost.memory, own.rank);
-        self.ready.insert(task, memory, rank);
+        if by_caller {
+            self.under_way += 1;
+        } else {
+            let (memory, rank) = (own.cost.memory, own.rank);
+            self.ready.insert(task, memory, rank);
+        }
+    }
+
+    /// Where a task is on its way.
+    pub(crate) fn stage(&self, task: TaskId) -> Stage {
+        self.task(task).stage(self.is_for_caller(task))
+    }
+
+    /// Whether a task is done by the caller, and by no peer.
+    pub(crate) fn is_for_caller(&self, task: TaskId) -> bool {
+        self.own_final && task == TaskId::Final
     }
 
     /// Somebody works at the task now.

@@ -71,6 +71,8 @@ pub enum Stage {
     /// For this many others whose proofs it takes.
     Waiting(u32),
     Ready,
+    /// For the caller to do, and for no peer.
+    Own,
     /// By this many peers.
     Leased(usize),
     /// A submitted proof is being looked at.
@@ -205,11 +207,13 @@ impl Task {
         self.leases.contains_key(&peer) || self.claims.iter().any(|claim| claim.peer == peer)
     }
 
-    pub(crate) fn stage(&self) -> Stage {
+    /// Where it is; `for_caller` says that the caller does it.
+    pub(super) fn stage(&self, for_caller: bool) -> Stage {
         match self.state {
             TaskState::Unneeded => Stage::Unneeded,
             TaskState::Waiting(inputs) => Stage::Waiting(inputs),
             TaskState::Open if !self.claims.is_empty() => Stage::Checking,
+            TaskState::Open if for_caller => Stage::Own,
             TaskState::Open if self.leases.is_empty() => Stage::Ready,
             TaskState::Open => Stage::Leased(self.leases.len()),
             TaskState::Persisting(_) => Stage::Persisting,

@@ -221,7 +221,7 @@ impl Requester {
             return;
         };
         let own = job.task(task.task);
-        if own.state != TaskState::Open || own.is_with(peer) {
+        if own.state != TaskState::Open || own.is_with(peer) || job.is_for_caller(task.task) {
             return;
         }
         // It had the memory, and will say the rest.
@@ -297,9 +297,14 @@ impl Requester {
     }
 
     /// Wakes a peer for a task that is ready, or several if nobody came before; false if none waits that has the memory
-    /// for it.
+    /// for it. What is for the caller to do, it is asked to do.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
-        let own = self.jobs[&task.job].task(task.task);
+        let job = &self.jobs[&task.job];
+        if job.is_for_caller(task.task) {
+            self.try_it(task);
+            return true;
+        }
+        let own = job.task(task.task);
         let (memory, at_once) = (own.cost.memory, 1usize << own.overslept.min(WOKEN_LOG_MAX));
         let mut woken = 0;
         while woken < at_once

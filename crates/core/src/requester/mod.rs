@@ -64,7 +64,7 @@ enum Alarm {
 pub struct Progress {
     /// Leases that peers hold.
     pub leases: usize,
-    /// Tasks that are leased, being checked or being made durable.
+    /// Tasks that are leased, being checked, being made durable, or for the caller to do.
     pub under_way: usize,
     /// Whether a task waits for a peer.
     pub has_ready: bool,
@@ -204,6 +204,14 @@ impl Requester {
             .is_some_and(|own| own.suspicion.trying && own.state == TaskState::Open)
     }
 
+    /// Whether a task of an open job is for the caller to do, and for no peer: see
+    /// [`JobSpec::own_final`](crate::JobSpec::own_final).
+    pub fn is_for_caller(&self, task: TaskRef) -> bool {
+        self.jobs
+            .get(&task.job)
+            .is_some_and(|job| job.is_for_caller(task.task))
+    }
+
     /// The leases of an open job, each with the peer that holds it, in the order of [`crate::Tree::tasks`].
     pub fn leases(&self, job: JobId) -> Vec<(TaskId, Peer)> {
         let leased = self.jobs.get(&job).map(Job::leased).unwrap_or_default();
@@ -224,10 +232,7 @@ impl Requester {
         let Some(job) = self.jobs.get(&job) else {
             return Vec::new();
         };
-        job.tree
-            .tasks()
-            .map(|task| (task, job.task(task).stage()))
-            .collect()
+        job.tree.tasks().map(|task| (task, job.stage(task))).collect()
     }
 
     fn open(&mut self, now: Time, spec: JobSpec) {
@@ -257,10 +262,11 @@ impl Requester {
         self.suspect_again(now, id);
         // Announcing reaches those who do not wait here.
         for task in ready {
-            if self.parked.is_empty() {
-                break;
+            let job = &self.jobs[&id];
+            if self.parked.is_empty() && !job.is_for_caller(task) {
+                continue;
             }
-            if !self.jobs[&id].task(task).leases.is_empty() {
+            if !job.task(task).leases.is_empty() {
                 continue;
             }
             self.wake(TaskRef { job: id, task }, now);

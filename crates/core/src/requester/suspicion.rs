@@ -101,7 +101,7 @@ impl Requester {
         self.alarms.insert((due, Alarm::Suspicion(task)));
     }
 
-    fn try_it(&mut self, task: TaskRef) {
+    pub(super) fn try_it(&mut self, task: TaskRef) {
         if let Some(job) = self.jobs.get_mut(&task.job) {
             let suspicion = &mut job.task_mut(task.task).suspicion;
             suspicion.trying = true;

@@ -44,6 +44,7 @@ pub fn spec(segments: u32) -> JobSpec {
         tree,
         priority: 0,
         deadline: None,
+        own_final: false,
         done: Vec::new(),
         leased: Vec::new(),
     }
@@ -99,11 +100,11 @@ impl Desk {
         outputs
     }
 
-    pub fn deliver(&mut self, peer: Peer, task: TaskRef) {
+    pub fn deliver(&mut self, peer: Peer, task: TaskRef) -> Vec<Output> {
         self.submit(peer, task);
         self.checked(peer, task, Verdict::Accepted);
         let proof = claimed(peer);
-        self.input(Input::Persisted { task, proof });
+        self.input(Input::Persisted { task, proof })
     }
 
     /// Whose proof is looked at now.

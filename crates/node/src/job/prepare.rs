@@ -199,6 +199,7 @@ impl Prepared {
             costs: self.costs.clone(),
             priority: 0,
             deadline: options.deadline.map(left),
+            own_final: false,
             leased,
             done: self
                 .done

@@ -439,6 +439,7 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         tree,
         priority: 0,
         deadline: None,
+        own_final: false,
         leased,
         done: Vec::new(),
     };

@@ -54,6 +54,7 @@ impl World<'_> {
             costs: workload.costs.clone(),
             priority: 0,
             deadline: deadline_s.map(|s| Time::default() + arrived + Duration::from_secs_f64(s)),
+            own_final: false,
             done: Vec::new(),
             leased: Vec::new(),
         };
