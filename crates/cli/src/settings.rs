@@ -17,7 +17,7 @@ use figment::{
     providers::{Env, Format, Serialized, Toml},
 };
 use myriad_engine::{
-    INPUT_BYTES_MAX, MemoryBudget,
+    FinalForm, INPUT_BYTES_MAX, MemoryBudget,
     worker::{WorkerConfig, can_confine, data_bytes_max},
 };
 use myriad_node::Machine;
@@ -32,7 +32,7 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "data_dir",
     "out",
     "memory",
@@ -40,6 +40,7 @@ const NAMES: [&str; 17] = [
     "threads",
     "max_instructions",
     "deadline",
+    "proof",
     "bootstrap",
     "listen",
     "external",
@@ -85,6 +86,8 @@ pub struct Settings {
     pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an own execution.
     pub max_instructions: u64,
+    /// How the final proof is made.
+    pub proof: FinalForm,
     /// From the start of the command to the proof.
     pub deadline: Option<Duration>,
     pub net: NetSettings,
@@ -146,6 +149,8 @@ struct Layers {
     max_instructions: Option<u64>,
     deadline: Option<NonZeroU64>,
     #[serde(default)]
+    proof: FinalForm,
+    #[serde(default)]
     bootstrap: Vec<String>,
     #[serde(default)]
     listen: Vec<String>,
@@ -199,6 +204,7 @@ impl Settings {
             children,
             threads,
             threads_wanted: layers.threads,
+            proof: layers.proof,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
             max_instructions: layers.max_instructions.unwrap_or(MAX_INSTRUCTIONS),
             net: NetSettings {

@@ -23,7 +23,7 @@ use crate::{
     memory::node_peak_bytes,
     program::caught,
     proof_bytes,
-    prove::{ProvingEngine, PublicValuesProof, SegmentProof},
+    prove::{ProvingEngine, SegmentProof},
 };
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up
@@ -141,10 +141,9 @@ impl<E: ProvingEngine> Aggregator<E> {
             })
     }
 
-    /// Makes the final proof of a tree whose top node is `top`, on `level`.
+    /// Makes the final proof of [`FinalForm::Small`](crate::FinalForm) of a tree whose top node is `top`, on `level`.
     ///
     /// `last_segment` is the proof of the program's last segment, which shows the public values.
-    /// As OpenVM's own prover does, one more layer is added, which only makes the proof smaller.
     pub(crate) fn finish(
         &self,
         level: Level,
@@ -155,11 +154,7 @@ impl<E: ProvingEngine> Aggregator<E> {
             level: "the final proof".into(),
             reason,
         };
-        let last = SegmentProof::decode(last_segment).map_err(failed)?;
-        let public_values: PublicValuesProof = last
-            .public_values
-            .ok_or_else(|| failed("the last segment's proof shows no public values".into()))?;
-        let top = proof_bytes::decode(top).map_err(failed)?;
+        let (top, public_values) = final_proof::decode_parts(top, last_segment).map_err(failed)?;
         final_proof::encode(self.prove(level.above(), &[top])?, public_values).map_err(failed)
     }
 

@@ -5,16 +5,71 @@ use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::VerifyError, proof_bytes, prove::PublicValuesProof};
+use crate::{
+    Level, VmConfig,
+    error::{AggregateError, VerifyError},
+    memory::verifying_peak_bytes,
+    proof_bytes,
+    prove::{PublicValuesProof, SegmentProof},
+};
 
 /// Most bytes of the file; one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
+
+/// How the final proof is made of the top node of the aggregation tree. OpenVM's verifier accepts both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinalForm {
+    /// By one more internal-recursive layer, as OpenVM's own prover does. The layer only makes the proof smaller.
+    #[default]
+    Small,
+    /// The proof of the top node as it is. Nothing is proven for it.
+    Fast,
+}
+
+impl FinalForm {
+    /// Expected peak memory, in bytes, of the process that makes the final proof of a program of `config`. What it holds of
+    /// the job comes on top: see [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
+    /// [`Level::peak_bytes`].
+    pub fn peak_bytes(self, config: &VmConfig, internal_for_leaf: usize) -> u64 {
+        match self {
+            Self::Small => Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+            Self::Fast => verifying_peak_bytes(config),
+        }
+    }
+}
 
 /// What a final proof shows, once it is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinalProof {
     /// What the program revealed.
     pub public_values: Vec<u8>,
+}
+
+/// The final proof of [`FinalForm::Fast`]: the proof of the tree's top node, with the public values that the proof of the
+/// program's last segment shows. Nobody has verified it yet.
+///
+/// # Errors
+/// [`AggregateError::Failed`] for what are no such proofs.
+pub(crate) fn of_top(top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, AggregateError> {
+    let failed = |reason: String| AggregateError::Failed {
+        level: "the final proof".into(),
+        reason,
+    };
+    let (top, public_values) = decode_parts(top, last_segment).map_err(failed)?;
+    encode(top, public_values).map_err(failed)
+}
+
+/// What a final proof is made of: the proof of the top node, and what the proof of the last segment says of the public
+/// values.
+pub(crate) fn decode_parts(
+    top: &[u8],
+    last_segment: &[u8],
+) -> Result<(Proof<SC>, PublicValuesProof), String> {
+    let public_values = SegmentProof::decode(last_segment)?
+        .public_values
+        .ok_or("the last segment's proof shows no public values")?;
+    Ok((proof_bytes::decode(top)?, public_values))
 }
 
 /// The file of a final proof: pretty-printed JSON, as OpenVM writes it.

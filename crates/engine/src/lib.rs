@@ -53,7 +53,7 @@ pub use error::{
     AggregateError, ConfigError, ExecuteError, InputError, KeyError, ProgramError, ProveError, VerifyError,
 };
 pub use execute::{Plan, Segment};
-pub use final_proof::{FINAL_PROOF_BYTES_MAX, FinalProof};
+pub use final_proof::{FINAL_PROOF_BYTES_MAX, FinalForm, FinalProof};
 pub use input::{ENCODED_INPUT_BYTES_MAX, INPUT_BYTES_MAX, INPUT_ITEMS_MAX, Input};
 pub use keys::{Filling, KeyCache};
 pub use memory::{MEMORY_BUDGET_MIN, MemoryBudget};

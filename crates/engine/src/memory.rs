@@ -75,6 +75,8 @@ impl fmt::Display for MemoryBudget {
 
 /// What a process has in memory that proves, beside its program, its input and its proof: code, keys, lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
+/// What a process has in memory that only verifies proofs, beside its job.
+const VERIFYING_BYTES: u64 = 320 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
 /// Threads that a segment is planned for, whoever proves it. More threads take more while the openings are proven: 150 MiB
@@ -295,6 +297,12 @@ pub(crate) fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes:
 /// Bytes that the process which proves a segment takes at least where the encoded input has so many bytes.
 pub(crate) fn segment_least_bytes(input_bytes: u64) -> u64 {
     BASE_BYTES.saturating_add(BYTES_PER_INPUT_BYTE.saturating_mul(input_bytes))
+}
+
+/// Expected peak memory of a process that only verifies proofs, in bytes, without what it holds of the job: the keys of all
+/// circuits.
+pub(crate) fn verifying_peak_bytes(config: &VmConfig) -> u64 {
+    VERIFYING_BYTES + keys_bytes(config)
 }
 
 /// Expected peak memory of the process that makes a node, in bytes, without what it holds of the job.

@@ -7,7 +7,7 @@
 
 use std::{error::Error, fs, path::Path};
 
-use myriad_engine::{Input, MemoryBudget, worker::WorkerConfig};
+use myriad_engine::{FinalForm, Input, MemoryBudget, worker::WorkerConfig};
 use myriad_node::{Fleet, Job, Options, restart};
 
 /// With the leaves of four and the wider nodes of 8 GiB that makes 10,000 tasks.
@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let options = Options {
         data_dir: dir.path().to_owned(),
+        final_form: FinalForm::Small,
         out_dir: dir.path().to_owned(),
         memory: MemoryBudget::from_bytes(8 << 30),
         children: 1,

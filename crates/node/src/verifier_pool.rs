@@ -1,4 +1,4 @@
-//! The engine children that verify proofs: strangers have made these, and nothing of them is decoded beside the owner's files.
+//! The engine children that verify proofs, and make the final proof where nothing has to be proven for it: strangers have made these, and nothing of them is decoded beside the owner's files.
 //!
 //! They stay from one proof to the next, with the keys and the program ready. Whoever takes one over with a proof can say of
 //! proofs what he likes, as one can who makes them; the final proof is verified by everybody that it is given to.
@@ -10,7 +10,7 @@ use std::{
 };
 
 use myriad_engine::{
-    Input, ProofOf, Shown, Statement, VerifyError,
+    FinalForm, Input, Level, ProofOf, Shown, Statement, VerifyError,
     worker::{Failure, Worker, WorkerConfig, WorkerError},
 };
 use thiserror::Error;
@@ -149,6 +149,24 @@ impl VerifierPool {
     /// See [`Objection`].
     pub fn verify(&self, of: &ProofOf, proof: &[u8]) -> Result<Shown, Objection> {
         self.0.verify(of, proof)
+    }
+
+    /// Makes the final proof of [`FinalForm::Fast`] of a tree whose top node is `top`, on `level`. Blocks.
+    ///
+    /// # Errors
+    /// Why there is none: the machine may be short of memory, or the proofs be no such proofs.
+    pub fn finish(&self, level: Level, top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, String> {
+        let mut at_work = self.0.take()?;
+        let worker = at_work.worker.as_mut().expect("it was taken");
+        let (made, excess) = guard(worker, PROOF, |worker| {
+            worker.finish(level, FinalForm::Fast, top, last_segment)
+        });
+        made.map(|(proof, _)| proof).map_err(|error| {
+            if !matches!(error, WorkerError::Failed(_)) {
+                at_work.worker = None;
+            }
+            printable(&excess.unwrap_or_else(|| error.to_string()))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use myriad_engine::MemoryBudget;
 use serde::{Serialize, Serializer};
 
@@ -88,6 +88,10 @@ pub struct WorkFlags {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,
+    /// How the final proof is made: `fast` leaves out the last layer, which takes seconds and only makes it smaller
+    #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<ProofForm>,
     /// Folder for the proof and its baseline [default: the working folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +99,16 @@ pub struct WorkFlags {
     #[command(flatten)]
     #[serde(flatten)]
     pub data: DataFlags,
+}
+
+/// How the final proof is made: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProofForm {
+    /// By one more layer, as OpenVM does it [default]
+    Small,
+    /// The top of the tree as it is
+    Fast,
 }
 
 /// Bytes that a program reveals, written in hex.

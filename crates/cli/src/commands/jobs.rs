@@ -170,6 +170,7 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
     };
     settings.memory = MemoryBudget::from_bytes(record.memory_bytes);
     settings.max_instructions = record.max_instructions;
+    settings.proof = record.final_form;
     settings.out = record.out_dir;
     let fleet = FleetFlags::of(record.fleet, args.net.clone());
     let outcome = prove(&job, &settings, &fleet, args.data.json)?;

@@ -68,6 +68,7 @@ pub fn prove(job: &Job, settings: &Settings, fleet: &FleetFlags, json: bool) -> 
         memory: settings.memory,
         children: settings.children,
         max_instructions: settings.max_instructions,
+        final_form: settings.proof,
         deadline: settings.deadline,
         fleet: fleet.kind(),
         worker: settings.worker()?,

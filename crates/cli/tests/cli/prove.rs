@@ -57,6 +57,15 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     assert!(!second.stderr.contains("proven:"), "{}", second.stderr);
     assert_eq!(fs::read(path("second/fibonacci.stark.proof")).unwrap(), bytes);
 
+    // Without the last layer nothing is left to prove.
+    let fast = finish(prove(dir.path(), "fast").args(["--proof", "fast", "--json"])).exits(DONE);
+    let fast = fast.json();
+    assert_eq!(
+        fast["reused"].as_u64(),
+        first["tasks"].as_u64().map(|tasks| tasks - 1)
+    );
+    assert!(fast["proof_bytes"].as_u64().unwrap() > count("proof_bytes"));
+
     let verify = |proof: &str, more: &[&str]| {
         run(["verify", proof, "--program", &fibonacci]
             .iter()
@@ -71,6 +80,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     assert!(verified["program_commitment"].as_str().unwrap().starts_with("0x"));
     let values = first["public_values"].as_str().unwrap();
     verify(&proof, &["--public-values", values]).exits(DONE);
+    verify(&path("fast/fibonacci.stark.proof"), &["--public-values", values]).exits(DONE);
 
     // Whatever is not this proof of this program is invalid, and nothing else.
     verify(&proof, &["--public-values", &values.replace('6', "7")])

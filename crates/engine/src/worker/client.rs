@@ -23,8 +23,8 @@ use super::{
     usage::{Usage, Watch},
 };
 use crate::{
-    Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement, VmConfig,
-    keys::Filling,
+    Boundary, FinalForm, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
+    VmConfig, keys::Filling,
 };
 
 /// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
@@ -294,17 +294,21 @@ impl Worker {
         self.proof(Request::Aggregate { level }, files)
     }
 
-    /// Makes the final proof from the tree's top node, on `level`, and the last segment's proof.
+    /// Makes the final proof of a form from the tree's top node, on `level`, and the last segment's proof.
     ///
     /// # Errors
     /// See [`Worker::load`].
     pub fn finish<'a>(
         &mut self,
         level: Level,
+        form: FinalForm,
         top: impl Into<Source<'a>>,
         last_segment: impl Into<Source<'a>>,
     ) -> Result<(Vec<u8>, Usage), WorkerError> {
-        self.proof(Request::Finish { level }, vec![top.into(), last_segment.into()])
+        self.proof(
+            Request::Finish { level, form },
+            vec![top.into(), last_segment.into()],
+        )
     }
 
     /// Has it make ready to verify proofs of the program, and gives what proofs of it must say.

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    AggregateError, Boundary, ConfigError, ExecuteError, InputError, KeyError, Level, MemoryBudget, Plan,
-    ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
+    AggregateError, Boundary, ConfigError, ExecuteError, FinalForm, InputError, KeyError, Level,
+    MemoryBudget, Plan, ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
 };
 
 /// Most bytes of the files of a request: the largest program and the largest input together, and some more.
@@ -57,6 +57,7 @@ pub(super) enum Request {
     /// The proofs of the top and of the last segment follow.
     Finish {
         level: Level,
+        form: FinalForm,
     },
     /// Make ready to verify proofs of the program.
     PrepareVerifier,

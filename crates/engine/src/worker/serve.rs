@@ -19,8 +19,9 @@ use super::{
     usage::Meter,
 };
 use crate::{
-    AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier, VerifyError,
-    VmConfig, aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
+    AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
+    VerifyError, VmConfig, aggregate::Aggregator, circuit::Circuit, execute, final_proof, keys,
+    prove::SegmentProver, truth,
 };
 
 /// How a child is to run.
@@ -232,12 +233,14 @@ impl State {
                 let verifier = made_verifier(verifier, program, keys)?;
                 Ok(Answer::Holds(verifier.verify(&of, &proof)?))
             }
-            Request::Finish { level } => {
+            Request::Finish { level, form } => {
                 let [top, last_segment] = exactly(files)?;
-                let circuit = Level::INTERNAL_RECURSIVE.circuit();
-                let proof = tools
-                    .aggregator(program, keys, circuit)?
-                    .finish(level, &top, &last_segment)?;
+                let proof = match form {
+                    FinalForm::Small => tools
+                        .aggregator(program, keys, Level::INTERNAL_RECURSIVE.circuit())?
+                        .finish(level, &top, &last_segment)?,
+                    FinalForm::Fast => final_proof::of_top(&top, &last_segment)?,
+                };
                 let made = made_verifier(verifier, program, keys)?.final_proof(&proof);
                 made.map_err(|e| unsound("the final proof".into(), &e))?;
                 Ok(Answer::Proof(proof))

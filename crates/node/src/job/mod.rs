@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 
 use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
-    Input, MemoryBudget, ProgramError,
+    FinalForm, Input, MemoryBudget, ProgramError,
     worker::{Usage, WorkerConfig, WorkerError},
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,8 @@ pub struct Options {
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
+    /// How the final proof is made.
+    pub final_form: FinalForm,
     /// Within which the proof is wanted. When it is over that is said, and the job goes on.
     pub deadline: Option<Duration>,
     /// Who does the tasks, for the record.

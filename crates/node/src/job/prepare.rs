@@ -9,7 +9,7 @@ use std::{
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    Boundary, ExecuteError, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
+    Boundary, ExecuteError, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
     worker::{self, Failure, Usage, Worker, WorkerError},
 };
 use myriad_net::blob::BlobStore;
@@ -48,6 +48,7 @@ pub(crate) struct Prepared {
     pub costs: Vec<Cost>,
     /// Under which key the proof of each task is stored.
     pub keys: HashMap<TaskId, TaskKey>,
+    pub final_form: FinalForm,
     /// What an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
     /// Who was at which task then.
@@ -143,8 +144,8 @@ pub(crate) fn prepare(
             planned
         }
     };
-    let (tree, costs) = tree(config, held, &plan, arities);
-    let keys = keys(&tree, &plan);
+    let (tree, costs) = tree(config, held, &plan, arities, options.final_form);
+    let keys = keys(&tree, &plan, options.final_form);
     let done = store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
     let leased = store.leases()?;
     observer.event(&Event::Planned {
@@ -165,6 +166,7 @@ pub(crate) fn prepare(
         tree,
         costs,
         keys,
+        final_form: options.final_form,
         done,
         leased,
         start,
@@ -345,7 +347,7 @@ fn choose(
 }
 
 /// Under which key the proof of each task is stored.
-fn keys(tree: &Tree, plan: &Plan) -> HashMap<TaskId, TaskKey> {
+fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
     let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
     for task in tree.tasks() {
         let level = match task {
@@ -355,7 +357,11 @@ fn keys(tree: &Tree, plan: &Plan) -> HashMap<TaskId, TaskKey> {
                 continue;
             }
             TaskId::Node(node) => node.level,
-            TaskId::Final => u8::MAX,
+            // No node has these levels.
+            TaskId::Final => match final_form {
+                FinalForm::Small => u8::MAX,
+                FinalForm::Fast => u8::MAX - 1,
+            },
         };
         let key = TaskKey::node(level, tree.children(task).map(|child| keys[&child]));
         keys.insert(task, key);

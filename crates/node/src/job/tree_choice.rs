@@ -12,7 +12,7 @@ use myriad_cost::{
     profile::Vm,
     reference, trees,
 };
-use myriad_engine::{Level, MemoryBudget, Plan, Segment, VmConfig};
+use myriad_engine::{FinalForm, Level, MemoryBudget, Plan, Segment, VmConfig};
 
 use super::RunError;
 
@@ -105,16 +105,33 @@ pub(crate) fn supposed(
 }
 
 /// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
-pub(crate) fn tree(config: &VmConfig, held: u64, plan: &Plan, arities: Arities) -> (Tree, Vec<Cost>) {
+pub(crate) fn tree(
+    config: &VmConfig,
+    held: u64,
+    plan: &Plan,
+    arities: Arities,
+    final_form: FinalForm,
+) -> (Tree, Vec<Cost>) {
     let tree = Tree::new(plan.segments.len() as u32, arities);
     let costs = tree
         .tasks()
-        .map(|task| cost(config, held, &tree, arities, plan, task))
+        .map(|task| cost(config, held, &tree, arities, final_form, plan, task))
         .collect();
     (tree, costs)
 }
 
-fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan, task: TaskId) -> Cost {
+/// Work of a final proof of [`FinalForm::Fast`]: reading two proofs, writing one, and verifying it.
+const FAST_FINAL_WORK: Duration = Duration::from_millis(100);
+
+fn cost(
+    config: &VmConfig,
+    held: u64,
+    tree: &Tree,
+    arities: Arities,
+    final_form: FinalForm,
+    plan: &Plan,
+    task: TaskId,
+) -> Cost {
     let model = model(config);
     let children = tree.children(task).len();
     let internal_for_leaf = arities.internal_for_leaf as usize;
@@ -135,8 +152,11 @@ fn cost(config: &VmConfig, held: u64, tree: &Tree, arities: Arities, plan: &Plan
             (model.segment(load(segment), 1).cpu_s, segment.peak_bytes)
         }
         TaskId::Final => (
-            node(),
-            held + Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+            match final_form {
+                FinalForm::Small => node(),
+                FinalForm::Fast => FAST_FINAL_WORK.as_secs_f64(),
+            },
+            held + final_form.peak_bytes(config, internal_for_leaf),
         ),
         TaskId::Node(id) => {
             let level = Level::new(id.level).expect("the tree is not higher than the engine allows");
@@ -205,7 +225,7 @@ mod tests {
         // A program and an input that leave no room for a node.
         assert!(allowed(&config, held(200), MemoryBudget::from_bytes(700 << 20)).is_err());
         let memory = |held| {
-            let costs = tree(&config, held, &plan(2), most).1;
+            let costs = tree(&config, held, &plan(2), most, FinalForm::Small).1;
             costs.iter().map(|cost| cost.memory).collect::<Vec<_>>()
         };
         let (without, with) = (memory(0), memory(1 << 20));
@@ -275,14 +295,14 @@ mod tests {
         for segments in [1, 5, 9, 30] {
             let plan = plan(segments);
             let work = |arities| {
-                tree(&config, 0, &plan, arities)
+                tree(&config, 0, &plan, arities, FinalForm::Small)
                     .1
                     .iter()
                     .map(|cost| cost.work)
                     .sum()
             };
             let path = |arities| {
-                let (tree, costs) = tree(&config, 0, &plan, arities);
+                let (tree, costs) = tree(&config, 0, &plan, arities, FinalForm::Small);
                 let cost: HashMap<TaskId, Duration> =
                     tree.tasks().zip(costs.iter().map(|cost| cost.work)).collect();
                 let mut until: HashMap<TaskId, Duration> = HashMap::new();

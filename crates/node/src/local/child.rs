@@ -138,7 +138,7 @@ impl Shared<'_> {
             TaskId::Final => {
                 let top = self.prepared.tree.top();
                 let [proof, last] = <[Vec<u8>; 2]>::try_from(proofs).expect("it takes two");
-                started.finish(level(top.level), proof, last)?
+                started.finish(level(top.level), self.options.final_form, proof, last)?
             }
         };
         *worker = Some(started);

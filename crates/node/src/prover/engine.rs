@@ -7,7 +7,7 @@ use std::{
 
 use myriad_core::{JobId, Peer};
 use myriad_engine::{
-    Filling, KeyError, Level, Segment,
+    Filling, FinalForm, KeyError, Level, Segment,
     worker::{Failure, Source, Stopper, Usage, Worker, WorkerConfig, WorkerError},
 };
 use myriad_net::blob::BlobRef;
@@ -239,7 +239,12 @@ impl Child {
                 level: at,
                 top,
                 last_segment,
-            } => worker.finish(level(*at)?, source(files, *top)?, source(files, *last_segment)?),
+            } => worker.finish(
+                level(*at)?,
+                FinalForm::Small,
+                source(files, *top)?,
+                source(files, *last_segment)?,
+            ),
         };
         if made.is_ok() {
             *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);

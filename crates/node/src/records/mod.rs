@@ -17,7 +17,7 @@ use std::{
 };
 
 use myriad_core::{Blob, JobId};
-use myriad_engine::Input;
+use myriad_engine::{FinalForm, Input};
 use myriad_net::blob::{BlobRef, BlobStore};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,9 @@ pub struct Record {
     pub out_dir: PathBuf,
     pub memory_bytes: u64,
     pub max_instructions: u64,
+    /// Small in records of older builds.
+    #[serde(default)]
+    pub final_form: FinalForm,
     pub fleet: Fleet,
     /// What `myriad verify` needs beside the proof.
     pub verify: String,

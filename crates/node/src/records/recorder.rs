@@ -43,6 +43,7 @@ impl<'a> Recorder<'a> {
             out_dir: std::path::absolute(&options.out_dir).unwrap_or_else(|_| options.out_dir.clone()),
             memory_bytes: options.memory.bytes(),
             max_instructions: options.max_instructions,
+            final_form: options.final_form,
             fleet: options.fleet,
             verify: job.verify.clone(),
             program: blobs.put(&job.image)?.into(),

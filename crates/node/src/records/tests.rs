@@ -2,7 +2,7 @@
 
 use myriad_core::TaskId;
 use myriad_engine::{
-    MemoryBudget,
+    FinalForm, MemoryBudget,
     worker::{Usage, WorkerConfig},
 };
 
@@ -22,6 +22,7 @@ fn job(name: &str) -> Job {
 fn options(dir: &Path) -> Options {
     Options {
         data_dir: dir.to_owned(),
+        final_form: FinalForm::Small,
         out_dir: dir.join("out"),
         memory: MemoryBudget::from_bytes(4 << 30),
         children: 1,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Blob, TaskId};
-use myriad_engine::{Boundary, Segment, worker::Worker};
+use myriad_engine::{Boundary, FinalForm, Segment, worker::Worker};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
@@ -150,14 +150,26 @@ impl JobBackend for EngineBackend {
     }
 
     fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Boundary> {
-        let Prepared { tree, costs, .. } = &self.prepared;
+        let Prepared {
+            tree,
+            costs,
+            final_form,
+            ..
+        } = &self.prepared;
         let make = match task {
             TaskId::Segment(_) => return Attempt::Unable("a segment is made of no proofs".into()),
             TaskId::Node(node) => Make::Node(level(node.level)),
-            TaskId::Final => Make::Final(level(tree.top().level)),
+            TaskId::Final => Make::Final(level(tree.top().level), *final_form),
         };
         let allowance = Allowance::of(costs[tree.place(task)]);
         let examine = |proof: &[u8]| self.examine(task, proof).map_err(|e| e.to_string());
+        if let (Make::Final(_, FinalForm::Fast), [(_, top), (_, last)]) = (make, inputs)
+            && let Ok(proof) = self.prepared.verifying.finish(level(tree.top().level), top, last)
+            && let Ok(finding) = examine(&proof)
+        {
+            return Attempt::Made { proof, finding };
+        }
+        // Where that fails, this finds out which proof is the cause.
         self.own_worker.attempt(allowance, make, inputs, examine)
     }
 

@@ -25,6 +25,7 @@ use std::{
 };
 
 use myriad_core::{JobSpec, Peer, Policy, TaskId};
+use myriad_engine::FinalForm;
 use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -130,7 +131,9 @@ pub fn run(
         prepared.store.note_leases(&[], &leased)?;
         leased.clear();
     }
-    let spec = prepared.spec(options, leased);
+    let mut spec = prepared.spec(options, leased);
+    // Nothing is proven for it, so that to ask a prover would only take longer.
+    spec.own_final = options.final_form == FinalForm::Fast;
     let done = prepared
         .done
         .iter()

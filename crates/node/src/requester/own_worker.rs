@@ -7,7 +7,7 @@ use std::{
 
 use myriad_core::{Cost, TaskId};
 use myriad_engine::{
-    AggregateError, Level,
+    AggregateError, FinalForm, Level,
     worker::{Failure, Stopper, Usage, Worker, WorkerError},
 };
 
@@ -178,14 +178,14 @@ impl OwnWorker {
 pub(super) enum Make {
     Node(Level),
     /// Over a top node of this level.
-    Final(Level),
+    Final(Level, FinalForm),
 }
 
 /// One thing that a child is asked to do.
 #[derive(Clone)]
 enum Work<'a> {
     Aggregate(Level, Vec<&'a [u8]>),
-    Finish(Level, &'a [u8], &'a [u8]),
+    Finish(Level, FinalForm, &'a [u8], &'a [u8]),
 }
 
 fn ask(worker: &mut Worker, work: Work<'_>) -> Result<(Vec<u8>, Usage), WorkerError> {
@@ -193,7 +193,7 @@ fn ask(worker: &mut Worker, work: Work<'_>) -> Result<(Vec<u8>, Usage), WorkerEr
         Work::Aggregate(level, children) => {
             worker.aggregate(level, children.into_iter().map(<[u8]>::to_vec).collect())
         }
-        Work::Finish(level, top, last) => worker.finish(level, top.to_vec(), last.to_vec()),
+        Work::Finish(level, form, top, last) => worker.finish(level, form, top.to_vec(), last.to_vec()),
     }
 }
 
@@ -209,8 +209,8 @@ fn search<F>(
             let proofs: Vec<_> = children.iter().map(|(_, proof)| proof.as_slice()).collect();
             (Work::Aggregate(level, proofs), children, level)
         }
-        (Make::Final(level), [top, last]) => (
-            Work::Finish(level, &top.1, &last.1),
+        (Make::Final(level, form), [top, last]) => (
+            Work::Finish(level, form, &top.1, &last.1),
             std::slice::from_ref(top),
             level.above(),
         ),
@@ -337,7 +337,7 @@ mod tests {
                 "{found:?}"
             );
         }
-        let last = Make::Final(Level::INTERNAL_RECURSIVE);
+        let last = Make::Final(Level::INTERNAL_RECURSIVE, FinalForm::Small);
         assert!(matches!(
             attempt(last, &[BAD, B], 0),
             Attempt::Refuted {
@@ -374,7 +374,7 @@ mod tests {
         let search =
             |make: Make, proofs: &[&[u8]], rows| search(&inputs(proofs), &make, |_| Ok(()), mortal(rows));
         let leaf = Make::Node(Level::LEAF);
-        let last = Make::Final(Level::INTERNAL_RECURSIVE);
+        let last = Make::Final(Level::INTERNAL_RECURSIVE, FinalForm::Small);
         let doubts = |found: &Attempt<()>, culprit| matches!(found, Attempt::Doubted { child: TaskId::Segment(index), .. } if *index == culprit);
         for (make, proofs, culprit) in [
             (leaf, vec![BAD, B], 0),

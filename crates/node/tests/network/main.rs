@@ -2,6 +2,7 @@
 
 mod byzantine;
 mod disk;
+mod final_form;
 mod holding;
 mod malicious;
 mod receipts;
@@ -44,6 +45,7 @@ fn ask(seed: u8, segments: u32) -> Request {
         redundancy: Redundancy::default(),
         leases: Journal::default(),
         owed: Owed::default(),
+        own_final: false,
         stop: Box::pin(std::future::pending()),
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, mem};
 
 use myriad_core::Kind;
-use myriad_engine::{Level, MemoryBudget, worker::Worker};
+use myriad_engine::{FinalForm, Level, MemoryBudget, worker::Worker};
 
 use super::{Bench, BenchError, Made, kind_of, on, plan, segment_sample, verified};
 
@@ -61,7 +61,7 @@ impl<'a> Bench<'a> {
         let what = format!("final on {}", on(threads));
         let verifier = self.verifier;
         self.begins(&what);
-        let (proof, usage) = worker.finish(top, proofs.swap_remove(0), last_segment)?;
+        let (proof, usage) = worker.finish(top, FinalForm::Small, proofs.swap_remove(0), last_segment)?;
         let verify_s = verified(&what, || verifier.final_proof(&proof).map(drop))?;
         self.measured(&what, usage);
         let made = Made {

@@ -122,7 +122,11 @@ impl<J: JobBackend> Driver<'_, J> {
         if is_new {
             self.observer.event(&Event::Joined {
                 prover: place,
-                name: short_name(peer),
+                name: if peer == self.network.peer() {
+                    "this machine".into()
+                } else {
+                    short_name(peer)
+                },
             });
         }
         place

@@ -1,6 +1,6 @@
 //! What is made again or here. The disk may have damaged or lost an accepted proof: the blob store finds that when it serves or
 //! reads it. And no node may come of an accepted proof: then the node is done with an engine child of this machine, beside
-//! everything else, to find out why.
+//! everything else, to find out why. A final proof that takes no proving is made here, too.
 
 use std::{
     sync::Arc,
@@ -18,14 +18,16 @@ use super::{
 use crate::{Event, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
-    /// Does a task here that peers fail at, or has it wait for the one that is being done.
+    /// Does a task here that peers fail at or that is for no peer, or has it wait for the one that is being done.
     pub(super) fn begin_trial(&mut self, task: TaskRef) {
         if !self.trials.begin(task) {
             return;
         }
-        self.observer.event(&Event::Notice {
-            text: format!("provers fail at {}: it is done here, to see why", task.task),
-        });
+        if !self.requester.is_for_caller(task) {
+            self.observer.event(&Event::Notice {
+                text: format!("provers fail at {}: it is done here, to see why", task.task),
+            });
+        }
         let inputs = self.requester.inputs(task).into_iter();
         let inputs: Vec<_> = inputs
             .filter_map(|input| Some((input, self.proofs.proof(input)?.0)))
