@@ -1,11 +1,20 @@
-//! Proving with other devices than this build's own, for tests and benchmarks that compare them.
+//! Proving with other devices than this build's own, for tests and benchmarks that compare them; and what tests have to see
+//! of the engine that is no part of its interface.
+
+use std::sync::Arc;
+
+use openvm_circuit::arch::{execution_mode::MeteredCtx, instructions::exe::VmExe};
+use openvm_sdk::{F, keygen::AppProvingKey};
+use openvm_sdk_config::SdkVmConfig;
 
 pub use crate::prove::{Backend, ProvingEngine};
 use crate::{
-    Input, KeyCache, Level, Program, Segment,
+    Input, KeyCache, Level, Program, Segment, Verifier,
     aggregate::Aggregator,
-    error::{AggregateError, ProveError},
+    error::{AggregateError, ExecuteError, KeyError, ProveError},
+    execute,
     prove::SegmentProver,
+    worker::{Failure, proven},
 };
 
 /// Proves a segment with an engine of this type, which is made anew.
@@ -46,6 +55,48 @@ pub fn finish<E: ProvingEngine>(
     last_segment: &[u8],
 ) -> Result<Vec<u8>, AggregateError> {
     Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
+}
+
+/// Proves a segment with an engine of this type, and hands the proof out only if it is one: as a child does.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn prove_and_verify<E: ProvingEngine>(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    segment: &Segment,
+    verifier: &Verifier,
+) -> Result<Vec<u8>, Failure> {
+    let mut prover = SegmentProver::<E>::new(program, keys)?;
+    proven(&mut prover, program, input, segment, || Ok(verifier))
+}
+
+/// The key that a program's segments are proven with.
+///
+/// # Errors
+/// Keys that are not there.
+pub fn app_key(program: &Program, keys: &KeyCache) -> Result<AppProvingKey<SdkVmConfig>, KeyError> {
+    Ok(keys.get(program.config())?.app)
+}
+
+/// A program as OpenVM has it.
+pub fn exe(program: &Program) -> Arc<VmExe<F>> {
+    Arc::clone(program.exe())
+}
+
+/// The commitment to a program that proofs of it must have.
+pub fn program_commitment(verifier: &Verifier) -> [F; 8] {
+    verifier.program_commit
+}
+
+/// What is counted while a program is metered.
+///
+/// # Errors
+/// Keys that are not there, or that make no virtual machine.
+pub fn metered_ctx(program: &Program, keys: &KeyCache) -> Result<MeteredCtx, ExecuteError> {
+    let vm = execute::vm(&keys.get(program.config())?.app)?;
+    Ok(execute::metered_ctx(&vm, program))
 }
 
 /// Plans a program's segments; see [`Plan`](crate::Plan).

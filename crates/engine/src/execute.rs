@@ -192,7 +192,7 @@ fn cut_within(
     Err(too_small(needed))
 }
 
-fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
+pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
     let pk = &keys.app_vm_pk;
     let engine = DefaultStarkEngine::new(pk.get_params());
     let device_pk = engine.device().transport_pk_to_device(&*pk.vm_pk);
@@ -208,7 +208,7 @@ fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
 /// OpenVM marks the page of an access before it looks whether the access is inside of the VM's memory. It has marks for the
 /// pages that the memory has, and looks at no bound of its own: an access at the end of 32 bits, which any program can make,
 /// would write beside them.
-fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
+pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
     let mut ctx = vm.build_metered_ctx(program.exe());
     ctx.memory_ctx.page_indices = BitSet::new(PAGES);
     ctx

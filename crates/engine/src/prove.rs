@@ -94,9 +94,6 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// What a prover that was changed does to the traces before it proves them.
-    #[cfg(test)]
-    pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// What the context that the VM makes of a segment lacks: the chip of the hashes of memory.
@@ -140,8 +137,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
-                #[cfg(test)]
-                tampering: None,
             })
         };
         caught(make)
@@ -199,10 +194,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
-            #[cfg(test)]
-            if let Some(tamper) = self.tampering {
-                tamper(&mut context);
-            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

@@ -1,8 +1,6 @@
 //! Verifying proofs of every kind, from anywhere.
 
 mod above;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Borrow;
 
@@ -128,7 +126,7 @@ pub struct Verifier {
     internal_for_leaf: Vk,
     final_proof: VmStarkVerifyingKey,
     commits: VkCommits,
-    program_commit: Digest,
+    pub(crate) program_commit: Digest,
     memory_dimensions: MemoryDimensions,
     start_pc: u32,
     start_root: Root,

@@ -192,28 +192,25 @@ fn keys_that_are_used_are_kept() {
     assert!(fs::metadata(&path).unwrap().modified().unwrap() > old);
 }
 
-/// As whoever has taken over the child that makes keys leaves them, or a disk.
+/// As an attacker that has taken over the child that makes keys leaves them, or a disk.
 #[test]
 fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let cache = KeyCache::new(dir.path());
     let config = VmConfig::riscv32();
-    let rotten = file_of(b"rot");
-    let fill = |filling| cache.fill(None, filling, || true, || make(&config));
-    cache
-        .fill(
-            None,
-            Filling::Missing,
-            || true,
-            || Ok::<_, KeyError>(rotten.clone()),
-        )
-        .unwrap();
-    // Whoever has not tried to read it sees nothing wrong.
-    fill(Filling::Missing).unwrap();
+    let (rotten, anew) = (file_of(b"rot"), file_of(b"anew"));
+    let fill = |filling, file: &[u8]| {
+        cache
+            .fill(None, filling, || true, || Ok::<_, KeyError>(file.to_vec()))
+            .unwrap();
+        fs::read(cache.path(config.described())).unwrap()
+    };
+    assert_eq!(fill(Filling::Missing, &rotten), rotten);
+    // A caller that has not tried to read it sees nothing wrong.
+    assert_eq!(fill(Filling::Missing, &anew), rotten);
     assert!(!cache.has(&config));
     assert!(matches!(cache.get(&config), Err(KeyError::Missing { .. })));
-    fill(Filling::Rotten).unwrap();
-    assert!(cache.has(&config) && cache.get(&config).is_ok());
+    assert_eq!(fill(Filling::Rotten, &anew), anew);
 }
 
 #[test]

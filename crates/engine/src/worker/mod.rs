@@ -36,7 +36,6 @@ pub use client::{Stopper, Worker, WorkerConfig, WorkerError, data_bytes_max, mak
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use protocol::{Failure, Loaded};
-#[cfg(test)]
 pub(crate) use serve::proven;
 pub use serve::{ServeError, ServeOptions, serve};
 pub use source::Source;

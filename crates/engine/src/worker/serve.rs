@@ -20,8 +20,12 @@ use super::{
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig, aggregate::Aggregator, circuit::Circuit, execute, final_proof, keys,
-    prove::SegmentProver, truth,
+    VerifyError, VmConfig,
+    aggregate::Aggregator,
+    circuit::Circuit,
+    execute, final_proof, keys,
+    prove::{ProvingEngine, SegmentProver},
+    truth,
 };
 
 /// How a child is to run.
@@ -251,8 +255,8 @@ impl State {
 
 /// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The verifier is asked for when
 /// what the proof took is free again.
-pub(crate) fn proven<'a>(
-    prover: &mut SegmentProver,
+pub(crate) fn proven<'a, E: ProvingEngine>(
+    prover: &mut SegmentProver<E>,
     program: &Program,
     input: &Input,
     segment: &Segment,

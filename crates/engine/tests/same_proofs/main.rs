@@ -1,19 +1,18 @@
 //! Real proofs of each kind are byte for byte those of OpenVM's CPU device, where both grind alike.
 
-#[path = "../../swirl/tests/common/transcript.rs"]
+mod changed_prover;
+#[path = "../../../swirl/tests/common/transcript.rs"]
 mod transcript;
 
-use std::{
-    fs,
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{cell::Cell, fs, path::Path};
 
 use myriad_engine::{
     Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier,
     devices::{self, Backend},
 };
 use myriad_swirl::SwirlEngine;
+use openvm_sdk::{DefaultStarkEngine, prover::vm::new_local_prover};
+use openvm_sdk_config::SdkVmCpuBuilder;
 use openvm_stark_backend::{
     StarkEngine, SystemParams,
     codec::Encode,
@@ -31,8 +30,12 @@ use transcript::SmallestWitness;
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
 type Ours = SwirlEngine<SmallestWitness>;
 
-/// How many proofs were compared.
-static COMPARED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many proofs were compared.
+    static COMPARED: Cell<usize> = const { Cell::new(0) };
+    /// What a changed prover does to what it is to prove.
+    static CHANGE: Cell<Option<fn(&mut ProvingContext<Backend>)>> = const { Cell::new(None) };
+}
 
 /// Proves each context with both devices, and compares. OpenVM's traces of the same task are not always in the same order, so
 /// that the context has to be one.
@@ -76,15 +79,18 @@ impl StarkEngine for Both {
     fn prove(
         &self,
         pk: &DeviceMultiStarkProvingKey<Backend>,
-        ctx: ProvingContext<Backend>,
+        mut ctx: ProvingContext<Backend>,
     ) -> Result<Proof<SC>, <Self::PD as ProverDevice<Backend, SmallestWitness>>::Error> {
+        if let Some(change) = CHANGE.get() {
+            change(&mut ctx);
+        }
         let ours = self.ours.prove(pk, copy(&ctx)).unwrap();
         let stock = self.stock.prove(pk, ctx)?;
         assert!(
             ours.encode_to_vec().unwrap() == stock.encode_to_vec().unwrap(),
             "the proofs differ"
         );
-        COMPARED.fetch_add(1, Ordering::Relaxed);
+        COMPARED.set(COMPARED.get() + 1);
         Ok(stock)
     }
 }
@@ -144,6 +150,19 @@ fn job() -> Job {
 }
 
 #[test]
+fn the_commitment_to_a_program_is_that_of_openvm() {
+    let Job { program, keys, .. } = job();
+    let key = &devices::app_key(&program, &keys).unwrap().app_vm_pk;
+    let exe = devices::exe(&program);
+    let stock = new_local_prover::<DefaultStarkEngine, _>(SdkVmCpuBuilder, key, exe).unwrap();
+    let verifier = Verifier::new(&program, &keys).unwrap();
+    assert_eq!(
+        devices::program_commitment(&verifier),
+        *stock.program_commitment()
+    );
+}
+
+#[test]
 fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
     let Job {
         program,
@@ -162,7 +181,7 @@ fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
     // A node over its own kind.
     let proof =
         devices::finish::<Both>(&program, &keys, Level::INTERNAL_RECURSIVE, &top, &proofs[1]).unwrap();
-    assert_eq!(COMPARED.load(Ordering::Relaxed), 6);
+    assert_eq!(COMPARED.get(), 6);
     let verifier = Verifier::new(&program, &keys).unwrap();
     verifier.final_proof(&proof).unwrap();
 }

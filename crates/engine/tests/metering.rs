@@ -1,0 +1,43 @@
+//! What a program may touch while it is metered.
+
+use std::path::Path;
+
+use myriad_engine::{
+    Input, KeyCache, MemoryBudget, Program,
+    devices::{self, metered_ctx},
+};
+use openvm_circuit::arch::{
+    execution_mode::metered::ctx::DEFAULT_PAGE_BITS,
+    instructions::{LocalOpcode, exe::VmExe, instruction::Instruction, program::Program as Code},
+};
+use openvm_rv32im_transpiler::Rv32LoadStoreOpcode;
+use openvm_sdk::F;
+
+/// `log2` of the bytes of a page, as OpenVM marks them.
+const PAGE_BITS: u32 = DEFAULT_PAGE_BITS as u32;
+
+/// OpenVM's own marks end where memory does.
+#[test]
+fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() {
+    // A load from four bytes before 2^32.
+    let code = Instruction::<F>::from_usize(
+        Rv32LoadStoreOpcode::LOADW.global_opcode(),
+        [4, 0, 0xfffc, 1, 2, 1, 1],
+    );
+    let exe = VmExe::new(Code::from_instructions(&[code]));
+    let program = Program::load(&bitcode::serialize(&exe).unwrap(), None).unwrap();
+    let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
+    keys.ensure(program.config()).unwrap();
+    let ctx = metered_ctx(&program, &keys).unwrap();
+    // In words of 64 bits.
+    let marks = 64 * (1 + format!("{:?}", ctx.memory_ctx.page_indices).matches(',').count() as u64);
+    assert!(marks > u64::from(u32::MAX >> PAGE_BITS), "{marks}");
+
+    let input = Input::from_bytes(Vec::new()).unwrap();
+    let budget = MemoryBudget::from_bytes(4 << 30);
+    let error = devices::plan(&program, &keys, &input, budget, 1000).unwrap_err();
+    assert!(
+        error.to_string().contains("out of bounds: start=4294967292"),
+        "{error}"
+    );
+}

@@ -1,0 +1,91 @@
+//! A prover that was changed, and whose proofs hold all the same.
+
+use myriad_engine::{AggregateError, ProofOf, ProveError, Shown, VerifyError, worker::Failure};
+use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
+use openvm_sdk::{DefaultStarkEngine, F};
+use openvm_stark_backend::{codec::Decode, p3_field::PrimeCharacteristicRing};
+
+use super::*;
+
+/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
+fn say_43(context: &mut ProvingContext<Backend>) {
+    let (_, connector) = context
+        .per_trace
+        .iter_mut()
+        .find(|(air, _)| *air == CONNECTOR_AIR_ID)
+        .unwrap();
+    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
+    let mut changed = 0;
+    for value in connector
+        .common_main
+        .values
+        .iter_mut()
+        .chain(&mut connector.public_values)
+    {
+        if *value == suspended {
+            *value = F::from_u32(43);
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2, "one in the trace, and one that it shows");
+}
+
+/// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf does not.
+#[test]
+fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
+    let Job {
+        program,
+        keys,
+        input,
+        segments,
+    } = job();
+    let verifier = Verifier::new(&program, &keys).unwrap();
+    let [suspended, _] = segments.as_slice() else {
+        panic!("there are two segments");
+    };
+    let prove = || devices::prove_segment::<Both>(&program, &keys, &input, suspended);
+    let honest = prove().unwrap();
+    CHANGE.set(Some(say_43));
+    let hostile = prove().unwrap();
+    let handed_out = devices::prove_and_verify::<Both>(&program, &keys, &input, suspended, &verifier);
+    CHANGE.set(None);
+
+    let stark = Proof::<SC>::decode(&mut hostile.as_slice()).unwrap();
+    let key = devices::app_key(&program, &keys)
+        .unwrap()
+        .app_vm_pk
+        .vm_pk
+        .get_vk();
+    let engine = DefaultStarkEngine::new(key.inner.params.clone());
+    assert!(engine.verify(&key, &stark).is_ok(), "it holds");
+
+    let segment = ProofOf::Segment { public_values: None };
+    let Ok(Shown::Piece(boundary)) = verifier.verify(&segment, &honest) else {
+        panic!("it is the proof of a segment");
+    };
+    assert_eq!(boundary.exit_code, None);
+    verifier.statement().check_start(&boundary).unwrap();
+    let refused = verifier.verify(&segment, &hostile).unwrap_err();
+    assert!(
+        matches!(&refused, VerifyError::Unusable { actual, required, .. } if actual == "43" && required == "42"),
+        "{refused}"
+    );
+    // Nor does the child that made it hand it out.
+    let unsound = Failure::Prove(ProveError::Unsound {
+        segment: 0,
+        reason: refused.to_string(),
+    });
+    assert_eq!(handed_out, Err(unsound));
+
+    let leaf = |child: &[u8]| devices::aggregate::<Both>(&program, &keys, Level::LEAF, &[child.to_vec()]);
+    let leaf_holds = |leaf: &[u8]| verifier.verify(&ProofOf::Node(Level::LEAF), leaf);
+    assert_eq!(leaf_holds(&leaf(&honest).unwrap()), Ok(Shown::Piece(boundary)));
+    // It looks as if the machine that makes the leaf were to blame.
+    let over_hostile = leaf(&hostile).and_then(|leaf| {
+        leaf_holds(&leaf).map_err(|e| AggregateError::Failed {
+            level: Level::LEAF.to_string(),
+            reason: e.to_string(),
+        })
+    });
+    assert!(over_hostile.is_err(), "the leaf's circuit requires more");
+}
