@@ -17,13 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     KeyCache, Program, VmConfig,
+    backend::ProvingEngine,
     circuit::Circuit,
     error::AggregateError,
     final_proof,
     memory::node_peak_bytes,
     program::caught,
     proof_bytes,
-    prove::{ProvingEngine, PublicValuesProof, SegmentProof},
+    prove::{PublicValuesProof, SegmentProof},
 };
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up

@@ -1,6 +1,6 @@
 //! Proving with other devices than this build's own, for tests and benchmarks that compare them.
 
-pub use crate::prove::{Backend, ProvingEngine};
+pub use crate::backend::{Backend, ProvingEngine};
 use crate::{
     Input, KeyCache, Level, Program, Segment,
     aggregate::Aggregator,

@@ -28,6 +28,7 @@
 //! they count before they are decoded, and neither panic nor allocate without limit.
 
 mod aggregate;
+mod backend;
 mod boundary;
 mod circuit;
 mod config;

@@ -17,7 +17,7 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
-use crate::{Input, Program, VmConfig, circuit::Circuit, prove::Backend};
+use crate::{Input, Program, VmConfig, backend::Backend, circuit::Circuit};
 
 /// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
@@ -284,9 +284,17 @@ fn keys_bytes(config: &VmConfig) -> u64 {
 const BYTES_PER_INSTRUCTION: u64 = 90;
 const BYTES_PER_INITIAL_BYTE: u64 = 20;
 
+impl Program {
+    /// Bytes that a process has in memory of this program and its input once it has loaded them.
+    pub fn held_bytes(&self, input: &Input) -> u64 {
+        let exe = self.exe();
+        held_bytes(exe.program.len(), exe.init_memory.len(), input.byte_len())
+    }
+}
+
 /// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an input of 64 MiB it has
 /// 66 MiB.
-pub(crate) fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
+fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
     BYTES_PER_INSTRUCTION * instructions as u64
         + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
         + input_bytes as u64

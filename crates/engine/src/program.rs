@@ -14,7 +14,7 @@ use openvm_sdk::F;
 use openvm_sdk_config::TranspilerConfig;
 use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use crate::{Input, VmConfig, error::ProgramError, memory};
+use crate::{VmConfig, error::ProgramError};
 
 /// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a `.vmexe`.
 pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
@@ -93,12 +93,6 @@ impl Program {
     /// BLAKE3 of the file and the configuration.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
-    }
-
-    /// Bytes that a process has in memory of this program and its input once it has loaded them.
-    pub fn held_bytes(&self, input: &Input) -> u64 {
-        let instructions = self.exe.program.len();
-        memory::held_bytes(instructions, self.exe.init_memory.len(), input.byte_len())
     }
 
     pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {

@@ -12,18 +12,18 @@ use openvm_circuit::{
     },
     system::memory::merkle::public_values::UserPublicValuesProof,
 };
-use openvm_cpu_backend::CpuBackend;
 use openvm_sdk::{DefaultStarkEngine, F, SC};
 use openvm_stark_backend::{
     StarkEngine,
     codec::{Decode, Encode},
     proof::Proof,
-    prover::{DeviceDataTransporter, ProverDevice, ProvingContext},
+    prover::{DeviceDataTransporter, ProvingContext},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
 use crate::{
     Input, KeyCache, Program, Segment,
+    backend::{Backend, ProvingEngine},
     error::{KeyError, ProveError},
     memory::is_memory_hash_chip,
     program::{caught, commitment},
@@ -70,20 +70,6 @@ impl SegmentProof {
             rest => Err(format!("{rest} bytes follow its end")),
         }
     }
-}
-
-/// Where traces, keys and commitments of a proof lie.
-pub type Backend = CpuBackend<SC>;
-
-/// An engine that proves: [`SwirlEngine`], and for comparison OpenVM's own.
-pub trait ProvingEngine:
-    StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, Self::TS, DeviceCtx = ()>>
-{
-}
-
-impl<E> ProvingEngine for E where
-    E: StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, <E as StarkEngine>::TS, DeviceCtx = ()>>
-{
 }
 
 /// Proves segments of one program, one after the other, on whatever input.

@@ -17,7 +17,7 @@ use openvm_stark_backend::{
     prover::{CommittedTraceData, TraceCommitter},
 };
 
-use crate::prove::Backend;
+use crate::backend::Backend;
 
 /// What the rows behind the last instruction say: the program ends with this code.
 const PADDING_EXIT_CODE: usize = 1;

@@ -11,8 +11,9 @@ use super::*;
 use crate::{
     Input, MemoryBudget, ProveError, Segment,
     aggregate::Aggregator,
+    backend::Backend,
     execute,
-    prove::{Backend, SegmentProver},
+    prove::SegmentProver,
     worker::{Failure, proven},
 };
 

@@ -11,10 +11,9 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
-
 use super::{
     death::{Death, last_lines},
+    error::WorkerError,
     protocol::{
         ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_frame,
         write_frame,
@@ -96,28 +95,6 @@ impl Stopper {
         if matches!(process.child.try_wait(), Ok(None)) && process.child.kill().is_ok() {
             process.stopped = true;
         }
-    }
-}
-
-/// Why a task was not done.
-#[derive(Debug, Error)]
-pub enum WorkerError {
-    #[error("cannot start the engine child {}: {reason}", command.display())]
-    Start { command: PathBuf, reason: io::Error },
-    #[error("{0}")]
-    Died(Death),
-    /// The child is left waiting for the rest, and is of no use any more.
-    #[error("a file for the engine child cannot be read: {0}")]
-    File(io::Error),
-    #[error("the engine child and its caller do not understand each other: {0}")]
-    Protocol(String),
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-impl From<KeyError> for WorkerError {
-    fn from(error: KeyError) -> Self {
-        Failure::Keys(error).into()
     }
 }
 
