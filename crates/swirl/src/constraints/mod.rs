@@ -42,8 +42,7 @@ use self::{
 pub(crate) use self::{air::TARGETS, fold::LOG_PAIRS, leaves::GROUPS, round0::LOG_UNITS};
 use crate::{
     SwirlError,
-    commit::stacked,
-    device::PcsData,
+    commit::{PcsData, stacked},
     gkr::{self, Plan},
     packed::PackedConfig,
 };

@@ -9,7 +9,7 @@ use openvm_stark_backend::p3_field::{ExtensionField, Field, PrimeCharacteristicR
 use super::{
     Layer, Nodes, SplitEq,
     layer::{denominators, sum},
-    sumcheck::{Pair, ROW, Row, Sums, add_term, bind, layer_pair, packed_pair},
+    rows::{Pair, ROW, Row, Sums, add_term, bind, layer_pair, packed_pair},
 };
 use crate::packed::{ExtPack, Pack, PackedField, split, split_ext};
 
