@@ -10,7 +10,7 @@ use alloy_eips::eip7840;
 use alloy_genesis::ChainConfig as GethConfig;
 use serde_json::{Map, Value, json};
 
-use super::block_file::excerpt;
+use super::excerpt::excerpt;
 use crate::{BlobParams, BlobSchedule, ChainConfig, RuleSet};
 
 /// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork depends on.

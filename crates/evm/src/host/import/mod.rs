@@ -33,9 +33,9 @@ use crate::{
     BlockError, ChainConfig, Parent, WitnessUse, error::WitnessError, header::check_header,
     input::HEADERS_MAX, validate_recording,
 };
-pub use error::ImportError;
+pub use error::{BlockIdError, BlocksError, ImportError};
 use json_block::{JsonBlock, JsonHeader};
-pub use range::{Blocks, BlocksError, import_range};
+pub use range::{Blocks, import_range};
 use rpc::Node;
 
 /// Which block to import.
@@ -52,13 +52,6 @@ pub enum BlockId {
     /// The newest that is final.
     Finalized,
 }
-
-/// What is no [`BlockId`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it is no number from 0 to 2^64 - 1, no hash of 32 bytes (0x and 64 digits), and not latest, safe or finalized"
-)]
-pub struct BlockIdError;
 
 impl FromStr for BlockId {
     type Err = BlockIdError;

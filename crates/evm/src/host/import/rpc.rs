@@ -19,7 +19,10 @@ use ureq::{
 };
 
 use super::{ImportError, ImportOptions, Retries};
-use crate::host::block_file::{Bounded, JSON_BYTES_MAX, excerpt};
+use crate::host::{
+    block_file::{Bounded, JSON_BYTES_MAX},
+    excerpt::excerpt,
+};
 use refusal::Refusal;
 
 /// Time to connect, TLS included.

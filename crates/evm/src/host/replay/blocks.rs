@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Block, ChainConfig, Fork, Transaction,
-    host::block_file::{GAS_LIMIT_MAX, excerpt},
+    host::{block_file::GAS_LIMIT_MAX, excerpt::excerpt},
 };
 
 /// A block as the chain has it, and what its transactions came to.

@@ -15,14 +15,11 @@ use serde::{
     de::{self, SeqAccess, Unexpected, Visitor},
 };
 
-use super::ReplayError;
+use super::{REPLAY_BYTES_MAX, error::ReplayError};
 use crate::{
-    host::block_file::{Bounded, excerpt},
+    host::{block_file::Bounded, excerpt::excerpt},
     input::BLOCKS_MAX,
 };
-
-/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON takes a few times its size.
-pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
 
 /// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic tries.
 pub const LEAVES_MAX: usize = 1 << 14;

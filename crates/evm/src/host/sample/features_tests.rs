@@ -1,5 +1,13 @@
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
+use alloy_primitives::{B256, keccak256};
+
 use super::*;
-use crate::{BlockError, RuleSet, error::WitnessError, validate, validate_recording};
+use crate::{
+    BlockError, RuleSet, Transaction,
+    error::WitnessError,
+    host::sample::{draft::TX_GAS, world::Account},
+    validate, validate_recording,
+};
 
 fn outcome(file: &BlockFile) -> Result<B256, BlockError> {
     validate(&file.to_input().unwrap()).map(|outcome| outcome.state_root)

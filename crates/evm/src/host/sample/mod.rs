@@ -26,6 +26,7 @@
 mod asm;
 mod build;
 mod contracts;
+mod draft;
 mod features;
 mod genesis;
 mod merkle;
@@ -42,8 +43,7 @@ pub mod world;
 pub use asm::AsmError;
 pub(super) use build::Rules;
 pub use build::{generate, generate_chain};
-pub use features::{features, features_of_a_young_chain};
-pub use osaka::features_after_bpo;
+pub use features::{features, features_after_bpo, features_of_a_young_chain};
 pub use replay::{Replayed, replayed};
 pub use rng::Rng;
 

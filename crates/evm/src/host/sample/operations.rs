@@ -7,7 +7,7 @@ use alloy_primitives::{Address, Bytes, U256, keccak256};
 
 use super::{
     SampleError,
-    features::Draft,
+    draft::Draft,
     operation_inputs::{blake2f, bls12_381, bn254, ecrecover, kzg, modexp, p256},
 };
 use crate::{Fork, host::BlockFile};

@@ -7,8 +7,15 @@ use alloy_primitives::Signature;
 
 use super::*;
 use crate::{
-    BlobParams, BlobSchedule, Block, BlockError, InputError, StatelessInput, Transaction,
-    host::sample::features, validate,
+    BlobParams, BlobSchedule, Block, BlockError, Fork, InputError, StatelessInput, Transaction,
+    host::{
+        BlockFile,
+        sample::{
+            draft::Draft,
+            features::{MODERN, features, features_after_bpo},
+        },
+    },
+    validate,
 };
 
 const GAS_PER_BLOB: u64 = 1 << 17;
