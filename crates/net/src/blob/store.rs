@@ -12,7 +12,7 @@ use myriad_core::Blob;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    BLOB_BYTES_MAX, BlobReader, BlobRef,
+    BLOB_BYTES_MAX, BlobRef,
     error::BlobError,
     files::{self, Layout, read_error, write_error},
     index::{Index, Key},
@@ -146,17 +146,14 @@ impl BlobStore {
         Ok(Some(bytes))
     }
 
-    /// A blob to be read piece by piece, if it is there and of that size.
-    ///
-    /// # Errors
-    /// [`BlobError::Read`] if the disk fails.
-    pub fn reader(&self, want: BlobRef) -> Result<Option<BlobReader>, BlobError> {
+    /// The file of a blob, if it is there and of that size. Its bytes may be damaged.
+    pub(super) fn open_whole(&self, want: BlobRef) -> Result<Option<File>, BlobError> {
         if self.locate(&want.blob)? != Some(want.bytes) {
             return Ok(None);
         }
         let file = open_if_there(&self.0.layout.whole(&want.blob))?;
         self.index().used(want.blob);
-        Ok(file.map(|file| BlobReader::new(self.clone(), want, file)))
+        Ok(file)
     }
 
     /// Whether a blob is there. It may be damaged, which reading it will find out.

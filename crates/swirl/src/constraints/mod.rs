@@ -34,7 +34,7 @@ use tracing::info_span;
 
 use self::{
     air::Air,
-    batch::Point,
+    batch::{Key, Point},
     leaves::{Fractions, TraceLeaves},
     program::Context,
     trace::{Trace, columns},
@@ -48,7 +48,6 @@ use crate::{
 };
 
 type PartialProof<SC> = (GkrProof<SC>, BatchConstraintProof<SC>);
-type Key<SC> = DeviceMultiStarkProvingKey<CpuBackend<SC>>;
 type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 
 /// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest first; gives also
