@@ -17,8 +17,8 @@ use myriad_node::{
 };
 use serde::Serialize;
 
-use super::status::activity;
 use crate::{
+    activity::activity,
     args::Prover,
     error::Error,
     fleet::{log, net_config, on_signal, runtime},
