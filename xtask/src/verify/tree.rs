@@ -12,7 +12,7 @@ use super::Finding;
 use crate::output;
 
 /// A file that is longer holds more than one thing.
-const RUST_FILE_LINES_MAX: usize = 700;
+const RUST_FILE_LINES_MAX: usize = 500;
 /// Every clone carries every version of every file for ever.
 const FILE_BYTES_MAX: u64 = 3 * 1024 * 1024;
 
