@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn initial_memory_outside_of_the_vms_is_refused() {
-        let elf = include_bytes!("../../../guests/elf/fibonacci.elf");
+        let elf = include_bytes!("../../../../guests/elf/fibonacci.elf");
         let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
         let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
         assert!(load(&exe).is_ok());
