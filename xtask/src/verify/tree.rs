@@ -91,7 +91,7 @@ pub(super) fn files(repository: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.filter(|file| repository.join(file).is_file()).collect())
 }
 
-fn has_extension(file: &Path, extension: &str) -> bool {
+pub(super) fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 

@@ -1,3 +1,5 @@
+//! The list of allowed instructions against what the transpiler makes, and programs that break it.
+
 use openvm_circuit::arch::instructions::{LocalOpcode, SystemOpcode, VmOpcode, program::Program as Code};
 use openvm_rv32im_transpiler::{BaseAluOpcode, Rv32JalLuiOpcode, Rv32LoadStoreOpcode};
 use openvm_sdk_config::TranspilerConfig;

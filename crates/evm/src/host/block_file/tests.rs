@@ -1,3 +1,5 @@
+//! What block files are read and written, and what is refused of them.
+
 use std::{fs, io::Write, path::PathBuf};
 
 use alloy_primitives::{B256, b256, hex, keccak256};

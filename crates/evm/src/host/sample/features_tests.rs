@@ -1,3 +1,5 @@
+//! The blocks of each fork validate, and what their rules forbid is refused.
+
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_primitives::{B256, keccak256};
 

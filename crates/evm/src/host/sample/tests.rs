@@ -1,3 +1,5 @@
+//! The sample against its own parameters, and its witness against the validator.
+
 use alloy_primitives::{B256, Bytes, U256, b256, keccak256};
 
 use super::{

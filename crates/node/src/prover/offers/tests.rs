@@ -1,3 +1,5 @@
+//! Whose turn it is, whatever requesters announce, refuse and fail to pay for.
+
 use std::collections::BTreeSet;
 
 use myriad_engine::MemoryBudget;
