@@ -14,6 +14,8 @@
 //!
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
+#![forbid(unsafe_code)]
+
 mod mutate;
 pub mod programs;
 mod rpc;

@@ -1,5 +1,7 @@
 //! The binary `myriad`: reads the command line, runs a command, and turns its result into an exit code.
 
+#![forbid(unsafe_code)]
+
 mod activity;
 mod args;
 mod blocks;

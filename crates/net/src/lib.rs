@@ -19,6 +19,8 @@
 //!  a blob                   the lease names its holders
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod actor;
 mod behaviour;
 pub mod blob;

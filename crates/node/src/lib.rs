@@ -8,6 +8,8 @@
 //! Requesters keep every accepted proof in a [`Store`], so that the same request goes on where it
 //! stopped.
 
+#![forbid(unsafe_code)]
+
 pub mod bench;
 mod database;
 mod job;

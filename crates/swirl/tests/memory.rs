@@ -1,8 +1,10 @@
 //! A proof takes the predicted memory, phase by phase: never more, and hardly less.
 
+#![expect(unsafe_code, reason = "an allocator that counts is one")]
+
 #[path = "common/booleans.rs"]
 mod booleans;
-#[allow(dead_code)] // The parameters are used, and no random circuits.
+#[allow(dead_code, reason = "the parameters are used, and no random circuits")]
 #[path = "common/circuit.rs"]
 mod circuit;
 

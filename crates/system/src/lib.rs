@@ -16,6 +16,8 @@
 //! | `records` | the hashes of both, as the chip of the hashes shows them |
 //! | `chips` | the three chips together, in the place of OpenVM's |
 
+#![forbid(unsafe_code)]
+
 mod chips;
 mod hash;
 mod paths;

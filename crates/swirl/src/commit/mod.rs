@@ -106,6 +106,7 @@ fn none<F: PrimeCharacteristicRing>() -> ColMajorMatrix<F> {
     ColMajorMatrix::new(vec![F::ZERO; 2], 2)
 }
 
+#[expect(unsafe_code, reason = "a tree without its matrix has no safe constructor")]
 fn data_of<SC: StarkProtocolConfig>(
     layout: StackedLayout,
     stacked: ColMajorMatrix<SC::F>,

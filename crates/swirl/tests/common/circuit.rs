@@ -337,7 +337,7 @@ impl Circuit {
     }
 
     /// Adds one to a random cell of a derived column, so that the trace no longer satisfies its constraint.
-    #[allow(dead_code)] // Not all test binaries spoil circuits.
+    #[allow(dead_code, reason = "not all test binaries spoil circuits")]
     pub fn break_constraint(&mut self, random: &mut Random) -> bool {
         // An idle AIR's constraint says that a column is itself, which cannot be broken.
         let idle = |(column, expr): &(usize, Expr)| matches!(expr, Expr::Column { column: c, next: false } if c == column);
@@ -352,7 +352,7 @@ impl Circuit {
     }
 
     /// Takes back one use of a table entry, so that the buses no longer balance.
-    #[allow(dead_code)] // Not all test binaries spoil circuits.
+    #[allow(dead_code, reason = "not all test binaries spoil circuits")]
     pub fn break_balance(&mut self) -> bool {
         let Some((filled, uses)) = self
             .airs

@@ -115,6 +115,7 @@ pub fn can_confine() -> Result<(), String> {
 /// Closes what the caller of this process has left open for it, beside stdin, stdout and stderr.
 ///
 /// To be called before anything is opened here.
+#[expect(unsafe_code, reason = "nix has no name for this system call")]
 pub(super) fn close_inherited() {
     // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its owner. Kernels
     // before 5.9 do not know the call, and change nothing.
@@ -170,6 +171,7 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
 /// Has the allocator give back what was freed by a thread of its own, from now on.
 ///
 /// It could start it with the process, as its settings say; that thread would not be confined.
+#[expect(unsafe_code, reason = "the allocator is set by its C interface")]
 pub(super) fn start_background_threads() -> io::Result<()> {
     let mut on = true;
     // SAFETY: the name ends with a zero byte, the value is a bool of the allocator's size, and nothing is read back.

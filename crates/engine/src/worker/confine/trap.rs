@@ -1,5 +1,7 @@
 //! Says which forbidden system call ended the process.
 
+#![expect(unsafe_code, reason = "a signal handler may make bare system calls alone")]
+
 use nix::{
     libc::{self, c_int, c_long, c_void, siginfo_t},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
