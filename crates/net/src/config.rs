@@ -1,4 +1,4 @@
-//! How a node joins the network.
+//! The configuration of a node: how it joins the network.
 
 use std::{io, net::IpAddr};
 

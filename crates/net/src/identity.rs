@@ -1,4 +1,4 @@
-//! The key that a node is known by, in a file for its owner alone, and how often it was started.
+//! The key of a node, in a file for its owner alone, and the number of its starts.
 
 use std::{
     fs::{File, Permissions},

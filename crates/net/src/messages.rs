@@ -1,5 +1,5 @@
-//! What a node's handles and its actor say to each other: commands go down, events come up, and each request that a peer
-//! makes comes with the means to answer it.
+//! The messages between a node's handles and its actor. Commands go down, events come up, and each
+//! request of a peer comes with the means to answer it.
 
 use std::{
     sync::{

@@ -1,5 +1,5 @@
-//! How long a blob is asked for: of one peer, and of all that may have it. Called by [`crate::transfer`]
-//! alone; it does no I/O.
+//! Decides how long a blob is asked for, of one peer and of all that may have it. Called by
+//! [`crate::transfer`] alone; it does no I/O.
 
 use std::time::{Duration, Instant};
 

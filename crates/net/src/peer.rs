@@ -1,4 +1,5 @@
-//! Between [`Peer`], which all other crates know, and libp2p's `PeerId` and addresses, which they do not.
+//! Converts between [`Peer`], which all other crates know, and libp2p's `PeerId` and addresses,
+//! which they do not.
 
 use libp2p::{Multiaddr, PeerId, identity, multiaddr::Protocol};
 use myriad_core::Peer;

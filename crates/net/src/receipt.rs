@@ -1,4 +1,5 @@
-//! Receipts: what a requester signs when it has accepted a proof, so that who made it can show that it did.
+//! Receipts: a requester signs one when it has accepted a proof, so that the prover can show that
+//! it made it.
 
 use libp2p::identity::ed25519;
 use myriad_core::{Blob, Peer, TaskRef};

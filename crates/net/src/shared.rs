@@ -1,4 +1,4 @@
-//! What the actor and the transfers let a node's handles see at any time.
+//! The state that the actor and the transfers let a node's handles see at any time.
 
 use std::{
     collections::BTreeMap,

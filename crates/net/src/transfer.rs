@@ -1,4 +1,4 @@
-//! Blobs between peers: which streams are served, and whom to fetch from.
+//! Transfers of blobs between peers: which streams are served, and which peers are fetched from.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! A database whose file may be damaged.
+//! Opens a redb database whose file may be damaged.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -1,4 +1,5 @@
-//! Drivers: they bring the engine, the network, the disk and the machine together to finish a job.
+//! The drivers. They bring the engine, the network, the disk and the machine together to finish a
+//! job.
 //!
 //! - [`local`]: the requester that proves with engine children on its own machine.
 //! - [`requester`]: the one that gives the tasks to peers.

@@ -1,4 +1,5 @@
-//! What requesters remember of peers, and owe them, from one job to the next.
+//! The memory of requesters: what they have learnt of peers, and the receipts that they owe them,
+//! from one job to the next.
 //!
 //! ```text
 //! DATA_DIR/peers.redb    standings    from the peer to postcard of its Standing

@@ -1,5 +1,5 @@
-//! What `benches/restart.rs` measures, which is not for others to call: a journal as a long job leaves it, and what a
-//! requester does with one before its first lease.
+//! A journal as a long job leaves it, and a requester's steps before its first lease, for
+//! `benches/restart.rs` alone.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,9 @@
-//! The engine children that verify proofs: strangers have made these, and nothing of them is decoded beside the owner's files.
+//! The engine children that verify proofs. Strangers have made the proofs, so nothing of them is
+//! decoded beside the owner's files.
 //!
-//! They stay from one proof to the next, with the keys and the program ready. Whoever takes one over with a proof can say of
-//! proofs what he likes, as one can who makes them; the final proof is verified by everybody that it is given to.
+//! They stay from one proof to the next, with the keys and the program ready. An attacker that takes one over with a proof
+//! can have it call any proof valid, and gains no more than a peer that makes such proofs: everybody that gets the final
+//! proof verifies it.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},

@@ -1,4 +1,4 @@
-//! An engine child that is ended when what it was asked takes too much: strangers have made what it is given.
+//! Ends an engine child that takes too much time or memory. Strangers have made its inputs.
 
 use std::{
     sync::mpsc,

@@ -1,4 +1,4 @@
-//! Announcements: those of our own jobs go out, and those of others are judged.
+//! Announcements: publishes those of this node's jobs, and judges those of others.
 
 use std::{num::NonZeroU32, time::Instant};
 

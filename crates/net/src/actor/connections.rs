@@ -1,4 +1,4 @@
-//! Connections: dialling, and what is learned of who is at the other end.
+//! Connections: dials peers, and notes what it learns of the node at the other end.
 
 use std::{
     collections::HashMap,

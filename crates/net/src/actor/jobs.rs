@@ -1,4 +1,4 @@
-//! Which announcements are new, and which are old, false or too many.
+//! The announcements of open jobs: tells new ones from those that are old, false or too many.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,4 @@
-//! The task that owns the swarm: it alone talks to libp2p.
+//! The task that owns the swarm. No other part of the node talks to libp2p.
 //!
 //! ```text
 //!  Network ──Command──▶ Actor ──Event──▶ the driver of the node

@@ -1,4 +1,4 @@
-//! The peers that a node is connected with.
+//! The peers that this node is connected with.
 
 use std::{net::IpAddr, time::Instant};
 

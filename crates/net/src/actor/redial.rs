@@ -1,4 +1,4 @@
-//! Peers that this node wants to be connected with, and when it dials them again.
+//! The peers that this node wants to be connected with, and when it dials them again.
 
 use std::{
     cmp::Reverse,

@@ -1,4 +1,4 @@
-//! Greetings and requests: what peers ask, what they answer, and what is no message.
+//! Greetings and requests: what peers ask and answer, and bytes that are no message.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,4 +1,5 @@
-//! The asking end: gets a blob from a peer into the store, or goes on where that broke off before.
+//! The client's end: gets a blob from a peer into the store, or resumes where an earlier fetch
+//! broke off.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What a store knows of its files: how large they are, who needs them, which go first when room is
-//! needed. It does no I/O.
+//! The index of a store: how large each file is, whether somebody needs it, and which goes first
+//! when room is needed. It does no I/O.
 
 use std::{
     collections::HashMap,

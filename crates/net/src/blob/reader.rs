@@ -1,4 +1,4 @@
-//! Reading a blob piece by piece, by whoever has no need to have all of it in memory.
+//! Reads a blob piece by piece, for callers that do not need all of it in memory.
 
 use std::{
     fs::File,

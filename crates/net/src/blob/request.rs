@@ -1,4 +1,4 @@
-//! The two messages of the protocol, and how they are framed.
+//! The two messages of the protocol, and their frames.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The answering end: reads one request from a peer, and sends what it asks for.
+//! The server's end: reads one request from a peer, and sends what it asks for.
 
 use std::{
     fs::File,

@@ -1,5 +1,5 @@
-//! Blobs on disk, under a quota. The node puts what it makes and gets what it needs; [`super::fetch()`]
-//! and [`super::serve()`] write and read here too.
+//! Blobs on disk, under a quota. The node puts and gets blobs; [`super::fetch()`] and
+//! [`super::serve()`] write and read here too.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! Maps that do not grow with what strangers say, and how often what fails is tried again.
+//! Maps that do not grow with what strangers say, and pauses between attempts that fail.
 
 use std::{
     collections::{BTreeMap, HashMap},

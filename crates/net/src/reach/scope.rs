@@ -1,4 +1,4 @@
-//! How far an address reaches, and which addresses have one owner.
+//! Tells how far an address reaches, and which addresses have one owner.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

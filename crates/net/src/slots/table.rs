@@ -1,4 +1,4 @@
-//! Who gets one of the connections that there are room for.
+//! Decides which peers get the connections that there is room for.
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 

@@ -1,4 +1,4 @@
-//! A requester has a job.
+//! The announcement of a requester's job.
 
 use myriad_core::{JobId, Peer};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What two peers tell each other first.
+//! The greeting that two peers exchange first.
 
 use serde::{Deserialize, Serialize};
 

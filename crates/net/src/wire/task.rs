@@ -1,4 +1,4 @@
-//! Offers, leases, and what follows from them.
+//! Offers, leases, and the messages that follow from them.
 
 use myriad_core::{Blob, Peer, TaskRef};
 use serde::{Deserialize, Serialize};

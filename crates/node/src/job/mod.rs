@@ -1,4 +1,4 @@
-//! What a job is, and what is the same for all ways to prove it: the plan, the tree, the store.
+//! A job, and the parts that all ways of proving it share: the plan, the tree, the store.
 
 mod machine;
 mod prepare;

@@ -1,4 +1,4 @@
-//! From a job to what is needed to give its tasks out; and from its final proof to the outcome.
+//! Prepares a job until its tasks can be given out, and turns its final proof into the outcome.
 
 use std::{
     collections::{BTreeMap, HashMap},

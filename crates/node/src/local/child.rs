@@ -1,4 +1,4 @@
-//! The thread beside each engine child: has it work, and has what it makes verified.
+//! The thread beside each engine child. It hands tasks to the child, and has its proofs verified.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,5 @@
-//! The loop that does what the state machine says, with the children's threads as its peers.
+//! The loop of a local run. It carries out what the state machine says; its peers are the threads
+//! beside the children.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -1,4 +1,4 @@
-//! The run from a job to its final proof: plans, has the driver work, verifies and writes.
+//! A local run from a job to its final proof: plan, drive, verify, write.
 
 use myriad_core::TaskId;
 

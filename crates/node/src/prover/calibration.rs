@@ -1,5 +1,5 @@
-//! How fast this machine says that it is, and how much memory it offers: as it was measured by `myriad bench`, or as a
-//! machine is taken for of which nothing is known.
+//! The speed that this machine claims and the memory that it offers: measured by `myriad bench`, or
+//! else those of a machine of which nothing is known.
 
 use std::{
     path::{Path, PathBuf},

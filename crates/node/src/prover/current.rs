@@ -1,4 +1,5 @@
-//! The task that this machine is at: begun with a lease, watched, renewed, and stopped where it has to be.
+//! The current task. It begins with a lease, is watched and renewed, and is stopped when it has to
+//! be.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,4 +1,4 @@
-//! The disk that is lent: never more of it than there is, and no task without room for its proof.
+//! The disk that is lent: never more than the disk has, and no task without room for its proof.
 
 use std::{
     path::Path,

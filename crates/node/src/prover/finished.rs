@@ -1,5 +1,5 @@
-//! What becomes of the proofs that were made here: submitted until their requesters have answered, kept for those that need
-//! them, and paid for with a receipt.
+//! The proofs that this machine has made. They are submitted until their requesters have answered,
+//! kept while a requester needs them, and paid for with receipts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

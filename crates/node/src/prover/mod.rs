@@ -9,9 +9,9 @@
 //!             └─▶ Return, with the reason                └─▶ Revoke, Ctrl-C: the child is stopped
 //! ```
 //!
-//! Nothing that a requester says is believed either: what it asks for is bounded before it is fetched,
-//! goes from the disk into a confined child process piece by piece, and is decoded and run there, where memory is
-//! limited and watched.
+//! The prover believes nothing that a requester says. It bounds each file before it fetches it. A confined
+//! child process, whose memory is limited and watched, gets the file from the disk piece by piece, decodes it
+//! and runs it.
 
 mod calibration;
 mod current;

@@ -1,5 +1,5 @@
-//! What requesters have signed for this prover: one receipt a line, in a file that its owner can read, copy and show
-//! to others.
+//! The receipts that requesters have signed for this prover, one a line, in a file that its owner
+//! can read, copy and show to others.
 //!
 //! ```text
 //! DATA_DIR/provers/N/receipts.jsonl
@@ -8,8 +8,8 @@
 //! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the disk with them. A
 //! line that a crash has cut short is cut off at the next start.
 //!
-//! What a requester signs for is its own word. Beside it stands how long this machine was at the task, by its own clock, and
-//! that alone decides what the requester is to this node: an identity costs nothing, and its time costs this machine's.
+//! A requester may sign anything. Beside its receipt stands how long this machine was at the task, by its own clock. That
+//! time alone decides what the requester is worth to this node: identities cost nothing, and a machine's time does.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},

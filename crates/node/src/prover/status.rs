@@ -1,4 +1,4 @@
-//! What a prover is doing, for its owner: kept in a file that `myriad status` reads.
+//! The status of a prover, for its owner, in a file that `myriad status` reads.
 
 use std::{
     fs::{File, TryLockError},

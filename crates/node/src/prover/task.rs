@@ -1,4 +1,5 @@
-//! One lease from its inputs to its proof. Runs beside the driver, which renews the lease meanwhile.
+//! Carries out one lease, from its inputs to its proof. It runs beside the driver, which renews the
+//! lease meanwhile.
 
 use std::sync::{
     Arc, Mutex, PoisonError,

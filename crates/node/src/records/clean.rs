@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more of the jobs of a data folder. Called by `myriad jobs gc`.
+//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! The jobs of a data folder, for those who look at them from outside: what they are, how far they got, and
-//! what is needed to go on with one. Called by `myriad jobs`, and by the drivers, which keep the record.
+//! The records of the jobs in a data folder, for observers outside: what each job is, how far it
+//! got, and what is needed to resume it. `myriad jobs` reads them, and the drivers keep them.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked

@@ -1,4 +1,4 @@
-//! Who keeps the record of a job while it is worked on.
+//! Keeps the record of one job while a driver works on it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! What stands behind the driver: the job that is to be proven, and what is remembered of peers.
+//! The two interfaces that the driver works through: to the job that is to be proven, and to what
+//! is remembered of peers.
 
 use std::future::Future;
 

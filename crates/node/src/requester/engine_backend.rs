@@ -1,4 +1,4 @@
-//! What stands behind the driver of a real job: the engine children that execute, verify and prove, and the store.
+//! The backend of a real job: engine children that execute, verify and prove, and the store.
 
 use std::sync::{Arc, OnceLock, Weak};
 

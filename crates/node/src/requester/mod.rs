@@ -7,9 +7,9 @@
 //!              └──── true boundary of each segment (same child) ──────────┘
 //! ```
 //!
-//! Who gets which task is decided by [`myriad_core::Requester`]. Nothing is believed: a proof is
-//! fetched, its STARK verified by a confined child, and what it says of its piece compared with what this machine found
-//! when it executed the program on the job's input itself. So a valid proof of another input, another
+//! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
+//! fetched, a confined child verifies its STARK, and its boundary is compared with the one that this
+//! machine found when it executed the program on the job's input itself. So a valid proof of another input, another
 //! segment or another program is refused at once, and only its sender is to blame.
 
 mod backend;

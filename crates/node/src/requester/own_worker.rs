@@ -1,4 +1,5 @@
-//! The engine child of this machine that does a node, or the final proof: watched, since strangers have made what it is given.
+//! The requester's own engine child, which makes a node or the final proof. It is watched, because
+//! strangers have made its inputs.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -1,4 +1,4 @@
-//! What a job has come to, on disk, so that it goes on where it stopped.
+//! The journal of a job on disk, so that the job goes on where it stopped.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary

@@ -1,4 +1,4 @@
-//! The one gate for addresses: what may be learnt of whom, and what may be dialled when.
+//! The one gate for addresses: which may be learnt from whom, and which may be dialled when.
 
 use std::{
     net::IpAddr,

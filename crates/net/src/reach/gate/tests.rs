@@ -1,4 +1,4 @@
-//! What hostile peers say and do, and what comes of it.
+//! Hostile peers at the gate: what they say, and that nothing comes of it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! A small job whole: nodes of every arity, up to the final proof.
+//! Measures a small job whole: nodes of every arity, up to the final proof.
 
 use std::{collections::BTreeSet, mem};
 

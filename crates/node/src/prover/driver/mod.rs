@@ -1,7 +1,8 @@
-//! The loop of a prover: one task at a time, and what is between two of them.
+//! The loop of a prover. It does one task at a time, and looks for the next one in between.
 //!
-//! What is known has an owner each: [`Offers`] of requesters, [`Current`] of the task at hand, [`Finished`] of proofs, [`Disk`] of
-//! the disk. The files beside this one are the driver's own methods, by what they are about.
+//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Current`] for the task at hand,
+//! [`Finished`] for proofs, [`Disk`] for the disk. The files beside this one hold the driver's own methods, by
+//! subject.
 
 mod endings;
 mod view;

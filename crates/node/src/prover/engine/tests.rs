@@ -1,4 +1,4 @@
-//! What a prover makes of what its children say and do. The children are shells.
+//! The prover's handling of its children. The children here are shells.
 
 use std::{fs, path::Path, thread};
 

@@ -1,4 +1,5 @@
-//! How this machine's time is shared among requesters, and what those pay who only take it.
+//! Shares this machine's time among requesters, and lets those wait that take time and give no
+//! proof a chance.
 //!
 //! Each requester has an account of the seconds that this machine gave it: at its tasks, and waiting for its answers.
 //! The one with the least goes first. A requester that does not answer, or whose task comes to nothing, is left alone

@@ -1,4 +1,5 @@
-//! Whom to offer this machine to next, and why there is nothing to do if there is nothing.
+//! Decides which requester gets this machine's next offer, and says why there is none if there is
+//! none.
 //!
 //! It reads no clock: each call that depends on the time is told it.
 

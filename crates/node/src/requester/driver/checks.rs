@@ -1,4 +1,4 @@
-//! From a claimed proof to one that is durable: fetched, examined and kept beside everything else.
+//! Checks claimed proofs: each is fetched, examined and made durable beside the driver's loop.
 
 use std::sync::Arc;
 

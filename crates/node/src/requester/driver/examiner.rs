@@ -1,4 +1,4 @@
-//! Fetching a proof that a peer says it has, and looking at it; beside the driver's loop.
+//! Fetches a proof that a peer claims to have, and examines it, beside the driver's loop.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! What the journal says of who is at which task.
+//! The leases that the journal has, and the changes that it has yet to be told.
 
 use std::{collections::BTreeSet, sync::Arc};
 

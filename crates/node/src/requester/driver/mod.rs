@@ -1,4 +1,5 @@
-//! The loop that does what the state machine says, with the peers of the network.
+//! The loop of a requester. It carries out what the state machine says, with the peers of the
+//! network.
 //!
 //! ```text
 //!                 handle_event, handle_request                 apply_output
@@ -10,8 +11,8 @@
 //!                 handle_completion
 //! ```
 //!
-//! What is known has an owner each: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`], [`JournalNotes`]. The files beside
-//! them are the driver's own methods, by what they are about.
+//! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`],
+//! [`JournalNotes`]. The files beside them hold the driver's own methods, by subject.
 
 mod checks;
 mod completion;

@@ -1,5 +1,5 @@
-//! What the requester knows of peers: what they said of themselves, which of them it waits for, what it has learned of them, and
-//! their places on the screen.
+//! The requester's knowledge of its peers: what they said of themselves, which of them it waits
+//! for, what it has learnt of them, and their places on the screen.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

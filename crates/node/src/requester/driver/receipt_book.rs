@@ -1,5 +1,5 @@
-//! The book of receipts for provers whose proofs were accepted: which are on their way, which wait for provers that are away,
-//! and what the disk has to be told of both.
+//! The receipts for provers whose proofs were accepted: those on their way, those that wait for
+//! provers that are away, and what the disk has to be told of both.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,6 +1,6 @@
-//! What is made again or here. The disk may have damaged or lost an accepted proof: the blob store finds that when it serves or
-//! reads it. And no node may come of an accepted proof: then the node is done with an engine child of this machine, beside
-//! everything else, to find out why.
+//! Makes proofs again, or nodes here. The blob store finds a damaged or lost proof when it serves
+//! or reads it. When no node may come of an accepted proof, an engine child of this machine tries
+//! the node, beside everything else, to find out why.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,5 @@
-//! What peers ask of the requester: offers, renewals, proofs that they submit, and leases that they return.
+//! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
+//! return.
 
 use myriad_core::{Blob, Input, Offer, Peer, Return};
 use myriad_net::{

@@ -1,4 +1,5 @@
-//! Nodes that peers fail at, and that are done here: which one is under way, which wait, and what comes of one.
+//! The nodes that peers fail at, and that the requester tries itself: the one under way, those that
+//! wait, and the result of each.
 
 use std::collections::VecDeque;
 
