@@ -1,4 +1,4 @@
-//! The plots of a machine profile: what was measured, and the model beside it.
+//! The plots of a machine profile: the measurements, and the model beside them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What peers of both wings have in common: their names, their habits, their pauses, and what their proofs are worth.
+//! The parts that peers of both wings share: names, habits, pauses, and the worth of their proofs.
 
 use std::time::Duration;
 

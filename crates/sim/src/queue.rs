@@ -1,4 +1,4 @@
-//! What will happen, in order.
+//! The queue of future events, in order of time.
 
 use std::{
     cmp::{Ordering, Reverse},

@@ -1,4 +1,4 @@
-//! A prover, as the requester comes to know it: what it says, and when.
+//! A simulated prover, as the requester comes to know it: its messages, and their times.
 //!
 //! It does what `myriad-node`'s prover does, with the same pauses, but for proving, and but for what its
 //! [`Habit`] adds.

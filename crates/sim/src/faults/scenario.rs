@@ -1,4 +1,4 @@
-//! What a simulation consists of.
+//! The parameters of a simulation.
 
 use std::{ops::Range, time::Duration};
 

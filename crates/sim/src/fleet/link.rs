@@ -1,4 +1,4 @@
-//! What goes over the links of the fleet.
+//! The links of the fleet, and the transfers over them.
 
 use std::time::Duration;
 

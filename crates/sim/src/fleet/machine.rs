@@ -1,4 +1,4 @@
-//! A machine of the fleet: what it is, what it is at, and whom it asks next.
+//! A machine of the fleet: its class, its task, and the requester that it asks next.
 
 use std::{collections::VecDeque, time::Duration};
 

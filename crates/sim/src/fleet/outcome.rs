@@ -1,4 +1,4 @@
-//! How worlds turned out: what `myriad simulate` prints, writes and draws.
+//! The outcome of the worlds: what `myriad simulate` prints, writes and draws.
 
 use std::{collections::BTreeMap, fmt::Write};
 

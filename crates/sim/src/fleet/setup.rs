@@ -1,4 +1,4 @@
-//! A scenario with everything in it that its worlds have in common: what each task takes on each class of machines.
+//! The part of a scenario that its worlds share: what each task takes on each class of machines.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 

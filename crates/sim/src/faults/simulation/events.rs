@@ -1,4 +1,4 @@
-//! What happens, and to whom: faults as they were planned, messages as they arrive.
+//! Applies what happens: faults as they were planned, messages as they arrive.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One requester, its peers, and what is between them, in virtual time.
+//! One requester, its peers, and the messages between them, in virtual time.
 
 mod events;
 mod proofs;

@@ -1,4 +1,4 @@
-//! What the requester finds out about proofs.
+//! Answers the requester's questions about proofs: fetched, checked, tried.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the requester is told, what it says, and what its disk has.
+//! The requester's side: the inputs of its state machine, the outputs, and the content of its disk.
 
 use myriad_core::{
     Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, TaskRef, Time,

@@ -1,4 +1,4 @@
-//! Scenario files: what may be written in one, and what is said of what may not.
+//! Scenario files: their keys, and the errors of a file that breaks a bound.
 //!
 //! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise quietly be the default.
 

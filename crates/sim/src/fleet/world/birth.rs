@@ -1,4 +1,4 @@
-//! How a world begins: its requesters, the blocks that they will get, and its machines.
+//! The beginning of a world: its requesters, the blocks that they will get, and its machines.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -1,4 +1,4 @@
-//! What the machines do: ask for tasks, get their inputs, work, go and come back.
+//! The machines of a world: they ask for tasks, get their inputs, work, go and come back.
 
 use std::time::Duration;
 

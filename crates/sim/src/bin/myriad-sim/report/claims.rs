@@ -1,4 +1,4 @@
-//! The four claims of the proposal and the targets of the project.
+//! The part of the report on the four claims of the proposal and the targets of the project.
 
 use myriad_cost::{
     profile::{Cut, Program},

@@ -1,5 +1,5 @@
-//! `docs/report`: the claims of the proposal that this project began with, put to test. Every number in it is made here, from
-//! the profile, the scenarios and the measured runs beside it.
+//! Makes `docs/report`: the claims of the proposal that this project began with, put to test. Every
+//! number in it is made here, from the profile, the scenarios and the measured runs beside it.
 
 mod claims;
 mod scale;

@@ -1,4 +1,5 @@
-//! What happens at scale: waste, machines, links, trees; between them [`streams`].
+//! The part of the report on scale: waste, machines, links and trees, with [`streams`] between
+//! them.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! How many rollups a fleet carries.
+//! The part of the report on streams: how many rollups a fleet carries.
 
 use std::thread;
 

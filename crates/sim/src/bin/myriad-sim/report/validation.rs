@@ -1,4 +1,4 @@
-//! Real runs beside their simulations.
+//! The part of the report that holds simulations against real runs.
 
 use std::{fs, path::PathBuf};
 
