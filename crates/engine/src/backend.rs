@@ -1,4 +1,5 @@
-//! What everything that proves agrees on: the backend that holds traces and keys, and the engines that prove with it.
+//! The backend that holds traces and keys, and the trait of engines that prove with it. Everything
+//! that proves shares them.
 
 use openvm_cpu_backend::CpuBackend;
 use openvm_sdk::SC;

@@ -1,4 +1,4 @@
-//! What a proof says of the execution it is a piece of, in plain values.
+//! The boundary of a piece: what its proof says of the execution, in plain values.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Proving with other devices than this build's own, for tests and benchmarks that compare them.
+//! Proves with devices other than this build's own, for tests and benchmarks that compare them.
 
 pub use crate::backend::{Backend, ProvingEngine};
 use crate::{

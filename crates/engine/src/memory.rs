@@ -1,4 +1,5 @@
-//! What a segment needs in memory: real bytes of the proving process, not OpenVM's estimate for GPUs.
+//! Predicts the memory of tasks, in real bytes of the proving process; OpenVM's own estimate is one
+//! for GPUs.
 
 use std::{fmt, str::FromStr};
 

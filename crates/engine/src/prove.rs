@@ -1,4 +1,4 @@
-//! Proving one segment from the program, the input and the segment alone.
+//! Proves one segment from the program, the input and the segment alone.
 //!
 //! The state at the start of the segment is not sent: it is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.

@@ -1,4 +1,4 @@
-//! Running a program, and the plan that follows: where to cut it into segments.
+//! Runs a program, and makes the plan: where to cut the execution into segments.
 
 use myriad_system::LeanVmBuilder;
 use openvm_circuit::{

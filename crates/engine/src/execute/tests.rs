@@ -1,4 +1,4 @@
-//! Where an execution is cut, and what a program may touch while it is metered.
+//! Where executions are cut, and which memory a program may touch while it is metered.
 
 use openvm_circuit::arch::instructions::{
     LocalOpcode, exe::VmExe, instruction::Instruction, program::Program as Code,

@@ -1,4 +1,4 @@
-//! What is kept of keys, and what is not.
+//! Which keys are kept, and which files are refused.
 
 use std::sync::{
     Barrier,

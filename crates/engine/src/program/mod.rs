@@ -1,4 +1,4 @@
-//! Loading a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
+//! Loads a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
 //!
 //! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may come from anywhere.
 

@@ -1,4 +1,4 @@
-//! Reading a `.vmexe`, OpenVM's own format of a program.
+//! Reads a `.vmexe`, OpenVM's own format of a program.
 //!
 //! OpenVM's reader makes room for as many instructions as four bytes of the file say; and in its encoding, bitcode, an
 //! item of a list can take an eighth of a byte. So the same bytes are read here into types with limits, and then

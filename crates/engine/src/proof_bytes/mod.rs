@@ -1,4 +1,5 @@
-//! Decoding a STARK proof from anywhere: first a walk over what its bytes count, then OpenVM's decoder.
+//! Decodes a STARK proof from anywhere. A walk over the counts in its bytes goes first, then
+//! OpenVM's decoder.
 //!
 //! OpenVM's decoder believes what the bytes count. Mostly that is harmless: what is counted follows, in four bytes
 //! each or more, and a lie ends where the bytes do. But a list of nothing follows in no bytes at all: a row without

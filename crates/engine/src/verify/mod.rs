@@ -1,4 +1,4 @@
-//! Verifying proofs of every kind, from anywhere.
+//! Verifies proofs of every kind, from anywhere.
 
 mod above;
 #[cfg(test)]

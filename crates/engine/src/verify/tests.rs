@@ -1,4 +1,4 @@
-//! A prover that was changed, and whose proofs hold all the same.
+//! A prover that was changed so that its proofs are valid all the same.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! The caller's side: starts a child, asks, and tells how it died if it did.
+//! The caller's side: starts a child, asks it, and says how it died if it did.
 
 use std::{
     collections::VecDeque,

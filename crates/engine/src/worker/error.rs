@@ -1,4 +1,4 @@
-//! Why a task that a child was given is not done.
+//! The errors of a task that a child was given.
 
 use std::{io, path::PathBuf};
 

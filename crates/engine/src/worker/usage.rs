@@ -1,4 +1,4 @@
-//! What a task took, as its own process and its caller saw it.
+//! The time and memory that a task took, as its own process and its caller saw it.
 
 use std::{
     fs,

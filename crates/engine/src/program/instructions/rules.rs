@@ -1,4 +1,4 @@
-//! What the transpilers of OpenVM 2.0 make, opcode by opcode.
+//! The instructions that the transpilers of OpenVM 2.0 make, opcode by opcode.
 //!
 //! The names of the functions are those of `openvm_transpiler::util`, which make the same instructions.
 

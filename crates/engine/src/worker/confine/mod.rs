@@ -1,4 +1,4 @@
-//! What an engine child may do to the machine that it runs on: next to nothing.
+//! Confines an engine child: it may do next to nothing to the machine that it runs on.
 //!
 //! Programs, inputs and proofs of strangers are decoded, executed and proven in a child, by a large library that was not
 //! written for hostile bytes. Should one of them take the child over, it finds
