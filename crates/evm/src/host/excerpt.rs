@@ -1,4 +1,4 @@
-//! Quoting what comes from outside in an error message.
+//! Quotes text from outside in error messages.
 
 /// The start of a text from outside, short and harmless enough for an error message.
 pub(crate) fn excerpt(text: &str) -> String {

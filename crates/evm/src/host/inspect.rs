@@ -1,4 +1,4 @@
-//! What a block file holds, at a glance: `myriad block inspect`.
+//! Summarises a block file: `myriad block inspect`.
 
 use std::iter;
 

@@ -1,4 +1,5 @@
-//! Chains that are known by their ids, and whose rules are not supported: refused before anything else is asked of them.
+//! Chains that are known by their ids but whose rules are not supported. They are refused before
+//! anything else is asked of them.
 //!
 //! Their blocks would be refused anyway, by their transactions' types or the keys of their configurations; but the block that
 //! shows it has to be there first, and a configuration can be written without those keys.

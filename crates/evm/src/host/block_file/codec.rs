@@ -1,4 +1,4 @@
-//! The bytes of a block file: gzip around JSON around hex, with a limit on each step.
+//! Decodes a block file: gzip around JSON around hex, with a limit on each step.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Writing a block file: JSON, with a limit, through gzip into a file that appears as a whole.
+//! Writes a block file: JSON, with a limit, through gzip into a file that appears as a whole.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Why a block file cannot be read, written or used.
+//! The errors of block files.
 
 use std::{io, path::PathBuf};
 

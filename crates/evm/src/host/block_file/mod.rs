@@ -1,5 +1,5 @@
-//! A block file: one block, or a batch of consecutive ones, the parent and the part of the state that executing them needs.
-//! What every `myriad block` command reads or writes.
+//! A block file: one block, or a batch of consecutive ones, with the parent and the part of the
+//! state that executing them needs. Every `myriad block` command reads or writes one.
 //!
 //! It is JSON, gzipped or not:
 //!

@@ -1,4 +1,4 @@
-//! What block files are read and written, and what is refused of them.
+//! Block files are read as they were written, and damaged ones are refused.
 
 use std::{fs, io::Write, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! Geth's genesis `config` object to and from our [`ChainConfig`]. Called for the `chainConfig` of a
-//! block file, and for what a node says of its chain when a block is imported.
+//! Converts geth's genesis `config` object to and from our [`ChainConfig`]. Called for the
+//! `chainConfig` of a block file, and for what a node says of its chain when a block is imported.
 //!
 //! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. What no
 //! supported rule depends on is ignored, such as the forks before the Merge. A key that is not known

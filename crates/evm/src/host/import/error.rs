@@ -1,4 +1,4 @@
-//! Why a block could not be imported.
+//! The errors of importing a block.
 
 use alloy_primitives::B256;
 

@@ -1,4 +1,4 @@
-//! A block from a node, over JSON-RPC: `myriad block import`.
+//! Imports a block from a node, over JSON-RPC: `myriad block import`.
 //!
 //! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the `debug` namespace. The block
 //! itself comes as RLP (`debug_getRawBlock`), or as JSON where the node has no such method, and is then built again and

@@ -1,4 +1,4 @@
-//! Consecutive blocks from a node as one file: `myriad block import --block A..B`.
+//! Imports consecutive blocks from a node as one file: `myriad block import --block A..B`.
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 

@@ -1,4 +1,4 @@
-//! Why a replay file does not become a block file.
+//! The errors of replay files.
 
 use std::{fmt, io, path::PathBuf};
 

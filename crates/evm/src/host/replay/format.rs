@@ -1,4 +1,5 @@
-//! The JSON of a replay file, with a limit on each list. What it says is checked where it is used.
+//! Decodes the JSON of a replay file, with a limit on each list. Its values are checked where they
+//! are used.
 
 use std::{
     fmt,

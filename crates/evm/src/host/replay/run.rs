@@ -1,4 +1,4 @@
-//! Executing the blocks by alloy-evm, and comparing with what the replay file says of them.
+//! Executes the blocks by alloy-evm, and compares with the replay file.
 
 use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, TxReceipt as _, proofs, transaction::Recovered};
 use alloy_evm::{

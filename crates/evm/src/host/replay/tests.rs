@@ -1,4 +1,5 @@
-//! Over replay files of the sample's kind of chain, and over real ones in a folder that `MYRIAD_LINEA_REPLAYS` names.
+//! Tests over replay files of the sample's kind of chain, and over real ones in a folder that
+//! `MYRIAD_LINEA_REPLAYS` names.
 
 use std::{io::Write, path::PathBuf, sync::LazyLock};
 

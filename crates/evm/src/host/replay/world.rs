@@ -1,4 +1,4 @@
-//! The state as a replay file has it, from block to block: what the blocks touch, and nothing else.
+//! The state of a replay file, from block to block: what the blocks touch, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Blocks with one of each thing that a fork's rules know, for tests: [`features`].
+//! Blocks with one instance of each feature of a fork, for tests: [`features`].
 
 use alloy_eips::{
     eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,

@@ -1,4 +1,4 @@
-//! The blocks of each fork validate, and what their rules forbid is refused.
+//! The blocks of each fork validate, and blocks that break its rules are refused.
 
 use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_primitives::{B256, keccak256};

@@ -1,4 +1,5 @@
-//! Blocks that spend all their gas on one operation: what each operation costs a prover, per gas.
+//! Blocks that spend all their gas on one operation, to measure what each operation costs a prover
+//! per gas.
 //!
 //! Each has one transaction, whose contract repeats the operation in a loop until there is not enough gas for one more
 //! round. `cargo bench --workspace --bench operations` executes them in the VM.

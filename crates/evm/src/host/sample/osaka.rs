@@ -1,4 +1,4 @@
-//! What Osaka has brought, for the blocks of [`features`](super::features()).
+//! The features of Osaka, for the blocks of [`features`](super::features()).
 
 use alloy_primitives::{Bytes, U256, hex};
 

@@ -1,4 +1,4 @@
-//! A test for each rule that Osaka has brought: what it allows is accepted, and one more is refused by its name.
+//! A test for each rule of Osaka: what it allows is accepted, and one more is refused by its name.
 
 use std::collections::BTreeMap;
 

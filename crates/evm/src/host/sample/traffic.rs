@@ -1,4 +1,4 @@
-//! The transactions of the sample's block: who sends what, signed.
+//! The transactions of the sample's block: their senders, contents and signatures.
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};

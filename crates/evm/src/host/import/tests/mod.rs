@@ -1,4 +1,4 @@
-//! Against a server in this process that answers as we like.
+//! Imports from a server in this process, which answers as each test likes.
 
 mod range;
 mod shapes;
