@@ -146,7 +146,7 @@ impl Identity {
 
 /// The number of this start, which is higher than those of all before in `dir`, and durable.
 ///
-/// Whoever knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
+/// A peer that knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
 /// that. The clock only helps where the file was lost, or comes from a backup: then the number goes on from the seconds
 /// since 1970.
 fn count_boot(dir: &Path) -> io::Result<u32> {

@@ -87,7 +87,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Who was turned away together comes again one by one, if the seeds differ.
+    /// Clients that were turned away together come again one by one, if the seeds differ.
     pub(crate) fn new(bytes: u64, seed: u64, now: Instant) -> Self {
         Self {
             until: now + WAIT_MAX + sending(bytes),

@@ -50,7 +50,7 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// Who has not said what it is after so long is no node of ours.
+/// A peer that has not said what it is after so long is no node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 /// A job is announced once more so soon after it was opened, for those who have not heard it the first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
@@ -213,7 +213,7 @@ impl Actor {
                 self.shared.count_message();
             }
             Command::Answer { channel, response } => {
-                // Who asked may be gone.
+                // The caller that asked may be gone.
                 let _ = self.swarm.behaviour_mut().task.send_response(channel, response);
                 self.shared.count_message();
             }
@@ -233,7 +233,7 @@ impl Actor {
                     None => Vec::new(),
                 };
                 self.dial(peer, addresses);
-                // Who waits for it may have given up.
+                // The caller that waits for it may have given up.
                 let _ = dialled.send(());
             }
         }

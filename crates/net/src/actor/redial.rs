@@ -42,7 +42,7 @@ struct Wanted {
     since: Instant,
     /// How often it was dialled since it was seen last.
     dials: u32,
-    /// Who said that it is there.
+    /// The source that said that it is there.
     teller: Option<Teller>,
 }
 
@@ -159,7 +159,7 @@ impl Redial {
         }
     }
 
-    /// Who is to be dialled now, of those that are not connected; of strangers so many at most.
+    /// The unconnected peers that are to be dialled now; of strangers so many at most.
     pub(super) fn due(
         &mut self,
         connected: impl Fn(&PeerId) -> bool,

@@ -110,7 +110,7 @@ impl Index {
     pub(super) fn lost(&mut self, blob: Blob) {
         if self.files.contains_key(&Key::Whole(blob)) {
             self.gone(Key::Whole(blob));
-            // Whoever wants to know asks often; others never do.
+            // Callers that want to know ask often; others never do.
             if self.lost.len() < LOST_MAX {
                 self.lost.push(blob);
             }

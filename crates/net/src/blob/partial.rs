@@ -110,7 +110,7 @@ impl Partial {
             }
             Err(reason) => {
                 let error = write_error(&self.path)(reason);
-                // Whoever makes space on a full disk needs this space too.
+                // An owner that makes space on a full disk needs this space too.
                 if error.is_disk_full() || self.cut().is_err() {
                     self.discard();
                 }

@@ -208,7 +208,7 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// Who goes for a peer of such regard at such an address, of those that are of use or of the others, as `from` says: one
+    /// The connection that goes for a peer of such regard at such an address, of those that are of use or of the others, as `from` says: one
     /// that does harm, any stranger for one that is of use, or else the latest of the subnet that has most, if the newcomer's
     /// own would not have as many then.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {

@@ -20,7 +20,7 @@ pub fn sequence(boot: u32, number: u32) -> u64 {
 pub struct Announcement {
     pub version: u32,
     pub job: JobId,
-    /// Who has it, and gives its tasks out; the author of the message.
+    /// The requester that has it, and gives its tasks out; the author of the message.
     pub requester: Peer,
     /// Later announcements of a job have higher numbers; see [`sequence`].
     pub sequence: u64,

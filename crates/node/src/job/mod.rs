@@ -52,13 +52,13 @@ pub struct Options {
     pub max_instructions: u64,
     /// Within which the proof is wanted. When it is over that is said, and the job goes on.
     pub deadline: Option<Duration>,
-    /// Who does the tasks, for the record.
+    /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
 
-/// Who does the tasks of a job.
+/// The machines that do the tasks of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fleet {
@@ -66,7 +66,7 @@ pub enum Fleet {
     Children,
     /// Provers on this machine, which join for this job.
     Cluster { provers: usize },
-    /// Whoever is found; segments and tree are chosen for so many.
+    /// Provers that are found on the network; segments and tree are chosen for so many.
     Network { provers: usize },
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Prepared {
     pub keys: HashMap<TaskId, TaskKey>,
     /// What an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
-    /// Who was at which task then.
+    /// The leases of then: each task, with the peer that held it.
     pub leased: Vec<Held>,
     start: Instant,
     /// What planning took.

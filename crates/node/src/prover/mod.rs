@@ -58,11 +58,11 @@ pub struct Limits {
     pub max_instructions: u64,
     /// Most bytes of a job's input.
     pub max_input_bytes: u64,
-    /// Whom to serve; everybody if empty.
+    /// The requesters to serve; all if empty.
     pub only: BTreeSet<Peer>,
-    /// Whom not to serve.
+    /// The requesters not to serve.
     pub never: BTreeSet<Peer>,
-    /// Whom to serve before all others.
+    /// The requesters to serve before all others.
     pub prefer: BTreeSet<Peer>,
 }
 
@@ -70,7 +70,7 @@ pub struct Limits {
 /// made them.
 #[derive(Debug)]
 pub struct JobFiles {
-    /// Who has sent them.
+    /// The requester that has sent them.
     pub requester: Peer,
     pub job: JobId,
     pub program: BlobRef,

@@ -328,7 +328,7 @@ async fn fetch(network: &Network, requester: Peer, source: &Source, came: &Atomi
     };
     match network.fetch(source, requester, more).await {
         Ok(_) => Ok(pin),
-        // Whoever asks for more than the owner lends does not end the node.
+        // A requester that asks for more than the owner lends does not end the node.
         Err(FetchFailed::Disk(e @ BlobError::Quota { .. })) => {
             Err(End::Unwilling(format!("{e}; see --disk")))
         }

@@ -226,15 +226,15 @@ fn search<F>(
         Err(Trouble::Died(reason)) => (reason, true),
         Err(Trouble::NoTry(reason)) => return Attempt::Unable(reason),
     };
-    let mut dearest: Option<(u64, TaskId)> = None;
+    let mut costliest: Option<(u64, TaskId)> = None;
     for (child, proof) in children {
         let mut reasons = Vec::new();
         let mut dies = false;
         while reasons.len() < FAILURES_NEEDED {
             match carry_out(Work::Aggregate(alone, vec![proof.as_slice()])) {
                 Ok((_, peak_bytes)) => {
-                    if dearest.is_none_or(|(most, _)| peak_bytes > most) {
-                        dearest = Some((peak_bytes, *child));
+                    if costliest.is_none_or(|(most, _)| peak_bytes > most) {
+                        costliest = Some((peak_bytes, *child));
                     }
                     break;
                 }
@@ -258,7 +258,7 @@ fn search<F>(
     let nobody = Attempt::Unable(format!(
         "over each of its children alone it can be, and not over all: {failed}"
     ));
-    let Some((_, child)) = dearest.filter(|_| died) else {
+    let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;
     };
     // Together they take too much. The one that takes most is made anew, and if that helps nothing, the next one.

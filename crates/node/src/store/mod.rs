@@ -81,7 +81,7 @@ pub struct Planned {
     pub plan: Plan,
 }
 
-/// Who holds the lease of which task.
+/// The lease of a task, and the peer that holds it.
 pub(crate) type Held = (TaskId, Peer);
 
 /// The journal and the proofs of one job. It is locked for as long as this value lives.
@@ -326,7 +326,7 @@ impl Store {
         })
     }
 
-    /// Who was at which task when that was last noted.
+    /// The leases that were noted last.
     pub(crate) fn leases(&self) -> Result<Vec<Held>, StoreError> {
         self.read(|transaction| {
             let mut leases = Vec::new();

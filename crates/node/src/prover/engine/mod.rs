@@ -37,7 +37,7 @@ struct Loaded {
     worker: Worker,
 }
 
-/// Whose what is that a child has loaded.
+/// The owner of what a child has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     requester: Peer,

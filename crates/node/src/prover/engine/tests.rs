@@ -137,7 +137,7 @@ fn keys_that_cannot_be_read_are_made_anew_once() {
     let (made, times, keys) = with_rotten_keys("proof");
     assert_eq!(made.unwrap().0, [42]);
     assert_eq!((times, keys), (1, key_file(b"made")));
-    // Whoever has taken the child over can say so for ever.
+    // An attacker that has taken the child over can say so for ever.
     let (made, times, _) = with_rotten_keys("missing");
     assert!(matches!(&made, Err(EngineError::Failed(_))), "{made:?}");
     assert_eq!(times, 1);

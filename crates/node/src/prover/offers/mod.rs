@@ -44,9 +44,9 @@ const JOBS_MAX: usize = 64;
 /// What is known of the requesters.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// Who was offered to last: among those that had as much the next one follows in order.
+    /// The requester of the last offer: among those that were served as much, the next one follows in order.
     last: Option<Peer>,
-    /// Whose turn it is: whom this machine worked for last, and not in vain.
+    /// The requester whose turn it is: the last one that this machine worked for, and not in vain.
     serving: Option<Peer>,
     /// When what was served was last reckoned down.
     reckoned: Instant,
