@@ -106,7 +106,7 @@ fn two_at_once_make_the_keys_once() {
     let path = KeyCache::new(dir.path()).path(Description::of(None));
     fs::write(&path, file_of(b"rot")).unwrap();
     assert_eq!(made_by(Filling::Rotten), 1);
-    // Who does not wait, since it is to be stopped, makes them too.
+    // A caller that does not wait, since it is to be stopped, makes them too.
     let lock = File::create(
         dir.path()
             .join(format!("{}.lock", Description::of(Some("a")).key_name())),
@@ -208,7 +208,7 @@ fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
             || Ok::<_, KeyError>(rotten.clone()),
         )
         .unwrap();
-    // Whoever has not tried to read it sees nothing wrong.
+    // A caller that has not tried to read it sees nothing wrong.
     fill(Filling::Missing).unwrap();
     assert!(!cache.has(&config));
     assert!(matches!(cache.get(&config), Err(KeyError::Missing { .. })));

@@ -262,7 +262,7 @@ fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<WitnessUse
                 });
             }
         };
-        // Whoever asks twice may ask 256 times: then all that there can be.
+        // A block that asks twice may ask 256 times: then all that there can be.
         let oldest = match has_asked {
             false => wanted + 1,
             true => number.saturating_sub(HEADERS_MAX as u64).max(1),

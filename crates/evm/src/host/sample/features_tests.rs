@@ -175,7 +175,7 @@ fn code_that_cannot_run_is_not_needed() {
             Fork::Prague | Fork::Osaka => missing(outcome, callee),
             _ => drop(outcome.unwrap_or_else(|error| panic!("{fork}: {error}"))),
         }
-        // Whoever looks at the code afterwards needs it, and finds no empty one.
+        // A contract that looks at the code afterwards needs it, and finds no empty one.
         for also in [
             "PUSH CALLEE EXTCODESIZE PUSH 7 SSTORE",
             "PUSH 32 PUSH 0 PUSH 0 PUSH CALLEE EXTCODECOPY",

@@ -55,7 +55,7 @@ pub const CHAIN_ID: u64 = 0x6d79_7269;
 pub const DEFAULT_TXS: usize = 20;
 
 /// Most transactions in a sample. They use 50,000 gas each on average, so that 400 fill two thirds of
-/// the block's 30 M gas and the dearest mix still fits.
+/// the block's 30 M gas and the costliest mix still fits.
 pub const TXS_MAX: usize = 400;
 
 /// Most accounts and most holders of a token: 2^20 of each take half a minute and 1.2 GB.

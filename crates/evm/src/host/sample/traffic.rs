@@ -130,7 +130,7 @@ impl Traffic<'_> {
     /// The `place`th call of a kind, and the index of the trader who makes it.
     fn call(&mut self, kind: Kind, place: usize) -> (usize, Call) {
         let place = place % 8;
-        // Who gives all away does not send again.
+        // A sender that gives all away does not send again.
         let gives_all = kind == Kind::TokenTransfer && place == 3;
         let trader = if gives_all {
             self.new_trader()

@@ -58,7 +58,7 @@ impl Simulation<'_> {
             Happens::Finds { .. } | Happens::Persisted { .. } | Happens::Tried { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
-                // Who came back meanwhile was not lost.
+                // A prover that came back meanwhile was not lost.
                 if !(gone.up && gone.reachable) && gone.boot == boot {
                     let peer = gone.peer;
                     if self.requester.is_some() {

@@ -20,7 +20,7 @@ const SLOW: u32 = 50;
 const PROOF_BYTES: u64 = 500_000;
 /// Of a thousand times so many the requester has no memory to do a task itself.
 const UNABLE: u32 = 200;
-/// Who makes what the requester makes itself.
+/// The maker of what the requester makes itself.
 const REQUESTER: Peer = Peer([0xff; 32]);
 
 impl Simulation<'_> {

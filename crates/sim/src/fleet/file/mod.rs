@@ -57,7 +57,7 @@ pub struct RequesterTable {
     pub instructions: Option<f64>,
     #[serde(default = "defaults::instructions_per_gas")]
     pub instructions_per_gas: f64,
-    /// Whose costs count, of the profiles' programs.
+    /// The program whose costs count, among those of the profiles.
     #[serde(default = "defaults::evm_block")]
     pub costs_of: String,
     /// The program, which every prover fetches once.

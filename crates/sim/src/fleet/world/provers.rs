@@ -194,7 +194,7 @@ impl World<'_> {
         other.online && !(machine.behind_nat && other.behind_nat)
     }
 
-    /// Whom to fetch program and input from, and when: of the requester and some provers that have them, or will, the one who has
+    /// The machine to fetch program and input from, and when: of the requester and some provers that have them, or will, the one that has
     /// sent them first.
     fn source(
         &mut self,
