@@ -30,11 +30,11 @@ mod watchdog;
 pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
 pub use verifier_pool::{Objection, ProgramOnly, VerifierPool};
-// What the journal's rows decode to; for the fuzz targets.
+// The types that the journal's rows decode to, for the fuzz targets.
 #[doc(hidden)]
 pub use store::{Entry as JournalEntry, Planned as JournalPlan};
 
-/// What this build's engine makes and accepts, as peers tell each other at first: the fingerprint of the
+/// The engine of this build, as peers tell each other in their greetings: the fingerprint of the
 /// plain configuration. That of a job's own configuration is compared when its program is there.
 pub fn engine_fingerprint() -> [u8; 32] {
     static FINGERPRINT: std::sync::LazyLock<[u8; 32]> =

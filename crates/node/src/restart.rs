@@ -63,7 +63,7 @@ pub fn leave_journal(
     Ok(())
 }
 
-/// What there is to do, and how long it takes from the start until a prover that asks has a lease.
+/// Measures the time from the start until a prover that asks has a lease, and says how many tasks are left.
 ///
 /// # Errors
 /// Where the disk does not serve, or the program is none.

@@ -23,7 +23,7 @@ use myriad_net::blob::BlobError;
 
 use crate::StoreError;
 
-/// What to prove.
+/// A job: a program and an input to prove.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
@@ -33,7 +33,7 @@ pub struct Job {
     /// The text of the program's `openvm.toml`, if it has one.
     pub openvm_toml: Option<String>,
     pub input: Input,
-    /// What `myriad verify` needs beside the proof, for whoever goes on with the job later.
+    /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the job later.
     pub verify: String,
 }
 
@@ -70,7 +70,7 @@ pub enum Fleet {
     Network { provers: usize },
 }
 
-/// What is said when the deadline is over.
+/// The notice that the deadline is over.
 pub(crate) const MISSED: &str =
     "the deadline is over; the job goes on, and Ctrl-C ends it: what is proven stays for the same command";
 
@@ -104,7 +104,7 @@ pub(crate) fn one_machine() -> Policy {
     }
 }
 
-/// What happens on the way, for a progress display. Sent in order from one thread.
+/// An event on the way, for a progress display. Events are sent in order from one thread.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The keys of the program's configuration are looked for, and made if they are not there.
@@ -125,7 +125,7 @@ pub enum Event {
         provers: usize,
         /// Tasks that an earlier run has left done.
         reused: usize,
-        /// What the program reveals.
+        /// The public values that the program reveals.
         public_values: Vec<u8>,
     },
     /// A peer has taken its first task.
@@ -154,7 +154,7 @@ pub enum Event {
         prover: usize,
         task: TaskId,
     },
-    /// What the network does, now and then.
+    /// The traffic of the network, now and then.
     Traffic {
         /// Connected peers.
         peers: usize,
@@ -191,7 +191,7 @@ impl<F: FnMut(&Event)> Observer for F {
     }
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub instructions: u64,
@@ -212,11 +212,11 @@ pub struct Outcome {
     pub peak_bytes: u64,
     /// Time to verify the final proof, keys loaded.
     pub verify: Duration,
-    /// What each stage took in this run, reused tasks not counted.
+    /// The cost of each stage in this run, reused tasks not counted.
     pub stages: Vec<Stage>,
 }
 
-/// What the tasks of one kind took together.
+/// The cost of all tasks of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
     /// `execute`, `segment`, `leaf`, `internal-for-leaf`, `internal-recursive` or `final`.

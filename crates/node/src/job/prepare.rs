@@ -44,16 +44,16 @@ pub(crate) struct Prepared {
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
-    /// What each task takes, in the order of [`Tree::tasks`].
+    /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
     /// Under which key the proof of each task is stored.
     pub keys: HashMap<TaskId, TaskKey>,
-    /// What an earlier run has left.
+    /// The accepted proofs that an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
     /// The leases of then: each task, with the peer that held it.
     pub leased: Vec<Held>,
     start: Instant,
-    /// What planning took.
+    /// The time and memory that planning took.
     executed: Usage,
 }
 

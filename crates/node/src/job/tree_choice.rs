@@ -25,7 +25,7 @@ pub(crate) fn vm_of(config: &VmConfig) -> Vm {
     }
 }
 
-/// What tasks take on the reference machine.
+/// The costs of tasks on the reference machine.
 fn model(config: &VmConfig) -> &'static ProgramModel {
     let model = reference::model().of(vm_of(config));
     model.expect("the reference was measured with each kind of virtual machine")

@@ -24,7 +24,7 @@ use crate::{
     store::{Accepted, Entry},
 };
 
-/// What tasks took, each with its kind.
+/// The cost of each task, with its kind.
 pub(super) type Usages = Vec<(Kind, Usage)>;
 
 /// Works until the final proof is stored or something fails for good.
@@ -73,7 +73,7 @@ struct Driver<'a, 's> {
     commands: Vec<Option<Sender<Command>>>,
     /// Children without a task.
     idle: Vec<bool>,
-    /// What the accepted proofs say. The final proof has no boundary of its own.
+    /// The boundaries of the accepted proofs. The final proof has none of its own.
     boundaries: BTreeMap<TaskId, Option<Boundary>>,
     /// Proofs on the way to the store.
     checked: HashMap<TaskId, Made>,
@@ -352,7 +352,7 @@ fn blob_of(proof: &[u8]) -> Blob {
     Blob(*blake3::hash(proof).as_bytes())
 }
 
-/// What a stored proof says; the final one has no boundary of its own.
+/// The boundary of a stored proof; the final one has none of its own.
 fn boundary_of((&task, entry): (&TaskId, &Entry)) -> (TaskId, Option<Boundary>) {
     (task, (task != TaskId::Final).then_some(entry.boundary))
 }

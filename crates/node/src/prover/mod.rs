@@ -48,7 +48,7 @@ const MEMORY_SLACK: f64 = 1.06;
 /// And this share more at no moment, where the kernel can hold it to that: see [`Group`].
 const MEMORY_HARD: f64 = 1.12;
 
-/// What the owner of the machine allows.
+/// The limits that the owner of the machine sets.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Memory of the engine child. One that takes more is stopped.
@@ -66,7 +66,7 @@ pub struct Limits {
     pub prefer: BTreeSet<Peer>,
 }
 
-/// What a task is made from. Files stay on the disk until the engine reads them: they may be large, and a stranger has
+/// The files of a task. They stay on the disk until the engine reads them: they may be large, and a stranger has
 /// made them.
 #[derive(Debug)]
 pub struct JobFiles {
@@ -79,12 +79,12 @@ pub struct JobFiles {
     pub input: BlobRef,
     /// Where the files are, and the proofs of a [`Piece`].
     pub blobs: BlobStore,
-    /// What the requester says that the job's proofs are made with.
+    /// The engine that the job's proofs are made with, as the requester says.
     pub engine: [u8; 32],
     pub max_instructions: u64,
 }
 
-/// What is to be done with it.
+/// The work that is to be done.
 #[derive(Debug)]
 pub enum Piece {
     /// Postcard of [`myriad_engine::Segment`].
@@ -100,7 +100,7 @@ pub enum Piece {
     },
 }
 
-/// What proves: an engine child, or in tests of load something that only takes its time.
+/// A maker of proofs: an engine child, or in tests of load something that only takes its time.
 pub trait Engine: Send + Sync + 'static {
     /// Makes a proof. Blocks; one at a time.
     ///
@@ -111,7 +111,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Ends what is under way, if anything is, at once.
     fn stop(&self);
 
-    /// What is under way has taken so far.
+    /// Samples the task under way.
     fn sample(&self) -> Sample;
 
     /// How fast it is with so many threads, before any of its work has shown it.
@@ -120,7 +120,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 }
 
-/// What a task has taken so far.
+/// The time and memory that a task has taken so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     pub cpu: Duration,

@@ -46,7 +46,7 @@ struct Inner {
     earned: BTreeMap<Peer, Earned>,
 }
 
-/// What one requester has signed for.
+/// The work that one requester has signed for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earned {
     /// Its name.
@@ -54,7 +54,7 @@ pub struct Earned {
     pub tasks: u64,
     /// Instructions of the segments among them.
     pub instructions: u64,
-    /// What all of them are reckoned to take on the machine that costs are measured on, in milliseconds.
+    /// The time that all of them are reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
     /// How long this machine was at them, in milliseconds.
     #[serde(default)]
@@ -208,7 +208,7 @@ impl Receipts {
         Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
-    /// What each requester has signed for, at most so many of them: those first that this machine was busy with for longest.
+    /// The work that each requester has signed for, at most so many of them: those first that kept this machine busy for longest.
     pub(super) fn earned(&self, most: usize) -> Vec<Earned> {
         let mut earned: Vec<Earned> = self.lock().earned.values().cloned().collect();
         earned.sort_by_key(|earned| std::cmp::Reverse(earned.measured_ms));
@@ -304,7 +304,7 @@ mod tests {
         SignedReceipt { receipt, signature }
     }
 
-    /// What somebody writes into a receipt costs nothing.
+    /// The content of a receipt costs its author nothing.
     #[test]
     fn who_has_paid_is_known_by_what_this_machine_has_measured() {
         let dir = tempfile::tempdir().unwrap();

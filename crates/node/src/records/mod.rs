@@ -37,7 +37,7 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Jobs that are looked at; more than a data folder ever has.
 const JOBS_MAX: usize = 100_000;
 
-/// What is known of a job without its journal.
+/// The facts of a job that are known without its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
@@ -57,7 +57,7 @@ pub struct Record {
     pub memory_bytes: u64,
     pub max_instructions: u64,
     pub fleet: Fleet,
-    /// What `myriad verify` needs beside the proof.
+    /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
     program: Part,
     openvm_toml: Option<Part>,
@@ -218,7 +218,7 @@ impl Jobs {
         job_dir(&self.data_dir, id).join(RECORD_FILE)
     }
 
-    /// What is recorded of a job.
+    /// The record of a job.
     ///
     /// # Errors
     /// [`JobsError::Record`] and [`JobsError::Newer`].
@@ -252,7 +252,7 @@ impl Jobs {
             .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// What a job is, to go on with it.
+    /// The job itself, to resume it.
     ///
     /// # Errors
     /// [`JobsError::Incomplete`] where its program or input is gone.
@@ -324,7 +324,7 @@ impl Jobs {
 }
 
 impl Record {
-    /// What the job is made of.
+    /// The program, its configuration and the input.
     fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
         [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
             .into_iter()

@@ -64,7 +64,7 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// What the job is made of, as blobs.
+    /// The program, its configuration and the input, as blobs.
     pub(crate) fn files(&self) -> (BlobRef, Option<BlobRef>, BlobRef) {
         let of = |file: &Part| file.reference().expect("it was made from one");
         let Record {

@@ -18,7 +18,7 @@ use crate::{
     verifier_pool::Objection,
 };
 
-/// What is true of the segments, when the job begins.
+/// The true boundaries of the segments.
 pub(super) enum Truth {
     /// An earlier run has found it out.
     Known(Vec<Boundary>),

@@ -54,13 +54,13 @@ pub struct Joined {
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// What a job is made of, as provers fetch it.
+/// The files of a job, as provers fetch them.
 #[derive(Clone, Debug)]
 pub struct Files {
     pub program: BlobRef,
     pub openvm_toml: Option<BlobRef>,
     pub input: BlobRef,
-    /// What the job's proofs are made with; see [`myriad_engine::Fingerprint`].
+    /// The engine that the job's proofs are made with; see [`myriad_engine::Fingerprint`].
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,

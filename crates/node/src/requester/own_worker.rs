@@ -26,7 +26,7 @@ const FAILURES_NEEDED: usize = 2;
 /// A child process may take so many times the memory that its task is expected to take, and so many times the time on top
 /// of what it takes to start and load keys. Honest proofs take what was measured, and this machine may be busy.
 const MEMORY_FACTOR: f64 = 1.5;
-/// What it is allowed in any case, in bytes.
+/// The memory that it is allowed in any case, in bytes.
 const MEMORY_MIN: u64 = 2 << 30;
 const TIME_FACTOR: u32 = 20;
 const START_MAX: Duration = Duration::from_secs(120);
@@ -57,7 +57,7 @@ enum Trouble {
 /// A proof, and the most memory that the process took for it, in bytes.
 type Made = (Vec<u8>, u64);
 
-/// What one piece of work may take.
+/// The bounds of one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     /// In bytes.
@@ -174,7 +174,7 @@ impl OwnWorker {
     }
 }
 
-/// What a task is, to the engine.
+/// A task in the engine's terms.
 #[derive(Clone, Copy)]
 pub(super) enum Make {
     Node(Level),

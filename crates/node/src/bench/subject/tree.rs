@@ -193,7 +193,7 @@ impl<'a> Bench<'a> {
         move |children| held + level.peak_bytes(config, children, internal_for_leaf) <= memory
     }
 
-    /// What a child takes for a node, in bytes.
+    /// The memory that a child takes for a node, in bytes.
     fn peak_bytes(&self, level: Level, children: usize, internal_for_leaf: usize) -> u64 {
         self.held + level.peak_bytes(self.config, children, internal_for_leaf)
     }

@@ -46,7 +46,7 @@ const PAYERS_MAX: usize = 2048;
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
 
-/// What the requests that the driver has made come back with.
+/// The answers to requests that the driver has made.
 enum Answer {
     Offer {
         peer: Peer,
@@ -74,7 +74,7 @@ struct Driver<E: Engine> {
     speed: f64,
     /// For tasks as the engine reckons their memory.
     memory_offered: u64,
-    /// What no task takes longer than here.
+    /// The bound of any task's time here.
     longest: Duration,
     disk: Disk,
 

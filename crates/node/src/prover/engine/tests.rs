@@ -40,7 +40,7 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
 
 /// First bytes of a key file.
 const MAGIC: &[u8] = b"myriad keys v2\n\0";
-/// What the job's program, input and engine are called.
+/// The names of the job's program, input and engine.
 const HASH: [u8; 32] = [7; 32];
 
 fn key_file(body: &[u8]) -> Vec<u8> {

@@ -41,7 +41,7 @@ const CLOCK_APART_S: u64 = 60;
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
 
-/// What is known of the requesters.
+/// The requesters that this machine knows, and whose turn it is.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
     /// The requester of the last offer: among those that were served as much, the next one follows in order.
@@ -101,7 +101,7 @@ impl Offers {
         };
     }
 
-    /// What the clock of a requester that greets is ahead of this machine's, in milliseconds. Nothing depends on it.
+    /// Notes by how many milliseconds the clock of a requester that greets is ahead of this machine's. Nothing depends on it.
     pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64, now: Instant) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             let ahead_s = ahead_ms / 1000;
@@ -167,7 +167,7 @@ impl Offers {
                 heard: now,
             };
             if requester.jobs.insert(said.job, facts).is_none() {
-                // What was refused before may be different with this job.
+                // A requester that refused before may answer otherwise for this job.
                 requester.next = None;
             }
         }

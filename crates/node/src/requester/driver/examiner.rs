@@ -36,7 +36,7 @@ fn bytes_max(kind: Kind) -> u64 {
     max as u64
 }
 
-/// What came of examining the proof that a peer claims to have.
+/// The result of examining the proof that a peer claims to have.
 pub(super) enum Examination<F> {
     Accepted(F),
     Invalid(String),
@@ -145,7 +145,7 @@ impl<J: JobBackend> Examiner<J> {
     }
 }
 
-/// What comes of a fetch, unless it takes longer from now on than `patience` says, which grows with what has come.
+/// The result of a fetch, unless it takes longer from now on than `patience` says, which grows with the bytes that have come.
 async fn unless_it_stalls<T>(
     mut fetch: impl Future<Output = T> + Unpin,
     patience: impl Fn() -> Duration,

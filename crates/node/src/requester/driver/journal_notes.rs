@@ -9,7 +9,7 @@ use crate::requester::backend::JobBackend;
 
 /// The leases as the journal has them.
 pub(super) struct JournalNotes {
-    /// What it says, or will when `writing` is done.
+    /// The leases that it has, or will have when `writing` is done.
     leases: BTreeSet<(TaskId, Peer)>,
     writing: Option<JoinHandle<()>>,
 }

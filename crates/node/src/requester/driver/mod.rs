@@ -74,11 +74,11 @@ pub struct Driver<'a, J: JobBackend> {
     files: Files,
     /// The least memory that a task of it takes, in bytes.
     memory_min: u64,
-    /// What each task is expected to take: time of a reference core, and bytes of memory.
+    /// The expected cost of each task: time of a reference core, and bytes of memory.
     work: HashMap<TaskId, (Duration, u64)>,
     backend: Arc<J>,
 
-    // What decides, and its clock.
+    // The state machine that decides, and its clock.
     requester: Requester,
     start: Instant,
 
@@ -203,7 +203,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        // What is left of the tasks holds the backend, too; they end by themselves.
+        // Tasks that are left hold the backend, too; they end by themselves.
         let Self {
             mut backend,
             usages,

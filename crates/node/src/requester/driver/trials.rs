@@ -27,7 +27,7 @@ pub(super) enum TrialOutcome<F> {
     Unable(String),
 }
 
-/// What is being done here, one task at a time, and what waits for it.
+/// The task that is being done here, one at a time, and those that wait.
 #[derive(Default)]
 pub(super) struct Trials {
     under_way: bool,
