@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
 
-/// What is signed begins with this, so that a signature means nothing else.
+/// Signed bytes begin with this, so that a signature means nothing else.
 const DOMAIN: &[u8] = b"myriad receipt v1";
 /// Of Ed25519.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
@@ -22,7 +22,7 @@ pub struct Receipt {
     pub proof: Blob,
     /// Instructions of a segment; 0 for what aggregates.
     pub instructions: u64,
-    /// What the task is reckoned to take on the machine that costs are measured on, in milliseconds.
+    /// The time that the task is reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
     /// When it was accepted, in seconds since 1970.
     pub accepted: u64,

@@ -53,7 +53,7 @@ impl Actor {
         if peer == *self.swarm.local_peer_id() {
             return;
         }
-        // What the hash table alone knows is its own affair.
+        // Peers that the hash table alone knows are its own affair.
         if !addresses.is_empty() {
             self.gate.lock().choose(peer);
         }

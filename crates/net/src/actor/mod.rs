@@ -76,7 +76,7 @@ pub(crate) struct Actor {
     events: mpsc::UnboundedSender<Event>,
     unanswered: Arc<AtomicUsize>,
     peers: HashMap<PeerId, Connected>,
-    /// What is dialled and what is believed of addresses.
+    /// The gate: which addresses are dialled, and which statements about them are believed.
     gate: SharedGate,
     scope_of: ScopeOf,
     redial: Redial,

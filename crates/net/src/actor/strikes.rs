@@ -23,7 +23,7 @@ pub(super) struct Strikes {
     blocked: VecDeque<PeerId>,
 }
 
-/// What follows from one more.
+/// The consequence of one more strike.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Strike {
     Borne,

@@ -79,7 +79,7 @@ impl Layout {
         }
     }
 
-    /// What is there. Files that are not ours are left alone.
+    /// Lists the files that are there. Those that are not ours are left alone.
     pub(super) fn scan(&self) -> Result<Vec<Found>, BlobError> {
         let mut found = Vec::new();
         for folder in list(&self.dir)? {

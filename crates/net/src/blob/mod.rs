@@ -80,7 +80,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// What `bytes` are called.
+    /// The reference to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             blob: Blob(*blake3::hash(bytes).as_bytes()),

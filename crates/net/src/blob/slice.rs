@@ -51,7 +51,7 @@ impl Slice {
         }
     }
 
-    /// What comes next: a hash pair or a group, of [`BaoChunk::size`] bytes. Nothing at the end.
+    /// The next part: a hash pair or a group, of [`BaoChunk::size`] bytes. None at the end.
     pub(super) fn next(&mut self) -> Option<BaoChunk> {
         self.steps.next()
     }

@@ -94,12 +94,12 @@ impl BlobStore {
         let blob_ref = BlobRef::of(bytes);
         let blob = blob_ref.blob;
         let _pin = self.pin(&blob);
-        // What was there before is read, not trusted: the caller counts on it from now on.
+        // A file that was there before is read, not trusted: the caller counts on it from now on.
         if self.checked(&blob)? == Some(size) {
             self.0.layout.sync_name(&blob)?;
             return Ok(blob_ref);
         }
-        // What had been fetched of it is of no use any more.
+        // The fetched part of it is of no use any more.
         let mut index = self.index();
         for key in index.files_of(blob) {
             if matches!(key, Key::Partial(_)) {
@@ -244,7 +244,7 @@ impl BlobStore {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What those who fetch `blob` take turns by.
+    /// The lock that fetches of `blob` take turns by.
     pub(super) fn fetch_lock(&self, blob: Blob) -> Arc<AsyncMutex<()>> {
         self.index().fetch_lock(blob)
     }

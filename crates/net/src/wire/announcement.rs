@@ -26,7 +26,7 @@ pub struct Announcement {
     pub sequence: u64,
     /// False when it does not want provers any more.
     pub open: bool,
-    /// What the job's proofs are made with; see `myriad_engine::Fingerprint`.
+    /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,
