@@ -10,10 +10,10 @@ use crate::{error::VerifyError, proof_bytes, prove::PublicValuesProof};
 /// Most bytes of the file; one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
-/// What a final proof shows, once it is verified.
+/// The facts that a verified final proof shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinalProof {
-    /// What the program revealed.
+    /// The public values that the program revealed.
     pub public_values: Vec<u8>,
 }
 

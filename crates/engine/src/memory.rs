@@ -74,7 +74,7 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// What a process has in memory that proves, beside its program, its input and its proof: code, keys, lookup tables.
+/// Bytes that a proving process holds beside its program, its input and its proof: code, keys, lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
@@ -115,7 +115,7 @@ pub(crate) struct CostModel {
     log_height_max: usize,
 }
 
-/// What the prover holds for a segment, before it is turned to bytes.
+/// The load of a segment on its prover, before it is turned to bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Field elements in all traces, with each height rounded up to a power of two.
@@ -192,7 +192,7 @@ impl CostModel {
             SegmentationLimits {
                 max_trace_height_bits: self.log_height_max as u8,
                 max_memory,
-                // What a proof may have at most, which is far more than memory allows.
+                // The limit of the proof system, which is far more than memory allows.
                 max_interactions: F::ORDER_U32,
             },
             counting,

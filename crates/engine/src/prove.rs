@@ -80,12 +80,12 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// What a prover that was changed does to the traces before it proves them.
+    /// The change that a dishonest prover makes to the traces before it proves them.
     #[cfg(test)]
     pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
-/// What the context that the VM makes of a segment lacks: the chip of the hashes of memory.
+/// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
 struct MemoryHashes {
     records: HashRecords,
     air: usize,

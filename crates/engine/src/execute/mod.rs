@@ -62,12 +62,12 @@ pub struct Segment {
     pub peak_bytes: u64,
 }
 
-/// What an execution came to.
+/// The result of an execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The segments, in order; there is at least one.
     pub segments: Vec<Segment>,
-    /// What the program revealed.
+    /// The public values that the program revealed.
     pub public_values: Vec<u8>,
     /// Instructions executed.
     pub instructions: u64,
@@ -118,7 +118,7 @@ pub(crate) fn plan(
         max_instructions,
         output,
     };
-    // What a segment has without an instruction.
+    // The rows of a segment without an instruction.
     let least = model.peak_bytes(&vm.build_metered_ctx(exe).trace_heights);
     cut_within(budget, least, |bytes, segments_max| {
         metering.run(bytes, segments_max)

@@ -19,7 +19,7 @@ use openvm_stark_backend::{
 
 use crate::backend::Backend;
 
-/// What the rows behind the last instruction say: the program ends with this code.
+/// The rows behind the last instruction end the program with this code.
 const PADDING_EXIT_CODE: usize = 1;
 
 /// Commits with `device` to the instructions of `program`.

@@ -21,7 +21,7 @@ use super::{INITIAL_BYTES_MAX, INSTRUCTIONS_MAX, caught, start_of, within};
 use crate::error::ProgramError;
 
 thread_local! {
-    /// What the file has too much of. The errors of bitcode have no text in a release build.
+    /// The list that is too long in the file. The errors of bitcode have no text in a release build.
     static TOO_MUCH: RefCell<Option<ProgramError>> = const { RefCell::new(None) };
 }
 

@@ -33,7 +33,7 @@ const DIGEST: usize = 8 * FIELD;
 /// Decodes a proof and nothing else.
 ///
 /// # Errors
-/// What is wrong with the bytes, which may be any.
+/// The fault of the bytes, which may be any.
 pub(crate) fn decode(mut bytes: &[u8]) -> Result<Proof<SC>, String> {
     let proof = decode_first(&mut bytes)?;
     match bytes.len() {

@@ -34,7 +34,7 @@ const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 /// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
-/// What makes a child one that makes keys, behind the arguments of [`WorkerConfig`].
+/// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
 
 /// How often a child that is about to end is looked at.
@@ -153,7 +153,7 @@ impl Worker {
         lock(&self.process).child.id()
     }
 
-    /// What ends the child from another thread, in the middle of a task if need be.
+    /// Gives the means to end the child from another thread, in the middle of a task if need be.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.process))
     }

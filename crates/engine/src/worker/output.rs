@@ -61,7 +61,7 @@ impl GuestOutput {
         Ok(())
     }
 
-    /// What was printed since the last call, or the end of it.
+    /// The text that was printed since the last call, or the end of it.
     pub(super) fn take(&self) -> String {
         // Rust keeps an unfinished line in a buffer of its own.
         let _ = io::stdout().flush();

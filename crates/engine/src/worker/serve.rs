@@ -167,7 +167,7 @@ impl State {
                 input: input.hash(),
                 engine: *program.config().fingerprint().as_bytes(),
             };
-            // What is ready for a program is ready for its next input, too.
+            // Tools that are ready for a program are ready for its next input, too.
             let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
             if !self.job.as_ref().is_some_and(same) {
                 self.tools = Tools::None;

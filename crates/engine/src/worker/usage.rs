@@ -36,7 +36,7 @@ impl Meter {
         }
     }
 
-    /// What it took so far, without what only its caller sees.
+    /// The usage so far, without the part that only its caller sees.
     pub(super) fn stop(&self) -> Usage {
         Usage {
             wall: self.start.elapsed(),

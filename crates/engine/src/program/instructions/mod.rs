@@ -121,7 +121,7 @@ impl fmt::Display for Values {
 /// One way to use an opcode: the values of each operand, from `a` to `g`, which do not depend on each other.
 type Form = [Values; OPERANDS.len()];
 
-/// What is allowed of an opcode.
+/// The operands that an opcode may have.
 struct Rule {
     name: String,
     forms: Vec<Form>,

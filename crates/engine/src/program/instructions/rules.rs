@@ -189,7 +189,7 @@ impl Rules {
         for opcode in [STOREH, STOREB] {
             self.add(opcode, from_s_type(MEMORY).into());
         }
-        // What reveals public values is a store, too.
+        // Revealing public values is a store, too.
         let space = if io { MEMORY_OR_PUBLIC_VALUES } else { MEMORY };
         self.add(STOREW, from_s_type(space).into());
     }

@@ -33,7 +33,7 @@ const LANDLOCK: ABI = ABI::V7;
 /// Open files of a child: three pipes, the guest's output, and a file of keys.
 const FILES_MAX: u64 = 32;
 
-/// What a child does with keys.
+/// The use that a child makes of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyAccess {
     /// It works with those that there are.
@@ -85,7 +85,7 @@ pub fn confine(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
     filter::apply().map_err(ConfineError::Filter)
 }
 
-/// Whatever of [`confine`] this kernel has.
+/// Confines the process by all of [`confine`] that this kernel has.
 pub(super) fn confine_as_far_as_possible(keys: &Path, access: KeyAccess) {
     let _ = limit_resources();
     let _ = restrict_files(keys, access);
@@ -96,7 +96,7 @@ pub(super) fn confine_as_far_as_possible(keys: &Path, access: KeyAccess) {
 /// Whether this kernel has what [`confine`] needs.
 ///
 /// # Errors
-/// What is missing, in words.
+/// The missing part, in words.
 pub fn can_confine() -> Result<(), String> {
     let landlock = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

@@ -7,7 +7,7 @@ use nix::{
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
 };
 
-/// What strangers' code would most likely try, by name.
+/// The calls that strangers' code would most likely try, by name.
 const NAMES: [(c_long, &str); 17] = [
     (libc::SYS_socket, "socket"),
     (libc::SYS_connect, "connect"),
