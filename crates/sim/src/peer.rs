@@ -18,14 +18,14 @@ pub const WITHHELD_FOR: Duration = Duration::from_secs(20);
 /// A prover never says that it is done before it is, in thousandths.
 pub const PROGRESS_MAX: u64 = 980;
 
-/// What a proof is worth; the first byte of its [`Blob`](myriad_core::Blob).
+/// The worth of a proof: the first byte of its [`Blob`](myriad_core::Blob).
 pub const GOOD: u8 = 1;
 pub const INVALID: u8 = 2;
 pub const WITHHELD: u8 = 3;
 /// It passes every check, and no node can be made over it.
 pub const POISON: u8 = 4;
 
-/// What a machine does with a task.
+/// The habit of a machine: what it does with a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Habit {
@@ -80,7 +80,7 @@ pub fn name(index: usize) -> Peer {
     Peer(id)
 }
 
-/// What a requester knows of a machine that has served it before.
+/// The standing of a machine that has served the requester before.
 pub fn known() -> Standing {
     Standing {
         accepted: 8,

@@ -37,7 +37,7 @@ pub enum Hear {
         /// No proof can be made of it, because of what it is made of.
         poisoned: bool,
     },
-    /// What it said is refused; `about` is the task that it said it of.
+    /// Its message is refused; `about` is the task of that message.
     Refused {
         why: Refusal,
         about: Option<TaskRef>,
@@ -169,7 +169,7 @@ impl Prover {
 
     fn stop_work(&mut self, now: Time) {
         if let State::Working(doing) = &self.state {
-            // What was fetched is not counted.
+            // Fetched blobs are not counted.
             let spent = doing.work.min(now - doing.begun);
             self.worked += spent * self.speed as u32 / SPEED_ONE;
         }

@@ -62,7 +62,7 @@ pub struct WorldOutcome {
     pub timeline: Vec<Moment>,
 }
 
-/// What a requester had of it.
+/// The outcome for one requester.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequesterOutcome {
     /// Of its table, and which of these.
@@ -91,7 +91,7 @@ pub struct Block {
     pub done_s: Option<f64>,
 }
 
-/// What happened to a world's tasks.
+/// The fates of a world's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Counts {
     /// Tasks that are done.
@@ -104,7 +104,7 @@ pub struct Counts {
     pub leavings: u64,
     /// Blocks that missed their deadline.
     pub late: u64,
-    /// What the state machines were told.
+    /// The inputs of the state machines.
     pub inputs: u64,
     /// Working time of machines that deliver, that of what was accepted, and the time in which they fetched inputs.
     pub worked_s: f64,

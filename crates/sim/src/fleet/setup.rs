@@ -22,7 +22,7 @@ pub struct Setup {
     pub(super) workloads: Vec<Workloads>,
 }
 
-/// What the requesters of a table have to do, all the same.
+/// The work of the requesters of a table, the same for all.
 #[derive(Clone, Debug)]
 pub(super) struct Workloads {
     pub plan: FleetPlan,
@@ -35,7 +35,7 @@ pub(super) struct Workloads {
     pub execution: Vec<Duration>,
 }
 
-/// What each shape of task takes.
+/// The cost of each shape of task.
 #[derive(Clone, Debug)]
 pub(super) struct TaskTimes {
     shapes: BTreeMap<Shape, usize>,
@@ -65,7 +65,7 @@ impl TaskTimes {
         &self.of_shape[self.shapes[&shape(tree, task)]]
     }
 
-    /// What is proven soonest on some class.
+    /// The shortest time on any class.
     fn fastest(&self, shape: usize) -> Duration {
         let takes = self.of_shape[shape].classes.iter().flatten();
         takes.map(|takes| takes.work).min().unwrap_or_default()

@@ -87,7 +87,7 @@ impl Axis {
         }
     }
 
-    /// What is written at a place.
+    /// The label at a place.
     pub(super) fn text(&self, place: f64) -> String {
         match self.scale {
             Scale::Linear => number(place),

@@ -53,7 +53,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// What a task is made of and no node can be made over.
+    /// The input of a task over which no node can be made.
     pub(super) fn poison(&self, task: TaskRef) -> Option<(TaskId, Blob)> {
         let requester = self.requester.as_ref()?;
         let inputs = requester.inputs(task).into_iter();

@@ -111,7 +111,7 @@ pub struct MachineTable {
     /// The part that delivers.
     #[serde(default = "defaults::all")]
     pub honest: f64,
-    /// What the others do, in turn.
+    /// The habits of the others, in turn.
     #[serde(default = "defaults::pretends")]
     pub wasters: Vec<Habit>,
     /// Whether requesters know the honest ones from earlier jobs.

@@ -122,7 +122,7 @@ fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<V
     })
 }
 
-/// What comes in for each rollup that has a block every 12 s.
+/// The incoming traffic for each rollup that has a block every 12 s.
 fn received_gbit(simulated: &Simulated, rollups: f64) -> f64 {
     let world = &simulated.outcome.worlds[0];
     let bytes: u64 = world
