@@ -27,7 +27,7 @@ const OP_STACK: [(u64, &str); 10] = [
 pub struct UnsupportedChain {
     /// EIP-155 chain id.
     pub chain_id: u64,
-    /// What the chain is called.
+    /// The chain's name.
     pub name: &'static str,
 }
 

@@ -32,7 +32,7 @@ const READ_BYTES: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What the JSON says, before it is checked. Absent and `null` are the same.
+/// The content of the JSON, before it is checked. Absent and `null` are the same.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawFile {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{BlockFile, JSON_BYTES_MAX};
 use crate::Parent;
 
-/// What is written: the same keys, in this order, those without a value left out (but for `parent`).
+/// The JSON that is written: the same keys, in this order, those without a value left out (but for `parent`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FileRef<'a> {

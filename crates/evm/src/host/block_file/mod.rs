@@ -65,7 +65,7 @@ pub struct BlockFile {
     pub block: Bytes,
     /// Of a batch, the blocks after it, each the child of the one before.
     pub later: Vec<Bytes>,
-    /// What is known of the block before.
+    /// The parent, as far as it is known.
     pub parent: Parent,
     /// The part of the pre-state that executing the block, or the batch, reads.
     pub witness: Witness,
@@ -181,7 +181,7 @@ impl BlockFile {
         Ok(blocks)
     }
 
-    /// What the JSON calls one of the blocks.
+    /// The name of one of the blocks in the JSON.
     fn field(&self, index: usize) -> String {
         if self.later.is_empty() {
             "block".to_owned()
@@ -218,7 +218,7 @@ impl BlockFile {
         Ok(from_geth(config, self.chain_id)?)
     }
 
-    /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
+    /// The input of [`validate`](crate::validate) and of the guest. The bytes are shared, not copied.
     ///
     /// # Errors
     /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,

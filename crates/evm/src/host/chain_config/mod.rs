@@ -16,7 +16,7 @@ use crate::{BlobParams, BlobSchedule, ChainConfig, RuleSet};
 /// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork depends on.
 const HARMLESS: [&str; 4] = ["$schema", "discovery", "eip150Hash", "preMergeForkBlock"];
 
-/// What one entry of a blob schedule may hold. Others would be rules too, such as a price per blob of another unit.
+/// The keys of one entry of a blob schedule. Others would be rules too, such as a price per blob of another unit.
 const BLOB_KEYS: [&str; 3] = ["target", "max", "baseFeeUpdateFraction"];
 
 /// Families of chains with rules of their own, by keys of their configurations, for the message alone: a key of no

@@ -175,7 +175,7 @@ pub enum ImportError {
     Incomplete {
         /// The block's number.
         number: u64,
-        /// What is missing, and whose it is.
+        /// The missing part, and its account.
         source: WitnessError,
     },
     /// The block is not valid by the rules that are known here.
@@ -249,7 +249,7 @@ pub enum ImportError {
         "the blocks up to this one {what} {actual} bytes together, and a batch may have {INPUT_BYTES_MAX}: import fewer at once"
     )]
     RangeTooLarge {
-        /// What the blocks do: `have` or `read`.
+        /// The verb of the message: `have` or `read`.
         what: &'static str,
         /// How many bytes.
         actual: usize,

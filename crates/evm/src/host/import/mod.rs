@@ -93,7 +93,7 @@ impl BlockId {
     }
 }
 
-/// What an import does beside the obvious.
+/// The options of an import.
 #[derive(Clone)]
 pub struct ImportOptions {
     /// Most time that the node has for each answer. A node that no longer has a block's state at hand
@@ -103,7 +103,7 @@ pub struct ImportOptions {
     pub chain_config: Option<Value>,
     /// Headers of HTTP for each request, `Name: value`: most hosted nodes ask for a key. Never shown.
     pub headers: Vec<String>,
-    /// What is done where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
+    /// The retries where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
     pub retries: Retries,
 }
 
@@ -342,7 +342,7 @@ fn parent(node: &Node, witness: &Witness, child: &Header) -> Result<Bytes, Impor
     }
 }
 
-/// What each node serves: a block as JSON, with its transactions if they are `full`.
+/// Asks for a block as JSON, which each node serves, with its transactions if they are `full`.
 fn json<T: serde::de::DeserializeOwned>(
     node: &Node,
     what: &'static str,

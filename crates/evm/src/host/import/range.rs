@@ -115,7 +115,7 @@ pub fn import_range(
         let number = header.number;
         let id = BlockId::Number(number);
         let used = add_witness(&node, &mut file, &header, id, parent).map_err(in_range(number))?;
-        // What an earlier block has read already is in its file.
+        // Nodes that an earlier block has read already are in its file.
         let witness = &mut file.witness;
         for (items, used) in [(&mut witness.state, used.state), (&mut witness.codes, used.codes)] {
             let mut used = used.into_iter();

@@ -306,7 +306,7 @@ fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome
     Ok((transaction, tx.outcome))
 }
 
-/// What is not as the file says.
+/// A difference from the file.
 pub(super) fn conflict(
     place: Place,
     what: &'static str,

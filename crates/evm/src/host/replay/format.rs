@@ -114,7 +114,7 @@ pub(super) struct ReplayAccess {
     pub(super) storage_keys: Vec<B256>,
 }
 
-/// What a transaction came to on the chain.
+/// The outcome of a transaction on the chain.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReplayOutcome {

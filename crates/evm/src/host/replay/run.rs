@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{ChainConfig, host::sample::Rules};
 
-/// What executing a block has come to.
+/// The outcome of executing a block.
 pub(super) struct Run {
     pub(super) changes: BundleState,
     pub(super) gas_used: u64,
@@ -126,7 +126,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
     drop(state);
     let result = match finished {
         Ok(result) => result,
-        // What follows from a difference is not what is wrong.
+        // A failure that follows from a difference is not the cause: the difference is.
         Err(error) => {
             let first = differing.into_iter().next();
             return Err(first.map_or_else(|| fault(at, world, &error), Into::into));
@@ -145,7 +145,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
     })
 }
 
-/// What a transaction has come to.
+/// The outcome of a transaction.
 ///
 /// The tracer counts gas as Besu's EVM hands it on: before refunds, and before the floor of EIP-7623. What is paid in the end
 /// is in the receipts, whose root is the header's.

@@ -107,7 +107,7 @@ mod tests {
         world::{Reads, Recorder},
     };
 
-    /// What a call returns, or the data that it reverts with.
+    /// The result of a call, or the data that it reverts with.
     fn run(genesis: &Genesis, to: Address, data: Bytes) -> Result<Bytes, Bytes> {
         let recorder = Recorder {
             world: &genesis.world,

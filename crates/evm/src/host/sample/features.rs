@@ -121,7 +121,7 @@ const FACTORY: &str = "
     PUSH 0 PUSH 0 PUSH 0 PUSH 0 PUSH 0 DUP6 GAS CALL
     PUSH 1 SSTORE STOP";
 
-/// What Cancun has brought.
+/// The features of Cancun.
 pub(super) const MODERN: &str = "
     PUSH 1 BLOBHASH PUSH 0 SSTORE
     BLOBBASEFEE PUSH 1 SSTORE

@@ -68,7 +68,7 @@ const PARENT_NUMBER: u64 = 1_048_575;
 /// 2025-06-15 12:00 UTC.
 const PARENT_TIMESTAMP: u64 = 1_749_988_800;
 
-/// What to make.
+/// The parameters of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSpec {
     /// Transactions in the block, 0 to [`TXS_MAX`].

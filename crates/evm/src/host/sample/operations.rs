@@ -29,7 +29,7 @@ const CONTRACT_BYTES: usize = 24 << 10;
 /// An operation that a block can be full of.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// What it is, and of what size.
+    /// The operation, and its size.
     pub name: String,
     /// One round of the loop, which leaves the stack as it was. Memory begins with the input.
     round: String,
