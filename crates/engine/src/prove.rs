@@ -135,6 +135,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
             .map_err(|reason| KeyError::Keygen { reason }.into())
     }
 
+    #[expect(clippy::too_many_lines, reason = "the steps of a proof, in their order")]
     pub(crate) fn prove(
         &mut self,
         program: &Program,

@@ -21,7 +21,7 @@ pub(crate) fn id_of(peer: Peer) -> Option<PeerId> {
 
 /// The text by which people and other libp2p software know a peer.
 pub fn peer_name(peer: Peer) -> String {
-    id_of(peer).map_or_else(|| peer.to_string(), |id| id.to_base58())
+    id_of(peer).map_or_else(|| peer.to_string(), PeerId::to_base58)
 }
 
 /// The end of [`peer_name`], enough to tell apart who meets in one job.

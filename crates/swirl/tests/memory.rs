@@ -220,6 +220,7 @@ fn prove(shapes: &[Booleans], params: &SystemParams, pool: &ThreadPool, lean: bo
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of shapes")]
 fn shapes() -> Vec<(&'static str, Vec<Booleans>, SystemParams)> {
     let air = |log_height, common, pairs| Booleans {
         log_height,

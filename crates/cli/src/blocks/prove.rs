@@ -6,7 +6,7 @@ use myriad_engine::Input;
 use myriad_evm::host::BlockFile;
 use serde::Serialize;
 
-use super::{read, title, validated};
+use super::{title, validated};
 use crate::{
     args::FleetFlags,
     error::Error,

@@ -251,6 +251,7 @@ fn seconds(seconds: f64) -> String {
     duration(std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9)))
 }
 
+#[expect(clippy::too_many_lines, reason = "the summary, line by line")]
 fn text(report: &Report<'_>) -> String {
     let plan = report.plan;
     let mut rows = Rows::plain(&format!(

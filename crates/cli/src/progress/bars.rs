@@ -133,17 +133,9 @@ impl Bars {
             } => self.work(|work| work.done(*prover, *task, usage.wall, usage.peak_bytes)),
             Event::Reopened { task, reason } => {
                 self.work(|work| work.reopened(*task));
-                self.line(&format!(
-                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} anew: {reason}",
-                    "Proving"
-                ));
+                self.warn("Proving", &format!("{task} anew: {reason}"));
             }
-            Event::Retrying { task, reason } => {
-                self.line(&format!(
-                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} again: {reason}",
-                    "Retrying"
-                ));
-            }
+            Event::Retrying { task, reason } => self.warn("Retrying", &format!("{task} again: {reason}")),
             Event::Finished => {
                 if let Some(work) = self.work.take() {
                     work.clear();
@@ -178,6 +170,10 @@ impl Bars {
 
     fn mark(&self, name: &str, text: &str) {
         self.line(&format!("{GREEN}✓{GREEN:#} {BOLD}{name:10}{BOLD:#} {text}"));
+    }
+
+    fn warn(&self, name: &str, text: &str) {
+        self.line(&format!("{YELLOW}!{YELLOW:#} {BOLD}{name:10}{BOLD:#} {text}"));
     }
 
     fn line(&self, text: &str) {

@@ -227,6 +227,7 @@ struct Metering<'a> {
 
 impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there are so many segments.
+    #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
     fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
         let Self {
             vm,

@@ -361,7 +361,7 @@ impl Actor {
                 self.tell_listening();
             }
             SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrConfirmed { .. } => {
-                self.tell_listening()
+                self.tell_listening();
             }
             _ => {}
         }
@@ -397,10 +397,10 @@ impl Actor {
                     .report_message_validation_result(&message_id, &propagation_source, acceptance);
             }
             BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. }) if self.unheard => {
-                self.announce_again()
+                self.announce_again();
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.identified(peer_id, info)
+                self.identified(peer_id, info);
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found))
             | BehaviourEvent::Mdns6(mdns::Event::Discovered(found)) => self.discovered(found),

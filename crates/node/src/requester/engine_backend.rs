@@ -30,7 +30,7 @@ pub(super) enum Truth {
 type Found = Result<Vec<Boundary>, String>;
 
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
-pub struct EngineBackend {
+pub(super) struct EngineBackend {
     prepared: Prepared,
     truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,

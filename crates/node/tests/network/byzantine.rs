@@ -21,7 +21,7 @@ use myriad_net::{
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{pretence::segment_proof, testbed::MEMORY};
+use crate::testbed::{MEMORY, segment_proof};
 
 /// What a prover does instead of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,7 @@
 mod byzantine;
 mod disk;
 mod holding;
-mod ledger;
 mod malicious;
-mod pretence;
 mod receipts;
 mod rotting;
 mod testbed;
@@ -23,9 +21,10 @@ use myriad_net::{
 use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
-use ledger::{Journal, Owed};
-use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
-use testbed::{MEMORY, Outcome, Prover, Request, address, request, start, tree};
+use testbed::{
+    Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
+    segment_proof, start, tree,
+};
 
 /// What a pretended task takes.
 const TASK: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::ledger::SEGMENT_INSTRUCTIONS;
+use crate::testbed::SEGMENT_INSTRUCTIONS;
 use myriad_core::{Blob, JobId, Peer, TaskId, TaskRef};
 use myriad_net::{
     Event as NetEvent, Receipt, peer_name,

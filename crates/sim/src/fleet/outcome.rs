@@ -137,7 +137,7 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    pub fn new(hours: f64, online: usize) -> Self {
+    pub(crate) fn new(hours: f64, online: usize) -> Self {
         Self {
             step_s: if hours > 0.0 {
                 3600.0 * hours / MOMENTS
@@ -152,12 +152,12 @@ impl Timeline {
     }
 
     /// A machine worked.
-    pub fn worked(&mut self, from: Time, to: Time) {
+    pub(crate) fn worked(&mut self, from: Time, to: Time) {
         spread(&mut self.working, self.step_s, seconds(from), seconds(to), 1.0);
     }
 
     /// So many more are there from now on.
-    pub fn online(&mut self, now: Time, more: i64) {
+    pub(crate) fn online(&mut self, now: Time, more: i64) {
         let now_s = seconds(now);
         let count = self.online_now as f64;
         spread(&mut self.online, self.step_s, self.online_since_s, now_s, count);

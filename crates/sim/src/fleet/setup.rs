@@ -61,7 +61,7 @@ pub(super) struct Takes {
 }
 
 impl TaskTimes {
-    pub fn of(&self, tree: &Tree, task: TaskId) -> &ShapeTimes {
+    pub(crate) fn of(&self, tree: &Tree, task: TaskId) -> &ShapeTimes {
         &self.of_shape[self.shapes[&shape(tree, task)]]
     }
 
@@ -72,7 +72,7 @@ impl TaskTimes {
     }
 
     /// How fast a class is beside the fastest one, for each shape as fast as that.
-    pub fn relative_speed(&self, class: usize) -> f64 {
+    pub(crate) fn relative_speed(&self, class: usize) -> f64 {
         let of_shape = |(place, shape): (usize, &ShapeTimes)| {
             let own = shape.classes[class]?.work.as_secs_f64();
             Some(self.fastest(place).as_secs_f64() / own.max(1e-9))

@@ -69,6 +69,10 @@ impl<EF: Field> Point<EF> {
 }
 
 /// Gives also the point of the claims about columns.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 pub(super) fn prove<SC, TS>(
     transcript: &mut TS,
     mpk: &Key<SC>,

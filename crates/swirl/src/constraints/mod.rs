@@ -26,8 +26,8 @@ use openvm_stark_backend::{
     p3_util::log2_strict_usize,
     proof::{BatchConstraintProof, GkrProof},
     prover::{
-        ColMajorMatrix, DeviceMultiStarkProvingKey, MatrixDimensions, ProvingContext,
-        fractional_sumcheck_gkr::FracSumcheckProof, stacked_pcs::StackedLayout,
+        ColMajorMatrix, MatrixDimensions, ProvingContext, fractional_sumcheck_gkr::FracSumcheckProof,
+        stacked_pcs::StackedLayout,
     },
 };
 use tracing::info_span;
@@ -55,6 +55,10 @@ type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 ///
 /// `heights` are those of the common traces, whose columns are taken from `common_main` if it has them; `ctx` need not
 /// have them then.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 pub(crate) fn prove<SC, TS>(
     transcript: &mut TS,
     mpk: &Key<SC>,

@@ -75,6 +75,10 @@ where
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 fn prove_by<SC, TS, L, const G: usize>(
     transcript: &mut TS,
     leaves: &L,

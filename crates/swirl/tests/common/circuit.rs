@@ -176,6 +176,7 @@ pub struct Circuit {
 }
 
 impl Circuit {
+    #[expect(clippy::too_many_lines, reason = "an AIR from its first column to its last")]
     pub fn random(random: &mut Random, shape: &Shape) -> Self {
         // Tables come first, so that the others can look up.
         let squared = shape.degree_max > 1 && random.chance(50);

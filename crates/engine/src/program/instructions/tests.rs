@@ -219,6 +219,7 @@ fn refused(opcode: impl LocalOpcode, change: impl FnOnce(&mut Instruction<F>)) -
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_kind_of_bad_operand_is_named() {
     use BaseAluOpcode::{ADD, SUB};
     use Rv32JalLuiOpcode::{JAL, LUI};

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IntoInnerError, Write},
     iter,
     path::Path,
 };
@@ -107,7 +107,7 @@ pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool) -> io::Resul
         written: 0,
     });
     write_json(file, &mut json)?;
-    let encoder = json.into_inner().map_err(|error| error.into_error())?.to;
+    let encoder = json.into_inner().map_err(IntoInnerError::into_error)?.to;
     encoder.finish()?.flush()
 }
 

@@ -188,6 +188,7 @@ fn unknown_keys_and_numbers_in_hex_are_tolerated() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_fault_is_named() {
     use BlockFileError as E;
 

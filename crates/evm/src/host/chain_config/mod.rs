@@ -171,7 +171,7 @@ fn blob_forks(geth: &GethConfig) -> Result<Vec<(String, u64)>, ChainConfigError>
         (4, geth.bpo4_time),
         (5, geth.bpo5_time),
     ];
-    for (key, time) in geth.extra_fields.iter() {
+    for (key, time) in &geth.extra_fields {
         if let Some(number) = blob_change(key) {
             changes.push((number, serde_json::from_value(time.clone())?));
         }

@@ -218,6 +218,7 @@ pub(super) fn ancestors(first: &Header, state_root: B256, oldest: u64, before: O
     (oldest + 1..first.number).map(header).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one field after the other")]
 fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome), ReplayError> {
     let missing = |detail| ReplayError::Transaction { place, detail };
     let price = |price: &Maybe<Number>, detail| {

@@ -1,6 +1,6 @@
 //! Executes the blocks by alloy-evm, and compares with the replay file.
 
-use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, TxReceipt as _, proofs, transaction::Recovered};
+use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, TxReceipt, proofs, transaction::Recovered};
 use alloy_evm::{
     Evm as _, EvmEnv, EvmFactory as _,
     block::{BlockExecutionError, BlockExecutor as _},
@@ -55,6 +55,7 @@ impl Run {
 }
 
 /// Executes a block on the state before it, and makes that the state after it. The parent hash is the one in its header.
+#[expect(clippy::too_many_lines, reason = "the steps of a block, in their order")]
 pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) -> Result<Run, ReplayError> {
     let header = &block.block.header;
     let place = Place {
@@ -133,7 +134,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
         }
     };
     world.apply(&changes);
-    let blooms = result.receipts.iter().map(|receipt| receipt.bloom());
+    let blooms = result.receipts.iter().map(TxReceipt::bloom);
     Ok(Run {
         changes,
         gas_used: result.gas_used,

@@ -106,6 +106,7 @@ fn refused(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_otherwise_than_the_file_says_is_named() {
     let says = |change: &dyn Fn(&mut Value), text: &str| {
         let error = refused(change);
@@ -336,6 +337,7 @@ fn what_the_tracer_has_wrong_is_told() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_no_replay_file_is_refused() {
     let replay = busy();
     let read = |bytes: &[u8]| {

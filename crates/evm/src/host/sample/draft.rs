@@ -247,6 +247,7 @@ impl Draft {
     }
 
     /// The same, with a state after the block that is mended where alloy-evm has the rules wrong.
+    #[expect(clippy::too_many_lines, reason = "one field after the other")]
     pub(super) fn sealed_on(mut self, mend: impl FnOnce(&mut World)) -> Result<BlockFile, SampleError> {
         let fork = self.rules.fork;
         let before = self.world.state_trie();

@@ -65,7 +65,7 @@ impl<J> Clone for Examiner<J> {
 }
 
 impl<J: JobBackend> Examiner<J> {
-    pub fn new(network: Network, backend: Arc<J>) -> Self {
+    pub(super) fn new(network: Network, backend: Arc<J>) -> Self {
         Self {
             network,
             backend,
@@ -75,7 +75,7 @@ impl<J: JobBackend> Examiner<J> {
     }
 
     /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
-    pub async fn examine(
+    pub(super) async fn examine(
         self,
         peer: Peer,
         task: TaskId,

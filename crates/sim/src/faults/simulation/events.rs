@@ -31,6 +31,7 @@ impl Simulation<'_> {
         self.queue.push(start + faults.until, Happens::FaultsEnd);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     pub(super) fn happens(&mut self, happens: Happens) -> Result<(), String> {
         match happens {
             Happens::Acts { prover } => self.acts(prover),

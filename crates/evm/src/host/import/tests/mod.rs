@@ -260,6 +260,7 @@ fn changed(id: BlockId, change: fn(&mut BlockFile)) -> ImportError {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_way_to_misbehave_is_named() {
     use ImportError as E;
     use Reply::{Break, Drip, Error, Hang, Http};

@@ -50,6 +50,7 @@ impl Costs {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     let programs = reference::profile().programs.iter();
     let costs = programs.map(|program| Costs::of(report, &program.name));

@@ -15,6 +15,7 @@ const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.5)];
 /// A fleet of which only the work is reckoned.
 const RECKONED: u64 = 100_000;
 
+#[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## How many rollups a fleet carries");
     report.say(

@@ -3,6 +3,9 @@
 //! It stands for the prover's engine child and the requester's verifier, and for nothing else: what is
 //! between them is what runs in earnest.
 
+mod ledger;
+mod pretence;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     future::Future,
@@ -29,10 +32,9 @@ use myriad_node::{
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
-use crate::{
-    ledger::{Debts, Journal, Ledger, Owed},
-    pretence::Pretender,
-};
+use ledger::{Debts, Ledger};
+pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
 

@@ -12,7 +12,7 @@ use myriad_node::{
     requester::{Attempt, JobBackend, PeerBackend},
 };
 
-use crate::pretence::{POISON, node_proof, poison, pretend, segment_proof};
+use super::pretence::{POISON, node_proof, poison, pretend, segment_proof};
 
 /// Instructions of each pretended segment.
 pub const SEGMENT_INSTRUCTIONS: u64 = 1000;
