@@ -15,6 +15,7 @@
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod mutate;
 pub mod programs;

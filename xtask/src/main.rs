@@ -1,10 +1,6 @@
 //! Developer commands. `cargo xtask help` lists them; CONTRIBUTING.md says when to use which.
 
 #![forbid(unsafe_code)]
-#![allow(
-    unreachable_pub,
-    reason = "nothing outside calls a binary; `pub` is for its other modules"
-)]
 
 mod guests;
 mod metadata;

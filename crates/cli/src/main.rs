@@ -1,10 +1,6 @@
 //! The binary `myriad`: reads the command line, runs a command, and turns its result into an exit code.
 
 #![forbid(unsafe_code)]
-#![allow(
-    unreachable_pub,
-    reason = "nothing outside calls a binary; `pub` is for its other modules"
-)]
 
 mod activity;
 mod args;

@@ -35,6 +35,7 @@
 //! - every task that the final proof needs is done, under way, ready, or waits for others.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod ids;
 mod input;

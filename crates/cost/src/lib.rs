@@ -10,6 +10,7 @@
 //! engine, nor the network, nor a simulator, so that the drivers, the planner and the simulator can all choose with it.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod accuracy;
 pub mod job;

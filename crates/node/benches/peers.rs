@@ -6,7 +6,7 @@
 //! ```
 
 #[path = "../tests/network/testbed/mod.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
 mod testbed;
 
 use std::{collections::BTreeSet, fs, time::Duration};

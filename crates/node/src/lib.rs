@@ -10,6 +10,7 @@
 //! stopped.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod bench;
 mod database;

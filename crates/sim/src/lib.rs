@@ -10,6 +10,7 @@
 //! `docs/report`.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod charts;
 pub mod faults;

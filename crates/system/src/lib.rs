@@ -17,6 +17,7 @@
 //! | `chips` | the three chips together, in the place of OpenVM's |
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod chips;
 mod hash;

@@ -9,7 +9,7 @@ mod steps;
 
 use std::collections::BTreeMap;
 
-use myriad_core::{Blob, Event, Input, Output, Peer, Return, TaskId, TaskRef, Tree, invariants::Violation};
+use myriad_core::{Event, Input, Offer, Output, Peer, Return, TaskId, TaskRef, Tree, invariants::Violation};
 use proptest::prelude::*;
 
 use harness::*;

@@ -24,7 +24,7 @@ use tracing::{
 pub struct Cost {
     pub cpu_s: f64,
     pub wall_s: f64,
-    peak_bytes: u64,
+    pub peak_bytes: u64,
 }
 
 /// The costs of one run's proof by phase, and the peak of its process.

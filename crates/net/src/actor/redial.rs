@@ -270,7 +270,7 @@ mod tests {
         let id = PeerId::random();
         let now = Instant::now();
         let at = dials(&mut redial, now, |redial, now| {
-            redial.want(id, somewhere(), None, now)
+            redial.want(id, somewhere(), None, now);
         });
         assert_eq!(at[..4], [0, 1, 5, 21]);
         assert!(at.len() <= 8, "{at:?}");

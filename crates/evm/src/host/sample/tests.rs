@@ -206,7 +206,7 @@ fn a_witness_without_one_of_its_parts_is_refused() {
                 error: TrieError::MissingNode { hash, .. },
                 ..
             })) => {
-                assert_eq!(hash, missing)
+                assert_eq!(hash, missing);
             }
             other => panic!("without node {at}: {other:?}"),
         }

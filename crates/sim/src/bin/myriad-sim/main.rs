@@ -7,11 +7,6 @@
 //! cargo run --release -p myriad-sim -- --report docs/report
 //! ```
 
-#![allow(
-    unreachable_pub,
-    reason = "nothing outside calls a binary; `pub` is for its other modules"
-)]
-
 mod figures;
 mod report;
 
