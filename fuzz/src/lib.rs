@@ -14,6 +14,9 @@
 //!
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 mod mutate;
 pub mod programs;
 mod rpc;

@@ -9,13 +9,13 @@ use std::{
 use futures::io::{AsyncRead, AsyncWrite};
 
 /// A stream from memory.
-pub struct Fed<'a> {
+pub(crate) struct Fed<'a> {
     pub says: &'a [u8],
     pub heard: Vec<u8>,
 }
 
 impl<'a> Fed<'a> {
-    pub fn new(says: &'a [u8]) -> Self {
+    pub(crate) fn new(says: &'a [u8]) -> Self {
         Self {
             says,
             heard: Vec::new(),

@@ -1,5 +1,7 @@
 //! Developer commands. `cargo xtask help` lists them; CONTRIBUTING.md says when to use which.
 
+#![forbid(unsafe_code)]
+
 mod guests;
 mod metadata;
 mod picture;

@@ -9,8 +9,12 @@ use std::{
 use myriad_engine::{
     INPUT_BYTES_MAX, Input, OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, Program, ProgramError,
 };
+use serde_json::Value;
 
 use crate::{args::InputFlags, error::Error, terminal};
+
+/// Most bytes of a genesis file. Mainnet's, with all its accounts, has 0.7 MB.
+const GENESIS_BYTES_MAX: usize = 16 << 20;
 
 /// A program, as it is given to engine children and as it is loaded here.
 pub struct ProgramFile {
@@ -150,6 +154,19 @@ fn config_beside(program: &Path) -> Option<PathBuf> {
     [named, program.with_file_name("openvm.toml")]
         .into_iter()
         .find(|path| path.is_file())
+}
+
+/// The `config` object of a genesis file, or the file itself where it is that object.
+pub fn read_chain_config(path: &Path) -> Result<Value, Error> {
+    let bytes = read("the chain configuration", path, GENESIS_BYTES_MAX)?;
+    let mut json: Value = serde_json::from_slice(&bytes).map_err(|source| Error::ChainConfig {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(match json.get_mut("config") {
+        Some(config) => config.take(),
+        None => json,
+    })
 }
 
 #[cfg(test)]

@@ -1,14 +1,20 @@
 //! The binary `myriad`: reads the command line, runs a command, and turns its result into an exit code.
 
+#![forbid(unsafe_code)]
+
+mod activity;
 mod args;
+mod blocks;
 mod bug;
 mod commands;
 mod error;
+mod execution;
 mod files;
 mod fleet;
 mod guest;
 mod interrupt;
 mod progress;
+mod proving;
 mod report;
 mod settings;
 mod terminal;

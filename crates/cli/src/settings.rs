@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(limit(8 << 30) - limit(4 << 30), 8 << 30);
     }
 
-    /// The dearest operation takes 2,782 instructions per gas. A stranger's job is held to less.
+    /// The most expensive operation takes 2,782 instructions per gas. A stranger's job is held to less.
     #[test]
     fn a_block_of_sixty_million_gas_is_within_the_limit_of_instructions() {
         let limits = |flags: serde_json::Value| {

@@ -34,6 +34,9 @@
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others.
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 mod ids;
 mod input;
 pub mod invariants;

@@ -16,6 +16,7 @@ use crate::{
 ///
 /// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree; 1 s and 0.4 s for a million cells on one thread, of
 /// which a fifth does not get faster with threads. A node takes 10 s and 5 for each child.
+#[expect(clippy::too_many_lines, reason = "one profile, field by field")]
 pub fn lawful() -> Profile {
     let measured = |work: f64, threads: u32, cold: bool, peak_bytes: u64| Measured {
         threads,

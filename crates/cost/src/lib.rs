@@ -9,6 +9,9 @@
 //! It reads no clock, draws no number, and does no I/O but reading a profile that it is told to. It knows neither the
 //! engine, nor the network, nor a simulator, so that the drivers, the planner and the simulator can all choose with it.
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 pub mod accuracy;
 pub mod job;
 #[doc(hidden)]

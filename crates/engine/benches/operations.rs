@@ -65,7 +65,7 @@ fn main() -> Fallible<()> {
     let is_named =
         |operation: &Operation| names.is_empty() || names.iter().any(|name| operation.name.contains(name));
     for operation in operations().iter().filter(|operation| is_named(operation)) {
-        // Of what is dear, more than one round.
+        // Costly operations get more than one round.
         let run = vm.run(operation, gas.max(operation.gas_min()))?;
         let per_gas = |all: u64, base: u64| all.saturating_sub(base) as f64 / run.gas as f64;
         println!(

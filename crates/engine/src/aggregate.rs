@@ -16,14 +16,8 @@ use openvm_stark_backend::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyCache, Program, VmConfig,
-    circuit::Circuit,
-    error::AggregateError,
-    final_proof,
-    memory::node_peak_bytes,
-    program::caught,
-    proof_bytes,
-    prove::{ProvingEngine, SegmentProof},
+    KeyCache, Program, VmConfig, backend::ProvingEngine, circuit::Circuit, error::AggregateError,
+    final_proof, memory::node_peak_bytes, program::caught, proof_bytes, prove::SegmentProof,
 };
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up

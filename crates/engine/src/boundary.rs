@@ -1,4 +1,4 @@
-//! What a proof says of the execution it is a piece of, in plain values.
+//! The boundary of a piece: what its proof says of the execution, in plain values.
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ impl Boundary {
         Ok(())
     }
 
-    /// What a proof must say that covers the neighbouring pieces from `first` to `last`, as a node of the
+    /// The boundary that a proof of the neighbouring pieces from `first` to `last` must have, as a node of the
     /// aggregation tree does; a single piece is both.
     ///
     /// Whether the pieces meet is not looked at: see [`Boundary::check_next`].

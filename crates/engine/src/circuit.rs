@@ -1,4 +1,5 @@
-//! The verifier circuits that aggregation has: what `aggregate` proves with, `verify` looks for, and `memory` reckons.
+//! The verifier circuits of aggregation: `aggregate` proves with them, `verify` looks for them, and
+//! `memory` reckons with them.
 
 use openvm_sdk::config::{MAX_NUM_CHILDREN_INTERNAL, MAX_NUM_CHILDREN_LEAF};
 

@@ -29,7 +29,7 @@ const EXTENSIONS: [&str; 12] = [
     "deferral",
 ];
 
-/// What a program runs on: the extensions of its VM and the parameters of its segment proofs.
+/// The VM that a program runs on: its extensions, and the parameters of its segment proofs.
 ///
 /// Proving and verifying keys follow from this alone, not from the program; see [`Fingerprint`].
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Description {
         Self(openvm_toml.map(|text| *blake3::hash(text.as_bytes()).as_bytes()))
     }
 
-    /// What names the keys that this build makes of it.
+    /// The name of the keys that this build makes of it.
     pub(crate) fn key_name(self) -> String {
         static BUILD: LazyLock<Fingerprint> = LazyLock::new(|| VmConfig::riscv32().fingerprint());
         let mut hasher = blake3::Hasher::new_derive_key("myriad engine key file v2");

@@ -1,5 +1,5 @@
-//! Proving with other devices than this build's own, for tests and benchmarks that compare them; and what tests have to see
-//! of the engine that is no part of its interface.
+//! Proves with devices other than this build's own, for tests and benchmarks that compare them. Also shows tests what is no
+//! part of the engine's interface.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use openvm_circuit::arch::{execution_mode::MeteredCtx, instructions::exe::VmExe}
 use openvm_sdk::{F, keygen::AppProvingKey};
 use openvm_sdk_config::SdkVmConfig;
 
-pub use crate::prove::{Backend, ProvingEngine};
+pub use crate::backend::{Backend, ProvingEngine};
 use crate::{
     Input, KeyCache, Level, Program, Segment, Verifier,
     aggregate::Aggregator,

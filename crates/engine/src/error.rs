@@ -157,7 +157,7 @@ pub enum ExecuteError {
     Keys(#[from] KeyError),
 }
 
-/// What the program printed, for the end of an error message.
+/// The end of an error message: what the program printed.
 fn said(output: &str) -> String {
     match output.trim() {
         "" => String::new(),

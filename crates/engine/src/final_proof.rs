@@ -6,9 +6,10 @@ use openvm_verify_stark_host::VmStarkProof;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Level, VmConfig,
+    VmConfig,
+    circuit::Circuit,
     error::{AggregateError, VerifyError},
-    memory::verifying_peak_bytes,
+    memory::{node_peak_bytes, verifying_peak_bytes},
     proof_bytes,
     prove::{PublicValuesProof, SegmentProof},
 };
@@ -30,19 +31,19 @@ pub enum FinalForm {
 impl FinalForm {
     /// Expected peak memory, in bytes, of the process that makes the final proof of a program of `config`. What it holds of
     /// the job comes on top: see [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
-    /// [`Level::peak_bytes`].
+    /// [`Level::peak_bytes`](crate::Level::peak_bytes).
     pub fn peak_bytes(self, config: &VmConfig, internal_for_leaf: usize) -> u64 {
         match self {
-            Self::Small => Level::INTERNAL_RECURSIVE.peak_bytes(config, 1, internal_for_leaf),
+            Self::Small => node_peak_bytes(config, Circuit::InternalRecursive, 1, internal_for_leaf),
             Self::Fast => verifying_peak_bytes(config),
         }
     }
 }
 
-/// What a final proof shows, once it is verified.
+/// The facts that a verified final proof shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinalProof {
-    /// What the program revealed.
+    /// The public values that the program revealed.
     pub public_values: Vec<u8>,
 }
 

@@ -16,7 +16,7 @@ pub const INPUT_ITEMS_MAX: usize = 1 << 20;
 /// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before it.
 pub const ENCODED_INPUT_BYTES_MAX: usize = INPUT_BYTES_MAX + 64;
 
-/// What a program reads: a stream of items, one for each read.
+/// The input of a program: a stream of items, one for each read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
     items: Vec<Item>,

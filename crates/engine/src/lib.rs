@@ -27,7 +27,10 @@
 //! are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound them and what
 //! they count before they are decoded, and neither panic nor allocate without limit.
 
+#![warn(unreachable_pub)]
+
 mod aggregate;
+mod backend;
 mod boundary;
 mod circuit;
 mod config;

@@ -1,4 +1,5 @@
-//! What a segment needs in memory: real bytes of the proving process, not OpenVM's estimate for GPUs.
+//! Predicts the memory of tasks, in real bytes of the proving process; OpenVM's own estimate is one
+//! for GPUs.
 
 use std::{fmt, str::FromStr};
 
@@ -17,7 +18,7 @@ use openvm_stark_backend::{
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use serde::{Deserialize, Serialize};
 
-use crate::{Input, Program, VmConfig, circuit::Circuit, prove::Backend};
+use crate::{Input, Program, VmConfig, backend::Backend, circuit::Circuit};
 
 /// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
@@ -73,7 +74,7 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// What a process has in memory that proves, beside its program, its input and its proof: code, keys, lookup tables.
+/// Bytes that a proving process holds beside its program, its input and its proof: code, keys, lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
 /// What a process has in memory that only verifies proofs, beside its job.
 const VERIFYING_BYTES: u64 = 320 << 20;
@@ -116,7 +117,7 @@ pub(crate) struct CostModel {
     log_height_max: usize,
 }
 
-/// What the prover holds for a segment, before it is turned to bytes.
+/// The load of a segment on its prover, before it is turned to bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Field elements in all traces, with each height rounded up to a power of two.
@@ -193,7 +194,7 @@ impl CostModel {
             SegmentationLimits {
                 max_trace_height_bits: self.log_height_max as u8,
                 max_memory,
-                // What a proof may have at most, which is far more than memory allows.
+                // The limit of the proof system, which is far more than memory allows.
                 max_interactions: F::ORDER_U32,
             },
             counting,
@@ -286,9 +287,17 @@ fn keys_bytes(config: &VmConfig) -> u64 {
 const BYTES_PER_INSTRUCTION: u64 = 90;
 const BYTES_PER_INITIAL_BYTE: u64 = 20;
 
+impl Program {
+    /// Bytes that a process has in memory of this program and its input once it has loaded them.
+    pub fn held_bytes(&self, input: &Input) -> u64 {
+        let exe = self.exe();
+        held_bytes(exe.program.len(), exe.init_memory.len(), input.byte_len())
+    }
+}
+
 /// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an input of 64 MiB it has
 /// 66 MiB.
-pub(crate) fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
+fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
     BYTES_PER_INSTRUCTION * instructions as u64
         + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
         + input_bytes as u64

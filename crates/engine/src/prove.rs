@@ -1,4 +1,4 @@
-//! Proving one segment from the program, the input and the segment alone.
+//! Proves one segment from the program, the input and the segment alone.
 //!
 //! The state at the start of the segment is not sent: it is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
@@ -12,18 +12,18 @@ use openvm_circuit::{
     },
     system::memory::merkle::public_values::UserPublicValuesProof,
 };
-use openvm_cpu_backend::CpuBackend;
 use openvm_sdk::{DefaultStarkEngine, F, SC};
 use openvm_stark_backend::{
     StarkEngine,
     codec::{Decode, Encode},
     proof::Proof,
-    prover::{DeviceDataTransporter, ProverDevice, ProvingContext},
+    prover::{DeviceDataTransporter, ProvingContext},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
 use crate::{
     Input, KeyCache, Program, Segment,
+    backend::{Backend, ProvingEngine},
     error::{KeyError, ProveError},
     memory::is_memory_hash_chip,
     program::{caught, commitment},
@@ -72,20 +72,6 @@ impl SegmentProof {
     }
 }
 
-/// Where traces, keys and commitments of a proof lie.
-pub type Backend = CpuBackend<SC>;
-
-/// An engine that proves: [`SwirlEngine`], and for comparison OpenVM's own.
-pub trait ProvingEngine:
-    StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, Self::TS, DeviceCtx = ()>>
-{
-}
-
-impl<E> ProvingEngine for E where
-    E: StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, <E as StarkEngine>::TS, DeviceCtx = ()>>
-{
-}
-
 /// Proves segments of one program, one after the other, on whatever input.
 ///
 /// Making it commits to the program, which takes a good part of a second; keep it.
@@ -96,7 +82,7 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     hashes: MemoryHashes,
 }
 
-/// What the context that the VM makes of a segment lacks: the chip of the hashes of memory.
+/// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
 struct MemoryHashes {
     records: HashRecords,
     air: usize,
@@ -144,6 +130,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
             .map_err(|reason| KeyError::Keygen { reason }.into())
     }
 
+    #[expect(clippy::too_many_lines, reason = "the steps of a proof, in their order")]
     pub(crate) fn prove(
         &mut self,
         program: &Program,

@@ -1,4 +1,4 @@
-//! Where every segment of a job truly starts and ends, from executing it.
+//! Finds where every segment of a job truly starts and ends, by executing it.
 //!
 //! A valid segment proof shows that the program ran, but not on which input. Whoever executes the job knows the
 //! state at every cut, and can refuse at once what a stranger proved of another execution.

@@ -2,6 +2,8 @@
 //!
 //! This binary starts itself again for each attempt: as it is, to show that the attempt would succeed, and confined.
 
+#![expect(unsafe_code, reason = "it makes system calls as hostile code would")]
+
 use std::{
     env,
     ffi::CString,

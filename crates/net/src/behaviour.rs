@@ -242,7 +242,7 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
     let store = kad::store::MemoryStore::with_config(id, store);
     let mut settings = kad::Config::new(KAD_PROTOCOL);
     settings
-        // What others ask to be kept goes to the actor, which keeps what it knows the use of.
+        // Records that others ask to be kept go to the actor, which keeps those that it knows the use of.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_provider_record_ttl(Some(PROVIDER_TTL))
         // The actor does this itself, with each announcement.

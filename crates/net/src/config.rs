@@ -1,4 +1,4 @@
-//! How a node joins the network.
+//! The configuration of a node: how it joins the network.
 
 use std::{io, net::IpAddr};
 
@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::{blob::BlobStore, identity::Identity, reach::Scope, wire::Role};
 
-/// What [`crate::Network::start`] needs.
+/// The configuration of [`crate::Network::start`].
 pub struct Config {
     pub identity: Identity,
     pub role: Role,
     /// Name and version of the software, at most 64 bytes; for people.
     pub build: String,
-    /// What the engine makes and accepts; see `myriad_engine::Fingerprint`.
+    /// The engine's fingerprint: which proofs it makes and accepts; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub listen: Listen,
     /// Where others reach this node. One that has such addresses helps others to find each other.
@@ -22,7 +22,7 @@ pub struct Config {
     pub bootstrap: Vec<Address>,
     /// Whether to look for peers on the local network, and be found there.
     pub mdns: bool,
-    /// What is served to others, and where fetched blobs go.
+    /// The store that is served to others, and that fetched blobs go to.
     pub blobs: BlobStore,
     pub limits: Limits,
 }
@@ -58,7 +58,7 @@ impl Listen {
     }
 }
 
-/// What peers may take from a node.
+/// The limits of what peers may take from a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Most connections. When they are taken, those from networks that have many of them give way; an eighth is kept for

@@ -1,4 +1,4 @@
-//! A stream that counts what goes through it.
+//! A stream that counts the bytes that pass through it.
 
 use std::{
     io,

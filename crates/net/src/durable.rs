@@ -1,4 +1,4 @@
-//! Folders and files that are still there after a crash.
+//! Makes folders and files that are still there after a crash.
 //!
 //! A new folder or file is an entry of the folder above it, and on the disk only once that one is synced.
 

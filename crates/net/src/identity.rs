@@ -1,4 +1,4 @@
-//! The key that a node is known by, in a file for its owner alone, and how often it was started.
+//! The key of a node, in a file for its owner alone, and the number of its starts.
 
 use std::{
     fs::{File, Permissions},
@@ -146,7 +146,7 @@ impl Identity {
 
 /// The number of this start, which is higher than those of all before in `dir`, and durable.
 ///
-/// Whoever knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
+/// A peer that knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
 /// that. The clock only helps where the file was lost, or comes from a backup: then the number goes on from the seconds
 /// since 1970.
 fn count_boot(dir: &Path) -> io::Result<u32> {
@@ -159,7 +159,7 @@ fn count_boot(dir: &Path) -> io::Result<u32> {
     // Starts at once get different numbers.
     file.lock()?;
     let mut text = String::new();
-    // What is no number, or too long, is as if it were lost.
+    // Text that is no number, or too long, counts as lost.
     let last: u32 = match (&mut file).take(BOOTS_BYTES + 1).read_to_string(&mut text) {
         Ok(_) => text.trim_end().parse().unwrap_or(0),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => 0,
@@ -200,7 +200,7 @@ mod tests {
         for clock in [now - 3600, 5, 0, u64::MAX] {
             assert_eq!(next_boot(now as u32, clock), now as u32 + 1);
         }
-        // What a backup has brought back is lower than what was said since.
+        // The number that a backup has brought back is lower than those that were said since.
         assert_eq!(next_boot(now as u32 - 1000, now), now as u32);
         assert!(next_boot(CLOCK_MAX_S as u32, 0) as u64 > CLOCK_MAX_S);
     }

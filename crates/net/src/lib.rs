@@ -1,8 +1,8 @@
 //! The network of Myriad. This is the only crate that knows libp2p: outside, a peer is a
 //! [`myriad_core::Peer`], and what is said is a type of [`wire`].
 //!
-//! It knows no jobs' inner life and no zkVM. It finds peers, spreads announcements, carries requests and
-//! answers, and moves blobs; what is asked and answered is decided by the drivers in `myriad-node`.
+//! It knows nothing of what is in a job, and no zkVM. It finds peers, spreads announcements, carries requests
+//! and answers, and moves blobs. The drivers in `myriad-node` decide what is asked and answered.
 //!
 //! - [`Network`]: the handle of a node. [`Event`]s come out of it, in order.
 //! - [`wire`]: all messages, with their bounds. Everything from a peer is bounded before it is decoded.
@@ -18,6 +18,9 @@
 //!  a job                    the requester's greeting, its notice, or gossip
 //!  a blob                   the lease names its holders
 //! ```
+
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 mod actor;
 mod behaviour;

@@ -1,5 +1,5 @@
-//! What a node's handles and its actor say to each other: commands go down, events come up, and each request that a peer
-//! makes comes with the means to answer it.
+//! The messages between a node's handles and its actor. Commands go down, events come up, and each
+//! request of a peer comes with the means to answer it.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use crate::{
     wire::{Announcement, Hello, Request, Response},
 };
 
-/// What the rest of the crate asks of the actor.
+/// A command from the rest of the crate to the actor.
 pub(crate) enum Command {
     Ask {
         peer: PeerId,
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What happens on the network.
+/// An event on the network.
 #[derive(Debug)]
 pub enum Event {
     /// A peer has said what it is. It can be asked from now on.
@@ -73,7 +73,7 @@ pub enum Event {
     },
 }
 
-/// What a peer waits for. Dropped without an answer, the peer is told that the connection failed.
+/// The means to answer a peer that waits. Dropped without an answer, the peer is told that the connection failed.
 #[derive(Debug)]
 pub struct Reply {
     channel: Option<ResponseChannel<Response>>,

@@ -1,4 +1,4 @@
-//! The handle of a running node: what drivers use.
+//! The handle of a running node, for drivers.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! How long a blob is asked for: of one peer, and of all that may have it. Called by [`crate::transfer`]
-//! alone; it does no I/O.
+//! Decides how long a blob is asked for, of one peer and of all that may have it. Called by
+//! [`crate::transfer`] alone; it does no I/O.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::blob::{FetchLimits, STALL};
 /// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; what comes slower than that
 /// comes too late to be of use.
 const RATE_MIN: u64 = 64 << 10;
-/// What a peer gets besides, to read and hash the blob before its first byte.
+/// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
 /// As long as another peer can be asked, one that sends fewer bytes a second is left for it: what has come
 /// is kept, so that trying somebody else costs next to nothing.
@@ -37,7 +37,7 @@ fn sending(bytes: u64) -> Duration {
     Duration::from_secs(bytes / RATE_MIN)
 }
 
-/// What one peer may take to send a blob of so many bytes, if it is the last that there is to ask, or not.
+/// The time that one peer may take to send a blob of so many bytes, if it is the last that there is to ask, or not.
 pub(crate) fn limits(bytes: u64, is_last: bool) -> FetchLimits {
     FetchLimits {
         stall: if is_last { STALL } else { HASTE },
@@ -52,7 +52,7 @@ pub(crate) fn opening(is_last: bool) -> Duration {
     if is_last { OPEN_PATIENCE } else { HASTE }
 }
 
-/// What came of asking everybody once.
+/// The result of asking every peer once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
     /// A part of the blob.
@@ -87,7 +87,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Who was turned away together comes again one by one, if the seeds differ.
+    /// Clients that were turned away together come again one by one, if the seeds differ.
     pub(crate) fn new(bytes: u64, seed: u64, now: Instant) -> Self {
         Self {
             until: now + WAIT_MAX + sending(bytes),

@@ -1,4 +1,5 @@
-//! Between [`Peer`], which all other crates know, and libp2p's `PeerId` and addresses, which they do not.
+//! Converts between [`Peer`], which all other crates know, and libp2p's `PeerId` and addresses,
+//! which they do not.
 
 use libp2p::{Multiaddr, PeerId, identity, multiaddr::Protocol};
 use myriad_core::Peer;
@@ -20,7 +21,7 @@ pub(crate) fn id_of(peer: Peer) -> Option<PeerId> {
 
 /// The text by which people and other libp2p software know a peer.
 pub fn peer_name(peer: Peer) -> String {
-    id_of(peer).map_or_else(|| peer.to_string(), |id| id.to_base58())
+    id_of(peer).map_or_else(|| peer.to_string(), PeerId::to_base58)
 }
 
 /// The end of [`peer_name`], enough to tell apart who meets in one job.

@@ -1,4 +1,4 @@
-//! Who has jobs, by the records of the hash table that this node keeps for others.
+//! The requesters with jobs, by the records of the hash table that this node keeps for others.
 
 use std::{
     iter,

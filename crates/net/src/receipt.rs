@@ -1,4 +1,5 @@
-//! Receipts: what a requester signs when it has accepted a proof, so that who made it can show that it did.
+//! Receipts: a requester signs one when it has accepted a proof, so that the prover can show that
+//! it made it.
 
 use libp2p::identity::ed25519;
 use myriad_core::{Blob, Peer, TaskRef};
@@ -6,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
 
-/// What is signed begins with this, so that a signature means nothing else.
+/// Signed bytes begin with this, so that a signature means nothing else.
 const DOMAIN: &[u8] = b"myriad receipt v1";
 /// Of Ed25519.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
@@ -21,7 +22,7 @@ pub struct Receipt {
     pub proof: Blob,
     /// Instructions of a segment; 0 for what aggregates.
     pub instructions: u64,
-    /// What the task is reckoned to take on the machine that costs are measured on, in milliseconds.
+    /// The time that the task is reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
     /// When it was accepted, in seconds since 1970.
     pub accepted: u64,

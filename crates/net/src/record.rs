@@ -1,4 +1,4 @@
-//! Signed peer records: where a peer can be reached, in its own words, wherever they are read.
+//! Signed peer records: a peer's own statement of where it can be reached, wherever it is read.
 //!
 //! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. The sequence number in it is not looked
 //! at: it comes from a clock, and the announcement that carries the record says itself which of two is later.

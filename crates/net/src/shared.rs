@@ -1,4 +1,4 @@
-//! What the actor and the transfers let a node's handles see at any time.
+//! The state that the actor and the transfers let a node's handles see at any time.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::wire::Role;
 
-/// What is known of a connected peer.
+/// A connected peer, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     pub peer: Peer,
@@ -24,7 +24,7 @@ pub struct PeerStatus {
     pub addresses: Vec<String>,
 }
 
-/// What went over the network since the start.
+/// The traffic since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes of blobs with their hashes, sent and received.
@@ -34,7 +34,7 @@ pub struct Traffic {
     pub messages: u64,
 }
 
-/// What the actor and the transfers let the handles see.
+/// The state that the actor and the transfers let the handles see.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub closed: Notify,

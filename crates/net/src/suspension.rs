@@ -1,7 +1,7 @@
-//! Whether this machine was suspended: its lid was closed, say.
+//! Notices that this machine was suspended, as by closing its lid.
 //!
-//! [`Instant`](std::time::Instant) stands still meanwhile, so that nothing here has run out when the machine goes on, and
-//! everything elsewhere has. The time since the machine was started goes on.
+//! [`Instant`](std::time::Instant) stands still during a suspension, so afterwards nothing has timed out here, and
+//! everything has elsewhere. The time since the machine was started (`CLOCK_BOOTTIME`) goes on.
 
 use std::{fs, time::Duration};
 

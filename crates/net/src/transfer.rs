@@ -1,4 +1,4 @@
-//! Blobs between peers: which streams are served, and whom to fetch from.
+//! Transfers of blobs between peers: which streams are served, and which peers are fetched from.
 
 use std::{
     collections::HashMap,
@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// What a stream takes up for as long as it lives.
+/// The places that a stream takes up for as long as it lives.
 #[expect(dead_code, reason = "only held")]
 enum Held {
     Place(Place),
@@ -288,7 +288,7 @@ impl Fetcher {
     }
 }
 
-/// What has come in one round, of a blob of which more may have been there before.
+/// The bytes that have come in one round, of a blob of which more may have been there before.
 #[derive(Default)]
 struct Came {
     there: Option<u64>,
@@ -306,7 +306,7 @@ impl Came {
     }
 }
 
-/// What is asked of one peer.
+/// The request to one peer.
 struct Attempt<'a> {
     want: BlobRef,
     holder: &'a Contact,
@@ -320,7 +320,7 @@ enum Failure {
     Fetch(FetchError),
 }
 
-/// What was damaged on the disk is removed, and who else fetches it will be done.
+/// Whether the failure passes: a damaged file is removed from the disk, and another process's fetch ends.
 fn can_pass(e: &BlobError) -> bool {
     matches!(e, BlobError::Damaged { .. } | BlobError::Busy { .. })
 }

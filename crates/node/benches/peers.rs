@@ -1,12 +1,12 @@
 //! A requester with hundreds of provers on one machine, over real connections on loopback; only
-//! proving is pretended, by `tests/network/testbed.rs`.
+//! proving is pretended, by `tests/network/testbed`.
 //!
 //! ```text
 //! cargo bench --workspace --bench peers -- [--provers 300] [--segments 2180] [--task-ms 2000]
 //! ```
 
-#[path = "../tests/network/testbed.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../tests/network/testbed/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests use more of it")]
 mod testbed;
 
 use std::{collections::BTreeSet, fs, time::Duration};

@@ -1,4 +1,4 @@
-//! A database whose file may be damaged.
+//! Opens a redb database whose file may be damaged.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,7 +25,7 @@ impl GuardedDatabase {
     }
 
     /// # Errors
-    /// What `work` says, and [`redb::Error::Corrupted`] for a panic.
+    /// The error of `work`, and [`redb::Error::Corrupted`] for a panic.
     pub(crate) fn run<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,

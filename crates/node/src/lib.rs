@@ -1,4 +1,5 @@
-//! Drivers: they bring the engine, the network, the disk and the machine together to finish a job.
+//! The drivers. They bring the engine, the network, the disk and the machine together to finish a
+//! job.
 //!
 //! - [`local`]: the requester that proves with engine children on its own machine.
 //! - [`requester`]: the one that gives the tasks to peers.
@@ -7,6 +8,9 @@
 //!
 //! Requesters keep every accepted proof in a [`Store`], so that the same request goes on where it
 //! stopped.
+
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod bench;
 mod database;
@@ -27,11 +31,11 @@ mod watchdog;
 pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
 pub use verifier_pool::{Objection, ProgramOnly, VerifierPool};
-// What the journal's rows decode to; for the fuzz targets.
+// The types that the journal's rows decode to, for the fuzz targets.
 #[doc(hidden)]
 pub use store::{Entry as JournalEntry, Planned as JournalPlan};
 
-/// What this build's engine makes and accepts, as peers tell each other at first: the fingerprint of the
+/// The engine of this build, as peers tell each other in their greetings: the fingerprint of the
 /// plain configuration. That of a job's own configuration is compared when its program is there.
 pub fn engine_fingerprint() -> [u8; 32] {
     static FINGERPRINT: std::sync::LazyLock<[u8; 32]> =

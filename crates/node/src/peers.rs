@@ -1,4 +1,5 @@
-//! What requesters remember of peers, and owe them, from one job to the next.
+//! The memory of requesters: what they have learnt of peers, and the receipts that they owe them,
+//! from one job to the next.
 //!
 //! ```text
 //! DATA_DIR/peers.redb    standings    from the peer to postcard of its Standing
@@ -57,7 +58,7 @@ impl Peers {
         }
     }
 
-    /// What a table has, as far as it is to be read; nothing where there is nothing.
+    /// The rows of a table, as far as they can be read; none where there is no table.
     fn read<K: redb::Key + 'static, T>(
         &self,
         table: TableDefinition<'static, K, &'static [u8]>,
@@ -106,7 +107,7 @@ impl Peers {
         }
     }
 
-    /// What is remembered.
+    /// The standings that are remembered.
     pub(crate) fn load(&self) -> Vec<(Peer, Standing)> {
         self.read(STANDINGS, PEERS_MAX, |peer, standing| {
             Some((Peer(*peer), decode(standing)?))
@@ -152,7 +153,7 @@ impl Peers {
     }
 }
 
-/// What is known of a peer, from these bytes or those of an earlier build, which end before the last field.
+/// Decodes a standing from these bytes, or from those of an earlier build, which end before the last field.
 fn decode(bytes: &[u8]) -> Option<Standing> {
     let of_earlier = || postcard::from_bytes(&[bytes, &[0]].concat());
     postcard::from_bytes(bytes).or_else(|_| of_earlier()).ok()

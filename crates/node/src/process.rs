@@ -1,4 +1,4 @@
-//! What the system says of a process, by its number.
+//! Reads from `/proc` how a process is doing, by its number.
 
 use std::{fs, time::Duration};
 

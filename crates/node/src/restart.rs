@@ -1,5 +1,5 @@
-//! What `benches/restart.rs` measures, which is not for others to call: a journal as a long job leaves it, and what a
-//! requester does with one before its first lease.
+//! A journal as a long job leaves it, and a requester's steps before its first lease, for
+//! `benches/restart.rs` alone.
 
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ pub fn leave_journal(
     Ok(())
 }
 
-/// What there is to do, and how long it takes from the start until a prover that asks has a lease.
+/// Measures the time from the start until a prover that asks has a lease, and says how many tasks are left.
 ///
 /// # Errors
 /// Where the disk does not serve, or the program is none.

@@ -1,4 +1,4 @@
-//! Text that a stranger may have had a hand in, as people are shown it.
+//! Makes text harmless to show that a stranger may have had a hand in.
 
 /// Most characters of it.
 const CHARS_MAX: usize = 2000;

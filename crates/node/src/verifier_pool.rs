@@ -1,7 +1,9 @@
-//! The engine children that verify proofs, and make the final proof where nothing has to be proven for it: strangers have made these, and nothing of them is decoded beside the owner's files.
+//! The engine children that verify proofs, and make the final proof where nothing has to be proven
+//! for it. Strangers have made the proofs, so nothing of them is decoded beside the owner's files.
 //!
-//! They stay from one proof to the next, with the keys and the program ready. Whoever takes one over with a proof can say of
-//! proofs what he likes, as one can who makes them; the final proof is verified by everybody that it is given to.
+//! They stay from one proof to the next, with the keys and the program ready. An attacker that takes one over with a proof
+//! can have it call any proof valid, and gains no more than a peer that makes such proofs: everybody that gets the final
+//! proof verifies it.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -28,12 +30,12 @@ const WAITING_MAX: usize = 3;
 /// How often a child has to die over a proof before that is refused: the machine may have been short of memory for a moment. The
 /// second one is new, and to make it ready has taken more than any proof does.
 const DEATHS_NEEDED: usize = 2;
-/// What it may take to make a child ready: the largest program that is allowed has 1.1 GB when it is loaded, and is committed to.
+/// Bounds of making a child ready: the largest program that is allowed has 1.1 GB when it is loaded, and is committed to.
 const READY: Bounds = Bounds {
     memory_max: 4 << 30,
     time_max: Duration::from_secs(300),
 };
-/// What a proof may take, which takes 20 ms and some MiB: the machine may be busy.
+/// Bounds of verifying one proof. It takes 20 ms and some MiB, but the machine may be busy.
 const PROOF: Bounds = Bounds {
     memory_max: 4 << 30,
     time_max: Duration::from_secs(60),
@@ -74,13 +76,13 @@ impl ProgramOnly {
     }
 }
 
-/// What verifies the proofs of one program, in children that the kernel confines.
+/// The verifiers of one program's proofs, in children that the kernel confines.
 #[derive(Clone)]
 pub struct VerifierPool(Arc<Shared>);
 
 struct Shared {
     program: Arc<ProgramOnly>,
-    /// What proofs must say, by the first child before it was given any.
+    /// The statement that proofs must make, by the first child before it was given any.
     statement: OnceLock<Result<Statement, String>>,
     children: Mutex<Children>,
     changed: Condvar,
@@ -127,7 +129,7 @@ impl VerifierPool {
         verifiers
     }
 
-    /// What proofs of the program must say. Waits until a child is ready.
+    /// The statement that proofs of the program must make. Waits until a child is ready.
     ///
     /// # Errors
     /// [`RunError::Verifier`]

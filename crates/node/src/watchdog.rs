@@ -1,4 +1,4 @@
-//! An engine child that is ended when what it was asked takes too much: strangers have made what it is given.
+//! Ends an engine child that takes too much time or memory. Strangers have made its inputs.
 
 use std::{
     sync::mpsc,
@@ -13,7 +13,7 @@ use crate::process::resident_bytes;
 /// How often the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// What one piece of work may take.
+/// The bounds of one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Memory of the process, in bytes.
@@ -21,7 +21,7 @@ pub(crate) struct Bounds {
     pub time_max: Duration,
 }
 
-/// What `work` with a child gives, and why the child was ended meanwhile, if it was.
+/// Gives the result of `work` with a child, and the reason for which the child was ended meanwhile, if it was.
 pub(crate) fn guard<T>(
     worker: &mut Worker,
     bounds: Bounds,
@@ -48,7 +48,7 @@ pub(crate) fn guard<T>(
     })
 }
 
-/// What a process takes too much of.
+/// The resource that a process takes too much of.
 fn excess(pid: u32, elapsed: Duration, bounds: Bounds) -> Option<String> {
     let Bounds { memory_max, time_max } = bounds;
     if elapsed > time_max {

@@ -1,4 +1,4 @@
-//! The plots of a machine profile: what was measured, and the model beside it.
+//! The plots of a machine profile: the measurements, and the model beside them.
 
 use std::collections::BTreeSet;
 
@@ -31,6 +31,7 @@ fn colour_of_stage(stage: Kind) -> Colour {
 ///
 /// # Errors
 /// See [`CostModel::fit`].
+#[expect(clippy::too_many_lines, reason = "a list of plots")]
 pub fn charts(profile: &Profile) -> Result<Vec<(&'static str, Plot)>, FitError> {
     let model = CostModel::fit(profile)?;
     let programs: Vec<(&Program, &ProgramModel)> = profile

@@ -9,6 +9,9 @@
 //! The library does no I/O but reading a scenario that it is told to. The binary runs simulations by their seeds, and makes
 //! `docs/report`.
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 pub mod charts;
 pub mod faults;
 pub mod fleet;

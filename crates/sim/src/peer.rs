@@ -1,4 +1,4 @@
-//! What peers of both wings have in common: their names, their habits, their pauses, and what their proofs are worth.
+//! The parts that peers of both wings share: names, habits, pauses, and the worth of their proofs.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use myriad_core::{Peer, Standing};
 use serde::{Deserialize, Serialize};
 
 /// As in `myriad-node`: how often a lease is renewed, and how long a prover waits to be woken.
-pub const RENEW_EVERY: Duration = Duration::from_secs(5);
-pub const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 /// As in `myriad-node`: how long a prover waits before it asks one again that has banned it, or has no more leases for it.
-pub const BANNED_FOR: Duration = Duration::from_secs(600);
-pub const BUSY_FOR: Duration = Duration::from_millis(500);
+pub(crate) const BANNED_FOR: Duration = Duration::from_secs(600);
+pub(crate) const BUSY_FOR: Duration = Duration::from_millis(500);
 /// As in `myriad-node`: how long after a connection broke the requester takes a peer for lost.
-pub const LOST_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
 /// When the requester gives up fetching a proof that is withheld.
-pub const WITHHELD_FOR: Duration = Duration::from_secs(20);
+pub(crate) const WITHHELD_FOR: Duration = Duration::from_secs(20);
 /// A prover never says that it is done before it is, in thousandths.
-pub const PROGRESS_MAX: u64 = 980;
+pub(crate) const PROGRESS_MAX: u64 = 980;
 
-/// What a proof is worth; the first byte of its [`Blob`](myriad_core::Blob).
-pub const GOOD: u8 = 1;
-pub const INVALID: u8 = 2;
-pub const WITHHELD: u8 = 3;
+/// The worth of a proof: the first byte of its [`Blob`](myriad_core::Blob).
+pub(crate) const GOOD: u8 = 1;
+pub(crate) const INVALID: u8 = 2;
+pub(crate) const WITHHELD: u8 = 3;
 /// It passes every check, and no node can be made over it.
-pub const POISON: u8 = 4;
+pub(crate) const POISON: u8 = 4;
 
-/// What a machine does with a task.
+/// The habit of a machine: what it does with a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Habit {
@@ -70,7 +70,7 @@ impl Habit {
 }
 
 /// The name of a machine. They are spread, so that their order says nothing about the machines.
-pub fn name(index: usize) -> Peer {
+pub(crate) fn name(index: usize) -> Peer {
     let mut id = [0; 32];
     id[..8].copy_from_slice(
         &(index as u64 + 1)
@@ -80,8 +80,8 @@ pub fn name(index: usize) -> Peer {
     Peer(id)
 }
 
-/// What a requester knows of a machine that has served it before.
-pub fn known() -> Standing {
+/// The standing of a machine that has served the requester before.
+pub(crate) fn known() -> Standing {
     Standing {
         accepted: 8,
         ..Standing::default()

@@ -1,4 +1,4 @@
-//! What will happen, in order.
+//! The queue of future events, in order of time.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -9,7 +9,7 @@ use myriad_core::Time;
 
 /// Events by their time; those of the same time in the order in which they were put in.
 #[derive(Debug)]
-pub struct Queue<E> {
+pub(crate) struct Queue<E> {
     heap: BinaryHeap<Reverse<Entry<E>>>,
     next: u64,
 }
@@ -31,17 +31,17 @@ impl<E> Default for Queue<E> {
 }
 
 impl<E> Queue<E> {
-    pub fn push(&mut self, time: Time, event: E) {
+    pub(crate) fn push(&mut self, time: Time, event: E) {
         let place = self.next;
         self.next += 1;
         self.heap.push(Reverse(Entry { time, place, event }));
     }
 
-    pub fn peek(&self) -> Option<Time> {
+    pub(crate) fn peek(&self) -> Option<Time> {
         self.heap.peek().map(|Reverse(entry)| entry.time)
     }
 
-    pub fn pop(&mut self) -> Option<(Time, E)> {
+    pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
         self.heap.pop().map(|Reverse(entry)| (entry.time, entry.event))
     }
 }

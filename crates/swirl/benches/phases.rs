@@ -182,6 +182,7 @@ fn main() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "the phases of a proof, in their order")]
 fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
     let bounds = bounds();
     println!("\n## {threads} threads\n");

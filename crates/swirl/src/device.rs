@@ -13,13 +13,17 @@ use openvm_stark_backend::{
     prover::{
         AirProvingContext, ColMajorMatrix, CommittedTraceData, DeviceDataTransporter,
         DeviceMultiStarkProvingKey, DeviceStarkProvingKey, MatrixDimensions, MultiRapProver, OpeningProver,
-        ProverBackend, ProverDevice, ProvingContext, TraceCommitter, stacked_pcs::StackedPcsData,
+        ProverDevice, ProvingContext, TraceCommitter, stacked_pcs::StackedPcsData,
     },
 };
 
-use crate::{MemoryModel, PackedConfig, SwirlError, commit, constraints, context, gkr::Plan, opening};
-
-pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
+use crate::{
+    MemoryModel, PackedConfig, SwirlError,
+    commit::{self, PcsData},
+    constraints, context,
+    gkr::Plan,
+    opening,
+};
 
 /// The rows of an AIR's common trace.
 pub(crate) fn height<SC: StarkProtocolConfig>(trace: &AirProvingContext<CpuBackend<SC>>) -> usize {
@@ -115,7 +119,7 @@ where
     type Error = SwirlError;
 
     fn commit(&self, traces: &[&RowMajorMatrix<SC::F>]) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
-        commit::commit(self, traces)
+        commit::commit(self.config(), traces)
     }
 }
 
@@ -169,7 +173,7 @@ where
         common_main_pcs_data: PcsData<SC>,
         point: Vec<SC::EF>,
     ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError> {
-        opening::prove(self, transcript, mpk, ctx, common_main_pcs_data, point)
+        opening::prove(self.config(), transcript, mpk, ctx, common_main_pcs_data, point)
     }
 }
 

@@ -46,6 +46,8 @@
 //! | `constraints` | reduces constraints and interactions to claims about columns, by sumcheck |
 //! | `opening` | reduces these claims to one about the stacked columns, and opens it with WHIR |
 
+#![warn(unreachable_pub)]
+
 mod commit;
 mod constraints;
 mod context;

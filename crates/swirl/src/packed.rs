@@ -100,3 +100,37 @@ pub(crate) fn ext_sum<F: Field, EF: ExtensionField<F>>(pack: &ExtPack<F, EF>) ->
             .sum()
     })
 }
+
+/// Bytes of what a proof is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// An element of the base field.
+    pub f: usize,
+    /// An element of the extension field.
+    pub ef: usize,
+    pub pack: usize,
+    pub ext_pack: usize,
+    pub digest: usize,
+    pub log_lanes: usize,
+}
+
+impl Sizes {
+    pub(crate) fn of<SC>() -> Self
+    where
+        SC: PackedConfig,
+        SC::EF: ExtensionField<SC::F>,
+    {
+        Self {
+            f: size_of::<SC::F>(),
+            ef: size_of::<SC::EF>(),
+            pack: size_of::<Pack<SC::F>>(),
+            ext_pack: size_of::<ExtPack<SC::F, SC::EF>>(),
+            digest: size_of::<SC::Digest>(),
+            log_lanes: log_width::<SC::F>(),
+        }
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        1 << self.log_lanes
+    }
+}

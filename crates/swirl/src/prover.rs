@@ -44,7 +44,7 @@ where
         let none = || RowMajorMatrix::new(Vec::new(), 0);
         let traces = ctx.per_trace.iter_mut();
         let traces = traces.map(|(_, trace)| mem::replace(&mut trace.common_main, none()));
-        commit::commit_owned(device, traces.collect())?
+        commit::commit_owned(device.config(), traces.collect())?
     };
     transcript.observe_commit(common_main_commit);
 
@@ -83,7 +83,7 @@ where
         constraints::prove(transcript, mpk, &ctx, &heights, &common_main, plan)?;
     let (stacking_proof, whir_proof) = {
         let _span = info_span!("prover.openings", phase = "prover").entered();
-        opening::prove(device, transcript, mpk, ctx, common_main, point)?
+        opening::prove(device.config(), transcript, mpk, ctx, common_main, point)?
     };
     Ok(Proof {
         public_values,

@@ -1,8 +1,10 @@
 //! A proof takes the predicted memory, phase by phase: never more, and hardly less.
 
+#![expect(unsafe_code, reason = "an allocator that counts is one")]
+
 #[path = "common/booleans.rs"]
 mod booleans;
-#[allow(dead_code)] // The parameters are used, and no random circuits.
+#[allow(dead_code, reason = "the parameters are used, and no random circuits")]
 #[path = "common/circuit.rs"]
 mod circuit;
 
@@ -218,6 +220,7 @@ fn prove(shapes: &[Booleans], params: &SystemParams, pool: &ThreadPool, lean: bo
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of shapes")]
 fn shapes() -> Vec<(&'static str, Vec<Booleans>, SystemParams)> {
     let air = |log_height, common, pairs| Booleans {
         log_height,

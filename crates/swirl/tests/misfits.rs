@@ -2,7 +2,7 @@
 
 #[path = "common/booleans.rs"]
 mod booleans;
-#[allow(dead_code)] // The parameters are used, and no random circuits.
+#[allow(dead_code, reason = "the parameters are used, and no random circuits")]
 #[path = "common/circuit.rs"]
 mod circuit;
 

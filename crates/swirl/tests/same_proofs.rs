@@ -222,7 +222,7 @@ fn buses_that_do_not_balance_are_refused() {
 
 #[test]
 fn traces_that_do_not_satisfy_their_constraints_are_refused() {
-    for refusal in refusals(|circuit, random| circuit.break_constraint(random)) {
+    for refusal in refusals(Circuit::break_constraint) {
         // A column that is wrong may be looked up as well.
         assert!(
             matches!(refusal, SwirlError::Unsatisfied | SwirlError::Constraints(_)),

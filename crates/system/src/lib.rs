@@ -16,6 +16,9 @@
 //! | `records` | the hashes of both, as the chip of the hashes shows them |
 //! | `chips` | the three chips together, in the place of OpenVM's |
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 mod chips;
 mod hash;
 mod paths;

@@ -1,3 +1,5 @@
+//! The heap on the host: what it gives out is aligned, its own, and used again.
+
 use std::{alloc::System, vec, vec::Vec};
 
 use super::*;

@@ -55,6 +55,11 @@ const BORDERS: &[Border] = &[
         reason: "nothing that a peer says starts a process; the engine child and this machine's own provers are all there is",
     },
     Border {
+        call: "commands::",
+        allowed: &["crates/cli/src/main.rs"],
+        reason: "commands import no commands: what two of them share lies beside them in `crates/cli/src`",
+    },
+    Border {
         call: "libp2p::",
         allowed: &["crates/net/"],
         reason: "what comes from peers is bounded in one crate",

@@ -12,7 +12,7 @@ use super::Finding;
 use crate::output;
 
 /// A file that is longer holds more than one thing.
-const RUST_FILE_LINES_MAX: usize = 700;
+const RUST_FILE_LINES_MAX: usize = 500;
 /// Every clone carries every version of every file for ever.
 const FILE_BYTES_MAX: u64 = 3 * 1024 * 1024;
 
@@ -91,7 +91,7 @@ pub(super) fn files(repository: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.filter(|file| repository.join(file).is_file()).collect())
 }
 
-fn has_extension(file: &Path, extension: &str) -> bool {
+pub(super) fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 

@@ -8,7 +8,7 @@ use myriad_node::Machine;
 
 use crate::{
     args::{Demo, ProveFlags},
-    commands::block,
+    blocks,
     error::{self, Error},
     progress::Spinner,
     settings::{self, Settings},
@@ -55,5 +55,5 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
         fleet.provers.get_or_insert(provers);
     }
-    block::prove(&[path], &[file], &settings, &fleet, args.work.data.json)
+    blocks::prove(&[path], &[file], &settings, &fleet, args.work.data.json)
 }

@@ -1,16 +1,13 @@
 //! `myriad execute`: runs a program without proving it.
 
-use myriad_engine::{
-    Input, Plan, Segment,
-    worker::{Usage, Worker, make_keys},
-};
+use myriad_engine::Segment;
 use serde::Serialize;
 
 use crate::{
     args::Execute,
     error::Error,
+    execution,
     files::{self, ProgramFile},
-    progress::Spinner,
     report::Rows,
     settings::Settings,
     terminal::{self, BOLD, DIM, bytes, count, duration, hex0x, plural},
@@ -41,7 +38,7 @@ pub fn run(args: &Execute) -> Result<(), Error> {
     let settings = Settings::load(&args.run)?;
     let program = ProgramFile::read(&args.program, args.config.as_deref())?;
     let input = files::read_input(&args.input)?;
-    let (plan, usage) = plan(&program, input, &settings)?;
+    let (plan, usage) = execution::plan(&program, input, &settings)?;
     if args.run.data.json {
         let report = Report {
             instructions: plan.instructions,
@@ -63,22 +60,6 @@ pub fn run(args: &Execute) -> Result<(), Error> {
     rows.row("time", &duration(usage.wall));
     let table = segment_table(&plan.segments);
     terminal::print(&format!("{}\n{table}", rows.text())).map_err(Error::Stdout)
-}
-
-/// Executes in an engine child, and cuts for the memory budget.
-///
-/// # Errors
-/// A program that does not end well, or a child that does not.
-pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage), Error> {
-    let config = settings.sole_worker()?;
-    {
-        let _spinner = Spinner::new("getting keys ready");
-        make_keys(&config, program.openvm_toml.clone())?;
-    }
-    let _spinner = Spinner::new(format!("executing {}", program.name));
-    let mut worker = Worker::spawn(&config)?;
-    worker.load(program.image.clone(), program.openvm_toml.clone(), input)?;
-    Ok(worker.plan(settings.memory, settings.max_instructions)?)
 }
 
 fn segment_table(segments: &[Segment]) -> String {

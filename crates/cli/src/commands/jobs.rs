@@ -10,10 +10,10 @@ use myriad_node::{
 };
 use serde::Serialize;
 
-use super::prove::{prove, verify_command};
 use crate::{
     args::{CancelJob, CleanJobs, FleetFlags, JobsCommand, ListJobs, ResumeJob, ShowJob},
     error::Error,
+    proving::{prove, verify_command},
     report::{self, Rows},
     settings::Settings,
     terminal::{self, BOLD, CYAN, DIM, GREEN, YELLOW, bytes, count, duration, now_s, plural},

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use crate::{
     args::Plan,
-    commands::execute,
     error::Error,
+    execution,
     files::{self, ProgramFile},
     guest,
     report::Rows,
@@ -104,7 +104,7 @@ impl Work {
             let input = files::read_input(&args.input)?;
             let shared_bytes = (program.image.len() + input.byte_len()) as u64;
             let plain = program.program.config().is_plain();
-            let (plan, _) = execute::plan(&program, input, &settings)?;
+            let (plan, _) = execution::plan(&program, input, &settings)?;
             return Ok(Self {
                 instructions: plan.instructions as f64,
                 shared_bytes,
@@ -251,6 +251,7 @@ fn seconds(seconds: f64) -> String {
     duration(std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e9)))
 }
 
+#[expect(clippy::too_many_lines, reason = "the summary, line by line")]
 fn text(report: &Report<'_>) -> String {
     let plan = report.plan;
     let mut rows = Rows::plain(&format!(

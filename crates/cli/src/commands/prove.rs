@@ -1,16 +1,10 @@
-//! `myriad prove`, and what all proving commands share.
-
-use std::{fs, path::Path};
-
-use myriad_engine::Input;
-use myriad_node::{Job, Options, Outcome, local};
+//! `myriad prove`
 
 use crate::{
-    args::{FleetFlags, Prove, ProveFlags},
+    args::{Prove, ProveFlags},
     error::Error,
     files::{self, ProgramFile},
-    interrupt,
-    progress::Progress,
+    proving::{job, prove, quoted, verify_command},
     report,
     settings::Settings,
 };
@@ -37,83 +31,4 @@ pub fn run(args: &Prove) -> Result<(), Error> {
         block: None::<()>,
     };
     report::proof(&outcome, context)
-}
-
-/// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what `myriad verify`
-/// needs beside the proof.
-pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Job {
-    Job {
-        name,
-        image: program.image,
-        openvm_toml: program.openvm_toml,
-        input,
-        verify,
-    }
-}
-
-/// Proves a job with a progress display.
-///
-/// # Errors
-/// A folder for the output that cannot be made, and what [`local::run`] fails of.
-pub fn prove(job: &Job, settings: &Settings, fleet: &FleetFlags, json: bool) -> Result<Outcome, Error> {
-    // Now, and not after minutes of proving.
-    fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
-        what: "the folder",
-        path: settings.out.clone(),
-        source,
-    })?;
-    let options = Options {
-        data_dir: settings.data_dir.clone(),
-        out_dir: settings.out.clone(),
-        memory: settings.memory,
-        children: settings.children,
-        max_instructions: settings.max_instructions,
-        final_form: settings.proof,
-        deadline: settings.deadline,
-        fleet: fleet.kind(),
-        worker: settings.worker()?,
-    };
-    let mut progress = Progress::new(json, settings.memory);
-    interrupt::on_interrupt(json, progress.clearer());
-    let result = if fleet.network || fleet.provers.is_some() {
-        crate::fleet::prove(job, &options, settings, fleet, &mut progress)
-    } else {
-        local::run(job, &options, &mut progress).map_err(Error::from)
-    };
-    if result.is_err() {
-        progress.clearer()();
-    }
-    result
-}
-
-/// The command that verifies a proof, with what it needs beside it.
-pub fn verify_command(proof: &Path, with: &str) -> String {
-    let proof = proof.strip_prefix(".").unwrap_or(proof);
-    format!("myriad verify {} {with}", quoted(proof))
-}
-
-/// A path as a shell takes it.
-pub fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_quoted_where_a_shell_needs_it() {
-        assert_eq!(quoted(Path::new("a/b-1.elf")), "a/b-1.elf");
-        assert_eq!(quoted(Path::new("it's mine.elf")), r"'it'\''s mine.elf'");
-        assert_eq!(
-            verify_command(Path::new("./x.stark.proof"), "--program x.elf"),
-            "myriad verify x.stark.proof --program x.elf"
-        );
-    }
 }

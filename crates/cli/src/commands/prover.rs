@@ -17,8 +17,8 @@ use myriad_node::{
 };
 use serde::Serialize;
 
-use super::status::activity;
 use crate::{
+    activity::activity,
     args::Prover,
     error::Error,
     fleet::{log, net_config, on_signal, runtime},
@@ -53,15 +53,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     let threads = settings
         .threads_wanted
         .map_or_else(|| Machine::detect().cores, usize::from);
-    let limits = Limits {
-        memory: settings.memory,
-        threads,
-        max_instructions: settings.owner.max_instructions,
-        max_input_bytes: settings.owner.max_input_bytes,
-        only: peers(&settings.owner.only)?,
-        never: peers(&settings.owner.never)?,
-        prefer: peers(&settings.owner.prefer)?,
-    };
+    let limits = limits(&settings, threads)?;
     let engine = Child::new(
         worker(&settings, args, threads)?,
         calibration(&settings, threads),
@@ -80,16 +72,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
             ));
         }
         let view = View::new(on_terminal && !args.data.json);
-        let stop = async {
-            if until_stdin_ends {
-                tokio::select! {
-                    () = on_signal() => {}
-                    () = stdin_ends() => {}
-                }
-            } else {
-                on_signal().await;
-            }
-        };
+        let stop = stop(until_stdin_ends);
         let observe = |status: &Status| view.show(status);
         let ended = prover::run(network, events, engine, limits, &status_file, observe, stop).await;
         view.clear();
@@ -105,6 +88,30 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+fn limits(settings: &Settings, threads: usize) -> Result<Limits, Error> {
+    Ok(Limits {
+        memory: settings.memory,
+        threads,
+        max_instructions: settings.owner.max_instructions,
+        max_input_bytes: settings.owner.max_input_bytes,
+        only: peers(&settings.owner.only)?,
+        never: peers(&settings.owner.never)?,
+        prefer: peers(&settings.owner.prefer)?,
+    })
+}
+
+/// Waits until the user, the system or the process at the other end of stdin wants the prover to stop.
+async fn stop(until_stdin_ends: bool) {
+    if until_stdin_ends {
+        tokio::select! {
+            () = on_signal() => {}
+            () = stdin_ends() => {}
+        }
+    } else {
+        on_signal().await;
+    }
 }
 
 /// The measured speed of this machine, if there is a profile that still holds.

@@ -127,6 +127,7 @@ fn summary(of: &Summary) -> String {
     )
 }
 
+#[expect(clippy::too_many_lines, reason = "the summary, line by line")]
 fn text(report: &Report<'_>, setup: &Setup) -> String {
     let outcome = report.outcome;
     let file = setup.file();

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use myriad_node::prover::{Activity, Status, StatusFile};
+use myriad_node::prover::{Status, StatusFile};
 use serde::Serialize;
 
 use crate::{
+    activity::activity,
     args::ShowStatus,
     error::Error,
     report::Rows,
@@ -93,24 +94,4 @@ fn show(status: &Status, running: bool) -> Result<(), Error> {
         &format!("{memory} of memory; {disk} of disk, of which {used} are used"),
     );
     rows.print()
-}
-
-/// One line on what a prover is doing, or why nothing.
-pub fn activity(activity: &Activity) -> String {
-    match activity {
-        Activity::Idle { why } => format!("nothing to do: {why}"),
-        Activity::Fetching { task, requester } => {
-            format!("fetching what {task} for requester {requester} needs")
-        }
-        Activity::Proving {
-            task,
-            requester,
-            progress,
-            seconds,
-        } => format!(
-            "proving {task} for requester {requester}: {} %, {seconds} s",
-            progress / 10
-        ),
-        Activity::Stopping => "stopping".into(),
-    }
 }

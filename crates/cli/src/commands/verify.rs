@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     args::Verify,
-    commands::block,
+    blocks,
     error::Error,
     files::{self, ProgramFile},
     guest::{self, Variant},
@@ -29,7 +29,7 @@ struct Report<'a> {
     public_values: String,
     verify_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    block: Option<&'a block::Claim>,
+    block: Option<&'a blocks::Claim>,
 }
 
 pub fn run(args: &Verify) -> Result<(), Error> {
@@ -42,7 +42,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
             .map(Variant::load)
             .collect::<Result<_, _>>()?,
     };
-    let claim = block::Claim::read(&args.block)?;
+    let claim = blocks::Claim::read(&args.block)?;
     let proof = read_proof(&args.proof)?;
     let public_values = match (&claim, &args.public_values) {
         (Some(claim), _) => Some(claim.public_values().to_vec()),

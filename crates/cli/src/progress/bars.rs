@@ -28,7 +28,7 @@ use super::{
 use crate::terminal::{BOLD, DIM, GREEN, YELLOW, bytes, count, duration, for_stderr, plural};
 
 /// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
-const CHILD_LINES_MAX: usize = 8;
+const PROVER_LINES_MAX: usize = 8;
 
 pub(super) struct Bars {
     screen: MultiProgress,
@@ -118,59 +118,24 @@ impl Bars {
                     self.memory,
                 ));
             }
-            Event::Joined { prover, name } => {
-                if let Some(work) = &mut self.work {
-                    work.joined(*prover, name);
-                }
-            }
-            Event::Left { prover } => {
-                if let Some(work) = &mut self.work {
-                    work.estimate.left_by(*prover);
-                    work.rest(*prover, "gone");
-                }
-            }
-            Event::Idle { prover, task } => {
-                if let Some(work) = &mut self.work {
-                    work.stopped(*prover, *task);
-                }
-            }
+            Event::Joined { prover, name } => self.work(|work| work.joined(*prover, name)),
+            Event::Left { prover } => self.work(|work| work.left(*prover)),
+            Event::Idle { prover, task } => self.work(|work| work.stopped(*prover, *task)),
             Event::Traffic {
                 peers,
                 bytes_in,
                 bytes_out,
-            } => {
-                if let Some(work) = &mut self.work {
-                    work.traffic(*peers, *bytes_in, *bytes_out);
-                }
-            }
+            } => self.work(|work| work.traffic(*peers, *bytes_in, *bytes_out)),
             Event::Notice { text } => self.line(&format!("{YELLOW}!{YELLOW:#} {text}")),
-            Event::Started { prover, task } => {
-                if let Some(work) = &mut self.work {
-                    work.started(*prover, *task);
-                }
-            }
+            Event::Started { prover, task } => self.work(|work| work.started(*prover, *task)),
             Event::Done {
                 prover, task, usage, ..
-            } => {
-                if let Some(work) = &mut self.work {
-                    work.done(*prover, *task, usage.wall, usage.peak_bytes);
-                }
-            }
+            } => self.work(|work| work.done(*prover, *task, usage.wall, usage.peak_bytes)),
             Event::Reopened { task, reason } => {
-                if let Some(work) = &mut self.work {
-                    work.reopened(*task);
-                }
-                self.line(&format!(
-                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} anew: {reason}",
-                    "Proving"
-                ));
+                self.work(|work| work.reopened(*task));
+                self.warn("Proving", &format!("{task} anew: {reason}"));
             }
-            Event::Retrying { task, reason } => {
-                self.line(&format!(
-                    "{YELLOW}!{YELLOW:#} {BOLD}{:10}{BOLD:#} {task} again: {reason}",
-                    "Retrying"
-                ));
-            }
+            Event::Retrying { task, reason } => self.warn("Retrying", &format!("{task} again: {reason}")),
             Event::Finished => {
                 if let Some(work) = self.work.take() {
                     work.clear();
@@ -178,6 +143,13 @@ impl Bars {
                 self.done("Proof", "aggregated and verified");
                 self.line("");
             }
+        }
+    }
+
+    /// Tells the lines of the work, if there are any yet.
+    fn work(&mut self, tell: impl FnOnce(&mut Work)) {
+        if let Some(work) = &mut self.work {
+            tell(work);
         }
     }
 
@@ -200,6 +172,10 @@ impl Bars {
         self.line(&format!("{GREEN}✓{GREEN:#} {BOLD}{name:10}{BOLD:#} {text}"));
     }
 
+    fn warn(&self, name: &str, text: &str) {
+        self.line(&format!("{YELLOW}!{YELLOW:#} {BOLD}{name:10}{BOLD:#} {text}"));
+    }
+
     fn line(&self, text: &str) {
         // The display is no reason to stop.
         let _ = self.screen.println(for_stderr(text));
@@ -210,7 +186,7 @@ impl Work {
     fn new(
         screen: &MultiProgress,
         estimate: Estimate,
-        children: usize,
+        provers: usize,
         start: Instant,
         memory: MemoryBudget,
     ) -> Self {
@@ -241,13 +217,13 @@ impl Work {
             peak_bytes: 0,
             network: String::new(),
         };
-        work.lines_for(children);
+        work.lines_for(provers);
         work
     }
 
     /// Sees to it that there are lines for so many provers, if the screen has room.
     fn lines_for(&mut self, count: usize) {
-        while self.provers.len() < count.min(CHILD_LINES_MAX) {
+        while self.provers.len() < count.min(PROVER_LINES_MAX) {
             let line = ProgressBar::new_spinner().with_style(idle_style());
             let line = self.screen.insert_before(&self.footer, line);
             line.set_prefix(format!("prover {}", self.provers.len() + 1));
@@ -264,6 +240,11 @@ impl Work {
         }
         // It may have been that of a prover that is gone.
         self.rest(prover, "idle");
+    }
+
+    fn left(&mut self, prover: usize) {
+        self.estimate.left_by(prover);
+        self.rest(prover, "gone");
     }
 
     fn traffic(&mut self, peers: usize, bytes_in: u64, bytes_out: u64) {
@@ -300,10 +281,10 @@ impl Work {
         }
     }
 
-    fn started(&mut self, child: usize, task: TaskId) {
-        self.estimate.started(child, task);
-        if let Some(line) = self.provers.get(child) {
-            line.set_style(child_style());
+    fn started(&mut self, prover: usize, task: TaskId) {
+        self.estimate.started(prover, task);
+        if let Some(line) = self.provers.get(prover) {
+            line.set_style(proving_style());
             line.set_message(task.to_string());
             line.reset_elapsed();
             line.enable_steady_tick(TICK);
@@ -316,11 +297,11 @@ impl Work {
         self.tree.set_position(self.estimate.nodes().done as u64);
     }
 
-    fn done(&mut self, child: usize, task: TaskId, wall: Duration, peak_bytes: u64) {
+    fn done(&mut self, prover: usize, task: TaskId, wall: Duration, peak_bytes: u64) {
         self.estimate.done(task, wall);
         self.segments.set_position(self.estimate.segments().done as u64);
         self.tree.set_position(self.estimate.nodes().done as u64);
-        self.stopped(child, task);
+        self.stopped(prover, task);
         self.peak_bytes = self.peak_bytes.max(peak_bytes);
         self.tell();
         let end = self.estimate.left().map(|left| Instant::now() + left);
@@ -345,7 +326,7 @@ fn bar_style() -> ProgressStyle {
     template("{spinner:.cyan} {prefix:10.bold} {bar:36.green/dim}  {pos}/{len}").progress_chars("━╸─")
 }
 
-fn child_style() -> ProgressStyle {
+fn proving_style() -> ProgressStyle {
     template("  {prefix:10.dim} {msg} {took:.dim}").with_key("took", took)
 }
 

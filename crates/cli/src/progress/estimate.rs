@@ -19,10 +19,10 @@ const FINAL_PER_NODE: f64 = 0.6;
 /// Counts and times the tasks of a run.
 #[derive(Default)]
 pub(super) struct Estimate {
-    children: usize,
+    provers: usize,
     segments: Kind,
     nodes: Kind,
-    /// The task of each child, and since when.
+    /// The task of each prover, and since when.
     running: HashMap<usize, (TaskId, Instant)>,
 }
 
@@ -48,11 +48,11 @@ impl Kind {
 
 impl Estimate {
     /// Starts with the work known. What is reused is counted as segments first.
-    pub(super) fn planned(segments: usize, nodes: usize, children: usize, reused: usize) -> Self {
+    pub(super) fn planned(segments: usize, nodes: usize, provers: usize, reused: usize) -> Self {
         let segments_done = reused.min(segments);
         let nodes_done = (reused - segments_done).min(nodes);
         Self {
-            children,
+            provers,
             segments: Kind {
                 total: segments,
                 done: segments_done,
@@ -75,13 +75,13 @@ impl Estimate {
         &self.nodes
     }
 
-    pub(super) fn started(&mut self, child: usize, task: TaskId) {
-        self.running.insert(child, (task, Instant::now()));
+    pub(super) fn started(&mut self, prover: usize, task: TaskId) {
+        self.running.insert(prover, (task, Instant::now()));
     }
 
-    /// The child is gone.
-    pub(super) fn left_by(&mut self, child: usize) {
-        self.running.remove(&child);
+    /// The prover is gone.
+    pub(super) fn left_by(&mut self, prover: usize) {
+        self.running.remove(&prover);
     }
 
     /// A task that was done is not.
@@ -94,12 +94,12 @@ impl Estimate {
         kind.done = kind.done.saturating_sub(1);
     }
 
-    /// The child is at this task no more. Says whether it was, and so is idle now: a proof is verified while its maker
+    /// The prover is at this task no more. Says whether it was, and so is idle now: a proof is verified while its maker
     /// may have begun the next task.
-    pub(super) fn stopped(&mut self, child: usize, task: TaskId) -> bool {
-        let was = self.running.get(&child).is_some_and(|(at, _)| *at == task);
+    pub(super) fn stopped(&mut self, prover: usize, task: TaskId) -> bool {
+        let was = self.running.get(&prover).is_some_and(|(at, _)| *at == task);
         if was {
-            self.running.remove(&child);
+            self.running.remove(&prover);
         }
         was
     }
@@ -138,8 +138,8 @@ impl Estimate {
             .map(|(task, since)| since.elapsed().as_secs_f64().min(expected(*task)))
             .sum();
         let shared = self.segments.left() as f64 * segment + self.nodes.left() as f64 * node - under_way;
-        let shared = shared.max(0.0) / self.children.max(1) as f64;
-        // The way from the last segment to the final proof is walked by one child alone.
+        let shared = shared.max(0.0) / self.provers.max(1) as f64;
+        // The way from the last segment to the final proof is walked by one prover alone.
         let path = self.nodes.left().min(LEVELS_MIN) as f64 * node;
         let seconds = shared.max(path) + last;
         Some(Duration::from_secs_f64(seconds))
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(
             estimate.left(),
             left,
-            "2 segments by 2 children, and the final proof"
+            "2 segments by 2 provers, and the final proof"
         );
     }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_has_begun_the_next_task_is_not_idle() {
+    fn a_prover_that_has_begun_the_next_task_is_not_idle() {
         let mut estimate = Estimate::planned(2, 0, 1, 0);
         estimate.started(0, TaskId::Segment(0));
         estimate.started(0, TaskId::Segment(1));

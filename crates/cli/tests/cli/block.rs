@@ -188,7 +188,7 @@ fn bad_blocks_are_named() {
         ),
         (
             sample.changed("root.json", |json| {
-                without_parent(json, &json!(format!("0x{}", "11".repeat(32))))
+                without_parent(json, &json!(format!("0x{}", "11".repeat(32))));
             }),
             "block-invalid",
             "missing",

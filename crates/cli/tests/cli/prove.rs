@@ -26,6 +26,7 @@ const MEMORY: &str = "512MiB";
 const N: u64 = 100_000;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one job, step by step")]
 fn a_program_is_proven_and_verified_and_not_proven_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

@@ -254,6 +254,7 @@ fn a_child_makes_keys_or_runs_programs_and_not_both() {
 }
 
 /// A command under a filter that answers for Landlock as a kernel does that has none.
+#[expect(unsafe_code, reason = "what runs between fork and exec is unsafe to choose")]
 fn without_landlock(mut command: Command) -> Command {
     let rules = [(libc::SYS_landlock_create_ruleset, Vec::new())]
         .into_iter()

@@ -1,3 +1,5 @@
+//! What is done has a proof that was checked and accepted.
+
 use std::collections::BTreeSet;
 
 use super::Checker;

@@ -1,3 +1,5 @@
+//! A banned peer gets no lease, and holds none.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;

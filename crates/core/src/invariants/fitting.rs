@@ -1,3 +1,5 @@
+//! A lease is of a task that can start, and that fits into the memory offered.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;

@@ -1,3 +1,5 @@
+//! An accepted proof is neither lost nor replaced.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;

@@ -1,3 +1,5 @@
+//! Every needed task is done, under way, ready, or waits for others.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;

@@ -1,3 +1,5 @@
+//! A proof becomes obsolete only after all that is made from it is durable.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;

@@ -1,3 +1,5 @@
+//! The model finds the laws of a profile that has no noise, and errs little where there is some.
+
 use myriad_core::Kind;
 
 use super::*;

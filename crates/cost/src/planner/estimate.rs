@@ -121,6 +121,7 @@ fn levels(tree: &Tree) -> Vec<u32> {
 }
 
 /// The plan that was put on paper, in full.
+#[expect(clippy::too_many_lines, reason = "one estimate, field by field")]
 pub(super) fn describe(question: &Question, best: &Best) -> FleetPlan {
     let (way, timeline, bounds) = (&best.way, &best.timeline, best.bounds());
     let Around {

@@ -1,3 +1,5 @@
+//! The planner's choices on machines whose laws are known.
+
 use myriad_core::Kind;
 
 use super::{estimate::WASTE, *};

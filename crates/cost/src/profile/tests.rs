@@ -1,3 +1,5 @@
+//! What profiles are read, and what is refused of them.
+
 use serde_json::{Value, json};
 
 use super::*;

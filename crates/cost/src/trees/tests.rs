@@ -1,3 +1,5 @@
+//! No schedule of a tree ends before its bound.
+
 use std::collections::BTreeSet;
 
 use myriad_core::{Arities, Tree};

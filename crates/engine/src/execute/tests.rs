@@ -1,4 +1,4 @@
-//! Where an execution is cut.
+//! Where executions are cut.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is kept of keys, and what is not.
+//! Which keys are kept, and which files are refused.
 
 use std::sync::{
     Barrier,
@@ -106,7 +106,7 @@ fn two_at_once_make_the_keys_once() {
     let path = KeyCache::new(dir.path()).path(Description::of(None));
     fs::write(&path, file_of(b"rot")).unwrap();
     assert_eq!(made_by(Filling::Rotten), 1);
-    // Who does not wait, since it is to be stopped, makes them too.
+    // A caller that does not wait, since it is to be stopped, makes them too.
     let lock = File::create(
         dir.path()
             .join(format!("{}.lock", Description::of(Some("a")).key_name())),

@@ -1,4 +1,4 @@
-//! The commitment to a program's instructions, which is one to the cached columns of OpenVM's program chip.
+//! Commits to a program's instructions, that is, to the cached columns of OpenVM's program chip.
 
 use std::{borrow::BorrowMut, sync::Arc};
 
@@ -17,9 +17,9 @@ use openvm_stark_backend::{
     prover::{CommittedTraceData, TraceCommitter},
 };
 
-use crate::prove::Backend;
+use crate::backend::Backend;
 
-/// What the rows behind the last instruction say: the program ends with this code.
+/// The rows behind the last instruction end the program with this code.
 const PADDING_EXIT_CODE: usize = 1;
 
 /// Commits with `device` to the instructions of `program`.

@@ -1,4 +1,4 @@
-//! What an ELF is, and how much it asks for, before OpenVM's loader believes it.
+//! Checks what an ELF is, and how much it asks for, before OpenVM's loader believes it.
 
 use super::{INITIAL_BYTES_MAX, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, within};
 use crate::error::ProgramError;

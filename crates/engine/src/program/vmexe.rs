@@ -1,4 +1,4 @@
-//! Reading a `.vmexe`, OpenVM's own format of a program.
+//! Reads a `.vmexe`, OpenVM's own format of a program.
 //!
 //! OpenVM's reader makes room for as many instructions as four bytes of the file say; and in its encoding, bitcode, an
 //! item of a list can take an eighth of a byte. So the same bytes are read here into types with limits, and then
@@ -21,7 +21,7 @@ use super::{INITIAL_BYTES_MAX, INSTRUCTIONS_MAX, caught, start_of, within};
 use crate::error::ProgramError;
 
 thread_local! {
-    /// What the file has too much of. The errors of bitcode have no text in a release build.
+    /// The list that is too long in the file. The errors of bitcode have no text in a release build.
     static TOO_MUCH: RefCell<Option<ProgramError>> = const { RefCell::new(None) };
 }
 

@@ -1,4 +1,4 @@
-//! What the circuits above require of a proof, beyond that it holds.
+//! The requirements that the circuits above put on a proof, beyond its validity.
 //!
 //! A proof is there to be aggregated. One that verifies and that no node can be made over would stop the job for
 //! ever, and whoever tried would look like a liar: its node does not verify. So a proof is accepted only if the

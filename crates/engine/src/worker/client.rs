@@ -1,4 +1,4 @@
-//! The caller's side: starts a child, asks, and tells how it died if it did.
+//! The caller's side: starts a child, asks it, and says how it died if it did.
 
 use std::{
     collections::VecDeque,
@@ -11,10 +11,9 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
-
 use super::{
     death::{Death, last_lines},
+    error::WorkerError,
     protocol::{
         ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_frame,
         write_frame,
@@ -35,7 +34,7 @@ const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 /// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
-/// What makes a child one that makes keys, behind the arguments of [`WorkerConfig`].
+/// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
 
 /// How often a child that is about to end is looked at.
@@ -99,28 +98,6 @@ impl Stopper {
     }
 }
 
-/// Why a task was not done.
-#[derive(Debug, Error)]
-pub enum WorkerError {
-    #[error("cannot start the engine child {}: {reason}", command.display())]
-    Start { command: PathBuf, reason: io::Error },
-    #[error("{0}")]
-    Died(Death),
-    /// The child is left waiting for the rest, and is of no use any more.
-    #[error("a file for the engine child cannot be read: {0}")]
-    File(io::Error),
-    #[error("the engine child and its caller do not understand each other: {0}")]
-    Protocol(String),
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-impl From<KeyError> for WorkerError {
-    fn from(error: KeyError) -> Self {
-        Failure::Keys(error).into()
-    }
-}
-
 impl Worker {
     /// Starts a child.
     ///
@@ -176,7 +153,7 @@ impl Worker {
         lock(&self.process).child.id()
     }
 
-    /// What ends the child from another thread, in the middle of a task if need be.
+    /// Gives the means to end the child from another thread, in the middle of a task if need be.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.process))
     }

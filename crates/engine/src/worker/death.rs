@@ -1,4 +1,4 @@
-//! How a child ended, in words.
+//! The death of a child, in words.
 
 use std::{
     collections::VecDeque,

@@ -26,15 +26,17 @@
 mod client;
 mod confine;
 mod death;
+mod error;
 mod output;
 mod protocol;
 mod serve;
 mod source;
 mod usage;
 
-pub use client::{Stopper, Worker, WorkerConfig, WorkerError, data_bytes_max, make_keys};
+pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max, make_keys};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
+pub use error::WorkerError;
 pub use protocol::{Failure, Loaded};
 pub(crate) use serve::proven;
 pub use serve::{ServeError, ServeOptions, serve};

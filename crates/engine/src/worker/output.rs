@@ -1,4 +1,4 @@
-//! What the guest program prints, kept apart from the frames.
+//! Keeps what the guest program prints apart from the frames.
 //!
 //! OpenVM prints it to the process's stdout. A pipe stands there instead; a thread empties it, so
 //! that the guest never waits, and keeps the end, which is where a panic says why.
@@ -61,7 +61,7 @@ impl GuestOutput {
         Ok(())
     }
 
-    /// What was printed since the last call, or the end of it.
+    /// The text that was printed since the last call, or the end of it.
     pub(super) fn take(&self) -> String {
         // Rust keeps an unfinished line in a buffer of its own.
         let _ = io::stdout().flush();

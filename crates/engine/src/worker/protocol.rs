@@ -27,7 +27,7 @@ pub(super) struct Asked {
     pub files: Vec<u64>,
 }
 
-/// What a caller asks of its child.
+/// A request of a caller to its child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Make the keys of the configuration that this `openvm.toml` describes. Only a child that was started for it does, and
@@ -86,7 +86,7 @@ pub(super) enum Answer {
     Holds(Shown),
 }
 
-/// What a child was given to work on, by hash.
+/// The job that a child was given, by hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     /// See [`Program::hash`](crate::Program::hash).

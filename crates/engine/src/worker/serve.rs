@@ -149,6 +149,27 @@ enum Tools {
 }
 
 impl State {
+    fn load(&mut self, openvm_toml: Option<&str>, files: Vec<Vec<u8>>) -> Result<Loaded, Failure> {
+        let [image, input] = exactly(files)?;
+        let program = Program::load(&image, openvm_toml)?;
+        drop(image);
+        let input = Input::decode(&input)?;
+        let loaded = Loaded {
+            program: program.hash(),
+            input: input.hash(),
+            engine: *program.config().fingerprint().as_bytes(),
+        };
+        // Tools that are ready for a program are ready for its next input, too.
+        let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
+        if !self.job.as_ref().is_some_and(same) {
+            self.tools = Tools::None;
+            self.verifier = None;
+        }
+        self.job = Some((program, input));
+        Ok(loaded)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm for each request")]
     fn answer(&mut self, request: Request, files: Vec<Vec<u8>>) -> Result<Answer, Failure> {
         let wanted = match request {
             Request::MakeKeys { .. } => KeyAccess::Make,
@@ -163,23 +184,7 @@ impl State {
             return Ok(Answer::Keys(keys::make(&config)?));
         }
         if let Request::Load { openvm_toml } = request {
-            let [image, input] = exactly(files)?;
-            let program = Program::load(&image, openvm_toml.as_deref())?;
-            drop(image);
-            let input = Input::decode(&input)?;
-            let loaded = Loaded {
-                program: program.hash(),
-                input: input.hash(),
-                engine: *program.config().fingerprint().as_bytes(),
-            };
-            // What is ready for a program is ready for its next input, too.
-            let same = |(old, _): &(Program, Input)| old.hash() == program.hash();
-            if !self.job.as_ref().is_some_and(same) {
-                self.tools = Tools::None;
-                self.verifier = None;
-            }
-            self.job = Some((program, input));
-            return Ok(Answer::Loaded(loaded));
+            return Ok(Answer::Loaded(self.load(openvm_toml.as_deref(), files)?));
         }
         let Self {
             keys,

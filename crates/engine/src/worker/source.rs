@@ -5,7 +5,7 @@ use std::{
     process::ChildStdin,
 };
 
-use super::client::WorkerError;
+use super::error::WorkerError;
 use crate::Input;
 
 /// Bytes of a file that are in the caller's memory at once on their way to a child.

@@ -1,4 +1,4 @@
-//! What a task took, as its own process and its caller saw it.
+//! The time and memory that a task took, as its own process and its caller saw it.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ impl Meter {
         }
     }
 
-    /// What it took so far, without what only its caller sees.
+    /// The usage so far, without the part that only its caller sees.
     pub(super) fn stop(&self) -> Usage {
         Usage {
             wall: self.start.elapsed(),

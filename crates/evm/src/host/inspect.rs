@@ -1,4 +1,4 @@
-//! What a block file holds, at a glance: `myriad block inspect`.
+//! Summarises a block file: `myriad block inspect`.
 
 use std::iter;
 
@@ -51,7 +51,7 @@ pub struct BlockSummary {
     pub withdrawals: usize,
     /// Size of the blocks' RLP, in bytes.
     pub block_bytes: usize,
-    /// What the witness is made of.
+    /// The parts of the witness.
     pub witness: WitnessSummary,
     /// The block was made up.
     pub synthetic: bool,
@@ -82,7 +82,7 @@ pub struct TransactionTypes {
     pub eip7702: usize,
 }
 
-/// What a witness is made of; sizes in bytes.
+/// The parts of a witness; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WitnessSummary {
     /// Trie nodes.

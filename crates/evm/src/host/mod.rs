@@ -16,6 +16,7 @@
 pub mod batch;
 pub mod block_file;
 pub mod chain_config;
+mod excerpt;
 pub mod import;
 pub mod inspect;
 pub mod precompiles;

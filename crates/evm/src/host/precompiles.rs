@@ -1,4 +1,5 @@
-//! How much a block computes in the precompiles that the guest can do by the VM's instructions, or in software.
+//! Counts the work of a block in the precompiles that the guest can do by the VM's instructions, or
+//! in software.
 
 use std::cell::Cell;
 

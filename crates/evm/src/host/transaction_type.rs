@@ -1,4 +1,5 @@
-//! Transactions of types that are not known here: which one it is, and whose. Called where a block does not decode.
+//! Names transactions of types that are not known here, and the chains that they belong to. Called
+//! where a block does not decode.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! Chains that are known by their ids, and whose rules are not supported: refused before anything else is asked of them.
+//! Chains that are known by their ids but whose rules are not supported. They are refused before
+//! anything else is asked of them.
 //!
 //! Their blocks would be refused anyway, by their transactions' types or the keys of their configurations; but the block that
 //! shows it has to be there first, and a configuration can be written without those keys.
@@ -26,7 +27,7 @@ const OP_STACK: [(u64, &str); 10] = [
 pub struct UnsupportedChain {
     /// EIP-155 chain id.
     pub chain_id: u64,
-    /// What the chain is called.
+    /// The chain's name.
     pub name: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Announcements: those of our own jobs go out, and those of others are judged.
+//! Announcements: publishes those of this node's jobs, and judges those of others.
 
 use std::{num::NonZeroU32, time::Instant};
 
@@ -26,7 +26,7 @@ pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
     RateLimiter::keyed(Quota::per_second(NEWS_PER_SECOND).allow_burst(burst))
 }
 
-/// What became of an announcement.
+/// The verdict on an announcement.
 enum Heard {
     /// It is to be acted on; here the requester says that it is reached.
     New(Vec<Multiaddr>),
@@ -48,7 +48,7 @@ impl Actor {
 
     /// A peer says that it has jobs, and this node is to tell others.
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
-        // What one peer says must not make the answer for all too long to be read, or lead others astray.
+        // One peer's words must not make the answer for all too long to be read, or lead others astray.
         let calls_from = self.calls_from(&record.provider);
         record.addresses = self.learn(record.provider, record.addresses, Informant::Itself(&calls_from));
         // A requester without a public address says nothing here, and its neighbours may still reach it.

@@ -1,4 +1,4 @@
-//! Connections: dialling, and what is learned of who is at the other end.
+//! Connections: dials peers, and notes what it learns of the node at the other end.
 
 use std::{
     collections::HashMap,
@@ -53,7 +53,7 @@ impl Actor {
         if peer == *self.swarm.local_peer_id() {
             return;
         }
-        // What the hash table alone knows is its own affair.
+        // Peers that the hash table alone knows are its own affair.
         if !addresses.is_empty() {
             self.gate.lock().choose(peer);
         }

@@ -1,4 +1,4 @@
-//! Which announcements are new, and which are old, false or too many.
+//! The announcements of open jobs: tells new ones from those that are old, false or too many.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ const NEWS_PAUSE: Duration = Duration::from_secs(5);
 /// opened and closed a few times in a row, and a requester that is killed and started again has another address.
 pub(super) const NEWS_BURST: u32 = 4;
 
-/// What to do with an announcement.
+/// The treatment of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// Forward it and act on it.

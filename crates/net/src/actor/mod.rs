@@ -1,4 +1,4 @@
-//! The task that owns the swarm: it alone talks to libp2p.
+//! The task that owns the swarm. No other part of the node talks to libp2p.
 //!
 //! ```text
 //!  Network ──Command──▶ Actor ──Event──▶ the driver of the node
@@ -50,7 +50,7 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// Who has not said what it is after so long is no node of ours.
+/// A peer that has not said what it is after so long is no node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 /// A job is announced once more so soon after it was opened, for those who have not heard it the first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
@@ -76,7 +76,7 @@ pub(crate) struct Actor {
     events: mpsc::UnboundedSender<Event>,
     unanswered: Arc<AtomicUsize>,
     peers: HashMap<PeerId, Connected>,
-    /// What is dialled and what is believed of addresses.
+    /// The gate: which addresses are dialled, and which statements about them are believed.
     gate: SharedGate,
     scope_of: ScopeOf,
     redial: Redial,
@@ -213,7 +213,7 @@ impl Actor {
                 self.shared.count_message();
             }
             Command::Answer { channel, response } => {
-                // Who asked may be gone.
+                // The caller that asked may be gone.
                 let _ = self.swarm.behaviour_mut().task.send_response(channel, response);
                 self.shared.count_message();
             }
@@ -233,7 +233,7 @@ impl Actor {
                     None => Vec::new(),
                 };
                 self.dial(peer, addresses);
-                // Who waits for it may have given up.
+                // The caller that waits for it may have given up.
                 let _ = dialled.send(());
             }
         }
@@ -361,7 +361,7 @@ impl Actor {
                 self.tell_listening();
             }
             SwarmEvent::ExpiredListenAddr { .. } | SwarmEvent::ExternalAddrConfirmed { .. } => {
-                self.tell_listening()
+                self.tell_listening();
             }
             _ => {}
         }
@@ -397,10 +397,10 @@ impl Actor {
                     .report_message_validation_result(&message_id, &propagation_source, acceptance);
             }
             BehaviourEvent::Gossip(gossipsub::Event::Subscribed { .. }) if self.unheard => {
-                self.announce_again()
+                self.announce_again();
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                self.identified(peer_id, info)
+                self.identified(peer_id, info);
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found))
             | BehaviourEvent::Mdns6(mdns::Event::Discovered(found)) => self.discovered(found),

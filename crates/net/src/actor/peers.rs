@@ -1,4 +1,4 @@
-//! The peers that a node is connected with.
+//! The peers that this node is connected with.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -12,7 +12,7 @@ const FROM_MAX: usize = 8;
 /// A connected peer.
 pub(super) struct Connected {
     pub since: Instant,
-    /// What it said of itself, once it has.
+    /// Its greeting, once it has sent one.
     pub hello: Option<Hello>,
     /// Where it says that it listens, as far as it is believed.
     pub addresses: Vec<Multiaddr>,

@@ -1,4 +1,4 @@
-//! Peers that this node wants to be connected with, and when it dials them again.
+//! The peers that this node wants to be connected with, and when it dials them again.
 
 use std::{
     cmp::Reverse,
@@ -42,7 +42,7 @@ struct Wanted {
     since: Instant,
     /// How often it was dialled since it was seen last.
     dials: u32,
-    /// Who said that it is there.
+    /// The source that said that it is there.
     teller: Option<Teller>,
 }
 
@@ -159,7 +159,7 @@ impl Redial {
         }
     }
 
-    /// Who is to be dialled now, of those that are not connected; of strangers so many at most.
+    /// The unconnected peers that are to be dialled now; of strangers so many at most.
     pub(super) fn due(
         &mut self,
         connected: impl Fn(&PeerId) -> bool,
@@ -270,7 +270,7 @@ mod tests {
         let id = PeerId::random();
         let now = Instant::now();
         let at = dials(&mut redial, now, |redial, now| {
-            redial.want(id, somewhere(), None, now)
+            redial.want(id, somewhere(), None, now);
         });
         assert_eq!(at[..4], [0, 1, 5, 21]);
         assert!(at.len() <= 8, "{at:?}");

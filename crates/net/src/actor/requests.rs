@@ -1,4 +1,4 @@
-//! Greetings and requests: what peers ask, what they answer, and what is no message.
+//! Greetings and requests: what peers ask and answer, and bytes that are no message.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,7 +24,7 @@ impl Actor {
                     request: Err(garbage),
                     ..
                 } => self.strike(peer, &garbage.0),
-                // Whoever greets without end gets no answer.
+                // A peer that greets without end gets no answer.
                 Message::Request { .. } if self.limiter.check_key(&peer).is_err() => {}
                 Message::Request {
                     request: Ok(hello),

@@ -1,5 +1,5 @@
-//! Who sent what is no message, and how often. It is remembered while they are gone: a new connection is
-//! made in no time.
+//! Counts the garbage that each peer has sent. The count outlives a connection, since a peer can
+//! connect anew at once.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,7 +23,7 @@ pub(super) struct Strikes {
     blocked: VecDeque<PeerId>,
 }
 
-/// What follows from one more.
+/// The consequence of one more strike.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Strike {
     Borne,

@@ -1,4 +1,4 @@
-//! What the actor does of itself, without a network.
+//! The actor's own decisions, without a network.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! Why a blob could not be kept, fetched or served.
+//! The errors of keeping, fetching and serving blobs.
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The asking end: gets a blob from a peer into the store, or goes on where that broke off before.
+//! The client's end: gets a blob from a peer into the store, or resumes where an earlier fetch
+//! broke off.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const RETRY_MS_MAX: u32 = 60_000;
 /// How often to look whether another process is done with a blob.
 const BUSY_POLL: Duration = Duration::from_millis(100);
 
-/// What a fetch may cost.
+/// The limits of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
     /// How long nothing may come; in this time each group of 16 KiB must.
@@ -45,7 +46,7 @@ impl Default for FetchLimits {
     }
 }
 
-/// What a fetch that succeeded took.
+/// The cost of a fetch that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// Bytes that came over the stream, hash pairs and frames included.

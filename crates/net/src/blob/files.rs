@@ -1,5 +1,5 @@
-//! The names of the files of the store, and how they get onto the disk. Called by the store and by
-//! fetches; it knows nothing of quotas.
+//! The files of the store: their names, and how they get onto the disk. The store and fetches call
+//! it; it knows nothing of quotas.
 //!
 //! ```text
 //! DIR/ab/abcdef….blob      a blob, under its hash
@@ -79,7 +79,7 @@ impl Layout {
         }
     }
 
-    /// What is there. Files that are not ours are left alone.
+    /// Lists the files that are there. Those that are not ours are left alone.
     pub(super) fn scan(&self) -> Result<Vec<Found>, BlobError> {
         let mut found = Vec::new();
         for folder in list(&self.dir)? {

@@ -1,5 +1,5 @@
-//! What a store knows of its files: how large they are, who needs them, which go first when room is
-//! needed. It does no I/O.
+//! The index of a store: how large each file is, whether somebody needs it, and which goes first
+//! when room is needed. It does no I/O.
 
 use std::{
     collections::HashMap,
@@ -39,7 +39,7 @@ pub(super) struct Index {
     files: HashMap<Key, Entry>,
     /// The sum of the sizes in `files`.
     files_bytes: u64,
-    /// What is being written and is not in `files` yet will have so many bytes.
+    /// Bytes of the files that are being written and are not in `files` yet.
     claimed_bytes: u64,
     /// As many of them room has been made for.
     filled_bytes: u64,
@@ -110,7 +110,7 @@ impl Index {
     pub(super) fn lost(&mut self, blob: Blob) {
         if self.files.contains_key(&Key::Whole(blob)) {
             self.gone(Key::Whole(blob));
-            // Whoever wants to know asks often; others never do.
+            // Callers that want to know ask often; others never do.
             if self.lost.len() < LOST_MAX {
                 self.lost.push(blob);
             }
@@ -270,7 +270,7 @@ impl Index {
         self.filled_bytes -= filled;
     }
 
-    /// What those who fetch `blob` take turns by.
+    /// The lock that fetches of `blob` take turns by.
     pub(super) fn fetch_lock(&mut self, blob: Blob) -> Arc<AsyncMutex<()>> {
         self.fetches.retain(|_, lock| lock.strong_count() > 0);
         let entry = self.fetches.entry(blob).or_default();

@@ -67,7 +67,7 @@ pub const GROUP_BYTES: u64 = 16 << 10;
 pub const STALL: Duration = Duration::from_secs(20);
 
 /// How long one stream may take in all, so that one that trickles does not hold its place for days.
-/// Whoever needs longer goes on with another request.
+/// A client that needs longer goes on with another request.
 pub const TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// A blob and how long it is, which is what one has to know to fetch it.
@@ -80,7 +80,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// What `bytes` are called.
+    /// The reference to `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             blob: Blob(*blake3::hash(bytes).as_bytes()),

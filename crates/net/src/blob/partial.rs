@@ -33,7 +33,7 @@ pub(super) struct Partial {
     _turn: OwnedMutexGuard<()>,
 }
 
-/// What a fetch starts from.
+/// The state that a fetch starts from.
 pub(super) enum Opened {
     /// The blob is there, of so many bytes.
     Present(u64),
@@ -110,7 +110,7 @@ impl Partial {
             }
             Err(reason) => {
                 let error = write_error(&self.path)(reason);
-                // Whoever makes space on a full disk needs this space too.
+                // An owner that makes space on a full disk needs this space too.
                 if error.is_disk_full() || self.cut().is_err() {
                     self.discard();
                 }
@@ -137,7 +137,7 @@ impl Partial {
             });
         }
         if let Err(reason) = self.file.sync_all() {
-            // What the disk has of it now is anyone's guess.
+            // The content of the file on the disk is not known now.
             self.discard();
             return Err(write_error(&self.path)(reason));
         }

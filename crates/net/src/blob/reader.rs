@@ -1,11 +1,11 @@
-//! Reading a blob piece by piece, by whoever has no need to have all of it in memory.
+//! Reads a blob piece by piece, for callers that do not need all of it in memory.
 
 use std::{
     fs::File,
     io::{self, Read},
 };
 
-use super::{BlobRef, BlobStore};
+use super::{BlobError, BlobRef, BlobStore};
 
 /// The bytes of a blob, as they come from the disk.
 ///
@@ -20,17 +20,24 @@ pub struct BlobReader {
     left: u64,
 }
 
-impl BlobReader {
-    pub(super) fn new(store: BlobStore, want: BlobRef, file: File) -> Self {
-        Self {
-            store,
+impl BlobStore {
+    /// A blob to be read piece by piece, if it is there and of that size.
+    ///
+    /// # Errors
+    /// [`BlobError::Read`] if the disk fails.
+    pub fn reader(&self, want: BlobRef) -> Result<Option<BlobReader>, BlobError> {
+        let file = self.open_whole(want)?;
+        Ok(file.map(|file| BlobReader {
+            store: self.clone(),
             want,
             file,
             hasher: Box::default(),
             left: want.bytes,
-        }
+        }))
     }
+}
 
+impl BlobReader {
     fn damaged(&self) -> io::Error {
         // If it cannot be removed, it is found damaged the next time, too.
         let _ = self.store.remove_damaged(&self.want.blob);

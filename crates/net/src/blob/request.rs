@@ -1,4 +1,4 @@
-//! The two messages of the protocol, and how they are framed.
+//! The two messages of the protocol, and their frames.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ const REASON_BYTES_MAX: usize = 200;
 /// Bytes of the length in front of a frame.
 const LENGTH_BYTES: usize = 4;
 
-/// What a client asks for: bytes `from..until` of a blob.
+/// A client's request: bytes `from..until` of a blob.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
     pub blob: [u8; 32],
@@ -29,7 +29,7 @@ pub(super) struct Request {
     pub until: u64,
 }
 
-/// What a server answers.
+/// A server's answer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Response {
     /// It has the blob, which has so many bytes. The range follows if that is what the client thought.

@@ -1,4 +1,4 @@
-//! The answering end: reads one request from a peer, and sends what it asks for.
+//! The server's end: reads one request from a peer, and sends what it asks for.
 
 use std::{
     fs::File,
@@ -31,7 +31,7 @@ const SLOTS: usize = 16;
 /// When to come again where all are taken, unless said otherwise.
 const RETRY_MS: u32 = 2_000;
 
-/// What a peer may cost. Who may ask, and how often, is decided before.
+/// The limits of serving a peer. Which peer may ask, and how often, is decided before.
 #[derive(Clone, Debug)]
 pub struct ServeLimits {
     /// How long the peer may take nothing; in this time it must take 64 KiB.
@@ -55,7 +55,7 @@ impl Default for ServeLimits {
     }
 }
 
-/// What a request took that was answered, be it with a blob or without.
+/// The cost of a request that was answered, with a blob or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     /// Bytes that went over the stream, hash pairs and frames included.

@@ -1,7 +1,7 @@
-//! A range of a blob in bao's encoding: what comes next, and whether it is what it should be.
+//! A range of a blob in bao's encoding: says what comes next, and checks it.
 //!
 //! Both ends walk it: [`super::fetch()`] before it keeps a group, and [`super::serve()`] before it sends
-//! one, lest a damaged disk make a liar of an honest peer.
+//! one, so that a damaged disk does not make an honest peer send wrong bytes.
 
 use std::ops::Range;
 
@@ -51,7 +51,7 @@ impl Slice {
         }
     }
 
-    /// What comes next: a hash pair or a group, of [`BaoChunk::size`] bytes. Nothing at the end.
+    /// The next part: a hash pair or a group, of [`BaoChunk::size`] bytes. None at the end.
     pub(super) fn next(&mut self) -> Option<BaoChunk> {
         self.steps.next()
     }

@@ -1,5 +1,5 @@
-//! Blobs on disk, under a quota. The node puts what it makes and gets what it needs; [`super::fetch()`]
-//! and [`super::serve()`] write and read here too.
+//! Blobs on disk, under a quota. The node puts and gets blobs; [`super::fetch()`] and
+//! [`super::serve()`] write and read here too.
 
 use std::{
     fs::{self, File},
@@ -12,7 +12,7 @@ use myriad_core::Blob;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::{
-    BLOB_BYTES_MAX, BlobReader, BlobRef,
+    BLOB_BYTES_MAX, BlobRef,
     error::BlobError,
     files::{self, Layout, read_error, write_error},
     index::{Index, Key},
@@ -94,12 +94,12 @@ impl BlobStore {
         let blob_ref = BlobRef::of(bytes);
         let blob = blob_ref.blob;
         let _pin = self.pin(&blob);
-        // What was there before is read, not trusted: the caller counts on it from now on.
+        // A file that was there before is read, not trusted: the caller counts on it from now on.
         if self.checked(&blob)? == Some(size) {
             self.0.layout.sync_name(&blob)?;
             return Ok(blob_ref);
         }
-        // What had been fetched of it is of no use any more.
+        // The fetched part of it is of no use any more.
         let mut index = self.index();
         for key in index.files_of(blob) {
             if matches!(key, Key::Partial(_)) {
@@ -146,17 +146,14 @@ impl BlobStore {
         Ok(Some(bytes))
     }
 
-    /// A blob to be read piece by piece, if it is there and of that size.
-    ///
-    /// # Errors
-    /// [`BlobError::Read`] if the disk fails.
-    pub fn reader(&self, want: BlobRef) -> Result<Option<BlobReader>, BlobError> {
+    /// The file of a blob, if it is there and of that size. Its bytes may be damaged.
+    pub(super) fn open_whole(&self, want: BlobRef) -> Result<Option<File>, BlobError> {
         if self.locate(&want.blob)? != Some(want.bytes) {
             return Ok(None);
         }
         let file = open_if_there(&self.0.layout.whole(&want.blob))?;
         self.index().used(want.blob);
-        Ok(file.map(|file| BlobReader::new(self.clone(), want, file)))
+        Ok(file)
     }
 
     /// Whether a blob is there. It may be damaged, which reading it will find out.
@@ -247,7 +244,7 @@ impl BlobStore {
         self.0.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What those who fetch `blob` take turns by.
+    /// The lock that fetches of `blob` take turns by.
     pub(super) fn fetch_lock(&self, blob: Blob) -> Arc<AsyncMutex<()>> {
         self.index().fetch_lock(blob)
     }

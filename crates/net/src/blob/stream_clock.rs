@@ -1,5 +1,5 @@
-//! How long a stream may take: for each step, and in all. Used by both ends; the asking one may also hold
-//! the other to a rate.
+//! Limits the time of a stream, for each step and in all. Both ends use it; the client may also
+//! hold the server to a rate.
 
 use std::{io, time::Duration};
 

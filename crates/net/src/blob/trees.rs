@@ -1,4 +1,4 @@
-//! The hash trees of blobs that are served, kept in memory for a while. Called by the store.
+//! The hash trees of blobs that are being served, kept in memory for a while. Called by the store.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Maps that do not grow with what strangers say, and how often what fails is tried again.
+//! Maps that do not grow with what strangers say, and pauses between attempts that fail.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -324,7 +324,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
-        /// Whoever is named in whatever order, a rest that was begun is kept, and what is remembered is bounded.
+        /// Whatever is named in whatever order, a rest that was begun is kept, and memory is bounded.
         #[test]
         fn a_rest_is_kept_whatever_is_named(
             names in prop::collection::vec((0..40u8, 0..40u64, prop::bool::weighted(0.1)), 1..2000),

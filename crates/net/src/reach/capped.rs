@@ -1,5 +1,5 @@
-//! A bound for single dials: all protocols of a node may know addresses of a peer, and libp2p tries every one of them. Some
-//! come from answers of the hash table, which libp2p takes as they are.
+//! Bounds a single dial. All protocols of a node may know addresses of a peer, and libp2p tries
+//! every one of them. Some come from answers of the hash table, which libp2p takes as they are.
 
 use std::{
     ops::{Deref, DerefMut},

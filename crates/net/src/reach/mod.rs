@@ -1,5 +1,6 @@
-//! Where this node may be sent, and by whom. Strangers say where others are in greetings, gossip, leases, answers of the hash
-//! table and over mDNS; all of it comes through here before anything is dialled.
+//! Decides where strangers may send this node. They name addresses in greetings, gossip, leases,
+//! answers of the hash table and over mDNS, and all of these come through here before anything is
+//! dialled.
 //!
 //! ```text
 //!  who says it ──▶ Gate::learn: may it say so? ──▶ Redial, leases, the hash table ──▶ Swarm

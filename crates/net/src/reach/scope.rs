@@ -1,4 +1,4 @@
-//! How far an address reaches, and which addresses have one owner.
+//! Tells how far an address reaches, and which addresses have one owner.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,11 +11,11 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 pub enum Scope {
     /// This machine.
     Machine,
-    /// What hangs on the same cable.
+    /// Machines on the same cable.
     Link,
     /// A network of a home or a firm.
     Private,
-    /// What a provider shares among its customers (RFC 6598), and what many private overlays use.
+    /// Addresses that a provider shares among its customers (RFC 6598), and that many private overlays use.
     Shared,
     Global,
 }
@@ -83,7 +83,7 @@ pub(crate) fn plain(ip: IpAddr) -> IpAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Host(u128);
 
-/// What belongs to one customer of a provider, or to a small provider: 24 bits of an IPv4 address, 48 of an IPv6 one.
+/// The addresses of one customer of a provider, or of a small provider: 24 bits of an IPv4 address, 48 of an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Subnet(u128);
 
@@ -108,7 +108,7 @@ impl Subnet {
     }
 }
 
-/// What an address is dialled as.
+/// The form in which an address is dialled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Ip(IpAddr),

@@ -1,4 +1,5 @@
-//! The gate, at work: a transport that asks it about every attempt, below DNS and above TCP and QUIC.
+//! The gate at work: a transport, below DNS and above TCP and QUIC, that asks the gate about every
+//! attempt.
 
 use std::{
     net::IpAddr,

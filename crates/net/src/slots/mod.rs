@@ -1,5 +1,5 @@
-//! The connections that a node has room for: a behaviour that refuses what [`table::Table`] does not admit, and closes what
-//! it has chosen to go instead.
+//! The connections that a node has room for. A behaviour refuses those that [`table::Table`] does
+//! not admit, and closes those that it chooses to go.
 
 mod table;
 

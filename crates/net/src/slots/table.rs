@@ -1,4 +1,4 @@
-//! Who gets one of the connections that there are room for.
+//! Decides which peers get the connections that there is room for.
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
@@ -24,7 +24,7 @@ const PENDING_PER_SUBNET_MAX: usize = 64;
 /// Peers of whom it is remembered what they are worth.
 const REGARDED_MAX: usize = 1 << 16;
 
-/// What a peer is to this node.
+/// The worth of a peer to this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Regard {
     /// It has done something for this node: there is room for it, unless many of such are there or too many at its address.
@@ -193,7 +193,7 @@ impl Table {
         let for_kind = self.most - reserved;
         let (count, allowed, from) = match regard {
             _ if of_kind >= for_kind => (of_kind, for_kind, regard),
-            // What is kept for its kind others have taken, who came to be of use when they were there already.
+            // The places that are kept for its kind are taken by peers that came to be of use when they were there already.
             Regard::Stranger if of_kind < reserved => (all, self.most, other),
             Regard::Useful => (all, self.most, other),
             _ => (all, self.most, regard),
@@ -208,7 +208,7 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// Who goes for a peer of such regard at such an address, of those that are of use or of the others, as `from` says: one
+    /// The connection that goes for a peer of such regard at such an address, of those that are of use or of the others, as `from` says: one
     /// that does harm, any stranger for one that is of use, or else the latest of the subnet that has most, if the newcomer's
     /// own would not have as many then.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {

@@ -1,4 +1,4 @@
-//! A requester has a job.
+//! The announcement of a requester's job.
 
 use myriad_core::{JobId, Peer};
 use serde::{Deserialize, Serialize};
@@ -20,13 +20,13 @@ pub fn sequence(boot: u32, number: u32) -> u64 {
 pub struct Announcement {
     pub version: u32,
     pub job: JobId,
-    /// Who has it, and gives its tasks out; the author of the message.
+    /// The requester that has it, and gives its tasks out; the author of the message.
     pub requester: Peer,
     /// Later announcements of a job have higher numbers; see [`sequence`].
     pub sequence: u64,
     /// False when it does not want provers any more.
     pub open: bool,
-    /// What the job's proofs are made with; see `myriad_engine::Fingerprint`.
+    /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,

@@ -1,4 +1,4 @@
-//! What two peers tell each other first.
+//! The greeting that two peers exchange first.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ pub struct Hello {
     /// Name and version of its software, for people.
     #[serde(deserialize_with = "printable")]
     pub build: String,
-    /// What its engine makes and accepts; see `myriad_engine::Fingerprint`.
+    /// Its engine's fingerprint: which proofs it makes and accepts; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub role: Role,
     /// Jobs of its own that want provers.
@@ -25,11 +25,11 @@ pub struct Hello {
     /// The number of its start. If that is another one than before, then nobody is left at the other end of older
     /// connections.
     pub boot: u32,
-    /// What its clock says, in milliseconds since 1970. It is told to people where it is far off, and decides nothing.
+    /// The time by its clock, in milliseconds since 1970. People are told where it is far off; it decides nothing.
     pub clock_ms: u64,
 }
 
-/// What a node is there for.
+/// The purpose of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     Requester,

@@ -1,4 +1,4 @@
-//! Offers, leases, and what follows from them.
+//! Offers, leases, and the messages that follow from them.
 
 use myriad_core::{Blob, Peer, TaskRef};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ const SEGMENT_BYTES_MAX: usize = 8 << 10;
 /// Most blobs that one notice names.
 pub(crate) const OBSOLETE_MAX: usize = 256;
 
-/// What a peer asks another one.
+/// A request of one peer to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// A prover has room for one more task.
@@ -50,7 +50,7 @@ pub struct OfferMessage {
     pub holds: Vec<Blob>,
 }
 
-/// What a task took, as the prover says; for people, and believed by nobody.
+/// The cost of a task, as the prover says; for people, and believed by nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     pub wall_ms: u64,
@@ -78,7 +78,7 @@ pub enum Returned {
     Surplus,
 }
 
-/// What a requester tells a prover unasked.
+/// A message that a requester sends a prover unasked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
     /// There is work again.
@@ -89,7 +89,7 @@ pub enum Notice {
         #[serde(deserialize_with = "printable")]
         reason: String,
     },
-    /// What became of a submitted proof.
+    /// The verdict on a submitted proof.
     Verdict {
         task: TaskRef,
         accepted: bool,
@@ -167,7 +167,7 @@ pub struct Sources {
     /// The text of its `openvm.toml`.
     pub openvm_toml: Option<Source>,
     pub input: Source,
-    /// What the job's proofs are made with; see `myriad_engine::Fingerprint`.
+    /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,

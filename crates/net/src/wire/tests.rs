@@ -1,5 +1,5 @@
-//! The encodings, byte for byte: what peers of other builds rely on. `docs/PROTOCOL.md` has the same
-//! vectors.
+//! The encodings, byte for byte, which peers of other builds rely on. `docs/PROTOCOL.md` has the
+//! same vectors.
 
 use myriad_core::{Blob, JobId, NodeId, Peer, TaskId, TaskRef};
 

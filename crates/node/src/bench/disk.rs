@@ -1,4 +1,4 @@
-//! How fast this machine hashes, and how fast the disk of its data is.
+//! Measures how fast this machine hashes, and how fast the disk of its data folder is.
 
 use std::{
     fs::File,

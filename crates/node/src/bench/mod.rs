@@ -40,7 +40,7 @@ pub struct Subject {
 /// How to measure.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
-    /// What the machine is called.
+    /// The machine's name.
     pub name: String,
     /// The build, for people.
     pub build: String,
@@ -61,7 +61,7 @@ pub struct BenchOptions {
     pub subjects: Vec<Subject>,
 }
 
-/// What goes on.
+/// A step of the measurement.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// This is being done now.
@@ -134,7 +134,7 @@ pub fn run(options: &BenchOptions, observe: &mut dyn FnMut(&Step)) -> Result<Pro
     })
 }
 
-/// What the system calls its processor; only Linux says it in a file.
+/// The name of the processor; only Linux says it in a file.
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let fields: BTreeMap<&str, &str> = info

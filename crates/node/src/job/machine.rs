@@ -1,4 +1,4 @@
-//! What this machine has to spare.
+//! The memory and the cores that this machine can spare.
 
 use std::{fs, path::Path, thread};
 

@@ -1,4 +1,4 @@
-//! What a job is, and what is the same for all ways to prove it: the plan, the tree, the store.
+//! A job, and the parts that all ways of proving it share: the plan, the tree, the store.
 
 mod machine;
 mod prepare;
@@ -23,7 +23,7 @@ use myriad_net::blob::BlobError;
 
 use crate::StoreError;
 
-/// What to prove.
+/// A job: a program and an input to prove.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
@@ -33,7 +33,7 @@ pub struct Job {
     /// The text of the program's `openvm.toml`, if it has one.
     pub openvm_toml: Option<String>,
     pub input: Input,
-    /// What `myriad verify` needs beside the proof, for whoever goes on with the job later.
+    /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the job later.
     pub verify: String,
 }
 
@@ -54,13 +54,13 @@ pub struct Options {
     pub final_form: FinalForm,
     /// Within which the proof is wanted. When it is over that is said, and the job goes on.
     pub deadline: Option<Duration>,
-    /// Who does the tasks, for the record.
+    /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
 
-/// Who does the tasks of a job.
+/// The machines that do the tasks of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fleet {
@@ -68,11 +68,11 @@ pub enum Fleet {
     Children,
     /// Provers on this machine, which join for this job.
     Cluster { provers: usize },
-    /// Whoever is found; segments and tree are chosen for so many.
+    /// Provers that are found on the network; segments and tree are chosen for so many.
     Network { provers: usize },
 }
 
-/// What is said when the deadline is over.
+/// The notice that the deadline is over.
 pub(crate) const MISSED: &str =
     "the deadline is over; the job goes on, and Ctrl-C ends it: what is proven stays for the same command";
 
@@ -106,7 +106,7 @@ pub(crate) fn one_machine() -> Policy {
     }
 }
 
-/// What happens on the way, for a progress display. Sent in order from one thread.
+/// An event on the way, for a progress display. Events are sent in order from one thread.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The keys of the program's configuration are looked for, and made if they are not there.
@@ -127,7 +127,7 @@ pub enum Event {
         provers: usize,
         /// Tasks that an earlier run has left done.
         reused: usize,
-        /// What the program reveals.
+        /// The public values that the program reveals.
         public_values: Vec<u8>,
     },
     /// A peer has taken its first task.
@@ -156,7 +156,7 @@ pub enum Event {
         prover: usize,
         task: TaskId,
     },
-    /// What the network does, now and then.
+    /// The traffic of the network, now and then.
     Traffic {
         /// Connected peers.
         peers: usize,
@@ -193,7 +193,7 @@ impl<F: FnMut(&Event)> Observer for F {
     }
 }
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub instructions: u64,
@@ -214,11 +214,11 @@ pub struct Outcome {
     pub peak_bytes: u64,
     /// Time to verify the final proof, keys loaded.
     pub verify: Duration,
-    /// What each stage took in this run, reused tasks not counted.
+    /// The cost of each stage in this run, reused tasks not counted.
     pub stages: Vec<Stage>,
 }
 
-/// What the tasks of one kind took together.
+/// The cost of all tasks of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
     /// `execute`, `segment`, `leaf`, `internal-for-leaf`, `internal-recursive` or `final`.

@@ -1,4 +1,4 @@
-//! From a job to what is needed to give its tasks out; and from its final proof to the outcome.
+//! Prepares a job until its tasks can be given out, and turns its final proof into the outcome.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,17 +44,17 @@ pub(crate) struct Prepared {
     pub store: Arc<Store>,
     pub plan: Plan,
     pub tree: Tree,
-    /// What each task takes, in the order of [`Tree::tasks`].
+    /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
     /// Under which key the proof of each task is stored.
     pub keys: HashMap<TaskId, TaskKey>,
     pub final_form: FinalForm,
-    /// What an earlier run has left.
+    /// The accepted proofs that an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
-    /// Who was at which task then.
+    /// The leases of then: each task, with the peer that held it.
     pub leased: Vec<Held>,
     start: Instant,
-    /// What planning took.
+    /// The time and memory that planning took.
     executed: Usage,
 }
 

@@ -1,4 +1,4 @@
-//! Choosing the segment size and the arities of the tree that finish soonest.
+//! Chooses the segment size and the arities of the tree that finish soonest.
 //!
 //! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here only ratios matter, and to
 //! peers it is the measure of work. What fits is the engine's own expectation.
@@ -25,7 +25,7 @@ pub(crate) fn vm_of(config: &VmConfig) -> Vm {
     }
 }
 
-/// What tasks take on the reference machine.
+/// The costs of tasks on the reference machine.
 fn model(config: &VmConfig) -> &'static ProgramModel {
     let model = reference::model().of(vm_of(config));
     model.expect("the reference was measured with each kind of virtual machine")

@@ -1,4 +1,4 @@
-//! The thread beside each engine child: has it work, and has what it makes verified.
+//! The thread beside each engine child. It hands tasks to the child, and has its proofs verified.
 
 use std::{
     collections::HashMap,
@@ -21,14 +21,14 @@ use crate::{
     verifier_pool::Objection,
 };
 
-/// What a child's thread is told.
+/// A command for a child's thread.
 pub(super) enum Command {
     Do(TaskId),
     /// Verify what it has just made.
     Check(TaskId, Vec<u8>),
 }
 
-/// What it answers.
+/// Its answer.
 pub(super) enum Answer {
     /// The child made a proof, or it did not.
     Done(Result<(Vec<u8>, Usage), RunError>),
@@ -38,7 +38,7 @@ pub(super) enum Answer {
     Checked(Vec<u8>, Result<Option<Boundary>, String>),
 }
 
-/// What all threads work with.
+/// The tools that all threads share.
 pub(super) struct Shared<'a> {
     pub job: &'a Job,
     pub options: &'a Options,
@@ -47,7 +47,7 @@ pub(super) struct Shared<'a> {
     pub stoppers: Stoppers,
 }
 
-/// What ends the children of all threads.
+/// The stoppers of all threads' children.
 #[derive(Default)]
 pub(super) struct Stoppers(Mutex<State>);
 

@@ -1,4 +1,5 @@
-//! The loop that does what the state machine says, with the children's threads as its peers.
+//! The loop of a local run. It carries out what the state machine says; its peers are the threads
+//! beside the children.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +14,7 @@ use myriad_core::{
 };
 use myriad_engine::{
     Boundary,
-    worker::{Usage, Worker, WorkerError},
+    worker::{Death, Usage, Worker, WorkerError},
 };
 
 use super::child::{Answer, Command, Shared};
@@ -23,7 +24,7 @@ use crate::{
     store::{Accepted, Entry},
 };
 
-/// What tasks took, each with its kind.
+/// The cost of each task, with its kind.
 pub(super) type Usages = Vec<(Kind, Usage)>;
 
 /// Works until the final proof is stored or something fails for good.
@@ -72,7 +73,7 @@ struct Driver<'a, 's> {
     commands: Vec<Option<Sender<Command>>>,
     /// Children without a task.
     idle: Vec<bool>,
-    /// What the accepted proofs say. The final proof has no boundary of its own.
+    /// The boundaries of the accepted proofs. The final proof has none of its own.
     boundaries: BTreeMap<TaskId, Option<Boundary>>,
     /// Proofs on the way to the store.
     checked: HashMap<TaskId, Made>,
@@ -264,23 +265,7 @@ impl Driver<'_, '_> {
                 });
             }
             Answer::Done(Err(RunError::Worker(WorkerError::Died(death)))) => {
-                let others = self.idle.iter().filter(|idle| !**idle).count() > 1;
-                let task = self.task(task);
-                if death.out_of_memory && others {
-                    // The machine does not hold this many children: go on with one less. It is not the
-                    // task's fault.
-                    self.observer.event(&Event::Retrying {
-                        task: task.task,
-                        reason: death.to_string(),
-                    });
-                    self.idle[child] = true;
-                    self.commands[child] = None;
-                    return self.input(Input::PeerLost { peer });
-                }
-                let why = Return::Failed {
-                    message: death.to_string(),
-                };
-                self.input(Input::Returned { peer, task, why })?;
+                return self.died(child, task, &death);
             }
             Answer::Done(Err(error)) => return Err(error),
             Answer::Lost(input) => {
@@ -295,34 +280,62 @@ impl Driver<'_, '_> {
                     self.input(Input::Returned { peer, task, why })?;
                 }
             }
-            Answer::Checked(proof, checked) => {
-                let checked = checked.and_then(|boundary| {
-                    boundary.map_or(Ok(()), |boundary| self.check_neighbours(task, &boundary))?;
-                    Ok(boundary)
-                });
-                let made = self.checked.get_mut(&task).expect("it was made before");
-                let blob = blob_of(&proof);
-                made.proof = proof;
-                let verdict = match checked {
-                    Ok(boundary) => {
-                        made.boundary = boundary;
-                        Verdict::Accepted
-                    }
-                    Err(reason) => Verdict::Invalid { reason },
-                };
-                let task = self.task(task);
-                let proof = blob;
-                if self.input(Input::Checked {
-                    peer,
-                    task,
-                    proof,
-                    verdict,
-                })? {
-                    return Ok(true);
-                }
-            }
+            Answer::Checked(proof, checked) => return self.checked(child, task, proof, checked),
         }
         self.offer(child)
+    }
+
+    fn died(&mut self, child: usize, task: TaskId, death: &Death) -> Result<bool, RunError> {
+        let peer = child_peer(child);
+        let others = self.idle.iter().filter(|idle| !**idle).count() > 1;
+        let task = self.task(task);
+        if death.out_of_memory && others {
+            // The machine does not hold this many children: go on with one less. It is not the
+            // task's fault.
+            self.observer.event(&Event::Retrying {
+                task: task.task,
+                reason: death.to_string(),
+            });
+            self.idle[child] = true;
+            self.commands[child] = None;
+            return self.input(Input::PeerLost { peer });
+        }
+        let why = Return::Failed {
+            message: death.to_string(),
+        };
+        self.input(Input::Returned { peer, task, why })?;
+        self.offer(child)
+    }
+
+    /// The child's thread has had its proof verified, with this result.
+    fn checked(
+        &mut self,
+        child: usize,
+        task: TaskId,
+        proof: Vec<u8>,
+        checked: Result<Option<Boundary>, String>,
+    ) -> Result<bool, RunError> {
+        let checked = checked.and_then(|boundary| {
+            boundary.map_or(Ok(()), |boundary| self.check_neighbours(task, &boundary))?;
+            Ok(boundary)
+        });
+        let made = self.checked.get_mut(&task).expect("it was made before");
+        let blob = blob_of(&proof);
+        made.proof = proof;
+        let verdict = match checked {
+            Ok(boundary) => {
+                made.boundary = boundary;
+                Verdict::Accepted
+            }
+            Err(reason) => Verdict::Invalid { reason },
+        };
+        let ended = self.input(Input::Checked {
+            peer: child_peer(child),
+            task: self.task(task),
+            proof: blob,
+            verdict,
+        })?;
+        if ended { Ok(true) } else { self.offer(child) }
     }
 
     /// Checks that a piece starts where the one before it ends, and ends where the next one starts.
@@ -351,7 +364,7 @@ fn blob_of(proof: &[u8]) -> Blob {
     Blob(*blake3::hash(proof).as_bytes())
 }
 
-/// What a stored proof says; the final one has no boundary of its own.
+/// The boundary of a stored proof; the final one has none of its own.
 fn boundary_of((&task, entry): (&TaskId, &Entry)) -> (TaskId, Option<Boundary>) {
     (task, (task != TaskId::Final).then_some(entry.boundary))
 }

@@ -7,8 +7,8 @@
 //!                           └──────── children are there ◀───────────┘
 //! ```
 //!
-//! What a child does next is decided by the same state machine that decides it for peers on a network,
-//! [`myriad_core::Requester`]. A node of the aggregation tree is ready as soon as its children are
+//! The state machine that gives tasks to peers on a network, [`myriad_core::Requester`], gives them to the
+//! children here. A node of the aggregation tree is ready as soon as its children are
 //! stored. Every proof that comes out of a child is verified before it is stored, and one that is in
 //! the store is not made again.
 

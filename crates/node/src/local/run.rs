@@ -1,4 +1,4 @@
-//! The run from a job to its final proof: plans, has the driver work, verifies and writes.
+//! A local run from a job to its final proof: plan, drive, verify, write.
 
 use myriad_core::TaskId;
 
@@ -30,7 +30,7 @@ pub fn run(job: &Job, options: &Options, observer: &mut dyn Observer) -> Result<
         threads: options.worker.threads,
         cores: machine.cores,
     };
-    // What the user keeps is the user's: only provers have a quota.
+    // The user's own blobs have no quota: only provers do.
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;
     let opened = Opened::new(job, options, blobs.clone())?;
     let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;

@@ -1,5 +1,5 @@
-//! How fast this machine says that it is, and how much memory it offers: as it was measured by `myriad bench`, or as a
-//! machine is taken for of which nothing is known.
+//! The speed that this machine claims and the memory that it offers: measured by `myriad bench`, or
+//! else those of a machine of which nothing is known.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::Limits;
 use crate::engine_fingerprint;
 
-/// What `myriad bench` writes into the data folder.
+/// The file that `myriad bench` writes into the data folder.
 pub const PROFILE_FILE: &str = "profile.json";
 /// A machine offers this part of the memory that it lends at least, whatever was measured: one that takes more than twice
 /// what the engine expects measured something else.
@@ -101,7 +101,7 @@ impl Calibration {
     fn of(profile: &Profile, threads: usize) -> Result<Self, FitError> {
         let beside = CostModel::fit(profile)?.speed_beside(reference::model(), threads as u32);
         let segments = profile.programs.iter().flat_map(|program| &program.segments);
-        // What was cut for a budget has to fit into it.
+        // A segment that was cut for a budget has to fit into it.
         let shares = segments.map(|s| s.budget_bytes as f64 / s.measured.peak_bytes as f64);
         Ok(Self {
             core_speed: beside.core_speed,
@@ -110,7 +110,7 @@ impl Calibration {
         })
     }
 
-    /// What no task takes longer than that fits into these limits: making keys, executing to the start of the last
+    /// The time that no task exceeds that fits into these limits: making keys, executing to the start of the last
     /// segment, and proving as much as there is memory for. Follows from what was measured, and from nothing that a requester
     /// says.
     pub(super) fn longest(&self, limits: &Limits) -> Duration {
@@ -125,7 +125,7 @@ impl Calibration {
         Duration::from_secs_f64((LONGEST_FACTOR * seconds).min(LONGEST_MAX_S))
     }
 
-    /// What is offered of the memory that is lent, in bytes.
+    /// The offered part of the memory that is lent, in bytes.
     pub(super) fn memory_offered(&self, lent_bytes: u64) -> u64 {
         (lent_bytes as f64 * self.memory_share) as u64
     }

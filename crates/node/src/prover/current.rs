@@ -1,4 +1,5 @@
-//! The task that this machine is at: begun with a lease, watched, renewed, and stopped where it has to be.
+//! The current task. It begins with a lease, is watched and renewed, and is stopped when it has to
+//! be.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,7 +26,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Current {
     pub requester: Peer,
     pub task: TaskRef,
-    /// What its requester says that it takes on the machine that costs are measured on.
+    /// The time on the reference machine that its requester says it takes.
     pub work: Duration,
     /// Since when it was asked for.
     pub since: Instant,
@@ -45,7 +46,7 @@ pub(super) enum Stop {
     Revoked,
     Owner,
     Memory(u64),
-    /// What it is made from does not come in time, its lease is over, or it takes longer than any task does.
+    /// Its inputs do not come in time, its lease is over, or it takes longer than any task does.
     Overdue(String),
 }
 
@@ -104,7 +105,7 @@ impl Current {
         if self.is_proving() {
             engine.stop();
         } else {
-            // What it has fetched stays, for the next time.
+            // The files that it has fetched stay, for the next time.
             self.handle.abort();
         }
     }
@@ -148,7 +149,7 @@ impl Current {
         end.map(Stop::Overdue)
     }
 
-    /// What its requester is told now of how far it is, if it is time.
+    /// The progress that its requester is told now, if it is time.
     pub(super) fn renewal(&mut self) -> Option<Request> {
         if self.renewed.elapsed() < RENEW_EVERY || self.is_stopped() {
             return None;
@@ -176,7 +177,7 @@ impl Current {
         since.map_or(Duration::ZERO, |since| now - since)
     }
 
-    /// What the owner of the machine sees of it.
+    /// The task as the owner of the machine sees it.
     pub(super) fn activity(&self) -> Activity {
         let task = self.task.task.to_string();
         let requester = short_name(self.requester);

@@ -1,4 +1,4 @@
-//! The disk that is lent: never more of it than there is, and no task without room for its proof.
+//! The disk that is lent: never more than the disk has, and no task without room for its proof.
 
 use std::{
     path::Path,
@@ -20,9 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(10);
 const MIB: u64 = 1 << 20;
 
-/// What is known of the disk.
+/// The room on the disk, as it was seen last.
 pub(super) struct Disk {
-    /// What the owner lends, in bytes.
+    /// The owner's limit, in bytes.
     lent_bytes: u64,
     looked: Option<Instant>,
     /// Free bytes, where the system says.
@@ -108,7 +108,7 @@ impl Disk {
     }
 }
 
-/// What an ordinary user can still write there, where the system says.
+/// The bytes that an ordinary user can still write there, where the system says.
 fn free_bytes(dir: &Path) -> Option<u64> {
     let disk = statvfs(dir).ok()?;
     #[allow(clippy::unnecessary_cast, reason = "their width depends on the platform")]

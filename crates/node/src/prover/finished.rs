@@ -1,5 +1,5 @@
-//! What becomes of the proofs that were made here: submitted until their requesters have answered, kept for those that need
-//! them, and paid for with a receipt.
+//! The proofs that this machine has made. They are submitted until their requesters have answered,
+//! kept while a requester needs them, and paid for with receipts.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -122,7 +122,7 @@ impl Finished {
         self.submissions.len()
     }
 
-    /// What is to be submitted now, and to which requesters.
+    /// The proofs that are to be submitted now, and their requesters.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(Peer, TaskRef, Request)> {
         self.submissions
             .retain(|_, waiting| waiting.since.elapsed() < SUBMIT_FOR);
@@ -221,7 +221,7 @@ impl Finished {
     pub(super) fn bound_kept(&mut self) {
         let most = (self.blobs.quota_bytes() as f64 * KEPT_PART) as u64;
         let mut bytes: u64 = self.kept.values().map(|kept| kept.bytes).sum();
-        // What was made last is about to be fetched.
+        // The proof that was made last is about to be fetched.
         while self.kept.len() > 1 && (self.kept.len() > KEPT_MAX || bytes > most) {
             let least = self
                 .kept

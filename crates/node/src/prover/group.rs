@@ -1,5 +1,5 @@
-//! The control group of the engine child: where this process may make one, the kernel itself holds the child to its memory,
-//! and ends it when it takes more.
+//! The control group of the engine child. Where this process may make one, the kernel itself holds
+//! the child to its memory, and ends it when it takes more.
 //!
 //! That is so as root, and under systemd with `Delegate=memory pids` and `DelegateSubgroup=node`: the node is then in a group
 //! below one that is its own, and makes another one beside it.

@@ -9,9 +9,9 @@
 //!             └─▶ Return, with the reason                └─▶ Revoke, Ctrl-C: the child is stopped
 //! ```
 //!
-//! Nothing that a requester says is believed either: what it asks for is bounded before it is fetched,
-//! goes from the disk into a confined child process piece by piece, and is decoded and run there, where memory is
-//! limited and watched.
+//! The prover believes nothing that a requester says. It bounds each file before it fetches it. A confined
+//! child process, whose memory is limited and watched, gets the file from the disk piece by piece, decodes it
+//! and runs it.
 
 mod calibration;
 mod current;
@@ -48,7 +48,7 @@ const MEMORY_SLACK: f64 = 1.06;
 /// And this share more at no moment, where the kernel can hold it to that: see [`Group`].
 const MEMORY_HARD: f64 = 1.12;
 
-/// What the owner of the machine allows.
+/// The limits that the owner of the machine sets.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Memory of the engine child. One that takes more is stopped.
@@ -58,19 +58,19 @@ pub struct Limits {
     pub max_instructions: u64,
     /// Most bytes of a job's input.
     pub max_input_bytes: u64,
-    /// Whom to serve; everybody if empty.
+    /// The requesters to serve; all if empty.
     pub only: BTreeSet<Peer>,
-    /// Whom not to serve.
+    /// The requesters not to serve.
     pub never: BTreeSet<Peer>,
-    /// Whom to serve before all others.
+    /// The requesters to serve before all others.
     pub prefer: BTreeSet<Peer>,
 }
 
-/// What a task is made from. Files stay on the disk until the engine reads them: they may be large, and a stranger has
+/// The files of a task. They stay on the disk until the engine reads them: they may be large, and a stranger has
 /// made them.
 #[derive(Debug)]
 pub struct JobFiles {
-    /// Who has sent them.
+    /// The requester that has sent them.
     pub requester: Peer,
     pub job: JobId,
     pub program: BlobRef,
@@ -79,12 +79,12 @@ pub struct JobFiles {
     pub input: BlobRef,
     /// Where the files are, and the proofs of a [`Piece`].
     pub blobs: BlobStore,
-    /// What the requester says that the job's proofs are made with.
+    /// The engine that the job's proofs are made with, as the requester says.
     pub engine: [u8; 32],
     pub max_instructions: u64,
 }
 
-/// What is to be done with it.
+/// The work that is to be done.
 #[derive(Debug)]
 pub enum Piece {
     /// Postcard of [`myriad_engine::Segment`].
@@ -100,7 +100,7 @@ pub enum Piece {
     },
 }
 
-/// What proves: an engine child, or in tests of load something that only takes its time.
+/// A maker of proofs: an engine child, or in tests of load something that only takes its time.
 pub trait Engine: Send + Sync + 'static {
     /// Makes a proof. Blocks; one at a time.
     ///
@@ -111,7 +111,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Ends what is under way, if anything is, at once.
     fn stop(&self);
 
-    /// What is under way has taken so far.
+    /// Samples the task under way.
     fn sample(&self) -> Sample;
 
     /// How fast it is with so many threads, before any of its work has shown it.
@@ -120,7 +120,7 @@ pub trait Engine: Send + Sync + 'static {
     }
 }
 
-/// What a task has taken so far.
+/// The time and memory that a task has taken so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     pub cpu: Duration,

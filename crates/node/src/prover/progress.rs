@@ -1,4 +1,4 @@
-//! How far a task is, as its requester is told.
+//! The progress of a task, as its requester is told.
 
 /// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it rises ever
 /// more slowly: what is expected may be too little, and only the proof itself is all of it.

@@ -1,5 +1,5 @@
-//! What requesters have signed for this prover: one receipt a line, in a file that its owner can read, copy and show
-//! to others.
+//! The receipts that requesters have signed for this prover, one a line, in a file that its owner
+//! can read, copy and show to others.
 //!
 //! ```text
 //! DATA_DIR/provers/N/receipts.jsonl
@@ -8,8 +8,8 @@
 //! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the disk with them. A
 //! line that a crash has cut short is cut off at the next start.
 //!
-//! What a requester signs for is its own word. Beside it stands how long this machine was at the task, by its own clock, and
-//! that alone decides what the requester is to this node: an identity costs nothing, and its time costs this machine's.
+//! A requester may sign anything. Beside its receipt stands how long this machine was at the task, by its own clock. That
+//! time alone decides what the requester is worth to this node: identities cost nothing, and a machine's time does.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -46,7 +46,7 @@ struct Inner {
     earned: BTreeMap<Peer, Earned>,
 }
 
-/// What one requester has signed for.
+/// The work that one requester has signed for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earned {
     /// Its name.
@@ -54,7 +54,7 @@ pub struct Earned {
     pub tasks: u64,
     /// Instructions of the segments among them.
     pub instructions: u64,
-    /// What all of them are reckoned to take on the machine that costs are measured on, in milliseconds.
+    /// The time that all of them are reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
     /// How long this machine was at them, in milliseconds.
     #[serde(default)]
@@ -208,7 +208,7 @@ impl Receipts {
         Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
-    /// What each requester has signed for, at most so many of them: those first that this machine was busy with for longest.
+    /// The work that each requester has signed for, at most so many of them: those first that kept this machine busy for longest.
     pub(super) fn earned(&self, most: usize) -> Vec<Earned> {
         let mut earned: Vec<Earned> = self.lock().earned.values().cloned().collect();
         earned.sort_by_key(|earned| std::cmp::Reverse(earned.measured_ms));
@@ -304,7 +304,7 @@ mod tests {
         SignedReceipt { receipt, signature }
     }
 
-    /// What somebody writes into a receipt costs nothing.
+    /// The content of a receipt costs its author nothing.
     #[test]
     fn who_has_paid_is_known_by_what_this_machine_has_measured() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a prover is doing, for its owner: kept in a file that `myriad status` reads.
+//! The status of a prover, for its owner, in a file that `myriad status` reads.
 
 use std::{
     fs::{File, TryLockError},
@@ -16,7 +16,7 @@ const LOCK_FILE: &str = "prover.lock";
 /// A status is some kilobytes; more is none.
 const STATUS_BYTES_MAX: u64 = 1 << 20;
 
-/// What a prover is doing, and what it has done since its start.
+/// The activity of a prover, and its record since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub peer: String,
@@ -27,7 +27,7 @@ pub struct Status {
     /// Open jobs that it knows of.
     pub jobs: usize,
     pub activity: Activity,
-    /// What is unusual about this machine or its requesters and needs no error: clocks that are wrong, a suspension.
+    /// Remarks on this machine or its requesters that are no errors: clocks that are wrong, a suspension.
     #[serde(default)]
     pub remarks: Vec<String>,
     /// Seconds since 1970.
@@ -41,12 +41,12 @@ pub struct Status {
     pub blob_bytes_in: u64,
     pub blob_bytes_out: u64,
     pub disk_used_bytes: u64,
-    /// What blobs may take: what the owner lends, or less where the disk has less.
+    /// The limit of blobs, in bytes: what the owner lends, or less where the disk has less.
     #[serde(default)]
     pub disk_lent_bytes: u64,
     /// Bytes that the engine child may take.
     pub memory_bytes: u64,
-    /// What requesters have signed for, over all runs, the most work first.
+    /// The work that requesters have signed for, over all runs, the most first.
     #[serde(default)]
     pub earned: Vec<Earned>,
 }

@@ -1,4 +1,5 @@
-//! One lease from its inputs to its proof. Runs beside the driver, which renews the lease meanwhile.
+//! Carries out one lease, from its inputs to its proof. It runs beside the driver, which renews the
+//! lease meanwhile.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -64,7 +65,7 @@ pub(super) enum End {
     Disk(String),
 }
 
-/// What the driver and the task share.
+/// The tools that the driver and the task share.
 #[derive(Default)]
 pub(super) struct Progress {
     /// The engine is at work; before that, inputs are being fetched.
@@ -74,7 +75,7 @@ pub(super) struct Progress {
     pub cancelled: AtomicBool,
 }
 
-/// What a task is done with.
+/// The tools of a task.
 pub(super) struct Tools<E> {
     pub network: Network,
     pub engine: Arc<E>,
@@ -327,7 +328,7 @@ async fn fetch(network: &Network, requester: Peer, source: &Source, came: &Atomi
     };
     match network.fetch(source, requester, more).await {
         Ok(_) => Ok(pin),
-        // Whoever asks for more than the owner lends does not end the node.
+        // A requester that asks for more than the owner lends does not end the node.
         Err(FetchFailed::Disk(e @ BlobError::Quota { .. })) => {
             Err(End::Unwilling(format!("{e}; see --disk")))
         }
@@ -336,7 +337,7 @@ async fn fetch(network: &Network, requester: Peer, source: &Source, came: &Atomi
     }
 }
 
-/// What it means for a task that the disk fails: where it is full, the next one may find room.
+/// The end of a task over a disk that fails: where the disk is full, the next task may find room.
 fn of_disk(e: &BlobError) -> End {
     if e.is_disk_full() {
         full(e)
@@ -372,7 +373,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever its requester says that it takes.
+    /// Its requester's claim does not count.
     #[test]
     fn what_cannot_fit_is_not_begun() {
         let source = |bytes| Source {

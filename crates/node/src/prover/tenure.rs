@@ -1,5 +1,5 @@
-//! How long this machine stays at a task: as long as the lease lasts, while its files come at a pace that is of use, and never
-//! longer than a task can take here.
+//! Bounds the time that this machine spends on a task: as long as the lease lasts and its files
+//! come at a useful pace, and never longer than a task can take here.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more of the jobs of a data folder. Called by `myriad jobs gc`.
+//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`.
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ pub struct Keep {
     pub bytes: Option<u64>,
 }
 
-/// What a cleaning removed.
+/// The jobs and blobs that a cleaning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
     pub jobs: usize,
@@ -116,7 +116,7 @@ impl Jobs {
         Ok(removed)
     }
 
-    /// What a job is made of, and its accepted proofs.
+    /// The files of a job, and its accepted proofs.
     fn blobs_of(&self, job: &Listed) -> Result<HashMap<Blob, u64>, JobsError> {
         let files = job.record.iter().flat_map(Record::files);
         let proofs = self.accepted(job.id)?.into_values();

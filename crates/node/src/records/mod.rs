@@ -1,5 +1,5 @@
-//! The jobs of a data folder, for those who look at them from outside: what they are, how far they got, and
-//! what is needed to go on with one. Called by `myriad jobs`, and by the drivers, which keep the record.
+//! The records of the jobs in a data folder, for observers outside: what each job is, how far it
+//! got, and what is needed to resume it. `myriad jobs` reads them, and the drivers keep them.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked
@@ -37,7 +37,7 @@ const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Jobs that are looked at; more than a data folder ever has.
 const JOBS_MAX: usize = 100_000;
 
-/// What is known of a job without its journal.
+/// The facts of a job that are known without its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
@@ -60,7 +60,7 @@ pub struct Record {
     #[serde(default)]
     pub final_form: FinalForm,
     pub fleet: Fleet,
-    /// What `myriad verify` needs beside the proof.
+    /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
     program: Part,
     openvm_toml: Option<Part>,
@@ -221,7 +221,7 @@ impl Jobs {
         job_dir(&self.data_dir, id).join(RECORD_FILE)
     }
 
-    /// What is recorded of a job.
+    /// The record of a job.
     ///
     /// # Errors
     /// [`JobsError::Record`] and [`JobsError::Newer`].
@@ -255,7 +255,7 @@ impl Jobs {
             .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// What a job is, to go on with it.
+    /// The job itself, to resume it.
     ///
     /// # Errors
     /// [`JobsError::Incomplete`] where its program or input is gone.
@@ -327,7 +327,7 @@ impl Jobs {
 }
 
 impl Record {
-    /// What the job is made of.
+    /// The program, its configuration and the input.
     fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
         [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
             .into_iter()

@@ -1,4 +1,4 @@
-//! Who keeps the record of a job while it is worked on.
+//! Keeps the record of one job while a driver works on it.
 
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,7 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// What the job is made of, as blobs.
+    /// The program, its configuration and the input, as blobs.
     pub(crate) fn files(&self) -> (BlobRef, Option<BlobRef>, BlobRef) {
         let of = |file: &Part| file.reference().expect("it was made from one");
         let Record {

@@ -1,4 +1,4 @@
-//! What is kept of jobs, and what becomes of it.
+//! Records are kept, resumed from, cleaned up, and read where they are damaged.
 
 use myriad_core::TaskId;
 use myriad_engine::{

@@ -1,4 +1,5 @@
-//! What stands behind the driver: the job that is to be proven, and what is remembered of peers.
+//! The two interfaces that the driver works through: to the job that is to be proven, and to what
+//! is remembered of peers.
 
 use std::future::Future;
 
@@ -8,9 +9,9 @@ use myriad_net::{SignedReceipt, blob::BlobRef};
 
 use crate::{RunError, StoreError, peers::Peers, verifier_pool::Objection};
 
-/// What a job is to the driver: what its tasks are, whether a proof is one, and where accepted ones go.
+/// The job, to the driver: what its tasks are, whether a proof is valid, and where accepted ones go.
 pub trait JobBackend: Send + Sync + 'static {
-    /// What examining a proof has found that it says.
+    /// The statement that examining a proof has found.
     type Finding: Send + 'static;
 
     /// Waits until proofs can be examined.
@@ -52,9 +53,9 @@ pub trait JobBackend: Send + Sync + 'static {
     fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
 }
 
-/// What a requester remembers of peers, and owes them, from one job to the next.
+/// A requester's memory of peers, and its debts to them, from one job to the next.
 pub trait PeerBackend: Send + Sync + 'static {
-    /// What earlier jobs have shown of peers.
+    /// The standings of peers from earlier jobs.
     fn standings(&self) -> Vec<(Peer, Standing)>;
 
     /// Keeps what this one has shown. Blocks.
@@ -85,7 +86,7 @@ impl PeerBackend for Peers {
     }
 }
 
-/// What came of doing a task here.
+/// The result of doing a task here.
 #[derive(Debug)]
 pub enum Attempt<F> {
     /// Its proof, and what that says; it was examined like everybody's.
@@ -98,9 +99,9 @@ pub enum Attempt<F> {
     Unable(String),
 }
 
-/// What is left when the final proof is durable.
+/// The results that are left when the final proof is durable.
 pub struct Ended<J> {
     pub backend: J,
-    /// What the tasks took: the time as this requester saw it, memory and CPU as the provers say.
+    /// The cost of the tasks: the time as this requester saw it, memory and CPU as the provers say.
     pub usages: Vec<(Kind, Usage)>,
 }

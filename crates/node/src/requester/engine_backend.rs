@@ -1,4 +1,4 @@
-//! What stands behind the driver of a real job: the engine children that execute, verify and prove, and the store.
+//! The backend of a real job: engine children that execute, verify and prove, and the store.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -18,7 +18,7 @@ use crate::{
     verifier_pool::Objection,
 };
 
-/// What is true of the segments, when the job begins.
+/// The true boundaries of the segments.
 pub(super) enum Truth {
     /// An earlier run has found it out.
     Known(Vec<Boundary>),
@@ -30,7 +30,7 @@ pub(super) enum Truth {
 type Found = Result<Vec<Boundary>, String>;
 
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
-pub struct EngineBackend {
+pub(super) struct EngineBackend {
     prepared: Prepared,
     truth: Arc<OnceLock<Found>>,
     known: watch::Receiver<bool>,

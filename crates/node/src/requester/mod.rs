@@ -7,9 +7,9 @@
 //!              └──── true boundary of each segment (same child) ──────────┘
 //! ```
 //!
-//! Who gets which task is decided by [`myriad_core::Requester`]. Nothing is believed: a proof is
-//! fetched, its STARK verified by a confined child, and what it says of its piece compared with what this machine found
-//! when it executed the program on the job's input itself. So a valid proof of another input, another
+//! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
+//! fetched, a confined child verifies its STARK, and its boundary is compared with the one that this
+//! machine found when it executed the program on the job's input itself. So a valid proof of another input, another
 //! segment or another program is refused at once, and only its sender is to blame.
 
 mod backend;
@@ -55,13 +55,13 @@ pub struct Joined {
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// What a job is made of, as provers fetch it.
+/// The files of a job, as provers fetch them.
 #[derive(Clone, Debug)]
 pub struct Files {
     pub program: BlobRef,
     pub openvm_toml: Option<BlobRef>,
     pub input: BlobRef,
-    /// What the job's proofs are made with; see [`myriad_engine::Fingerprint`].
+    /// The engine that the job's proofs are made with; see [`myriad_engine::Fingerprint`].
     pub engine: [u8; 32],
     /// Instructions of the whole execution.
     pub instructions: u64,

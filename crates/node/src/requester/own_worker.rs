@@ -1,4 +1,5 @@
-//! The engine child of this machine that does a node, or the final proof: watched, since strangers have made what it is given.
+//! The requester's own engine child, which makes a node or the final proof. It is watched, because
+//! strangers have made its inputs.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,7 +26,7 @@ const FAILURES_NEEDED: usize = 2;
 /// A child process may take so many times the memory that its task is expected to take, and so many times the time on top
 /// of what it takes to start and load keys. Honest proofs take what was measured, and this machine may be busy.
 const MEMORY_FACTOR: f64 = 1.5;
-/// What it is allowed in any case, in bytes.
+/// The memory that it is allowed in any case, in bytes.
 const MEMORY_MIN: u64 = 2 << 30;
 const TIME_FACTOR: u32 = 20;
 const START_MAX: Duration = Duration::from_secs(120);
@@ -56,7 +57,7 @@ enum Trouble {
 /// A proof, and the most memory that the process took for it, in bytes.
 type Made = (Vec<u8>, u64);
 
-/// What one piece of work may take.
+/// The bounds of one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
     /// In bytes.
@@ -173,7 +174,7 @@ impl OwnWorker {
     }
 }
 
-/// What a task is, to the engine.
+/// A task in the engine's terms.
 #[derive(Clone, Copy)]
 pub(super) enum Make {
     Node(Level),
@@ -225,15 +226,15 @@ fn search<F>(
         Err(Trouble::Died(reason)) => (reason, true),
         Err(Trouble::NoTry(reason)) => return Attempt::Unable(reason),
     };
-    let mut dearest: Option<(u64, TaskId)> = None;
+    let mut costliest: Option<(u64, TaskId)> = None;
     for (child, proof) in children {
         let mut reasons = Vec::new();
         let mut dies = false;
         while reasons.len() < FAILURES_NEEDED {
             match carry_out(Work::Aggregate(alone, vec![proof.as_slice()])) {
                 Ok((_, peak_bytes)) => {
-                    if dearest.is_none_or(|(most, _)| peak_bytes > most) {
-                        dearest = Some((peak_bytes, *child));
+                    if costliest.is_none_or(|(most, _)| peak_bytes > most) {
+                        costliest = Some((peak_bytes, *child));
                     }
                     break;
                 }
@@ -257,7 +258,7 @@ fn search<F>(
     let nobody = Attempt::Unable(format!(
         "over each of its children alone it can be, and not over all: {failed}"
     ));
-    let Some((_, child)) = dearest.filter(|_| died) else {
+    let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;
     };
     // Together they take too much. The one that takes most is made anew, and if that helps nothing, the next one.

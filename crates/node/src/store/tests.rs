@@ -1,4 +1,4 @@
-//! What a store keeps, and what it refuses.
+//! The store keeps what it was given, and refuses what is damaged or of another job.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Violations: one requester and its peers, while anything goes wrong that can.
+//! Simulates one requester and its peers while anything goes wrong that can, and watches for
+//! violations of the rules.
 //!
 //! The requester is [`myriad_core::Requester`] itself, not a copy; what is simulated is all around it: provers with their
 //! habits, messages that take time and get lost, crashes of either side, and a disk that has what was made durable. Every

@@ -1,4 +1,4 @@
-//! A prover, as the requester comes to know it: what it says, and when.
+//! A simulated prover, as the requester comes to know it: its messages, and their times.
 //!
 //! It does what `myriad-node`'s prover does, with the same pauses, but for proving, and but for what its
 //! [`Habit`] adds.
@@ -21,7 +21,7 @@ const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 
 /// Says something to the requester.
 #[derive(Clone, Debug)]
-pub enum Say {
+pub(crate) enum Say {
     Offer(Offer),
     Renew { task: TaskRef, progress: u16 },
     Submit { task: TaskRef, proof: Blob },
@@ -30,14 +30,14 @@ pub enum Say {
 
 /// Hears something from it.
 #[derive(Clone, Debug)]
-pub enum Hear {
+pub(crate) enum Hear {
     Lease {
         task: TaskRef,
         cost: Cost,
         /// No proof can be made of it, because of what it is made of.
         poisoned: bool,
     },
-    /// What it said is refused; `about` is the task that it said it of.
+    /// Its message is refused; `about` is the task of that message.
     Refused {
         why: Refusal,
         about: Option<TaskRef>,
@@ -53,7 +53,7 @@ pub enum Hear {
 const NAIVE: u32 = 300;
 
 #[derive(Clone, Debug)]
-pub struct Prover {
+pub(crate) struct Prover {
     pub peer: Peer,
     pub class: usize,
     pub habit: Habit,
@@ -97,7 +97,7 @@ struct Doing {
 }
 
 impl Prover {
-    pub fn new(index: usize, class: (usize, &Class), drift: u32, mut rng: Rng) -> Self {
+    pub(crate) fn new(index: usize, class: (usize, &Class), drift: u32, mut rng: Rng) -> Self {
         let (place, class) = class;
         let speed = rng.within(class.speed.clone()).max(1);
         let said = if class.habit == Habit::Boasts {
@@ -133,14 +133,14 @@ impl Prover {
     }
 
     /// It goes down, with what it was doing.
-    pub fn crash(&mut self, now: Time) {
+    pub(crate) fn crash(&mut self, now: Time) {
         self.stop_work(now);
         self.up = false;
         self.unsent = None;
         self.alarm = Time::NEVER;
     }
 
-    pub fn start(&mut self, now: Time) {
+    pub(crate) fn start(&mut self, now: Time) {
         self.up = true;
         self.boot += 1;
         self.state = State::Idle;
@@ -148,7 +148,7 @@ impl Prover {
     }
 
     /// The requester has come back: it is asked at once, as `myriad-node` does when it hears of it.
-    pub fn reconnected(&mut self, now: Time) {
+    pub(crate) fn reconnected(&mut self, now: Time) {
         if !matches!(self.state, State::Working(_)) {
             self.state = State::Idle;
             self.alarm = now;
@@ -169,7 +169,7 @@ impl Prover {
 
     fn stop_work(&mut self, now: Time) {
         if let State::Working(doing) = &self.state {
-            // What was fetched is not counted.
+            // Fetched blobs are not counted.
             let spent = doing.work.min(now - doing.begun);
             self.worked += spent * self.speed as u32 / SPEED_ONE;
         }
@@ -177,7 +177,7 @@ impl Prover {
     }
 
     /// Its time has come: what it says.
-    pub fn act(&mut self, now: Time) -> Vec<Say> {
+    pub(crate) fn act(&mut self, now: Time) -> Vec<Say> {
         let mut says = Vec::new();
         if let Some((task, proof)) = self.unsent {
             says.push(Say::Submit { task, proof });
@@ -236,7 +236,7 @@ impl Prover {
     }
 
     /// It hears something.
-    pub fn hear(&mut self, now: Time, hear: Hear) {
+    pub(crate) fn hear(&mut self, now: Time, hear: Hear) {
         match hear {
             Hear::Lease { task, cost, poisoned } => self.begin(now, task, cost, poisoned),
             Hear::Revoked(task) => {

@@ -1,4 +1,4 @@
-//! What a simulation consists of.
+//! The parameters of a simulation.
 
 use std::{ops::Range, time::Duration};
 
@@ -52,7 +52,7 @@ pub struct Class {
     pub per_origin: Option<u64>,
 }
 
-/// What goes wrong, until it does not any more.
+/// The faults, and when they end.
 #[derive(Clone, Debug)]
 pub struct Faults {
     /// The end of all faults; from then on jobs must get done.
@@ -100,7 +100,7 @@ impl Class {
     }
 }
 
-/// What a task takes: of block 20612842 on two cores, as `docs/MEASUREMENTS.md` has it, rounded.
+/// The cost of a task: of block 20612842 on two cores, as `docs/MEASUREMENTS.md` has it, rounded.
 pub fn cost(kind: Kind) -> Cost {
     let (seconds, mib) = match kind {
         Kind::Segment => (23, 3900),

@@ -1,4 +1,4 @@
-//! What goes over the links of the fleet.
+//! The links of the fleet, and the transfers over them.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Link {
 }
 
 impl Pipe {
-    pub const fn new(bytes_per_s: f64) -> Self {
+    pub(crate) const fn new(bytes_per_s: f64) -> Self {
         Self {
             bytes_per_s,
             free: Time(0),
@@ -38,13 +38,13 @@ impl Pipe {
     }
 
     /// When so many bytes would be through that come at `now`.
-    pub fn ends(&self, now: Time, bytes: u64) -> Time {
+    pub(crate) fn ends(&self, now: Time, bytes: u64) -> Time {
         self.free.max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s)
     }
 }
 
 impl Link {
-    pub fn new(up_bytes_per_s: f64, down_bytes_per_s: f64, latency: Duration) -> Self {
+    pub(crate) fn new(up_bytes_per_s: f64, down_bytes_per_s: f64, latency: Duration) -> Self {
         Self {
             up: Pipe::new(up_bytes_per_s),
             down: Pipe::new(down_bytes_per_s),
@@ -53,7 +53,7 @@ impl Link {
     }
 
     /// How long a message takes from here to there.
-    pub fn one_way(&self, other: &Self) -> Duration {
+    pub(crate) fn one_way(&self, other: &Self) -> Duration {
         self.half_way + other.half_way
     }
 }

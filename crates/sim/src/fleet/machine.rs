@@ -1,4 +1,4 @@
-//! A machine of the fleet: what it is, what it is at, and whom it asks next.
+//! A machine of the fleet: its class, its task, and the requester that it asks next.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -60,12 +60,12 @@ pub(super) struct Doing {
 }
 
 impl Machine {
-    pub fn works(&self) -> bool {
+    pub(crate) fn works(&self) -> bool {
         self.habit.works()
     }
 
     /// The requester to ask now: of those with open blocks the one that was served least, but for whose turn it is.
-    pub fn next(&self, open: &[bool], now: Time) -> Option<usize> {
+    pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let ready = |&requester: &usize| open[requester] && self.asked[requester].next <= now;
         let serving = self.last.map(|(requester, _)| requester);
         (0..open.len()).filter(ready).min_by_key(|&requester| {
@@ -80,7 +80,7 @@ impl Machine {
     }
 
     /// When it would ask one that it may not ask yet.
-    pub fn earliest(&self, open: &[bool]) -> Time {
+    pub(crate) fn earliest(&self, open: &[bool]) -> Time {
         let waiting = (0..open.len()).filter(|&requester| open[requester]);
         waiting
             .map(|requester| self.asked[requester].next)
@@ -90,7 +90,7 @@ impl Machine {
 
     /// What it has to fetch before it can do a task of a block, beside proofs, and has from then on: whether the requester's
     /// program, and whether the block's input.
-    pub fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
+    pub(crate) fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
         let requester = &mut self.asked[block.0];
         let program = !std::mem::replace(&mut requester.has_program, true);
         let input = !self.inputs.contains(&block);
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// What work takes here that takes so long at the speed of its profile.
-    pub fn takes(&self, work: Duration) -> Duration {
+    pub(crate) fn takes(&self, work: Duration) -> Duration {
         work * 1000 / self.speed.max(1) as u32
     }
 }

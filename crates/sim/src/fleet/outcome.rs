@@ -1,4 +1,4 @@
-//! How worlds turned out: what `myriad simulate` prints, writes and draws.
+//! The outcome of the worlds: what `myriad simulate` prints, writes and draws.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -62,7 +62,7 @@ pub struct WorldOutcome {
     pub timeline: Vec<Moment>,
 }
 
-/// What a requester had of it.
+/// The outcome for one requester.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequesterOutcome {
     /// Of its table, and which of these.
@@ -91,7 +91,7 @@ pub struct Block {
     pub done_s: Option<f64>,
 }
 
-/// What happened to a world's tasks.
+/// The fates of a world's tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Counts {
     /// Tasks that are done.
@@ -104,7 +104,7 @@ pub struct Counts {
     pub leavings: u64,
     /// Blocks that missed their deadline.
     pub late: u64,
-    /// What the state machines were told.
+    /// The inputs of the state machines.
     pub inputs: u64,
     /// Working time of machines that deliver, that of what was accepted, and the time in which they fetched inputs.
     pub worked_s: f64,
@@ -137,7 +137,7 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    pub fn new(hours: f64, online: usize) -> Self {
+    pub(crate) fn new(hours: f64, online: usize) -> Self {
         Self {
             step_s: if hours > 0.0 {
                 3600.0 * hours / MOMENTS
@@ -152,12 +152,12 @@ impl Timeline {
     }
 
     /// A machine worked.
-    pub fn worked(&mut self, from: Time, to: Time) {
+    pub(crate) fn worked(&mut self, from: Time, to: Time) {
         spread(&mut self.working, self.step_s, seconds(from), seconds(to), 1.0);
     }
 
     /// So many more are there from now on.
-    pub fn online(&mut self, now: Time, more: i64) {
+    pub(crate) fn online(&mut self, now: Time, more: i64) {
         let now_s = seconds(now);
         let count = self.online_now as f64;
         spread(&mut self.online, self.step_s, self.online_since_s, now_s, count);

@@ -1,4 +1,4 @@
-//! A scenario with everything in it that its worlds have in common: what each task takes on each class of machines.
+//! The part of a scenario that its worlds share: what each task takes on each class of machines.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
@@ -22,7 +22,7 @@ pub struct Setup {
     pub(super) workloads: Vec<Workloads>,
 }
 
-/// What the requesters of a table have to do, all the same.
+/// The work of the requesters of a table, the same for all.
 #[derive(Clone, Debug)]
 pub(super) struct Workloads {
     pub plan: FleetPlan,
@@ -35,7 +35,7 @@ pub(super) struct Workloads {
     pub execution: Vec<Duration>,
 }
 
-/// What each shape of task takes.
+/// The cost of each shape of task.
 #[derive(Clone, Debug)]
 pub(super) struct TaskTimes {
     shapes: BTreeMap<Shape, usize>,
@@ -61,18 +61,18 @@ pub(super) struct Takes {
 }
 
 impl TaskTimes {
-    pub fn of(&self, tree: &Tree, task: TaskId) -> &ShapeTimes {
+    pub(crate) fn of(&self, tree: &Tree, task: TaskId) -> &ShapeTimes {
         &self.of_shape[self.shapes[&shape(tree, task)]]
     }
 
-    /// What is proven soonest on some class.
+    /// The shortest time on any class.
     fn fastest(&self, shape: usize) -> Duration {
         let takes = self.of_shape[shape].classes.iter().flatten();
         takes.map(|takes| takes.work).min().unwrap_or_default()
     }
 
     /// How fast a class is beside the fastest one, for each shape as fast as that.
-    pub fn relative_speed(&self, class: usize) -> f64 {
+    pub(crate) fn relative_speed(&self, class: usize) -> f64 {
         let of_shape = |(place, shape): (usize, &ShapeTimes)| {
             let own = shape.classes[class]?.work.as_secs_f64();
             Some(self.fastest(place).as_secs_f64() / own.max(1e-9))

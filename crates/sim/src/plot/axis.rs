@@ -1,4 +1,4 @@
-//! Axes: what is on them, from where to where, and their ticks, at 1, 2 and 5 times powers of ten.
+//! Axes: their ranges, and their ticks at 1, 2 and 5 times powers of ten.
 
 use std::ops::Range;
 
@@ -87,7 +87,7 @@ impl Axis {
         }
     }
 
-    /// What is written at a place.
+    /// The label at a place.
     pub(super) fn text(&self, place: f64) -> String {
         match self.scale {
             Scale::Linear => number(place),

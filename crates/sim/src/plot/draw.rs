@@ -1,4 +1,4 @@
-//! Plots on paper.
+//! Draws plots with `plotters`.
 
 use plotters::{
     coord::Shift,

@@ -37,14 +37,14 @@ pub enum Marks {
     Both,
 }
 
-/// What a series shows, which its colour stands for: the same thing has the same colour in all plots.
+/// The meaning of a series, which its colour stands for: the same thing has the same colour in all plots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// What was simulated or measured, under the usual conditions.
+    /// Simulated or measured values, under the usual conditions.
     Usual,
-    /// What the usual is compared with.
+    /// Values that the usual ones are compared with.
     Other,
-    /// What nothing can pass.
+    /// A bound that nothing can pass.
     Bound,
     /// One of several things, by its place in an order that is always the same.
     Nth(usize),

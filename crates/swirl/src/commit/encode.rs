@@ -22,7 +22,7 @@ use super::{
     fft::{Roots, evaluate},
     hash::RowHasher,
 };
-use crate::memory::Sizes;
+use crate::packed::Sizes;
 
 /// Bytes of the block that the second step transforms and hashes: half of a usual L2 cache.
 const BLOCK_BYTES: usize = 512 << 10;

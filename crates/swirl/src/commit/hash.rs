@@ -57,7 +57,10 @@ where
     /// The block has `width` columns of `height` packed elements, one after the other; each lane is a
     /// row. Leaf `y` is of the rows at `position(y + t * height / rows)` for `t` in `0..rows`. Leaves are
     /// appended to `leaves`, those of one `y` and all lanes beside each other.
-    #[allow(clippy::ptr_arg)] // A slice has no size, so that its type cannot be asked for.
+    #[allow(
+        clippy::ptr_arg,
+        reason = "a slice has no size, so that its type cannot be asked for"
+    )]
     pub(crate) fn leaves_of_block(
         &self,
         block: &Vec<<H::F as Field>::Packing>,
@@ -137,7 +140,10 @@ where
         layers
     }
 
-    #[allow(clippy::ptr_arg)] // The same.
+    #[allow(
+        clippy::ptr_arg,
+        reason = "a slice has no size, so that its type cannot be asked for"
+    )]
     fn compress_pairs(&self, layer: &Vec<H::Digest>) -> Vec<H::Digest> {
         let packed = self
             .packed

@@ -14,30 +14,33 @@ pub(crate) mod stack;
 
 use std::borrow::Cow;
 
-use openvm_cpu_backend::merkle::CpuMerkleTree;
+use openvm_cpu_backend::{CpuBackend, merkle::CpuMerkleTree};
 use openvm_stark_backend::{
     StarkProtocolConfig,
     p3_field::PrimeCharacteristicRing,
     p3_matrix::dense::RowMajorMatrix,
     prover::{
-        ColMajorMatrix, MatrixDimensions, StackedPcsError,
+        ColMajorMatrix, MatrixDimensions, ProverBackend, StackedPcsError,
         stacked_pcs::{StackedLayout, StackedPcsData},
     },
 };
 use tracing::info_span;
 
-use crate::{SwirlDevice, SwirlError, device::PcsData};
+use crate::SwirlError;
+
+/// What a commitment holds beside its root: the layout, the stacked columns, the layers of the tree.
+pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
 
 /// Commits to traces that somebody else keeps.
 pub(crate) fn commit<SC: StarkProtocolConfig>(
-    device: &SwirlDevice<SC>,
+    config: &SC,
     traces: &[&RowMajorMatrix<SC::F>],
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
-    let params = device.params();
+    let params = config.params();
     let layout = stack::layout(params.l_skip, params.n_stack, traces)?;
     let mut matrix =
         info_span!("stack").in_scope(|| stack::stack(&layout, traces.iter().copied().map(Cow::Borrowed)))?;
-    let layers = encode_and_hash(device, &mut matrix);
+    let layers = encode_and_hash(config, &mut matrix);
     drop(matrix);
     let data = data_of::<SC>(layout, none(), layers, 1 << params.k_whir());
     Ok((data.tree.root()?, data))
@@ -46,14 +49,14 @@ pub(crate) fn commit<SC: StarkProtocolConfig>(
 /// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory for no more
 /// than a part of one trace at a time.
 pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
-    device: &SwirlDevice<SC>,
+    config: &SC,
     traces: Vec<RowMajorMatrix<SC::F>>,
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
-    let params = device.params();
+    let params = config.params();
     let layout = stack::layout(params.l_skip, params.n_stack, &traces.iter().collect::<Vec<_>>())?;
     let mut matrix =
         info_span!("stack").in_scope(|| stack::stack(&layout, traces.into_iter().map(Cow::Owned)))?;
-    let layers = encode_and_hash(device, &mut matrix);
+    let layers = encode_and_hash(config, &mut matrix);
     info_span!("from_message").in_scope(|| message::Chunks::new(params.l_skip).decode(&mut matrix.values));
     let data = data_of::<SC>(layout, matrix, layers, 1 << params.k_whir());
     Ok((data.tree.root()?, data))
@@ -61,12 +64,12 @@ pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
 
 /// Leaves the messages of the columns in their place.
 fn encode_and_hash<SC: StarkProtocolConfig>(
-    device: &SwirlDevice<SC>,
+    config: &SC,
     matrix: &mut ColMajorMatrix<SC::F>,
 ) -> Vec<Vec<SC::Digest>> {
-    let params = device.params();
+    let params = config.params();
     info_span!("to_message").in_scope(|| message::Chunks::new(params.l_skip).encode(&mut matrix.values));
-    let (hasher, rows) = (device.config().hasher(), 1 << params.k_whir());
+    let (hasher, rows) = (config.hasher(), 1 << params.k_whir());
     info_span!("encode_and_hash").in_scope(|| encode::tree(hasher, &columns(matrix), params.log_blowup, rows))
 }
 
@@ -103,6 +106,7 @@ fn none<F: PrimeCharacteristicRing>() -> ColMajorMatrix<F> {
     ColMajorMatrix::new(vec![F::ZERO; 2], 2)
 }
 
+#[expect(unsafe_code, reason = "a tree without its matrix has no safe constructor")]
 fn data_of<SC: StarkProtocolConfig>(
     layout: StackedLayout,
     stacked: ColMajorMatrix<SC::F>,

@@ -1,17 +1,17 @@
 //! The batch sumcheck. It proves that all constraints vanish, and that the fractions have their claimed values.
 
+use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
     FiatShamirTranscript,
     p3_field::{ExtensionField, Field, PrimeCharacteristicRing, TwoAdicField},
     p3_maybe_rayon::prelude::*,
     poly_common::{eval_eq_mle, eval_eq_sharp_uni, eval_eq_uni},
     proof::{BatchConstraintProof, column_openings_by_rot},
-    prover::stacked_pcs::StackedLayout,
+    prover::{DeviceMultiStarkProvingKey, stacked_pcs::StackedLayout},
 };
 use tracing::info_span;
 
 use super::{
-    Key,
     air::{self, Air, CONSTRAINTS, DENOMINATORS, NUMERATORS, Weights},
     fold::{Folded, open, place_factors},
     program::Input,
@@ -22,6 +22,8 @@ use crate::{
     SwirlError,
     packed::{ExtPack, PackedConfig},
 };
+
+pub(super) type Key<SC> = DeviceMultiStarkProvingKey<CpuBackend<SC>>;
 
 /// The point at which the fractions are claimed, and its parts.
 pub(super) struct Point<EF> {
@@ -67,6 +69,10 @@ impl<EF: Field> Point<EF> {
 }
 
 /// Gives also the point of the claims about columns.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 pub(super) fn prove<SC, TS>(
     transcript: &mut TS,
     mpk: &Key<SC>,

@@ -26,15 +26,15 @@ use openvm_stark_backend::{
     p3_util::log2_strict_usize,
     proof::{BatchConstraintProof, GkrProof},
     prover::{
-        ColMajorMatrix, DeviceMultiStarkProvingKey, MatrixDimensions, ProvingContext,
-        fractional_sumcheck_gkr::FracSumcheckProof, stacked_pcs::StackedLayout,
+        ColMajorMatrix, MatrixDimensions, ProvingContext, fractional_sumcheck_gkr::FracSumcheckProof,
+        stacked_pcs::StackedLayout,
     },
 };
 use tracing::info_span;
 
 use self::{
     air::Air,
-    batch::Point,
+    batch::{Key, Point},
     leaves::{Fractions, TraceLeaves},
     program::Context,
     trace::{Trace, columns},
@@ -42,14 +42,12 @@ use self::{
 pub(crate) use self::{air::TARGETS, fold::LOG_PAIRS, leaves::GROUPS, round0::LOG_UNITS};
 use crate::{
     SwirlError,
-    commit::stacked,
-    device::PcsData,
+    commit::{PcsData, stacked},
     gkr::{self, Plan},
     packed::PackedConfig,
 };
 
 type PartialProof<SC> = (GkrProof<SC>, BatchConstraintProof<SC>);
-type Key<SC> = DeviceMultiStarkProvingKey<CpuBackend<SC>>;
 type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 
 /// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest first; gives also
@@ -57,6 +55,10 @@ type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 ///
 /// `heights` are those of the common traces, whose columns are taken from `common_main` if it has them; `ctx` need not
 /// have them then.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 pub(crate) fn prove<SC, TS>(
     transcript: &mut TS,
     mpk: &Key<SC>,

@@ -7,9 +7,9 @@
 use openvm_stark_backend::p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 
 use super::{
-    Layer, Nodes, SplitEq,
-    layer::{denominators, sum},
-    sumcheck::{Pair, ROW, Row, Sums, add_term, bind, layer_pair, packed_pair},
+    eq::SplitEq,
+    layer::{Layer, Nodes, denominators, sum},
+    rows::{Pair, ROW, Row, Sums, add_term, bind, layer_pair, packed_pair},
 };
 use crate::packed::{ExtPack, Pack, PackedField, split, split_ext};
 

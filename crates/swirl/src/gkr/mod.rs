@@ -10,6 +10,7 @@
 mod eq;
 mod layer;
 mod made;
+mod rows;
 mod sumcheck;
 
 use openvm_stark_backend::{
@@ -24,7 +25,7 @@ pub(crate) use self::{
     eq::{LOG_BLOCK_MAX, SplitEq, small_eq},
     layer::unpack,
     made::{Leaves, SINK_BYTES, Sink},
-    sumcheck::{ROW, Sums, add},
+    rows::{ROW, Sums, add},
 };
 use self::{
     layer::{Layer, Nodes, log_packed_min},
@@ -74,6 +75,10 @@ where
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 fn prove_by<SC, TS, L, const G: usize>(
     transcript: &mut TS,
     leaves: &L,

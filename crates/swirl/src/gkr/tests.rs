@@ -1,3 +1,5 @@
+//! The proof of the sum of fractions against that of the reference backend.
+
 use openvm_stark_backend::{
     p3_field::{BasedVectorSpace, PackedValue},
     prover::fractional_sumcheck_gkr::{Frac, fractional_sumcheck},

@@ -18,8 +18,7 @@ use openvm_stark_backend::{
 };
 
 use self::shape::AirShape;
-pub(crate) use self::shape::Sizes;
-use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan};
+use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan, packed::Sizes};
 
 /// What is added for all that is too small to be listed: the claims and polynomials of rounds, the heads of lists of lists,
 /// the hasher's constants.

@@ -5,45 +5,7 @@ use openvm_stark_backend::{
     p3_field::{ExtensionField, PrimeCharacteristicRing, TwoAdicField},
 };
 
-use crate::{
-    PackedConfig,
-    constraints::sizes,
-    packed::{ExtPack, Pack, log_width},
-};
-
-/// Bytes of what a proof is made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    /// An element of the base field.
-    pub f: usize,
-    /// An element of the extension field.
-    pub ef: usize,
-    pub pack: usize,
-    pub ext_pack: usize,
-    pub digest: usize,
-    pub log_lanes: usize,
-}
-
-impl Sizes {
-    pub(crate) fn of<SC>() -> Self
-    where
-        SC: PackedConfig,
-        SC::EF: ExtensionField<SC::F>,
-    {
-        Self {
-            f: size_of::<SC::F>(),
-            ef: size_of::<SC::EF>(),
-            pack: size_of::<Pack<SC::F>>(),
-            ext_pack: size_of::<ExtPack<SC::F, SC::EF>>(),
-            digest: size_of::<SC::Digest>(),
-            log_lanes: log_width::<SC::F>(),
-        }
-    }
-
-    pub(crate) fn lanes(&self) -> usize {
-        1 << self.log_lanes
-    }
-}
+use crate::{PackedConfig, constraints::sizes};
 
 /// An AIR of a key.
 pub(super) struct AirShape {

@@ -14,7 +14,7 @@ use openvm_stark_backend::{
 use super::{
     group::lagrange_at,
     packed::{pack, sum_lanes},
-    reduction::Piece,
+    piece::Piece,
 };
 
 pub(super) struct Folds<'a, F: Field, EF> {

@@ -4,6 +4,7 @@ mod batch;
 mod fold;
 mod group;
 mod packed;
+mod piece;
 mod reduction;
 pub(crate) mod sizes;
 mod weights;
@@ -25,7 +26,10 @@ use openvm_stark_backend::{
 };
 use tracing::info_span;
 
-use crate::{SwirlDevice, SwirlError, commit::stacked, device::PcsData};
+use crate::{
+    SwirlError,
+    commit::{PcsData, stacked},
+};
 
 /// A commitment with its stacked columns.
 struct Stacked<'a, SC: StarkProtocolConfig> {
@@ -53,7 +57,7 @@ impl<'a, SC: StarkProtocolConfig> Stacked<'a, SC> {
 }
 
 pub(crate) fn prove<SC, TS>(
-    device: &SwirlDevice<SC>,
+    config: &SC,
     transcript: &mut TS,
     mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>,
     ctx: ProvingContext<CpuBackend<SC>>,
@@ -66,7 +70,7 @@ where
     SC::EF: TwoAdicField + ExtensionField<SC::F> + Ord,
     TS: FiatShamirTranscript<SC>,
 {
-    let params = device.params();
+    let params = config.params();
     // The commitment of all common traces, then of each AIR the preprocessed one and the cached ones.
     let mut others: Vec<&CommittedTraceData<CpuBackend<SC>>> = Vec::new();
     let mut traces = Vec::with_capacity(ctx.per_trace.len());
@@ -103,8 +107,7 @@ where
         .take(params.l_skip)
         .chain(u_rest.iter().copied())
         .collect();
-    let whir_proof = info_span!("whir").in_scope(|| {
-        whir::prove::<SC, TS>(transcript, params, device.config().hasher(), &commitments, &point)
-    })?;
+    let whir_proof = info_span!("whir")
+        .in_scope(|| whir::prove::<SC, TS>(transcript, params, config.hasher(), &commitments, &point))?;
     Ok((stacking_proof, whir_proof))
 }

@@ -17,9 +17,7 @@ use openvm_stark_backend::{
     p3_maybe_rayon::prelude::*,
     poly_common::{UnivariatePoly, eval_eq_uni, eval_eq_uni_at_one, eval_in_uni},
     proof::StackingProof,
-    prover::{
-        MatrixDimensions, poly::evals_eq_hypercube, stacked_pcs::StackedSlice, sumcheck::sumcheck_round0_deg,
-    },
+    prover::{MatrixDimensions, poly::evals_eq_hypercube, sumcheck::sumcheck_round0_deg},
 };
 use tracing::info_span;
 
@@ -27,21 +25,11 @@ use super::{
     Stacked,
     fold::{Folds, bind},
     group::{self, BatchedColumn},
+    piece::Piece,
 };
 
 /// Factors of each summand that are polynomials in the bound variable: a column and a kernel.
 const DEGREE: usize = 2;
-
-/// A column of some trace within the stacked columns.
-pub(super) struct Piece<EF> {
-    /// The stacked column, among those of all commitments.
-    pub(super) column: usize,
-    pub(super) slice: StackedSlice,
-    pub(super) lambda_eq: EF,
-    pub(super) lambda_rot: Option<EF>,
-    /// `eq` of the bound variables past the piece's own height and the bits of its place.
-    pub(super) place: EF,
-}
 
 /// The pieces of one height that follow each other, and what their sumcheck needs.
 struct Group<EF> {

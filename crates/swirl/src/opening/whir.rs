@@ -34,6 +34,10 @@ struct Folded<SC: StarkProtocolConfig> {
     layers: Vec<Vec<SC::Digest>>,
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "the messages of the protocol, in their order"
+)]
 pub(crate) fn prove<SC, TS>(
     transcript: &mut TS,
     params: &SystemParams,

@@ -4,11 +4,11 @@ use myriad_engine::Input;
 use myriad_evm::Outcome;
 use serde::Serialize;
 
-use super::{read, title, validated};
 use crate::{
     args::ExecuteBlock,
-    commands::execute::plan,
+    blocks::{read, title, validated},
     error::Error,
+    execution::plan,
     report::Rows,
     settings::Settings,
     terminal::{self, YELLOW, count, duration, hex0x, plural},

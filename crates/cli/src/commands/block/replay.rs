@@ -2,10 +2,11 @@
 
 use myriad_evm::host::{inspect::inspect, replay::replay};
 
-use super::{import::read_chain_config, inspect::show};
 use crate::{
     args::Replay,
+    blocks::show,
     error::{Error, block_file},
+    files::read_chain_config,
     progress::Spinner,
     terminal::note,
 };

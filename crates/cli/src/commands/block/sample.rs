@@ -7,7 +7,7 @@ use myriad_evm::host::{
 
 use crate::{
     args::Sample,
-    commands::block::inspect::show,
+    blocks::show,
     error::{Error, block_file},
     progress::Spinner,
 };

@@ -1,4 +1,4 @@
-//! What the transpilers of OpenVM 2.0 make, opcode by opcode.
+//! The instructions that the transpilers of OpenVM 2.0 make, opcode by opcode.
 //!
 //! The names of the functions are those of `openvm_transpiler::util`, which make the same instructions.
 
@@ -189,7 +189,7 @@ impl Rules {
         for opcode in [STOREH, STOREB] {
             self.add(opcode, from_s_type(MEMORY).into());
         }
-        // What reveals public values is a store, too.
+        // Revealing public values is a store, too.
         let space = if io { MEMORY_OR_PUBLIC_VALUES } else { MEMORY };
         self.add(STOREW, from_s_type(space).into());
     }

@@ -1,3 +1,5 @@
+//! The list of allowed instructions against what the transpiler makes, and programs that break it.
+
 use openvm_circuit::arch::instructions::{LocalOpcode, SystemOpcode, VmOpcode, program::Program as Code};
 use openvm_rv32im_transpiler::{BaseAluOpcode, Rv32JalLuiOpcode, Rv32LoadStoreOpcode};
 use openvm_sdk_config::TranspilerConfig;
@@ -217,6 +219,7 @@ fn refused(opcode: impl LocalOpcode, change: impl FnOnce(&mut Instruction<F>)) -
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_kind_of_bad_operand_is_named() {
     use BaseAluOpcode::{ADD, SUB};
     use Rv32JalLuiOpcode::{JAL, LUI};

@@ -24,7 +24,7 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_ppoll,
-    // What there is to know of a file. Reading its content is up to Landlock.
+    // Metadata of files. Landlock decides whether their content may be read.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,

@@ -1,4 +1,4 @@
-//! What an engine child may do to the machine that it runs on: next to nothing.
+//! Confines an engine child: it may do next to nothing to the machine that it runs on.
 //!
 //! Programs, inputs and proofs of strangers are decoded, executed and proven in a child, by a large library that was not
 //! written for hostile bytes. Should one of them take the child over, it finds
@@ -33,7 +33,7 @@ const LANDLOCK: ABI = ABI::V7;
 /// Open files of a child: three pipes, the guest's output, and a file of keys.
 const FILES_MAX: u64 = 32;
 
-/// What a child does with keys.
+/// The use that a child makes of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyAccess {
     /// It works with those that there are.
@@ -85,7 +85,7 @@ pub fn confine(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
     filter::apply().map_err(ConfineError::Filter)
 }
 
-/// Whatever of [`confine`] this kernel has.
+/// Confines the process by all of [`confine`] that this kernel has.
 pub(super) fn confine_as_far_as_possible(keys: &Path, access: KeyAccess) {
     let _ = limit_resources();
     let _ = restrict_files(keys, access);
@@ -96,7 +96,7 @@ pub(super) fn confine_as_far_as_possible(keys: &Path, access: KeyAccess) {
 /// Whether this kernel has what [`confine`] needs.
 ///
 /// # Errors
-/// What is missing, in words.
+/// The missing part, in words.
 pub fn can_confine() -> Result<(), String> {
     let landlock = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -115,6 +115,7 @@ pub fn can_confine() -> Result<(), String> {
 /// Closes what the caller of this process has left open for it, beside stdin, stdout and stderr.
 ///
 /// To be called before anything is opened here.
+#[expect(unsafe_code, reason = "nix has no name for this system call")]
 pub(super) fn close_inherited() {
     // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its owner. Kernels
     // before 5.9 do not know the call, and change nothing.
@@ -170,6 +171,7 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
 /// Has the allocator give back what was freed by a thread of its own, from now on.
 ///
 /// It could start it with the process, as its settings say; that thread would not be confined.
+#[expect(unsafe_code, reason = "the allocator is set by its C interface")]
 pub(super) fn start_background_threads() -> io::Result<()> {
     let mut on = true;
     // SAFETY: the name ends with a zero byte, the value is a bool of the allocator's size, and nothing is read back.

@@ -1,11 +1,13 @@
 //! Says which forbidden system call ended the process.
 
+#![expect(unsafe_code, reason = "a signal handler may make bare system calls alone")]
+
 use nix::{
     libc::{self, c_int, c_long, c_void, siginfo_t},
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
 };
 
-/// What strangers' code would most likely try, by name.
+/// The calls that strangers' code would most likely try, by name.
 const NAMES: [(c_long, &str); 17] = [
     (libc::SYS_socket, "socket"),
     (libc::SYS_connect, "connect"),

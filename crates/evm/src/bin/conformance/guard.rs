@@ -12,7 +12,7 @@ thread_local! {
 /// From now on a panic is kept for [`catch`], instead of being printed.
 pub fn silence_panics() {
     panic::set_hook(Box::new(|info| {
-        LAST.with_borrow_mut(|last| *last = info.to_string())
+        LAST.with_borrow_mut(|last| *last = info.to_string());
     }));
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of a block file: gzip around JSON around hex, with a limit on each step.
+//! Decodes a block file: gzip around JSON around hex, with a limit on each step.
 
 use std::{
     fmt,
@@ -16,17 +16,12 @@ use serde::{
 };
 use serde_json::{Value, error::Category, value::RawValue};
 
-use super::{BlockFile, BlockFileError, Witness};
+use super::{BlockFile, BlockFileError, JSON_BYTES_MAX, Witness};
 use crate::{
     Parent,
+    host::excerpt::excerpt,
     input::{BLOCKS_MAX, CODES_MAX, HEADERS_MAX, STATE_NODES_MAX},
 };
-
-/// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
-/// as much as it can has some 300 MB of nodes and codes, which are twice as long in hex. Reading takes little more memory than
-/// what is read: a file of this size peaked at 320 MB with codes of 24 KiB each, and at 422 MB with nodes of 310 bytes each. What
-/// inflates further is a gzip bomb.
-pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
 /// Longest `chainConfig`, in bytes of JSON. Mainnet's takes about 1 KB; parsed JSON can take tens
 /// of times its text.
@@ -37,7 +32,7 @@ const READ_BYTES: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What the JSON says, before it is checked. Absent and `null` are the same.
+/// The content of the JSON, before it is checked. Absent and `null` are the same.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawFile {
@@ -423,15 +418,4 @@ pub(super) fn bad(field: &str, detail: String) -> BlockFileError {
         field: field.to_owned(),
         detail,
     }
-}
-
-/// The start of a text from outside, short and harmless enough for an error message.
-pub(crate) fn excerpt(text: &str) -> String {
-    const CHARS_MAX: usize = 40;
-    let printable = |char: char| if char.is_control() { ' ' } else { char };
-    let mut short: String = text.chars().take(CHARS_MAX).map(printable).collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        short.push_str("...");
-    }
-    format!("`{short}`")
 }

@@ -1,8 +1,8 @@
-//! Writing a block file: JSON, with a limit, through gzip into a file that appears as a whole.
+//! Writes a block file: JSON, with a limit, through gzip into a file that appears as a whole.
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, IntoInnerError, Write},
     iter,
     path::Path,
 };
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::{BlockFile, JSON_BYTES_MAX};
 use crate::Parent;
 
-/// What is written: the same keys, in this order, those without a value left out (but for `parent`).
+/// The JSON that is written: the same keys, in this order, those without a value left out (but for `parent`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FileRef<'a> {
@@ -107,7 +107,7 @@ pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool) -> io::Resul
         written: 0,
     });
     write_json(file, &mut json)?;
-    let encoder = json.into_inner().map_err(|error| error.into_error())?.to;
+    let encoder = json.into_inner().map_err(IntoInnerError::into_error)?.to;
     encoder.finish()?.flush()
 }
 

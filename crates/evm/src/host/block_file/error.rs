@@ -1,10 +1,10 @@
-//! Why a block file cannot be read, written or used.
+//! The errors of block files.
 
 use std::{io, path::PathBuf};
 
 use alloy_primitives::B256;
 
-use super::{GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
+use super::{GAS_LIMIT_MAX, JSON_BYTES_MAX};
 use crate::{
     host::{
         chain_config::ChainConfigError, transaction_type::UnsupportedType,

@@ -1,5 +1,5 @@
-//! A block file: one block, or a batch of consecutive ones, the parent and the part of the state that executing them needs.
-//! What every `myriad block` command reads or writes.
+//! A block file: one block, or a batch of consecutive ones, with the parent and the part of the
+//! state that executing them needs. Every `myriad block` command reads or writes one.
 //!
 //! It is JSON, gzipped or not:
 //!
@@ -38,9 +38,14 @@ use crate::{
     Block, ChainConfig, Parent, StatelessInput,
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
-pub use codec::JSON_BYTES_MAX;
-pub(super) use codec::{Bounded, RawWitness, chain_config, excerpt, quantity};
+pub(super) use codec::{Bounded, RawWitness, chain_config, quantity};
 pub use error::BlockFileError;
+
+/// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
+/// as much as it can has some 300 MB of nodes and codes, which are twice as long in hex. Reading takes little more memory than
+/// what is read: a file of this size peaked at 320 MB with codes of 24 KiB each, and at 422 MB with nodes of 310 bytes each. What
+/// inflates further is a gzip bomb.
+pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
 /// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a few hundred; 10^10
 /// would be 5 * 10^10 instructions of the guest and more, which nobody proves. Executing such a block natively takes
@@ -60,7 +65,7 @@ pub struct BlockFile {
     pub block: Bytes,
     /// Of a batch, the blocks after it, each the child of the one before.
     pub later: Vec<Bytes>,
-    /// What is known of the block before.
+    /// The parent, as far as it is known.
     pub parent: Parent,
     /// The part of the pre-state that executing the block, or the batch, reads.
     pub witness: Witness,
@@ -176,7 +181,7 @@ impl BlockFile {
         Ok(blocks)
     }
 
-    /// What the JSON calls one of the blocks.
+    /// The name of one of the blocks in the JSON.
     fn field(&self, index: usize) -> String {
         if self.later.is_empty() {
             "block".to_owned()
@@ -213,7 +218,7 @@ impl BlockFile {
         Ok(from_geth(config, self.chain_id)?)
     }
 
-    /// What [`validate`](crate::validate) and the guest take. The bytes are shared, not copied.
+    /// The input of [`validate`](crate::validate) and of the guest. The bytes are shared, not copied.
     ///
     /// # Errors
     /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,

@@ -1,3 +1,5 @@
+//! Block files are read as they were written, and damaged ones are refused.
+
 use std::{fs, io::Write, path::PathBuf};
 
 use alloy_primitives::{B256, b256, hex, keccak256};
@@ -186,6 +188,7 @@ fn unknown_keys_and_numbers_in_hex_are_tolerated() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_fault_is_named() {
     use BlockFileError as E;
 

@@ -1,3 +1,5 @@
+//! Geth's configurations, read and written, and those that are refused.
+
 use super::*;
 
 #[test]

@@ -1,8 +1,7 @@
-//! Why a block could not be imported.
+//! The errors of importing a block.
 
 use alloy_primitives::B256;
 
-use super::BlocksError;
 use crate::{
     BlockError,
     error::WitnessError,
@@ -10,7 +9,7 @@ use crate::{
         batch::BatchError, block_file::BlockFileError, chain_config::ChainConfigError,
         transaction_type::UnsupportedType, unsupported_chain::UnsupportedChain,
     },
-    input::INPUT_BYTES_MAX,
+    input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
 /// Each variant is one thing that can go wrong with a node; its text says what to do about it.
@@ -176,7 +175,7 @@ pub enum ImportError {
     Incomplete {
         /// The block's number.
         number: u64,
-        /// What is missing, and whose it is.
+        /// The missing part, and its account.
         source: WitnessError,
     },
     /// The block is not valid by the rules that are known here.
@@ -250,7 +249,7 @@ pub enum ImportError {
         "the blocks up to this one {what} {actual} bytes together, and a batch may have {INPUT_BYTES_MAX}: import fewer at once"
     )]
     RangeTooLarge {
-        /// What the blocks do: `have` or `read`.
+        /// The verb of the message: `have` or `read`.
         what: &'static str,
         /// How many bytes.
         actual: usize,
@@ -282,4 +281,43 @@ pub enum ImportError {
     /// The chain's rules are not usable.
     #[error("the chain configuration is wrong: {0}")]
     ChainConfig(#[from] ChainConfigError),
+}
+
+/// What is no [`BlockId`](super::BlockId).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is no number from 0 to 2^64 - 1, no hash of 32 bytes (0x and 64 digits), and not latest, safe or finalized"
+)]
+pub struct BlockIdError;
+
+/// What is no [`Blocks`](super::Blocks).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlocksError {
+    /// Neither a block nor two of them.
+    #[error(transparent)]
+    Id(#[from] BlockIdError),
+    /// One end is no number.
+    #[error("both ends of A..B are numbers: a hash has none, and latest, safe and finalized move on")]
+    NoNumber,
+    /// The last block comes before the first one.
+    #[error("block {last} comes before block {first}; in A..B both ends are included")]
+    Backwards {
+        /// The first one.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// More than a batch may have.
+    #[error(
+        "{first}..{last} are {count} blocks, and {BLOCKS_MAX} can be a batch: import them in several files"
+    )]
+    TooMany {
+        /// The first one.
+        first: u64,
+        /// The last one.
+        last: u64,
+        /// How many they are.
+        count: u128,
+    },
 }

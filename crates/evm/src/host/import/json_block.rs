@@ -1,4 +1,5 @@
-//! A block as `eth_getBlockByNumber` has it, made into RLP again: for nodes without `debug_getRawBlock`.
+//! Makes RLP again of a block as `eth_getBlockByNumber` has it, for nodes without
+//! `debug_getRawBlock`.
 
 use alloy_consensus::{BlockBody, Header, proofs};
 use alloy_eips::eip4895::{Withdrawal, Withdrawals};

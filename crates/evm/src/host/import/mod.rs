@@ -1,4 +1,4 @@
-//! A block from a node, over JSON-RPC: `myriad block import`.
+//! Imports a block from a node, over JSON-RPC: `myriad block import`.
 //!
 //! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the `debug` namespace. The block
 //! itself comes as RLP (`debug_getRawBlock`), or as JSON where the node has no such method, and is then built again and
@@ -33,9 +33,9 @@ use crate::{
     BlockError, ChainConfig, Parent, WitnessUse, error::WitnessError, header::check_header,
     input::HEADERS_MAX, validate_recording,
 };
-pub use error::ImportError;
+pub use error::{BlockIdError, BlocksError, ImportError};
 use json_block::{JsonBlock, JsonHeader};
-pub use range::{Blocks, BlocksError, import_range};
+pub use range::{Blocks, import_range};
 use rpc::Node;
 
 /// Which block to import.
@@ -52,13 +52,6 @@ pub enum BlockId {
     /// The newest that is final.
     Finalized,
 }
-
-/// What is no [`BlockId`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it is no number from 0 to 2^64 - 1, no hash of 32 bytes (0x and 64 digits), and not latest, safe or finalized"
-)]
-pub struct BlockIdError;
 
 impl FromStr for BlockId {
     type Err = BlockIdError;
@@ -100,7 +93,7 @@ impl BlockId {
     }
 }
 
-/// What an import does beside the obvious.
+/// The options of an import.
 #[derive(Clone)]
 pub struct ImportOptions {
     /// Most time that the node has for each answer. A node that no longer has a block's state at hand
@@ -110,7 +103,7 @@ pub struct ImportOptions {
     pub chain_config: Option<Value>,
     /// Headers of HTTP for each request, `Name: value`: most hosted nodes ask for a key. Never shown.
     pub headers: Vec<String>,
-    /// What is done where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
+    /// The retries where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
     pub retries: Retries,
 }
 
@@ -269,7 +262,7 @@ fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<WitnessUse
                 });
             }
         };
-        // Whoever asks twice may ask 256 times: then all that there can be.
+        // A block that asks twice may ask 256 times: then all that there can be.
         let oldest = match has_asked {
             false => wanted + 1,
             true => number.saturating_sub(HEADERS_MAX as u64).max(1),
@@ -349,7 +342,7 @@ fn parent(node: &Node, witness: &Witness, child: &Header) -> Result<Bytes, Impor
     }
 }
 
-/// What each node serves: a block as JSON, with its transactions if they are `full`.
+/// Asks for a block as JSON, which each node serves, with its transactions if they are `full`.
 fn json<T: serde::de::DeserializeOwned>(
     node: &Node,
     what: &'static str,

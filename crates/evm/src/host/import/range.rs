@@ -1,11 +1,12 @@
-//! Consecutive blocks from a node as one file: `myriad block import --block A..B`.
+//! Imports consecutive blocks from a node as one file: `myriad block import --block A..B`.
 
 use std::{collections::HashSet, fmt, ops::RangeInclusive, str::FromStr};
 
 use alloy_primitives::Bytes;
 
 use super::{
-    BlockId, BlockIdError, ImportError, ImportOptions, Node, add_witness, chain_id, check_chain,
+    BlockId, ImportOptions, Node, add_witness, chain_id, check_chain,
+    error::{BlocksError, ImportError},
     without_witness,
 };
 use crate::{
@@ -20,38 +21,6 @@ pub enum Blocks {
     One(BlockId),
     /// Those from a number to another one, both included: 1 to [`BLOCKS_MAX`].
     Range(RangeInclusive<u64>),
-}
-
-/// What is no [`Blocks`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BlocksError {
-    /// Neither a block nor two of them.
-    #[error(transparent)]
-    Id(#[from] BlockIdError),
-    /// One end is no number.
-    #[error("both ends of A..B are numbers: a hash has none, and latest, safe and finalized move on")]
-    NoNumber,
-    /// The last block comes before the first one.
-    #[error("block {last} comes before block {first}; in A..B both ends are included")]
-    Backwards {
-        /// The first one.
-        first: u64,
-        /// The last one.
-        last: u64,
-    },
-    /// More than a batch may have.
-    #[error(
-        "{first}..{last} are {count} blocks, and {BLOCKS_MAX} can be a batch: import them in several files"
-    )]
-    TooMany {
-        /// The first one.
-        first: u64,
-        /// The last one.
-        last: u64,
-        /// How many they are.
-        count: u128,
-    },
 }
 
 impl FromStr for Blocks {
@@ -146,7 +115,7 @@ pub fn import_range(
         let number = header.number;
         let id = BlockId::Number(number);
         let used = add_witness(&node, &mut file, &header, id, parent).map_err(in_range(number))?;
-        // What an earlier block has read already is in its file.
+        // Nodes that an earlier block has read already are in its file.
         let witness = &mut file.witness;
         for (items, used) in [(&mut witness.state, used.state), (&mut witness.codes, used.codes)] {
             let mut used = used.into_iter();

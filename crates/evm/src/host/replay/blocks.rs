@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Block, ChainConfig, Fork, Transaction,
-    host::block_file::{GAS_LIMIT_MAX, excerpt},
+    host::{block_file::GAS_LIMIT_MAX, excerpt::excerpt},
 };
 
 /// A block as the chain has it, and what its transactions came to.
@@ -218,6 +218,7 @@ pub(super) fn ancestors(first: &Header, state_root: B256, oldest: u64, before: O
     (oldest + 1..first.number).map(header).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one field after the other")]
 fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome), ReplayError> {
     let missing = |detail| ReplayError::Transaction { place, detail };
     let price = |price: &Maybe<Number>, detail| {
@@ -306,7 +307,7 @@ fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome
     Ok((transaction, tx.outcome))
 }
 
-/// What is not as the file says.
+/// A difference from the file.
 pub(super) fn conflict(
     place: Place,
     what: &'static str,

@@ -1,10 +1,10 @@
-//! Why a replay file does not become a block file.
+//! The errors of replay files.
 
 use std::{fmt, io, path::PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
 
-use super::format::REPLAY_BYTES_MAX;
+use super::REPLAY_BYTES_MAX;
 use crate::{
     BlockError,
     host::{
@@ -39,13 +39,13 @@ pub struct Difference {
     pub place: Place,
     /// Which value, e.g. `gas used`.
     pub what: &'static str,
-    /// What it is by the file's own transactions and headers, or by executing them.
+    /// The value by the file's own transactions and headers, or by executing them.
     pub actual: String,
-    /// What the file says.
+    /// The value that the file says.
     pub expected: String,
 }
 
-/// What is not as the chain has it, or not as the file says, in blocks that are replayed all the same.
+/// A difference from the chain or from the file, in blocks that are replayed all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remark {

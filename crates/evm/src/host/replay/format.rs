@@ -1,4 +1,5 @@
-//! The JSON of a replay file, with a limit on each list. What it says is checked where it is used.
+//! Decodes the JSON of a replay file, with a limit on each list. Its values are checked where they
+//! are used.
 
 use std::{
     fmt,
@@ -15,14 +16,11 @@ use serde::{
     de::{self, SeqAccess, Unexpected, Visitor},
 };
 
-use super::ReplayError;
+use super::{REPLAY_BYTES_MAX, error::ReplayError};
 use crate::{
-    host::block_file::{Bounded, excerpt},
+    host::{block_file::Bounded, excerpt::excerpt},
     input::BLOCKS_MAX,
 };
-
-/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON takes a few times its size.
-pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
 
 /// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic tries.
 pub const LEAVES_MAX: usize = 1 << 14;
@@ -116,7 +114,7 @@ pub(super) struct ReplayAccess {
     pub(super) storage_keys: Vec<B256>,
 }
 
-/// What a transaction came to on the chain.
+/// The outcome of a transaction on the chain.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReplayOutcome {

@@ -1,6 +1,6 @@
-//! Executing the blocks by alloy-evm, and comparing with what the replay file says of them.
+//! Executes the blocks by alloy-evm, and compares with the replay file.
 
-use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, TxReceipt as _, proofs, transaction::Recovered};
+use alloy_consensus::{Header, ReceiptEnvelope, TxEnvelope, TxReceipt, proofs, transaction::Recovered};
 use alloy_evm::{
     Evm as _, EvmEnv, EvmFactory as _,
     block::{BlockExecutionError, BlockExecutor as _},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{ChainConfig, host::sample::Rules};
 
-/// What executing a block has come to.
+/// The outcome of executing a block.
 pub(super) struct Run {
     pub(super) changes: BundleState,
     pub(super) gas_used: u64,
@@ -55,6 +55,7 @@ impl Run {
 }
 
 /// Executes a block on the state before it, and makes that the state after it. The parent hash is the one in its header.
+#[expect(clippy::too_many_lines, reason = "the steps of a block, in their order")]
 pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) -> Result<Run, ReplayError> {
     let header = &block.block.header;
     let place = Place {
@@ -126,14 +127,14 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
     drop(state);
     let result = match finished {
         Ok(result) => result,
-        // What follows from a difference is not what is wrong.
+        // A failure that follows from a difference is not the cause: the difference is.
         Err(error) => {
             let first = differing.into_iter().next();
             return Err(first.map_or_else(|| fault(at, world, &error), Into::into));
         }
     };
     world.apply(&changes);
-    let blooms = result.receipts.iter().map(|receipt| receipt.bloom());
+    let blooms = result.receipts.iter().map(TxReceipt::bloom);
     Ok(Run {
         changes,
         gas_used: result.gas_used,
@@ -145,7 +146,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
     })
 }
 
-/// What a transaction has come to.
+/// The outcome of a transaction.
 ///
 /// The tracer counts gas as Besu's EVM hands it on: before refunds, and before the floor of EIP-7623. What is paid in the end
 /// is in the receipts, whose root is the header's.

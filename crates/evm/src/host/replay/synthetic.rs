@@ -1,4 +1,5 @@
-//! Tries around what a replay file knows: its accounts and slots, at the depth that they have among many others.
+//! Builds tries around the accounts and slots of a replay file, at the depth that they would have
+//! among many others.
 //!
 //! A replay file says what the blocks touch, and not where in the tries of the chain it is. So each trie is made up to a depth:
 //! down to it all branches are full, and what is not on the way to a key that the blocks touch is a hash of nothing. Below

@@ -1,4 +1,5 @@
-//! Over replay files of the sample's kind of chain, and over real ones in a folder that `MYRIAD_LINEA_REPLAYS` names.
+//! Tests over replay files of the sample's kind of chain, and over real ones in a folder that
+//! `MYRIAD_LINEA_REPLAYS` names.
 
 use std::{io::Write, path::PathBuf, sync::LazyLock};
 
@@ -335,6 +336,7 @@ fn what_the_tracer_has_wrong_is_told() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_is_no_replay_file_is_refused() {
     let replay = busy();
     let read = |bytes: &[u8]| {

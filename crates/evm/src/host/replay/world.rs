@@ -1,4 +1,4 @@
-//! The state as a replay file has it, from block to block: what the blocks touch, and nothing else.
+//! The state of a replay file, from block to block: what the blocks touch, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +31,7 @@ pub(super) struct World {
     pub(super) touched: BTreeMap<Address, BTreeSet<U256>>,
     /// Hashes of earlier blocks.
     pub(super) hashes: BTreeMap<u64, B256>,
-    /// What is asked for now is asked for by a system call.
+    /// Whether a system call is asking now.
     pub(super) is_system_call: bool,
     /// The numbers of the blocks whose hashes were asked for since it was emptied.
     pub(super) hashes_asked: Vec<u64>,
@@ -165,7 +165,7 @@ impl Database for World {
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Unlisted> {
         let is_whole = self.accounts.get(&address).is_none_or(|account| account.is_whole);
         let known = self.touched.entry(address).or_default();
-        // What the system calls touch need not be listed.
+        // Accounts that the system calls touch need not be listed.
         if !known.contains(&slot) && !is_whole && !self.is_system_call {
             return self.note(Unlisted::Slot(address, slot));
         }

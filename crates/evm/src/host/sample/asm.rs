@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use alloy_primitives::{U256, keccak256};
 use revm::bytecode::opcode::{self, OpCode};
 
-/// What is wrong with a source, and on which line (from 1).
+/// The fault of a source, and its line (from 1).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {detail}")]
 pub struct AsmError {
@@ -104,7 +104,7 @@ fn number(word: &str) -> Option<U256> {
         .then(|| word.parse().ok())?
 }
 
-/// What is within the parentheses of `kind(...)`.
+/// The text within the parentheses of `kind(...)`.
 fn signature<'a>(operand: &'a str, kind: &str) -> Option<&'a str> {
     operand.strip_prefix(kind)?.strip_prefix('(')?.strip_suffix(')')
 }

@@ -91,7 +91,7 @@ pub(super) struct Sample {
     pub(super) genesis: Genesis,
     pub(super) before: Trie,
     pub(super) after: World,
-    /// What the block reads of the state before.
+    /// The part of the state before that the block reads.
     pub(super) reads: Reads,
 }
 
@@ -219,7 +219,7 @@ fn parent_header(genesis: &Genesis, rng: &mut Rng) -> Header {
     }
 }
 
-/// What of the block's header is settled before it is executed.
+/// The part of the block's header that is settled before it is executed.
 fn child_header(parent: &Header, rng: &mut Rng) -> Header {
     Header {
         parent_hash: parent.hash_slow(),

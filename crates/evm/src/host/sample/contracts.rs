@@ -107,7 +107,7 @@ mod tests {
         world::{Reads, Recorder},
     };
 
-    /// What a call returns, or the data that it reverts with.
+    /// The result of a call, or the data that it reverts with.
     fn run(genesis: &Genesis, to: Address, data: Bytes) -> Result<Bytes, Bytes> {
         let recorder = Recorder {
             world: &genesis.world,
@@ -144,7 +144,7 @@ mod tests {
         } = genesis;
         genesis.allow(token0, sequencer, pool, U256::from(77));
         let words = |words: &[U256]| -> Result<Bytes, Bytes> {
-            let words: Vec<_> = words.iter().map(|word| word.to_be_bytes::<32>()).collect();
+            let words: Vec<_> = words.iter().map(U256::to_be_bytes::<32>).collect();
             Ok(words.concat().into())
         };
         let ask = |to, signature, arguments: &[B256]| run(&genesis, to, call(signature, arguments));

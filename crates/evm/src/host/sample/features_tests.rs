@@ -1,5 +1,15 @@
+//! The blocks of each fork validate, and blocks that break its rules are refused.
+
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
+use alloy_primitives::{B256, keccak256};
+
 use super::*;
-use crate::{BlockError, RuleSet, error::WitnessError, validate, validate_recording};
+use crate::{
+    BlockError, RuleSet, Transaction,
+    error::WitnessError,
+    host::sample::{draft::TX_GAS, world::Account},
+    validate, validate_recording,
+};
 
 fn outcome(file: &BlockFile) -> Result<B256, BlockError> {
     validate(&file.to_input().unwrap()).map(|outcome| outcome.state_root)
@@ -165,7 +175,7 @@ fn code_that_cannot_run_is_not_needed() {
             Fork::Prague | Fork::Osaka => missing(outcome, callee),
             _ => drop(outcome.unwrap_or_else(|error| panic!("{fork}: {error}"))),
         }
-        // Whoever looks at the code afterwards needs it, and finds no empty one.
+        // A contract that looks at the code afterwards needs it, and finds no empty one.
         for also in [
             "PUSH CALLEE EXTCODESIZE PUSH 7 SSTORE",
             "PUSH 32 PUSH 0 PUSH 0 PUSH CALLEE EXTCODECOPY",

@@ -16,7 +16,7 @@ pub struct Trie {
     values: Vec<Vec<u8>>,
 }
 
-/// What a block does to one trie.
+/// The changes that a block makes to one trie.
 #[derive(Default)]
 pub(super) struct Touched {
     /// Keys that are read or written, there or not.

@@ -1,4 +1,5 @@
-//! A made-up L2 block, for those who have no node at hand: `myriad block sample` and `myriad demo`.
+//! A made-up L2 block, for users that have no node at hand: `myriad block sample` and `myriad
+//! demo`.
 //!
 //! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true` and a
 //! description in the file, "synthetic" in the header's extra data. In all that a stateless client
@@ -26,6 +27,7 @@
 mod asm;
 mod build;
 mod contracts;
+mod draft;
 mod features;
 mod genesis;
 mod merkle;
@@ -42,8 +44,7 @@ pub mod world;
 pub use asm::AsmError;
 pub(super) use build::Rules;
 pub use build::{generate, generate_chain};
-pub use features::{features, features_of_a_young_chain};
-pub use osaka::features_after_bpo;
+pub use features::{features, features_after_bpo, features_of_a_young_chain};
 pub use replay::{Replayed, replayed};
 pub use rng::Rng;
 
@@ -54,7 +55,7 @@ pub const CHAIN_ID: u64 = 0x6d79_7269;
 pub const DEFAULT_TXS: usize = 20;
 
 /// Most transactions in a sample. They use 50,000 gas each on average, so that 400 fill two thirds of
-/// the block's 30 M gas and the dearest mix still fits.
+/// the block's 30 M gas and the costliest mix still fits.
 pub const TXS_MAX: usize = 400;
 
 /// Most accounts and most holders of a token: 2^20 of each take half a minute and 1.2 GB.
@@ -67,7 +68,7 @@ const PARENT_NUMBER: u64 = 1_048_575;
 /// 2025-06-15 12:00 UTC.
 const PARENT_TIMESTAMP: u64 = 1_749_988_800;
 
-/// What to make.
+/// The parameters of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SampleSpec {
     /// Transactions in the block, 0 to [`TXS_MAX`].

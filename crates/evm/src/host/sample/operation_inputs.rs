@@ -1,4 +1,4 @@
-//! Inputs of precompiles for which they do all of their work.
+//! Inputs of precompiles that make them do all of their work.
 
 use alloy_primitives::{B256, hex, keccak256};
 

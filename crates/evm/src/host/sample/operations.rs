@@ -1,4 +1,5 @@
-//! Blocks that spend all their gas on one operation: what each operation costs a prover, per gas.
+//! Blocks that spend all their gas on one operation, to measure what each operation costs a prover
+//! per gas.
 //!
 //! Each has one transaction, whose contract repeats the operation in a loop until there is not enough gas for one more
 //! round. `cargo bench --workspace --bench operations` executes them in the VM.
@@ -7,7 +8,7 @@ use alloy_primitives::{Address, Bytes, U256, keccak256};
 
 use super::{
     SampleError,
-    features::Draft,
+    draft::Draft,
     operation_inputs::{blake2f, bls12_381, bn254, ecrecover, kzg, modexp, p256},
 };
 use crate::{Fork, host::BlockFile};
@@ -28,7 +29,7 @@ const CONTRACT_BYTES: usize = 24 << 10;
 /// An operation that a block can be full of.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// What it is, and of what size.
+    /// The operation, and its size.
     pub name: String,
     /// One round of the loop, which leaves the stack as it was. Memory begins with the input.
     round: String,

@@ -1,12 +1,6 @@
-//! What Osaka has brought, for the blocks of [`features`](super::features()), and a block after a change of blob parameters.
+//! The features of Osaka, for the blocks of [`features`](super::features()).
 
 use alloy_primitives::{Bytes, U256, hex};
-
-use super::{
-    SampleError,
-    features::{ANCESTORS, Draft, MODERN, with_features},
-};
-use crate::{Fork, host::BlockFile};
 
 /// Most gas of a transaction (EIP-7825).
 pub(super) const TX_GAS_MAX: u64 = 1 << 24;
@@ -27,19 +21,6 @@ const NUMBER_BYTES: usize = 64;
 
 /// Gas that the contract gives to each precompile.
 const CALL_GAS: u64 = 1 << 20;
-
-/// Makes a block of Osaka, the first one after a change of the blob parameters alone (EIP-7892), with more blobs than a block
-/// could have before.
-///
-/// # Errors
-/// None but for mistakes in this crate.
-pub fn features_after_bpo() -> Result<BlockFile, SampleError> {
-    let mut draft = Draft::new(Fork::Osaka);
-    draft.rules.has_bpo = true;
-    let modern = draft.deploy(MODERN, U256::ZERO, &[])?;
-    draft.with_blobs(modern, 6);
-    with_features(draft, ANCESTORS - 1)?.file()
-}
 
 /// Keeps CLZ of 1 and of 0 in slots 1 and 2. In slots 3 to 10, of four calls what came of each, and its gas: a signature on
 /// P-256 that holds, and one that does not; MODEXP with numbers of 64 bytes, and with one of 1,025, which is one byte too many.

@@ -1,4 +1,4 @@
-//! A test for each rule that Osaka has brought: what it allows is accepted, and one more is refused by its name.
+//! A test for each rule of Osaka: what it allows is accepted, and one more is refused by its name.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,15 @@ use alloy_primitives::Signature;
 
 use super::*;
 use crate::{
-    BlobParams, BlobSchedule, Block, BlockError, InputError, StatelessInput, Transaction,
-    host::sample::features, validate,
+    BlobParams, BlobSchedule, Block, BlockError, Fork, InputError, StatelessInput, Transaction,
+    host::{
+        BlockFile,
+        sample::{
+            draft::Draft,
+            features::{MODERN, features, features_after_bpo},
+        },
+    },
+    validate,
 };
 
 const GAS_PER_BLOB: u64 = 1 << 17;
@@ -27,8 +34,8 @@ fn by_both(draft: Draft) -> [Result<(), BlockError>; 2] {
     [prague, osaka].map(|input| validate(&input).map(drop))
 }
 
-/// A draft whose blobs are dear enough for both forks to have the same excess (EIP-7918).
-fn with_dear_blobs() -> Draft {
+/// A draft whose blobs cost enough for both forks to have the same excess (EIP-7918).
+fn with_costly_blobs() -> Draft {
     let mut draft = Draft::new(Fork::Prague);
     draft.base_fee = 7;
     draft
@@ -82,7 +89,7 @@ fn clz_is_of_osaka() {
 #[test]
 fn a_transaction_has_at_most_six_blobs() {
     let with = |blobs| {
-        let mut draft = with_dear_blobs();
+        let mut draft = with_costly_blobs();
         let modern = draft.deploy(MODERN, U256::ZERO, &[]).unwrap();
         draft.with_blobs(modern, blobs);
         by_both(draft)
@@ -102,7 +109,7 @@ fn a_transaction_has_at_most_six_blobs() {
 #[test]
 fn a_transaction_has_at_most_two_to_the_24_gas() {
     let with = |gas| {
-        let mut draft = with_dear_blobs();
+        let mut draft = with_costly_blobs();
         let contract = draft.deploy("STOP", U256::ZERO, &[]).unwrap();
         draft.with_gas(contract, Bytes::new(), gas);
         by_both(draft)

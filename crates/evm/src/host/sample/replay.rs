@@ -50,6 +50,7 @@ pub struct Replayed {
 ///
 /// # Errors
 /// The code does not assemble, or a call of it fails.
+#[expect(clippy::too_many_lines, reason = "one JSON document, key by key")]
 pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     let mut rng = Rng::new(18);
     let mut world = World::default();

@@ -1,3 +1,5 @@
+//! The sample against its own parameters, and its witness against the validator.
+
 use alloy_primitives::{B256, Bytes, U256, b256, keccak256};
 
 use super::{
@@ -50,7 +52,7 @@ fn the_default_is_as_deep_as_it_says() {
     let sample = Sample::new(&SampleSpec::default(), usize::MAX).unwrap().0;
     let file = sample.file(String::new());
     let outcome = validate(&file.to_input().unwrap()).unwrap();
-    // Whoever has proven seed 0 can prove it again: change the sample knowingly, and this with it.
+    // Users have proven seed 0 and can prove it again: change the sample knowingly, and this with it.
     let known = b256!("604ff24c02eeba9252513447f4cd5bdc0b77674e63d7a02e882d838634aede39");
     assert_eq!(outcome.block_hash, known);
     println!(
@@ -204,7 +206,7 @@ fn a_witness_without_one_of_its_parts_is_refused() {
                 error: TrieError::MissingNode { hash, .. },
                 ..
             })) => {
-                assert_eq!(hash, missing)
+                assert_eq!(hash, missing);
             }
             other => panic!("without node {at}: {other:?}"),
         }

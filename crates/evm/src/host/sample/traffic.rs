@@ -1,4 +1,4 @@
-//! The transactions of the sample's block: who sends what, signed.
+//! The transactions of the sample's block: their senders, contents and signatures.
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
@@ -130,7 +130,7 @@ impl Traffic<'_> {
     /// The `place`th call of a kind, and the index of the trader who makes it.
     fn call(&mut self, kind: Kind, place: usize) -> (usize, Call) {
         let place = place % 8;
-        // Who gives all away does not send again.
+        // A sender that gives all away does not send again.
         let gives_all = kind == Kind::TokenTransfer && place == 3;
         let trader = if gives_all {
             self.new_trader()

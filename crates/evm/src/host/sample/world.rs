@@ -206,7 +206,7 @@ fn hashed_slot(slot: U256) -> B256 {
     keccak256(B256::from(slot))
 }
 
-/// What an execution has read of the state.
+/// The part of the state that an execution has read.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     /// Accounts, there or not, with the slots that were read of them.

@@ -1,4 +1,5 @@
-//! The folder: what is kept, what has to go, what survives damage and company.
+//! The folder of a store: what is kept, what has to go, and what survives damage and a second
+//! process.
 
 use std::fs;
 

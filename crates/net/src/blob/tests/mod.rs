@@ -77,7 +77,7 @@ async fn fetch_from(
     )
 }
 
-/// What an honest server sends for a whole blob.
+/// The bytes that an honest server sends for a whole blob.
 async fn served(server: &BlobStore, want: BlobRef) -> Vec<u8> {
     use futures::io::AsyncReadExt;
     let (mut near, far) = pipe();

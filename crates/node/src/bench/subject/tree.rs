@@ -1,4 +1,4 @@
-//! A small job whole: nodes of every arity, up to the final proof.
+//! Measures a small job whole: nodes of every arity, up to the final proof.
 
 use std::{collections::BTreeSet, mem};
 
@@ -193,7 +193,7 @@ impl<'a> Bench<'a> {
         move |children| held + level.peak_bytes(config, children, internal_for_leaf) <= memory
     }
 
-    /// What a child takes for a node, in bytes.
+    /// The memory that a child takes for a node, in bytes.
     fn peak_bytes(&self, level: Level, children: usize, internal_for_leaf: usize) -> u64 {
         self.held + level.peak_bytes(self.config, children, internal_for_leaf)
     }

@@ -1,4 +1,4 @@
-//! What becomes of a task that has ended: its proof is kept, or its lease is handed back with the reason.
+//! Ends a task: keeps its proof, or hands its lease back with the reason.
 
 use std::time::{Duration, Instant};
 

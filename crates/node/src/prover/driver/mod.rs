@@ -1,13 +1,15 @@
-//! The loop of a prover: one task at a time, and what is between two of them.
+//! The loop of a prover. It does one task at a time, and looks for the next one in between.
 //!
-//! What is known has an owner each: [`Offers`] of requesters, [`Current`] of the task at hand, [`Finished`] of proofs, [`Disk`] of
-//! the disk. The files beside this one are the driver's own methods, by what they are about.
+//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Current`] for the task at hand,
+//! [`Finished`] for proofs, [`Disk`] for the disk. The files beside this one hold the driver's own methods, by
+//! subject.
 
 mod endings;
 mod view;
 
 use std::{
     future::Future,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -45,7 +47,7 @@ const PAYERS_MAX: usize = 2048;
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
 
-/// What the requests that the driver has made come back with.
+/// The answers to requests that the driver has made.
 enum Answer {
     Offer {
         peer: Peer,
@@ -73,7 +75,7 @@ struct Driver<E: Engine> {
     speed: f64,
     /// For tasks as the engine reckons their memory.
     memory_offered: u64,
-    /// What no task takes longer than here.
+    /// The bound of any task's time here.
     longest: Duration,
     disk: Disk,
 
@@ -112,45 +114,7 @@ pub async fn run<E: Engine>(
     stop: impl Future<Output = ()>,
 ) -> Result<Status, StoreError> {
     let (answer_sender, mut answers) = mpsc::unbounded_channel();
-    let calibration = engine.calibration(limits.threads);
-    let tools = Tools {
-        network: network.clone(),
-        engine: Arc::new(engine),
-        limits: limits.clone(),
-        files: std::sync::Mutex::new(None),
-    };
-    let receipts = Receipts::open(status.dir())?;
-    let earned = receipts.earned(PAYERS_MAX);
-    for earned in earned.iter().filter(|earned| earned.is_useful()) {
-        if let Some(peer) = parse_peer(&earned.requester) {
-            network.regard(peer, Regard::Useful);
-        }
-    }
-    let mut driver = Driver {
-        tools: Arc::new(tools),
-        offers: Offers::new(crate::engine_fingerprint(), Instant::now()),
-        current: None,
-        finished: Finished::new(network.blobs().clone()),
-        receipts: Arc::new(receipts),
-        core_speed: calibration.core_speed,
-        speed: f64::from(SPEED_ONE) * calibration.speed,
-        memory_offered: calibration.memory_offered(limits.memory.bytes()),
-        longest: calibration.longest(&limits),
-        status: Status {
-            peer: myriad_net::peer_name(network.peer()),
-            started: now_s(),
-            memory_bytes: limits.memory.bytes(),
-            ..Status::default()
-        },
-        written: Instant::now(),
-        resumed: None,
-        disk: Disk::new(network.blobs().quota_bytes()),
-        network,
-        limits,
-        answer_sender,
-        stopping: None,
-        returning: JoinSet::new(),
-    };
+    let mut driver = Driver::new(network, engine, limits, status.dir(), answer_sender)?;
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
@@ -192,6 +156,55 @@ pub async fn run<E: Engine>(
 }
 
 impl<E: Engine> Driver<E> {
+    /// A driver at no task. `dir` has the receipts of earlier runs.
+    fn new(
+        network: Network,
+        engine: E,
+        limits: Limits,
+        dir: &Path,
+        answer_sender: mpsc::UnboundedSender<Answer>,
+    ) -> Result<Self, StoreError> {
+        let calibration = engine.calibration(limits.threads);
+        let tools = Tools {
+            network: network.clone(),
+            engine: Arc::new(engine),
+            limits: limits.clone(),
+            files: std::sync::Mutex::new(None),
+        };
+        let receipts = Receipts::open(dir)?;
+        let earned = receipts.earned(PAYERS_MAX);
+        for earned in earned.iter().filter(|earned| earned.is_useful()) {
+            if let Some(peer) = parse_peer(&earned.requester) {
+                network.regard(peer, Regard::Useful);
+            }
+        }
+        Ok(Self {
+            tools: Arc::new(tools),
+            offers: Offers::new(crate::engine_fingerprint(), Instant::now()),
+            current: None,
+            finished: Finished::new(network.blobs().clone()),
+            receipts: Arc::new(receipts),
+            core_speed: calibration.core_speed,
+            speed: f64::from(SPEED_ONE) * calibration.speed,
+            memory_offered: calibration.memory_offered(limits.memory.bytes()),
+            longest: calibration.longest(&limits),
+            status: Status {
+                peer: myriad_net::peer_name(network.peer()),
+                started: now_s(),
+                memory_bytes: limits.memory.bytes(),
+                ..Status::default()
+            },
+            written: Instant::now(),
+            resumed: None,
+            disk: Disk::new(network.blobs().quota_bytes()),
+            network,
+            limits,
+            answer_sender,
+            stopping: None,
+            returning: JoinSet::new(),
+        })
+    }
+
     fn handle_event(&mut self, event: NetEvent) {
         match event {
             NetEvent::Greeted {
@@ -403,7 +416,7 @@ impl<E: Engine> Driver<E> {
                     Ok(Response::Lease(lease)) => self.begin(peer, *lease, since),
                     Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused), now),
                     Ok(Response::Received | Response::Extended { .. }) | Err(_) => {
-                        self.offers.refused(peer, None, now)
+                        self.offers.refused(peer, None, now);
                     }
                 }
             }

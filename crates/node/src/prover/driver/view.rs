@@ -1,4 +1,4 @@
-//! What the owner of the machine sees of its prover.
+//! The status that the owner of the machine sees.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a prover makes of what its children say and do. The children are shells.
+//! The prover's handling of its children. The children here are shells.
 
 use std::{fs, path::Path, thread};
 
@@ -40,7 +40,7 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
 
 /// First bytes of a key file.
 const MAGIC: &[u8] = b"myriad keys v2\n\0";
-/// What the job's program, input and engine are called.
+/// The names of the job's program, input and engine.
 const HASH: [u8; 32] = [7; 32];
 
 fn key_file(body: &[u8]) -> Vec<u8> {
@@ -137,7 +137,7 @@ fn keys_that_cannot_be_read_are_made_anew_once() {
     let (made, times, keys) = with_rotten_keys("proof");
     assert_eq!(made.unwrap().0, [42]);
     assert_eq!((times, keys), (1, key_file(b"made")));
-    // Whoever has taken the child over can say so for ever.
+    // An attacker that has taken the child over can say so for ever.
     let (made, times, _) = with_rotten_keys("missing");
     assert!(matches!(&made, Err(EngineError::Failed(_))), "{made:?}");
     assert_eq!(times, 1);

@@ -1,4 +1,5 @@
-//! How this machine's time is shared among requesters, and what those pay who only take it.
+//! Shares this machine's time among requesters, and lets those wait that take time and give no
+//! proof a chance.
 //!
 //! Each requester has an account of the seconds that this machine gave it: at its tasks, and waiting for its answers.
 //! The one with the least goes first. A requester that does not answer, or whose task comes to nothing, is left alone
@@ -10,7 +11,7 @@ use myriad_core::Peer;
 
 use super::Offers;
 
-/// What was done for a requester counts half after so long: who had much yesterday need not wait today.
+/// Work for a requester counts half after so long, so that one that had much yesterday need not wait today.
 pub(super) const SERVED_HALF_LIFE: Duration = Duration::from_secs(3600);
 
 /// Another requester has its turn when it was served less by so much: to go from one to the other costs a machine the time to
@@ -52,7 +53,7 @@ impl Setbacks {
     }
 }
 
-/// What came of the time that this machine gave a requester.
+/// The result of the time that this machine gave a requester.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::prover) enum Outcome {
     Proof,
@@ -92,7 +93,7 @@ impl Offers {
         }
     }
 
-    /// What the one was served that was served least, of those with a job.
+    /// The time of the least-served requester, of those with a job.
     pub(super) fn least_served(&self) -> f64 {
         let with_jobs = self
             .requesters

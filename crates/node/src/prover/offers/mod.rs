@@ -1,4 +1,5 @@
-//! Whom to offer this machine to next, and why there is nothing to do if there is nothing.
+//! Decides which requester gets this machine's next offer, and says why there is none if there is
+//! none.
 //!
 //! It reads no clock: each call that depends on the time is told it.
 
@@ -40,12 +41,12 @@ const CLOCK_APART_S: u64 = 60;
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
 
-/// What is known of the requesters.
+/// The requesters that this machine knows, and whose turn it is.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// Who was offered to last: among those that had as much the next one follows in order.
+    /// The requester of the last offer: among those that were served as much, the next one follows in order.
     last: Option<Peer>,
-    /// Whose turn it is: whom this machine worked for last, and not in vain.
+    /// The requester whose turn it is: the last one that this machine worked for, and not in vain.
     serving: Option<Peer>,
     /// When what was served was last reckoned down.
     reckoned: Instant,
@@ -100,7 +101,7 @@ impl Offers {
         };
     }
 
-    /// What the clock of a requester that greets is ahead of this machine's, in milliseconds. Nothing depends on it.
+    /// Notes by how many milliseconds the clock of a requester that greets is ahead of this machine's. Nothing depends on it.
     pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64, now: Instant) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             let ahead_s = ahead_ms / 1000;
@@ -166,7 +167,7 @@ impl Offers {
                 heard: now,
             };
             if requester.jobs.insert(said.job, facts).is_none() {
-                // What was refused before may be different with this job.
+                // A requester that refused before may answer otherwise for this job.
                 requester.next = None;
             }
         }

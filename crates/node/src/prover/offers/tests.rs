@@ -1,3 +1,5 @@
+//! Whose turn it is, whatever requesters announce, refuse and fail to pay for.
+
 use std::collections::BTreeSet;
 
 use myriad_engine::MemoryBudget;
@@ -179,7 +181,7 @@ fn tasks_that_come_to_nothing_keep_nobody_else_waiting() {
 fn silent_requesters_take_seconds_of_a_day() {
     const DAY: Duration = Duration::from_secs(86_400);
     const TASK: Duration = Duration::from_secs(30);
-    /// What the transport allows for an answer.
+    /// The time that the transport allows for an answer.
     const UNANSWERED: Duration = Duration::from_secs(20);
     let honest = Peer([3; 32]);
     let mut machine = Machine::new(&[1, 2, 3]);

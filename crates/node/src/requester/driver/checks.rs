@@ -1,4 +1,4 @@
-//! From a claimed proof to one that is durable: fetched, examined and kept beside everything else.
+//! Checks claimed proofs: each is fetched, examined and made durable beside the driver's loop.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let check = self.proofs.begin_check(peer, task.task, proof);
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
-        // What was there before is somebody else's proof of something else, or this job's.
+        // A blob that was there before is a proof of another job, or of this one.
         let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
             // If nobody listens, the job is over.
@@ -121,7 +121,7 @@ impl<J: JobBackend> Driver<'_, J> {
         }
         let blobs = self.network.blobs().clone();
         tokio::task::spawn_blocking(move || {
-            // What stays takes some room, and does no other harm.
+            // A blob that stays takes some room, and does no other harm.
             let _ = blobs.remove(&proof);
         });
     }

@@ -1,4 +1,4 @@
-//! What the tasks that the driver has started beside its loop tell it.
+//! The results of what the driver has started beside its loop.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the state machine says that has happened: the user hears it, and so do the peers that it is about.
+//! Passes events of the state machine on, to the user and to the peers that they concern.
 
 use std::time::Duration;
 

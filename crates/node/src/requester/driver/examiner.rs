@@ -1,4 +1,4 @@
-//! Fetching a proof that a peer says it has, and looking at it; beside the driver's loop.
+//! Fetches a proof that a peer claims to have, and examines it, beside the driver's loop.
 
 use std::{
     future::Future,
@@ -36,7 +36,7 @@ fn bytes_max(kind: Kind) -> u64 {
     max as u64
 }
 
-/// What came of examining the proof that a peer claims to have.
+/// The result of examining the proof that a peer claims to have.
 pub(super) enum Examination<F> {
     Accepted(F),
     Invalid(String),
@@ -65,7 +65,7 @@ impl<J> Clone for Examiner<J> {
 }
 
 impl<J: JobBackend> Examiner<J> {
-    pub fn new(network: Network, backend: Arc<J>) -> Self {
+    pub(super) fn new(network: Network, backend: Arc<J>) -> Self {
         Self {
             network,
             backend,
@@ -75,7 +75,7 @@ impl<J: JobBackend> Examiner<J> {
     }
 
     /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
-    pub async fn examine(
+    pub(super) async fn examine(
         self,
         peer: Peer,
         task: TaskId,
@@ -145,7 +145,7 @@ impl<J: JobBackend> Examiner<J> {
     }
 }
 
-/// What comes of a fetch, unless it takes longer from now on than `patience` says, which grows with what has come.
+/// The result of a fetch, unless it takes longer from now on than `patience` says, which grows with the bytes that have come.
 async fn unless_it_stalls<T>(
     mut fetch: impl Future<Output = T> + Unpin,
     patience: impl Fn() -> Duration,

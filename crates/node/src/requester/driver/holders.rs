@@ -1,4 +1,4 @@
-//! Who has which blob, as far as the requester knows, so that it is not asked for all of them.
+//! Knows which peer has which blob, so that the requester need not serve every blob itself.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What the journal says of who is at which task.
+//! The leases that the journal has, and the changes that it has yet to be told.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::requester::backend::JobBackend;
 
 /// The leases as the journal has them.
 pub(super) struct JournalNotes {
-    /// What it says, or will when `writing` is done.
+    /// The leases that it has, or will have when `writing` is done.
     leases: BTreeSet<(TaskId, Peer)>,
     writing: Option<JoinHandle<()>>,
 }

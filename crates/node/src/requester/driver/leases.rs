@@ -1,4 +1,4 @@
-//! What peers are told of the job and its tasks: the announcement, and what a lease says.
+//! Describes the job and its tasks to peers: the announcement, and the content of a lease.
 
 use myriad_core::{TaskId, TaskRef, Time};
 use myriad_net::{

@@ -1,4 +1,5 @@
-//! The loop that does what the state machine says, with the peers of the network.
+//! The loop of a requester. It carries out what the state machine says, with the peers of the
+//! network.
 //!
 //! ```text
 //!                 handle_event, handle_request                 apply_output
@@ -10,8 +11,8 @@
 //!                 handle_completion
 //! ```
 //!
-//! What is known has an owner each: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`], [`JournalNotes`]. The files beside
-//! them are the driver's own methods, by what they are about.
+//! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`],
+//! [`JournalNotes`]. The files beside them hold the driver's own methods, by subject.
 
 mod checks;
 mod completion;
@@ -73,11 +74,11 @@ pub struct Driver<'a, J: JobBackend> {
     files: Files,
     /// The least memory that a task of it takes, in bytes.
     memory_min: u64,
-    /// What each task is expected to take: time of a reference core, and bytes of memory.
+    /// The expected cost of each task: time of a reference core, and bytes of memory.
     work: HashMap<TaskId, (Duration, u64)>,
     backend: Arc<J>,
 
-    // What decides, and its clock.
+    // The state machine that decides, and its clock.
     requester: Requester,
     start: Instant,
 
@@ -202,7 +203,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        // What is left of the tasks holds the backend, too; they end by themselves.
+        // Tasks that are left hold the backend, too; they end by themselves.
         let Self {
             mut backend,
             usages,

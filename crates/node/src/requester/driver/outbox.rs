@@ -1,4 +1,4 @@
-//! What the driver says to peers: answers, notices and receipts.
+//! Sends what the driver says to peers: answers, notices and receipts.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What the requester knows of peers: what they said of themselves, which of them it waits for, what it has learned of them, and
-//! their places on the screen.
+//! The requester's knowledge of its peers: what they said of themselves, which of them it waits
+//! for, what it has learnt of them, and their places on the screen.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,7 +25,7 @@ pub(super) struct PeerBook {
     backend: Arc<dyn PeerBackend>,
     /// Provers on machines of the requester's own.
     own: BTreeSet<Peer>,
-    /// What each connected peer said of itself, and the network that it calls from.
+    /// The greeting of each connected peer, and the network that it calls from.
     hellos: HashMap<Peer, (Hello, Option<u64>)>,
     /// The number of the start of each peer that is connected or waited for.
     boots: HashMap<Peer, u32>,
@@ -37,7 +37,7 @@ pub(super) struct PeerBook {
     /// The place on the observer's screen of each prover that is there or waited for. A new one gets the first that is free:
     /// one identity after the other takes no more places than there are at once.
     places: BTreeMap<Peer, usize>,
-    /// What is being made durable.
+    /// The standings that are being made durable.
     writing: TaskTracker,
 }
 
@@ -74,7 +74,7 @@ impl PeerBook {
         }
     }
 
-    /// What earlier jobs have shown of peers, after the network has been told.
+    /// The standings from earlier jobs, after the network has been told of them.
     pub(super) fn standings(&self, network: &Network) -> Vec<(Peer, Standing)> {
         let standings = self.backend.standings();
         for (peer, standing) in &standings {
@@ -95,7 +95,7 @@ impl PeerBook {
         is_another
     }
 
-    /// What a connected peer said of itself, and the network that it calls from.
+    /// The greeting of a connected peer, and the network that it calls from.
     pub(super) fn hello(&self, peer: Peer) -> Option<(&Hello, Option<u64>)> {
         self.hellos.get(&peer).map(|(hello, origin)| (hello, *origin))
     }

@@ -31,7 +31,7 @@ pub(super) struct Proofs<F> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClaimNumber(u64);
 
-/// What a peer says that its proof of a task is, and took.
+/// A peer's claim: the blob of its proof, and what the proof took.
 struct Claim {
     peer: Peer,
     task: TaskId,
@@ -133,7 +133,7 @@ impl<F> Proofs<F> {
         self.blobs.insert(proof.blob);
     }
 
-    /// What is to be made durable of a task's accepted proof: once.
+    /// The record of a task's accepted proof that is to be made durable: given once.
     pub(super) fn persist(&mut self, task: TaskId) -> Option<(BlobRef, F)> {
         let accepted = self.accepted.get_mut(&task)?;
         match std::mem::replace(&mut accepted.stage, Stage::Persisting) {

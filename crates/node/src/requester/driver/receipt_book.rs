@@ -1,5 +1,5 @@
-//! The book of receipts for provers whose proofs were accepted: which are on their way, which wait for provers that are away,
-//! and what the disk has to be told of both.
+//! The receipts for provers whose proofs were accepted: those on their way, those that wait for
+//! provers that are away, and what the disk has to be told of both.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,11 +17,11 @@ pub(super) struct ReceiptBook {
     waiting: HashMap<Peer, Vec<SignedReceipt>>,
     /// The proofs of those that the disk has.
     kept: HashSet<Blob>,
-    /// What the disk does not know yet.
+    /// The changes that the disk does not know yet.
     unsettled: Settlement,
 }
 
-/// What the disk is to learn of receipts.
+/// The changes of receipts that the disk is to learn.
 #[derive(Default)]
 pub(super) struct Settlement {
     /// Receipts that did not arrive, and that it does not have.
@@ -70,12 +70,12 @@ impl ReceiptBook {
         }
     }
 
-    /// What waits for a prover that is back; it is to be sent now.
+    /// The receipts that wait for a prover that is back; they are to be sent now.
     pub(super) fn take_waiting(&mut self, prover: Peer) -> Vec<SignedReceipt> {
         self.waiting.remove(&prover).unwrap_or_default()
     }
 
-    /// What the disk is to learn now, if there is anything.
+    /// The changes that the disk is to learn now, if there are any.
     pub(super) fn settle(&mut self) -> Option<Settlement> {
         let settlement = mem::take(&mut self.unsettled);
         if settlement.owed.is_empty() && settlement.paid.is_empty() {

@@ -1,4 +1,4 @@
-//! Receipts go to provers whose proofs were accepted.
+//! Gives receipts to the provers whose proofs were accepted.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

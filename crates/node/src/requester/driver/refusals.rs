@@ -1,4 +1,4 @@
-//! What the state machine refuses, as a peer hears it.
+//! Words the refusals of the state machine for peers.
 
 use myriad_core::Refusal;
 use myriad_net::wire::{Refused, Response, Why, cut};

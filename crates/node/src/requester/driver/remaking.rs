@@ -1,6 +1,7 @@
-//! What is made again or here. The disk may have damaged or lost an accepted proof: the blob store finds that when it serves or
-//! reads it. And no node may come of an accepted proof: then the node is done with an engine child of this machine, beside
-//! everything else, to find out why. A final proof that takes no proving is made here, too.
+//! Makes proofs again, or makes them here. The blob store finds a damaged or lost proof when it serves
+//! or reads it. When no node may come of an accepted proof, an engine child of this machine tries
+//! the node, beside everything else, to find out why. A final proof that takes no proving is made
+//! here, too.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,5 @@
-//! What peers ask of the requester: offers, renewals, proofs that they submit, and leases that they return.
+//! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
+//! return.
 
 use myriad_core::{Blob, Input, Offer, Peer, Return};
 use myriad_net::{
@@ -73,7 +74,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 return reply.send(refused(Why::NotServed, reason, None));
             }
         };
-        // What this job is not made of is not remembered: anyone can name any number of blobs.
+        // Blobs that this job is not made of are not remembered: anyone can name any number of them.
         for blob in offer.holds {
             if self.is_of_job(blob) {
                 self.holders.add(blob, peer);

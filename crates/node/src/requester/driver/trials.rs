@@ -1,4 +1,5 @@
-//! Nodes that peers fail at, and that are done here: which one is under way, which wait, and what comes of one.
+//! The nodes that peers fail at, and that the requester tries itself: the one under way, those that
+//! wait, and the result of each.
 
 use std::collections::VecDeque;
 
@@ -26,7 +27,7 @@ pub(super) enum TrialOutcome<F> {
     Unable(String),
 }
 
-/// What is being done here, one task at a time, and what waits for it.
+/// The task that is being done here, one at a time, and those that wait.
 #[derive(Default)]
 pub(super) struct Trials {
     under_way: bool,

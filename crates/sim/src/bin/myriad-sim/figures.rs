@@ -1,4 +1,4 @@
-//! What redundancy costs and gains: the tables of `docs/SIMULATION.md`.
+//! The tables of `docs/SIMULATION.md`: the costs and gains of redundancy.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What happens, and to whom: faults as they were planned, messages as they arrive.
+//! Applies what happens: faults as they were planned, messages as they arrive.
 
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ impl Simulation<'_> {
         self.queue.push(start + faults.until, Happens::FaultsEnd);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     pub(super) fn happens(&mut self, happens: Happens) -> Result<(), String> {
         match happens {
             Happens::Acts { prover } => self.acts(prover),
@@ -58,7 +59,7 @@ impl Simulation<'_> {
             Happens::Finds { .. } | Happens::Persisted { .. } | Happens::Tried { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
-                // Who came back meanwhile was not lost.
+                // A prover that came back meanwhile was not lost.
                 if !(gone.up && gone.reachable) && gone.boot == boot {
                     let peer = gone.peer;
                     if self.requester.is_some() {

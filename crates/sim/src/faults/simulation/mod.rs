@@ -1,4 +1,4 @@
-//! One requester, its peers, and what is between them, in virtual time.
+//! One requester, its peers, and the messages between them, in virtual time.
 
 mod events;
 mod proofs;
@@ -106,7 +106,7 @@ enum Happens {
     FaultsEnd,
 }
 
-/// What the requester's disk holds.
+/// The content of the requester's disk.
 #[derive(Default)]
 struct Journal {
     done: BTreeMap<TaskRef, Blob>,
@@ -130,7 +130,7 @@ struct Simulation<'a> {
     checkers: All,
     journal: Journal,
     holders: BTreeMap<TaskRef, u32>,
-    /// What the requester does itself, one after the other.
+    /// The tasks that the requester does itself, one after the other.
     tries: VecDeque<TaskRef>,
     faulty: bool,
     rng: Rng,

@@ -1,4 +1,4 @@
-//! What the requester finds out about proofs.
+//! Answers the requester's questions about proofs: fetched, checked, tried.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const SLOW: u32 = 50;
 const PROOF_BYTES: u64 = 500_000;
 /// Of a thousand times so many the requester has no memory to do a task itself.
 const UNABLE: u32 = 200;
-/// Who makes what the requester makes itself.
+/// The maker of what the requester makes itself.
 const REQUESTER: Peer = Peer([0xff; 32]);
 
 impl Simulation<'_> {
@@ -53,7 +53,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// What a task is made of and no node can be made over.
+    /// The input of a task over which no node can be made.
     pub(super) fn poison(&self, task: TaskRef) -> Option<(TaskId, Blob)> {
         let requester = self.requester.as_ref()?;
         let inputs = requester.inputs(task).into_iter();

@@ -1,4 +1,4 @@
-//! What provers do and say, on its way to the requester.
+//! Takes what provers do and say on its way to the requester.
 
 use myriad_core::{Input, Time};
 

@@ -1,4 +1,4 @@
-//! What the requester is told, what it says, and what its disk has.
+//! The requester's side: the inputs of its state machine, the outputs, and the content of its disk.
 
 use myriad_core::{
     Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, TaskRef, Time,
@@ -25,7 +25,7 @@ impl Simulation<'_> {
         for job in self.journal.opened.clone() {
             self.open(job)?;
         }
-        // Who had a lease and does not come back is lost.
+        // A prover that had a lease and does not come back is lost.
         for index in 0..self.provers.len() {
             if !(self.provers[index].up && self.provers[index].reachable) {
                 self.goes_missing(index);

@@ -1,4 +1,4 @@
-//! What the numbers of a scenario are held to.
+//! The bounds of a scenario's numbers.
 
 use myriad_cost::planner::SEGMENTS_MAX;
 

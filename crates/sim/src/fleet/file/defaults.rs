@@ -1,4 +1,4 @@
-//! What a scenario has where its file says nothing.
+//! The defaults of a scenario, where its file says nothing.
 
 use super::Spread;
 use crate::peer::Habit;

@@ -1,4 +1,4 @@
-//! Why a scenario is none.
+//! The errors of a scenario file.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Scenario files: what may be written in one, and what is said of what may not.
+//! Scenario files: their keys, and the errors of a file that breaks a bound.
 //!
 //! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise quietly be the default.
 
@@ -57,7 +57,7 @@ pub struct RequesterTable {
     pub instructions: Option<f64>,
     #[serde(default = "defaults::instructions_per_gas")]
     pub instructions_per_gas: f64,
-    /// Whose costs count, of the profiles' programs.
+    /// The program whose costs count, among those of the profiles.
     #[serde(default = "defaults::evm_block")]
     pub costs_of: String,
     /// The program, which every prover fetches once.
@@ -111,7 +111,7 @@ pub struct MachineTable {
     /// The part that delivers.
     #[serde(default = "defaults::all")]
     pub honest: f64,
-    /// What the others do, in turn.
+    /// The habits of the others, in turn.
     #[serde(default = "defaults::pretends")]
     pub wasters: Vec<Habit>,
     /// Whether requesters know the honest ones from earlier jobs.

@@ -1,3 +1,5 @@
+//! What scenario files are read, and what is refused of them.
+
 use super::*;
 
 const SMALL: &str = r#"

@@ -26,7 +26,7 @@ const PATIENCE: f64 = 100.0;
 pub struct Rehearsal {
     /// From the request to the final proof.
     pub simulated_s: f64,
-    /// What the plan expects, as a part of that.
+    /// The plan's expectation, as a part of that.
     pub planned_to_simulated: f64,
     pub leases: u64,
     /// Leases that ran out.

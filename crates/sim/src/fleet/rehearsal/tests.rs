@@ -1,3 +1,5 @@
+//! What the planner promises, rehearsed.
+
 use myriad_cost::{
     lawful::{class, question},
     planner,

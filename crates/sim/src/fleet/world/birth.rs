@@ -1,4 +1,4 @@
-//! How a world begins: its requesters, the blocks that they will get, and its machines.
+//! The beginning of a world: its requesters, the blocks that they will get, and its machines.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,6 +22,7 @@ use crate::{
 };
 
 impl<'a> World<'a> {
+    #[expect(clippy::too_many_lines, reason = "one world, field by field")]
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
         let file = &setup.file;
         let mut rng = Rng::new(seed, "fleet");

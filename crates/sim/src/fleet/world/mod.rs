@@ -116,7 +116,7 @@ pub(super) struct World<'a> {
     places: HashMap<Peer, usize>,
     /// Of the requesters.
     links: Vec<Link>,
-    /// Who has program and input of a block, from when on.
+    /// The machines that have program and input of a block, and from when on.
     shared: HashMap<(usize, u32), Vec<(usize, Time)>>,
     rng: Rng,
     counts: Counts,

@@ -1,4 +1,4 @@
-//! What the machines do: ask for tasks, get their inputs, work, go and come back.
+//! The machines of a world: they ask for tasks, get their inputs, work, go and come back.
 
 use std::time::Duration;
 
@@ -194,7 +194,7 @@ impl World<'_> {
         other.online && !(machine.behind_nat && other.behind_nat)
     }
 
-    /// Whom to fetch program and input from, and when: of the requester and some provers that have them, or will, the one who has
+    /// The machine to fetch program and input from, and when: of the requester and some provers that have them, or will, the one that has
     /// sent them first.
     fn source(
         &mut self,

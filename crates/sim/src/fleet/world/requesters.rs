@@ -1,4 +1,4 @@
-//! What the requesters do: execute blocks, and what their state machines say.
+//! The requesters of a world: they execute blocks, and carry out what their state machines say.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ const METHOD_NOT_SUPPORTED: i64 = -32_004;
 /// More requests than allowed (EIP-1474).
 const LIMIT_EXCEEDED: i64 = -32_005;
 
-/// What a node said instead of a result.
+/// A node's refusal, instead of a result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// 0 where there is none.

@@ -1,4 +1,4 @@
-//! Consecutive blocks from one node.
+//! Imports of consecutive blocks from one node.
 
 use super::*;
 use crate::{

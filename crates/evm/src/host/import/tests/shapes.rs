@@ -1,4 +1,4 @@
-//! What nodes really answer: all shapes of witnesses, blocks and failures.
+//! The real answers of nodes: all shapes of witnesses, blocks and failures.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,5 +1,5 @@
-//! `docs/report`: the claims of the proposal that this project began with, put to test. Every number in it is made here, from
-//! the profile, the scenarios and the measured runs beside it.
+//! Makes `docs/report`: the claims of the proposal that this project began with, put to test. Every
+//! number in it is made here, from the profile, the scenarios and the measured runs beside it.
 
 mod claims;
 mod scale;
@@ -60,7 +60,7 @@ struct Simulated {
 /// Makes the report again.
 ///
 /// # Errors
-/// What cannot be read, simulated or written.
+/// The errors of reading, simulating and writing.
 pub fn write(folder: &Path) -> Result<(), ReportError> {
     let mut report = Report {
         folder,
@@ -159,7 +159,7 @@ impl Simulated {
         self.plan.bounds.machines_s.max(self.plan.bounds.path_s)
     }
 
-    /// What no schedule of the plan's tree can pass, after the execution.
+    /// The bound that no schedule of the plan's tree can pass, after the execution.
     fn earliest_s(&self) -> f64 {
         self.plan.parts.execute_s + self.plan.bounds.earliest_s
     }

@@ -1,4 +1,5 @@
-//! What happens at scale: waste, machines, links, trees; between them [`streams`].
+//! The part of the report on scale: waste, machines, links and trees, with [`streams`] between
+//! them.
 
 use std::fs;
 
@@ -11,7 +12,7 @@ use myriad_sim::{
 
 use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};
 
-/// What is within this part of the best is as good.
+/// Values within this part of the best count as equally good.
 const ALIKE: f64 = 0.03;
 
 pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
@@ -248,7 +249,7 @@ fn segments(report: &mut Report<'_>) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// What it gains that internal-recursive nodes of three are made where they fit: in narrow trees.
+/// The gain of internal-recursive nodes of three where they fit: in narrow trees.
 fn narrow(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## Narrow or wide");
     let nodes = || {

@@ -1,4 +1,4 @@
-//! How many rollups a fleet carries.
+//! The part of the report on streams: how many rollups a fleet carries.
 
 use std::thread;
 
@@ -15,6 +15,7 @@ const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.5)];
 /// A fleet of which only the work is reckoned.
 const RECKONED: u64 = 100_000;
 
+#[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## How many rollups a fleet carries");
     report.say(
@@ -122,7 +123,7 @@ fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<V
     })
 }
 
-/// What comes in for each rollup that has a block every 12 s.
+/// The incoming traffic for each rollup that has a block every 12 s.
 fn received_gbit(simulated: &Simulated, rollups: f64) -> f64 {
     let world = &simulated.outcome.worlds[0];
     let bytes: u64 = world

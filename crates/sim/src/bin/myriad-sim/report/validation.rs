@@ -1,4 +1,4 @@
-//! Real runs beside their simulations.
+//! The part of the report that holds simulations against real runs.
 
 use std::{fs, path::PathBuf};
 
@@ -20,7 +20,7 @@ const RUNS: [(&str, &str); 2] = [
 const ERROR_MAX: f64 = 0.15;
 const MIB: u64 = 1 << 20;
 
-/// What `myriad prove --json` prints, as far as it is of use.
+/// The output of `myriad prove --json`, as far as it is of use.
 #[derive(Deserialize)]
 struct Run {
     instructions: u64,

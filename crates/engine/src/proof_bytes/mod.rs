@@ -1,4 +1,5 @@
-//! Decoding a STARK proof from anywhere: first a walk over what its bytes count, then OpenVM's decoder.
+//! Decodes a STARK proof from anywhere. A walk over the counts in its bytes goes first, then
+//! OpenVM's decoder.
 //!
 //! OpenVM's decoder believes what the bytes count. Mostly that is harmless: what is counted follows, in four bytes
 //! each or more, and a lie ends where the bytes do. But a list of nothing follows in no bytes at all: a row without
@@ -32,7 +33,7 @@ const DIGEST: usize = 8 * FIELD;
 /// Decodes a proof and nothing else.
 ///
 /// # Errors
-/// What is wrong with the bytes, which may be any.
+/// The fault of the bytes, which may be any.
 pub(crate) fn decode(mut bytes: &[u8]) -> Result<Proof<SC>, String> {
     let proof = decode_first(&mut bytes)?;
     match bytes.len() {

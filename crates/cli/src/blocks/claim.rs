@@ -11,8 +11,8 @@ use myriad_evm::{
 use serde::Serialize;
 
 use super::{
-    inspect::{kind, noun, numbers, rules},
     read,
+    summary::{kind, noun, numbers, rules},
 };
 use crate::{
     error::{Error, block_file},

@@ -1,4 +1,4 @@
-//! Loading a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
+//! Loads a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
 //!
 //! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may come from anywhere.
 
@@ -14,7 +14,7 @@ use openvm_sdk::F;
 use openvm_sdk_config::TranspilerConfig;
 use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 
-use crate::{Input, VmConfig, error::ProgramError, memory};
+use crate::{VmConfig, error::ProgramError};
 
 /// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a `.vmexe`.
 pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
@@ -95,12 +95,6 @@ impl Program {
         self.hash
     }
 
-    /// Bytes that a process has in memory of this program and its input once it has loaded them.
-    pub fn held_bytes(&self, input: &Input) -> u64 {
-        let instructions = self.exe.program.len();
-        memory::held_bytes(instructions, self.exe.init_memory.len(), input.byte_len())
-    }
-
     pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {
         &self.exe
     }
@@ -168,7 +162,7 @@ mod tests {
 
     #[test]
     fn initial_memory_outside_of_the_vms_is_refused() {
-        let elf = include_bytes!("../../../guests/elf/fibonacci.elf");
+        let elf = include_bytes!("../../../../guests/elf/fibonacci.elf");
         let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
         let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
         assert!(load(&exe).is_ok());

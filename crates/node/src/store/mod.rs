@@ -1,4 +1,4 @@
-//! What a job has come to, on disk, so that it goes on where it stopped.
+//! The journal of a job on disk, so that the job goes on where it stopped.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
@@ -63,7 +63,7 @@ pub(crate) struct Accepted {
     pub proof: Vec<u8>,
 }
 
-/// What the journal says of a task that is done.
+/// The journal's entry of a task that is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub proof: BlobRef,
@@ -73,7 +73,7 @@ pub struct Entry {
 /// How a job was planned: what its tasks are follows from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// What the user allowed each engine child to take, in bytes. Other memory is another plan.
+    /// The memory that the user allowed each engine child, in bytes. Other memory is another plan.
     pub memory_bytes: u64,
     /// The engine that cut it, which others may cut elsewhere.
     pub engine: [u8; 32],
@@ -81,7 +81,7 @@ pub struct Planned {
     pub plan: Plan,
 }
 
-/// Who holds the lease of which task.
+/// The lease of a task, and the peer that holds it.
 pub(crate) type Held = (TaskId, Peer);
 
 /// The journal and the proofs of one job. It is locked for as long as this value lives.
@@ -89,7 +89,7 @@ pub struct Store {
     path: PathBuf,
     journal: GuardedDatabase,
     blobs: BlobStore,
-    /// What the journal names must stay.
+    /// Blobs that the journal names must stay.
     pins: Mutex<Vec<Pin>>,
     /// Keeps `jobs gc` from taking for rubbish what this job is about to need.
     _in_use: File,
@@ -220,7 +220,7 @@ impl Store {
             let mut meta = transaction.open_table(META)?;
             let found = meta.get(VERSION_KEY)?.map(|version| version.value());
             if found.is_none_or(|found| found <= JOURNAL_VERSION) {
-                // What version 1 has is what it was; the tables that it has not are made empty.
+                // The tables of version 1 are unchanged; those that it lacks are made empty.
                 meta.insert(VERSION_KEY, JOURNAL_VERSION)?;
                 transaction.open_table(ACCEPTED)?;
                 transaction.open_table(PLANNED)?;
@@ -238,7 +238,7 @@ impl Store {
         Ok(())
     }
 
-    /// What `change` does is durable when this returns, or has not happened.
+    /// The changes that `change` makes are durable when this returns, or have not happened.
     fn write<T>(
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<T, redb::Error>,
@@ -260,7 +260,7 @@ impl Store {
         self.journal.run(read).map_err(|e| failed(&self.path, e))
     }
 
-    /// What is known of those tasks that are done and whose proofs are still there. They stay there from now
+    /// The entries of the tasks that are done and whose proofs are still there. They stay there from now
     /// on.
     pub(crate) fn entries<T: Ord>(
         &self,
@@ -290,7 +290,7 @@ impl Store {
         self.decoded(PLAN_KEY)
     }
 
-    /// What was found to be true of the segments of that plan.
+    /// The true boundaries of that plan's segments.
     pub(crate) fn truth(&self) -> Result<Option<Vec<Boundary>>, StoreError> {
         self.decoded(TRUTH_KEY)
     }
@@ -326,7 +326,7 @@ impl Store {
         })
     }
 
-    /// Who was at which task when that was last noted.
+    /// The leases that were noted last.
     pub(crate) fn leases(&self) -> Result<Vec<Held>, StoreError> {
         self.read(|transaction| {
             let mut leases = Vec::new();
@@ -432,7 +432,7 @@ fn named(journal: &Database) -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error>
     Ok(named)
 }
 
-/// What the database says, in our words.
+/// The database's error, in our words.
 fn failed(path: &Path, error: redb::Error) -> StoreError {
     let path = path.to_owned();
     match error {

@@ -5,7 +5,9 @@
 //! next one finds.
 
 mod borders;
+mod markdown;
 mod security;
+mod style;
 mod tools;
 mod tree;
 
@@ -58,6 +60,22 @@ const STEPS: &[Step] = &[
     Step {
         name: "sizes",
         run: tree::sizes,
+    },
+    Step {
+        name: "heads",
+        run: style::heads,
+    },
+    Step {
+        name: "modules",
+        run: style::modules,
+    },
+    Step {
+        name: "width",
+        run: markdown::width,
+    },
+    Step {
+        name: "subjects",
+        run: style::subjects,
     },
     Step {
         name: "paths",
@@ -134,5 +152,6 @@ pub fn verify(repository: &Path, only: &[String]) -> Result<bool> {
 }
 
 pub fn fix(repository: &Path) -> Result<()> {
+    markdown::wrap_all(repository)?;
     tools::fix(repository)
 }

@@ -1,5 +1,5 @@
-//! Geth's genesis `config` object to and from our [`ChainConfig`]. Called for the `chainConfig` of a
-//! block file, and for what a node says of its chain when a block is imported.
+//! Converts geth's genesis `config` object to and from our [`ChainConfig`]. Called for the
+//! `chainConfig` of a block file, and for what a node says of its chain when a block is imported.
 //!
 //! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. What no
 //! supported rule depends on is ignored, such as the forks before the Merge. A key that is not known
@@ -10,13 +10,13 @@ use alloy_eips::eip7840;
 use alloy_genesis::ChainConfig as GethConfig;
 use serde_json::{Map, Value, json};
 
-use super::block_file::excerpt;
+use super::excerpt::excerpt;
 use crate::{BlobParams, BlobSchedule, ChainConfig, RuleSet};
 
 /// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork depends on.
 const HARMLESS: [&str; 4] = ["$schema", "discovery", "eip150Hash", "preMergeForkBlock"];
 
-/// What one entry of a blob schedule may hold. Others would be rules too, such as a price per blob of another unit.
+/// The keys of one entry of a blob schedule. Others would be rules too, such as a price per blob of another unit.
 const BLOB_KEYS: [&str; 3] = ["target", "max", "baseFeeUpdateFraction"];
 
 /// Families of chains with rules of their own, by keys of their configurations, for the message alone: a key of no
@@ -171,7 +171,7 @@ fn blob_forks(geth: &GethConfig) -> Result<Vec<(String, u64)>, ChainConfigError>
         (4, geth.bpo4_time),
         (5, geth.bpo5_time),
     ];
-    for (key, time) in geth.extra_fields.iter() {
+    for (key, time) in &geth.extra_fields {
         if let Some(number) = blob_change(key) {
             changes.push((number, serde_json::from_value(time.clone())?));
         }

@@ -1,4 +1,4 @@
-//! Verifying proofs of every kind, from anywhere.
+//! Verifies proofs of every kind, from anywhere.
 
 mod above;
 
@@ -58,7 +58,7 @@ pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
 type Digest = [F; 8];
 type Vk = MultiStarkVerifyingKey<SC>;
 
-/// What a proof is to be a proof of, beside the program.
+/// The kind of a proof, and what it is to show, beside the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProofOf {
     /// A segment. The last one, and no other, reveals these public values.
@@ -69,7 +69,7 @@ pub enum ProofOf {
     Final { public_values: Option<Vec<u8>> },
 }
 
-/// What a proof says, once it is verified.
+/// The statement of a verified proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
     /// The proof of a segment or node says this of its piece.
@@ -79,7 +79,7 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// What is said of a piece; a final proof is of the whole.
+    /// The boundary of a piece; a final proof is of the whole.
     pub fn piece(self) -> Option<Boundary> {
         match self {
             Self::Piece(boundary) => Some(boundary),
@@ -88,7 +88,7 @@ impl Shown {
     }
 }
 
-/// What proofs of a program must say.
+/// The statement that proofs of a program must make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     start_pc: u32,
@@ -184,7 +184,7 @@ impl Verifier {
         })
     }
 
-    /// What proofs of the program must say.
+    /// The statement that proofs of the program must make.
     pub fn statement(&self) -> Statement {
         let json = VerificationBaselineJson::from(self.final_proof.baseline.clone());
         Statement {

@@ -1,4 +1,4 @@
-//! The one gate for addresses: what may be learnt of whom, and what may be dialled when.
+//! The one gate for addresses: which may be learnt from whom, and which may be dialled when.
 
 use std::{
     net::IpAddr,
@@ -60,14 +60,14 @@ const fn longest_rest() -> Duration {
 /// How far addresses reach: [`Scope::of`], but in tests and in networks that play the internet.
 pub(crate) type ScopeOf = fn(IpAddr) -> Option<Scope>;
 
-/// Who is answerable for what was said, as far as it can be told apart from others.
+/// The party that is answerable for a statement, as far as it can be told apart from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Teller {
     Subnet(Subnet),
     Peer(PeerId),
 }
 
-/// Who says where a peer is.
+/// The source of a statement where a peer is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Informant<'a> {
     /// The owner of this node.
@@ -273,7 +273,7 @@ impl Gate {
     }
 }
 
-/// Who is answerable; nobody for what the owner says, or somebody on the local network.
+/// The answerable party; none for what the owner says, or a peer on the local network.
 pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
     let (by, from) = match informant {
         Informant::Owner | Informant::Lan => return None,

@@ -1,4 +1,4 @@
-//! Running a program, and the plan that follows: where to cut it into segments.
+//! Runs a program, and makes the plan: where to cut the execution into segments.
 
 use myriad_system::LeanVmBuilder;
 use openvm_circuit::{
@@ -62,12 +62,12 @@ pub struct Segment {
     pub peak_bytes: u64,
 }
 
-/// What an execution came to.
+/// The result of an execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The segments, in order; there is at least one.
     pub segments: Vec<Segment>,
-    /// What the program revealed.
+    /// The public values that the program revealed.
     pub public_values: Vec<u8>,
     /// Instructions executed.
     pub instructions: u64,
@@ -118,7 +118,7 @@ pub(crate) fn plan(
         max_instructions,
         output,
     };
-    // What a segment has without an instruction.
+    // The rows of a segment without an instruction.
     let least = model.peak_bytes(&vm.build_metered_ctx(exe).trace_heights);
     cut_within(budget, least, |bytes, segments_max| {
         metering.run(bytes, segments_max)
@@ -227,6 +227,7 @@ struct Metering<'a> {
 
 impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there are so many segments.
+    #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
     fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
         let Self {
             vm,

@@ -41,7 +41,7 @@ pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 /// Most sets of keys that are kept: more than anybody has configurations of his own. Strangers' jobs bring theirs, so that the
 /// folder would grow without end. With so many it has some 130 MB, and never more than 512 MiB.
 const KEY_SETS_MAX: usize = 64;
-/// What was being written when a process was killed is removed after so long.
+/// Files that were being written when a process was killed are removed after so long.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
 /// How long a process waits for another one that makes the same keys, before it makes them too.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
@@ -222,7 +222,7 @@ impl KeyCache {
     }
 }
 
-/// What a process holds while it makes a set of keys.
+/// The lock that a process holds while it makes a set of keys.
 struct Lock {
     path: PathBuf,
     _file: File,
@@ -305,7 +305,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
     }
 }
 
-/// What is behind the hash in a file of keys that is whole.
+/// The keys behind the hash, in a file that is whole.
 fn body(file: &[u8]) -> Option<&[u8]> {
     let (hash, body) = file.strip_prefix(MAGIC)?.split_at_checked(HASH_BYTES)?;
     (blake3::hash(body).as_bytes() == hash).then_some(body)

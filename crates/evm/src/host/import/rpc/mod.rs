@@ -19,12 +19,15 @@ use ureq::{
 };
 
 use super::{ImportError, ImportOptions, Retries};
-use crate::host::block_file::{Bounded, JSON_BYTES_MAX, excerpt};
+use crate::host::{
+    block_file::{Bounded, JSON_BYTES_MAX},
+    excerpt::excerpt,
+};
 use refusal::Refusal;
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the methods that give a witness begin with.
+/// The prefix of the methods that give a witness.
 const WITNESS_METHODS: &str = "debug_executionWitness";
 /// Most bytes of any other answer: a block of 60 M gas has at most 15 MB of calldata, in hex and with JSON around it. Its JSON is
 /// held as values, which take a multiple.
@@ -181,7 +184,7 @@ impl Node {
         }
     }
 
-    /// What a status that is no success means.
+    /// The meaning of a status that is no success.
     fn refused(&self, method: &'static str, response: Response<Body>) -> Failure {
         let status = response.status();
         let asked = response.headers().get("retry-after");

@@ -1,4 +1,4 @@
-//! Against a server in this process that answers as we like.
+//! Imports from a server in this process, which answers as each test likes.
 
 mod range;
 mod shapes;
@@ -260,6 +260,7 @@ fn changed(id: BlockId, change: fn(&mut BlockFile)) -> ImportError {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn each_way_to_misbehave_is_named() {
     use ImportError as E;
     use Reply::{Break, Drip, Error, Hang, Http};

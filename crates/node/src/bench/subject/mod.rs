@@ -1,4 +1,4 @@
-//! Measuring one program.
+//! Measures one program: its plans at several budgets, segments of some, and its tree.
 
 mod tree;
 

@@ -37,7 +37,7 @@ struct Loaded {
     worker: Worker,
 }
 
-/// Whose what is that a child has loaded.
+/// The owner of what a child has loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Origin {
     requester: Peer,
@@ -46,14 +46,14 @@ struct Origin {
     program: (BlobRef, Option<String>),
 }
 
-/// What a child does that is watched.
+/// The state of a child that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Is {
     AtTask,
     MakingKeys,
 }
 
-/// What a child is still good for.
+/// The further use of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// It has the whole job.
@@ -72,7 +72,7 @@ impl Origin {
         }
     }
 
-    /// What a child that has loaded this is good for where `wanted` is to be loaded.
+    /// The use of a child that has loaded this, where `wanted` is to be loaded.
     fn serves(&self, wanted: &Self) -> Use {
         if self.requester != wanted.requester {
             Use::Nothing
@@ -86,7 +86,7 @@ impl Origin {
     }
 }
 
-/// What can be known of the child while it works.
+/// The facts that can be known of the child while it works.
 #[derive(Default)]
 struct Running {
     pid: Option<u32>,
@@ -264,7 +264,7 @@ fn source(files: &JobFiles, blob: BlobRef) -> Result<Source<'static>, EngineErro
     }
 }
 
-/// What went wrong with what a requester has sent: its own fault, or this machine's.
+/// A failure over a requester's files: its own fault, or this machine's.
 fn refused(error: WorkerError) -> EngineError {
     let of_requester = matches!(
         &error,

@@ -1,4 +1,5 @@
-//! Which code a program may have: what OpenVM's transpiler makes of an ELF for the program's VM, and nothing else.
+//! The code that a program may have: what OpenVM's transpiler makes of an ELF for the program's VM,
+//! and nothing else.
 //!
 //! OpenVM's interpreters were written for that code, and look at little of it before they run it. An address space of an
 //! instruction is an index into a list that nobody checks; a pointer to a register is cut to a byte; the first program
@@ -120,7 +121,7 @@ impl fmt::Display for Values {
 /// One way to use an opcode: the values of each operand, from `a` to `g`, which do not depend on each other.
 type Form = [Values; OPERANDS.len()];
 
-/// What is allowed of an opcode.
+/// The operands that an opcode may have.
 struct Rule {
     name: String,
     forms: Vec<Form>,

@@ -1,0 +1,90 @@
+//! Proving blocks: `block prove` and `demo`.
+
+use std::path::PathBuf;
+
+use myriad_engine::Input;
+use myriad_evm::host::BlockFile;
+use serde::Serialize;
+
+use super::{title, validated};
+use crate::{
+    args::FleetFlags,
+    error::Error,
+    files,
+    proving::{self, quoted, verify_command},
+    report,
+    settings::Settings,
+    terminal::hex0x,
+};
+
+/// The block, in the JSON document.
+#[derive(Serialize)]
+struct BlockReport {
+    chain_id: u64,
+    number: u64,
+    block_hash: String,
+    parent_state_root: String,
+    state_root: String,
+    /// How many blocks they are; all but the number and the hash is of all of them.
+    blocks: usize,
+    gas_used: u64,
+    transactions: usize,
+}
+
+/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came of it. There is at least one.
+///
+/// # Errors
+/// A block that is not valid or not known well enough, and whatever proving fails of.
+pub fn prove(
+    paths: &[PathBuf],
+    files: &[BlockFile],
+    settings: &Settings,
+    fleet: &FleetFlags,
+    json: bool,
+) -> Result<(), Error> {
+    let path = &paths[0];
+    let (block, input, variant) = validated(paths, files)?;
+    if !block.skipped.is_empty() {
+        return Err(Error::ParentUnknown {
+            path: path.clone(),
+            skipped: block.skipped,
+        });
+    }
+    let input = Input::from_bytes(input).map_err(|source| Error::Input {
+        path: path.clone(),
+        source,
+    })?;
+    let named: Vec<_> = paths
+        .iter()
+        .map(|path| format!("--block {}", quoted(path)))
+        .collect();
+    let verify = named.join(" ");
+    let job = proving::job(files::stem(path), variant.load()?, input, verify.clone());
+    let outcome = proving::prove(&job, settings, fleet, json)?;
+    if outcome.public_values != block.public_values.as_slice() {
+        return Err(Error::Disagreement {
+            actual: hex0x(&outcome.public_values),
+            expected: block.public_values.to_string(),
+        });
+    }
+    let verify = verify_command(&outcome.proof_path, &verify);
+    let title = title(&block);
+    let report = BlockReport {
+        chain_id: block.chain_id,
+        number: block.number,
+        block_hash: block.block_hash.to_string(),
+        parent_state_root: block.parent_state_root.to_string(),
+        state_root: block.state_root.to_string(),
+        blocks: block.blocks,
+        gas_used: block.gas_used,
+        transactions: block.transactions,
+    };
+    let context = report::Context {
+        json,
+        title: &title,
+        memory: settings.memory,
+        verify: &verify,
+        block: Some(report),
+    };
+    report::proof(&outcome, context)
+}

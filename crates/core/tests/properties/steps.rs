@@ -1,0 +1,107 @@
+//! What may happen to a requester, step by step, and how often proptest makes it up.
+
+use myriad_core::Redundancy;
+use proptest::prelude::*;
+
+use crate::harness::{JOBS, ONCE, PEERS};
+
+/// What a peer does with a lease.
+#[derive(Clone, Copy, Debug)]
+pub enum Habit {
+    Honest,
+    Silent,
+    HandsBack,
+    /// Has got a task from somebody else, too.
+    Surplus,
+    Fails,
+    Lies,
+    Vanishes,
+    /// Says that it has the proof, and does not give it.
+    Withholds,
+    /// Honest, but hands in what it has made without a look at it.
+    Naive,
+    /// Makes proofs that pass every check, and over which no node can be made.
+    Poisons,
+}
+
+pub fn habit() -> impl Strategy<Value = Habit> {
+    prop_oneof![
+        Just(Habit::Honest),
+        Just(Habit::Silent),
+        Just(Habit::HandsBack),
+        Just(Habit::Surplus),
+        Just(Habit::Fails),
+        Just(Habit::Lies),
+        Just(Habit::Vanishes),
+        Just(Habit::Withholds),
+        Just(Habit::Naive),
+        Just(Habit::Poisons),
+    ]
+}
+
+/// What the requester is able to do itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Hand {
+    Able,
+    Unable,
+    /// Whatever it tries dies over the first proof that it takes.
+    Dies,
+}
+
+pub fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![
+        2 => Just(Hand::Able),
+        1 => Just(Hand::Unable),
+        1 => Just(Hand::Dies),
+    ]
+}
+
+/// A step: which peer does what, and how much time passes.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Offer(usize),
+    Act(usize, Habit),
+    /// A submission out of the blue.
+    Intrude(usize, u32),
+    Check(bool),
+    /// What is fetched next does not come; it may later.
+    Stall,
+    Persist,
+    /// The requester does a task itself, and this becomes of it.
+    Try(Hand),
+    /// The requester's disk damages the proof of a task.
+    Rot(usize),
+    Lose(usize),
+    Renew(usize, u16),
+    Pass(u64),
+    Open(usize),
+    Cancel(usize),
+}
+
+pub fn redundancy() -> impl Strategy<Value = Redundancy> {
+    prop_oneof![
+        Just(Redundancy::default()),
+        Just(ONCE),
+        Just(Redundancy::Fixed(3))
+    ]
+}
+
+pub fn step() -> impl Strategy<Value = Step> {
+    let peer = 0..PEERS;
+    let job = 0..JOBS;
+    prop_oneof![
+        6 => peer.clone().prop_map(Step::Offer),
+        6 => (peer.clone(), habit()).prop_map(|(peer, habit)| Step::Act(peer, habit)),
+        1 => (peer.clone(), 0..9u32).prop_map(|(peer, segment)| Step::Intrude(peer, segment)),
+        5 => any::<bool>().prop_map(Step::Check),
+        2 => Just(Step::Stall),
+        5 => Just(Step::Persist),
+        2 => hand().prop_map(Step::Try),
+        1 => any::<usize>().prop_map(Step::Rot),
+        1 => peer.clone().prop_map(Step::Lose),
+        1 => (peer, any::<u16>()).prop_map(|(peer, progress)| Step::Renew(peer, progress)),
+        2 => (0..60u64).prop_map(Step::Pass),
+        1 => job.clone().prop_map(Step::Open),
+        1 => job.prop_map(Step::Cancel),
+    ]
+}

@@ -1,0 +1,314 @@
+//! Requesters and provers on loopback, with an engine that only takes its time.
+//!
+//! It stands for the prover's engine child and the requester's verifier, and for nothing else: what is
+//! between them is what runs in earnest.
+
+mod ledger;
+mod pretence;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use myriad_core::{Arities, Cost, JobId, JobSpec, Peer, Policy, Redundancy, TaskId, Tree};
+use myriad_engine::MemoryBudget;
+use myriad_net::{
+    Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
+    blob::BlobStore,
+    wire::{Announcement, PROTOCOL_VERSION, Role},
+};
+use myriad_node::{
+    Event, RunError, engine_fingerprint,
+    prover::{self, Limits, Status, StatusFile},
+    requester::{Driver, Files, Joined, ServedJob},
+};
+use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
+
+use ledger::{Debts, Ledger};
+pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
+
+pub const MEMORY: u64 = 4 << 30;
+
+/// A node that listens on loopback alone.
+pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<NetEvent>) {
+    start_with_clock(dir, role, bootstrap, || None)
+}
+
+/// The same on a machine that says that it was started so long ago.
+pub fn start_with_clock(
+    dir: &Path,
+    role: Role,
+    bootstrap: &[String],
+    clock: impl Fn() -> Option<Duration> + Send + 'static,
+) -> (Network, UnboundedReceiver<NetEvent>) {
+    Network::start_with_clock(config(dir, role, bootstrap, 1 << 30), clock).unwrap()
+}
+
+/// The same with so much room for blobs.
+pub fn start_with_quota(
+    dir: &Path,
+    role: Role,
+    bootstrap: &[String],
+    quota_bytes: u64,
+) -> (Network, UnboundedReceiver<NetEvent>) {
+    Network::start(config(dir, role, bootstrap, quota_bytes)).unwrap()
+}
+
+fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Config {
+    Config {
+        // The same after another start in the same folder.
+        identity: Identity::load_or_create(dir).unwrap(),
+        role,
+        build: "test".into(),
+        engine: engine_fingerprint(),
+        listen: myriad_net::Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
+        external: Vec::new(),
+        bootstrap: bootstrap
+            .iter()
+            .map(|text| text.parse::<Address>().unwrap())
+            .collect(),
+        mdns: false,
+        blobs: BlobStore::open(&dir.join("blobs"), quota_bytes).unwrap(),
+        limits: NetLimits::default(),
+    }
+}
+
+pub async fn address(network: &Network) -> String {
+    loop {
+        if let Some(address) = network.listening().first() {
+            return address.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What came of a requester's job.
+pub struct Outcome {
+    pub accepted: BTreeMap<TaskId, usize>,
+    pub traffic: Traffic,
+    pub events: Vec<Event>,
+    pub result: Result<(), RunError>,
+    pub took: Duration,
+}
+
+/// How a requester is to run.
+pub struct Request {
+    pub seed: u8,
+    pub segments: u32,
+    pub task: Duration,
+    pub own: BTreeSet<Peer>,
+    pub redundancy: Redundancy,
+    pub leases: Journal,
+    pub owed: Owed,
+    /// Whether the requester makes the final proof itself.
+    pub own_final: bool,
+    /// Is done when the user does not want to wait any longer.
+    pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// What a requester says of a small job that it has.
+pub fn announcement(network: &Network, job: JobId) -> Announcement {
+    Announcement {
+        version: PROTOCOL_VERSION,
+        job,
+        requester: network.peer(),
+        sequence: 1,
+        open: true,
+        engine: engine_fingerprint(),
+        instructions: 1000,
+        memory_min: 1 << 30,
+        bytes: 1000,
+        record: Vec::new(),
+    }
+}
+
+pub fn tree(segments: u32) -> Tree {
+    let arities = Arities {
+        leaf: 4,
+        internal_for_leaf: 3,
+        internal_recursive: 3,
+    };
+    Tree::new(segments, arities)
+}
+
+/// Runs a job on a network that was started. Not `Send`, like the observer of a terminal.
+pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
+    let job = JobId([request.seed; 32]);
+    let tree = tree(request.segments);
+    let leased = request.leases.lock().unwrap().iter().copied().collect();
+    let ledger = Ledger::new(job, &tree, request.leases);
+    let accepted = Arc::clone(&ledger.accepted);
+    let blobs = network.blobs();
+    let files = Files {
+        program: blobs.put(&vec![request.seed; 500_000]).unwrap(),
+        openvm_toml: None,
+        input: blobs.put(&vec![request.seed ^ 0xff; 300_000]).unwrap(),
+        engine: engine_fingerprint(),
+        instructions: 1000,
+    };
+    let cost = Cost {
+        work: request.task,
+        memory: 1 << 30,
+    };
+    let spec = JobSpec {
+        id: job,
+        costs: vec![cost; tree.task_count()],
+        tree,
+        priority: 0,
+        deadline: None,
+        own_final: request.own_final,
+        leased,
+        done: Vec::new(),
+    };
+    let joined = Joined {
+        network: network.clone(),
+        events,
+        own: request.own,
+        provers_expected: 1,
+        threads_expected: 1,
+        stop: request.stop,
+    };
+    let mut seen = Vec::new();
+    let start = Instant::now();
+    let mut observer = |event: &Event| {
+        if !matches!(event, Event::Traffic { .. }) {
+            seen.push(event.clone());
+        }
+    };
+    let policy = Policy {
+        redundancy: request.redundancy,
+        ..Policy::default()
+    };
+    let served = ServedJob {
+        files,
+        spec,
+        done: HashMap::new(),
+    };
+    let driver = Driver::new(joined, served, ledger, Debts(request.owed), policy, &mut observer);
+    let result = driver.run().await.map(drop);
+    let accepted = accepted.lock().unwrap().clone();
+    Outcome {
+        accepted,
+        traffic: network.traffic(),
+        events: seen,
+        result,
+        took: start.elapsed(),
+    }
+}
+
+/// A prover that runs beside the test.
+pub struct Prover {
+    pub network: Network,
+    pub started: Arc<AtomicUsize>,
+    pub status: Arc<Mutex<Status>>,
+    stop: Option<oneshot::Sender<()>>,
+    engine_stopped: Arc<AtomicBool>,
+    stops: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+    dir: tempfile::TempDir,
+}
+
+impl Prover {
+    pub fn start(bootstrap: &[String], engine: Pretender) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), bootstrap, engine)
+    }
+
+    /// With what an earlier one has left in its folder.
+    pub fn start_in(dir: tempfile::TempDir, bootstrap: &[String], engine: Pretender) -> Self {
+        let joined = start(dir.path(), Role::Prover, bootstrap);
+        Self::run(dir, joined, engine)
+    }
+
+    /// On a network that was started.
+    pub fn run(
+        dir: tempfile::TempDir,
+        (network, events): (Network, UnboundedReceiver<NetEvent>),
+        engine: Pretender,
+    ) -> Self {
+        let status: Arc<Mutex<Status>> = Arc::default();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let started = Arc::clone(&engine.started);
+        let engine_stopped = Arc::clone(&engine.stopped);
+        let stops = Arc::clone(&engine.stops);
+        let limits = Limits {
+            memory: MemoryBudget::from_bytes(MEMORY),
+            threads: 1,
+            max_instructions: 1_000_000,
+            max_input_bytes: 1 << 20,
+            only: BTreeSet::new(),
+            never: BTreeSet::new(),
+            prefer: BTreeSet::new(),
+        };
+        let task = tokio::spawn({
+            let (network, status, dir) = (network.clone(), Arc::clone(&status), dir.path().to_owned());
+            async move {
+                let file = StatusFile::open(&dir).unwrap();
+                let observe = |now: &Status| *status.lock().unwrap() = now.clone();
+                let stop = async {
+                    // Dropped without a word, the prover goes on.
+                    if stopped.await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                prover::run(network, events, engine, limits, &file, observe, stop)
+                    .await
+                    .unwrap();
+            }
+        });
+        Self {
+            network,
+            started,
+            status,
+            stop: Some(stop),
+            engine_stopped,
+            stops,
+            task,
+            dir,
+        }
+    }
+
+    pub fn peer(&self) -> Peer {
+        self.network.peer()
+    }
+
+    pub fn begun(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    /// Whether the engine was ever stopped in the middle of a task.
+    pub fn was_stopped(&self) -> bool {
+        self.stops.load(Ordering::SeqCst) > 0
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// As Ctrl-C does.
+    pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Gives its folder, for another one.
+    pub async fn stop_and_keep(mut self) -> tempfile::TempDir {
+        let _ = self.stop.take().unwrap().send(());
+        self.task.await.unwrap();
+        self.dir
+    }
+
+    /// As `kill -9` does: nobody is told, and the connection just breaks.
+    pub fn kill(self) {
+        self.network.close();
+        self.task.abort();
+        self.engine_stopped.store(true, Ordering::SeqCst);
+    }
+}

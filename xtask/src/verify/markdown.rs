@@ -1,0 +1,223 @@
+//! The width of Markdown files: the step that looks at it, and the repair.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+
+use super::{
+    Finding,
+    tree::{files, has_extension},
+};
+
+/// Two of them fit side by side on a screen.
+const LINE_CHARS_MAX: usize = 100;
+
+/// `cargo run --release -p myriad-sim -- --report docs/report` writes it.
+const GENERATED: &str = "docs/report/README.md";
+
+/// No line of text is longer than [`LINE_CHARS_MAX`]. Code, tables and links have the length that they need.
+pub fn width(repository: &Path) -> Result<Finding> {
+    let mut problems = Vec::new();
+    for file in files(repository)?.iter().filter(|file| is_ours(file)) {
+        let text = fs::read_to_string(repository.join(file))?;
+        let long = text.lines().zip(kinds(&text)).enumerate();
+        problems.extend(
+            long.filter(|(_, (line, kind))| *kind == Kind::Text && is_too_long(line))
+                .map(|(index, (line, _))| {
+                    let (line, chars) = (index + 1, line.chars().count());
+                    let file = file.display();
+                    format!("{file}:{line}: {chars} characters, at most {LINE_CHARS_MAX}; `cargo xtask fix` wraps it")
+                }),
+        );
+    }
+    Ok(Finding::from_problems(&problems))
+}
+
+/// Wraps the paragraphs that have a line which is too long.
+pub fn wrap_all(repository: &Path) -> Result<()> {
+    for file in files(repository)?.iter().filter(|file| is_ours(file)) {
+        let path = repository.join(file);
+        let text = fs::read_to_string(&path)?;
+        let wrapped = wrap(&text);
+        if wrapped != text {
+            fs::write(path, wrapped)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(file: &Path) -> bool {
+    has_extension(file, "md") && file != Path::new(GENERATED)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    /// Code, tables, headings, HTML, and targets of links: each line stands for itself.
+    Verbatim,
+    Empty,
+}
+
+/// What each line is.
+fn kinds(text: &str) -> Vec<Kind> {
+    let mut in_code = false;
+    let of = |line: &str| {
+        let content = line.trim_start();
+        let is_fence = content.starts_with("```");
+        in_code ^= is_fence;
+        let is_target = content.starts_with('[') && content.contains("]: ");
+        if in_code || is_fence || is_target || content.starts_with(['|', '#', '<']) {
+            Kind::Verbatim
+        } else if content.is_empty() {
+            Kind::Empty
+        } else {
+            Kind::Text
+        }
+    };
+    text.lines().map(of).collect()
+}
+
+/// Whether there is a place before the limit where the line can end.
+fn is_too_long(line: &str) -> bool {
+    let begin = indent(line) + marker(line);
+    line.chars().count() > LINE_CHARS_MAX
+        && line
+            .chars()
+            .take(LINE_CHARS_MAX + 1)
+            .skip(begin)
+            .any(|char| char == ' ')
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// Characters of `- ` or `1. ` at the beginning of an item.
+fn marker(line: &str) -> usize {
+    let content = line.trim_start();
+    let (first, _) = content.split_once(' ').unwrap_or_default();
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_marker = ["-", "*", "+", ">"].contains(&first) || first.strip_suffix('.').is_some_and(is_number);
+    if is_marker { first.len() + 1 } else { 0 }
+}
+
+fn wrap(text: &str) -> String {
+    let (lines, kinds): (Vec<&str>, Vec<Kind>) = (text.lines().collect(), kinds(text));
+    let mut wrapped = String::new();
+    let mut at = 0;
+    while at < lines.len() {
+        // An item begins a paragraph of its own, and two spaces at the end of a line end one.
+        let goes_on = |next: usize| {
+            kinds.get(next) == Some(&Kind::Text)
+                && marker(lines[next]) == 0
+                && !lines[next - 1].ends_with("  ")
+        };
+        let mut end = at + 1;
+        while kinds[at] == Kind::Text && goes_on(end) {
+            end += 1;
+        }
+        let paragraph = &lines[at..end];
+        if kinds[at] == Kind::Text && paragraph.iter().any(|line| is_too_long(line)) {
+            fill(paragraph, &mut wrapped);
+        } else {
+            for line in paragraph {
+                wrapped += line;
+                wrapped.push('\n');
+            }
+        }
+        at = end;
+    }
+    wrapped
+}
+
+/// As many words to a line as fit.
+fn fill(paragraph: &[&str], wrapped: &mut String) {
+    let first = paragraph[0];
+    let begin = indent(first) + marker(first);
+    // Quotes have their mark on every line.
+    let rest = if first.trim_start().starts_with("> ") {
+        first[..begin].to_owned()
+    } else {
+        " ".repeat(begin)
+    };
+    let mut line = first[..begin].to_owned();
+    let mut is_begin = true;
+    let words: Vec<&str> = paragraph
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    let skipped = usize::from(marker(first) > 0);
+    let mut words = words[skipped..].iter().peekable();
+    while let Some(word) = words.next() {
+        // A word that would begin an item or a heading must not begin a line.
+        let follower = words.peek().filter(|next| begins_a_block(next));
+        let needed = word.chars().count() + follower.map_or(0, |next| 1 + next.chars().count());
+        if !is_begin && line.chars().count() + 1 + needed > LINE_CHARS_MAX {
+            wrapped.push_str(line.trim_end());
+            wrapped.push('\n');
+            line.clone_from(&rest);
+            is_begin = true;
+        }
+        if !is_begin {
+            line.push(' ');
+        }
+        line += word;
+        is_begin = false;
+    }
+    wrapped.push_str(&line);
+    wrapped.push('\n');
+}
+
+fn begins_a_block(word: &str) -> bool {
+    marker(&format!("{word} x")) > 0 || word.starts_with(['#', '|', '<']) || word.starts_with("```")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_that_can_be_broken_is_too_long() {
+        let long = "word ".repeat(21);
+        let link = format!("- [link]({})", "x".repeat(100));
+        for (line, is_text) in [
+            (long.clone(), true),
+            (format!("| {long} |"), false),
+            (format!("# {long}"), false),
+            (format!("[name]: https://{long}"), false),
+        ] {
+            assert!(is_too_long(&line));
+            assert_eq!(kinds(&line) == [Kind::Text], is_text, "{line}");
+        }
+        assert!(!is_too_long(&link));
+        assert!(!is_too_long(&"ä".repeat(100)));
+        assert_eq!(
+            kinds(&format!("```\n{long}\n```\n\n{long}\n")),
+            [
+                Kind::Verbatim,
+                Kind::Verbatim,
+                Kind::Verbatim,
+                Kind::Empty,
+                Kind::Text
+            ]
+        );
+    }
+
+    #[test]
+    fn a_long_paragraph_is_filled_and_others_stay() {
+        let (a, b) = ("a".repeat(60), "b".repeat(60));
+        let text = format!("short\nlines\n\n  1. {a} {b}\n     c\n- d\n> {a} {b}\n");
+        let expected = format!("short\nlines\n\n  1. {a}\n     {b} c\n- d\n> {a}\n> {b}\n");
+        assert_eq!(wrap(&text), expected);
+        assert_eq!(wrap(&expected), expected);
+    }
+
+    #[test]
+    fn no_line_becomes_an_item() {
+        let a = "a".repeat(96);
+        let text = format!("{a} bb - c\n");
+        assert_eq!(wrap(&text), format!("{a}\nbb - c\n"));
+        let text = format!("{a} b 1. c\n");
+        assert_eq!(wrap(&text), format!("{a}\nb 1. c\n"));
+    }
+}
