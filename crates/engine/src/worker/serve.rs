@@ -20,12 +20,8 @@ use super::{
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig,
-    aggregate::Aggregator,
-    circuit::Circuit,
-    execute, final_proof, keys,
-    prove::{ProvingEngine, SegmentProver},
-    truth,
+    VerifyError, VmConfig, aggregate::Aggregator, backend::ProvingEngine, circuit::Circuit, execute,
+    final_proof, keys, prove::SegmentProver, truth,
 };
 
 /// How a child is to run.

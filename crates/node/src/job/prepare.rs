@@ -130,16 +130,10 @@ pub(crate) fn prepare(
         None => {
             observer.event(&Event::Planning);
             let child = planner.insert(start_child(job, options)?);
-            let (chosen, usage) = choose(child, options, config, hands.children, |plan| {
+            let (planned, usage) = choose(child, options, config, hands.children, |plan| {
                 best_arities(config, plan, &allowed, hands)
             })?;
             executed = usage;
-            let planned = Planned {
-                memory_bytes: options.memory.bytes(),
-                engine,
-                arities: chosen.arities,
-                plan: chosen.plan,
-            };
             store.set_planned(&planned)?;
             planned
         }
@@ -309,7 +303,7 @@ fn choose(
     config: &VmConfig,
     children: usize,
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
-) -> Result<(Chosen, Usage), WorkerError> {
+) -> Result<(Planned, Usage), WorkerError> {
     let mut executed = Usage::default();
     let mut plan_for = |budget| {
         let (plan, usage) = planner.plan(budget, options.max_instructions)?;
@@ -323,9 +317,15 @@ fn choose(
             estimate,
         })
     };
+    let planned = |Chosen { plan, arities, .. }: Chosen| Planned {
+        memory_bytes: options.memory.bytes(),
+        engine: *config.fingerprint().as_bytes(),
+        arities,
+        plan,
+    };
     let full = plan_for(options.memory)?;
     if full.plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * children {
-        return Ok((full, executed));
+        return Ok((planned(full), executed));
     }
     let mut better: Option<Chosen> = None;
     for share in SMALLER_BUDGETS {
@@ -343,7 +343,7 @@ fn choose(
             Err(e) => return Err(e),
         }
     }
-    Ok((better.unwrap_or(full), executed))
+    Ok((planned(better.unwrap_or(full)), executed))
 }
 
 /// Under which key the proof of each task is stored.
