@@ -2,10 +2,11 @@
 
 pub use crate::backend::{Backend, ProvingEngine};
 use crate::{
-    Input, KeyCache, Level, Program, Segment,
+    Input, KeyCache, Level, Program, Segment, Verifier,
     aggregate::Aggregator,
-    error::{AggregateError, ProveError},
+    error::{AggregateError, KeyError, ProveError},
     prove::SegmentProver,
+    worker::{Failure, proven},
 };
 
 /// Proves a segment with an engine of this type, which is made anew.
@@ -19,6 +20,30 @@ pub fn prove_segment<E: ProvingEngine>(
     segment: &Segment,
 ) -> Result<Vec<u8>, ProveError> {
     SegmentProver::<E>::new(program, keys)?.prove(program, input, segment)
+}
+
+/// Proves a segment with an engine of this type as an engine child does, which hands out no proof that its own verifier
+/// refuses.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn hand_out<E: ProvingEngine>(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    segment: &Segment,
+) -> Result<Vec<u8>, Failure> {
+    let mut prover = SegmentProver::<E>::new(program, keys)?;
+    let verifier = Verifier::new(program, keys)?;
+    proven(&mut prover, program, input, segment, || Ok(&verifier))
+}
+
+/// Whether the STARK of a segment proof verifies, whatever it says.
+///
+/// # Errors
+/// Keys that cannot be read.
+pub fn holds(program: &Program, keys: &KeyCache, proof: &[u8]) -> Result<bool, KeyError> {
+    Ok(Verifier::new(program, keys)?.holds(proof))
 }
 
 /// Makes a node of the tree with an engine of this type.

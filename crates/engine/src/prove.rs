@@ -80,9 +80,6 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// The change that a dishonest prover makes to the traces before it proves them.
-    #[cfg(test)]
-    pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
@@ -126,8 +123,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
-                #[cfg(test)]
-                tampering: None,
             })
         };
         caught(make)
@@ -186,10 +181,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
-            #[cfg(test)]
-            if let Some(tamper) = self.tampering {
-                tamper(&mut context);
-            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

@@ -3,20 +3,20 @@
 #[path = "../../swirl/tests/common/transcript.rs"]
 mod transcript;
 
-use std::{
-    fs,
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{cell::Cell, fs, path::Path};
 
 use myriad_engine::{
-    Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier,
+    AggregateError, Input, KeyCache, Level, MemoryBudget, Program, ProveError, Segment, Verifier,
+    VerifyError,
     devices::{self, Backend},
+    worker::Failure,
 };
 use myriad_swirl::SwirlEngine;
+use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
 use openvm_stark_backend::{
     StarkEngine, SystemParams,
     codec::Encode,
+    p3_field::PrimeCharacteristicRing,
     proof::Proof,
     prover::{
         AirProvingContext, CommittedTraceData, Coordinator, DeviceMultiStarkProvingKey, ProverDevice,
@@ -24,15 +24,19 @@ use openvm_stark_backend::{
     },
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{
-    BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine,
+    BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, F,
 };
 use transcript::SmallestWitness;
 
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
 type Ours = SwirlEngine<SmallestWitness>;
 
-/// How many proofs were compared.
-static COMPARED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many proofs of this test were compared.
+    static COMPARED: Cell<usize> = const { Cell::new(0) };
+    /// Whether the prover of segments is a changed one, which says another exit code.
+    static DISHONEST: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Proves each context with both devices, and compares. OpenVM's traces of the same task are not always in the same order, so
 /// that the context has to be one.
@@ -76,15 +80,18 @@ impl StarkEngine for Both {
     fn prove(
         &self,
         pk: &DeviceMultiStarkProvingKey<Backend>,
-        ctx: ProvingContext<Backend>,
+        mut ctx: ProvingContext<Backend>,
     ) -> Result<Proof<SC>, <Self::PD as ProverDevice<Backend, SmallestWitness>>::Error> {
+        if DISHONEST.get() {
+            say_43(&mut ctx);
+        }
         let ours = self.ours.prove(pk, copy(&ctx)).unwrap();
         let stock = self.stock.prove(pk, ctx)?;
         assert!(
             ours.encode_to_vec().unwrap() == stock.encode_to_vec().unwrap(),
             "the proofs differ"
         );
-        COMPARED.fetch_add(1, Ordering::Relaxed);
+        COMPARED.set(COMPARED.get() + 1);
         Ok(stock)
     }
 }
@@ -162,7 +169,78 @@ fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
     // A node over its own kind.
     let proof =
         devices::finish::<Both>(&program, &keys, Level::INTERNAL_RECURSIVE, &top, &proofs[1]).unwrap();
-    assert_eq!(COMPARED.load(Ordering::Relaxed), 6);
+    assert_eq!(COMPARED.get(), 6);
     let verifier = Verifier::new(&program, &keys).unwrap();
     verifier.final_proof(&proof).unwrap();
+}
+
+/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
+fn say_43(context: &mut ProvingContext<Backend>) {
+    let (_, connector) = context
+        .per_trace
+        .iter_mut()
+        .find(|(air, _)| *air == CONNECTOR_AIR_ID)
+        .unwrap();
+    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
+    let mut changed = 0;
+    for value in connector
+        .common_main
+        .values
+        .iter_mut()
+        .chain(&mut connector.public_values)
+    {
+        if *value == suspended {
+            *value = F::from_u32(43);
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2, "one in the trace, and one that it shows");
+}
+
+/// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf does not.
+#[test]
+fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
+    let Job {
+        program,
+        keys,
+        input,
+        segments,
+    } = job();
+    let segment = &segments[0];
+    let verifier = Verifier::new(&program, &keys).unwrap();
+    let honest = devices::prove_segment::<Both>(&program, &keys, &input, segment).unwrap();
+    DISHONEST.set(true);
+    let hostile = devices::prove_segment::<Both>(&program, &keys, &input, segment).unwrap();
+    let handed_out = devices::hand_out::<Both>(&program, &keys, &input, segment);
+    DISHONEST.set(false);
+
+    assert!(devices::holds(&program, &keys, &hostile).unwrap());
+    let boundary = verifier.segment(&honest, None).unwrap();
+    verifier.statement().check_start(&boundary).unwrap();
+    assert_eq!(boundary.exit_code, None);
+    let refused = verifier.segment(&hostile, None).unwrap_err();
+    assert!(
+        matches!(&refused, VerifyError::Unusable { actual, required, .. } if actual == "43" && required == "42"),
+        "{refused}"
+    );
+    // Nor does the child that made it hand it out.
+    let unsound = Failure::Prove(ProveError::Unsound {
+        segment: 0,
+        reason: refused.to_string(),
+    });
+    assert_eq!(handed_out, Err(unsound));
+
+    let leaf = |child: Vec<u8>| devices::aggregate::<Both>(&program, &keys, Level::LEAF, &[child]);
+    let over_honest = leaf(honest).unwrap();
+    assert_eq!(verifier.node(Level::LEAF, &over_honest), Ok(boundary));
+    // It looks as if the maker of the leaf were to blame.
+    let over_hostile = leaf(hostile).and_then(|leaf| {
+        let verified = verifier.node(Level::LEAF, &leaf);
+        verified.map_err(|e| AggregateError::Failed {
+            level: Level::LEAF.to_string(),
+            reason: e.to_string(),
+        })
+    });
+    let reason = over_hostile.unwrap_err().to_string();
+    assert!(!reason.contains("the proofs differ"), "{reason}");
 }

@@ -38,7 +38,6 @@ pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;
 pub use protocol::{Failure, Loaded};
-#[cfg(test)]
 pub(crate) use serve::proven;
 pub use serve::{ServeError, ServeOptions, serve};
 pub use source::Source;

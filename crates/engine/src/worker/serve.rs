@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier, VerifyError,
-    VmConfig, aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
+    VmConfig, aggregate::Aggregator, backend::ProvingEngine, circuit::Circuit, execute, keys,
+    prove::SegmentProver, truth,
 };
 
 /// How a child is to run.
@@ -253,8 +254,8 @@ impl State {
 
 /// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The verifier is asked for when
 /// what the proof took is free again.
-pub(crate) fn proven<'a>(
-    prover: &mut SegmentProver,
+pub(crate) fn proven<'a, E: ProvingEngine>(
+    prover: &mut SegmentProver<E>,
     program: &Program,
     input: &Input,
     segment: &Segment,
