@@ -127,7 +127,7 @@ pub(crate) struct Load {
 }
 
 impl CostModel {
-    /// Of the segments of a program on an input.
+    /// The model of a program's segments on an input.
     pub(crate) fn new<E, VB>(vm: &VirtualMachine<E, VB>, program: &Program, input: &Input) -> Self
     where
         E: StarkEngine<SC = SC, PB = Backend>,
@@ -244,7 +244,7 @@ struct NodePeaks {
     internal_recursive_over_ones: [u64; 3],
 }
 
-/// Of programs on plain RV32IM. Measured with the fibonacci guest are 244 to 508, 324 to 778, 233 and 361, and 221 to 371.
+/// The peaks of programs on plain RV32IM. Measured with the fibonacci guest are 244 to 508, 324 to 778, 233 and 361, and 221 to 371.
 const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [280, 360, 520, 560],
     internal_for_leaf: [360, 620, 830],
@@ -252,7 +252,7 @@ const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 420],
 };
 
-/// Of programs with extensions. Measured with the EVM block guest, which has keccak and secp256k1, are 483 to 1048, 531 to 897, and
+/// The peaks of programs with extensions. Measured with the EVM block guest, which has keccak and secp256k1, are 483 to 1048, 531 to 897, and
 /// 350 to 675, all with the 115 MiB of it that the process holds ([`held_bytes`]).
 const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [430, 600, 650, 1000],
@@ -261,10 +261,10 @@ const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 440],
 };
 
-/// As many extensions as the EVM block guest has whose precompiles are software: Keccak, two moduli, and a curve.
+/// The extensions of the EVM block guest whose precompiles are software: Keccak, two moduli, and a curve.
 const EXTENSIONS_FEW: usize = 4;
 
-/// Of programs with more of them. Measured with the EVM block guest that has instructions for nearly all precompiles, eleven:
+/// The peaks of programs with more of them. Measured with the EVM block guest that has instructions for nearly all precompiles, eleven:
 /// leaves 799 to 1265, the others no more than with few, all with the 111 MiB of it that the process holds.
 const MANY_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [750, 920, 1140, 1240],

@@ -315,7 +315,7 @@ mod tests {
         assert!(score_among(1000) < thresholds.graylist_threshold);
     }
 
-    /// As a liar of the hash table names them, in one answer.
+    /// A liar of the hash table names all of them in one answer.
     #[tokio::test]
     async fn a_dial_tries_no_more_addresses_than_a_peer_may_have() {
         let dir = tempfile::tempdir().unwrap();

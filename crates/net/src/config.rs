@@ -70,7 +70,7 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Blobs that are sent at once; who asks for more is told when to come again.
     pub blobs_sent_at_once: usize,
-    /// Of these, most to one peer.
+    /// The most of these to one peer.
     pub blobs_sent_per_peer: usize,
     /// How far addresses reach, and so who may send this node where; [`Scope::of`] but in networks that play the internet.
     pub scope_of: fn(IpAddr) -> Option<Scope>,
@@ -128,7 +128,7 @@ pub enum StartError {
 
 #[cfg(test)]
 impl Config {
-    /// Of a prover that listens nowhere and knows nobody, with its blobs in `dir`.
+    /// The configuration of a prover that listens nowhere and knows nobody, with its blobs in `dir`.
     pub(crate) fn of_lone_prover(dir: &std::path::Path) -> Self {
         Self {
             identity: Identity::ephemeral(),

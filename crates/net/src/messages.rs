@@ -53,7 +53,7 @@ pub enum Event {
         hello: Hello,
         /// The network that it calls from, as a number; none where its address says nothing, as on a LAN.
         origin: Option<u64>,
-        /// By how many milliseconds its clock is ahead of this one, less what the greeting was on its way; below 0 where
+        /// The milliseconds that its clock is ahead of this one, less the time of the greeting on its way; below 0 where
         /// it is behind.
         clock_ahead_ms: i64,
     },

@@ -10,7 +10,7 @@ use crate::blob::{FetchLimits, STALL};
 const RATE_MIN: u64 = 64 << 10;
 /// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
-/// As long as another peer can be asked, one that sends fewer bytes a second is left for it: what has come
+/// While another peer can be asked, one that sends fewer bytes a second is left for it: what has come
 /// is kept, so that trying somebody else costs next to nothing.
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;
 /// So is one that is silent for so long, or cannot be reached.

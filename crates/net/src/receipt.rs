@@ -9,7 +9,7 @@ use crate::identity::Identity;
 
 /// Signed bytes begin with this, so that a signature means nothing else.
 const DOMAIN: &[u8] = b"myriad receipt v1";
-/// Of Ed25519.
+/// The length of an Ed25519 signature.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
 
 /// That a prover did a task, as its requester sees it.

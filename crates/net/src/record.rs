@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(read(&sign(&key, told.clone()), &id).unwrap(), told);
         assert_eq!(sign(&key, Vec::new()), []);
         assert_eq!(read(&[], &id).unwrap(), []);
-        // As long as they may be.
+        // The addresses are as long as they may be.
         let long: Multiaddr = format!("/dns4/{}/udp/65535/quic-v1", "a".repeat(130))
             .parse()
             .unwrap();

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(known, [(peer(1), standing(4)), (peer(2), standing(0))]);
     }
 
-    /// As a requester does that notes both at once, or two on one data folder.
+    /// A requester may note both at once, or two may on one data folder.
     #[test]
     fn nothing_is_lost_where_several_write_at_once() {
         let dir = tempfile::tempdir().unwrap();

@@ -281,7 +281,7 @@ mod tests {
     /// A child that answers to loading and making ready, and then does what `then` says. That finds the number of children that
     /// were started in `$count`, and waits with `next` until it is asked to verify.
     fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
-        // Of `Loaded`, three hashes; of `Statement`, a pc, a root of eight words, an empty text and a file without bytes.
+        // `Loaded` has three hashes; `Statement` has a pc, a root of eight words, an empty text and a file without bytes.
         let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
         let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
         // It holds, and shows no public value.

@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Guest, toolchain::Toolchain};
+use super::{guest::Guest, toolchain::Toolchain};
 use crate::output;
 
 const TARGET: &str = "riscv32im-risc0-zkvm-elf";

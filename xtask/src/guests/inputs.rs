@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Guest,
     build::{CARGO_FLAGS, RUSTFLAGS},
+    guest::Guest,
 };
 use crate::metadata::{self, Dependency, Package};
 

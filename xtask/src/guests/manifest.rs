@@ -11,9 +11,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Guest,
     build::Built,
-    elf_folder, elf_path,
+    guest::{Guest, elf_folder, elf_path},
     inputs::{self, Hashes},
     toolchain::Version,
 };

@@ -11,6 +11,7 @@
 //!   can compare bytes.
 
 mod build;
+mod guest;
 mod inputs;
 mod manifest;
 mod toolchain;
@@ -19,17 +20,16 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    rc::Rc,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use self::{
     build::Builder,
+    guest::{committed_elfs, elf_folder, elf_path, guests},
     manifest::{Entry, Manifest},
     toolchain::Toolchain,
 };
-use crate::metadata::{self, Package};
 
 /// Builds every guest into `guests/elf/` and writes the manifest.
 pub fn build_all(repository: &Path) -> Result<()> {
@@ -136,66 +136,6 @@ pub fn check_by_rebuild(repository: &Path, must_compare: bool) -> Result<bool> {
         agree = false;
     }
     Ok(agree)
-}
-
-/// What an ELF is made of.
-pub struct Guest {
-    /// The name of the ELF.
-    pub name: String,
-    pub package: Rc<Package>,
-    /// The features that it is built with, if they are not the default ones.
-    pub features: Option<Vec<String>>,
-}
-
-/// The members of `guests/` that are programs. Their ELFs have their names, or those that `package.metadata.elf` gives to
-/// builds with these features and those.
-fn guests(repository: &Path) -> Result<Vec<Guest>> {
-    let mut packages = metadata::workspace_packages(&repository.join("guests/Cargo.toml"))?;
-    packages.retain(|package| {
-        package
-            .targets
-            .iter()
-            .any(|target| target.kind.iter().any(|kind| kind == "bin"))
-    });
-    if packages.is_empty() {
-        bail!("guests/Cargo.toml has no member with a program");
-    }
-    Ok(packages.into_iter().flat_map(elfs_of).collect())
-}
-
-fn elfs_of(package: Package) -> Vec<Guest> {
-    let package = Rc::new(package);
-    let guest = |name: &str, features: Option<&Vec<String>>| Guest {
-        name: name.to_owned(),
-        package: package.clone(),
-        features: features.cloned(),
-    };
-    match &package.metadata {
-        Some(metadata) if !metadata.elf.is_empty() => {
-            let elfs = metadata.elf.iter();
-            elfs.map(|(name, features)| guest(name, Some(features))).collect()
-        }
-        _ => vec![guest(&package.name, None)],
-    }
-}
-
-fn elf_folder(repository: &Path) -> PathBuf {
-    repository.join("guests/elf")
-}
-
-fn elf_path(repository: &Path, guest: &str) -> PathBuf {
-    elf_folder(repository).join(guest).with_extension("elf")
-}
-
-fn committed_elfs(repository: &Path) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for file in fs::read_dir(elf_folder(repository)).context("cannot list guests/elf/")? {
-        let path = file?.path();
-        if path.extension().is_some_and(|extension| extension == "elf") {
-            names.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
-        }
-    }
-    Ok(names)
 }
 
 /// A folder of our own that is removed at the end.

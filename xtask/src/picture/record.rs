@@ -14,7 +14,7 @@ use nix::pty::{Winsize, openpty};
 use vt100::Parser;
 
 /// The size of the terminal: wide enough for every line of the demo, and as high as its last screen.
-pub const COLUMNS: NonZero<u16> = NonZero::new(118).unwrap();
+pub const COLUMNS: NonZero<u16> = NonZero::new(130).unwrap();
 pub const ROWS: NonZero<u16> = NonZero::new(34).unwrap();
 
 /// What a terminal showed, from the start of a program to its end.

@@ -183,7 +183,7 @@ mod tests {
             (changed(30, u16::MAX), "not in the file"),
             (changed(42, 56), "56 bytes"),
             (changed(44, 257), "257 segments"),
-            // As the format says where the count is elsewhere.
+            // The format says so where the count is elsewhere.
             (changed(44, u16::MAX), "65535 segments"),
         ] {
             let error = error(&image);

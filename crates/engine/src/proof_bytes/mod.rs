@@ -144,7 +144,7 @@ impl<'a> Walk<'a> {
         self.pass(codewords, EXTENSION)?;
         self.pass(foldings + rounds, FIELD)?;
 
-        // Of each commitment: a list of the queries, of their rows, of each row; and of paths, and each path.
+        // Each commitment has lists of the queries, of their rows, of each row; and of paths, and each path.
         let commits = self.lists_of(2)?;
         let queries = self.word()?;
         self.count_lists(commits.saturating_mul(queries), 2 + (1 << folding))?;

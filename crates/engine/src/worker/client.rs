@@ -162,7 +162,7 @@ impl Worker {
     /// configuration's without one. The caller writes them, under the name of that text. Gives what it took.
     ///
     /// # Errors
-    /// As all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is the caller's: of a folder that
+    /// Those of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is the caller's: of a folder that
     /// cannot be read or written.
     pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
@@ -191,7 +191,7 @@ impl Worker {
     /// its `openvm.toml`, and an encoded [`Input`](crate::Input). They are decoded by the child; it says what they are.
     ///
     /// # Errors
-    /// As all requests: the child's own [`Failure`], or its [`Death`].
+    /// Those of all requests: the child's own [`Failure`], or its [`Death`].
     pub fn load<'a>(
         &mut self,
         image: impl Into<Source<'a>>,

@@ -58,7 +58,7 @@ impl fmt::Display for Death {
 }
 
 impl Death {
-    /// Of a child with this status, which has written so to stderr.
+    /// The death of a child with this status, which has written so to stderr.
     pub(super) fn of(status: io::Result<ExitStatus>, stderr: String, stopped: bool) -> Self {
         let status = match status {
             Ok(status) => status,

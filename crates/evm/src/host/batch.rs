@@ -245,7 +245,7 @@ mod tests {
                 .all(|single| single.public_values != outcome.public_values)
         );
 
-        // As the guest has it, and with nothing that it does not need.
+        // The witness is the guest's, with nothing that it does not need.
         let decoded = StatelessInput::decode(input.encode().into()).unwrap();
         let (again, used) = validate_recording(&decoded).unwrap();
         assert_eq!(again, outcome);

@@ -27,7 +27,7 @@ use crate::{
 };
 
 impl Actor {
-    /// Of the addresses that a peer is said to have those that may be dialled and passed on.
+    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed on.
     pub(super) fn learn(&self, id: PeerId, said: Vec<Multiaddr>, informant: Informant<'_>) -> Vec<Multiaddr> {
         self.gate.lock().learn(id, said, informant)
     }

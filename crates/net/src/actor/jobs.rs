@@ -233,7 +233,7 @@ mod tests {
             ear.wait(step);
         }
         assert_eq!(news, 12 + NEWS_BURST - 1, "in a minute");
-        // As often as honest requesters do, all are.
+        // All announcements pass that come as often as those of honest requesters.
         for _ in 0..10 {
             ear.wait(Duration::from_secs(20));
             sequence += 1;

@@ -90,7 +90,7 @@ pub(crate) struct Actor {
     /// Requests that were sent, with who waits for the answer.
     pending_requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     limiter: DefaultKeyedRateLimiter<PeerId>,
-    /// By who forwards announcements.
+    /// Limits announcements, by the peer that forwards them.
     news_limiter: DefaultKeyedRateLimiter<PeerId>,
     strikes: Strikes,
     /// When open jobs are announced again.
@@ -460,7 +460,7 @@ impl Connected {
     }
 }
 
-/// By how many milliseconds the clock of a peer is ahead of this one, which says `now_ms`; below 0 where it is behind.
+/// The milliseconds that a peer's clock is ahead of this one, which says `now_ms`; below 0 where it is behind.
 fn clock_ahead_ms(hello: &Hello, now_ms: u64) -> i64 {
     let ahead = i128::from(hello.clock_ms) - i128::from(now_ms);
     ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64

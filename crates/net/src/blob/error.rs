@@ -53,7 +53,7 @@ pub enum FetchError {
     },
     #[error("the blob has {wanted} bytes by its reference and {found} bytes by the peer")]
     WrongSize { wanted: u64, found: u64 },
-    /// As a peer does that is asked more at once than it can look at.
+    /// A peer does so that is asked for more at once than it can look at.
     #[error("the peer closed the stream without an answer")]
     Unanswered,
     #[error("the connection broke: {0}")]

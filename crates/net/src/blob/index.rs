@@ -41,7 +41,7 @@ pub(super) struct Index {
     files_bytes: u64,
     /// Bytes of the files that are being written and are not in `files` yet.
     claimed_bytes: u64,
-    /// As many of them room has been made for.
+    /// The part of them that room has been made for.
     filled_bytes: u64,
     /// How many hold each blob. It need not be there yet.
     pins: HashMap<Blob, usize>,

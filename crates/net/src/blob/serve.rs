@@ -38,7 +38,7 @@ pub struct ServeLimits {
     pub stall: Duration,
     /// How long it may take in all.
     pub time_max: Duration,
-    /// As many requests as this has permits are served at once; the others hear that we are busy.
+    /// Permits of serving: so many requests are served at once, and the others hear that we are busy.
     pub slots: Arc<Semaphore>,
     /// When they should come again, in milliseconds.
     pub retry_ms: u32,

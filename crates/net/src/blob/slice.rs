@@ -33,7 +33,7 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// Of `range` of `blob`: from a multiple of [`GROUP_BYTES`] to another one or the end.
+    /// Walks `range` of `blob`: from a multiple of [`GROUP_BYTES`] to another one or the end.
     pub(super) fn new(blob: BlobRef, range: Range<u64>) -> Self {
         debug_assert!(range.start.is_multiple_of(GROUP_BYTES) && range.end <= blob.bytes);
         let from = ChunkNum(range.start / CHUNK_BYTES);

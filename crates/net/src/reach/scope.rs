@@ -88,7 +88,7 @@ pub(crate) struct Host(u128);
 pub(crate) struct Subnet(u128);
 
 fn prefix(ip: IpAddr, v4: u32, v6: u32) -> u128 {
-    // As a mapped address, so that both families have numbers of their own.
+    // IPv4 addresses are mapped, so that both families have numbers of their own.
     let (bits, length) = match plain(ip) {
         IpAddr::V4(ip) => (ip.to_ipv6_mapped().to_bits(), 96 + v4),
         IpAddr::V6(ip) => (ip.to_bits(), v6),

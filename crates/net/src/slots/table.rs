@@ -7,12 +7,12 @@ use thiserror::Error;
 
 use crate::reach::{Host, Recent, Scope, ScopeOf, Subnet};
 
-/// Of the connections, one in so many is kept for peers that have been of use, and one for those that may come to be.
+/// One connection in so many is kept for peers that have been of use, and one for those that may come to be.
 const RESERVED_SHARE: usize = 8;
 /// Connections from one address: those of the machines of a firm or a school behind one router. One person can have many
 /// identities that were of some use, too.
 const PER_HOST_MAX: usize = 256;
-/// Of all connections, one in so many may be of one subnet.
+/// One connection in so many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
 /// The same for strangers alone, of whom nothing is known.
 const STRANGERS_PER_HOST_MAX: usize = 128;

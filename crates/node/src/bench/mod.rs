@@ -30,7 +30,7 @@ pub struct Subject {
     /// An ELF or a `.vmexe`.
     pub image: Vec<u8>,
     pub openvm_toml: Option<String>,
-    /// As long as a job that the machine is measured for: it is cut for every budget.
+    /// Its length is that of a job that the machine is measured for: it is cut for every budget.
     pub long: Input,
     /// A few segments at [`Self::whole_budget`]: it is proven whole, to measure the tree.
     pub short: Input,

@@ -110,7 +110,7 @@ pub(crate) fn prepare(
     let allowed = allowed(config, held, options.memory)?;
 
     observer.event(&Event::Preparing);
-    // By a child of their own: those that run programs cannot write them.
+    // A child of their own makes them: children that run programs cannot write them.
     let made = worker::make_keys(&options.worker, job.openvm_toml.clone())?;
     observer.event(&Event::KeysReady {
         made: made.map(|usage| usage.wall),

@@ -63,7 +63,7 @@ pub enum CalibrationError {
 }
 
 impl Calibration {
-    /// Of a machine of which nothing is known: its cores are those of the reference.
+    /// The calibration of a machine of which nothing is known: its cores are those of the reference.
     pub fn unmeasured(threads: usize) -> Self {
         Self {
             core_speed: 1.0,
@@ -72,7 +72,7 @@ impl Calibration {
         }
     }
 
-    /// As it was measured, on so many threads; none without a profile in the data folder.
+    /// The measured calibration, on so many threads; none without a profile in the data folder.
     ///
     /// # Errors
     /// A profile that cannot be used; see [`CalibrationError`].

@@ -29,11 +29,11 @@ const UNPAID_MAX: usize = 10_000;
 /// The proofs of this machine that somebody may still want something of.
 pub(super) struct Finished {
     blobs: BlobStore,
-    /// Such as their requesters have not judged yet.
+    /// Proofs that their requesters have not judged yet.
     submissions: BTreeMap<TaskRef, Submission>,
-    /// Such as there is no receipt for.
+    /// Proofs without a receipt.
     unpaid: BTreeMap<TaskRef, Unpaid>,
-    /// Such as others may fetch from here.
+    /// Proofs that others may fetch from here.
     kept: HashMap<Blob, Kept>,
 }
 

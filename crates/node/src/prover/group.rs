@@ -86,7 +86,7 @@ impl Drop for Group {
 fn places(root: &Path) -> Vec<PathBuf> {
     let read = |path| fs::read_to_string(root.join(path)).unwrap_or_default();
     let (mounts, groups) = (read("proc/self/mountinfo"), read("proc/self/cgroup"));
-    // Of version 2 there is one hierarchy, which has no number and no name.
+    // Version 2 has one hierarchy, without number and name.
     let Some(own) = groups.lines().find_map(|line| line.strip_prefix("0::")) else {
         return Vec::new();
     };
@@ -157,7 +157,7 @@ mod tests {
                 "sys/fs/cgroup/system.slice/myriad.service/node"
             ]
         );
-        // As in a container that sees nothing above its own.
+        // A container sees nothing above its own group.
         assert_eq!(places(mounts, "0::/\n"), ["sys/fs/cgroup"]);
         let nested = "31 30 0:27 /docker/1 /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
         assert_eq!(

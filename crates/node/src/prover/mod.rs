@@ -75,7 +75,7 @@ pub struct JobFiles {
     pub job: JobId,
     pub program: BlobRef,
     pub openvm_toml: Option<String>,
-    /// Of an encoded [`myriad_engine::Input`].
+    /// The largest encoded [`myriad_engine::Input`], in bytes.
     pub input: BlobRef,
     /// Where the files are, and the proofs of a [`Piece`].
     pub blobs: BlobStore,

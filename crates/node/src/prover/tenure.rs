@@ -93,7 +93,7 @@ impl Tenure {
                 self.longest.as_secs()
             ));
         }
-        // Of what is half done the rest takes no longer than what was before.
+        // The rest of a half-done task takes no longer than its first part.
         let late = now - self.until;
         let rest = if Self::is_worth_finishing(done) {
             proving.saturating_sub(late)
@@ -145,7 +145,7 @@ mod tests {
         let mut tenure = Tenure::new(u64::MAX, LONGEST, start);
         let (second, why) = stopped_after(&mut tenure, start, |tenure, _, now| {
             tenure.extended(u64::MAX, now);
-            // By what the requester says of the work it is always about to be done.
+            // The requester's word on the work has it always about to be done.
             999
         });
         assert_eq!(second, LONGEST.as_secs() + 1, "{why}");
@@ -175,7 +175,7 @@ mod tests {
         let mut tenure = Tenure::new(20_000, LONGEST, start);
         let (second, why) = stopped_after(&mut tenure, start, |_, second, _| (25 * second).min(999) as u16);
         assert!(second > 40, "{second}: {why}");
-        // But no more than twice the time that there was.
+        // It gets no more than twice the time that there was.
         assert!(second < 60, "{second}: {why}");
     }
 
@@ -187,7 +187,7 @@ mod tests {
         for second in 0..4000 {
             let now = start + Duration::from_secs(second);
             tenure.extended(u64::MAX, now);
-            // As slowly as the last holder of a blob may send.
+            // Bytes come as slowly as the last holder of a blob may send.
             if let Some(why) = tenure.end_of_fetching(second * (64 << 10), now) {
                 ended = Some((second, why));
                 break;

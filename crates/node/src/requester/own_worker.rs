@@ -66,7 +66,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// By what the task is expected to take.
+    /// The bounds by the expected cost of the task.
     pub(super) fn of(cost: Cost) -> Self {
         Self {
             memory_needed: cost.memory,

@@ -15,7 +15,7 @@ use crate::{
     rng::Rng,
 };
 
-/// As in `myriad-node`: how long a prover waits for an answer, and until it submits again.
+/// The times of `myriad-node`: how long a prover waits for an answer, and until it submits again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 
@@ -49,7 +49,7 @@ pub(crate) enum Hear {
     Wake,
 }
 
-/// Of a thousand that have made what is no proof so many hand it in without a look at it.
+/// So many of a thousand that have made what is no proof hand it in without a look at it.
 const NAIVE: u32 = 300;
 
 #[derive(Clone, Debug)]

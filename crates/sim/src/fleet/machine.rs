@@ -9,7 +9,7 @@ use crate::peer::Habit;
 
 /// Blocks whose inputs a machine still has.
 const INPUTS_KEPT: usize = 8;
-/// As in `myriad-node`: another requester has its turn when it was served less by so much.
+/// The rule of `myriad-node`: another requester has its turn when it was served less by so much.
 const TURN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Machine {
     pub asking: bool,
     /// When it asks again, if nobody wakes it before.
     pub alarm: Time,
-    /// Of which requester and kind its last task was: its tools are those of that one.
+    /// The requester and the kind of its last task: its tools are those of that one.
     pub last: Option<(usize, Kind)>,
     /// How each requester stands with it.
     pub asked: Vec<Asked>,

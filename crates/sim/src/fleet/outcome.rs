@@ -22,9 +22,9 @@ pub struct Outcome {
     pub makespan_s: Option<Summary>,
     /// From a block's arrival to its proof, over all blocks of all worlds.
     pub lag_s: Option<Summary>,
-    /// Of the work of machines that deliver, the part that was not accepted: copies, and what was given up.
+    /// The part of the work of machines that deliver that was not accepted: copies, and what was given up.
     pub wasted: f64,
-    /// Of the time that machines that deliver were there, the part in which they worked.
+    /// The part of the time of machines that deliver in which they worked.
     pub utilisation: f64,
     /// In all worlds all blocks were proven.
     pub all_proven: bool,
@@ -54,7 +54,7 @@ pub struct WorldOutcome {
     pub blocks: usize,
     pub proven: usize,
     pub makespan_s: Option<f64>,
-    /// Of the time that machines that deliver were there, the part in which they worked.
+    /// The part of the time of machines that deliver in which they worked.
     pub utilisation: f64,
     #[serde(flatten)]
     pub counts: Counts,
@@ -65,7 +65,7 @@ pub struct WorldOutcome {
 /// The outcome for one requester.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RequesterOutcome {
-    /// Of its table, and which of these.
+    /// The name of its table, and its number among those of the table.
     pub name: String,
     pub blocks: usize,
     pub proven: usize,

@@ -31,7 +31,7 @@ pub(super) struct Workloads {
     pub tasks: TaskTimes,
     /// To execute and cut a block.
     pub metering: Duration,
-    /// Of a class, to execute that much.
+    /// The time of each class to execute that much.
     pub execution: Vec<Duration>,
 }
 
@@ -109,7 +109,7 @@ impl Setup {
         })
     }
 
-    /// Of one requester with one block, whose plan is there already.
+    /// The setup of one requester with one block, whose plan is there already.
     pub(crate) fn planned(file: ScenarioFile, question: &Question, plan: FleetPlan) -> Self {
         Self {
             file,
@@ -215,7 +215,7 @@ impl Workloads {
         Ok(Self::of(&question, plan))
     }
 
-    /// With the plan as it is.
+    /// Sets up with the plan as it is.
     fn of(question: &Question, plan: FleetPlan) -> Self {
         let tree = plan.tree();
         let tasks = task_times(question, &plan, &tree);
@@ -259,7 +259,7 @@ fn task_times(question: &Question, plan: &FleetPlan, tree: &Tree) -> TaskTimes {
             continue;
         }
         let own = of(&question.requester.model, shape, 1).expect("the plan has only what was measured");
-        // As the planner has it: what fits by a class's own measure fits.
+        // The planner's rule: what fits by a class's own measure fits.
         let peak = |class: &Class| Some(of(&class.model, shape, class.threads)?.peak_bytes);
         let memory = match shape.0 {
             Kind::Segment => plan.segment.memory_bytes,

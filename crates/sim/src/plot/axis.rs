@@ -102,7 +102,7 @@ pub(super) struct Span {
     pub from: f64,
     pub to: f64,
     scale: Scale,
-    /// Of ticks on a linear axis: there are none between things that are counted.
+    /// The least step of ticks on a linear axis: there are none between things that are counted.
     step_min: f64,
 }
 
@@ -169,7 +169,7 @@ impl Ranged for Span {
     }
 }
 
-/// With three digits that count, and a unit for thousands.
+/// Writes three digits that count, and a unit for thousands.
 fn number(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
         size if size >= 1e9 => (value / 1e9, "G"),

@@ -26,9 +26,9 @@ const THINGS: [RGBColor; 6] = [
 ];
 /// Ticks of an axis, at most.
 const TICKS: usize = 10;
-/// Of a dash, and between two.
+/// The length of a dash, and the gap between two.
 const DASH: i32 = 6;
-/// Of a letter of the legend, on average; of its lines, from one to the next; and of the sample before each name.
+/// Widths of a letter of the legend, on average; of its lines, from one to the next; and of the sample before each name.
 const LETTER_WIDTH: usize = 7;
 const LINE_HEIGHT: i32 = 20;
 const SAMPLE_WIDTH: i32 = 24;

@@ -70,7 +70,7 @@ const fn distances(most: u32) -> [Values; 2] {
 const BRANCHES: [Values; 2] = distances(1 << 12);
 const JUMPS: [Values; 2] = distances(1 << 20);
 
-/// By opcode.
+/// The rules, by opcode.
 pub(super) struct Rules(pub(super) Vec<Option<Rule>>);
 
 impl Rules {

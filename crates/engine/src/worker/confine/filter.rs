@@ -110,7 +110,7 @@ pub(super) fn apply() -> Result<(), String> {
         .and_then(|allowed| build(allowed, SeccompAction::Trap, SeccompAction::Allow))
         .map_err(|e| e.to_string())?;
     apply_filter(&refused.map_err(|e| e.to_string())?).map_err(reason)?;
-    // Of two filters' answers the stricter one counts. After this one no other can be added.
+    // The stricter of two filters' answers counts. After this one no other can be added.
     apply_filter(&allowed).map_err(reason)
 }
 
@@ -146,7 +146,7 @@ fn allowed() -> Result<Rules, BackendError> {
             is(0, libc::PR_SET_VMA)?,
         ],
     );
-    // With these a descriptor is looked at or made non-blocking; others have signals sent to any process.
+    // These look at a descriptor or make it non-blocking; others have signals sent to any process.
     let harmless = [
         libc::F_GETFD,
         libc::F_SETFD,

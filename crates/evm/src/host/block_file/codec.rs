@@ -56,7 +56,7 @@ pub(crate) struct RawWitness {
 }
 
 impl RawWitness {
-    /// As a block file has it: all three.
+    /// The witness of a block file has all three.
     fn check(self) -> Result<Witness, BlockFileError> {
         for (field, is_there) in [
             ("witness.codes", self.codes.is_some()),
@@ -69,7 +69,7 @@ impl RawWitness {
         self.check_answer()
     }
 
-    /// As nodes give it: where there are no codes, some say `null`, and some give no headers at all.
+    /// The witness of a node: where there are no codes, some say `null`, and some give no headers at all.
     pub(crate) fn check_answer(self) -> Result<Witness, BlockFileError> {
         let state = self.state.ok_or(BlockFileError::MissingField {
             field: "witness.state",

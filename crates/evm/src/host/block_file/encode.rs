@@ -125,7 +125,7 @@ pub(super) fn write_atomically(
     builder.prefix(".block-").suffix(".partial");
     #[cfg(unix)]
     {
-        // As any other file: readable as the umask says, where `tempfile` would keep it private.
+        // The file is readable as the umask says, like any other, where `tempfile` would keep it private.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

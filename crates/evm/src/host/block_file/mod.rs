@@ -63,7 +63,7 @@ pub struct BlockFile {
     pub chain_id: u64,
     /// RLP of the whole block: header, transactions, ommers, withdrawals. Of a batch, the first one.
     pub block: Bytes,
-    /// Of a batch, the blocks after it, each the child of the one before.
+    /// The blocks after it, in a batch, each the child of the one before.
     pub later: Vec<Bytes>,
     /// The parent, as far as it is known.
     pub parent: Parent,

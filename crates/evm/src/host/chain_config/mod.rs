@@ -95,7 +95,7 @@ pub enum ChainConfigError {
     /// A number of its blob schedule is out of bounds.
     #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, possible are 1 to 2^64 - 1")]
     UpdateFraction {
-        /// As the schedule names it, e.g. `prague` or `bpo1`.
+        /// Its name in the schedule, e.g. `prague` or `bpo1`.
         fork: String,
         /// What it says.
         actual: u128,
@@ -105,13 +105,13 @@ pub enum ChainConfigError {
         "it has `{fork}Time`, and no `{fork}` in its `blobSchedule`: its blocks' blobs have no limit and no price"
     )]
     NoBlobParams {
-        /// As the schedule names it.
+        /// Its name in the schedule.
         fork: String,
     },
     /// The forks are not in their order.
     #[error("`{fork}Time` is {time}, which is before {before}, when the fork before it begins")]
     Order {
-        /// As the schedule names it.
+        /// Its name in the schedule.
         fork: String,
         /// Its Unix time, in seconds.
         time: u64,
@@ -240,7 +240,7 @@ fn check_keys(
             family: family.map(|&(name, _)| name),
         });
     }
-    // Of the forks that the chain does not have, nothing is read.
+    // Nothing is read of forks that the chain does not have.
     for (fork, _) in blob_forks {
         let entry = config.get("blobSchedule").and_then(|schedule| schedule.get(fork));
         let mut keys = entry.and_then(Value::as_object).into_iter().flatten();

@@ -1,7 +1,7 @@
 //! A draft of a block: any one of a few contracts and transactions, of any fork, on a small world.
 //! [`features`](super::features()) and the tests make their blocks with it.
 //!
-//! As of a sample, roots and witness are alloy-trie's and execution is alloy-evm's, so that none of it is the code that
+//! Roots and witness are alloy-trie's and execution is alloy-evm's, as in a sample, so that none of it is the code that
 //! validates the block.
 
 use std::collections::BTreeMap;

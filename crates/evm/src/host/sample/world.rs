@@ -188,7 +188,7 @@ impl World {
                 read: slots.iter().map(|slot| hashed_slot(*slot)).collect(),
                 deleted: slots.iter().filter(gone).map(|slot| hashed_slot(*slot)).collect(),
             };
-            // With no slot read, not even the root is needed.
+            // Without a slot read, not even the root is needed.
             if !slots.is_empty() {
                 storage_witness.extend(account.storage_trie().witness(&touched));
             }

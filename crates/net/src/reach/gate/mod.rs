@@ -150,7 +150,7 @@ impl Gate {
         self.chosen.set(id, ());
     }
 
-    /// Of how many strangers all addresses can be tried now.
+    /// The number of strangers whose addresses can all be tried now.
     pub(crate) fn room(&self, now: Instant) -> usize {
         self.for_chosen.room(now) as usize / ADDRESSES_MAX
     }
@@ -166,7 +166,7 @@ impl Gate {
         (self.scope_of)(ip).unwrap_or(Scope::Global)
     }
 
-    /// Of the addresses that a peer is said to have those that may be dialled and passed on, the far-reaching first.
+    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed on, the far-reaching first.
     pub(crate) fn learn(
         &mut self,
         id: PeerId,
@@ -300,7 +300,7 @@ fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, 
             let before = believed[..place]
                 .iter()
                 .filter(|other| kind(other) == kind(&believed[place]));
-            // By QUIC and by TCP.
+            // A machine's address occurs twice, by QUIC and by TCP.
             before.count() / 2
         })
         .collect();
@@ -311,7 +311,7 @@ fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, 
     ranked.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Of addresses those that a node can have, and as many as it may: what this node tells others of itself, and what one dial
+/// Picks the addresses that a node can have, and as many as it may: what this node tells others of itself, and what one dial
 /// tries.
 pub(crate) fn best(addresses: Vec<Multiaddr>, scope_of: ScopeOf) -> Vec<Multiaddr> {
     let reaching = addresses

@@ -203,7 +203,7 @@ impl<'a> Bench<'a> {
         let count = plans.len();
         let mut cold = true;
         for (place, (budget, plan)) in plans.into_iter().enumerate() {
-            // With fewer threads all that is asked is what threads do, which two sizes tell, or one.
+            // Fewer threads only have to show what threads do, which two sizes tell, or one.
             let last = place + 1 == count;
             if !(first || place == 0 || (last && self.options.every_arity)) {
                 continue;

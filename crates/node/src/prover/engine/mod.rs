@@ -23,7 +23,7 @@ use crate::{
 /// what one of them sends may have taken the child over, and the next one is to get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
-    /// As it was measured, if it was.
+    /// The measured calibration, if there is one.
     calibration: Option<Calibration>,
     idle: Mutex<Option<Loaded>>,
     running: Mutex<Running>,
@@ -162,7 +162,7 @@ impl Child {
         let made = maker.make_keys(files.openvm_toml.clone(), filling);
         match made {
             Ok(_) => Ok(()),
-            // Of this machine's own folder.
+            // The fault is in this machine's own folder.
             Err(WorkerError::Failed(Failure::Keys(e @ KeyError::Io { .. }))) => {
                 Err(EngineError::Unable(e.to_string()))
             }

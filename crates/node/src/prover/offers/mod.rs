@@ -65,7 +65,7 @@ struct Requester {
     /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
-    /// By how many seconds its clock was ahead of this machine's when it greeted, and when that was; if it is worth telling.
+    /// The seconds that its clock was ahead of this machine's when it greeted, and when that was; if it is worth telling.
     clock_ahead: Option<(i64, Instant)>,
 }
 
@@ -282,7 +282,7 @@ impl Offers {
             use std::ops::Bound::{Excluded, Unbounded};
             self.requesters.range((Excluded(last), Unbounded))
         });
-        // Of those that are the same in both the first one stays, and so all take turns.
+        // The first of equals stays, and so all take turns.
         let order = |(peer, requester): &(&Peer, &Requester)| {
             let preferred = limits.prefer.contains(peer);
             let turn = if self.serving == Some(**peer) {

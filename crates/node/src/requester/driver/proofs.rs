@@ -23,7 +23,7 @@ pub(super) struct Proofs<F> {
     accepted: HashMap<TaskId, Accepted<F>>,
     /// The blobs of these.
     blobs: HashSet<Blob>,
-    /// Such of them as the disk has lost.
+    /// Accepted proofs that the disk has lost.
     lost: BTreeSet<Blob>,
 }
 

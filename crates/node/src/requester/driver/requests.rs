@@ -42,7 +42,7 @@ impl<J: JobBackend> Driver<'_, J> {
                     "claim of {name} by {}",
                     short_name(peer)
                 );
-                // Of what is not leased nothing is kept: a peer could claim without end.
+                // Claims of tasks that are not leased are not kept: a peer could claim without end.
                 if self.requester.may_submit(peer, task) {
                     self.proofs.claim(peer, task.task, proof, spent);
                 }

@@ -55,7 +55,7 @@ impl Simulation<'_> {
                 self.input(Input::Persisted { task, proof }, None)?;
             }
             Happens::Tried { term, task } if term == self.term => self.tried(task)?,
-            // Of a requester that is no more.
+            // The requester that asked is no more.
             Happens::Finds { .. } | Happens::Persisted { .. } | Happens::Tried { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];

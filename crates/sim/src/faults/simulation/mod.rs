@@ -38,7 +38,7 @@ pub struct Report {
     /// The work that all peers did that deliver, accepted or not.
     pub worked: Duration,
     pub leases: u64,
-    /// Of these, of tasks that somebody else was at.
+    /// Leases among these of tasks that another peer held.
     pub copies: u64,
     pub expired: u64,
     pub banned: u64,
@@ -110,7 +110,7 @@ enum Happens {
 #[derive(Default)]
 struct Journal {
     done: BTreeMap<TaskRef, Blob>,
-    /// Of the proofs that are done, those whose jobs are over may be gone.
+    /// Proofs that are done may be gone if their jobs are over.
     leases: BTreeSet<(TaskRef, Peer)>,
     standings: BTreeMap<Peer, Standing>,
     opened: BTreeSet<usize>,

@@ -14,11 +14,11 @@ use crate::{
 const CHECK: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(1500);
 /// How long a fetch takes that only stalls.
 const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
-/// Of a thousand fetches in faulty times so many stall.
+/// So many of a thousand fetches in faulty times stall.
 const SLOW: u32 = 50;
-/// Of every proof here: it says when a fetch stalls.
+/// The size of every proof here: it says when a fetch stalls.
 const PROOF_BYTES: u64 = 500_000;
-/// Of a thousand times so many the requester has no memory to do a task itself.
+/// So many times of a thousand the requester has no memory to do a task itself.
 const UNABLE: u32 = 200;
 /// The maker of what the requester makes itself.
 const REQUESTER: Peer = Peer([0xff; 32]);

@@ -19,7 +19,7 @@ pub enum ScenarioError {
     Long,
     #[error("the scenario is no text in UTF-8: `myriad simulate --example` prints one that is")]
     Text,
-    /// With the line, and what may be there.
+    /// The parser's error, with the line and what may be there.
     #[error("{0}")]
     Toml(Box<toml::de::Error>),
     #[error("{place} is {actual}, and has to be {allowed}")]

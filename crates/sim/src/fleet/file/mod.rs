@@ -69,7 +69,7 @@ pub struct RequesterTable {
     /// Blocks that are proven at once; later ones wait.
     #[serde(default = "defaults::open_max")]
     pub open_max: u32,
-    /// By when after its arrival a block should be proven.
+    /// The time after its arrival within which a block should be proven.
     pub deadline_s: Option<f64>,
     /// That execute and verify.
     #[serde(default = "defaults::requester_cores")]
@@ -91,7 +91,7 @@ pub struct MachineTable {
     pub count: u64,
     /// A file of `myriad bench`, beside the scenario; without it they are like the reference machine.
     pub profile: Option<String>,
-    /// Of each; without it the cores of its profile.
+    /// The cores of each; without it those of its profile.
     pub threads: Option<u32>,
     #[serde(default = "defaults::memory")]
     pub memory_gib: f64,

@@ -106,7 +106,7 @@ fn requester(question: &Question) -> RequesterTable {
         instructions: Some(question.workload.instructions),
         instructions_per_gas: 1.0,
         costs_of: question.requester.model.name().into(),
-        // Of one block it makes no difference which is which.
+        // For one block the sizes make no difference.
         program_mb: 0.0,
         input_mb: question.workload.shared_bytes as f64 / 1e6,
         open_max: 1,

@@ -114,7 +114,7 @@ pub(super) struct World<'a> {
     open: Vec<bool>,
     machines: Vec<Machine>,
     places: HashMap<Peer, usize>,
-    /// Of the requesters.
+    /// The links of the requesters.
     links: Vec<Link>,
     /// The machines that have program and input of a block, and from when on.
     shared: HashMap<(usize, u32), Vec<(usize, Time)>>,

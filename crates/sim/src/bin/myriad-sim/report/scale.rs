@@ -268,7 +268,7 @@ fn narrow(report: &mut Report<'_>) -> Result<(), ReportError> {
         peak_mib(false),
         peak_mib(true)
     ));
-    // As it was reckoned before.
+    // The profile as it was before that was known.
     let mut profile = reference::profile().clone();
     let narrow = profile.programs.iter_mut().flat_map(|program| &mut program.nodes);
     for node in narrow.filter(|node| node.over_ones && node.children == 3) {

@@ -6,9 +6,9 @@ use super::{Report, ReportError, Simulated, tables::Table};
 
 /// Time between a rollup's blocks.
 const EVERY_S: f64 = 12.0;
-/// Of each block, in millions.
+/// The gas of each block, in millions.
 const MEGAGAS: f64 = 30.0;
-/// Of what all machines have work for, the parts that are tried, in hundredths.
+/// The tried parts of what all machines have work for, in hundredths.
 const PARTS: [u32; 3] = [90, 100, 110];
 /// Fleets, and for how many hours each is simulated: with more machines more happens in an hour, and a block is proven sooner.
 const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.5)];
