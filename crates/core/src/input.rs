@@ -44,6 +44,8 @@ pub enum Input {
     Lost { task: TaskRef, proof: Blob },
     /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try) asked it to.
     Tried { task: TaskRef, outcome: Tried },
+    /// A peer that was woken is at another requester's task. It makes an offer when it is free.
+    Declined { peer: Peer },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
     /// The caller does not want a job any more.

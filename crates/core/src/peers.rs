@@ -93,6 +93,24 @@ impl PeerState {
         !self.is_proven() && self.leases.is_empty() && self.unchecked.is_empty()
     }
 
+    /// It holds a lease no more.
+    pub(crate) fn lets_go(&mut self, task: TaskRef) {
+        self.leases.remove(&task);
+        if self.leases.is_empty() {
+            // A tree that was emptied keeps a node, which for most peers is more than all else that is known of them.
+            self.leases = BTreeSet::new();
+        }
+    }
+
+    /// Its proof of a task does not wait any more for somebody to look at it: the network that counts it.
+    pub(crate) fn is_looked_at(&mut self, task: TaskRef) -> Option<u64> {
+        let counted = self.unchecked.remove(&task).flatten();
+        if self.unchecked.is_empty() {
+            self.unchecked = BTreeMap::new();
+        }
+        counted
+    }
+
     /// Leases that count against those allowed. On probation, so do proofs that nobody has looked at: a liar
     /// would have the next task before the first proof is seen to be none.
     pub(crate) fn held(&self) -> usize {

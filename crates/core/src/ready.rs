@@ -10,6 +10,9 @@ const MEMORY_STEP: u64 = 64 << 20;
 /// A peer whose merit is below the best one's by more than this part is not preferred for being small.
 const MERIT_PART: u32 = 5;
 
+/// An odd number whose bits are spread.
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The ready tasks of one job, by the memory that they need and the length of the path above them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ready {
@@ -88,18 +91,41 @@ impl Ready {
 /// Peers that were told that there is nothing for them now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parked {
-    steps: BTreeMap<u64, BTreeMap<(Reverse<u32>, Peer), u64>>,
+    /// By memory; of each step by merit, and among those alike in an order that is this requester's own: machines
+    /// that are woken first by all requesters are mostly at somebody else's task.
+    steps: BTreeMap<u64, BTreeMap<Order, u64>>,
+    salt: u64,
     /// Memory and merit of each, and the network that counts it.
     places: BTreeMap<Peer, (u64, u32, Option<u64>)>,
     /// How many of each network there are.
     origins: BTreeMap<u64, usize>,
 }
 
+type Order = (Reverse<u32>, u64, Peer);
+
 impl Parked {
+    /// Chooses the order among peers alike, while none waits.
+    pub(crate) fn set_salt(&mut self, salt: u64) {
+        if self.is_empty() {
+            self.salt = salt;
+        }
+    }
+
+    fn order(&self, peer: Peer, merit: u32) -> Order {
+        let start = peer.0.first_chunk().expect("a name is longer");
+        // Another order for each salt, and no secret: a peer could make itself a name that comes first, among those of
+        // its merit.
+        let mixed = (u64::from_be_bytes(*start) ^ self.salt).wrapping_mul(MIX);
+        (Reverse(merit), mixed ^ mixed >> 32, peer)
+    }
+
     pub(crate) fn insert(&mut self, peer: Peer, memory: u64, merit: u32, origin: Option<u64>) {
         self.remove(peer);
-        let step = self.steps.entry(memory / MEMORY_STEP).or_default();
-        step.insert((Reverse(merit), peer), memory);
+        let order = self.order(peer, merit);
+        self.steps
+            .entry(memory / MEMORY_STEP)
+            .or_default()
+            .insert(order, memory);
         self.places.insert(peer, (memory, merit, origin));
         if let Some(origin) = origin {
             *self.origins.entry(origin).or_default() += 1;
@@ -113,6 +139,10 @@ impl Parked {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    pub(crate) fn contains(&self, peer: Peer) -> bool {
+        self.places.contains_key(&peer)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -131,9 +161,9 @@ impl Parked {
                 self.origins.remove(&origin);
             }
         }
-        let step = memory / MEMORY_STEP;
+        let (step, order) = (memory / MEMORY_STEP, self.order(peer, merit));
         if let Some(peers) = self.steps.get_mut(&step) {
-            peers.remove(&(Reverse(merit), peer));
+            peers.remove(&order);
             if peers.is_empty() {
                 self.steps.remove(&step);
             }
@@ -148,7 +178,7 @@ impl Parked {
             self.steps
                 .range(memory / MEMORY_STEP..)
                 .filter_map(|(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
-                .map(|(&(Reverse(merit), peer), _)| (merit, peer))
+                .map(|(&(Reverse(merit), _, peer), _)| (merit, peer))
         };
         let most = best_of_each().map(|(merit, _)| merit).max()?;
         best_of_each()

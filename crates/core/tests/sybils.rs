@@ -115,6 +115,34 @@ fn who_does_not_come_is_called_after_others_next_time() {
     assert_eq!(woken(&outputs), [honest], "{task:?} is ready again");
 }
 
+/// A machine that says at once that it is at somebody else's task costs its way to the requester and back, and not the patience for
+/// one that does not come.
+#[test]
+fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
+    let [busy_one, other] = [peer(1), peer(2)];
+    let (mut desk, workers) = busy(&[busy_one, other]);
+    let fast = Offer {
+        speed: 1200,
+        ..offer(None)
+    };
+    parks(&mut desk, busy_one, fast);
+    parks(&mut desk, other, offer(None));
+    assert_eq!(make_ready(&mut desk, workers), [busy_one]);
+    assert_eq!(woken(&desk.input(Input::Declined { peer: busy_one })), [other]);
+    assert_eq!(
+        woken(&desk.input(Input::Declined { peer: busy_one })),
+        [],
+        "it was not woken"
+    );
+    let task = desk.ask(other, offer(None)).unwrap();
+    // When it is free it is the first to be woken again.
+    parks(&mut desk, busy_one, fast);
+    let third = peer(3);
+    parks(&mut desk, third, offer(None));
+    let outputs = desk.input(Input::PeerLost { peer: other });
+    assert_eq!(woken(&outputs)[0], busy_one, "{task:?} is ready again");
+}
+
 /// A task that a stranger was woken for is for whoever asks first.
 #[test]
 fn nothing_is_kept_for_strangers_that_may_not_come() {

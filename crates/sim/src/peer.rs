@@ -69,15 +69,22 @@ impl Habit {
     }
 }
 
+/// An odd number, and the one that it makes 1 with, modulo 2^64.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+const SPREAD_BACK: u64 = 0xf1de_83e1_9937_733d;
+const _: () = assert!(SPREAD.wrapping_mul(SPREAD_BACK) == 1);
+
 /// The name of a machine. They are spread, so that their order says nothing about the machines.
 pub(crate) fn name(index: usize) -> Peer {
     let mut id = [0; 32];
-    id[..8].copy_from_slice(
-        &(index as u64 + 1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .to_be_bytes(),
-    );
+    id[..8].copy_from_slice(&(index as u64 + 1).wrapping_mul(SPREAD).to_be_bytes());
     Peer(id)
+}
+
+/// The number of the machine that has a name.
+pub(crate) fn index(name: Peer) -> usize {
+    let number = name.0[..8].try_into().expect("8 bytes");
+    (u64::from_be_bytes(number).wrapping_mul(SPREAD_BACK) - 1) as usize
 }
 
 /// The standing of a machine that has served the requester before.

@@ -1,30 +1,26 @@
 //! The queue of future events, in order of time.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BinaryHeap,
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use myriad_core::Time;
 
 /// Events by their time; those of the same time in the order in which they were put in.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+    /// The time of each, its place in the order of all, and where it lies in `events`: an event may have hundreds of bytes, and
+    /// is not to be moved each time that the order of others changes.
+    heap: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    events: Vec<Option<E>>,
+    free: Vec<u32>,
     next: u64,
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    time: Time,
-    place: u64,
-    event: E,
 }
 
 impl<E> Default for Queue<E> {
     fn default() -> Self {
         Self {
             heap: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
             next: 0,
         }
     }
@@ -32,36 +28,23 @@ impl<E> Default for Queue<E> {
 
 impl<E> Queue<E> {
     pub(crate) fn push(&mut self, time: Time, event: E) {
-        let place = self.next;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            u32::try_from(self.events.len() - 1).expect("memory holds fewer events")
+        });
+        self.events[slot as usize] = Some(event);
+        self.heap.push(Reverse((time, self.next, slot)));
         self.next += 1;
-        self.heap.push(Reverse(Entry { time, place, event }));
     }
 
     pub(crate) fn peek(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse(entry)| entry.time)
+        self.heap.peek().map(|Reverse((time, ..))| *time)
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Time, E)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.time, entry.event))
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.time, self.place).cmp(&(other.time, other.place))
+        let Reverse((time, _, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        let event = self.events[slot as usize].take();
+        Some((time, event.expect("what is in the heap has an event")))
     }
 }

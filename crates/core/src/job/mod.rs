@@ -42,6 +42,8 @@ pub(crate) struct Job {
     /// believed; by the memory that they need.
     soon: BTreeMap<u64, usize>,
     pub waste: Waste,
+    /// Peers that have handed in a proof.
+    pub submitters: BTreeSet<Peer>,
     tasks: Vec<Task>,
 }
 
@@ -101,6 +103,7 @@ impl Job {
             doubtful: BTreeSet::new(),
             soon: BTreeMap::new(),
             waste: Waste::default(),
+            submitters: BTreeSet::new(),
             tasks,
         };
         job.find_needed(TaskId::Final);

@@ -102,6 +102,7 @@ impl Requester {
                 break;
             };
             self.parked.remove(oldest);
+            self.banned.remove(&oldest);
             self.peers.remove(&oldest);
         }
     }
@@ -343,6 +344,19 @@ impl Requester {
             *reserved = reserved.filter(|(woken, _)| *woken != peer);
         }
         Some(task)
+    }
+
+    /// A peer that was woken has said that it does not come: others are woken at once, and it is no worse for it.
+    pub(super) fn declined(&mut self, now: Time, peer: Peer) {
+        let Some(task) = self.forget_woken(peer) else {
+            return;
+        };
+        let job = self.jobs.get(&task.job);
+        match job.filter(|job| job.tree.contains(task.task)) {
+            Some(job) if job.task(task.task).is_idle() => drop(self.wake(task, now)),
+            Some(_) => self.wake_for_copy(now, task),
+            None => self.wake_another(now),
+        }
     }
 
     /// A peer was woken and did not come, which counts against it. The task is that for which it was.

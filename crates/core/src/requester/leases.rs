@@ -50,7 +50,7 @@ impl Requester {
         self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
         self.leaves_origin(lease.origin);
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.leases.remove(&task);
+            state.lets_go(task);
             if state.is_forgettable() {
                 self.forgettable.insert((state.seen, peer));
             }

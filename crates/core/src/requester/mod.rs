@@ -35,6 +35,8 @@ pub struct Requester {
     peers: BTreeMap<Peer, PeerState>,
     /// What an earlier run has left of peers that have made no offer yet.
     remembered: BTreeMap<Peer, Standing>,
+    /// Peers that were banned because of a task. Some may be pardoned or forgotten since.
+    banned: BTreeSet<Peer>,
     newcomers: Newcomers,
     /// Leases and unchecked proofs of strangers without an accepted proof, by where they call from.
     origins: BTreeMap<u64, usize>,
@@ -80,11 +82,18 @@ impl Requester {
 
     /// A requester that remembers what peers did in earlier runs.
     pub fn with_standings(policy: Policy, standings: impl IntoIterator<Item = (Peer, Standing)>) -> Self {
+        let remembered: BTreeMap<Peer, Standing> = standings
+            .into_iter()
+            .map(|(peer, standing)| (peer, standing.bounded()))
+            .collect();
+        let is_banned = |(_, standing): &(&Peer, &Standing)| standing.banned_for.is_some();
         Self {
-            remembered: standings
-                .into_iter()
-                .map(|(peer, standing)| (peer, standing.bounded()))
+            banned: remembered
+                .iter()
+                .filter(is_banned)
+                .map(|(peer, _)| *peer)
                 .collect(),
+            remembered,
             ..Self::new(policy)
         }
     }
@@ -115,6 +124,7 @@ impl Requester {
             Input::Persisted { task, proof } => self.persisted(now, task, proof),
             Input::Lost { task, proof } => self.lost(now, task, proof),
             Input::Tried { task, outcome } => self.tried(now, task, outcome),
+            Input::Declined { peer } => self.declined(now, peer),
             Input::PeerLost { peer } => self.peer_lost(now, peer),
             Input::Cancel { job } => self.close(now, job, &Revocation::Cancelled),
             Input::Timeout => self.timeout(now),
@@ -146,6 +156,11 @@ impl Requester {
             Some(job) if job.tree.contains(task.task) => job.inputs(task.task).collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether a peer waits to be woken: it need not ask before.
+    pub fn is_parked(&self, peer: Peer) -> bool {
+        self.parked.contains(peer)
     }
 
     /// Whether a proof of a task would be looked at if it came from this peer.
@@ -239,6 +254,9 @@ impl Requester {
         if self.jobs.contains_key(&spec.id) {
             return;
         }
+        self.parked.set_salt(u64::from_le_bytes(
+            *spec.id.0.first_chunk().expect("a hash is longer"),
+        ));
         let leased = spec.leased.clone();
         let (id, job) = Job::new(spec, self.jobs_opened, &self.policy.redundancy);
         self.jobs_opened += 1;
@@ -288,16 +306,20 @@ impl Requester {
         for (task, peer, _) in job.leased() {
             self.revoke(now, peer, TaskRef { job: id, task }, why.clone());
         }
-        let unchecked: Vec<(Peer, TaskRef)> = self
-            .peers
-            .iter()
-            .flat_map(|(&peer, state)| state.unchecked.keys().map(move |&task| (peer, task)))
-            .filter(|(_, task)| task.job == id)
-            .collect();
-        for (peer, task) in unchecked {
-            self.looked_at(peer, task);
+        let submitters = self.jobs.remove(&id).map(|job| job.submitters);
+        for peer in submitters.unwrap_or_default() {
+            let of_job = |state: &PeerState| -> Vec<TaskRef> {
+                state
+                    .unchecked
+                    .keys()
+                    .filter(|task| task.job == id)
+                    .copied()
+                    .collect()
+            };
+            for task in self.peers.get(&peer).map(of_job).unwrap_or_default() {
+                self.looked_at(peer, task);
+            }
         }
-        self.jobs.remove(&id);
         self.moot.retain(|(_, task, _)| task.job != id);
         self.outputs.push_back(Output::Announce { job: id, open: false });
     }

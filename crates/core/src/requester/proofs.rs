@@ -62,6 +62,7 @@ impl Requester {
         }
         self.end_lease(peer, task);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
+        job.submitters.insert(peer);
         // A late proof may come while the task waits for somebody else.
         job.take_ready(task.task);
         let own = job.task_mut(task.task);
@@ -156,7 +157,7 @@ impl Requester {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        let counted = state.unchecked.remove(&task).flatten();
+        let counted = state.is_looked_at(task);
         if state.is_forgettable() {
             self.forgettable.insert((state.seen, peer));
         }
@@ -229,6 +230,7 @@ impl Requester {
         let state = self.peers.get_mut(&peer).expect("seen above");
         self.newcomers.note(&state.standing, false);
         state.standing.ban(task, reason.clone());
+        self.banned.insert(peer);
         let leases = state.leases.clone();
         self.outputs.push_back(Output::Learned { peer });
         self.outputs

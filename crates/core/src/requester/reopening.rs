@@ -63,7 +63,7 @@ impl Requester {
                 self.moot.insert((claim.peer, task, claim.proof));
             }
             if let Some(state) = self.peers.get_mut(&claim.peer) {
-                state.unchecked.remove(&task);
+                state.is_looked_at(task);
                 if state.is_forgettable() {
                     self.forgettable.insert((state.seen, claim.peer));
                 }

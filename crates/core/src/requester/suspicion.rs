@@ -56,10 +56,10 @@ impl Requester {
 
     /// Peers were banned because of tasks of a job in an earlier run, and there may be nobody left who could fail.
     pub(super) fn suspect_again(&mut self, now: Time, id: JobId) {
-        let known = self.peers.values().map(|state| &state.standing);
-        let banned_for = known
-            .chain(self.remembered.values())
-            .filter_map(|standing| standing.banned_for);
+        let banned_for = self
+            .banned
+            .iter()
+            .filter_map(|peer| self.standing(*peer)?.banned_for);
         let tasks: BTreeSet<TaskRef> = banned_for
             .filter(|task| task.job == id && task.task.kind() != Kind::Segment)
             .collect();

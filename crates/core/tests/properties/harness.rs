@@ -282,6 +282,10 @@ impl Harness {
             Step::Persist => self.persist()?,
             Step::Try(hand) => self.try_it(hand)?,
             Step::Rot(index) => self.rot(index)?,
+            Step::Decline(index) => {
+                let peer = peer(index);
+                drop(self.input(Input::Declined { peer })?);
+            }
             Step::Lose(index) => self.act(index, Habit::Vanishes)?,
             Step::Renew(index, progress) => {
                 let peer = peer(index);

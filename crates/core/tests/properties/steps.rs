@@ -72,6 +72,7 @@ pub enum Step {
     /// The requester's disk damages the proof of a task.
     Rot(usize),
     Lose(usize),
+    Decline(usize),
     Renew(usize, u16),
     Pass(u64),
     Open(usize),
@@ -99,6 +100,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => hand().prop_map(Step::Try),
         1 => any::<usize>().prop_map(Step::Rot),
         1 => peer.clone().prop_map(Step::Lose),
+        1 => peer.clone().prop_map(Step::Decline),
         1 => (peer, any::<u16>()).prop_map(|(peer, progress)| Step::Renew(peer, progress)),
         2 => (0..60u64).prop_map(Step::Pass),
         1 => job.clone().prop_map(Step::Open),

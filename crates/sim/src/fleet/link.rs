@@ -52,6 +52,11 @@ impl Link {
         }
     }
 
+    /// How long so many bytes take to go out.
+    pub fn takes(&self, bytes: u64) -> Duration {
+        Duration::from_secs_f64(bytes as f64 / self.up.bytes_per_s)
+    }
+
     /// How long a message takes from here to there.
     pub(crate) fn one_way(&self, other: &Self) -> Duration {
         self.half_way + other.half_way

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use myriad_core::{Kind, Offer, Peer, TaskRef, Time};
+use myriad_core::{Kind, Peer, TaskRef, Time};
 
 use super::link::Link;
 use crate::peer::Habit;
@@ -17,8 +17,8 @@ pub(super) struct Machine {
     pub peer: Peer,
     pub class: usize,
     pub habit: Habit,
-    /// Beside its profile, in thousandths.
-    pub speed: u64,
+    /// Beside its profile.
+    pub speed: f64,
     pub link: Link,
     pub behind_nat: bool,
     pub online: bool,
@@ -29,21 +29,41 @@ pub(super) struct Machine {
     pub asking: bool,
     /// When it asks again, if nobody wakes it before.
     pub alarm: Time,
+    /// It is among those that have nothing to do and hear of a block, or was when it was last looked at.
+    pub listening: bool,
     /// The requester and the kind of its last task: its tools are those of that one.
     pub last: Option<(usize, Kind)>,
-    /// How each requester stands with it.
-    pub asked: Vec<Asked>,
+    /// The requesters that it is connected to, in their order.
+    pub met: Vec<Met>,
     pub inputs: VecDeque<(usize, u32)>,
 }
 
-/// A requester, as a machine sees it.
+/// A requester, as a machine sees it. There may be millions of these.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub offer: Offer,
+pub(super) struct Met {
+    side: u32,
+    pub has_program: bool,
+    /// It has said that it will wake this machine: until then it is not asked.
+    pub parked: bool,
     /// It is not asked before this.
     pub next: Time,
     pub served: Duration,
-    pub has_program: bool,
+}
+
+impl Met {
+    pub fn new(side: usize) -> Self {
+        Self {
+            side: side as u32,
+            has_program: false,
+            parked: false,
+            next: Time::default(),
+            served: Duration::ZERO,
+        }
+    }
+
+    pub const fn side(&self) -> usize {
+        self.side as usize
+    }
 }
 
 /// A task under way.
@@ -64,35 +84,75 @@ impl Machine {
         self.habit.works()
     }
 
+    /// It has nothing to do, and waits for no answer.
+    pub const fn is_idle(&self) -> bool {
+        self.online && self.doing.is_none() && !self.asking
+    }
+
+    /// A requester, if they are connected.
+    pub fn met(&mut self, side: usize) -> Option<&mut Met> {
+        let place = self.place_of(side)?;
+        self.met.get_mut(place)
+    }
+
+    pub fn is_connected_to(&self, side: usize) -> bool {
+        self.place_of(side).is_some()
+    }
+
+    fn place_of(&self, side: usize) -> Option<usize> {
+        // If it is connected to all, each has its own place.
+        if self.met.get(side).is_some_and(|met| met.side() == side) {
+            return Some(side);
+        }
+        self.met.binary_search_by_key(&side, Met::side).ok()
+    }
+
+    /// A requester may be asked from then on.
+    pub fn may_ask(&mut self, side: usize, from: Time) {
+        if let Some(met) = self.met(side) {
+            (met.parked, met.next) = (false, from);
+        }
+    }
+
+    /// Those with open blocks that have not said that they will wake it.
+    fn asked<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a Met> {
+        self.met
+            .iter()
+            .filter(|met| !met.parked && open[met.side as usize])
+    }
+
     /// The requester to ask now: of those with open blocks the one that was served least, but for whose turn it is.
     pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
-        let ready = |&requester: &usize| open[requester] && self.asked[requester].next <= now;
-        let serving = self.last.map(|(requester, _)| requester);
-        (0..open.len()).filter(ready).min_by_key(|&requester| {
-            let served = self.asked[requester].served;
-            let turn = if serving == Some(requester) {
+        let serving = self.last.map(|(requester, _)| requester as u32);
+        let ready = self.asked(open).filter(|met| met.next <= now);
+        let order = |met: &&Met| {
+            let turn = if serving == Some(met.side) {
                 Duration::ZERO
             } else {
                 TURN
             };
-            (served + turn, requester)
-        })
+            (met.served + turn, met.side)
+        };
+        ready.min_by_key(order).map(|met| met.side as usize)
     }
 
     /// When it would ask one that it may not ask yet.
     pub(crate) fn earliest(&self, open: &[bool]) -> Time {
-        let waiting = (0..open.len()).filter(|&requester| open[requester]);
-        waiting
-            .map(|requester| self.asked[requester].next)
-            .min()
-            .unwrap_or(Time::NEVER)
+        let nexts = self.asked(open).map(|met| met.next);
+        nexts.min().unwrap_or(Time::NEVER)
+    }
+
+    /// Whether there is one that does not wake it: it has to hear itself that there is a block.
+    pub(crate) fn listens(&self) -> bool {
+        self.met.iter().any(|met| !met.parked)
     }
 
     /// What it has to fetch before it can do a task of a block, beside proofs, and has from then on: whether the requester's
     /// program, and whether the block's input.
     pub(crate) fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
-        let requester = &mut self.asked[block.0];
-        let program = !std::mem::replace(&mut requester.has_program, true);
+        let program = self
+            .met(block.0)
+            .is_some_and(|met| !std::mem::replace(&mut met.has_program, true));
         let input = !self.inputs.contains(&block);
         if input {
             if self.inputs.len() == INPUTS_KEPT {
@@ -105,6 +165,6 @@ impl Machine {
 
     /// What work takes here that takes so long at the speed of its profile.
     pub(crate) fn takes(&self, work: Duration) -> Duration {
-        work * 1000 / self.speed.max(1) as u32
+        work * 1000 / (1000.0 * self.speed).max(1.0) as u32
     }
 }

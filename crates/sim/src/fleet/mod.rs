@@ -27,7 +27,7 @@ mod simulate;
 mod world;
 
 pub use charts::charts;
-pub use file::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
+pub use file::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread, WhatIf};
 pub use outcome::{Block, Counts, Moment, Outcome, RequesterOutcome, Summary, WorldOutcome};
 pub use rehearsal::{MACHINES_REHEARSED_MAX, Rehearsal, RehearsalError, rehearse};
 pub use setup::Setup;

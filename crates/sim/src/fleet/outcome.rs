@@ -110,7 +110,13 @@ pub struct Counts {
     pub worked_s: f64,
     pub accepted_s: f64,
     pub fetching_s: f64,
-    /// From machine to machine.
+    /// Machines that were woken, and of these the ones that were at a task of another requester.
+    pub woken: u64,
+    pub declined: u64,
+    /// CPU time of requesters in which they verified proofs.
+    pub verified_s: f64,
+    /// Inputs of blocks that requesters sent themselves, and what went from machine to machine.
+    pub input_copies: u64,
     pub between_bytes: u64,
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Workloads {
     pub metering: Duration,
     /// The time of each class to execute that much.
     pub execution: Vec<Duration>,
+    /// How fast each class is beside the fastest one.
+    pub speeds: Vec<f64>,
 }
 
 /// The cost of each shape of task.
@@ -72,7 +74,7 @@ impl TaskTimes {
     }
 
     /// How fast a class is beside the fastest one, for each shape as fast as that.
-    pub(crate) fn relative_speed(&self, class: usize) -> f64 {
+    fn relative_speed(&self, class: usize) -> f64 {
         let of_shape = |(place, shape): (usize, &ShapeTimes)| {
             let own = shape.classes[class]?.work.as_secs_f64();
             Some(self.fastest(place).as_secs_f64() / own.max(1e-9))
@@ -96,7 +98,7 @@ impl Setup {
         let workloads = file
             .requesters
             .iter()
-            .map(|table| Workloads::new(table, &file.machines, &models))
+            .map(|table| Workloads::new(table, &file, &models))
             .collect::<Result<_, _>>()?;
         let redundancy = match file.redundancy {
             Copies::Adaptive => Redundancy::default(),
@@ -153,9 +155,10 @@ fn model(table: &MachineTable, dir: &Path) -> Result<(CostModel, u32), ScenarioE
 impl Workloads {
     fn new(
         requester: &RequesterTable,
-        machines: &[MachineTable],
+        file: &ScenarioFile,
         models: &[(CostModel, u32)],
     ) -> Result<Self, ScenarioError> {
+        let machines = &file.machines;
         let program = |model: &CostModel, of: &str| -> Result<ProgramModel, ScenarioError> {
             model.program(&requester.costs_of).cloned().ok_or_else(|| {
                 let known: Vec<&str> = model.programs().iter().map(ProgramModel::name).collect();
@@ -208,10 +211,27 @@ impl Workloads {
             },
             price_per_kwh: 0.0,
         };
-        let plan = planner::plan(&question).map_err(|source| ScenarioError::Impossible {
+        let impossible = |source| ScenarioError::Impossible {
             requester: requester.name.clone(),
             source,
-        })?;
+        };
+        let plan = match file.what_if.arities {
+            None => planner::plan(&question).map_err(impossible)?,
+            Some(arities) => {
+                let plans = planner::plans(&question).map_err(impossible)?.into_iter();
+                let those = plans.filter(|plan| {
+                    let of = plan.arities;
+                    [of.leaf, of.internal_for_leaf, of.internal_recursive] == arities.map(u32::from)
+                });
+                those
+                    .min_by(|one, other| one.expected_s.total_cmp(&other.expected_s))
+                    .ok_or_else(|| ScenarioError::Value {
+                        place: "arities".into(),
+                        actual: format!("{arities:?}"),
+                        allowed: "those of nodes that were measured and fit the machines".into(),
+                    })?
+            }
+        };
         Ok(Self::of(&question, plan))
     }
 
@@ -230,6 +250,9 @@ impl Workloads {
         let instructions = question.workload.instructions;
         Self {
             costs: tree.tasks().map(cost).collect(),
+            speeds: (0..question.classes.len())
+                .map(|class| tasks.relative_speed(class))
+                .collect(),
             metering: Duration::from_secs_f64(own.metering_s(instructions)),
             execution: question
                 .classes

@@ -99,6 +99,86 @@ fn a_stream_takes_the_part_of_the_fleet_that_its_work_is() {
     );
 }
 
+/// Machines that wait for nothing but a wake cost nothing, however many there are.
+#[test]
+fn parked_machines_cause_no_events() {
+    let known = |count| {
+        let text = ["hours = 2", &stream(), &home(count, "known = true")].concat();
+        let outcome = play(&text);
+        assert!(outcome.all_proven);
+        outcome.worlds[0].counts.inputs
+    };
+    let (few, many) = (known(200), known(4200));
+    // Each of the others is refused once by each of the two, before it is parked there.
+    let once = 2 * 4000;
+    assert!(
+        many <= few + once,
+        "{few} inputs with 200 machines, {many} with 4200"
+    );
+}
+
+/// The first block finds nobody parked and is announced, and the second one finds all machines parked.
+#[test]
+fn a_woken_machine_starts_as_soon_as_one_that_asks() {
+    let block = ONE_BLOCK
+        .replace("latency_ms = 0", "latency_ms = 80")
+        .replace("name = \"r\"", "name = \"r\"\n    every_s = 600");
+    let fleet = home(40, "known = true").replace("latency_ms = 0", "latency_ms = 120");
+    let outcome = play(&["hours = 0.35", &block, &fleet].concat());
+    let history = &outcome.worlds[0].requesters[0].history;
+    let lag_s = |block: usize| history[block].lag_s().unwrap();
+    assert_eq!(history.len(), 2);
+    assert!(lag_s(1) <= lag_s(0) + 1e-3, "{} {}", lag_s(0), lag_s(1));
+}
+
+#[test]
+fn a_requester_with_room_for_some_has_these_at_work() {
+    let room = |connections: &str| {
+        let stream = stream().replace("count = 2", &format!("count = 3\n    {connections}"));
+        play(&["hours = 1", &stream, &home(30, "known = true")].concat())
+    };
+    let (some, all) = (room("connections = 10"), room(""));
+    assert!(some.all_proven && all.all_proven);
+    // Each machine is refused by no more than the one requester that it is connected to, and by all three.
+    let inputs = |outcome: &Outcome| outcome.worlds[0].counts.inputs;
+    assert!(inputs(&some) < inputs(&all), "{} {}", inputs(&some), inputs(&all));
+}
+
+/// What is asked in reports: each must at least do what it says.
+#[test]
+fn what_is_not_built_changes_what_it_says() {
+    let slow = ONE_BLOCK
+        .replace("latency_ms = 0", "latency_ms = 100")
+        .replace("input_mb = 0", "input_mb = 1");
+    let played = |what_if: &str| {
+        let text = [&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat();
+        let outcome = play(&text);
+        assert!(outcome.all_proven, "{what_if}");
+        outcome
+    };
+    let usual = played("");
+    let makespan_s = |outcome: &Outcome| outcome.makespan_s.unwrap().mean;
+    for faster in ["ahead = true", "early = true"] {
+        let (with, without) = (makespan_s(&played(faster)), makespan_s(&usual));
+        assert!(with < without, "{faster}: {with} {without}");
+    }
+    let received = |outcome: &Outcome| outcome.worlds[0].requesters[0].down_bytes;
+    assert!(received(&played("delegated = true")) < received(&usual));
+    let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
+    let (with, without) = (copies(&played("swarm = true")), copies(&usual));
+    assert!(with <= 8 && without > 8, "{with} {without}");
+    let arities = setup(&["[what_if]\narities = [1, 1, 2]\n", ONE_BLOCK, &home(4, "")].concat());
+    let plan = arities.plans().next().unwrap().1;
+    assert_eq!(
+        (
+            plan.arities.leaf,
+            plan.arities.internal_for_leaf,
+            plan.arities.internal_recursive
+        ),
+        (1, 1, 2)
+    );
+}
+
 #[test]
 fn a_stream_that_is_too_much_lags_more_and_more() {
     let text = ["hours = 6\npatience_hours = 0", &stream(), &home(1, "")].concat();

@@ -17,7 +17,7 @@ use std::{
 use myriad_core::{JobId, Peer, SPEED_ONE, TaskRef};
 use myriad_net::{
     AskError, Event as NetEvent, Network, Regard, SignedReceipt, parse_peer, short_name,
-    wire::{Lease, Notice, OfferMessage, Request, Response, Returned, Role, Why},
+    wire::{Lease, Notice, OfferMessage, Refused, Request, Response, Returned, Role, Why},
 };
 use tokio::{
     sync::mpsc,
@@ -231,7 +231,17 @@ impl<E: Engine> Driver<E> {
                 }
             }
             NetEvent::Asked { peer, request, reply } => {
-                reply.send(Response::Received);
+                let is_wake = matches!(request, Request::Notice(Notice::Wake));
+                reply.send(if is_wake && self.current.is_some() {
+                    // The requester need not wait for this machine.
+                    Response::Refused(Refused {
+                        why: Why::NotNow,
+                        reason: "this machine is at a task".into(),
+                        retry_ms: None,
+                    })
+                } else {
+                    Response::Received
+                });
                 if let Request::Notice(notice) = request {
                     self.handle_notice(peer, notice);
                 }

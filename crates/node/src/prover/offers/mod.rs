@@ -60,6 +60,8 @@ struct Requester {
     /// Since when an offer to it is unanswered.
     asked: Option<Instant>,
     next: Option<Instant>,
+    /// It has said that it wakes this machine, and when to ask if it has not by then. Another job of it is no reason to ask.
+    wakes: bool,
     /// Why it got no task from there.
     why: Option<String>,
     /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
@@ -93,6 +95,7 @@ impl Offers {
         let same = engine == self.engine;
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
+        requester.wakes = false;
         (requester.next, requester.why) = if same {
             (None, None)
         } else {
@@ -166,7 +169,7 @@ impl Offers {
                 memory_min: said.memory_min,
                 heard: now,
             };
-            if requester.jobs.insert(said.job, facts).is_none() {
+            if requester.jobs.insert(said.job, facts).is_none() && !requester.wakes {
                 // A requester that refused before may answer otherwise for this job.
                 requester.next = None;
             }
@@ -200,7 +203,7 @@ impl Offers {
     /// A requester has work again.
     pub(super) fn woken(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
-            requester.next = None;
+            (requester.next, requester.wakes) = (None, false);
         }
     }
 
@@ -208,6 +211,7 @@ impl Offers {
     pub(super) fn granted(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             (requester.asked, requester.next, requester.why) = (None, None, None);
+            requester.wakes = false;
         }
     }
 
@@ -251,6 +255,9 @@ impl Offers {
             None => "it does not answer".into(),
         });
         requester.next = Some(now + pause);
+        requester.wakes = refused.is_some_and(|refused| {
+            matches!(refused.why, Why::NoWork | Why::Memory) && refused.retry_ms.is_some()
+        });
         if refused.is_none() || waited >= PATIENCE {
             requester.setbacks.add(now);
         }

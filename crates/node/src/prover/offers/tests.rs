@@ -362,6 +362,43 @@ fn who_refuses_is_left_alone_until_it_wakes() {
 }
 
 #[test]
+fn who_will_wake_this_machine_is_not_asked_for_another_job_of_it() {
+    let mut machine = Machine::new(&[1]);
+    let peer = Peer([1; 32]);
+    let another = |byte| Announcement {
+        job: JobId([byte; 32]),
+        ..job(1)
+    };
+    // One that does not say so is asked when it has another job.
+    assert_eq!(machine.next(&limits()), Some(peer));
+    machine.refused(peer, Some(&no_work()));
+    machine.offers.announced(&another(2), machine.now);
+    assert_eq!(machine.next(&limits()), Some(peer));
+    let waits = Refused {
+        retry_ms: Some(300_000),
+        ..no_work()
+    };
+    machine.refused(peer, Some(&waits));
+    machine.offers.announced(&another(3), machine.now);
+    machine.wait(2 * WAIT);
+    assert_eq!(machine.next(&limits()), None);
+    // Woken, it asks at once; and from then on other jobs are a reason again, until it is told to wait once more.
+    machine.offers.woken(peer);
+    assert_eq!(machine.next(&limits()), Some(peer));
+    machine.refused(peer, Some(&no_work()));
+    machine.offers.announced(&another(4), machine.now);
+    assert_eq!(machine.next(&limits()), Some(peer));
+    // A wake may be lost, and so may the requester.
+    machine.refused(peer, Some(&waits));
+    machine.wait(Duration::from_millis(300_000));
+    assert_eq!(machine.next(&limits()), Some(peer));
+    machine.refused(peer, Some(&waits));
+    machine.offers.lost(peer);
+    machine.meets(1);
+    assert_eq!(machine.next(&limits()), Some(peer));
+}
+
+#[test]
 fn the_owner_decides() {
     let mut machine = Machine::new(&[1, 2]);
     let only = Limits {

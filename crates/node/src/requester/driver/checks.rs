@@ -64,6 +64,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 );
                 self.input(Input::Stalled { peer, task, proof });
             }
+            Completion::Declined { peer } => self.input(Input::Declined { peer }),
             Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
             Completion::Persisted { task, proof, result } => match result {
                 Ok(()) => {

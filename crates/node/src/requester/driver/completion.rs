@@ -18,6 +18,10 @@ pub(super) enum Completion<F> {
         task: TaskRef,
         proof: Blob,
     },
+    /// A peer that was woken does not come.
+    Declined {
+        peer: Peer,
+    },
     Persisted {
         task: TaskRef,
         proof: Blob,

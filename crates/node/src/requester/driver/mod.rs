@@ -366,10 +366,16 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 self.outbox.answer(peer, Response::Extended { lease_ms });
             }
             Output::Refuse { peer, why } => {
-                let response = refusal(&why);
+                let response = refusal(&why, self.requester.is_parked(peer));
                 self.outbox.answer(peer, response);
             }
-            Output::Wake { peer } => self.outbox.notify(peer, Notice::Wake),
+            Output::Wake { peer } => {
+                let sender = self.completion_sender.clone();
+                self.outbox.wake(peer, move || {
+                    // If nobody listens, the job is over.
+                    let _ = sender.send(Completion::Declined { peer });
+                });
+            }
             Output::Try { task } => self.begin_trial(task),
             Output::Check { peer, task, proof } => {
                 let name = task.task.to_string();

@@ -67,6 +67,18 @@ impl Outbox {
         });
     }
 
+    /// Wakes a peer. `declined` is called if it says that it does not come.
+    pub(super) fn wake(&self, peer: Peer, declined: impl FnOnce() + Send + 'static) {
+        let (network, permits) = (self.network.clone(), Arc::clone(&self.permits));
+        self.sending.spawn(async move {
+            let _permit = permits.acquire().await;
+            let answer = network.ask(peer, Request::Notice(Notice::Wake)).await;
+            if matches!(answer, Ok(Response::Refused(_))) {
+                declined();
+            }
+        });
+    }
+
     /// Sends a receipt to its prover. `sent` hears whether it has arrived.
     pub(super) fn send_receipt(
         &self,

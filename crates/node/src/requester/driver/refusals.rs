@@ -1,13 +1,20 @@
 //! Words the refusals of the state machine for peers.
 
+use std::time::Duration;
+
 use myriad_core::Refusal;
 use myriad_net::wire::{Refused, Response, Why, cut};
 
-pub(super) fn refusal(why: &Refusal) -> Response {
+/// When a peer that is woken asks all the same: a wake may be lost, and the connection stay.
+const WOKEN_BY: Duration = Duration::from_secs(300);
+
+/// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.
+pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
     let reason = why.to_string();
+    let retry_ms = is_parked.then_some(WOKEN_BY.as_millis() as u64);
     match why {
-        Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, None),
-        Refusal::Memory { .. } => refused(Why::Memory, &reason, None),
+        Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, retry_ms),
+        Refusal::Memory { .. } => refused(Why::Memory, &reason, retry_ms),
         Refusal::Crowded { .. } => refused(Why::NotNow, &reason, Some(30_000)),
         // Its first proof is being looked at.
         Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(500)),

@@ -4,13 +4,16 @@
 //! cargo run --release -p myriad-sim -- --seeds 0..1000    violations, if there are any
 //! cargo run --release -p myriad-sim -- --seeds 17..18 --log 200
 //! cargo run --release -p myriad-sim -- --figures
+//! cargo run --release -p myriad-sim -- --fleet docs/report/scenarios/ten-rollups-on-100000.toml
 //! cargo run --release -p myriad-sim -- --report docs/report
 //! ```
 
 mod figures;
+mod pace;
 mod report;
 
 use std::{
+    fmt::Display,
     ops::Range,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -37,6 +40,9 @@ struct Args {
     /// Measure what redundancy costs and gains instead, and print the tables
     #[arg(long)]
     figures: bool,
+    /// Simulate the fleet of this scenario instead, and print how fast that was and what memory it took
+    #[arg(long, value_name = "FILE")]
+    fleet: Option<PathBuf>,
     /// Make the report in this folder again instead, from what lies there
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -55,14 +61,11 @@ fn main() -> ExitCode {
         figures::print();
         return ExitCode::SUCCESS;
     }
+    if let Some(path) = &args.fleet {
+        return ended(pace::print(path));
+    }
     if let Some(folder) = &args.report {
-        return match report::write(folder) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        };
+        return ended(report::write(folder));
     }
     let start = Instant::now();
     let (inputs, crashes) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -105,6 +108,16 @@ fn main() -> ExitCode {
         start.elapsed().as_secs_f64()
     );
     ExitCode::SUCCESS
+}
+
+fn ended<E: Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn play(seed: u64, lines_kept: usize) -> Result<Report, Box<Failure>> {

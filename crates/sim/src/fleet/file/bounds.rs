@@ -4,12 +4,12 @@ use myriad_cost::planner::SEGMENTS_MAX;
 
 use super::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
 
-/// Most machines of a scenario: each takes about 2 KiB, and as much again at each requester that it serves.
+/// Most machines of a scenario: each takes about 0.5 KiB, and 0.8 KiB at each requester that it is connected to.
 const FLEET_MAX: u64 = 200_000;
 /// Most requesters.
 const REQUESTERS_MAX: u64 = 1_000;
-/// Most machines, counted once for each requester: what one knows of another takes about 2 KiB.
-const PAIRS_MAX: u64 = 2_000_000;
+/// Most machines, counted once for each requester that they are connected to: 4 GB together.
+const PAIRS_MAX: u64 = 5_000_000;
 /// Most blocks of all requesters together, over all worlds.
 const BLOCKS_MAX: u64 = 1_000_000;
 /// Most worlds of one scenario.
@@ -18,6 +18,8 @@ const SEEDS_MAX: u64 = 10_000;
 const HOURS_MAX: f64 = 24.0 * 366.0;
 /// Copies of a task beyond which nothing is learned.
 const COPIES_MAX: f64 = 100.0;
+/// Children of a node beyond which no profile has measured anything.
+const ARITY_MAX: f64 = 8.0;
 /// Most gas or instructions of a block. The planner says which it cannot cut.
 const WORK_MAX: f64 = 1e15;
 const INSTRUCTIONS_PER_GAS: [f64; 2] = [1e-3, 1e6];
@@ -46,6 +48,9 @@ impl ScenarioFile {
         if let Copies::Fixed(copies) = self.redundancy {
             within("redundancy", copies.into(), [1.0, COPIES_MAX])?;
         }
+        for most in self.what_if.arities.into_iter().flatten() {
+            within("arities", most.into(), [1.0, ARITY_MAX])?;
+        }
         let sum = |counts: &mut dyn Iterator<Item = u64>| counts.fold(0u64, u64::saturating_add);
         let requesters = sum(&mut self.requesters.iter().map(|table| table.count));
         within(
@@ -55,9 +60,13 @@ impl ScenarioFile {
         )?;
         let machines = sum(&mut self.machines.iter().map(|table| table.count));
         within("the number of machines", machines as f64, [1.0, FLEET_MAX as f64])?;
+        let connected = |table: &RequesterTable| {
+            let each = table.connections.unwrap_or(u64::MAX).min(machines);
+            table.count as f64 * each as f64
+        };
         within(
-            "the number of machines times that of requesters",
-            machines as f64 * requesters as f64,
+            "the number of machines that each requester is connected to, summed over requesters,",
+            self.requesters.iter().map(connected).sum(),
             [1.0, PAIRS_MAX as f64],
         )?;
         for table in &self.requesters {
@@ -110,7 +119,11 @@ impl RequesterTable {
         within("cores", self.cores.into(), [1.0, CORES_MAX])?;
         within("up_mbit", self.up_mbit, LINK_MBIT)?;
         within("down_mbit", self.down_mbit, LINK_MBIT)?;
-        within("latency_ms", self.latency_ms, [0.0, LATENCY_MS_MAX])
+        within("latency_ms", self.latency_ms, [0.0, LATENCY_MS_MAX])?;
+        match self.connections {
+            Some(connections) => within("connections", connections as f64, [1.0, FLEET_MAX as f64]),
+            None => Ok(()),
+        }
     }
 }
 

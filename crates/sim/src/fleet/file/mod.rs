@@ -37,10 +37,37 @@ pub struct ScenarioFile {
     /// `"adaptive"`, or how many machines do each task.
     #[serde(default)]
     pub redundancy: Copies,
+    /// What the product does otherwise, or not at all.
+    #[serde(default)]
+    pub what_if: WhatIf,
     #[serde(default)]
     pub requesters: Vec<RequesterTable>,
     #[serde(default)]
     pub machines: Vec<MachineTable>,
+}
+
+/// Switches for questions of the kind "how much is it worth?". Each of them is off in the product, which has no such switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhatIf {
+    /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those that the planner chooses.
+    pub arities: Option<[u8; 3]>,
+    /// A block is announced when it comes. Machines fetch and execute it while the requester does, and have their keys loaded;
+    /// a segment can be proven when it is cut. At best: every machine knows beforehand which one it will get.
+    #[serde(default)]
+    pub early: bool,
+    /// A machine has its next lease when its last task ends, and is told the lease of what it has made possible at once: no
+    /// offer, lease or wake is under way for any time. At best: none is given back.
+    #[serde(default)]
+    pub ahead: bool,
+    /// The requester sends eight copies of an input, and each machine that gets it passes it on to one more, piece by piece.
+    /// Without this, those that have reported progress are named to others.
+    #[serde(default)]
+    pub swarm: bool,
+    /// The requester neither fetches nor verifies segments and leaves: those that make the nodes above check them
+    /// (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
+    #[serde(default)]
+    pub delegated: bool,
 }
 
 /// Requesters that are alike.
@@ -81,6 +108,8 @@ pub struct RequesterTable {
     /// One way.
     #[serde(default = "defaults::latency")]
     pub latency_ms: f64,
+    /// Most machines that it is connected to; without it, all.
+    pub connections: Option<u64>,
 }
 
 /// Machines that are alike.

@@ -65,8 +65,8 @@ fn errors_name_the_place_and_what_is_allowed() {
         (
             SMALL
                 .replace("count = 10", "count = 200000")
-                .replace("gas", "count = 11\n        gas"),
-            ["machines times that of requesters is 2200000", "to 2000000"],
+                .replace("gas", "count = 26\n        gas"),
+            ["summed over requesters, is 5200000", "to 5000000"],
         ),
         (
             format!(

@@ -9,7 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Spread},
+    file::{Copies, MBIT, MachineTable, RequesterTable, ScenarioFile, Spread, WhatIf},
     outcome::WorldOutcome,
     setup::Setup,
     simulate::simulate,
@@ -81,6 +81,7 @@ fn perform(question: &Question, plan: &FleetPlan, limit_s: f64) -> WorldOutcome 
         hours: 0.0,
         patience_hours: limit_s / 3600.0,
         redundancy: Copies::Adaptive,
+        what_if: WhatIf::default(),
         requesters: vec![requester(question)],
         machines: question
             .classes
@@ -115,6 +116,7 @@ fn requester(question: &Question) -> RequesterTable {
         up_mbit: up_bytes_per_s / MBIT,
         down_mbit: down_bytes_per_s / MBIT,
         latency_ms: 1000.0 * latency_s,
+        connections: None,
     }
 }
 

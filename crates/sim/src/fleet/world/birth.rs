@@ -1,18 +1,18 @@
 //! The beginning of a world: its requesters, the blocks that they will get, and its machines.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
-use myriad_core::{Offer, Policy, Requester, SPEED_ONE, Time, Trust};
+use myriad_core::{Policy, Requester, Time};
 
-use super::{Happens, Side, World};
+use super::{Happens, Side, World, timeouts::Timeouts};
 use crate::{
     fleet::{
         file::{MBIT, MachineTable, Spread},
         link::Link,
-        machine::{Asked, Machine},
+        machine::{Machine, Met},
         outcome::{Block, Counts, Timeline},
         setup::Setup,
     },
@@ -44,11 +44,11 @@ impl<'a> World<'a> {
             sides.push(Side {
                 table,
                 state: Requester::new(Policy::default()),
-                timeout: Time::NEVER,
                 cores: vec![Time::default(); requester.cores as usize],
                 waiting: VecDeque::new(),
                 under_way: 0,
                 blocks: vec![Block::default(); blocks as usize],
+                began: BTreeMap::new(),
                 open: 0,
             });
             links.push(Link::new(
@@ -57,32 +57,27 @@ impl<'a> World<'a> {
                 Duration::from_secs_f64(requester.latency_ms / 1000.0),
             ));
         }
-        let machines = machines(setup, seed, &sides);
+        let mut machines = machines(setup, seed);
+        connect(setup, seed, &sides, &mut machines);
         let policy = Policy {
             redundancy: setup.redundancy,
             ..Policy::default()
         };
-        let known_ones = || {
-            let known_tables = |machine: &&Machine| file.machines[machine.class].known && machine.works();
-            machines
-                .iter()
-                .filter(known_tables)
-                .map(|machine| (machine.peer, known()))
-        };
-        for side in &mut sides {
-            side.state = Requester::with_standings(policy, known_ones());
+        for (place, side) in sides.iter_mut().enumerate() {
+            let is_known = |machine: &&Machine| {
+                file.machines[machine.class].known && machine.works() && machine.is_connected_to(place)
+            };
+            let known_ones = machines.iter().filter(is_known);
+            side.state = Requester::with_standings(policy, known_ones.map(|machine| (machine.peer, known())));
         }
         let mut world = Self {
             setup,
             now: Time::default(),
             open: vec![false; sides.len()],
             left: sides.iter().map(|side| side.blocks.len()).sum(),
+            timeouts: Timeouts::new(sides.len()),
             sides,
-            places: machines
-                .iter()
-                .enumerate()
-                .map(|(place, machine)| (machine.peer, place))
-                .collect(),
+            listening: (0..machines.len()).collect(),
             timeline: Timeline::new(
                 file.hours,
                 machines.iter().filter(|machine| machine.works()).count(),
@@ -102,7 +97,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn machines(setup: &Setup, seed: u64, sides: &[Side]) -> Vec<Machine> {
+fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
     let mut machines = Vec::new();
     for (class, table) in setup.file.machines.iter().enumerate() {
         let mut rng = Rng::new(seed, &format!("machines {class}"));
@@ -117,35 +112,47 @@ fn machines(setup: &Setup, seed: u64, sides: &[Side]) -> Vec<Machine> {
                 table.wasters[index as usize % table.wasters.len()]
             };
             let place = machines.len();
-            machines.push(machine(setup, &mut rng, (place, class, table), habit, sides));
+            machines.push(machine(&mut rng, (place, class, table), habit));
         }
     }
     machines
 }
 
-fn machine(
-    setup: &Setup,
-    rng: &mut Rng,
-    (place, class, table): (usize, usize, &MachineTable),
-    habit: Habit,
-    sides: &[Side],
-) -> Machine {
-    let speed = draw(rng, table.speed);
-    let boast = if habit == Habit::Boasts { 10.0 } else { 1.0 };
-    let asked = sides.iter().map(|side| {
-        let relative = setup.workloads[side.table].tasks.relative_speed(class);
-        Asked {
-            offer: Offer {
-                memory: (table.memory_gib * f64::from(1 << 30)) as u64,
-                speed: (f64::from(SPEED_ONE) * relative * speed * boast).max(1.0) as u32,
-                trust: Trust::Stranger,
-                origin: None,
-            },
-            next: Time::default(),
-            served: Duration::ZERO,
-            has_program: false,
+/// Connects requesters and machines. Where a requester has room for some alone, all machines get about as many requesters.
+fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
+    let mut rng = Rng::new(seed, "connections");
+    let mut turn: Vec<usize> = Vec::new();
+    for (place, side) in sides.iter().enumerate() {
+        let room = setup.file.requesters[side.table].connections;
+        let room = room.map_or(machines.len(), |room| machines.len().min(room as usize));
+        if room == machines.len() {
+            machines
+                .iter_mut()
+                .for_each(|machine| machine.met.push(Met::new(place)));
+            continue;
         }
-    });
+        let mut connected = 0;
+        while connected < room {
+            if turn.is_empty() {
+                turn = (0..machines.len()).collect();
+                rng.shuffle(&mut turn);
+            }
+            let machine = turn.pop().map(|machine| &mut machines[machine]);
+            if let Some(machine) =
+                machine.filter(|machine| machine.met.last().is_none_or(|met| met.side() != place))
+            {
+                machine.met.push(Met::new(place));
+                connected += 1;
+            }
+        }
+    }
+    machines
+        .iter_mut()
+        .for_each(|machine| machine.met.shrink_to_fit());
+}
+
+fn machine(rng: &mut Rng, (place, class, table): (usize, usize, &MachineTable), habit: Habit) -> Machine {
+    let speed = draw(rng, table.speed);
     let (up, down) = (draw(rng, table.up_mbit), draw(rng, table.down_mbit));
     let latency = Duration::from_secs_f64(draw(rng, table.latency_ms) / 1000.0);
     let behind_nat = rng.chance((1000.0 * table.nat) as u32);
@@ -158,7 +165,7 @@ fn machine(
         peer: name(place),
         class,
         habit,
-        speed: (1000.0 * speed).max(1.0) as u64,
+        speed,
         link: Link::new(up * MBIT, down * MBIT, latency),
         behind_nat,
         online,
@@ -166,8 +173,9 @@ fn machine(
         doing: None,
         asking: false,
         alarm: Time::NEVER,
+        listening: true,
         last: None,
-        asked: asked.collect(),
+        met: Vec::new(),
         inputs: VecDeque::new(),
     }
 }

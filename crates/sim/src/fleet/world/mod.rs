@@ -3,24 +3,30 @@
 mod birth;
 mod provers;
 mod requesters;
+mod timeouts;
+mod transfers;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
-use myriad_core::{Blob, Input, JobId, Peer, Refusal, Requester, Return, TaskRef, Time};
+use myriad_core::{Blob, Input, JobId, Peer, Requester, Return, TaskRef, Time};
 
 use super::{
     link::Link,
-    machine::Machine,
+    machine::{Machine, Met},
     outcome::{Block, Counts, Timeline, WorldOutcome, seconds},
     setup::Setup,
 };
 use crate::{queue::Queue, rng::Rng};
+use timeouts::Timeouts;
+use transfers::Shared;
 
 enum Say {
     Offer,
+    /// It was woken, and is at a task.
+    Declines,
     Renew(TaskRef, u16),
     Submit(TaskRef, Blob),
     Return(TaskRef, Return),
@@ -28,7 +34,10 @@ enum Say {
 
 enum Hear {
     Lease(TaskRef),
-    Refused(Refusal),
+    /// It may ask again after so long.
+    Refused(Duration),
+    /// It is woken when there is something for it.
+    Parked,
     Revoked(TaskRef),
     Wake,
 }
@@ -94,13 +103,14 @@ enum Happens {
 struct Side {
     table: usize,
     state: Requester,
-    timeout: Time,
     /// Until when each is taken, by executing and verifying.
     cores: Vec<Time>,
     waiting: VecDeque<u32>,
     /// Blocks that are executed or proven.
     under_way: u32,
     blocks: Vec<Block>,
+    /// When the execution of each block that is under way began.
+    began: BTreeMap<u32, Time>,
     /// Blocks that the state machine has.
     open: u32,
 }
@@ -112,12 +122,15 @@ pub(super) struct World<'a> {
     sides: Vec<Side>,
     /// Whether each has an open block.
     open: Vec<bool>,
+    /// When the state machine of each is to be told the time.
+    timeouts: Timeouts,
     machines: Vec<Machine>,
-    places: HashMap<Peer, usize>,
+    /// Machines that have nothing to do, and that some requester has not said it will wake; and some that were such.
+    listening: Vec<usize>,
     /// The links of the requesters.
     links: Vec<Link>,
-    /// The machines that have program and input of a block, and from when on.
-    shared: HashMap<(usize, u32), Vec<(usize, Time)>>,
+    /// The machines that have program and input of a block.
+    shared: HashMap<(usize, u32), Shared>,
     rng: Rng,
     counts: Counts,
     timeline: Timeline,
@@ -161,9 +174,7 @@ pub(super) fn play(setup: &Setup, seed: u64) -> WorldOutcome {
 impl<'a> World<'a> {
     fn play(&mut self, limit: Time) {
         while self.left > 0 {
-            let timeout = (0..self.sides.len())
-                .min_by_key(|&side| self.sides[side].timeout)
-                .map(|side| (self.sides[side].timeout, side));
+            let timeout = self.timeouts.first();
             let next = self.queue.peek().unwrap_or(Time::NEVER);
             match timeout {
                 Some((timeout, side)) if timeout <= next && timeout < Time::NEVER => {
@@ -234,7 +245,8 @@ impl<'a> World<'a> {
             Happens::Lost { machine, boot } => {
                 let peer = self.machines[machine].peer;
                 if self.machines[machine].boot == boot {
-                    for side in 0..self.sides.len() {
+                    let met: Vec<usize> = self.machines[machine].met.iter().map(Met::side).collect();
+                    for side in met {
                         self.tell(side, Input::PeerLost { peer });
                     }
                 }

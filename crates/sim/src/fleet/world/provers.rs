@@ -2,18 +2,13 @@
 
 use std::time::Duration;
 
-use myriad_core::{Input, Refusal, Return, TaskId, TaskRef, Time};
+use myriad_core::{Input, Return, TaskId, TaskRef, Time};
 
-use super::{Happens, Hear, Say, World, blob, block_of, made_by};
+use super::{Happens, Hear, Say, World, blob, block_of};
 use crate::{
-    fleet::{link::transfer, machine::Doing},
-    peer::{
-        BANNED_FOR, BUSY_FOR, GOOD, Habit, INVALID, LOST_AFTER, PROGRESS_MAX, RENEW_EVERY, WAIT, WITHHELD,
-    },
+    fleet::machine::Doing,
+    peer::{GOOD, Habit, INVALID, LOST_AFTER, PROGRESS_MAX, RENEW_EVERY, WITHHELD},
 };
-
-/// Provers that are looked at to fetch program and input from, as many as a lease names.
-const SOURCES: usize = 3;
 
 impl World<'_> {
     /// Asks the next requester for a task, or waits until it may ask one.
@@ -21,7 +16,7 @@ impl World<'_> {
         let now = self.now;
         let machine = &mut self.machines[place];
         machine.alarm = Time::NEVER;
-        if !machine.online || machine.doing.is_some() || machine.asking {
+        if !machine.is_idle() {
             return;
         }
         match machine.next(&self.open, now) {
@@ -35,13 +30,21 @@ impl World<'_> {
                     let alarm = machine.alarm;
                     self.queue.push(alarm, Happens::Wakes { machine: place });
                 }
+                if !machine.listening && machine.listens() {
+                    machine.listening = true;
+                    self.listening.push(place);
+                }
             }
         }
     }
 
     pub(super) fn say(&mut self, machine: usize, side: usize, say: Say) {
         let from = &self.machines[machine];
-        let reaches = self.now + from.link.one_way(&self.links[side]);
+        let way = match say {
+            Say::Offer if self.setup.file.what_if.ahead => Duration::ZERO,
+            _ => from.link.one_way(&self.links[side]),
+        };
+        let reaches = self.now + way;
         let boot = from.boot;
         self.queue.push(
             reaches,
@@ -60,24 +63,30 @@ impl World<'_> {
         match hear {
             Hear::Lease(task) => {
                 machine.asking = false;
-                if machine.online && machine.doing.is_none() {
-                    machine.asked[side].next = now;
+                if machine.is_idle() {
+                    machine.may_ask(side, now);
                     self.begins(side, place, task);
                 }
             }
-            Hear::Refused(why) => {
+            Hear::Refused(wait) => {
                 machine.asking = false;
-                let wait = match why {
-                    Refusal::TooManyLeases { .. } => BUSY_FOR,
-                    Refusal::Cooling { remaining, .. } => remaining,
-                    Refusal::Banned { .. } => BANNED_FOR,
-                    _ => WAIT,
-                };
-                machine.asked[side].next = now + wait;
+                machine.may_ask(side, now + wait);
+                self.asks(place);
+            }
+            Hear::Parked => {
+                machine.asking = false;
+                if let Some(met) = machine.met(side) {
+                    met.parked = true;
+                }
                 self.asks(place);
             }
             Hear::Wake => {
-                machine.asked[side].next = now;
+                self.counts.woken += 1;
+                machine.may_ask(side, now);
+                if machine.doing.is_some() {
+                    self.counts.declined += 1;
+                    return self.say(place, side, Say::Declines);
+                }
                 self.asks(place);
             }
             Hear::Revoked(task) => {
@@ -92,24 +101,32 @@ impl World<'_> {
     /// Gets a task's inputs, and begins with it.
     fn begins(&mut self, side: usize, place: usize, task: TaskRef) {
         let now = self.now;
-        let ready = self.fetches(side, place, task);
+        let fetched = self.fetches(side, place, task);
+        let early = self.executing(side, block_of(task.job));
         let workload = &self.setup.workloads[self.sides[side].table];
         let machine = &mut self.machines[place];
         let shape = workload.tasks.of(&workload.tree, task.task);
         let takes = shape.classes[machine.class].expect("it is given only what fits its memory");
         let kind = (side, task.task.kind());
-        let cold = if machine.last == Some(kind) {
+        let mut cold = if machine.last == Some(kind) {
             Duration::ZERO
         } else {
             takes.cold
         };
         machine.last = Some(kind);
-        let start = match task.task {
+        let mut ready = fetched;
+        let mut start = match task.task {
             TaskId::Segment(index) => {
                 workload.execution[machine.class] * index / workload.tree.segments().max(1)
             }
             _ => Duration::ZERO,
         };
+        if let (Some(began), TaskId::Segment(index)) = (early, task.task) {
+            // It has executed while the requester did.
+            let cut = began + workload.metering * (index + 1) / workload.tree.segments().max(1);
+            ready = now.max(cut).max(fetched + machine.takes(start));
+            (start, cold) = (Duration::ZERO, Duration::ZERO);
+        }
         let busy = (1000.0 * self.setup.file.machines[machine.class].busy) as u32;
         let times = if self.rng.chance(busy) { 2 } else { 1 };
         let work = machine.takes(takes.work + cold + start) * times;
@@ -146,91 +163,6 @@ impl World<'_> {
                     lease,
                 },
             );
-        }
-    }
-
-    /// When all that a task needs is there.
-    fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
-        let mut ready = self.now;
-        let block = (side, block_of(task.job));
-        let (program, input) = self.machines[place].lacks(block);
-        if program || input {
-            let table = &self.setup.file.requesters[self.sides[side].table];
-            let mb = [(program, table.program_mb), (input, table.input_mb)];
-            let bytes = mb
-                .iter()
-                .filter(|(lacks, _)| *lacks)
-                .map(|(_, mb)| mb * 1e6)
-                .sum::<f64>() as u64;
-            let (source, at) = self.source(side, place, block, bytes);
-            ready = ready.max(self.fetch(at, side, place, source, bytes));
-            self.shared.entry(block).or_default().push((place, ready));
-        }
-        let workload = &self.setup.workloads[self.sides[side].table];
-        let inputs: Vec<(Option<usize>, u64)> = self.sides[side]
-            .state
-            .inputs(task)
-            .into_iter()
-            .map(|child| {
-                let bytes = workload.tasks.of(&workload.tree, child).proof_bytes;
-                let child = TaskRef { task: child, ..task };
-                let maker = self.sides[side].state.proof(child).map(|proof| made_by(proof).0);
-                (maker, bytes)
-            })
-            .collect();
-        for (maker, bytes) in inputs {
-            if maker == Some(place) {
-                continue;
-            }
-            let from = maker.filter(|&maker| self.is_reachable(place, maker));
-            ready = ready.max(self.fetch(self.now, side, place, from, bytes));
-        }
-        ready
-    }
-
-    /// Whether one machine can fetch from another.
-    fn is_reachable(&self, place: usize, other: usize) -> bool {
-        let (machine, other) = (&self.machines[place], &self.machines[other]);
-        other.online && !(machine.behind_nat && other.behind_nat)
-    }
-
-    /// The machine to fetch program and input from, and when: of the requester and some provers that have them, or will, the one that has
-    /// sent them first.
-    fn source(
-        &mut self,
-        side: usize,
-        place: usize,
-        block: (usize, u32),
-        bytes: u64,
-    ) -> (Option<usize>, Time) {
-        let mut best = (self.links[side].up.ends(self.now, bytes), None, self.now);
-        let Some(holders) = self.shared.get(&block) else {
-            return (None, self.now);
-        };
-        for _ in 0..SOURCES {
-            let (holder, since) = *self.rng.pick(holders);
-            let at = since.max(self.now);
-            let ends = self.machines[holder].link.up.ends(at, bytes);
-            // It may have had them and thrown them away for other blocks'.
-            if holder != place && ends < best.0 && self.is_reachable(place, holder) {
-                best = (ends, Some(holder), at);
-            }
-        }
-        (best.1, best.2)
-    }
-
-    /// When the bytes are there; from the requester if from nobody else.
-    fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
-        match from {
-            Some(from) => {
-                self.counts.between_bytes += bytes;
-                let [to, from] = self
-                    .machines
-                    .get_disjoint_mut([place, from])
-                    .expect("nobody fetches from itself");
-                transfer(&mut from.link, &mut to.link, now, bytes)
-            }
-            None => transfer(&mut self.links[side], &mut self.machines[place].link, now, bytes),
         }
     }
 
@@ -282,7 +214,9 @@ impl World<'_> {
             return;
         };
         let worked = now - doing.begun;
-        machine.asked[doing.requester].served += now - doing.leased;
+        if let Some(met) = machine.met(doing.requester) {
+            met.served += now - doing.leased;
+        }
         if machine.works() {
             self.counts.worked_s += worked.as_secs_f64();
             self.counts.fetching_s += (doing.begun.min(now) - doing.leased).as_secs_f64();
@@ -330,8 +264,8 @@ impl World<'_> {
             self.timeline.online(self.now, if online { 1 } else { -1 });
         }
         if online {
-            for asked in &mut machine.asked {
-                asked.next = self.now;
+            for met in &mut machine.met {
+                (met.parked, met.next) = (false, self.now);
             }
             self.asks(place);
         } else {

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use myriad_core::{
-    Blob, Event, Input, JobId, JobSpec, Output, Peer, Revocation, TaskRef, Time, Tried, Verdict,
-    stalled_after,
+    Blob, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Refusal, Revocation, SPEED_ONE, TaskRef,
+    Time, Tried, Trust, Verdict, stalled_after,
 };
 
 use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
 use crate::{
     fleet::{link::transfer, outcome::seconds},
-    peer::{GOOD, WITHHELD, WITHHELD_FOR},
+    peer::{BANNED_FOR, BUSY_FOR, GOOD, Habit, WAIT, WITHHELD, WITHHELD_FOR, index},
 };
 
 /// To make a proof durable.
@@ -36,9 +36,23 @@ impl World<'_> {
         {
             requester.under_way += 1;
             // An execution keeps one core, and each block has a process of its own.
-            let done = requester.occupy(now, self.setup.workloads[table].metering);
-            self.queue.push(done, Happens::Opens { side, block });
+            let workload = &self.setup.workloads[table];
+            let done = requester.occupy(now, workload.metering);
+            let began = Time::default() + (done - Time::default()).saturating_sub(workload.metering);
+            requester.began.insert(block, began);
+            let opens = if self.setup.file.what_if.early {
+                began + workload.metering / workload.tree.segments().max(1)
+            } else {
+                done
+            };
+            self.queue.push(opens, Happens::Opens { side, block });
         }
+    }
+
+    /// When the execution of a block began, if machines take part in it from then on.
+    pub(super) fn executing(&self, side: usize, block: u32) -> Option<Time> {
+        let began = self.sides[side].began.get(&block).copied();
+        began.filter(|_| self.setup.file.what_if.early)
     }
 
     pub(super) fn opens(&mut self, side: usize, block: u32) {
@@ -61,25 +75,42 @@ impl World<'_> {
         requester.open += 1;
         self.open[side] = true;
         self.tell(side, Input::Open(Box::new(spec)));
-        // Those who have nothing to do hear of it.
-        for machine in 0..self.machines.len() {
-            let idle = &mut self.machines[machine];
-            if idle.online && idle.doing.is_none() && !idle.asking {
-                idle.asked[side].next = self.now;
-                let heard = self.now + idle.link.one_way(&self.links[side]);
-                if heard < idle.alarm {
-                    idle.alarm = heard;
-                    self.queue.push(heard, Happens::Wakes { machine });
+        self.announces(side);
+    }
+
+    /// Those that have nothing to do hear of a block, unless the requester wakes them itself.
+    fn announces(&mut self, side: usize) {
+        let now = self.now;
+        let mut listening = std::mem::take(&mut self.listening);
+        listening.sort_unstable();
+        listening.retain(|&place| {
+            let machine = &mut self.machines[place];
+            machine.listening = machine.is_idle() && machine.listens();
+            if machine.listening
+                && let Some(met) = machine.met(side).filter(|met| !met.parked)
+            {
+                met.next = now;
+                let heard = now + machine.link.one_way(&self.links[side]);
+                if heard < machine.alarm {
+                    machine.alarm = heard;
+                    self.queue.push(heard, Happens::Wakes { machine: place });
                 }
             }
-        }
+            machine.listening
+        });
+        self.listening = listening;
     }
 
     fn hear(&mut self, side: usize, peer: Peer, hear: Hear) {
-        let machine = self.places[&peer];
+        let machine = index(peer);
         let to = &self.machines[machine];
         let boot = to.boot;
-        let hears = self.now + to.link.one_way(&self.links[side]);
+        let way = match hear {
+            Hear::Revoked(_) => to.link.one_way(&self.links[side]),
+            _ if self.setup.file.what_if.ahead => Duration::ZERO,
+            _ => to.link.one_way(&self.links[side]),
+        };
+        let hears = self.now + way;
         self.queue.push(
             hears,
             Happens::Hears {
@@ -91,17 +122,38 @@ impl World<'_> {
         );
     }
 
+    /// What a machine says of itself.
+    fn offer(&self, side: usize, place: usize) -> Offer {
+        let machine = &self.machines[place];
+        let relative = self.setup.workloads[self.sides[side].table].speeds[machine.class];
+        let boast = if machine.habit == Habit::Boasts { 10.0 } else { 1.0 };
+        let memory_gib = self.setup.file.machines[machine.class].memory_gib;
+        Offer {
+            memory: (memory_gib * f64::from(1 << 30)) as u64,
+            speed: (f64::from(SPEED_ONE) * relative * machine.speed * boast).max(1.0) as u32,
+            trust: Trust::Stranger,
+            origin: None,
+        }
+    }
+
     pub(super) fn reaches(&mut self, side: usize, place: usize, say: Say) {
         let machine = &self.machines[place];
         if !machine.online {
             return;
         }
         let peer = machine.peer;
+        if let Say::Renew(task, progress) = say
+            && progress > 0
+            && self.sides[side].state.may_submit(peer, task)
+        {
+            self.holds(side, place, task);
+        }
         let input = match say {
             Say::Offer => Input::Offer {
                 peer,
-                offer: machine.asked[side].offer,
+                offer: self.offer(side, place),
             },
+            Say::Declines => Input::Declined { peer },
             Say::Renew(task, progress) => Input::Renewed { peer, task, progress },
             Say::Submit(task, proof) => Input::Submitted { peer, task, proof },
             Say::Return(task, why) => Input::Returned { peer, task, why },
@@ -119,7 +171,8 @@ impl World<'_> {
         while let Some(output) = self.sides[side].state.poll_output() {
             self.output(side, output, offers);
         }
-        self.sides[side].timeout = self.sides[side].state.poll_timeout().unwrap_or(Time::NEVER);
+        let timeout = self.sides[side].state.poll_timeout().unwrap_or(Time::NEVER);
+        self.timeouts.set(side, timeout);
     }
 
     fn output(&mut self, side: usize, output: Output, offers: bool) {
@@ -128,7 +181,10 @@ impl World<'_> {
                 self.counts.leases += 1;
                 self.hear(side, peer, Hear::Lease(task));
             }
-            Output::Refuse { peer, why } if offers => self.hear(side, peer, Hear::Refused(why)),
+            Output::Refuse { peer, why } if offers => {
+                let heard = self.refusal(side, peer, &why);
+                self.hear(side, peer, heard);
+            }
             Output::Wake { peer } => self.hear(side, peer, Hear::Wake),
             Output::Revoke { peer, task, why } => {
                 self.counts.expired += u64::from(why == Revocation::Expired);
@@ -151,6 +207,17 @@ impl World<'_> {
             | Output::Announce { .. }
             | Output::Learned { .. }
             | Output::Obsolete { .. } => {}
+        }
+    }
+
+    /// What a refusal says of the next time, as `myriad-node` has it.
+    fn refusal(&self, side: usize, peer: Peer, why: &Refusal) -> Hear {
+        match why {
+            _ if self.sides[side].state.is_parked(peer) => Hear::Parked,
+            Refusal::TooManyLeases { .. } => Hear::Refused(BUSY_FOR),
+            Refusal::Cooling { remaining, .. } => Hear::Refused(*remaining),
+            Refusal::Banned { .. } => Hear::Refused(BANNED_FOR),
+            _ => Hear::Refused(WAIT),
         }
     }
 
@@ -178,6 +245,7 @@ impl World<'_> {
         requester.open -= 1;
         self.open[side] = requester.open > 0;
         self.shared.remove(&(side, block));
+        self.sides[side].began.remove(&block);
         self.left -= 1;
         self.execute(side);
     }
@@ -185,9 +253,20 @@ impl World<'_> {
     /// The requester fetches a proof.
     fn checks(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
         let now = self.now;
-        let place = self.places[&peer];
+        let place = index(peer);
         let workload = &self.setup.workloads[self.sides[side].table];
         let bytes = workload.tasks.of(&workload.tree, task.task).proof_bytes;
+        let below = matches!(task.task.kind(), Kind::Segment | Kind::Leaf);
+        if self.setup.file.what_if.delegated && below && proof.0[0] == GOOD {
+            let verdict = Verdict::Accepted;
+            let checked = Input::Checked {
+                peer,
+                task,
+                proof,
+                verdict,
+            };
+            return self.finds(side, now, checked);
+        }
         // What the requester's own link is busy with is not held against a machine.
         let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes, bytes);
         let machine = &mut self.machines[place];
@@ -231,6 +310,7 @@ impl World<'_> {
             let reason = "it proves nothing".into();
             Verdict::Invalid { reason }
         };
+        self.counts.verified_s += takes.as_secs_f64();
         let done = self.sides[side].occupy(self.now, takes);
         let checked = Input::Checked {
             peer,

@@ -10,7 +10,7 @@ use myriad_sim::{
     plot::{Axis, Marks, Plot, Series},
 };
 
-use super::{Report, ReportError, Simulated, met, seconds, tables::Table, verdict};
+use super::{Report, ReportError, Simulated, met, seconds, steps::Figures, tables::Table, verdict};
 
 const GIB: f64 = (1u64 << 30) as f64;
 /// Cycles of segments for which the proposal has 2 and 4 GB.
@@ -50,8 +50,9 @@ impl Costs {
     }
 }
 
+/// Writes what was found, without what other parts of the report find.
 #[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
-pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
+pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
     let programs = reference::profile().programs.iter();
     let costs = programs.map(|program| Costs::of(report, &program.name));
     let costs = costs.collect::<Result<Vec<_>, _>>()?;
@@ -189,7 +190,19 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
     }
     slower(report, &costs)?;
     linea(report, &block);
-    Ok(())
+    let evm = costs.iter().find(|of| of.program == "evm-block");
+    Ok(Figures {
+        on_168_s: evm.and_then(|of| of.honest.makespan_s()),
+        on_840_s: evm.and_then(|of| of.wasted.makespan_s()),
+        block_s: block.makespan_s(),
+        core_hours: block.core_hours(),
+        beside_possible: honest
+            .iter()
+            .filter_map(|(_, of)| Some(of.makespan_s()? / of.earliest_s()))
+            .collect(),
+        rollups: 0.0,
+        errors: Vec::new(),
+    })
 }
 
 fn evm() -> &'static Program {
@@ -337,8 +350,6 @@ fn slower(report: &mut Report<'_>, costs: &[Costs]) -> Result<(), ReportError> {
 }
 
 fn linea(report: &mut Report<'_>, block: &Simulated) {
-    let plan = &block.plan;
-    let hours = plan.machine_s / 3600.0;
     let linea_hours = LINEA_S * LINEA_CORES / 3600.0;
     report.say("## Claim 4: a block of 30 million gas, side by side");
     let mut table = Table::new(&[
@@ -354,7 +365,7 @@ fn linea(report: &mut Report<'_>, block: &Simulated) {
     table.row(&[
         "core hours".into(),
         format!("{linea_hours:.1}"),
-        format!("{:.1}", 2.0 * hours),
+        format!("{:.1}", block.core_hours()),
     ]);
     table.row(&[
         "largest memory in one place".into(),

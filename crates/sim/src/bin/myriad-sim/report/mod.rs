@@ -3,6 +3,7 @@
 
 mod claims;
 mod scale;
+mod steps;
 mod streams;
 mod tables;
 mod validation;
@@ -77,9 +78,16 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
          (`scenarios/`, each of which `myriad simulate` takes as it is). The seed of the first world is 1 throughout, and where \
          nothing else is said tasks cost what those of `evm-block` do."
     ));
-    claims::write(&mut report)?;
-    validation::write(&mut report)?;
-    scale::write(&mut report)?;
+    let found = claims::write(&mut report)?;
+    let errors = validation::write(&mut report)?;
+    let rollups = scale::write(&mut report)?;
+    let figures = steps::Figures {
+        errors,
+        rollups,
+        ..found
+    };
+    steps::targets(&mut report, &figures);
+    steps::alone(&mut report)?;
     report.say(include_str!("limits.md").trim_end());
     let path = folder.join("README.md");
     fs::write(&path, &report.text).map_err(|source| ReportError::File {
@@ -152,6 +160,11 @@ impl Simulated {
     fn makespan_s(&self) -> Option<f64> {
         let all = self.outcome.all_proven.then_some(self.outcome.makespan_s)?;
         Some(all?.mean)
+    }
+
+    /// Of the work that the plan has, on two cores.
+    fn core_hours(&self) -> f64 {
+        2.0 * self.plan.machine_s / 3600.0
     }
 
     /// The larger of all work by all machines and the longest path.

@@ -15,13 +15,15 @@ use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};
 /// Values within this part of the best count as equally good.
 const ALIKE: f64 = 0.03;
 
-pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
+/// How many rollups 10,000 machines carry.
+pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     redundancy(report)?;
     machines(report)?;
-    streams::write(report)?;
+    let rollups = streams::write(report)?;
     uplink(report)?;
     segments(report)?;
-    narrow(report)
+    narrow(report)?;
+    Ok(rollups)
 }
 
 fn redundancy(report: &mut Report<'_>) -> Result<(), ReportError> {

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use super::{Report, ReportError, Simulated, tables::Table};
+use myriad_sim::fleet::RequesterOutcome;
+
+use super::{Report, ReportError, Simulated, met, tables::Table};
 
 /// Time between a rollup's blocks.
 const EVERY_S: f64 = 12.0;
@@ -11,12 +13,17 @@ const MEGAGAS: f64 = 30.0;
 /// The tried parts of what all machines have work for, in hundredths.
 const PARTS: [u32; 3] = [90, 100, 110];
 /// Fleets, and for how many hours each is simulated: with more machines more happens in an hour, and a block is proven sooner.
-const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.5)];
-/// A fleet of which only the work is reckoned.
+const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.25)];
+/// A fleet that is simulated with ten rollups, and of which the most is only reckoned: what each of so many requesters knows of each
+/// machine takes more memory than a home computer has.
 const RECKONED: u64 = 100_000;
+/// What one rollup may receive, in Gbit/s, and the inputs that it may send of each block.
+const RECEIVED_MAX: f64 = 0.25;
+const COPIES_MAX: f64 = 8.0;
 
+/// How many rollups 10,000 machines carry.
 #[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
-pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
+pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     report.say("## How many rollups a fleet carries");
     report.say(
         "Rollups with a block of 30 million gas every 12 s. By the planner's estimate all machines together can work for so many. Of that, \
@@ -33,6 +40,7 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
         "machines at work",
         "work in vain",
         "a rollup receives",
+        "it sends",
         "",
     ]);
     let mut carried = Vec::new();
@@ -59,7 +67,8 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
                 lag(|lag| lag.p95),
                 format!("{:.0} %", 100.0 * outcome.utilisation),
                 format!("{:.0} %", 100.0 * outcome.wasted),
-                format!("{:.1} Gbit/s", received_gbit(simulated, rollups)),
+                gbit(received_gbit(simulated, rollups)),
+                gbit(sent_gbit(simulated, rollups)),
                 if holds { "carried" } else { "**lag grows**" }.into(),
             ]);
         }
@@ -76,18 +85,57 @@ pub fn write(report: &mut Report<'_>) -> Result<(), ReportError> {
             format!("{:.1}", most(report, machines)?),
         ]);
     }
+    let ten = report.simulate(report.scenario("ten-rollups-on-100000")?)?;
+    let rollups = ten.outcome.worlds[0].requesters.len() as f64;
     largest.row(&[
         RECKONED.to_string(),
-        "not simulated".into(),
-        "-".into(),
+        format!("{rollups:.0} simulated"),
+        gas(rollups),
         format!("{:.1}", most(report, RECKONED)?),
     ]);
     report.say(largest.text());
+    let world = &ten.outcome.worlds[0];
+    let (lag, utilisation) = (ten.outcome.lag_s.as_ref(), ten.outcome.utilisation);
+    report.say(&format!(
+        "{RECKONED} machines have {:.0} % of their time to spare for ten rollups, for an hour: {} of {} blocks were proven in that hour, {:.0} s after they \
+         came (median). `docs/SIMULATION.md` says how fast that is simulated, and in how much memory.",
+        100.0 * (1.0 - utilisation),
+        world.proven,
+        world.blocks,
+        lag.map_or(f64::NAN, |lag| lag.median),
+    ));
+    report.say("## What a requester must carry");
     report.say(
-        "A requester fetches and verifies every proof that it asked for. What a rollup receives is what its link has to carry, however many \
-         machines there are; where it is less, proofs wait for each other there, and machines have nothing to do.",
+        "A requester fetches and verifies every proof that is submitted to it, once: when it checks it. What a rollup receives is what its link has \
+         to carry, however many machines there are; where it is less, proofs wait for each other there, and machines have nothing to do. The \
+         children of a node go from the machines that made them to the one that makes the node, and through the requester only where \
+         these cannot reach each other. Program and input come from a machine that has reported progress with the same block, or else from the requester: \
+         so those that begin at once with a block get them from the requester.",
     );
-    Ok(())
+    let mut table = Table::new(&[
+        "machines",
+        "rollups",
+        "a rollup receives",
+        "aim",
+        "",
+        "inputs that it sends of each block",
+        "aim",
+        "",
+    ]);
+    let (received, copies) = (received_gbit(&ten, rollups), copies(&ten));
+    table.row(&[
+        RECKONED.to_string(),
+        format!("{rollups:.0}"),
+        gbit(received),
+        gbit(RECEIVED_MAX),
+        met(received <= RECEIVED_MAX).into(),
+        format!("{copies:.0}"),
+        format!("{COPIES_MAX:.0}"),
+        met(copies <= COPIES_MAX).into(),
+    ]);
+    report.say(table.text());
+    let of_10_000 = carried.iter().filter(|(of, _)| *of == 10_000);
+    Ok(of_10_000.map(|(_, rollups)| *rollups).fold(0.0, f64::max))
 }
 
 /// The rollups that all machines have work for.
@@ -124,14 +172,35 @@ fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<V
 }
 
 /// The incoming traffic for each rollup that has a block every 12 s.
-fn received_gbit(simulated: &Simulated, rollups: f64) -> f64 {
+pub fn received_gbit(simulated: &Simulated, rollups: f64) -> f64 {
+    gbit_of(simulated, rollups, |requester| requester.down_bytes)
+}
+
+/// The outgoing traffic for each of them.
+pub fn sent_gbit(simulated: &Simulated, rollups: f64) -> f64 {
+    gbit_of(simulated, rollups, |requester| requester.up_bytes)
+}
+
+fn gbit_of(simulated: &Simulated, rollups: f64, bytes: fn(&RequesterOutcome) -> u64) -> f64 {
     let world = &simulated.outcome.worlds[0];
-    let bytes: u64 = world
-        .requesters
-        .iter()
-        .map(|requester| requester.down_bytes)
-        .sum();
+    let bytes: u64 = world.requesters.iter().map(bytes).sum();
     8e-9 * bytes as f64 / world.end_s / rollups
+}
+
+pub fn gbit(gbit: f64) -> String {
+    format!("{gbit:.2} Gbit/s")
+}
+
+/// CPU time in which a requester verifies the proofs of a block.
+pub fn verified_s(simulated: &Simulated) -> f64 {
+    let world = &simulated.outcome.worlds[0];
+    world.counts.verified_s / world.blocks.max(1) as f64
+}
+
+/// How often a requester sends the input of a block itself.
+pub fn copies(simulated: &Simulated) -> f64 {
+    let world = &simulated.outcome.worlds[0];
+    world.counts.input_copies as f64 / world.blocks.max(1) as f64
 }
 
 fn gas(rollups: f64) -> String {

@@ -1,0 +1,145 @@
+//! Who fetches what from whom: programs and inputs, and the proofs that nodes are made of.
+
+use std::collections::VecDeque;
+
+use myriad_core::{TaskRef, Time};
+
+use super::{World, block_of, made_by};
+use crate::fleet::link::transfer;
+
+/// Provers that a lease names for program and input, as in `myriad-node`.
+const SOURCES: usize = 3;
+/// Provers that the requester remembers of an input, as in `myriad-node`.
+const HOLDERS_MAX: usize = 32;
+/// Copies of an input that the requester sends if machines pass it on while they still get it, each to one more.
+const CHAINS: u64 = 8;
+/// Bytes that are passed on at once.
+const PIECE_BYTES: u64 = 64 << 10;
+
+/// Who has program and input of a block, as far as the requester knows, and from when on.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    holders: VecDeque<(usize, Time)>,
+    /// Sent by the requester.
+    copies: u64,
+}
+
+impl World<'_> {
+    /// When all that a task needs is there.
+    pub(super) fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
+        let mut ready = self.now;
+        let block = (side, block_of(task.job));
+        let (program, input) = self.machines[place].lacks(block);
+        if program || input {
+            let table = &self.setup.file.requesters[self.sides[side].table];
+            let mb = [(program, table.program_mb), (input, table.input_mb)];
+            let bytes = mb
+                .iter()
+                .filter(|(lacks, _)| *lacks)
+                .map(|(_, mb)| mb * 1e6)
+                .sum::<f64>() as u64;
+            let from = self.executing(side, block.1).unwrap_or(self.now);
+            let source = if self.setup.file.what_if.swarm {
+                self.chained(place, block)
+            } else {
+                self.named(place, block, from, bytes)
+            };
+            let mut there = self.fetch(from, side, place, source.map(|(source, _)| source), bytes);
+            if let Some((source, since)) = source {
+                // Its last piece comes after it has it itself.
+                let link = self.machines[source].link;
+                there = there.max(since + link.takes(PIECE_BYTES) + link.one_way(&self.machines[place].link));
+            }
+            ready = ready.max(there);
+            let shared = self.shared.entry(block).or_default();
+            if source.is_none() && input {
+                shared.copies += 1;
+                self.counts.input_copies += 1;
+            }
+            if self.setup.file.what_if.swarm {
+                shared.holders.push_back((place, there));
+            }
+        }
+        let workload = &self.setup.workloads[self.sides[side].table];
+        let inputs: Vec<(Option<usize>, u64)> = self.sides[side]
+            .state
+            .inputs(task)
+            .into_iter()
+            .map(|child| {
+                let bytes = workload.tasks.of(&workload.tree, child).proof_bytes;
+                let child = TaskRef { task: child, ..task };
+                let maker = self.sides[side].state.proof(child).map(|proof| made_by(proof).0);
+                (maker, bytes)
+            })
+            .collect();
+        for (maker, bytes) in inputs {
+            if maker == Some(place) {
+                continue;
+            }
+            let from = maker.filter(|&maker| self.is_reachable(place, maker));
+            ready = ready.max(self.fetch(self.now, side, place, from, bytes));
+        }
+        ready
+    }
+
+    /// A machine has reported progress with a task of a block: it has program and input, and is named to others.
+    pub(super) fn holds(&mut self, side: usize, place: usize, task: TaskRef) {
+        if self.setup.file.what_if.swarm {
+            return;
+        }
+        let now = self.now;
+        let holders = &mut self.shared.entry((side, block_of(task.job))).or_default().holders;
+        if holders.iter().any(|(holder, _)| *holder == place) {
+            return;
+        }
+        if holders.len() == HOLDERS_MAX {
+            holders.pop_front();
+        }
+        holders.push_back((place, now));
+    }
+
+    /// Whether one machine can fetch from another.
+    fn is_reachable(&self, place: usize, other: usize) -> bool {
+        let (machine, other) = (&self.machines[place], &self.machines[other]);
+        other.online && !(machine.behind_nat && other.behind_nat)
+    }
+
+    /// The prover of those that a lease names that has sent program and input first, and since when it has them.
+    fn named(&mut self, place: usize, block: (usize, u32), now: Time, bytes: u64) -> Option<(usize, Time)> {
+        let shared = self.shared.get_mut(&block)?;
+        let count = SOURCES.min(shared.holders.len());
+        let named: Vec<(usize, Time)> = shared.holders.iter().copied().take(count).collect();
+        // Others each time, so that none is asked by all.
+        shared.holders.rotate_left(count);
+        // It may have had them and thrown them away for other blocks'.
+        let reachable = named
+            .into_iter()
+            .filter(|&(holder, _)| holder != place && self.is_reachable(place, holder));
+        reachable.min_by_key(|&(holder, _)| (self.machines[holder].link.up.ends(now, bytes), holder))
+    }
+
+    /// The last machine of one of the chains along which program and input go, and when it has all.
+    fn chained(&mut self, place: usize, block: (usize, u32)) -> Option<(usize, Time)> {
+        let shared = self.shared.get_mut(&block)?;
+        if shared.copies < CHAINS {
+            return None;
+        }
+        let last = shared.holders.pop_front()?;
+        (last.0 != place && self.is_reachable(place, last.0)).then_some(last)
+    }
+
+    /// When the bytes are there; from the requester if from nobody else.
+    fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
+        match from {
+            Some(from) => {
+                self.counts.between_bytes += bytes;
+                let [to, from] = self
+                    .machines
+                    .get_disjoint_mut([place, from])
+                    .expect("nobody fetches from itself");
+                transfer(&mut from.link, &mut to.link, now, bytes)
+            }
+            None => transfer(&mut self.links[side], &mut self.machines[place].link, now, bytes),
+        }
+    }
+}
