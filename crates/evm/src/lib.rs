@@ -16,10 +16,12 @@
 //! - [`validate`]: the checks, and their result
 //! - [`BlockError`]: each way in which a block or its witness can be wrong
 //! - [`crypto`]: the hook for accelerated signature recovery
+//! - [`accounting`]: marks that say what the guest's instructions are spent on
 #![cfg_attr(not(feature = "host"), no_std)]
 
 extern crate alloc;
 
+pub mod accounting;
 pub mod chain;
 pub mod crypto;
 pub mod error;

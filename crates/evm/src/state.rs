@@ -16,12 +16,16 @@ use revm::{
 };
 
 use crate::{
+    accounting::{Kind, scope},
     error::WitnessError,
     header::Ancestors,
     trie::{Arena, NodeStore, Trie},
 };
 
 type Result<T> = core::result::Result<T, Box<WitnessError>>;
+
+const STATE: u32 = Kind::State as u32;
+const CODE: u32 = Kind::Code as u32;
 
 /// The state of a block.
 #[derive(Debug)]
@@ -115,7 +119,7 @@ impl<'a> Codes<'a> {
         if let Some(code) = &code.analysed {
             return Ok(code.clone());
         }
-        let analysed = Bytecode::new_raw_checked(code.bytes.clone())
+        let analysed = scope::<CODE, _>(|| Bytecode::new_raw_checked(code.bytes.clone()))
             .map_err(|_| Box::new(WitnessError::MalformedCode { hash }))?;
         Ok(code.analysed.insert(analysed).clone())
     }
@@ -123,10 +127,11 @@ impl<'a> Codes<'a> {
 
 impl<'a> WitnessState<'a> {
     pub(crate) fn new(root: B256, nodes: &'a [Bytes], codes: &'a [Bytes], ancestors: Ancestors<'a>) -> Self {
+        let (nodes, codes) = scope::<STATE, _>(|| (NodeStore::new(nodes), Codes::new(codes)));
         Self {
-            arena: Arena::new(NodeStore::new(nodes)),
+            arena: Arena::new(nodes),
             accounts: Trie::new(root),
-            codes: Codes::new(codes),
+            codes,
             ancestors,
             cache: AddressMap::default(),
             unrun: None,
@@ -388,35 +393,45 @@ impl Database for WitnessState<'_> {
     type Error = Box<WitnessError>;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>> {
-        let info = self.account(address).map(|account| account.info.clone());
-        self.note_fault(info)
+        scope::<STATE, _>(|| {
+            let info = self.account(address).map(|account| account.info.clone());
+            self.note_fault(info)
+        })
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode> {
-        let code = self.code(hash);
-        self.note_fault(code)
+        scope::<STATE, _>(|| {
+            let code = self.code(hash);
+            self.note_fault(code)
+        })
     }
 
     fn storage(&mut self, address: Address, key: StorageKey) -> Result<StorageValue> {
-        let value = self.slot(address, key);
-        self.note_fault(value)
+        scope::<STATE, _>(|| {
+            let value = self.slot(address, key);
+            self.note_fault(value)
+        })
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256> {
-        let hash = self.ancestors.hash(number).map_err(Box::new);
-        self.note_fault(hash)
+        scope::<STATE, _>(|| {
+            let hash = self.ancestors.hash(number).map_err(Box::new);
+            self.note_fault(hash)
+        })
     }
 }
 
 impl DatabaseCommit for WitnessState<'_> {
     fn commit(&mut self, changes: AddressMap<Account>) {
-        for (address, changed) in changes {
-            if changed.is_touched() {
-                let committed = self.commit_account(address, changed);
-                // There is no way to return it here: whoever runs the block looks for the fault.
-                let _ = self.note_fault(committed);
+        scope::<STATE, _>(|| {
+            for (address, changed) in changes {
+                if changed.is_touched() {
+                    let committed = self.commit_account(address, changed);
+                    // There is no way to return it here: whoever runs the block looks for the fault.
+                    let _ = self.note_fault(committed);
+                }
             }
-        }
+        });
     }
 }
 

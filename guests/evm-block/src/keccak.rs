@@ -6,6 +6,8 @@
 
 use core::slice;
 
+use myriad_evm::accounting::{Kind, scope};
+
 const HASH_BYTES: usize = 32;
 
 /// Writes the Keccak-256 hash of `length` bytes to 32 bytes at `output`.
@@ -16,7 +18,7 @@ const HASH_BYTES: usize = 32;
 unsafe extern "C" fn native_keccak256(bytes: *const u8, length: usize, output: *mut u8) {
     // SAFETY: the caller says so.
     let bytes = unsafe { slice::from_raw_parts(bytes, length) };
-    let hash = hash(bytes);
+    let hash = scope::<{ Kind::Keccak as u32 }, _>(|| hash(bytes));
     // SAFETY: the caller says that there is room.
     unsafe { output.copy_from_nonoverlapping(hash.as_ptr(), HASH_BYTES) };
 }

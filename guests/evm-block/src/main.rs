@@ -37,14 +37,19 @@ mod recover;
 #[cfg(feature = "precompiles")]
 mod sha256;
 
+use myriad_evm::accounting::{Kind, scope};
+
 openvm::entry!(main);
 
 fn main() {
     #[cfg(feature = "secp256k1")]
     myriad_evm::crypto::install(precompiles::VmCrypto(recover::VmRecover::new()));
 
-    let input = openvm::io::read_vec();
-    let outcome = myriad_evm::StatelessInput::decode(input.into())
+    let input = scope::<{ Kind::Input as u32 }, _>(|| {
+        let input = openvm::io::read_vec();
+        myriad_evm::StatelessInput::decode(input.into())
+    });
+    let outcome = input
         .map_err(Into::into)
         .and_then(|input| myriad_evm::validate(&input));
     match outcome {

@@ -218,64 +218,115 @@ fn passed(bytes: usize, end: usize) {
     }
 }
 
-// SAFETY: blocks are of the class of their size, are aligned as asked for, and are nobody else's until they are freed.
-unsafe impl GlobalAlloc for LlffHeap {
-    #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: nobody else is at it (see `Sync`).
-        let state = unsafe { &mut *self.0.get() };
-        state.take_layout(layout).start
-    }
+/// Marks the instructions of `run` as memory management: see `crates/evm/src/accounting.rs`, which has the form of a mark. This is no
+/// crate that could depend on that one.
+#[inline(always)]
+fn marked<T>(run: impl FnOnce() -> T) -> T {
+    const KIND: u32 = 1;
+    const LEAVE: u32 = 1 << 9;
 
-    #[inline]
-    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        let state = unsafe { &mut *self.0.get() };
+    mark::<KIND>();
+    let result = run();
+    mark::<{ KIND | LEAVE }>();
+    result
+}
+
+/// Notes the address of the next instruction.
+#[inline(always)]
+fn mark<const WORD: u32>() {
+    #[cfg(target_os = "zkvm")]
+    // SAFETY: it has no instruction.
+    unsafe {
+        core::arch::asm!(
+            "9997:",
+            ".pushsection .myriad.marks, \"\", @progbits",
+            ".4byte 9997b, {word}",
+            ".popsection",
+            word = const WORD,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+}
+
+impl State {
+    /// # Safety
+    /// The block is one of this layout, and nobody's from now on.
+    #[inline(always)]
+    unsafe fn put_layout(&mut self, start: *mut u8, layout: Layout) {
         if layout.align() > GRAIN {
             // SAFETY: `take_aligned` has put there where the block begins.
             let block = unsafe { start.cast::<*mut u8>().sub(1).read() };
-            return state.put(block, aligned_class(layout));
+            return self.put(block, aligned_class(layout));
         }
-        state.put(start, class(layout.size()));
+        self.put(start, class(layout.size()));
     }
 
-    #[inline]
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        let state = unsafe { &mut *self.0.get() };
-        let Block { start, is_new } = state.take_layout(layout);
-        if !is_new && !start.is_null() {
-            // SAFETY: there is room for the layout.
-            unsafe { start.write_bytes(0, layout.size()) };
-        }
-        start
-    }
-
-    #[inline]
-    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    /// # Safety
+    /// As `GlobalAlloc::realloc`.
+    #[inline(always)]
+    unsafe fn resize(&mut self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let [old, new] = [layout.size(), size].map(class);
         if layout.align() <= GRAIN {
             if old == new {
                 return start;
             }
-            // SAFETY: as above.
-            let state = unsafe { &mut *self.0.get() };
             // The last block below the unused memory grows into it, but not past what was freed.
             let grown = start.addr() + block_size(new);
-            let has_freed = !state.freed[new].is_null();
-            if new > old && !has_freed && start.addr() + block_size(old) == state.top && grown <= state.end {
-                state.top = grown;
+            let has_freed = !self.freed[new].is_null();
+            if new > old && !has_freed && start.addr() + block_size(old) == self.top && grown <= self.end {
+                self.top = grown;
                 return start;
             }
         }
         // SAFETY: the caller says that the size is a layout's; the blocks are not the same.
         unsafe {
-            let next = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
+            let next = Layout::from_size_align_unchecked(size, layout.align());
+            let next = self.take_layout(next).start;
             if !next.is_null() {
                 ptr::copy_nonoverlapping(start, next, layout.size().min(size));
-                self.dealloc(start, layout);
+                self.put_layout(start, layout);
             }
             next
         }
+    }
+}
+
+// SAFETY: blocks are of the class of their size, are aligned as asked for, and are nobody else's until they are freed.
+unsafe impl GlobalAlloc for LlffHeap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        marked(|| {
+            // SAFETY: nobody else is at it (see `Sync`).
+            let state = unsafe { &mut *self.0.get() };
+            state.take_layout(layout).start
+        })
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        marked(|| {
+            // SAFETY: nobody else is at it, and the caller says that it is such a block.
+            unsafe { (*self.0.get()).put_layout(start, layout) }
+        });
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        marked(|| {
+            // SAFETY: nobody else is at it (see `Sync`).
+            let state = unsafe { &mut *self.0.get() };
+            let Block { start, is_new } = state.take_layout(layout);
+            if !is_new && !start.is_null() {
+                // SAFETY: there is room for the layout.
+                unsafe { start.write_bytes(0, layout.size()) };
+            }
+            start
+        })
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: nobody else is at it (see `Sync`); the caller says what `resize` wants.
+        marked(|| unsafe { (*self.0.get()).resize(start, layout, size) })
     }
 }

@@ -89,7 +89,7 @@ impl Plan {
 }
 
 /// A VM without the program's commitment, which metering does not need and takes longest to make.
-type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
+pub(crate) type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
@@ -339,7 +339,7 @@ pub(crate) fn run(
     .unwrap_or_else(|reason| Err(trapped(reason)))
 }
 
-fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
+pub(crate) fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
     match error {
         ExecutionError::FailedWithExitCode(code) => ExecuteError::Failed {
             code,

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    AggregateError, Boundary, ConfigError, ExecuteError, FinalForm, InputError, KeyError, Level,
+    Account, AggregateError, Boundary, ConfigError, ExecuteError, FinalForm, InputError, KeyError, Level,
     MemoryBudget, Plan, ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
 };
 
@@ -41,6 +41,10 @@ pub(super) enum Request {
     },
     Plan {
         budget: MemoryBudget,
+        max_instructions: u64,
+    },
+    /// Execute to the end, and count by the program's marks.
+    Account {
         max_instructions: u64,
     },
     /// Execute so many instructions, and nothing else.
@@ -78,6 +82,7 @@ pub(super) enum Answer {
     Keys(Vec<u8>),
     Loaded(Loaded),
     Plan(Plan),
+    Account(Account),
     Executed,
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),

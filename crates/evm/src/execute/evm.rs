@@ -36,11 +36,15 @@ use revm::{
 
 use crate::{
     RuleSet,
+    accounting::{Kind, scope},
     state::{Unrun, WitnessState},
 };
 
 /// Gas of a system call (EIP-2935, 4788, 7002, 7251).
 const SYSTEM_CALL_GAS: u64 = 30_000_000;
+
+const TRANSACTIONS: u32 = Kind::Transactions as u32;
+const INTERPRETER: u32 = Kind::Interpreter as u32;
 
 /// What the EVM's instructions see: revm's context on the state of the block.
 type Host<'s, 'w> = EthEvmContext<&'s mut WitnessState<'w>>;
@@ -138,7 +142,7 @@ impl<'s, 'w> EvmTr for BlockEvm<'s, 'w> {
             _ => None,
         };
         let Some(address) = occupied else {
-            return self.inner.frame_init(init);
+            return scope::<INTERPRETER, _>(|| self.inner.frame_init(init));
         };
         // With a nonce, revm finds the collision itself, and does all else that follows from one.
         self.set_nonce(address, 1);
@@ -154,11 +158,11 @@ impl<'s, 'w> EvmTr for BlockEvm<'s, 'w> {
     }
 
     fn frame_run(&mut self) -> Result<FrameInitOrResult<EthFrame>, Fault<'s, 'w>> {
-        self.inner.frame_run()
+        scope::<INTERPRETER, _>(|| self.inner.frame_run())
     }
 
     fn frame_return_result(&mut self, result: FrameResult) -> Result<Option<FrameResult>, Fault<'s, 'w>> {
-        self.inner.frame_return_result(result)
+        scope::<INTERPRETER, _>(|| self.inner.frame_return_result(result))
     }
 }
 
@@ -185,10 +189,12 @@ impl<'s, 'w> Evm for BlockEvm<'s, 'w> {
     }
 
     fn transact_raw(&mut self, tx: TxEnv) -> Result<ResultAndState, Self::Error> {
-        self.inner.ctx.set_tx(tx);
-        let result = Rules::<'s, 'w>::default().run(self)?;
-        let state = self.inner.ctx.journal_mut().finalize();
-        Ok(ResultAndState::new(result, state))
+        scope::<TRANSACTIONS, _>(|| {
+            self.inner.ctx.set_tx(tx);
+            let result = Rules::<'s, 'w>::default().run(self)?;
+            let state = self.inner.ctx.journal_mut().finalize();
+            Ok(ResultAndState::new(result, state))
+        })
     }
 
     /// revm gives a system call the gas of a fork to come as well, which a contract can see by GAS. And alloy-evm takes a
@@ -227,10 +233,12 @@ impl<'s, 'w> Evm for BlockEvm<'s, 'w> {
             gas_limit: SYSTEM_CALL_GAS,
             ..TxEnv::default()
         };
-        self.inner.ctx.set_tx(tx);
-        let result = Rules::<'s, 'w>::default().run_system_call(self)?;
-        let state = self.inner.ctx.journal_mut().finalize();
-        Ok(ResultAndState::new(result, state))
+        scope::<TRANSACTIONS, _>(|| {
+            self.inner.ctx.set_tx(tx);
+            let result = Rules::<'s, 'w>::default().run_system_call(self)?;
+            let state = self.inner.ctx.journal_mut().finalize();
+            Ok(ResultAndState::new(result, state))
+        })
     }
 
     fn finish(self) -> (Self::DB, EvmEnv) {

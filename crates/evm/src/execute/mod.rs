@@ -27,6 +27,7 @@ use core::iter;
 pub use crate::state::{AccountChange, StateChanges};
 use crate::{
     Block, BlockError, ChainConfig, Fork, Parent, StatelessInput, Transaction,
+    accounting::{Kind, scope},
     error::SignatureFault,
     header::{Ancestors, PARENT_CHECKS, check_blob_gas, check_child, check_header},
     input::encode_chain,
@@ -36,6 +37,8 @@ use crate::{
 /// Most bytes of a block's RLP, from Osaka on (EIP-7934): the 10 MiB that peers send, less 2 MiB for what the consensus layer
 /// adds.
 const BLOCK_BYTES_MAX: usize = 8 << 20;
+
+const BODY: u32 = Kind::Body as u32;
 
 /// What is true of a valid block, or of a batch of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,14 +220,14 @@ fn execute(
 ) -> Result<(), BlockError> {
     let header = &block.header;
     let transactions = &block.body.transactions;
-    let senders = recover_senders(transactions)?;
-    check_body(block, &senders, state)?;
+    let senders = scope::<BODY, _>(|| recover_senders(transactions))?;
+    scope::<BODY, _>(|| check_body(block, &senders, state))?;
     let blobs = transactions.iter().filter_map(|tx| tx.blob_versioned_hashes());
     check_blob_gas(header, blobs.map(|hashes| hashes.len() as u64).sum(), chain, fork)?;
     check_types(transactions, chain)?;
     let results = run::run(block, &senders, chain, fork, state)?;
     check_results(header, &results)?;
-    let state_root = state.root()?;
+    let state_root = scope::<{ Kind::State as u32 }, _>(|| state.root())?;
     if state_root == header.state_root {
         Ok(())
     } else {
@@ -306,7 +309,7 @@ fn decode<T: Decodable>(what: &'static str, mut bytes: &[u8]) -> Result<T, Block
         what,
         reason: error.to_string(),
     };
-    let value = T::decode(&mut bytes).map_err(malformed)?;
+    let value = scope::<{ Kind::Input as u32 }, _>(|| T::decode(&mut bytes)).map_err(malformed)?;
     if bytes.is_empty() {
         Ok(value)
     } else {

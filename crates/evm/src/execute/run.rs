@@ -20,7 +20,11 @@ use revm::{
 };
 
 use super::{Results, deposits::check_deposits, evm::BlockEvm, receipts::Receipts};
-use crate::{Block, BlockError, ChainConfig, Fork, state::WitnessState};
+use crate::{
+    Block, BlockError, ChainConfig, Fork,
+    accounting::{Kind, scope},
+    state::WitnessState,
+};
 
 /// Most blobs of one transaction, from Osaka on (EIP-7594).
 const BLOBS_PER_TX_MAX: u64 = 6;
@@ -78,12 +82,12 @@ fn run_on(
     }
     let (_, result) = executor.finish().map_err(system_call)?;
     let bloom = |all: Bloom, receipt: &_| all | TxReceipt::bloom(receipt);
-    Ok(Results {
+    Ok(scope::<{ Kind::Body as u32 }, _>(|| Results {
         gas_used: result.gas_used,
         receipts_root: proofs::calculate_receipt_root(&result.receipts),
         logs_bloom: result.receipts.iter().fold(Bloom::ZERO, bloom),
         requests_hash: (fork >= Fork::Prague).then(|| requests_hash(&result.requests)),
-    })
+    }))
 }
 
 fn environment(header: &Header, chain: &ChainConfig, fork: Fork) -> EvmEnv {

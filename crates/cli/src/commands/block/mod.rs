@@ -6,6 +6,7 @@ mod inspect;
 mod prove;
 mod replay;
 mod sample;
+mod spent;
 
 use crate::{args::BlockCommand, error::Error};
 

@@ -45,7 +45,7 @@ pub use asm::AsmError;
 pub(super) use build::Rules;
 pub use build::{generate, generate_chain};
 pub use features::{features, features_after_bpo, features_of_a_young_chain};
-pub use replay::{Replayed, replayed};
+pub use replay::{Replayed, replayed, replayed_after};
 pub use rng::Rng;
 
 /// The sample's chain id: "myri".
