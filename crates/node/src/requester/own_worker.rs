@@ -297,7 +297,7 @@ mod tests {
         move |work| {
             let bad = match work {
                 Work::Aggregate(_, children) => children.contains(&BAD),
-                Work::Finish(_, top, _) => top == BAD,
+                Work::Finish(_, _, top, _) => top == BAD,
             };
             if bad || slips > 0 {
                 slips = slips.saturating_sub(1);
@@ -312,7 +312,7 @@ mod tests {
         move |work| {
             let children = match work {
                 Work::Aggregate(_, children) => children,
-                Work::Finish(_, top, _) => vec![top],
+                Work::Finish(_, _, top, _) => vec![top],
             };
             let of = |child: &[u8]| if child == BAD { 3 } else { 1 };
             let needed = children.into_iter().map(of).sum();
