@@ -3,6 +3,10 @@
 //! OpenVM's interpreter is a table of functions, one for each instruction of the program, and a loop that calls them. The functions
 //! tell a context of each row that they need of a chip. OpenVM makes the functions for any context, and runs the loop
 //! for its own ones only. So the loop is here, and the context counts.
+#![expect(
+    unsafe_code,
+    reason = "OpenVM's functions read the data of an instruction by its address"
+)]
 
 use std::slice;
 

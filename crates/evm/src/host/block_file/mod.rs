@@ -26,7 +26,7 @@ mod tests;
 
 use std::{iter, path::Path};
 
-use alloy_consensus::{Header, Transaction as _};
+use alloy_consensus::{Header, Transaction};
 use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
@@ -285,7 +285,7 @@ impl Witness {
 
 /// Most gas that the transactions of a block can take, whatever its header says that they took.
 pub(super) fn gas_max(block: &Block) -> u64 {
-    let transactions = block.body.transactions.iter().map(|tx| tx.gas_limit());
+    let transactions = block.body.transactions.iter().map(Transaction::gas_limit);
     let gas = transactions.fold(0, u64::saturating_add);
     gas.min(block.header.gas_limit)
 }

@@ -50,7 +50,6 @@ pub struct Replayed {
 ///
 /// # Errors
 /// The code does not assemble, or a call of it fails.
-#[expect(clippy::too_many_lines, reason = "one JSON document, key by key")]
 pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     replayed_after(PARENT_NUMBER, source, blocks)
 }
@@ -59,6 +58,7 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
 ///
 /// # Errors
 /// As [`replayed`].
+#[expect(clippy::too_many_lines, reason = "one JSON document, key by key")]
 pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     let mut rng = Rng::new(18);
     let mut world = World::default();
