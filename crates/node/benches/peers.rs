@@ -48,6 +48,7 @@ fn main() {
             redundancy: myriad_core::Redundancy::default(),
             leases: testbed::Journal::default(),
             owed: testbed::Owed::default(),
+            own_final: false,
             stop: Box::pin(std::future::pending()),
         };
         let before = cpu_s();
