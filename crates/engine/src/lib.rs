@@ -29,6 +29,11 @@
 
 mod aggregate;
 mod boundary;
+/// Tested here: nothing runs the tests of a build script.
+#[cfg(test)]
+#[path = "../build.rs"]
+#[allow(dead_code)]
+mod build;
 mod circuit;
 mod config;
 #[doc(hidden)]
