@@ -44,6 +44,8 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
+#[doc(hidden)]
+pub mod modified;
 mod program;
 mod proof_bytes;
 mod prove;

@@ -94,8 +94,7 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// What a prover that was changed does to the traces before it proves them.
-    #[cfg(test)]
+    /// What a prover that was changed does to the traces before it proves them; see [`crate::modified`].
     pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
@@ -140,7 +139,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
-                #[cfg(test)]
                 tampering: None,
             })
         };
@@ -199,7 +197,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
-            #[cfg(test)]
             if let Some(tamper) = self.tampering {
                 tamper(&mut context);
             }

@@ -2,24 +2,21 @@
 
 use std::{fs, path::PathBuf};
 
-use openvm_circuit::system::connector::DEFAULT_SUSPEND_EXIT_CODE;
 use openvm_sdk::{DefaultStarkEngine, prover::vm::new_local_prover};
 use openvm_sdk_config::SdkVmCpuBuilder;
-use openvm_stark_backend::prover::ProvingContext;
 
 use super::*;
 use crate::{
     Input, MemoryBudget, ProveError, Segment,
     aggregate::Aggregator,
     execute,
-    prove::{Backend, SegmentProver},
+    modified::say_43,
+    prove::SegmentProver,
     worker::{Failure, proven},
 };
 
 /// Instructions of the segment: the least that show what is to be shown.
 const INSTRUCTIONS: u64 = 1000;
-
-type Context = ProvingContext<Backend>;
 
 /// The keys, which are the same for all tests of the workspace and from one run to the next.
 fn keys() -> KeyCache {
@@ -42,29 +39,6 @@ fn suspended() -> (Program, Input, Segment) {
     // There is room for more rows than it has.
     (segment.num_insns, segment.last) = (INSTRUCTIONS, false);
     (program, input, segment)
-}
-
-/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
-fn say_43(context: &mut Context) {
-    let (_, connector) = context
-        .per_trace
-        .iter_mut()
-        .find(|(air, _)| *air == CONNECTOR_AIR_ID)
-        .unwrap();
-    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
-    let mut changed = 0;
-    for value in connector
-        .common_main
-        .values
-        .iter_mut()
-        .chain(&mut connector.public_values)
-    {
-        if *value == suspended {
-            *value = F::from_u32(43);
-            changed += 1;
-        }
-    }
-    assert_eq!(changed, 2, "one in the trace, and one that it shows");
 }
 
 #[test]
