@@ -3,11 +3,14 @@
 mod byzantine;
 mod disk;
 mod holding;
+mod link;
 mod malicious;
 mod receipts;
 mod rotting;
+mod suspended;
 mod testbed;
 mod time;
+mod trickling;
 
 use std::{collections::BTreeSet, time::Duration};
 
