@@ -70,6 +70,7 @@ pub fn prove(job: &Job, settings: &Settings, fleet: &FleetFlags, json: bool) -> 
         max_instructions: settings.max_instructions,
         deadline: settings.deadline,
         fleet: fleet.kind(),
+        keep_jobs: Some(settings.keep_jobs),
         worker: settings.worker()?,
     };
     let mut progress = Progress::new(json, settings.memory);
