@@ -1,5 +1,6 @@
 //! Against a server in this process that answers as we like.
 
+mod ancestors;
 mod range;
 mod shapes;
 
