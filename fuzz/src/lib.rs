@@ -9,14 +9,13 @@
 //! have real ones. The pages of the journal are no target, only its rows: redb, which reads them, ends the process over some that
 //! were changed, and nobody but this machine writes them.
 //!
-//! Programs are also executed where they load: `programs` changes them instruction by instruction, so that most of them do, and
+//! Programs are also executed where they load: `programs` changes them instruction by instruction, so that most of them do,
+//! `extensions` makes such that use OpenVM's extensions, and
 //! `bin/engine-worker.rs` is the child process that a harmful one ends.
 //!
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
-#![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
-
+pub mod extensions;
 mod mutate;
 pub mod programs;
 mod rpc;

@@ -41,9 +41,19 @@ const EDGES: [u64; 24] = [
 ];
 
 #[derive(Clone, Serialize, Deserialize)]
-struct Instruction {
+pub(crate) struct Instruction {
     opcode: u64,
     operands: [u32; 7],
+}
+
+impl Instruction {
+    /// `operands` are below the modulus of the field.
+    pub(crate) fn new(opcode: u64, operands: [u64; 7]) -> Self {
+        Self {
+            opcode,
+            operands: operands.map(operand),
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,6 +77,25 @@ impl Exe {
     /// Where it is none.
     pub fn read(file: &[u8]) -> Self {
         bitcode::deserialize(file).expect("a sample is a program")
+    }
+
+    /// A program with these instructions from `pc_base` on, where it starts, and this memory, by address space and address.
+    pub(crate) fn new(
+        pc_base: u32,
+        instructions: impl Iterator<Item = Instruction>,
+        memory: BTreeMap<(u32, u32), u8>,
+    ) -> Self {
+        let instructions: Vec<_> = instructions.zip(0..).collect();
+        let count = instructions.len() as u32;
+        Self {
+            code: Code {
+                instructions: (instructions, count),
+                pc_base,
+            },
+            pc_start: pc_base,
+            memory,
+            functions: BTreeMap::new(),
+        }
     }
 
     pub fn write(&self) -> Vec<u8> {

@@ -10,7 +10,7 @@ use myriad_engine::{
     Input, MemoryBudget, ProgramError,
     worker::{Failure, Worker, WorkerConfig, WorkerError, make_keys},
 };
-use myriad_fuzz::{Rng, programs::Exe, setting, targets::VMEXE};
+use myriad_fuzz::{Rng, extensions, programs::Exe, setting, targets::VMEXE};
 
 /// How often these are executed in CI: some seconds.
 const TIMES: u64 = 10;
@@ -20,14 +20,15 @@ const METERED_SHARE: u64 = 10;
 /// Instructions of a program that are executed.
 const INSTRUCTIONS_MAX: u64 = 20_000;
 
-/// The child process that programs are executed in.
+/// The child process that programs of a VM are executed in.
 struct Child {
     config: WorkerConfig,
     worker: Worker,
+    openvm_toml: Option<String>,
 }
 
 impl Child {
-    fn start() -> Self {
+    fn start(openvm_toml: Option<&str>) -> Self {
         // The tests of `myriad` have their keys in the same place.
         let keys = concat!(env!("CARGO_TARGET_TMPDIR"), "/data/keys");
         let config = WorkerConfig {
@@ -36,15 +37,20 @@ impl Child {
             keys: keys.into(),
             threads: 1,
         };
-        make_keys(&config, None).expect("keys can be made");
+        let openvm_toml = openvm_toml.map(str::to_owned);
+        make_keys(&config, openvm_toml.clone()).expect("keys can be made");
         let worker = Worker::spawn(&config).expect("it was built");
-        Self { config, worker }
+        Self {
+            config,
+            worker,
+            openvm_toml,
+        }
     }
 
     /// Loads a program and executes its beginning. The answer may be an error.
     fn execute(&mut self, image: &[u8], metered: bool) -> Result<(), WorkerError> {
         let input = Input::from_bytes(10_000_u32.to_le_bytes().to_vec()).expect("it is small");
-        self.worker.load(image, None, input)?;
+        self.worker.load(image, self.openvm_toml.clone(), input)?;
         if metered {
             let budget = MemoryBudget::from_bytes(4 << 30);
             self.worker.plan(budget, INSTRUCTIONS_MAX).map(drop)
@@ -57,7 +63,7 @@ impl Child {
 /// The interpreter takes an address space for an index into a list, and does not look whether it is one.
 #[test]
 fn a_program_that_uses_other_address_spaces_is_refused_before_it_runs() {
-    let mut child = Child::start();
+    let mut child = Child::start(None);
     for space in [9, 255] {
         let (exe, count) = Exe::read(VMEXE).with_address_space(space);
         assert!(count > 300, "{count} loads and stores");
@@ -79,37 +85,64 @@ fn a_program_that_uses_other_address_spaces_is_refused_before_it_runs() {
 /// Whatever a program is and does, the child is there for the next one, or was refused memory.
 #[test]
 fn programs_that_load_are_executed_and_do_no_harm() {
-    let times = setting("MYRIAD_FUZZ_TIMES", TIMES);
-    let seed = setting("MYRIAD_FUZZ_SEED", 1);
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
-    fs::create_dir_all(&dir).expect("there is room");
     let sample = Exe::read(VMEXE);
-    let mut rng = Rng(seed);
-    let mut child = Child::start();
+    let mut child = Child::start(None);
     child
         .execute(&sample.write(), false)
         .expect("the sample is executed");
-    let (mut refused, mut ended, mut trapped) = (0, 0, 0);
-    for number in 0..PROGRAMS * times {
-        let image = sample.changed(&mut rng).write();
-        match child.execute(&image, number.is_multiple_of(METERED_SHARE)) {
-            Ok(()) => ended += 1,
-            Err(WorkerError::Failed(Failure::Program(_))) => refused += 1,
-            Err(WorkerError::Failed(Failure::Execute(_))) => trapped += 1,
-            Err(WorkerError::Died(death)) if death.out_of_memory => {
-                trapped += 1;
-                child.worker = Worker::spawn(&child.config).expect("it was built");
-            }
-            Err(error) => {
-                let saved = dir.join("program.failed");
-                fs::write(&saved, &image).expect("there is room");
-                panic!(
-                    "program {number} of MYRIAD_FUZZ_SEED={seed}, which is in {}: {error}",
-                    saved.display()
-                );
-            }
+    child.survives("program", |rng| sample.changed(rng));
+}
+
+/// The same for the instructions of the extensions, which read and write far more at once.
+#[test]
+fn programs_that_use_extensions_are_executed_and_do_no_harm() {
+    let mut child = Child::start(Some(extensions::OPENVM_TOML));
+    for (name, sample) in extensions::samples() {
+        for metered in [false, true] {
+            let executed = child.execute(&sample.write(), metered);
+            executed.unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
-    eprintln!("{refused} programs refused, {ended} executed, {trapped} executed until they failed");
-    assert!(refused > 0 && ended > 0 && trapped > 0);
+    child.survives("extensions", |rng| {
+        let made = extensions::any(rng);
+        if rng.number().is_multiple_of(8) {
+            made.changed(rng)
+        } else {
+            made
+        }
+    });
+}
+
+impl Child {
+    /// Executes one program after the other.
+    fn survives(&mut self, name: &str, mut program: impl FnMut(&mut Rng) -> Exe) {
+        let times = setting("MYRIAD_FUZZ_TIMES", TIMES);
+        let seed = setting("MYRIAD_FUZZ_SEED", 1);
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
+        fs::create_dir_all(&dir).expect("there is room");
+        let mut rng = Rng(seed);
+        let (mut refused, mut ended, mut trapped) = (0, 0, 0);
+        for number in 0..PROGRAMS * times {
+            let image = program(&mut rng).write();
+            match self.execute(&image, number.is_multiple_of(METERED_SHARE)) {
+                Ok(()) => ended += 1,
+                Err(WorkerError::Failed(Failure::Program(_))) => refused += 1,
+                Err(WorkerError::Failed(Failure::Execute(_))) => trapped += 1,
+                Err(WorkerError::Died(death)) if death.out_of_memory => {
+                    trapped += 1;
+                    self.worker = Worker::spawn(&self.config).expect("it was built");
+                }
+                Err(error) => {
+                    let saved = dir.join(format!("{name}.failed"));
+                    fs::write(&saved, &image).expect("there is room");
+                    panic!(
+                        "program {number} of MYRIAD_FUZZ_SEED={seed}, which is in {}: {error}",
+                        saved.display()
+                    );
+                }
+            }
+        }
+        eprintln!("{name}: {refused} refused, {ended} executed, {trapped} executed until they failed");
+        assert!(refused > 0 && ended > 0 && trapped > 0);
+    }
 }

@@ -232,7 +232,7 @@ impl Error {
             Self::Plot(_) => "plot",
             Self::Store(StoreError::InUse { .. }) => "busy",
             Self::Store(_) => "store",
-            Self::Jobs(JobsError::InUse | JobsError::NotStopped { .. }) => "busy",
+            Self::Jobs(JobsError::NotStopped { .. }) => "busy",
             Self::Jobs(JobsError::None { .. } | JobsError::Ambiguous { .. }) => "usage",
             Self::Jobs(_) => "store",
             Self::Proof { .. } => "proof-invalid",

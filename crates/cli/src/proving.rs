@@ -42,6 +42,7 @@ pub fn prove(job: &Job, settings: &Settings, flags: &FleetFlags, json: bool) -> 
         final_form: settings.proof,
         deadline: settings.deadline,
         fleet: flags.kind(),
+        keep_jobs: Some(settings.keep_jobs),
         worker: settings.worker()?,
     };
     let mut progress = Progress::new(json, settings.memory);

@@ -32,7 +32,7 @@ const FILE: &str = "myriad.toml";
 const ENV_PREFIX: &str = "MYRIAD_";
 
 /// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "data_dir",
     "out",
     "memory",
@@ -41,6 +41,7 @@ const NAMES: [&str; 18] = [
     "max_instructions",
     "deadline",
     "proof",
+    "keep_jobs",
     "bootstrap",
     "listen",
     "external",
@@ -61,6 +62,9 @@ const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
 /// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions per gas. The longest time
 /// that a task may take follows from it.
 const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
+
+/// Days that a job stays which is done or cancelled: for as long, the same command finds its proofs again.
+const KEEP_JOBS_DAYS: u32 = 30;
 
 /// How far a lent machine's engine child stands back behind its owner's programs.
 const NICE: u8 = 10;
@@ -90,6 +94,8 @@ pub struct Settings {
     pub proof: FinalForm,
     /// From the start of the command to the proof.
     pub deadline: Option<Duration>,
+    /// How long jobs stay that are done or cancelled.
+    pub keep_jobs: Duration,
     pub net: NetSettings,
     pub owner: OwnerSettings,
 }
@@ -148,6 +154,8 @@ struct Layers {
     threads: Option<NonZeroUsize>,
     max_instructions: Option<u64>,
     deadline: Option<NonZeroU64>,
+    /// Days.
+    keep_jobs: Option<u32>,
     #[serde(default)]
     proof: FinalForm,
     #[serde(default)]
@@ -206,6 +214,7 @@ impl Settings {
             threads_wanted: layers.threads,
             proof: layers.proof,
             deadline: layers.deadline.map(|seconds| Duration::from_secs(seconds.get())),
+            keep_jobs: days(layers.keep_jobs.unwrap_or(KEEP_JOBS_DAYS)),
             max_instructions: layers.max_instructions.unwrap_or(MAX_INSTRUCTIONS),
             net: NetSettings {
                 bootstrap: layers.bootstrap,
@@ -310,6 +319,12 @@ fn threads(machine: Machine, memory: MemoryBudget, children: usize) -> usize {
 
 fn platform_data_dir() -> Option<PathBuf> {
     Some(ProjectDirs::from("", "", "myriad")?.data_local_dir().to_owned())
+}
+
+/// So many days.
+pub fn days(days: u32) -> Duration {
+    const DAY_S: u64 = 24 * 60 * 60;
+    Duration::from_secs(DAY_S * u64::from(days))
 }
 
 fn working_folder() -> PathBuf {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Color, Style};
+use myriad_net::text::printable;
 use serde::Serialize;
 
 pub const BOLD: Style = Style::new().bold();
@@ -34,11 +35,18 @@ pub fn note(text: impl Display) {
 
 /// An error on stderr, and what to do about it.
 pub fn error(text: &str, hint: Option<&str>) {
+    let text = harmless(text);
     let mut stderr = anstream::stderr();
     let _ = writeln!(stderr, "{RED}error:{RED:#} {text}");
     if let Some(hint) = hint {
         let _ = writeln!(stderr, "{CYAN}hint:{CYAN:#} {hint}");
     }
+}
+
+/// The text of an error as it is shown: it may quote files and answers of strangers. Some errors show several lines of a file.
+fn harmless(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| printable(line, usize::MAX)).collect();
+    lines.join("\n")
 }
 
 /// One JSON document on stdout.
@@ -133,6 +141,15 @@ mod tests {
             [plural(1, "segment"), plural(2, "segment")],
             ["1 segment", "2 segments"]
         );
+    }
+
+    #[test]
+    fn what_an_error_quotes_steers_no_terminal() {
+        assert_eq!(
+            harmless("a `\u{1b}]0;b\u{7}` \u{202e}c\u{2066}\u{61c}\r"),
+            "a `?]0;b?` ?c???"
+        );
+        assert_eq!(harmless("line 1\n  |\t^\n"), "line 1\n  | ^\n");
     }
 
     #[test]

@@ -31,6 +31,11 @@ mod accounting;
 mod aggregate;
 mod backend;
 mod boundary;
+/// Tested here: nothing runs the tests of a build script.
+#[cfg(test)]
+#[path = "../build.rs"]
+#[allow(dead_code)]
+mod build;
 mod circuit;
 mod config;
 #[doc(hidden)]
@@ -41,6 +46,8 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
+#[doc(hidden)]
+pub mod modified;
 mod program;
 mod proof_bytes;
 mod prove;

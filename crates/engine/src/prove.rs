@@ -80,6 +80,8 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
+    /// The change that a dishonest prover makes to the traces before it proves them; see [`crate::modified`].
+    pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
@@ -123,6 +125,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
+                tampering: None,
             })
         };
         caught(make)
@@ -181,6 +184,9 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
+            if let Some(tamper) = self.tampering {
+                tamper(&mut context);
+            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

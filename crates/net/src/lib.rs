@@ -40,6 +40,7 @@ mod record;
 mod shared;
 mod slots;
 mod suspension;
+pub mod text;
 mod transfer;
 pub mod wire;
 

@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         max_instructions: u64::MAX,
         deadline: None,
         fleet: Fleet::Network { provers: 8 },
+        keep_jobs: None,
         worker: WorkerConfig {
             command: "none".into(),
             args: Vec::new(),

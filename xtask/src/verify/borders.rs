@@ -39,6 +39,11 @@ const BORDERS: &[Border] = &[
         reason: "a stranger's input is decoded in the confined child; elsewhere only that of the user's own job is",
     },
     Border {
+        call: "VmConfig::from_toml",
+        allowed: &["crates/engine/", "fuzz/"],
+        reason: "a stranger's openvm.toml is decoded in the confined child, and nobody else has to know what it says",
+    },
+    Border {
         call: "Verifier::new(",
         allowed: &["crates/engine/", "crates/node/src/bench/"],
         reason: "proofs are verified in the confined child; elsewhere only what was just made here is",
@@ -111,6 +116,9 @@ mod tests {
         let text = "let program = Program::load(&image, None)?;";
         assert_eq!(crossed("crates/node/src/prover/task.rs", text).len(), 1);
         assert!(crossed("crates/engine/src/worker/serve.rs", text).is_empty());
+        let text = "let vm = toml.map(VmConfig::from_toml);";
+        assert_eq!(crossed("crates/node/src/prover/engine.rs", text).len(), 1);
+        assert!(crossed("crates/engine/src/worker/client.rs", text).is_empty());
     }
 
     #[test]

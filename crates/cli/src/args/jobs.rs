@@ -92,8 +92,9 @@ pub struct ResumeJob {
 
 /// Remove jobs that are done or cancelled, and all proofs that no other job has
 ///
-/// Removes all such jobs, unless --older-than or --keep leaves some; a timer may run it so. Does not
-/// touch the files of final proofs.
+/// Removes all such jobs, unless --older-than or --keep leaves some. Jobs that are running go on. Does not
+/// touch the files of final proofs. Whatever begins a job removes those that ended 30 days ago, or
+/// `keep_jobs` days, if myriad.toml sets that.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use myriad_evm::host::inspect::{BlockSummary, TransactionTypes};
+use myriad_net::text::printable;
 
 use crate::{
     error::Error,
     report::Rows,
     terminal::{self, bytes, count, plural},
 };
+
+/// Most characters of a file's description that are shown.
+const DESCRIPTION_CHARS_MAX: usize = 200;
 
 /// Prints what is in a block file.
 ///
@@ -64,7 +68,7 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
         rows.row(name, &format!("{}, {}", plural(number, noun), bytes(size as u64)));
     }
     if let Some(description) = &summary.description {
-        rows.row("description", &printable(description));
+        rows.row("description", &printable(description, DESCRIPTION_CHARS_MAX));
     }
     rows.print()
 }
@@ -114,13 +118,4 @@ fn transactions(total: usize, types: &TransactionTypes) -> String {
     } else {
         format!("{total} ({})", parts.join(", "))
     }
-}
-
-/// Text from a file, without what could steer a terminal.
-fn printable(text: &str) -> String {
-    const CHARS_MAX: usize = 200;
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(CHARS_MAX)
-        .collect()
 }

@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     proving::{prove, verify_command},
     report::{self, Rows},
-    settings::Settings,
+    settings::{Settings, days},
     terminal::{self, BOLD, CYAN, DIM, GREEN, YELLOW, bytes, count, duration, now_s, plural},
 };
 
@@ -186,8 +186,6 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
 
 fn clean(args: &CleanJobs) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
-    const DAY_S: u64 = 24 * 60 * 60;
-    let days = |days: u32| Duration::from_secs(DAY_S * u64::from(days));
     let keep = Keep {
         newer_than: args.older_than.map(days),
         bytes: args.keep.map(|size| size.as_u64()),
@@ -196,8 +194,15 @@ fn clean(args: &CleanJobs) -> Result<(), Error> {
     if args.data.json {
         return terminal::print_json(&removed).map_err(Error::Stdout);
     }
+    let left = match removed.running {
+        0 => String::new(),
+        running => format!(
+            "left {}, and all blobs that may be theirs\n",
+            plural(running, "running job")
+        ),
+    };
     terminal::print(&format!(
-        "removed {} and {} that no other job needs: freed {}\n",
+        "removed {} and {} that no other job needs: freed {}\n{left}",
         plural(removed.jobs, "job"),
         plural(removed.blobs, "blob"),
         bytes(removed.bytes)

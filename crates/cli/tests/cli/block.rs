@@ -451,3 +451,27 @@ fn import_goes_through_the_proxy_of_the_environment() {
         "{request:?}"
     );
 }
+
+/// What a file says, and what an error quotes of one, is shown without what a terminal would obey.
+#[test]
+fn a_block_file_steers_no_terminal() {
+    const HOSTILE: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}gnp.exe\u{2066}\u{61c}";
+    let obeyed = |text: &str| text.contains(['\u{1b}', '\u{7}', '\u{202e}', '\u{2066}', '\u{61c}']);
+    let sample = Sample::new();
+    let described = sample.changed("described.json", |json| json["description"] = json!(HOSTILE));
+    let shown = run(["block", "inspect", &described]).exits(DONE);
+    assert!(
+        shown.stdout.contains("?]0;title??[2J?gnp.exe??"),
+        "{}",
+        shown.stdout
+    );
+    assert!(!obeyed(&shown.stdout), "{:?}", shown.stdout);
+    let quoted = sample.changed("quoted.json", |json| json["block"] = json!(HOSTILE));
+    let refused = run(["block", "inspect", &quoted]).exits(FAILED);
+    assert!(
+        refused.stderr.contains("gnp.exe"),
+        "it quotes what is wrong: {}",
+        refused.stderr
+    );
+    assert!(!obeyed(&refused.stderr), "{:?}", refused.stderr);
+}

@@ -7,6 +7,7 @@ mod bench;
 mod block;
 mod common;
 mod execute;
+mod keys;
 mod plan;
 mod prove;
 mod simulate;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -117,6 +117,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     the_engine_knows_the_boundaries_beforehand(&fibonacci, &dir.path().join("data"));
     no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
     stored_proofs_are_hostile_too(&fibonacci, &dir.path().join("data"));
+    an_accepted_proof_that_has_rotted_is_made_anew(dir.path(), &bytes);
     fs::File::create(path("huge")).unwrap().set_len(1 << 30).unwrap();
     verify(&path("huge"), &[]).exits(PROOF_INVALID);
     verify(&path("missing"), &[]).exits(FAILED).says("No such file");
@@ -257,8 +258,43 @@ fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     }
 }
 
+/// The disk has lost the final proof of the job and has spoilt the node that it is made of: the command makes both again, and
+/// nothing else.
+fn an_accepted_proof_that_has_rotted_is_made_anew(dir: &Path, proof: &[u8]) {
+    let mut blobs: Vec<_> = stored_blobs(&dir.join("data"))
+        .map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path))
+        .collect();
+    // The last two that were made.
+    blobs.sort();
+    let (_, last) = blobs.pop().unwrap();
+    assert_eq!(fs::read(&last).unwrap(), proof);
+    fs::remove_file(&last).unwrap();
+    let (_, top) = blobs.pop().unwrap();
+    let mut rotten = fs::read(&top).unwrap();
+    let middle = rotten.len() / 2;
+    rotten[middle] ^= 1;
+    fs::write(&top, rotten).unwrap();
+
+    let again = finish(&mut prove(dir, "third")).exits(DONE);
+    let made: Vec<&str> = again
+        .stderr
+        .lines()
+        .filter(|line| line.contains("] proven: "))
+        .collect();
+    assert_eq!(made.len(), 2, "{}", again.stderr);
+    let anew = again.stderr.lines().filter(|line| line.contains(" anew: "));
+    assert_eq!(anew.count(), 1, "{}", again.stderr);
+    assert!(again.stderr.contains("damaged"), "{}", again.stderr);
+    assert_eq!(fs::read(dir.join("third/fibonacci.stark.proof")).unwrap(), proof);
+}
+
 /// The accepted proofs of a job, which are the blobs of a data folder that only proves.
 fn stored_proofs(data: &Path) -> Vec<Vec<u8>> {
+    stored_blobs(data).map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// The files of a data folder's blobs.
+fn stored_blobs(data: &Path) -> impl Iterator<Item = PathBuf> {
     let folders = fs::read_dir(data.join("blobs")).unwrap();
     let files = folders
         .filter_map(|folder| fs::read_dir(folder.unwrap().path()).ok())
@@ -266,8 +302,6 @@ fn stored_proofs(data: &Path) -> Vec<Vec<u8>> {
     files
         .map(|file| file.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "blob"))
-        .map(|path| fs::read(path).unwrap())
-        .collect()
 }
 
 /// The command of this test's job, which keeps all cores at work in the tasks that run alone, too.

@@ -1,11 +1,12 @@
-//! Provers that hand in real proofs of something else, and proofs that are nearly right. The requester's own verifier
-//! sees through each of them, only their makers are to blame, and the one honest prover of seven does the job.
+//! Provers that hand in real proofs of something else, proofs that are nearly right, and a valid one by a prover that was
+//! changed. The requester's own verifier sees through each of them, only their makers are to blame, and the one honest
+//! prover of eight does the job.
 //!
 //! What dishonest provers can do without proofs is in `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 
-use myriad_engine::{Input, Segment};
+use myriad_engine::{Input, KeyCache, Program, Segment, modified};
 use myriad_net::{
     short_name,
     wire::{Lease, Refused, Response, Why, Work},
@@ -32,15 +33,18 @@ enum Proof {
     Truncated,
     /// As many bytes as the right one has.
     Garbage,
+    /// A valid one, by a prover that was changed: its segment goes on with an exit code that no leaf can be made over.
+    Unusable,
 }
 
 impl Proof {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Replayed,
         Self::OtherInput,
         Self::Flipped,
         Self::Truncated,
         Self::Garbage,
+        Self::Unusable,
     ];
 }
 
@@ -55,14 +59,49 @@ fn input(rounds: u64) -> Input {
     Input::from_bytes(rounds.to_le_bytes().to_vec()).unwrap()
 }
 
-/// Real proofs of a segment: the right one, and that of the same instructions with another input.
-fn prove(image: &[u8], segment: &Segment) -> (Vec<u8>, Vec<u8>) {
-    let mut engine = engine();
-    let mut of = |rounds| {
-        engine.load(image.to_vec(), None, input(rounds)).unwrap();
-        engine.prove(segment).unwrap().0
-    };
-    (of(ROUNDS), of(ROUNDS + 1000))
+/// Real proofs of a segment.
+struct Proofs {
+    right: Vec<u8>,
+    /// Of the same instructions with another input.
+    other_input: Vec<u8>,
+    /// See [`Proof::Unusable`].
+    unusable: Vec<u8>,
+}
+
+impl Proofs {
+    fn of(image: &[u8], segment: &Segment) -> Self {
+        let mut engine = engine();
+        let mut of = |rounds| {
+            engine.load(image.to_vec(), None, input(rounds)).unwrap();
+            engine.prove(segment).unwrap().0
+        };
+        let (right, other_input) = (of(ROUNDS), of(ROUNDS + 1000));
+        drop(engine);
+        let program = Program::load(image, None).unwrap();
+        let keys = KeyCache::new(keys());
+        let unusable = modified::prove_suspended_with_43(&program, &keys, &input(ROUNDS), segment).unwrap();
+        Self {
+            right,
+            other_input,
+            unusable,
+        }
+    }
+
+    fn to_hand_in(&self, proof: Proof) -> Vec<u8> {
+        let right = &self.right;
+        match proof {
+            Proof::Replayed => right.clone(),
+            Proof::OtherInput => self.other_input.clone(),
+            Proof::Flipped => {
+                let mut flipped = right.clone();
+                flipped[right.len() / 2] ^= 1;
+                flipped
+            }
+            Proof::Truncated => right[..right.len() / 2].to_vec(),
+            Proof::Garbage => vec![7; right.len()],
+            Proof::Unusable => self.unusable.clone(),
+        }
+    }
 }
 
 /// Whether the requester says that it will never have anything to do with this prover again.
@@ -73,59 +112,63 @@ async fn is_banned(stranger: &Stranger) -> bool {
     )
 }
 
+/// Hands in a proof that is none, and waits until its requester has seen it.
+async fn hand_in(proof: Proof, stranger: &Stranger, leased: &Lease, proofs: &Proofs) {
+    assert!(!is_banned(stranger).await, "{proof:?} has done nothing yet");
+    stranger.submit(leased, &proofs.to_hand_in(proof)).await;
+    let seen_through = async {
+        while !is_banned(stranger).await {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    patiently(&format!("{proof:?} is banned"), seen_through).await;
+}
+
 async fn hand_in_wrong_proofs(dir: &Path, requester: &str) -> Vec<String> {
     let mut strangers = Vec::new();
     for proof in Proof::ALL {
         let stranger = Stranger::join(&dir.join(format!("{proof:?}")), requester).await;
         strangers.push((proof, stranger));
     }
+    let who = |wanted| {
+        let (_, stranger) = strangers.iter().find(|(proof, _)| *proof == wanted).unwrap();
+        stranger
+    };
     // It does nothing at all, which is no proof of lying.
     let silent = Stranger::join(&dir.join("Silent"), requester).await;
 
     // This one's segment is proven in earnest. The next one has the other segment: of what somebody has, copies are given only when
     // there is nothing else.
-    let (_, first) = &strangers[1];
-    let lease = first.lease().await;
+    let (changed, replays) = (who(Proof::Unusable), who(Proof::Replayed));
+    let lease = changed.lease().await;
     let asked = segment(&lease);
-    let (_, replays) = &strangers[0];
+    assert!(!asked.last, "the first segment comes first");
     let other = replays.lease().await;
     assert_ne!(other.task, lease.task);
-    silent.lease().await;
     let image = fs::read(guest("fibonacci")).unwrap();
-    assert_eq!(first.fetch(&lease.sources.program).await, image);
-    let proving = tokio::task::spawn_blocking(move || prove(&image, &asked));
-    let (right, other_input) = tokio::select! {
+    assert_eq!(changed.fetch(&lease.sources.program).await, image);
+    let proving = tokio::task::spawn_blocking(move || Proofs::of(&image, &asked));
+    let proofs = tokio::select! {
         proofs = proving => proofs.unwrap(),
-        () = first.renew(&lease) => panic!("the proofs are not done"),
+        () = changed.renew(&lease) => panic!("the proofs are not done"),
         () = replays.renew(&other) => panic!("the proofs are not done"),
     };
-    assert_ne!(right, other_input);
+    assert_ne!(proofs.right, proofs.other_input);
+    assert_ne!(proofs.right, proofs.unusable);
+    hand_in(Proof::Unusable, changed, &lease, &proofs).await;
 
+    // The same segment, which is free again.
+    let anew = who(Proof::OtherInput).lease().await;
+    assert_eq!(anew.task, lease.task);
+    silent.lease().await;
     for (proof, stranger) in &strangers {
         let leased = match proof {
-            Proof::OtherInput => lease.clone(),
+            Proof::Unusable => continue,
+            Proof::OtherInput => anew.clone(),
             Proof::Replayed => other.clone(),
-            _ => stranger.lease().await,
+            Proof::Flipped | Proof::Truncated | Proof::Garbage => stranger.lease().await,
         };
-        let bytes = match proof {
-            Proof::Replayed => right.clone(),
-            Proof::OtherInput => other_input.clone(),
-            Proof::Flipped => {
-                let mut flipped = right.clone();
-                flipped[right.len() / 2] ^= 1;
-                flipped
-            }
-            Proof::Truncated => right[..right.len() / 2].to_vec(),
-            Proof::Garbage => vec![7; right.len()],
-        };
-        assert!(!is_banned(stranger).await, "{proof:?} has done nothing yet");
-        stranger.submit(&leased, &bytes).await;
-        let seen_through = async {
-            while !is_banned(stranger).await {
-                sleep(Duration::from_millis(200)).await;
-            }
-        };
-        patiently(&format!("{proof:?} is banned"), seen_through).await;
+        hand_in(*proof, stranger, &leased, &proofs).await;
     }
     let names = strangers
         .iter()
@@ -184,6 +227,14 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     liars.sort();
     banned.sort_unstable();
     assert_eq!(banned, liars, "these and nobody else");
+    // Not as one that does not hold.
+    let unusable = "the exit code of a piece that does not end the program is 43";
+    assert_eq!(
+        log.lines()
+            .filter(|line| line.contains(" is banned") && line.contains(unusable))
+            .count(),
+        1
+    );
     let verified = myriad()
         .arg("verify")
         .arg(dir.join("fibonacci.stark.proof"))

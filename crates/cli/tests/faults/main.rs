@@ -1,12 +1,14 @@
 //! Processes of `myriad` with real proofs, and everything that can happen to them: [`kills`], provers that hand in real
 //! proofs of something else ([`byzantine`]), requesters whose programs are bombs ([`malicious`]), disks that are full or
-//! cannot be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]).
+//! cannot be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]). And what confines
+//! their children ([`confined`]).
 //!
-//! One test runs at a time: each has the machine to itself. A test that needs namespaces is listed as ignored, with the
-//! reason, if the system gives none; if `CI` is set, it fails then. Whether there are control groups is decided when a
+//! One test runs at a time: each has the machine to itself. A test that needs namespaces, or a kernel that confines
+//! processes, is listed as ignored, with the reason, if the system gives none; if `CI` is set, it fails then. Whether there are control groups is decided when a
 //! machine starts, so the test of these is ignored wherever there are none.
 
 mod byzantine;
+mod confined;
 mod disks;
 mod groups;
 mod hosts;
@@ -52,6 +54,11 @@ fn main() -> ExitCode {
             "real_proofs_of_something_else_are_seen_through_and_their_makers_banned",
             everywhere(),
             byzantine::real_proofs_of_something_else_are_seen_through_and_their_makers_banned,
+        ),
+        trial(
+            "engine_children_prove_and_verify_confined",
+            confined::possible(),
+            confined::engine_children_prove_and_verify_confined,
         ),
         trial(
             "bombs_are_given_back_and_the_next_job_is_done",

@@ -1,34 +1,11 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
-use myriad_engine::{AggregateError, ProofOf, ProveError, Shown, VerifyError, worker::Failure};
-use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
-use openvm_sdk::{DefaultStarkEngine, F};
-use openvm_stark_backend::{codec::Decode, p3_field::PrimeCharacteristicRing};
+use myriad_engine::{
+    AggregateError, ProofOf, ProveError, Shown, VerifyError, modified::say_43, worker::Failure,
+};
+use openvm_stark_backend::codec::Decode;
 
 use super::*;
-
-/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
-fn say_43(context: &mut ProvingContext<Backend>) {
-    let (_, connector) = context
-        .per_trace
-        .iter_mut()
-        .find(|(air, _)| *air == CONNECTOR_AIR_ID)
-        .unwrap();
-    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
-    let mut changed = 0;
-    for value in connector
-        .common_main
-        .values
-        .iter_mut()
-        .chain(&mut connector.public_values)
-    {
-        if *value == suspended {
-            *value = F::from_u32(43);
-            changed += 1;
-        }
-    }
-    assert_eq!(changed, 2, "one in the trace, and one that it shows");
-}
 
 /// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf does not.
 #[test]

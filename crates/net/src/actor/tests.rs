@@ -83,6 +83,29 @@ async fn who_dials_greets_until_the_other_has_said_what_it_is() {
 }
 
 #[tokio::test]
+async fn the_clock_of_a_peer_that_greets_is_compared() {
+    const HOURS_MS: u64 = 3 * 3_600_000;
+    let (_dir, mut actor, mut events) = actor(&[], Limits::default());
+    for (is_ahead, clock_ms) in [(true, now_ms() + HOURS_MS), (false, now_ms() - HOURS_MS)] {
+        let id = Keypair::generate_ed25519().public().to_peer_id();
+        actor.connected(id, ConnectionId::new_unchecked(1), &they_dialled());
+        let hello = Hello {
+            clock_ms,
+            ..actor.hello.clone()
+        };
+        actor.greeted(id, hello);
+        let Ok(Event::Greeted { clock_ahead_ms, .. }) = events.try_recv() else {
+            panic!("it has greeted")
+        };
+        assert_eq!(clock_ahead_ms > 0, is_ahead, "{clock_ahead_ms}");
+        assert!(
+            clock_ahead_ms.unsigned_abs().abs_diff(HOURS_MS) < 60_000,
+            "{clock_ahead_ms}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_dial_that_is_refused_here_is_tried_again() {
     // No process is that small: nothing may be dialled.
     let limits = Limits {

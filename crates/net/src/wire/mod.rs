@@ -11,6 +11,8 @@ mod task;
 
 use thiserror::Error;
 
+use crate::text::shown;
+
 pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, sequence};
 pub(crate) use frame::{Frames, Garbage};
 pub(crate) use hello::JOBS_MAX;
@@ -122,26 +124,10 @@ pub fn decode<T: serde::de::DeserializeOwned + Bounded>(
     Ok(message)
 }
 
-/// Reads a text that is shown to people: the end of a line becomes a space, and what else is not printed a question mark.
-/// Otherwise a peer could move the cursor of a terminal, change its title, or put lines of its own into a log. No character
-/// becomes longer, so that what is within its bound stays within it.
+/// Reads a text that is shown to people; see [`shown`]. What is within its bound stays within it.
 fn printable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text: String = serde::Deserialize::deserialize(deserializer)?;
     Ok(text.chars().map(shown).collect())
-}
-
-const fn shown(c: char) -> char {
-    match c {
-        '\n' | '\t' => ' ',
-        // The last ones turn the direction of what follows them.
-        '\0'..='\u{1f}'
-        | '\u{7f}'..='\u{9f}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2066}'..='\u{2069}' => '?',
-        c => c,
-    }
 }
 
 /// The text, cut to what a peer may be told.

@@ -56,6 +56,8 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
+    /// Jobs of the data folder that ended longer ago than this are removed when this one begins; none if there is no limit.
+    pub keep_jobs: Option<Duration>,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }

@@ -1,7 +1,11 @@
-//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`.
+//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`, and by whatever begins a job.
+//!
+//! Beside a job that is running only the blobs of the removed jobs go: its journal is locked, and what no record names may
+//! be its proofs. Should one of them be the same, to the byte, as one of a removed job, it is taken for damaged, and proven
+//! anew.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, TryLockError},
     time::Duration,
 };
@@ -13,7 +17,7 @@ use serde::Serialize;
 use super::{Jobs, JobsError, Listed, Record, State, now_s};
 use crate::{
     StoreError,
-    store::{job_dir, jobs_lock, open_blobs},
+    store::{cleaning, job_dir, jobs_lock, open_blobs},
 };
 
 /// Which jobs stay that are done or cancelled; by default none.
@@ -31,6 +35,8 @@ pub struct Removed {
     pub jobs: usize,
     pub blobs: usize,
     pub bytes: u64,
+    /// Jobs that were running, whose proofs were left, and with them all that is of no job.
+    pub running: usize,
 }
 
 /// The blobs that stay.
@@ -56,8 +62,7 @@ impl Wanted {
 impl Keep {
     /// Whether a job that has ended stays, with its blobs beside what is wanted already.
     fn keeps(&self, record: &Record, blobs: &HashMap<Blob, u64>, wanted: &Wanted) -> bool {
-        // A record of the future is one of a clock that was wrong, and as good as new.
-        let age = Duration::from_secs(now_s().saturating_sub(record.updated));
+        let age = age_of(record);
         let fits = |bytes| wanted.bytes.saturating_add(wanted.bytes_of(blobs)) <= bytes;
         match (self.newer_than, self.bytes) {
             (None, None) => false,
@@ -66,34 +71,50 @@ impl Keep {
     }
 }
 
+/// Whether nobody works on a job, or wants to.
+fn is_over(job: &Listed) -> bool {
+    let ended = job
+        .record
+        .as_ref()
+        .is_some_and(|record| record.state != State::Open);
+    ended && !job.running
+}
+
+/// How long ago a job ended. A record of the future is one of a clock that was wrong, and as good as new.
+fn age_of(record: &Record) -> Duration {
+    Duration::from_secs(now_s().saturating_sub(record.updated))
+}
+
 impl Jobs {
-    /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob that no other job has.
+    /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob that no other job has. While a job
+    /// is running, blobs that were of no job before stay.
     ///
     /// # Errors
-    /// [`JobsError::InUse`] while a job is running on this folder.
+    /// [`JobsError::Record`] and [`JobsError::Newer`] where the record of a job that is running cannot be read.
     pub fn clean(&self, keep: Keep) -> Result<Removed, JobsError> {
         let mut removed = Removed::default();
         if !self.data_dir.join("jobs").exists() {
             return Ok(removed);
         }
+        let _cleaning = cleaning(&self.data_dir)?;
         let lock = jobs_lock(&self.data_dir)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JobsError::InUse),
+        let is_alone = match lock.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
             Err(TryLockError::Error(reason)) => {
                 let path = self.data_dir.join("jobs").join("lock");
                 return Err(StoreError::Write { path, reason }.into());
             }
-        }
-        // Now that nobody adds to them.
+        };
         let blobs = open_blobs(&self.data_dir, u64::MAX)?;
-        let is_over = |job: &Listed| job.record.as_ref().is_some_and(|r| r.state != State::Open);
-        let (mut over, open): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(is_over);
+        let (mut over, others): (Vec<_>, Vec<_>) = self.list()?.into_iter().partition(is_over);
+        removed.running = others.iter().filter(|job| job.running).count();
         let mut wanted = Wanted::default();
-        for job in &open {
+        for job in &others {
             wanted.add(self.blobs_of(job)?);
         }
         over.sort_by_key(|job| std::cmp::Reverse(job.record.as_ref().map(|record| record.updated)));
+        let mut unwanted = HashSet::new();
         for job in &over {
             let record = job.record.as_ref().expect("what is over has a record");
             let its = self.blobs_of(job)?;
@@ -103,24 +124,63 @@ impl Jobs {
                 let dir = job_dir(&self.data_dir, job.id);
                 fs::remove_dir_all(&dir).map_err(|reason| StoreError::Write { path: dir, reason })?;
                 removed.jobs += 1;
+                unwanted.extend(its.into_keys());
             }
         }
-        for blob in blobs.held(usize::MAX) {
-            if !wanted.blobs.contains_key(&blob) {
-                let before = blobs.used_bytes();
-                blobs.remove(&blob).map_err(StoreError::from)?;
-                removed.blobs += 1;
-                removed.bytes += before.saturating_sub(blobs.used_bytes());
-            }
+        if is_alone {
+            unwanted.extend(blobs.held(usize::MAX));
+        }
+        unwanted.retain(|blob| !wanted.blobs.contains_key(blob) && blobs.contains(blob));
+        for blob in &unwanted {
+            let before = blobs.used_bytes();
+            blobs.remove(blob).map_err(StoreError::from)?;
+            removed.blobs += 1;
+            removed.bytes += before.saturating_sub(blobs.used_bytes());
         }
         Ok(removed)
     }
 
-    /// The files of a job, and its accepted proofs.
+    /// Removes jobs that ended longer ago than `age`, without a word to the user. Where that fails, the next time will do.
+    pub(super) fn tidy(&self, age: Duration) {
+        let is_due = |jobs: Vec<Listed>| {
+            let ended = jobs
+                .iter()
+                .filter(|job| is_over(job))
+                .filter_map(|job| job.record.as_ref());
+            ended.map(age_of).any(|its| its > age)
+        };
+        let keep = Keep {
+            newer_than: Some(age),
+            bytes: None,
+        };
+        let tidied = self.list().map(is_due).and_then(|is_due| match is_due {
+            true => self.clean(keep),
+            false => Ok(Removed::default()),
+        });
+        match tidied {
+            Ok(Removed { jobs: 0, .. }) => {}
+            Ok(removed) => tracing::info!(
+                "removed {} jobs that ended more than {} days ago, and {} bytes of theirs",
+                removed.jobs,
+                age.as_secs() / 86_400,
+                removed.bytes
+            ),
+            Err(e) => tracing::warn!("old jobs are not removed: {e}"),
+        }
+    }
+
+    /// What a job is made of, and, unless it is running, its accepted proofs.
     fn blobs_of(&self, job: &Listed) -> Result<HashMap<Blob, u64>, JobsError> {
-        let files = job.record.iter().flat_map(Record::files);
-        let proofs = self.accepted(job.id)?.into_values();
         let sized = |file: BlobRef| (file.blob, file.bytes);
+        let files = job.record.iter().flat_map(Record::files);
+        if job.running {
+            // One that has no record yet puts there what it needs when this is over.
+            if job.record.is_none() && self.path(job.id).exists() {
+                self.record(job.id)?;
+            }
+            return Ok(files.map(sized).collect());
+        }
+        let proofs = self.accepted(job.id)?.into_values();
         Ok(files.chain(proofs).map(sized).collect())
     }
 }

@@ -142,10 +142,6 @@ pub enum JobsError {
     Incomplete { id: JobId },
     #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
     NotStopped { id: JobId, pid: u32, reason: String },
-    #[error(
-        "a job is running on this data folder, and what it needs cannot be told from rubbish; wait for its end, or cancel it, and try again"
-    )]
-    InUse,
 }
 
 impl Jobs {

@@ -6,7 +6,7 @@ use myriad_core::JobId;
 use myriad_net::blob::{BlobRef, BlobStore};
 
 use super::{Jobs, Part, RECORD_VERSION, Record, State, now_s};
-use crate::{Event, Job, Observer, Options, StoreError, process};
+use crate::{Event, Job, Observer, Options, StoreError, process, store};
 
 /// How often the record says how far the job is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -21,7 +21,8 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the caller holds.
+    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the caller holds. Then old jobs
+    /// are removed, if they are to be.
     pub(crate) fn begin(
         id: JobId,
         job: &Job,
@@ -32,6 +33,7 @@ impl<'a> Recorder<'a> {
         let jobs = Jobs::of(&options.data_dir);
         let text = job.openvm_toml.as_ref();
         let before = jobs.record(id).ok();
+        let beginning = store::beginning(&options.data_dir)?;
         let mut record = Record {
             version: RECORD_VERSION,
             name: job.name.clone(),
@@ -56,6 +58,10 @@ impl<'a> Recorder<'a> {
             tasks: None,
         };
         jobs.write(id, &mut record)?;
+        drop(beginning);
+        if let Some(age) = options.keep_jobs {
+            jobs.tidy(age);
+        }
         Ok(Self {
             jobs,
             id,

@@ -7,7 +7,10 @@ use myriad_engine::{
 };
 
 use super::*;
-use crate::{Event, Observer, Options, open_blobs};
+use crate::{
+    Event, Observer, Options, open_blobs,
+    store::{Accepted, TaskKey},
+};
 
 fn job(name: &str) -> Job {
     Job {
@@ -29,6 +32,7 @@ fn options(dir: &Path) -> Options {
         max_instructions: 1000,
         deadline: None,
         fleet: Fleet::Network { provers: 8 },
+        keep_jobs: None,
         worker: WorkerConfig {
             command: "none".into(),
             args: Vec::new(),
@@ -133,11 +137,9 @@ fn cleaning_leaves_what_a_job_still_needs() {
     let jobs = Jobs::of(dir.path());
     let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
     assert_eq!(jobs.clean(Keep::default()).unwrap(), Removed::default());
-    let open = begin(dir.path(), FIRST, "first", &[planned()]);
+    drop(begin(dir.path(), FIRST, "first", &[planned()]));
     drop(begin(dir.path(), SECOND, "second", &[planned(), Event::Finished]));
     blobs.put(b"of no job").unwrap();
-    assert!(matches!(jobs.clean(Keep::default()), Err(JobsError::InUse)));
-    drop(open);
     // Everything but the program is the same in both.
     let removed = jobs.clean(Keep::default()).unwrap();
     assert_eq!((removed.jobs, removed.blobs), (1, 2));
@@ -145,6 +147,119 @@ fn cleaning_leaves_what_a_job_still_needs() {
     assert_eq!(jobs.list().unwrap().len(), 1);
     jobs.load(FIRST, &blobs).unwrap();
     assert!(matches!(jobs.load(SECOND, &blobs), Err(JobsError::Record { .. })));
+}
+
+#[test]
+fn cleaning_beside_a_job_leaves_all_that_may_be_its() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    let root = "[1,2,3,4,5,6,7,8]";
+    let boundary = format!(
+        r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#
+    );
+    let proof = |text: &str| Accepted {
+        boundary: serde_json::from_str(&boundary).unwrap(),
+        proof: text.as_bytes().to_vec(),
+    };
+    let running = begin(dir.path(), FIRST, "first", &[planned()]);
+    running
+        .put(TaskKey([1; 32]), &proof("proof of the first"))
+        .unwrap();
+    // It ran before, and does so again: that it ended then is of no account.
+    let mut record = jobs.record(FIRST).unwrap();
+    record.state = State::Done;
+    jobs.write(FIRST, &mut record).unwrap();
+    let ended = begin(dir.path(), SECOND, "second", &[planned(), Event::Finished]);
+    ended
+        .put(TaskKey([1; 32]), &proof("proof of the second"))
+        .unwrap();
+    drop(ended);
+    blobs.put(b"of no job that is known").unwrap();
+
+    let removed = jobs.clean(Keep::default()).unwrap();
+    let expected = Removed {
+        jobs: 1,
+        blobs: 2,
+        bytes: ("second".len() + "proof of the second".len()) as u64,
+        running: 1,
+    };
+    assert_eq!(removed, expected);
+    let held = |text: &str| blobs.contains(&BlobRef::of(text.as_bytes()).blob);
+    assert!(held("proof of the first") && held("first") && held("of no job that is known"));
+    assert!(!held("proof of the second") && !held("second"));
+    assert!(running.get(TaskKey([1; 32])).unwrap().is_some());
+    jobs.load(FIRST, &blobs).unwrap();
+
+    // When it has come to its end, nothing of it is needed.
+    drop(running);
+    assert_eq!(jobs.clean(Keep::default()).unwrap().jobs, 1);
+    assert_eq!(open_blobs(dir.path(), u64::MAX).unwrap().used_bytes(), 0);
+}
+
+#[test]
+fn nothing_is_removed_that_a_job_without_a_readable_record_may_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let running = begin(dir.path(), FIRST, "first", &[planned()]);
+    drop(begin(dir.path(), SECOND, "first", &[planned(), Event::Finished]));
+    fs::write(jobs.path(FIRST), "{").unwrap();
+    assert!(matches!(
+        jobs.clean(Keep::default()),
+        Err(JobsError::Record { .. })
+    ));
+    assert_eq!(jobs.list().unwrap().len(), 2);
+    drop(running);
+}
+
+#[test]
+fn no_job_begins_while_jobs_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(begin(dir.path(), FIRST, "first", &[planned(), Event::Finished]));
+    let cleaning = crate::store::cleaning(dir.path()).unwrap();
+    let began = std::thread::spawn({
+        let dir = dir.path().to_owned();
+        move || drop(begin(&dir, FIRST, "first", &[planned()]))
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!began.is_finished());
+    drop(cleaning);
+    began.join().unwrap();
+    assert_eq!(Jobs::of(dir.path()).record(FIRST).unwrap().state, State::Open);
+}
+
+#[test]
+fn old_jobs_go_when_another_begins() {
+    const DAYS: u64 = 86_400;
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    for (id, name, age_days) in [(FIRST, "old", 31), (SECOND, "new", 29)] {
+        drop(begin(dir.path(), id, name, &[planned(), Event::Finished]));
+        let mut record = jobs.record(id).unwrap();
+        record.updated = now_s() - age_days * DAYS;
+        fs::write(jobs.path(id), serde_json::to_vec(&record).unwrap()).unwrap();
+    }
+    let again = |id, name: &str| {
+        let options = Options {
+            keep_jobs: Some(Duration::from_secs(30 * DAYS)),
+            ..options(dir.path())
+        };
+        let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+        let store = Store::open(dir.path(), id, blobs.clone()).unwrap();
+        let mut nobody = |_: &Event| {};
+        drop(Recorder::begin(id, &job(name), &options, &blobs, &mut nobody).unwrap());
+        drop(store);
+        jobs.list()
+            .unwrap()
+            .into_iter()
+            .map(|job| job.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(again(FIRST, "old").len(), 2, "the old one is wanted again");
+    let mut record = jobs.record(FIRST).unwrap();
+    (record.state, record.updated) = (State::Cancelled, now_s() - 31 * DAYS);
+    fs::write(jobs.path(FIRST), serde_json::to_vec(&record).unwrap()).unwrap();
+    assert_eq!(again(SECOND, "new"), [SECOND]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //!                                      planned    how the execution was cut, and what is true of its segments
 //!                                      leases     who was at which task
 //! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::records
+//! DATA_DIR/jobs/cleaning               of whoever removes jobs; shared by those that begin one, for so long
 //! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
@@ -91,7 +92,7 @@ pub struct Store {
     blobs: BlobStore,
     /// Blobs that the journal names must stay.
     pins: Mutex<Vec<Pin>>,
-    /// Keeps `jobs gc` from taking for rubbish what this job is about to need.
+    /// Keeps `jobs gc` from taking for rubbish what belongs to no job that it can look into.
     _in_use: File,
 }
 
@@ -172,10 +173,35 @@ pub(crate) fn journal_path(data_dir: &Path, job: JobId) -> PathBuf {
 
 /// The file that all lock, shared, that work on a job of this data folder.
 pub(crate) fn jobs_lock(data_dir: &Path) -> Result<File, StoreError> {
-    let path = data_dir.join("jobs").join("lock");
-    let open = || File::options().create(true).append(true).open(&path);
-    open().map_err(|reason| StoreError::Write {
-        path: path.clone(),
+    lock_file(&data_dir.join("jobs").join("lock"))
+}
+
+/// Keeps everybody from removing jobs for as long as it lives, which is no longer than it takes to begin one. Waits for
+/// those that are at it.
+pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
+    let (path, file) = cleaning_lock(data_dir)?;
+    file.lock_shared()
+        .map_err(|reason| StoreError::Write { path, reason })?;
+    Ok(file)
+}
+
+/// Keeps everybody from beginning or removing a job for as long as it lives. Waits for those that are at it.
+pub(crate) fn cleaning(data_dir: &Path) -> Result<File, StoreError> {
+    let (path, file) = cleaning_lock(data_dir)?;
+    file.lock().map_err(|reason| StoreError::Write { path, reason })?;
+    Ok(file)
+}
+
+fn cleaning_lock(data_dir: &Path) -> Result<(PathBuf, File), StoreError> {
+    let path = data_dir.join("jobs").join("cleaning");
+    let file = lock_file(&path)?;
+    Ok((path, file))
+}
+
+fn lock_file(path: &Path) -> Result<File, StoreError> {
+    let opened = File::options().create(true).append(true).open(path);
+    opened.map_err(|reason| StoreError::Write {
+        path: path.to_owned(),
         reason,
     })
 }
@@ -191,6 +217,8 @@ impl Store {
             path: path.clone(),
             reason,
         };
+        make_dir(&data_dir.join("jobs")).map_err(unwritable)?;
+        let _beginning = beginning(data_dir)?;
         make_dir(&job_dir(data_dir, job)).map_err(unwritable)?;
         let in_use = jobs_lock(data_dir)?;
         in_use.lock_shared().map_err(unwritable)?;

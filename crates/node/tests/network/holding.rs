@@ -15,25 +15,26 @@ use crate::testbed::announcement;
 
 /// How a requester holds on to a prover.
 #[derive(Clone, Copy, Debug)]
-struct Grip {
+pub struct Grip {
     /// What the lease says at first.
-    lease_ms: u64,
+    pub lease_ms: u64,
     /// What each renewal is answered with, if it is.
-    extends_ms: Option<u64>,
+    pub extends_ms: Option<u64>,
     /// How long it takes to answer an offer.
-    answers_after: Duration,
+    pub answers_after: Duration,
+    pub input_bytes: usize,
 }
 
 /// A requester with one lease for whoever asks first, for a task like any other.
-struct Holder {
+pub struct Holder {
     network: Network,
-    at: String,
+    pub at: String,
     told: Arc<Mutex<Vec<Returned>>>,
     _dir: tempfile::TempDir,
 }
 
 impl Holder {
-    async fn start(seed: u8, grip: Grip) -> Self {
+    pub async fn start(seed: u8, grip: Grip) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (network, mut events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
@@ -84,7 +85,7 @@ impl Holder {
         }
     }
 
-    fn told(&self) -> Vec<Returned> {
+    pub fn told(&self) -> Vec<Returned> {
         self.told.lock().unwrap().clone()
     }
 }
@@ -102,7 +103,7 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
         sources: Sources {
             program: here(&[seed; 100]),
             openvm_toml: None,
-            input: here(&[seed; 200]),
+            input: here(&vec![seed; grip.input_bytes]),
             engine: engine_fingerprint(),
             instructions: 1000,
         },
@@ -110,7 +111,7 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
     }
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let waited = async {
         while !is_so() {
             sleep(Duration::from_millis(20)).await;
@@ -156,6 +157,7 @@ async fn a_requester_that_falls_silent_holds_a_prover_as_long_as_its_lease() {
         lease_ms: 2000,
         extends_ms: None,
         answers_after: Duration::ZERO,
+        input_bytes: 200,
     };
     is_let_go(0x41, grip, honest(), "its lease ran out").await;
 }
@@ -166,6 +168,7 @@ async fn a_requester_that_extends_for_ever_holds_a_prover_as_long_as_a_task_take
         lease_ms: u64::MAX,
         extends_ms: Some(u64::MAX),
         answers_after: Duration::ZERO,
+        input_bytes: 200,
     };
     // So fast that no task takes more than seconds.
     let mut engine = honest();
@@ -194,6 +197,7 @@ async fn what_a_prover_gets_beside_its_task_is_given_back_as_surplus() {
             lease_ms: 60_000,
             extends_ms: Some(60_000),
             answers_after: Duration::from_secs(4),
+            input_bytes: 200,
         };
         holders.push(Holder::start(seed, grip).await);
     }

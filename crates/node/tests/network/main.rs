@@ -4,11 +4,14 @@ mod byzantine;
 mod disk;
 mod final_form;
 mod holding;
+mod link;
 mod malicious;
 mod receipts;
 mod rotting;
+mod suspended;
 mod testbed;
 mod time;
+mod trickling;
 
 use std::{collections::BTreeSet, time::Duration};
 

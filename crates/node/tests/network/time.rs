@@ -91,7 +91,7 @@ async fn requesters_that_never_answer_keep_no_prover_from_others() {
 }
 
 /// The clock of a machine that was suspended for as many seconds as the second one says.
-fn suspendable() -> (impl Fn() -> Option<Duration> + Send + 'static, Arc<AtomicU64>) {
+pub fn suspendable() -> (impl Fn() -> Option<Duration> + Send + 'static, Arc<AtomicU64>) {
     let suspended: Arc<AtomicU64> = Arc::default();
     let since_boot = {
         let (suspended, start) = (Arc::clone(&suspended), Instant::now());

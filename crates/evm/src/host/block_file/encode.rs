@@ -12,7 +12,7 @@ use flate2::{Compression, GzBuilder};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{BlockFile, JSON_BYTES_MAX};
+use super::BlockFile;
 use crate::Parent;
 
 /// The JSON that is written: the same keys, in this order, those without a value left out (but for `parent`).
@@ -73,14 +73,18 @@ fn write_json(file: &BlockFile, mut to: impl Write) -> io::Result<()> {
 struct Counted<W> {
     to: W,
     written: u64,
+    bytes_max: u64,
 }
 
 impl<W: Write> Write for Counted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.written + bytes.len() as u64 > JSON_BYTES_MAX {
+        if self.written + bytes.len() as u64 > self.bytes_max {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                format!("its JSON has more than the {JSON_BYTES_MAX} bytes that are read"),
+                format!(
+                    "its JSON has more than the {} bytes that are read",
+                    self.bytes_max
+                ),
             ));
         }
         let bytes = self.to.write(bytes)?;
@@ -93,11 +97,15 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Writes the file, gzipped or not. Gzip is without a name and without a time (mtime 0), so that the same content gives the
+/// Writes the file, gzipped or not, unless its JSON has more bytes than `bytes_max`. Gzip is without a name and without a time (mtime 0), so that the same content gives the
 /// same bytes.
-pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool) -> io::Result<()> {
+pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool, bytes_max: u64) -> io::Result<()> {
     if !gzip {
-        let mut to = BufWriter::new(Counted { to, written: 0 });
+        let mut to = BufWriter::new(Counted {
+            to,
+            written: 0,
+            bytes_max,
+        });
         write_json(file, &mut to)?;
         return to.flush();
     }
@@ -105,6 +113,7 @@ pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool) -> io::Resul
     let mut json = BufWriter::new(Counted {
         to: encoder,
         written: 0,
+        bytes_max,
     });
     write_json(file, &mut json)?;
     let encoder = json.into_inner().map_err(IntoInnerError::into_error)?.to;

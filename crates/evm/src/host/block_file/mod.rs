@@ -122,7 +122,7 @@ impl BlockFile {
     /// More JSON than [`JSON_BYTES_MAX`].
     pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        encode::encode(self, &mut bytes, true)?;
+        encode::encode(self, &mut bytes, true, JSON_BYTES_MAX)?;
         Ok(bytes)
     }
 
@@ -133,13 +133,16 @@ impl BlockFile {
     /// [`BlockFileError::Write`], e.g. when the disk is full, or where the file would have more than the
     /// [`JSON_BYTES_MAX`] bytes of JSON that are read. An existing file is then left as it was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
-        let path = path.as_ref();
+        self.write_within(path.as_ref(), JSON_BYTES_MAX)
+    }
+
+    /// The same with another limit.
+    fn write_within(&self, path: &Path, bytes_max: u64) -> Result<(), BlockFileError> {
         let plain = path.extension().is_some_and(|extension| extension == "json");
-        encode::write_atomically(path, |file| encode::encode(self, file, !plain)).map_err(|source| {
-            BlockFileError::Write {
-                path: path.to_owned(),
-                source,
-            }
+        let written = encode::write_atomically(path, |file| encode::encode(self, file, !plain, bytes_max));
+        written.map_err(|source| BlockFileError::Write {
+            path: path.to_owned(),
+            source,
         })
     }
 

@@ -45,7 +45,7 @@ fn small_file() -> BlockFile {
 
 fn json_of(file: &BlockFile) -> Vec<u8> {
     let mut json = Vec::new();
-    encode::encode(file, &mut json, false).unwrap();
+    encode::encode(file, &mut json, false, JSON_BYTES_MAX).unwrap();
     json
 }
 
@@ -511,5 +511,34 @@ fn damage_is_an_error_and_no_panic() {
                 bytes[at] ^= flip;
             }
         }
+    }
+}
+
+/// No command would read it: nothing is written, and what was there stays.
+#[test]
+fn a_file_with_more_than_is_read_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = small_file();
+    // So that it passes the limit in the middle, and not with the last bytes that are buffered.
+    file.witness.codes = vec![vec![0x5b; 20_000].into(); 3];
+    let length = json_of(&file).len() as u64;
+    for name in ["block.json", "block.json.gz"] {
+        let path = folder.path().join(name);
+        fs::write(&path, b"what was there").unwrap();
+        for bytes_max in [0, length / 2, length - 1] {
+            let error = file.write_within(&path, bytes_max).unwrap_err();
+            let expected = format!("its JSON has more than the {bytes_max} bytes that are read");
+            let shown = error.to_string();
+            assert!(shown.contains(&expected) && shown.contains(name), "{shown}");
+            assert_eq!(fs::read(&path).unwrap(), b"what was there");
+            assert_eq!(
+                fs::read_dir(folder.path()).unwrap().count(),
+                1,
+                "nothing half written"
+            );
+        }
+        file.write_within(&path, length).unwrap();
+        assert_eq!(BlockFile::read(&path).unwrap(), file);
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -261,9 +261,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         for peer in self.peers.take_gone(now) {
             self.holders.forget(peer);
             self.input(Input::PeerLost { peer });
-            if let Some(prover) = self.peers.leave_place(peer) {
-                self.observer.event(&Event::Left { prover });
-            }
+        }
+        for prover in self.peers.take_left(self.network.peer()) {
+            self.observer.event(&Event::Left { prover });
         }
         self.look_for_lost();
         let (requester, job) = (&self.requester, self.job);

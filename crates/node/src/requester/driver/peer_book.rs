@@ -126,9 +126,17 @@ impl PeerBook {
         }
     }
 
-    /// A prover that is gone leaves its place on the screen, if it has one, to others.
-    pub(super) fn leave_place(&mut self, peer: Peer) -> Option<usize> {
-        self.places.remove(&peer)
+    /// The places on the screen of provers that are neither there nor waited for; from now on others get them. A prover may
+    /// have left its place before: what became of its proof is heard late, and gives it another one. `here` stays.
+    pub(super) fn take_left(&mut self, here: Peer) -> Vec<usize> {
+        let (hellos, away) = (&self.hellos, &self.away);
+        let is_left = |peer: &Peer, _: &mut usize| {
+            *peer != here && !hellos.contains_key(peer) && !away.contains_key(peer)
+        };
+        self.places
+            .extract_if(.., is_left)
+            .map(|(_, place)| place)
+            .collect()
     }
 
     /// The place of a prover on the screen, if it has one.
@@ -250,20 +258,30 @@ mod tests {
 
     #[test]
     fn provers_keep_their_places_on_the_screen() {
-        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
-        let other = Peer([2; 32]);
+        let start = Instant::now();
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], start);
+        let (other, here) = (Peer([2; 32]), Peer([9; 32]));
+        peers.greeted(PEER, hello(1), None);
+        peers.greeted(other, hello(1), None);
         assert_eq!(peers.place(PEER), None);
         assert_eq!(peers.place_or_new(PEER), (0, true));
         assert_eq!(peers.place_or_new(other), (1, true));
         assert_eq!(peers.place_or_new(PEER), (0, false));
         assert_eq!(peers.place(other), Some(1));
-        assert_eq!(peers.leave_place(PEER), Some(0));
-        assert_eq!(peers.leave_place(PEER), None);
-        assert_eq!(
-            peers.place_or_new(Peer([3; 32])),
-            (0, true),
-            "the first that is free"
-        );
+        peers.disconnected(PEER, start);
+        assert!(peers.take_left(here).is_empty(), "it is waited for");
+        let late = start + LOST_PATIENCE + Duration::from_millis(1);
+        assert_eq!(peers.take_gone(late), [PEER]);
+        assert_eq!(peers.take_left(here), [0]);
+        assert!(peers.take_left(here).is_empty(), "told once");
+        let third = Peer([3; 32]);
+        peers.greeted(third, hello(1), None);
+        assert_eq!(peers.place_or_new(third), (0, true), "the first that is free");
+        // What it had handed in was looked at until now.
         assert_eq!(peers.place_or_new(PEER), (2, true));
+        assert_eq!(peers.place_or_new(here), (3, true));
+        assert_eq!(peers.take_left(here), [2], "it is not there to leave it");
+        assert_eq!(peers.place_or_new(Peer([4; 32])), (2, true));
+        assert_eq!(peers.place(other), Some(1));
     }
 }

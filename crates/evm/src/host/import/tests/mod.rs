@@ -1,5 +1,6 @@
 //! Imports from a server in this process, which answers as each test likes.
 
+mod ancestors;
 mod range;
 mod shapes;
 

@@ -1,0 +1,51 @@
+//! A prover that was changed, for tests: its proofs hold, and nothing can be made over them.
+//!
+//! A stranger's prover can be changed like this. No worker of this build does it.
+
+use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
+use openvm_sdk::F;
+use openvm_stark_backend::{p3_field::PrimeCharacteristicRing, prover::ProvingContext};
+
+use crate::{Input, KeyCache, Program, Segment, backend::Backend, error::ProveError, prove::SegmentProver};
+
+/// Proves a segment that does not end the program, and says that it goes on with exit code 43. The circuit of a segment
+/// leaves that code open; the circuit of a leaf requires 42.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn prove_suspended_with_43(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    segment: &Segment,
+) -> Result<Vec<u8>, ProveError> {
+    let mut prover: SegmentProver = SegmentProver::new(program, keys)?;
+    prover.tampering = Some(say_43);
+    prover.prove(program, input, segment)
+}
+
+/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
+///
+/// # Panics
+/// If the segment ends the program.
+pub fn say_43(context: &mut ProvingContext<Backend>) {
+    let connector = context
+        .per_trace
+        .iter_mut()
+        .find(|(air, _)| *air == CONNECTOR_AIR_ID);
+    let (_, connector) = connector.expect("every segment has a connector");
+    let suspended = F::from_u32(DEFAULT_SUSPEND_EXIT_CODE);
+    let mut changed = 0;
+    for value in connector
+        .common_main
+        .values
+        .iter_mut()
+        .chain(&mut connector.public_values)
+    {
+        if *value == suspended {
+            *value = F::from_u32(43);
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 2, "one in the trace, and one that it shows");
+}
