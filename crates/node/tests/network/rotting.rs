@@ -30,7 +30,8 @@ async fn accepted_proofs_that_rot_on_the_disk_are_made_again() {
         .run_until(async {
             let job = tokio::task::spawn_local(request(network, events, ask_once(31, SEGMENTS)));
             let two = async {
-                while first.begun() < SEGMENTS as usize {
+                // A prover may begin the next task before its proof has been fetched.
+                while first.begun() < SEGMENTS as usize || proofs(dir.path()).len() < 2 {
                     sleep(Duration::from_millis(10)).await;
                 }
             };
