@@ -30,3 +30,38 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     let reason = caught(|| drop(interpreter.execute_metered_until_suspend(state))).unwrap_err();
     assert!(reason.contains("out of bounds: start=4294967292"), "{reason}");
 }
+
+/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with what is needed.
+#[test]
+fn budgets_below_half_a_gib_are_kept_or_refused() {
+    let binary = std::env::current_exe().unwrap();
+    // target/release/deps/myriad_engine-…
+    let target = binary.ancestors().nth(3).unwrap();
+    let keys = KeyCache::new(target.join("tmp/data/keys"));
+    let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");
+    let program = Program::load(&std::fs::read(elf).unwrap(), None).unwrap();
+    keys.ensure(program.config()).unwrap();
+    let input = Input::from_bytes(50_000u64.to_le_bytes().to_vec()).unwrap();
+    let (mut kept, mut refused) = (0, 0);
+    for mib in [0, 1, 64, 128, 256, 384, 500] {
+        let budget = MemoryBudget::from_bytes(mib << 20);
+        match plan(&program, &keys, &input, budget, 10_000_000, &String::new) {
+            Ok(plan) => {
+                assert!(
+                    plan.peak_bytes() <= budget.bytes(),
+                    "{mib} MiB: {}",
+                    plan.peak_bytes()
+                );
+                assert!(plan.segments.last().unwrap().last);
+                kept += 1;
+            }
+            Err(ExecuteError::BudgetTooSmall { budget: said, needed }) => {
+                assert_eq!(said, budget.bytes());
+                assert!(needed > said, "{mib} MiB: {needed} bytes are needed");
+                refused += 1;
+            }
+            Err(other) => panic!("{mib} MiB: {other}"),
+        }
+    }
+    assert!(kept >= 2 && refused >= 3, "{kept} kept, {refused} refused");
+}
