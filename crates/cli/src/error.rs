@@ -321,7 +321,7 @@ fn worker_kind(error: &WorkerError) -> &'static str {
         WorkerError::Died(death) if death.out_of_memory => "out-of-memory",
         WorkerError::Failed(Failure::Program(_) | Failure::Config(_)) => "program",
         WorkerError::Failed(Failure::Keys(_) | Failure::Execute(ExecuteError::Keys(_))) => "keys",
-        WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. })) => "memory",
+        WorkerError::Failed(Failure::Execute(e)) if e.asks_for_memory() => "memory",
         WorkerError::Failed(Failure::Execute(_)) => "execution",
         _ => "engine",
     }

@@ -153,8 +153,25 @@ pub enum ExecuteError {
          {needed} bytes; raise --memory"
     )]
     BudgetTooSmall { budget: u64, needed: u64 },
+    #[error(
+        "within a memory budget of {budget} bytes the execution comes to more than {max} segments, which are the most \
+         that are planned; raise --memory, or prove less at once"
+    )]
+    TooManySegments { budget: u64, max: usize },
+    #[error(
+        "the execution cannot be cut finely enough, whatever the memory: {reason}; have the program do less in each \
+         thousand of its instructions"
+    )]
+    Indivisible { reason: String },
     #[error(transparent)]
     Keys(#[from] KeyError),
+}
+
+impl ExecuteError {
+    /// Whether more memory is what it takes.
+    pub fn asks_for_memory(&self) -> bool {
+        matches!(self, Self::BudgetTooSmall { .. } | Self::TooManySegments { .. })
+    }
 }
 
 /// The end of an error message: what the program printed.

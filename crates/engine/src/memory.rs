@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use myriad_swirl::{MemoryModel, SwirlEngine};
+use myriad_swirl::{MemoryModel, Peak, SwirlEngine, SwirlError};
 use openvm_circuit::arch::{
     PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
     execution_mode::{SegmentationLimits, metered::segment_ctx::SegmentationCtx},
@@ -83,6 +83,8 @@ const BYTES_PER_PROGRAM_CELL: u64 = 4;
 /// Threads that a segment is planned for, whoever proves it. More threads take more while the openings are proven: 150 MiB
 /// on 16, and 54 on four. In segments of half a GiB and more another phase takes most, whatever the threads.
 const THREADS: usize = 4;
+/// In place of the peak memory of a segment that no proof can be of, because a trace is higher than it may be.
+pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.
 const BYTES_PER_CELL: u64 = 4;
 /// Bytes that the device keeps of each leaf of the fraction tree.
@@ -208,14 +210,26 @@ impl CostModel {
         }
     }
 
-    /// Expected peak memory of the process that proves a segment of these heights, in bytes; more than there is, where a
-    /// trace is higher than it may be.
+    /// Expected peak memory of the process that proves a segment of these heights, in bytes; [`NO_PROOF`] where no proof
+    /// has such heights.
     pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
-        let heights: Vec<usize> = trace_heights.iter().map(|&height| height as usize).collect();
-        match self.device.peak(&heights, THREADS) {
+        match self.peak(trace_heights) {
             Ok(peak) => self.held_bytes + peak.with_traces() as u64,
-            Err(_) => u64::MAX,
+            Err(_) => NO_PROOF,
         }
+    }
+
+    /// Why no proof has such heights.
+    pub(crate) fn misfit(&self, trace_heights: &[u32]) -> String {
+        match self.peak(trace_heights) {
+            Ok(peak) => format!("a segment takes {} bytes", peak.with_traces()),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    fn peak(&self, trace_heights: &[u32]) -> Result<Peak, SwirlError> {
+        let heights: Vec<usize> = trace_heights.iter().map(|&height| height as usize).collect();
+        self.device.peak(&heights, THREADS)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What a program may touch while it is metered.
+//! What a program may touch while it is metered, and budgets that are very small.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use myriad_engine::{
-    Input, KeyCache, MemoryBudget, Program,
+    ExecuteError, Input, KeyCache, MemoryBudget, Program,
     devices::{self, metered_ctx},
 };
 use openvm_circuit::arch::{
@@ -16,6 +16,13 @@ use openvm_sdk::F;
 /// `log2` of the bytes of a page, as OpenVM marks them.
 const PAGE_BITS: u32 = DEFAULT_PAGE_BITS as u32;
 
+/// The keys, which are the same for all tests of the workspace and from one run to the next.
+fn keys_of(program: &Program) -> KeyCache {
+    let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
+    keys.ensure(program.config()).unwrap();
+    keys
+}
+
 /// OpenVM's own marks end where memory does.
 #[test]
 fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() {
@@ -26,8 +33,7 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     );
     let exe = VmExe::new(Code::from_instructions(&[code]));
     let program = Program::load(&bitcode::serialize(&exe).unwrap(), None).unwrap();
-    let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
-    keys.ensure(program.config()).unwrap();
+    let keys = keys_of(&program);
     let ctx = metered_ctx(&program, &keys).unwrap();
     // In words of 64 bits.
     let marks = 64 * (1 + format!("{:?}", ctx.memory_ctx.page_indices).matches(',').count() as u64);
@@ -40,4 +46,35 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
         error.to_string().contains("out of bounds: start=4294967292"),
         "{error}"
     );
+}
+
+/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with what is needed.
+#[test]
+fn budgets_below_half_a_gib_are_kept_or_refused() {
+    let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");
+    let program = Program::load(&fs::read(elf).unwrap(), None).unwrap();
+    let keys = keys_of(&program);
+    let input = Input::from_bytes(50_000u64.to_le_bytes().to_vec()).unwrap();
+    let (mut kept, mut refused) = (0, 0);
+    for mib in [0, 1, 64, 128, 256, 384, 500] {
+        let budget = MemoryBudget::from_bytes(mib << 20);
+        match devices::plan(&program, &keys, &input, budget, 10_000_000) {
+            Ok(plan) => {
+                assert!(
+                    plan.peak_bytes() <= budget.bytes(),
+                    "{mib} MiB: {}",
+                    plan.peak_bytes()
+                );
+                assert!(plan.segments.last().unwrap().last);
+                kept += 1;
+            }
+            Err(ExecuteError::BudgetTooSmall { budget: said, needed }) => {
+                assert_eq!(said, budget.bytes());
+                assert!(needed > said, "{mib} MiB: {needed} bytes are needed");
+                refused += 1;
+            }
+            Err(other) => panic!("{mib} MiB: {other}"),
+        }
+    }
+    assert!(kept >= 2 && refused >= 3, "{kept} kept, {refused} refused");
 }

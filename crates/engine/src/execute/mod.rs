@@ -17,6 +17,9 @@ use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::{StarkEngine, prover::DeviceDataTransporter};
 use serde::{Deserialize, Serialize};
 
+mod cut;
+
+use self::cut::{Cut, Limits, Refusal};
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
@@ -24,18 +27,9 @@ use crate::{
     program::caught,
 };
 
-/// This part of the budget is left free, should a peak come out above what was expected.
-const MARGIN_SHARE: u64 = 32;
-/// How many segments are looked at to find what to cut for.
-const LOOK_SEGMENTS: usize = 8;
-/// How often.
-const LOOKS_MAX: u32 = 3;
-/// This part of the budget may be left over by the largest of them.
-const SPARE: u64 = 32;
-/// How often a program is executed to be cut. Once is enough but where a segment comes out too large.
-const CUTS_MAX: u32 = 6;
-/// So little of what the budget has beside an empty segment is not cut for: there would be thousands of segments.
-const SCRAPS: u64 = 10;
+/// Segments that an execution may be cut into: as many as the planner plans for. With what the VM says of each, a plan of
+/// so many takes some 100 MB.
+const SEGMENTS_MAX: usize = 200_000;
 
 /// Pages of memory that OpenVM has numbers for: 32 bits, less those within a page.
 const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
@@ -120,76 +114,25 @@ pub(crate) fn plan(
     };
     // The rows of a segment without an instruction.
     let least = model.peak_bytes(&vm.build_metered_ctx(exe).trace_heights);
-    cut_within(budget, least, |bytes, segments_max| {
-        metering.run(bytes, segments_max)
-    })
-}
-
-/// What an execution was cut into.
-struct Cut {
-    plan: Plan,
-    /// Whether it was executed to its end.
-    whole: bool,
-}
-
-/// Has `run` execute and cut for so many bytes, until no segment takes more than `budget` has room for. None takes less than
-/// `least`.
-///
-/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So the first segments are
-/// cut and looked at, and the sum is set by what they take. Then all are cut.
-///
-/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come out larger by as much as a
-/// trace grows in so many, which may be to twice its rows. Then all are cut for as much less, and for twice as much less each time that it
-/// is not enough.
-fn cut_within(
-    budget: MemoryBudget,
-    least: u64,
-    mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
-) -> Result<Plan, ExecuteError> {
-    let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
-    let too_small = |needed: u64| ExecuteError::BudgetTooSmall {
-        budget: budget.bytes(),
-        // What is kept free is part of what it takes.
-        needed: needed.saturating_add(needed / (MARGIN_SHARE - 1)),
+    let refused = |refusal| match refusal {
+        Refusal::Memory { needed } => ExecuteError::BudgetTooSmall {
+            budget: budget.bytes(),
+            needed,
+        },
+        Refusal::Segments => ExecuteError::TooManySegments {
+            budget: budget.bytes(),
+            max: SEGMENTS_MAX,
+        },
+        Refusal::Rows { heights } => ExecuteError::Indivisible {
+            reason: model.misfit(&heights),
+        },
     };
-    if least > within {
-        return Err(too_small(least));
-    }
-    let room = within - least;
-    let mut bytes = within;
-    for _ in 0..LOOKS_MAX {
-        let Cut { plan, whole } = run(bytes, LOOK_SEGMENTS)?;
-        let peak = plan.peak_bytes();
-        let fits = peak <= within;
-        if whole && fits && (plan.segments.len() == 1 || within - peak <= room / SPARE) {
-            return Ok(plan);
-        }
-        let taken = peak.saturating_sub(least).max(1);
-        let scaled = u128::from(bytes.saturating_sub(least)) * u128::from(room) / u128::from(taken);
-        let scaled = least.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX));
-        let close = scaled.abs_diff(bytes) <= room / SPARE;
-        bytes = scaled.clamp(
-            least + room / SCRAPS,
-            least.saturating_add(room.saturating_mul(SCRAPS)),
-        );
-        if close {
-            break;
-        }
-    }
-    let mut needed = u64::MAX;
-    for tries in 0..CUTS_MAX {
-        if bytes < least + room / SCRAPS {
-            break;
-        }
-        let plan = run(bytes, usize::MAX)?.plan;
-        let peak = plan.peak_bytes();
-        if peak <= within {
-            return Ok(plan);
-        }
-        needed = needed.min(peak);
-        bytes = bytes.saturating_sub((peak - within) << tries);
-    }
-    Err(too_small(needed))
+    let limits = Limits {
+        budget,
+        least,
+        segments_max: SEGMENTS_MAX,
+    };
+    cut::within(limits, |bytes, segments_max| metering.run(bytes, segments_max))?.map_err(refused)
 }
 
 pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
@@ -356,6 +299,3 @@ pub(crate) fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> Exe
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use std::{
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    Boundary, ExecuteError, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
+    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
     worker::{self, Failure, Usage, Worker, WorkerError},
 };
 use myriad_net::blob::BlobStore;
@@ -339,7 +339,7 @@ fn choose(
             Ok(chosen) if chosen.estimate < best => better = Some(chosen),
             Ok(_) => {}
             // Less memory than allowed need not be enough.
-            Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. }))) => break,
+            Err(WorkerError::Failed(Failure::Execute(e))) if e.asks_for_memory() => break,
             Err(e) => return Err(e),
         }
     }

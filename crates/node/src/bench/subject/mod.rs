@@ -7,7 +7,7 @@ use std::time::Instant;
 use myriad_core::Kind;
 use myriad_cost::profile::{Cut, Measured, NodeSample, Program as ProgramProfile, SegmentSample};
 use myriad_engine::{
-    ExecuteError, KeyCache, Level, MemoryBudget, Plan, Program, Segment, Verifier, VerifyError, VmConfig,
+    KeyCache, Level, MemoryBudget, Plan, Program, Segment, Verifier, VerifyError, VmConfig,
     worker::{Failure, Usage, Worker, WorkerConfig, WorkerError},
 };
 
@@ -302,7 +302,7 @@ fn verified(what: &str, verify: impl FnOnce() -> Result<(), VerifyError>) -> Res
 fn plan(worker: &mut Worker, budget: MemoryBudget) -> Result<Option<(Plan, Usage)>, WorkerError> {
     match worker.plan(budget, u64::MAX) {
         Ok(planned) => Ok(Some(planned)),
-        Err(WorkerError::Failed(Failure::Execute(ExecuteError::BudgetTooSmall { .. }))) => Ok(None),
+        Err(WorkerError::Failed(Failure::Execute(e))) if e.asks_for_memory() => Ok(None),
         Err(error) => Err(error),
     }
 }

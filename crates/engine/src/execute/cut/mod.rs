@@ -1,0 +1,266 @@
+//! Finds what to cut an execution for, so that each segment fits the memory budget and there are few of them.
+
+use super::Plan;
+use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
+
+/// This part of the budget is left free, should a peak come out above what was expected.
+const MARGIN_SHARE: u64 = 32;
+/// How many segments are looked at to find what to cut for.
+const LOOK_SEGMENTS: usize = 8;
+/// How often.
+const LOOKS_MAX: u32 = 3;
+/// This part of the budget may be left over by the largest of them.
+const SPARE: u64 = 32;
+/// How often a program is executed to be cut for less and less, the last time for the least that there is. Once is enough but
+/// where a segment comes out too large.
+const CUTS_MAX: u32 = 7;
+/// What is cut for is between this part of what the budget has beside an empty segment and as many times that, for all that a
+/// few segments say.
+const SCRAPS: u64 = 10;
+/// `log2` of the parts of the budget of which one is too little to look for a cut in it.
+const LOG_PARTS: u32 = 12;
+
+/// What an execution was cut into.
+pub(super) struct Cut {
+    pub plan: Plan,
+    /// Whether it was executed to its end.
+    pub whole: bool,
+}
+
+/// What a cut has to keep.
+pub(super) struct Limits {
+    pub budget: MemoryBudget,
+    /// Bytes that a segment takes without an instruction.
+    pub least: u64,
+    pub segments_max: usize,
+}
+
+/// Why there is no cut.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Some segment takes more memory than the budget has, however finely the execution is cut.
+    Memory {
+        /// The least budget that was found to be enough, in bytes, or that would be for an empty segment.
+        needed: u64,
+    },
+    /// Segments that fit are more than there may be.
+    Segments,
+    /// Some segment's traces are too high for a proof, however finely the execution is cut.
+    Rows { heights: Vec<u32> },
+}
+
+/// Has `run` execute and cut for so many bytes, and into so many segments at most, until no segment takes more than the
+/// budget has room for.
+///
+/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So the first segments are
+/// cut and looked at, and the sum is set by what they take. Then all are cut.
+///
+/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come out larger by as much as a
+/// trace grows in so many, which may be to twice its rows, or to more than a proof allows. Then all are cut for as much less, and
+/// for twice as much less each time that it is not enough, but by no more than half of what is left; in the end for
+/// nothing, so that each segment has a thousand instructions. If a cut fits that leaves much room and is much finer than one that
+/// does not fit, others between them are tried.
+///
+/// If finer cuts never take more memory, some cut is found wherever there is one, unless all that fit are within a few
+/// hundredths of each other and finer ones have too many segments.
+pub(super) fn within(
+    limits: Limits,
+    mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
+) -> Result<Result<Plan, Refusal>, ExecuteError> {
+    let Limits {
+        budget,
+        least,
+        segments_max,
+    } = limits;
+    let within = budget.bytes() - budget.bytes() / MARGIN_SHARE;
+    if least > within {
+        return Ok(Err(too_small(least)));
+    }
+    let room = within - least;
+    let mut bytes = within;
+    let mut too_large: Option<u64> = None;
+    for _ in 0..LOOKS_MAX {
+        let Cut { plan, whole } = run(bytes, LOOK_SEGMENTS.min(segments_max))?;
+        let peak = plan.peak_bytes();
+        let fits = peak <= within;
+        if whole && fits && (plan.segments.len() == 1 || within - peak <= room / SPARE) {
+            return Ok(Ok(plan));
+        }
+        if !fits {
+            too_large = Some(too_large.map_or(bytes, |known| known.min(bytes)));
+        }
+        // Segments without a proof say nothing of the others.
+        let peaks = plan.segments.iter().map(|segment| segment.peak_bytes);
+        let Some(peak) = peaks.filter(|&peak| peak != NO_PROOF).max() else {
+            break;
+        };
+        let taken = peak.saturating_sub(least).max(1);
+        let scaled = u128::from(bytes.saturating_sub(least)) * u128::from(room) / u128::from(taken);
+        let scaled = least.saturating_add(u64::try_from(scaled).unwrap_or(u64::MAX));
+        let close = scaled.abs_diff(bytes) <= room / SPARE;
+        bytes = scaled.clamp(least + room / SCRAPS, most(least, room));
+        if close {
+            break;
+        }
+    }
+    let search = Search {
+        within,
+        least,
+        segments_max,
+        too_large,
+        too_many: None,
+        fits: None,
+        needed: None,
+        rows: None,
+    };
+    search.from(bytes, run)
+}
+
+/// The most that is cut for.
+fn most(least: u64, room: u64) -> u64 {
+    least.saturating_add(room.saturating_mul(SCRAPS))
+}
+
+fn too_small(needed: u64) -> Refusal {
+    Refusal::Memory {
+        // What is kept free is part of what it takes.
+        needed: needed.saturating_add(needed / (MARGIN_SHARE - 1)),
+    }
+}
+
+/// What executions have shown of the bytes that they were cut for.
+struct Search {
+    within: u64,
+    least: u64,
+    segments_max: usize,
+    /// The least with which a segment came out too large.
+    too_large: Option<u64>,
+    /// The most with which there were too many segments.
+    too_many: Option<u64>,
+    /// The most with which all fitted, and into what.
+    fits: Option<(u64, Plan)>,
+    /// The least peak of a cut that did not fit.
+    needed: Option<u64>,
+    /// Rows of a segment that no proof can be of.
+    rows: Option<Vec<u32>>,
+}
+
+/// What comes next.
+enum Next {
+    Cut(u64),
+    Refuse(Refusal),
+    Done,
+}
+
+impl Search {
+    fn from(
+        mut self,
+        mut bytes: u64,
+        mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
+    ) -> Result<Result<Plan, Refusal>, ExecuteError> {
+        for tries in 0.. {
+            // One more says that there are too many, as long as the execution has not ended.
+            let cut = run(bytes, self.segments_max.saturating_add(1))?;
+            let next = self.learn(bytes, cut, tries);
+            match next {
+                Next::Cut(next) => bytes = next,
+                Next::Refuse(refusal) => return Ok(Err(refusal)),
+                Next::Done => break,
+            }
+        }
+        let (_, plan) = self.fits.expect("it is done when all fits");
+        Ok(Ok(plan))
+    }
+
+    fn learn(&mut self, bytes: u64, Cut { plan, whole }: Cut, tries: u32) -> Next {
+        let peak = plan.peak_bytes();
+        let few = whole && plan.segments.len() <= self.segments_max;
+        if peak <= self.within {
+            if few {
+                self.fits = Some((bytes, plan));
+            } else {
+                self.too_many = self.too_many.max(Some(bytes));
+            }
+            return self.between();
+        }
+        let finite = plan
+            .segments
+            .iter()
+            .map(|s| s.peak_bytes)
+            .filter(|&p| p != NO_PROOF);
+        if peak != NO_PROOF && few {
+            self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
+        }
+        if peak == NO_PROOF {
+            let without = plan.segments.iter().find(|s| s.peak_bytes == NO_PROOF);
+            self.rows = without.map(|segment| segment.trace_heights.clone());
+        }
+        if !few {
+            // Neither more nor less is of use.
+            return Next::Refuse(match finite.max() {
+                Some(peak) if peak > self.within => too_small(peak),
+                _ => self.refusal(),
+            });
+        }
+        self.too_large = Some(self.too_large.map_or(bytes, |known| known.min(bytes)));
+        if self.fits.is_some() || self.too_many.is_some() {
+            return self.between();
+        }
+        let left = bytes.saturating_sub(self.least);
+        if left == 0 {
+            return Next::Refuse(self.refusal());
+        }
+        if tries + 2 >= CUTS_MAX {
+            return Next::Cut(self.least);
+        }
+        // The shift loses nothing: it is at most as many bits as there are tries.
+        let excess = u128::from(peak - self.within) << tries;
+        let step = u64::try_from(excess).unwrap_or(u64::MAX).min(left / 2).max(1);
+        Next::Cut(bytes - step)
+    }
+
+    /// Between what was too much and what was enough or too little.
+    fn between(&self) -> Next {
+        let room = self.within - self.least;
+        let part = (room >> LOG_PARTS).max(1);
+        if let Some((_, plan)) = &self.fits
+            && self.within - plan.peak_bytes() <= room / SPARE
+        {
+            return Next::Done;
+        }
+        let fits = self.fits.as_ref().map(|(bytes, _)| *bytes);
+        let Some(low) = fits.or(self.too_many) else {
+            return Next::Refuse(self.refusal());
+        };
+        let close = ((low - self.least) / SPARE).max(part);
+        let Some(high) = self.too_large else {
+            let most = most(self.least, room).max(low);
+            return match fits {
+                Some(_) => Next::Done,
+                None if low == most => Next::Refuse(self.refusal()),
+                None => Next::Cut(most),
+            };
+        };
+        if high.saturating_sub(low) > close {
+            return Next::Cut(low + (high - low) / 2);
+        }
+        match fits {
+            Some(_) => Next::Done,
+            None => Next::Refuse(self.refusal()),
+        }
+    }
+
+    /// Why nothing fits, as far as it is known.
+    fn refusal(&self) -> Refusal {
+        match (self.needed, &self.rows) {
+            (Some(needed), _) => too_small(needed),
+            (None, Some(heights)) => Refusal::Rows {
+                heights: heights.clone(),
+            },
+            (None, None) => Refusal::Segments,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
