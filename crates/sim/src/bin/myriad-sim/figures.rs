@@ -22,6 +22,7 @@ fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundanc
     Scenario {
         seed,
         redundancy,
+        look_ahead: true,
         jobs: vec![Job {
             segments,
             arities: ARITIES,
