@@ -111,15 +111,20 @@ impl Forecast {
         let work_us = question.work.as_micros() as u64;
         let last = (Time(now.0.saturating_add(window_us)), Peer([0xff; 32]));
         let mut left_us = u64::try_from(demand.as_micros()).unwrap_or(u64::MAX);
+        let faster = self.free.range(..Alike::new(question.speed, 0));
+        let able = faster
+            .take_while(|(alike, _)| takes_us(question.work, alike.most()) <= window_us)
+            .filter(|(alike, _)| alike.memory >= question.memory);
+        // Mostly there is too much to do even if all of them were free.
+        let most_us = able.clone().map(|(alike, machines)| {
+            let each = window_us / takes_us(question.work, alike.most()).max(1);
+            work_us.saturating_mul(each).saturating_mul(machines.len() as u64)
+        });
+        if most_us.fold(0, u64::saturating_add) < left_us {
+            return false;
+        }
         let mut looked_at = 0;
-        for (alike, machines) in self.free.range(..Alike::new(question.speed, 0)) {
-            if takes_us(question.work, alike.most()) > window_us {
-                // Those that come are slower yet.
-                break;
-            }
-            if alike.memory < question.memory {
-                continue;
-            }
+        for (_, machines) in able {
             for (&(free_at, _), &speed) in machines.range(..=last) {
                 let spare_us = window_us - free_at.0.saturating_sub(now.0);
                 let tasks = spare_us / takes_us(question.work, speed).max(1);
