@@ -318,7 +318,7 @@ impl Job {
         self.levels[level].left = None;
     }
 
-    /// The first ready tasks of each level that is left, with what each level is from then on.
+    /// The first ready task of each level that is left for others.
     pub(crate) fn left(&self) -> impl Iterator<Item = TaskId> {
         let levels = self.levels.iter().filter(|level| level.left.is_some());
         levels.filter_map(|level| {
