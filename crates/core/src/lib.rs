@@ -23,7 +23,8 @@
 //! ([`Input::Lost`]), the task is done again and nobody is to blame.
 //!
 //! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked. [`Redundancy`]
-//! decides which tasks are given out again, to whom and when. A peer's [`Standing`] says how far it is believed.
+//! decides which tasks are given out again, to whom and when. A peer's [`Standing`] says how far it is believed. A peer gets
+//! none of the ready tasks where faster ones, as they become free, would end all of them sooner ([`Policy::look_ahead`]).
 //!
 //! What always holds, each with a checker in [`invariants`]:
 //!
@@ -32,11 +33,10 @@
 //! - a banned peer gets no lease, and holds none;
 //! - a lease is of a task that can start, and that fits into the memory offered;
 //! - a proof becomes obsolete only after all that is made from it is durable;
-//! - every task that the final proof needs is done, under way, ready, or waits for others.
+//! - every task that the final proof needs is done, under way, ready, or waits for others;
+//! - a ready task is left for faster machines no longer than it takes on the machine that costs are measured on.
 
-#![forbid(unsafe_code)]
-#![warn(unreachable_pub)]
-
+mod forecast;
 mod ids;
 mod input;
 pub mod invariants;

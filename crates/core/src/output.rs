@@ -83,6 +83,8 @@ pub enum Revocation {
     Expired,
     #[error("another machine was faster")]
     Done,
+    #[error("another machine will have done it much sooner")]
+    Faster,
     #[error("the job is not wanted any more")]
     Cancelled,
     #[error("the job failed")]

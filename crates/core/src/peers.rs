@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    forecast::Foreseen,
     ids::{Kind, TaskRef},
     input::{Cost, Offer, SPEED_ONE, Trust},
     policy::Policy,
@@ -19,6 +20,9 @@ const NEWCOMERS_MAX: u32 = 256;
 /// What newcomers are taken for before any was seen, in thousandths, and as if after how many.
 const NEWCOMERS_DELIVER: u32 = 800;
 const NEWCOMERS_SUPPOSED: u32 = 4;
+
+/// The chance to deliver from which on others may wait for a machine, in thousandths.
+const RELIED_ON: u32 = 750;
 
 /// A peer, as this requester has come to know it.
 #[derive(Clone, Debug)]
@@ -35,6 +39,10 @@ pub(crate) struct PeerState {
     pub setbacks: u32,
     pub cooling_until: Time,
     pub seen: Time,
+    /// When it will have done the last of its leases, as far as is known; [`Time::NEVER`] if it is late with one.
+    pub free_at: Time,
+    /// As what it is in the [forecast](crate::forecast::Forecast).
+    pub foreseen: Option<Foreseen>,
 }
 
 /// How first leases of strangers have ended.
@@ -75,6 +83,8 @@ impl PeerState {
             setbacks: 0,
             cooling_until: Time::default(),
             seen: Time::default(),
+            free_at: Time::default(),
+            foreseen: None,
         }
     }
 
@@ -99,6 +109,7 @@ impl PeerState {
         if self.leases.is_empty() {
             // A tree that was emptied keeps a node, which for most peers is more than all else that is known of them.
             self.leases = BTreeSet::new();
+            self.free_at = Time::default();
         }
     }
 
@@ -142,6 +153,30 @@ impl PeerState {
             measured => measured,
         }
         .clamp(known.floor(), SPEED_MAX)
+    }
+
+    /// The speed that proofs of it have shown, at other kinds of tasks if there is none of this. Without any it is what a
+    /// stranger claims, but for no more than the machine that costs are measured on.
+    pub(crate) fn seen_speed(&self, kind: Kind) -> u32 {
+        let known = self.standing.speed(kind);
+        let speed = match (known.mean, self.standing.mean_speed()) {
+            (0, None) if self.is_own() => self.offer.speed,
+            (0, None) => self.offer.speed.min(SPEED_ONE),
+            (0, Some(others)) => others,
+            (measured, _) => measured,
+        };
+        speed.clamp(known.floor(), SPEED_MAX)
+    }
+
+    /// How long a task takes here at the speed that its proofs have shown.
+    pub(crate) fn seen_to_take(&self, kind: Kind, cost: Cost) -> Duration {
+        cost.work.saturating_mul(SPEED_ONE) / self.seen_speed(kind)
+    }
+
+    /// Whether others may wait for it.
+    pub(crate) fn is_relied_on(&self, newcomers: Newcomers) -> bool {
+        let is_good = self.is_proven() && self.standing.banned.is_none();
+        is_good && self.overslept == 0 && self.delivers(newcomers) >= RELIED_ON
     }
 
     /// How long a task is expected to take here.

@@ -26,6 +26,9 @@ pub fn stalled_after(claimed: u64, came: u64) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub redundancy: Redundancy,
+    /// Whether a machine leaves to faster ones what they would end sooner. Machines that share their cores are not faster or
+    /// slower than each other, whatever was measured.
+    pub look_ahead: bool,
     /// A stranger's lease lasts this many thousandths of what the task is expected to take. A home machine that is
     /// used for something else meanwhile is easily half as fast as measured.
     pub slack: u32,
@@ -72,6 +75,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             redundancy: Redundancy::default(),
+            look_ahead: true,
             slack: 3000,
             slack_steady: 2000,
             lease_min: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! Tasks that can start now, and peers that wait for one.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, ops::Bound, time::Duration};
 
 use crate::ids::{Peer, TaskId};
 
@@ -52,10 +52,8 @@ impl Ready {
 
     /// The task with the longest path above it that fits into `memory` and is not `barred`.
     pub(crate) fn best(&self, memory: u64, barred: impl Fn(TaskId) -> bool) -> Option<TaskId> {
-        self.steps
-            .range(..=memory / MEMORY_STEP)
-            .filter(|(_, step)| step.least_memory <= memory)
-            .filter_map(|(_, step)| {
+        self.fitting(memory)
+            .filter_map(|step| {
                 step.tasks
                     .iter()
                     .find(|(key, needed)| **needed <= memory && !barred(key.1))
@@ -65,10 +63,50 @@ impl Ready {
             .map(|(_, task)| task)
     }
 
+    /// The same of those with a shorter path above than this.
+    pub(crate) fn best_below(
+        &self,
+        rank: Duration,
+        memory: u64,
+        barred: impl Fn(TaskId) -> bool,
+    ) -> Option<TaskId> {
+        let below = (Bound::Excluded((Reverse(rank), TaskId::Final)), Bound::Unbounded);
+        self.fitting(memory)
+            .filter_map(|step| {
+                step.tasks
+                    .range(below)
+                    .find(|(key, needed)| **needed <= memory && !barred(key.1))
+                    .map(|(&key, _)| key)
+            })
+            .min()
+            .map(|(_, task)| task)
+    }
+
+    /// The task with the longest path above it that is no longer than this.
+    pub(crate) fn first_from(&self, rank: Duration) -> Option<TaskId> {
+        let from = (Reverse(rank), TaskId::Segment(0));
+        let firsts = self
+            .steps
+            .values()
+            .filter_map(|step| step.tasks.range(from..).next());
+        firsts.map(|(&key, _)| key).min().map(|(_, task)| task)
+    }
+
+    fn fitting(&self, memory: u64) -> impl Iterator<Item = &Step> {
+        let steps = self.steps.range(..=memory / MEMORY_STEP).map(|(_, step)| step);
+        steps.filter(move |step| step.least_memory <= memory)
+    }
+
     /// The longest path above any of them.
     pub(crate) fn top_rank(&self) -> Duration {
         let first = |step: &Step| step.tasks.keys().next().map(|(Reverse(rank), _)| *rank);
         self.steps.values().filter_map(first).max().unwrap_or_default()
+    }
+
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.steps
+            .values()
+            .flat_map(|step| step.tasks.keys().map(|key| key.1))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -137,6 +175,10 @@ impl Parked {
         self.origins.get(&origin).copied().unwrap_or_default()
     }
 
+    pub(crate) fn contains(&self, peer: Peer) -> bool {
+        self.places.contains_key(&peer)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -187,7 +229,8 @@ impl Parked {
     }
 
     /// Takes out the [`Self::best`] one.
-    pub(crate) fn take(&mut self, memory: u64) -> Option<Peer> {
+    #[cfg(test)]
+    fn take(&mut self, memory: u64) -> Option<Peer> {
         let peer = self.best(memory)?;
         self.remove(peer);
         Some(peer)

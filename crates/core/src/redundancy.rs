@@ -38,9 +38,13 @@ pub enum Redundancy {
 pub struct Adaptive {
     /// Work that may be done twice, in thousandths of the work of the job.
     pub waste_max: u32,
+    /// The same in addition, where strangers never deliver; where some do, the part of it that the others are.
+    pub waste_unsure: u32,
     /// The least gain, in thousandths of the time that the candidate needs: below it, the estimates
     /// are not that good.
     pub gain_min: u32,
+    /// The least gain, in thousandths of the work that is expected to be wasted: what may be wasted is for the best copies.
+    pub gain_per_waste: u32,
     /// Holders that deliver with no more than this chance together, in thousandths, keep nobody else from the task,
     /// whatever was wasted before.
     pub hardly: u32,
@@ -54,8 +58,10 @@ pub struct Adaptive {
 impl Default for Adaptive {
     fn default() -> Self {
         Self {
-            waste_max: 200,
+            waste_max: 30,
+            waste_unsure: 50,
             gain_min: 100,
+            gain_per_waste: 400,
             hardly: 250,
             unproven_max: 8,
             proven_max: 3,
@@ -117,11 +123,14 @@ impl Redundancy {
         }
     }
 
-    /// What may be wasted on a job of so much work.
-    pub(crate) fn waste_allowed(&self, work: Duration) -> Duration {
+    /// What may be wasted on a job of so much work, and what more where strangers never deliver.
+    pub(crate) fn waste_allowed(&self, work: Duration) -> (Duration, Duration) {
         match self {
-            Self::Adaptive(adaptive) => share(work, adaptive.waste_max),
-            Self::Fixed(_) => Duration::ZERO,
+            Self::Adaptive(adaptive) => (
+                share(work, adaptive.waste_max),
+                share(work, adaptive.waste_unsure),
+            ),
+            Self::Fixed(_) => (Duration::ZERO, Duration::ZERO),
         }
     }
 }
@@ -159,7 +168,7 @@ impl Adaptive {
         let felt = |end: Duration| end.saturating_sub(spare);
         let without = expected_end(holders, again);
         let gain = felt(without).saturating_sub(felt(end_with(holders, candidate, again)));
-        let enough = share(candidate.remaining, self.gain_min);
+        let enough = share(candidate.remaining, self.gain_min).max(share(waste, self.gain_per_waste));
         (gain > enough).then_some(Worth { gain, waste })
     }
 }

@@ -59,6 +59,15 @@ impl Standing {
         self.speeds[kind as usize]
     }
 
+    /// The mean of what is measured of its speed at the kinds of tasks of which it has delivered; none without any.
+    pub(crate) fn mean_speed(&self) -> Option<u32> {
+        let measured = self.speeds.iter().filter(|speed| speed.samples > 0);
+        let (sum, count) = measured.fold((0, 0), |(sum, count), speed| {
+            (sum + u64::from(speed.mean), count + 1)
+        });
+        (count > 0).then(|| (sum / count) as u32)
+    }
+
     /// The same within the bounds that hold here: a file may say anything.
     pub(crate) fn bounded(mut self) -> Self {
         for count in [

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use myriad_core::{
-    Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Requester,
-    Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
-    invariants::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete},
+    Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal,
+    Requester, Return, Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
+    invariants::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete, Served},
 };
 
 const JOB: JobId = JobId([7; 32]);
@@ -411,4 +411,56 @@ fn what_is_made_of_a_refuted_proof_is_noticed() {
     done(&mut obsolete, &gone);
     let dropped = Output::Obsolete { task: segment(0) };
     assert!(obsolete.output(NOW, &dropped).is_err());
+}
+
+/// A peer is told to wait, twice; what is said then of the time between.
+fn told_to_wait_for(seconds: u32, between: &[Input], woken: bool, memory: u64) -> Result<(), String> {
+    let mut requester = Requester::new(Policy::default());
+    let mut served = Served::default();
+    served.input(NOW, &open());
+    requester.handle_input(NOW, open());
+    let later = NOW + Duration::from_secs(1) * seconds;
+    let mut told = Ok(());
+    for now in [NOW, later] {
+        told.expect("nobody has waited yet");
+        if now == later {
+            between.iter().for_each(|input| served.input(now, input));
+        }
+        served.input(now, &offer(memory));
+        if woken {
+            served.output(now, &Output::Wake { peer: PEER }).unwrap();
+        }
+        let why = Refusal::Waiting { under_way: 0 };
+        served.output(now, &Output::Refuse { peer: PEER, why }).unwrap();
+        told = served.settled(&requester);
+    }
+    told
+}
+
+#[test]
+fn a_task_that_is_kept_for_too_long_is_noticed() {
+    // A task takes a second.
+    assert!(told_to_wait_for(1, &[], false, 100).is_ok());
+    assert!(told_to_wait_for(2, &[], false, 100).is_err());
+    assert!(
+        told_to_wait_for(2, &[], true, 100).is_ok(),
+        "somebody was just woken"
+    );
+    assert!(
+        told_to_wait_for(2, &[], false, 99).is_ok(),
+        "it has not the memory"
+    );
+    let failed = |segment| Input::Returned {
+        peer: PEER,
+        task: segment,
+        why: Return::Failed {
+            message: String::new(),
+        },
+    };
+    assert!(told_to_wait_for(2, &[failed(segment(0))], false, 100).is_err());
+    let both = [failed(segment(0)), failed(segment(1))];
+    assert!(
+        told_to_wait_for(2, &both, false, 100).is_ok(),
+        "it has failed at all of them"
+    );
 }

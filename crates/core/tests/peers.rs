@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use desk::*;
 use myriad_core::{
-    Blob, Event, Input, JobId, JobSpec, Offer, Output, Policy, Refusal, Requester, Return, Standing, TaskId,
-    TaskRef, Time, Trust, Verdict,
+    Adaptive, Blob, Event, Input, JobId, JobSpec, Offer, Output, Policy, Redundancy, Refusal, Requester,
+    Return, Standing, TaskId, TaskRef, Time, Trust, Verdict,
 };
 
 #[test]
@@ -273,7 +273,17 @@ fn a_newcomer_on_trial_has_company_and_no_blame() {
 /// A copy of another's task is nothing to begin with a moment before there is a task that nobody is at.
 #[test]
 fn who_is_needed_in_a_moment_is_not_given_a_copy() {
-    let mut desk = Desk::new(Policy::default(), spec(4));
+    let copies = Adaptive {
+        waste_unsure: 1000,
+        ..Adaptive::default()
+    };
+    let policy = Policy {
+        redundancy: Redundancy::Adaptive(copies),
+        // The first one takes no time at all.
+        look_ahead: false,
+        ..Policy::default()
+    };
+    let mut desk = Desk::new(policy, spec(4));
     let first = desk.ask(peer(1), offer(None)).unwrap();
     desk.deliver(peer(1), first);
     let second = desk.ask(peer(1), offer(None)).unwrap();

@@ -83,6 +83,7 @@ fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
     let work: HashMap<TaskId, f64> = tree.tasks().zip(works.iter().copied()).collect();
     let mut requester = Requester::new(Policy {
         redundancy: Redundancy::Fixed(1),
+        look_ahead: false,
         ..Policy::default()
     });
     let cost = |work: &f64| Cost {

@@ -34,7 +34,7 @@ mod boundary;
 /// Tested here: nothing runs the tests of a build script.
 #[cfg(test)]
 #[path = "../build.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the entry of the build script is not called")]
 mod build;
 mod circuit;
 mod config;

@@ -9,6 +9,7 @@ mod fitting;
 mod kept;
 mod moving;
 mod obsolete;
+mod served;
 
 use thiserror::Error;
 
@@ -18,6 +19,7 @@ pub use fitting::Fitting;
 pub use kept::Kept;
 pub use moving::Moving;
 pub use obsolete::Obsolete;
+pub use served::Served;
 
 use crate::{Input, Output, Requester, Time};
 
@@ -63,6 +65,7 @@ pub struct All {
     kept: Kept,
     moving: Moving,
     obsolete: Obsolete,
+    served: Served,
     /// How often the state is looked at; 0 for always.
     settle_every: u32,
     inputs: u32,
@@ -109,13 +112,14 @@ impl All {
         &mut self,
         mut look: impl FnMut(&mut dyn Watch) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
-        let all: [&mut dyn Watch; 6] = [
+        let all: [&mut dyn Watch; 7] = [
             &mut self.accepted,
             &mut self.banned,
             &mut self.fitting,
             &mut self.kept,
             &mut self.moving,
             &mut self.obsolete,
+            &mut self.served,
         ];
         all.into_iter().try_for_each(&mut look)
     }

@@ -12,9 +12,9 @@ pub use self::task::Stage;
 pub(crate) use self::task::{Claim, Lease, Suspicion, Task, TaskState};
 use crate::{
     ids::{Blob, JobId, Peer, TaskId},
-    input::JobSpec,
+    input::{JobSpec, SPEED_ONE},
     ready::Ready,
-    redundancy::Redundancy,
+    redundancy::{ONE, Redundancy, share},
     time::Time,
     tree::Tree,
 };
@@ -36,6 +36,9 @@ pub(crate) struct Job {
     /// Tasks that one more peer may get: open tasks that a peer holds, and of which no proof is on its way here. Tasks with
     /// the fewest holders come first, and among these the ones with the longest path above them.
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
+    /// The tasks of [`Self::held`] by when they and all above them will be done if everything goes on as it does, the last
+    /// first.
+    pub latest: BTreeSet<(Reverse<Time>, TaskId)>,
     /// The tasks of [`Self::held`] all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
     /// How many tasks can start as soon as what is being checked or made durable is done, if what proven peers claim is
@@ -44,13 +47,34 @@ pub(crate) struct Job {
     pub waste: Waste,
     /// Peers that have handed in a proof.
     pub submitters: BTreeSet<Peer>,
+    /// What there is to do on each level: segments, nodes from the lowest level on, the final proof.
+    levels: Vec<Level>,
     tasks: Vec<Task>,
+}
+
+/// Tasks of one level, which are about alike.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    /// The longest path from one of them to the final proof, and the shortest.
+    rank: Duration,
+    least: Duration,
+    /// Needed and not done.
+    undone: u32,
+    /// Of these, such that nobody is at, and their work together.
+    unstarted: u32,
+    work: Duration,
+    /// Since when those that are ready are left for faster machines, if they are.
+    left: Option<Time>,
 }
 
 /// Work that is done more than once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Waste {
     pub allowed: Duration,
+    /// And so much more where strangers never deliver.
+    pub allowed_unsure: Duration,
+    /// What came to nothing without a copy, so that copies may cost more than was thought.
+    pub in_vain: Duration,
     /// What the copies that are under way are expected to waste.
     pub expected: Duration,
     /// What was wasted.
@@ -58,8 +82,13 @@ pub(crate) struct Waste {
 }
 
 impl Waste {
-    pub(crate) fn left(&self) -> Duration {
-        self.allowed.saturating_sub(self.expected + self.done)
+    /// What may still be wasted where strangers deliver with this chance, in thousandths. What is allowed in any case is kept
+    /// for `serious` copies, of a proven machine or beside one that is late: a stranger beside a stranger helps where strangers
+    /// do not deliver.
+    pub(crate) fn left(&self, newcomers: u32, serious: bool) -> Duration {
+        let unsure = share(self.allowed_unsure, ONE.saturating_sub(newcomers));
+        let allowed = if serious { self.allowed } else { Duration::ZERO };
+        (allowed + unsure + self.in_vain).saturating_sub(self.expected + self.done)
     }
 }
 
@@ -100,15 +129,33 @@ impl Job {
             leases: 0,
             under_way: 0,
             held: BTreeSet::new(),
+            latest: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             soon: BTreeMap::new(),
             waste: Waste::default(),
             submitters: BTreeSet::new(),
+            levels: Vec::new(),
             tasks,
         };
+        job.levels = vec![Level::default(); job.level(TaskId::Final) + 1];
+        for task in job.tree.tasks() {
+            let level = job.level(task);
+            let rank = job.task(task).rank;
+            let level = &mut job.levels[level];
+            level.rank = level.rank.max(rank);
+            level.least = if level.least.is_zero() {
+                rank
+            } else {
+                level.least.min(rank)
+            };
+        }
         job.find_needed(TaskId::Final);
         let needed = job.tasks.iter().filter(|task| task.is_needed());
-        job.waste.allowed = redundancy.waste_allowed(needed.map(|task| task.cost.work).sum());
+        let work = needed.map(|task| task.cost.work).sum();
+        (job.waste.allowed, job.waste.allowed_unsure) = redundancy.waste_allowed(work);
+        // However small a job is, one task may be done twice.
+        let longest = job.tasks.iter().map(|task| task.cost.work).max();
+        job.waste.allowed = job.waste.allowed.max(longest.unwrap_or_default());
         (id, job)
     }
 
@@ -127,6 +174,7 @@ impl Job {
             } else {
                 let count = missing.len() as u32;
                 self.change_waiting(task, |own| own.state = TaskState::Waiting(count));
+                self.recount(task, false);
             }
             for input in missing {
                 if self.task(input).state == TaskState::Unneeded {
@@ -173,6 +221,7 @@ impl Job {
         own.former.clear();
         own.failures.clear();
         own.suspicion = Suspicion::default();
+        self.recount(task, false);
         self.relist(task);
     }
 
@@ -206,6 +255,7 @@ impl Job {
             let (memory, rank) = (own.cost.memory, own.rank);
             self.ready.insert(task, memory, rank);
         }
+        self.recount(task, by_caller);
     }
 
     /// Where a task is on its way.
@@ -224,6 +274,7 @@ impl Job {
         let (memory, rank) = (own.cost.memory, own.rank);
         if self.ready.remove(task, memory, rank) {
             self.under_way += 1;
+            self.recount(task, true);
         }
     }
 
@@ -242,6 +293,7 @@ impl Job {
         self.set_arriving(task, false);
         let own = self.task_mut(task);
         (own.state, own.maker) = (TaskState::Done(proof), Some(maker));
+        self.recount(task, true);
         self.under_way -= 1;
         let mut freed = Vec::new();
         for waiting in self.takers(task) {
@@ -256,6 +308,104 @@ impl Job {
             }
         }
         freed
+    }
+
+    /// The shortest path from a task of the same level to the final proof.
+    pub(crate) fn least_rank_beside(&self, task: TaskId) -> Duration {
+        self.levels[self.level(task)].least
+    }
+
+    /// Whether tasks of the same level were left for others for as long as this one takes.
+    pub(crate) fn was_left_for_long(&self, task: TaskId, now: Time) -> bool {
+        let work = self.task(task).cost.work;
+        self.levels[self.level(task)]
+            .left
+            .is_some_and(|left| left + work <= now)
+    }
+
+    /// A task is left for others, with those of its level; until when at most, unless they were before.
+    pub(crate) fn leave(&mut self, task: TaskId, now: Time) -> Option<Time> {
+        let work = self.task(task).cost.work;
+        let level = self.level(task);
+        let left = &mut self.levels[level].left;
+        left.is_none().then(|| {
+            *left = Some(now);
+            now + work
+        })
+    }
+
+    /// Somebody got a task who should: others of its level may be left again.
+    pub(crate) fn is_not_left(&mut self, task: TaskId) {
+        let level = self.level(task);
+        self.levels[level].left = None;
+    }
+
+    /// The first ready task of each level that is left for others.
+    pub(crate) fn left(&self) -> impl Iterator<Item = TaskId> {
+        let levels = self.levels.iter().filter(|level| level.left.is_some());
+        levels.filter_map(|level| {
+            let task = self.ready.first_from(level.rank)?;
+            (self.levels[self.level(task)].rank == level.rank).then_some(task)
+        })
+    }
+
+    pub(crate) fn level(&self, task: TaskId) -> usize {
+        match task {
+            TaskId::Segment(_) => 0,
+            TaskId::Node(node) => node.level.into(),
+            TaskId::Final => usize::from(self.tree.top().level) + 1,
+        }
+    }
+
+    /// Counts a task on its level as what it is now. One that is for the caller waits for no peer.
+    fn recount(&mut self, task: TaskId, started: bool) {
+        let started = started || self.is_for_caller(task);
+        let place = self.level(task);
+        let own = self.task_mut(task);
+        let undone = !matches!(own.state, TaskState::Unneeded | TaskState::Done(_));
+        let unstarted = undone && !started;
+        let was_undone = std::mem::replace(&mut own.undone, undone);
+        let was_unstarted = std::mem::replace(&mut own.unstarted, unstarted);
+        let work = own.cost.work;
+        let level = &mut self.levels[place];
+        level.undone = level.undone + u32::from(undone) - u32::from(was_undone);
+        if unstarted && !was_unstarted {
+            level.unstarted += 1;
+            level.work += work;
+        } else if was_unstarted && !unstarted {
+            level.unstarted -= 1;
+            level.work -= work;
+        }
+    }
+
+    /// The work at which other machines could be within so much time from now on, beside what waits for a task of this level:
+    /// of tasks that nobody is at, and that can start by then if everything below them takes what it takes on the `fastest`
+    /// machine.
+    pub(crate) fn demand(&self, level: Option<usize>, window: Duration, fastest: u32) -> Duration {
+        let undone = self
+            .levels
+            .iter()
+            .enumerate()
+            .skip_while(|(_, level)| level.undone == 0);
+        let top = undone
+            .clone()
+            .map(|(_, level)| level.rank)
+            .next()
+            .unwrap_or_default();
+        let speed = fastest.max(1);
+        let started = undone
+            .filter(|(_, level)| level.unstarted > 0)
+            .map_while(|(place, of)| {
+                let starts = top.saturating_sub(of.rank).saturating_mul(SPEED_ONE) / speed;
+                let left = share(window.checked_sub(starts)?, speed);
+                // On each level above, one waits for it.
+                let waiting = u32::from(level.is_some_and(|level| level < place));
+                Some(
+                    left.min(of.work / of.unstarted)
+                        .saturating_mul(of.unstarted - waiting),
+                )
+            });
+        started.sum()
     }
 
     fn set_arriving(&mut self, task: TaskId, arriving: bool) {
@@ -292,7 +442,8 @@ impl Job {
     /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], and counts on its proof or not, after its
     /// holders or its claims have changed.
     pub(crate) fn relist(&mut self, task: TaskId) {
-        let own = self.task_mut(task);
+        let place = self.tree.place(task);
+        let own = &mut self.tasks[place];
         let arriving = match own.state {
             // What strangers claim may be nothing, and take long to be found out.
             TaskState::Open => own.claims.iter().any(|claim| claim.proven && !claim.stalled),
@@ -303,6 +454,19 @@ impl Job {
         let copyable = own.is_copyable();
         let listed = copyable.then_some((own.leases.len() + own.claims.len()) as u32);
         let doubted = copyable && own.leases.values().all(Lease::is_doubted);
+        let above = own.rank.saturating_sub(own.cost.work);
+        let in_time = own.leases.values().filter(|lease| !lease.late);
+        let soonest = in_time.map(|lease| lease.ends + above).min();
+        let ends = copyable.then(|| soonest.unwrap_or(Time::NEVER));
+        if own.ends != ends {
+            if let Some(before) = std::mem::replace(&mut own.ends, ends) {
+                self.latest.remove(&(Reverse(before), task));
+            }
+            if let Some(ends) = ends {
+                self.latest.insert((Reverse(ends), task));
+            }
+        }
+        let own = &mut self.tasks[place];
         let before = (own.listed, own.doubted);
         (own.listed, own.doubted) = (listed, doubted);
         if before.0 != listed {

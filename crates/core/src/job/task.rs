@@ -40,6 +40,10 @@ pub(crate) struct Task {
     pub reserved: Option<(Peer, u32)>,
     /// How often in a row nobody came that was woken for it.
     pub overslept: u32,
+    /// How often it was taken from a machine for a faster one.
+    pub moved: u32,
+    /// When it and all above it will be done, in [`Job::latest`](super::Job::latest).
+    pub(super) ends: Option<Time>,
     /// As how many holders it is in [`Job::held`](super::Job::held).
     pub(super) listed: Option<u32>,
     /// Whether it is in [`Job::doubtful`](super::Job::doubtful).
@@ -48,6 +52,9 @@ pub(crate) struct Task {
     pub(super) arriving: bool,
     /// How many of the tasks whose proofs it takes are [`Self::arriving`].
     pub(super) arriving_inputs: u32,
+    /// As what it is counted in [`Job::levels`](super::Job::levels): to be done yet, and to be begun.
+    pub(super) undone: bool,
+    pub(super) unstarted: bool,
 }
 
 /// What is known of a task at which peers fail.
@@ -112,6 +119,8 @@ pub(crate) struct Lease {
     pub late: bool,
     /// It is on probation, and should not be the only one at this task.
     pub on_trial: bool,
+    /// When it will be done, by its progress or by what was expected.
+    pub ends: Time,
     /// What this copy was expected to waste.
     pub charge: Duration,
     /// The network that counts it; see [`Policy::unproven_per_origin`](crate::Policy).
@@ -175,10 +184,14 @@ impl Task {
             refuted: Vec::new(),
             reserved: None,
             overslept: 0,
+            moved: 0,
+            ends: None,
             listed: None,
             doubted: false,
             arriving: false,
             arriving_inputs: 0,
+            undone: false,
+            unstarted: false,
         }
     }
 

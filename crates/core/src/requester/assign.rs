@@ -1,12 +1,11 @@
 //! Picks the task that a peer gets, and the peer that is woken for a task.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeSet, btree_map::Entry},
     time::Duration,
 };
 
-use super::{Alarm, Requester};
+use super::{Alarm, Requester, ahead::order};
 use crate::{
     ids::{JobId, Kind, Peer, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
@@ -28,6 +27,21 @@ struct Pick {
     task: TaskRef,
     /// The work that is expected to be wasted, because others are at it.
     charge: Duration,
+    /// It is taken from those who are at it.
+    takes_over: bool,
+    /// It is not better left for others.
+    timely: bool,
+}
+
+impl Pick {
+    fn new(task: TaskRef, charge: Duration) -> Self {
+        Self {
+            task,
+            charge,
+            takes_over: false,
+            timely: true,
+        }
+    }
 }
 
 /// The network that a peer's leases are counted for.
@@ -43,10 +57,14 @@ impl Requester {
         if woken && let Some(state) = self.peers.get_mut(&peer) {
             state.overslept = 0;
         }
+        let mut left = Vec::new();
         let picked = match self.refusal(now, peer) {
             Some(why) => Err(why),
-            None => self.pick(now, peer, &offer, woken),
+            None => self.pick(now, peer, &offer, woken, &mut left),
         };
+        for task in left {
+            self.leave(now, task);
+        }
         let why = match picked {
             Ok(pick) => {
                 self.grant(now, peer, pick);
@@ -66,6 +84,7 @@ impl Requester {
         ) {
             self.park(peer, offer.memory);
         }
+        self.foresee(peer);
         self.outputs.push_back(Output::Refuse { peer, why });
     }
 
@@ -133,13 +152,18 @@ impl Requester {
 
     /// The task that a peer should get: of the most important job, and of those alike of the one that is due first, then of
     /// the oldest, the task with the longest path above it. What others are at comes after what nobody
-    /// is, unless it is more urgent and its holders are doubted. Who was `woken` may be meant to have a copy.
-    fn pick(&mut self, now: Time, peer: Peer, offer: &Offer, woken: bool) -> Result<Pick, Refusal> {
+    /// is, unless it is more urgent and its holders are doubted. Who was `woken` may be meant to have a copy. Tasks that are
+    /// `left` for others are added to those.
+    fn pick(
+        &mut self,
+        now: Time,
+        peer: Peer,
+        offer: &Offer,
+        woken: bool,
+        left: &mut Vec<TaskRef>,
+    ) -> Result<Pick, Refusal> {
         let mut jobs: Vec<_> = self.jobs.iter().collect();
-        jobs.sort_unstable_by_key(|(_, job)| {
-            let deadline = job.deadline.unwrap_or(Time::NEVER);
-            (Reverse(job.priority), deadline, job.sequence)
-        });
+        jobs.sort_unstable_by_key(|(_, job)| order(job));
         let proven = self.peers.get(&peer).is_some_and(PeerState::is_proven);
         let merit = self.merit(peer);
         for &(&id, job) in &jobs {
@@ -147,7 +171,20 @@ impl Requester {
                 let own = job.task(task);
                 own.failed_on(peer) || own.is_reserved(peer, merit)
             };
-            let Some(ready) = job.ready.best(offer.memory, barred) else {
+            let mut best = job.ready.best(offer.memory, barred);
+            let mut timely = true;
+            while let Some(ready) = best
+                && self.is_left_by(now, &jobs, (job, ready), peer)
+            {
+                timely = !job.was_left_for_long(ready, now);
+                if !timely {
+                    break;
+                }
+                left.push(TaskRef { job: id, task: ready });
+                let least = job.least_rank_beside(ready);
+                best = job.ready.best_below(least, offer.memory, barred);
+            }
+            let Some(ready) = best else {
                 continue;
             };
             let rank = job.task(ready).rank;
@@ -161,29 +198,34 @@ impl Requester {
                 None => (ready, Duration::ZERO),
             };
             let task = TaskRef { job: id, task };
-            return Ok(Pick { task, charge });
+            return Ok(Pick {
+                timely,
+                ..Pick::new(task, charge)
+            });
         }
         let like = (proven, offer.memory, merit);
         if (woken || !self.fruitless.covers(now, like)) && !self.is_soon_needed(&jobs, offer.memory) {
-            if let Some((task, copy)) = self.copy_of_any(now, &jobs, peer) {
+            if let Some(task) = self.slower_ones(now, &jobs, peer) {
                 return Ok(Pick {
-                    task,
-                    charge: copy.worth.waste,
+                    takes_over: true,
+                    ..Pick::new(task, Duration::ZERO)
                 });
+            }
+            if let Some((task, copy)) = self.copy_of_any(now, &jobs, peer) {
+                return Ok(Pick::new(task, copy.worth.waste));
             }
             self.fruitless.note(now, like);
         }
         // What failed here before may succeed now, and there may be no others who could try.
+        let is_left = |id| left.iter().any(|task: &TaskRef| task.job == id);
         let again = jobs.iter().find_map(|&(&id, job)| {
+            let job = Some(job).filter(|_| !is_left(id))?;
             let reserved = |task| job.task(task).is_reserved(peer, merit);
             let task = job.ready.best(offer.memory, reserved)?;
             Some(TaskRef { job: id, task })
         });
         if let Some(task) = again {
-            return Ok(Pick {
-                task,
-                charge: Duration::ZERO,
-            });
+            return Ok(Pick::new(task, Duration::ZERO));
         }
         let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
         Err(match least {
@@ -192,7 +234,7 @@ impl Requester {
                 offered: offer.memory,
                 needed,
             },
-            // What is ready waits for a better one who was woken for it.
+            // What is ready waits for a better one who was woken for it, or will be free.
             _ => Refusal::Waiting {
                 under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
             },
@@ -207,6 +249,9 @@ impl Requester {
     }
 
     fn grant(&mut self, now: Time, peer: Peer, pick: Pick) {
+        if pick.takes_over {
+            self.take_over(now, pick.task);
+        }
         let until = self.begin_lease(now, peer, pick);
         let task = pick.task;
         self.outputs.push_back(Output::Lease { peer, task, until });
@@ -237,14 +282,13 @@ impl Requester {
         }
         let banned = |state: &PeerState| state.standing.banned.is_some();
         if self.peers.get(&peer).is_some_and(|state| !banned(state)) {
-            let charge = Duration::ZERO;
-            self.begin_lease(now, peer, Pick { task, charge });
+            self.begin_lease(now, peer, Pick::new(task, Duration::ZERO));
         }
     }
 
     /// Notes that a task is a peer's from now on, and until when.
     fn begin_lease(&mut self, now: Time, peer: Peer, pick: Pick) -> Time {
-        let Pick { task, charge } = pick;
+        let Pick { task, charge, .. } = pick;
         let policy = self.policy;
         let job = self.jobs.get_mut(&task.job).expect("it was picked");
         job.take_ready(task.task);
@@ -266,6 +310,7 @@ impl Requester {
             progress: 0,
             expected: state.expected(kind, own.cost),
             moved: now,
+            ends: now + state.expected(kind, own.cost),
             doubt: Time::NEVER,
             late: false,
             on_trial: false,
@@ -278,6 +323,7 @@ impl Requester {
             lease.on_trial = !state.is_proven() && kind != Kind::Segment;
         }
         state.leases.insert(task);
+        state.free_at = state.free_at.max(now + lease.expected);
         self.forgettable.remove(&(state.seen, peer));
         if let Some(origin) = lease.origin {
             *self.origins.entry(origin).or_default() += 1;
@@ -294,6 +340,10 @@ impl Requester {
         own.leases.insert(peer, lease);
         own.overslept = 0;
         job.relist(task.task);
+        if pick.timely {
+            job.is_not_left(task.task);
+        }
+        self.foresee(peer);
         until
     }
 
@@ -309,8 +359,14 @@ impl Requester {
         let (memory, at_once) = (own.cost.memory, 1usize << own.overslept.min(WOKEN_LOG_MAX));
         let mut woken = 0;
         while woken < at_once
-            && let Some(peer) = self.parked.take(memory)
+            && let Some(peer) = self.parked.best(memory)
         {
+            // The others are no faster.
+            if self.is_left(now, task, peer) {
+                self.leave(now, task);
+                break;
+            }
+            self.parked.remove(peer);
             self.wake_for(peer, task, now);
             woken += 1;
         }
@@ -365,6 +421,7 @@ impl Requester {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.overslept = state.overslept.saturating_add(1);
         }
+        self.foresee(peer);
         Some(task)
     }
 

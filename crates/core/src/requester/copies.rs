@@ -8,7 +8,7 @@ use crate::{
     input::Trust,
     job::{Job, Lease},
     peers::PeerState,
-    redundancy::{Holder, Question, Worth},
+    redundancy::{Holder, Question, Redundancy, Worth},
     time::Time,
 };
 
@@ -58,25 +58,28 @@ impl Requester {
     /// all.
     pub(super) fn best_copy(&self, now: Time, job: &Job, peer: Peer, doubtful: bool) -> Option<Copy> {
         let state = self.peers.get(&peer)?;
-        let fewest = job.held.iter().map(|(_, rank, task)| (*rank, *task));
-        let tasks = job
-            .doubtful
-            .iter()
-            .copied()
-            .take(LOOKED_AT_MAX)
-            .chain(fewest.take(if doubtful { 0 } else { LOOKED_AT_MAX }));
+        let first = job.doubtful.iter().map(|(_, task)| *task).take(LOOKED_AT_MAX);
+        let all = if doubtful { 0 } else { LOOKED_AT_MAX };
+        let (latest, fewest) = match self.policy.redundancy {
+            Redundancy::Adaptive(_) => (all, 0),
+            Redundancy::Fixed(_) => (0, all),
+        };
+        let latest = job.latest.iter().map(|(_, task)| *task).take(latest);
+        let fewest = job.held.iter().map(|(.., task)| *task).take(fewest);
+        let tasks = first.chain(latest).chain(fewest);
         let top = job.top_rank();
         let merit = state.merit(self.newcomers);
         tasks
-            .filter(|(_, task)| {
+            .filter(|task| {
                 let own = job.task(*task);
                 let reserved = own.is_reserved(peer, merit);
                 let failed = state.offer.trust == Trust::Stranger && own.failed_on(peer);
                 let barred = own.is_with(peer) || failed || reserved;
                 own.cost.memory <= state.offer.memory && !barred
             })
-            .filter_map(|(Reverse(rank), task)| {
+            .filter_map(|task| {
                 let worth = self.worth(now, job, task, state, top)?;
+                let rank = job.task(task).rank;
                 Some(Copy { task, rank, worth })
             })
             // The first of those that are worth the same.
@@ -108,6 +111,7 @@ impl Requester {
         });
         holders.extend(stalled);
         holders.sort_unstable_by_key(|holder| holder.remaining);
+        let are_late = own.leases.values().all(|lease| lease.late);
         let lasts = own.leases.values().map(|lease| lease.until - now);
         let last = lasts.max().unwrap_or(STALLED_FOR);
         self.policy.redundancy.copy(&Question {
@@ -115,12 +119,15 @@ impl Requester {
             candidate: Holder {
                 proven: candidate.is_proven(),
                 delivers: candidate.delivers(self.newcomers),
-                remaining: candidate.expected(kind, own.cost),
+                // Nobody gets a copy for what it says of itself.
+                remaining: candidate.seen_to_take(kind, own.cost),
             },
             again: last.saturating_add(own.cost.work),
             spare: top.saturating_sub(own.rank),
             work: own.cost.work,
-            waste_left: job.waste.left(),
+            waste_left: job
+                .waste
+                .left(self.newcomers.deliver(), candidate.is_proven() || are_late),
         })
     }
 

@@ -21,6 +21,9 @@ const SILENT_PART: u32 = 4;
 /// by as much now and then.
 const OVERDUE_PART: u32 = 2;
 
+/// A holder falls behind when it will end later than was thought by this part of what was expected.
+const BEHIND_PART: u32 = 4;
+
 impl Lease {
     /// When the holder is late if it says nothing more: when it is silent for too long, or takes too long, whatever it
     /// says.
@@ -55,6 +58,7 @@ impl Requester {
                 self.forgettable.insert((state.seen, peer));
             }
         }
+        self.foresee(peer);
         Some(lease)
     }
 
@@ -111,6 +115,7 @@ impl Requester {
             return self.refuse(peer, Refusal::NotLeased);
         };
         let progress = progress.min(PROGRESS_ONE);
+        let (mut moved, mut falls_behind) = (None, false);
         // Only progress renews: to be alive is not enough.
         if progress > lease.progress {
             lease.progress = progress;
@@ -124,6 +129,10 @@ impl Requester {
             }
             lease.until = until;
             lease.moved = now;
+            let ends = now + remaining;
+            falls_behind = ends > lease.ends + lease.expected / BEHIND_PART;
+            lease.ends = ends;
+            moved = Some(ends);
             if lease.doubt < Time::NEVER {
                 self.alarms.remove(&(lease.doubt, Alarm::Doubt(peer, task)));
                 let doubt = lease.next_doubt(&policy);
@@ -132,10 +141,16 @@ impl Requester {
                 self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));
             }
         }
-        let until = lease.until;
+        let (until, late) = (lease.until, lease.late);
+        if let Some(ends) = moved {
+            self.ends_at(peer, if late { Time::NEVER } else { ends });
+        }
         self.outputs.push_back(Output::Extended { peer, task, until });
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.relist(task.task);
+        }
+        if falls_behind {
+            self.wake_for_copy(now, task);
         }
     }
 
@@ -150,14 +165,25 @@ impl Requester {
             lease.doubt = now + self.policy.doubt_min;
             self.alarms.insert((lease.doubt, Alarm::Doubt(peer, task)));
             job.relist(task.task);
+            self.ends_at(peer, Time::NEVER);
             self.wake_for_copy(now, task);
+            self.wake_left(now);
         }
+    }
+
+    /// What is known of when a peer will have done its last lease has changed.
+    fn ends_at(&mut self, peer: Peer, end: Time) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.free_at = end;
+        }
+        self.foresee(peer);
     }
 
     pub(super) fn expired(&mut self, now: Time, peer: Peer, task: TaskRef) {
         self.blame(now, peer, task);
         self.revoke(now, peer, task, Revocation::Expired);
         self.release(now, task);
+        self.wake_left(now);
     }
 
     /// A peer has not kept to a lease.
@@ -174,7 +200,7 @@ impl Requester {
         if let Some(job) = self.jobs.get_mut(&task.job)
             && job.tree.contains(task.task)
         {
-            job.waste.allowed += job.task(task.task).cost.work;
+            job.waste.in_vain += job.task(task.task).cost.work;
         }
     }
 
@@ -188,6 +214,7 @@ impl Requester {
         }
         how(state);
         state.disappoint(now, &self.policy);
+        self.foresee(peer);
         self.outputs.push_back(Output::Learned { peer });
     }
 
@@ -252,5 +279,7 @@ impl Requester {
         if self.forget_woken(peer).is_some() {
             self.wake_another(now);
         }
+        self.foresee(peer);
+        self.wake_left(now);
     }
 }

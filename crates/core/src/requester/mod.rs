@@ -1,5 +1,6 @@
 //! The state machine of a requester.
 
+mod ahead;
 mod assign;
 mod copies;
 mod leases;
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::copies::Fruitless;
 use crate::{
+    forecast::Forecast,
     ids::{Blob, JobId, Peer, TaskId, TaskRef},
     input::{Input, JobSpec},
     job::{Job, Stage, TaskState},
@@ -46,6 +48,9 @@ pub struct Requester {
     /// Peers that were woken and have not made an offer since: until when they are waited for, and for which task.
     woken: BTreeMap<Peer, (Time, TaskRef)>,
     fruitless: Fruitless,
+    forecast: Forecast,
+    /// Jobs with ready tasks that somebody was kept from for faster machines.
+    left: BTreeSet<JobId>,
     /// Proofs that the caller is asked to check, of tasks that have to wait again meanwhile.
     moot: BTreeSet<(Peer, TaskRef, Blob)>,
     alarms: BTreeSet<(Time, Alarm)>,
@@ -59,6 +64,7 @@ enum Alarm {
     Suspicion(TaskRef),
     Deadline(JobId),
     Woken(Peer),
+    Left(JobId),
 }
 
 /// How far a job is.
@@ -321,6 +327,7 @@ impl Requester {
             }
         }
         self.moot.retain(|(_, task, _)| task.job != id);
+        self.left.remove(&id);
         self.outputs.push_back(Output::Announce { job: id, open: false });
     }
 
@@ -338,6 +345,7 @@ impl Requester {
                     self.outputs
                         .push_back(Output::Event(Event::DeadlineMissed { job }));
                 }
+                Alarm::Left(job) => self.was_left(now, job),
                 Alarm::Woken(peer) => overslept.extend(self.oversleeps(peer)),
             }
         }

@@ -200,6 +200,7 @@ impl Requester {
             self.forgettable.remove(&(state.seen, peer));
             self.outputs.push_back(Output::Learned { peer });
         }
+        self.foresee(peer);
         for other in passed_over {
             self.looked_at(other, task);
         }
@@ -239,6 +240,8 @@ impl Requester {
             self.revoke(now, peer, lease, Revocation::Banned);
             self.release(now, lease);
         }
+        self.foresee(peer);
+        self.wake_left(now);
     }
 
     pub(super) fn persisted(&mut self, now: Time, task: TaskRef, durable: Blob) {
@@ -279,6 +282,7 @@ impl Requester {
                 now,
             );
         }
+        self.wake_left(now);
         if task.task == TaskId::Final {
             self.close(now, task.job, &Revocation::Done);
             self.outputs

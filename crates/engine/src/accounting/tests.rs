@@ -52,7 +52,7 @@ fn what_is_counted_is_what_openvm_counts() {
     let everywhere: Vec<_> = (0..600)
         .map(|place| {
             let word =
-                place % 7 | if place % 3 == 0 { LEAVE } else { 0 } | if place % 5 == 0 { WHOLE } else { 0 };
+                (place % 7) | if place % 3 == 0 { LEAVE } else { 0 } | if place % 5 == 0 { WHOLE } else { 0 };
             (base + 4 * place, word)
         })
         .collect();
@@ -111,10 +111,7 @@ fn the_innermost_label_counts() {
         passed(&[2 | LEAVE, 1, 2 | LEAVE, 1 | LEAVE, 1 | LEAVE]),
         [0, 1, 1, 0, 0]
     );
-    assert_eq!(
-        passed(&[0, 0 | LEAVE, 1, 0, 0 | LEAVE, 1 | LEAVE]),
-        [0, 0, 1, 0, 1, 0]
-    );
+    assert_eq!(passed(&[0, LEAVE, 1, 0, LEAVE, 1 | LEAVE]), [0, 0, 1, 0, 1, 0]);
 }
 
 #[test]

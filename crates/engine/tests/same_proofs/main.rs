@@ -30,11 +30,14 @@ use transcript::SmallestWitness;
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
 type Ours = SwirlEngine<SmallestWitness>;
 
+/// What a changed prover does to what it is to prove.
+type Change = fn(&mut ProvingContext<Backend>);
+
 thread_local! {
     /// How many proofs were compared.
     static COMPARED: Cell<usize> = const { Cell::new(0) };
-    /// What a changed prover does to what it is to prove.
-    static CHANGE: Cell<Option<fn(&mut ProvingContext<Backend>)>> = const { Cell::new(None) };
+    /// The change of the prover of this thread, if it was changed.
+    static CHANGE: Cell<Option<Change>> = const { Cell::new(None) };
 }
 
 /// Proves each context with both devices, and compares. OpenVM's traces of the same task are not always in the same order, so

@@ -104,6 +104,7 @@ pub(crate) const fn child_offer() -> Offer {
 pub(crate) fn one_machine() -> Policy {
     Policy {
         redundancy: Redundancy::Fixed(1),
+        look_ahead: false,
         ..Policy::default()
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! A simulation follows from its [`Scenario`], and that from a seed: the same seed gives the same [`Report::log`].
 
+pub mod heft;
 mod prover;
 pub mod scenario;
 mod simulation;

@@ -49,6 +49,11 @@ pub(crate) enum Hear {
     Wake,
 }
 
+/// The same task takes one time longer than another: so many thousandths of what is expected.
+pub(super) const NOISE: std::ops::Range<u64> = 950..1100;
+/// Of a thousand times so many the machine is used for something else meanwhile, and the task takes twice as long.
+pub(super) const BUSY: u32 = 50;
+
 /// So many of a thousand that have made what is no proof hand it in without a look at it.
 const NAIVE: u32 = 300;
 
@@ -59,9 +64,9 @@ pub(crate) struct Prover {
     pub habit: Habit,
     pub offer: Offer,
     pub latency: Duration,
-    fetch: std::ops::Range<Duration>,
+    pub(super) fetch: std::ops::Range<Duration>,
     /// In thousandths of the reference.
-    speed: u64,
+    pub(super) speed: u64,
     /// How fast its clock runs, in thousandths.
     clock: u64,
     pub up: bool,
@@ -278,9 +283,8 @@ impl Prover {
             return;
         }
         let fetch = self.rng.duration(self.fetch.clone());
-        // The same task takes one time longer than another, and sometimes the machine is used for something else.
-        let busy = if self.rng.chance(50) { 2 } else { 1 };
-        let noise = self.rng.within(950..1100) as u32;
+        let busy = if self.rng.chance(BUSY) { 2 } else { 1 };
+        let noise = self.rng.within(NOISE) as u32;
         let work = cost.work * SPEED_ONE / self.speed as u32 * noise / 1000 * busy;
         let begun = now + fetch;
         let end = match self.habit {

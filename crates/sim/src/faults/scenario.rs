@@ -13,6 +13,7 @@ pub const GIB: u64 = 1 << 30;
 pub struct Scenario {
     pub seed: u64,
     pub redundancy: Redundancy,
+    pub look_ahead: bool,
     pub jobs: Vec<Job>,
     pub classes: Vec<Class>,
     pub faults: Faults,
@@ -205,6 +206,7 @@ impl Scenario {
         Self {
             seed,
             redundancy,
+            look_ahead: Rng::new(seed, "look ahead").chance(800),
             jobs,
             classes,
             faults: Faults {

@@ -53,7 +53,7 @@ impl Link {
     }
 
     /// How long so many bytes take to go out.
-    pub fn takes(&self, bytes: u64) -> Duration {
+    pub(crate) fn takes(&self, bytes: u64) -> Duration {
         Duration::from_secs_f64(bytes as f64 / self.up.bytes_per_s)
     }
 

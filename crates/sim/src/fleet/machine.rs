@@ -51,7 +51,7 @@ pub(super) struct Met {
 }
 
 impl Met {
-    pub fn new(side: usize) -> Self {
+    pub(crate) fn new(side: usize) -> Self {
         Self {
             side: side as u32,
             has_program: false,
@@ -61,7 +61,7 @@ impl Met {
         }
     }
 
-    pub const fn side(&self) -> usize {
+    pub(crate) const fn side(&self) -> usize {
         self.side as usize
     }
 }
@@ -85,17 +85,17 @@ impl Machine {
     }
 
     /// It has nothing to do, and waits for no answer.
-    pub const fn is_idle(&self) -> bool {
+    pub(crate) const fn is_idle(&self) -> bool {
         self.online && self.doing.is_none() && !self.asking
     }
 
     /// A requester, if they are connected.
-    pub fn met(&mut self, side: usize) -> Option<&mut Met> {
+    pub(crate) fn met(&mut self, side: usize) -> Option<&mut Met> {
         let place = self.place_of(side)?;
         self.met.get_mut(place)
     }
 
-    pub fn is_connected_to(&self, side: usize) -> bool {
+    pub(crate) fn is_connected_to(&self, side: usize) -> bool {
         self.place_of(side).is_some()
     }
 
@@ -108,7 +108,7 @@ impl Machine {
     }
 
     /// A requester may be asked from then on.
-    pub fn may_ask(&mut self, side: usize, from: Time) {
+    pub(crate) fn may_ask(&mut self, side: usize, from: Time) {
         if let Some(met) = self.met(side) {
             (met.parked, met.next) = (false, from);
         }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use myriad_core::{Arities, Redundancy};
 use myriad_sim::{
     Habit,
     faults::{
-        Report, Scenario, run,
+        Report, Scenario, heft, run,
         scenario::{Class, Faults, GIB, Job},
     },
 };
@@ -22,6 +23,7 @@ fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundanc
     Scenario {
         seed,
         redundancy,
+        look_ahead: true,
         jobs: vec![Job {
             segments,
             arities: ARITIES,
@@ -56,11 +58,27 @@ fn mean(scenario: impl Fn(u64) -> Scenario) -> Mean {
     }
 }
 
-pub fn print() {
-    honest();
-    println!();
-    wasters();
-    crowd();
+/// One of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Table {
+    /// Four of five peers waste time
+    Wasters,
+    /// One attacker has 10,000 identities
+    Crowd,
+    /// Nobody lies, but machines differ
+    Unlike,
+}
+
+/// Prints these tables, or all.
+pub fn print(tables: &[Table]) {
+    let all = [Table::Wasters, Table::Crowd, Table::Unlike];
+    for table in if tables.is_empty() { &all } else { tables } {
+        match table {
+            Table::Wasters => wasters(),
+            Table::Crowd => crowd(),
+            Table::Unlike => unlike(),
+        }
+    }
 }
 
 /// Four of five peers waste time: how much longer does it take than with the honest fifth alone?
@@ -140,40 +158,55 @@ fn crowd() {
 }
 
 /// Nobody lies, but machines differ.
-fn honest() {
-    println!("| peers | segments | policy | s | bound s | ratio | extra work |");
-    println!("|---|---|---|---|---|---|---|");
+fn unlike() {
+    println!("| peers | segments | policy | looks ahead | s | HEFT s | ratio | bound s | extra work |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let policies = [
+        (Redundancy::default(), true),
+        (Redundancy::default(), false),
+        (Redundancy::Fixed(1), true),
+        (Redundancy::Fixed(1), false),
+        (Redundancy::Fixed(2), false),
+    ];
     for (peers, segments) in [(100, 50), (100, 200), (100, 1000), (1000, 2000)] {
-        for redundancy in [Redundancy::default(), Redundancy::Fixed(1), Redundancy::Fixed(2)] {
-            let classes = vec![
-                Class {
-                    speed: 1500..2500,
-                    memory: 8 * GIB,
-                    ..Class::honest(peers / 4)
-                },
-                Class {
-                    speed: 800..1200,
-                    ..Class::honest(peers / 2)
-                },
-                Class {
-                    speed: 400..700,
-                    ..Class::honest(peers / 4)
-                },
-            ];
-            let job = scenario(0, segments, Vec::new(), redundancy).jobs[0];
-            let capacity = peers as f64 / 4.0 * (2.0 + 2.0 * 1.0 + 0.55);
-            // The longest path at the speed of the fastest machines.
-            let bound = (job.work().as_secs_f64() / capacity).max(job.critical_path().as_secs_f64() / 2.5);
-            let with = mean(|seed| scenario(seed, segments, classes.clone(), redundancy));
+        let classes = vec![
+            Class {
+                speed: 1500..2500,
+                memory: 8 * GIB,
+                ..Class::honest(peers / 4)
+            },
+            Class {
+                speed: 800..1200,
+                ..Class::honest(peers / 2)
+            },
+            Class {
+                speed: 400..700,
+                ..Class::honest(peers / 4)
+            },
+        ];
+        let of = |seed, redundancy| scenario(seed, segments, classes.clone(), redundancy);
+        let job = of(0, Redundancy::Fixed(1)).jobs[0];
+        let capacity = peers as f64 / 4.0 * (2.0 + 2.0 * 1.0 + 0.55);
+        // The longest path at the speed of the fastest machines.
+        let bound = (job.work().as_secs_f64() / capacity).max(job.critical_path().as_secs_f64() / 2.5);
+        let heft = (0..SEEDS).map(|seed| heft::makespan(&of(seed, Redundancy::Fixed(1))));
+        let heft = heft.sum::<Duration>().as_secs_f64() / SEEDS as f64;
+        for (redundancy, look_ahead) in policies {
+            let with = mean(|seed| Scenario {
+                look_ahead,
+                ..of(seed, redundancy)
+            });
             println!(
-                "| {peers} | {segments} | {} | {:.0} | {bound:.0} | {:.2} | {:.0} % |",
+                "| {peers} | {segments} | {} | {} | {:.0} | {heft:.0} | {:.2} | {bound:.0} | {:.0} % |",
                 policy(redundancy),
+                if look_ahead { "yes" } else { "no" },
                 with.makespan_s,
-                with.makespan_s / bound,
+                with.makespan_s / heft,
                 100.0 * with.extra,
             );
         }
     }
+    println!();
 }
 
 fn policy(redundancy: Redundancy) -> String {

@@ -4,6 +4,7 @@
 //! cargo run --release -p myriad-sim -- --seeds 0..1000    violations, if there are any
 //! cargo run --release -p myriad-sim -- --seeds 17..18 --log 200
 //! cargo run --release -p myriad-sim -- --figures
+//! cargo run --release -p myriad-sim -- --figures unlike
 //! cargo run --release -p myriad-sim -- --fleet docs/report/scenarios/ten-rollups-on-100000.toml
 //! cargo run --release -p myriad-sim -- --report docs/report
 //! ```
@@ -37,9 +38,9 @@ struct Args {
     /// Show how each simulation turned out
     #[arg(long)]
     verbose: bool,
-    /// Measure what redundancy costs and gains instead, and print the tables
-    #[arg(long)]
-    figures: bool,
+    /// Measure what redundancy costs and gains instead, and print these tables, or all
+    #[arg(long, value_name = "TABLE", num_args = 0..)]
+    figures: Option<Vec<figures::Table>>,
     /// Simulate the fleet of this scenario instead, and print how fast that was and what memory it took
     #[arg(long, value_name = "FILE")]
     fleet: Option<PathBuf>,
@@ -57,8 +58,8 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if args.figures {
-        figures::print();
+    if let Some(tables) = &args.figures {
+        figures::print(tables);
         return ExitCode::SUCCESS;
     }
     if let Some(path) = &args.fleet {

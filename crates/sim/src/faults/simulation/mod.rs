@@ -13,6 +13,7 @@ use std::{
 use myriad_core::{Blob, Input, Peer, Requester, Standing, TaskRef, Time, invariants::All};
 use thiserror::Error;
 
+pub(super) use self::proofs::CHECK;
 use super::{
     prover::{Hear, Prover, Say},
     scenario::{Job, Scenario},
@@ -155,23 +156,23 @@ pub fn run(scenario: &Scenario) -> Result<Report, Box<Failure>> {
     }))
 }
 
+/// The machines of a scenario.
+pub(super) fn provers_of(scenario: &Scenario) -> Vec<Prover> {
+    let classes = scenario.classes.iter().enumerate();
+    classes
+        .flat_map(|class| std::iter::repeat_n(class, class.1.count))
+        .enumerate()
+        .map(|(index, class)| {
+            let rng = Rng::new(scenario.seed, &format!("prover {index}"));
+            Prover::new(index, class, scenario.faults.drift, rng)
+        })
+        .collect()
+}
+
 impl<'a> Simulation<'a> {
     fn new(scenario: &'a Scenario) -> Self {
         let mut rng = Rng::new(scenario.seed, "world");
-        let classes: Vec<_> = scenario
-            .classes
-            .iter()
-            .enumerate()
-            .flat_map(|class| std::iter::repeat_n(class, class.1.count))
-            .collect();
-        let provers: Vec<Prover> = classes
-            .iter()
-            .enumerate()
-            .map(|(index, class)| {
-                let rng = Rng::new(scenario.seed, &format!("prover {index}"));
-                Prover::new(index, *class, scenario.faults.drift, rng)
-            })
-            .collect();
+        let provers = provers_of(scenario);
         let mut journal = Journal::default();
         for prover in &provers {
             if scenario.classes[prover.class].known {

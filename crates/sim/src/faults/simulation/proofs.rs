@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// To fetch a proof and to verify it.
-const CHECK: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_millis(1500);
+pub(in crate::faults) const CHECK: std::ops::Range<Duration> =
+    Duration::from_millis(100)..Duration::from_millis(1500);
 /// How long a fetch takes that only stalls.
 const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
 /// So many of a thousand fetches in faulty times stall.

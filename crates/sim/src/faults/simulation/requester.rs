@@ -15,6 +15,7 @@ impl Simulation<'_> {
     pub(super) fn start_requester(&mut self) -> Result<(), String> {
         let policy = Policy {
             redundancy: self.scenario.redundancy,
+            look_ahead: self.scenario.look_ahead,
             ..Policy::default()
         };
         let standings = self.journal.standings.clone();

@@ -10,14 +10,14 @@ pub(super) struct Timeouts {
 }
 
 impl Timeouts {
-    pub fn new(sides: usize) -> Self {
+    pub(crate) fn new(sides: usize) -> Self {
         Self {
             of: vec![Time::NEVER; sides],
             order: BTreeSet::new(),
         }
     }
 
-    pub fn set(&mut self, side: usize, time: Time) {
+    pub(crate) fn set(&mut self, side: usize, time: Time) {
         let before = std::mem::replace(&mut self.of[side], time);
         if before == time {
             return;
@@ -28,7 +28,7 @@ impl Timeouts {
         }
     }
 
-    pub fn first(&self) -> Option<(Time, usize)> {
+    pub(crate) fn first(&self) -> Option<(Time, usize)> {
         self.order.first().copied()
     }
 }

@@ -1,0 +1,108 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::Checker;
+use crate::{
+    Cost, Event, Input, JobId, Offer, Output, Peer, Refusal, Requester, Return, Stage, TaskId, TaskRef, Time,
+};
+
+/// For so long a ready task may be another one's that was woken for it.
+const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// To look ahead keeps nobody from a task for ever: a peer with the memory for a ready task is told to wait only as long as
+/// the task takes on the reference machine, counted from when the first one was, or from when somebody got a task of the
+/// same level.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    jobs: BTreeMap<JobId, BTreeMap<TaskId, Cost>>,
+    /// The offer that is answered now, and whether the peer is told to wait.
+    offer: Option<(Time, Peer, Offer)>,
+    waits: bool,
+    /// When a peer was first told to wait though a task of a level was ready, and nobody got one since.
+    since: BTreeMap<(JobId, u8), Time>,
+    /// Who says that it failed at what, or is known to have.
+    failed: BTreeSet<(Peer, TaskRef)>,
+    woken: Option<Time>,
+}
+
+fn level(task: TaskId) -> u8 {
+    match task {
+        TaskId::Segment(_) => 0,
+        TaskId::Node(node) => node.level,
+        TaskId::Final => u8::MAX,
+    }
+}
+
+impl Checker for Served {
+    const RULE: &'static str =
+        "a ready task is left for others no longer than it takes on the reference machine";
+
+    fn input(&mut self, now: Time, input: &Input) {
+        (self.offer, self.waits) = (None, false);
+        match input {
+            Input::Open(spec) if !self.jobs.contains_key(&spec.id) => {
+                let costs = spec.tree.tasks().zip(spec.costs.iter().copied()).collect();
+                self.jobs.insert(spec.id, costs);
+            }
+            Input::Offer { peer, offer } => self.offer = Some((now, *peer, *offer)),
+            Input::Returned {
+                peer,
+                task,
+                why: Return::Failed { .. },
+            } => {
+                self.failed.insert((*peer, *task));
+            }
+            _ => {}
+        }
+    }
+
+    fn output(&mut self, now: Time, output: &Output) -> Result<(), String> {
+        match output {
+            Output::Refuse {
+                why: Refusal::Waiting { .. },
+                ..
+            } => self.waits = true,
+            Output::Wake { .. } => self.woken = Some(now),
+            Output::Lease { task, .. } => {
+                self.since.remove(&(task.job, level(task.task)));
+            }
+            Output::Announce { job, open: false } => {
+                self.jobs.remove(job);
+                self.since.retain(|(of, _), _| of != job);
+                self.failed.retain(|(_, task)| task.job != *job);
+            }
+            Output::Event(Event::TaskFailed { task, peer, .. } | Event::Banned { task, peer, .. }) => {
+                self.failed.insert((*peer, *task));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settled(&mut self, requester: &Requester) -> Result<(), String> {
+        let Some((now, peer, offer)) = self.offer.filter(|_| self.waits) else {
+            return Ok(());
+        };
+        let is_kept = self.woken.is_some_and(|woken| now - woken <= WOKEN_PATIENCE);
+        for (&job, costs) in &self.jobs {
+            for (task, stage) in requester.stages(job) {
+                let (task, cost) = (TaskRef { job, task }, costs[&task]);
+                let is_for_it = stage == Stage::Ready && cost.memory <= offer.memory;
+                // It may be kept for the one that was woken.
+                if !is_for_it || is_kept || self.failed.contains(&(peer, task)) {
+                    continue;
+                }
+                let waited = now - *self.since.entry((job, level(task.task))).or_insert(now);
+                if waited > cost.work {
+                    return Err(format!(
+                        "{peer:?} is told to wait, though {task} is ready and takes {:?}; somebody was for the first time {waited:?} ago",
+                        cost.work
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Looking ahead: a slow machine leaves to faster ones what these would end sooner, and to nobody else, and not for ever.
+
+mod desk;
+
+use std::time::Duration;
+
+use desk::{Desk, GIB, JOB, WORK, offer, once, peer, spec};
+use myriad_core::{
+    Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef, Trust,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// One that is twice as fast as the machine that costs are measured on, and one that is half as fast.
+const FAST: u32 = 1;
+const SLOW: u32 = 2;
+
+fn offer_of(speed: u32) -> Offer {
+    Offer { speed, ..offer(None) }
+}
+
+fn ask(desk: &mut Desk, number: u32) -> Result<TaskRef, Refusal> {
+    let speed = if number == FAST { 2000 } else { 500 };
+    desk.ask(peer(number), offer_of(speed))
+}
+
+fn woken(outputs: &[Output]) -> Vec<Peer> {
+    let woken = outputs.iter().filter_map(|output| match output {
+        Output::Wake { peer } => Some(*peer),
+        _ => None,
+    });
+    woken.collect()
+}
+
+fn task(task: TaskId) -> TaskRef {
+    TaskRef { job: JOB, task }
+}
+
+fn leaf(index: u32) -> TaskId {
+    TaskId::Node(NodeId { level: 1, index })
+}
+
+/// Four segments, of which the fast machine has made three of 10 s each; it has just begun with the leaf over the last two.
+/// Six seconds later the slow one is done with its segment, and the other leaf is ready.
+fn desk(policy: Policy) -> Desk {
+    desk_of(policy, spec(4))
+}
+
+fn desk_of(policy: Policy, spec: JobSpec) -> Desk {
+    let mut desk = Desk::new(policy, spec);
+    let of_fast = ask(&mut desk, FAST).unwrap();
+    assert_eq!(of_fast.task, TaskId::Segment(0));
+    let of_slow = ask(&mut desk, SLOW).unwrap();
+    assert_eq!(
+        of_slow.task,
+        TaskId::Segment(1),
+        "nothing is known of the fast one yet"
+    );
+    desk.pass(SECOND * 10);
+    desk.deliver(peer(FAST), of_fast);
+    for _ in 0..2 {
+        let task = ask(&mut desk, FAST).unwrap();
+        desk.pass(SECOND * 10);
+        desk.deliver(peer(FAST), task);
+    }
+    assert_eq!(ask(&mut desk, FAST).unwrap().task, leaf(1));
+    desk.pass(SECOND * 6);
+    desk.deliver(peer(SLOW), of_slow);
+    desk
+}
+
+fn waits(answer: &Result<TaskRef, Refusal>) -> bool {
+    matches!(answer, Err(Refusal::Waiting { .. }))
+}
+
+#[test]
+fn a_slow_machine_leaves_what_a_fast_one_ends_sooner() {
+    // The slow one would take 36 s for the leaf. The fast one is free in 4 s, and takes 10 s.
+    let mut desk = desk(once());
+    assert!(waits(&ask(&mut desk, SLOW)));
+    desk.pass(SECOND * 4);
+    desk.deliver(peer(FAST), task(leaf(1)));
+    assert_eq!(ask(&mut desk, FAST).unwrap().task, leaf(0));
+}
+
+#[test]
+fn without_looking_ahead_it_takes_it() {
+    let mut desk = desk(Policy {
+        look_ahead: false,
+        ..once()
+    });
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+#[test]
+fn who_is_gone_keeps_nobody_waiting() {
+    let mut desk = desk(once());
+    assert!(waits(&ask(&mut desk, SLOW)));
+    let outputs = desk.input(Input::PeerLost { peer: peer(FAST) });
+    assert!(woken(&outputs).contains(&peer(SLOW)), "{outputs:?}");
+    assert!(ask(&mut desk, SLOW).is_ok());
+}
+
+#[test]
+fn who_is_late_keeps_nobody_waiting() {
+    let mut desk = desk(once());
+    assert!(waits(&ask(&mut desk, SLOW)));
+    // Nothing is heard of the fast one for 12 s, of which 6 have passed.
+    assert_eq!(woken(&desk.pass(SECOND * 5)), []);
+    assert!(woken(&desk.pass(SECOND * 2)).contains(&peer(SLOW)));
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+/// A machine that says again and again that it makes progress, and never ends, keeps a task from others for as long as it
+/// takes on the reference machine, and no longer.
+#[test]
+fn a_task_is_not_left_for_ever() {
+    let mut desk = desk(once());
+    let held = task(leaf(1));
+    assert!(waits(&ask(&mut desk, SLOW)));
+    let mut outputs = Vec::new();
+    for progress in 0..WORK.as_secs() as u16 {
+        assert!(woken(&outputs).is_empty(), "after {progress} s");
+        // As if it were done in a moment, always.
+        desk.input(Input::Renewed {
+            peer: peer(FAST),
+            task: held,
+            progress: 960 + progress,
+        });
+        outputs = desk.pass(SECOND);
+    }
+    assert_eq!(woken(&outputs), [peer(SLOW)]);
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+#[test]
+fn a_slow_machine_takes_what_is_too_much_for_the_fast_one() {
+    let mut desk = Desk::new(once(), spec(64));
+    let task = ask(&mut desk, FAST).unwrap();
+    desk.pass(SECOND * 10);
+    desk.deliver(peer(FAST), task);
+    ask(&mut desk, FAST).unwrap();
+    assert!(ask(&mut desk, SLOW).is_ok(), "there are 62 others");
+}
+
+/// Speed is what proofs have shown. A machine that says it is fifty times as fast as the reference, and has not delivered
+/// yet, keeps nobody from anything; and one that has delivered counts as fast as it was.
+#[test]
+fn a_boast_keeps_nobody_from_a_task() {
+    const BOASTER: u32 = 3;
+    let boast = |desk: &mut Desk| desk.ask(peer(BOASTER), offer_of(50_000));
+    let mut desk = Desk::new(once(), spec(2));
+    boast(&mut desk).unwrap();
+    assert!(ask(&mut desk, SLOW).is_ok());
+
+    let mut desk = Desk::new(once(), spec(3));
+    let task = boast(&mut desk).unwrap();
+    desk.pass(SECOND * 40);
+    desk.deliver(peer(BOASTER), task);
+    boast(&mut desk).unwrap();
+    assert!(ask(&mut desk, SLOW).is_ok(), "it is as slow as this one");
+}
+
+/// What does not fit the fast machines is not left for them.
+#[test]
+fn a_task_is_left_only_for_those_who_have_the_memory() {
+    let small = |desk: &mut Desk| desk.ask(peer(FAST), offer_of(2000));
+    let large = |desk: &mut Desk| {
+        let memory = 2 * GIB;
+        desk.ask(
+            peer(SLOW),
+            Offer {
+                memory,
+                ..offer_of(500)
+            },
+        )
+    };
+    let mut spec = spec(2);
+    spec.costs[1] = Cost {
+        memory: 2 * GIB,
+        ..spec.costs[1]
+    };
+    let mut desk = Desk::new(once(), spec);
+    let task = small(&mut desk).unwrap();
+    desk.pass(SECOND * 10);
+    desk.deliver(peer(FAST), task);
+    assert!(small(&mut desk).is_err());
+    assert_eq!(large(&mut desk).unwrap().task, TaskId::Segment(1));
+}
+
+/// A machine that hands in what is no proof was never relied on.
+#[test]
+fn a_banned_machine_keeps_nobody_from_a_task() {
+    let mut desk = desk(once());
+    let held = task(leaf(1));
+    assert!(waits(&ask(&mut desk, SLOW)));
+    desk.submit(peer(FAST), held);
+    desk.checked(peer(FAST), held, desk::invalid());
+    assert!(ask(&mut desk, SLOW).is_ok());
+}
+
+fn revoked(outputs: &[Output]) -> Vec<(Peer, Revocation)> {
+    let revoked = outputs.iter().filter_map(|output| match output {
+        Output::Revoke { peer, why, .. } => Some((*peer, why.clone())),
+        _ => None,
+    });
+    revoked.collect()
+}
+
+fn newcomer(desk: &mut Desk, number: u32, speed: u32) -> Vec<Output> {
+    let offer = offer_of(speed);
+    let peer = peer(number);
+    desk.input(Input::Offer { peer, offer })
+}
+
+/// The fast machine has delivered the first of two segments after ten seconds; the slow one has been at the other for so
+/// many.
+fn desk_when_slow_has_worked(seconds: u32) -> (Desk, TaskRef) {
+    let mut desk = Desk::new(once(), spec(2));
+    let first = ask(&mut desk, FAST).unwrap();
+    desk.pass(SECOND * (10 - seconds));
+    let second = ask(&mut desk, SLOW).unwrap();
+    desk.pass(SECOND * seconds);
+    desk.deliver(peer(FAST), first);
+    (desk, second)
+}
+
+#[test]
+fn a_fast_machine_takes_over_what_a_slow_one_has_hardly_begun() {
+    // It would take 40 s.
+    let (mut desk, second) = desk_when_slow_has_worked(5);
+    let outputs = newcomer(&mut desk, FAST, 2000);
+    assert_eq!(revoked(&outputs), [(peer(SLOW), Revocation::Faster)]);
+    assert!(
+        matches!(&outputs[..], [.., Output::Lease { peer: to, task, .. }] if *to == peer(FAST) && *task == second),
+        "{outputs:?}"
+    );
+    assert!(
+        waits(&ask(&mut desk, SLOW)),
+        "nobody is to blame, and it waits for the next"
+    );
+
+    let (mut desk, _) = desk_when_slow_has_worked(6);
+    assert!(waits(&ask(&mut desk, FAST)), "too much would be wasted");
+}
+
+/// What a newcomer claims beyond the machine that costs are measured on counts for nothing, and it takes nothing from
+/// those who have delivered.
+#[test]
+fn a_newcomer_takes_over_from_newcomers_alone() {
+    let mut desk = Desk::new(once(), spec(1));
+    ask(&mut desk, SLOW).unwrap();
+    assert_eq!(revoked(&newcomer(&mut desk, 3, 50_000)).len(), 1);
+    // 40 s less than the one before, if it were believed.
+    assert_eq!(revoked(&newcomer(&mut desk, 4, 50_000)), []);
+
+    let mut desk = Desk::new(once(), spec(2));
+    let of_slow = ask(&mut desk, SLOW).unwrap();
+    desk.pass(SECOND * 40);
+    desk.deliver(peer(SLOW), of_slow);
+    ask(&mut desk, SLOW).unwrap();
+    assert_eq!(revoked(&newcomer(&mut desk, 3, 50_000)), []);
+}
+
+#[test]
+fn a_task_is_taken_over_three_times_at_most() {
+    let mut desk = Desk::new(once(), spec(1));
+    newcomer(&mut desk, 10, 250);
+    for (number, speed) in [(11, 400), (12, 600), (13, 900)] {
+        assert_eq!(revoked(&newcomer(&mut desk, number, speed)).len(), 1, "{speed}");
+    }
+    let own = Offer {
+        trust: Trust::Own,
+        ..offer_of(50_000)
+    };
+    let peer = peer(14);
+    assert_eq!(revoked(&desk.input(Input::Offer { peer, offer: own })), []);
+}
