@@ -152,6 +152,35 @@ fn model(table: &MachineTable, dir: &Path) -> Result<(CostModel, u32), ScenarioE
     Ok((model.completed_by(reference::model()), threads))
 }
 
+/// The plan of the planner; where a scenario asks for arities, the best one of theirs.
+fn chosen(
+    question: &Question,
+    requester: &RequesterTable,
+    arities: Option<[u8; 3]>,
+) -> Result<FleetPlan, ScenarioError> {
+    let impossible = |source| ScenarioError::Impossible {
+        requester: requester.name.clone(),
+        source,
+    };
+    match arities {
+        None => planner::plan(question).map_err(impossible),
+        Some(arities) => {
+            let plans = planner::plans(question).map_err(impossible)?.into_iter();
+            let those = plans.filter(|plan| {
+                let of = plan.arities;
+                [of.leaf, of.internal_for_leaf, of.internal_recursive] == arities.map(u32::from)
+            });
+            those
+                .min_by(|one, other| one.expected_s.total_cmp(&other.expected_s))
+                .ok_or_else(|| ScenarioError::Value {
+                    place: "arities".into(),
+                    actual: format!("{arities:?}"),
+                    allowed: "those of nodes that were measured and fit the machines".into(),
+                })
+        }
+    }
+}
+
 impl Workloads {
     fn new(
         requester: &RequesterTable,
@@ -211,27 +240,7 @@ impl Workloads {
             },
             price_per_kwh: 0.0,
         };
-        let impossible = |source| ScenarioError::Impossible {
-            requester: requester.name.clone(),
-            source,
-        };
-        let plan = match file.what_if.arities {
-            None => planner::plan(&question).map_err(impossible)?,
-            Some(arities) => {
-                let plans = planner::plans(&question).map_err(impossible)?.into_iter();
-                let those = plans.filter(|plan| {
-                    let of = plan.arities;
-                    [of.leaf, of.internal_for_leaf, of.internal_recursive] == arities.map(u32::from)
-                });
-                those
-                    .min_by(|one, other| one.expected_s.total_cmp(&other.expected_s))
-                    .ok_or_else(|| ScenarioError::Value {
-                        place: "arities".into(),
-                        actual: format!("{arities:?}"),
-                        allowed: "those of nodes that were measured and fit the machines".into(),
-                    })?
-            }
-        };
+        let plan = chosen(&question, requester, file.what_if.arities)?;
         Ok(Self::of(&question, plan))
     }
 

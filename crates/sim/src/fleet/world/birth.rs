@@ -22,7 +22,6 @@ use crate::{
 };
 
 impl<'a> World<'a> {
-    #[expect(clippy::too_many_lines, reason = "one world, field by field")]
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
         let file = &setup.file;
         let mut rng = Rng::new(seed, "fleet");
