@@ -175,10 +175,6 @@ impl Parked {
         self.origins.get(&origin).copied().unwrap_or_default()
     }
 
-    pub(crate) fn contains(&self, peer: Peer) -> bool {
-        self.places.contains_key(&peer)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
