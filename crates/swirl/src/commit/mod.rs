@@ -26,10 +26,10 @@ use openvm_stark_backend::{
 };
 use tracing::info_span;
 
-use crate::{SwirlDevice, SwirlError, device::PcsData};
+use crate::{PackedConfig, SwirlDevice, SwirlError, device::PcsData};
 
 /// Commits to traces that somebody else keeps.
-pub(crate) fn commit<SC: StarkProtocolConfig>(
+pub(crate) fn commit<SC: PackedConfig>(
     device: &SwirlDevice<SC>,
     traces: &[&RowMajorMatrix<SC::F>],
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
@@ -45,7 +45,7 @@ pub(crate) fn commit<SC: StarkProtocolConfig>(
 
 /// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory for no more
 /// than a part of one trace at a time.
-pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
+pub(crate) fn commit_owned<SC: PackedConfig>(
     device: &SwirlDevice<SC>,
     traces: Vec<RowMajorMatrix<SC::F>>,
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
@@ -60,7 +60,7 @@ pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
 }
 
 /// Leaves the messages of the columns in their place.
-fn encode_and_hash<SC: StarkProtocolConfig>(
+fn encode_and_hash<SC: PackedConfig>(
     device: &SwirlDevice<SC>,
     matrix: &mut ColMajorMatrix<SC::F>,
 ) -> Vec<Vec<SC::Digest>> {

@@ -25,7 +25,8 @@ use openvm_stark_backend::{
 };
 use tracing::info_span;
 
-use crate::{SwirlDevice, SwirlError, commit::stacked, device::PcsData};
+pub(crate) use self::whir::OPENED_AT_ONCE;
+use crate::{PackedConfig, SwirlDevice, SwirlError, commit::stacked, device::PcsData};
 
 /// A commitment with its stacked columns.
 struct Stacked<'a, SC: StarkProtocolConfig> {
@@ -61,7 +62,7 @@ pub(crate) fn prove<SC, TS>(
     point: Vec<SC::EF>,
 ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError>
 where
-    SC: StarkProtocolConfig,
+    SC: PackedConfig,
     SC::F: Ord,
     SC::EF: TwoAdicField + ExtensionField<SC::F> + Ord,
     TS: FiatShamirTranscript<SC>,
