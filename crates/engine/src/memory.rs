@@ -80,9 +80,9 @@ const BASE_BYTES: u64 = 104 << 20;
 const VERIFYING_BYTES: u64 = 320 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
-/// Threads that a segment is planned for, whoever proves it. More threads take more while the openings are proven: 150 MiB
-/// on 16, and 54 on four. In segments of half a GiB and more another phase takes most, whatever the threads.
-const THREADS: usize = 4;
+/// Threads that a segment is planned for, whoever proves it. Each takes what it computes in, up to 1 MiB; nothing large is
+/// there once for each thread.
+const THREADS: usize = 16;
 /// In place of the peak memory of a segment that no proof can be of, because a trace is higher than it may be.
 pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.

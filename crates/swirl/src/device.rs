@@ -112,7 +112,7 @@ where
     }
 }
 
-impl<SC: StarkProtocolConfig> TraceCommitter<CpuBackend<SC>> for SwirlDevice<SC>
+impl<SC: PackedConfig> TraceCommitter<CpuBackend<SC>> for SwirlDevice<SC>
 where
     SC::F: Ord,
 {
@@ -156,7 +156,7 @@ where
 
 impl<SC, TS> OpeningProver<CpuBackend<SC>, TS> for SwirlDevice<SC>
 where
-    SC: StarkProtocolConfig,
+    SC: PackedConfig,
     SC::F: Ord,
     SC::EF: TwoAdicField + ExtensionField<SC::F> + Ord,
     TS: FiatShamirTranscript<SC>,

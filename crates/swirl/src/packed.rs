@@ -2,7 +2,9 @@
 
 use openvm_stark_backend::{
     StarkProtocolConfig,
-    p3_field::{BasedVectorSpace, ExtensionField, Field, PackedFieldPow2, PackedValue},
+    p3_field::{
+        BasedVectorSpace, ExtensionField, Field, PackedFieldPow2, PackedValue, PrimeCharacteristicRing,
+    },
 };
 
 /// A configuration whose base field can be packed so that lanes can be exchanged between two packs.
@@ -75,6 +77,50 @@ pub(crate) fn split_ext<F: PackedField, EF: ExtensionField<F>>(
     let even = ExtPack::<F, EF>::from_basis_coefficients_fn(|i| a[i].interleave(b[i], block).0);
     let odd = ExtPack::<F, EF>::from_basis_coefficients_fn(|i| a[i].interleave(b[i], block).1);
     (even, odd)
+}
+
+/// Lane `i` of pack `j` becomes lane `j` of pack `i`: as many packs as there are lanes.
+#[inline(always)]
+pub(crate) fn transpose<F: PackedField>(packs: &mut [Pack<F>]) {
+    debug_assert_eq!(packs.len(), width::<F>());
+    let mut block = 1;
+    while block < width::<F>() {
+        for low in (0..width::<F>()).filter(|low| low & block == 0) {
+            (packs[low], packs[low + block]) = packs[low].interleave(packs[low + block], block);
+        }
+        block *= 2;
+    }
+}
+
+/// `sum_i factors[i] * values[i]`. The products of up to four are reduced together.
+#[inline(always)]
+pub(crate) fn dot<F: Field, EF: ExtensionField<F>>(factors: &[EF], values: &[Pack<F>]) -> ExtPack<F, EF> {
+    debug_assert_eq!(factors.len(), values.len());
+    let (fours, rest) = values.as_chunks::<4>();
+    let (factors, of_rest) = factors.as_chunks::<4>();
+    let sum_of_rest = match (of_rest, rest) {
+        (&[a], &[x]) => Some(dot_of::<F, EF, 1>(&[a], &[x])),
+        (&[a, b], &[x, y]) => Some(dot_of::<F, EF, 2>(&[a, b], &[x, y])),
+        (&[a, b, c], &[x, y, z]) => Some(dot_of::<F, EF, 3>(&[a, b, c], &[x, y, z])),
+        _ => None,
+    };
+    let sums = factors.iter().zip(fours);
+    let mut sums = sums.map(|(factors, values)| dot_of::<F, EF, 4>(factors, values));
+    let Some(first) = sum_of_rest.or_else(|| sums.next()) else {
+        return ExtPack::<F, EF>::ZERO;
+    };
+    sums.fold(first, |sum, next| sum + next)
+}
+
+#[inline(always)]
+fn dot_of<F: Field, EF: ExtensionField<F>, const N: usize>(
+    factors: &[EF; N],
+    values: &[Pack<F>; N],
+) -> ExtPack<F, EF> {
+    ExtPack::<F, EF>::from_basis_coefficients_fn(|d| {
+        let factors = factors.map(|factor| Pack::<F>::from(factor.as_basis_coefficients_slice()[d]));
+        Pack::<F>::dot_product(&factors, values)
+    })
 }
 
 /// A pack of the values that `f` gives for the lanes.

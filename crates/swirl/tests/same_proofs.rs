@@ -13,7 +13,9 @@ use openvm_stark_backend::{
     codec::Encode,
     prover::{DeviceDataTransporter, Prover},
 };
-use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2CpuEngine;
+use openvm_stark_sdk::config::{
+    app_params_with_100_bits_security, baby_bear_poseidon2::BabyBearPoseidon2CpuEngine,
+};
 
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
 type Ours = SwirlEngine<SmallestWitness>;
@@ -178,6 +180,37 @@ fn proofs_are_the_same_on_any_number_of_threads_and_with_any_memory() {
     // On many threads it is not the fraction sums that take most with every plan.
     let alone = peaks.iter().filter(|(threads, _)| *threads == 1).count();
     assert_eq!(alone, 2, "each limit has a plan of its own: {peaks:?}");
+}
+
+/// Each column that is opened takes twice its size, here 8 MiB: on any number of threads there are no more than four of them at once.
+#[test]
+fn openings_hardly_take_more_memory_on_many_threads() {
+    const LOG_HEIGHT: usize = 20;
+    /// What a thread works in while it hashes, in bytes.
+    const OF_THREAD: usize = 1 << 20;
+    let shapes = [Booleans {
+        log_height: LOG_HEIGHT,
+        common: 40,
+        degree: 2,
+        ..Booleans::default()
+    }];
+    let engine: SwirlEngine = SwirlEngine::new(app_params_with_100_bits_security(LOG_HEIGHT));
+    let (pk, _) = engine.keygen(&airs(&shapes));
+    let model = engine
+        .device()
+        .memory_model(&engine.device().transport_pk_to_device(&pk));
+    let whir = |threads| {
+        let peak = model.peak(&[1 << LOG_HEIGHT], threads);
+        peak.expect("the height is allowed").whir
+    };
+    assert!(whir(4) > whir(1), "{} and {}", whir(1), whir(4));
+    for threads in [5, 16, 64] {
+        let more = whir(threads) - whir(4);
+        assert!(
+            more <= (threads - 4) * OF_THREAD,
+            "{threads} threads: {more} bytes more"
+        );
+    }
 }
 
 /// What our device says to a circuit, of a few, that `spoil` could spoil.

@@ -22,7 +22,7 @@ use super::{
     fft::{Roots, evaluate},
     hash::RowHasher,
 };
-use crate::packed::Sizes;
+use crate::packed::{PackedField, Sizes, transpose};
 
 /// Bytes of the block that the second step transforms and hashes: half of a usual L2 cache.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -35,7 +35,7 @@ const MAX_LOG_FOLD: usize = 2;
 /// A leaf holds the rows `y + t * leaves` for `t` below `rows`.
 pub(crate) fn leaves<F, H>(hasher: &H, messages: &[&[F]], log_blowup: usize, rows: usize) -> Vec<H::Digest>
 where
-    F: TwoAdicField,
+    F: PackedField + TwoAdicField,
     H: MerkleHasher<F = F>,
 {
     let hasher = RowHasher::new(hasher);
@@ -49,7 +49,7 @@ where
 /// The layers of the tree over [`leaves`], from these to the root.
 pub(crate) fn tree<F, H>(hasher: &H, messages: &[&[F]], log_blowup: usize, rows: usize) -> Vec<Vec<H::Digest>>
 where
-    F: TwoAdicField,
+    F: PackedField + TwoAdicField,
     H: MerkleHasher<F = F>,
 {
     let leaves = leaves(hasher, messages, log_blowup, rows);
@@ -166,7 +166,7 @@ struct Encoder<F> {
     roots: Roots<F>,
 }
 
-impl<F: TwoAdicField> Encoder<F> {
+impl<F: PackedField + TwoAdicField> Encoder<F> {
     fn new(shape: Shape) -> Self {
         Self {
             shape,
@@ -263,7 +263,8 @@ impl<F: TwoAdicField> Encoder<F> {
                 |block, k1| {
                     let first = k1 * lanes;
                     for (run, out) in block.chunks_exact_mut(lanes).enumerate() {
-                        transpose(&partial[run * n1 + first..][..lanes], out);
+                        out.copy_from_slice(&partial[run * n1 + first..][..lanes]);
+                        transpose::<F>(out);
                     }
                     let shifts = F::Packing::from_fn(|lane| {
                         shift * omega.exp_u64(reverse_bits_len(first + lane, log_n1) as u64)
@@ -278,16 +279,6 @@ impl<F: TwoAdicField> Encoder<F> {
                 },
             )
             .collect()
-    }
-}
-
-/// Lane `i` of element `j` becomes lane `j` of element `i`.
-#[inline(always)]
-fn transpose<P: PackedValue>(from: &[P], to: &mut [P]) {
-    for (j, from) in from.iter().enumerate() {
-        for (to, &value) in to.iter_mut().zip(from.as_slice()) {
-            to.as_slice_mut()[j] = value;
-        }
     }
 }
 

@@ -11,6 +11,8 @@ use openvm_stark_backend::{
     p3_util::reverse_slice_index_bits,
 };
 
+use crate::packed::{PackedField, transpose};
+
 /// Elements that one task of a parallel loop converts: 64 KiB, which stays in the cache.
 const TASK: usize = 1 << 14;
 
@@ -23,7 +25,7 @@ pub(crate) struct Chunks<F> {
     size_inverse: F,
 }
 
-impl<F: TwoAdicField> Chunks<F> {
+impl<F: PackedField + TwoAdicField> Chunks<F> {
     pub(crate) fn new(l_skip: usize) -> Self {
         let powers = |log_block: usize, root: F| root.powers().take(1 << log_block >> 1).collect();
         Self {
@@ -94,7 +96,27 @@ impl<F: TwoAdicField> Chunks<F> {
     #[inline(always)]
     fn convert(&self, values: &mut [F], packed: &mut [F::Packing], convert: &impl Fn(&mut [F::Packing])) {
         let size = self.size();
-        for group in values.chunks_mut(size * F::Packing::WIDTH) {
+        let lanes = F::Packing::WIDTH;
+        for group in values.chunks_mut(size * lanes) {
+            if group.len() == size * lanes && size.is_multiple_of(lanes) {
+                // Each lane takes a chunk, by as many packs of it as fill one.
+                let parts = size / lanes;
+                let group = F::Packing::pack_slice_mut(group);
+                for (part, packed) in packed.chunks_exact_mut(lanes).enumerate() {
+                    for (lane, pack) in packed.iter_mut().enumerate() {
+                        *pack = group[lane * parts + part];
+                    }
+                    transpose::<F>(packed);
+                }
+                convert(packed);
+                for (part, packed) in packed.chunks_exact_mut(lanes).enumerate() {
+                    transpose::<F>(packed);
+                    for (lane, pack) in packed.iter().enumerate() {
+                        group[lane * parts + part] = *pack;
+                    }
+                }
+                continue;
+            }
             for (lane, chunk) in group.chunks_exact(size).enumerate() {
                 for (slot, &value) in packed.iter_mut().zip(chunk) {
                     slot.as_slice_mut()[lane] = value;

@@ -26,13 +26,13 @@ use openvm_stark_backend::{
 };
 use tracing::info_span;
 
-use crate::SwirlError;
+use crate::{SwirlError, packed::PackedConfig};
 
 /// What a commitment holds beside its root: the layout, the stacked columns, the layers of the tree.
 pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
 
 /// Commits to traces that somebody else keeps.
-pub(crate) fn commit<SC: StarkProtocolConfig>(
+pub(crate) fn commit<SC: PackedConfig>(
     config: &SC,
     traces: &[&RowMajorMatrix<SC::F>],
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
@@ -48,7 +48,7 @@ pub(crate) fn commit<SC: StarkProtocolConfig>(
 
 /// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory for no more
 /// than a part of one trace at a time.
-pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
+pub(crate) fn commit_owned<SC: PackedConfig>(
     config: &SC,
     traces: Vec<RowMajorMatrix<SC::F>>,
 ) -> Result<(SC::Digest, PcsData<SC>), SwirlError> {
@@ -63,7 +63,7 @@ pub(crate) fn commit_owned<SC: StarkProtocolConfig>(
 }
 
 /// Leaves the messages of the columns in their place.
-fn encode_and_hash<SC: StarkProtocolConfig>(
+fn encode_and_hash<SC: PackedConfig>(
     config: &SC,
     matrix: &mut ColMajorMatrix<SC::F>,
 ) -> Vec<Vec<SC::Digest>> {

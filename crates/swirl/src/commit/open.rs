@@ -5,22 +5,49 @@
 
 use openvm_stark_backend::{
     p3_field::{Field, PackedValue, TwoAdicField},
+    p3_maybe_rayon::prelude::*,
     p3_util::log2_strict_usize,
 };
 
+/// Elements of a remainder that a task computes.
+const TASK: usize = 1 << 14;
+
 /// For each query, the `rows` values of the codeword of `message` at `query + t * stride`, where the
-/// codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`.
+/// codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`. By this thread alone: see
+/// [`super::message::Chunks::encode_alone`].
 pub(crate) fn open<F: TwoAdicField>(
     message: &[F],
     log_blowup: usize,
     rows: usize,
     queries: &[usize],
 ) -> Vec<Vec<F>> {
+    open_by(message, log_blowup, rows, queries, usize::MAX)
+}
+
+/// [`open`] by all threads.
+pub(crate) fn open_together<F: TwoAdicField>(
+    message: &[F],
+    log_blowup: usize,
+    rows: usize,
+    queries: &[usize],
+) -> Vec<Vec<F>> {
+    open_by(message, log_blowup, rows, queries, TASK)
+}
+
+/// A task computes so many elements of a remainder.
+fn open_by<F: TwoAdicField>(
+    message: &[F],
+    log_blowup: usize,
+    rows: usize,
+    queries: &[usize],
+    task: usize,
+) -> Vec<Vec<F>> {
     let log_domain = log2_strict_usize(message.len()) + log_blowup;
     let mut opening = Opening {
         omega: F::two_adic_generator(log_domain),
         log_domain,
         rows,
+        task,
         values: vec![Vec::new(); queries.len()],
     };
     let stride = (1usize << log_domain) / rows;
@@ -50,6 +77,7 @@ struct Opening<F> {
     omega: F,
     log_domain: usize,
     rows: usize,
+    task: usize,
     values: Vec<Vec<F>>,
 }
 
@@ -85,7 +113,16 @@ impl<F: TwoAdicField> Opening<F> {
             if below.is_empty() {
                 continue;
             }
-            reduce(remainder, if odd == 0 { root } else { -root }, child);
+            let root = if odd == 0 { root } else { -root };
+            if half <= self.task {
+                reduce(remainder.split_at(half), root, child);
+            } else {
+                let (low, high) = remainder.split_at(half);
+                low.par_chunks(self.task)
+                    .zip(high.par_chunks(self.task))
+                    .zip(child.par_chunks_mut(self.task))
+                    .for_each(|((low, high), child)| reduce((low, high), root, child));
+            }
             self.descend(child, depth + 1, class + (odd << depth), &below, scratch);
         }
     }
@@ -104,9 +141,9 @@ impl<F: TwoAdicField> Opening<F> {
     }
 }
 
-/// The remainder modulo `X^(n/2) - root`.
-fn reduce<F: Field>(values: &[F], root: F, remainder: &mut [F]) {
-    let (low, high) = values.split_at(values.len() / 2);
+/// The remainder modulo `X^(n/2) - root` of a polynomial, by the lower and the upper half of its coefficients; or as many places of
+/// each.
+fn reduce<F: Field>((low, high): (&[F], &[F]), root: F, remainder: &mut [F]) {
     if low.len().is_multiple_of(F::Packing::WIDTH) {
         let root = F::Packing::from(root);
         let low = F::Packing::pack_slice(low)
@@ -128,7 +165,7 @@ mod tests {
     use openvm_stark_sdk::config::baby_bear_poseidon2::F;
     use p3_dft::{Radix2DitParallel, TwoAdicSubgroupDft};
 
-    use super::open;
+    use super::{open, open_by};
 
     #[test]
     fn opened_values_are_those_of_the_codeword() {
@@ -147,6 +184,8 @@ mod tests {
                 .map(|query| query.min(stride - 1))
                 .collect();
             let opened = open(&message, log_blowup, 1 << log_rows, &queries);
+            let by_parts = open_by(&message, log_blowup, 1 << log_rows, &queries, 32);
+            assert_eq!(by_parts, opened, "2^{log_height} by 2^{log_blowup}, by parts");
             for (query, values) in queries.iter().zip(&opened) {
                 let expected: Vec<F> = (0..1 << log_rows).map(|t| codeword[query + t * stride]).collect();
                 assert_eq!(

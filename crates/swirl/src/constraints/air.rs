@@ -1,14 +1,17 @@
 //! An AIR's constraints and interactions, compiled, with its trace.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
-use openvm_stark_backend::{air_builders::symbolic::SymbolicConstraintsDag, p3_field::ExtensionField};
+use openvm_stark_backend::{
+    air_builders::symbolic::SymbolicConstraintsDag,
+    p3_field::{ExtensionField, PrimeCharacteristicRing},
+};
 
 use super::{
     program::{Context, Input, Program, inputs_of},
     trace::Trace,
 };
-use crate::packed::{ExtPack, PackedField};
+use crate::packed::{ExtPack, Pack, PackedField, dot};
 
 /// What the sums of a sumcheck are of: constraints, numerators, denominators.
 pub(crate) const TARGETS: usize = 3;
@@ -98,7 +101,9 @@ impl<'a, F: PackedField> Air<'a, F> {
 
 /// With which factor each sink adds to which sum.
 pub(crate) struct Weights<EF> {
-    sinks: Vec<(usize, EF)>,
+    factors: Vec<EF>,
+    /// The sinks of each sum. Those of constraints come last.
+    sinks: Sums<Range<usize>>,
     /// What does not depend on the row.
     pub all_constant: Sums<EF>,
     pub interactions_constant: Sums<EF>,
@@ -128,50 +133,59 @@ impl<EF> Weights<EF> {
         for (&node, &lambda) in air.dag.constraints.constraint_idx.iter().zip(lambda) {
             add(CONSTRAINTS, node, lambda);
         }
-        let sinks: Vec<(usize, EF)> = air
+        let factors: Vec<EF> = air
             .sinks
             .iter()
-            .map(|sink| (sink.0, factors.get(sink).copied().unwrap_or(EF::ZERO)))
+            .map(|sink| factors.get(sink).copied().unwrap_or(EF::ZERO))
             .collect();
         let with_constants = |program: &Program<F>| {
             let mut constant = constant;
             for &(sink, value) in &program.constant_sinks {
-                let (target, factor) = sinks[sink];
-                constant[target] += factor * value;
+                constant[air.sinks[sink].0] += factors[sink] * value;
             }
             constant
+        };
+        let of = |target: usize| {
+            let first = air.sinks.iter().position(|sink| sink.0 == target).unwrap_or(0);
+            first..first + air.sinks.iter().filter(|sink| sink.0 == target).count()
         };
         Self {
             all_constant: with_constants(&air.all),
             interactions_constant: with_constants(&air.interactions),
-            sinks,
+            sinks: std::array::from_fn(of),
+            factors,
         }
     }
 
-    /// Adds a sink's value to its sum.
+    /// The sums of what these sinks have, those of constraints only where wanted.
     #[inline(always)]
-    pub(crate) fn add_base<F>(
-        &self,
-        sums: &mut Sums<ExtPack<F, EF>>,
-        sink: usize,
-        value: crate::packed::Pack<F>,
-    ) where
+    pub(crate) fn sums<F>(&self, values: &[Pack<F>], with_constraints: bool) -> Sums<ExtPack<F, EF>>
+    where
         F: PackedField,
         EF: ExtensionField<F>,
     {
-        let (target, factor) = self.sinks[sink];
-        sums[target] += ExtPack::<F, EF>::from(factor) * value;
+        std::array::from_fn(|target| {
+            if target == CONSTRAINTS && !with_constraints {
+                return ExtPack::<F, EF>::ZERO;
+            }
+            let sinks = self.sinks[target].clone();
+            dot::<F, EF>(&self.factors[sinks.clone()], &values[sinks])
+        })
     }
 
-    /// [`Self::add_base`] for extension elements.
+    /// Adds a sink's value to its sum.
     #[inline(always)]
     pub(crate) fn add_ext<F>(&self, sums: &mut Sums<ExtPack<F, EF>>, sink: usize, value: ExtPack<F, EF>)
     where
         F: PackedField,
         EF: ExtensionField<F>,
     {
-        let (target, factor) = self.sinks[sink];
-        sums[target] += value * factor;
+        let target = match sink {
+            _ if sink < self.sinks[NUMERATORS].end => NUMERATORS,
+            _ if sink < self.sinks[DENOMINATORS].end => DENOMINATORS,
+            _ => CONSTRAINTS,
+        };
+        sums[target] += value * self.factors[sink];
     }
 }
 

@@ -18,10 +18,7 @@ use super::{
     round_polys,
     round0::unit_eq,
 };
-use crate::{
-    SwirlError,
-    packed::{ExtPack, PackedConfig},
-};
+use crate::{SwirlError, packed::PackedConfig};
 
 pub(super) type Key<SC> = DeviceMultiStarkProvingKey<CpuBackend<SC>>;
 
@@ -252,7 +249,6 @@ fn openings<SC: PackedConfig>(
 where
     SC::EF: TwoAdicField + ExtensionField<SC::F>,
 {
-    let factors: Vec<ExtPack<SC::F, SC::EF>> = factors.iter().map(|&factor| factor.into()).collect();
     airs.par_iter()
         .zip(folded)
         .map(|(air, folded)| {
@@ -271,7 +267,7 @@ where
                     .map(|input| match air.inputs.iter().position(|&i| i == input) {
                         // What the constraints read has been folded already.
                         Some(index) => folded.claim(index),
-                        None => open::<SC::F, SC::EF>(air, input, l_skip, &factors, &eq),
+                        None => open::<SC::F, SC::EF>(air, input, l_skip, factors, &eq),
                     })
                     .collect()
             };

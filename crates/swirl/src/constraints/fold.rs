@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     gkr::{SplitEq, small_eq, unpack},
-    packed::{ExtPack, Pack, PackedField, ext_from_fn, ext_lane, ext_sum, log_width, split_ext},
+    packed::{ExtPack, Pack, PackedField, dot, ext_from_fn, ext_lane, ext_sum, log_width, split_ext},
 };
 
 /// The columns that constraints and interactions read, folded.
@@ -56,15 +56,11 @@ fn fold_unit<F: PackedField, EF: ExtensionField<F>>(
     air: &Air<'_, F>,
     input: Input,
     unit: usize,
-    factors: &[ExtPack<F, EF>],
+    factors: &[EF],
     packs: &mut [Pack<F>],
 ) -> ExtPack<F, EF> {
     air.trace.load(input, unit, packs);
-    let mut sum = ExtPack::<F, EF>::ZERO;
-    for (&factor, &pack) in factors.iter().zip(packs.iter()) {
-        sum += factor * pack;
-    }
-    sum
+    dot::<F, EF>(factors, packs)
 }
 
 impl<F, EF> Folded<F, EF>
@@ -75,14 +71,13 @@ where
     /// The columns at `r` in the univariate coordinate.
     pub(crate) fn new(air: &Air<'_, F>, l_skip: usize, factors: &[EF]) -> Self {
         let variables = air.trace.log_blocks();
-        let factors: Vec<ExtPack<F, EF>> = factors.iter().map(|&f| f.into()).collect();
         let columns: Vec<Vec<ExtPack<F, EF>>> = air
             .inputs
             .par_iter()
             .map(|&input| {
                 let mut packs = vec![Pack::<F>::ZERO; 1 << l_skip];
                 (0..air.trace.units())
-                    .map(|unit| fold_unit::<F, EF>(air, input, unit, &factors, &mut packs))
+                    .map(|unit| fold_unit::<F, EF>(air, input, unit, factors, &mut packs))
                     .collect()
             })
             .collect();
@@ -287,7 +282,7 @@ pub(crate) fn open<F, EF>(
     air: &Air<'_, F>,
     input: Input,
     l_skip: usize,
-    factors: &[ExtPack<F, EF>],
+    factors: &[EF],
     eq: &SplitEq<F, EF>,
 ) -> EF
 where

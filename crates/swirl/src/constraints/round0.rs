@@ -188,6 +188,8 @@ struct Scratch<F: Field> {
     /// The inputs at each place of a coset.
     points: Vec<Pack<F>>,
     registers: Vec<Pack<F>>,
+    /// What each sink is given. It stays zero where that is a constant, which is added apart.
+    sinks: Vec<Pack<F>>,
 }
 
 impl<F: PackedField + TwoAdicField> Scratch<F> {
@@ -198,6 +200,7 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
             coefficients: vec![zero; air.inputs.len() * places],
             points: vec![zero; air.inputs.len() * places],
             registers: vec![zero; air.all.registers().max(air.interactions.registers())],
+            sinks: vec![zero; air.sinks()],
         }
     }
 
@@ -244,11 +247,8 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
         }
         for place in 0..self.places {
             self.registers[..inputs].copy_from_slice(&self.points[place * inputs..][..inputs]);
-            let mut sums = [ExtPack::<F, EF>::ZERO; TARGETS];
-            program.run(&mut self.registers, |sink, value| {
-                weights.add_base::<F>(&mut sums, sink, value);
-            });
-            result(place, sums);
+            program.run(&mut self.registers, |sink, value| self.sinks[sink] = value);
+            result(place, weights.sums::<F>(&self.sinks, with_constraints));
         }
     }
 }

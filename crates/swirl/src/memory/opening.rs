@@ -3,7 +3,10 @@
 use openvm_stark_backend::p3_util::log2_strict_usize;
 
 use super::{Walk, pushed};
-use crate::{commit::encode, opening::sizes};
+use crate::{
+    commit::encode,
+    opening::{OPENED_AT_ONCE, sizes},
+};
 
 /// Pieces of one height that follow each other.
 struct Group {
@@ -125,7 +128,8 @@ impl Walk<'_> {
             let path = size_of::<Vec<u8>>() + (log_domain - k) * sizes.digest;
             let by_column = size_of::<Vec<u8>>() + rows * sizes.f;
             let opened = |width: usize, log_height: usize, element: usize| {
-                let working = self.threads.min(width) * ((2 * sizes.f) << log_height);
+                let at_once = self.threads.min(OPENED_AT_ONCE).min(width);
+                let working = at_once * ((2 * sizes.f) << log_height);
                 let by_columns = width * queries * by_column;
                 let by_rows = queries * rows * (size_of::<Vec<u8>>() + width * element);
                 (by_columns + working.max(by_rows), by_rows)

@@ -9,8 +9,7 @@ impl Walk<'_> {
     /// The factor of each sink.
     pub(super) fn weights(&self) -> usize {
         let sinks: usize = self.present.iter().map(|p| p.air.compiled.sinks).sum();
-        // As large as a pair of an index and an extension element.
-        sinks * (size_of::<usize>() + self.model.sizes.ef)
+        sinks * self.model.sizes.ef
     }
 
     /// The univariate polynomials of all AIRs.
@@ -24,10 +23,10 @@ impl Walk<'_> {
         let sizes = &self.model.sizes;
         let l_skip = self.model.params.l_skip;
         let places = 1usize << l_skip;
-        // Coefficients and values of each input, and registers.
+        // Coefficients and values of each input, registers, and what these give to sinks.
         let scratch = |p: &Present<'_>| {
             let compiled = &p.air.compiled;
-            (2 * compiled.inputs * places + compiled.registers + places) * sizes.pack
+            (2 * compiled.inputs * places + compiled.registers + places + compiled.sinks) * sizes.pack
         };
         let parts = |p: &Present<'_>| p.units(l_skip, sizes.lanes()).div_ceil(1 << LOG_UNITS);
         // Each thread has the sums of what it has done and those that it adds to them, and holds what waits for others.

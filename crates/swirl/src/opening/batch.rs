@@ -6,7 +6,7 @@ use openvm_stark_backend::{
 };
 
 use super::packed::Values;
-use crate::commit::message::Chunks;
+use crate::{commit::message::Chunks, packed::PackedField};
 
 /// Rows that one task batches: its sums stay in the first-level cache.
 pub(super) const ROWS: usize = 1 << 10;
@@ -18,7 +18,7 @@ const SERIAL: usize = 1 << 15;
 /// `sum_j mu^j * columns[j]`.
 pub(crate) fn hypercube_values<F, EF>(columns: &[&[F]], mu: EF, l_skip: usize) -> Values<F, EF>
 where
-    F: TwoAdicField,
+    F: PackedField + TwoAdicField,
     EF: ExtensionField<F>,
 {
     let powers: Vec<EF> = mu.powers().take(columns.len()).collect();

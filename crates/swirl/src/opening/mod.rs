@@ -26,9 +26,11 @@ use openvm_stark_backend::{
 };
 use tracing::info_span;
 
+pub(crate) use self::whir::OPENED_AT_ONCE;
 use crate::{
     SwirlError,
     commit::{PcsData, stacked},
+    packed::PackedConfig,
 };
 
 /// A commitment with its stacked columns.
@@ -65,7 +67,7 @@ pub(crate) fn prove<SC, TS>(
     point: Vec<SC::EF>,
 ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError>
 where
-    SC: StarkProtocolConfig,
+    SC: PackedConfig,
     SC::F: Ord,
     SC::EF: TwoAdicField + ExtensionField<SC::F> + Ord,
     TS: FiatShamirTranscript<SC>,

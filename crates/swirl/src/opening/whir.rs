@@ -25,7 +25,10 @@ use super::{
     packed::{Values, fold_both, product_round},
     weights,
 };
-use crate::commit::{encode, message::Chunks, open};
+use crate::{
+    PackedConfig,
+    commit::{encode, message::Chunks, open},
+};
 
 /// A codeword of extension elements: the messages of their basis coefficients and the tree.
 struct Folded<SC: StarkProtocolConfig> {
@@ -46,7 +49,7 @@ pub(crate) fn prove<SC, TS>(
     point: &[SC::EF],
 ) -> Result<WhirProof<SC>, WhirProverError>
 where
-    SC: StarkProtocolConfig,
+    SC: PackedConfig,
     SC::EF: TwoAdicField + ExtensionField<SC::F>,
     TS: FiatShamirTranscript<SC>,
 {
@@ -181,24 +184,36 @@ where
     Ok(proof)
 }
 
+/// Columns of which the queried rows are computed at once, however many threads there are: for each, the prover takes the memory
+/// of two. More threads work on the same columns.
+pub(crate) const OPENED_AT_ONCE: usize = 4;
+
 /// For each query, the rows of the commitment's codeword that its leaf holds.
-fn open_commitment<SC: StarkProtocolConfig>(
+fn open_commitment<SC: PackedConfig>(
     data: &Stacked<SC>,
     params: &SystemParams,
     queries: &[usize],
 ) -> Vec<Vec<Vec<SC::F>>> {
     let rows = 1usize << params.k_whir();
     let chunks = Chunks::new(params.l_skip);
-    let columns: Vec<Vec<Vec<SC::F>>> = data
-        .columns()
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|column| {
+    let all: Vec<&[SC::F]> = data.columns().collect();
+    let columns: Vec<Vec<Vec<SC::F>>> = if current_num_threads() <= OPENED_AT_ONCE {
+        let open = |column: &&[SC::F]| {
             let mut message = column.to_vec();
             chunks.encode_alone(&mut message);
             open::open(&message, params.log_blowup, rows, queries)
-        })
-        .collect();
+        };
+        all.par_iter().map(open).collect()
+    } else {
+        let open = |column: &&[SC::F]| {
+            let mut message = column.to_vec();
+            chunks.encode(&mut message);
+            open::open_together(&message, params.log_blowup, rows, queries)
+        };
+        all.chunks(OPENED_AT_ONCE)
+            .flat_map(|some| some.par_iter().map(open).collect::<Vec<_>>())
+            .collect()
+    };
     (0..queries.len())
         .map(|query| {
             (0..rows)
