@@ -109,10 +109,11 @@ fn parked_machines_cause_no_events() {
         outcome.worlds[0].counts.inputs
     };
     let (few, many) = (known(200), known(4200));
-    // Each of the others is refused once by each of the two, before it is parked there.
+    // Each of the others is refused once by each of the two, before it is parked there. Others get the tasks, and a few more or
+    // fewer are copied. At every block and every half minute it would be hundreds for each.
     let once = 2 * 4000;
     assert!(
-        many <= few + once,
+        many <= few + few / 10 + once,
         "{few} inputs with 200 machines, {many} with 4200"
     );
 }

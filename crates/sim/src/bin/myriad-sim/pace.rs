@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Instant};
 
-use myriad_sim::fleet::{ScenarioError, ScenarioFile, Setup, simulate};
+use myriad_sim::fleet::{RequesterOutcome, ScenarioError, ScenarioFile, Setup, simulate};
 
 /// Simulates a scenario, and prints what became of it and what that took on this machine.
 pub fn print(path: &Path) -> Result<(), ScenarioError> {
@@ -28,6 +28,17 @@ pub fn print(path: &Path) -> Result<(), ScenarioError> {
             lag.median, lag.p95, lag.most
         );
     }
+    let blocks = sum(|world| world.blocks as f64).max(1.0);
+    let of_requesters = |bytes: fn(&RequesterOutcome) -> u64| {
+        let requesters = outcome.worlds.iter().flat_map(|world| &world.requesters);
+        requesters.map(bytes).sum::<u64>() as f64
+    };
+    println!(
+        "requester   {:.1} MB received and {:.1} MB sent for each block, {:.2} s of CPU time to verify",
+        of_requesters(|requester| requester.down_bytes) / blocks / 1e6,
+        of_requesters(|requester| requester.up_bytes) / blocks / 1e6,
+        sum(|world| world.counts.verified_s) / blocks
+    );
     println!("machines    {:.1} % at work", 100.0 * outcome.utilisation);
     println!("tasks       {}", sum(|world| world.counts.tasks as f64));
     println!(

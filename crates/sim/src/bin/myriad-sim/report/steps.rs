@@ -101,8 +101,9 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## What each step is worth alone");
     report.say(&format!(
         "Each row changes one thing of the first one, by a switch of the simulator (`what_if` in a scenario) that the product does not have. What \
-         is **not built** is shown at its best: machines know beforehand which segment they will get, nothing is given back, and nobody \
-         lies. So these rows are bounds of what could be gained. The links are those of {ROLLUPS} rollups on {MACHINES} machines."
+         is **not built** is shown at its best: machines know beforehand which segment they will get, and nothing is given back. \
+         So these rows say what could be gained at most, with one exception: machines that waste time have their leases ahead as soon as others, \
+         which the second column shows. The links are those of {ROLLUPS} rollups on {MACHINES} machines."
     ));
     let mut table = Table::new(&[
         "",
