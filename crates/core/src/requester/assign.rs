@@ -49,6 +49,22 @@ pub(super) fn unproven_origin(state: &PeerState) -> Option<u64> {
     state.offer.origin.filter(|_| !state.is_proven())
 }
 
+/// Why no task of these jobs is for an offer.
+fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
+    let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
+    match least {
+        _ if jobs.is_empty() => Refusal::NoJob,
+        Some(needed) if needed > offer.memory => Refusal::Memory {
+            offered: offer.memory,
+            needed,
+        },
+        // What is ready waits for a better peer that was woken for it, or will be free.
+        _ => Refusal::Waiting {
+            under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
+        },
+    }
+}
+
 impl Requester {
     pub(super) fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
@@ -227,18 +243,7 @@ impl Requester {
         if let Some(task) = again {
             return Ok(Pick::new(task, Duration::ZERO));
         }
-        let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
-        Err(match least {
-            _ if jobs.is_empty() => Refusal::NoJob,
-            Some(needed) if needed > offer.memory => Refusal::Memory {
-                offered: offer.memory,
-                needed,
-            },
-            // What is ready waits for a better one who was woken for it, or will be free.
-            _ => Refusal::Waiting {
-                under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
-            },
-        })
+        Err(nothing_for(&jobs, offer))
     }
 
     /// Whether a machine without a task of its own will have one in a moment: who takes a copy of another's task now

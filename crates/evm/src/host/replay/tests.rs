@@ -502,7 +502,7 @@ fn what_is_no_replay_file_is_refused() {
         ),
         (
             changed(&|json| {
-                json["blocks"][0]["txs"][0]["outcome"]["logs"] = json!([zeros(DATA_BYTES_MAX + 1)])
+                json["blocks"][0]["txs"][0]["outcome"]["logs"] = json!([zeros(DATA_BYTES_MAX + 1)]);
             }),
             "at most 1048576 bytes in hex",
         ),

@@ -97,6 +97,7 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
 }
 
 /// Each step alone.
+#[expect(clippy::too_many_lines, reason = "the table, row by row")]
 pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## What each step is worth alone");
     report.say(&format!(
