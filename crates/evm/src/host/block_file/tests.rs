@@ -405,7 +405,7 @@ fn a_batch_that_could_run_for_ever_is_refused() {
     let others = |file: &BlockFile| {
         let block = file.decode_block().unwrap();
         let gas = block.body.transactions.iter().rev().skip(1);
-        gas.map(Transaction::gas_limit).sum::<u64>()
+        gas.map(alloy_consensus::Transaction::gas_limit).sum::<u64>()
     };
     let half = BATCH_GAS_MAX / 2;
     let mut batch = files[0].clone();
