@@ -56,7 +56,8 @@ fn what_is_counted_is_what_openvm_counts() {
             (base + 4 * place, word)
         })
         .collect();
-    for marks in [&[][..], &[(start, 1)], &[(0, 1), (u32::MAX, 1)], &everywhere] {
+    let lists: [&[(u32, u32)]; 4] = [&[], &[(start, 1)], &[(0, 1), (u32::MAX, 1)], &everywhere];
+    for marks in lists {
         let (state, instructions, cells) = tally(marks, u64::MAX);
         assert!(matches!(state.exit_code, Ok(Some(0))), "{:?}", state.exit_code);
         let all = sum(state.ctx.spent.as_slice());
