@@ -89,7 +89,7 @@ impl Plan {
 }
 
 /// A VM without the program's commitment, which metering does not need and takes longest to make.
-type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
+pub(crate) type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
@@ -192,7 +192,7 @@ fn cut_within(
     Err(too_small(needed))
 }
 
-fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
+pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
     let pk = &keys.app_vm_pk;
     let engine = DefaultStarkEngine::new(pk.get_params());
     let device_pk = engine.device().transport_pk_to_device(&*pk.vm_pk);
@@ -338,7 +338,7 @@ pub(crate) fn run(
     .unwrap_or_else(|reason| Err(trapped(reason)))
 }
 
-fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
+pub(crate) fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> ExecuteError {
     match error {
         ExecutionError::FailedWithExitCode(code) => ExecuteError::Failed {
             code,

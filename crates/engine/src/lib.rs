@@ -27,6 +27,7 @@
 //! are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound them and what
 //! they count before they are decoded, and neither panic nor allocate without limit.
 
+mod accounting;
 mod aggregate;
 mod boundary;
 mod circuit;
@@ -46,6 +47,7 @@ mod truth;
 mod verify;
 pub mod worker;
 
+pub use accounting::{Account, Spent};
 pub use aggregate::Level;
 pub use boundary::{Boundary, Root};
 pub use config::{Fingerprint, OPENVM_TOML_BYTES_MAX, VmConfig};

@@ -5,6 +5,7 @@
 pub(crate) mod commitment;
 mod elf;
 mod instructions;
+pub(crate) mod marks;
 mod vmexe;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use openvm_sdk::F;
 use openvm_sdk_config::TranspilerConfig;
 use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 
+use self::marks::Mark;
 use crate::{Input, VmConfig, error::ProgramError, memory};
 
 /// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a `.vmexe`.
@@ -37,6 +39,8 @@ pub struct Program {
     exe: Arc<VmExe<F>>,
     config: VmConfig,
     hash: [u8; 32],
+    /// Of an ELF.
+    marks: Arc<[Mark]>,
 }
 
 impl Program {
@@ -55,8 +59,10 @@ impl Program {
                 max: PROGRAM_BYTES_MAX,
             });
         }
+        let mut marks = Vec::new();
         let exe = if image.starts_with(&elf::MAGIC) {
             elf::check(image)?;
+            marks = marks::read(image)?;
             // OpenVM's loader trusts the file's tables, and panics on some that lie.
             caught(|| {
                 let elf = Elf::decode(image, MEM_SIZE as u32).map_err(|e| ProgramError::BadElf {
@@ -82,6 +88,7 @@ impl Program {
             exe: Arc::new(exe),
             config,
             hash: *hasher.finalize().as_bytes(),
+            marks: marks.into(),
         })
     }
 
@@ -99,6 +106,10 @@ impl Program {
     pub fn held_bytes(&self, input: &Input) -> u64 {
         let instructions = self.exe.program.len();
         memory::held_bytes(instructions, self.exe.init_memory.len(), input.byte_len())
+    }
+
+    pub(crate) fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     pub(crate) fn exe(&self) -> &Arc<VmExe<F>> {

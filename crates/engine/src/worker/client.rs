@@ -23,8 +23,8 @@ use super::{
     usage::{Usage, Watch},
 };
 use crate::{
-    Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement, VmConfig,
-    keys::Filling,
+    Account, Boundary, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
+    VmConfig, keys::Filling,
 };
 
 /// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
@@ -246,6 +246,19 @@ impl Worker {
         }
     }
 
+    /// Executes, and counts what that is spent on by the marks in the program's ELF: a section `.myriad.marks` that has, for each
+    /// mark, an address in the code and a word, 4 bytes each, little endian. The word is a label of 8 bits, which is what is counted
+    /// by; 256, where all that is called there counts for this label; and 512, where what it names ends.
+    ///
+    /// # Errors
+    /// See [`Worker::load`].
+    pub fn account(&mut self, max_instructions: u64) -> Result<(Account, Usage), WorkerError> {
+        match self.ask(Request::Account { max_instructions })? {
+            (Answer::Account(account), usage) => Ok((account, usage)),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
     /// Executes the first `instructions` and nothing else: what it takes to reach the start of a segment.
     ///
     /// # Errors
@@ -426,6 +439,7 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Keys(_) => "keys",
         Answer::Loaded(_) => "that it has loaded",
         Answer::Plan(_) => "a plan",
+        Answer::Account(_) => "an account",
         Answer::Executed => "that it has executed",
         Answer::Boundaries(_) => "boundaries",
         Answer::Proof(_) => "a proof",

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::usage::Usage;
 use crate::{
-    AggregateError, Boundary, ConfigError, ExecuteError, InputError, KeyError, Level, MemoryBudget, Plan,
-    ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
+    Account, AggregateError, Boundary, ConfigError, ExecuteError, InputError, KeyError, Level, MemoryBudget,
+    Plan, ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
 };
 
 /// Most bytes of the files of a request: the largest program and the largest input together, and some more.
@@ -41,6 +41,10 @@ pub(super) enum Request {
     },
     Plan {
         budget: MemoryBudget,
+        max_instructions: u64,
+    },
+    /// Execute to the end, and count by the program's marks.
+    Account {
         max_instructions: u64,
     },
     /// Execute so many instructions, and nothing else.
@@ -77,6 +81,7 @@ pub(super) enum Answer {
     Keys(Vec<u8>),
     Loaded(Loaded),
     Plan(Plan),
+    Account(Account),
     Executed,
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),

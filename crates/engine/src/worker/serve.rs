@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     AggregateError, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier, VerifyError,
-    VmConfig, aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver, truth,
+    VmConfig, accounting, aggregate::Aggregator, circuit::Circuit, execute, keys, prove::SegmentProver,
+    truth,
 };
 
 /// How a child is to run.
@@ -193,6 +194,10 @@ impl State {
             } => {
                 let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
                 Ok(Answer::Plan(plan))
+            }
+            Request::Account { max_instructions } => {
+                let account = accounting::account(program, keys, input, max_instructions, &|| output.take())?;
+                Ok(Answer::Account(account))
             }
             Request::Execute { instructions } => {
                 let executed = execute::run(program, input, instructions, &|| output.take());
