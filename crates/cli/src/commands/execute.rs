@@ -1,7 +1,7 @@
 //! `myriad execute`: runs a program without proving it.
 
 use myriad_engine::{
-    Input, Plan, Segment,
+    Account, Input, Plan, Segment,
     worker::{Usage, Worker, make_keys},
 };
 use serde::Serialize;
@@ -70,6 +70,26 @@ pub fn run(args: &Execute) -> Result<(), Error> {
 /// # Errors
 /// A program that does not end well, or a child that does not.
 pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage), Error> {
+    let (plan, usage, _) = planned(program, input, settings)?;
+    Ok((plan, usage))
+}
+
+/// The same, and then executes once more and counts by the marks in the program.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_and_account(
+    program: &ProgramFile,
+    input: Input,
+    settings: &Settings,
+) -> Result<(Plan, Usage, Account), Error> {
+    let (plan, usage, mut worker) = planned(program, input, settings)?;
+    let _spinner = Spinner::new("counting what it is spent on");
+    let (account, _) = worker.account(settings.max_instructions)?;
+    Ok((plan, usage, account))
+}
+
+fn planned(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage, Worker), Error> {
     let config = settings.sole_worker()?;
     {
         let _spinner = Spinner::new("getting keys ready");
@@ -78,7 +98,8 @@ pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<
     let _spinner = Spinner::new(format!("executing {}", program.name));
     let mut worker = Worker::spawn(&config)?;
     worker.load(program.image.clone(), program.openvm_toml.clone(), input)?;
-    Ok(worker.plan(settings.memory, settings.max_instructions)?)
+    let (plan, usage) = worker.plan(settings.memory, settings.max_instructions)?;
+    Ok((plan, usage, worker))
 }
 
 fn segment_table(segments: &[Segment]) -> String {

@@ -106,6 +106,21 @@ fn a_sample_is_deterministic_and_says_what_it_is() {
     );
 }
 
+/// The share of a kind of operations in the cells of a block, whose account is held against what it is an account of: all that was
+/// executed, by another execution, is of some kind.
+fn shares(executed: &Value) -> impl Fn(&str) -> f64 {
+    let kinds = executed["spent"].as_array().unwrap().clone();
+    let sum = |key: &str| kinds.iter().map(|kind| kind[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("instructions"), executed["instructions"].as_u64().unwrap());
+    assert_eq!(sum("cells"), executed["cells"].as_u64().unwrap());
+    let cells = kinds.iter().map(|kind| kind["cells"].as_u64().unwrap());
+    assert!(cells.is_sorted_by(|a, b| a >= b), "the dearest is first");
+    move |name| {
+        let kind = kinds.iter().find(|kind| kind["kind"] == name);
+        kind.map_or(0.0, |kind| kind["share"].as_f64().unwrap())
+    }
+}
+
 #[test]
 fn a_block_is_executed_natively_and_in_the_zkvm() {
     let sample = Sample::new();
@@ -128,6 +143,19 @@ fn a_block_is_executed_natively_and_in_the_zkvm() {
     let gas = executed["gas_used"].as_f64().unwrap();
     let instructions = executed["instructions"].as_f64().unwrap();
     assert!((executed["instructions_per_gas"].as_f64().unwrap() - instructions / gas).abs() < 1e-6);
+    let shares = shares(&executed);
+    for kind in [
+        "Keccak",
+        "signatures",
+        "state and trie",
+        "interpreter",
+        "input decoding",
+        "memory management",
+    ] {
+        assert!(shares(kind) > 0.001, "{kind}: {}", shares(kind));
+    }
+    // Two payments are half hashes and signatures, and no precompile is called.
+    assert!(shares("other") < 0.1 && shares("BN254 pairing") == 0.0 && shares("ecrecover") == 0.0);
 
     // The same block without its parent's header runs, with less checked, and says so.
     let root = &summary["parent_state_root"];
@@ -250,6 +278,16 @@ fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
         .json();
     let per_gas = json["instructions_per_gas"].as_f64().unwrap();
     assert!((1.0..60.0).contains(&per_gas), "{per_gas}");
+    // The first of what it is spent on.
+    assert_eq!(json["spent"][0]["kind"], "BN254 pairing");
+    assert!(shares(&json)("BN254 pairing") > 0.5);
+    let shown = run(["block", "execute", path.to_str().unwrap()])
+        .exits(DONE)
+        .stdout;
+    assert!(
+        shown.contains("spent on") && shown.contains("BN254 pairing"),
+        "{shown}"
+    );
 }
 
 /// Files of consecutive blocks are a batch, in their order only; and so is one file with all of them.

@@ -4,10 +4,14 @@ use myriad_engine::Input;
 use myriad_evm::Outcome;
 use serde::Serialize;
 
-use super::{read, title, validated};
+use super::{
+    read,
+    spent::{self, KindReport},
+    title, validated,
+};
 use crate::{
     args::ExecuteBlock,
-    commands::execute::plan,
+    commands::execute::plan_and_account,
     error::Error,
     report::Rows,
     settings::Settings,
@@ -28,6 +32,11 @@ struct Report<'a> {
     instructions: u64,
     instructions_per_gas: f64,
     segments: usize,
+    /// Of the rows that the instructions fill: without tables, the hashes of memory, and what rounds heights up.
+    cells: u64,
+    cells_per_gas: f64,
+    /// What instructions and cells are spent on, the dearest first.
+    spent: Vec<KindReport>,
     /// Checks that were not made, since the parent's header is not known.
     skipped: &'a [&'static str],
     public_values: String,
@@ -41,8 +50,10 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
         path: args.files[0].clone(),
         source,
     })?;
-    let (plan, usage) = plan(&variant.load()?, input, &settings)?;
+    let (plan, usage, account) = plan_and_account(&variant.load()?, input, &settings)?;
     check_agreement(&plan.public_values, &outcome)?;
+    check_agreement(&account.public_values, &outcome)?;
+    let spent = spent::kinds(&account, outcome.gas_used);
 
     let per_gas = plan.instructions as f64 / outcome.gas_used.max(1) as f64;
     if args.run.data.json {
@@ -58,6 +69,9 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
             instructions: plan.instructions,
             instructions_per_gas: per_gas,
             segments: plan.segments.len(),
+            cells: account.cells(),
+            cells_per_gas: account.cells() as f64 / outcome.gas_used.max(1) as f64,
+            spent,
             skipped: &outcome.skipped,
             public_values: hex0x(&plan.public_values),
             wall_s: usage.wall.as_secs_f64(),
@@ -93,7 +107,7 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
             ),
         );
     }
-    rows.print()
+    terminal::print(&format!("{}\n{}", rows.text(), spent::table(&spent))).map_err(Error::Stdout)
 }
 
 /// The guest and the native code are the same code, and have to say the same.

@@ -7,6 +7,7 @@ mod inspect;
 mod prove;
 mod replay;
 mod sample;
+mod spent;
 
 use std::path::PathBuf;
 
