@@ -8,6 +8,8 @@
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`] does.
 
+pub mod host;
+
 use openvm_algebra_guest::{DivAssignUnsafe, IntMod};
 
 use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Scalar};
@@ -16,7 +18,7 @@ use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Sc
 ///
 /// The VM's instructions take three addresses. What a function returns is copied, since its address has gone to an instruction, and
 /// to copy an element takes ten times as many instructions as to multiply it.
-pub trait Field: Clone + PartialEq + Sized + 'static {
+pub trait Field: Clone + Sized + 'static {
     fn zero() -> &'static Self;
     fn one() -> &'static Self;
     fn set_sum(&mut self, a: &Self, b: &Self);
@@ -27,6 +29,8 @@ pub trait Field: Clone + PartialEq + Sized + 'static {
     fn mul_assign(&mut self, other: &Self);
     /// By anything but zero.
     fn div_assign(&mut self, other: &Self);
+    /// Has no proof with another than the least representation of either.
+    fn equals(&self, other: &Self) -> bool;
 
     /// An element to be written over.
     fn place() -> Self {
@@ -64,7 +68,7 @@ pub trait Field: Clone + PartialEq + Sized + 'static {
     }
 
     fn is_zero(&self) -> bool {
-        self == Self::zero()
+        self.equals(Self::zero())
     }
 
     fn neg(&self) -> Self {
@@ -122,7 +126,7 @@ pub trait Complex: Field {
 
 /// Whether the least representation is odd.
 pub fn is_odd<F: IntMod>(number: &F) -> bool {
-    number.assert_reduced();
+    host::least(number);
     number.as_le_bytes()[0] & 1 == 1
 }
 
@@ -142,40 +146,45 @@ macro_rules! operations {
 
         #[inline(always)]
         fn add_assign(&mut self, other: &Self) {
-            *self += other;
+            host::operate(self, other, |a, b| *a += b);
         }
 
         #[inline(always)]
         fn sub_assign(&mut self, other: &Self) {
-            *self -= other;
+            host::operate(self, other, |a, b| *a -= b);
         }
 
         #[inline(always)]
         fn mul_assign(&mut self, other: &Self) {
-            *self *= other;
+            host::operate(self, other, |a, b| *a *= b);
         }
 
         #[inline(always)]
         fn div_assign(&mut self, other: &Self) {
-            self.div_assign_unsafe(other);
+            host::operate(self, other, |a, b| a.div_assign_unsafe(b));
+        }
+
+        #[inline(always)]
+        fn equals(&self, other: &Self) -> bool {
+            host::equal(self, other)
         }
 
         #[inline(always)]
         fn set_sum(&mut self, a: &Self, b: &Self) {
             self.clone_from(a);
-            *self += b;
+            host::operate(self, b, |a, b| *a += b);
         }
 
         #[inline(always)]
         fn set_difference(&mut self, a: &Self, b: &Self) {
             self.clone_from(a);
-            *self -= b;
+            host::operate(self, b, |a, b| *a -= b);
         }
 
         #[inline(always)]
         fn set_product(&mut self, a: &Self, b: &Self) {
             self.clone_from(a);
-            *self *= b;
+            host::operate(self, b, |a, b| *a *= b);
         }
     };
 }
@@ -195,7 +204,7 @@ macro_rules! prime_fields {
                 }
 
                 fn write(&self, bytes: &mut [u8]) {
-                    self.assert_reduced();
+                    host::least(self);
                     for (byte, limb) in bytes.iter_mut().zip(self.as_le_bytes().iter().rev()) {
                         *byte = *limb;
                     }
@@ -219,7 +228,7 @@ macro_rules! complex_fields {
 
                 #[inline(always)]
                 fn scale(&self, factor: &$base) -> Self {
-                    Self::new(&self.c0 * factor, &self.c1 * factor)
+                    Self::new(host::product(&self.c0, factor), host::product(&self.c1, factor))
                 }
 
                 #[inline(always)]

@@ -67,5 +67,5 @@ fn is_valid(digest: &[u8; 32], signature: &[u8; 64], key: &[u8; 64]) -> Option<b
     point.x.write(&mut x);
     // The coordinate may exceed the order, too: by a product it becomes less.
     let x = <P256Scalar as IntMod>::from_be_bytes_unchecked(&x);
-    Some(x.mul(Field::one()) == r)
+    Some(x.mul(Field::one()).equals(&r))
 }

@@ -54,7 +54,7 @@ impl<P: Pairing> Fp12<P> {
 
     pub fn is_one(&self) -> bool {
         let [first, others @ ..] = &self.0;
-        first == P::Fp2::one() && others.iter().all(Field::is_zero)
+        first.equals(P::Fp2::one()) && others.iter().all(Field::is_zero)
     }
 
     fn place() -> Self {

@@ -28,14 +28,14 @@ impl<C: Curve> Clone for Point<C> {
 
 impl<C: Curve> PartialEq for Point<C> {
     fn eq(&self, other: &Self) -> bool {
-        self.x == other.x && self.y == other.y
+        self.x.equals(&other.x) && self.y.equals(&other.y)
     }
 }
 
 impl<C: Curve> Point<C> {
     /// `None` for what is not on the curve.
     pub fn new(x: C::Field, y: C::Field) -> Option<Self> {
-        (y.square() == C::right_side(&x)).then_some(Self { x, y })
+        y.square().equals(&C::right_side(&x)).then_some(Self { x, y })
     }
 
     /// For what is on the curve.
@@ -63,7 +63,7 @@ impl<C: Curve> Point<C> {
     /// coordinate.
     #[inline(always)]
     pub fn add(&mut self, other: &Self) -> Option<C::Field> {
-        if self.x == other.x {
+        if self.x.equals(&other.x) {
             return None;
         }
         let mut slope = other.y.sub(&self.y);
@@ -133,7 +133,7 @@ impl<C: Curve> Sum<C> {
         };
         match sum.add(point) {
             Some(_) => {}
-            None if sum.y == point.y => self.double(),
+            None if sum.y.equals(&point.y) => self.double(),
             None => self.0 = None,
         }
     }

@@ -109,7 +109,7 @@ pub fn square_root(number: &Fp) -> Option<Fp> {
         "0680447a8e5ff9a692c6e9ed90d2eb35d91dd2e13ce144afd9cc34a83dac3d8907aaffffac54ffffee7fbfffffffeaab",
     );
     let root = number.power(&EXPONENT);
-    (root.square() == *number).then_some(root)
+    root.square().equals(number).then_some(root)
 }
 
 /// `(s + ti)² = c0 + c1·i`, where `2s² = c0 + n` and `2st = c1` for one of the roots `n` of the norm.

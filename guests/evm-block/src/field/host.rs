@@ -1,0 +1,272 @@
+//! The host's part of an operation: in the VM there is none to be seen, and in tests it is as free as the VM leaves it.
+//!
+//! A result is right modulo the prime, and the host may give any representation of it that has room. A comparison, and whatever
+//! else asks for the least representation, has no proof with another one. So the worst host gives the least representation of
+//! those results that are asked for it, and another one of all others. [`worst`] has a formula computed by such a host.
+
+#[cfg(not(test))]
+pub use vm::{equal, least, operate, product};
+#[cfg(test)]
+pub use worst::{equal, least, operate, product, worst};
+
+#[cfg(not(test))]
+mod vm {
+    use core::ops::Mul;
+
+    use openvm_algebra_guest::IntMod;
+
+    #[inline(always)]
+    pub fn operate<F>(result: &mut F, other: &F, operation: impl FnOnce(&mut F, &F)) {
+        operation(result, other);
+    }
+
+    #[inline(always)]
+    pub fn product<'a, F>(a: &'a F, b: &'a F) -> F
+    where
+        &'a F: Mul<Output = F>,
+    {
+        a * b
+    }
+
+    #[inline(always)]
+    pub fn equal<F: PartialEq>(a: &F, b: &F) -> bool {
+        a == b
+    }
+
+    /// Has no proof with another than the least representation.
+    #[inline(always)]
+    pub fn least<F: IntMod>(number: &F) {
+        number.assert_reduced();
+    }
+}
+
+#[cfg(test)]
+mod worst {
+    use std::{
+        cell::RefCell,
+        collections::{HashMap, HashSet},
+    };
+
+    use openvm_algebra_guest::IntMod;
+
+    /// More often than that, no formula has to be computed anew.
+    const PASSES_MAX: usize = 20;
+    /// Most primes that are added to a result.
+    const ADDED_MAX: u64 = 5;
+
+    /// A number of a field, or a complex one.
+    pub trait Number: Clone {
+        /// The least representation.
+        fn reduced(&self) -> Self;
+        /// Takes a representation of the host's choice.
+        fn choose(&mut self);
+        /// Compares as the VM does: with another than the least representation of either there is no proof.
+        fn is(&self, other: &Self) -> bool;
+    }
+
+    thread_local! {
+        static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+    }
+
+    /// The choices of one computation.
+    struct Host {
+        /// Of this choice among the possible ones; 0 is to take a greater representation wherever there is one.
+        seed: u64,
+        /// How many results there were.
+        results: u64,
+        /// The results that have to be the least representation, by their places.
+        least: HashSet<u64>,
+        /// Where the last result comes from that is this other representation, of a number modulo this prime.
+        places: HashMap<(Vec<u8>, Vec<u8>), u64>,
+        /// Whether more results turned out to have to be the least representation, so that there is no proof.
+        is_refused: bool,
+    }
+
+    impl Host {
+        /// How many primes are added to the next result.
+        fn added(&mut self) -> u64 {
+            let place = self.results;
+            self.results += 1;
+            if self.least.contains(&place) {
+                return 0;
+            }
+            let random = scramble(self.seed ^ place);
+            match self.seed {
+                0 => 1,
+                _ if random.is_multiple_of(2) => 0,
+                _ => 1 + random / 2 % ADDED_MAX,
+            }
+        }
+
+        fn note<F: IntMod>(&mut self, number: &F) {
+            self.places.insert(key(number), self.results - 1);
+        }
+
+        fn refuse<F: IntMod>(&mut self, number: &F) {
+            // What comes from outside is not the host's choice, and not asked for in this form.
+            if let Some(place) = self.places.get(&key(number)) {
+                self.is_refused = true;
+                self.least.insert(*place);
+            }
+        }
+    }
+
+    fn key<F: IntMod>(number: &F) -> (Vec<u8>, Vec<u8>) {
+        (number.as_le_bytes().to_vec(), F::MODULUS.as_ref().to_vec())
+    }
+
+    fn scramble(number: u64) -> u64 {
+        let bytes = alloy_primitives::keccak256(number.to_le_bytes()).0;
+        u64::from_le_bytes(bytes[..8].try_into().unwrap())
+    }
+
+    /// What `compute` comes to by a host that gives another than the least representation wherever there is a proof with one, and
+    /// how many results it gave so.
+    pub fn worst<T>(seed: u64, compute: impl Fn() -> T) -> (T, usize) {
+        let mut least = HashSet::new();
+        for _ in 0..PASSES_MAX {
+            let host = Host {
+                seed,
+                results: 0,
+                least,
+                places: HashMap::new(),
+                is_refused: false,
+            };
+            HOST.set(Some(host));
+            let outcome = compute();
+            let host = HOST.take().unwrap();
+            if !host.is_refused {
+                return (outcome, host.places.len());
+            }
+            least = host.least;
+        }
+        panic!("after {PASSES_MAX} times, another result has to be the least representation");
+    }
+
+    pub fn operate<F: Number>(result: &mut F, other: &F, operation: impl FnOnce(&mut F, &F)) {
+        // OpenVM's own operations outside of the VM are for the least representations.
+        let other = other.reduced();
+        *result = result.reduced();
+        operation(result, &other);
+        result.choose();
+    }
+
+    pub fn product<F: Number + for<'a> core::ops::MulAssign<&'a F>>(a: &F, b: &F) -> F {
+        let mut product = a.clone();
+        operate(&mut product, b, |a, b| *a *= b);
+        product
+    }
+
+    pub fn equal<F: Number>(a: &F, b: &F) -> bool {
+        a.is(b)
+    }
+
+    /// Has no proof with another than the least representation.
+    pub fn least<F: IntMod>(number: &F) {
+        if !number.is_reduced() {
+            HOST.with_borrow_mut(|host| {
+                if let Some(host) = host {
+                    host.refuse(number);
+                }
+            });
+        }
+    }
+
+    pub fn reduced<F: IntMod>(number: &F) -> F {
+        F::from_biguint(number.as_biguint() % F::modulus_biguint())
+    }
+
+    pub fn choose<F: IntMod>(number: &mut F) {
+        HOST.with_borrow_mut(|host| {
+            let Some(host) = host else { return };
+            let mut greater = number.as_biguint();
+            for _ in 0..host.added() {
+                let next = &greater + F::modulus_biguint();
+                if next.bits() > 8 * F::NUM_LIMBS as u64 {
+                    break;
+                }
+                greater = next;
+            }
+            let greater = F::from_biguint(greater);
+            if !greater.is_reduced() {
+                host.note(&greater);
+                *number = greater;
+            }
+        });
+    }
+
+    pub fn is<F: IntMod>(a: &F, b: &F) -> bool {
+        least(a);
+        least(b);
+        reduced(a) == reduced(b)
+    }
+
+    macro_rules! numbers {
+        ($($prime:ident)*; $($complex:ident)*) => {
+            $(
+                impl Number for crate::fields::$prime {
+                    fn reduced(&self) -> Self {
+                        reduced(self)
+                    }
+
+                    fn choose(&mut self) {
+                        choose(self);
+                    }
+
+                    fn is(&self, other: &Self) -> bool {
+                        is(self, other)
+                    }
+                }
+            )*
+            $(
+                impl Number for crate::fields::$complex {
+                    fn reduced(&self) -> Self {
+                        Self::new(reduced(&self.c0), reduced(&self.c1))
+                    }
+
+                    fn choose(&mut self) {
+                        choose(&mut self.c0);
+                        choose(&mut self.c1);
+                    }
+
+                    fn is(&self, other: &Self) -> bool {
+                        is(&self.c0, &other.c0) && is(&self.c1, &other.c1)
+                    }
+                }
+            )*
+        };
+    }
+
+    numbers!(Bn254Fp Bls12Fp P256Coordinate P256Scalar; Bn254Fp2 Bls12Fp2);
+
+    /// A formula that reads a result as an integer without asking for the least representation comes to something else.
+    #[test]
+    fn a_missing_reduction_is_seen_and_one_that_is_there_is_enough() {
+        use crate::{
+            field::{Coordinate, Field},
+            fields::Bn254Fp,
+        };
+
+        let two = Field::double(Bn254Fp::one());
+        let careless = || two.mul(&two).as_le_bytes()[0];
+        let careful = || {
+            let mut bytes = [0; 32];
+            two.mul(&two).write(&mut bytes);
+            bytes[31]
+        };
+        for seed in 0..8 {
+            assert_eq!(worst(seed, careful).0, 4);
+        }
+        let (careless, chosen) = worst(0, careless);
+        assert!(careless != 4 && chosen > 0);
+        // A result that is compared, or a copy of it, is the least one from its beginning.
+        let compared = || {
+            let product = two.mul(&two);
+            let byte = product.as_le_bytes()[0];
+            let copy = product.clone();
+            assert!(copy.equals(&Field::double(&two)));
+            byte
+        };
+        assert_eq!(worst(0, compared).0, 4);
+    }
+}
