@@ -8,7 +8,10 @@ use std::collections::HashSet;
 
 use alloy_primitives::{B256, Bytes};
 
-use super::{BlockFile, BlockFileError, Witness};
+use super::{
+    BlockFile, BlockFileError, Witness,
+    block_file::{BATCH_GAS_MAX, gas_max},
+};
 use crate::{
     BlockError, Outcome, StatelessInput,
     input::{BLOCKS_MAX, CODES_MAX, HEADERS_MAX, INPUT_BYTES_MAX, STATE_NODES_MAX},
@@ -52,6 +55,14 @@ pub enum BatchError {
         named: B256,
         /// Hash of the block before it in the batch.
         before: B256,
+    },
+    /// Their transactions may take more gas than [`BATCH_GAS_MAX`].
+    #[error(
+        "the transactions of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
+    )]
+    Gas {
+        /// The sum over its blocks.
+        actual: u64,
     },
     /// A block is not valid, or its witness does not suffice.
     #[error(transparent)]
@@ -136,8 +147,14 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
         // What is wrong with the block itself is said where it is validated.
         return Ok(input);
     }
-    let ends = |index, file: &BlockFile| {
-        let mut blocks = file.decode_blocks().map_err(of_file(index))?.into_iter();
+    let mut gas = 0u64;
+    let mut ends = |index, file: &BlockFile| {
+        let blocks = file.decode_blocks().map_err(of_file(index))?;
+        gas = blocks.iter().map(gas_max).fold(gas, u64::saturating_add);
+        if gas > BATCH_GAS_MAX {
+            return Err(BatchError::Gas { actual: gas });
+        }
+        let mut blocks = blocks.into_iter();
         let first = blocks.next().expect("there is a first one").header;
         let last = blocks
             .next_back()

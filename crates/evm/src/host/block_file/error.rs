@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use alloy_primitives::B256;
 
-use super::{GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
+use super::{BATCH_GAS_MAX, GAS_LIMIT_MAX, codec::JSON_BYTES_MAX};
 use crate::{
     host::{
         chain_config::ChainConfigError, transaction_type::UnsupportedType,
@@ -113,6 +113,14 @@ pub enum BlockFileError {
         field: String,
         /// What is wrong with it.
         detail: String,
+    },
+    /// The transactions of a batch may take more gas than [`BATCH_GAS_MAX`].
+    #[error(
+        "the transactions of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
+    )]
+    BatchGas {
+        /// The sum over its blocks.
+        actual: u64,
     },
     /// The block has room for more gas than [`GAS_LIMIT_MAX`].
     #[error(

@@ -26,7 +26,7 @@ mod tests;
 
 use std::{iter, path::Path};
 
-use alloy_consensus::Header;
+use alloy_consensus::{Header, Transaction as _};
 use alloy_primitives::Bytes;
 use alloy_rlp::Decodable;
 use serde_json::Value;
@@ -47,6 +47,11 @@ pub use error::BlockFileError;
 /// minutes and a few GB at the very most; but the gas limit of a made-up block, after a made-up parent, can be 2^62,
 /// and then neither time nor the EVM's memory has a bound.
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
+
+/// Most gas that the transactions of a batch may take together: no more than those of one block, so that a file is executed in the same
+/// time whatever it has. Of each block it is what its transactions may take, and not its gas limit, which is 2 * 10^9 in each of
+/// Linea's blocks. The system calls of a block, four of 30 M gas at most, are not part of it: those of 1,024 blocks are 1.2 * 10^11.
+pub const BATCH_GAS_MAX: u64 = GAS_LIMIT_MAX;
 
 /// The fields that cannot be left out, for the message that one is missing.
 const FIELDS: &str = "`chainId`, `block` or `blocks`, `parent` or `parentStateRoot`, and `witness` with `state`, `codes` and `headers`";
@@ -217,7 +222,7 @@ impl BlockFile {
     ///
     /// # Errors
     /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,
-    /// [`BlockFileError::TransactionType`] for one with transactions that are not supported,
+    /// [`BlockFileError::BatchGas`] for a batch that would, [`BlockFileError::TransactionType`] for one with transactions that are not supported,
     /// [`BlockFileError::NotTheNext`] and [`BlockFileError::TooManyBlocks`] for blocks that are no batch, and
     /// [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the block is valid is not looked at.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
@@ -243,12 +248,15 @@ impl BlockFile {
         match self.decode_blocks() {
             Ok(blocks) => {
                 let mut headers = blocks.iter().map(|block| &block.header);
-                match headers.find(|header| header.gas_limit > GAS_LIMIT_MAX) {
-                    Some(header) => Err(BlockFileError::GasLimit {
+                if let Some(header) = headers.find(|header| header.gas_limit > GAS_LIMIT_MAX) {
+                    return Err(BlockFileError::GasLimit {
                         number: header.number,
                         actual: header.gas_limit,
-                    }),
-                    None => Ok(()),
+                    });
+                }
+                match blocks.iter().map(gas_max).fold(0, u64::saturating_add) {
+                    actual if actual > BATCH_GAS_MAX => Err(BlockFileError::BatchGas { actual }),
+                    _ => Ok(()),
                 }
             }
             // What is no block is not executed either, and `validate` says why.
@@ -268,6 +276,13 @@ impl Witness {
     pub fn code_bytes(&self) -> usize {
         self.codes.iter().map(|code| code.len()).sum()
     }
+}
+
+/// Most gas that the transactions of a block can take, whatever its header says that they took.
+pub(super) fn gas_max(block: &Block) -> u64 {
+    let transactions = block.body.transactions.iter().map(|tx| tx.gas_limit());
+    let gas = transactions.fold(0, u64::saturating_add);
+    gas.min(block.header.gas_limit)
 }
 
 fn decode_block(field: String, rlp: &[u8]) -> Result<Block, BlockFileError> {

@@ -1,5 +1,6 @@
 use std::{fs, io::Write, path::PathBuf};
 
+use alloy_consensus::{Signed, Transaction as _};
 use alloy_primitives::{B256, b256, hex, keccak256};
 use serde_json::json;
 
@@ -373,6 +374,77 @@ fn a_block_that_could_run_for_ever_is_refused() {
         matches!(outcome, Err(crate::BlockError::BaseFee { .. })),
         "{outcome:?}"
     );
+}
+
+/// Each block by itself is allowed, and what its header says that it used does not count: it would be found out afterwards.
+#[test]
+fn a_batch_that_could_run_for_ever_is_refused() {
+    let spec = SampleSpec {
+        txs: 2,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    let files = generate_chain(&spec, 2).unwrap();
+    // With so much gas in one transaction, and in room for it.
+    let with_gas = |file: &BlockFile, gas: u64| {
+        let mut block = file.decode_block().unwrap();
+        block.header.gas_limit = GAS_LIMIT_MAX;
+        let tx = block.body.transactions.last_mut().unwrap();
+        let crate::Transaction::Eip1559(signed) = tx else {
+            panic!("{tx:?}")
+        };
+        let (mut tx_1559, signature, _) = signed.clone().into_parts();
+        tx_1559.gas_limit = gas;
+        *tx = crate::Transaction::Eip1559(Signed::new_unhashed(tx_1559, signature));
+        Bytes::from(alloy_rlp::encode(&block))
+    };
+    let others = |file: &BlockFile| {
+        let block = file.decode_block().unwrap();
+        let gas = block.body.transactions.iter().rev().skip(1);
+        gas.map(|tx| tx.gas_limit()).sum::<u64>()
+    };
+    let half = BATCH_GAS_MAX / 2;
+    let mut batch = files[0].clone();
+    batch.block = with_gas(&files[0], half - others(&files[0]));
+    batch.later = vec![with_gas(&files[1], half - others(&files[1]))];
+    // Of the same headers, so that all that is wrong is what they hold.
+    let follows = |batch: &mut BlockFile| {
+        let before = batch.decode_block().unwrap().header.hash_slow();
+        let mut later: crate::Block = alloy_rlp::decode_exact(&batch.later[0]).unwrap();
+        later.header.parent_hash = before;
+        batch.later[0] = alloy_rlp::encode(&later).into();
+    };
+    follows(&mut batch);
+    batch.to_input().unwrap();
+    batch.later = vec![with_gas(&files[1], half + 1 - others(&files[1]))];
+    follows(&mut batch);
+    let error = batch.to_input().unwrap_err();
+    assert!(
+        matches!(error, BlockFileError::BatchGas { actual } if actual == BATCH_GAS_MAX + 1),
+        "{error}"
+    );
+    // And where they are in files of their own.
+    let apart = [
+        BlockFile {
+            later: Vec::new(),
+            ..batch.clone()
+        },
+        BlockFile {
+            block: batch.later[0].clone(),
+            later: Vec::new(),
+            ..files[1].clone()
+        },
+    ];
+    let error = crate::host::batch(&apart).unwrap_err();
+    assert!(
+        matches!(error, crate::host::BatchError::Gas { actual } if actual == BATCH_GAS_MAX + 1),
+        "{error}"
+    );
+    // A transaction cannot take more than there is room for in its block.
+    let mut single = files[0].clone();
+    single.block = with_gas(&files[0], u64::MAX);
+    single.to_input().unwrap();
 }
 
 #[test]

@@ -9,7 +9,11 @@ use super::{
     without_witness,
 };
 use crate::{
-    host::{BlockFile, batch::batch_file},
+    host::{
+        BatchError, BlockFile,
+        batch::batch_file,
+        block_file::{BATCH_GAS_MAX, gas_max},
+    },
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
@@ -118,6 +122,7 @@ pub fn import_range(
     let mut chain_config = options.chain_config.clone();
     let mut blocks: Vec<(BlockFile, _)> = Vec::new();
     let mut bytes = 0;
+    let mut gas = 0u64;
     for number in range {
         let id = BlockId::Number(number);
         let block = without_witness(&node, chain_id, &mut chain_config, id);
@@ -135,6 +140,12 @@ pub fn import_range(
         }
         bytes += file.block.len();
         check_bytes("have", bytes).map_err(in_range(number))?;
+        // What cannot be decoded is refused where it is executed.
+        gas = gas.saturating_add(file.decode_block().map_or(0, |block| gas_max(&block)));
+        if gas > BATCH_GAS_MAX {
+            let source = Box::new(BatchError::Gas { actual: gas });
+            return Err(ImportError::Batch { first, last, source });
+        }
         blocks.push((file, header));
     }
 

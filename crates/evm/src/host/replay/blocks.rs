@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Block, ChainConfig, Fork, Transaction,
-    host::block_file::{GAS_LIMIT_MAX, excerpt},
+    host::block_file::{BATCH_GAS_MAX, GAS_LIMIT_MAX, excerpt, gas_max},
 };
 
 /// A block as the chain has it, and what its transactions came to.
@@ -102,7 +102,17 @@ pub(super) fn chain_blocks(
     if built.is_empty() {
         return Err(ReplayError::NoBlocks);
     }
+    check_gas(&built)?;
     Ok(built)
+}
+
+/// Refuses blocks that could take too long to execute, all together.
+pub(super) fn check_gas(blocks: &[ChainBlock]) -> Result<(), ReplayError> {
+    let gas = blocks.iter().map(|block| gas_max(&block.block));
+    match gas.fold(0, u64::saturating_add) {
+        actual if actual > BATCH_GAS_MAX => Err(ReplayError::Gas { actual }),
+        _ => Ok(()),
+    }
 }
 
 fn chain_block(block: ReplayBlock, place: Place, fork: Fork) -> Result<ChainBlock, ReplayError> {
@@ -193,10 +203,15 @@ fn header(header: ReplayHeader, fork: Fork) -> Header {
     }
 }
 
-/// Headers before the first block, which the file does not have, from the one after block `oldest` on: the last of them, the
+/// Headers before the first block, which the file does not have, from block `earliest` on: the last of them, the
 /// parent, has the least that the rules for the first block ask of it, and the first one has the chain's own hash of the block
 /// before it, where the file has that.
-pub(super) fn ancestors(first: &Header, state_root: B256, oldest: u64, before: Option<B256>) -> Vec<Header> {
+pub(super) fn ancestors(
+    first: &Header,
+    state_root: B256,
+    earliest: u64,
+    before: Option<B256>,
+) -> Vec<Header> {
     let mut parent_hash = before.unwrap_or_default();
     let header = |number| {
         let header = Header {
@@ -215,7 +230,7 @@ pub(super) fn ancestors(first: &Header, state_root: B256, oldest: u64, before: O
         parent_hash = header.hash_slow();
         header
     };
-    (oldest + 1..first.number).map(header).collect()
+    (earliest..first.number).map(header).collect()
 }
 
 fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome), ReplayError> {
@@ -231,7 +246,7 @@ fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome
     let chain_id = || chain_id.ok_or_else(|| missing("it has no `chainId`"));
     let (nonce, gas_limit, value, input) = (tx.nonce.0, tx.gas_limit.0, tx.value.0, tx.payload);
     let access_list = || {
-        let entries = tx.access_list.value.iter().flatten();
+        let entries = tx.access_list.value.iter().flat_map(|list| &list.0);
         AccessList(
             entries
                 .map(|entry| AccessListItem {
@@ -246,7 +261,7 @@ fn transaction(tx: ReplayTx, place: Place) -> Result<(Transaction, ReplayOutcome
         _ => Err(missing("`v` of its signature is neither 0 nor 1")),
     };
     const GAS_PRICE: &str = "it has no `gasPrice`";
-    let transaction = match tx.tx_type.as_str() {
+    let transaction = match tx.tx_type.0.as_str() {
         "FRONTIER" => {
             let gas_price = price(&tx.gas_price, GAS_PRICE)?;
             // EIP-155.

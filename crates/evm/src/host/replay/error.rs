@@ -4,11 +4,13 @@ use std::{fmt, io, path::PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
 
-use super::format::REPLAY_BYTES_MAX;
+use super::{format::REPLAY_BYTES_MAX, world::TOUCHED_MAX};
 use crate::{
     BlockError,
     host::{
-        BatchError, block_file::GAS_LIMIT_MAX, chain_config::ChainConfigError,
+        BatchError,
+        block_file::{BATCH_GAS_MAX, GAS_LIMIT_MAX},
+        chain_config::ChainConfigError,
         unsupported_chain::UnsupportedChain,
     },
 };
@@ -167,6 +169,26 @@ pub enum ReplayError {
         /// What its header says.
         actual: u64,
     },
+    /// The transactions of all blocks may take more gas than is executed.
+    #[error(
+        "the transactions of the replay file may take {actual} gas, and {BATCH_GAS_MAX} are allowed: divide its blocks among several"
+    )]
+    Gas {
+        /// The sum over its blocks.
+        actual: u64,
+    },
+    /// The first block of a chain has no block before it.
+    #[error("the replay file begins with block 0, which follows no block and is not executed; leave it out")]
+    Genesis,
+    /// The blocks touch more of the state than tries are made for.
+    #[error(
+        "{place} is where the blocks have touched more than {TOUCHED_MAX} accounts and slots, which is the most that synthetic tries \
+         are made for; divide the file's blocks among several"
+    )]
+    TooMuchTouched {
+        /// Where.
+        place: Place,
+    },
     /// A slot with a value, of an account that is not there.
     #[error("the replay file lists {what} with a value, and has no such account")]
     Orphan {
@@ -221,6 +243,8 @@ pub enum Unlisted {
     Code(B256),
     /// The hash of a block, by its number.
     BlockHash(u64),
+    /// More accounts and slots than tries are made for.
+    TooMuch,
 }
 
 impl fmt::Display for Unlisted {
@@ -230,6 +254,7 @@ impl fmt::Display for Unlisted {
             Self::Slot(address, slot) => write!(f, "slot {slot:#x} of account {address}"),
             Self::Code(hash) => write!(f, "the code with hash {hash}"),
             Self::BlockHash(number) => write!(f, "the hash of block {number}"),
+            Self::TooMuch => write!(f, "more than {TOUCHED_MAX} accounts and slots"),
         }
     }
 }

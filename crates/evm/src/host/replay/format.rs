@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use alloy_primitives::{Address, B256, Bloom, Bytes, U256, hex};
 use flate2::bufread::MultiGzDecoder;
 use serde::{
     Deserialize, Deserializer,
@@ -30,6 +30,21 @@ pub const LEAVES_MAX: usize = 1 << 14;
 /// Most hashes of earlier blocks: BLOCKHASH reaches back 256 blocks, and each block of the file may be listed as well.
 const HASHES_MAX: usize = BLOCKS_MAX + 512;
 
+/// Most transactions of a block: 344 M gas of payments.
+pub(super) const TRANSACTIONS_MAX: usize = 1 << 14;
+/// Most bytes of the data of a transaction, and of a log. Linea's have at most 128 KiB, which is what nodes pass on.
+pub(super) const DATA_BYTES_MAX: usize = 1 << 20;
+/// Most entries of an access list, and keys of one of them. One costs 1,900 gas or more.
+pub(super) const ACCESSES_MAX: usize = 1 << 12;
+/// Most logs of a transaction: 24 M gas of the smallest.
+pub(super) const LOGS_MAX: usize = 1 << 16;
+/// Most bytes of a code. A creation may leave 24 KiB (EIP-170), and a genesis block more.
+pub(super) const CODE_BYTES_MAX: usize = 1 << 16;
+/// Most bytes of a header's extra data. Since Paris there are at most 32; Clique's signatures are refused by that name.
+pub(super) const EXTRA_BYTES_MAX: usize = 1 << 10;
+/// Most bytes of the name of a fork or of a type of transactions.
+const NAME_BYTES_MAX: usize = 32;
+
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -40,7 +55,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 #[serde(rename_all = "camelCase")]
 pub(super) struct Replay {
     /// The fork of its blocks; older files do not say it.
-    pub(super) fork: Option<String>,
+    pub(super) fork: Option<Name>,
     pub(super) blocks: List<ReplayBlock, BLOCKS_MAX>,
     pub(super) accounts: List<ReplayAccount, LEAVES_MAX>,
     pub(super) storage: List<ReplaySlot, LEAVES_MAX>,
@@ -51,6 +66,7 @@ pub(super) struct Replay {
 #[derive(Deserialize)]
 pub(super) struct ReplayBlock {
     pub(super) header: ReplayHeader,
+    #[serde(deserialize_with = "list::<TRANSACTIONS_MAX, _, _>")]
     pub(super) txs: Vec<ReplayTx>,
 }
 
@@ -69,6 +85,7 @@ pub(super) struct ReplayHeader {
     pub(super) gas_limit: Small,
     pub(super) gas_used: Small,
     pub(super) timestamp: Small,
+    #[serde(deserialize_with = "data::<EXTRA_BYTES_MAX, _>")]
     pub(super) extra_data: Bytes,
     pub(super) mix_hash_or_prev_randao: B256,
     pub(super) nonce: Small,
@@ -88,12 +105,13 @@ pub(super) struct ReplayTx {
     pub(super) v: Number,
     /// As Besu names it.
     #[serde(rename = "type")]
-    pub(super) tx_type: String,
+    pub(super) tx_type: Name,
     pub(super) sender: Address,
     #[serde(default)]
     pub(super) to: Maybe<Address>,
     pub(super) nonce: Small,
     pub(super) value: Number,
+    #[serde(deserialize_with = "data::<DATA_BYTES_MAX, _>")]
     pub(super) payload: Bytes,
     #[serde(default)]
     pub(super) gas_price: Maybe<Number>,
@@ -105,7 +123,7 @@ pub(super) struct ReplayTx {
     #[serde(default)]
     pub(super) chain_id: Option<Small>,
     #[serde(default)]
-    pub(super) access_list: Maybe<Vec<ReplayAccess>>,
+    pub(super) access_list: Maybe<List<ReplayAccess, ACCESSES_MAX>>,
     pub(super) outcome: ReplayOutcome,
 }
 
@@ -113,6 +131,7 @@ pub(super) struct ReplayTx {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReplayAccess {
     pub(super) address: Address,
+    #[serde(deserialize_with = "list::<ACCESSES_MAX, _, _>")]
     pub(super) storage_keys: Vec<B256>,
 }
 
@@ -124,6 +143,7 @@ pub(super) struct ReplayOutcome {
     /// Before refunds, and before the floor of EIP-7623.
     pub(super) gas_used: Small,
     /// The data of each log.
+    #[serde(deserialize_with = "logs")]
     pub(super) logs: Vec<Bytes>,
 }
 
@@ -133,6 +153,7 @@ pub(super) struct ReplayAccount {
     pub(super) address: Address,
     pub(super) nonce: Small,
     pub(super) balance: Number,
+    #[serde(deserialize_with = "data::<CODE_BYTES_MAX, _>")]
     pub(super) code: Bytes,
 }
 
@@ -242,6 +263,76 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
         }
 
         deserializer.deserialize_seq(Items(PhantomData))
+    }
+}
+
+fn list<'de, const MAX: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    List::<T, MAX>::deserialize(deserializer).map(|list| list.0)
+}
+
+fn data<'de, const MAX: usize, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    Data::<MAX>::deserialize(deserializer).map(|data| data.0)
+}
+
+fn logs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
+    let logs = List::<Data<DATA_BYTES_MAX>, LOGS_MAX>::deserialize(deserializer)?;
+    Ok(logs.0.into_iter().map(|data| data.0).collect())
+}
+
+/// At most `MAX` bytes in hex, with or without `0x`.
+struct Data<const MAX: usize>(Bytes);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Data<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits<const MAX: usize>;
+
+        impl<const MAX: usize> Visitor<'_> for Digits<MAX> {
+            type Value = Data<MAX>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX} bytes in hex")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Data<MAX>, E> {
+                let digits = text.strip_prefix("0x").unwrap_or(text);
+                if digits.len() > 2 * MAX {
+                    return Err(E::invalid_length(digits.len().div_ceil(2), &self));
+                }
+                let bytes = hex::decode(digits);
+                let bytes = bytes.map_err(|_| E::invalid_value(Unexpected::Str(&excerpt(text)), &self))?;
+                Ok(Data(bytes.into()))
+            }
+        }
+
+        deserializer.deserialize_str(Digits)
+    }
+}
+
+/// A name, which stands in errors.
+pub(super) struct Name(pub(super) String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a name of at most {NAME_BYTES_MAX} bytes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Name, E> {
+                match text.len() {
+                    0..=NAME_BYTES_MAX => Ok(Name(text.to_owned())),
+                    length => Err(E::invalid_length(length, &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

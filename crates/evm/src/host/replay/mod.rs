@@ -73,13 +73,14 @@ pub fn replay_bytes(bytes: &[u8], chain_config: Option<&Value>) -> Result<Replay
 fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
     let chain = chain(blocks::chain_id(&replay.blocks.0)?, chain_config)?;
     let hashes = blocks::hashes(replay.block_hashes.0)?;
-    let mut blocks = chain_blocks(replay.blocks.0, &chain, replay.fork.as_deref(), &hashes)?;
+    let fork = replay.fork.as_ref().map(|name| name.0.as_str());
+    let mut blocks = chain_blocks(replay.blocks.0, &chain, fork, &hashes)?;
     let before = World::new(replay.accounts.0, replay.storage.0, hashes)?;
     let mut remarks = Vec::new();
 
     // As on the chain. The header before the first block is synthetic in any case.
     let first = blocks[0].block.header.clone();
-    let mut oldest = first.number.saturating_sub(2);
+    let mut earliest = first.number.checked_sub(1).ok_or(ReplayError::Genesis)?;
     let mut world = before.clone();
     for block in &mut blocks {
         let header = &block.block.header;
@@ -94,7 +95,8 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
             let Some(&(place, number)) = of_one.iter().min_by_key(|(_, number)| *number) else {
                 continue;
             };
-            oldest = oldest.min(number);
+            // A hash is the chain's own where no header has to have it.
+            earliest = earliest.min(number.saturating_add(1));
             remarks.push(Remark::BlockHashes {
                 place,
                 oldest: number,
@@ -106,10 +108,11 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
 
     // And with the headers of the synthetic state, of which all that was touched is known now.
     let mut synthetic = before;
-    synthetic.touched.clone_from(&world.touched);
+    synthetic.touch_all(&world);
     let tries = Tries::new(&synthetic);
-    let known = synthetic.hashes.get(&oldest).copied();
-    let ancestors = ancestors(&first, tries.state_root, oldest, known);
+    let before = earliest.checked_sub(1);
+    let known = before.and_then(|number| synthetic.hashes.get(&number).copied());
+    let ancestors = ancestors(&first, tries.state_root, earliest, known);
     for header in &ancestors {
         synthetic.hashes.insert(header.number, header.hash_slow());
     }

@@ -7,10 +7,13 @@ use alloy_evm::{
     eth::{EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory, receipt_builder::AlloyReceiptBuilder},
 };
 use alloy_primitives::{B256, Bloom};
-use revm::database::{BundleState, State, states::bundle_state::BundleRetention};
+use revm::database::{
+    BundleState, State,
+    states::{block_hash_cache::BlockHashCache, bundle_state::BundleRetention},
+};
 
 use super::{
-    Difference, Place, ReplayError,
+    Difference, Place, ReplayError, Unlisted,
     blocks::{ChainBlock, conflict},
     format::{ReplayOutcome, Small},
     world::World,
@@ -101,7 +104,10 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
                 spent = done.result.result.gas().total_gas_spent();
             });
             result = executed.map(drop);
-            let asked = executor.evm_mut().db_mut().database.hashes_asked.drain(..);
+            let state = executor.evm_mut().db_mut();
+            // It keeps what it was told, and would not ask for the next transaction that does.
+            state.block_hashes = BlockHashCache::new();
+            let asked = state.database.hashes_asked.drain(..);
             hashes_asked.extend(asked.map(|number| (at, number)));
             if result.is_err() {
                 break;
@@ -132,7 +138,9 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
             return Err(first.map_or_else(|| fault(at, world, &error), Into::into));
         }
     };
-    world.apply(&changes);
+    world
+        .apply(&changes)
+        .map_err(|_| ReplayError::TooMuchTouched { place })?;
     let blooms = result.receipts.iter().map(|receipt| receipt.bloom());
     Ok(Run {
         changes,
@@ -186,6 +194,7 @@ fn compare(place: Place, actual: &ReplayOutcome, expected: &ReplayOutcome) -> Op
 /// Why a transaction or a system call was not executed: for want of something, or since it is not valid.
 fn fault(place: Place, world: &mut World, error: &BlockExecutionError) -> ReplayError {
     match world.fault.take() {
+        Some(Unlisted::TooMuch) => ReplayError::TooMuchTouched { place },
         Some(what) => ReplayError::Missing { place, what },
         None => ReplayError::Invalid {
             place,

@@ -2,15 +2,19 @@
 
 use std::{io::Write, path::PathBuf, sync::LazyLock};
 
-use alloy_consensus::Header;
-use alloy_primitives::{Address, B256, Bloom};
+use alloy_consensus::{Header, Signed};
+use alloy_primitives::{Address, B256, Bloom, U256};
 use serde_json::json;
 
-use super::*;
+use super::{
+    format::{ACCESSES_MAX, CODE_BYTES_MAX, DATA_BYTES_MAX, EXTRA_BYTES_MAX, LOGS_MAX, TRANSACTIONS_MAX},
+    *,
+};
 use crate::{
     host::{
         batch::batch,
-        sample::{self, CHAIN_ID, replayed},
+        block_file::BATCH_GAS_MAX,
+        sample::{self, CHAIN_ID, replayed, replayed_after},
     },
     validate,
 };
@@ -317,6 +321,100 @@ fn what_depends_on_hashes_is_told() {
     );
 }
 
+/// Not only the first transaction of a block that asks for a hash.
+#[test]
+fn all_that_ask_for_hashes_are_told() {
+    // Two transactions of each block call it.
+    let replay = replayed("PUSH 1 NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP", BLOCKS).unwrap();
+    let made = replay_bytes(replay.json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
+    let asking: Vec<_> = made
+        .remarks
+        .iter()
+        .filter_map(|remark| match remark {
+            Remark::BlockHashes { place, oldest, count } => {
+                Some((place.block, place.transaction?, *oldest, *count))
+            }
+            _ => None,
+        })
+        .collect();
+    let expected = (1_048_576..).take(BLOCKS);
+    let expected = expected.flat_map(|block| [1, 2].map(|index| (block, index, block - 1, 1)));
+    assert_eq!(asking, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn the_first_blocks_of_a_chain_have_a_parent_or_are_refused() {
+    for source in [BUSY, "PUSH 1 NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP"] {
+        // The header before is that of block 0, and of block 1.
+        for before in [0, 1] {
+            let replay = replayed_after(before, source, 2).unwrap();
+            let file = made(&replay.json, &replay.chain_config).unwrap();
+            let input = file.to_input().unwrap();
+            assert_eq!(file.decode_parent().unwrap().unwrap().number, before);
+            assert!(validate(&input).unwrap().skipped.is_empty());
+        }
+    }
+    let mut replay = replayed_after(0, BUSY, 1).unwrap();
+    replay.json["blocks"][0]["header"]["number"] = json!(0);
+    replay.json["blockHashes"] = json!([]);
+    let error = made(&replay.json, &replay.chain_config).unwrap_err();
+    assert!(matches!(error, ReplayError::Genesis), "{error}");
+}
+
+/// Each block may have as much as the two have together.
+#[test]
+fn blocks_that_could_run_for_ever_are_refused() {
+    let replay = busy();
+    let format = format::decode(replay.json.to_string().as_bytes(), |_| ReplayError::TooLarge).unwrap();
+    let chain = chain(CHAIN_ID, Some(&replay.chain_config)).unwrap();
+    let mut blocks = chain_blocks(format.blocks.0, &chain, None, &Default::default()).unwrap();
+    blocks.truncate(2);
+    for block in &mut blocks {
+        block.block.header.gas_limit = BATCH_GAS_MAX / 2;
+        match &mut block.block.body.transactions[0] {
+            crate::Transaction::Legacy(tx) => {
+                let (mut legacy, signature, _) = tx.clone().into_parts();
+                legacy.gas_limit = u64::MAX;
+                *tx = Signed::new_unhashed(legacy, signature);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    blocks::check_gas(&blocks).unwrap();
+    blocks[1].block.header.gas_limit += 1;
+    let error = blocks::check_gas(&blocks).unwrap_err();
+    assert!(
+        matches!(error, ReplayError::Gas { actual } if actual == BATCH_GAS_MAX + 1),
+        "{error}"
+    );
+}
+
+/// What they list is bounded; what they touch besides is, too.
+#[test]
+fn blocks_that_touch_too_much_are_refused() {
+    // So many are listed, most of them slots that are zero.
+    let touching = |slots: usize| {
+        let replay = busy();
+        let mut format =
+            format::decode(replay.json.to_string().as_bytes(), |_| ReplayError::TooLarge).unwrap();
+        let listed = format.accounts.0.len() + format.storage.0.len();
+        let address = format.accounts.0[0].address;
+        format
+            .storage
+            .0
+            .extend((0..slots - listed).map(|slot| format::ReplaySlot {
+                address,
+                key: format::Number(U256::from(1_000_000 + slot)),
+                value: format::Number(U256::ZERO),
+            }));
+        build(format, Some(&replay.chain_config))
+    };
+    // Room for what the blocks touch that is not listed.
+    touching(world::TOUCHED_MAX - 100).unwrap();
+    let error = touching(world::TOUCHED_MAX).unwrap_err();
+    assert!(matches!(error, ReplayError::TooMuchTouched { .. }), "{error}");
+}
+
 /// Where the header agrees with the execution, it is the tracer that has it wrong.
 #[test]
 fn what_the_tracer_has_wrong_is_told() {
@@ -358,6 +456,7 @@ fn what_is_no_replay_file_is_refused() {
         json.to_string().into_bytes()
     };
     let listed = json!({"address": Address::ZERO, "nonce": 0, "balance": "0x0", "code": "0x"});
+    let zeros = |bytes: usize| format!("0x{}", "00".repeat(bytes));
     let number = |text: &str| changed(&|json| json["blocks"][0]["header"]["number"] = json!(text));
     for (bytes, text) in [
         (Vec::new(), "EOF"),
@@ -372,6 +471,62 @@ fn what_is_no_replay_file_is_refused() {
         (
             changed(&|json| json["accounts"] = json!(vec![listed.clone(); LEAVES_MAX + 1])),
             "at most 16384 items",
+        ),
+        (
+            changed(&|json| {
+                let tx = json["blocks"][0]["txs"][0].clone();
+                json["blocks"][0]["txs"] = json!(vec![tx; TRANSACTIONS_MAX + 1]);
+            }),
+            "at most 16384 items",
+        ),
+        (
+            changed(&|json| {
+                let access = json!({"address": Address::ZERO, "storageKeys": []});
+                json["blocks"][0]["txs"][0]["accessList"] = json!({"value": vec![access; ACCESSES_MAX + 1]});
+            }),
+            "at most 4096 items",
+        ),
+        (
+            changed(&|json| {
+                let access =
+                    json!({"address": Address::ZERO, "storageKeys": vec![B256::ZERO; ACCESSES_MAX + 1]});
+                json["blocks"][0]["txs"][0]["accessList"] = json!({"value": [access]});
+            }),
+            "at most 4096 items",
+        ),
+        (
+            changed(&|json| json["blocks"][0]["txs"][0]["outcome"]["logs"] = json!(vec!["0x"; LOGS_MAX + 1])),
+            "at most 65536 items",
+        ),
+        (
+            changed(&|json| {
+                json["blocks"][0]["txs"][0]["outcome"]["logs"] = json!([zeros(DATA_BYTES_MAX + 1)])
+            }),
+            "at most 1048576 bytes in hex",
+        ),
+        (
+            changed(&|json| json["blocks"][0]["txs"][0]["payload"] = json!(zeros(DATA_BYTES_MAX + 1))),
+            "at most 1048576 bytes in hex",
+        ),
+        (
+            changed(&|json| json["accounts"][0]["code"] = json!(zeros(CODE_BYTES_MAX + 1))),
+            "at most 65536 bytes in hex",
+        ),
+        (
+            changed(&|json| json["accounts"][0]["code"] = json!("0x0g")),
+            "at most 65536 bytes in hex",
+        ),
+        (
+            changed(&|json| json["blocks"][0]["header"]["extraData"] = json!(zeros(EXTRA_BYTES_MAX + 1))),
+            "at most 1024 bytes in hex",
+        ),
+        (
+            changed(&|json| json["fork"] = json!("PRAGUE".repeat(6))),
+            "a name of at most 32 bytes",
+        ),
+        (
+            changed(&|json| json["blocks"][0]["txs"][0]["type"] = json!("EIP1559".repeat(5))),
+            "a name of at most 32 bytes",
         ),
         (number(&"1".repeat(65)), "1 to 64 hex digits"),
         (number("0x10000000000000000"), "more than 2^64 - 1"),

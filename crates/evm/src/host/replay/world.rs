@@ -7,8 +7,12 @@ use revm::{Database, bytecode::Bytecode, database::BundleState, state::AccountIn
 
 use super::{
     ReplayError, Unlisted,
-    format::{ReplayAccount, ReplaySlot},
+    format::{LEAVES_MAX, ReplayAccount, ReplaySlot},
 };
+
+/// Most accounts and slots together that the blocks may touch: as many as may be listed. Each becomes a path in the synthetic tries, of
+/// six full branches for an account, which are 3 KB.
+pub(super) const TOUCHED_MAX: usize = 2 * LEAVES_MAX;
 
 /// One account that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub(super) struct World {
     pub(super) codes: BTreeMap<B256, Bytes>,
     /// The accounts that were asked for or listed, there or not, and the slots of each.
     pub(super) touched: BTreeMap<Address, BTreeSet<U256>>,
+    /// How many they are, accounts and slots.
+    leaves: usize,
     /// Hashes of earlier blocks.
     pub(super) hashes: BTreeMap<u64, B256>,
     /// What is asked for now is asked for by a system call.
@@ -49,6 +55,7 @@ impl World {
             accounts: BTreeMap::new(),
             codes: BTreeMap::new(),
             touched: BTreeMap::new(),
+            leaves: 0,
             hashes,
             is_system_call: false,
             hashes_asked: Vec::new(),
@@ -56,9 +63,10 @@ impl World {
         };
         for account in accounts {
             let what = Unlisted::Account(account.address);
-            if world.touched.insert(account.address, BTreeSet::new()).is_some() {
+            if world.touched.contains_key(&account.address) {
                 return Err(ReplayError::Twice { what });
             }
+            world.add(account.address, None);
             let (nonce, balance) = (account.nonce.0, account.balance.0);
             let code_hash = keccak256(&account.code);
             // By EIP-161 an empty account is none.
@@ -81,10 +89,11 @@ impl World {
         }
         for slot in storage {
             let (address, key, value) = (slot.address, slot.key.0, slot.value.0);
-            if !world.touched.entry(address).or_default().insert(key) {
+            if world.has_touched(address, key) {
                 let what = Unlisted::Slot(address, key);
                 return Err(ReplayError::Twice { what });
             }
+            world.add(address, Some(key));
             if value.is_zero() {
                 continue;
             }
@@ -97,13 +106,13 @@ impl World {
     }
 
     /// Makes it the state after a block.
-    pub(super) fn apply(&mut self, changes: &BundleState) {
+    pub(super) fn apply(&mut self, changes: &BundleState) -> Result<(), Unlisted> {
         for (&address, change) in &changes.state {
             let Some(info) = &change.info else {
                 self.accounts.remove(&address);
                 continue;
             };
-            let known = self.touched.entry(address).or_default();
+            self.touch(address, None)?;
             let is_new = !self.accounts.contains_key(&address);
             let account = self.accounts.entry(address).or_insert_with(|| Account {
                 nonce: 0,
@@ -120,16 +129,46 @@ impl World {
             account.balance = info.balance;
             account.code_hash = info.code_hash;
             for (&slot, value) in &change.storage {
-                known.insert(slot);
                 match value.present_value {
                     U256::ZERO => account.storage.remove(&slot),
                     value => account.storage.insert(slot, value),
                 };
             }
+            for &slot in change.storage.keys() {
+                self.touch(address, Some(slot))?;
+            }
         }
         let codes = changes.contracts.iter();
         self.codes
             .extend(codes.map(|(&hash, code)| (hash, code.original_bytes())));
+        Ok(())
+    }
+
+    /// Takes over what was touched when the same blocks were executed on another state.
+    pub(super) fn touch_all(&mut self, other: &Self) {
+        self.touched.clone_from(&other.touched);
+        self.leaves = other.leaves;
+    }
+
+    fn add(&mut self, address: Address, slot: Option<U256>) {
+        let is_new = !self.touched.contains_key(&address);
+        let slots = self.touched.entry(address).or_default();
+        self.leaves += usize::from(is_new) + usize::from(slot.is_some_and(|slot| slots.insert(slot)));
+    }
+
+    /// Notes that an account is touched, or a slot of it.
+    fn touch(&mut self, address: Address, slot: Option<U256>) -> Result<(), Unlisted> {
+        self.add(address, slot);
+        if self.leaves > TOUCHED_MAX {
+            return self.note(Unlisted::TooMuch);
+        }
+        Ok(())
+    }
+
+    fn has_touched(&self, address: Address, slot: U256) -> bool {
+        self.touched
+            .get(&address)
+            .is_some_and(|slots| slots.contains(&slot))
     }
 
     fn note<T>(&mut self, what: Unlisted) -> Result<T, Unlisted> {
@@ -143,7 +182,7 @@ impl Database for World {
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Unlisted> {
         // The tracer does not list accounts that are not there; where one should be, the outcomes tell.
-        self.touched.entry(address).or_default();
+        self.touch(address, None)?;
         Ok(self.accounts.get(&address).map(|account| AccountInfo {
             nonce: account.nonce,
             balance: account.balance,
@@ -164,12 +203,11 @@ impl Database for World {
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Unlisted> {
         let is_whole = self.accounts.get(&address).is_none_or(|account| account.is_whole);
-        let known = self.touched.entry(address).or_default();
         // What the system calls touch need not be listed.
-        if !known.contains(&slot) && !is_whole && !self.is_system_call {
+        if !self.has_touched(address, slot) && !is_whole && !self.is_system_call {
             return self.note(Unlisted::Slot(address, slot));
         }
-        known.insert(slot);
+        self.touch(address, Some(slot))?;
         let account = self.accounts.get(&address);
         Ok(account
             .and_then(|account| account.storage.get(&slot))

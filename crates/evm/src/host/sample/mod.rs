@@ -44,7 +44,7 @@ pub(super) use build::Rules;
 pub use build::{generate, generate_chain};
 pub use features::{features, features_of_a_young_chain};
 pub use osaka::features_after_bpo;
-pub use replay::{Replayed, replayed};
+pub use replay::{Replayed, replayed, replayed_after};
 pub use rng::Rng;
 
 /// The sample's chain id: "myri".

@@ -51,6 +51,14 @@ pub struct Replayed {
 /// # Errors
 /// The code does not assemble, or a call of it fails.
 pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
+    replayed_after(PARENT_NUMBER, source, blocks)
+}
+
+/// The same, where the block before the first one has this number.
+///
+/// # Errors
+/// As [`replayed`].
+pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     let mut rng = Rng::new(18);
     let mut world = World::default();
     system_contracts(&mut world, &mut rng);
@@ -68,7 +76,7 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
         beneficiary: rng.address(),
         transactions_root: EMPTY_TRANSACTIONS,
         receipts_root: EMPTY_RECEIPTS,
-        number: PARENT_NUMBER,
+        number,
         gas_limit: GAS_LIMIT,
         gas_used: GAS_LIMIT / 2,
         timestamp: PARENT_TIMESTAMP,
@@ -81,10 +89,10 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
         ..Header::default()
     };
     let before = world.clone();
-    let mut hashes = BTreeMap::from([
-        (parent.number - 1, parent.parent_hash),
-        (parent.number, parent.hash_slow()),
-    ]);
+    let mut hashes = BTreeMap::from([(parent.number, parent.hash_slow())]);
+    if let Some(number) = parent.number.checked_sub(1) {
+        hashes.insert(number, parent.parent_hash);
+    }
     let mut reads = Reads::default();
     let (mut json, mut chain) = (Vec::new(), Vec::new());
     for nonce in 0..blocks as u64 {
