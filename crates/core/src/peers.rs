@@ -1,4 +1,4 @@
-//! The state of each peer: its last offer, its leases, its pauses, its standing.
+//! The state of each peer: its last offer, its leases and how long they are, its pauses, its standing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -29,7 +29,8 @@ pub struct Policy {
     /// Whether a machine leaves to faster ones what they would end sooner. Machines that share their cores are not faster or
     /// slower than each other, whatever was measured.
     pub look_ahead: bool,
-    /// A stranger's lease lasts this many thousandths of what the task is expected to take. A home machine that is
+    /// The lease of a stranger that has delivered no proof of that kind lasts this many thousandths of what the task is
+    /// expected to take. A home machine that is
     /// used for something else meanwhile is easily half as fast as measured.
     pub slack: u32,
     /// The same for a machine that always took what was expected.

@@ -149,7 +149,7 @@ pub struct Inspect {
 /// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
 /// Makes all checks of a stateless client. If the file has no header of the parent, skips the checks
-/// that need it, and lists them.
+/// that need it, and lists them. Says what the instructions are spent on, by kinds of operations.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -114,7 +114,7 @@ fn shares(executed: &Value) -> impl Fn(&str) -> f64 {
     assert_eq!(sum("instructions"), executed["instructions"].as_u64().unwrap());
     assert_eq!(sum("cells"), executed["cells"].as_u64().unwrap());
     let cells = kinds.iter().map(|kind| kind["cells"].as_u64().unwrap());
-    assert!(cells.is_sorted_by(|a, b| a >= b), "the dearest is first");
+    assert!(cells.is_sorted_by(|a, b| a >= b), "the most expensive is first");
     move |name| {
         let kind = kinds.iter().find(|kind| kind["kind"] == name);
         kind.map_or(0.0, |kind| kind["share"].as_f64().unwrap())

@@ -1,3 +1,5 @@
+//! The checker of looking ahead: no ready task is left for faster machines for longer than it takes.
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,

@@ -346,7 +346,7 @@ impl Requester {
         own.overslept = 0;
         job.relist(task.task);
         if pick.timely {
-            job.is_not_left(task.task);
+            job.stop_leaving(task.task);
         }
         self.foresee(peer);
         until

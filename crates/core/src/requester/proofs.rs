@@ -1,4 +1,4 @@
-//! The way of a proof from its submission until it is durable.
+//! The way of a proof from its submission until it is durable, and the ban of a peer whose proof is none.
 
 use super::{Requester, assign::unproven_origin};
 use crate::{

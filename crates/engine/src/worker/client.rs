@@ -28,8 +28,9 @@ use crate::{
 
 /// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
 /// next has built its tools. By default it stays for 10 s, and was seen on top of the next peak.
+/// Addresses go back with the pages (`retain`), since they count against what the child may map ([`data_bytes_max`]).
 /// What gives it back when nothing else is done is a thread, which the child starts itself: see [`super::confine()`].
-const MALLOC_CONF: &str = "dirty_decay_ms:1000";
+const MALLOC_CONF: &str = "dirty_decay_ms:1000,retain:false";
 
 /// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
@@ -49,7 +50,7 @@ const WAIT_STEP: Duration = Duration::from_millis(2);
 pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     const MAPS: u64 = 4 << 30;
     const THREAD: u64 = 64 << 20;
-    2 * memory.bytes() + MAPS + THREAD * threads as u64
+    4 * memory.bytes() + MAPS + THREAD * threads as u64
 }
 
 /// How to start a child.

@@ -123,7 +123,8 @@ pub struct Refused {
     /// For people.
     #[serde(deserialize_with = "printable")]
     pub reason: String,
-    /// When to ask again, in milliseconds; none where a notice will say so, or never.
+    /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says that a wake comes before,
+    /// if there is work.
     pub retry_ms: Option<u64>,
 }
 
@@ -134,7 +135,7 @@ pub enum Why {
     NoWork,
     /// Nothing that is ready fits the memory on offer.
     Memory,
-    /// Not now, for reasons that lie with the peer that asks.
+    /// Not now: the peer that asks has to wait, or the prover that is woken is at a task.
     NotNow,
     /// Never again.
     Banned,

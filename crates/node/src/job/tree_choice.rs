@@ -1,4 +1,4 @@
-//! Chooses the segment size and the arities of the tree that finish soonest.
+//! Chooses the arities of the tree that finish soonest, and says which smaller segments may be worth a try.
 //!
 //! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here only ratios matter, and to
 //! peers it is the measure of work. What fits is the engine's own expectation.

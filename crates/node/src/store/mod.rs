@@ -16,6 +16,8 @@
 //! The plan is kept because another run, with other memory free, would cut elsewhere and find no proof of
 //! its segments; and because finding it out takes minutes where the execution is long.
 
+mod locks;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -34,6 +36,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub(crate) use self::locks::{beginning, cleaning, jobs_lock};
 use crate::database::GuardedDatabase;
 
 /// The version of the journal's tables. Raised when older builds would misread them. Version 1 had only
@@ -169,41 +172,6 @@ pub(crate) fn job_dir(data_dir: &Path, job: JobId) -> PathBuf {
 /// Its journal, which is locked while a process works on the job.
 pub(crate) fn journal_path(data_dir: &Path, job: JobId) -> PathBuf {
     job_dir(data_dir, job).join("journal.redb")
-}
-
-/// The file that all lock, shared, that work on a job of this data folder.
-pub(crate) fn jobs_lock(data_dir: &Path) -> Result<File, StoreError> {
-    lock_file(&data_dir.join("jobs").join("lock"))
-}
-
-/// Keeps everybody from removing jobs for as long as it lives, which is no longer than it takes to begin one. Waits for
-/// those that are at it.
-pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
-    let (path, file) = cleaning_lock(data_dir)?;
-    file.lock_shared()
-        .map_err(|reason| StoreError::Write { path, reason })?;
-    Ok(file)
-}
-
-/// Keeps everybody from beginning or removing a job for as long as it lives. Waits for those that are at it.
-pub(crate) fn cleaning(data_dir: &Path) -> Result<File, StoreError> {
-    let (path, file) = cleaning_lock(data_dir)?;
-    file.lock().map_err(|reason| StoreError::Write { path, reason })?;
-    Ok(file)
-}
-
-fn cleaning_lock(data_dir: &Path) -> Result<(PathBuf, File), StoreError> {
-    let path = data_dir.join("jobs").join("cleaning");
-    let file = lock_file(&path)?;
-    Ok((path, file))
-}
-
-fn lock_file(path: &Path) -> Result<File, StoreError> {
-    let opened = File::options().create(true).append(true).open(path);
-    opened.map_err(|reason| StoreError::Write {
-        path: path.to_owned(),
-        reason,
-    })
 }
 
 impl Store {

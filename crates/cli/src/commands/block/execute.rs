@@ -32,7 +32,7 @@ struct Report<'a> {
     /// Of the rows that the instructions fill: without tables, the hashes of memory, and what rounds heights up.
     cells: u64,
     cells_per_gas: f64,
-    /// What instructions and cells are spent on, the dearest first.
+    /// What instructions and cells are spent on, the most expensive first.
     spent: Vec<KindReport>,
     /// Checks that were not made, since the parent's header is not known.
     skipped: &'a [&'static str],

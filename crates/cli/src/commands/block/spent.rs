@@ -25,7 +25,7 @@ pub struct KindReport {
     share: f64,
 }
 
-/// The kinds that occur, the dearest first. Together they are the whole account.
+/// The kinds that occur, the most expensive first. Together they are the whole account.
 pub fn kinds(account: &Account, gas: u64) -> Vec<KindReport> {
     let mut by_kind = [Spent::default(); Kind::ALL.len()];
     for (label, spent) in account.spent.iter().enumerate() {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_are_the_whole_account_and_the_dearest_is_first() {
+    fn kinds_are_the_whole_account_and_the_most_expensive_is_first() {
         let account = account();
         let kinds = kinds(&account, 100);
         let shown: Vec<_> = kinds.iter().map(|kind| (kind.kind, kind.cells)).collect();

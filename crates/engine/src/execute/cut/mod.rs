@@ -20,14 +20,14 @@ const SCRAPS: u64 = 10;
 /// `log2` of the parts of the budget of which one is too little to look for a cut in it.
 const LOG_PARTS: u32 = 12;
 
-/// What an execution was cut into.
+/// The segments of an execution, and whether it ended.
 pub(super) struct Cut {
     pub plan: Plan,
     /// Whether it was executed to its end.
     pub whole: bool,
 }
 
-/// What a cut has to keep.
+/// The limits of a cut.
 pub(super) struct Limits {
     pub budget: MemoryBudget,
     /// Bytes that a segment takes without an instruction.
@@ -128,7 +128,7 @@ fn too_small(needed: u64) -> Refusal {
     }
 }
 
-/// What executions have shown of the bytes that they were cut for.
+/// The findings of executions about the bytes that they were cut for.
 struct Search {
     within: u64,
     least: u64,
@@ -145,7 +145,7 @@ struct Search {
     rows: Option<Vec<u32>>,
 }
 
-/// What comes next.
+/// The next step of the search.
 enum Next {
     Cut(u64),
     Refuse(Refusal),

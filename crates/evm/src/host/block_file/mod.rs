@@ -43,8 +43,7 @@ pub use error::BlockFileError;
 
 /// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
 /// as much as it can has some 300 MB of nodes and codes, which are twice as long in hex. Reading takes little more memory than
-/// what is read: a file of this size peaked at 320 MB with codes of 24 KiB each, and at 422 MB with nodes of 310 bytes each. What
-/// inflates further is a gzip bomb.
+/// what is read (`docs/evm-block.md`). A file that inflates further is a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
 /// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a few hundred; 10^10
