@@ -30,9 +30,7 @@ impl Alike {
             memory: rounded(memory, MEMORY_BITS),
         }
     }
-}
 
-impl Alike {
     /// No speed of those alike is higher.
     fn most(self) -> u32 {
         self.speed.0.saturating_add(self.speed.0 >> SPEED_BITS)

@@ -32,10 +32,16 @@ impl Job {
         })
     }
 
-    /// Somebody got a task who should: others of its level may be left again.
-    pub(crate) fn stop_leaving(&mut self, task: TaskId) {
+    /// A peer that should have one got a task: the others of its level, if they were left and some are ready, are left from
+    /// now on; until when at most.
+    pub(crate) fn leave_rest(&mut self, task: TaskId, now: Time) -> Option<Time> {
         let level = self.level(task);
-        self.levels[level].left = None;
+        let Level { rank, left, .. } = self.levels[level];
+        left?;
+        let next = self.ready.first_from(rank);
+        let next = next.filter(|next| self.level(*next) == level);
+        self.levels[level].left = next.map(|_| now);
+        next.map(|next| now + self.task(next).cost.work)
     }
 
     /// The first ready task of each level that is left for others.
@@ -93,8 +99,13 @@ impl Job {
         let speed = fastest.max(1);
         let started = undone
             .filter(|(_, level)| level.unstarted > 0)
-            .map_while(|(place, of)| {
-                let starts = top.saturating_sub(of.rank).saturating_mul(SPEED_ONE) / speed;
+            .filter_map(|(place, of)| {
+                // What is asked about can start now.
+                let starts = if level == Some(place) {
+                    Duration::ZERO
+                } else {
+                    top.saturating_sub(of.rank).saturating_mul(SPEED_ONE) / speed
+                };
                 let left = share(window.checked_sub(starts)?, speed);
                 // On each level above, one waits for it.
                 let waiting = u32::from(level.is_some_and(|level| level < place));

@@ -23,7 +23,7 @@ const TAKEN_OVER_MAX: usize = 16;
 /// A machine has hardly begun with a task until this part of the time that it takes has passed.
 const BEGUN_PART: u32 = 8;
 /// How often a task is taken over at most: whoever comes and claims not to be slow may be lying.
-const MOVED_MAX: u32 = 3;
+pub(super) const MOVED_MAX: u32 = 3;
 /// The machine that takes a task over ends it sooner by this part of the time that it needs, in thousandths.
 const SOONER_BY: u32 = 400;
 
@@ -135,10 +135,12 @@ impl Requester {
     }
 
     /// A task that this peer, which is free, should do instead of slower ones that have hardly begun with it, and would end it
-    /// much later. Only one that is relied on gets the task of one that has delivered.
+    /// much later. Only a peer that is relied on takes tasks over: a claim of speed moves none.
     pub(super) fn slower_ones(&self, now: Time, jobs: &[(&JobId, &Job)], peer: Peer) -> Option<TaskRef> {
         let state = self.peers.get(&peer).filter(|_| self.policy.look_ahead)?;
-        let is_relied_on = state.is_relied_on(self.newcomers);
+        if !state.is_relied_on(self.newcomers) {
+            return None;
+        }
         let merit = state.merit(self.newcomers);
         jobs.iter().find_map(|&(&id, job)| {
             let top = job.top_rank();
@@ -154,8 +156,7 @@ impl Requester {
                     let spare = top.saturating_sub(own.rank);
                     let sooner = takes + share(takes, SOONER_BY) + spare;
                     let is_better = |(holder, lease): (&Peer, &Lease)| {
-                        let may_lose =
-                            |holder: &PeerState| !holder.is_own() && (is_relied_on || !holder.is_proven());
+                        let may_lose = |holder: &PeerState| !holder.is_own();
                         let whole = lease.ends - lease.granted;
                         let has_begun = (now - lease.granted).saturating_mul(BEGUN_PART) > whole;
                         sooner < lease.ends - now

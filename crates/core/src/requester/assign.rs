@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Alarm, Requester, ahead::order};
+use super::{
+    Alarm, Requester,
+    ahead::{MOVED_MAX, order},
+};
 use crate::{
     ids::{JobId, Kind, Peer, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
@@ -17,6 +20,9 @@ use crate::{
 
 /// How long a peer that was woken may take to make its offer before others are woken.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How soon a peer that was woken may say that it does not come without having overslept.
+const DECLINE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Peers that are woken at once for one task, as a power of two: each time that nobody comes, twice as many are.
 const WOKEN_LOG_MAX: u32 = 8;
@@ -288,6 +294,10 @@ impl Requester {
         let banned = |state: &PeerState| state.standing.banned.is_some();
         if self.peers.get(&peer).is_some_and(|state| !banned(state)) {
             self.begin_lease(now, peer, Pick::new(task, Duration::ZERO));
+            // How far its holder is, nobody knows.
+            if let Some(job) = self.jobs.get_mut(&task.job) {
+                job.task_mut(task.task).moved = MOVED_MAX;
+            }
         }
     }
 
@@ -345,8 +355,13 @@ impl Requester {
         own.leases.insert(peer, lease);
         own.overslept = 0;
         job.relist(task.task);
-        if pick.timely {
-            job.stop_leaving(task.task);
+        let left_until = if pick.timely {
+            job.leave_rest(task.task, now)
+        } else {
+            None
+        };
+        if let Some(until) = left_until {
+            self.alarms.insert((until, Alarm::Left(task.job)));
         }
         self.foresee(peer);
         until
@@ -407,13 +422,30 @@ impl Requester {
         Some(task)
     }
 
-    /// A peer that was woken has said that it does not come: others are woken at once, and it is no worse for it.
+    /// A peer that was woken has said that it does not come: others are woken at once, twice as many as before. It is no
+    /// worse for it if it has said so promptly.
     pub(super) fn declined(&mut self, now: Time, peer: Peer) {
-        let Some(task) = self.forget_woken(peer) else {
+        // Saying so late costs as much as not coming.
+        let prompt = self
+            .woken
+            .get(&peer)
+            .is_some_and(|&(patience, _)| now + (WOKEN_PATIENCE - DECLINE_PATIENCE) <= patience);
+        let woken = if prompt {
+            self.forget_woken(peer)
+        } else {
+            self.oversleeps(peer)
+        };
+        let Some(task) = woken else {
             return;
         };
-        let job = self.jobs.get(&task.job);
-        match job.filter(|job| job.tree.contains(task.task)) {
+        // It is no machine that is about to be free.
+        self.foresee(peer);
+        let job = self.jobs.get_mut(&task.job);
+        let mut job = job.filter(|job| job.tree.contains(task.task));
+        if let Some(job) = &mut job {
+            job.task_mut(task.task).overslept += 1;
+        }
+        match job {
             Some(job) if job.task(task.task).is_idle() => drop(self.wake(task, now)),
             Some(_) => self.wake_for_copy(now, task),
             None => self.wake_another(now),

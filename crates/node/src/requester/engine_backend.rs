@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Blob, TaskId};
-use myriad_engine::{Boundary, FinalForm, Segment, worker::Worker};
+use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment, worker::Worker};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
@@ -17,6 +17,10 @@ use crate::{
     store::Held,
     verifier_pool::Objection,
 };
+
+/// Most bytes of the proof of a top node that becomes the final proof as it is: the file has it in hex. Honest ones have
+/// some 300 kB; one that is padded would leave no room for the rest.
+const FAST_TOP_BYTES_MAX: usize = FINAL_PROOF_BYTES_MAX / 2 - (64 << 10);
 
 /// The true boundaries of the segments.
 pub(super) enum Truth {
@@ -132,6 +136,14 @@ impl JobBackend for EngineBackend {
         let Some(Ok(truth)) = self.truth.get() else {
             unreachable!("nothing is examined before it is ready");
         };
+        let top_of_fast =
+            self.prepared.final_form == FinalForm::Fast && task == TaskId::Node(self.prepared.tree.top());
+        if top_of_fast && proof.len() > FAST_TOP_BYTES_MAX {
+            return Err(Objection::Invalid(format!(
+                "the proof of the top node has {} bytes, and {FAST_TOP_BYTES_MAX} are allowed where it becomes the final proof",
+                proof.len()
+            )));
+        }
         let expected = self.expected(truth, task);
         if let Some(boundary) = self.prepared.verify(task, proof)? {
             let equals = boundary.check_equals(&expected);

@@ -229,7 +229,8 @@ impl Search {
             return Next::Done;
         }
         let fits = self.fits.as_ref().map(|(bytes, _)| *bytes);
-        let Some(low) = fits.or(self.too_many) else {
+        // A cut that has too many segments may be coarser than one that fits: limits are looked at now and then only.
+        let Some(low) = fits.max(self.too_many) else {
             return Next::Refuse(self.refusal());
         };
         let close = ((low - self.least) / SPARE).max(part);

@@ -62,6 +62,8 @@ struct Requester {
     next: Option<Instant>,
     /// It has said that it wakes this machine, and when to ask if it has not by then. Another job of it is no reason to ask.
     wakes: bool,
+    /// It has woken this machine while its answer to an offer was under way.
+    woken_meanwhile: bool,
     /// Why it got no task from there.
     why: Option<String>,
     /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
@@ -204,6 +206,8 @@ impl Offers {
     pub(super) fn woken(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             (requester.next, requester.wakes) = (None, false);
+            // The answer to an offer may be under way, and say to wait.
+            requester.woken_meanwhile = requester.asked.is_some();
         }
     }
 
@@ -211,7 +215,7 @@ impl Offers {
     pub(super) fn granted(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             (requester.asked, requester.next, requester.why) = (None, None, None);
-            requester.wakes = false;
+            (requester.wakes, requester.woken_meanwhile) = (false, false);
         }
     }
 
@@ -260,6 +264,9 @@ impl Offers {
         });
         if refused.is_none() || waited >= PATIENCE {
             requester.setbacks.add(now);
+        }
+        if std::mem::take(&mut requester.woken_meanwhile) {
+            (requester.next, requester.wakes) = (None, false);
         }
     }
 

@@ -21,10 +21,11 @@ use crate::{Event, requester::backend::JobBackend};
 impl<J: JobBackend> Driver<'_, J> {
     /// Does a task here that peers fail at or that is for no peer, or has it wait for the one that is being done.
     pub(super) fn begin_trial(&mut self, task: TaskRef) {
-        if !self.trials.begin(task) {
-            return;
-        }
+        // One that is for no peer waits for no other: it takes no proving.
         if !self.requester.is_for_caller(task) {
+            if !self.trials.begin(task) {
+                return;
+            }
             self.observer.event(&Event::Notice {
                 text: format!("provers fail at {}: it is done here, to see why", task.task),
             });
@@ -35,10 +36,17 @@ impl<J: JobBackend> Driver<'_, J> {
             .collect();
         let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         let blobs = self.network.blobs().clone();
-        tokio::task::spawn_blocking(move || {
+        tokio::spawn(async move {
             let start = Instant::now();
-            let outcome = trials::attempt(&*backend, &blobs, task.task, &inputs);
-            drop(backend);
+            let outcome = match backend.ready().await {
+                Ok(()) => {
+                    let attempt = move || trials::attempt(&*backend, &blobs, task.task, &inputs);
+                    tokio::task::spawn_blocking(attempt)
+                        .await
+                        .unwrap_or_else(|e| TrialOutcome::Unable(format!("a bug in myriad: {e}")))
+                }
+                Err(e) => TrialOutcome::Unable(e.to_string()),
+            };
             let took = start.elapsed();
             // If nobody listens, the job is over.
             let _ = sender.send(Completion::Tried { task, took, outcome });
@@ -46,7 +54,9 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn end_trial(&mut self, task: TaskRef, took: Duration, outcome: TrialOutcome<J::Finding>) {
-        self.trials.end();
+        if !self.requester.is_for_caller(task) {
+            self.trials.end();
+        }
         let awaited = self.requester.is_trying(task);
         let outcome = match outcome {
             TrialOutcome::Made { proof, finding } if awaited => {

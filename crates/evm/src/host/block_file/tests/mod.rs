@@ -4,7 +4,7 @@ mod bounds;
 
 use std::{fs, io::Write, path::PathBuf};
 
-use alloy_consensus::{Signed, Transaction as _};
+use alloy_consensus::Signed;
 use alloy_primitives::{B256, b256, hex, keccak256};
 use serde_json::json;
 
