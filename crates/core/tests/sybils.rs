@@ -143,6 +143,27 @@ fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
     assert_eq!(woken(&outputs)[0], busy_one, "{task:?} is ready again");
 }
 
+/// One that says so late has kept others waiting.
+#[test]
+fn who_declines_late_is_called_after_others_next_time() {
+    let [late, other, third] = [peer(1), peer(2), peer(3)];
+    let (mut desk, workers) = busy(&[late, other]);
+    let fast = Offer {
+        speed: 1200,
+        ..offer(None)
+    };
+    parks(&mut desk, late, fast);
+    parks(&mut desk, other, offer(None));
+    assert_eq!(make_ready(&mut desk, workers), [late]);
+    desk.pass(Duration::from_secs(1));
+    assert_eq!(woken(&desk.input(Input::Declined { peer: late })), [other]);
+    desk.ask(other, offer(None)).unwrap();
+    parks(&mut desk, late, fast);
+    parks(&mut desk, third, offer(None));
+    let outputs = desk.input(Input::PeerLost { peer: other });
+    assert_eq!(woken(&outputs)[0], third);
+}
+
 /// A task that a stranger was woken for is for whoever asks first.
 #[test]
 fn nothing_is_kept_for_strangers_that_may_not_come() {

@@ -135,12 +135,10 @@ impl Requester {
     }
 
     /// A task that this peer, which is free, should do instead of slower ones that have hardly begun with it, and would end it
-    /// much later. Only a peer that is relied on takes tasks over: a claim of speed moves none.
+    /// much later. Only one that is relied on gets the task of one that has delivered.
     pub(super) fn slower_ones(&self, now: Time, jobs: &[(&JobId, &Job)], peer: Peer) -> Option<TaskRef> {
         let state = self.peers.get(&peer).filter(|_| self.policy.look_ahead)?;
-        if !state.is_relied_on(self.newcomers) {
-            return None;
-        }
+        let is_relied_on = state.is_relied_on(self.newcomers);
         let merit = state.merit(self.newcomers);
         jobs.iter().find_map(|&(&id, job)| {
             let top = job.top_rank();
@@ -156,7 +154,8 @@ impl Requester {
                     let spare = top.saturating_sub(own.rank);
                     let sooner = takes + share(takes, SOONER_BY) + spare;
                     let is_better = |(holder, lease): (&Peer, &Lease)| {
-                        let may_lose = |holder: &PeerState| !holder.is_own();
+                        let may_lose =
+                            |holder: &PeerState| !holder.is_own() && (is_relied_on || !holder.is_proven());
                         let whole = lease.ends - lease.granted;
                         let has_begun = (now - lease.granted).saturating_mul(BEGUN_PART) > whole;
                         sooner < lease.ends - now
