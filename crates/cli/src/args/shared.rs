@@ -88,7 +88,7 @@ pub struct WorkFlags {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,
-    /// How the final proof is made: `fast` leaves out the last layer, which takes seconds and only makes it smaller
+    /// The final proof: `fast` leaves out the layer that only makes it smaller
     #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofForm>,

@@ -7,6 +7,7 @@ mod leases;
 mod proofs;
 mod reopening;
 mod suspicion;
+mod waking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
