@@ -22,7 +22,7 @@ use crate::common::{
 };
 
 /// Enough to start with, and far less than any segment takes.
-const DATA_BYTES_MAX: u64 = 560 << 20;
+const DATA_BYTES_MAX: u64 = 700 << 20;
 
 #[test]
 fn a_child_without_memory_is_reported_and_not_waited_for() {

@@ -28,9 +28,8 @@ use crate::{
 
 /// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
 /// next has built its tools. By default it stays for 10 s, and was seen on top of the next peak.
-/// Addresses go back with the pages (`retain`), since they count against what the child may map ([`data_bytes_max`]).
 /// What gives it back when nothing else is done is a thread, which the child starts itself: see [`super::confine()`].
-const MALLOC_CONF: &str = "dirty_decay_ms:1000,retain:false";
+const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 
 /// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
@@ -44,13 +43,14 @@ const WAIT_STEP: Duration = Duration::from_millis(2);
 /// Virtual memory for data of a child to which `memory` is lent: what the system refuses to go beyond.
 ///
 /// It is more than `memory`, which is what is really taken. An address space of a guest is mapped whole, 512 MiB of which few
-/// pages are touched, once for each state that is held; and chips' records have room for more rows than there are.
-/// A child that took 3.5 GiB had mapped 7.0 GiB, and one that only executed took 0.6 GiB and had mapped 2.2 GiB. A
+/// pages are touched, once for each state that is held; chips' records have room for more rows than there are; and the
+/// allocator keeps addresses whose pages it has given back. A child that took 3.5 GiB had mapped more than 12 GiB. To have
+/// addresses go back with the pages would halve that, and map most allocations by themselves. A
 /// thread has a stack of 2 MiB, and an arena of the allocator.
 pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     const MAPS: u64 = 4 << 30;
     const THREAD: u64 = 64 << 20;
-    2 * memory.bytes() + MAPS + THREAD * threads as u64
+    4 * memory.bytes() + MAPS + THREAD * threads as u64
 }
 
 /// How to start a child.
