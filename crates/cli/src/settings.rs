@@ -422,7 +422,7 @@ mod tests {
             limit(4 << 30),
             data_bytes_max(MemoryBudget::from_bytes(4 << 30), 2)
         );
-        assert_eq!(limit(8 << 30) - limit(4 << 30), 8 << 30);
+        assert_eq!(limit(8 << 30) - limit(4 << 30), 4 * (4 << 30));
     }
 
     /// The most expensive operation takes 2,782 instructions per gas. A stranger's job is held to less.
