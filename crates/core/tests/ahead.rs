@@ -134,38 +134,6 @@ fn a_task_is_not_left_for_ever() {
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
 }
 
-/// The fast machine takes one of the tasks that are left for it, and then seems to be done with it in a moment, always: the others
-/// are kept from the slow machine for as long as one takes on the reference machine.
-#[test]
-fn the_rest_is_not_left_for_ever_when_one_is_taken() {
-    let mut desk = Desk::new(once(), spec(6));
-    let mut of_fast = ask(&mut desk, FAST).unwrap();
-    let of_slow = ask(&mut desk, SLOW).unwrap();
-    for _ in 0..4 {
-        desk.pass(SECOND * 10);
-        desk.deliver(peer(FAST), of_fast);
-        of_fast = ask(&mut desk, FAST).unwrap();
-    }
-    desk.pass(SECOND * 4);
-    desk.deliver(peer(SLOW), of_slow);
-    assert!(waits(&ask(&mut desk, SLOW)), "two leaves are ready");
-    desk.pass(SECOND * 6);
-    desk.deliver(peer(FAST), of_fast);
-    let held = ask(&mut desk, FAST).unwrap();
-    let mut outputs = Vec::new();
-    for progress in 0..WORK.as_secs() as u16 {
-        assert!(woken(&outputs).is_empty(), "after {progress} s");
-        desk.input(Input::Renewed {
-            peer: peer(FAST),
-            task: held,
-            progress: 960 + progress,
-        });
-        outputs = desk.pass(SECOND);
-    }
-    assert_eq!(woken(&outputs), [peer(SLOW)]);
-    assert!(ask(&mut desk, SLOW).is_ok());
-}
-
 #[test]
 fn a_fast_machine_that_declines_keeps_nobody_waiting() {
     let mut desk = desk(once());

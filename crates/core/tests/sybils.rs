@@ -147,7 +147,7 @@ fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
 #[test]
 fn who_declines_late_is_called_after_others_next_time() {
     let [late, other, third] = [peer(1), peer(2), peer(3)];
-    let (mut desk, workers) = busy(&[late, other]);
+    let (mut desk, workers) = busy(&[late, other, third]);
     let fast = Offer {
         speed: 1200,
         ..offer(None)

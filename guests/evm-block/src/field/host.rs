@@ -50,7 +50,7 @@ mod worst {
     use openvm_algebra_guest::IntMod;
 
     /// More often than that, no formula has to be computed anew.
-    const PASSES_MAX: usize = 20;
+    const PASSES_MAX: usize = 2000;
     /// Most primes that are added to a result.
     const ADDED_MAX: u64 = 5;
 
