@@ -82,13 +82,13 @@ pub(super) enum Answer {
     Keys(Vec<u8>),
     Loaded(Loaded),
     Plan(Plan),
-    Account(Account),
     Executed,
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
     Statement(Statement),
     /// The proof holds, and says this.
     Holds(Shown),
+    Account(Account),
 }
 
 /// The job that a child was given, by hashes.

@@ -166,7 +166,11 @@ fn what_is_not_built_changes_what_it_says() {
     let received = |outcome: &Outcome| outcome.worlds[0].requesters[0].down_bytes;
     assert!(received(&played("delegated = true")) < received(&usual));
     let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
-    let (with, without) = (copies(&played("swarm = true")), copies(&usual));
+    // Long under way, so that many begin before any has it.
+    let slow = slow.replace("input_mb = 1", "input_mb = 20");
+    let played =
+        |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
+    let (with, without) = (copies(&played("swarm = true")), copies(&played("")));
     assert!(with <= 8 && without > 8, "{with} {without}");
     let arities = setup(&["[what_if]\narities = [1, 1, 2]\n", ONE_BLOCK, &home(4, "")].concat());
     let plan = arities.plans().next().unwrap().1;

@@ -186,6 +186,8 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
     };
     let policy = Policy {
         redundancy: request.redundancy,
+        // A task that is given out once is not taken over, either.
+        look_ahead: request.redundancy != Redundancy::Fixed(1),
         ..Policy::default()
     };
     let served = ServedJob {
