@@ -21,8 +21,8 @@ use crate::common::{
     DONE, FAILED, data_dir, engine_child, finish, guest, myriad, plain_engine_child, run, worker_config,
 };
 
-/// Enough to start with, and far less than any segment takes.
-const DATA_BYTES_MAX: u64 = 700 << 20;
+/// Enough to start with, and far less than any segment takes; and so little that the memory of a guest is not mapped twice.
+const DATA_BYTES_MAX: [u64; 2] = [700 << 20, 560 << 20];
 
 #[test]
 fn a_child_without_memory_is_reported_and_not_waited_for() {
@@ -36,15 +36,20 @@ fn a_child_without_memory_is_reported_and_not_waited_for() {
     let (plan, _) = start(&[])
         .plan(MemoryBudget::from_bytes(4 << 30), 1_000_000)
         .unwrap();
-    let mut worker = start(&["--data-bytes-max", &DATA_BYTES_MAX.to_string()]);
-    match worker.prove(&plan.segments[0]) {
-        Err(WorkerError::Died(death)) => assert!(death.out_of_memory, "{death}"),
-        // Where the guest's memory is what does not fit, it is an error and no death.
-        Err(other) => assert!(other.to_string().contains("Cannot allocate memory"), "{other}"),
-        Ok(_) => panic!("a segment was proven in {DATA_BYTES_MAX} bytes"),
+    for bytes in DATA_BYTES_MAX {
+        let mut worker = start(&["--data-bytes-max", &bytes.to_string()]);
+        match worker.prove(&plan.segments[0]) {
+            Err(WorkerError::Died(death)) => assert!(death.out_of_memory, "{bytes}: {death}"),
+            // Where the guest's memory is what does not fit, it is an error and no death.
+            Err(other) => assert!(
+                other.to_string().contains("Cannot allocate memory"),
+                "{bytes}: {other}"
+            ),
+            Ok(_) => panic!("a segment was proven in {bytes} bytes"),
+        }
+        // A caller that asks again gets an answer too, from a dead child as well.
+        assert!(worker.prove(&plan.segments[0]).is_err());
     }
-    // Whoever asks again gets an answer too, from a dead child as well.
-    assert!(worker.prove(&plan.segments[0]).is_err());
 }
 
 /// That these are the boundaries of true proofs is tested where a program is proven.

@@ -135,7 +135,8 @@ impl Requester {
     }
 
     /// A task that this peer, which is free, should do instead of slower ones that have hardly begun with it, and would end it
-    /// much later. Only one that is relied on gets the task of one that has delivered.
+    /// much later. Only one that is relied on gets the task of one that has delivered. Newcomers take over from newcomers, by what
+    /// they claim: among silent strangers that frees more tasks than boasts cost (`docs/SIMULATION.md`).
     pub(super) fn slower_ones(&self, now: Time, jobs: &[(&JobId, &Job)], peer: Peer) -> Option<TaskRef> {
         let state = self.peers.get(&peer).filter(|_| self.policy.look_ahead)?;
         let is_relied_on = state.is_relied_on(self.newcomers);

@@ -154,9 +154,13 @@ impl Verifier {
         let system = program.config().vm().as_ref();
         let memory_dimensions = system.memory_config.memory_dimensions();
         let hasher = vm_poseidon2_hasher();
-        let mut memory = AddressMap::new(system.memory_config.addr_spaces.clone());
-        memory.set_from_sparse(&program.exe().init_memory);
-        let start_root: Digest = MerkleTree::from_memory(&memory, &memory_dimensions, &hasher).root();
+        // The system may refuse the whole memory of a guest, and OpenVM panics then.
+        let start_root: Digest = caught(|| {
+            let mut memory = AddressMap::new(system.memory_config.addr_spaces.clone());
+            memory.set_from_sparse(&program.exe().init_memory);
+            MerkleTree::from_memory(&memory, &memory_dimensions, &hasher).root()
+        })
+        .map_err(|reason| KeyError::Keygen { reason })?;
         let pc_start = program.exe().pc_start;
         let baseline = VerificationBaseline {
             app_exe_commit: compute_exe_commit(&hasher, &program_commit, &start_root, F::from_u32(pc_start)),

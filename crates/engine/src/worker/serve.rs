@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter},
+    mem::ManuallyDrop,
     path::PathBuf,
     sync::mpsc,
 };
@@ -66,7 +67,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     }
     confine::start_background_threads()?;
     output.keep_empty()?;
-    let mut stdout = BufWriter::new(File::from(stdout));
+    // Not closed while a panic unwinds: the caller would take this child for gone, and close its end; then the thread that
+    // waits for requests would end the process before it has said why.
+    let mut stdout = ManuallyDrop::new(BufWriter::new(File::from(stdout)));
     let (sender, requests) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("requests".into())
@@ -103,7 +106,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
             usage: meter.stop(),
             result,
         };
-        write_frame(&mut stdout, &response, ANSWER_BYTES_MAX)?;
+        write_frame(&mut *stdout, &response, ANSWER_BYTES_MAX)?;
     }
     Ok(())
 }
