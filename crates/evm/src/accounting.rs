@@ -1,16 +1,18 @@
 //! What the guest's instructions are spent on, by kinds of operations.
 //!
-//! A [`scope`] marks the instructions of an operation, and all that they call, as of a kind. In the guest, a mark is a note about
-//! an address in the code, in a section of the ELF that is not loaded: no instruction is executed for it, and no proof
-//! knows of it. Whoever executes the guest and looks at its ELF can count by kinds.
+//! A [`scope`] marks the instructions of an operation, and all that they call, as of a kind. In the
+//! guest, a mark is a note about an address in the code, in a section of the ELF that is not
+//! loaded: no instruction is executed for it, and no proof knows of it. Whoever executes the guest
+//! and looks at its ELF can count by kinds.
 //!
 //! ```text
 //! section .myriad.marks: for each mark, address (4 bytes, little endian) ‖ word (4 bytes, little endian)
 //! word:                  kind (8 bits) | WHOLE | LEAVE
 //! ```
 //!
-//! A mark stands before an instruction that other code may jump to as well. So a scope of a kind must not be inside another one of
-//! the same kind with nothing between: then an end that was not meant is one of a kind that has not begun, and counts for nothing.
+//! A mark stands before an instruction that other code may jump to as well. So a scope of a kind
+//! must not be inside another one of the same kind with nothing between: then an end that was not
+//! meant is one of a kind that has not begun, and counts for nothing.
 
 /// What operations are of a kind: their number is in the marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +121,8 @@ impl Kind {
     }
 }
 
-/// Runs `run`, whose instructions are of a kind: `KIND` is the number of a [`Kind`], with [`WHOLE`] where all that it calls is.
+/// Runs `run`, whose instructions are of a kind: `KIND` is the number of a [`Kind`], with [`WHOLE`]
+/// where all that it calls is.
 #[inline(always)]
 pub fn scope<const KIND: u32, T>(run: impl FnOnce() -> T) -> T {
     mark::<KIND, 0>();
@@ -129,6 +132,10 @@ pub fn scope<const KIND: u32, T>(run: impl FnOnce() -> T) -> T {
 }
 
 /// Notes the address of the next instruction.
+#[cfg_attr(
+    target_os = "zkvm",
+    expect(unsafe_code, reason = "an address in the code has no safe name")
+)]
 #[inline(always)]
 fn mark<const KIND: u32, const END: u32>() {
     #[cfg(target_os = "zkvm")]
