@@ -26,7 +26,8 @@ pub struct Package {
 
 #[derive(Deserialize)]
 pub struct PackageMetadata {
-    /// The ELFs that are made of a guest, by their names, with the features that each is built with.
+    /// The ELFs that are made of a guest, by their names, with the features that each is built
+    /// with.
     #[serde(default)]
     pub elf: BTreeMap<String, Vec<String>>,
 }

@@ -20,8 +20,8 @@ pub struct Guest {
     pub features: Option<Vec<String>>,
 }
 
-/// The members of `guests/` that are programs. Their ELFs have their names, or those that `package.metadata.elf` gives to
-/// builds with these features and those.
+/// The members of `guests/` that are programs. Their ELFs have their names, or those that
+/// `package.metadata.elf` gives to builds with these features and those.
 pub fn guests(repository: &Path) -> Result<Vec<Guest>> {
     let mut packages = metadata::workspace_packages(&repository.join("guests/Cargo.toml"))?;
     packages.retain(|package| {

@@ -1,7 +1,7 @@
 //! `cargo xtask picture`: records `myriad demo` on a terminal and draws it into `docs/demo.svg`.
 //!
-//! The picture shows a real run, first to last, with everything that the program printed. Only the time is changed: the
-//! recording plays faster than the run.
+//! The picture shows a real run, first to last, with everything that the program printed. Only the
+//! time is changed: the recording plays faster than the run.
 
 mod record;
 mod svg;
@@ -16,7 +16,8 @@ use crate::{cargo, output};
 /// Where the README looks for the picture.
 pub const PICTURE: &str = "docs/demo.svg";
 
-/// Frames of the recording: enough for the bars to be seen growing, few enough for a file of some tens of KiB.
+/// Frames of the recording: enough for the bars to be seen growing, few enough for a file of some
+/// tens of KiB.
 const FRAMES_MAX: usize = 40;
 
 /// Builds `myriad`, records its demo in a folder of its own, and writes the picture.

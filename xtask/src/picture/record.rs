@@ -13,7 +13,8 @@ use anyhow::{Context, Result, bail};
 use nix::pty::{Winsize, openpty};
 use vt100::Parser;
 
-/// The size of the terminal: wide enough for every line of the demo, and as high as its last screen.
+/// The size of the terminal: wide enough for every line of the demo, and as high as its last
+/// screen.
 pub const COLUMNS: NonZero<u16> = NonZero::new(130).unwrap();
 pub const ROWS: NonZero<u16> = NonZero::new(34).unwrap();
 
@@ -116,7 +117,8 @@ impl Recording {
         self.screens.last().map_or(0.0, |(time, _)| time.as_secs_f64())
     }
 
-    /// At most `frames` screens, at even distances in time; the last one is that of the program's end.
+    /// At most `frames` screens, at even distances in time; the last one is that of the program's
+    /// end.
     pub fn thinned(&self, frames: usize) -> Vec<Screen> {
         let step = self.seconds() / frames.max(1) as f64;
         let at = |time: f64| {

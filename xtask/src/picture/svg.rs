@@ -1,9 +1,9 @@
 //! Draws the screens of a terminal as one SVG that plays them by CSS.
 //!
-//! All frames lie side by side in one strip, which an animation moves past the window. Rows that several frames have
-//! are drawn once and used again. The window is dark wherever the picture is shown, as terminals are, so that it reads
-//! on a light page and on a dark one. Where nothing moves (a reader's wish, or a program that knows no animations),
-//! the last frame stands still.
+//! All frames lie side by side in one strip, which an animation moves past the window. Rows that
+//! several frames have are drawn once and used again. The window is dark wherever the picture is
+//! shown, as terminals are, so that it reads on a light page and on a dark one. Where nothing moves
+//! (a reader's wish, or a program that knows no animations), the last frame stands still.
 
 use std::{collections::HashMap, fmt::Write};
 

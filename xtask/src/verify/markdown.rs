@@ -1,42 +1,47 @@
-//! The width of Markdown files: the step that looks at it, and the repair.
+//! The width of Markdown, in files of its own and in comments: the step that looks at it, and the
+//! repair.
 
 use std::{fs, path::Path};
 
 use anyhow::Result;
 
 use super::{
-    Finding,
+    Finding, comments,
     tree::{files, has_extension},
 };
 
 /// Two of them fit side by side on a screen.
-const LINE_CHARS_MAX: usize = 100;
+pub const LINE_CHARS_MAX: usize = 100;
 
 /// `cargo run --release -p myriad-sim -- --report docs/report` writes it.
 const GENERATED: &str = "docs/report/README.md";
 
-/// No line of text is longer than [`LINE_CHARS_MAX`]. Code, tables and links have the length that they need.
+/// No line of text is longer than [`LINE_CHARS_MAX`]. Code, tables and links have the length that
+/// they need.
 pub fn width(repository: &Path) -> Result<Finding> {
     let mut problems = Vec::new();
-    for file in files(repository)?.iter().filter(|file| is_ours(file)) {
-        let text = fs::read_to_string(repository.join(file))?;
-        let long = text.lines().zip(kinds(&text)).enumerate();
-        problems.extend(
-            long.filter(|(_, (line, kind))| *kind == Kind::Text && is_too_long(line))
-                .map(|(index, (line, _))| {
-                    let (line, chars) = (index + 1, line.chars().count());
-                    let file = file.display();
-                    format!("{file}:{line}: {chars} characters, at most {LINE_CHARS_MAX}; `cargo xtask fix` wraps it")
-                }),
-        );
+    for file in files(repository)? {
+        let Some(too_long) = language(&file).map(|language| language.too_long) else {
+            continue;
+        };
+        let text = fs::read_to_string(repository.join(&file))?;
+        let lines: Vec<&str> = text.lines().collect();
+        problems.extend(too_long(&text).into_iter().map(|index| {
+            let (line, chars) = (index + 1, lines[index].chars().count());
+            let file = file.display();
+            format!("{file}:{line}: {chars} characters, at most {LINE_CHARS_MAX}; `cargo xtask fix` wraps it")
+        }));
     }
     Ok(Finding::from_problems(&problems))
 }
 
 /// Wraps the paragraphs that have a line which is too long.
 pub fn wrap_all(repository: &Path) -> Result<()> {
-    for file in files(repository)?.iter().filter(|file| is_ours(file)) {
-        let path = repository.join(file);
+    for file in files(repository)? {
+        let Some(wrap) = language(&file).map(|language| language.wrap) else {
+            continue;
+        };
+        let path = repository.join(&file);
         let text = fs::read_to_string(&path)?;
         let wrapped = wrap(&text);
         if wrapped != text {
@@ -46,8 +51,24 @@ pub fn wrap_all(repository: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_ours(file: &Path) -> bool {
-    has_extension(file, "md") && file != Path::new(GENERATED)
+/// Where a kind of file has its text.
+struct Language {
+    /// The numbers of the lines that are too long, from 0.
+    too_long: fn(&str) -> Vec<usize>,
+    wrap: fn(&str) -> String,
+}
+
+fn language(file: &Path) -> Option<Language> {
+    if has_extension(file, "rs") {
+        return Some(Language {
+            too_long: comments::too_long,
+            wrap: comments::wrap,
+        });
+    }
+    (has_extension(file, "md") && file != Path::new(GENERATED)).then_some(Language {
+        too_long: |text| too_long(text, LINE_CHARS_MAX),
+        wrap: |text| wrap(text, LINE_CHARS_MAX),
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +98,20 @@ fn kinds(text: &str) -> Vec<Kind> {
     text.lines().map(of).collect()
 }
 
+/// The numbers of the lines of text that have more than `chars_max` characters, from 0.
+pub fn too_long(text: &str, chars_max: usize) -> Vec<usize> {
+    let lines = text.lines().zip(kinds(text)).enumerate();
+    let long = lines.filter(|(_, (line, kind))| *kind == Kind::Text && is_too_long(line, chars_max));
+    long.map(|(index, _)| index).collect()
+}
+
 /// Whether there is a place before the limit where the line can end.
-fn is_too_long(line: &str) -> bool {
+fn is_too_long(line: &str, chars_max: usize) -> bool {
     let begin = indent(line) + marker(line);
-    line.chars().count() > LINE_CHARS_MAX
+    line.chars().count() > chars_max
         && line
             .chars()
-            .take(LINE_CHARS_MAX + 1)
+            .take(chars_max + 1)
             .skip(begin)
             .any(|char| char == ' ')
 }
@@ -101,7 +129,8 @@ fn marker(line: &str) -> usize {
     if is_marker { first.len() + 1 } else { 0 }
 }
 
-fn wrap(text: &str) -> String {
+/// Wraps the paragraphs that have a line of more than `chars_max` characters.
+pub fn wrap(text: &str, chars_max: usize) -> String {
     let (lines, kinds): (Vec<&str>, Vec<Kind>) = (text.lines().collect(), kinds(text));
     let mut wrapped = String::new();
     let mut at = 0;
@@ -117,8 +146,8 @@ fn wrap(text: &str) -> String {
             end += 1;
         }
         let paragraph = &lines[at..end];
-        if kinds[at] == Kind::Text && paragraph.iter().any(|line| is_too_long(line)) {
-            fill(paragraph, &mut wrapped);
+        if kinds[at] == Kind::Text && paragraph.iter().any(|line| is_too_long(line, chars_max)) {
+            fill(paragraph, chars_max, &mut wrapped);
         } else {
             for line in paragraph {
                 wrapped += line;
@@ -131,7 +160,7 @@ fn wrap(text: &str) -> String {
 }
 
 /// As many words to a line as fit.
-fn fill(paragraph: &[&str], wrapped: &mut String) {
+fn fill(paragraph: &[&str], chars_max: usize, wrapped: &mut String) {
     let first = paragraph[0];
     let begin = indent(first) + marker(first);
     // Quotes have their mark on every line.
@@ -152,7 +181,7 @@ fn fill(paragraph: &[&str], wrapped: &mut String) {
         // A word that would begin an item or a heading must not begin a line.
         let follower = words.peek().filter(|next| begins_a_block(next));
         let needed = word.chars().count() + follower.map_or(0, |next| 1 + next.chars().count());
-        if !is_begin && line.chars().count() + 1 + needed > LINE_CHARS_MAX {
+        if !is_begin && line.chars().count() + 1 + needed > chars_max {
             wrapped.push_str(line.trim_end());
             wrapped.push('\n');
             line.clone_from(&rest);
@@ -186,11 +215,11 @@ mod tests {
             (format!("# {long}"), false),
             (format!("[name]: https://{long}"), false),
         ] {
-            assert!(is_too_long(&line));
+            assert!(is_too_long(&line, LINE_CHARS_MAX));
             assert_eq!(kinds(&line) == [Kind::Text], is_text, "{line}");
         }
-        assert!(!is_too_long(&link));
-        assert!(!is_too_long(&"ä".repeat(100)));
+        assert!(!is_too_long(&link, LINE_CHARS_MAX));
+        assert!(!is_too_long(&"ä".repeat(100), LINE_CHARS_MAX));
         assert_eq!(
             kinds(&format!("```\n{long}\n```\n\n{long}\n")),
             [
@@ -208,16 +237,16 @@ mod tests {
         let (a, b) = ("a".repeat(60), "b".repeat(60));
         let text = format!("short\nlines\n\n  1. {a} {b}\n     c\n- d\n> {a} {b}\n");
         let expected = format!("short\nlines\n\n  1. {a}\n     {b} c\n- d\n> {a}\n> {b}\n");
-        assert_eq!(wrap(&text), expected);
-        assert_eq!(wrap(&expected), expected);
+        assert_eq!(wrap(&text, LINE_CHARS_MAX), expected);
+        assert_eq!(wrap(&expected, LINE_CHARS_MAX), expected);
     }
 
     #[test]
     fn no_line_becomes_an_item() {
         let a = "a".repeat(96);
         let text = format!("{a} bb - c\n");
-        assert_eq!(wrap(&text), format!("{a}\nbb - c\n"));
+        assert_eq!(wrap(&text, LINE_CHARS_MAX), format!("{a}\nbb - c\n"));
         let text = format!("{a} b 1. c\n");
-        assert_eq!(wrap(&text), format!("{a}\nb 1. c\n"));
+        assert_eq!(wrap(&text, LINE_CHARS_MAX), format!("{a}\nb 1. c\n"));
     }
 }

@@ -5,6 +5,7 @@
 //! next one finds.
 
 mod borders;
+mod comments;
 mod markdown;
 mod security;
 mod style;

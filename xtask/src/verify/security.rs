@@ -1,5 +1,5 @@
-//! The step that holds `docs/SECURITY.md` to the code: each defence names a test, and whatever file or test the page names is
-//! there.
+//! The step that holds `docs/SECURITY.md` to the code: each defence names a test, and whatever file
+//! or test the page names is there.
 
 use std::{
     fs,

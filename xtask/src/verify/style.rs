@@ -1,5 +1,5 @@
-//! The steps that hold the sources to the house's taste: a head on every file, one style of modules in each crate, short
-//! subjects of commits.
+//! The steps that hold the sources to the house's taste: a head on every file, one style of modules
+//! in each crate, short subjects of commits.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,8 @@ use crate::output;
 
 /// What `git log --oneline` and the lists of web sites show of a subject.
 const SUBJECT_CHARS_MAX: usize = 72;
-/// So many of the last commits are looked at. Older ones are part of the history, and stay as they are.
+/// So many of the last commits are looked at. Older ones are part of the history, and stay as they
+/// are.
 const COMMITS_LOOKED_AT: usize = 40;
 
 /// Every Rust file says first what it is: `//!`.
@@ -33,7 +34,8 @@ pub fn heads(repository: &Path) -> Result<Finding> {
     Ok(Finding::from_problems(&problems))
 }
 
-/// The file of a module that has others below it is `x/mod.rs` or `x.rs`, the same in all of a crate.
+/// The file of a module that has others below it is `x/mod.rs` or `x.rs`, the same in all of a
+/// crate.
 pub fn modules(repository: &Path) -> Result<Finding> {
     Ok(Finding::from_problems(&mixed(&rust_files(repository)?)))
 }

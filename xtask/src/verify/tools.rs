@@ -18,7 +18,8 @@ pub fn format(repository: &Path) -> Result<Finding> {
     })
 }
 
-/// The guests as they compile for the host, as for their tests: not every machine has a toolchain for their target.
+/// The guests as they compile for the host, as for their tests: not every machine has a toolchain
+/// for their target.
 pub fn clippy(repository: &Path) -> Result<Finding> {
     in_both_workspaces(repository, |cargo| {
         cargo

@@ -95,8 +95,8 @@ pub(super) fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 
-/// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor "title")`, and
-/// `[name]: file` on a line of its own. Code does not count.
+/// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor
+/// "title")`, and `[name]: file` on a line of its own. Code does not count.
 fn relative_links(markdown: &str) -> Vec<&str> {
     let mut in_code = false;
     let mut links = Vec::new();
