@@ -120,9 +120,12 @@ fn until(end: Option<u64>) -> String {
         .unwrap_or_default()
 }
 
+/// The fields of a header that the first fork which is not supported adds.
+pub(crate) const AMSTERDAM_FIELDS: [&str; 2] = ["block access list hash", "slot number"];
+
 /// The fields that no supported fork knows are those of the first one after them.
 fn of_amsterdam(field: &str) -> &'static str {
-    if crate::header::AMSTERDAM_FIELDS.contains(&field) {
+    if AMSTERDAM_FIELDS.contains(&field) {
         ": it is of Amsterdam, whose rules are not supported"
     } else {
         ""

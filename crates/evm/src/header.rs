@@ -6,13 +6,16 @@ use alloy_eips::eip1559::{BaseFeeParams, calc_next_block_base_fee};
 use alloy_primitives::{B64, B256, Bytes, keccak256, map::B256Map};
 use alloy_rlp::Decodable;
 
-use crate::{BlobParams, BlockError, ChainConfig, Fork, error::WitnessError};
+use crate::{
+    BlobParams, BlockError, ChainConfig, Fork,
+    error::{AMSTERDAM_FIELDS, WitnessError},
+};
 
 const EXTRA_DATA_BYTES_MAX: usize = 32;
 /// Smallest gas limit of a block.
 const GAS_LIMIT_MIN: u64 = 5_000;
-/// Largest gas limit of a block: 2^63 - 1, so that clients may count gas in signed numbers. The yellow paper has it, and
-/// no library that checks headers here does.
+/// Largest gas limit of a block: 2^63 - 1, so that clients may count gas in signed numbers. The
+/// yellow paper has it, and no library that checks headers here does.
 const GAS_LIMIT_MAX: u64 = i64::MAX as u64;
 /// A block's gas limit differs from its parent's by less than the parent's divided by this.
 const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
@@ -20,9 +23,6 @@ const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 const GAS_PER_BLOB: u64 = 1 << 17;
 /// Gas whose price a blob costs at least (EIP-7918).
 const BLOB_BASE_COST: u128 = 1 << 13;
-
-/// The fields of the first fork that is not supported.
-pub(crate) const AMSTERDAM_FIELDS: [&str; 2] = ["block access list hash", "slot number"];
 
 /// The checks that need the parent's header, by the names under which they are reported as skipped.
 pub(crate) const PARENT_CHECKS: [&str; 7] = [
@@ -183,8 +183,9 @@ fn next_base_fee(parent: &Header) -> u64 {
     )
 }
 
-/// EIP-4844, and from Osaka on EIP-7918: where blobs are cheaper than the gas that each of them stands for, there is more
-/// excess. The parameters are the block's own, for the price of its parent's blobs as well.
+/// EIP-4844, and from Osaka on EIP-7918: where blobs are cheaper than the gas that each of them
+/// stands for, there is more excess. The parameters are the block's own, for the price of its
+/// parent's blobs as well.
 fn next_excess_blob_gas(parent: &Header, blobs: BlobParams, fork: Fork) -> u64 {
     // A parent without the fields is one with zeros in them.
     let excess = parent.excess_blob_gas.unwrap_or(0);
