@@ -1,5 +1,5 @@
-//! Programs that are instructions of OpenVM's extensions, with pointers that lead anywhere: the code that a `.vmexe` may have, and
-//! that no compiler makes.
+//! Programs that are instructions of OpenVM's extensions, with pointers that lead anywhere: the
+//! code that a `.vmexe` may have, and that no compiler makes.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -66,8 +66,8 @@ const LUI: u64 = 0x231;
 const ADD: u64 = 0x200;
 const TERMINATE: u64 = 0;
 const PHANTOM: u64 = 1;
-/// Opcodes of the extensions, from the first to the last: io, keccak, sha2, bigint, modular (8 of each modulus), ecc (4 of each
-/// curve), fp2 (6 of each field).
+/// Opcodes of the extensions, from the first to the last: io, keccak, sha2, bigint, modular (8 of
+/// each modulus), ecc (4 of each curve), fp2 (6 of each field).
 const OPCODES: [(u64, u64); 10] = [
     (0x260, 0x261),
     (0x310, 0x311),
@@ -80,8 +80,8 @@ const OPCODES: [(u64, u64); 10] = [
     (0x710, 0x71b),
     (PHANTOM, PHANTOM),
 ];
-/// What the VM is asked to do beside the proof: read input, print, draw at random; hints of the modular extension, for each
-/// modulus, and of pairings.
+/// What the VM is asked to do beside the proof: read input, print, draw at random; hints of the
+/// modular extension, for each modulus, and of pairings.
 const PHANTOMS: [u64; 9] = [
     0x20,
     0x21,
@@ -93,7 +93,8 @@ const PHANTOMS: [u64; 9] = [
     0x30,
     0x30 | 1 << 16,
 ];
-/// Its last instruction reads the second operand as a pointer that says what is set up, and has no third.
+/// Its last instruction reads the second operand as a pointer that says what is set up, and has no
+/// third.
 const SETUPS: [u64; 11] = [
     0x502, 0x505, 0x507, 0x50a, 0x50d, 0x50f, 0x603, 0x712, 0x715, 0x718, 0x71b,
 ];
@@ -157,7 +158,8 @@ fn heap(opcode: u64, [a, b, c]: [u64; 3]) -> Instruction {
     Instruction::new(opcode, [4 * a, 4 * b, 4 * c, 1, 2, 0, 0])
 }
 
-/// A program with these instructions, and these values in the registers from the first of [`REGISTERS`] on.
+/// A program with these instructions, and these values in the registers from the first of
+/// [`REGISTERS`] on.
 fn program(
     values: &[u32],
     body: impl IntoIterator<Item = Instruction>,
@@ -170,7 +172,8 @@ fn program(
     Exe::new(PC_BASE, setup.chain(body).chain([end]), memory)
 }
 
-/// Programs in which each extension does something, and that come to their ends; by the names of the extensions.
+/// Programs in which each extension does something, and that come to their ends; by the names of
+/// the extensions.
 pub fn samples() -> Vec<(&'static str, Exe)> {
     let piece = |piece: u32| DATA + piece * PIECE;
     let [target, one, other, length] = [5, 6, 7, 8];

@@ -1,4 +1,5 @@
-//! Changes to valid bytes, which know what formats are made of: lengths, counts, and parts that repeat.
+//! Changes to valid bytes, which know what formats are made of: lengths, counts, and parts that
+//! repeat.
 
 /// Numbers at which decoders change their minds.
 const EDGES: [u64; 12] = [

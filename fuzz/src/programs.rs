@@ -1,4 +1,5 @@
-//! Programs as OpenVM writes them, changed instruction by instruction: most of them are still programs, and are to be executed.
+//! Programs as OpenVM writes them, changed instruction by instruction: most of them are still
+//! programs, and are to be executed.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ const MODULUS: u64 = 0x7800_0001;
 const CHANGES_MAX: u64 = 4;
 /// What is changed is among so many instructions from where the program starts, which is anywhere.
 const NEAR: u64 = 32;
-/// Operands at which interpreters change their minds: address spaces, registers, and the ends of immediates.
+/// Operands at which interpreters change their minds: address spaces, registers, and the ends of
+/// immediates.
 const EDGES: [u64; 24] = [
     0,
     1,
@@ -79,7 +81,8 @@ impl Exe {
         bitcode::deserialize(file).expect("a sample is a program")
     }
 
-    /// A program with these instructions from `pc_base` on, where it starts, and this memory, by address space and address.
+    /// A program with these instructions from `pc_base` on, where it starts, and this memory, by
+    /// address space and address.
     pub(crate) fn new(
         pc_base: u32,
         instructions: impl Iterator<Item = Instruction>,

@@ -60,7 +60,8 @@ impl Child {
     }
 }
 
-/// The interpreter takes an address space for an index into a list, and does not look whether it is one.
+/// The interpreter takes an address space for an index into a list, and does not look whether it is
+/// one.
 #[test]
 fn a_program_that_uses_other_address_spaces_is_refused_before_it_runs() {
     let mut child = Child::start(None);

@@ -6,8 +6,8 @@
 //!     cargo test --release --workspace --test targets -- --nocapture                     longer, of one target
 //! ```
 //!
-//! Before each run the input is written to a file, which stays where the run ends in a panic, or with the process: put it
-//! into `fuzz/corpus/TARGET/`, and it is tried first from then on.
+//! Before each run the input is written to a file, which stays where the run ends in a panic, or
+//! with the process: put it into `fuzz/corpus/TARGET/`, and it is tried first from then on.
 
 use std::{
     env,
@@ -22,11 +22,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How often the executions of each target are made in CI: half a minute for all of them.
 const TIMES: u64 = 10;
-/// What decoding may allocate beside what the process has: more than any limit of a decoder, and much less than a length
-/// that is believed.
+/// What decoding may allocate beside what the process has: more than any limit of a decoder, and
+/// much less than a length that is believed.
 const ALLOCATED_MAX: u64 = 1 << 30;
 
-/// From here on, the system refuses more memory than this, and the process ends at the input that wanted it.
+/// From here on, the system refuses more memory than this, and the process ends at the input that
+/// wanted it.
 fn limit_memory() {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let data = status.lines().find_map(|line| line.strip_prefix("VmData:"));

@@ -1,5 +1,5 @@
-//! The cost of the network: `myriad prove --provers 1` against `myriad prove` with one child, with the same
-//! program, threads and keys, one after the other in one run.
+//! The cost of the network: `myriad prove --provers 1` against `myriad prove` with one child, with
+//! the same program, threads and keys, one after the other in one run.
 //!
 //! ```text
 //! cargo bench --workspace --bench overhead -- [ROUNDS]

@@ -1,7 +1,7 @@
 //! Panics: each is a bug, of this program or of a library, and becomes one readable line.
 //!
-//! The engine catches the panics of OpenVM's decoders on hostile bytes and makes errors of them. So the
-//! hook itself stays silent, and only keeps the message until a panic comes through.
+//! The engine catches the panics of OpenVM's decoders on hostile bytes and makes errors of them. So
+//! the hook itself stays silent, and only keeps the message until a panic comes through.
 
 use std::{
     cell::RefCell,

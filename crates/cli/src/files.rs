@@ -1,4 +1,5 @@
-//! Files that the user names: programs, inputs, proofs. Each is read up to its greatest allowed length.
+//! Files that the user names: programs, inputs, proofs. Each is read up to its greatest allowed
+//! length.
 
 use std::{
     fs::{self, File},

@@ -33,7 +33,8 @@ use crate::{
     settings::{NetSettings, Settings, UNCONFINED, confinement},
 };
 
-/// Commands that prove on the network at once with one data folder: more than any machine executes for.
+/// Commands that prove on the network at once with one data folder: more than any machine executes
+/// for.
 const REQUESTERS_MAX: usize = 64;
 /// Where the provers of a cluster listen: nobody else is to reach them.
 const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
@@ -86,9 +87,9 @@ pub async fn on_signal() {
     }
 }
 
-/// How this node joins, from the settings. `disk_bytes` is what its blobs may take.
-/// `dir` is where its identity and blobs are: no other node may have them, or the two would take each
-/// other for themselves.
+/// How this node joins, from the settings. `disk_bytes` is what its blobs may take. `dir` is where
+/// its identity and blobs are: no other node may have them, or the two would take each other for
+/// themselves.
 pub fn net_config(settings: &Settings, dir: &Path, role: Role, disk_bytes: u64) -> Result<Config, Error> {
     let identity = Identity::load_or_create(dir)?;
     config(dir, &settings.net, identity, role, disk_bytes)
@@ -139,8 +140,9 @@ pub async fn wait_for_address(network: &Network) -> Result<Vec<String>, Error> {
     })
 }
 
-/// The folder of the identity that a requester has for as long as the lock lives: the data folder itself, and for commands
-/// that run beside it on the same one, folders below. Two nodes of one name would be taken for one another by all others.
+/// The folder of the identity that a requester has for as long as the lock lives: the data folder
+/// itself, and for commands that run beside it on the same one, folders below. Two nodes of one
+/// name would be taken for one another by all others.
 fn claim_identity(data_dir: &Path) -> Result<(File, PathBuf), Error> {
     for number in 1..=REQUESTERS_MAX {
         let dir = match number {

@@ -1,11 +1,12 @@
-//! The programs that the binary carries: those that validate blocks, so that a proof of a block needs no file but
-//! the block, and a small one that measures machines.
+//! The programs that the binary carries: those that validate blocks, so that a proof of a block
+//! needs no file but the block, and a small one that measures machines.
 
 use myriad_engine::Program;
 
 use crate::{error::Error, files::ProgramFile};
 
-/// A variant of the program that validates blocks, by the extensions of the VM that it has. All reveal the same of the same block.
+/// A variant of the program that validates blocks, by the extensions of the VM that it has. All
+/// reveal the same of the same block.
 ///
 /// More extensions make the proof of each segment cost more, and the leaf over it most of all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,8 +21,8 @@ impl Variant {
     /// All of them, the cheapest first.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Precompiles];
 
-    /// The cheaper one for blocks of so much gas whose precompiles would take so many instructions in software: see
-    /// [`in_software`](myriad_evm::host::precompiles::in_software).
+    /// The cheaper one for blocks of so much gas whose precompiles would take so many instructions
+    /// in software: see [`in_software`](myriad_evm::host::precompiles::in_software).
     pub fn cheapest(gas: u64, in_software: u64) -> Self {
         if in_software > gas * SOFTWARE_PER_GAS_MAX {
             Self::Precompiles
@@ -70,11 +71,12 @@ impl Variant {
     }
 }
 
-/// Instructions per gas that precompiles in software may take: a sixth of what ordinary blocks take in all. Beyond it, the
-/// other variant pays for itself.
+/// Instructions per gas that precompiles in software may take: a sixth of what ordinary blocks take
+/// in all. Beyond it, the other variant pays for itself.
 const SOFTWARE_PER_GAS_MAX: u64 = 1;
 
-/// The name and the ELF of a program on plain RISC-V, which takes 8 bytes, little endian: how often it adds.
+/// The name and the ELF of a program on plain RISC-V, which takes 8 bytes, little endian: how often
+/// it adds.
 pub const FIBONACCI: (&str, &[u8]) = ("fibonacci", include_bytes!("../../../guests/elf/fibonacci.elf"));
 
 /// Whether a program is one that validates blocks.
@@ -88,7 +90,8 @@ pub fn is_evm_block(program: &ProgramFile) -> bool {
 mod tests {
     use super::*;
 
-    /// One point multiplication outweighs what the extensions cost a small block, and a hash does not.
+    /// One point multiplication outweighs what the extensions cost a small block, and a hash does
+    /// not.
     #[test]
     fn the_variant_follows_from_what_the_precompiles_would_take() {
         let of = Variant::cheapest;

@@ -1,5 +1,5 @@
-//! Ctrl-C. The engine children get it too, and end at once. This process still says what it keeps, and tells
-//! the provers of the network.
+//! Ctrl-C. The engine children get it too, and end at once. This process still says what it keeps,
+//! and tells the provers of the network.
 
 use std::{
     process,
@@ -26,7 +26,8 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
 static STOP: Notify = Notify::const_new();
 
-/// Is done when the process is told to end. Who polls this ends the process within [`FAREWELL`], or it is ended.
+/// Is done when the process is told to end. Who polls this ends the process within [`FAREWELL`], or
+/// it is ended.
 pub async fn interrupted() {
     WAITED_FOR.store(true, Ordering::SeqCst);
     STOP.notified().await;
@@ -61,8 +62,8 @@ fn end(json: bool) -> ! {
     process::exit(i32::from(Exit::Interrupted as u8));
 }
 
-/// Called before a failure is reported: whether it is the children's death by the same signal. Where nobody waited
-/// for the signal, the handler has the last word, and this does not return.
+/// Called before a failure is reported: whether it is the children's death by the same signal.
+/// Where nobody waited for the signal, the handler has the last word, and this does not return.
 pub fn is_cause() -> bool {
     thread::sleep(GRACE);
     let interrupted = INTERRUPTED.load(Ordering::SeqCst);

@@ -1,4 +1,5 @@
-//! The binary `myriad`: reads the command line, runs a command, and turns its result into an exit code.
+//! The binary `myriad`: reads the command line, runs a command, and turns its result into an exit
+//! code.
 
 #![forbid(unsafe_code)]
 

@@ -10,8 +10,8 @@ use crate::{
     settings::Settings,
 };
 
-/// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what `myriad verify`
-/// needs beside the proof.
+/// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what
+/// `myriad verify` needs beside the proof.
 pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Job {
     Job {
         name,

@@ -1,5 +1,5 @@
-//! The settings of a run, from four layers: defaults < `myriad.toml` in the working folder < `MYRIAD_*`
-//! variables < flags. Every command that works with keys or children loads them.
+//! The settings of a run, from four layers: defaults < `myriad.toml` in the working folder <
+//! `MYRIAD_*` variables < flags. Every command that works with keys or children loads them.
 
 use std::{
     env,
@@ -56,14 +56,16 @@ const NAMES: [&str; 19] = [
 
 /// Memory of an engine child by default: what a home machine can spare.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
-/// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the costliest operation that has been
-/// measured takes 2,782 instructions per gas, which are 167 billion.
+/// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the
+/// costliest operation that has been measured takes 2,782 instructions per gas, which are 167
+/// billion.
 const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
-/// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions per gas. The longest time
-/// that a task may take follows from it.
+/// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions
+/// per gas. The longest time that a task may take follows from it.
 const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
 
-/// Days that a job stays which is done or cancelled: for as long, the same command finds its proofs again.
+/// Days that a job stays which is done or cancelled: for as long, the same command finds its proofs
+/// again.
 const KEEP_JOBS_DAYS: u32 = 30;
 
 /// How far a lent machine's engine child stands back behind its owner's programs.
@@ -309,9 +311,9 @@ pub fn confinement() -> Result<(), &'static str> {
 /// How many threads there are for each core when all children work.
 const THREADS_PER_CORE: usize = 2;
 
-/// Threads of each child: more than its share of the cores, since at the end of the tree few children
-/// have work. On two cores that costs nothing in the meantime: two leaves side by side took 38.7 s
-/// with one thread each and 38.4 s with two.
+/// Threads of each child: more than its share of the cores, since at the end of the tree few
+/// children have work. On two cores that costs nothing in the meantime: two leaves side by side
+/// took 38.7 s with one thread each and 38.4 s with two.
 fn threads(machine: Machine, memory: MemoryBudget, children: usize) -> usize {
     let running = children.min(machine.fitting(memory.bytes()));
     (THREADS_PER_CORE * machine.cores / running).clamp(1, machine.cores)
@@ -425,7 +427,8 @@ mod tests {
         assert_eq!(limit(8 << 30) - limit(4 << 30), 4 * (4 << 30));
     }
 
-    /// The most expensive operation takes 2,782 instructions per gas. A stranger's job is held to less.
+    /// The most expensive operation takes 2,782 instructions per gas. A stranger's job is held to
+    /// less.
     #[test]
     fn a_block_of_sixty_million_gas_is_within_the_limit_of_instructions() {
         let limits = |flags: serde_json::Value| {

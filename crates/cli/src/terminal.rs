@@ -1,5 +1,5 @@
-//! Text for people: colours, notes, and numbers. Colours go only where they are wanted (a terminal, and no
-//! `NO_COLOR`).
+//! Text for people: colours, notes, and numbers. Colours go only where they are wanted (a terminal,
+//! and no `NO_COLOR`).
 
 use std::{
     fmt::Display,
@@ -43,7 +43,8 @@ pub fn error(text: &str, hint: Option<&str>) {
     }
 }
 
-/// The text of an error as it is shown: it may quote files and answers of strangers. Some errors show several lines of a file.
+/// The text of an error as it is shown: it may quote files and answers of strangers. Some errors
+/// show several lines of a file.
 fn harmless(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| printable(line, usize::MAX)).collect();
     lines.join("\n")

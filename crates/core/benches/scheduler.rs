@@ -1,5 +1,5 @@
-//! How many decisions the state machine makes in a second on one core: 10,000 peers share ten jobs of
-//! 100,000 tasks together, in virtual time.
+//! How many decisions the state machine makes in a second on one core: 10,000 peers share ten jobs
+//! of 100,000 tasks together, in virtual time.
 //!
 //! ```text
 //! cargo bench -p myriad-core --bench scheduler -- [PEERS] [TASKS]

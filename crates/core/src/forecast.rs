@@ -8,11 +8,14 @@ use std::{
 
 use crate::{ids::Peer, input::SPEED_ONE, redundancy::share, time::Time};
 
-/// Machines that are looked at for one question; with more of them than that in the way there is work for everybody.
+/// Machines that are looked at for one question; with more of them than that in the way there is
+/// work for everybody.
 const LOOKED_AT_MAX: usize = 1024;
-/// A faster machine has to end before this part of the time that a slower one needs, in thousandths: estimates are not better.
+/// A faster machine has to end before this part of the time that a slower one needs, in
+/// thousandths: estimates are not better.
 const SOONER: u32 = 900;
-/// Bits of a speed, and of a memory, that tell machines apart: about one part in ten, and one in three.
+/// Bits of a speed, and of a memory, that tell machines apart: about one part in ten, and one in
+/// three.
 const SPEED_BITS: u32 = 3;
 const MEMORY_BITS: u32 = 1;
 
@@ -102,8 +105,8 @@ impl Forecast {
         able.next().map(|alike| alike.speed.0)
     }
 
-    /// Whether machines that are faster than the one that asks end so much work in tasks like this, before that one would
-    /// end this one alone.
+    /// Whether machines that are faster than the one that asks end so much work in tasks like this,
+    /// before that one would end this one alone.
     pub(crate) fn is_sooner(&self, now: Time, question: &Question, demand: Duration) -> bool {
         let window_us = share(question.takes(), SOONER).as_micros() as u64;
         let work_us = question.work.as_micros() as u64;

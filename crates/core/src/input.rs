@@ -34,15 +34,16 @@ pub enum Input {
         proof: Blob,
         verdict: Verdict,
     },
-    /// A proof that the caller was asked to check does not come, or so slowly that others should not wait for it. The check
-    /// goes on.
+    /// A proof that the caller was asked to check does not come, or so slowly that others should
+    /// not wait for it. The check goes on.
     Stalled { peer: Peer, task: TaskRef, proof: Blob },
     /// The caller has made durable what it was asked to persist.
     Persisted { task: TaskRef, proof: Blob },
-    /// The caller has lost the accepted proof of a task, as when its disk has damaged it. Where that is still needed, the task is
-    /// done again; nobody is to blame.
+    /// The caller has lost the accepted proof of a task, as when its disk has damaged it. Where
+    /// that is still needed, the task is done again; nobody is to blame.
     Lost { task: TaskRef, proof: Blob },
-    /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try) asked it to.
+    /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try)
+    /// asked it to.
     Tried { task: TaskRef, outcome: Tried },
     /// A peer that was woken is at another requester's task. It makes an offer when it is free.
     Declined { peer: Peer },
@@ -63,15 +64,17 @@ pub struct JobSpec {
     pub costs: Vec<Cost>,
     /// Jobs of higher priority go first whenever they have a task that is ready.
     pub priority: i32,
-    /// When it should be done. Among jobs of the same priority the one with the earliest goes first.
+    /// When it should be done. Among jobs of the same priority the one with the earliest goes
+    /// first.
     pub deadline: Option<Time>,
-    /// Whether the caller makes the final proof itself, as where that takes no proving: it is asked to by
-    /// [`Output::Try`](crate::Output::Try) as soon as the top of the tree is there, and no peer gets that task.
+    /// Whether the caller makes the final proof itself, as where that takes no proving: it is asked
+    /// to by [`Output::Try`](crate::Output::Try) as soon as the top of the tree is there, and no
+    /// peer gets that task.
     pub own_final: bool,
     /// What an earlier run has left: accepted and durable.
     pub done: Vec<(TaskId, Blob)>,
-    /// Who was at which task then, as far as is known. They may still be, and are not told again: they renew their
-    /// leases, submit, or are not heard of.
+    /// Who was at which task then, as far as is known. They may still be, and are not told again:
+    /// they renew their leases, submit, or are not heard of.
     pub leased: Vec<(TaskId, Peer)>,
 }
 
@@ -92,7 +95,8 @@ pub const SPEED_ONE: u32 = 1000;
 pub struct Offer {
     /// Memory for one task, in bytes.
     pub memory: u64,
-    /// How fast it says that it is, in thousandths of [`SPEED_ONE`]'s machine; believed until its work shows better.
+    /// How fast it says that it is, in thousandths of [`SPEED_ONE`]'s machine; believed until its
+    /// work shows better.
     pub speed: u32,
     pub trust: Trust,
     /// The network that it calls from, as a number that the caller makes of the address; none where
@@ -111,7 +115,8 @@ pub enum Trust {
 /// Why a peer gives a task back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// It cannot or does not want to go on, for reasons of its own. No blame, and the task is no worse for it.
+    /// It cannot or does not want to go on, for reasons of its own. No blame, and the task is no
+    /// worse for it.
     Stopping,
     /// It tried, and this is what happened.
     Failed { message: String },
@@ -124,15 +129,16 @@ pub enum Return {
 pub enum Tried {
     /// It can be done: this is its proof, which was verified. `by` is the caller itself.
     Made { by: Peer, proof: Blob, took: Duration },
-    /// It cannot be done by anyone: over this accepted proof of a child, taken alone, no node can be made. Nothing but doing it, and
-    /// more than once, shows that.
+    /// It cannot be done by anyone: over this accepted proof of a child, taken alone, no node can
+    /// be made. Nothing but doing it, and more than once, shows that.
     Refuted {
         child: TaskId,
         proof: Blob,
         reason: String,
     },
-    /// Over this accepted proof of a child the process died, or took far too long or too much memory, more than once. That may
-    /// be the proof's fault or this machine's: the child is done again, and nobody is banned.
+    /// Over this accepted proof of a child the process died, or took far too long or too much
+    /// memory, more than once. That may be the proof's fault or this machine's: the child is done
+    /// again, and nobody is banned.
     Doubted {
         child: TaskId,
         proof: Blob,

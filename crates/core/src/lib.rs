@@ -1,8 +1,8 @@
 //! The job state machine of Myriad: which task goes to whom, and what becomes of it.
 //!
-//! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A [`Requester`]
-//! is told what happened, and says what to do; the network and a simulator drive the same code. *Two
-//! requesters that are told the same say the same.*
+//! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A
+//! [`Requester`] is told what happened, and says what to do; the network and a simulator drive the
+//! same code. *Two requesters that are told the same say the same.*
 //!
 //! The life of a task:
 //!
@@ -15,26 +15,30 @@
 //!                              └──────────────── Invalid, Unavailable ────┘                       done
 //! ```
 //!
-//! A task that is done stays done, unless its proof turns out to be of no use. A proof may pass the check although no
-//! node can be made over it. Then every peer that tries the node fails, and looks like a liar. So when peers keep
-//! failing at a node, the state machine asks the caller to make it ([`Output::Try`]). If the caller finds that an
-//! accepted proof is the cause ([`Tried::Refuted`]), that task is done again, its maker is banned, and the peers that were
-//! banned because of the node are pardoned. If it only seems so ([`Tried::Doubted`]), or if the caller has lost the proof
+//! A task that is done stays done, unless its proof turns out to be of no use. A proof may pass the
+//! check although no node can be made over it. Then every peer that tries the node fails, and looks
+//! like a liar. So when peers keep failing at a node, the state machine asks the caller to make it
+//! ([`Output::Try`]). If the caller finds that an accepted proof is the cause ([`Tried::Refuted`]),
+//! that task is done again, its maker is banned, and the peers that were banned because of the node
+//! are pardoned. If it only seems so ([`Tried::Doubted`]), or if the caller has lost the proof
 //! ([`Input::Lost`]), the task is done again and nobody is to blame.
 //!
-//! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked. [`Redundancy`]
-//! decides which tasks are given out again, to whom and when. A peer's [`Standing`] says how far it is believed. A peer gets
-//! none of the ready tasks where faster ones, as they become free, would end all of them sooner ([`Policy::look_ahead`]).
+//! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked.
+//! [`Redundancy`] decides which tasks are given out again, to whom and when. A peer's [`Standing`]
+//! says how far it is believed. A peer gets none of the ready tasks where faster ones, as they
+//! become free, would end all of them sooner ([`Policy::look_ahead`]).
 //!
 //! What always holds, each with a checker in [`invariants`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;
-//! - an accepted proof is neither lost nor replaced, unless the caller has refuted, doubted or lost it;
+//! - an accepted proof is neither lost nor replaced, unless the caller has refuted, doubted or lost
+//!   it;
 //! - a banned peer gets no lease, and holds none;
 //! - a lease is of a task that can start, and that fits into the memory offered;
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others;
-//! - a ready task is left for faster machines no longer than it takes on the machine that costs are measured on.
+//! - a ready task is left for faster machines no longer than it takes on the machine that costs are
+//!   measured on.
 
 mod forecast;
 mod ids;

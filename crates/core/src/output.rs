@@ -24,8 +24,8 @@ pub enum Output {
     Check { peer: Peer, task: TaskRef, proof: Blob },
     /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
     Persist { peer: Peer, task: TaskRef, proof: Blob },
-    /// Do a task with the caller's own engine: one that peers have failed at, to see whether they were the cause or a proof
-    /// that the task is made of, or the final proof of a job that has its
+    /// Do a task with the caller's own engine: one that peers have failed at, to see whether they
+    /// were the cause or a proof that the task is made of, or the final proof of a job that has its
     /// [`own_final`](crate::JobSpec::own_final); answer with [`Tried`](crate::Input::Tried).
     Try { task: TaskRef },
     /// Tell a peer that a task is not its own any more.
@@ -36,10 +36,11 @@ pub enum Output {
     },
     /// Tell the network that a job wants provers, or that it does not any more.
     Announce { job: JobId, open: bool },
-    /// The proof is in no open task's way any more: all that is made from it is durable. It may be again if one of
-    /// these is refuted, so the caller keeps it as long as the job.
+    /// The proof is in no open task's way any more: all that is made from it is durable. It may be
+    /// again if one of these is refuted, so the caller keeps it as long as the job.
     Obsolete { task: TaskRef },
-    /// What is known of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
+    /// What is known of a peer has changed; see
+    /// [`Requester::standing`](crate::Requester::standing).
     Learned { peer: Peer },
     /// For whoever watches.
     Event(Event),
@@ -129,14 +130,16 @@ pub enum Event {
         task: TaskRef,
         reason: String,
     },
-    /// An accepted proof was refuted, and its task is to be done again; `maker` is none where an earlier run accepted it.
+    /// An accepted proof was refuted, and its task is to be done again; `maker` is none where an
+    /// earlier run accepted it.
     Refuted {
         task: TaskRef,
         proof: Blob,
         maker: Option<Peer>,
         reason: String,
     },
-    /// An accepted proof was lost, or is doubted, and its task is to be done again. Nobody is to blame.
+    /// An accepted proof was lost, or is doubted, and its task is to be done again. Nobody is to
+    /// blame.
     Reopened {
         task: TaskRef,
         proof: Blob,

@@ -1,4 +1,5 @@
-//! The state of each peer: its last offer, its leases and how long they are, its pauses, its standing.
+//! The state of each peer: its last offer, its leases and how long they are, its pauses, its
+//! standing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,8 @@ use crate::{
     time::Time,
 };
 
-/// Newcomers of whom this requester has seen the first lease end. When there are so many both counts are halved.
+/// Newcomers of whom this requester has seen the first lease end. When there are so many both
+/// counts are halved.
 const NEWCOMERS_MAX: u32 = 256;
 /// What newcomers are taken for before any was seen, in thousandths, and as if after how many.
 const NEWCOMERS_DELIVER: u32 = 800;
@@ -30,8 +32,8 @@ pub(crate) struct PeerState {
     pub offer: Offer,
     pub standing: Standing,
     pub leases: BTreeSet<TaskRef>,
-    /// Tasks that it has submitted proofs of which nobody has looked at yet, with the network that counts each; see
-    /// [`Policy::unproven_per_origin`].
+    /// Tasks that it has submitted proofs of which nobody has looked at yet, with the network that
+    /// counts each; see [`Policy::unproven_per_origin`].
     pub unchecked: BTreeMap<TaskRef, Option<u64>>,
     /// How often in a row it was woken and did not come.
     pub overslept: u32,
@@ -39,7 +41,8 @@ pub(crate) struct PeerState {
     pub setbacks: u32,
     pub cooling_until: Time,
     pub seen: Time,
-    /// When it will have done the last of its leases, as far as is known; [`Time::NEVER`] if it is late with one.
+    /// When it will have done the last of its leases, as far as is known; [`Time::NEVER`] if it is
+    /// late with one.
     pub free_at: Time,
     /// As what it is in the [forecast](crate::forecast::Forecast).
     pub foreseen: Option<Foreseen>,
@@ -98,7 +101,8 @@ impl PeerState {
         self.is_own() || self.standing.is_proven()
     }
 
-    /// Whether it may be forgotten: if it comes back, even after a ban, it is no better than an identity made anew.
+    /// Whether it may be forgotten: if it comes back, even after a ban, it is no better than an
+    /// identity made anew.
     pub(crate) fn is_forgettable(&self) -> bool {
         !self.is_proven() && self.leases.is_empty() && self.unchecked.is_empty()
     }
@@ -107,13 +111,15 @@ impl PeerState {
     pub(crate) fn lets_go(&mut self, task: TaskRef) {
         self.leases.remove(&task);
         if self.leases.is_empty() {
-            // A tree that was emptied keeps a node, which for most peers is more than all else that is known of them.
+            // A tree that was emptied keeps a node, which for most peers is more than all else that
+            // is known of them.
             self.leases = BTreeSet::new();
             self.free_at = Time::default();
         }
     }
 
-    /// Its proof of a task does not wait any more for somebody to look at it: the network that counts it.
+    /// Its proof of a task does not wait any more for somebody to look at it: the network that
+    /// counts it.
     pub(crate) fn is_looked_at(&mut self, task: TaskRef) -> Option<u64> {
         let counted = self.unchecked.remove(&task).flatten();
         if self.unchecked.is_empty() {
@@ -122,8 +128,8 @@ impl PeerState {
         counted
     }
 
-    /// Leases that count against those allowed. On probation, so do proofs that nobody has looked at: a liar
-    /// would have the next task before the first proof is seen to be none.
+    /// Leases that count against those allowed. On probation, so do proofs that nobody has looked
+    /// at: a liar would have the next task before the first proof is seen to be none.
     pub(crate) fn held(&self) -> usize {
         let unchecked = if self.is_proven() { 0 } else { self.unchecked.len() };
         self.leases.len() + unchecked
@@ -155,8 +161,9 @@ impl PeerState {
         .clamp(known.floor(), SPEED_MAX)
     }
 
-    /// The speed that proofs of it have shown, at other kinds of tasks if there is none of this. Without any it is what a
-    /// stranger claims, but for no more than the machine that costs are measured on.
+    /// The speed that proofs of it have shown, at other kinds of tasks if there is none of this.
+    /// Without any it is what a stranger claims, but for no more than the machine that costs are
+    /// measured on.
     pub(crate) fn seen_speed(&self, kind: Kind) -> u32 {
         let known = self.standing.speed(kind);
         let speed = match (known.mean, self.standing.mean_speed()) {
@@ -184,8 +191,8 @@ impl PeerState {
         cost.work * SPEED_ONE / self.speed(kind)
     }
 
-    /// How long a lease of a task is: the expected time with some slack, less of it for a machine that is known to be
-    /// steady.
+    /// How long a lease of a task is: the expected time with some slack, less of it for a machine
+    /// that is known to be steady.
     pub(crate) fn lease_length(&self, kind: Kind, cost: Cost, policy: &Policy) -> Duration {
         if self.is_own() {
             // If it ends, its owner is told by the system, and nobody else has use for the time.
@@ -202,9 +209,10 @@ impl PeerState {
         share(self.expected(kind, cost), slack).max(policy.lease_min)
     }
 
-    /// Among machines alike in memory, the one with the most merit goes first. Until a proof shows how fast a stranger is,
-    /// the speed that it claims counts half, and for no more than the machine that costs are measured on. Each time that it
-    /// was woken and did not come halves its merit again.
+    /// Among machines alike in memory, the one with the most merit goes first. Until a proof shows
+    /// how fast a stranger is, the speed that it claims counts half, and for no more than the
+    /// machine that costs are measured on. Each time that it was woken and did not come halves its
+    /// merit again.
     pub(crate) fn merit(&self, newcomers: Newcomers) -> u32 {
         let speed = match self.offer.trust {
             Trust::Stranger if !self.is_proven() => self.speed(Kind::Segment).min(SPEED_ONE) / 2,

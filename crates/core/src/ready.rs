@@ -7,7 +7,8 @@ use crate::ids::{Peer, TaskId};
 /// Memory is sorted in steps of this many bytes: few enough steps to look through all of them.
 const MEMORY_STEP: u64 = 64 << 20;
 
-/// A peer whose merit is below the best one's by more than this part is not preferred for being small.
+/// A peer whose merit is below the best one's by more than this part is not preferred for being
+/// small.
 const MERIT_PART: u32 = 5;
 
 /// An odd number whose bits are spread.
@@ -129,8 +130,8 @@ impl Ready {
 /// Peers that were told that there is nothing for them now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parked {
-    /// By memory; of each step by merit, and among those alike in an order that is this requester's own: machines
-    /// that are woken first by all requesters are mostly at somebody else's task.
+    /// By memory; of each step by merit, and among those alike in an order that is this requester's
+    /// own: machines that are woken first by all requesters are mostly at somebody else's task.
     steps: BTreeMap<u64, BTreeMap<Order, u64>>,
     salt: u64,
     /// Memory and merit of each, and the network that counts it.
@@ -151,8 +152,8 @@ impl Parked {
 
     fn order(&self, peer: Peer, merit: u32) -> Order {
         let start = peer.0.first_chunk().expect("a name is longer");
-        // Another order for each salt, and no secret: a peer could make itself a name that comes first, among those of
-        // its merit.
+        // Another order for each salt, and no secret: a peer could make itself a name that comes
+        // first, among those of its merit.
         let mixed = (u64::from_be_bytes(*start) ^ self.salt).wrapping_mul(MIX);
         (Reverse(merit), mixed ^ mixed >> 32, peer)
     }
@@ -208,9 +209,10 @@ impl Parked {
         }
     }
 
-    /// The peer for a task that needs `memory`: the one with the least memory that is enough, so that large machines
-    /// stay free for large tasks, and of those alike the one with the most merit. Nobody is chosen who has much less
-    /// merit than another: a ready task waits for nothing but this machine.
+    /// The peer for a task that needs `memory`: the one with the least memory that is enough, so
+    /// that large machines stay free for large tasks, and of those alike the one with the most
+    /// merit. Nobody is chosen who has much less merit than another: a ready task waits for nothing
+    /// but this machine.
     pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
         let best_of_each = || {
             self.steps

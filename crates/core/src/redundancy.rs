@@ -1,8 +1,9 @@
 //! Decides whether a leased task also goes to one more machine.
 //!
-//! A policy sees one question at a time: which peers hold the task, which peer could take it too, and what
-//! the time is worth. It answers with how much the job gains. Of several tasks, the one with the largest gain
-//! is given out. Nothing else of the state machine depends on how the policy comes to its answer.
+//! A policy sees one question at a time: which peers hold the task, which peer could take it too,
+//! and what the time is worth. It answers with how much the job gains. Of several tasks, the one
+//! with the largest gain is given out. Nothing else of the state machine depends on how the policy
+//! comes to its answer.
 
 use std::time::Duration;
 
@@ -20,36 +21,38 @@ pub enum Redundancy {
 
 /// Copies where the expected gain is worth the expected waste.
 ///
-/// The expected end of a task is, with holders sorted by the time `r` that each still needs and `d` the
-/// chance that it delivers at all,
+/// The expected end of a task is, with holders sorted by the time `r` that each still needs and `d`
+/// the chance that it delivers at all,
 ///
 /// ```text
 ///   E = sum over i of  r_i * d_i * (1 - d_1) * ... * (1 - d_{i-1})   +   again * (1 - d_1) * ... * (1 - d_n)
 /// ```
 ///
-/// where `again` is what it takes until the lease of the last holder has run out and somebody else has
-/// done it. The gain of a copy is the difference of `E` without and with it, as far as the job feels it:
-/// time that the task has to spare counts for nothing. The expected waste of a copy is its work times
-/// the chance that some present holder delivers. Where holders are reliable that is nearly all of it, and
-/// [`Self::waste_max`] binds; where most are not, copies are nearly free, and there will be many. What was
-/// wasted is known better later, when holders have turned out to be what they are: each lease that comes to
-/// nothing adds the work of its task to what may be wasted.
+/// where `again` is what it takes until the lease of the last holder has run out and somebody else
+/// has done it. The gain of a copy is the difference of `E` without and with it, as far as the job
+/// feels it: time that the task has to spare counts for nothing. The expected waste of a copy is
+/// its work times the chance that some present holder delivers. Where holders are reliable that is
+/// nearly all of it, and [`Self::waste_max`] binds; where most are not, copies are nearly free, and
+/// there will be many. What was wasted is known better later, when holders have turned out to be
+/// what they are: each lease that comes to nothing adds the work of its task to what may be wasted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptive {
     /// Work that may be done twice, in thousandths of the work of the job.
     pub waste_max: u32,
-    /// The same in addition, where strangers never deliver; where some do, the part of it that the others are.
+    /// The same in addition, where strangers never deliver; where some do, the part of it that the
+    /// others are.
     pub waste_unsure: u32,
     /// The least gain, in thousandths of the time that the candidate needs: below it, the estimates
     /// are not that good.
     pub gain_min: u32,
-    /// The least gain, in thousandths of the work that is expected to be wasted: what may be wasted is for the best copies.
+    /// The least gain, in thousandths of the work that is expected to be wasted: what may be wasted
+    /// is for the best copies.
     pub gain_per_waste: u32,
-    /// Holders that deliver with no more than this chance together, in thousandths, keep nobody else from the task,
-    /// whatever was wasted before.
+    /// Holders that deliver with no more than this chance together, in thousandths, keep nobody
+    /// else from the task, whatever was wasted before.
     pub hardly: u32,
-    /// Machines without an accepted proof that may hold a task at once. Others are not counted, so that those
-    /// who made thousands of identities cannot keep them out.
+    /// Machines without an accepted proof that may hold a task at once. Others are not counted, so
+    /// that those who made thousands of identities cannot keep them out.
     pub unproven_max: u32,
     /// Proven machines that may hold a task at once.
     pub proven_max: u32,
@@ -188,7 +191,8 @@ fn end_with(holders: &[Holder], candidate: Holder, again: Duration) -> Duration 
     end.saturating_add(share(again, nobody_yet))
 }
 
-/// Adds a holder to what is expected of those before it, and to the chance that none of them delivers.
+/// Adds a holder to what is expected of those before it, and to the chance that none of them
+/// delivers.
 fn end_after((end, nobody_yet): (Duration, u32), holder: &Holder) -> (Duration, u32) {
     let next = nobody_yet * (ONE - holder.delivers.min(ONE)) / ONE;
     (end + share(holder.remaining, nobody_yet - next), next)

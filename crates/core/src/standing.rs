@@ -10,12 +10,12 @@ use crate::{
     redundancy::ONE,
 };
 
-/// Speeds are believed within these bounds, in thousandths. A peer that claims to be slower than the
-/// lowest would get leases that nobody can wait for.
+/// Speeds are believed within these bounds, in thousandths. A peer that claims to be slower than
+/// the lowest would get leases that nobody can wait for.
 pub(crate) const SPEED_MIN: u32 = SPEED_ONE / 20;
 pub(crate) const SPEED_MAX: u32 = SPEED_ONE * 50;
-/// The lowest speed that is believed of a machine before it has delivered at a lower one: half of the slowest in
-/// use, say, and leases have some slack beside.
+/// The lowest speed that is believed of a machine before it has delivered at a lower one: half of
+/// the slowest in use, say, and leases have some slack beside.
 const SPEED_UNSEEN_MIN: u32 = SPEED_ONE / 4;
 /// When there are so many outcomes all counts are halved: what a machine did long ago says less.
 const OUTCOMES_MAX: u32 = 64;
@@ -37,7 +37,8 @@ pub struct Standing {
     pub banned: Option<String>,
     /// For each kind of task, in the order of [`Kind::ALL`].
     pub speeds: [Speed; Kind::ALL.len()],
-    /// Because of which task it was banned. It comes last: what an earlier build has kept ends before it.
+    /// Because of which task it was banned. It comes last: what an earlier build has kept ends
+    /// before it.
     pub banned_for: Option<TaskRef>,
 }
 
@@ -59,7 +60,8 @@ impl Standing {
         self.speeds[kind as usize]
     }
 
-    /// The mean of what is measured of its speed at the kinds of tasks of which it has delivered; none without any.
+    /// The mean of what is measured of its speed at the kinds of tasks of which it has delivered;
+    /// none without any.
     pub(crate) fn mean_speed(&self) -> Option<u32> {
         let measured = self.speeds.iter().filter(|speed| speed.samples > 0);
         let (sum, count) = measured.fold((0, 0), |(sum, count), speed| {
@@ -91,8 +93,8 @@ impl Standing {
         self.accepted > 0
     }
 
-    /// The chance that it keeps to its next lease, in thousandths, where `newcomers` is that of peers of which nothing
-    /// is known: the mean of a beta distribution.
+    /// The chance that it keeps to its next lease, in thousandths, where `newcomers` is that of
+    /// peers of which nothing is known: the mean of a beta distribution.
     pub(crate) fn delivers(&self, newcomers: u32) -> u32 {
         let broken = self.expired + self.failed + self.unavailable;
         (ONE * self.accepted + newcomers * PRIOR_OUTCOMES) / (self.accepted + broken + PRIOR_OUTCOMES)
@@ -105,8 +107,8 @@ impl Standing {
         self.age();
     }
 
-    /// A lease ran out. Next time the peer is expected to be half as fast as `believed`: either it is slower than it
-    /// looked, or it holds tasks back, and then it gets few.
+    /// A lease ran out. Next time the peer is expected to be half as fast as `believed`: either it
+    /// is slower than it looked, or it holds tasks back, and then it gets few.
     pub(crate) fn expire(&mut self, kind: Kind, believed: u32) {
         self.expired += 1;
         self.speeds[kind as usize].mean = (believed / 2).max(SPEED_MIN);
@@ -176,8 +178,8 @@ impl Speed {
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// The speed below which nothing is expected until a proof has shown that it is so: who never delivers looks like
-    /// a machine that is ever slower, and is not to get ever longer leases.
+    /// The speed below which nothing is expected until a proof has shown that it is so: who never
+    /// delivers looks like a machine that is ever slower, and is not to get ever longer leases.
     pub(crate) fn floor(&self) -> u32 {
         match self.lowest {
             0 => SPEED_UNSEEN_MIN,

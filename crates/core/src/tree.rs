@@ -13,7 +13,8 @@ pub struct Arities {
     pub leaf: u32,
     /// Of a node of level 2.
     pub internal_for_leaf: u32,
-    /// Of a node of level 3 and above: 2 or more, so that every level is smaller than the one below.
+    /// Of a node of level 3 and above: 2 or more, so that every level is smaller than the one
+    /// below.
     pub internal_recursive: u32,
 }
 
@@ -90,7 +91,8 @@ impl Tree {
         }
     }
 
-    /// How many tasks there are beside this one on its level, itself included; 0 where there is no such level.
+    /// How many tasks there are beside this one on its level, itself included; 0 where there is no
+    /// such level.
     pub fn count_beside(&self, task: TaskId) -> u32 {
         match task {
             TaskId::Segment(_) => self.counts[0],

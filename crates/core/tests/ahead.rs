@@ -1,4 +1,5 @@
-//! Looking ahead: a slow machine leaves to faster ones what these would end sooner, and to nobody else, and not for ever.
+//! Looking ahead: a slow machine leaves to faster ones what these would end sooner, and to nobody
+//! else, and not for ever.
 
 mod desk;
 
@@ -11,7 +12,8 @@ use myriad_core::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One that is twice as fast as the machine that costs are measured on, and one that is half as fast.
+/// One that is twice as fast as the machine that costs are measured on, and one that is half as
+/// fast.
 const FAST: u32 = 1;
 const SLOW: u32 = 2;
 
@@ -40,8 +42,9 @@ fn leaf(index: u32) -> TaskId {
     TaskId::Node(NodeId { level: 1, index })
 }
 
-/// Four segments, of which the fast machine has made three of 10 s each; it has just begun with the leaf over the last two.
-/// Six seconds later the slow one is done with its segment, and the other leaf is ready.
+/// Four segments, of which the fast machine has made three of 10 s each; it has just begun with the
+/// leaf over the last two. Six seconds later the slow one is done with its segment, and the other
+/// leaf is ready.
 fn desk(policy: Policy) -> Desk {
     desk_of(policy, spec(4))
 }
@@ -111,8 +114,8 @@ fn who_is_late_keeps_nobody_waiting() {
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
 }
 
-/// A machine that says again and again that it makes progress, and never ends, keeps a task from others for as long as it
-/// takes on the reference machine, and no longer.
+/// A machine that says again and again that it makes progress, and never ends, keeps a task from
+/// others for as long as it takes on the reference machine, and no longer.
 #[test]
 fn a_task_is_not_left_for_ever() {
     let mut desk = desk(once());
@@ -163,8 +166,9 @@ fn a_slow_machine_takes_what_is_too_much_for_the_fast_one() {
     assert!(ask(&mut desk, SLOW).is_ok(), "there are 62 others");
 }
 
-/// Speed is what proofs have shown. A machine that says it is fifty times as fast as the reference, and has not delivered
-/// yet, keeps nobody from anything; and one that has delivered counts as fast as it was.
+/// Speed is what proofs have shown. A machine that says it is fifty times as fast as the reference,
+/// and has not delivered yet, keeps nobody from anything; and one that has delivered counts as fast
+/// as it was.
 #[test]
 fn a_boast_keeps_nobody_from_a_task() {
     const BOASTER: u32 = 3;
@@ -233,8 +237,8 @@ fn newcomer(desk: &mut Desk, number: u32, speed: u32) -> Vec<Output> {
     desk.input(Input::Offer { peer, offer })
 }
 
-/// The fast machine has delivered the first of two segments after ten seconds; the slow one has been at the other for so
-/// many.
+/// The fast machine has delivered the first of two segments after ten seconds; the slow one has
+/// been at the other for so many.
 fn desk_when_slow_has_worked(seconds: u32) -> (Desk, TaskRef) {
     let mut desk = Desk::new(once(), spec(2));
     let first = ask(&mut desk, FAST).unwrap();
@@ -264,8 +268,8 @@ fn a_fast_machine_takes_over_what_a_slow_one_has_hardly_begun() {
     assert!(waits(&ask(&mut desk, FAST)), "too much would be wasted");
 }
 
-/// What a newcomer claims beyond the machine that costs are measured on counts for nothing, and it takes nothing from
-/// those who have delivered.
+/// What a newcomer claims beyond the machine that costs are measured on counts for nothing, and it
+/// takes nothing from those who have delivered.
 #[test]
 fn a_newcomer_takes_over_from_newcomers_alone() {
     let mut desk = Desk::new(once(), spec(1));

@@ -1,4 +1,5 @@
-//! Every checker notices what it is there for: each test shows one a made-up history that breaks its rule.
+//! Every checker notices what it is there for: each test shows one a made-up history that breaks
+//! its rule.
 
 use std::time::Duration;
 
@@ -253,7 +254,8 @@ fn a_job_that_nobody_knows_is_noticed() {
     assert!(checker.settled(&requester).is_ok());
 }
 
-/// The requester asks its caller to do the leaf, which finds that the proof of segment 0 is to blame.
+/// The requester asks its caller to do the leaf, which finds that the proof of segment 0 is to
+/// blame.
 fn refute(checker: &mut impl Checker) {
     checker.output(NOW, &Output::Try { task: leaf() }).unwrap();
     let outcome = Tried::Refuted {

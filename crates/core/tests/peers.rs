@@ -32,7 +32,8 @@ fn who_hands_a_task_back_does_not_get_it_again_at_once() {
     );
 }
 
-/// A prover asks several requesters at once, and gives back what comes second: its pause does not grow, however often that happens.
+/// A prover asks several requesters at once, and gives back what comes second: its pause does not
+/// grow, however often that happens.
 #[test]
 fn who_got_another_task_first_may_come_again_after_a_moment() {
     let policy = once();
@@ -236,7 +237,8 @@ fn an_own_machine_that_is_slow_is_waited_for() {
     assert_eq!(desk.requester.poll_timeout(), None);
 }
 
-/// A newcomer is not left alone with a node of the tree, and is not blamed if the other one is faster.
+/// A newcomer is not left alone with a node of the tree, and is not blamed if the other one is
+/// faster.
 #[test]
 fn a_newcomer_on_trial_has_company_and_no_blame() {
     let known = Standing {
@@ -270,7 +272,8 @@ fn a_newcomer_on_trial_has_company_and_no_blame() {
     assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
 }
 
-/// A copy of another's task is nothing to begin with a moment before there is a task that nobody is at.
+/// A copy of another's task is nothing to begin with a moment before there is a task that nobody is
+/// at.
 #[test]
 fn who_is_needed_in_a_moment_is_not_given_a_copy() {
     let copies = Adaptive {
@@ -313,8 +316,9 @@ fn who_is_needed_in_a_moment_is_not_given_a_copy() {
     assert!(matches!(leaf.task, TaskId::Node(_)));
 }
 
-/// Three identities that claim to have proofs and send nothing, against one that has one: it is looked at as soon as the one
-/// before it is seen to stall, and none of them keeps others from the task.
+/// Three identities that claim to have proofs and send nothing, against one that has one: it is
+/// looked at as soon as the one before it is seen to stall, and none of them keeps others from the
+/// task.
 #[test]
 fn what_does_not_come_is_not_waited_for() {
     let mut desk = Desk::new(Policy::default(), spec(1));

@@ -58,7 +58,8 @@ fn make_ready(desk: &mut Desk, workers: [(Peer, TaskRef); 2]) -> Vec<Peer> {
     woken(&outputs)
 }
 
-/// How long after a task is ready an honest peer is woken that waits among identities which do not come.
+/// How long after a task is ready an honest peer is woken that waits among identities which do not
+/// come.
 fn until_woken(desk: &mut Desk, first: Vec<Peer>, honest: Peer) -> Duration {
     let start = desk.now;
     let mut called = first;
@@ -115,8 +116,8 @@ fn who_does_not_come_is_called_after_others_next_time() {
     assert_eq!(woken(&outputs), [honest], "{task:?} is ready again");
 }
 
-/// A machine that says at once that it is at somebody else's task costs its way to the requester and back, and not the patience for
-/// one that does not come.
+/// A machine that says at once that it is at somebody else's task costs its way to the requester
+/// and back, and not the patience for one that does not come.
 #[test]
 fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
     let [busy_one, other] = [peer(1), peer(2)];
@@ -190,7 +191,8 @@ fn one_network_has_few_newcomers_among_those_who_are_called() {
     assert!(delay <= Duration::from_secs(6), "{delay:?}");
 }
 
-/// Identities of one network that claim proofs which do not come are no more at once than those that work.
+/// Identities of one network that claim proofs which do not come are no more at once than those
+/// that work.
 #[test]
 fn unseen_proofs_count_for_the_network_that_they_come_from() {
     let policy = Policy {

@@ -1,8 +1,8 @@
-//! How well the model predicts what it was not fitted to: each budget in turn is held out, with all others that cut
-//! into segments of the same size.
+//! How well the model predicts what it was not fitted to: each budget in turn is held out, with all
+//! others that cut into segments of the same size.
 //!
-//! A model of three coefficients fits a handful of measurements well whatever it says of others, so that only what
-//! was kept from it tells anything.
+//! A model of three coefficients fits a handful of measurements well whatever it says of others, so
+//! that only what was kept from it tells anything.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use crate::{
 
 /// Budgets that have to be left to fit to: with one there is nothing that depends on the size.
 const BUDGETS_LEFT_MIN: usize = 2;
-/// Segments whose instructions differ by less, as a part, are of one size: budgets between two steps are cut alike.
+/// Segments whose instructions differ by less, as a part, are of one size: budgets between two
+/// steps are cut alike.
 const SAME_SIZE: f64 = 0.02;
 
 /// A segment that was measured, beside what a model says that has not seen its budget.
@@ -46,8 +47,8 @@ pub struct Accuracy {
     pub planned_peak_mean: f64,
 }
 
-/// Predicts every segment of a program without the measurements of its budget, nor of segments of the same size, nor the
-/// cuts into such; nothing where too little is left then.
+/// Predicts every segment of a program without the measurements of its budget, nor of segments of
+/// the same size, nor the cuts into such; nothing where too little is left then.
 pub fn held_out(program: &Program) -> Vec<HeldOut> {
     let budgets: BTreeSet<u64> = program.segments.iter().map(|s| s.budget_bytes).collect();
     let mut rows = Vec::new();

@@ -1,7 +1,8 @@
 //! The tree for a job at hand: its segments are known, and so is who works.
 //!
-//! Few large pieces cost least in total, but leave workers idle at the end, where the path from the last segment to the final
-//! proof is walked alone. Called by the drivers in `myriad-node`, which know which arities fit the memory.
+//! Few large pieces cost least in total, but leave workers idle at the end, where the path from the
+//! last segment to the final proof is walked alone. Called by the drivers in `myriad-node`, which
+//! know which arities fit the memory.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::{
     trees::{self, Candidate, ClassTimes, KINDS, SharedCores, Times},
 };
 
-/// Who works at a job: engine children that share the cores of their machine, or provers with as many each.
+/// Who works at a job: engine children that share the cores of their machine, or provers with as
+/// many each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hands {
     pub children: usize,
@@ -22,8 +24,9 @@ pub struct Hands {
     pub cores: usize,
 }
 
-/// The arities of the tree over segments with these loads that the hands finish soonest, and how long that takes, from the first
-/// segment on. None where there is no segment, no hand, or no arities whose nodes the model knows.
+/// The arities of the tree over segments with these loads that the hands finish soonest, and how
+/// long that takes, from the first segment on. None where there is no segment, no hand, or no
+/// arities whose nodes the model knows.
 pub fn choose(
     model: &ProgramModel,
     segments: &[Load],

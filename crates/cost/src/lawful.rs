@@ -1,6 +1,8 @@
-//! Machines and fleets that follow simple laws exactly, so that tests know beforehand what is made of them.
+//! Machines and fleets that follow simple laws exactly, so that tests know beforehand what is made
+//! of them.
 //!
-//! Not part of the crate's interface: the tests of this crate and of the simulator are written with them.
+//! Not part of the crate's interface: the tests of this crate and of the simulator are written with
+//! them.
 
 use myriad_core::Kind;
 
@@ -12,10 +14,12 @@ use crate::{
     },
 };
 
-/// A machine that follows simple laws exactly, so that what a model makes of it can be told beforehand.
+/// A machine that follows simple laws exactly, so that what a model makes of it can be told
+/// beforehand.
 ///
-/// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree; 1 s and 0.4 s for a million cells on one thread, of
-/// which a fifth does not get faster with threads. A node takes 10 s and 5 for each child.
+/// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree; 1 s and 0.4 s for a million
+/// cells on one thread, of which a fifth does not get faster with threads. A node takes 10 s and 5
+/// for each child.
 #[expect(clippy::too_many_lines, reason = "one profile, field by field")]
 pub fn lawful() -> Profile {
     let measured = |work: f64, threads: u32, cold: bool, peak_bytes: u64| Measured {
@@ -104,8 +108,8 @@ pub fn lawful() -> Profile {
     }
 }
 
-/// The same with nothing that takes time but the tasks: of machines that have done one of each kind before, and of proofs
-/// that are verified in no time.
+/// The same with nothing that takes time but the tasks: of machines that have done one of each kind
+/// before, and of proofs that are verified in no time.
 pub fn timeless() -> Profile {
     let mut profile = lawful();
     let program = &mut profile.programs[0];

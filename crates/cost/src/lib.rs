@@ -1,13 +1,16 @@
 //! What proving takes, on paper: the profile of a machine, the cost model, and the planner.
 //!
 //! - [`profile`]: what was measured on a machine, as a file.
-//! - [`model`]: what any task takes, fitted to a profile; [`accuracy`]: how well it predicts what it has not seen.
+//! - [`model`]: what any task takes, fitted to a profile; [`accuracy`]: how well it predicts what
+//!   it has not seen.
 //! - [`reference`](mod@reference): the machine that all others are measured against.
 //! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: that for a job at hand.
-//! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what binds.
+//! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what
+//!   binds.
 //!
-//! It reads no clock, draws no number, and does no I/O but reading a profile that it is told to. It knows neither the
-//! engine, nor the network, nor a simulator, so that the drivers, the planner and the simulator can all choose with it.
+//! It reads no clock, draws no number, and does no I/O but reading a profile that it is told to. It
+//! knows neither the engine, nor the network, nor a simulator, so that the drivers, the planner and
+//! the simulator can all choose with it.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]

@@ -1,8 +1,9 @@
 //! The machine that work is measured in.
 //!
 //! Requesters and provers of one network have to agree on what a second of work is
-//! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): a second of one core of this machine. Its profile is part of the build, so that
-//! a requester knows what tasks cost without having measured anything, and a prover knows how fast it is beside it.
+//! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): a second of one core of this machine. Its profile is
+//! part of the build, so that a requester knows what tasks cost without having measured anything,
+//! and a prover knows how fast it is beside it.
 
 use std::sync::LazyLock;
 
@@ -18,7 +19,8 @@ pub fn profile() -> &'static Profile {
     &PARSED
 }
 
-/// What tasks take there. It has a program for each [`Vm`](crate::profile::Vm), with nodes of every arity.
+/// What tasks take there. It has a program for each [`Vm`](crate::profile::Vm), with nodes of every
+/// arity.
 pub fn model() -> &'static CostModel {
     static FITTED: LazyLock<CostModel> =
         LazyLock::new(|| CostModel::fit(profile()).expect("the file is fitted by a test"));

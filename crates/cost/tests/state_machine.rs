@@ -1,5 +1,6 @@
-//! The list schedule beside the state machine that it stands for: the same tasks, given out by [`Requester`] to children that
-//! share cores, end when the schedule says; and no tree that the state machine would finish sooner is passed over.
+//! The list schedule beside the state machine that it stands for: the same tasks, given out by
+//! [`Requester`] to children that share cores, end when the schedule says; and no tree that the
+//! state machine would finish sooner is passed over.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -38,7 +39,8 @@ fn program(vm: Vm) -> &'static ProgramModel {
     reference::model().of(vm).unwrap()
 }
 
-/// Segments of the size that a budget gives, the last one short, and some harder than others; or all alike.
+/// Segments of the size that a budget gives, the last one short, and some harder than others; or
+/// all alike.
 fn segments(program: &ProgramModel, count: usize, differ: bool) -> Vec<Load> {
     let mean = program.load(program.instructions_for(2 << 30).unwrap());
     let mut state = count as u64;
@@ -78,7 +80,8 @@ fn works(program: &ProgramModel, segments: &[Load], tree: &Tree, arities: Aritie
         .collect()
 }
 
-/// Seconds until the final proof when children do what the state machine gives them, and share the cores evenly meanwhile.
+/// Seconds until the final proof when children do what the state machine gives them, and share the
+/// cores evenly meanwhile.
 fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
     let work: HashMap<TaskId, f64> = tree.tasks().zip(works.iter().copied()).collect();
     let mut requester = Requester::new(Policy {
@@ -150,7 +153,8 @@ fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
     }
 }
 
-/// By how much the schedule of any tree, and the tree that is chosen, are from what the state machine makes of it, as parts.
+/// By how much the schedule of any tree, and the tree that is chosen, are from what the state
+/// machine makes of it, as parts.
 fn differences(differ: bool) -> (f64, f64) {
     let (mut schedules, mut choices) = (0.0f64, 0.0f64);
     for vm in [Vm::Plain, Vm::Extended] {

@@ -1,19 +1,20 @@
-//! `myriad prove` against the OpenVM SDK's own `Sdk::prove`: same program, same input, same cores, same
-//! memory limit, one after the other in one run.
+//! `myriad prove` against the OpenVM SDK's own `Sdk::prove`: same program, same input, same cores,
+//! same memory limit, one after the other in one run.
 //!
 //! ```text
 //! cargo build --release
 //! cargo bench --workspace --bench against_sdk -- [NAME ELF OPENVM_TOML INPUT_FILE]... [--memory-gib 4] [--tries 6]
 //! ```
 //!
-//! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block; `fibonacci` or
-//! `sample-block` alone is the one of them. `-` stands for no `openvm.toml`. `--tries` is how many of
-//! [`SDK_CHOICES`] are tried; if the process stays below the limit with none of them, the fastest run counts, and
-//! its peak shows that it is not held to what Myriad is held to. Each side is a process of its own with warm keys (the SDK's are made before its
-//! clock starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
-//! process, so it is given the widest tree and segments as large as Myriad's, and then less, until the
-//! process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of Myriad is that
-//! of its largest process.
+//! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block;
+//! `fibonacci` or `sample-block` alone is the one of them. `-` stands for no `openvm.toml`.
+//! `--tries` is how many of [`SDK_CHOICES`] are tried; if the process stays below the limit with
+//! none of them, the fastest run counts, and its peak shows that it is not held to what Myriad is
+//! held to. Each side is a process of its own with warm keys (the SDK's are made before its clock
+//! starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
+//! process, so it is given the widest tree and segments as large as Myriad's, and then less, until
+//! the process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of
+//! Myriad is that of its largest process.
 
 use std::{
     env, fs,

@@ -1,4 +1,5 @@
-//! Aggregation: proofs of neighbouring pieces become one proof of the piece that they make together.
+//! Aggregation: proofs of neighbouring pieces become one proof of the piece that they make
+//! together.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -20,9 +21,9 @@ use crate::{
     final_proof, memory::node_peak_bytes, program::caught, proof_bytes, prove::SegmentProof,
 };
 
-/// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and up
-/// for internal-recursive ones. The children of a node are all one level below it; segment proofs
-/// are level 0.
+/// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and
+/// up for internal-recursive ones. The children of a node are all one level below it; segment
+/// proofs are level 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Level(u8);
 
@@ -53,12 +54,13 @@ impl Level {
         self.circuit().children_max()
     }
 
-    /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node of
-    /// this level for programs of `config`; for more children than are allowed, that of the most. What it holds of the
-    /// job comes on top: see [`Program::held_bytes`].
+    /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node
+    /// of this level for programs of `config`; for more children than are allowed, that of the
+    /// most. What it holds of the job comes on top: see [`Program::held_bytes`].
     ///
-    /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the proof of one over more children is
-    /// larger, and so is what internal-recursive nodes above it take.
+    /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the
+    /// proof of one over more children is larger, and so is what internal-recursive nodes above it
+    /// take.
     pub fn peak_bytes(self, config: &VmConfig, children: usize, internal_for_leaf: usize) -> u64 {
         node_peak_bytes(config, self.circuit(), children, internal_for_leaf)
     }
@@ -82,8 +84,8 @@ impl fmt::Display for Level {
     }
 }
 
-/// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a process
-/// that aggregates holds those of one at a time.
+/// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a
+/// process that aggregates holds those of one at a time.
 pub(crate) struct Aggregator<E = SwirlEngine> {
     circuit: Circuit,
     prover: Prover,
@@ -135,7 +137,8 @@ impl<E: ProvingEngine> Aggregator<E> {
             })
     }
 
-    /// Makes the final proof of [`FinalForm::Small`](crate::FinalForm) of a tree whose top node is `top`, on `level`.
+    /// Makes the final proof of [`FinalForm::Small`](crate::FinalForm) of a tree whose top node is
+    /// `top`, on `level`.
     ///
     /// `last_segment` is the proof of the program's last segment, which shows the public values.
     pub(crate) fn finish(

@@ -52,8 +52,8 @@ impl Boundary {
         Ok(())
     }
 
-    /// The boundary that a proof of the neighbouring pieces from `first` to `last` must have, as a node of the
-    /// aggregation tree does; a single piece is both.
+    /// The boundary that a proof of the neighbouring pieces from `first` to `last` must have, as a
+    /// node of the aggregation tree does; a single piece is both.
     ///
     /// Whether the pieces meet is not looked at: see [`Boundary::check_next`].
     pub fn join(first: &Boundary, last: &Boundary) -> Boundary {
@@ -67,8 +67,8 @@ impl Boundary {
     /// Checks that what a proof says is what the execution of the job's own input says.
     ///
     /// # Errors
-    /// [`VerifyError::Boundary`] with the first difference. The proof is then of another input, or of
-    /// another piece, however valid it is.
+    /// [`VerifyError::Boundary`] with the first difference. The proof is then of another input, or
+    /// of another piece, however valid it is.
     pub fn check_equals(&self, expected: &Boundary) -> Result<(), VerifyError> {
         let exit_code = |boundary: &Boundary| {
             boundary

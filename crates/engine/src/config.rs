@@ -13,8 +13,9 @@ use crate::{OPENVM_VERSION, error::ConfigError};
 /// The lowest log2 of the stacked height that is used.
 ///
 /// 19 is the least that plain RV32IM can be proven with (its lookup tables have 2^19 rows), 20 lets
-/// a segment of it grow to 1.7 million instructions. OpenVM's own default of 24 commits to every program as if it
-/// had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this size.
+/// a segment of it grow to 1.7 million instructions. OpenVM's own default of 24 commits to every
+/// program as if it had 2^24 instructions: seconds and a gigabyte for nothing on a machine of this
+/// size.
 const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
 /// Most bytes that a program reveals: 128 times OpenVM's default.
@@ -39,8 +40,8 @@ pub struct VmConfig {
     described: Description,
 }
 
-/// BLAKE3 of the `openvm.toml` that describes a configuration; none for the plain one, which needs no description. It can be
-/// known without reading what a stranger has written.
+/// BLAKE3 of the `openvm.toml` that describes a configuration; none for the plain one, which needs
+/// no description. It can be known without reading what a stranger has written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Description(Option<[u8; 32]>);
 
@@ -82,8 +83,9 @@ impl VmConfig {
     /// Reads the text of an `openvm.toml`.
     ///
     /// # Errors
-    /// More than [`OPENVM_TOML_BYTES_MAX`] bytes, text that is not TOML, an extension that OpenVM 2.0 does not have, an extension that this
-    /// engine does not prove (`deferral`), or `system_params` other than OpenVM's own for 100 bits.
+    /// More than [`OPENVM_TOML_BYTES_MAX`] bytes, text that is not TOML, an extension that OpenVM
+    /// 2.0 does not have, an extension that this engine does not prove (`deferral`), or
+    /// `system_params` other than OpenVM's own for 100 bits.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         if text.len() > OPENVM_TOML_BYTES_MAX {
             return Err(ConfigError::TooLarge {
@@ -193,8 +195,8 @@ impl VmConfig {
         self.extensions() == 0
     }
 
-    /// How many extensions it has beside RV32IM and input and output, each modulus and each curve counted: the more there
-    /// are, the more chips the circuit of a leaf has to verify.
+    /// How many extensions it has beside RV32IM and input and output, each modulus and each curve
+    /// counted: the more there are, the more chips the circuit of a leaf has to verify.
     pub(crate) fn extensions(&self) -> usize {
         let SdkVmConfig {
             system: _,

@@ -1,5 +1,5 @@
-//! Proves with devices other than this build's own, for tests and benchmarks that compare them. Also shows tests what is no
-//! part of the engine's interface.
+//! Proves with devices other than this build's own, for tests and benchmarks that compare them.
+//! Also shows tests what is no part of the engine's interface.
 
 use std::sync::Arc;
 
@@ -57,7 +57,8 @@ pub fn finish<E: ProvingEngine>(
     Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
 }
 
-/// Proves a segment with an engine of this type, and hands the proof out only if it is one: as a child does.
+/// Proves a segment with an engine of this type, and hands the proof out only if it is one: as a
+/// child does.
 ///
 /// # Errors
 /// Those of a worker's task.

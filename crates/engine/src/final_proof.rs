@@ -17,11 +17,13 @@ use crate::{
 /// Most bytes of the file; one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
-/// How the final proof is made of the top node of the aggregation tree. OpenVM's verifier accepts both.
+/// How the final proof is made of the top node of the aggregation tree. OpenVM's verifier accepts
+/// both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinalForm {
-    /// By one more internal-recursive layer, as OpenVM's own prover does. The layer only makes the proof smaller.
+    /// By one more internal-recursive layer, as OpenVM's own prover does. The layer only makes the
+    /// proof smaller.
     #[default]
     Small,
     /// The proof of the top node as it is. Nothing is proven for it.
@@ -29,8 +31,9 @@ pub enum FinalForm {
 }
 
 impl FinalForm {
-    /// Expected peak memory, in bytes, of the process that makes the final proof of a program of `config`. What it holds of
-    /// the job comes on top: see [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
+    /// Expected peak memory, in bytes, of the process that makes the final proof of a program of
+    /// `config`. What it holds of the job comes on top: see
+    /// [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
     /// [`Level::peak_bytes`](crate::Level::peak_bytes).
     pub fn peak_bytes(self, config: &VmConfig, internal_for_leaf: usize) -> u64 {
         match self {
@@ -47,8 +50,8 @@ pub struct FinalProof {
     pub public_values: Vec<u8>,
 }
 
-/// The final proof of [`FinalForm::Fast`]: the proof of the tree's top node, with the public values that the proof of the
-/// program's last segment shows. Nobody has verified it yet.
+/// The final proof of [`FinalForm::Fast`]: the proof of the tree's top node, with the public values
+/// that the proof of the program's last segment shows. Nobody has verified it yet.
 ///
 /// # Errors
 /// [`AggregateError::Failed`] for what are no such proofs.
@@ -61,8 +64,8 @@ pub(crate) fn of_top(top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, Aggrega
     encode(top, public_values).map_err(failed)
 }
 
-/// What a final proof is made of: the proof of the top node, and what the proof of the last segment says of the public
-/// values.
+/// What a final proof is made of: the proof of the top node, and what the proof of the last segment
+/// says of the public values.
 pub(crate) fn decode_parts(
     top: &[u8],
     last_segment: &[u8],

@@ -9,11 +9,13 @@ use crate::error::InputError;
 /// Most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
 
-/// Most items of an input. Each takes about a hundred bytes of memory beside its own; without a limit, an input of
-/// [`INPUT_BYTES_MAX`] bytes could have so many that they take gibibytes. The EVM block guest reads one.
+/// Most items of an input. Each takes about a hundred bytes of memory beside its own; without a
+/// limit, an input of [`INPUT_BYTES_MAX`] bytes could have so many that they take gibibytes. The
+/// EVM block guest reads one.
 pub const INPUT_ITEMS_MAX: usize = 1 << 20;
 
-/// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before it.
+/// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before
+/// it.
 pub const ENCODED_INPUT_BYTES_MAX: usize = INPUT_BYTES_MAX + 64;
 
 /// The input of a program: a stream of items, one for each read.
@@ -43,8 +45,8 @@ impl Input {
 
     /// Reads one hex string, or JSON with an array of them under the key `input`.
     ///
-    /// A hex string has an optional `0x`, then `01` and bytes, or `02` and field elements of 32 bits,
-    /// little endian. White space around the text is passed over.
+    /// A hex string has an optional `0x`, then `01` and bytes, or `02` and field elements of 32
+    /// bits, little endian. White space around the text is passed over.
     ///
     /// # Errors
     /// Anything else, and more than [`INPUT_BYTES_MAX`] bytes of text.
@@ -91,8 +93,8 @@ impl Input {
     /// Decodes what may be any bytes.
     ///
     /// # Errors
-    /// What no [`Input::encode`] makes, and more than [`ENCODED_INPUT_BYTES_MAX`] bytes or [`INPUT_ITEMS_MAX`] items,
-    /// which is looked at first.
+    /// What no [`Input::encode`] makes, and more than [`ENCODED_INPUT_BYTES_MAX`] bytes or
+    /// [`INPUT_ITEMS_MAX`] items, which is looked at first.
     pub fn decode(bytes: &[u8]) -> Result<Self, InputError> {
         if bytes.len() > ENCODED_INPUT_BYTES_MAX {
             return Err(InputError::TooLarge {

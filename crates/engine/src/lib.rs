@@ -23,9 +23,9 @@
 //! ```
 //!
 //! Whatever runs a program or proves runs in a child process, which is a [`worker`]: an
-//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Strangers' proofs
-//! are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound them and what
-//! they count before they are decoded, and neither panic nor allocate without limit.
+//! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Strangers'
+//! proofs are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound
+//! them and what they count before they are decoded, and neither panic nor allocate without limit.
 
 mod accounting;
 mod aggregate;

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Input, Program, VmConfig, backend::Backend, circuit::Circuit};
 
-/// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large program 0.3.
+/// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large
+/// program 0.3.
 pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
 
 /// Bytes of real memory (resident set) that one proving process may use at its peak.
@@ -74,38 +75,44 @@ impl fmt::Display for MemoryBudget {
     }
 }
 
-/// Bytes that a proving process holds beside its program, its input and its proof: code, keys, lookup tables.
+/// Bytes that a proving process holds beside its program, its input and its proof: code, keys,
+/// lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
 /// What a process has in memory that only verifies proofs, beside its job.
 const VERIFYING_BYTES: u64 = 320 << 20;
-/// Bytes for each cell of the program's table, which stays committed to from one segment to the next.
+/// Bytes for each cell of the program's table, which stays committed to from one segment to the
+/// next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
-/// Threads that a segment is planned for, whoever proves it. Each takes what it computes in, up to 1 MiB; nothing large is
-/// there once for each thread.
+/// Threads that a segment is planned for, whoever proves it. Each takes what it computes in, up to
+/// 1 MiB; nothing large is there once for each thread.
 const THREADS: usize = 16;
-/// In place of the peak memory of a segment that no proof can be of, because a trace is higher than it may be.
+/// In place of the peak memory of a segment that no proof can be of, because a trace is higher than
+/// it may be.
 pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.
 const BYTES_PER_CELL: u64 = 4;
 /// Bytes that the device keeps of each leaf of the fraction tree.
 const BYTES_PER_INTERACTION: u64 = 8;
-/// Bytes for each byte of the input: the stream that the VM reads, whose elements have 4, the input itself, which
-/// the process keeps for its next task, and the guest's own copy once it has read it. Source: a segment of
-/// `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20 MB, at the start and at the end.
+/// Bytes for each byte of the input: the stream that the VM reads, whose elements have 4, the input
+/// itself, which the process keeps for its next task, and the guest's own copy once it has read it.
+/// Source: a segment of `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20
+/// MB, at the start and at the end.
 const BYTES_PER_INPUT_BYTE: u64 = 6;
 /// Whether a chip of this name shows hashes of memory.
 ///
-/// Metering counts for it, and for the two chips that say which memory was touched, all nodes over each page that is touched, before and
-/// after. That is the most there can be: all of a page is touched, and nothing in it was or is zero. They are taken at their word.
+/// Metering counts for it, and for the two chips that say which memory was touched, all nodes over
+/// each page that is touched, before and after. That is the most there can be: all of a page is
+/// touched, and nothing in it was or is zero. They are taken at their word.
 pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
     name.starts_with("Poseidon2PeripheryAir")
 }
 
-/// Predicts the peak memory of the process that proves a segment: what the device says of the proof, and what the
-/// process holds beside it.
+/// Predicts the peak memory of the process that proves a segment: what the device says of the
+/// proof, and what the process holds beside it.
 ///
-/// The device's [`MemoryModel`] is exact, and no sum over rows, as OpenVM's cuts want it. Cuts are made by a sum that is
-/// nearly proportional to it ([`Self::segmentation`]); whoever cuts has to look at what the model says of the segments.
+/// The device's [`MemoryModel`] is exact, and no sum over rows, as OpenVM's cuts want it. Cuts are
+/// made by a sum that is nearly proportional to it ([`Self::segmentation`]); whoever cuts has to
+/// look at what the model says of the segments.
 pub(crate) struct CostModel {
     device: MemoryModel,
     names: Vec<String>,
@@ -159,12 +166,13 @@ impl CostModel {
         }
     }
 
-    /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: those of their stacked cells,
-    /// and of the fraction tree that is there beside them.
+    /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: those of
+    /// their stacked cells, and of the fraction tree that is there beside them.
     ///
-    /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came out
-    /// anywhere from half the budget to all of it. What it takes for cells is given the bytes of rows here, and all
-    /// else in its formula as little as it can have. The phase with the fraction tree takes most in almost every segment.
+    /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came
+    /// out anywhere from half the budget to all of it. What it takes for cells is given the bytes
+    /// of rows here, and all else in its formula as little as it can have. The phase with the
+    /// fraction tree takes most in almost every segment.
     pub(crate) fn segmentation(&self, bytes: u64) -> SegmentationCtx {
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
@@ -210,8 +218,8 @@ impl CostModel {
         }
     }
 
-    /// Expected peak memory of the process that proves a segment of these heights, in bytes; [`NO_PROOF`] where no proof
-    /// has such heights.
+    /// Expected peak memory of the process that proves a segment of these heights, in bytes;
+    /// [`NO_PROOF`] where no proof has such heights.
     pub(crate) fn peak_bytes(&self, trace_heights: &[u32]) -> u64 {
         match self.peak(trace_heights) {
             Ok(peak) => self.held_bytes + peak.with_traces() as u64,
@@ -247,9 +255,10 @@ fn over_rows(trace_heights: &[u32], of_row: &[u64]) -> u64 {
         .sum()
 }
 
-/// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit, without what it holds of the job: as
-/// `cargo bench --workspace --bench memory -- --tree 4,3,3` and `--tree 1,1,3` measure it, and 4 to 16 % more. What is below a node counts:
-/// those of an internal-for-leaf node are over leaves of four.
+/// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit, without
+/// what it holds of the job: as `cargo bench --workspace --bench memory -- --tree 4,3,3` and
+/// `--tree 1,1,3` measure it, and 4 to 16 % more. What is below a node counts: those of an
+/// internal-for-leaf node are over leaves of four.
 struct NodePeaks {
     leaf: [u64; 4],
     internal_for_leaf: [u64; 3],
@@ -258,7 +267,8 @@ struct NodePeaks {
     internal_recursive_over_ones: [u64; 3],
 }
 
-/// The peaks of programs on plain RV32IM. Measured with the fibonacci guest are 244 to 508, 324 to 778, 233 and 361, and 221 to 371.
+/// The peaks of programs on plain RV32IM. Measured with the fibonacci guest are 244 to 508, 324 to
+/// 778, 233 and 361, and 221 to 371.
 const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [280, 360, 520, 560],
     internal_for_leaf: [360, 620, 830],
@@ -266,8 +276,9 @@ const PLAIN_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 420],
 };
 
-/// The peaks of programs with extensions. Measured with the EVM block guest, which has keccak and secp256k1, are 483 to 1048, 531 to 897, and
-/// 350 to 675, all with the 115 MiB of it that the process holds ([`held_bytes`]).
+/// The peaks of programs with extensions. Measured with the EVM block guest, which has keccak and
+/// secp256k1, are 483 to 1048, 531 to 897, and 350 to 675, all with the 115 MiB of it that the
+/// process holds ([`held_bytes`]).
 const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [430, 600, 650, 1000],
     internal_for_leaf: [460, 800, 840],
@@ -275,11 +286,13 @@ const EXTENDED_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 440],
 };
 
-/// The extensions of the EVM block guest whose precompiles are software: Keccak, two moduli, and a curve.
+/// The extensions of the EVM block guest whose precompiles are software: Keccak, two moduli, and a
+/// curve.
 const EXTENSIONS_FEW: usize = 4;
 
-/// The peaks of programs with more of them. Measured with the EVM block guest that has instructions for nearly all precompiles, eleven:
-/// leaves 799 to 1265, the others no more than with few, all with the 111 MiB of it that the process holds.
+/// The peaks of programs with more of them. Measured with the EVM block guest that has instructions
+/// for nearly all precompiles, eleven: leaves 799 to 1265, the others no more than with few, all
+/// with the 111 MiB of it that the process holds.
 const MANY_PEAKS_MIB: NodePeaks = NodePeaks {
     leaf: [750, 920, 1140, 1240],
     internal_for_leaf: [460, 800, 840],
@@ -287,7 +300,8 @@ const MANY_PEAKS_MIB: NodePeaks = NodePeaks {
     internal_recursive_over_ones: [260, 370, 440],
 };
 
-/// Bytes that the keys of a configuration with many extensions take more than those of one with few.
+/// Bytes that the keys of a configuration with many extensions take more than those of one with
+/// few.
 fn keys_bytes(config: &VmConfig) -> u64 {
     if config.extensions() > EXTENSIONS_FEW {
         64 << 20
@@ -296,8 +310,9 @@ fn keys_bytes(config: &VmConfig) -> u64 {
     }
 }
 
-/// Bytes that a program which is loaded takes for each of its instructions, and for each byte of the memory that it starts with.
-/// A process that has loaded the EVM block guest, with 0.7 million and 2.8 MB of them, has 115 MiB more than an empty one.
+/// Bytes that a program which is loaded takes for each of its instructions, and for each byte of
+/// the memory that it starts with. A process that has loaded the EVM block guest, with 0.7 million
+/// and 2.8 MB of them, has 115 MiB more than an empty one.
 const BYTES_PER_INSTRUCTION: u64 = 90;
 const BYTES_PER_INITIAL_BYTE: u64 = 20;
 
@@ -309,26 +324,28 @@ impl Program {
     }
 }
 
-/// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an input of 64 MiB it has
-/// 66 MiB.
+/// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an
+/// input of 64 MiB it has 66 MiB.
 fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
     BYTES_PER_INSTRUCTION * instructions as u64
         + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
         + input_bytes as u64
 }
 
-/// Bytes that the process which proves a segment takes at least where the encoded input has so many bytes.
+/// Bytes that the process which proves a segment takes at least where the encoded input has so many
+/// bytes.
 pub(crate) fn segment_least_bytes(input_bytes: u64) -> u64 {
     BASE_BYTES.saturating_add(BYTES_PER_INPUT_BYTE.saturating_mul(input_bytes))
 }
 
-/// Expected peak memory of a process that only verifies proofs, in bytes, without what it holds of the job: the keys of all
-/// circuits.
+/// Expected peak memory of a process that only verifies proofs, in bytes, without what it holds of
+/// the job: the keys of all circuits.
 pub(crate) fn verifying_peak_bytes(config: &VmConfig) -> u64 {
     VERIFYING_BYTES + keys_bytes(config)
 }
 
-/// Expected peak memory of the process that makes a node, in bytes, without what it holds of the job.
+/// Expected peak memory of the process that makes a node, in bytes, without what it holds of the
+/// job.
 pub(crate) fn node_peak_bytes(
     config: &VmConfig,
     circuit: Circuit,

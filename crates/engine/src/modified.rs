@@ -8,8 +8,8 @@ use openvm_stark_backend::{p3_field::PrimeCharacteristicRing, prover::ProvingCon
 
 use crate::{Input, KeyCache, Program, Segment, backend::Backend, error::ProveError, prove::SegmentProver};
 
-/// Proves a segment that does not end the program, and says that it goes on with exit code 43. The circuit of a segment
-/// leaves that code open; the circuit of a leaf requires 42.
+/// Proves a segment that does not end the program, and says that it goes on with exit code 43. The
+/// circuit of a segment leaves that code open; the circuit of a leaf requires 42.
 ///
 /// # Errors
 /// Those of a worker's task.

@@ -80,8 +80,8 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// The change that a dishonest prover makes to the traces before it proves them. None in every worker; tests set it
-    /// through [`crate::modified`].
+    /// The change that a dishonest prover makes to the traces before it proves them. None in every
+    /// worker; tests set it through [`crate::modified`].
     pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
 }
 

@@ -1,7 +1,8 @@
 //! Finds where every segment of a job truly starts and ends, by executing it.
 //!
-//! A valid segment proof shows that the program ran, but not on which input. Whoever executes the job knows the
-//! state at every cut, and can refuse at once what a stranger proved of another execution.
+//! A valid segment proof shows that the program ran, but not on which input. Whoever executes the
+//! job knows the state at every cut, and can refuse at once what a stranger proved of another
+//! execution.
 
 use myriad_system::MemoryTree;
 use openvm_circuit::arch::{
@@ -14,10 +15,11 @@ use openvm_sdk_config::SdkVmConfig;
 
 use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caught};
 
-/// Executes `program` on `input`, stops where each of `segments` ends, and says what a proof of it must say.
+/// Executes `program` on `input`, stops where each of `segments` ends, and says what a proof of it
+/// must say.
 ///
-/// These are all segments of a plan, in order. It needs no keys, and takes the memory that the program
-/// uses twice.
+/// These are all segments of a plan, in order. It needs no keys, and takes the memory that the
+/// program uses twice.
 ///
 /// # Errors
 /// [`ProveError::Mismatch`] with the first segment that the execution does not have.

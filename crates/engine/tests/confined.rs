@@ -1,6 +1,7 @@
 //! What a process can still do once it is confined as engine children are.
 //!
-//! This binary starts itself again for each attempt: as it is, to show that the attempt would succeed, and confined.
+//! This binary starts itself again for each attempt: as it is, to show that the attempt would
+//! succeed, and confined.
 
 #![expect(unsafe_code, reason = "it makes system calls as hostile code would")]
 
@@ -48,7 +49,8 @@ enum End {
 
 use End::{Done, Killed, Refused};
 
-/// A name, what is tried, and how it ends for a child that works with keys and for one that makes them.
+/// A name, what is tried, and how it ends for a child that works with keys and for one that makes
+/// them.
 type Attempt = (&'static str, fn(&World) -> io::Result<()>, End, End);
 
 const ATTEMPTS: &[Attempt] = &[

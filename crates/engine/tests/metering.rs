@@ -48,7 +48,8 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     );
 }
 
-/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with what is needed.
+/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with
+/// what is needed.
 #[test]
 fn budgets_below_half_a_gib_are_kept_or_refused() {
     let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");

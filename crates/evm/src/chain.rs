@@ -1,4 +1,5 @@
-//! Which rules hold at which time: the forks of a chain, from Paris to Osaka, and its blob parameters.
+//! Which rules hold at which time: the forks of a chain, from Paris to Osaka, and its blob
+//! parameters.
 
 use alloc::borrow::Cow;
 use alloy_eips::eip4844::{BLOB_TX_MIN_BLOB_GASPRICE, fake_exponential};
@@ -58,8 +59,8 @@ impl BlobParams {
     }
 }
 
-/// The blob parameters of a chain by the Unix times, in seconds, from which they hold, the earliest first: those of its
-/// forks, and of the changes of the parameters alone (BPO, EIP-7892).
+/// The blob parameters of a chain by the Unix times, in seconds, from which they hold, the earliest
+/// first: those of its forks, and of the changes of the parameters alone (BPO, EIP-7892).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlobSchedule(Cow<'static, [(u64, BlobParams)]>);
 
@@ -68,8 +69,8 @@ impl BlobSchedule {
         Self(Cow::Borrowed(entries))
     }
 
-    /// Adds parameters that hold from a time on, which is no earlier than those before. The same schedule has one form:
-    /// what never holds, and what changes nothing, is not kept.
+    /// Adds parameters that hold from a time on, which is no earlier than those before. The same
+    /// schedule has one form: what never holds, and what changes nothing, is not kept.
     pub fn push(&mut self, since: u64, params: BlobParams) {
         let entries = self.0.to_mut();
         if entries.last().is_some_and(|&(last, _)| last >= since) {
@@ -148,8 +149,8 @@ pub struct ChainConfig {
     pub cancun_time: Option<u64>,
     pub prague_time: Option<u64>,
     pub osaka_time: Option<u64>,
-    /// Amsterdam, or whatever comes first after Osaka. Blocks from this time on have rules that are not known here, and are
-    /// refused.
+    /// Amsterdam, or whatever comes first after Osaka. Blocks from this time on have rules that are
+    /// not known here, and are refused.
     pub amsterdam_time: Option<u64>,
     /// Read from Cancun on.
     pub blobs: BlobSchedule,
@@ -170,7 +171,8 @@ const LINEA_BLOBS: BlobParams = BlobParams {
 const DEPOSIT_CONTRACT: Address = address!("00000000219ab540356cbb839cbe05303d7705fa");
 
 impl ChainConfig {
-    /// Ethereum mainnet. No time is set for Amsterdam; what its blocks have more in their headers is refused.
+    /// Ethereum mainnet. No time is set for Amsterdam; what its blocks have more in their headers
+    /// is refused.
     pub const MAINNET: Self = Self {
         chain_id: 1,
         paris_block: 15_537_394,
@@ -227,7 +229,8 @@ impl ChainConfig {
         rules: RuleSet::ETHEREUM,
     };
 
-    /// Linea mainnet, since it left Clique: at a total difficulty of 49,575,263, of which the genesis has 1 and each block 2.
+    /// Linea mainnet, since it left Clique: at a total difficulty of 49,575,263, of which the
+    /// genesis has 1 and each block 2.
     pub const LINEA: Self = Self {
         chain_id: 59_144,
         paris_block: 24_787_632,

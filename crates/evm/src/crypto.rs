@@ -28,8 +28,8 @@ pub trait Recover: Send + Sync + 'static {
     fn recover(&self, signature: &[u8; 64], recovery_id: u8, digest: &[u8; 32]) -> Option<PublicKey>;
 }
 
-/// Makes all recovery in this process, and all precompiles, go through `crypto`. Has no effect after the first call, or
-/// once the precompiles have run.
+/// Makes all recovery in this process, and all precompiles, go through `crypto`. Has no effect
+/// after the first call, or once the precompiles have run.
 pub fn install<C: Recover + Crypto + Copy>(crypto: C) {
     // Both say only that there is one already.
     let _ = install_default_provider(Arc::new(Hook(crypto)));

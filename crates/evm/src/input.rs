@@ -27,8 +27,9 @@ const PARENT_IS_HEADER: u32 = 1 << 1;
 
 const WORD_BYTES: usize = 4;
 
-/// Longest input, in bytes. A block of 60 M gas has a witness of some 20 MB; the worst one reads nothing but codes of 24 KiB
-/// each, and 15 M gas of that are 142 MB. The zkVM has 512 MiB of memory for the input and all else.
+/// Longest input, in bytes. A block of 60 M gas has a witness of some 20 MB; the worst one reads
+/// nothing but codes of 24 KiB each, and 15 M gas of that are 142 MB. The zkVM has 512 MiB of
+/// memory for the input and all else.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
 /// Most trie nodes. A block of 60 M gas cannot read as many.
 pub const STATE_NODES_MAX: usize = 1 << 20;
@@ -58,12 +59,14 @@ pub struct StatelessInput {
     pub chain: ChainConfig,
     /// The block in RLP, as blocks travel between peers.
     pub block: Bytes,
-    /// The blocks after it in RLP, each the child of the one before: together they are a batch. None for a single block.
+    /// The blocks after it in RLP, each the child of the one before: together they are a batch.
+    /// None for a single block.
     pub later: Vec<Bytes>,
     pub parent: Parent,
     /// Headers of ancestors in RLP, for BLOCKHASH, in any order.
     pub headers: Vec<Bytes>,
-    /// Nodes of the state and storage tries, in any order. Those that a batch makes itself may be missing.
+    /// Nodes of the state and storage tries, in any order. Those that a batch makes itself may be
+    /// missing.
     pub state: Vec<Bytes>,
     /// Codes of contracts, in any order.
     pub codes: Vec<Bytes>,
@@ -214,8 +217,9 @@ fn put_word(out: &mut Vec<u8>, word: u32) {
     out.extend_from_slice(&word.to_le_bytes());
 }
 
-/// Of a chain configuration all but the chain id: the number of its rule set; each optional value as a word that says whether
-/// it is there, and the value or zeros; and the number of blob parameters, with the time and the three numbers of each.
+/// Of a chain configuration all but the chain id: the number of its rule set; each optional value
+/// as a word that says whether it is there, and the value or zeros; and the number of blob
+/// parameters, with the time and the three numbers of each.
 pub(crate) fn encode_chain(chain: &ChainConfig) -> Vec<u8> {
     let mut out = Vec::new();
     put_word(&mut out, chain.rules.id);

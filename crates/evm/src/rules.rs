@@ -1,12 +1,14 @@
 //! What differs between chains that have Ethereum's forks, as data.
 //!
-//! Each thing that differs is a field of [`RuleSet`], and each place that checks a rule asks for it. What is no such rule is
-//! not here: fork times, blob parameters and addresses are of a chain and not of a family, and stand in
-//! [`ChainConfig`](crate::ChainConfig). A family whose blocks hold more than Ethereum's, such as the deposits of the OP Stack,
-//! needs a transaction type and a price beside its rules: its blocks are refused by their transactions' type, and its chains
-//! by the keys of their configurations.
+//! Each thing that differs is a field of [`RuleSet`], and each place that checks a rule asks for
+//! it. What is no such rule is not here: fork times, blob parameters and addresses are of a chain
+//! and not of a family, and stand in [`ChainConfig`](crate::ChainConfig). A family whose blocks
+//! hold more than Ethereum's, such as the deposits of the OP Stack, needs a transaction type and a
+//! price beside its rules: its blocks are refused by their transactions' type, and its chains by
+//! the keys of their configurations.
 
-/// The rules of a family of chains, by what they have otherwise than Ethereum. There are no others than those named here.
+/// The rules of a family of chains, by what they have otherwise than Ethereum. There are no others
+/// than those named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleSet {
@@ -16,7 +18,8 @@ pub struct RuleSet {
     pub name: &'static str,
     /// What a block before Paris is, for messages.
     pub(crate) before_paris: &'static str,
-    /// From Prague on, the queues of EIP-7002 and 7251 are called at the end of a block, and have to be there.
+    /// From Prague on, the queues of EIP-7002 and 7251 are called at the end of a block, and have
+    /// to be there.
     pub has_request_queues: bool,
     /// From Cancun on, transactions may carry blobs.
     pub has_blob_transactions: bool,
@@ -32,8 +35,8 @@ impl RuleSet {
         has_blob_transactions: true,
     };
 
-    /// Linea's. At the addresses of the queues there is nothing; Linea's nodes are told of two contracts elsewhere, whose calls
-    /// change nothing and request nothing.
+    /// Linea's. At the addresses of the queues there is nothing; Linea's nodes are told of two
+    /// contracts elsewhere, whose calls change nothing and request nothing.
     pub const LINEA: Self = Self {
         id: 1,
         name: "Linea",

@@ -140,8 +140,8 @@ impl<'a> WitnessState<'a> {
         }
     }
 
-    /// Goes on to the block after the one whose [`Self::root`] was asked for last: what that block has left is what the
-    /// next one begins with.
+    /// Goes on to the block after the one whose [`Self::root`] was asked for last: what that block
+    /// has left is what the next one begins with.
     pub(crate) fn begin_block(&mut self, ancestors: Ancestors<'a>) {
         self.ancestors = ancestors;
         for account in self.cache.values_mut() {
@@ -255,8 +255,8 @@ impl<'a> WitnessState<'a> {
             account.clear_storage();
             return Ok(());
         }
-        // An account that is created has no storage: the EVM looks before it creates one, and a self-destruct has
-        // taken with it what was there.
+        // An account that is created has no storage: the EVM looks before it creates one, and a
+        // self-destruct has taken with it what was there.
         let is_new_code =
             changed.info.code_hash != account.info.as_ref().map_or(KECCAK_EMPTY, |info| info.code_hash);
         let new_code = changed.info.code.clone().filter(|_| is_new_code);
@@ -427,7 +427,7 @@ impl DatabaseCommit for WitnessState<'_> {
             for (address, changed) in changes {
                 if changed.is_touched() {
                     let committed = self.commit_account(address, changed);
-                    // There is no way to return it here: whoever runs the block looks for the fault.
+                    // The trait lets no error out: the code that runs the block asks for it.
                     let _ = self.note_fault(committed);
                 }
             }
@@ -461,8 +461,8 @@ pub struct AccountChange {
     pub address: Address,
     /// The account afterwards; `None` if there is none.
     pub after: Option<TrieAccount>,
-    /// The slots that were read or written, as they are afterwards. If the account was destroyed and created again they
-    /// are all that it has, which the storage root tells.
+    /// The slots that were read or written, as they are afterwards. If the account was destroyed
+    /// and created again they are all that it has, which the storage root tells.
     pub slots: Vec<(U256, U256)>,
 }
 

@@ -1,5 +1,5 @@
-//! Blocks of each fork validate, and nothing less than their witness does: made-up ones always, real ones of mainnet where
-//! `MYRIAD_REAL_BLOCKS` names a folder with them.
+//! Blocks of each fork validate, and nothing less than their witness does: made-up ones always,
+//! real ones of mainnet where `MYRIAD_REAL_BLOCKS` names a folder with them.
 
 mod common;
 

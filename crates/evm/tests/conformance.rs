@@ -1,5 +1,6 @@
-//! The `conformance` binary over fixtures of the sample chain, right ones and wrong ones, written here in the format of
-//! Ethereum's; and over Ethereum's own, where `MYRIAD_FIXTURES` names a folder with them.
+//! The `conformance` binary over fixtures of the sample chain, right ones and wrong ones, written
+//! here in the format of Ethereum's; and over Ethereum's own, where `MYRIAD_FIXTURES` names a
+//! folder with them.
 
 use std::{
     env, fs,
@@ -137,7 +138,8 @@ fn made_up_fixtures_hold_in_all_modes() {
     assert_eq!((&total["tests"], &total["accepted"]), (&json!(5), &json!(5)));
     assert_eq!((&total["refused"], &total["mended"]), (&json!(10), &json!(5)));
     assert!(total["taken_out"].as_u64() >= Some(5 * 30), "{total}");
-    // The block calls with more value than there is; from Prague on, it is the delegate's code that need not be there.
+    // The block calls with more value than there is; from Prague on, it is the delegate's code that
+    // need not be there.
     assert!(total["spare_codes"].as_u64() <= Some(3), "{total}");
     assert_eq!(report["forks"]["Prague"]["accepted"], 1);
     assert_eq!(report["folders"]["made/Paris"]["refused"], 2);

@@ -1,4 +1,5 @@
-//! What a block's precompiles would take in software. In a process of its own, since the counting is for the whole process.
+//! What a block's precompiles would take in software. In a process of its own, since the counting
+//! is for the whole process.
 
 use myriad_evm::{
     host::{

@@ -36,24 +36,26 @@ pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/2";
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How long a request may take: its answer needs no work, only the way there and back.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Streams that one connection may have open, of all protocols. Who opens more loses the connection.
+/// Streams that one connection may have open, of all protocols. Who opens more loses the
+/// connection.
 const STREAMS_MAX: u32 = 128;
 /// Most requests of one protocol that one connection handles at once.
 const REQUESTS_AT_ONCE: usize = 32;
-/// A home machine that leads nowhere must not block the dialling of others: twice as many as are dialled
-/// again and again.
+/// A home machine that leads nowhere must not block the dialling of others: twice as many as are
+/// dialled again and again.
 const PENDING_CONNECTIONS_MAX: u32 = 256;
 /// One by QUIC and one by TCP in each direction, when both sides dial at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
-/// Most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table are named in
-/// one, each with eight addresses of 160 bytes.
+/// Most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table are
+/// named in one, each with eight addresses of 160 bytes.
 const KAD_MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// How long it is remembered of a peer that is gone what it forwarded. Most have nothing to be remembered,
-/// and identities cost nothing, so that it is not for long.
+/// How long it is remembered of a peer that is gone what it forwarded. Most have nothing to be
+/// remembered, and identities cost nothing, so that it is not for long.
 const SCORE_KEPT: Duration = Duration::from_secs(600);
-/// Peers on one address that are nothing special: the machines of a firm or a school behind one router.
+/// Peers on one address that are nothing special: the machines of a firm or a school behind one
+/// router.
 const COLOCATED_MAX: f64 = 64.0;
 
 #[derive(NetworkBehaviour)]
@@ -91,7 +93,8 @@ pub(crate) fn swarm(config: &Config, gate: SharedGate) -> Result<Swarm<Capped<Be
     Ok(swarm)
 }
 
-/// QUIC and TCP, through the gate, and names above it: so what they lead to is looked at like all else.
+/// QUIC and TCP, through the gate, and names above it: so what they lead to is looked at like all
+/// else.
 fn transport(
     key: &Keypair,
     gate: SharedGate,
@@ -163,7 +166,8 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
     })
 }
 
-/// Announcements are signed by their authors, and forwarded only after [`crate::actor`] has looked at them.
+/// Announcements are signed by their authors, and forwarded only after [`crate::actor`] has looked
+/// at them.
 fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
     let setup = |e: &dyn std::fmt::Display| StartError::Setup(format!("gossip: {e}"));
     let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
@@ -186,21 +190,22 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
     Ok(gossip)
 }
 
-/// What peers are held to. A score is the sum of these, and never above 0: nothing that a peer did before
-/// makes up for what it does.
+/// What peers are held to. A score is the sum of these, and never above 0: nothing that a peer did
+/// before makes up for what it does.
 ///
-/// - An invalid message counts 1, of which 1 % is lost each second, and `n` of them cost 6 `n`²: one 6, two
-///   24, three 54, four 96.
-/// - `n` peers on one address more than [`COLOCATED_MAX`] cost each of them 0.1 `n`²: ten 10, 28 78, 29 84.
+/// - An invalid message counts 1, of which 1 % is lost each second, and `n` of them cost 6 `n`²:
+///   one 6, two 24, three 54, four 96.
+/// - `n` peers on one address more than [`COLOCATED_MAX`] cost each of them 0.1 `n`²: ten 10, 28
+///   78, 29 84.
 ///
-/// Below 0 a peer is not of those that messages are forwarded to at once; below -10 it is not told which
-/// there are, below -50 it is sent none, and below -80 it is not listened to. That is the fourth invalid
-/// message within 18 s, or one every half a minute for ever.
+/// Below 0 a peer is not of those that messages are forwarded to at once; below -10 it is not told
+/// which there are, below -50 it is sent none, and below -80 it is not listened to. That is the
+/// fourth invalid message within 18 s, or one every half a minute for ever.
 fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let jobs = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
-        // Being there and bringing news earns nothing: by default it soon makes up for two dozen invalid
-        // messages. Announcements are rare, so that delivering few is no fault either.
+        // Being there and bringing news earns nothing: by default it soon makes up for two dozen
+        // invalid messages. Announcements are rare, so that delivering few is no fault either.
         time_in_mesh_weight: 0.0,
         first_message_deliveries_weight: 0.0,
         mesh_message_deliveries_weight: 0.0,
@@ -242,12 +247,14 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
     let store = kad::store::MemoryStore::with_config(id, store);
     let mut settings = kad::Config::new(KAD_PROTOCOL);
     settings
-        // Records that others ask to be kept go to the actor, which keeps those that it knows the use of.
+        // Records that others ask to be kept go to the actor, which keeps those that it knows the
+        // use of.
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_provider_record_ttl(Some(PROVIDER_TTL))
         // The actor does this itself, with each announcement.
         .set_provider_publication_interval(None)
-        // There are no records to be sent on; libp2p would remember the keys of all that were sent here.
+        // There are no records to be sent on; libp2p would remember the keys of all that were sent
+        // here.
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_max_packet_size(KAD_MESSAGE_BYTES_MAX)
@@ -269,8 +276,8 @@ mod tests {
     use super::*;
     use crate::{reach::Gate, wire::ADDRESSES_MAX};
 
-    /// The best that a peer can have which is in the mesh for ever, brings all the news, and has sent so
-    /// many invalid messages just now, by libp2p's formula.
+    /// The best that a peer can have which is in the mesh for ever, brings all the news, and has
+    /// sent so many invalid messages just now, by libp2p's formula.
     fn best_score(invalid: f64) -> f64 {
         let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
         let (scores, _) = scores(&topic);

@@ -13,7 +13,8 @@ pub struct Config {
     pub role: Role,
     /// Name and version of the software, at most 64 bytes; for people.
     pub build: String,
-    /// The engine's fingerprint: which proofs it makes and accepts; see `myriad_engine::Fingerprint`.
+    /// The engine's fingerprint: which proofs it makes and accepts; see
+    /// `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub listen: Listen,
     /// Where others reach this node. One that has such addresses helps others to find each other.
@@ -27,8 +28,8 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6. Each is a socket of its own, which
-/// takes connections of its own family alone.
+/// Where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6. Each is a
+/// socket of its own, which takes connections of its own family alone.
 const LISTEN: [&str; 4] = [
     "/ip4/0.0.0.0/udp/0/quic-v1",
     "/ip4/0.0.0.0/tcp/0",
@@ -39,7 +40,8 @@ const LISTEN: [&str; 4] = [
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// On any port of all addresses that the machine has, of either family or of the one that there is.
+    /// On any port of all addresses that the machine has, of either family or of the one that there
+    /// is.
     Anywhere,
     /// On each of these.
     At(Vec<Address>),
@@ -61,8 +63,8 @@ impl Listen {
 /// The limits of what peers may take from a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most connections. When they are taken, those from networks that have many of them give way; an eighth is kept for
-    /// [`crate::Regard::Useful`] peers.
+    /// Most connections. When they are taken, those from networks that have many of them give way;
+    /// an eighth is kept for [`crate::Regard::Useful`] peers.
     pub connections: u32,
     /// While the process takes more bytes than this, new connections are refused.
     pub memory_bytes: usize,
@@ -72,7 +74,8 @@ pub struct Limits {
     pub blobs_sent_at_once: usize,
     /// The most of these to one peer.
     pub blobs_sent_per_peer: usize,
-    /// How far addresses reach, and so who may send this node where; [`Scope::of`] but in networks that play the internet.
+    /// How far addresses reach, and so who may send this node where; [`Scope::of`] but in networks
+    /// that play the internet.
     pub scope_of: fn(IpAddr) -> Option<Scope>,
 }
 
@@ -128,7 +131,8 @@ pub enum StartError {
 
 #[cfg(test)]
 impl Config {
-    /// The configuration of a prover that listens nowhere and knows nobody, with its blobs in `dir`.
+    /// The configuration of a prover that listens nowhere and knows nobody, with its blobs in
+    /// `dir`.
     pub(crate) fn of_lone_prover(dir: &std::path::Path) -> Self {
         Self {
             identity: Identity::ephemeral(),

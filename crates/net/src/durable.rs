@@ -1,6 +1,7 @@
 //! Makes folders and files that are still there after a crash.
 //!
-//! A new folder or file is an entry of the folder above it, and on the disk only once that one is synced.
+//! A new folder or file is an entry of the folder above it, and on the disk only once that one is
+//! synced.
 
 use std::{
     fs::{self, File},

@@ -64,8 +64,8 @@ impl Identity {
         }
     }
 
-    /// The identity in `dir`, made there if there is none, for one more start: its number is higher than those of all
-    /// before.
+    /// The identity in `dir`, made there if there is none, for one more start: its number is higher
+    /// than those of all before.
     ///
     /// # Errors
     /// See [`IdentityError`]. A damaged one is never replaced: it may be worth a reputation.
@@ -146,9 +146,9 @@ impl Identity {
 
 /// The number of this start, which is higher than those of all before in `dir`, and durable.
 ///
-/// A peer that knows an announcement of an earlier start tells by it which of the two is later: no clock has to be right for
-/// that. The clock only helps where the file was lost, or comes from a backup: then the number goes on from the seconds
-/// since 1970.
+/// A peer that knows an announcement of an earlier start tells by it which of the two is later: no
+/// clock has to be right for that. The clock only helps where the file was lost, or comes from a
+/// backup: then the number goes on from the seconds since 1970.
 fn count_boot(dir: &Path) -> io::Result<u32> {
     let mut file = File::options()
         .create(true)
@@ -178,7 +178,8 @@ fn count_boot(dir: &Path) -> io::Result<u32> {
     Ok(boot)
 }
 
-/// A clock that is further ahead than this, in the year 2099, says nothing: starts are still counted one by one beyond.
+/// A clock that is further ahead than this, in the year 2099, says nothing: starts are still
+/// counted one by one beyond.
 const CLOCK_MAX_S: u64 = 4_070_908_800;
 
 fn next_boot(last: u32, clock_s: u64) -> u32 {

@@ -51,17 +51,19 @@ pub enum Event {
     Greeted {
         peer: Peer,
         hello: Hello,
-        /// The network that it calls from, as a number; none where its address says nothing, as on a LAN.
+        /// The network that it calls from, as a number; none where its address says nothing, as on
+        /// a LAN.
         origin: Option<u64>,
-        /// The milliseconds that its clock is ahead of this one, less the time of the greeting on its way; below 0 where
-        /// it is behind.
+        /// The milliseconds that its clock is ahead of this one, less the time of the greeting on
+        /// its way; below 0 where it is behind.
         clock_ahead_ms: i64,
     },
     /// A peer speaks another version of the protocol: one of the two has to be updated.
     OtherVersion { peer: Peer, theirs: u32, build: String },
     /// The last connection with a peer is gone.
     Lost { peer: Peer },
-    /// A requester has a job, or has it no more. Signed by the requester, and newer than what it said before.
+    /// A requester has a job, or has it no more. Signed by the requester, and newer than what it
+    /// said before.
     Announced(Announcement),
     /// This machine was suspended for so long; all connections are lost and opened anew.
     Resumed { time: Duration },
@@ -73,7 +75,8 @@ pub enum Event {
     },
 }
 
-/// The means to answer a peer that waits. Dropped without an answer, the peer is told that the connection failed.
+/// The means to answer a peer that waits. Dropped without an answer, the peer is told that the
+/// connection failed.
 #[derive(Debug)]
 pub struct Reply {
     channel: Option<ResponseChannel<Response>>,

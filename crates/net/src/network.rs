@@ -74,8 +74,8 @@ impl Network {
         Self::start_with_clock(config, since_boot)
     }
 
-    /// The same with another clock: `since_boot` says how long ago the machine was started, with all the time in which it
-    /// was suspended, and none where that is not known.
+    /// The same with another clock: `since_boot` says how long ago the machine was started, with
+    /// all the time in which it was suspended, and none where that is not known.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -166,14 +166,15 @@ impl Network {
         answered.await.unwrap_or_else(|_| Err(ended(())))
     }
 
-    /// Tells the network of a job of this node's, again and again until it is closed. Who, when and where
-    /// are filled in.
+    /// Tells the network of a job of this node's, again and again until it is closed. Who, when and
+    /// where are filled in.
     pub fn announce(&self, announcement: Announcement) {
         // If the network has ended, nobody listens.
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
-    /// Says what a peer is to this node: who is of use keeps its connection, and gets one, whoever else is there.
+    /// Says what a peer is to this node: who is of use keeps its connection, and gets one, whoever
+    /// else is there.
     pub fn regard(&self, peer: Peer, regard: Regard) {
         if let Some(id) = id_of(peer) {
             // If the network has ended, there are no connections.
@@ -206,7 +207,8 @@ impl Network {
         Contact { peer, addresses }
     }
 
-    /// Where a blob is: with those of `holders` who come first, and with this node as the last resort.
+    /// Where a blob is: with those of `holders` who come first, and with this node as the last
+    /// resort.
     pub fn source(&self, blob: crate::blob::BlobRef, holders: impl IntoIterator<Item = Peer>) -> Source {
         let others = holders.into_iter().filter(|&peer| peer != self.0.peer);
         let holders = others.take(HOLDERS_MAX - 1).chain([self.0.peer]);
@@ -216,13 +218,13 @@ impl Network {
         }
     }
 
-    /// Fetches a blob from whoever has it, in the order of its holders, and keeps it. `told_by` said
-    /// where it is.
+    /// Fetches a blob from whoever has it, in the order of its holders, and keeps it. `told_by`
+    /// said where it is.
     ///
-    /// A holder that is slow or silent is left for the next one within seconds, and what it sent is kept.
-    /// Busy ones are asked again for five minutes; longer than that and a second for every 64 KiB it does
-    /// not take. `came` is told how many more bytes of it have come, whenever some have. The future may be dropped at
-    /// any time.
+    /// A holder that is slow or silent is left for the next one within seconds, and what it sent is
+    /// kept. Busy ones are asked again for five minutes; longer than that and a second for every 64
+    /// KiB it does not take. `came` is told how many more bytes of it have come, whenever some
+    /// have. The future may be dropped at any time.
     ///
     /// # Errors
     /// See [`FetchFailed`].

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::blob::{FetchLimits, STALL};
 
-/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; what comes slower than that
-/// comes too late to be of use.
+/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; what comes slower
+/// than that comes too late to be of use.
 const RATE_MIN: u64 = 64 << 10;
 /// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
-/// While another peer can be asked, one that sends fewer bytes a second is left for it: what has come
-/// is kept, so that trying somebody else costs next to nothing.
+/// While another peer can be asked, one that sends fewer bytes a second is left for it: what has
+/// come is kept, so that trying somebody else costs next to nothing.
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;
 /// So is one that is silent for so long, or cannot be reached.
 const HASTE: Duration = Duration::from_secs(5);
@@ -20,16 +20,18 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// After so many rounds in which all failed, a blob is given up.
 const ROUNDS: u32 = 4;
-/// A round in which all say that they do not have it counts for so many: no link was cut, and it is asked for once more because one
-/// of them may have been about to get it.
+/// A round in which all say that they do not have it counts for so many: no link was cut, and it is
+/// asked for once more because one of them may have been about to get it.
 const ROUNDS_ABSENT: u32 = 2;
-/// Between these; each further pause is twice as long. A link that was cut for half a minute is back then.
+/// Between these; each further pause is twice as long. A link that was cut for half a minute is
+/// back then.
 const ROUND_PAUSE: Duration = Duration::from_secs(3);
-/// Before one that was turned away comes again; each further pause is twice as long, up to the next one.
+/// Before one that was turned away comes again; each further pause is twice as long, up to the next
+/// one.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long a blob may take besides the time for its bytes: what a requester needs for a program that a
-/// hundred provers, who have all just come, want of it.
+/// How long a blob may take besides the time for its bytes: what a requester needs for a program
+/// that a hundred provers, who have all just come, want of it.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// How long it takes to send so many bytes at the slowest rate that is of use.
@@ -37,7 +39,8 @@ fn sending(bytes: u64) -> Duration {
     Duration::from_secs(bytes / RATE_MIN)
 }
 
-/// The time that one peer may take to send a blob of so many bytes, if it is the last that there is to ask, or not.
+/// The time that one peer may take to send a blob of so many bytes, if it is the last that there is
+/// to ask, or not.
 pub(crate) fn limits(bytes: u64, is_last: bool) -> FetchLimits {
     FetchLimits {
         stall: if is_last { STALL } else { HASTE },
@@ -65,8 +68,8 @@ pub(crate) enum Round {
 }
 
 impl Round {
-    /// `busy` is the shortest time after which one of those who were busy wants to be asked again; `absent` says that all were
-    /// reached and said that they do not have it.
+    /// `busy` is the shortest time after which one of those who were busy wants to be asked again;
+    /// `absent` says that all were reached and said that they do not have it.
     pub(crate) fn of(progress: bool, busy: Option<Duration>, absent: bool) -> Self {
         match busy {
             _ if progress => Self::Progress,

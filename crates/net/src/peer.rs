@@ -43,9 +43,9 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> 
     }
 }
 
-/// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the first 48 of
-/// an IPv6 one, which is what one customer of a provider gets. None for addresses that everybody can have: of
-/// a LAN, of this machine, and names.
+/// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the
+/// first 48 of an IPv6 one, which is what one customer of a provider gets. None for addresses that
+/// everybody can have: of a LAN, of this machine, and names.
 pub(crate) fn origin(address: &Multiaddr) -> Option<u64> {
     match address.iter().next()? {
         Protocol::Ip4(ip) if ip.is_private() || ip.is_loopback() || ip.is_link_local() => None,

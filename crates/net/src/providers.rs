@@ -13,16 +13,17 @@ pub(crate) const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
 pub(crate) const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
 /// Requesters that a node of the table remembers.
 pub(crate) const PROVIDERS_MAX: usize = 64;
-/// How long: requesters say that they have jobs as often as they announce them, and of one that is gone
-/// provers should not hear for days.
+/// How long: requesters say that they have jobs as often as they announce them, and of one that is
+/// gone provers should not hear for days.
 pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY.as_secs());
 /// One that says it more often gains nothing.
 const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
 
-/// Keeps what a requester said of itself, at its head. libp2p tells those who ask of the first twenty only,
-/// and takes none in when there are 64, so that whoever fills the table first would keep everybody else
-/// out. This way requesters are told of for as long as fewer than that have said it since. Where one says again that it is
-/// reached, it is what it says last: after a restart it listens elsewhere.
+/// Keeps what a requester said of itself, at its head. libp2p tells those who ask of the first
+/// twenty only, and takes none in when there are 64, so that whoever fills the table first would
+/// keep everybody else out. This way requesters are told of for as long as fewer than that have
+/// said it since. Where one says again that it is reached, it is what it says last: after a restart
+/// it listens elsewhere.
 pub(crate) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
     // This network has no other key.
     if record.key.as_ref() != REQUESTERS_KEY {
@@ -154,7 +155,8 @@ mod tests {
         }
         assert_eq!(kept(&store)[..2], [own, honest]);
 
-        // Once is enough for those who have jobs, until they are silent for longer than they ever are.
+        // Once is enough for those who have jobs, until they are silent for longer than they ever
+        // are.
         now += ANNOUNCE_EVERY;
         keep(&mut store, record(honest, now), now);
         now += PROVIDER_TTL - Duration::from_secs(1);

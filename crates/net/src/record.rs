@@ -1,7 +1,8 @@
 //! Signed peer records: a peer's own statement of where it can be reached, wherever it is read.
 //!
-//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. The sequence number in it is not looked
-//! at: it comes from a clock, and the announcement that carries the record says itself which of two is later.
+//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. The sequence
+//! number in it is not looked at: it comes from a clock, and the announcement that carries the
+//! record says itself which of two is later.
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -12,7 +13,8 @@ use thiserror::Error;
 
 use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
-/// Most bytes of a record: its addresses, and a key, a signature, a name and the lengths of all parts.
+/// Most bytes of a record: its addresses, and a key, a signature, a name and the lengths of all
+/// parts.
 pub(crate) const RECORD_BYTES_MAX: usize = ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + 256;
 
 /// Why a record says nothing.

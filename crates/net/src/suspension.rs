@@ -1,12 +1,13 @@
 //! Notices that this machine was suspended, as by closing its lid.
 //!
-//! [`Instant`](std::time::Instant) stands still during a suspension, so afterwards nothing has timed out here, and
-//! everything has elsewhere. The time since the machine was started (`CLOCK_BOOTTIME`) goes on.
+//! [`Instant`](std::time::Instant) stands still during a suspension, so afterwards nothing has
+//! timed out here, and everything has elsewhere. The time since the machine was started
+//! (`CLOCK_BOOTTIME`) goes on.
 
 use std::{fs, time::Duration};
 
-/// Shorter pauses are none: the two clocks are read one after the other, on a machine that may be busy. And whoever is
-/// silent for less than this is not given up by anyone.
+/// Shorter pauses are none: the two clocks are read one after the other, on a machine that may be
+/// busy. And whoever is silent for less than this is not given up by anyone.
 const SUSPENDED_MIN: Duration = Duration::from_secs(5);
 
 /// Compares the time that has passed with the time in which this machine was running.
@@ -17,8 +18,8 @@ pub(crate) struct Suspension {
 }
 
 impl Suspension {
-    /// For how long the machine was suspended since the last call, to the second, where `passed` and `running` are read
-    /// from the two clocks.
+    /// For how long the machine was suspended since the last call, to the second, where `passed`
+    /// and `running` are read from the two clocks.
     pub(crate) fn since_last(&mut self, passed: Duration, running: Duration) -> Option<Duration> {
         let apart = passed.saturating_sub(running);
         let before = self.apart.replace(apart)?;
@@ -29,8 +30,8 @@ impl Suspension {
     }
 }
 
-/// How long ago this machine was started, with all the time in which it was suspended; none where the system does not
-/// tell.
+/// How long ago this machine was started, with all the time in which it was suspended; none where
+/// the system does not tell.
 pub(crate) fn since_boot() -> Option<Duration> {
     // CLOCK_BOOTTIME, in seconds with two decimals.
     let uptime = fs::read_to_string("/proc/uptime").ok()?;

@@ -1,15 +1,18 @@
-//! Text that a stranger may have had a hand in, as people are shown it. Whatever shows such text calls this: messages as
-//! they are decoded, what an engine child says, errors and files on the terminal.
+//! Text that a stranger may have had a hand in, as people are shown it. Whatever shows such text
+//! calls this: messages as they are decoded, what an engine child says, errors and files on the
+//! terminal.
 
-/// What is shown for a character: a space for the end of a line and a tab, and a question mark for what else is not printed.
-/// Otherwise a stranger could move the cursor of a terminal, change its title, put lines of its own into a log, or turn the
-/// direction of what follows. No character becomes longer.
+/// What is shown for a character: a space for the end of a line and a tab, and a question mark for
+/// what else is not printed. Otherwise a stranger could move the cursor of a terminal, change its
+/// title, put lines of its own into a log, or turn the direction of what follows. No character
+/// becomes longer.
 pub const fn shown(c: char) -> char {
     match c {
         '\n' | '\t' => ' ',
         // Control characters of ASCII and of Latin-1, which terminals obey.
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => '?',
-        // Marks of direction, embeddings and overrides, isolates; and the ends of lines and paragraphs among them.
+        // Marks of direction, embeddings and overrides, isolates; and the ends of lines and
+        // paragraphs among them.
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '?',
         c => c,
     }

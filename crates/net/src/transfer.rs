@@ -28,8 +28,8 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too: of those beyond the permits, so many at once are told when to come
-/// again, and the rest are just closed.
+/// Turning streams away is work too: of those beyond the permits, so many at once are told when to
+/// come again, and the rest are just closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// When those who were turned away should come again.
 const RETRY_MS: u32 = 500;
@@ -38,8 +38,9 @@ const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves blobs to whoever asks, within the limits, until the swarm ends.
 ///
-/// `incoming` has room for one stream, and libp2p closes those that come before it is taken without a word.
-/// Nothing here waits for anything, so that these are few, and who asks takes that for being busy.
+/// `incoming` has room for one stream, and libp2p closes those that come before it is taken without
+/// a word. Nothing here waits for anything, so that these are few, and who asks takes that for
+/// being busy.
 pub(crate) async fn serve(
     mut incoming: IncomingStreams,
     blobs: BlobStore,
@@ -269,8 +270,8 @@ impl Fetcher {
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect();
-        // Does nothing where a connection is there. A stream that is asked for earlier would have the peer
-        // dialled without its addresses.
+        // Does nothing where a connection is there. A stream that is asked for earlier would have
+        // the peer dialled without its addresses.
         let (dialled, ready) = oneshot::channel();
         let _ = self.commands.send(Command::Dial {
             peer: id,
@@ -295,7 +296,8 @@ struct Came {
 }
 
 impl Came {
-    /// How many more bytes there are now, one group or more; the first group that comes begins the count.
+    /// How many more bytes there are now, one group or more; the first group that comes begins the
+    /// count.
     fn since(&mut self, there: u64) -> u64 {
         let before = self.there.replace(there);
         there.saturating_sub(before.unwrap_or(there.saturating_sub(GROUP_BYTES)))
@@ -320,7 +322,8 @@ enum Failure {
     Fetch(FetchError),
 }
 
-/// Whether the failure passes: a damaged file is removed from the disk, and another process's fetch ends.
+/// Whether the failure passes: a damaged file is removed from the disk, and another process's fetch
+/// ends.
 fn can_pass(e: &BlobError) -> bool {
     matches!(e, BlobError::Damaged { .. } | BlobError::Busy { .. })
 }

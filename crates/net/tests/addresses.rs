@@ -1,5 +1,5 @@
-//! Addresses that hostile peers name, and connections that they take: over real connections on loopback, each of whose
-//! addresses stands for a machine of the internet.
+//! Addresses that hostile peers name, and connections that they take: over real connections on
+//! loopback, each of whose addresses stands for a machine of the internet.
 
 #[expect(dead_code, reason = "other tests use the rest")]
 mod support;
@@ -100,7 +100,8 @@ fn gossip(key: &Keypair) -> gossipsub::Behaviour {
     gossipsub::Behaviour::new(author, gossipsub::Config::default()).unwrap()
 }
 
-/// A peer at `from` that says once that it has a job, and is reached at these addresses; until the handle is aborted.
+/// A peer at `from` that says once that it has a job, and is reached at these addresses; until the
+/// handle is aborted.
 async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
     let key = Keypair::generate_ed25519();
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
@@ -152,7 +153,8 @@ async fn hears(node: &mut Node, jobs: usize) {
     timeout(PATIENCE, heard).await.expect("the news come");
 }
 
-/// Without a gate each of these nodes dials the victim for each of the names, again and again for 15 minutes.
+/// Without a gate each of these nodes dials the victim for each of the names, again and again for
+/// 15 minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_becomes_a_victim_of_what_is_announced() {
     const NODES: usize = 3;
@@ -222,7 +224,8 @@ async fn nobody_is_sent_elsewhere_or_inwards() {
     assert_eq!(came_elsewhere.load(Ordering::Relaxed), 0, "connections elsewhere");
 }
 
-/// More requesters that are nowhere than a prover looks for at once keep it from none that is there.
+/// More requesters that are nowhere than a prover looks for at once keep it from none that is
+/// there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn those_who_are_nowhere_keep_no_newcomer_out() {
     let forwarder = start(Role::Bootstrap, "127.0.0.5", &[], Limits::default());
@@ -261,7 +264,8 @@ async fn those_who_are_nowhere_keep_no_newcomer_out() {
     heralds.iter().for_each(JoinHandle::abort);
 }
 
-/// Strangers of a few networks that take all connections there are, and come again when they are let go.
+/// Strangers of a few networks that take all connections there are, and come again when they are
+/// let go.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sybils_do_not_take_all_connections() {
     let limits = Limits {

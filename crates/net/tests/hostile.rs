@@ -1,5 +1,5 @@
-//! Peers that do not keep to the protocol, over real connections on loopback: they are let go, memory
-//! stays bounded, and others are served meanwhile.
+//! Peers that do not keep to the protocol, over real connections on loopback: they are let go,
+//! memory stays bounded, and others are served meanwhile.
 
 mod support;
 

@@ -26,7 +26,8 @@ use support::{Alive, AliveEvent, Raw, address, node, node_at, source, stranger};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A prover that is connected with a requester, and so believes it where others are on this machine.
+/// A prover that is connected with a requester, and so believes it where others are on this
+/// machine.
 async fn client(dir: &Path, requester: &str) -> Network {
     let (client, mut events) = node(dir, Role::Prover, &[requester], Limits::default());
     let greeted = async { while !matches!(events.recv().await, Some(Event::Greeted { .. })) {} };

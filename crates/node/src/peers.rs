@@ -26,7 +26,8 @@ const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("s
 const OWED: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("owed v1");
 /// Receipts that are kept for provers which may never come back; what is more is given up.
 const OWED_MAX: u64 = 50_000;
-/// How often, and how far apart, it is tried to open a file that somebody else has open: that is for milliseconds.
+/// How often, and how far apart, it is tried to open a file that somebody else has open: that is
+/// for milliseconds.
 const OPEN_TRIES: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Peers that are remembered. When there are more, those are forgotten that have never delivered.
@@ -153,7 +154,8 @@ impl Peers {
     }
 }
 
-/// Decodes a standing from these bytes, or from those of an earlier build, which end before the last field.
+/// Decodes a standing from these bytes, or from those of an earlier build, which end before the
+/// last field.
 fn decode(bytes: &[u8]) -> Option<Standing> {
     let of_earlier = || postcard::from_bytes(&[bytes, &[0]].concat());
     postcard::from_bytes(bytes).or_else(|_| of_earlier()).ok()

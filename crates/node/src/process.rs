@@ -2,20 +2,22 @@
 
 use std::{fs, time::Duration};
 
-/// Fields of `stat`, counted from the one after the process's name: user time, which system time follows, and when it
-/// started.
+/// Fields of `stat`, counted from the one after the process's name: user time, which system time
+/// follows, and when it started.
 const USER_TIME_FIELD: usize = 11;
 const STARTED_FIELD: usize = 19;
 /// The kernel shows times to programs in hundredths of a second, whatever it counts in itself.
 const TICK: Duration = Duration::from_millis(10);
 
-/// When a process started, in ticks since the system did: with its number, that names it for as long as the system runs.
-/// None where there is no such process, or the system does not say (Linux does).
+/// When a process started, in ticks since the system did: with its number, that names it for as
+/// long as the system runs. None where there is no such process, or the system does not say (Linux
+/// does).
 pub(crate) fn started(pid: u32) -> Option<u64> {
     fields_from(pid, STARTED_FIELD)?.first().copied()
 }
 
-/// CPU time of a process and all its threads, to hundredths of a second; none where there is no such process.
+/// CPU time of a process and all its threads, to hundredths of a second; none where there is no
+/// such process.
 pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     let fields = fields_from(pid, USER_TIME_FIELD)?;
     let ticks = fields.first()?.checked_add(*fields.get(1)?)?;

@@ -63,7 +63,8 @@ pub fn leave_journal(
     Ok(())
 }
 
-/// Measures the time from the start until a prover that asks has a lease, and says how many tasks are left.
+/// Measures the time from the start until a prover that asks has a lease, and says how many tasks
+/// are left.
 ///
 /// # Errors
 /// Where the disk does not serve, or the program is none.

@@ -5,8 +5,8 @@ use myriad_net::text;
 /// Most characters of it.
 const CHARS_MAX: usize = 2000;
 
-/// The beginning of a text, in one line and without what moves the cursor: a child may be in a stranger's hands, and quotes his
-/// files.
+/// The beginning of a text, in one line and without what moves the cursor: a child may be in a
+/// stranger's hands, and quotes his files.
 pub(crate) fn printable(text: &str) -> String {
     text::printable(text.trim(), CHARS_MAX)
 }

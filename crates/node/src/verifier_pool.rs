@@ -1,9 +1,9 @@
 //! The engine children that verify proofs, and make the final proof where nothing has to be proven
 //! for it. Strangers have made the proofs, so nothing of them is decoded beside the owner's files.
 //!
-//! They stay from one proof to the next, with the keys and the program ready. An attacker that takes one over with a proof
-//! can have it call any proof valid, and gains no more than a peer that makes such proofs: everybody that gets the final
-//! proof verifies it.
+//! They stay from one proof to the next, with the keys and the program ready. An attacker that
+//! takes one over with a proof can have it call any proof valid, and gains no more than a peer that
+//! makes such proofs: everybody that gets the final proof verifies it.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -23,14 +23,18 @@ use crate::{
     watchdog::{Bounds, guard},
 };
 
-/// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers make.
+/// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers
+/// make.
 const CHILDREN_MAX: usize = 2;
-/// Another one is started when more proofs than this wait: it takes seconds to make ready, and some hundred MiB.
+/// Another one is started when more proofs than this wait: it takes seconds to make ready, and some
+/// hundred MiB.
 const WAITING_MAX: usize = 3;
-/// How often a child has to die over a proof before that is refused: the machine may have been short of memory for a moment. The
-/// second one is new, and to make it ready has taken more than any proof does.
+/// How often a child has to die over a proof before that is refused: the machine may have been
+/// short of memory for a moment. The second one is new, and to make it ready has taken more than
+/// any proof does.
 const DEATHS_NEEDED: usize = 2;
-/// Bounds of making a child ready: the largest program that is allowed has 1.1 GB when it is loaded, and is committed to.
+/// Bounds of making a child ready: the largest program that is allowed has 1.1 GB when it is
+/// loaded, and is committed to.
 const READY: Bounds = Bounds {
     memory_max: 4 << 30,
     time_max: Duration::from_secs(300),
@@ -114,7 +118,8 @@ impl Drop for AtWork<'_> {
 }
 
 impl VerifierPool {
-    /// A thread of its own makes the first child ready, which takes seconds in which tasks can be given out already.
+    /// A thread of its own makes the first child ready, which takes seconds in which tasks can be
+    /// given out already.
     pub fn begin(program: Arc<ProgramOnly>) -> Self {
         let verifiers = Self(Arc::new(Shared {
             program,
@@ -153,7 +158,8 @@ impl VerifierPool {
         self.0.verify(of, proof)
     }
 
-    /// Makes the final proof of [`FinalForm::Fast`] of a tree whose top node is `top`, on `level`. Blocks.
+    /// Makes the final proof of [`FinalForm::Fast`] of a tree whose top node is `top`, on `level`.
+    /// Blocks.
     ///
     /// # Errors
     /// Why there is none: the machine may be short of memory, or the proofs be no such proofs.
@@ -274,14 +280,17 @@ mod tests {
         [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
     }
 
-    /// Bytes of the requests to load, to make ready and to verify: of each the length, the request, and its files.
+    /// Bytes of the requests to load, to make ready and to verify: of each the length, the request,
+    /// and its files.
     const REQUESTS: [usize; 3] = [4 + 5 + 2, 4 + 2, 4 + 5 + PROOF_BYTES.len()];
     const PROOF_BYTES: &[u8] = b"proof";
 
-    /// A child that answers to loading and making ready, and then does what `then` says. That finds the number of children that
-    /// were started in `$count`, and waits with `next` until it is asked to verify.
+    /// A child that answers to loading and making ready, and then does what `then` says. That finds
+    /// the number of children that were started in `$count`, and waits with `next` until it is
+    /// asked to verify.
     fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
-        // `Loaded` has three hashes; `Statement` has a pc, a root of eight words, an empty text and a file without bytes.
+        // `Loaded` has three hashes; `Statement` has a pc, a root of eight words, an empty text and
+        // a file without bytes.
         let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
         let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
         // It holds, and shows no public value.

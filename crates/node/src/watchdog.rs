@@ -21,7 +21,8 @@ pub(crate) struct Bounds {
     pub time_max: Duration,
 }
 
-/// Gives the result of `work` with a child, and the reason for which the child was ended meanwhile, if it was.
+/// Gives the result of `work` with a child, and the reason for which the child was ended meanwhile,
+/// if it was.
 pub(crate) fn guard<T>(
     worker: &mut Worker,
     bounds: Bounds,

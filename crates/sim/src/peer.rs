@@ -5,13 +5,16 @@ use std::time::Duration;
 use myriad_core::{Peer, Standing};
 use serde::{Deserialize, Serialize};
 
-/// The times of `myriad-node`: how often a lease is renewed, and how long a prover waits to be woken.
+/// The times of `myriad-node`: how often a lease is renewed, and how long a prover waits to be
+/// woken.
 pub(crate) const RENEW_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
-/// The pause of `myriad-node`: how long a prover waits before it asks a requester again that has banned it, or has no more leases for it.
+/// The pause of `myriad-node`: how long a prover waits before it asks a requester again that has
+/// banned it, or has no more leases for it.
 pub(crate) const BANNED_FOR: Duration = Duration::from_secs(600);
 pub(crate) const BUSY_FOR: Duration = Duration::from_millis(500);
-/// The time of `myriad-node`: how long after a connection broke the requester takes a peer for lost.
+/// The time of `myriad-node`: how long after a connection broke the requester takes a peer for
+/// lost.
 pub(crate) const LOST_AFTER: Duration = Duration::from_secs(10);
 /// When the requester gives up fetching a proof that is withheld.
 pub(crate) const WITHHELD_FOR: Duration = Duration::from_secs(20);

@@ -7,8 +7,8 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-/// A generator for one purpose of one simulation. Only integers are drawn: what floating point makes of
-/// logarithms differs between platforms.
+/// A generator for one purpose of one simulation. Only integers are drawn: what floating point
+/// makes of logarithms differs between platforms.
 #[derive(Clone, Debug)]
 pub struct Rng(ChaCha8Rng);
 

@@ -45,16 +45,19 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
         }
     }
 
-    /// Has a proof of [`SwirlEngine`](crate::SwirlEngine) take at most so many bytes, its common traces included
-    /// ([`Peak::with_traces`](crate::Peak::with_traces)); what else is allocated then is not counted.
+    /// Has a proof of [`SwirlEngine`](crate::SwirlEngine) take at most so many bytes, its common
+    /// traces included ([`Peak::with_traces`](crate::Peak::with_traces)); what else is allocated
+    /// then is not counted.
     ///
-    /// The device takes the fastest plan that fits. Plans differ in how much of the fraction tree they keep; the rest is
-    /// made again for each round that reads it. They keep 8 bytes for each interaction of each row, as without a limit, or
-    /// 4, which costs 6 % more CPU time on one thread and 13 % on two (`cargo bench -p myriad-swirl`). Keeping 16 bytes
-    /// gained no time, so there is no plan for that. If the leanest plan takes more than the limit, [`SwirlError::Memory`]
-    /// says so before anything is computed.
+    /// The device takes the fastest plan that fits. Plans differ in how much of the fraction tree
+    /// they keep; the rest is made again for each round that reads it. They keep 8 bytes for each
+    /// interaction of each row, as without a limit, or 4, which costs 6 % more CPU time on one
+    /// thread and 13 % on two (`cargo bench -p myriad-swirl`). Keeping 16 bytes gained no time, so
+    /// there is no plan for that. If the leanest plan takes more than the limit,
+    /// [`SwirlError::Memory`] says so before anything is computed.
     ///
-    /// The phases that [`ProverDevice`] has one by one, as OpenVM's `Coordinator` calls them, know no limit.
+    /// The phases that [`ProverDevice`] has one by one, as OpenVM's `Coordinator` calls them, know
+    /// no limit.
     pub fn with_memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = Some(bytes);
         self
@@ -79,7 +82,8 @@ where
         MemoryModel::new(mpk)
     }
 
-    /// The fastest plan that fits the limit, for traces of these heights, of which each AIR has one or, with zero, none.
+    /// The fastest plan that fits the limit, for traces of these heights, of which each AIR has one
+    /// or, with zero, none.
     pub(crate) fn plan(
         &self,
         mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>,

@@ -18,7 +18,8 @@ use crate::{SwirlDevice, SwirlError, prover};
 /// The width of the permutation, in field elements.
 const WIDTH: usize = 16;
 
-/// [`SwirlDevice`] with BabyBear and Poseidon2, the configuration of OpenVM's VM and of its aggregation.
+/// [`SwirlDevice`] with BabyBear and Poseidon2, the configuration of OpenVM's VM and of its
+/// aggregation.
 pub struct SwirlEngine<TS = CpuTranscript> {
     device: SwirlDevice<BabyBearPoseidon2Config>,
     transcript: PhantomData<TS>,
@@ -64,7 +65,8 @@ where
         Coordinator::new(CpuBackend::new(), self.device.clone(), transcript)
     }
 
-    /// Takes less memory than the prover of [`Self::prover_from_transcript`], which keeps the traces to the end.
+    /// Takes less memory than the prover of [`Self::prover_from_transcript`], which keeps the
+    /// traces to the end.
     fn prove(
         &self,
         pk: &DeviceMultiStarkProvingKey<Self::PB>,

@@ -35,7 +35,8 @@ pub enum SwirlError {
     /// The plan that takes least takes more than what the device was given.
     #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]
     Memory { needed: usize, allowed: usize },
-    /// Some constraint is not satisfied by its trace, or the claimed sums of interactions are not those of the traces.
+    /// Some constraint is not satisfied by its trace, or the claimed sums of interactions are not
+    /// those of the traces.
     #[error("the traces do not satisfy their constraints; check how they were generated")]
     Unsatisfied,
     /// The claims about columns could not be reduced to one about the stacked columns.

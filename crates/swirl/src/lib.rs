@@ -1,19 +1,20 @@
 //! A CPU prover for SWIRL, the proof system of OpenVM 2, made for machines with little memory.
 //!
-//! [`SwirlDevice`] stands where `openvm_cpu_backend::CpuDevice` stands: it proves for the same backend
-//! type, `CpuBackend<SC>`, with the same keys and contexts, and each proof is byte for byte the one
-//! that the stock device makes of the same transcript. What differs is how it computes them:
+//! [`SwirlDevice`] stands where `openvm_cpu_backend::CpuDevice` stands: it proves for the same
+//! backend type, `CpuBackend<SC>`, with the same keys and contexts, and each proof is byte for byte
+//! the one that the stock device makes of the same transcript. What differs is how it computes
+//! them:
 //!
-//! - it computes over packed field elements (`F::Packing`), in whatever width the build has, instead of
-//!   one row and one element at a time;
-//! - it compiles constraints and interactions once per proof into flat programs of registers, instead of
-//!   walking them as trees for each row;
+//! - it computes over packed field elements (`F::Packing`), in whatever width the build has,
+//!   instead of one row and one element at a time;
+//! - it compiles constraints and interactions once per proof into flat programs of registers,
+//!   instead of walking them as trees for each row;
 //! - it keeps no codeword: it hashes rows as it encodes them, and encodes the queried ones again;
-//! - it keeps large vectors in the base field as long as possible, folds them in place, and frees them
-//!   as soon as they have been used.
+//! - it keeps large vectors in the base field as long as possible, folds them in place, and frees
+//!   them as soon as they have been used.
 //!
-//! [`SwirlEngine`] is the device with BabyBear and Poseidon2, as a `StarkEngine`: whatever in OpenVM takes
-//! an engine with the backend type `CpuBackend<SC>` takes this one.
+//! [`SwirlEngine`] is the device with BabyBear and Poseidon2, as a `StarkEngine`: whatever in
+//! OpenVM takes an engine with the backend type `CpuBackend<SC>` takes this one.
 //!
 //! ```no_run
 //! use myriad_swirl::SwirlEngine;
@@ -34,8 +35,8 @@
 //! # Memory
 //!
 //! [`SwirlDevice::memory_model`] says beforehand what a proof takes, phase by phase. With
-//! [`SwirlDevice::with_memory_limit`], the device chooses how much of the fraction tree to keep, and refuses a proof
-//! that does not fit before it begins.
+//! [`SwirlDevice::with_memory_limit`], the device chooses how much of the fraction tree to keep,
+//! and refuses a proof that does not fit before it begins.
 //!
 //! # The phases of a proof
 //!

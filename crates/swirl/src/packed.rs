@@ -36,9 +36,10 @@ pub(crate) const fn log_width<F: Field>() -> usize {
 
 /// The lane bit that is exchanged in this phase.
 ///
-/// Vectors start in natural order: lane bits are the low bits of an index. [`split`] takes the lowest bit out,
-/// and puts in its place the lowest bit of the vector's number. So the next bit to take out is in
-/// the next lane bit, and after as many splits as there are lane bits the order is natural again.
+/// Vectors start in natural order: lane bits are the low bits of an index. [`split`] takes the
+/// lowest bit out, and puts in its place the lowest bit of the vector's number. So the next bit to
+/// take out is in the next lane bit, and after as many splits as there are lane bits the order is
+/// natural again.
 const fn block<F: Field>(phase: usize) -> usize {
     if width::<F>() == 1 {
         1
@@ -59,7 +60,8 @@ pub(crate) fn index_of_lane<F: Field>(phase: usize, lane: usize) -> usize {
     })
 }
 
-/// The values of two neighbouring vectors whose index has a zero in its lowest bit, and those that have a one.
+/// The values of two neighbouring vectors whose index has a zero in its lowest bit, and those that
+/// have a one.
 #[inline(always)]
 pub(crate) fn split<F: PackedField>(a: Pack<F>, b: Pack<F>, phase: usize) -> (Pack<F>, Pack<F>) {
     a.interleave(b, block::<F>(phase))

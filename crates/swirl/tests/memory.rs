@@ -80,7 +80,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Names of spans by their ids, those that are open with their peaks, and the peaks of those that have ended.
+/// Names of spans by their ids, those that are open with their peaks, and the peaks of those that
+/// have ended.
 #[derive(Default)]
 struct Spans {
     names: Vec<&'static str>,
@@ -103,7 +104,8 @@ fn spans() -> MutexGuard<'static, Spans> {
     spans
 }
 
-/// For how many spans there is room before proofs are measured, since what the list grows by would be counted as theirs.
+/// For how many spans there is room before proofs are measured, since what the list grows by would
+/// be counted as theirs.
 const SPANS_MAX: usize = 1 << 16;
 
 struct PeaksOfSpans;
@@ -154,8 +156,8 @@ const PHASES: [(&str, OfPhase); 6] = [
     ("whir", |peak| peak.whir),
 ];
 
-/// What a prediction may be too high by beside [`EXCESS`] of it: what it adds for all that it does not list, and
-/// what a thread works in, since not all threads have to be at work at once.
+/// What a prediction may be too high by beside [`EXCESS`] of it: what it adds for all that it does
+/// not list, and what a thread works in, since not all threads have to be at work at once.
 const SLACK: usize = 160 << 10;
 const SLACK_OF_THREAD: usize = 1 << 20;
 const EXCESS: f64 = 0.03;
@@ -166,8 +168,8 @@ struct Proven {
     measured: Vec<usize>,
 }
 
-/// Threads that are at work already. What a thread takes when it begins, and what is given back after it has ended, would
-/// be counted as the proof's.
+/// Threads that are at work already. What a thread takes when it begins, and what is given back
+/// after it has ended, would be counted as the proof's.
 fn pool(threads: usize) -> ThreadPool {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

@@ -1,4 +1,5 @@
-//! A context that does not fit its key is refused with the reason. It is not proven, and does not end the process.
+//! A context that does not fit its key is refused with the reason. It is not proven, and does not
+//! end the process.
 
 #[path = "common/booleans.rs"]
 mod booleans;

@@ -182,7 +182,8 @@ fn proofs_are_the_same_on_any_number_of_threads_and_with_any_memory() {
     assert_eq!(alone, 2, "each limit has a plan of its own: {peaks:?}");
 }
 
-/// Each column that is opened takes twice its size, here 8 MiB: on any number of threads there are no more than four of them at once.
+/// Each column that is opened takes twice its size, here 8 MiB: on any number of threads there are
+/// no more than four of them at once.
 #[test]
 fn openings_hardly_take_more_memory_on_many_threads() {
     const LOG_HEIGHT: usize = 20;

@@ -27,7 +27,8 @@ use crate::{Backend, Digest, HashRecords, MemoryTree, SC, paths::Paths, touched}
 
 type Arena = MatrixRecordArena<F>;
 
-/// Builds the chips of a virtual machine as `SdkVmCpuBuilder` does, with [`LeanSystem`] for those of the system.
+/// Builds the chips of a virtual machine as `SdkVmCpuBuilder` does, with [`LeanSystem`] for those
+/// of the system.
 #[derive(Clone, Default)]
 pub struct LeanVmBuilder {
     /// Where the context of the hashes is, which the virtual machine's own lacks.
@@ -71,8 +72,8 @@ where
 
 /// The chips of the system: program, connector, boundary and Merkle tree of memory.
 ///
-/// It follows memory from one segment to the next: what it takes is the pages that the program has used, and an eighth for
-/// the tree over them.
+/// It follows memory from one segment to the next: what it takes is the pages that the program has
+/// used, and an eighth for the tree over them.
 pub struct LeanSystem {
     program: Option<CommittedTraceData<Backend>>,
     connector: VmConnectorChip<F>,

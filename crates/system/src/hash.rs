@@ -1,5 +1,5 @@
-//! OpenVM's hash of memory, for many chunks at once. OpenVM's own `vm_poseidon2_hasher` hashes one after the other,
-//! and is an order of magnitude slower.
+//! OpenVM's hash of memory, for many chunks at once. OpenVM's own `vm_poseidon2_hasher` hashes one
+//! after the other, and is an order of magnitude slower.
 
 use std::array;
 

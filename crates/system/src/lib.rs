@@ -1,12 +1,14 @@
 //! The system chips of OpenVM's virtual machine, made for machines with little memory.
 //!
-//! Before each segment, OpenVM's own chips copy all of the guest's memory (512 MiB, however little of it a program
-//! uses), and hash all of it anew, one chunk after the other, into a tree that keeps each node. These chips keep the
-//! pages that are not zero, and hash what has changed since the last segment, many chunks at once.
+//! Before each segment, OpenVM's own chips copy all of the guest's memory (512 MiB, however little
+//! of it a program uses), and hash all of it anew, one chunk after the other, into a tree that
+//! keeps each node. These chips keep the pages that are not zero, and hash what has changed since
+//! the last segment, many chunks at once.
 //!
-//! [`LeanVmBuilder`] stands where `openvm_sdk_config::SdkVmCpuBuilder` stands. The traces are those that OpenVM's
-//! chips make, so the keys are the same, and a verifier sees no difference. The trace of the hashes is not in the
-//! context that the virtual machine makes: [`HashRecords::take_context`] gives it.
+//! [`LeanVmBuilder`] stands where `openvm_sdk_config::SdkVmCpuBuilder` stands. The traces are those
+//! that OpenVM's chips make, so the keys are the same, and a verifier sees no difference. The trace
+//! of the hashes is not in the context that the virtual machine makes:
+//! [`HashRecords::take_context`] gives it.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The way from the touched leaves to the root, before and after a segment: the trace of the Merkle chip.
+//! The way from the touched leaves to the root, before and after a segment: the trace of the Merkle
+//! chip.
 
 use std::borrow::BorrowMut;
 
@@ -48,7 +49,8 @@ pub(crate) struct Paths {
 }
 
 impl Paths {
-    /// The tree is over memory as it was before the segment; the leaves are those that it touched, by rising number.
+    /// The tree is over memory as it was before the segment; the leaves are those that it touched,
+    /// by rising number.
     pub(crate) fn new(tree: &MemoryTree, leaves: &[Leaf]) -> Self {
         let dimensions = tree.dimensions;
         // The chip's trace has a path to the root in any case.
@@ -150,7 +152,8 @@ impl Paths {
         let log_of_space = self.dimensions.address_height.saturating_sub(height);
         let number = step.node.number;
         let [left, right] = if after { step.after } else { step.before };
-        // Where nothing was touched, the boundary chip has no row for the leaves at the end of the path.
+        // Where nothing was touched, the boundary chip has no row for the leaves at the end of the
+        // path.
         let touched = |side: usize| step.touched[side] && !(self.none && height == 1);
         let differs = |side: usize| F::from_bool(after && !touched(side));
         MemoryMerkleCols {
@@ -174,7 +177,8 @@ fn first_leaf(tree: &MemoryTree) -> Digest {
     lane_of(&tree::leaves(&tree.hasher, &[tree.block(0)])[0], 0)
 }
 
-/// The steps within a few blocks, by height: each block's tree is hashed in a lane of its own, before and after.
+/// The steps within a few blocks, by height: each block's tree is hashed in a lane of its own,
+/// before and after.
 fn steps_of_blocks(tree: &MemoryTree, blocks: &[&[Leaf]]) -> Vec<Vec<Step>> {
     let number = |lane: usize| blocks[lane][0].number >> BLOCK_HEIGHT;
     let cells: Vec<_> = (0..blocks.len()).map(|lane| tree.block(number(lane))).collect();

@@ -1,7 +1,8 @@
-//! The hashes of memory that a segment's proof has to show, and the trace of the chip that shows them.
+//! The hashes of memory that a segment's proof has to show, and the trace of the chip that shows
+//! them.
 //!
-//! OpenVM's chip keeps the hashes in a map of twice their size, and makes its trace twice; the second one has one
-//! column more. With 300 columns, it is often the largest trace of a segment.
+//! OpenVM's chip keeps the hashes in a map of twice their size, and makes its trace twice; the
+//! second one has one column more. With 300 columns, it is often the largest trace of a segment.
 
 use std::{
     iter,
@@ -23,7 +24,8 @@ type State = [F; 2 * CHUNK];
 /// Rows that are made at once, before they are put where they belong.
 const ROWS_AT_ONCE: usize = 1 << 10;
 
-/// Where the chips of a virtual machine leave what they hashed, for whoever puts its proof together.
+/// Where the chips of a virtual machine leave what they hashed, for whoever puts its proof
+/// together.
 #[derive(Clone, Default)]
 pub struct HashRecords(Arc<Mutex<Option<Records>>>);
 
@@ -52,8 +54,9 @@ impl HashRecords {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(records);
     }
 
-    /// The context of OpenVM's `Poseidon2PeripheryAir` for the last segment; `None` where it was taken already. The virtual
-    /// machine's own context has none of it, since no chip tells OpenVM's of a hash.
+    /// The context of OpenVM's `Poseidon2PeripheryAir` for the last segment; `None` where it was
+    /// taken already. The virtual machine's own context has none of it, since no chip tells
+    /// OpenVM's of a hash.
     pub fn take_context(&self) -> Option<AirProvingContext<Backend>> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(AirProvingContext::simple_no_pis(records.trace()))

@@ -1,4 +1,5 @@
-//! What a segment touched: the chunks of memory before and after it, and the trace of the boundary chip.
+//! What a segment touched: the chunks of memory before and after it, and the trace of the boundary
+//! chip.
 
 use std::{array, borrow::BorrowMut};
 

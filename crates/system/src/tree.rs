@@ -1,9 +1,9 @@
 //! The Merkle tree over the VM's memory, kept up to date while a program runs.
 //!
-//! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not zero. It keeps
-//! every node, which takes some forty times the memory below the tree. Little changes between the segments of a
-//! program. So this tree compares memory with a copy of what it was, hashes again what is different, and keeps no node
-//! below its blocks.
+//! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not
+//! zero. It keeps every node, which takes some forty times the memory below the tree. Little
+//! changes between the segments of a program. So this tree compares memory with a copy of what it
+//! was, hashes again what is different, and keeps no node below its blocks.
 
 use std::array;
 
@@ -26,9 +26,9 @@ use crate::{
     hash::{Hasher, unpack},
 };
 
-/// Log2 of the leaves below the lowest node that is kept. Fewer, and the tree takes more of what the
-/// memory below it does (32 bytes for each node, and twice that with those above); more, and a changed byte
-/// costs more hashes.
+/// Log2 of the leaves below the lowest node that is kept. Fewer, and the tree takes more of what
+/// the memory below it does (32 bytes for each node, and twice that with those above); more, and a
+/// changed byte costs more hashes.
 pub(crate) const BLOCK_HEIGHT: usize = 6;
 /// Bytes below such a node: a leaf is the hash of [`CHUNK`] cells, and a cell is a byte.
 pub(crate) const BLOCK_BYTES: usize = CHUNK << BLOCK_HEIGHT;
@@ -39,8 +39,8 @@ const ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 /// The Merkle tree that the memory roots of segment proofs are of.
 ///
-/// Beside the memory that it follows it takes as much again for the copy, and an eighth for the nodes;
-/// what is zero, and has been, takes nothing.
+/// Beside the memory that it follows it takes as much again for the copy, and an eighth for the
+/// nodes; what is zero, and has been, takes nothing.
 pub struct MemoryTree {
     pub(crate) hasher: Hasher,
     /// The root of all-zero memory, by the height of the tree over it.
@@ -58,8 +58,8 @@ struct Space {
     levels: Vec<Level>,
 }
 
-/// The nodes of a level in pages, so that one at its end takes no more than one at its start. What is missing is over memory that
-/// is zero.
+/// The nodes of a level in pages, so that one at its end takes no more than one at its start. What
+/// is missing is over memory that is zero.
 #[derive(Clone, Default)]
 struct Level(Vec<Option<Box<[Digest; NODES_PER_PAGE]>>>);
 
@@ -103,7 +103,8 @@ impl MemoryTree {
     /// Looks at all of memory, and gives its root.
     ///
     /// # Errors
-    /// Something in an address space whose cells are not bytes. Only the extension `deferral` has one.
+    /// Something in an address space whose cells are not bytes. Only the extension `deferral` has
+    /// one.
     pub fn update(&mut self, memory: &AddressMap) -> Result<Digest, String> {
         let spaces = memory.mem.iter().zip(&memory.config).enumerate();
         let with_cells = spaces.skip(ADDR_SPACE_OFFSET as usize);
@@ -127,7 +128,8 @@ impl MemoryTree {
         self.node(self.dimensions.overall_height(), 0)
     }
 
-    /// The node with this number on a level at or above [`BLOCK_HEIGHT`]; numbers on a level go through all address spaces.
+    /// The node with this number on a level at or above [`BLOCK_HEIGHT`]; numbers on a level go
+    /// through all address spaces.
     pub(crate) fn node(&self, height: usize, number: u64) -> Digest {
         let above = height.saturating_sub(self.dimensions.address_height);
         if above > 0 {

@@ -36,7 +36,8 @@ const REGISTERS: u32 = 1;
 const MEMORY: u32 = 2;
 const PUBLIC_VALUES: u32 = 3;
 const MEMORY_BYTES: u64 = 1 << 21;
-/// Address spaces, each with the bytes at its start that are touched. Memory is touched mostly where programs are.
+/// Address spaces, each with the bytes at its start that are touched. Memory is touched mostly
+/// where programs are.
 const SPACES: [(u32, u64); 4] = [
     (REGISTERS, 128),
     (MEMORY, 300_000),
@@ -169,7 +170,8 @@ fn program() -> CommittedTraceData<Backend> {
     }
 }
 
-/// Writes into memory here and there, so that pages, blocks and chunks are full, half full and empty.
+/// Writes into memory here and there, so that pages, blocks and chunks are full, half full and
+/// empty.
 fn scatter(random: &mut Random, memory: &mut AddressMap, writes: u64) {
     for _ in 0..writes {
         let (space, bytes) = SPACES[random.below(4) as usize];
@@ -214,7 +216,8 @@ fn the_traces_are_those_of_openvms_chips() {
     let mut ours = ours();
     let mut random = Random(7);
     let mut memory = AddressMap::from_mem_config(&config);
-    // One after the other, over memory that changes between them; the first touches nothing, of empty memory.
+    // One after the other, over memory that changes between them; the first touches nothing, of
+    // empty memory.
     for (writes, touches) in [(0, 0), (0, 3), (20, 1), (3, 0), (40, 60), (0, 200)] {
         scatter(&mut random, &mut memory, writes);
         let touched = touch(&mut random, &memory, touches);

@@ -1,4 +1,5 @@
-//! The engine child in which `tests/programs.rs` executes programs: where one does harm, it is this process that ends.
+//! The engine child in which `tests/programs.rs` executes programs: where one does harm, it is this
+//! process that ends.
 //!
 //! Its argument is the folder of the key cache. With another one, it makes the keys.
 
@@ -6,8 +7,8 @@ use std::env;
 
 use myriad_engine::worker::{KeyAccess, ServeError, ServeOptions, serve};
 
-/// The VM's memory, of which little is touched, and what metering marks. A program may ask for any amount beside it, and is
-/// refused.
+/// The VM's memory, of which little is touched, and what metering marks. A program may ask for any
+/// amount beside it, and is refused.
 const DATA_BYTES_MAX: u64 = 3 << 30;
 
 fn main() -> Result<(), ServeError> {

@@ -16,7 +16,8 @@ use super::{JOB, blob_ref, engine::a_segment, postcard_of, posted};
 
 /// A row of each table that a requester keeps, with the number of its table before it.
 pub(super) fn journal_rows() -> Vec<Vec<u8>> {
-    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes to.
+    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes
+    // to.
     let root = [1, 2, 3, 4, 5, 6, 7, 8];
     let boundary: Boundary = serde_json::from_value(serde_json::json!({
         "initial_pc": 0, "final_pc": 4, "initial_root": root, "final_root": root, "exit_code": 0,

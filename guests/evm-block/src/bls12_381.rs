@@ -86,7 +86,8 @@ impl Group for G1 {
     const OFF_CURVE: PrecompileHalt = PrecompileHalt::Bls12381G1NotOnCurve;
     const OUTSIDE: PrecompileHalt = PrecompileHalt::Bls12381G1NotInSubgroup;
 
-    /// From section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another with the same y.
+    /// From section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another with
+    /// the same y.
     fn has(point: &Point<G1>) -> bool {
         static BETA: Fp = fp(
             "00000000000000005f19672fdf76ce51ba69c6076a0f77eaddb3a93be6f89688de17d813620a00022e01fffffffefffe",
@@ -151,7 +152,8 @@ impl Pairing for Bls12 {
     }
 }
 
-/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes back.
+/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes
+/// back.
 fn frobenius(point: &Point<G2>) -> Point<G2> {
     // The inverses of the coefficients 2 and 3.
     static X: Fp2 = fp2(

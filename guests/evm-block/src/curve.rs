@@ -6,8 +6,8 @@
 //! - A result is right modulo the prime, but nothing forces the host to give its least
 //!   representation. [`IntMod::assert_reduced`] does: with another one there is no proof. It has to
 //!   come before a number's parity or its bytes are used.
-//! - The sum of two points with the same x coordinate is a division by zero, of which the host could
-//!   choose the result. [`Sum`] never asks for one.
+//! - The sum of two points with the same x coordinate is a division by zero, of which the host
+//!   could choose the result. [`Sum`] never asks for one.
 
 use core::ops::Neg;
 
@@ -73,8 +73,8 @@ struct Sum(Option<Secp256k1Point>);
 impl Sum {
     fn double(&mut self) {
         if let Some(sum) = &mut self.0 {
-            // SAFETY: a `Sum` is made of `Multiples`, so that the setup is done. No point is its own
-            // negative: the order of the group is odd.
+            // SAFETY: a `Sum` is made of `Multiples`, so that the setup is done. No point is its
+            // own negative: the order of the group is odd.
             unsafe { sum.double_assign_nonidentity::<false>() };
         }
     }
@@ -131,8 +131,8 @@ pub fn lift_x(x: Coordinate, y_is_odd: bool) -> Option<Secp256k1Point> {
 
 /// `value^((p + 1) / 4)`: a square root, if the value has one, since the prime p is 3 modulo 4.
 ///
-/// The VM can take a root from the host as a hint, but the proof that a number has none then needs a
-/// number that is no square. The power needs nobody's word, and costs some 270 multiplications.
+/// The VM can take a root from the host as a hint, but the proof that a number has none then needs
+/// a number that is no square. The power needs nobody's word, and costs some 270 multiplications.
 ///
 /// (p + 1) / 4 is in binary 223 ones, a zero, 22 ones, 4 zeros, 11 and 00.
 fn power_to_root(value: &Coordinate) -> Coordinate {

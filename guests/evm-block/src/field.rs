@@ -2,11 +2,13 @@
 //!
 //! Three things that the VM's instructions leave to the guest:
 //!
-//! - A result is right modulo the prime, but nothing forces the host to give its least representation.
-//!   [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof. Comparisons do so of themselves. Whatever is
-//!   read as an integer goes through one of the two: bytes for others, a sign, and an element that becomes one of another field.
+//! - A result is right modulo the prime, but nothing forces the host to give its least
+//!   representation. [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof.
+//!   Comparisons do so of themselves. Whatever is read as an integer goes through one of the two:
+//!   bytes for others, a sign, and an element that becomes one of another field.
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
-//! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`] does.
+//! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`]
+//!   does.
 
 pub mod host;
 
@@ -16,8 +18,9 @@ use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Sc
 
 /// A field, by operations that write into a place.
 ///
-/// The VM's instructions take three addresses. What a function returns is copied, since its address has gone to an instruction, and
-/// to copy an element takes ten times as many instructions as to multiply it.
+/// The VM's instructions take three addresses. What a function returns is copied, since its address
+/// has gone to an instruction, and to copy an element takes ten times as many instructions as to
+/// multiply it.
 pub trait Field: Clone + Sized + 'static {
     fn zero() -> &'static Self;
     fn one() -> &'static Self;

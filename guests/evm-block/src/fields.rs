@@ -1,4 +1,5 @@
-//! The fields of the VM: numbers modulo primes, and complex numbers over some of them, in the order of the VM configuration.
+//! The fields of the VM: numbers modulo primes, and complex numbers over some of them, in the order
+//! of the VM configuration.
 
 use openvm_algebra_guest::moduli_macros;
 #[cfg(feature = "precompiles")]
@@ -23,7 +24,8 @@ complex_macros::complex_declare! {
     Bls12Fp2 { mod_type = Bls12Fp },
 }
 
-// In the order of the VM configuration, which gives the moduli, and the fields over them, their numbers.
+// In the order of the VM configuration, which gives the moduli, and the fields over them, their
+// numbers.
 #[cfg(not(feature = "precompiles"))]
 moduli_macros::moduli_init! {
     "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEFFFFFC2F",

@@ -1,8 +1,8 @@
 //! `native_keccak256`, which alloy-primitives calls for each hash (feature `native-keccak`), by the
 //! VM's instructions.
 //!
-//! The instructions want words: aligned addresses and whole lengths. Nodes and codes of a witness are
-//! aligned in the input, so that most blocks are absorbed from where they are.
+//! The instructions want words: aligned addresses and whole lengths. Nodes and codes of a witness
+//! are aligned in the input, so that most blocks are absorbed from where they are.
 
 use core::slice;
 

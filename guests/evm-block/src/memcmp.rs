@@ -1,8 +1,8 @@
 //! `memcmp` for a machine on which each instruction costs the same.
 //!
-//! The compiler's own compares byte by byte, at seven instructions each; the keys of tables, hashes and
-//! addresses, are compared all the time. This one takes its place, which is a weak symbol. `memcpy` and
-//! `memset` are openvm-platform's, and good.
+//! The compiler's own compares byte by byte, at seven instructions each; the keys of tables, hashes
+//! and addresses, are compared all the time. This one takes its place, which is a weak symbol.
+//! `memcpy` and `memset` are openvm-platform's, and good.
 
 use core::arch::global_asm;
 

@@ -62,7 +62,8 @@ fn is_valid(digest: &[u8; 32], signature: &[u8; 64], key: &[u8; 64]) -> Option<b
     let Some(point) = multiply_sum(&terms).0 else {
         return Some(false);
     };
-    // As a scalar it is another one for each of its representations, so that it has to be the least one that is taken.
+    // As a scalar it is another one for each of its representations, so that it has to be the least
+    // one that is taken.
     let mut x = [0; SCALAR_BYTES];
     point.x.write(&mut x);
     // The coordinate may exceed the order, too: by a product it becomes less.

@@ -11,7 +11,8 @@ use crate::{
 /// Coefficients of an element of the field of degree 12.
 const DEGREE: usize = 6;
 
-/// How points of the twisted curve, which is over complex numbers, become points of the curve: with `w⁶ = ξ`.
+/// How points of the twisted curve, which is over complex numbers, become points of the curve: with
+/// `w⁶ = ξ`.
 pub enum Twist {
     /// `(x, y)` is `(xw², yw³)`
     Divisive,
@@ -33,9 +34,11 @@ pub trait Pairing: Sized + 'static {
     fn frobenius_coefficients() -> &'static [Self::Fp2; DEGREE];
 }
 
-/// An element of the field of degree 12: the sum of its coefficients times `w` to the powers of 0 to 5, where `w⁶ = ξ`.
+/// An element of the field of degree 12: the sum of its coefficients times `w` to the powers of 0
+/// to 5, where `w⁶ = ξ`.
 ///
-/// To multiply costs the VM no more than to add, so that there is nothing to be gained by Karatsuba's method or by towers.
+/// To multiply costs the VM no more than to add, so that there is nothing to be gained by
+/// Karatsuba's method or by towers.
 pub struct Fp12<P: Pairing>([P::Fp2; DEGREE]);
 
 impl<P: Pairing> Clone for Fp12<P> {
@@ -159,9 +162,11 @@ impl<P: Pairing> Fp12<P> {
         result
     }
 
-    /// To the power of `(p⁶ - 1)(p² + 1)`; what is left of the final exponentiation is each family's own.
+    /// To the power of `(p⁶ - 1)(p² + 1)`; what is left of the final exponentiation is each
+    /// family's own.
     pub fn easy_part(&self) -> Self {
-        // f to the power of p⁶ - 1 is f̄ / f = f̄² / (f · f̄), and the divisor has only even powers of w.
+        // f to the power of p⁶ - 1 is f̄ / f = f̄² / (f · f̄), and the divisor has only even powers
+        // of w.
         let conjugate = self.conjugate();
         let [a, _, b, _, c, _] = self.mul(&conjugate).0;
         let xi = P::xi();
@@ -306,7 +311,8 @@ pub type Pair<P> = (
     Option<Point<<P as Pairing>::G2>>,
 );
 
-/// Pairs of which neither is the point at infinity: the others have no part in the product of the pairings.
+/// Pairs of which neither is the point at infinity: the others have no part in the product of the
+/// pairings.
 pub fn walks<P: Pairing>(pairs: Vec<Pair<P>>) -> Vec<Walk<P>> {
     let both = pairs.into_iter().filter_map(|(p, q)| Some((p?, q?)));
     both.map(|(p, q)| Walk::new(&p, &q)).collect()

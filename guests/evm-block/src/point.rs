@@ -59,8 +59,8 @@ impl<C: Curve> Point<C> {
         slope
     }
 
-    /// Goes to the sum with another point, and gives the slope of the line through both; `None` if they have the same x
-    /// coordinate.
+    /// Goes to the sum with another point, and gives the slope of the line through both; `None` if
+    /// they have the same x coordinate.
     #[inline(always)]
     pub fn add(&mut self, other: &Self) -> Option<C::Field> {
         if self.x.equals(&other.x) {

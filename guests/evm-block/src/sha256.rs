@@ -6,7 +6,8 @@ const BLOCK_BYTES: usize = 64;
 /// Bytes at the end of the last block that say how many bits were hashed.
 const LENGTH_BYTES: usize = 8;
 
-/// The first words of the fractions of the square roots of the first eight primes (FIPS 180-4, section 5.3.3).
+/// The first words of the fractions of the square roots of the first eight primes (FIPS 180-4,
+/// section 5.3.3).
 const START: [u32; 8] = [
     0x6a09_e667,
     0xbb67_ae85,

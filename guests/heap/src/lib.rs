@@ -1,13 +1,15 @@
 //! The allocator of the guests: memory that is freed is used again.
 //!
-//! OpenVM's guest library has an allocator that never frees, and one of the crate `embedded-alloc` instead of it, which looks
-//! through a list for each allocation. There is no other choice, since it has Rust's one `#[global_allocator]` itself. So this
-//! crate has that one's name (a `[patch]` in `guests/Cargo.toml`) and the two functions of it that are called.
+//! OpenVM's guest library has an allocator that never frees, and one of the crate `embedded-alloc`
+//! instead of it, which looks through a list for each allocation. There is no other choice, since
+//! it has Rust's one `#[global_allocator]` itself. So this crate has that one's name (a `[patch]`
+//! in `guests/Cargo.toml`) and the two functions of it that are called.
 //!
-//! Each instruction of a guest is paid for in every proof, and so is each byte of memory that it touches. So sizes are rounded up
-//! to *classes*, and each class has a list of blocks that were freed: to allocate is to take the first of a list, to free is
-//! to put it there. Neighbours are not merged. Where a list is empty, the block comes from the memory above all blocks,
-//! which the VM has filled with zeros; where that has been used up, a larger block that was freed is cut.
+//! Each instruction of a guest is paid for in every proof, and so is each byte of memory that it
+//! touches. So sizes are rounded up to *classes*, and each class has a list of blocks that were
+//! freed: to allocate is to take the first of a list, to free is to put it there. Neighbours are
+//! not merged. Where a list is empty, the block comes from the memory above all blocks, which the
+//! VM has filled with zeros; where that has been used up, a larger block that was freed is cut.
 
 #![no_std]
 
@@ -85,7 +87,8 @@ impl LlffHeap {
     /// Gives the heap its memory.
     ///
     /// # Safety
-    /// It is called once, before anything is allocated. The `size` bytes from `start` on are nobody else's, and zero.
+    /// It is called once, before anything is allocated. The `size` bytes from `start` on are nobody
+    /// else's, and zero.
     pub unsafe fn init(&self, start: usize, size: usize) {
         // SAFETY: nobody else is at it (see `Sync`).
         let state = unsafe { &mut *self.0.get() };
@@ -156,7 +159,8 @@ impl State {
         block.start
     }
 
-    /// A block with room for a layout of a larger alignment than blocks have, and for where it begins.
+    /// A block with room for a layout of a larger alignment than blocks have, and for where it
+    /// begins.
     fn take_aligned(&mut self, layout: Layout) -> Block {
         let Block { start, is_new } = self.take(aligned_class(layout));
         if start.is_null() {
@@ -218,8 +222,8 @@ fn passed(bytes: usize, end: usize) {
     }
 }
 
-/// Marks the instructions of `run` as memory management: see `crates/evm/src/accounting.rs`, which has the form of a mark. This is no
-/// crate that could depend on that one.
+/// Marks the instructions of `run` as memory management: see `crates/evm/src/accounting.rs`, which
+/// has the form of a mark. This is no crate that could depend on that one.
 #[inline(always)]
 fn marked<T>(run: impl FnOnce() -> T) -> T {
     const KIND: u32 = 1;
@@ -291,7 +295,8 @@ impl State {
     }
 }
 
-// SAFETY: blocks are of the class of their size, are aligned as asked for, and are nobody else's until they are freed.
+// SAFETY: blocks are of the class of their size, are aligned as asked for, and are nobody else's
+// until they are freed.
 unsafe impl GlobalAlloc for LlffHeap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -112,8 +112,8 @@ impl Aligned for *mut u8 {
     }
 }
 
-/// What grows and goes for ever, as the memory of calls does, soon takes no more memory than before. A block that grows where
-/// it is leaves none of its first class behind for the next one.
+/// What grows and goes for ever, as the memory of calls does, soon takes no more memory than
+/// before. A block that grows where it is leaves none of its first class behind for the next one.
 #[test]
 fn freed_memory_is_used_again() {
     const LAST: usize = 1 << 20;
@@ -158,7 +158,8 @@ fn the_last_block_grows_where_it_is() {
     }
 }
 
-/// Where the memory is used up, larger blocks that were freed are cut, and what is left of them is cut again.
+/// Where the memory is used up, larger blocks that were freed are cut, and what is left of them is
+/// cut again.
 #[test]
 fn at_the_end_of_memory_larger_blocks_are_cut() {
     const SIZE: usize = 1 << 20;

@@ -11,9 +11,9 @@ use super::{DataFlags, shared::as_bytes};
 /// Measure this machine: what segments, tree, execution, hashing and disk take here
 ///
 /// Proves segments of two programs for a range of memory budgets, and a small job of each program
-/// whole, and writes what that took as a profile. `prover` offers the speed in the profile, and `plan`
-/// sizes fleets with it. Nothing else should run meanwhile. It takes about half an hour on two cores.
-/// --quick measures one small program, in under three minutes.
+/// whole, and writes what that took as a profile. `prover` offers the speed in the profile, and
+/// `plan` sizes fleets with it. Nothing else should run meanwhile. It takes about half an hour on
+/// two cores. --quick measures one small program, in under three minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -12,8 +12,8 @@ use super::{
 
 /// Make, fetch, inspect, execute and prove blocks
 ///
-/// A block file is (gzipped) JSON: a block, or a batch of consecutive ones, the header before, and the
-/// part of the state that they read (their witness).
+/// A block file is (gzipped) JSON: a block, or a batch of consecutive ones, the header before, and
+/// the part of the state that they read (their witness).
 #[derive(Debug, Subcommand)]
 #[command(
     verbatim_doc_comment,
@@ -34,8 +34,8 @@ pub enum BlockCommand {
 
 /// Make a synthetic L2 block, offline
 ///
-/// The chain is made up, and the file says so. Its contracts, signatures, tries and header are real.
-/// The same numbers give the same file.
+/// The chain is made up, and the file says so. Its contracts, signatures, tries and header are
+/// real. The same numbers give the same file.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -62,10 +62,10 @@ pub struct Sample {
 /// Fetch a block, or consecutive ones, with the witness from a node
 ///
 /// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace.
-/// `import` executes what it writes before it writes it, so that it can be proven. Consecutive blocks
-/// become one file, a batch, with one witness; nothing is written unless all of them hold. `import`
-/// asks again if the node is overloaded or the connection breaks. It takes proxies from HTTPS_PROXY or
-/// ALL_PROXY, with exceptions from NO_PROXY.
+/// `import` executes what it writes before it writes it, so that it can be proven. Consecutive
+/// blocks become one file, a batch, with one witness; nothing is written unless all of them hold.
+/// `import` asks again if the node is overloaded or the connection breaks. It takes proxies from
+/// HTTPS_PROXY or ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -102,9 +102,10 @@ pub struct Import {
 
 /// Make a block file from a replay file of Linea's tracer
 ///
-/// A replay file has blocks of the chain, and the accounts, slots and codes that they touch. Transactions, receipts and gas
-/// are the chain's own, and are compared with what the file says; the state tries around what is touched are
-/// synthetic, and so are the state roots and the hashes of the blocks. The block file says so.
+/// A replay file has blocks of the chain, and the accounts, slots and codes that they touch.
+/// Transactions, receipts and gas are the chain's own, and are compared with what the file says;
+/// the state tries around what is touched are synthetic, and so are the state roots and the hashes
+/// of the blocks. The block file says so.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -148,8 +149,9 @@ pub struct Inspect {
 
 /// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
-/// Makes all checks of a stateless client. If the file has no header of the parent, skips the checks
-/// that need it, and lists them. Says what the instructions are spent on, by kinds of operations.
+/// Makes all checks of a stateless client. If the file has no header of the parent, skips the
+/// checks that need it, and lists them. Says what the instructions are spent on, by kinds of
+/// operations.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -92,9 +92,9 @@ pub struct ResumeJob {
 
 /// Remove jobs that are done or cancelled, and all proofs that no other job has
 ///
-/// Removes all such jobs, unless --older-than or --keep leaves some. Jobs that are running go on. Does not
-/// touch the files of final proofs. Each command that begins a job also removes jobs that ended more than
-/// 30 days ago; `keep_jobs` in myriad.toml sets another number of days.
+/// Removes all such jobs, unless --older-than or --keep leaves some. Jobs that are running go on.
+/// Does not touch the files of final proofs. Each command that begins a job also removes jobs that
+/// ended more than 30 days ago; `keep_jobs` in myriad.toml sets another number of days.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

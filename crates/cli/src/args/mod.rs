@@ -1,7 +1,9 @@
-//! The command line: its commands, flags and help texts. `main` parses it, and each command takes its own struct.
+//! The command line: its commands, flags and help texts. `main` parses it, and each command takes
+//! its own struct.
 //!
-//! Flags that are also settings (see [`crate::settings`]) are `Option`s without a default here. A flag that
-//! is not given stays open for the environment, `myriad.toml` and the defaults, in this order.
+//! Flags that are also settings (see [`crate::settings`]) are `Option`s without a default here. A
+//! flag that is not given stays open for the environment, `myriad.toml` and the defaults, in this
+//! order.
 
 mod bench;
 mod block;
@@ -26,8 +28,8 @@ pub use simulate::Simulate;
 
 use crate::terminal::{BOLD, CYAN, GREEN, RED, YELLOW};
 
-/// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes on
-/// two cores.
+/// Transactions of the demo's block: fewer than `block sample` makes, so that proving takes minutes
+/// on two cores.
 const DEMO_TXS: usize = 2;
 
 const STYLES: Styles = Styles::styled()
@@ -92,8 +94,8 @@ pub enum Command {
 /// Prove a sample L2 block on this machine, start to end
 ///
 /// Makes a block of a synthetic L2 (as `block sample` does) and executes it in the zkVM. Provers on
-/// this machine prove every segment and aggregate the proofs into one, and `demo` verifies that one.
-/// Each process takes at most 0.75 GiB by default, so that there is more than one segment.
+/// this machine prove every segment and aggregate the proofs into one, and `demo` verifies that
+/// one. Each process takes at most 0.75 GiB by default, so that there is more than one segment.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -134,7 +136,8 @@ pub struct Prove {
     /// The program: a RISC-V ELF, or a .vmexe of OpenVM
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
-    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is one]
+    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is
+    /// one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -194,7 +197,8 @@ pub struct Execute {
     /// The program: a RISC-V ELF, or a .vmexe of OpenVM
     #[arg(value_name = "PROGRAM")]
     pub program: PathBuf,
-    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is one]
+    /// Its openvm.toml [default: NAME.openvm.toml or openvm.toml beside the program, if there is
+    /// one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]

@@ -10,9 +10,9 @@ use super::{DataFlags, InputFlags, shared::count};
 
 /// Size a fleet: how long a job takes on it, or how many machines a deadline takes
 ///
-/// Finds the best size of segments and shape of the tree for a workload and a fleet. Shows the time of
-/// each stage, what binds, and with --deadline how many machines are needed. Answers at once, by a
-/// model of measured machines; --simulate has the real scheduler try the plan.
+/// Finds the best size of segments and shape of the tree for a workload and a fleet. Shows the time
+/// of each stage, what binds, and with --deadline how many machines are needed. Answers at once, by
+/// a model of measured machines; --simulate has the real scheduler try the plan.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -70,7 +70,8 @@ pub struct Plan {
     pub honest: f64,
     /// A profile that `bench` has written, and how many machines are like it
     ///
-    /// Several profiles make a mixed fleet. Without one, all machines are like the reference: two cores of a server.
+    /// Several profiles make a mixed fleet. Without one, all machines are like the reference: two
+    /// cores of a server.
     #[arg(long, value_name = "FILE[:COUNT]", help_heading = "Fleet")]
     pub profile: Vec<String>,
     /// Uplink of each machine, in Mbit/s

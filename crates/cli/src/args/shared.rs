@@ -101,7 +101,8 @@ pub struct WorkFlags {
     pub data: DataFlags,
 }
 
-/// How the final proof is made: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes both.
+/// How the final proof is made: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes
+/// both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofForm {

@@ -7,8 +7,9 @@ use clap::{Args, ValueHint};
 /// Try a fleet at scale: requesters with blocks, machines of all kinds, in virtual time
 ///
 /// Reads a scenario: which requesters have blocks to prove and how often; which machines there are,
-/// how honest, how connected, and how long they stay. The real scheduler gives the tasks out; machine
-/// profiles say what tasks take (see `bench`). An hour of ten thousand machines takes minutes.
+/// how honest, how connected, and how long they stay. The real scheduler gives the tasks out;
+/// machine profiles say what tasks take (see `bench`). An hour of ten thousand machines takes
+/// minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

@@ -1,5 +1,5 @@
-//! What a proof of a block says, from the block file alone: nothing is executed, the proof shows that
-//! it would end well.
+//! What a proof of a block says, from the block file alone: nothing is executed, the proof shows
+//! that it would end well.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,8 @@ use crate::{
 #[derive(Serialize)]
 pub struct Claim {
     chain_id: u64,
-    /// Whether the chain's rules are part of the program, or else of the file. The public values differ.
+    /// Whether the chain's rules are part of the program, or else of the file. The public values
+    /// differ.
     chain_built_in: bool,
     fork: Option<String>,
     number: u64,
@@ -39,11 +40,12 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The statement about the blocks in a file, or about the batch of those in several; `None` where there is none.
+    /// The statement about the blocks in a file, or about the batch of those in several; `None`
+    /// where there is none.
     ///
     /// # Errors
-    /// A file that is no block file, a first block without its parent's header, of which there are no proofs, or one that does
-    /// not follow the one before it.
+    /// A file that is no block file, a first block without its parent's header, of which there are
+    /// no proofs, or one that does not follow the one before it.
     pub fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
         match paths {
             [] => Ok(None),

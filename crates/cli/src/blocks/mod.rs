@@ -30,7 +30,8 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<BlockFile>, Error> {
     paths.iter().map(read).collect()
 }
 
-/// Validates a block or a batch natively, and gives what the guest reads too, and which variant of it is cheapest.
+/// Validates a block or a batch natively, and gives what the guest reads too, and which variant of
+/// it is cheapest.
 ///
 /// # Errors
 /// A block that is not valid, or blocks that are no batch.

@@ -31,7 +31,8 @@ struct BlockReport {
     transactions: usize,
 }
 
-/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came of it. There is at least one.
+/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came
+/// of it. There is at least one.
 ///
 /// # Errors
 /// A block that is not valid or not known well enough, and whatever proving fails of.

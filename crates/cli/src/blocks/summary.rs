@@ -1,4 +1,5 @@
-//! What is in a block file, at a glance: `inspect` shows it, and the commands that have written one.
+//! What is in a block file, at a glance: `inspect` shows it, and the commands that have written
+//! one.
 
 use std::path::Path;
 

@@ -18,7 +18,8 @@ use crate::{
 /// Stem of the names of the files that the demo writes.
 const NAME: &str = "sample-block";
 
-/// What each prover lends unless told: so little that the block is more than one segment, and provers work side by side.
+/// What each prover lends unless told: so little that the block is more than one segment, and
+/// provers work side by side.
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
 
 pub fn run(args: &Demo) -> Result<(), Error> {

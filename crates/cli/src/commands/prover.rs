@@ -102,7 +102,8 @@ fn limits(settings: &Settings, threads: usize) -> Result<Limits, Error> {
     })
 }
 
-/// Waits until the user, the system or the process at the other end of stdin wants the prover to stop.
+/// Waits until the user, the system or the process at the other end of stdin wants the prover to
+/// stop.
 async fn stop(until_stdin_ends: bool) {
     if until_stdin_ends {
         tokio::select! {
@@ -125,7 +126,8 @@ fn calibration(settings: &Settings, threads: usize) -> Option<Calibration> {
             Some(calibration)
         }
         Ok(None) => None,
-        // It can be lent without a profile: requesters believe its offer only until its work shows better.
+        // It can be lent without a profile: requesters believe its offer only until its work shows
+        // better.
         Err(error) => {
             terminal::note(error);
             None
@@ -156,7 +158,8 @@ fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerCo
     Ok(config)
 }
 
-/// Waits for the end of stdin: the process that started this one is gone when its end of the pipe is.
+/// Waits for the end of stdin: the process that started this one is gone when its end of the pipe
+/// is.
 async fn stdin_ends() {
     // A thread of its own: it is never joined, and must not hold up the end of the process.
     let (ended, end) = tokio::sync::oneshot::channel();

@@ -1,4 +1,5 @@
-//! `myriad verify`: a confined child decodes and verifies a final proof, since a stranger may have made the file.
+//! `myriad verify`: a confined child decodes and verifies a final proof, since a stranger may have
+//! made the file.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -93,7 +94,8 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     summary(&report, guest::is_evm_block(&program)).print()
 }
 
-/// Reads a proof. A file that is too long for a proof is an invalid proof, not another kind of failure.
+/// Reads a proof. A file that is too long for a proof is an invalid proof, not another kind of
+/// failure.
 fn read_proof(path: &Path) -> Result<Vec<u8>, Error> {
     files::read("the proof", path, FINAL_PROOF_BYTES_MAX).map_err(|error| match error {
         Error::TooLarge { path, bytes_max, .. } => {

@@ -9,7 +9,8 @@ use myriad_core::TaskId;
 
 /// What a node of the tree takes, in segments that fill their memory, until one has been measured.
 const NODE_PER_SEGMENT: f64 = 1.2;
-/// The least that a node takes, in seconds of two cores of a 2023 server, however small its segments.
+/// The least that a node takes, in seconds of two cores of a 2023 server, however small its
+/// segments.
 const NODE_S_MIN: f64 = 10.0;
 /// Levels that every tree has, and whose nodes wait for each other.
 const LEVELS_MIN: usize = 3;
@@ -94,8 +95,8 @@ impl Estimate {
         kind.done = kind.done.saturating_sub(1);
     }
 
-    /// The prover is at this task no more. Says whether it was, and so is idle now: a proof is verified while its maker
-    /// may have begun the next task.
+    /// The prover is at this task no more. Says whether it was, and so is idle now: a proof is
+    /// verified while its maker may have begun the next task.
     pub(super) fn stopped(&mut self, prover: usize, task: TaskId) -> bool {
         let was = self.running.get(&prover).is_some_and(|(at, _)| *at == task);
         if was {

@@ -1,5 +1,5 @@
-//! The display while a job is being proven: bars on a terminal, plain lines elsewhere, and nothing if
-//! JSON is asked for and nobody looks. All of it goes to stderr. The proving commands give a
+//! The display while a job is being proven: bars on a terminal, plain lines elsewhere, and nothing
+//! if JSON is asked for and nobody looks. All of it goes to stderr. The proving commands give a
 //! [`Progress`] to [`myriad_node::local::run`].
 
 mod bars;

@@ -1,4 +1,5 @@
-//! `myriad bench`, and the use of its profile. The test that proves calls it at its end, so that it has all cores.
+//! `myriad bench`, and the use of its profile. The test that proves calls it at its end, so that it
+//! has all cores.
 
 use std::{fs, path::Path};
 
@@ -11,7 +12,8 @@ use myriad_node::prover::{Calibration, PROFILE_FILE};
 
 use crate::common::{DONE, finish, myriad, run};
 
-/// A quick look: real proofs, whose numbers a model is fitted to, that `plan` plans with and `prover` offers by.
+/// A quick look: real proofs, whose numbers a model is fitted to, that `plan` plans with and
+/// `prover` offers by.
 pub fn a_machine_is_measured(data: &Path) {
     let plots = data.join("plots");
     let mut bench = myriad([

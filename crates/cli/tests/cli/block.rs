@@ -106,8 +106,8 @@ fn a_sample_is_deterministic_and_says_what_it_is() {
     );
 }
 
-/// The share of a kind of operations in the cells of a block, whose account is held against what it is an account of: all that was
-/// executed, by another execution, is of some kind.
+/// The share of a kind of operations in the cells of a block, whose account is held against what it
+/// is an account of: all that was executed, by another execution, is of some kind.
 fn shares(executed: &Value) -> impl Fn(&str) -> f64 {
     let kinds = executed["spent"].as_array().unwrap().clone();
     let sum = |key: &str| kinds.iter().map(|kind| kind[key].as_u64().unwrap()).sum::<u64>();
@@ -290,7 +290,8 @@ fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
     );
 }
 
-/// Files of consecutive blocks are a batch, in their order only; and so is one file with all of them.
+/// Files of consecutive blocks are a batch, in their order only; and so is one file with all of
+/// them.
 #[test]
 fn a_batch_of_blocks_is_executed() {
     let dir = tempfile::tempdir().unwrap();
@@ -390,7 +391,8 @@ fn real_blocks_are_executed() {
     }
 }
 
-/// The node is behind the proxy that the environment names: it is the proxy that is asked for it, and that carries the answer.
+/// The node is behind the proxy that the environment names: it is the proxy that is asked for it,
+/// and that carries the answer.
 #[test]
 fn import_goes_through_the_proxy_of_the_environment() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -13,7 +13,8 @@ fn milestone(line: &str) -> Option<(f64, &str)> {
     Some((seconds.trim().parse().ok()?, text))
 }
 
-/// The time that keys take to be made is told as that, and is no part of the execution, which takes far less.
+/// The time that keys take to be made is told as that, and is no part of the execution, which takes
+/// far less.
 #[test]
 fn the_time_of_making_keys_is_not_that_of_the_execution() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! The binary as a person or a script meets it: what it prints, and its exit codes.
 //!
-//! Everything that proves is in [`prove`], in one test, since each proof takes all cores for minutes.
+//! Everything that proves is in [`prove`], in one test, since each proof takes all cores for
+//! minutes.
 
 mod bad_input;
 mod bench;

@@ -123,10 +123,11 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     a_machine_is_measured(&dir.path().join("data"));
 }
 
-/// What execution says of each segment is what its proof says, and what the proofs of the nodes above say
-/// follows from it; on another input it is something else.
+/// What execution says of each segment is what its proof says, and what the proofs of the nodes
+/// above say follows from it; on another input it is something else.
 fn the_engine_knows_the_boundaries_beforehand(program: &str, data: &Path) {
-    /// In GiB, with [`MEMORY`] first: what the driver tries for a small job. Less would not do for any segment.
+    /// In GiB, with [`MEMORY`] first: what the driver tries for a small job. Less would not do for
+    /// any segment.
     const BUDGETS: [f64; 1] = [0.5];
     let image = fs::read(program).unwrap();
     let keys = data.join("keys");
@@ -203,8 +204,8 @@ fn no_flipped_bit_goes_unnoticed(proof: &[u8], program: &str, data: &Path) {
 }
 
 /// Proofs of segments and nodes, as they would come from a peer: cut short, lengthened, of another
-/// kind, with a bit flipped at each of many places, and changed as the fuzz targets change bytes. None of it passes, and nothing
-/// panics.
+/// kind, with a bit flipped at each of many places, and changed as the fuzz targets change bytes.
+/// None of it passes, and nothing panics.
 fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     const FLIPS: usize = 60;
     const MUTATIONS: usize = 200;
@@ -257,8 +258,8 @@ fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     }
 }
 
-/// The disk has lost the final proof of the job and has spoilt the node that it is made of: the command makes both again, and
-/// nothing else.
+/// The disk has lost the final proof of the job and has spoilt the node that it is made of: the
+/// command makes both again, and nothing else.
 fn an_accepted_proof_that_has_rotted_is_made_anew(dir: &Path, proof: &[u8]) {
     let mut blobs: Vec<_> = stored_blobs(&dir.join("data"))
         .map(|path| (fs::metadata(&path).unwrap().modified().unwrap(), path))
@@ -284,7 +285,8 @@ fn an_accepted_proof_that_has_rotted_is_made_anew(dir: &Path, proof: &[u8]) {
     let anew = again.stderr.lines().filter(|line| line.contains(" anew: "));
     assert_eq!(anew.count(), 1, "{}", again.stderr);
     assert!(again.stderr.contains("damaged"), "{}", again.stderr);
-    // Another one, since the search for its proof of work ends where some thread finds one, and one of the same.
+    // Another one, since the search for its proof of work ends where some thread finds one, and one
+    // of the same.
     let made = dir.join("third/fibonacci.stark.proof");
     let program = guest("fibonacci");
     run(["verify", made.to_str().unwrap(), "--program", &program]).exits(DONE);

@@ -21,7 +21,8 @@ use crate::common::{
     DONE, FAILED, data_dir, engine_child, finish, guest, myriad, plain_engine_child, run, worker_config,
 };
 
-/// Enough to start with, and far less than any segment takes; and so little that the memory of a guest is not mapped twice.
+/// Enough to start with, and far less than any segment takes; and so little that the memory of a
+/// guest is not mapped twice.
 const DATA_BYTES_MAX: [u64; 2] = [700 << 20, 560 << 20];
 
 #[test]
@@ -99,8 +100,9 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     assert!(refused.is_err_and(expected));
 }
 
-/// As a prover's does from block to block: what it has ready for their program it keeps. What comes of its work and is no proof, it does
-/// not hand out: two proofs that do not follow each other make a leaf that does not hold.
+/// As a prover's does from block to block: what it has ready for their program it keeps. What comes
+/// of its work and is no proof, it does not hand out: two proofs that do not follow each other make
+/// a leaf that does not hold.
 #[test]
 fn a_child_proves_for_one_input_after_another() {
     let image = fs::read(guest("fibonacci")).unwrap();
@@ -134,7 +136,8 @@ fn a_child_proves_for_one_input_after_another() {
     assert!(reason.contains("do not satisfy their constraints"), "{reason}");
 }
 
-/// As a requester has strangers' proofs verified: the child says what a proof says, and for any other bytes why they are none.
+/// As a requester has strangers' proofs verified: the child says what a proof says, and for any
+/// other bytes why they are none.
 #[test]
 fn a_child_verifies_and_says_why_not() {
     let image = fs::read(guest("fibonacci")).unwrap();

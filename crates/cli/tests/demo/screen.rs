@@ -13,7 +13,8 @@ use nix::pty::{Winsize, openpty};
 const ROWS: NonZero<u16> = NonZero::new(40).unwrap();
 const COLUMNS: NonZero<u16> = NonZero::new(120).unwrap();
 
-/// Runs a command whose stderr is a terminal, and gives its output with every picture that the terminal showed.
+/// Runs a command whose stderr is a terminal, and gives its output with every picture that the
+/// terminal showed.
 pub fn run(command: &mut Command) -> (Output, Vec<String>) {
     let size = Winsize {
         ws_row: ROWS.get(),

@@ -1,8 +1,9 @@
-//! Provers that hand in real proofs of something else, proofs that are nearly right, and a valid one by a prover that was
-//! changed. The requester's own verifier sees through each of them, only their makers are to blame, and the one honest
-//! prover of eight does the job.
+//! Provers that hand in real proofs of something else, proofs that are nearly right, and a valid
+//! one by a prover that was changed. The requester's own verifier sees through each of them, only
+//! their makers are to blame, and the one honest prover of eight does the job.
 //!
-//! What dishonest provers can do without proofs is in `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
+//! What dishonest provers can do without proofs is in
+//! `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 
@@ -33,7 +34,8 @@ enum Proof {
     Truncated,
     /// As many bytes as the right one has.
     Garbage,
-    /// A valid one, by a prover that was changed: its segment goes on with an exit code that no leaf can be made over.
+    /// A valid one, by a prover that was changed: its segment goes on with an exit code that no
+    /// leaf can be made over.
     Unusable,
 }
 
@@ -137,8 +139,8 @@ async fn hand_in_wrong_proofs(dir: &Path, requester: &str) -> Vec<String> {
     // It does nothing at all, which is no proof of lying.
     let silent = Stranger::join(&dir.join("Silent"), requester).await;
 
-    // This one's segment is proven in earnest. The next one has the other segment: of what somebody has, copies are given only when
-    // there is nothing else.
+    // This one's segment is proven in earnest. The next one has the other segment: of what somebody
+    // has, copies are given only when there is nothing else.
     let (changed, replays) = (who(Proof::Unusable), who(Proof::Replayed));
     let lease = changed.lease().await;
     let asked = segment(&lease);

@@ -1,5 +1,6 @@
-//! The engine child of the binary, while it proves and verifies: what can be seen from outside of what it has given up. What a
-//! confined process can still do is tested in the engine, as `confined`.
+//! The engine child of the binary, while it proves and verifies: what can be seen from outside of
+//! what it has given up. What a confined process can still do is tested in the engine, as
+//! `confined`.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Disks that are full at some moment, or cannot be written: the error says so, and with more space the same command
-//! continues where it stopped.
+//! Disks that are full at some moment, or cannot be written: the error says so, and with more space
+//! the same command continues where it stopped.
 //!
 //! The disk is a small file system in memory, in namespaces of the test's own.
 
@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::{MEMORY, guest, keys, process::myriad};
 
-/// Mounts a disk on the folder `$1`, with the keys of `$2`, and runs the fourth argument and what follows with each of the sizes `$3`; says the exit
-/// codes on stderr.
+/// Mounts a disk on the folder `$1`, with the keys of `$2`, and runs the fourth argument and what
+/// follows with each of the sizes `$3`; says the exit codes on stderr.
 const SCRIPT: &str = r#"
 dir=$1 keys=$2 sizes=$3; shift 3
 mount -t tmpfs -o size=1m none "$dir" && ln -s "$keys" "$dir/keys" || exit 99
@@ -26,7 +26,8 @@ for size in $sizes; do
     unset code
 done
 "#;
-/// Too little for the journal; for the second proof, which has about 400 KiB; for the final proof beside the others; and enough.
+/// Too little for the journal; for the second proof, which has about 400 KiB; for the final proof
+/// beside the others; and enough.
 const SIZES: &str = "8k 900k 2500k 16m";
 
 /// What makes namespaces in which file systems can be mounted, whoever the user is.
@@ -100,7 +101,8 @@ pub fn a_full_disk_is_said_and_what_is_on_it_is_used_again() {
             "{text}"
         );
     }
-    // Only what there was no room for was proven again: the last run had all but the final proof, or less to do.
+    // Only what there was no room for was proven again: the last run had all but the final proof,
+    // or less to do.
     let reused = documents[3]["reused"].as_u64().unwrap();
     assert!(reused >= 4, "{}", documents[3]);
     assert!(
@@ -118,7 +120,8 @@ fn execute(dir: &Path) -> Vec<String> {
         .into()
 }
 
-/// Runs `myriad` where `dir` is a file system with these options, and gives what it said when it failed.
+/// Runs `myriad` where `dir` is a file system with these options, and gives what it said when it
+/// failed.
 fn fails_on_file_system(options: &str, dir: &Path, args: &[String]) -> String {
     let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec \"$@\"");
     let myriad = myriad();
@@ -157,7 +160,8 @@ pub fn full_and_read_only_disks_are_named() {
     }
 }
 
-/// In a user namespace without a map this user owns the folder, and has no rights beyond the owner's: root neither.
+/// In a user namespace without a map this user owns the folder, and has no rights beyond the
+/// owner's: root neither.
 pub fn a_read_only_data_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();

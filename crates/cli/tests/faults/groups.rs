@@ -1,5 +1,5 @@
-//! The control group of the engine child, made on the machine of the test. A process in it takes more memory than is
-//! lent, and the kernel ends it.
+//! The control group of the engine child, made on the machine of the test. A process in it takes
+//! more memory than is lent, and the kernel ends it.
 
 use std::{
     io::Write,
@@ -14,7 +14,8 @@ use myriad_node::prover::Group;
 
 /// What is lent to the group.
 const LENT: u64 = 64 << 20;
-/// Takes all memory once a line has come; without a group it has 1 GiB, and then says that there is no more.
+/// Takes all memory once a line has come; without a group it has 1 GiB, and then says that there is
+/// no more.
 const GREEDY: &str = "ulimit -v 1048576; read line; exec tail /dev/zero";
 const PATIENCE: Duration = Duration::from_secs(120);
 const SIGKILL: i32 = 9;

@@ -1,12 +1,14 @@
-//! Requester and provers as processes, with real proofs, killed with SIGKILL at every stage of a job again and again.
+//! Requester and provers as processes, with real proofs, killed with SIGKILL at every stage of a
+//! job again and again.
 //!
 //! ```text
 //! cargo test --release --workspace --test faults                                       what CI runs
 //! MYRIAD_FAULTS_KILLS=300 MYRIAD_FAULTS_SEED=7 cargo test --release --workspace --test faults -- --nocapture
 //! ```
 //!
-//! The logs of the processes decide which one is killed, and when. Each time that the requester is dead, the test reads
-//! its journal: every proof that it has called accepted must still be there, and must still be the same.
+//! The logs of the processes decide which one is killed, and when. Each time that the requester is
+//! dead, the test reads its journal: every proof that it has called accepted must still be there,
+//! and must still be the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -233,8 +235,8 @@ impl World {
         }
     }
 
-    /// What was accepted is still there, and is what it was. What the log calls kept may be one less: the process
-    /// may have died between the one and the other.
+    /// What was accepted is still there, and is what it was. What the log calls kept may be one
+    /// less: the process may have died between the one and the other.
     fn look_at_journal(&mut self) {
         let jobs = Jobs::of(&self.dir.join("requester"));
         let Some(job) = jobs.list().unwrap().pop() else {

@@ -1,11 +1,13 @@
-//! Processes of `myriad` with real proofs, and everything that can happen to them: [`kills`], provers that hand in real
-//! proofs of something else ([`byzantine`]), requesters whose programs are bombs ([`malicious`]), disks that are full or
-//! cannot be written ([`disks`]), control groups ([`groups`]), and networks of several hosts ([`hosts`]). And what confines
-//! their children ([`confined`]).
+//! Processes of `myriad` with real proofs, and everything that can happen to them: [`kills`],
+//! provers that hand in real proofs of something else ([`byzantine`]), requesters whose programs
+//! are bombs ([`malicious`]), disks that are full or cannot be written ([`disks`]), control groups
+//! ([`groups`]), and networks of several hosts ([`hosts`]). And what confines their children
+//! ([`confined`]).
 //!
-//! One test runs at a time: each has the machine to itself. A test that needs namespaces, or a kernel that confines
-//! processes, is listed as ignored, with the reason, if the system gives none; if `CI` is set, it fails then. Whether there are control groups is decided when a
-//! machine starts, so the test of these is ignored wherever there are none.
+//! One test runs at a time: each has the machine to itself. A test that needs namespaces, or a
+//! kernel that confines processes, is listed as ignored, with the reason, if the system gives none;
+//! if `CI` is set, it fails then. Whether there are control groups is decided when a machine
+//! starts, so the test of these is ignored wherever there are none.
 
 mod byzantine;
 mod confined;
@@ -30,7 +32,8 @@ use libtest_mimic::{Arguments, Trial};
 
 use process::{Process, Said, myriad};
 
-/// Longer than any silence of a job that goes on, on a machine that does other work too: a task takes half a minute.
+/// Longer than any silence of a job that goes on, on a machine that does other work too: a task
+/// takes half a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(400);
 /// The least that may be lent.
 const MEMORY: &str = "512MiB";

@@ -1,8 +1,9 @@
-//! Requesters whose programs never end, take all memory, or are not what they are called. A real prover with a real
-//! engine child gives each of their tasks back, its owner sees why, and the next job is done.
+//! Requesters whose programs never end, take all memory, or are not what they are called. A real
+//! prover with a real engine child gives each of their tasks back, its owner sees why, and the next
+//! job is done.
 //!
-//! Limits that are checked before anything is fetched are in `what_requesters_demand_is_held_to_the_owners_limits` of
-//! `myriad-node`.
+//! Limits that are checked before anything is fetched are in
+//! `what_requesters_demand_is_held_to_the_owners_limits` of `myriad-node`.
 
 use std::{fs, path::Path, sync::mpsc::channel, time::Duration};
 
@@ -28,17 +29,20 @@ use crate::{
 const LENT: &str = "512MiB";
 /// What the prover's owner allows.
 const INSTRUCTIONS_MAX: u64 = 3_000_000;
-/// Rows of every trace, which are as many as one can have. They take more memory than the prover lends.
+/// Rows of every trace, which are as many as one can have. They take more memory than the prover
+/// lends.
 const BOMB: u32 = 1 << 20;
 /// No more than there are rows for.
 const BOMB_INSTRUCTIONS: u64 = 1_700_000;
 /// The same of the program that allocates, which touches more memory with each.
 const ALLOCATING_INSTRUCTIONS: u64 = 1_000_000;
-/// Items of one byte in an input of 64 MiB, nearly the largest beside which a segment fits: decoded, they take 1 GiB.
+/// Items of one byte in an input of 64 MiB, nearly the largest beside which a segment fits:
+/// decoded, they take 1 GiB.
 const INPUT_BOMB_ITEMS: usize = (64 << 20) / ONE_BYTE.len();
 /// The encoding of one.
 const ONE_BYTE: [u8; 3] = [0, 1, 7];
-/// Most memory of a node whose child is given such an input: the node passes the file on, and does not look into it.
+/// Most memory of a node whose child is given such an input: the node passes the file on, and does
+/// not look into it.
 const NODE_BYTES_MAX: u64 = 96 << 20;
 /// What the input makes `misbehave` do; see its source.
 const SUCCEED: u8 = 0;
@@ -49,13 +53,15 @@ const ALLOCATE_WITHOUT_END: u8 = 5;
 struct Demand {
     name: &'static str,
     behaviour: u8,
-    /// Where the segment starts, and its instructions; the first segment of the plan where there are none.
+    /// Where the segment starts, and its instructions; the first segment of the plan where there
+    /// are none.
     segment: Option<(u64, u64)>,
     /// Whether its traces have [`BOMB`] rows each.
     bomb: bool,
     /// That the job is called something else than its program and input make it.
     renamed: bool,
-    /// That its input has so many items of one byte, where it is not the one that the program reads.
+    /// That its input has so many items of one byte, where it is not the one that the program
+    /// reads.
     items: usize,
     /// What the requester hears, in part, where it is no proof.
     refused: Option<&'static str>,
@@ -240,7 +246,8 @@ impl Requester {
     }
 }
 
-/// The segment that is demanded. Heights follow from a plan, so that they are of a kind that the VM knows.
+/// The segment that is demanded. Heights follow from a plan, so that they are of a kind that the VM
+/// knows.
 fn segment(image: &[u8], demand: &Demand) -> Segment {
     let mut engine = engine();
     let input = Input::from_bytes(vec![SUCCEED]).unwrap();

@@ -36,7 +36,8 @@ pub fn myriad() -> Command {
 }
 
 impl Process {
-    /// Starts a process; `log` gets what it says, after what is there, and `heard` hears it at once.
+    /// Starts a process; `log` gets what it says, after what is there, and `heard` hears it at
+    /// once.
     pub fn start(number: usize, mut command: Command, log: &Path, heard: Sender<Said>) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -65,7 +66,8 @@ impl Process {
         self.child.id()
     }
 
-    /// As the system does when it has no memory left: without a word. Gives the children that it leaves.
+    /// As the system does when it has no memory left: without a word. Gives the children that it
+    /// leaves.
     pub fn kill(mut self) -> Vec<u32> {
         let children = children_of(self.child.id());
         self.child.kill().unwrap();

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::Checker;
 use crate::{Blob, Event, Input, Output, Peer, TaskRef, Time, Tried, Verdict};
 
-/// A task is done only with a proof that a peer submitted and the caller accepted, or that the caller made when it was
-/// asked to.
+/// A task is done only with a proof that a peer submitted and the caller accepted, or that the
+/// caller made when it was asked to.
 #[derive(Clone, Debug, Default)]
 pub struct Accepted {
     submitted: BTreeSet<(TaskRef, Peer, Blob)>,

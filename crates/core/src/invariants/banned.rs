@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Event, Input, Output, Peer, TaskRef, Time, Tried};
 
-/// A peer that sent a proof that is none gets no lease any more, and loses those that it has; unless it turns out that nobody
-/// could have done that task.
+/// A peer that sent a proof that is none gets no lease any more, and loses those that it has;
+/// unless it turns out that nobody could have done that task.
 #[derive(Clone, Debug, Default)]
 pub struct Banned {
     /// With what each was banned for.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
-/// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done, and
-/// fits into the memory that was offered. The caller's own final proof is leased to nobody.
+/// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done,
+/// and fits into the memory that was offered. The caller's own final proof is leased to nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
     jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,

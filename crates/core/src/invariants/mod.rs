@@ -1,7 +1,7 @@
 //! Checkers of what always holds. They look on from outside, in property tests and in a simulator.
 //!
-//! Each checker sees only what goes in and what comes out, and keeps its own books, so that it does not
-//! repeat a mistake of the state machine.
+//! Each checker sees only what goes in and what comes out, and keeps its own books, so that it does
+//! not repeat a mistake of the state machine.
 
 mod accepted;
 mod banned;
@@ -72,8 +72,8 @@ pub struct All {
 }
 
 impl All {
-    /// Checkers that look at the whole state only after every so many inputs. They see all that goes in and
-    /// comes out.
+    /// Checkers that look at the whole state only after every so many inputs. They see all that
+    /// goes in and comes out.
     pub fn sampling(settle_every: u32) -> Self {
         Self {
             settle_every,

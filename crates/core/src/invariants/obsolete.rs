@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 
-/// A proof may be dropped only when the one made from it is durable; that of the last segment, which
-/// the final proof takes too, only when the final proof is.
+/// A proof may be dropped only when the one made from it is durable; that of the last segment,
+/// which the final proof takes too, only when the final proof is.
 #[derive(Clone, Debug, Default)]
 pub struct Obsolete {
     trees: BTreeMap<JobId, Tree>,

@@ -1,4 +1,5 @@
-//! The checker of looking ahead: no ready task is left for faster machines for longer than it takes.
+//! The checker of looking ahead: no ready task is left for faster machines for longer than it
+//! takes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,16 +14,17 @@ use crate::{
 /// For so long a ready task may be another one's that was woken for it.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// To look ahead keeps nobody from a task for ever: a peer with the memory for a ready task is told to wait only as long as
-/// the task takes on the reference machine, counted from when the first one was, or from when somebody got a task of the
-/// same level.
+/// To look ahead keeps nobody from a task for ever: a peer with the memory for a ready task is told
+/// to wait only as long as the task takes on the reference machine, counted from when the first one
+/// was, or from when somebody got a task of the same level.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     jobs: BTreeMap<JobId, BTreeMap<TaskId, Cost>>,
     /// The offer that is answered now, and whether the peer is told to wait.
     offer: Option<(Time, Peer, Offer)>,
     waits: bool,
-    /// When a peer was first told to wait though a task of a level was ready, and nobody got one since.
+    /// When a peer was first told to wait though a task of a level was ready, and nobody got one
+    /// since.
     since: BTreeMap<(JobId, u8), Time>,
     /// Who says that it failed at what, or is known to have.
     failed: BTreeSet<(Peer, TaskRef)>,

@@ -1,4 +1,5 @@
-//! What there is to do on each level of the aggregation tree, and which ready tasks are left for faster machines.
+//! What there is to do on each level of the aggregation tree, and which ready tasks are left for
+//! faster machines.
 
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ pub(super) struct Level {
 }
 
 impl Job {
-    /// A task is left for others, with those of its level; until when at most, unless they were before.
+    /// A task is left for others, with those of its level; until when at most, unless they were
+    /// before.
     pub(crate) fn leave(&mut self, task: TaskId, now: Time) -> Option<Time> {
         let work = self.task(task).cost.work;
         let level = self.level(task);
@@ -32,8 +34,8 @@ impl Job {
         })
     }
 
-    /// A peer that should have one got a task: the others of its level, if they were left and some are ready, are left from
-    /// now on; until when at most.
+    /// A peer that should have one got a task: the others of its level, if they were left and some
+    /// are ready, are left from now on; until when at most.
     pub(crate) fn leave_rest(&mut self, task: TaskId, now: Time) -> Option<Time> {
         let level = self.level(task);
         let Level { rank, left, .. } = self.levels[level];
@@ -82,9 +84,9 @@ impl Job {
         }
     }
 
-    /// The work at which other machines could be within so much time from now on, beside what waits for a task of this level:
-    /// of tasks that nobody is at, and that can start by then if everything below them takes what it takes on the `fastest`
-    /// machine.
+    /// The work at which other machines could be within so much time from now on, beside what waits
+    /// for a task of this level: of tasks that nobody is at, and that can start by then if
+    /// everything below them takes what it takes on the `fastest` machine.
     pub(crate) fn demand(&self, level: Option<usize>, window: Duration, fastest: u32) -> Duration {
         let undone = self
             .levels

@@ -35,21 +35,23 @@ pub(crate) struct Job {
     pub leases: usize,
     /// Tasks that are leased, being checked, being made durable, or for the caller to do.
     pub under_way: usize,
-    /// Tasks that one more peer may get: open tasks that a peer holds, and of which no proof is on its way here. Tasks with
-    /// the fewest holders come first, and among these the ones with the longest path above them.
+    /// Tasks that one more peer may get: open tasks that a peer holds, and of which no proof is on
+    /// its way here. Tasks with the fewest holders come first, and among these the ones with the
+    /// longest path above them.
     pub held: BTreeSet<(u32, Reverse<Duration>, TaskId)>,
-    /// The tasks of [`Self::held`] by when they and all above them will be done if everything goes on as it does, the last
-    /// first.
+    /// The tasks of [`Self::held`] by when they and all above them will be done if everything goes
+    /// on as it does, the last first.
     pub latest: BTreeSet<(Reverse<Time>, TaskId)>,
     /// The tasks of [`Self::held`] all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
-    /// How many tasks can start as soon as what is being checked or made durable is done, if what proven peers claim is
-    /// believed; by the memory that they need.
+    /// How many tasks can start as soon as what is being checked or made durable is done, if what
+    /// proven peers claim is believed; by the memory that they need.
     soon: BTreeMap<u64, usize>,
     pub waste: Waste,
     /// Peers that have handed in a proof.
     pub submitters: BTreeSet<Peer>,
-    /// What there is to do on each level: segments, nodes from the lowest level on, the final proof.
+    /// What there is to do on each level: segments, nodes from the lowest level on, the final
+    /// proof.
     levels: Vec<Level>,
     tasks: Vec<Task>,
 }
@@ -69,9 +71,9 @@ pub(crate) struct Waste {
 }
 
 impl Waste {
-    /// What may still be wasted where strangers deliver with this chance, in thousandths. What is allowed in any case is kept
-    /// for `serious` copies, of a proven machine or beside one that is late: a stranger beside a stranger helps where strangers
-    /// do not deliver.
+    /// What may still be wasted where strangers deliver with this chance, in thousandths. What is
+    /// allowed in any case is kept for `serious` copies, of a proven machine or beside one that is
+    /// late: a stranger beside a stranger helps where strangers do not deliver.
     pub(crate) fn left(&self, newcomers: u32, serious: bool) -> Duration {
         let unsure = share(self.allowed_unsure, ONE.saturating_sub(newcomers));
         let allowed = if serious { self.allowed } else { Duration::ZERO };
@@ -146,7 +148,8 @@ impl Job {
         (id, job)
     }
 
-    /// Marks what a task still needs: not what lies below one that is done. Those that can start now.
+    /// Marks what a task still needs: not what lies below one that is done. Those that can start
+    /// now.
     fn find_needed(&mut self, by: TaskId) -> Vec<TaskId> {
         let mut needed = vec![by];
         let mut freed = Vec::new();
@@ -172,8 +175,8 @@ impl Job {
         freed
     }
 
-    /// The proof of a task is given up, and not accepted again if it was `refuted`: the tasks that can start now. Nobody may be at
-    /// any that takes it.
+    /// The proof of a task is given up, and not accepted again if it was `refuted`: the tasks that
+    /// can start now. Nobody may be at any that takes it.
     pub(crate) fn reopen(&mut self, task: TaskId, refuted: bool) -> Vec<TaskId> {
         let own = self.task_mut(task);
         if let TaskState::Done(proof) = own.state
@@ -196,7 +199,8 @@ impl Job {
         self.find_needed(task)
     }
 
-    /// A task that is open has to wait again, for what is about to be [reopened](Self::reopen). Nobody holds a lease of it.
+    /// A task that is open has to wait again, for what is about to be [reopened](Self::reopen).
+    /// Nobody holds a lease of it.
     pub(crate) fn suspend(&mut self, task: TaskId) {
         let own = self.task(task);
         let (memory, rank) = (own.cost.memory, own.rank);
@@ -231,7 +235,8 @@ impl Job {
         matches!(self.task(task).state, TaskState::Done(_))
     }
 
-    /// The task can be worked at from now on, and no peer does. What the caller makes is under way at once.
+    /// The task can be worked at from now on, and no peer does. What the caller makes is under way
+    /// at once.
     pub(crate) fn make_ready(&mut self, task: TaskId) {
         let by_caller = self.is_for_caller(task);
         let own = self.task_mut(task);
@@ -323,13 +328,14 @@ impl Job {
         *count = *count + usize::from(after) - usize::from(before);
     }
 
-    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable is done.
+    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable
+    /// is done.
     pub(crate) fn about_to_start(&self, memory: u64) -> usize {
         self.soon.range(..=memory).map(|(_, count)| count).sum()
     }
 
-    /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], and counts on its proof or not, after its
-    /// holders or its claims have changed.
+    /// Puts a task where it belongs in [`Self::held`] and [`Self::doubtful`], and counts on its
+    /// proof or not, after its holders or its claims have changed.
     pub(crate) fn relist(&mut self, task: TaskId) {
         let place = self.tree.place(task);
         let own = &mut self.tasks[place];

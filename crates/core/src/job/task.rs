@@ -12,8 +12,9 @@ use crate::{
     time::Time,
 };
 
-/// Peers that are remembered for having failed at a task, and as many that held a lease of it: identities are free, and each may
-/// have one. More machines than are at one task at a time in the largest fleets.
+/// Peers that are remembered for having failed at a task, and as many that held a lease of it:
+/// identities are free, and each may have one. More machines than are at one task at a time in the
+/// largest fleets.
 pub(crate) const FAILURES_MAX: usize = 256;
 pub(crate) const FORMER_MAX: usize = 256;
 
@@ -52,7 +53,8 @@ pub(crate) struct Task {
     pub(super) arriving: bool,
     /// How many of the tasks whose proofs it takes are [`Self::arriving`].
     pub(super) arriving_inputs: u32,
-    /// As what it is counted in [`Job::levels`](super::Job::levels): to be done yet, and to be begun.
+    /// As what it is counted in [`Job::levels`](super::Job::levels): to be done yet, and to be
+    /// begun.
     pub(super) undone: bool,
     pub(super) unstarted: bool,
 }
@@ -204,7 +206,8 @@ impl Task {
         matches!(self.state, TaskState::Waiting(_) | TaskState::Open)
     }
 
-    /// Whether somebody is at it, and no proof is on its way here but such as stall: they keep nobody from the task.
+    /// Whether somebody is at it, and no proof is on its way here but such as stall: they keep
+    /// nobody from the task.
     pub(crate) fn is_copyable(&self) -> bool {
         let some = !self.leases.is_empty() || !self.claims.is_empty();
         self.state == TaskState::Open && some && self.claims.iter().all(|claim| claim.stalled)
@@ -234,14 +237,15 @@ impl Task {
         }
     }
 
-    /// Whether it is for another peer, with more merit, that was woken for it: among thousands that ask all the time somebody
-    /// would else be faster than the one that should have it.
+    /// Whether it is for another peer, with more merit, that was woken for it: among thousands that
+    /// ask all the time somebody would else be faster than the one that should have it.
     pub(crate) fn is_reserved(&self, peer: Peer, merit: u32) -> bool {
         self.reserved
             .is_some_and(|(woken, more)| woken != peer && more > merit)
     }
 
-    /// Notes that a peer has failed at it. When there are too many the oldest of those goes that `may_go`; it may try again.
+    /// Notes that a peer has failed at it. When there are too many the oldest of those goes that
+    /// `may_go`; it may try again.
     pub(crate) fn note_failure(&mut self, peer: Peer, message: String, may_go: impl Fn(Peer) -> bool) {
         if self.failures.len() >= FAILURES_MAX {
             let oldest = self.failures.iter().position(|(failed, _)| may_go(*failed));
@@ -250,8 +254,8 @@ impl Task {
         self.failures.push((peer, message));
     }
 
-    /// Notes who held a lease of it that was `granted` then. When there are too many the one goes that got it first, of those that
-    /// `may_go` if there are any; a proof of it comes too late.
+    /// Notes who held a lease of it that was `granted` then. When there are too many the one goes
+    /// that got it first, of those that `may_go` if there are any; a proof of it comes too late.
     pub(crate) fn note_former(&mut self, peer: Peer, granted: Time, may_go: impl Fn(Peer) -> bool) {
         if self.former.len() >= FORMER_MAX && !self.former.contains_key(&peer) {
             let first = self

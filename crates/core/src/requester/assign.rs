@@ -87,7 +87,8 @@ impl Requester {
             // The task that it was woken for is still there, and others may wait.
             self.wake_another(now);
         }
-        // Those who cannot use what is ready would be woken for it again and again: they come by themselves.
+        // Those who cannot use what is ready would be woken for it again and again: they come by
+        // themselves.
         if matches!(
             why,
             Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. }
@@ -160,10 +161,11 @@ impl Requester {
             .map(|held| Refusal::Crowded { held, allowed })
     }
 
-    /// The task that a peer should get: of the most important job, and of those alike of the one that is due first, then of
-    /// the oldest, the task with the longest path above it. What others are at comes after what nobody
-    /// is, unless it is more urgent and its holders are doubted. Who was `woken` may be meant to have a copy. Tasks that are
-    /// `left` for others are added to those.
+    /// The task that a peer should get: of the most important job, and of those alike of the one
+    /// that is due first, then of the oldest, the task with the longest path above it. What others
+    /// are at comes after what nobody is, unless it is more urgent and its holders are doubted. Who
+    /// was `woken` may be meant to have a copy. Tasks that are `left` for others are added to
+    /// those.
     fn pick(
         &mut self,
         now: Time,
@@ -240,8 +242,8 @@ impl Requester {
         Err(nothing_for(&jobs, offer))
     }
 
-    /// Whether a machine without a task of its own will have one in a moment: who takes a copy of another's task now
-    /// is at it when there is something that nobody does.
+    /// Whether a machine without a task of its own will have one in a moment: who takes a copy of
+    /// another's task now is at it when there is something that nobody does.
     fn is_soon_needed(&self, jobs: &[(&JobId, &Job)], memory: u64) -> bool {
         let soon = jobs.iter().map(|(_, job)| job.about_to_start(memory));
         soon.sum::<usize>() > self.parked.count()
@@ -322,7 +324,8 @@ impl Requester {
         };
         if !state.is_own() {
             lease.doubt = lease.next_doubt(&policy);
-            // A machine that is on probation should not be the only one at what many others wait for.
+            // A machine that is on probation should not be the only one at what many others wait
+            // for.
             lease.on_trial = !state.is_proven() && kind != Kind::Segment;
         }
         state.leases.insert(task);

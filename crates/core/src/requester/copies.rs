@@ -22,9 +22,10 @@ const STALLED_FOR: Duration = Duration::from_secs(20);
 /// How long a search for copies that found none stands for other machines.
 const FRUITLESS_FOR: Duration = Duration::from_secs(1);
 
-/// That nothing was worth a copy a moment ago for a machine that is proven or not, with so much memory and so much merit, nor
-/// for lesser ones. Thousands of idle machines ask all the time, and to search for each would be most of what a
-/// requester does. What makes a copy worth it all of a sudden, as a doubt does, wakes the best machine itself.
+/// That nothing was worth a copy a moment ago for a machine that is proven or not, with so much
+/// memory and so much merit, nor for lesser ones. Thousands of idle machines ask all the time, and
+/// to search for each would be most of what a requester does. What makes a copy worth it all of a
+/// sudden, as a doubt does, wakes the best machine itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fruitless([Option<(Time, u64, u32)>; 2]);
 
@@ -37,7 +38,8 @@ impl Fruitless {
     pub(super) fn note(&mut self, now: Time, like: (bool, u64, u32)) {
         let (proven, memory, merit) = like;
         let noted = &mut self.0[usize::from(proven)];
-        // One that has less of either than the one before does not replace it; the next second begins anew.
+        // One that has less of either than the one before does not replace it; the next second
+        // begins anew.
         let lesser = noted.is_some_and(|(until, most, best)| now < until && (memory < most || merit < best));
         if !lesser {
             *noted = Some((now + FRUITLESS_FOR, memory, merit));
@@ -54,8 +56,8 @@ pub(super) struct Copy {
 }
 
 impl Requester {
-    /// The task of a job of which one more copy, at this peer, is worth most; only of those that are `doubtful`, or of
-    /// all.
+    /// The task of a job of which one more copy, at this peer, is worth most; only of those that
+    /// are `doubtful`, or of all.
     pub(super) fn best_copy(&self, now: Time, job: &Job, peer: Peer, doubtful: bool) -> Option<Copy> {
         let state = self.peers.get(&peer)?;
         let first = job.doubtful.iter().map(|(_, task)| *task).take(LOOKED_AT_MAX);

@@ -17,16 +17,16 @@ const PROGRESS_ONE: u16 = 1000;
 
 /// A holder is late when nothing was heard for this part of what the task was expected to take.
 const SILENT_PART: u32 = 4;
-/// Or when it takes longer than was expected by this part of it: machines that do something else meanwhile are slower
-/// by as much now and then.
+/// Or when it takes longer than was expected by this part of it: machines that do something else
+/// meanwhile are slower by as much now and then.
 const OVERDUE_PART: u32 = 2;
 
 /// A holder falls behind when it will end later than was thought by this part of what was expected.
 const BEHIND_PART: u32 = 4;
 
 impl Lease {
-    /// When the holder is late if it says nothing more: when it is silent for too long, or takes too long, whatever it
-    /// says.
+    /// When the holder is late if it says nothing more: when it is silent for too long, or takes
+    /// too long, whatever it says.
     pub(super) fn next_doubt(&self, policy: &Policy) -> Time {
         let silent = self.moved + (self.expected / SILENT_PART).max(policy.doubt_min);
         let overdue = self.granted + self.expected + self.expected / OVERDUE_PART + policy.doubt_min;
@@ -224,7 +224,8 @@ impl Requester {
         }
         match why {
             Return::Failed { message } => self.failed(now, peer, task, message),
-            // No blame; but it is not to take the same task again before others hear that it is free.
+            // No blame; but it is not to take the same task again before others hear that it is
+            // free.
             Return::Stopping => {
                 if let Some(state) = self.peers.get_mut(&peer) {
                     state.disappoint(now, &self.policy);

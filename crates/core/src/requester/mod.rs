@@ -28,8 +28,8 @@ use crate::{
 /// Hands out the tasks of its jobs, and keeps what comes back.
 ///
 /// Driven from outside: tell it what happened with [`Self::handle_input`], do what
-/// [`Self::poll_output`] says until it says nothing more, and come back with [`Input::Timeout`] at the
-/// time that [`Self::poll_timeout`] gives. Two that are told the same say the same.
+/// [`Self::poll_output`] says until it says nothing more, and come back with [`Input::Timeout`] at
+/// the time that [`Self::poll_timeout`] gives. Two that are told the same say the same.
 #[derive(Clone, Debug, Default)]
 pub struct Requester {
     policy: Policy,
@@ -46,7 +46,8 @@ pub struct Requester {
     /// Peers that may be forgotten, by when they were last seen.
     forgettable: BTreeSet<(Time, Peer)>,
     parked: Parked,
-    /// Peers that were woken and have not made an offer since: until when they are waited for, and for which task.
+    /// Peers that were woken and have not made an offer since: until when they are waited for, and
+    /// for which task.
     woken: BTreeMap<Peer, (Time, TaskRef)>,
     fruitless: Fruitless,
     forecast: Forecast,
@@ -192,8 +193,8 @@ impl Requester {
         own.is_some_and(|job| job.task(task.task).claims.iter().any(|claim| claim.peer == peer))
     }
 
-    /// How many peers are remembered because of a task of an open job that they are not at any more: it is bounded, however many
-    /// come.
+    /// How many peers are remembered because of a task of an open job that they are not at any
+    /// more: it is bounded, however many come.
     pub fn remembered_for(&self, task: TaskRef) -> usize {
         let own = self
             .jobs
@@ -203,8 +204,8 @@ impl Requester {
             .map_or(0, |own| own.former.len() + own.failures.len())
     }
 
-    /// Whether what the caller finds out about a proof still counts: it was asked to check it, and of that task none was
-    /// accepted meanwhile.
+    /// Whether what the caller finds out about a proof still counts: it was asked to check it, and
+    /// of that task none was accepted meanwhile.
     pub fn awaits(&self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
         let own = self
             .jobs
@@ -216,7 +217,8 @@ impl Requester {
         })
     }
 
-    /// Whether what the caller finds out by doing a task still counts: it was asked to, and the task is not done meanwhile.
+    /// Whether what the caller finds out by doing a task still counts: it was asked to, and the
+    /// task is not done meanwhile.
     pub fn is_trying(&self, task: TaskRef) -> bool {
         let own = self
             .jobs
@@ -234,7 +236,8 @@ impl Requester {
             .is_some_and(|job| job.is_for_caller(task.task))
     }
 
-    /// The leases of an open job, each with the peer that holds it, in the order of [`crate::Tree::tasks`].
+    /// The leases of an open job, each with the peer that holds it, in the order of
+    /// [`crate::Tree::tasks`].
     pub fn leases(&self, job: JobId) -> Vec<(TaskId, Peer)> {
         let leased = self.jobs.get(&job).map(Job::leased).unwrap_or_default();
         leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()

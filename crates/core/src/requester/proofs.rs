@@ -1,4 +1,5 @@
-//! The way of a proof from its submission until it is durable, and the ban of a peer whose proof is none.
+//! The way of a proof from its submission until it is durable, and the ban of a peer whose proof is
+//! none.
 
 use super::{Requester, assign::unproven_origin};
 use crate::{
@@ -74,7 +75,8 @@ impl Requester {
             checking: false,
             stalled: false,
         };
-        // Strangers who have nothing to lose do not keep others waiting, beyond the one that is being checked.
+        // Strangers who have nothing to lose do not keep others waiting, beyond the one that is
+        // being checked.
         let behind = |other: &Claim| !other.checking && !other.proven;
         let place = match own.claims.iter().position(behind) {
             Some(place) if proven => place,
@@ -123,8 +125,8 @@ impl Requester {
         if self.is_moot(peer, task, proof) {
             return;
         }
-        // A job that was closed meanwhile has no use for it, not even if it was opened again, and nor has a task of which
-        // another proof was accepted. That makes a lie no better.
+        // A job that was closed meanwhile has no use for it, not even if it was opened again, and
+        // nor has a task of which another proof was accepted. That makes a lie no better.
         let Some(claim) = self.claim(peer, task, proof).copied() else {
             return match verdict {
                 Verdict::Invalid { reason } if !self.is_own(peer) => self.ban(now, peer, task, reason),

@@ -29,8 +29,8 @@ impl Requester {
         self.wake_all(now, task.job, freed);
     }
 
-    /// Gives up the accepted proof of a task, and says `event`. What takes it waits again, and is taken from those who are at
-    /// it; the tasks that can start now.
+    /// Gives up the accepted proof of a task, and says `event`. What takes it waits again, and is
+    /// taken from those who are at it; the tasks that can start now.
     pub(super) fn give_up(&mut self, now: Time, task: TaskRef, why: Revocation, event: Event) -> Vec<TaskId> {
         let takers: Vec<TaskId> = self.jobs[&task.job].takers(task.task).collect();
         for taker in takers {

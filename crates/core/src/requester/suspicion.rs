@@ -1,4 +1,5 @@
-//! Finds out, when no peer manages a node, whether the peers are to blame or a proof that the node is made of.
+//! Finds out, when no peer manages a node, whether the peers are to blame or a proof that the node
+//! is made of.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +55,8 @@ impl Requester {
             .any(|input| job.task(input).maker.is_none_or(|maker| !self.is_own(maker)))
     }
 
-    /// Peers were banned because of tasks of a job in an earlier run, and there may be nobody left who could fail.
+    /// Peers were banned because of tasks of a job in an earlier run, and there may be nobody left
+    /// who could fail.
     pub(super) fn suspect_again(&mut self, now: Time, id: JobId) {
         let banned_for = self
             .banned
@@ -182,8 +184,9 @@ impl Requester {
         }
     }
 
-    /// A process that did a node over the accepted proof of a task did not live to the end: the task is done again, by another
-    /// peer if there is one, and whoever failed at the node is as good as before.
+    /// A process that did a node over the accepted proof of a task did not live to the end: the
+    /// task is done again, by another peer if there is one, and whoever failed at the node is as
+    /// good as before.
     fn doubted(&mut self, now: Time, at: TaskRef, child: TaskId, proof: Blob, reason: String) {
         let job = self.jobs.get(&at.job).expect("it was looked at");
         let maker = job.task(child).maker;

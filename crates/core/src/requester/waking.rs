@@ -15,12 +15,13 @@ const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 /// How soon a peer that was woken may say that it does not come without having overslept.
 const DECLINE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Peers that are woken at once for one task, as a power of two: each time that nobody comes, twice as many are.
+/// Peers that are woken at once for one task, as a power of two: each time that nobody comes, twice
+/// as many are.
 const WOKEN_LOG_MAX: u32 = 8;
 
 impl Requester {
-    /// Wakes a peer for a task that is ready, or several if nobody came before; false if none waits that has the memory
-    /// for it. What is for the caller to do, it is asked to do.
+    /// Wakes a peer for a task that is ready, or several if nobody came before; false if none waits
+    /// that has the memory for it. What is for the caller to do, it is asked to do.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
         let job = &self.jobs[&task.job];
         if job.is_for_caller(task.task) {
@@ -74,8 +75,8 @@ impl Requester {
         Some(task)
     }
 
-    /// A peer that was woken has said that it does not come: others are woken at once, twice as many as before. It is no
-    /// worse for it if it has said so promptly.
+    /// A peer that was woken has said that it does not come: others are woken at once, twice as
+    /// many as before. It is no worse for it if it has said so promptly.
     pub(super) fn declined(&mut self, now: Time, peer: Peer) {
         // Saying so late costs as much as not coming.
         let prompt = self
@@ -104,7 +105,8 @@ impl Requester {
         }
     }
 
-    /// A peer was woken and did not come, which counts against it. The task is that for which it was.
+    /// A peer was woken and did not come, which counts against it. The task is that for which it
+    /// was.
     pub(super) fn oversleeps(&mut self, peer: Peer) -> Option<TaskRef> {
         let task = self.forget_woken(peer)?;
         if let Some(state) = self.peers.get_mut(&peer) {
@@ -114,7 +116,8 @@ impl Requester {
         Some(task)
     }
 
-    /// Nobody came that was woken for these tasks: wakes others for them, or for what is still ready.
+    /// Nobody came that was woken for these tasks: wakes others for them, or for what is still
+    /// ready.
     pub(super) fn wake_instead(&mut self, now: Time, overslept: BTreeSet<TaskRef>) {
         let mut woken = false;
         for task in overslept {

@@ -1,5 +1,5 @@
-//! Jobs among peers that proptest makes up. Whatever peers do, [`myriad_core::invariants`] hold; and if
-//! honest peers are left, every job ends.
+//! Jobs among peers that proptest makes up. Whatever peers do, [`myriad_core::invariants`] hold;
+//! and if honest peers are left, every job ends.
 
 mod harness;
 mod memory;

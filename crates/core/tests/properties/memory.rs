@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Peers that failed at a task, and those that held a lease of it: see `FAILURES_MAX` and `FORMER_MAX`.
+/// Peers that failed at a task, and those that held a lease of it: see `FAILURES_MAX` and
+/// `FORMER_MAX`.
 const REMEMBERED_MAX: usize = 2 * 256;
 /// Many more than that.
 const STRANGERS: usize = 700;

@@ -1,8 +1,10 @@
-//! Accepted proofs over which no node can be made: they are found out, and only their makers are to blame.
+//! Accepted proofs over which no node can be made: they are found out, and only their makers are to
+//! blame.
 
 use super::*;
 
-/// A job of one leaf over two segments, of which a stranger has made the first so that no leaf can be made over it.
+/// A job of one leaf over two segments, of which a stranger has made the first so that no leaf can
+/// be made over it.
 fn poisoned() -> (Harness, TaskRef, TaskRef) {
     let mut harness = Harness::new(ONCE);
     harness.open(0, 2).unwrap();
@@ -91,7 +93,8 @@ fn a_node_that_several_fail_at_is_done_by_the_requester_and_what_is_wrong_below_
     }
 }
 
-/// What is handed in for a node before it turns out that nobody could have made it is held against nobody.
+/// What is handed in for a node before it turns out that nobody could have made it is held against
+/// nobody.
 #[test]
 fn a_proof_that_is_looked_at_when_its_task_turns_out_to_be_impossible_bans_nobody() {
     let (mut harness, _, leaf) = poisoned();

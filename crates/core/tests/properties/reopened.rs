@@ -91,7 +91,8 @@ fn what_nobody_needs_any_more_is_not_made_again() {
     assert_eq!(harness.finished, [job(0)]);
 }
 
-/// A process that dies over a proof may do so because of the machine: the proof is made by somebody else, and nobody is banned.
+/// A process that dies over a proof may do so because of the machine: the proof is made by somebody
+/// else, and nobody is banned.
 #[test]
 fn a_proof_over_which_the_requesters_own_process_dies_is_made_by_somebody_else() {
     let (mut harness, leaf) = half_done();

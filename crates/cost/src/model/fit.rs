@@ -1,8 +1,9 @@
 //! Least squares of relative errors, with coefficients that are not negative.
 //!
-//! Costs are sums of parts that each take something: a negative part would fit a handful of measurements better, and say
-//! nonsense a little beyond them. There are at most three features, so every choice of those that count is tried, which
-//! finds the optimum (a face of the cone) without an iteration.
+//! Costs are sums of parts that each take something: a negative part would fit a handful of
+//! measurements better, and say nonsense a little beyond them. There are at most three features, so
+//! every choice of those that count is tried, which finds the optimum (a face of the cone) without
+//! an iteration.
 
 /// Features of a measurement: a constant and two more.
 pub(super) const FEATURES: usize = 3;
@@ -46,8 +47,8 @@ fn relative(coefficients: &[f64; FEATURES], row: &Row) -> f64 {
     predict(coefficients, &row.features) / row.value - 1.0
 }
 
-/// The normal equations over the features at `places`, by Gaussian elimination with pivots; none where the features do
-/// not tell these apart.
+/// The normal equations over the features at `places`, by Gaussian elimination with pivots; none
+/// where the features do not tell these apart.
 fn solve(rows: &[Row], places: &[usize]) -> Option<Vec<f64>> {
     let count = places.len();
     // Features differ by orders of magnitude; scaled to one, a small pivot means dependence.

@@ -18,8 +18,8 @@ impl Load {
     }
 }
 
-/// The part of a task's work that is taken not to get faster with threads where a profile has one number of
-/// threads only and cannot tell: that of the reference machine, rounded up.
+/// The part of a task's work that is taken not to get faster with threads where a profile has one
+/// number of threads only and cannot tell: that of the reference machine, rounded up.
 const SERIAL_UNKNOWN: f64 = 0.1;
 /// How finely the serial part is searched.
 const SERIAL_STEPS: u32 = 100;
@@ -66,8 +66,8 @@ pub(super) fn amdahl(serial: f64, threads: u32) -> f64 {
     serial + (1.0 - serial) / f64::from(threads.max(1))
 }
 
-/// The features of each measurement of wall time are scaled by what its threads do, so that one fit takes them all; the
-/// serial part is the one with which it fits best.
+/// The features of each measurement of wall time are scaled by what its threads do, so that one fit
+/// takes them all; the serial part is the one with which it fits best.
 fn fit_wall(rows: &[(Row, u32)]) -> ([f64; FEATURES], f64) {
     let with = |serial: f64| {
         let scaled: Vec<Row> = rows
@@ -140,8 +140,8 @@ impl SegmentLaw {
     }
 }
 
-/// Nodes of one stage, by their children: as they were measured, and on a line through these where they were
-/// not, up to the widest that was.
+/// Nodes of one stage, by their children: as they were measured, and on a line through these where
+/// they were not, up to the widest that was.
 pub(super) fn fit_stage(samples: &[&NodeSample]) -> impl Iterator<Item = (u32, NodeLaw)> {
     let warm = warm(samples, |s| &s.measured);
     let line = |s: &NodeSample, value: f64| Row {

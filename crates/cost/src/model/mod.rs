@@ -1,7 +1,8 @@
-//! What any task takes on a machine, from what was measured there: time by threads, memory, bytes, verification.
+//! What any task takes on a machine, from what was measured there: time by threads, memory, bytes,
+//! verification.
 //!
-//! Called by the drivers in `myriad-node`, which choose segment sizes and trees with it and say with it how fast they
-//! are, by the planner, and by the simulator.
+//! Called by the drivers in `myriad-node`, which choose segment sizes and trees with it and say
+//! with it how fast they are, by the planner, and by the simulator.
 //!
 //! The laws, whose coefficients are fitted to a [`Profile`] (`docs/PLANNING.md` has their sources):
 //!
@@ -58,8 +59,9 @@ impl CostModel {
         })
     }
 
-    /// The same with what was not measured taken from another machine, as much faster or slower as this one was at what
-    /// was measured on both: a quick look at a machine tells how fast it is, and the reference what of.
+    /// The same with what was not measured taken from another machine, as much faster or slower as
+    /// this one was at what was measured on both: a quick look at a machine tells how fast it is,
+    /// and the reference what of.
     #[must_use]
     pub fn completed_by(mut self, reference: &Self) -> Self {
         let own = self.clone();

@@ -21,7 +21,8 @@ pub struct Estimate {
     pub wall_s: f64,
     /// Of all threads.
     pub cpu_s: f64,
-    /// What the process takes longer when its last task was of another kind, and it has to load keys.
+    /// What the process takes longer when its last task was of another kind, and it has to load
+    /// keys.
     pub cold_s: f64,
     pub peak_bytes: u64,
     pub proof_bytes: u64,
@@ -40,12 +41,14 @@ pub struct ProgramModel {
     pub(super) cuts: Vec<Cut>,
     segment: SegmentLaw,
     pub(super) nodes: BTreeMap<(Kind, u32), NodeLaw>,
-    /// Internal-recursive nodes by their children, in trees whose internal-for-leaf nodes have one child each.
+    /// Internal-recursive nodes by their children, in trees whose internal-for-leaf nodes have one
+    /// child each.
     pub(super) over_ones: BTreeMap<u32, NodeLaw>,
 }
 
-/// Of which width the internal-for-leaf nodes of a tree are. The proof of one over more children is larger, and takes more memory and
-/// time to verify, and so do the proofs of the internal-recursive nodes above it.
+/// Of which width the internal-for-leaf nodes of a tree are. The proof of one over more children is
+/// larger, and takes more memory and time to verify, and so do the proofs of the internal-recursive
+/// nodes above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
     Ones,
@@ -121,12 +124,14 @@ impl ProgramModel {
         })
     }
 
-    /// How many times as long this takes as the same on another machine, with so many threads on each.
+    /// How many times as long this takes as the same on another machine, with so many threads on
+    /// each.
     pub(super) fn slower_than(&self, other: &Self, threads: u32) -> f64 {
         self.wall_s(other, threads) / other.wall_s(other, threads)
     }
 
-    /// One task of each shape that `shapes` has, the mean segment of its largest cut included, as far as both have it.
+    /// One task of each shape that `shapes` has, the mean segment of its largest cut included, as
+    /// far as both have it.
     pub(super) fn wall_s(&self, shapes: &Self, threads: u32) -> f64 {
         let load = shapes.typical_load();
         let nodes = shapes.nodes.keys().filter_map(|&(stage, children)| {
@@ -191,8 +196,8 @@ impl ProgramModel {
         }
     }
 
-    /// What a segment of so many instructions has to prove: on a line between the cuts beside it, and through
-    /// the origin beyond the last.
+    /// What a segment of so many instructions has to prove: on a line between the cuts beside it,
+    /// and through the origin beyond the last.
     pub fn load(&self, instructions: f64) -> Load {
         let mut points: Vec<&Cut> = self.cuts.iter().collect();
         points.sort_by(|a, b| a.instructions.total_cmp(&b.instructions));
@@ -206,7 +211,8 @@ impl ProgramModel {
         };
         let (a, b) = match after {
             Some(index @ 1..) => (points[index - 1], points[index]),
-            // What a short segment has in it is mostly there in any: the line through the first two, if it falls.
+            // What a short segment has in it is mostly there in any: the line through the first
+            // two, if it falls.
             Some(_) => return self.short(points[0], points.get(1).copied(), instructions),
             None => {
                 let last = points[points.len() - 1];
@@ -223,8 +229,8 @@ impl ProgramModel {
         }
     }
 
-    /// Below the smallest cut: along the line through the two smallest, but not below a line to the origin and not
-    /// above the smallest itself.
+    /// Below the smallest cut: along the line through the two smallest, but not below a line to the
+    /// origin and not above the smallest itself.
     fn short(&self, first: &Cut, second: Option<&Cut>, instructions: f64) -> Load {
         let share = instructions / first.instructions;
         let back = |at: f64, next: f64, wider: f64| {
@@ -246,8 +252,8 @@ impl ProgramModel {
         }
     }
 
-    /// A node, or for [`Kind::Final`] the final proof; none where nothing like it was measured. `below` matters to
-    /// internal-recursive ones.
+    /// A node, or for [`Kind::Final`] the final proof; none where nothing like it was measured.
+    /// `below` matters to internal-recursive ones.
     pub fn node(&self, stage: Kind, children: u32, below: Below, threads: u32) -> Option<Estimate> {
         let law = self.law(stage, children, below)?;
         Some(Estimate {
@@ -287,8 +293,8 @@ impl ProgramModel {
         &self.cuts
     }
 
-    /// The cut of the largest budget that is not above this one. Between measured budgets memory is left unused
-    /// rather than promised: sizes go in steps.
+    /// The cut of the largest budget that is not above this one. Between measured budgets memory is
+    /// left unused rather than promised: sizes go in steps.
     pub fn cut_for(&self, memory_bytes: u64) -> Option<&Cut> {
         self.cuts
             .iter()

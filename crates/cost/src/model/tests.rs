@@ -44,7 +44,8 @@ fn a_node_is_as_it_was_measured() {
     assert_eq!(law.node(Kind::Segment, 1, Below::More, 2), None);
 }
 
-/// Over the smallest proofs, three take what two took over larger ones: that fits machines which those do not.
+/// Over the smallest proofs, three take what two took over larger ones: that fits machines which
+/// those do not.
 #[test]
 fn narrow_trees_have_wider_nodes_at_their_top() {
     let mut profile = lawful();

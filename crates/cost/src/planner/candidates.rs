@@ -1,4 +1,5 @@
-//! The segment sizes and trees that a planner chooses from, each with what its tasks take and how early it could end.
+//! The segment sizes and trees that a planner chooses from, each with what its tasks take and how
+//! early it could end.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +11,9 @@ use crate::{
     trees::{Candidate, ClassTimes, KINDS, Shape, Times},
 };
 
-/// Ways that something goes between a prover and the requester or another prover for one task, which cannot overlap:
-/// to be woken, to offer, to get the lease; to ask for the children and get them; to submit, to be asked for the
-/// proof and to send it.
+/// Ways that something goes between a prover and the requester or another prover for one task,
+/// which cannot overlap: to be woken, to offer, to get the lease; to ask for the children and get
+/// them; to submit, to be asked for the proof and to send it.
 const TRIPS: f64 = 8.0;
 
 /// One way to do a job: a tree, and what is not of its schedule.
@@ -32,7 +33,8 @@ pub(super) struct Beside {
 /// All that fit the machines.
 ///
 /// # Errors
-/// [`PlanError::Memory`] where none does, [`PlanError::Segments`] where all are of too many segments.
+/// [`PlanError::Memory`] where none does, [`PlanError::Segments`] where all are of too many
+/// segments.
 pub(super) fn candidates(question: &Question) -> Result<Vec<Way>, PlanError> {
     let model = &question.requester.model;
     let present = || {
@@ -143,7 +145,8 @@ impl Job<'_> {
         Some(times)
     }
 
-    /// What a task takes beside its proving: reaching the start of a segment, bytes, ways, and being verified.
+    /// What a task takes beside its proving: reaching the start of a segment, bytes, ways, and
+    /// being verified.
     fn elsewhere_s(&self, class: &Class, (kind, children): Shape, estimate: &Estimate) -> f64 {
         let model = &class.model;
         let proof = |stage, children| {

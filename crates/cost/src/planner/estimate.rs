@@ -9,8 +9,9 @@ use super::{
 };
 use crate::trees::{Chosen, Timeline};
 
-/// What a fleet takes longer, as a part, for the whole of it wasting time; a part of it does in proportion. Source:
-/// `docs/SIMULATION.md`, where four of five that pretend to work cost a job 20 to 21 % when the factor was taken.
+/// What a fleet takes longer, as a part, for the whole of it wasting time; a part of it does in
+/// proportion. Source: `docs/SIMULATION.md`, where four of five that pretend to work cost a job 20
+/// to 21 % when the factor was taken.
 pub(super) const WASTE: f64 = 0.26;
 
 /// A way that was put on paper.

@@ -1,4 +1,5 @@
-//! Sizes a job for a fleet: which segments, which tree, how long, how many machines, and what binds.
+//! Sizes a job for a fleet: which segments, which tree, how long, how many machines, and what
+//! binds.
 //!
 //! ```text
 //!  Question ─▶ for each cut that was measured, for each arities that fit: how early could it end?   (bounds, microseconds)
@@ -7,8 +8,8 @@
 //!                        the job on paper (list scheduling, milliseconds) ─▶ FleetPlan
 //! ```
 //!
-//! The formulas are in `docs/PLANNING.md`. Nothing here reads a clock or draws a number: the same question has the
-//! same plan.
+//! The formulas are in `docs/PLANNING.md`. Nothing here reads a clock or draws a number: the same
+//! question has the same plan.
 
 mod candidates;
 mod estimate;
@@ -54,16 +55,19 @@ pub fn plans(question: &Question) -> Result<Vec<FleetPlan>, PlanError> {
         .collect())
 }
 
-/// The fewest machines, in the proportions of the question's classes, with which a job is done in time.
+/// The fewest machines, in the proportions of the question's classes, with which a job is done in
+/// time.
 ///
 /// # Errors
-/// [`PlanError::Deadline`] where [`MACHINES_TRIED_MAX`] are not enough; otherwise see [`PlanError`].
+/// [`PlanError::Deadline`] where [`MACHINES_TRIED_MAX`] are not enough; otherwise see
+/// [`PlanError`].
 pub fn machines_for(question: &Question, deadline_s: f64) -> Result<u64, PlanError> {
     question.validate()?;
     let with = |machines: u64| -> Result<Option<Best>, PlanError> {
         match best(&scaled(question, machines), TASKS_ON_PAPER_SEARCHING) {
             Ok(best) => Ok(Some(best)),
-            // Of a few machines of several classes, those that have the memory may not be among them.
+            // Of a few machines of several classes, those that have the memory may not be among
+            // them.
             Err(PlanError::Memory { .. } | PlanError::NobodyHonest { .. })
                 if machines < MACHINES_TRIED_MAX =>
             {

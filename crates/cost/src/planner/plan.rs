@@ -104,8 +104,8 @@ pub struct Bounds {
     pub machines_s: f64,
     /// The longest path from a segment to the final proof, on the fastest machines.
     pub path_s: f64,
-    /// What follows from the two together: towards the end of a tree there is less and less that can be done at once. No less
-    /// than either.
+    /// What follows from the two together: towards the end of a tree there is less and less that
+    /// can be done at once. No less than either.
     pub earliest_s: f64,
     /// All proofs, over the requester's downlink.
     pub requester_down_s: f64,
@@ -144,7 +144,8 @@ pub enum Binds {
 /// What goes over the requester's link.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Traffic {
-    /// Program and input, if every prover had them from the requester; they pass them on, so that it is less.
+    /// Program and input, if every prover had them from the requester; they pass them on, so that
+    /// it is less.
     pub up_bytes_max: f64,
     /// Proofs, to verify them.
     pub down_bytes: f64,

@@ -171,8 +171,8 @@ fn a_fleet_keeps_its_proportions() {
     }
 }
 
-/// Ten blocks of 30 M gas in one job, and a fleet for each of many sizes: within a second on paper, which a count of tasks
-/// shows without a clock.
+/// Ten blocks of 30 M gas in one job, and a fleet for each of many sizes: within a second on paper,
+/// which a count of tasks shows without a clock.
 #[test]
 fn large_jobs_are_outlined() {
     let asked = question(5e9, vec![class(10_000, 2, 4)]);

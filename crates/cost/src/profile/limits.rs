@@ -16,7 +16,8 @@ pub const SECONDS_MAX: f64 = 86_400.0;
 pub const MEMORY_BYTES_MAX: u64 = 64 << 40;
 /// Most instructions of a segment or of an execution that is measured.
 pub const INSTRUCTIONS_MAX: u64 = 1 << 50;
-/// Most of whatever is counted by the second. A core does 10^10 instructions, and memory moves 10^12 bytes.
+/// Most of whatever is counted by the second. A core does 10^10 instructions, and memory moves
+/// 10^12 bytes.
 pub const RATE_MAX: f64 = 1e15;
 /// Most children of a node of the tree: OpenVM's leaf takes 4.
 pub const CHILDREN_MAX: u32 = 64;

@@ -1,7 +1,8 @@
-//! What was measured on a machine: the file that `myriad bench` writes and that the cost model is fitted to.
+//! What was measured on a machine: the file that `myriad bench` writes and that the cost model is
+//! fitted to.
 //!
-//! It comes from a file that anybody may have written. So its size is bounded before it is read, unknown keys
-//! are errors, and every number is held to limits that no machine passes.
+//! It comes from a file that anybody may have written. So its size is bounded before it is read,
+//! unknown keys are errors, and every number is held to limits that no machine passes.
 
 mod limits;
 
@@ -30,8 +31,8 @@ pub struct Profile {
     pub name: String,
     /// The build that measured, for people.
     pub build: String,
-    /// The fingerprint of the engine that measured, in hex: another engine takes other times, and a node does not
-    /// believe a profile of one.
+    /// The fingerprint of the engine that measured, in hex: another engine takes other times, and a
+    /// node does not believe a profile of one.
     pub engine: String,
     pub machine: Machine,
     /// BLAKE3 of memory, in bytes a second, on one thread.
@@ -92,7 +93,8 @@ pub struct Program {
     pub execute_instructions_per_s: f64,
     /// Execution with metering, as a requester does it to cut, on one thread.
     pub meter_instructions_per_s: f64,
-    /// What a requester takes for the true boundaries of one segment, execution included, in seconds.
+    /// What a requester takes for the true boundaries of one segment, execution included, in
+    /// seconds.
     pub boundary_s: f64,
     /// Into what segments each memory budget cuts an execution, by rising budget.
     pub cuts: Vec<Cut>,
@@ -102,8 +104,8 @@ pub struct Program {
     pub nodes: Vec<NodeSample>,
 }
 
-/// The segments that a memory budget cuts an execution into. Means are over all segments but the last, which is as
-/// long as it happens to be, unless it is the only one.
+/// The segments that a memory budget cuts an execution into. Means are over all segments but the
+/// last, which is as long as it happens to be, unless it is the only one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cut {
@@ -125,13 +127,14 @@ pub struct Cut {
 pub struct Measured {
     /// Threads that the process had.
     pub threads: u32,
-    /// Whether the process had to load keys and make its tools first, as with the first task of a kind.
+    /// Whether the process had to load keys and make its tools first, as with the first task of a
+    /// kind.
     pub cold: bool,
     pub wall_s: f64,
     /// Of all threads, user and system.
     pub cpu_s: f64,
-    /// That threads were ready to run and something else did, in all threads together: a machine that is also used for
-    /// something else is measured all the same.
+    /// That threads were ready to run and something else did, in all threads together: a machine
+    /// that is also used for something else is measured all the same.
     pub waited_s: f64,
     /// Largest resident set of the process.
     pub peak_bytes: u64,
@@ -163,8 +166,8 @@ pub struct NodeSample {
     #[serde(with = "stage")]
     pub stage: Kind,
     pub children: u32,
-    /// An internal-recursive node whose children are internal-for-leaf nodes of one child each; of others they have two, or as many as
-    /// fit.
+    /// An internal-recursive node whose children are internal-for-leaf nodes of one child each; of
+    /// others they have two, or as many as fit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub over_ones: bool,
     pub measured: Measured,
@@ -219,7 +222,8 @@ impl Profile {
     /// Reads a file.
     ///
     /// # Errors
-    /// See [`Profile::parse`]; and a file that cannot be read, or is larger than [`PROFILE_BYTES_MAX`].
+    /// See [`Profile::parse`]; and a file that cannot be read, or is larger than
+    /// [`PROFILE_BYTES_MAX`].
     pub fn load(path: &Path) -> Result<Self, ProfileError> {
         let mut text = Vec::new();
         File::open(path)?
@@ -231,8 +235,8 @@ impl Profile {
     /// Reads what [`Profile::to_json`] has made.
     ///
     /// # Errors
-    /// Bytes that are no profile, have keys that are not known, are of another version, or have numbers that no
-    /// machine has.
+    /// Bytes that are no profile, have keys that are not known, are of another version, or have
+    /// numbers that no machine has.
     pub fn parse(json: &[u8]) -> Result<Self, ProfileError> {
         /// Of whatever version it is.
         #[derive(Deserialize)]
@@ -266,8 +270,8 @@ impl Profile {
 }
 
 impl Measured {
-    /// What it would have taken with nothing beside: threads that have a core for a part of the time do that part of their
-    /// work.
+    /// What it would have taken with nothing beside: threads that have a core for a part of the
+    /// time do that part of their work.
     pub fn undisturbed_wall_s(&self) -> f64 {
         self.wall_s * self.cpu_s / (self.cpu_s + self.waited_s)
     }

@@ -31,10 +31,12 @@ pub struct Chosen<T> {
     pub timeline: Timeline,
 }
 
-/// The candidate with the least `score`, which is when its timeline ends, or grows with that and counts what comes before and after.
-/// Of those that are alike it is the one that could end first, and of these the first; none without candidates.
+/// The candidate with the least `score`, which is when its timeline ends, or grows with that and
+/// counts what comes before and after. Of those that are alike it is the one that could end first,
+/// and of these the first; none without candidates.
 ///
-/// `tasks_max` tasks are put on paper at most. A candidate with more of them is only outlined, by Graham's bound.
+/// `tasks_max` tasks are put on paper at most. A candidate with more of them is only outlined, by
+/// Graham's bound.
 pub fn choose<T>(
     mut candidates: Vec<Candidate<T>>,
     tasks_max: usize,
@@ -67,8 +69,8 @@ pub fn choose<T>(
 }
 
 impl<T> Candidate<T> {
-    /// The tree over so many segments. `times` says what its shapes, each with its place, take; none where it does not know. None also
-    /// where some shape fits nobody.
+    /// The tree over so many segments. `times` says what its shapes, each with its place, take;
+    /// none where it does not know. None also where some shape fits nobody.
     pub fn new(
         segments: u32,
         arities: Arities,
@@ -100,8 +102,8 @@ impl<T> Candidate<T> {
         self.times.path_us(&self.tree)
     }
 
-    /// A job that is too large to be put on paper: Graham's bound, under which every list schedule is. Where segments end is
-    /// where their share of the work is done.
+    /// A job that is too large to be put on paper: Graham's bound, under which every list schedule
+    /// is. Where segments end is where their share of the work is done.
     fn outlined(&self) -> Timeline {
         let (work_us, path_us) = (self.work_us(), self.path_us());
         let mut timeline = Timeline {

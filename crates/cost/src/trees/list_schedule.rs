@@ -1,9 +1,9 @@
 //! A job on paper: who does which task when, if everybody does what is expected.
 //!
-//! List scheduling after Graham (1966), in the order of the state machine: what has the longest path above it goes
-//! first, to the fastest machine that is free and has the memory. Machines of a class are alike, so that they are
-//! counted and not told apart. It takes a microsecond or two for a task, where the simulator, which asks the state machine itself,
-//! takes tens.
+//! List scheduling after Graham (1966), in the order of the state machine: what has the longest
+//! path above it goes first, to the fastest machine that is free and has the memory. Machines of a
+//! class are alike, so that they are counted and not told apart. It takes a microsecond or two for
+//! a task, where the simulator, which asks the state machine itself, takes tens.
 
 use std::{
     cmp::Reverse,
@@ -23,9 +23,11 @@ pub struct Times {
     /// The places of the shapes in what follows.
     pub shapes: BTreeMap<Shape, usize>,
     pub classes: Vec<ClassTimes>,
-    /// What each segment takes, as a part of what its shape does; without any, segments are alike. Their mean is 1.
+    /// What each segment takes, as a part of what its shape does; without any, segments are alike.
+    /// Their mean is 1.
     pub segments: Vec<f64>,
-    /// Set where the machines are processes of one machine: then there is one class, and its times are of one core.
+    /// Set where the machines are processes of one machine: then there is one class, and its times
+    /// are of one core.
     pub shared: Option<SharedCores>,
 }
 
@@ -107,8 +109,8 @@ impl Times {
 
     /// All work by all machines, where tasks of each shape are spread by who is how fast at it.
     ///
-    /// No schedule on machines of one class ends before this. With several it may be a little too high, where one class
-    /// is much better at one shape than at the others.
+    /// No schedule on machines of one class ends before this. With several it may be a little too
+    /// high, where one class is much better at one shape than at the others.
     pub(super) fn work_us(&self, counts: impl IntoIterator<Item = (Shape, f64)>) -> u64 {
         let each = counts.into_iter().filter(|(_, count)| *count > 0.0);
         let times = each.map(|(shape, count)| {
@@ -146,8 +148,8 @@ impl Times {
     }
 }
 
-/// What can start, by what it needs: all of a shape need the same. The longest path above comes first, and of equal ones
-/// the first in the tree.
+/// What can start, by what it needs: all of a shape need the same. The longest path above comes
+/// first, and of equal ones the first in the tree.
 type Ready = BinaryHeap<(u64, Reverse<usize>)>;
 
 struct Schedule<'a> {
@@ -159,9 +161,11 @@ struct Schedule<'a> {
     missing: Vec<u32>,
     /// For each shape.
     ready: Vec<Ready>,
-    /// Machines of each class that are free, by the kind of their last task; those without any are last.
+    /// Machines of each class that are free, by the kind of their last task; those without any are
+    /// last.
     free: Vec<[u64; KINDS + 1]>,
-    /// Which task is done, on which class, when so much has been done of a task that runs since the beginning.
+    /// Which task is done, on which class, when so much has been done of a task that runs since the
+    /// beginning.
     running: BinaryHeap<Reverse<(u64, usize, usize)>>,
     timeline: Timeline,
 }
@@ -203,8 +207,8 @@ impl<'a> Schedule<'a> {
     }
 
     fn run(mut self) -> Timeline {
-        // What has been done of a task that runs since the beginning. It is the time, unless cores are shared: then all that run
-        // get on at one rate, which depends on how many they are.
+        // What has been done of a task that runs since the beginning. It is the time, unless cores
+        // are shared: then all that run get on at one rate, which depends on how many they are.
         let mut done = 0;
         let mut now = 0;
         loop {
@@ -354,7 +358,8 @@ mod tests {
             let timeline = times(segments).schedule(&tree);
             [timeline.segments_us, timeline.end_us].map(|us| us as f64 / 1e6)
         };
-        // A segment, its leaf, its internal-for-leaf node, two internal-recursive ones, and the final proof.
+        // A segment, its leaf, its internal-for-leaf node, two internal-recursive ones, and the
+        // final proof.
         assert_eq!(ends(vec![]), [1.0, 6.0]);
         assert_eq!(ends(vec![0.5, 2.0, 0.5]), [2.0, 7.0]);
         assert_eq!(times(vec![0.5, 2.0, 0.5]).path_us(&tree), 7_000_000);

@@ -10,7 +10,8 @@
 //!                                                          Chosen: the tree and its timeline
 //! ```
 //!
-//! [`choose()`] is called by the planner, for fleets, and by the drivers in `myriad-node`, for the job at hand.
+//! [`choose()`] is called by the planner, for fleets, and by the drivers in `myriad-node`, for the
+//! job at hand.
 
 mod bound;
 mod choose;

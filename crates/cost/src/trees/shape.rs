@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use myriad_core::{Arities, Kind, NodeId, TaskId, Tree};
 
-/// What tasks are alike in, as far as their cost goes: kind and children, which segments have none of.
+/// What tasks are alike in, as far as their cost goes: kind and children, which segments have none
+/// of.
 pub type Shape = (Kind, u32);
 
 /// The shape of a task of a tree.
@@ -16,9 +17,10 @@ pub fn shape(tree: &Tree, task: TaskId) -> Shape {
     (task.kind(), children)
 }
 
-/// All arities of trees whose widest nodes have so many children: leaves up to `leaf`, and internal-recursive nodes up to
-/// `internal_recursive`, which has one number for each of internal-for-leaf nodes of one child, of two, and so on: it may take more
-/// memory to aggregate proofs of wider nodes.
+/// All arities of trees whose widest nodes have so many children: leaves up to `leaf`, and
+/// internal-recursive nodes up to `internal_recursive`, which has one number for each of
+/// internal-for-leaf nodes of one child, of two, and so on: it may take more memory to aggregate
+/// proofs of wider nodes.
 pub fn arities(leaf: u32, internal_recursive: &[u32]) -> Vec<Arities> {
     let mut all = Vec::new();
     for leaf in 1..=leaf {

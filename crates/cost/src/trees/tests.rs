@@ -24,8 +24,8 @@ fn unit_times(tree: &Tree, machines: u64) -> Times {
     }
 }
 
-/// Of equal tasks, Hu (1961): whoever takes what has most tasks above it ends as early as can be. So a schedule is the least that
-/// there is, and a bound may come near it and not pass it.
+/// Of equal tasks, Hu (1961): whoever takes what has most tasks above it ends as early as can be.
+/// So a schedule is the least that there is, and a bound may come near it and not pass it.
 #[test]
 fn no_tree_of_equal_tasks_is_done_before_its_bound() {
     let arities = Arities {

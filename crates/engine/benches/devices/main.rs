@@ -4,12 +4,14 @@
 //! cargo bench --workspace --bench devices -- [TASK]... [--threads 1,2]
 //! ```
 //!
-//! A task is `segment` (655,000 instructions of `fibonacci`), `evm-segment` (190,000 of `evm-block`), `evm-leaf`, `leaf-1`,
-//! `leaf-3`, `internal-for-leaf-1`, `-2`, `-3`, `internal-recursive-3` or `final`; all of them if none is named. What a
-//! task is made of is made once and kept, by the build, in the system's folder for temporary files.
+//! A task is `segment` (655,000 instructions of `fibonacci`), `evm-segment` (190,000 of
+//! `evm-block`), `evm-leaf`, `leaf-1`, `leaf-3`, `internal-for-leaf-1`, `-2`, `-3`,
+//! `internal-recursive-3` or `final`; all of them if none is named. What a task is made of is made
+//! once and kept, by the build, in the system's folder for temporary files.
 //!
-//! A row is of the proof alone, without what comes before it: the execution, traces and, for nodes, the child
-//! proofs' check. `task` is the peak of the whole process. Phases have their CPU seconds and peak.
+//! A row is of the proof alone, without what comes before it: the execution, traces and, for nodes,
+//! the child proofs' check. `task` is the peak of the whole process. Phases have their CPU seconds
+//! and peak.
 
 mod material;
 mod measure;

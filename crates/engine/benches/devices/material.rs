@@ -99,7 +99,8 @@ impl Material {
         })
     }
 
-    /// A node over `arity` nodes of the level below, from the one with this number on. Nodes below it have one child.
+    /// A node over `arity` nodes of the level below, from the one with this number on. Nodes below
+    /// it have one child.
     pub fn node(&self, subject: &Subject, level: Level, arity: usize, first: usize) -> Fallible<Vec<u8>> {
         let children = self.children(subject, level, arity, first)?;
         self.proof(&format!("node-{}-{arity}-{first}", level.number()), || {

@@ -1,4 +1,5 @@
-//! What a proof takes, by phase: an engine that is measured, and a subscriber that follows its spans.
+//! What a proof takes, by phase: an engine that is measured, and a subscriber that follows its
+//! spans.
 
 use std::{cell::RefCell, collections::BTreeMap, fs, sync::Mutex, time::Instant};
 
@@ -39,7 +40,8 @@ pub const COMMIT: &str = "commit";
 pub const CONSTRAINTS: &str = "constraints";
 pub const OPENINGS: &str = "openings";
 
-/// The phase that a span is, by either device's name for it. What comes after the constraints is the openings.
+/// The phase that a span is, by either device's name for it. What comes after the constraints is
+/// the openings.
 fn phase_of(span: &str) -> Option<&'static str> {
     match span {
         "prover.main_trace_commit" => Some(COMMIT),

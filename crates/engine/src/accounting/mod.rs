@@ -1,8 +1,9 @@
 //! Running a program and counting what its instructions are spent on, by the marks in its ELF.
 //!
-//! OpenVM's interpreter is a table of functions, one for each instruction of the program, and a loop that calls them. The functions
-//! tell a context of each row that they need of a chip. OpenVM makes the functions for any context, and runs the loop
-//! for its own ones only. So the loop is here, and the context counts.
+//! OpenVM's interpreter is a table of functions, one for each instruction of the program, and a
+//! loop that calls them. The functions tell a context of each row that they need of a chip. OpenVM
+//! makes the functions for any context, and runs the loop for its own ones only. So the loop is
+//! here, and the context counts.
 #![expect(
     unsafe_code,
     reason = "OpenVM's functions read the data of an instruction by its address"
@@ -41,8 +42,9 @@ pub struct Spent {
     pub times: u64,
     /// Instructions executed.
     pub instructions: u64,
-    /// Cells of the rows that these fill in the traces of the VM's chips. Not counted is what no single instruction is the cause
-    /// of: tables, the hashes of memory, and rows that round a height up to a power of two.
+    /// Cells of the rows that these fill in the traces of the VM's chips. Not counted is what no
+    /// single instruction is the cause of: tables, the hashes of memory, and rows that round a
+    /// height up to a power of two.
     pub cells: u64,
 }
 
@@ -128,7 +130,8 @@ pub(crate) fn account(
 
 /// The context of an execution: what was spent so far, and what is being done.
 struct Tally {
-    /// For each instruction of the program, the place of its first mark, from 1; 0 where it has none.
+    /// For each instruction of the program, the place of its first mark, from 1; 0 where it has
+    /// none.
     firsts: Vec<u32>,
     base: u32,
     /// By address.
@@ -189,8 +192,8 @@ impl Tally {
         }
     }
 
-    /// An address may be jumped to from where its mark does not belong: from the end of a loop to its begin, which is behind
-    /// the mark in the source and at the same address.
+    /// An address may be jumped to from where its mark does not belong: from the end of a loop to
+    /// its begin, which is behind the mark in the source and at the same address.
     fn enter(&mut self, mark: Mark) {
         if self.whole || self.label == mark.label || self.around.len() == OPEN_MAX {
             return;

@@ -27,8 +27,8 @@ use crate::{
     program::caught,
 };
 
-/// Segments that an execution may be cut into: as many as the planner plans for. With what the VM says of each, a plan of
-/// so many takes some 100 MB.
+/// Segments that an execution may be cut into: as many as the planner plans for. With what the VM
+/// says of each, a plan of so many takes some 100 MB.
 const SEGMENTS_MAX: usize = 200_000;
 
 /// Pages of memory that OpenVM has numbers for: 32 bits, less those within a page.
@@ -47,8 +47,8 @@ pub struct Segment {
     pub trace_heights: Vec<u32>,
     /// Whether the program ends in it.
     pub last: bool,
-    /// Field elements in the traces of all chips, with each height rounded up to a power of two: what
-    /// proving time follows.
+    /// Field elements in the traces of all chips, with each height rounded up to a power of two:
+    /// what proving time follows.
     pub cells: u64,
     /// Bus interactions of all rows, likewise.
     pub interactions: u64,
@@ -68,8 +68,8 @@ pub struct Plan {
 }
 
 impl Segment {
-    /// Bytes of memory that the process which proves a segment takes at least, whatever is in it, where the encoded input
-    /// of its job has so many bytes.
+    /// Bytes of memory that the process which proves a segment takes at least, whatever is in it,
+    /// where the encoded input of its job has so many bytes.
     pub fn least_bytes(input_bytes: u64) -> u64 {
         memory::segment_least_bytes(input_bytes)
     }
@@ -148,9 +148,9 @@ pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> 
 
 /// What is counted while a program is executed.
 ///
-/// OpenVM marks the page of an access before it looks whether the access is inside of the VM's memory. It has marks for the
-/// pages that the memory has, and looks at no bound of its own: an access at the end of 32 bits, which any program can make,
-/// would write beside them.
+/// OpenVM marks the page of an access before it looks whether the access is inside of the VM's
+/// memory. It has marks for the pages that the memory has, and looks at no bound of its own: an
+/// access at the end of 32 bits, which any program can make, would write beside them.
 pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
     let mut ctx = vm.build_metered_ctx(program.exe());
     ctx.memory_ctx.page_indices = BitSet::new(PAGES);
@@ -169,7 +169,8 @@ struct Metering<'a> {
 }
 
 impl Metering<'_> {
-    /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there are so many segments.
+    /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there
+    /// are so many segments.
     #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
     fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
         let Self {
@@ -255,8 +256,8 @@ impl Metering<'_> {
     }
 }
 
-/// Executes the first `instructions` of `program` on `input` without metering and without keys: what it takes to reach
-/// the start of a segment.
+/// Executes the first `instructions` of `program` on `input` without metering and without keys:
+/// what it takes to reach the start of a segment.
 pub(crate) fn run(
     program: &Program,
     input: &Input,

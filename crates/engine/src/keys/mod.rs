@@ -1,12 +1,14 @@
-//! Proving and verifying keys, kept on disk by the text of the `openvm.toml` that describes their configuration.
+//! Proving and verifying keys, kept on disk by the text of the `openvm.toml` that describes their
+//! configuration.
 //!
-//! A set of keys has about 300 KB and takes seconds to make. Two processes that want the same set at
-//! once make it once: the second waits for the first one's lock. A set is written to a temporary
-//! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made again.
+//! A set of keys has about 300 KB and takes seconds to make. Two processes that want the same set
+//! at once make it once: the second waits for the first one's lock. A set is written to a temporary
+//! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made
+//! again.
 //!
-//! Where the text is a stranger's, a child makes the keys, and its caller writes the file ([`KeyCache::fill`]). The file's name
-//! follows from the text and not from what the child has read in it. So whoever takes over the child can spoil the keys of that
-//! text, and no others.
+//! Where the text is a stranger's, a child makes the keys, and its caller writes the file
+//! ([`KeyCache::fill`]). The file's name follows from the text and not from what the child has read
+//! in it. So whoever takes over the child can spoil the keys of that text, and no others.
 
 use std::{
     fs::{self, File},
@@ -38,8 +40,9 @@ const HASH_BYTES: usize = 32;
 /// Most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
 pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// Most sets of keys that are kept: more than anybody has configurations of his own. Strangers' jobs bring theirs, so that the
-/// folder would grow without end. With so many it has some 130 MB, and never more than 512 MiB.
+/// Most sets of keys that are kept: more than anybody has configurations of his own. Strangers'
+/// jobs bring theirs, so that the folder would grow without end. With so many it has some 130 MB,
+/// and never more than 512 MiB.
 const KEY_SETS_MAX: usize = 64;
 /// Files that were being written when a process was killed are removed after so long.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
@@ -52,7 +55,8 @@ const OTHERS_POLL: Duration = Duration::from_millis(50);
 pub enum Filling {
     /// Those that are not there.
     Missing,
-    /// Also those whose file is whole: nothing can be read from it, as whoever works with it has found.
+    /// Also those whose file is whole: nothing can be read from it, as whoever works with it has
+    /// found.
     Rotten,
 }
 
@@ -92,8 +96,9 @@ impl KeyCache {
         &self.dir
     }
 
-    /// Makes the folder, and removes the sets that were used longest ago so that with one more there are no more than
-    /// [`KEY_SETS_MAX`], and what killed processes have left. What is wanted again is made again.
+    /// Makes the folder, and removes the sets that were used longest ago so that with one more
+    /// there are no more than [`KEY_SETS_MAX`], and what killed processes have left. What is wanted
+    /// again is made again.
     ///
     /// # Errors
     /// Where the folder cannot be made or read.
@@ -142,7 +147,8 @@ impl KeyCache {
         has
     }
 
-    /// Makes the keys of a configuration in this process if they are not there: where the configuration is the caller's own.
+    /// Makes the keys of a configuration in this process if they are not there: where the
+    /// configuration is the caller's own.
     ///
     /// # Errors
     /// A folder that cannot be read or written, or a configuration that has no keys.
@@ -150,7 +156,8 @@ impl KeyCache {
         self.load(config).map(drop)
     }
 
-    /// The keys of a configuration, which have to be there: an engine child that works with them cannot make them.
+    /// The keys of a configuration, which have to be there: an engine child that works with them
+    /// cannot make them.
     pub(crate) fn get(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
         let path = self.path(config.described());
         read(&path, config)?.ok_or(KeyError::Missing { path })
@@ -174,12 +181,13 @@ impl KeyCache {
         Ok(keys)
     }
 
-    /// Keeps what `make` gives as the keys of the configuration that an `openvm.toml` describes, where `filling` says so; the
-    /// plain configuration's without one. Nothing of it is decoded here. While another process makes the same keys, this one
-    /// waits as long as `waits` says so.
+    /// Keeps what `make` gives as the keys of the configuration that an `openvm.toml` describes,
+    /// where `filling` says so; the plain configuration's without one. Nothing of it is decoded
+    /// here. While another process makes the same keys, this one waits as long as `waits` says so.
     ///
     /// # Errors
-    /// Those of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] where what it gives is no file of keys.
+    /// Those of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] where what it gives is no file of
+    /// keys.
     pub(crate) fn fill<E: From<KeyError>>(
         &self,
         openvm_toml: Option<&str>,
@@ -229,8 +237,8 @@ struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock of a file of keys; without one in the end where another process is too slow, or `waits` says so.
-    /// Both then make the same, and each writes it whole.
+    /// Waits for the lock of a file of keys; without one in the end where another process is too
+    /// slow, or `waits` says so. Both then make the same, and each writes it whole.
     fn take(keys: &Path, waits: impl Fn() -> bool) -> Result<Self, KeyError> {
         let path = keys.with_extension("lock");
         let until = Instant::now() + OTHERS_PATIENCE;

@@ -17,10 +17,11 @@ const LOAD: u32 = 1;
 /// The flag of an entry whose segment is code.
 const EXECUTABLE: u32 = 1;
 
-/// Refuses an ELF for another machine, and one that asks for more memory or has more code than is loaded.
+/// Refuses an ELF for another machine, and one that asks for more memory or has more code than is
+/// loaded.
 ///
-/// The segments of an ELF may be larger in memory than in the file, where the rest is zero, and may share their bytes
-/// in the file: a hundred bytes can ask for all of the VM's memory.
+/// The segments of an ELF may be larger in memory than in the file, where the rest is zero, and may
+/// share their bytes in the file: a hundred bytes can ask for all of the VM's memory.
 ///
 /// # Errors
 /// See [`ProgramError`]; the bytes may be anything.
@@ -44,7 +45,8 @@ pub(super) fn check(image: &[u8]) -> Result<(), ProgramError> {
     within("instructions", code_bytes / INSTRUCTION_BYTES, INSTRUCTIONS_MAX)
 }
 
-/// The entries of the table of segments; none where there is no table, which OpenVM's loader refuses.
+/// The entries of the table of segments; none where there is no table, which OpenVM's loader
+/// refuses.
 fn segments(image: &[u8]) -> Result<&[[u8; ENTRY_BYTES]], ProgramError> {
     let half = |place: usize| usize::from(u16::from_le_bytes([image[place], image[place + 1]]));
     let start = half(28) | half(30) << 16;
@@ -107,8 +109,8 @@ mod tests {
     use super::*;
     use crate::Program;
 
-    /// An ELF of RISC-V with nothing but segments, of these sizes in memory and with these flags, of which the file
-    /// has no bytes.
+    /// An ELF of RISC-V with nothing but segments, of these sizes in memory and with these flags,
+    /// of which the file has no bytes.
     fn with_segments(segments: &[(u32, u32)]) -> Vec<u8> {
         let mut image = vec![0; HEADER_BYTES];
         image[..4].copy_from_slice(&MAGIC);
@@ -140,7 +142,8 @@ mod tests {
 
     #[test]
     fn an_elf_that_asks_for_all_memory_is_refused() {
-        // 84 bytes of file, and 2^27 words in a tree, which are 2 GiB, before the bytes of each in another.
+        // 84 bytes of file, and 2^27 words in a tree, which are 2 GiB, before the bytes of each in
+        // another.
         let image = with_segments(&[((1 << 29) - 4, 4)]);
         assert_eq!(image.len(), 84);
         assert_eq!(

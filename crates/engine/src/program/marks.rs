@@ -1,4 +1,5 @@
-//! Marks in an ELF: notes about addresses in its code, which say what the instructions there are spent on.
+//! Marks in an ELF: notes about addresses in its code, which say what the instructions there are
+//! spent on.
 //!
 //! They are in a section that is not loaded, so that no execution and no proof knows of them:
 //!
@@ -13,7 +14,8 @@ use super::within;
 use crate::error::ProgramError;
 
 const NAME: &[u8] = b".myriad.marks\0";
-/// Bytes of the header of an ELF, of an entry of its table of sections (`Elf32_Shdr`), and of a mark.
+/// Bytes of the header of an ELF, of an entry of its table of sections (`Elf32_Shdr`), and of a
+/// mark.
 const HEADER_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 40;
 const MARK_BYTES: usize = 8;
@@ -34,9 +36,11 @@ pub(crate) struct Mark {
     pub leave: bool,
 }
 
-/// The marks of an ELF whose header has been checked, by address; those of an address in the order of the section.
+/// The marks of an ELF whose header has been checked, by address; those of an address in the order
+/// of the section.
 ///
-/// A program is loaded without its table of sections. So one whose table leads nowhere has no marks.
+/// A program is loaded without its table of sections. So one whose table leads nowhere has no
+/// marks.
 ///
 /// # Errors
 /// [`ProgramError::TooMuch`]
@@ -90,7 +94,8 @@ fn section(image: &[u8]) -> Option<&[u8]> {
 pub(crate) mod tests {
     use super::*;
 
-    /// An ELF with these marks behind its other bytes: a table of sections with the names and the marks, and nothing else.
+    /// An ELF with these marks behind its other bytes: a table of sections with the names and the
+    /// marks, and nothing else.
     pub(crate) fn with_marks(elf: &[u8], marks: &[(u32, u32)]) -> Vec<u8> {
         let mut image = elf.to_vec();
         let names = image.len();

@@ -1,6 +1,7 @@
 //! Loads a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
 //!
-//! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may come from anywhere.
+//! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may
+//! come from anywhere.
 
 pub(crate) mod commitment;
 mod elf;
@@ -18,16 +19,18 @@ use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 use self::marks::Mark;
 use crate::{VmConfig, error::ProgramError};
 
-/// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a `.vmexe`.
+/// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a
+/// `.vmexe`.
 pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
 
-/// Most bytes of memory that a program has something in when it starts: its code, its constants, and what is zero.
-/// The EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its file. OpenVM holds them in a tree that
-/// takes 20 bytes for each, so that these take 640 MB.
+/// Most bytes of memory that a program has something in when it starts: its code, its constants,
+/// and what is zero. The EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its
+/// file. OpenVM holds them in a tree that takes 20 bytes for each, so that these take 640 MB.
 const INITIAL_BYTES_MAX: u64 = 32 << 20;
 
-/// Most instructions of a program. The EVM block guest has 0.7 million. Loading takes up to 200 bytes for each, and so
-/// 800 MB; and the table of 2^22 rows that each segment of such a program has is too high for most machines.
+/// Most instructions of a program. The EVM block guest has 0.7 million. Loading takes up to 200
+/// bytes for each, and so 800 MB; and the table of 2^22 rows that each segment of such a program
+/// has is too high for most machines.
 const INSTRUCTIONS_MAX: u64 = 1 << 22;
 
 /// Bytes of an instruction of RISC-V.
@@ -111,8 +114,9 @@ impl Program {
     }
 }
 
-/// OpenVM writes a program's initial memory without looking where. Registers, public values and what else has an address
-/// space of its own are zero when a program starts: the transpiler puts nothing there.
+/// OpenVM writes a program's initial memory without looking where. Registers, public values and
+/// what else has an address space of its own are zero when a program starts: the transpiler puts
+/// nothing there.
 fn check_memory(exe: &VmExe<F>, config: &VmConfig) -> Result<(), String> {
     let spaces = &config.vm().system.config.memory_config.addr_spaces;
     let bytes = spaces[RV32_MEMORY_AS as usize].num_cells;
@@ -177,7 +181,8 @@ mod tests {
         let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
         let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
         assert!(load(&exe).is_ok());
-        // The last byte of memory may have something; what is x0 may not, nor what the program has not revealed itself.
+        // The last byte of memory may have something; what is x0 may not, nor what the program has
+        // not revealed itself.
         let mut whole = exe.clone();
         whole.init_memory.insert((2, (1 << 29) - 1), 1);
         assert!(load(&whole).is_ok());

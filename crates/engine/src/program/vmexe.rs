@@ -1,8 +1,8 @@
 //! Reads a `.vmexe`, OpenVM's own format of a program.
 //!
-//! OpenVM's reader makes room for as many instructions as four bytes of the file say; and in its encoding, bitcode, an
-//! item of a list can take an eighth of a byte. So the same bytes are read here into types with limits, and then
-//! made into what OpenVM's reader gives.
+//! OpenVM's reader makes room for as many instructions as four bytes of the file say; and in its
+//! encoding, bitcode, an item of a list can take an eighth of a byte. So the same bytes are read
+//! here into types with limits, and then made into what OpenVM's reader gives.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
@@ -21,7 +21,8 @@ use super::{INITIAL_BYTES_MAX, INSTRUCTIONS_MAX, caught, start_of, within};
 use crate::error::ProgramError;
 
 thread_local! {
-    /// The list that is too long in the file. The errors of bitcode have no text in a release build.
+    /// The list that is too long in the file. The errors of bitcode have no text in a release
+    /// build.
     static TOO_MUCH: RefCell<Option<ProgramError>> = const { RefCell::new(None) };
 }
 
@@ -187,8 +188,8 @@ mod tests {
         bitcode::serialize(&(((instructions, places), pc_base), pc_start)).unwrap()
     }
 
-    /// The length of a list that has one, as bitcode writes it where it is 255 or more: a mark, that of a number that is
-    /// not packed, and the number.
+    /// The length of a list that has one, as bitcode writes it where it is 255 or more: a mark,
+    /// that of a number that is not packed, and the number.
     fn length(count: u64) -> Vec<u8> {
         [[255, 0].as_slice(), &count.to_le_bytes()].concat()
     }

@@ -1,24 +1,27 @@
 //! Decodes a STARK proof from anywhere. A walk over the counts in its bytes goes first, then
 //! OpenVM's decoder.
 //!
-//! OpenVM's decoder believes what the bytes count. Mostly that is harmless: what is counted follows, in four bytes
-//! each or more, and a lie ends where the bytes do. But a list of nothing follows in no bytes at all: a row without
-//! columns, a round without coefficients, a commitment that nobody queries; and a chip without a trace follows in one bit. So
-//! 84 bytes can ask for 2^32 lists of 24 bytes each, and an allocation that fails ends the process.
+//! OpenVM's decoder believes what the bytes count. Mostly that is harmless: what is counted
+//! follows, in four bytes each or more, and a lie ends where the bytes do. But a list of nothing
+//! follows in no bytes at all: a row without columns, a round without coefficients, a commitment
+//! that nobody queries; and a chip without a trace follows in one bit. So 84 bytes can ask for 2^32
+//! lists of 24 bytes each, and an allocation that fails ends the process.
 //!
-//! The walk reads the same counts in the same order and makes nothing of them: it sees that what they count is there,
-//! and that there are not too many lists. All that decodes a proof, here and in an engine child, comes through this
-//! module.
+//! The walk reads the same counts in the same order and makes nothing of them: it sees that what
+//! they count is there, and that there are not too many lists. All that decodes a proof, here and
+//! in an engine child, comes through this module.
 
 use openvm_sdk::SC;
 use openvm_stark_backend::{codec::Decode, proof::Proof};
 
-/// Most lists in a proof, each of which takes 24 bytes beside what is in it, and an allocation of its own where
-/// anything is. Nearly all are opened rows: 16 for each query of each commitment. A segment of `evm-block` has
-/// 7,500, with 193 queries and 2 commitments; 2^20 are enough for 290 commitments, and take about 100 MB.
+/// Most lists in a proof, each of which takes 24 bytes beside what is in it, and an allocation of
+/// its own where anything is. Nearly all are opened rows: 16 for each query of each commitment. A
+/// segment of `evm-block` has 7,500, with 193 queries and 2 commitments; 2^20 are enough for 290
+/// commitments, and take about 100 MB.
 const LISTS_MAX: usize = 1 << 20;
 
-/// Most log2 of the rows that one query opens. All of OpenVM's parameters have 4 (`DEFAULT_K_WHIR`).
+/// Most log2 of the rows that one query opens. All of OpenVM's parameters have 4
+/// (`DEFAULT_K_WHIR`).
 const FOLDING_MAX: usize = 8;
 
 /// The layout that is walked, by OpenVM's number for it (`CODEC_VERSION`).
@@ -144,7 +147,8 @@ impl<'a> Walk<'a> {
         self.pass(codewords, EXTENSION)?;
         self.pass(foldings + rounds, FIELD)?;
 
-        // Each commitment has lists of the queries, of their rows, of each row; and of paths, and each path.
+        // Each commitment has lists of the queries, of their rows, of each row; and of paths, and
+        // each path.
         let commits = self.lists_of(2)?;
         let queries = self.word()?;
         self.count_lists(commits.saturating_mul(queries), 2 + (1 << folding))?;

@@ -43,8 +43,8 @@ impl Bytes {
             .words(&[0, 0, 0])
     }
 
-    /// As before, no rounds, and nothing stacked, with one round of WHIR that folds `folding` times: up to the
-    /// number of commitments.
+    /// As before, no rounds, and nothing stacked, with one round of WHIR that folds `folding`
+    /// times: up to the number of commitments.
     fn up_to_commits(folding: u32) -> Self {
         Self::up_to_rounds()
             .words(&[0])
@@ -135,7 +135,8 @@ fn counts_of_what_is_not_there_are_refused() {
     }
 }
 
-/// A proof that proves nothing, with something in each of its lists, and no two counts alike where they may differ.
+/// A proof that proves nothing, with something in each of its lists, and no two counts alike where
+/// they may differ.
 fn full() -> Proof<SC> {
     let digest = [F::ONE; 8];
     let extension = EF::from(F::TWO);

@@ -93,7 +93,8 @@ impl Shown {
 pub struct Statement {
     start_pc: u32,
     start_root: Root,
-    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x hex).
+    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x
+    /// hex).
     pub program_commitment: String,
     /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a final proof.
     pub baseline_json: Vec<u8>,
@@ -228,8 +229,9 @@ impl Verifier {
     /// Verifies a segment proof; `public_values` are what the last segment has to reveal, and none
     /// for any other.
     ///
-    /// What it does *not* show is that the segment belongs to an input, since input is not committed
-    /// to: compare the [`Boundary`] with those of the neighbours. That a leaf can be made over it is looked at, too.
+    /// What it does *not* show is that the segment belongs to an input, since input is not
+    /// committed to: compare the [`Boundary`] with those of the neighbours. That a leaf can be made
+    /// over it is looked at, too.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
@@ -239,7 +241,8 @@ impl Verifier {
             .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
     }
 
-    /// Verifies a segment proof that this process has made: it shows public values or not, and has to be a proof of those.
+    /// Verifies a segment proof that this process has made: it shows public values or not, and has
+    /// to be a proof of those.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -343,8 +346,8 @@ impl Verifier {
 
     /// Checks which keys the children, and theirs in turn, were verified with.
     ///
-    /// A node exposes the commitments of the levels below it, those above are zero; the commitment of
-    /// its own child is the one its constraints were evaluated with.
+    /// A node exposes the commitments of the levels below it, those above are zero; the commitment
+    /// of its own child is the one its constraints were evaluated with.
     fn check_lineage(&self, level: Level, proof: &Proof<SC>) -> Result<(), VerifyError> {
         let other = |reason: &str| VerifyError::OtherKeys {
             reason: reason.into(),

@@ -26,12 +26,14 @@ use crate::{
     Statement, VmConfig, keys::Filling,
 };
 
-/// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system before the
-/// next has built its tools. By default it stays for 10 s, and was seen on top of the next peak.
-/// What gives it back when nothing else is done is a thread, which the child starts itself: see [`super::confine()`].
+/// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system
+/// before the next has built its tools. By default it stays for 10 s, and was seen on top of the
+/// next peak. What gives it back when nothing else is done is a thread, which the child starts
+/// itself: see [`super::confine()`].
 const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 
-/// Variables that a child gets of its caller's: where programs and libraries are. What else is there may be secret.
+/// Variables that a child gets of its caller's: where programs and libraries are. What else is
+/// there may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
 /// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
@@ -40,13 +42,15 @@ const MAKE_KEYS: &str = "--make-keys";
 /// How often a child that is about to end is looked at.
 const WAIT_STEP: Duration = Duration::from_millis(2);
 
-/// Virtual memory for data of a child to which `memory` is lent: what the system refuses to go beyond.
+/// Virtual memory for data of a child to which `memory` is lent: what the system refuses to go
+/// beyond.
 ///
-/// It is more than `memory`, which is what is really taken. An address space of a guest is mapped whole, 512 MiB of which few
-/// pages are touched, once for each state that is held; chips' records have room for more rows than there are; and the
-/// allocator keeps addresses whose pages it has given back. A child that took 3.5 GiB had mapped more than 12 GiB. To have
-/// addresses go back with the pages would halve that, and map most allocations by themselves. A
-/// thread has a stack of 2 MiB, and an arena of the allocator.
+/// It is more than `memory`, which is what is really taken. An address space of a guest is mapped
+/// whole, 512 MiB of which few pages are touched, once for each state that is held; chips' records
+/// have room for more rows than there are; and the allocator keeps addresses whose pages it has
+/// given back. A child that took 3.5 GiB had mapped more than 12 GiB. To have addresses go back
+/// with the pages would halve that, and map most allocations by themselves. A thread has a stack of
+/// 2 MiB, and an arena of the allocator.
 pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     const MAPS: u64 = 4 << 30;
     const THREAD: u64 = 64 << 20;
@@ -86,7 +90,8 @@ struct Process {
 
 /// Ends the child of a [`Worker`] that another thread is waiting for.
 ///
-/// The waiting thread then gets a [`Death`] that is `stopped`. Nothing happens when the child has ended already.
+/// The waiting thread then gets a [`Death`] that is `stopped`. Nothing happens when the child has
+/// ended already.
 #[derive(Debug, Clone)]
 pub struct Stopper(Arc<Mutex<Process>>);
 
@@ -159,12 +164,13 @@ impl Worker {
         Stopper(Arc::clone(&self.process))
     }
 
-    /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling` says; the plain
-    /// configuration's without one. The caller writes them, under the name of that text. Gives what it took.
+    /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling`
+    /// says; the plain configuration's without one. The caller writes them, under the name of that
+    /// text. Gives what it took.
     ///
     /// # Errors
-    /// Those of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is the caller's: of a folder that
-    /// cannot be read or written.
+    /// Those of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is
+    /// the caller's: of a folder that cannot be read or written.
     pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
         let process = Arc::clone(&self.process);
@@ -188,8 +194,9 @@ impl Worker {
         Ok(took)
     }
 
-    /// Gives it the program and the input that all that follows is about: the bytes of an ELF or a `.vmexe`, the text of
-    /// its `openvm.toml`, and an encoded [`Input`](crate::Input). They are decoded by the child; it says what they are.
+    /// Gives it the program and the input that all that follows is about: the bytes of an ELF or a
+    /// `.vmexe`, the text of its `openvm.toml`, and an encoded [`Input`](crate::Input). They are
+    /// decoded by the child; it says what they are.
     ///
     /// # Errors
     /// Those of all requests: the child's own [`Failure`], or its [`Death`].
@@ -224,9 +231,10 @@ impl Worker {
         }
     }
 
-    /// Executes, and counts what that is spent on by the marks in the program's ELF: a section `.myriad.marks` that has, for each
-    /// mark, an address in the code and a word, 4 bytes each, little endian. The word is a label of 8 bits, which is what is counted
-    /// by; 256, where all that is called there counts for this label; and 512, where what it names ends.
+    /// Executes, and counts what that is spent on by the marks in the program's ELF: a section
+    /// `.myriad.marks` that has, for each mark, an address in the code and a word, 4 bytes each,
+    /// little endian. The word is a label of 8 bits, which is what is counted by; 256, where all
+    /// that is called there counts for this label; and 512, where what it names ends.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -237,7 +245,8 @@ impl Worker {
         }
     }
 
-    /// Executes the first `instructions` and nothing else: what it takes to reach the start of a segment.
+    /// Executes the first `instructions` and nothing else: what it takes to reach the start of a
+    /// segment.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -248,15 +257,15 @@ impl Worker {
         }
     }
 
-    /// Executes again, and says where each of a plan's segments starts and ends: what a proof of it must
-    /// say, if it is of this input.
+    /// Executes again, and says where each of a plan's segments starts and ends: what a proof of it
+    /// must say, if it is of this input.
     ///
-    /// `segments` are all of the plan's, in order, and so are the boundaries. For what a proof of the
-    /// aggregation tree must say, see [`Boundary::join`].
+    /// `segments` are all of the plan's, in order, and so are the boundaries. For what a proof of
+    /// the aggregation tree must say, see [`Boundary::join`].
     ///
     /// # Errors
-    /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch) where the
-    /// segments are not this execution's.
+    /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch)
+    /// where the segments are not this execution's.
     pub fn boundaries(&mut self, segments: &[Segment]) -> Result<(Vec<Boundary>, Usage), WorkerError> {
         match self.ask(Request::Boundaries(segments.to_vec()))? {
             (Answer::Boundaries(boundaries), usage) => Ok((boundaries, usage)),
@@ -285,7 +294,8 @@ impl Worker {
         self.proof(Request::Aggregate { level }, files)
     }
 
-    /// Makes the final proof of a form from the tree's top node, on `level`, and the last segment's proof.
+    /// Makes the final proof of a form from the tree's top node, on `level`, and the last segment's
+    /// proof.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -397,8 +407,8 @@ impl Drop for Worker {
     }
 }
 
-/// Has the keys of a configuration of the caller's own made, where there are none that can be read, by a child that ends with
-/// it. Gives what that took; none where they were there.
+/// Has the keys of a configuration of the caller's own made, where there are none that can be read,
+/// by a child that ends with it. Gives what that took; none where they were there.
 ///
 /// # Errors
 /// See [`Worker::make_keys`]; and an `openvm.toml` that is refused.

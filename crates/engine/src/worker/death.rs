@@ -20,10 +20,12 @@ const STDERR_LINE_BYTES_MAX: usize = 400;
 pub struct Death {
     /// Whether memory is the likely cause: the system killed it, or refused it more.
     pub out_of_memory: bool,
-    /// Whether it was ended for a system call that proving does not need: something that it was given has tried to
-    /// take it over, or this machine's libraries are not those that the filter was made for.
+    /// Whether it was ended for a system call that proving does not need: something that it was
+    /// given has tried to take it over, or this machine's libraries are not those that the filter
+    /// was made for.
     pub forbidden: bool,
-    /// Whether it was ended by a [`Stopper`](super::Stopper): neither the task nor the machine is at fault.
+    /// Whether it was ended by a [`Stopper`](super::Stopper): neither the task nor the machine is
+    /// at fault.
     pub stopped: bool,
     /// Its exit code or signal, in words.
     pub status: String,
@@ -82,7 +84,8 @@ impl Death {
     }
 }
 
-/// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a message.
+/// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a
+/// message.
 fn is_out_of_memory(status: ExitStatus, stderr: &str) -> bool {
     status.signal() == Some(Signal::SIGKILL as i32) || stderr.contains("memory allocation of")
 }

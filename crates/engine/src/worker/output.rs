@@ -30,7 +30,8 @@ struct Tail {
 }
 
 impl GuestOutput {
-    /// Puts a pipe in the place of stdout, and returns the stdout that was there. [`Self::keep_empty`] comes next.
+    /// Puts a pipe in the place of stdout, and returns the stdout that was there.
+    /// [`Self::keep_empty`] comes next.
     pub(super) fn capture() -> io::Result<(Self, OwnedFd)> {
         let stdout = dup(io::stdout().as_fd())?;
         let (pipe, writer) = io::pipe()?;

@@ -11,13 +11,15 @@ use crate::{
     MemoryBudget, Plan, ProgramError, ProofOf, ProveError, Segment, Shown, Statement, VerifyError,
 };
 
-/// Most bytes of the files of a request: the largest program and the largest input together, and some more.
+/// Most bytes of the files of a request: the largest program and the largest input together, and
+/// some more.
 pub(super) const FILES_BYTES_MAX: u64 = 512 << 20;
 /// Most files of a request: a program and an input, or the children of a leaf.
 pub(super) const FILES_MAX: usize = 8;
 /// Most bytes of a frame from a caller: the segments of a plan, each with its trace heights.
 pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
-/// Most bytes of a frame from a child, which may be in a stranger's hands: a plan, keys, or a proof of 16 MiB at most.
+/// Most bytes of a frame from a child, which may be in a stranger's hands: a plan, keys, or a proof
+/// of 16 MiB at most.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A request, with how many bytes each of the files has that follow it, one after the other.
@@ -30,12 +32,13 @@ pub(super) struct Asked {
 /// A request of a caller to its child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Make the keys of the configuration that this `openvm.toml` describes. Only a child that was started for it does, and
-    /// nothing else.
+    /// Make the keys of the configuration that this `openvm.toml` describes. Only a child that was
+    /// started for it does, and nothing else.
     MakeKeys {
         openvm_toml: Option<String>,
     },
-    /// Work on this program and input from now on. Their files follow: the program's, and the encoded input.
+    /// Work on this program and input from now on. Their files follow: the program's, and the
+    /// encoded input.
     Load {
         openvm_toml: Option<String>,
     },

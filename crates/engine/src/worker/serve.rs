@@ -67,8 +67,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     }
     confine::start_background_threads()?;
     output.keep_empty()?;
-    // Not closed while a panic unwinds: the caller would take this child for gone, and close its end; then the thread that
-    // waits for requests would end the process before it has said why.
+    // Not closed while a panic unwinds: the caller would take this child for gone, and close its
+    // end; then the thread that waits for requests would end the process before it has said why.
     let mut stdout = ManuallyDrop::new(BufWriter::new(File::from(stdout)));
     let (sender, requests) = mpsc::sync_channel(1);
     std::thread::Builder::new()
@@ -85,8 +85,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
                     }
                 };
                 if !more {
-                    // The caller is gone or has given the task up: nobody waits for the proof that the
-                    // other threads are at.
+                    // The caller is gone or has given the task up: nobody waits for the proof that
+                    // the other threads are at.
                     std::process::exit(0);
                 }
             }
@@ -133,14 +133,14 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
-    /// Of the program, once something was proven, since what memory has spoilt is not handed out as a proof; or once
-    /// others' proofs are to be verified.
+    /// Of the program, once something was proven, since what memory has spoilt is not handed out as
+    /// a proof; or once others' proofs are to be verified.
     verifier: Option<Verifier>,
     output: GuestOutput,
 }
 
-/// What the last task left ready for the next of its kind. Only one kind is kept: together they would
-/// not fit a small machine.
+/// What the last task left ready for the next of its kind. Only one kind is kept: together they
+/// would not fit a small machine.
 enum Tools {
     None,
     Prover(Box<SegmentProver>),
@@ -214,7 +214,8 @@ impl State {
                 Ok(Answer::Executed)
             }
             Request::Boundaries(segments) => {
-                // It copies the program's memory, and what a prover holds is needed for proving only.
+                // It copies the program's memory, and what a prover holds is needed for proving
+                // only.
                 *tools = Tools::None;
                 let boundaries = truth::boundaries(program, input, &segments);
                 output.take();
@@ -261,8 +262,8 @@ impl State {
     }
 }
 
-/// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The verifier is asked for when
-/// what the proof took is free again.
+/// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The
+/// verifier is asked for when what the proof took is free again.
 pub(crate) fn proven<'a, E: ProvingEngine>(
     prover: &mut SegmentProver<E>,
     program: &Program,

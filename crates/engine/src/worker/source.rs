@@ -11,8 +11,8 @@ use crate::Input;
 /// Bytes of a file that are in the caller's memory at once on their way to a child.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A file for a child: so many bytes, wherever they are. They need not be in memory, since they go through it piece by
-/// piece; and the child alone looks at what they are.
+/// A file for a child: so many bytes, wherever they are. They need not be in memory, since they go
+/// through it piece by piece; and the child alone looks at what they are.
 pub struct Source<'a> {
     pub(super) bytes: u64,
     from: Box<dyn Read + 'a>,
@@ -52,7 +52,8 @@ impl From<Input> for Source<'_> {
     }
 }
 
-/// Sends a file to a child, piece by piece. The outer error is the file's, the inner one the child's.
+/// Sends a file to a child, piece by piece. The outer error is the file's, the inner one the
+/// child's.
 pub(super) fn send(stdin: &mut ChildStdin, mut file: Source<'_>) -> Result<io::Result<()>, WorkerError> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut left = file.bytes;

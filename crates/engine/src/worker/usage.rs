@@ -15,8 +15,8 @@ pub struct Usage {
     pub wall: Duration,
     /// CPU time of all threads, user and system.
     pub cpu: Duration,
-    /// Time that its threads were ready to run and had no core, because something else ran; of all threads together, and
-    /// none where the system does not say.
+    /// Time that its threads were ready to run and had no core, because something else ran; of all
+    /// threads together, and none where the system does not say.
     pub waited: Duration,
     /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
@@ -82,8 +82,8 @@ fn cpu_time() -> Duration {
         .sum()
 }
 
-/// The second number of each thread's `schedstat`, in nanoseconds. Threads that have ended are not counted; those
-/// that prove do not end.
+/// The second number of each thread's `schedstat`, in nanoseconds. Threads that have ended are not
+/// counted; those that prove do not end.
 fn wait_time(of_process: &Path) -> Duration {
     let Ok(threads) = fs::read_dir(of_process.join("task")) else {
         return Duration::ZERO;

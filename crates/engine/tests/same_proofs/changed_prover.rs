@@ -7,7 +7,8 @@ use openvm_stark_backend::codec::Decode;
 
 use super::*;
 
-/// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf does not.
+/// The circuit of a segment leaves open with which exit code a program goes on, and that of a leaf
+/// does not.
 #[test]
 fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
     let Job {

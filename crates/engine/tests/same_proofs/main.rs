@@ -40,8 +40,8 @@ thread_local! {
     static CHANGE: Cell<Option<Change>> = const { Cell::new(None) };
 }
 
-/// Proves each context with both devices, and compares. OpenVM's traces of the same task are not always in the same order, so
-/// that the context has to be one.
+/// Proves each context with both devices, and compares. OpenVM's traces of the same task are not
+/// always in the same order, so that the context has to be one.
 struct Both {
     stock: Stock,
     ours: Ours,

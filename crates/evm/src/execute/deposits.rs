@@ -1,4 +1,5 @@
-//! The layout of deposit logs (EIP-6110). Called by [`run`](super::run), before alloy-evm makes requests of them.
+//! The layout of deposit logs (EIP-6110). Called by [`run`](super::run), before alloy-evm makes
+//! requests of them.
 
 use alloy_primitives::{B256, U256, b256};
 
@@ -11,7 +12,8 @@ const DEPOSIT_EVENT: B256 = b256!("649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc08
 /// Bytes of a deposit event's data.
 const DEPOSIT_EVENT_BYTES: usize = 576;
 const WORD_BYTES: usize = 32;
-/// Where a word stands, in bytes, and what it has to say: the offsets of the five fields, and their sizes in bytes.
+/// Where a word stands, in bytes, and what it has to say: the offsets of the five fields, and their
+/// sizes in bytes.
 const LAYOUT: [(usize, u64); 10] = [
     (0, 160),
     (32, 256),
@@ -27,7 +29,8 @@ const LAYOUT: [(usize, u64); 10] = [
 
 /// Checks that each deposit event has the one layout that EIP-6110 allows.
 ///
-/// alloy-evm decodes the event by the rules of Solidity's ABI, for which fields may have any offset and any size.
+/// alloy-evm decodes the event by the rules of Solidity's ABI, for which fields may have any offset
+/// and any size.
 pub(super) fn check_deposits(chain: &ChainConfig, receipts: &[Receipt]) -> Result<(), BlockError> {
     let Some(contract) = chain.deposit_contract else {
         return Ok(());

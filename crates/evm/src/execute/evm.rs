@@ -1,9 +1,11 @@
-//! The EVM that a block runs on: revm's, with what revm and alloy-evm leave out of the rules, or ask too much for.
+//! The EVM that a block runs on: revm's, with what revm and alloy-evm leave out of the rules, or
+//! ask too much for.
 //!
-//! Called by [`run`](super::run), through alloy-evm's block executor. Each difference to revm's own EVM stands beside the
-//! code that makes it:
+//! Called by [`run`](super::run), through alloy-evm's block executor. Each difference to revm's own
+//! EVM stands beside the code that makes it:
 //!
-//! - system calls have the gas that their EIPs give them, and the queues of requests have to be there: [`Evm::transact_system_call`];
+//! - system calls have the gas that their EIPs give them, and the queues of requests have to be
+//!   there: [`Evm::transact_system_call`];
 //! - nothing is created where storage is: [`EvmTr::frame_init`];
 //! - a call that cannot begin needs no code: [`call`].
 
@@ -79,14 +81,15 @@ impl<'s, 'w> BlockEvm<'s, 'w> {
 
     /// The address that a creation leads to, if all that is there is storage.
     ///
-    /// revm looks at nonce and code of an address, as EIP-684 has it, and not at its storage (EIP-7610). Such accounts are
-    /// older than EIP-161.
+    /// revm looks at nonce and code of an address, as EIP-684 has it, and not at its storage
+    /// (EIP-7610). Such accounts are older than EIP-161.
     fn created_over_storage(
         &mut self,
         inputs: &CreateInputs,
         depth: usize,
     ) -> Result<Option<Address>, Fault<'s, 'w>> {
-        // Where revm does not get as far as to look at the address, it must not be loaded here: it would be warm.
+        // Where revm does not get as far as to look at the address, it must not be loaded here: it
+        // would be warm.
         if depth > CALL_STACK_LIMIT as usize {
             return Ok(None);
         }
@@ -197,9 +200,9 @@ impl<'s, 'w> Evm for BlockEvm<'s, 'w> {
         })
     }
 
-    /// revm gives a system call the gas of a fork to come as well, which a contract can see by GAS. And alloy-evm takes a
-    /// queue of requests that has no code for an empty one, where its EIP has the block be invalid; or calls it on a chain
-    /// that has none.
+    /// revm gives a system call the gas of a fork to come as well, which a contract can see by GAS.
+    /// And alloy-evm takes a queue of requests that has no code for an empty one, where its EIP has
+    /// the block be invalid; or calls it on a chain that has none.
     fn transact_system_call(
         &mut self,
         caller: Address,
@@ -275,8 +278,9 @@ impl<'s, 'w> Evm for BlockEvm<'s, 'w> {
 
 /// CALL, CALLCODE, DELEGATECALL and STATICCALL.
 ///
-/// revm loads the callee's code before it looks whether the call can begin at all. geth looks first, and so its witness
-/// lacks the code of what is only called with more value than the caller has, or from the deepest frame.
+/// revm loads the callee's code before it looks whether the call can begin at all. geth looks
+/// first, and so its witness lacks the code of what is only called with more value than the caller
+/// has, or from the deepest frame.
 fn call<const KIND: u8>(
     context: InstructionContext<'_, Host<'_, '_>, EthInterpreter>,
 ) -> InstructionExecResult {
@@ -312,7 +316,8 @@ fn call_unrun<const KIND: u8>(
     callee: Address,
 ) -> InstructionExecResult {
     let InstructionContext { interpreter, host } = context;
-    // From Prague on, the callee's own code says whether the call is delegated, and so what it costs.
+    // From Prague on, the callee's own code says whether the call is delegated, and so what it
+    // costs.
     let is_code_read = host.cfg.spec.is_enabled_in(SpecId::PRAGUE);
     host.journaled_state
         .database

@@ -34,8 +34,8 @@ use crate::{
     state::WitnessState,
 };
 
-/// Most bytes of a block's RLP, from Osaka on (EIP-7934): the 10 MiB that peers send, less 2 MiB for what the consensus layer
-/// adds.
+/// Most bytes of a block's RLP, from Osaka on (EIP-7934): the 10 MiB that peers send, less 2 MiB
+/// for what the consensus layer adds.
 const BLOCK_BYTES_MAX: usize = 8 << 20;
 
 const BODY: u32 = Kind::Body as u32;
@@ -90,8 +90,8 @@ pub fn validate_recording(input: &StatelessInput) -> Result<(Outcome, WitnessUse
     })
 }
 
-/// Validates a block, and says also what it did to the state: for whoever has the whole state and wants that after the block.
-/// Of a batch, it is what the last block did.
+/// Validates a block, and says also what it did to the state: for whoever has the whole state and
+/// wants that after the block. Of a batch, it is what the last block did.
 ///
 /// # Errors
 /// As [`validate`].
@@ -238,7 +238,8 @@ fn execute(
     }
 }
 
-/// The 32 bytes that stand for the statement "this block is valid", or "these blocks are, each the child of the one before":
+/// The 32 bytes that stand for the statement "this block is valid", or "these blocks are, each the
+/// child of the one before":
 ///
 /// ```text
 /// keccak256( chain id (8 bytes, big endian) ‖ parent state root ‖ state root ‖ block hash
@@ -247,13 +248,14 @@ fn execute(
 ///            [ ‖ 0x01, where the checks that need the parent's header were skipped ] )
 /// ```
 ///
-/// Of a batch, the first state root is that before the first block, and the other two are of the last one.
+/// Of a batch, the first state root is that before the first block, and the other two are of the
+/// last one.
 ///
 /// A chain that is not built in is part of the input, so that its rules have to be part of the
 /// statement; and a block of which less was checked must not look like any other. The eight forms
-/// have different lengths (104, 105, 136, 137 bytes, and 8 more for a batch), and none can be taken for another one.
-/// The configuration is hashed as it stands in the input's encoding (see [`crate::input`]), from
-/// after the chain id on.
+/// have different lengths (104, 105, 136, 137 bytes, and 8 more for a batch), and none can be taken
+/// for another one. The configuration is hashed as it stands in the input's encoding (see
+/// [`crate::input`]), from after the chain id on.
 pub fn public_values(
     chain: &ChainConfig,
     parent_state_root: B256,
@@ -333,7 +335,8 @@ fn recover_senders(transactions: &[Transaction]) -> Result<Vec<Address>, BlockEr
     transactions.iter().enumerate().map(recover).collect()
 }
 
-/// Checks that there is no transaction of a type that the chain does not have. revm knows the types by forks alone.
+/// Checks that there is no transaction of a type that the chain does not have. revm knows the types
+/// by forks alone.
 fn check_types(transactions: &[Transaction], chain: &ChainConfig) -> Result<(), BlockError> {
     let family = chain.rules.name;
     let mut blobs = transactions

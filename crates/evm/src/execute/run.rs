@@ -92,7 +92,8 @@ fn run_on(
 
 fn environment(header: &Header, chain: &ChainConfig, fork: Fork) -> EvmEnv {
     let blobs = chain.blobs(fork, header.timestamp);
-    // revm has the other limits of a fork from its `spec`, the gas of a transaction (EIP-7825) among them.
+    // revm has the other limits of a fork from its `spec`, the gas of a transaction (EIP-7825)
+    // among them.
     let mut cfg = CfgEnv::new_with_spec(fork.spec()).with_chain_id(chain.chain_id);
     if let Some(blobs) = blobs {
         cfg.set_max_blobs_per_tx(match fork {

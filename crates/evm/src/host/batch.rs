@@ -1,8 +1,9 @@
-//! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than one file, or with files of
-//! more than one block.
+//! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than
+//! one file, or with files of more than one block.
 //!
-//! A batch is worth it where blocks are small: one proof has one start and one end, what several blocks read is there once, and
-//! what one block writes and a later one reads is not in the witness at all.
+//! A batch is worth it where blocks are small: one proof has one start and one end, what several
+//! blocks read is there once, and what one block writes and a later one reads is not in the witness
+//! at all.
 
 use std::collections::HashSet;
 
@@ -85,7 +86,8 @@ pub enum BatchError {
     },
 }
 
-/// Joins block files in the order of their blocks, executes the batch, and leaves of the witnesses what that needs.
+/// Joins block files in the order of their blocks, executes the batch, and leaves of the witnesses
+/// what that needs.
 ///
 /// # Errors
 /// See [`BatchError`]. What does not follow its predecessor is refused before anything is executed.
@@ -397,7 +399,8 @@ mod tests {
         assert!(of_later_blocks > 0);
     }
 
-    /// The statement about a batch is about how many blocks it has, and whether the first one's parent was known.
+    /// The statement about a batch is about how many blocks it has, and whether the first one's
+    /// parent was known.
     #[test]
     fn public_values_tell_batches_apart() {
         let files = files();

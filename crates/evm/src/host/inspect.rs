@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::{BlockFile, BlockFileError};
 use crate::{ChainConfig, Parent};
 
-/// A summary of a block file. Of a batch, what is after a block is of the last one, what is before of the first one, and all
-/// numbers but those two blocks' own are sums. As JSON, its names are those of the fields.
+/// A summary of a block file. Of a batch, what is after a block is of the last one, what is before
+/// of the first one, and all numbers but those two blocks' own are sums. As JSON, its names are
+/// those of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockSummary {
     /// EIP-155 chain id.
@@ -27,7 +28,8 @@ pub struct BlockSummary {
     pub block_hash: B256,
     /// Hash of the parent's header, as the block says.
     pub parent_hash: B256,
-    /// Whether the file has the parent's header, without which a block can be executed and not proven.
+    /// Whether the file has the parent's header, without which a block can be executed and not
+    /// proven.
     pub parent_header_known: bool,
     /// Root of the state before the block, as the file says.
     pub parent_state_root: B256,

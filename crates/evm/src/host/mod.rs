@@ -1,9 +1,11 @@
 //! The host side of the block workload: everything around a block that the guest never sees.
 //!
-//! - [`BlockFile`]: one block, or a batch of them, with the part of the state that they need, as it lies on disk
+//! - [`BlockFile`]: one block, or a batch of them, with the part of the state that they need, as it
+//!   lies on disk
 //! - [`batch`](batch::batch): several of them as one input
 //! - [`import`](import::import): a block file from a node
-//! - [`replay`](replay::replay): the blocks of a replay file of Linea's tracer, on a synthetic state
+//! - [`replay`](replay::replay): the blocks of a replay file of Linea's tracer, on a synthetic
+//!   state
 //! - [`inspect`](inspect::inspect): what a block file holds, at a glance
 //! - [`precompiles`]: how much a block computes in them, which decides what guest is cheapest
 //! - [`sample`]: a made-up block, where no node is at hand

@@ -1,10 +1,12 @@
 //! Chains that are known by their ids but whose rules are not supported. They are refused before
 //! anything else is asked of them.
 //!
-//! Their blocks would be refused anyway, by their transactions' types or the keys of their configurations; but the block that
-//! shows it has to be there first, and a configuration can be written without those keys.
+//! Their blocks would be refused anyway, by their transactions' types or the keys of their
+//! configurations; but the block that shows it has to be there first, and a configuration can be
+//! written without those keys.
 
-/// Chains of the OP Stack by their ids. Those that are not here are refused by what they have otherwise.
+/// Chains of the OP Stack by their ids. Those that are not here are refused by what they have
+/// otherwise.
 const OP_STACK: [(u64, &str); 10] = [
     (10, "OP Mainnet"),
     (130, "Unichain"),

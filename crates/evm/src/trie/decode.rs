@@ -141,7 +141,8 @@ impl<'a> Arena<'a> {
             if second.is_list {
                 return Err("its value is a list");
             }
-            // Odd paths have their first nibble in the lower half of the prefix byte: as in the key.
+            // Odd paths have their first nibble in the lower half of the prefix byte: as in the
+            // key.
             let tail = Tail::Witness(if is_odd { path.payload } else { whole });
             return Ok(Node::Leaf {
                 tail,

@@ -1,4 +1,5 @@
-//! The blocks that are tested with: made-up ones, which are always at hand, and real ones of mainnet.
+//! The blocks that are tested with: made-up ones, which are always at hand, and real ones of
+//! mainnet.
 
 use std::{
     env, fs,

@@ -17,8 +17,8 @@ use crate::{
     wire::{ANNOUNCEMENT_BYTES_MAX, Announcement, Notice, Request, Role, decode, encode, sequence},
 };
 
-/// Announcements that one neighbour may bring in a second, over a while; ten times as many at once. This is
-/// what two thousand open jobs take, and it bounds what ever new identities can announce.
+/// Announcements that one neighbour may bring in a second, over a while; ten times as many at once.
+/// This is what two thousand open jobs take, and it bounds what ever new identities can announce.
 const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
@@ -48,10 +48,12 @@ impl Actor {
 
     /// A peer says that it has jobs, and this node is to tell others.
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
-        // One peer's words must not make the answer for all too long to be read, or lead others astray.
+        // One peer's words must not make the answer for all too long to be read, or lead others
+        // astray.
         let calls_from = self.calls_from(&record.provider);
         record.addresses = self.learn(record.provider, record.addresses, Informant::Itself(&calls_from));
-        // A requester without a public address says nothing here, and its neighbours may still reach it.
+        // A requester without a public address says nothing here, and its neighbours may still
+        // reach it.
         if let Some(peer) = self
             .peers
             .get(&record.provider)

@@ -27,7 +27,8 @@ use crate::{
 };
 
 impl Actor {
-    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed on.
+    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed
+    /// on.
     pub(super) fn learn(&self, id: PeerId, said: Vec<Multiaddr>, informant: Informant<'_>) -> Vec<Multiaddr> {
         self.gate.lock().learn(id, said, informant)
     }
@@ -41,7 +42,8 @@ impl Actor {
         }
     }
 
-    /// Where the connections of a peer come from; nowhere, as far as is known, if it is not connected any more.
+    /// Where the connections of a peer come from; nowhere, as far as is known, if it is not
+    /// connected any more.
     pub(super) fn calls_from(&self, id: &PeerId) -> Vec<IpAddr> {
         self.peers
             .get(id)
@@ -111,7 +113,8 @@ impl Actor {
         let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
         peer.calls_from(address);
         let anew = self.renewing.remove(&connection);
-        // Not on the first connection alone: where both dial at once, it may be the other one's for each.
+        // Not on the first connection alone: where both dial at once, it may be the other one's for
+        // each.
         if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
             let hello = self.greeting();
             self.swarm.behaviour_mut().hello.send_request(&id, Ok(hello));
@@ -150,8 +153,9 @@ impl Actor {
         }
     }
 
-    /// This machine goes on after it was suspended. Nobody is left at the other end of its connections, which would be
-    /// noticed when nothing comes on them; all are opened anew at once, by whichever side is reached first.
+    /// This machine goes on after it was suspended. Nobody is left at the other end of its
+    /// connections, which would be noticed when nothing comes on them; all are opened anew at once,
+    /// by whichever side is reached first.
     pub(super) fn resumed(&mut self, time: Duration) {
         tracing::info!(
             "this machine was suspended for {} s: all connections are opened anew",
@@ -171,9 +175,9 @@ impl Actor {
         let _ = self.events.send(Event::Resumed { time });
     }
 
-    /// A peer is another process now, on a new connection beside those with the one that is gone. What is sent on
-    /// those is lost, and protocols that greet a peer once have greeted the other one; so all are closed, and the two
-    /// meet anew. Only the peer itself can bring this about.
+    /// A peer is another process now, on a new connection beside those with the one that is gone.
+    /// What is sent on those is lost, and protocols that greet a peer once have greeted the other
+    /// one; so all are closed, and the two meet anew. Only the peer itself can bring this about.
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");
         // All its jobs say the same.

@@ -13,10 +13,12 @@ use crate::wire::{Announcement, PROTOCOL_VERSION};
 const JOBS_PER_REQUESTER_MAX: usize = 32;
 /// Requesters that are remembered; the one that was silent for longest is forgotten first.
 const REQUESTERS_MAX: usize = 1024;
-/// How often a job can be news again, over a while. Honest requesters announce it every 20 s, and when it is closed.
+/// How often a job can be news again, over a while. Honest requesters announce it every 20 s, and
+/// when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
-/// It is news at once so many times; each pause allows one more. A job that is proven in no time and asked for again is
-/// opened and closed a few times in a row, and a requester that is killed and started again has another address.
+/// It is news at once so many times; each pause allows one more. A job that is proven in no time
+/// and asked for again is opened and closed a few times in a row, and a requester that is killed
+/// and started again has another address.
 pub(super) const NEWS_BURST: u32 = 4;
 
 /// The treatment of an announcement.
@@ -51,9 +53,10 @@ struct Known {
 }
 
 impl Jobs {
-    /// Judges an announcement that `author` has signed and that arrived at `now`. Whatever the clocks of the two say, later
-    /// ones of a requester have higher numbers, and are as fresh as they are here: one that a third party replays is known
-    /// already, or is of a job that nobody here has heard of, which is asked for at the requester itself.
+    /// Judges an announcement that `author` has signed and that arrived at `now`. Whatever the
+    /// clocks of the two say, later ones of a requester have higher numbers, and are as fresh as
+    /// they are here: one that a third party replays is known already, or is of a job that nobody
+    /// here has heard of, which is asked for at the requester itself.
     pub(super) fn judge(
         &mut self,
         announcement: &Announcement,
@@ -205,8 +208,8 @@ mod tests {
         assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::New);
     }
 
-    /// Its clock may be hours ahead, or be corrected backwards in the middle of a job or between two starts: the number of
-    /// the start goes on.
+    /// Its clock may be hours ahead, or be corrected backwards in the middle of a job or between
+    /// two starts: the number of the start goes on.
     #[test]
     fn the_order_is_that_of_starts_and_what_was_said_in_each() {
         let mut ear = Ear::new();

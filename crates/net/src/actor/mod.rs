@@ -52,11 +52,13 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// A peer that has not said what it is after so long is no node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
-/// A job is announced once more so soon after it was opened, for those who have not heard it the first time.
+/// A job is announced once more so soon after it was opened, for those who have not heard it the
+/// first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// How often the hash table is asked for requesters by a prover that is connected with none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
-/// How often where a requester is known to be there, and not where: after a restart it has other addresses.
+/// How often where a requester is known to be there, and not where: after a restart it has other
+/// addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
 /// A prover dials so many peers that it finds on the local network; a requester dials all.
 const LAN_PEERS_MAX: usize = 16;
@@ -80,7 +82,8 @@ pub(crate) struct Actor {
     gate: SharedGate,
     scope_of: ScopeOf,
     redial: Redial,
-    /// Bootstrap peers of whom only the address is known, with the connection on which they are dialled.
+    /// Bootstrap peers of whom only the address is known, with the connection on which they are
+    /// dialled.
     nameless: Vec<(Multiaddr, Option<PeerId>)>,
     dialling: HashMap<ConnectionId, usize>,
     own_jobs: BTreeMap<JobId, Announcement>,
@@ -183,8 +186,8 @@ impl Actor {
         Self { since_boot, ..self }
     }
 
-    /// Runs until the last [`crate::Network`] is dropped. The actor has a sender of commands itself, for
-    /// the answers that it is given, so that the channel's end would not tell.
+    /// Runs until the last [`crate::Network`] is dropped. The actor has a sender of commands
+    /// itself, for the answers that it is given, so that the channel's end would not tell.
     pub(crate) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -410,7 +413,8 @@ impl Actor {
                 ..
             }) => {
                 for provider in providers {
-                    // Their addresses came with the answer, and the table adds them while the query lasts.
+                    // Their addresses came with the answer, and the table adds them while the query
+                    // lasts.
                     self.dial(provider, Vec::new());
                 }
             }
@@ -460,7 +464,8 @@ impl Connected {
     }
 }
 
-/// The milliseconds that a peer's clock is ahead of this one, which says `now_ms`; below 0 where it is behind.
+/// The milliseconds that a peer's clock is ahead of this one, which says `now_ms`; below 0 where it
+/// is behind.
 fn clock_ahead_ms(hello: &Hello, now_ms: u64) -> i64 {
     let ahead = i128::from(hello.clock_ms) - i128::from(now_ms);
     ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64

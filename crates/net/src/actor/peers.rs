@@ -41,8 +41,8 @@ impl Connected {
         }
     }
 
-    /// Whether none of the addresses that it is said to have are those that it had: then it seems to have been started
-    /// again.
+    /// Whether none of the addresses that it is said to have are those that it had: then it seems
+    /// to have been started again.
     pub(super) fn has_moved(&self, to: &[Multiaddr]) -> bool {
         let bare = |address: &Multiaddr| {
             let mut address = address.clone();

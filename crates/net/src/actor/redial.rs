@@ -12,8 +12,8 @@ use crate::reach::{Recent, Teller};
 
 /// The first pause before a peer is dialled again.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// Each further pause is twice as long for a peer that was there once, up to this: a link that was cut for half a minute is
-/// used again soon after.
+/// Each further pause is twice as long for a peer that was there once, up to this: a link that was
+/// cut for half a minute is used again soon after.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// For one that was never met it is four times as long, and after so many dials it ends.
 const STRANGER_DIALS_MAX: u32 = 4;
@@ -21,8 +21,8 @@ const STRANGER_DIALS_MAX: u32 = 4;
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
 /// Strangers of whom that is remembered.
 const UNREACHED_MAX: usize = 1024;
-/// Strangers that are dialled at one time, which is once a second, if the gate has room for so many: what others make up must
-/// not have this node knock at doors all over the internet.
+/// Strangers that are dialled at one time, which is once a second, if the gate has room for so
+/// many: what others make up must not have this node knock at doors all over the internet.
 const STRANGERS_AT_ONCE: usize = 8;
 /// Peers that are dialled again and again. Those of the bootstrap list are among them.
 const WANTED_MAX: usize = 128;
@@ -70,8 +70,8 @@ impl Redial {
         }
     }
 
-    /// Wants one until the peer was not seen for a while, was dialled in vain, or others need its place. `teller` is who
-    /// said that it is there.
+    /// Wants one until the peer was not seen for a while, was dialled in vain, or others need its
+    /// place. `teller` is who said that it is there.
     pub(super) fn want(
         &mut self,
         id: PeerId,
@@ -113,10 +113,10 @@ impl Redial {
         Some(wanted)
     }
 
-    /// Lets go of one, unless all are wanted for ever. That somebody has a job anyone can say of a peer that is nowhere,
-    /// so of those that were never met one gives way that was named by whoever named most; the one that was dialled most
-    /// often, and then the earliest. If all were met, it is who was met before all others, whose next announcement brings
-    /// it back.
+    /// Lets go of one, unless all are wanted for ever. That somebody has a job anyone can say of a
+    /// peer that is nowhere, so of those that were never met one gives way that was named by
+    /// whoever named most; the one that was dialled most often, and then the earliest. If all were
+    /// met, it is who was met before all others, whose next announcement brings it back.
     fn make_place(&mut self) -> bool {
         let mut named: HashMap<Option<Teller>, usize> = HashMap::new();
         let strangers = self.wanted.values().filter(|wanted| wanted.is_stranger());
@@ -151,7 +151,8 @@ impl Redial {
         }
     }
 
-    /// This machine was suspended: all are dialled at once, and as long as if they had just been seen.
+    /// This machine was suspended: all are dialled at once, and as long as if they had just been
+    /// seen.
     pub(super) fn resumed(&mut self, now: Instant) {
         for wanted in self.wanted.values_mut() {
             (wanted.next, wanted.pause, wanted.dials) = (now, PAUSE_MIN, 0);
@@ -196,8 +197,9 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is: one for each teller after the other, of each those first that were dialled least
-    /// often, and then the latest: what was made up in bulk is behind a newcomer.
+    /// The strangers whose turn it is: one for each teller after the other, of each those first
+    /// that were dialled least often, and then the latest: what was made up in bulk is behind a
+    /// newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {
         type Place = (u32, Reverse<Instant>, PeerId);
         let mut waiting: HashMap<Option<Teller>, Vec<Place>> = HashMap::new();

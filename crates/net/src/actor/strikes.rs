@@ -12,8 +12,8 @@ use libp2p::PeerId;
 const STRIKES_MAX: u32 = 5;
 /// Unless it has sent none for so long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
-/// Peers of whom it is remembered, and peers that are not spoken to. Beyond that the oldest are forgotten:
-/// identities cost nothing, and who has thousands needs no forgetting.
+/// Peers of whom it is remembered, and peers that are not spoken to. Beyond that the oldest are
+/// forgotten: identities cost nothing, and who has thousands needs no forgetting.
 const REMEMBERED_MAX: usize = 4096;
 
 #[derive(Default)]

@@ -71,8 +71,8 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether it takes a faulty or lying peer for this to happen. A connection that breaks or stalls
-    /// is nobody's fault, and of two sizes either may be the wrong one.
+    /// Whether it takes a faulty or lying peer for this to happen. A connection that breaks or
+    /// stalls is nobody's fault, and of two sizes either may be the wrong one.
     pub fn blames_sender(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Protocol { .. })
     }

@@ -28,8 +28,8 @@ pub struct FetchLimits {
     pub stall: Duration,
     /// How long it may take in all.
     pub time_max: Duration,
-    /// Bytes of the blob that must come in each second. A peer may be behind by as many as it should have
-    /// sent within `stall`; 0 lets it be as slow as the other limits allow.
+    /// Bytes of the blob that must come in each second. A peer may be behind by as many as it
+    /// should have sent within `stall`; 0 lets it be as slow as the other limits allow.
     pub rate_min: u64,
     /// Most bytes of the blob.
     pub bytes_max: u64,
@@ -55,15 +55,16 @@ pub struct Fetched {
     pub resumed_from: u64,
 }
 
-/// Fetches a blob over a new stream of [`super::PROTOCOL`], unless it is there already: then nothing
-/// is sent. While another fetch of the same blob is under way, this one waits, and then finds it.
+/// Fetches a blob over a new stream of [`super::PROTOCOL`], unless it is there already: then
+/// nothing is sent. While another fetch of the same blob is under way, this one waits, and then
+/// finds it.
 ///
-/// `progress` is told how many bytes of the blob are there, whenever that changes. The future may be
-/// dropped at any time.
+/// `progress` is told how many bytes of the blob are there, whenever that changes. The future may
+/// be dropped at any time.
 ///
 /// # Errors
-/// Each [`FetchError`]; see [`FetchError::blames_sender`]. Whatever it is, bytes that were checked are
-/// kept for the next fetch, unless the disk is damaged or full.
+/// Each [`FetchError`]; see [`FetchError::blames_sender`]. Whatever it is, bytes that were checked
+/// are kept for the next fetch, unless the disk is damaged or full.
 pub async fn fetch<S>(
     store: &BlobStore,
     want: BlobRef,
@@ -98,7 +99,8 @@ where
     };
     let resumed_from = partial.bytes();
     let mut bytes_received = 0;
-    // A blob that was there but for its name needs nothing more. Only the peer tells about an empty one.
+    // A blob that was there but for its name needs nothing more. Only the peer tells about an empty
+    // one.
     if resumed_from < want.bytes || want.bytes == 0 {
         let clock = StreamClock::new(limits.stall, limits.time_max);
         let answer_bytes = request(&mut stream, &clock, want, resumed_from).await?;

@@ -23,7 +23,8 @@ const PARTIAL: &str = "partial";
 const TEMPORARY_PREFIX: &str = ".half-";
 /// How the names of blobs end, so that nobody's notes are taken for one.
 const BLOB_SUFFIX: &str = ".blob";
-/// Bytes that are read at once where a file is hashed: enough for all of BLAKE3's lanes, and in the cache.
+/// Bytes that are read at once where a file is hashed: enough for all of BLAKE3's lanes, and in the
+/// cache.
 const HASH_BUFFER_BYTES: usize = 128 << 10;
 
 /// Where things are in a store's folder.
@@ -151,8 +152,8 @@ impl Layout {
         loop {
             let mut builder = tempfile::Builder::new();
             builder.prefix(TEMPORARY_PREFIX);
-            // A temporary file is for its owner alone; what becomes of this one is as readable as the
-            // user wants new files to be.
+            // A temporary file is for its owner alone; what becomes of this one is as readable as
+            // the user wants new files to be.
             #[cfg(unix)]
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let file = builder.tempfile_in(self.dir.join(PARTIAL))?;

@@ -11,7 +11,8 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{BlobRef, error::BlobError};
 
-/// Blobs that were lost and that nobody has asked for yet: more than a job has proofs, of which each is lost once.
+/// Blobs that were lost and that nobody has asked for yet: more than a job has proofs, of which
+/// each is lost once.
 const LOST_MAX: usize = 1 << 16;
 
 /// A file of the store.
@@ -196,8 +197,8 @@ impl Index {
         }
     }
 
-    /// Claims room for a file of `needed` bytes. Nothing has to go yet: what a stranger announces is
-    /// no reason to drop anything.
+    /// Claims room for a file of `needed` bytes. Nothing has to go yet: what a stranger announces
+    /// is no reason to drop anything.
     ///
     /// # Errors
     /// [`BlobError::Quota`] if room could not be made for all that is claimed.

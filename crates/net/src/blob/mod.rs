@@ -1,8 +1,8 @@
 //! Blobs: programs, inputs and proofs, kept on disk by their hash and moved between peers.
 //!
 //! The node keeps what it needs and makes in a [`BlobStore`]; the swarm hands each stream of
-//! [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask. Nothing here
-//! knows of peers, jobs or the network: a stream is anything that reads and writes.
+//! [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask. Nothing
+//! here knows of peers, jobs or the network: a stream is anything that reads and writes.
 //!
 //! One stream carries one request:
 //!
@@ -13,17 +13,18 @@
 //!    │ ◀ after Found: the range, in bao's encoding   │
 //! ```
 //!
-//! A frame is its length (u32, little-endian) and as many bytes of postcard. The encoding is that of
-//! bao with groups of 16 KiB: the hash pairs on the way to each group come before it, so that each
-//! group is checked when it is there, and not after half a gigabyte.
+//! A frame is its length (u32, little-endian) and as many bytes of postcard. The encoding is that
+//! of bao with groups of 16 KiB: the hash pairs on the way to each group come before it, so that
+//! each group is checked when it is there, and not after half a gigabyte.
 //!
 //! What always holds:
 //!
-//! - no byte that a peer sent is in a file before it was checked against the hash that was asked for;
+//! - no byte that a peer sent is in a file before it was checked against the hash that was asked
+//!   for;
 //! - a file under a blob's name was checked whole before it got the name, and is durable;
 //! - what a peer announces is bounded before anything is allocated for it;
-//! - a future that is dropped midway leaves a partial file of checked groups, and the next fetch goes
-//!   on from there.
+//! - a future that is dropped midway leaves a partial file of checked groups, and the next fetch
+//!   goes on from there.
 
 mod error;
 mod fetch;

@@ -15,8 +15,8 @@ use super::{
     store::{BlobStore, Pin, Room},
 };
 
-/// The checked beginning of a blob. Room for the whole is claimed, nobody else writes it, and when it
-/// is dropped, it stays as it is for the next fetch.
+/// The checked beginning of a blob. Room for the whole is claimed, nobody else writes it, and when
+/// it is dropped, it stays as it is for the next fetch.
 pub(super) struct Partial {
     store: BlobStore,
     want: BlobRef,

@@ -9,8 +9,8 @@ use super::{BlobError, BlobRef, BlobStore};
 
 /// The bytes of a blob, as they come from the disk.
 ///
-/// Its last bytes are read only if all of them are what its hash says. Otherwise that is an error, and the damaged file
-/// is removed.
+/// Its last bytes are read only if all of them are what its hash says. Otherwise that is an error,
+/// and the damaged file is removed.
 #[derive(Debug)]
 pub struct BlobReader {
     store: BlobStore,

@@ -32,7 +32,8 @@ pub(super) struct Request {
 /// A server's answer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Response {
-    /// It has the blob, which has so many bytes. The range follows if that is what the client thought.
+    /// It has the blob, which has so many bytes. The range follows if that is what the client
+    /// thought.
     Found {
         bytes: u64,
     },

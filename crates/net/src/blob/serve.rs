@@ -38,7 +38,8 @@ pub struct ServeLimits {
     pub stall: Duration,
     /// How long it may take in all.
     pub time_max: Duration,
-    /// Permits of serving: so many requests are served at once, and the others hear that we are busy.
+    /// Permits of serving: so many requests are served at once, and the others hear that we are
+    /// busy.
     pub slots: Arc<Semaphore>,
     /// When they should come again, in milliseconds.
     pub retry_ms: u32,
@@ -62,8 +63,8 @@ pub struct Served {
     pub bytes_sent: u64,
 }
 
-/// Serves the one request of a stream of [`super::PROTOCOL`]. A blob that turns out to be damaged is
-/// removed, and not sent.
+/// Serves the one request of a stream of [`super::PROTOCOL`]. A blob that turns out to be damaged
+/// is removed, and not sent.
 ///
 /// # Errors
 /// [`ServeError::Protocol`] for a request that makes no sense, after it was refused;

@@ -1,7 +1,7 @@
 //! A range of a blob in bao's encoding: says what comes next, and checks it.
 //!
-//! Both ends walk it: [`super::fetch()`] before it keeps a group, and [`super::serve()`] before it sends
-//! one, so that a damaged disk does not make an honest peer send wrong bytes.
+//! Both ends walk it: [`super::fetch()`] before it keeps a group, and [`super::serve()`] before it
+//! sends one, so that a damaged disk does not make an honest peer send wrong bytes.
 
 use std::ops::Range;
 

@@ -56,9 +56,9 @@ pub(super) struct Room {
 }
 
 impl BlobStore {
-    /// Opens the folder `dir`, which is made if need be, to hold at most `quota_bytes` of blobs. What
-    /// is there counts, and is evicted when a put or a fetch needs room; nothing is evicted here,
-    /// before anyone could have pinned it.
+    /// Opens the folder `dir`, which is made if need be, to hold at most `quota_bytes` of blobs.
+    /// What is there counts, and is evicted when a put or a fetch needs room; nothing is evicted
+    /// here, before anyone could have pinned it.
     ///
     /// # Errors
     /// [`BlobError::Write`] or [`BlobError::Read`] where the folder cannot be used.
@@ -78,11 +78,12 @@ impl BlobStore {
         })))
     }
 
-    /// Keeps `bytes`; when this returns, they survive a crash. Does nothing if they are there already.
+    /// Keeps `bytes`; when this returns, they survive a crash. Does nothing if they are there
+    /// already.
     ///
     /// # Errors
-    /// [`BlobError::TooLarge`] over [`BLOB_BYTES_MAX`]; [`BlobError::Quota`] if no room can be made;
-    /// [`BlobError::Write`] if the disk fails or is full, which leaves nothing behind.
+    /// [`BlobError::TooLarge`] over [`BLOB_BYTES_MAX`]; [`BlobError::Quota`] if no room can be
+    /// made; [`BlobError::Write`] if the disk fails or is full, which leaves nothing behind.
     pub fn put(&self, bytes: &[u8]) -> Result<BlobRef, BlobError> {
         let size = bytes.len() as u64;
         if size > BLOB_BYTES_MAX {
@@ -114,8 +115,8 @@ impl BlobStore {
         Ok(blob_ref)
     }
 
-    /// The bytes of a blob, checked against its hash, if it is there and of that size. A damaged file
-    /// is removed and counts as missing.
+    /// The bytes of a blob, checked against its hash, if it is there and of that size. A damaged
+    /// file is removed and counts as missing.
     ///
     /// # Errors
     /// [`BlobError::Read`] if the disk fails.
@@ -166,13 +167,15 @@ impl BlobStore {
         self.index().held(count_max)
     }
 
-    /// Blobs that were there and are not any more, found since the last call: their files were damaged, or somebody has removed
-    /// them. What was evicted or removed by this store is not among them.
+    /// Blobs that were there and are not any more, found since the last call: their files were
+    /// damaged, or somebody has removed them. What was evicted or removed by this store is not
+    /// among them.
     pub fn take_lost(&self) -> Vec<Blob> {
         self.index().take_lost()
     }
 
-    /// How many bytes the blobs have that are there, whole or partly, or that room has been made for.
+    /// How many bytes the blobs have that are there, whole or partly, or that room has been made
+    /// for.
     pub fn used_bytes(&self) -> u64 {
         self.index().used_bytes()
     }
@@ -205,7 +208,8 @@ impl BlobStore {
         self.index().room_bytes()
     }
 
-    /// Keeps a blob from being evicted until the guard is dropped, whether it is there already or not.
+    /// Keeps a blob from being evicted until the guard is dropped, whether it is there already or
+    /// not.
     pub fn pin(&self, blob: &Blob) -> Pin {
         let mut index = self.index();
         index.pin(*blob);
@@ -216,8 +220,8 @@ impl BlobStore {
         }
     }
 
-    /// A blob is not needed any more: when room is needed, it goes before others. Pinning or putting
-    /// it again takes this back.
+    /// A blob is not needed any more: when room is needed, it goes before others. Pinning or
+    /// putting it again takes this back.
     pub fn release(&self, blob: &Blob) {
         self.index().set_released(*blob, true);
     }
@@ -284,8 +288,8 @@ impl BlobStore {
         Ok(Some(actual.bytes))
     }
 
-    /// The size of a blob, if the file that is there has the size `bytes`, or otherwise is undamaged.
-    /// A fetch asks this before it asks a peer.
+    /// The size of a blob, if the file that is there has the size `bytes`, or otherwise is
+    /// undamaged. A fetch asks this before it asks a peer.
     pub(super) fn present(&self, want: BlobRef) -> Result<Option<u64>, BlobError> {
         let found = self.locate(&want.blob)?;
         if found == Some(want.bytes) {

@@ -42,9 +42,9 @@ impl StreamClock {
     }
 }
 
-/// Holds a peer to a rate, by how long it is waited for: what our own disk takes is not its fault. However
-/// much it has sent before, it may never be behind by more than the slack, so that one that begins to
-/// trickle is found out soon.
+/// Holds a peer to a rate, by how long it is waited for: what our own disk takes is not its fault.
+/// However much it has sent before, it may never be behind by more than the slack, so that one that
+/// begins to trickle is found out soon.
 pub(super) struct Rate {
     /// 0 where any will do.
     pub bytes_per_second: u64,
@@ -86,7 +86,8 @@ mod tests {
 
     const SLACK: Duration = Duration::from_secs(5);
 
-    /// How many seconds a peer holds us that sends so much in each, after it has sent `first` at once.
+    /// How many seconds a peer holds us that sends so much in each, after it has sent `first` at
+    /// once.
     fn held(first: u64, each_second: u64) -> u64 {
         let second = Duration::from_secs(1);
         let mut rate = Rate::new(1000, SLACK);

@@ -27,8 +27,8 @@ pub(super) type HashTree = PostOrderMemOutboard;
 pub(super) struct Trees {
     /// Those used last are last.
     kept: Mutex<Vec<(Blob, Arc<HashTree>)>>,
-    /// Held while a tree is made: what strangers ask for takes one core, and of many who ask for the
-    /// same blob, the first has it made for all.
+    /// Held while a tree is made: what strangers ask for takes one core, and of many who ask for
+    /// the same blob, the first has it made for all.
     making: Mutex<()>,
 }
 

@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A map of so many entries at most. A further one takes the place of that which was set for the longest time.
+/// A map of so many entries at most. A further one takes the place of that which was set for the
+/// longest time.
 pub(crate) struct Recent<K, V> {
     most: usize,
     of: HashMap<K, (u64, V)>,
@@ -77,16 +78,17 @@ impl Rules {
     }
 }
 
-/// Attempts that have not succeeded, of so many keys at most. One that is under way counts as if it had failed, until it
-/// succeeds.
+/// Attempts that have not succeeded, of so many keys at most. One that is under way counts as if it
+/// had failed, until it succeeds.
 ///
-/// A key that rests is never forgotten: or else whoever names enough others would end its rest. Where all of them rest, no
-/// other key is tried until one of them may be.
+/// A key that rests is never forgotten: or else whoever names enough others would end its rest.
+/// Where all of them rest, no other key is tried until one of them may be.
 pub(crate) struct Budget<K> {
     rules: Rules,
     most: usize,
     spent: HashMap<K, Spent>,
-    /// When each may be tried again, the earliest first. The number tells apart those of one moment.
+    /// When each may be tried again, the earliest first. The number tells apart those of one
+    /// moment.
     order: BTreeMap<(Instant, u64), K>,
     next: u64,
 }
@@ -324,7 +326,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
-        /// Whatever is named in whatever order, a rest that was begun is kept, and memory is bounded.
+        /// Whatever is named in whatever order, a rest that was begun is kept, and memory is
+        /// bounded.
         #[test]
         fn a_rest_is_kept_whatever_is_named(
             names in prop::collection::vec((0..40u8, 0..40u64, prop::bool::weighted(0.1)), 1..2000),

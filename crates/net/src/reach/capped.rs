@@ -18,7 +18,8 @@ use libp2p::{
 use super::gate::{ScopeOf, best};
 use crate::wire::ADDRESSES_MAX;
 
-/// A behaviour that adds to no dial more addresses than a peer may have, with those that the dial has already.
+/// A behaviour that adds to no dial more addresses than a peer may have, with those that the dial
+/// has already.
 pub(crate) struct Capped<B> {
     inner: B,
     scope_of: ScopeOf,

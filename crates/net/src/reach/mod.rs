@@ -8,8 +8,9 @@
 //!  TCP, QUIC ◀── Gate::admit: one budget for all ◀── Gated (transport) ◀── DNS ◀───────┘
 //! ```
 //!
-//! [`gate::Gate`] decides, and does no I/O. The transport below DNS asks it about every single attempt, whichever part of
-//! libp2p wants it and however the address was written. How many addresses a single dial tries is up to [`capped::Capped`].
+//! [`gate::Gate`] decides, and does no I/O. The transport below DNS asks it about every single
+//! attempt, whichever part of libp2p wants it and however the address was written. How many
+//! addresses a single dial tries is up to [`capped::Capped`].
 
 mod budget;
 mod capped;

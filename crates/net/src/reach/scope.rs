@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-/// How far an IP address reaches, the narrowest first. A peer is believed to be at an address if it said so over a
-/// connection that reaches no further than the address does: a machine of the local network may name others there, and
-/// a stranger from the internet may not.
+/// How far an IP address reaches, the narrowest first. A peer is believed to be at an address if it
+/// said so over a connection that reaches no further than the address does: a machine of the local
+/// network may name others there, and a stranger from the internet may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// This machine.
@@ -15,14 +15,16 @@ pub enum Scope {
     Link,
     /// A network of a home or a firm.
     Private,
-    /// Addresses that a provider shares among its customers (RFC 6598), and that many private overlays use.
+    /// Addresses that a provider shares among its customers (RFC 6598), and that many private
+    /// overlays use.
     Shared,
     Global,
 }
 
 impl Scope {
-    /// That of an address in whatever form it is written; none for what no node has: unspecified, multicast,
-    /// documentation, benchmarks, and what is reserved. After the registries of special addresses of IANA (RFC 6890).
+    /// That of an address in whatever form it is written; none for what no node has: unspecified,
+    /// multicast, documentation, benchmarks, and what is reserved. After the registries of special
+    /// addresses of IANA (RFC 6890).
     pub fn of(ip: IpAddr) -> Option<Self> {
         match plain(ip) {
             IpAddr::V4(ip) => Self::of_v4(ip),
@@ -36,7 +38,8 @@ impl Scope {
             [169, 254, ..] => Some(Self::Link),
             [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some(Self::Private),
             [100, 64..=127, ..] => Some(Self::Shared),
-            // This network; protocols; documentation; 6to4 relays; benchmarks; multicast and reserved.
+            // This network; protocols; documentation; 6to4 relays; benchmarks; multicast and
+            // reserved.
             [0, ..]
             | [192, 0, 0 | 2, _]
             | [198, 51, 100, _]
@@ -62,8 +65,9 @@ impl Scope {
     }
 }
 
-/// The IPv4 address that an IPv6 address only wraps, or the address itself: mapped (`::ffff:0:0/96`), compatible (`::/96`),
-/// 6to4 (`2002::/16`), or NAT64 (`64:ff9b::/96`). Packets to it end at that IPv4 address.
+/// The IPv4 address that an IPv6 address only wraps, or the address itself: mapped
+/// (`::ffff:0:0/96`), compatible (`::/96`), 6to4 (`2002::/16`), or NAT64 (`64:ff9b::/96`). Packets
+/// to it end at that IPv4 address.
 pub(crate) fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else {
         return ip;
@@ -78,12 +82,13 @@ pub(crate) fn plain(ip: IpAddr) -> IpAddr {
     }
 }
 
-/// The machines that are counted as one: an IPv4 address, or the first 64 bits of an IPv6 one, within which a machine
-/// takes whatever addresses it likes.
+/// The machines that are counted as one: an IPv4 address, or the first 64 bits of an IPv6 one,
+/// within which a machine takes whatever addresses it likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Host(u128);
 
-/// The addresses of one customer of a provider, or of a small provider: 24 bits of an IPv4 address, 48 of an IPv6 one.
+/// The addresses of one customer of a provider, or of a small provider: 24 bits of an IPv4 address,
+/// 48 of an IPv6 one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Subnet(u128);
 
@@ -116,8 +121,9 @@ pub(crate) enum Target {
     Name,
 }
 
-/// The target of an address of the forms that this node dials, `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT` and
-/// `/…/udp/PORT/quic-v1`, with `/p2p/PEER` at the end or not, or `/dnsaddr/…`; none of all others, through relays too.
+/// The target of an address of the forms that this node dials, `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT`
+/// and `/…/udp/PORT/quic-v1`, with `/p2p/PEER` at the end or not, or `/dnsaddr/…`; none of all
+/// others, through relays too.
 pub(crate) fn target(address: &Multiaddr) -> Option<Target> {
     let mut parts = address.iter();
     let target = match parts.next()? {

@@ -7,10 +7,11 @@ use thiserror::Error;
 
 use crate::reach::{Host, Recent, Scope, ScopeOf, Subnet};
 
-/// One connection in so many is kept for peers that have been of use, and one for those that may come to be.
+/// One connection in so many is kept for peers that have been of use, and one for those that may
+/// come to be.
 const RESERVED_SHARE: usize = 8;
-/// Connections from one address: those of the machines of a firm or a school behind one router. One person can have many
-/// identities that were of some use, too.
+/// Connections from one address: those of the machines of a firm or a school behind one router. One
+/// person can have many identities that were of some use, too.
 const PER_HOST_MAX: usize = 256;
 /// One connection in so many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
@@ -27,11 +28,13 @@ const REGARDED_MAX: usize = 1 << 16;
 /// The worth of a peer to this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Regard {
-    /// It has done something for this node: there is room for it, unless many of such are there or too many at its address.
+    /// It has done something for this node: there is room for it, unless many of such are there or
+    /// too many at its address.
     Useful,
     #[default]
     Stranger,
-    /// It has done harm: it is let in while there is plenty of room, and is the first that has to go.
+    /// It has done harm: it is let in while there is plenty of room, and is the first that has to
+    /// go.
     Harmful,
 }
 
@@ -126,8 +129,9 @@ impl Table {
         self.pending.remove(&connection);
     }
 
-    /// Whether the machine or the network of an address has too many of `others` already. This machine may have as many
-    /// as it likes, and a local network may, whose machines have an address each.
+    /// Whether the machine or the network of an address has too many of `others` already. This
+    /// machine may have as many as it likes, and a local network may, whose machines have an
+    /// address each.
     fn check(
         &self,
         ip: IpAddr,
@@ -158,7 +162,8 @@ impl Table {
         Ok(())
     }
 
-    /// Whether a peer may have one more connection; if it may and all are taken, the one that goes instead.
+    /// Whether a peer may have one more connection; if it may and all are taken, the one that goes
+    /// instead.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -193,7 +198,8 @@ impl Table {
         let for_kind = self.most - reserved;
         let (count, allowed, from) = match regard {
             _ if of_kind >= for_kind => (of_kind, for_kind, regard),
-            // The places that are kept for its kind are taken by peers that came to be of use when they were there already.
+            // The places that are kept for its kind are taken by peers that came to be of use when
+            // they were there already.
             Regard::Stranger if of_kind < reserved => (all, self.most, other),
             Regard::Useful => (all, self.most, other),
             _ => (all, self.most, regard),
@@ -208,9 +214,10 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// The connection that goes for a peer of such regard at such an address, of those that are of use or of the others, as `from` says: one
-    /// that does harm, any stranger for one that is of use, or else the latest of the subnet that has most, if the newcomer's
-    /// own would not have as many then.
+    /// The connection that goes for a peer of such regard at such an address, of those that are of
+    /// use or of the others, as `from` says: one that does harm, any stranger for one that is of
+    /// use, or else the latest of the subnet that has most, if the newcomer's own would not have as
+    /// many then.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {
         if regard == Regard::Harmful {
             return None;
@@ -360,8 +367,8 @@ mod tests {
         assert_eq!(world.table.open.len(), MOST, "the rest is for strangers");
     }
 
-    /// One person, each of whose identities has paid, at so many networks: all of them as soon as they come, or when they are
-    /// there already.
+    /// One person, each of whose identities has paid, at so many networks: all of them as soon as
+    /// they come, or when they are there already.
     fn paid_for(networks: usize, before: bool) -> World {
         let mut world = World::new();
         for n in 0..1000 {

@@ -9,8 +9,8 @@ use crate::record::RECORD_BYTES_MAX;
 /// Most bytes of an announcement: everybody forwards it.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;
 
-/// The number of a requester's announcement: its start, in the higher 32 bits, and the number within that start. A clock
-/// that is wrong, or corrected, changes nothing about the order.
+/// The number of a requester's announcement: its start, in the higher 32 bits, and the number
+/// within that start. A clock that is wrong, or corrected, changes nothing about the order.
 pub fn sequence(boot: u32, number: u32) -> u64 {
     u64::from(boot) << 32 | u64::from(number)
 }

@@ -17,15 +17,17 @@ pub struct Hello {
     /// Name and version of its software, for people.
     #[serde(deserialize_with = "printable")]
     pub build: String,
-    /// Its engine's fingerprint: which proofs it makes and accepts; see `myriad_engine::Fingerprint`.
+    /// Its engine's fingerprint: which proofs it makes and accepts; see
+    /// `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub role: Role,
     /// Jobs of its own that want provers.
     pub jobs: Vec<Announcement>,
-    /// The number of its start. If that is another one than before, then nobody is left at the other end of older
-    /// connections.
+    /// The number of its start. If that is another one than before, then nobody is left at the
+    /// other end of older connections.
     pub boot: u32,
-    /// The time by its clock, in milliseconds since 1970. People are told where it is far off; it decides nothing.
+    /// The time by its clock, in milliseconds since 1970. People are told where it is far off; it
+    /// decides nothing.
     pub clock_ms: u64,
 }
 

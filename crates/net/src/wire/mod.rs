@@ -1,8 +1,8 @@
 //! The messages between peers, and how large each part of one may be.
 //!
-//! Messages are postcard, a compact binary form of the types here; `docs/PROTOCOL.md` describes it with
-//! test vectors. A message is bounded three times: its frame before it is read, its parts after it is
-//! decoded (by [`Bounded::check`]), and its frequency by the caller.
+//! Messages are postcard, a compact binary form of the types here; `docs/PROTOCOL.md` describes it
+//! with test vectors. A message is bounded three times: its frame before it is read, its parts
+//! after it is decoded (by [`Bounded::check`]), and its frequency by the caller.
 
 mod announcement;
 mod frame;

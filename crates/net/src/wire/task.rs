@@ -123,8 +123,8 @@ pub struct Refused {
     /// For people.
     #[serde(deserialize_with = "printable")]
     pub reason: String,
-    /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says that a wake comes before,
-    /// if there is work.
+    /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says
+    /// that a wake comes before, if there is work.
     pub retry_ms: Option<u64>,
 }
 

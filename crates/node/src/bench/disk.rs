@@ -11,7 +11,8 @@ use myriad_cost::profile::Disk;
 
 use super::{BenchError, Step};
 
-/// Written and read back: enough that one sync is a small part of it, and less than any disk has to spare.
+/// Written and read back: enough that one sync is a small part of it, and less than any disk has to
+/// spare.
 const FILE_BYTES: usize = 128 << 20;
 /// Written at once, as blobs are.
 const CHUNK_BYTES: usize = 1 << 20;

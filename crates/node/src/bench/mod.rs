@@ -1,5 +1,5 @@
-//! Measuring this machine: [`run`] proves what is needed to know what anything takes here, and makes a
-//! [`Profile`] of it.
+//! Measuring this machine: [`run`] proves what is needed to know what anything takes here, and
+//! makes a [`Profile`] of it.
 //!
 //! ```text
 //!  Subject ─▶ cut for each budget (metering only) ─▶ prove segments of some, on all threads and on one ─┐
@@ -7,7 +7,8 @@
 //!          ─▶ a small job whole: leaves, nodes of every arity that fits, the final proof ───────────────┘
 //! ```
 //!
-//! All of it is real: children of the engine do the work, as they do for a job, and every proof is verified.
+//! All of it is real: children of the engine do the work, as they do for a job, and every proof is
+//! verified.
 
 mod disk;
 mod subject;

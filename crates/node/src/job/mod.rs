@@ -33,7 +33,8 @@ pub struct Job {
     /// The text of the program's `openvm.toml`, if it has one.
     pub openvm_toml: Option<String>,
     pub input: Input,
-    /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the job later.
+    /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the
+    /// job later.
     pub verify: String,
 }
 
@@ -46,7 +47,8 @@ pub struct Options {
     pub out_dir: PathBuf,
     /// Most memory of one engine child.
     pub memory: MemoryBudget,
-    /// Most engine children at once. Fewer run where the machine's free memory does not hold as many.
+    /// Most engine children at once. Fewer run where the machine's free memory does not hold as
+    /// many.
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
@@ -56,7 +58,8 @@ pub struct Options {
     pub deadline: Option<Duration>,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
-    /// Jobs of the data folder that ended longer ago than this are removed when this one begins; none if there is no limit.
+    /// Jobs of the data folder that ended longer ago than this are removed when this one begins;
+    /// none if there is no limit.
     pub keep_jobs: Option<Duration>,
     /// How to start an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
@@ -100,7 +103,8 @@ pub(crate) const fn child_offer() -> Offer {
     }
 }
 
-/// How a machine treats its own children: they share its cores, so that a copy would only slow down the rest.
+/// How a machine treats its own children: they share its cores, so that a copy would only slow down
+/// the rest.
 pub(crate) fn one_machine() -> Policy {
     Policy {
         redundancy: Redundancy::Fixed(1),
@@ -147,7 +151,8 @@ pub enum Event {
         prover: usize,
         task: TaskId,
     },
-    /// A proof has been verified and stored. The prover that made it may be at its next task already.
+    /// A proof has been verified and stored. The prover that made it may be at its next task
+    /// already.
     Done {
         prover: usize,
         task: TaskId,

@@ -24,13 +24,14 @@ use crate::{
     verifier_pool::{Objection, ProgramOnly, VerifierPool},
 };
 
-/// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller segments keep more
-/// children at work, and cost more altogether.
+/// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller
+/// segments keep more children at work, and cost more altogether.
 const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
-/// Segments for each child above which only the whole budget is tried: with so many all work until near the end.
+/// Segments for each child above which only the whole budget is tried: with so many all work until
+/// near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
-/// A smaller budget is tried, which takes one more execution, unless it is expected to take so much longer. What is
-/// expected knows nothing of how long the last segment is.
+/// A smaller budget is tried, which takes one more execution, unless it is expected to take so much
+/// longer. What is expected knows nothing of how long the last segment is.
 const WORTH_TRYING: f64 = 1.1;
 
 /// A job that has been planned.
@@ -90,8 +91,8 @@ impl Opened {
     }
 }
 
-/// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish soonest. Then
-/// it also gives the child that did it, with the job loaded.
+/// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish
+/// soonest. Then it also gives the child that did it, with the job loaded.
 pub(crate) fn prepare(
     opened: Opened,
     job: &Job,
@@ -169,7 +170,8 @@ pub(crate) fn prepare(
     Ok((prepared, planner))
 }
 
-/// How the job was planned before, if that still holds: the proofs that are there are of its segments.
+/// How the job was planned before, if that still holds: the proofs that are there are of its
+/// segments.
 fn earlier(
     store: &Store,
     options: &Options,
@@ -205,8 +207,8 @@ impl Prepared {
         }
     }
 
-    /// Verifies what is to be the proof of a task, and gives what it says of its piece; the final proof is of the whole, and has
-    /// to reveal what the execution did. Blocks.
+    /// Verifies what is to be the proof of a task, and gives what it says of its piece; the final
+    /// proof is of the whole, and has to reveal what the execution did. Blocks.
     ///
     /// # Errors
     /// See [`Objection`].
@@ -295,8 +297,8 @@ struct Chosen {
     estimate: Duration,
 }
 
-/// Plans with the full budget, and with those parts of it that may be better; the best estimate wins. Also says what
-/// planning took.
+/// Plans with the full budget, and with those parts of it that may be better; the best estimate
+/// wins. Also says what planning took.
 fn choose(
     planner: &mut Worker,
     options: &Options,

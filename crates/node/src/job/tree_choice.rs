@@ -1,7 +1,9 @@
-//! Chooses the arities of the tree that finish soonest, and says which smaller segments may be worth a try.
+//! Chooses the arities of the tree that finish soonest, and says which smaller segments may be
+//! worth a try.
 //!
-//! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here only ratios matter, and to
-//! peers it is the measure of work. What fits is the engine's own expectation.
+//! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here
+//! only ratios matter, and to peers it is the measure of work. What fits is the engine's own
+//! expectation.
 
 use std::time::Duration;
 
@@ -31,8 +33,8 @@ fn model(config: &VmConfig) -> &'static ProgramModel {
     model.expect("the reference was measured with each kind of virtual machine")
 }
 
-/// The arities that a child may use within a budget, which has so many bytes of the job in memory; see
-/// [`Program::held_bytes`](myriad_engine::Program::held_bytes).
+/// The arities that a child may use within a budget, which has so many bytes of the job in memory;
+/// see [`Program::held_bytes`](myriad_engine::Program::held_bytes).
 ///
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
@@ -55,7 +57,8 @@ pub(crate) fn allowed(config: &VmConfig, held: u64, budget: MemoryBudget) -> Res
     Ok(trees::arities(leaf as u32, &internal_recursive))
 }
 
-/// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated time on the reference machine.
+/// The arities of the tree over a plan's segments that the hands finish soonest, and the estimated
+/// time on the reference machine.
 pub(crate) fn best_arities(
     config: &VmConfig,
     plan: &Plan,
@@ -74,8 +77,9 @@ fn load(segment: &Segment) -> Load {
     }
 }
 
-/// What the plan of the same execution for a smaller budget may be: segments that are all alike, as many more as the
-/// reference machine's were. None where those were the same, or were never cut so small.
+/// What the plan of the same execution for a smaller budget may be: segments that are all alike, as
+/// many more as the reference machine's were. None where those were the same, or were never cut so
+/// small.
 pub(crate) fn supposed(
     config: &VmConfig,
     plan: &Plan,
@@ -104,7 +108,8 @@ pub(crate) fn supposed(
     })
 }
 
-/// The tree over a plan's segments, with what each of its tasks takes, in the order of [`Tree::tasks`].
+/// The tree over a plan's segments, with what each of its tasks takes, in the order of
+/// [`Tree::tasks`].
 pub(crate) fn tree(
     config: &VmConfig,
     held: u64,
@@ -286,8 +291,8 @@ mod tests {
         );
     }
 
-    /// On one core each task waits for the one before, so that the best tree is the one with the least work; with
-    /// a core for each task it is the one with the shortest path.
+    /// On one core each task waits for the one before, so that the best tree is the one with the
+    /// least work; with a core for each task it is the one with the shortest path.
     #[test]
     fn the_chosen_tree_is_the_cheapest_or_the_lowest() {
         let config = VmConfig::riscv32();

@@ -79,8 +79,8 @@ impl Stoppers {
 }
 
 impl Shared<'_> {
-    /// Does what it is told until nobody is left who could tell it. A child that dies is replaced when
-    /// there is work again.
+    /// Does what it is told until nobody is left who could tell it. A child that dies is replaced
+    /// when there is work again.
     pub(super) fn serve(
         &self,
         child: usize,

@@ -157,13 +157,15 @@ impl Driver<'_, '_> {
                     Output::Event(CoreEvent::DeadlineMissed { .. }) => {
                         self.observer.event(&Event::Notice { text: MISSED.into() });
                     }
-                    // Here are only the requester's own machines, and a task that they fail at is the job's error.
+                    // Here are only the requester's own machines, and a task that they fail at is
+                    // the job's error.
                     Output::Try { task } => {
                         let outcome = Tried::Unable;
                         inputs.push(Input::Tried { task, outcome });
                     }
-                    // Children need no word of why there is nothing to do, and nobody else listens. What is
-                    // obsolete is kept: the same command finds it again, with other arities too.
+                    // Children need no word of why there is nothing to do, and nobody else listens.
+                    // What is obsolete is kept: the same command finds it again, with other arities
+                    // too.
                     Output::Refuse { .. }
                     | Output::Extended { .. }
                     | Output::Revoke { .. }

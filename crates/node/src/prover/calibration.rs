@@ -19,11 +19,12 @@ use crate::engine_fingerprint;
 
 /// The file that `myriad bench` writes into the data folder.
 pub const PROFILE_FILE: &str = "profile.json";
-/// A machine offers this part of the memory that it lends at least, whatever was measured: one that takes more than twice
-/// what the engine expects measured something else.
+/// A machine offers this part of the memory that it lends at least, whatever was measured: one that
+/// takes more than twice what the engine expects measured something else.
 const MEMORY_SHARE_MIN: f64 = 0.5;
-/// A task may take so many times what the largest one should: this machine may be busy with its owner's work, was perhaps
-/// not measured, and programs are not all alike. What it keeps from is a requester that never lets go.
+/// A task may take so many times what the largest one should: this machine may be busy with its
+/// owner's work, was perhaps not measured, and programs are not all alike. What it keeps from is a
+/// requester that never lets go.
 const LONGEST_FACTOR: f64 = 20.0;
 /// To make the keys of a configuration and to load them, in seconds of one reference core.
 const KEYS_WORK_S: f64 = 60.0;
@@ -39,8 +40,8 @@ pub struct Calibration {
     pub core_speed: f64,
     /// Seconds of a reference core's work that it does in a second.
     pub speed: f64,
-    /// The part of the memory lent that tasks may be expected to take: less than all where they were seen to take more
-    /// than the engine expects.
+    /// The part of the memory lent that tasks may be expected to take: less than all where they
+    /// were seen to take more than the engine expects.
     pub memory_share: f64,
 }
 
@@ -63,7 +64,8 @@ pub enum CalibrationError {
 }
 
 impl Calibration {
-    /// The calibration of a machine of which nothing is known: its cores are those of the reference.
+    /// The calibration of a machine of which nothing is known: its cores are those of the
+    /// reference.
     pub fn unmeasured(threads: usize) -> Self {
         Self {
             core_speed: 1.0,
@@ -110,9 +112,9 @@ impl Calibration {
         })
     }
 
-    /// The time that no task exceeds that fits into these limits: making keys, executing to the start of the last
-    /// segment, and proving as much as there is memory for. Follows from what was measured, and from nothing that a requester
-    /// says.
+    /// The time that no task exceeds that fits into these limits: making keys, executing to the
+    /// start of the last segment, and proving as much as there is memory for. Follows from what was
+    /// measured, and from nothing that a requester says.
     pub(super) fn longest(&self, limits: &Limits) -> Duration {
         let programs = reference::model().programs();
         let memory = limits.memory.bytes() as f64;

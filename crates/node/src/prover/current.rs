@@ -51,7 +51,8 @@ pub(super) enum Stop {
 }
 
 impl Current {
-    /// Begins what a lease asks for, which was granted `now` and asked for at `since`. No task takes longer than `longest`.
+    /// Begins what a lease asks for, which was granted `now` and asked for at `since`. No task
+    /// takes longer than `longest`.
     pub(super) fn begin<E: Engine>(
         tools: &Arc<Tools<E>>,
         requester: Peer,
@@ -121,8 +122,8 @@ impl Current {
 
     /// Notes how far it is, and says why it has to be stopped, if it has to.
     ///
-    /// `lent_bytes` is the memory that is lent, and `core_speed` how many CPU seconds of the machine that costs are measured on
-    /// this machine does in one of its own.
+    /// `lent_bytes` is the memory that is lent, and `core_speed` how many CPU seconds of the
+    /// machine that costs are measured on this machine does in one of its own.
     pub(super) fn watch(
         &mut self,
         sample: Sample,

@@ -9,14 +9,15 @@ use myriad_engine::SEGMENT_PROOF_BYTES_MAX;
 use myriad_net::blob::BlobStore;
 use nix::sys::statvfs::statvfs;
 
-/// Bytes of the disk that are left alone: the journal of receipts, the status and the machine's other programs write there, too.
+/// Bytes of the disk that are left alone: the journal of receipts, the status and the machine's
+/// other programs write there, too.
 const RESERVE_BYTES: u64 = 64 << 20;
 /// Without room for the largest proof no task is asked for: it would be done for nothing.
 pub(super) const ROOM_MIN: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 /// How often the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long no task is asked for after this machine could not do one. Of the disk: what it says of its free bytes may not be all,
-/// as where users have quotas.
+/// How long no task is asked for after this machine could not do one. Of the disk: what it says of
+/// its free bytes may not be all, as where users have quotas.
 const PAUSE: Duration = Duration::from_secs(10);
 const MIB: u64 = 1 << 20;
 
@@ -44,8 +45,8 @@ impl Disk {
         }
     }
 
-    /// Has blobs take no more of the disk than there is; false where it was looked at a moment ago. Then the room that is left
-    /// has to be noted.
+    /// Has blobs take no more of the disk than there is; false where it was looked at a moment ago.
+    /// Then the room that is left has to be noted.
     pub(super) fn look(&mut self, blobs: &BlobStore, now: Instant) -> bool {
         if self.looked.is_some_and(|looked| now - looked < LOOK_EVERY) {
             return false;

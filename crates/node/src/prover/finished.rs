@@ -19,8 +19,8 @@ use myriad_net::{
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 /// How long a proof is offered to a requester that cannot be reached.
 const SUBMIT_FOR: Duration = Duration::from_secs(3600);
-/// Proofs that are kept for others at most, and the part of the disk lent that they may take: the rest is for what the next
-/// task is made from.
+/// Proofs that are kept for others at most, and the part of the disk lent that they may take: the
+/// rest is for what the next task is made from.
 const KEPT_MAX: usize = 4096;
 const KEPT_PART: f64 = 0.5;
 /// Proofs that are waited for receipts of. A prover makes a few hundred a day.
@@ -74,7 +74,8 @@ impl Finished {
         }
     }
 
-    /// A proof is made, which took this machine `took` by its own clock: it is kept, and due to be submitted at once.
+    /// A proof is made, which took this machine `took` by its own clock: it is kept, and due to be
+    /// submitted at once.
     pub(super) fn add(
         &mut self,
         requester: Peer,
@@ -173,7 +174,8 @@ impl Finished {
         }
     }
 
-    /// A requester says what it found of a proof. Whether it was one that it was given, and had not judged yet.
+    /// A requester says what it found of a proof. Whether it was one that it was given, and had not
+    /// judged yet.
     pub(super) fn judged(&mut self, requester: Peer, task: TaskRef, accepted: bool, reason: &str) -> bool {
         let submission = self.submissions.get(&task);
         let Some(proof) = submission
@@ -195,8 +197,8 @@ impl Finished {
         true
     }
 
-    /// Whether a receipt is one for what this prover has made, from the requester that has it, and the first. Then how long this
-    /// machine was at it.
+    /// Whether a receipt is one for what this prover has made, from the requester that has it, and
+    /// the first. Then how long this machine was at it.
     pub(super) fn pay(&mut self, peer: Peer, prover: Peer, signed: &SignedReceipt) -> Option<Duration> {
         let receipt = &signed.receipt;
         let due = self.unpaid.get(&receipt.task);
@@ -216,8 +218,8 @@ impl Finished {
         Some(took)
     }
 
-    /// Lets go of proofs that take room from the next task, whatever their requesters say: those first that were accepted, and of
-    /// them the oldest. They are there as long as there is room.
+    /// Lets go of proofs that take room from the next task, whatever their requesters say: those
+    /// first that were accepted, and of them the oldest. They are there as long as there is room.
     pub(super) fn bound_kept(&mut self) {
         let most = (self.blobs.quota_bytes() as f64 * KEPT_PART) as u64;
         let mut bytes: u64 = self.kept.values().map(|kept| kept.bytes).sum();
@@ -254,8 +256,8 @@ impl Finished {
         }
     }
 
-    /// Lets go of proofs whose requesters have fallen silent: those of jobs that are not known to be open, and of which nothing
-    /// waits to be judged.
+    /// Lets go of proofs whose requesters have fallen silent: those of jobs that are not known to
+    /// be open, and of which nothing waits to be judged.
     pub(super) fn drop_forgotten(&mut self, is_open: impl Fn(Peer, JobId) -> bool) {
         let submitted: BTreeSet<JobId> = self.submissions.keys().map(|task| task.job).collect();
         self.let_go_where(|kept| !submitted.contains(&kept.job) && !is_open(kept.requester, kept.job));

@@ -1,8 +1,8 @@
 //! The control group of the engine child. Where this process may make one, the kernel itself holds
 //! the child to its memory, and ends it when it takes more.
 //!
-//! That is so as root, and under systemd with `Delegate=memory pids` and `DelegateSubgroup=node`: the node is then in a group
-//! below one that is its own, and makes another one beside it.
+//! That is so as root, and under systemd with `Delegate=memory pids` and `DelegateSubgroup=node`:
+//! the node is then in a group below one that is its own, and makes another one beside it.
 
 use std::{
     fs, io,
@@ -13,19 +13,21 @@ use myriad_engine::MemoryBudget;
 
 use super::MEMORY_HARD;
 
-/// Threads and processes in the group: more than a child has on any machine, and fewer than it takes to leave none for others.
+/// Threads and processes in the group: more than a child has on any machine, and fewer than it
+/// takes to leave none for others.
 const TASKS_MAX: usize = 1024;
 
-/// A control group (version 2) with a limit of memory and of threads, which is removed with this value.
+/// A control group (version 2) with a limit of memory and of threads, which is removed with this
+/// value.
 #[derive(Debug)]
 pub struct Group {
     dir: PathBuf,
 }
 
 impl Group {
-    /// Makes a group for an engine child to which so much memory is lent, that ends it before it takes much more, and
-    /// gives it no swap.
-    /// None where there are no such groups, or this process may not make one.
+    /// Makes a group for an engine child to which so much memory is lent, that ends it before it
+    /// takes much more, and gives it no swap. None where there are no such groups, or this process
+    /// may not make one.
     pub fn make(memory: MemoryBudget) -> Option<Self> {
         match Self::try_make(memory, Path::new("/")) {
             Ok(group) => Some(group),
@@ -41,8 +43,9 @@ impl Group {
         let name = format!("myriad-engine-{}", std::process::id());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places(root) {
-            // systemd makes the controllers of a delegated group available, and leaves it to its owner to turn them on for
-            // the groups below. Where that is not this process's to do, they are on already or the limit below fails.
+            // systemd makes the controllers of a delegated group available, and leaves it to its
+            // owner to turn them on for the groups below. Where that is not this process's to do,
+            // they are on already or the limit below fails.
             for controller in ["+pids", "+memory"] {
                 let _ = fs::write(place.join("cgroup.subtree_control"), controller);
             }
@@ -55,7 +58,8 @@ impl Group {
             let group = Self { dir };
             match fs::write(group.dir.join("memory.max"), bytes.to_string()) {
                 Ok(()) => {
-                    // Where there is no swap there is no such file; nor where tasks are not this process's to limit.
+                    // Where there is no swap there is no such file; nor where tasks are not this
+                    // process's to limit.
                     let _ = fs::write(group.dir.join("memory.swap.max"), "0");
                     let _ = fs::write(group.dir.join("pids.max"), TASKS_MAX.to_string());
                     return Ok(group);

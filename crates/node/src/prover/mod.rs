@@ -1,5 +1,5 @@
-//! Lending this machine: [`run`] finds requesters, takes their tasks, and does them within the limits
-//! of the machine's owner.
+//! Lending this machine: [`run`] finds requesters, takes their tasks, and does them within the
+//! limits of the machine's owner.
 //!
 //! ```text
 //!             ┌──────────── no task: offer to each requester with open jobs in turn ◀───────────┐
@@ -9,9 +9,9 @@
 //!             └─▶ Return, with the reason                └─▶ Revoke, Ctrl-C: the child is stopped
 //! ```
 //!
-//! The prover believes nothing that a requester says. It bounds each file before it fetches it. A confined
-//! child process, whose memory is limited and watched, gets the file from the disk piece by piece, decodes it
-//! and runs it.
+//! The prover believes nothing that a requester says. It bounds each file before it fetches it. A
+//! confined child process, whose memory is limited and watched, gets the file from the disk piece
+//! by piece, decodes it and runs it.
 
 mod calibration;
 mod current;
@@ -42,8 +42,8 @@ pub use group::Group;
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
-/// An engine child may take this share more than is lent: what a requester expects is measured, and the allocator
-/// of one machine is not that of another. It is looked at a few times a second.
+/// An engine child may take this share more than is lent: what a requester expects is measured, and
+/// the allocator of one machine is not that of another. It is looked at a few times a second.
 const MEMORY_SLACK: f64 = 1.06;
 /// And this share more at no moment, where the kernel can hold it to that: see [`Group`].
 const MEMORY_HARD: f64 = 1.12;
@@ -66,8 +66,8 @@ pub struct Limits {
     pub prefer: BTreeSet<Peer>,
 }
 
-/// The files of a task. They stay on the disk until the engine reads them: they may be large, and a stranger has
-/// made them.
+/// The files of a task. They stay on the disk until the engine reads them: they may be large, and a
+/// stranger has made them.
 #[derive(Debug)]
 pub struct JobFiles {
     /// The requester that has sent them.

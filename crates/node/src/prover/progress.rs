@@ -1,7 +1,8 @@
 //! The progress of a task, as its requester is told.
 
-/// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it rises ever
-/// more slowly: what is expected may be too little, and only the proof itself is all of it.
+/// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it
+/// rises ever more slowly: what is expected may be too little, and only the proof itself is all of
+/// it.
 pub(super) fn share_done(taken: f64, expected: f64) -> u16 {
     let share = taken / expected.max(0.001);
     let thousandths = if share < 0.9 {

@@ -5,11 +5,12 @@
 //! DATA_DIR/provers/N/receipts.jsonl
 //! ```
 //!
-//! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the disk with them. A
-//! line that a crash has cut short is cut off at the next start.
+//! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the
+//! disk with them. A line that a crash has cut short is cut off at the next start.
 //!
-//! A requester may sign anything. Beside its receipt stands how long this machine was at the task, by its own clock. That
-//! time alone decides what the requester is worth to this node: identities cost nothing, and a machine's time does.
+//! A requester may sign anything. Beside its receipt stands how long this machine was at the task,
+//! by its own clock. That time alone decides what the requester is worth to this node: identities
+//! cost nothing, and a machine's time does.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -29,8 +30,8 @@ use crate::StoreError;
 const FILE: &str = "receipts.jsonl";
 /// A line is about 600 bytes; what is longer is none of ours.
 const LINE_BYTES_MAX: usize = 4096;
-/// After so much work that it has signed for, a requester has been of use. Some ten segments; who wants to be as many
-/// peers has this machine for hours.
+/// After so much work that it has signed for, a requester has been of use. Some ten segments; who
+/// wants to be as many peers has this machine for hours.
 const USEFUL_AFTER: Duration = Duration::from_secs(600);
 
 /// The receipts of a prover.
@@ -41,7 +42,8 @@ pub(super) struct Receipts {
 
 struct Inner {
     file: File,
-    /// Bytes of the file before a line that was not written to its end, and which the next one must not follow.
+    /// Bytes of the file before a line that was not written to its end, and which the next one must
+    /// not follow.
     torn_at: Option<u64>,
     earned: BTreeMap<Peer, Earned>,
 }
@@ -65,7 +67,8 @@ pub struct Earned {
 }
 
 impl Earned {
-    /// Whether this machine has done so much for the requester, and was signed for it, that it is no stranger.
+    /// Whether this machine has done so much for the requester, and was signed for it, that it is
+    /// no stranger.
     pub(super) fn is_useful(&self) -> bool {
         self.measured_ms >= USEFUL_AFTER.as_millis() as u64
     }
@@ -138,7 +141,8 @@ impl Line {
 }
 
 impl Receipts {
-    /// Reads what is in a prover's folder. Lines that are no receipts are left alone, and count for nothing.
+    /// Reads what is in a prover's folder. Lines that are no receipts are left alone, and count for
+    /// nothing.
     ///
     /// # Errors
     /// [`StoreError::Read`] and [`StoreError::Write`].
@@ -190,8 +194,8 @@ impl Receipts {
         Ok(Self { path, inner })
     }
 
-    /// Keeps a receipt for what this machine was at for so long, and gives what its requester has signed for in all. Blocks
-    /// until it is durable.
+    /// Keeps a receipt for what this machine was at for so long, and gives what its requester has
+    /// signed for in all. Blocks until it is durable.
     ///
     /// # Errors
     /// [`StoreError::Write`]
@@ -208,7 +212,8 @@ impl Receipts {
         Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
-    /// The work that each requester has signed for, at most so many of them: those first that kept this machine busy for longest.
+    /// The work that each requester has signed for, at most so many of them: those first that kept
+    /// this machine busy for longest.
     pub(super) fn earned(&self, most: usize) -> Vec<Earned> {
         let mut earned: Vec<Earned> = self.lock().earned.values().cloned().collect();
         earned.sort_by_key(|earned| std::cmp::Reverse(earned.measured_ms));
@@ -222,7 +227,8 @@ impl Receipts {
 }
 
 impl Inner {
-    /// Adds a line by `write`. Where that fails, what is there of it goes before the next one comes.
+    /// Adds a line by `write`. Where that fails, what is there of it goes before the next one
+    /// comes.
     fn append(
         &mut self,
         line: &[u8],

@@ -27,7 +27,8 @@ pub struct Status {
     /// Open jobs that it knows of.
     pub jobs: usize,
     pub activity: Activity,
-    /// Remarks on this machine or its requesters that are no errors: clocks that are wrong, a suspension.
+    /// Remarks on this machine or its requesters that are no errors: clocks that are wrong, a
+    /// suspension.
     #[serde(default)]
     pub remarks: Vec<String>,
     /// Seconds since 1970.
@@ -80,7 +81,8 @@ impl Default for Activity {
     }
 }
 
-/// Where a prover leaves its status. It is the only one of its data folder for as long as this lives.
+/// Where a prover leaves its status. It is the only one of its data folder for as long as this
+/// lives.
 pub struct StatusFile {
     path: PathBuf,
     _lock: File,
@@ -119,8 +121,8 @@ impl StatusFile {
         data_dir.join("provers").join(number.to_string())
     }
 
-    /// Locks the first of these folders that no other prover has. Each has an identity, blobs and a status of its
-    /// own.
+    /// Locks the first of these folders that no other prover has. Each has an identity, blobs and a
+    /// status of its own.
     ///
     /// # Errors
     /// Where the disk does not serve, or a thousand provers are running.

@@ -24,8 +24,8 @@ const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 /// The files of the job that was worked at last, so that they are read once.
 pub(super) type LastFiles = Mutex<Option<(Identified, Arc<JobFiles>, Vec<Pin>)>>;
 
-/// What files are those of: the job, and the files by their hashes, because anybody can name somebody
-/// else's job and other files; and whoever sent them.
+/// What files are those of: the job, and the files by their hashes, because anybody can name
+/// somebody else's job and other files; and whoever sent them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identified {
     requester: Peer,
@@ -59,7 +59,8 @@ pub(super) enum End {
     /// The owner's limits do not allow the job, or the job is not what it says.
     Unwilling(String),
     Failed(String),
-    /// This machine cannot now, and no requester is at fault: its disk is full, or its keys cannot be read.
+    /// This machine cannot now, and no requester is at fault: its disk is full, or its keys cannot
+    /// be read.
     Unable(String),
     /// This machine's own disk does not serve.
     Disk(String),
@@ -187,7 +188,8 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
     bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "")
 }
 
-/// Bytes of memory that a task takes at least, whatever its requester says: what is too much is not begun.
+/// Bytes of memory that a task takes at least, whatever its requester says: what is too much is not
+/// begun.
 fn least_bytes(lease: &Lease) -> u64 {
     match &lease.work {
         Work::Segment(_) => Segment::least_bytes(lease.sources.input.blob.bytes),
@@ -206,7 +208,8 @@ fn proofs(lease: &Lease) -> Vec<&Source> {
     }
 }
 
-/// Holds what a task is made from, and its proof, to the room on the disk, before anything is fetched.
+/// Holds what a task is made from, and its proof, to the room on the disk, before anything is
+/// fetched.
 fn fits(lease: &Lease, blobs: &BlobStore) -> Result<(), End> {
     let sources = &lease.sources;
     let files = [
@@ -320,7 +323,8 @@ async fn piece<E>(
     })
 }
 
-/// Brings a file onto this machine's disk, and keeps it there. `came` counts the bytes as they come.
+/// Brings a file onto this machine's disk, and keeps it there. `came` counts the bytes as they
+/// come.
 async fn fetch(network: &Network, requester: Peer, source: &Source, came: &AtomicU64) -> Result<Pin, End> {
     let pin = network.blobs().pin(&source.blob.blob);
     let more = |bytes| {

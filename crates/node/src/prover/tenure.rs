@@ -3,18 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a lease may go without a byte: a requester with a hundred new provers serves them one after the other, and a
-/// new identity is worth one turn of a minute.
+/// How long a lease may go without a byte: a requester with a hundred new provers serves them one
+/// after the other, and a new identity is worth one turn of a minute.
 const GRACE: Duration = Duration::from_secs(60);
-/// From then on so many bytes a second must have come on the mean: what a holder is left for where there is another
-/// one. The largest input that is lent for by default, 256 MiB, takes 17 minutes at it.
+/// From then on so many bytes a second must have come on the mean: what a holder is left for where
+/// there is another one. The largest input that is lent for by default, 256 MiB, takes 17 minutes
+/// at it.
 const RATE_MIN: u64 = 256 << 10;
 /// How much longer than the lease this machine goes on: two renewals, of which one may be lost.
 const LATE_MAX: Duration = Duration::from_secs(10);
 /// Longer leases than this are not believed.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// A task is finished after its lease has run out if so much of it is done, in thousandths: a late proof is heard as
-/// long as nobody was faster.
+/// A task is finished after its lease has run out if so much of it is done, in thousandths: a late
+/// proof is heard as long as nobody was faster.
 const WORTH_FINISHING: u16 = 500;
 
 /// Watches over one lease.
@@ -29,7 +30,8 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// The lease began at `now` and lasts for `lease_ms`; no task takes the engine longer than `longest`.
+    /// The lease began at `now` and lasts for `lease_ms`; no task takes the engine longer than
+    /// `longest`.
     pub(super) fn new(lease_ms: u64, longest: Duration, now: Instant) -> Self {
         Self {
             since: now,
@@ -58,7 +60,8 @@ impl Tenure {
         now - self.until > LATE_MAX
     }
 
-    /// Whether a task of which `done` thousandths are done is worth going on with although it is not this machine's any more.
+    /// Whether a task of which `done` thousandths are done is worth going on with although it is
+    /// not this machine's any more.
     pub(super) fn is_worth_finishing(done: u16) -> bool {
         done >= WORTH_FINISHING
     }
@@ -82,8 +85,8 @@ impl Tenure {
         })
     }
 
-    /// Why the engine is stopped at `now`, when it seems to have done so many thousandths. Covers all that it does: making
-    /// keys, loading, and proving.
+    /// Why the engine is stopped at `now`, when it seems to have done so many thousandths. Covers
+    /// all that it does: making keys, loading, and proving.
     pub(super) fn end_of_proving(&self, done: u16, now: Instant) -> Option<String> {
         let proving = self.proving_since.map_or(Duration::ZERO, |since| now - since);
         if proving > self.longest {
@@ -171,7 +174,8 @@ mod tests {
     #[test]
     fn what_is_half_done_when_the_lease_runs_out_is_finished() {
         let start = Instant::now();
-        // A steady machine, and a requester that has died: 1000 thousandths would be there after 40 s.
+        // A steady machine, and a requester that has died: 1000 thousandths would be there after 40
+        // s.
         let mut tenure = Tenure::new(20_000, LONGEST, start);
         let (second, why) = stopped_after(&mut tenure, start, |_, second, _| (25 * second).min(999) as u16);
         assert!(second > 40, "{second}: {why}");

@@ -1,8 +1,9 @@
-//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`, and by whatever begins a job.
+//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`, and by whatever
+//! begins a job.
 //!
-//! Beside a job that is running only the blobs of the removed jobs go: its journal is locked, and what no record names may
-//! be its proofs. Should one of them be the same, to the byte, as one of a removed job, it is taken for damaged, and proven
-//! anew.
+//! Beside a job that is running only the blobs of the removed jobs go: its journal is locked, and
+//! what no record names may be its proofs. Should one of them be the same, to the byte, as one of a
+//! removed job, it is taken for damaged, and proven anew.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,7 +26,8 @@ use crate::{
 pub struct Keep {
     /// Those that ended no longer ago than this. If there is no limit of bytes, they all stay.
     pub newer_than: Option<Duration>,
-    /// The newest of them, as long as all that stays takes so many bytes. If there is no limit of age, they stay however old.
+    /// The newest of them, as long as all that stays takes so many bytes. If there is no limit of
+    /// age, they stay however old.
     pub bytes: Option<u64>,
 }
 
@@ -80,17 +82,19 @@ fn is_over(job: &Listed) -> bool {
     ended && !job.running
 }
 
-/// How long ago a job ended. A record of the future is one of a clock that was wrong, and as good as new.
+/// How long ago a job ended. A record of the future is one of a clock that was wrong, and as good
+/// as new.
 fn age_of(record: &Record) -> Duration {
     Duration::from_secs(now_s().saturating_sub(record.updated))
 }
 
 impl Jobs {
-    /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob that no other job has. While a job
-    /// is running, blobs that were of no job before stay.
+    /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob
+    /// that no other job has. While a job is running, blobs that were of no job before stay.
     ///
     /// # Errors
-    /// [`JobsError::Record`] and [`JobsError::Newer`] where the record of a job that is running cannot be read.
+    /// [`JobsError::Record`] and [`JobsError::Newer`] where the record of a job that is running
+    /// cannot be read.
     pub fn clean(&self, keep: Keep) -> Result<Removed, JobsError> {
         let mut removed = Removed::default();
         if !self.data_dir.join("jobs").exists() {
@@ -140,7 +144,8 @@ impl Jobs {
         Ok(removed)
     }
 
-    /// Removes jobs that ended longer ago than `age`, without a word to the user. Where that fails, the next time will do.
+    /// Removes jobs that ended longer ago than `age`, without a word to the user. Where that fails,
+    /// the next time will do.
     pub(super) fn tidy(&self, age: Duration) {
         let is_due = |jobs: Vec<Listed>| {
             let ended = jobs

@@ -49,8 +49,8 @@ pub struct Record {
     pub updated: u64,
     /// The process that wrote it.
     pub pid: u32,
-    /// When that process started, as [`process::started`] says it: another process may have got its number since. None in
-    /// records of older builds.
+    /// When that process started, as [`process::started`] says it: another process may have got its
+    /// number since. None in records of older builds.
     #[serde(default)]
     started: Option<u64>,
     pub out_dir: PathBuf,
@@ -279,8 +279,8 @@ impl Jobs {
         Ok((job, record))
     }
 
-    /// Stops the process that works on a job, if there is one, and notes that it is not wanted. `wait` is
-    /// how long the process may take.
+    /// Stops the process that works on a job, if there is one, and notes that it is not wanted.
+    /// `wait` is how long the process may take.
     ///
     /// # Errors
     /// [`JobsError::NotStopped`]

@@ -21,8 +21,8 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the caller holds. Then old jobs
-    /// are removed, if they are to be.
+    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the
+    /// caller holds. Then old jobs are removed, if they are to be.
     pub(crate) fn begin(
         id: JobId,
         job: &Job,

@@ -118,7 +118,8 @@ fn a_process_that_got_the_number_of_another_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let jobs = Jobs::of(dir.path());
     let store = begin(dir.path(), FIRST, "first", &[planned()]);
-    // The process that holds the journal is this one; its record tells of one that had its number before.
+    // The process that holds the journal is this one; its record tells of one that had its number
+    // before.
     let mut record = jobs.record(FIRST).unwrap();
     record.started = record.started.map(|started| started - 1);
     jobs.write(FIRST, &mut record).unwrap();
@@ -266,7 +267,8 @@ fn old_jobs_go_when_another_begins() {
 fn cleaning_keeps_what_is_new_and_fits() {
     let dir = tempfile::tempdir().unwrap();
     let jobs = Jobs::of(dir.path());
-    // Each ended a day before the next. Their programs have 3, 4 and 5 bytes, and the rest is the same in all.
+    // Each ended a day before the next. Their programs have 3, 4 and 5 bytes, and the rest is the
+    // same in all.
     let ids = [0x1a, 0x1b, 0x1c].map(|byte| JobId([byte; 32]));
     for (age_days, (id, name)) in (1..=3).rev().zip(ids.iter().zip(["one", "four", "fives"])) {
         drop(begin(dir.path(), *id, name, &[planned(), Event::Finished]));

@@ -9,7 +9,8 @@ use myriad_net::{SignedReceipt, blob::BlobRef};
 
 use crate::{RunError, StoreError, peers::Peers, verifier_pool::Objection};
 
-/// The job, to the driver: what its tasks are, whether a proof is valid, and where accepted ones go.
+/// The job, to the driver: what its tasks are, whether a proof is valid, and where accepted ones
+/// go.
 pub trait JobBackend: Send + Sync + 'static {
     /// The statement that examining a proof has found.
     type Finding: Send + 'static;
@@ -35,8 +36,8 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Where the disk does not serve.
     fn persist(&self, task: TaskId, proof: BlobRef, finding: Self::Finding) -> Result<(), StoreError>;
 
-    /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order. Blocks, for as long as that
-    /// takes.
+    /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order.
+    /// Blocks, for as long as that takes.
     fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Self::Finding>;
 
     /// Ends an attempt that is under way: the job is over.
@@ -48,8 +49,8 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Where the disk does not serve.
     fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError>;
 
-    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it but that work
-    /// which is under way when this process dies is not given to others.
+    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it
+    /// but that work which is under way when this process dies is not given to others.
     fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
 }
 
@@ -93,7 +94,8 @@ pub enum Attempt<F> {
     Made { proof: Vec<u8>, finding: F },
     /// Over the proof of this child alone no node can be made.
     Refuted { child: TaskId, reason: String },
-    /// Over the proof of this child the process does not live to the end, which may be this machine's fault.
+    /// Over the proof of this child the process does not live to the end, which may be this
+    /// machine's fault.
     Doubted { child: TaskId, reason: String },
     /// Nothing was found out.
     Unable(String),

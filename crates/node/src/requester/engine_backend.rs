@@ -18,8 +18,8 @@ use crate::{
     verifier_pool::Objection,
 };
 
-/// Most bytes of the proof of a top node that becomes the final proof as it is: the file has it in hex. Honest ones have
-/// some 300 kB; one that is padded would leave no room for the rest.
+/// Most bytes of the proof of a top node that becomes the final proof as it is: the file has it in
+/// hex. Honest ones have some 300 kB; one that is padded would leave no room for the rest.
 const FAST_TOP_BYTES_MAX: usize = FINAL_PROOF_BYTES_MAX / 2 - (64 << 10);
 
 /// The true boundaries of the segments.

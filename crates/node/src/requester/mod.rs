@@ -1,5 +1,5 @@
-//! Proving a job with the machines of the network: [`run`] takes a program and an input to a verified
-//! final proof, and does no proving itself.
+//! Proving a job with the machines of the network: [`run`] takes a program and an input to a
+//! verified final proof, and does no proving itself.
 //!
 //! ```text
 //!  Job ─▶ plan (engine child) ─▶ announce ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
@@ -8,9 +8,10 @@
 //! ```
 //!
 //! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
-//! fetched, a confined child verifies its STARK, and its boundary is compared with the one that this
-//! machine found when it executed the program on the job's input itself. So a valid proof of another input, another
-//! segment or another program is refused at once, and only its sender is to blame.
+//! fetched, a confined child verifies its STARK, and its boundary is compared with the one that
+//! this machine found when it executed the program on the job's input itself. So a valid proof of
+//! another input, another segment or another program is refused at once, and only its sender is to
+//! blame.
 
 mod backend;
 mod driver;
@@ -51,7 +52,8 @@ pub struct Joined {
     pub provers_expected: usize,
     /// Threads and cores that each of them has.
     pub threads_expected: usize,
-    /// Is done when the user does not want to wait any longer: provers are told, and accepted proofs stay.
+    /// Is done when the user does not want to wait any longer: provers are told, and accepted
+    /// proofs stay.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 

@@ -20,11 +20,13 @@ use crate::{
     watchdog::{Bounds, guard},
 };
 
-/// How often a node has to fail over one child alone before the child's proof is refuted or doubted: this machine's memory may
-/// be bad, too, and it may have been short of memory or time for a moment.
+/// How often a node has to fail over one child alone before the child's proof is refuted or
+/// doubted: this machine's memory may be bad, too, and it may have been short of memory or time for
+/// a moment.
 const FAILURES_NEEDED: usize = 2;
-/// A child process may take so many times the memory that its task is expected to take, and so many times the time on top
-/// of what it takes to start and load keys. Honest proofs take what was measured, and this machine may be busy.
+/// A child process may take so many times the memory that its task is expected to take, and so many
+/// times the time on top of what it takes to start and load keys. Honest proofs take what was
+/// measured, and this machine may be busy.
 const MEMORY_FACTOR: f64 = 1.5;
 /// The memory that it is allowed in any case, in bytes.
 const MEMORY_MIN: u64 = 2 << 30;
@@ -113,8 +115,8 @@ impl OwnWorker {
         Ok(worker)
     }
 
-    /// Does a task whose children's proofs are `inputs`, each with the level that a node above it alone has; for the final
-    /// proof the last segment's follows, which has none.
+    /// Does a task whose children's proofs are `inputs`, each with the level that a node above it
+    /// alone has; for the final proof the last segment's follows, which has none.
     ///
     /// The child verifies what it makes. `examine` has the last word.
     pub(super) fn attempt<F>(
@@ -261,7 +263,8 @@ fn search<F>(
     let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;
     };
-    // Together they take too much. The one that takes most is made anew, and if that helps nothing, the next one.
+    // Together they take too much. The one that takes most is made anew, and if that helps nothing,
+    // the next one.
     match carry_out(whole) {
         Ok((proof, _)) => match examine(&proof) {
             Ok(finding) => Attempt::Made { proof, finding },
@@ -292,7 +295,8 @@ mod tests {
             .collect()
     }
 
-    /// An engine that makes no node over [`BAD`], and fails the first so many times whatever it is asked.
+    /// An engine that makes no node over [`BAD`], and fails the first so many times whatever it is
+    /// asked.
     fn engine(mut slips: usize) -> impl FnMut(Work<'_>) -> Result<Made, Trouble> {
         move |work| {
             let bad = match work {
@@ -307,7 +311,8 @@ mod tests {
         }
     }
 
-    /// An engine whose process dies over more rows than `rows`: [`BAD`] has three, and others have one.
+    /// An engine whose process dies over more rows than `rows`: [`BAD`] has three, and others have
+    /// one.
     fn mortal(rows: u64) -> impl FnMut(Work<'_>) -> Result<Made, Trouble> {
         move |work| {
             let children = match work {
@@ -412,7 +417,8 @@ mod tests {
         }
     }
 
-    /// A process of the system's instead of the engine, for which a node should take 64 MiB and may take 96.
+    /// A process of the system's instead of the engine, for which a node should take 64 MiB and may
+    /// take 96.
     fn attempt_with(command: &str, time_max: Duration) -> (Attempt<()>, Duration) {
         let config = WorkerConfig {
             command: "/bin/sh".into(),

@@ -12,8 +12,8 @@ pub(crate) fn jobs_lock(data_dir: &Path) -> Result<File, StoreError> {
     lock_file(&data_dir.join("jobs").join("lock"))
 }
 
-/// Keeps everybody from removing jobs for as long as it lives, which is no longer than it takes to begin one. Waits for
-/// those that are at it.
+/// Keeps everybody from removing jobs for as long as it lives, which is no longer than it takes to
+/// begin one. Waits for those that are at it.
 pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
     let (path, file) = cleaning_lock(data_dir)?;
     file.lock_shared()
@@ -21,7 +21,8 @@ pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Keeps everybody from beginning or removing a job for as long as it lives. Waits for those that are at it.
+/// Keeps everybody from beginning or removing a job for as long as it lives. Waits for those that
+/// are at it.
 pub(crate) fn cleaning(data_dir: &Path) -> Result<File, StoreError> {
     let (path, file) = cleaning_lock(data_dir)?;
     file.lock().map_err(|reason| StoreError::Write { path, reason })?;

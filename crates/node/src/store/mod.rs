@@ -9,12 +9,12 @@
 //! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
 //! ```
 //!
-//! A proof is durable before the journal names it, and the journal's entry before anything counts on
-//! it. An entry whose blob is missing or damaged is taken for missing, and its task is done again. The
-//! journal is open in one process at a time, which makes it the lock of the job.
+//! A proof is durable before the journal names it, and the journal's entry before anything counts
+//! on it. An entry whose blob is missing or damaged is taken for missing, and its task is done
+//! again. The journal is open in one process at a time, which makes it the lock of the job.
 //!
-//! The plan is kept because another run, with other memory free, would cut elsewhere and find no proof of
-//! its segments; and because finding it out takes minutes where the execution is long.
+//! The plan is kept because another run, with other memory free, would cut elsewhere and find no
+//! proof of its segments; and because finding it out takes minutes where the execution is long.
 
 mod locks;
 
@@ -39,8 +39,8 @@ use thiserror::Error;
 pub(crate) use self::locks::{beginning, cleaning, jobs_lock};
 use crate::database::GuardedDatabase;
 
-/// The version of the journal's tables. Raised when older builds would misread them. Version 1 had only
-/// `accepted`, which means the same in both.
+/// The version of the journal's tables. Raised when older builds would misread them. Version 1 had
+/// only `accepted`, which means the same in both.
 const JOURNAL_VERSION: u32 = 2;
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
@@ -175,7 +175,8 @@ pub(crate) fn journal_path(data_dir: &Path, job: JobId) -> PathBuf {
 }
 
 impl Store {
-    /// Opens the journal of a job below `data_dir`, and locks it. `blobs` are those of the same folder.
+    /// Opens the journal of a job below `data_dir`, and locks it. `blobs` are those of the same
+    /// folder.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while another process holds it; see [`StoreError`] for the rest.
@@ -202,8 +203,8 @@ impl Store {
         Ok(store)
     }
 
-    /// The proofs that the journal of a job names which nobody works on, by what they are of. Does not wait for others who work on
-    /// the jobs of the folder.
+    /// The proofs that the journal of a job names which nobody works on, by what they are of. Does
+    /// not wait for others who work on the jobs of the folder.
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
         let journal = open_journal(&path)?;
@@ -256,8 +257,8 @@ impl Store {
         self.journal.run(read).map_err(|e| failed(&self.path, e))
     }
 
-    /// The entries of the tasks that are done and whose proofs are still there. They stay there from now
-    /// on.
+    /// The entries of the tasks that are done and whose proofs are still there. They stay there
+    /// from now on.
     pub(crate) fn entries<T: Ord>(
         &self,
         keys: impl Iterator<Item = (T, TaskKey)>,
@@ -299,7 +300,8 @@ impl Store {
         })
     }
 
-    /// Keeps a new plan. What was true of another one, and who was at its tasks, is forgotten; its proofs stay.
+    /// Keeps a new plan. What was true of another one, and who was at its tasks, is forgotten; its
+    /// proofs stay.
     pub(crate) fn set_planned(&self, planned: &Planned) -> Result<(), StoreError> {
         let bytes = postcard::to_stdvec(planned).expect("a plan is plain data");
         self.write(|transaction| {
@@ -371,7 +373,8 @@ impl Store {
         Ok(proof)
     }
 
-    /// Notes that a proof which is among the blobs is accepted; when this returns, it survives a crash.
+    /// Notes that a proof which is among the blobs is accepted; when this returns, it survives a
+    /// crash.
     pub(crate) fn accept(&self, key: TaskKey, proof: BlobRef, boundary: Boundary) -> Result<(), StoreError> {
         self.pin(proof);
         let entry = postcard::to_stdvec(&Entry { proof, boundary }).map_err(|e| StoreError::Write {
@@ -386,7 +389,8 @@ impl Store {
         })
     }
 
-    /// Notes that a proof which was accepted is none, if it is still the one; when this returns, it is not found again.
+    /// Notes that a proof which was accepted is none, if it is still the one; when this returns, it
+    /// is not found again.
     pub(crate) fn forget(&self, key: TaskKey, proof: Blob) -> Result<(), StoreError> {
         self.write(|transaction| {
             let mut accepted = transaction.open_table(ACCEPTED)?;
@@ -449,8 +453,8 @@ pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         make_dir(dir)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
-        // A temporary file is for its owner alone; what becomes of this one is as readable as the user
-        // wants new files to be.
+        // A temporary file is for its owner alone; what becomes of this one is as readable as the
+        // user wants new files to be.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(dir)?;

@@ -5,7 +5,8 @@ use std::fs;
 use super::*;
 
 fn accepted() -> Accepted {
-    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes to.
+    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes
+    // to.
     let root = "[1,2,3,4,5,6,7,8]";
     let json = format!(
         r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#

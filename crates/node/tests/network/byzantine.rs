@@ -1,8 +1,8 @@
-//! Provers that speak the protocol as it is and do what they want: each is seen through, the blame is theirs and nobody
-//! else's, and the job gets done while four of five are like that.
+//! Provers that speak the protocol as it is and do what they want: each is seen through, the blame
+//! is theirs and nobody else's, and the job gets done while four of five are like that.
 //!
-//! Proofs that are wrong in other ways than these are in `liars_are_banned_and_nobody_else`; blobs that are not what their
-//! hash says, and bytes that are no message, in the tests of `myriad-net`.
+//! Proofs that are wrong in other ways than these are in `liars_are_banned_and_nobody_else`; blobs
+//! that are not what their hash says, and bytes that are no message, in the tests of `myriad-net`.
 
 use std::{
     collections::BTreeMap,
@@ -65,7 +65,8 @@ impl Habit {
         Self::Boasts,
     ];
 
-    /// Whether what it sends shows that it lies. The others may just be slow, or have lost their connection.
+    /// Whether what it sends shows that it lies. The others may just be slow, or have lost their
+    /// connection.
     fn is_proof_of_lying(self) -> bool {
         matches!(
             self,
@@ -231,8 +232,8 @@ async fn four_of_five_are_byzantine_and_the_job_gets_done() {
     assert!(honest.iter().all(|prover| prover.begun() > 0));
 }
 
-/// A machine that is suspended after it has said that it has a proof: nothing comes of it, and nothing says so. The job is
-/// done by others while its proof is still being waited for.
+/// A machine that is suspended after it has said that it has a proof: nothing comes of it, and
+/// nothing says so. The job is done by others while its proof is still being waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_machine_that_freezes_with_a_proof_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! Provers whose disks are full, by what they keep for others or by something else, or whose machines lack something else: they
-//! give back what they cannot do or keep, say so to their owners, and go on.
+//! Provers whose disks are full, by what they keep for others or by something else, or whose
+//! machines lack something else: they give back what they cannot do or keep, say so to their
+//! owners, and go on.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +20,8 @@ const QUOTA: u64 = 34 * MIB;
 /// More proofs than the quota has room for.
 const TASKS: u32 = 400;
 
-/// A requester with one segment after the other, which takes note of proofs and never says what became of them.
+/// A requester with one segment after the other, which takes note of proofs and never says what
+/// became of them.
 struct Endless {
     network: Network,
     at: String,
@@ -101,7 +103,8 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("{what}"));
 }
 
-/// Each proof is for a requester that does not say what became of it, and would stay as long as its job is open.
+/// Each proof is for a requester that does not say what became of it, and would stay as long as its
+/// job is open.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_prover_keeps_for_others_leaves_room_for_its_next_task() {
     let requester = Endless::start().await;
@@ -129,7 +132,8 @@ async fn a_prover_whose_disk_is_full_gives_its_task_back_and_goes_on_when_there_
     let slow = Pretender::new(Duration::from_millis(300), Fault::None);
     let prover = Prover::start(std::slice::from_ref(&requester.at), slow);
     until("it is at work", || prover.begun() == 1).await;
-    // The node looks at its disk every second, and puts this right when the proof is there or soon after.
+    // The node looks at its disk every second, and puts this right when the proof is there or soon
+    // after.
     while requester.told.lock().unwrap().is_empty() {
         prover.network.blobs().set_quota(10_000).unwrap();
         sleep(Duration::from_millis(2)).await;

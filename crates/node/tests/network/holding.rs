@@ -1,5 +1,5 @@
-//! Requesters that give a lease and never let go of the prover: it is free again by itself, its owner sees why, and honest
-//! requesters are served. And several that give one at once.
+//! Requesters that give a lease and never let go of the prover: it is free again by itself, its
+//! owner sees why, and honest requesters are served. And several that give one at once.
 
 use std::sync::{Arc, Mutex};
 
@@ -122,7 +122,8 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         .unwrap_or_else(|_| panic!("{what}"));
 }
 
-/// A prover that is held is let go with `because`, the one that held it pays, and an honest job is done.
+/// A prover that is held is let go with `because`, the one that held it pays, and an honest job is
+/// done.
 async fn is_let_go(seed: u8, grip: Grip, mut engine: Pretender, because: &str) {
     let holder = Holder::start(seed, grip).await;
     engine.fault = Fault::HangsOnce;
@@ -186,8 +187,8 @@ async fn a_requester_that_extends_for_ever_holds_a_prover_as_long_as_a_task_take
     .await;
 }
 
-/// Three requesters answer an offer with a lease at about the same time. One is served; the others hear that they were second, not
-/// that this machine is being stopped.
+/// Three requesters answer an offer with a lease at about the same time. One is served; the others
+/// hear that they were second, not that this machine is being stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_prover_gets_beside_its_task_is_given_back_as_surplus() {
     let mut holders = Vec::new();

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Packets that wait for their turn on a slow link. What comes beyond is lost, as it is in a router.
+/// Packets that wait for their turn on a slow link. What comes beyond is lost, as it is in a
+/// router.
 const QUEUE_MAX: usize = 16;
 /// Longer than any packet of QUIC.
 const PACKET_BYTES_MAX: usize = 1 << 16;
@@ -32,7 +33,8 @@ struct State {
 }
 
 impl Link {
-    /// A link to the node that listens at `node`. To its client come so many bytes a second, if there is a limit.
+    /// A link to the node that listens at `node`. To its client come so many bytes a second, if
+    /// there is a limit.
     pub fn to(node: &str, bytes_per_second: Option<u32>) -> Self {
         let parts: Vec<&str> = node.split('/').collect();
         let ["", "ip4", ip, "udp", port, "quic-v1", "p2p", _] = parts[..] else {
@@ -56,7 +58,8 @@ impl Link {
             let (state, near, far) = (Arc::clone(&state), Arc::clone(&near), Arc::clone(&far));
             move || {
                 state.receive(&near, |packet, from| {
-                    // Whoever makes a connection begins with a long header (RFC 9000, section 17.2).
+                    // Whoever makes a connection begins with a long header (RFC 9000, section
+                    // 17.2).
                     if packet[0] & 0x80 != 0 {
                         state.silent.store(false, Ordering::SeqCst);
                     }
@@ -91,8 +94,9 @@ impl Link {
         self.address.clone()
     }
 
-    /// From now on the client's connection leads nowhere, though the client still hears: the machine of the client is
-    /// suspended, and does not know that nobody is left at the other end. A new connection is not held up.
+    /// From now on the client's connection leads nowhere, though the client still hears: the
+    /// machine of the client is suspended, and does not know that nobody is left at the other end.
+    /// A new connection is not held up.
     pub fn silence(&self) {
         self.state.silent.store(true, Ordering::SeqCst);
     }

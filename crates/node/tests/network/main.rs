@@ -124,8 +124,8 @@ async fn provers_share_a_job_and_move_no_more_than_they_need() {
     let proofs = (tree(SEGMENTS).task_count() * PROOF_BYTES) as f64;
     let received = outcome.traffic.blob_bytes_in as f64;
     assert!(received < 1.1 * proofs, "{received} bytes for {proofs} of proofs");
-    // Program and input go to each prover at most once, whoever has them; of the children's proofs a prover
-    // needs at most those that it has not made itself.
+    // Program and input go to each prover at most once, whoever has them; of the children's proofs
+    // a prover needs at most those that it has not made itself.
     let files = 800_000.0;
     for prover in &provers {
         let received = prover.network.traffic().blob_bytes_in as f64;
@@ -213,8 +213,8 @@ async fn who_is_stopped_hands_its_task_back() {
         .await;
 }
 
-/// As `kill -9` and the same command again: the provers have gone on meanwhile, and what they do is not given to
-/// anybody else.
+/// As `kill -9` and the same command again: the provers have gone on meanwhile, and what they do is
+/// not given to anybody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_was_killed_finds_its_provers_at_work() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -380,7 +380,8 @@ async fn liars_are_banned_and_nobody_else() {
     drop((liars, fails, helper));
 }
 
-/// A proof may pass every check though no node can be made over it. Those who try in vain are not to blame.
+/// A proof may pass every check though no node can be made over it. Those who try in vain are not
+/// to blame.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_that_no_node_can_be_made_over_is_found_out_and_its_maker_banned() {
     const SEGMENTS: u32 = 4;

@@ -1,7 +1,8 @@
-//! Requesters that want more than a prover's owner lends, or are not what they say: the limits hold before anything is fetched,
-//! the owner sees why, and honest requesters are served meanwhile.
+//! Requesters that want more than a prover's owner lends, or are not what they say: the limits hold
+//! before anything is fetched, the owner sees why, and honest requesters are served meanwhile.
 //!
-//! What a program does in the engine child, which never ends or takes all memory, is in the tests of the engine and of `myriad`.
+//! What a program does in the engine child, which never ends or takes all memory, is in the tests
+//! of the engine and of `myriad`.
 
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +30,8 @@ enum Demand {
     Program,
     /// A program whose bytes nobody has, by its hash.
     NoSuchProgram,
-    /// Nothing beyond the limits, but hundreds of jobs are announced at once, and no segment is one.
+    /// Nothing beyond the limits, but hundreds of jobs are announced at once, and no segment is
+    /// one.
     Flood,
 }
 

@@ -1,4 +1,5 @@
-//! A requester's disk that damages accepted proofs while the job runs: they are made again, and the job is done.
+//! A requester's disk that damages accepted proofs while the job runs: they are made again, and the
+//! job is done.
 
 use std::{
     fs,

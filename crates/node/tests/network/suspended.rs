@@ -1,4 +1,5 @@
-//! Machines that were away for so long that their connections and leases are gone elsewhere, and machines whose clocks differ.
+//! Machines that were away for so long that their connections and leases are gone elsewhere, and
+//! machines whose clocks differ.
 
 use std::{sync::atomic::Ordering, time::Instant};
 
@@ -8,15 +9,16 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{link::Link, testbed::start_with_clock, time::suspendable};
 
-/// What the connection with a machine that is away is kept for, twice (`SILENCE_MAX` of `myriad-net`).
+/// What the connection with a machine that is away is kept for, twice (`SILENCE_MAX` of
+/// `myriad-net`).
 const GIVEN_UP: Duration = Duration::from_secs(30);
-/// The machine that was away would notice no sooner by itself that nobody is left at the other end: until it was given up it
-/// has heard of the other end, every 5 s.
+/// The machine that was away would notice no sooner by itself that nobody is left at the other end:
+/// until it was given up it has heard of the other end, every 5 s.
 const UNNOTICED: Duration = Duration::from_secs(8);
 
-/// The lid of a prover is closed in the middle of a task. Its requester gives the connection up, which the prover does not
-/// hear. When the lid is opened, the two meet again at once, what was proven meanwhile is handed in, and the job is done
-/// by no other prover, and no task of it twice.
+/// The lid of a prover is closed in the middle of a task. Its requester gives the connection up,
+/// which the prover does not hear. When the lid is opened, the two meet again at once, what was
+/// proven meanwhile is handed in, and the job is done by no other prover, and no task of it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prover_whose_connection_was_given_up_meanwhile_recovers_it_and_its_lease() {
     const SEGMENTS: u32 = 4;
@@ -71,7 +73,8 @@ async fn a_prover_whose_connection_was_given_up_meanwhile_recovers_it_and_its_le
     prover.stop().await;
 }
 
-/// What the network says of a requester's clock reaches the owner of the prover, and the jobs are served all the same.
+/// What the network says of a requester's clock reaches the owner of the prover, and the jobs are
+/// served all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_of_a_prover_is_told_of_a_requesters_clock() {
     const AHEAD_MS: i64 = 3 * 3_600_000 + 90_000;

@@ -1,5 +1,5 @@
-//! Peers that only take the time of others: it is charged to them, and nobody else waits for long. And machines for which
-//! time stood still.
+//! Peers that only take the time of others: it is charged to them, and nobody else waits for long.
+//! And machines for which time stood still.
 
 use std::{
     sync::{
@@ -100,8 +100,8 @@ pub fn suspendable() -> (impl Fn() -> Option<Duration> + Send + 'static, Arc<Ato
     (since_boot, suspended)
 }
 
-/// The lid of the requester is closed and opened an hour later: it opens its connections anew, its user is told, and its provers
-/// go on.
+/// The lid of the requester is closed and opened an hour later: it opens its connections anew, its
+/// user is told, and its provers go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_was_suspended_finds_its_provers_again_within_seconds() {
     const SEGMENTS: u32 = 12;
@@ -134,8 +134,8 @@ async fn a_requester_that_was_suspended_finds_its_provers_again_within_seconds()
     assert!(!outcome.events.iter().any(blamed), "{:?}", outcome.events);
 }
 
-/// The lid is closed while a prover is at work, and opened an hour later: it finds its requester again at once, hands in
-/// what it has, goes on, and its owner is told.
+/// The lid is closed while a prover is at work, and opened an hour later: it finds its requester
+/// again at once, hands in what it has, goes on, and its owner is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prover_that_was_suspended_is_at_work_again_within_seconds() {
     const SEGMENTS: u32 = 12;

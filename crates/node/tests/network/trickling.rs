@@ -8,11 +8,13 @@ use crate::{
     link::Link,
 };
 
-/// Bytes of the input that the lease names: the most that provers lend for here, and half a minute on the link.
+/// Bytes of the input that the lease names: the most that provers lend for here, and half a minute
+/// on the link.
 const INPUT_BYTES: usize = 1 << 20;
 const BYTES_PER_SECOND: u32 = 32 << 10;
 
-/// The files still come, and the lease is over: the prover gives it back, and its engine has not begun.
+/// The files still come, and the lease is over: the prover gives it back, and its engine has not
+/// begun.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prover_fetches_no_longer_than_its_lease_lasts() {
     let grip = Grip {

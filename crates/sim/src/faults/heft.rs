@@ -1,12 +1,14 @@
 //! A yardstick: how soon a job can be done where everything is known beforehand.
 //!
-//! HEFT with insertion ("Performance-effective and low-complexity task scheduling for heterogeneous computing",
-//! Topcuoglu, Hariri and Wu, IEEE Transactions on Parallel and Distributed Systems 13(3), 2002): tasks in the order of
-//! their upward ranks, each on the machine that ends it first, in a gap between two others where it fits into one.
+//! HEFT with insertion ("Performance-effective and low-complexity task scheduling for heterogeneous
+//! computing", Topcuoglu, Hariri and Wu, IEEE Transactions on Parallel and Distributed Systems
+//! 13(3), 2002): tasks in the order of their upward ranks, each on the machine that ends it first,
+//! in a gap between two others where it fits into one.
 //!
-//! It knows the speed of every machine, that all of them are there from the start and stay, and what a task takes on
-//! average. It asks for nothing and waits for nobody. A proof still has to be checked and kept before the next task takes
-//! it, and a machine has to fetch what a task is made of.
+//! It knows the speed of every machine, that all of them are there from the start and stay, and
+//! what a task takes on average. It asks for nothing and waits for nobody. A proof still has to be
+//! checked and kept before the next task takes it, and a machine has to fetch what a task is made
+//! of.
 
 use std::time::Duration;
 
@@ -48,7 +50,8 @@ impl Machine {
         self.fetch_us + work * (1000 + u64::from(BUSY)) / 1000
     }
 
-    /// When a task can begin here that is told to it at `ready`, and where that is among the others.
+    /// When a task can begin here that is told to it at `ready`, and where that is among the
+    /// others.
     fn begins(&self, ready: u64, takes: u64) -> (u64, usize) {
         // Nothing that ends before has a gap after it.
         let first = self.busy.partition_point(|(_, end)| *end <= ready);
@@ -160,7 +163,8 @@ mod tests {
 
     #[test]
     fn one_machine_does_one_task_after_the_other() {
-        // A segment, a leaf, an internal-for-leaf node, an internal-recursive one, and the final proof.
+        // A segment, a leaf, an internal-for-leaf node, an internal-recursive one, and the final
+        // proof.
         let alone = f64::from(23 + 31 + 54 + 31 + 19);
         let expected = alone * MORE + 5.0 * CHECK_S;
         assert!((seconds(1, &[1000]) - expected).abs() < 0.01);

@@ -1,7 +1,7 @@
 //! A simulated prover, as the requester comes to know it: its messages, and their times.
 //!
-//! It does what `myriad-node`'s prover does, with the same pauses, but for proving, and but for what its
-//! [`Habit`] adds.
+//! It does what `myriad-node`'s prover does, with the same pauses, but for proving, and but for
+//! what its [`Habit`] adds.
 
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ pub(crate) enum Hear {
 
 /// The same task takes one time longer than another: so many thousandths of what is expected.
 pub(super) const NOISE: std::ops::Range<u64> = 950..1100;
-/// Of a thousand times so many the machine is used for something else meanwhile, and the task takes twice as long.
+/// Of a thousand times so many the machine is used for something else meanwhile, and the task takes
+/// twice as long.
 pub(super) const BUSY: u32 = 50;
 
 /// So many of a thousand that have made what is no proof hand it in without a look at it.

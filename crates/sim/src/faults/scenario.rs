@@ -19,7 +19,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// After this much virtual time the jobs have to be done.
     pub limit: Duration,
-    /// After how many inputs the state of the requester is looked at, which takes as long as there are tasks.
+    /// After how many inputs the state of the requester is looked at, which takes as long as there
+    /// are tasks.
     pub settle_every: u32,
     /// Keep the last lines of the log, for a failure.
     pub lines_kept: usize,
@@ -156,8 +157,8 @@ impl Job {
 }
 
 impl Scenario {
-    /// A small simulation in which anything may go wrong: of every habit some machines, and one or more that are
-    /// honest and have the memory for every task.
+    /// A small simulation in which anything may go wrong: of every habit some machines, and one or
+    /// more that are honest and have the memory for every task.
     pub fn random(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "scenario");
         let seconds = Duration::from_secs;

@@ -63,8 +63,9 @@ impl Link {
     }
 }
 
-/// When bytes that `to` asks `from` for are there. Each direction sends on while the other waits for a slower one: a
-/// queue of many small transfers, which is what proofs are, shares it in the same way.
+/// When bytes that `to` asks `from` for are there. Each direction sends on while the other waits
+/// for a slower one: a queue of many small transfers, which is what proofs are, shares it in the
+/// same way.
 pub(super) fn transfer(from: &mut Link, to: &mut Link, now: Time, bytes: u64) -> Time {
     let way = from.one_way(to);
     let asked = now + way;

@@ -29,7 +29,8 @@ pub(super) struct Machine {
     pub asking: bool,
     /// When it asks again, if nobody wakes it before.
     pub alarm: Time,
-    /// It is among those that have nothing to do and hear of a block, or was when it was last looked at.
+    /// It is among those that have nothing to do and hear of a block, or was when it was last
+    /// looked at.
     pub listening: bool,
     /// The requester and the kind of its last task: its tools are those of that one.
     pub last: Option<(usize, Kind)>,
@@ -121,7 +122,8 @@ impl Machine {
             .filter(|met| !met.parked && open[met.side as usize])
     }
 
-    /// The requester to ask now: of those with open blocks the one that was served least, but for whose turn it is.
+    /// The requester to ask now: of those with open blocks the one that was served least, but for
+    /// whose turn it is.
     pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let serving = self.last.map(|(requester, _)| requester as u32);
         let ready = self.asked(open).filter(|met| met.next <= now);
@@ -147,8 +149,8 @@ impl Machine {
         self.met.iter().any(|met| !met.parked)
     }
 
-    /// What it has to fetch before it can do a task of a block, beside proofs, and has from then on: whether the requester's
-    /// program, and whether the block's input.
+    /// What it has to fetch before it can do a task of a block, beside proofs, and has from then
+    /// on: whether the requester's program, and whether the block's input.
     pub(crate) fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
         let program = self
             .met(block.0)

@@ -1,5 +1,6 @@
-//! Fleets at work: `myriad simulate`. Requesters with blocks or streams of them, machines of many classes that come and
-//! go, links that fill up, and between them the state machine itself ([`myriad_core::Requester`]), in virtual time.
+//! Fleets at work: `myriad simulate`. Requesters with blocks or streams of them, machines of many
+//! classes that come and go, links that fill up, and between them the state machine itself
+//! ([`myriad_core::Requester`]), in virtual time.
 //!
 //! ```text
 //!  ScenarioFile ──▶ Setup: a plan for each requester's blocks, what each task takes on each class
@@ -12,9 +13,9 @@
 //!                   Outcome: makespans, lags, utilisation, waste, bytes
 //! ```
 //!
-//! What tasks take is from machine profiles by [`myriad_cost::model`]; nothing is drawn but what the scenario says is. Where the
-//! simulations of [`crate::faults`] look for violations among faults, these ask how long it takes.
-//! `docs/SIMULATION.md` has the assumptions.
+//! What tasks take is from machine profiles by [`myriad_cost::model`]; nothing is drawn but what
+//! the scenario says is. Where the simulations of [`crate::faults`] look for violations among
+//! faults, these ask how long it takes. `docs/SIMULATION.md` has the assumptions.
 
 mod charts;
 mod file;

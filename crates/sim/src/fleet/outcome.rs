@@ -9,20 +9,21 @@ use serde::Serialize;
 const MOMENTS: f64 = 120.0;
 /// The same of a scenario that goes on until its blocks are done: every so many seconds.
 const MOMENT_S: f64 = 5.0;
-/// A lag that grows by more than this part from the second quarter of a stream to the last is a growing one, if it grows by
-/// more than [`LAG_GROWTH_S`] too.
+/// A lag that grows by more than this part from the second quarter of a stream to the last is a
+/// growing one, if it grows by more than [`LAG_GROWTH_S`] too.
 const LAG_GROWTH: f64 = 0.25;
 const LAG_GROWTH_S: f64 = 5.0;
 
 /// All worlds of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// From the first block's arrival to the last one's proof, over the worlds; those are left out in which not all
-    /// blocks were proven.
+    /// From the first block's arrival to the last one's proof, over the worlds; those are left out
+    /// in which not all blocks were proven.
     pub makespan_s: Option<Summary>,
     /// From a block's arrival to its proof, over all blocks of all worlds.
     pub lag_s: Option<Summary>,
-    /// The part of the work of machines that deliver that was not accepted: copies, and what was given up.
+    /// The part of the work of machines that deliver that was not accepted: copies, and what was
+    /// given up.
     pub wasted: f64,
     /// The part of the time of machines that deliver in which they worked.
     pub utilisation: f64,
@@ -70,8 +71,8 @@ pub struct RequesterOutcome {
     pub blocks: usize,
     pub proven: usize,
     pub lag_s: Option<Summary>,
-    /// How long the oldest block that was not proven had waited when another came, in the mean over the second quarter
-    /// of the stream and the last. The first quarter finds the fleet idle.
+    /// How long the oldest block that was not proven had waited when another came, in the mean over
+    /// the second quarter of the stream and the last. The first quarter finds the fleet idle.
     pub lag_early_s: f64,
     pub lag_late_s: f64,
     pub lag_grows: bool,
@@ -106,7 +107,8 @@ pub struct Counts {
     pub late: u64,
     /// The inputs of the state machines.
     pub inputs: u64,
-    /// Working time of machines that deliver, that of what was accepted, and the time in which they fetched inputs.
+    /// Working time of machines that deliver, that of what was accepted, and the time in which they
+    /// fetched inputs.
     pub worked_s: f64,
     pub accepted_s: f64,
     pub fetching_s: f64,
@@ -195,7 +197,8 @@ impl Timeline {
 /// Adds to each step what falls into it.
 fn spread(steps: &mut Vec<f64>, step_s: f64, from_s: f64, to_s: f64, weight: f64) {
     let mut at_s = from_s;
-    // Counted, and not divided again: a border may be divided into the step before it, which has nothing left.
+    // Counted, and not divided again: a border may be divided into the step before it, which has
+    // nothing left.
     let mut step = (from_s / step_s) as usize;
     while at_s < to_s {
         let next_s = ((step + 1) as f64 * step_s).min(to_s);
@@ -243,7 +246,8 @@ impl RequesterOutcome {
     fn new(name: String, up_bytes: u64, down_bytes: u64, history: Vec<Block>) -> Self {
         let arrived: Vec<&Block> = history.iter().filter(|block| block.arrived_s.is_some()).collect();
         let lags: Vec<f64> = arrived.iter().filter_map(|block| block.lag_s()).collect();
-        // What is not proven in the end counts as well: a fleet that falls behind proves the first blocks only.
+        // What is not proven in the end counts as well: a fleet that falls behind proves the first
+        // blocks only.
         let mut oldest = 0;
         let waited: Vec<f64> = (arrived.iter().filter_map(|block| block.arrived_s).enumerate())
             .map(|(last, now_s)| {

@@ -15,7 +15,8 @@ use super::{
     world,
 };
 
-/// Plays the worlds of a scenario, as many at once as there are cores; `done` is told after each how many are done.
+/// Plays the worlds of a scenario, as many at once as there are cores; `done` is told after each
+/// how many are done.
 pub fn simulate(setup: &Setup, done: impl Fn(u64) + Sync) -> Outcome {
     let file = setup.file();
     let worlds: Mutex<Vec<WorldOutcome>> = Mutex::default();

@@ -109,8 +109,9 @@ fn parked_machines_cause_no_events() {
         outcome.worlds[0].counts.inputs
     };
     let (few, many) = (known(200), known(4200));
-    // Each of the others is refused once by each of the two, before it is parked there. Others get the tasks, and a few more or
-    // fewer are copied. At every block and every half minute it would be hundreds for each.
+    // Each of the others is refused once by each of the two, before it is parked there. Others get
+    // the tasks, and a few more or fewer are copied. At every block and every half minute it would
+    // be hundreds for each.
     let once = 2 * 4000;
     assert!(
         many <= few + few / 10 + once,
@@ -118,7 +119,8 @@ fn parked_machines_cause_no_events() {
     );
 }
 
-/// The first block finds nobody parked and is announced, and the second one finds all machines parked.
+/// The first block finds nobody parked and is announced, and the second one finds all machines
+/// parked.
 #[test]
 fn a_woken_machine_starts_as_soon_as_one_that_asks() {
     let block = ONE_BLOCK
@@ -140,7 +142,8 @@ fn a_requester_with_room_for_some_has_these_at_work() {
     };
     let (some, all) = (room("connections = 10"), room(""));
     assert!(some.all_proven && all.all_proven);
-    // Each machine is refused by no more than the one requester that it is connected to, and by all three.
+    // Each machine is refused by no more than the one requester that it is connected to, and by all
+    // three.
     let inputs = |outcome: &Outcome| outcome.worlds[0].counts.inputs;
     assert!(inputs(&some) < inputs(&all), "{} {}", inputs(&some), inputs(&all));
 }

@@ -13,7 +13,8 @@ use super::{Colour, Marks, Plot, Series};
 
 /// Width and height, in pixels.
 const SIZE: (u32, u32) = (800, 480);
-/// Colours that people with any sight tell apart (Okabe and Ito, 2008), without yellow, which white swallows.
+/// Colours that people with any sight tell apart (Okabe and Ito, 2008), without yellow, which white
+/// swallows.
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const VERMILION: RGBColor = RGBColor(213, 94, 0);
 const THINGS: [RGBColor; 6] = [
@@ -28,7 +29,8 @@ const THINGS: [RGBColor; 6] = [
 const TICKS: usize = 10;
 /// The length of a dash, and the gap between two.
 const DASH: i32 = 6;
-/// Widths of a letter of the legend, on average; of its lines, from one to the next; and of the sample before each name.
+/// Widths of a letter of the legend, on average; of its lines, from one to the next; and of the
+/// sample before each name.
 const LETTER_WIDTH: usize = 7;
 const LINE_HEIGHT: i32 = 20;
 const SAMPLE_WIDTH: i32 = 24;

@@ -1,7 +1,8 @@
-//! Plots as SVG text: curves and points over two axes, each linear or logarithmic, with a legend beside them.
+//! Plots as SVG text: curves and points over two axes, each linear or logarithmic, with a legend
+//! beside them.
 //!
-//! Used by `myriad bench`, `myriad simulate` and the report. The bytes follow from the data alone, so that a report that is
-//! made again has the same plots.
+//! Used by `myriad bench`, `myriad simulate` and the report. The bytes follow from the data alone,
+//! so that a report that is made again has the same plots.
 
 mod axis;
 mod draw;
@@ -26,7 +27,8 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
     pub marks: Marks,
     pub colour: Colour,
-    /// Drawn with dashed lines and hollow points: of the same thing as another series, under another condition.
+    /// Drawn with dashed lines and hollow points: of the same thing as another series, under
+    /// another condition.
     pub second: bool,
 }
 
@@ -37,7 +39,8 @@ pub enum Marks {
     Both,
 }
 
-/// The meaning of a series, which its colour stands for: the same thing has the same colour in all plots.
+/// The meaning of a series, which its colour stands for: the same thing has the same colour in all
+/// plots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     /// Simulated or measured values, under the usual conditions.

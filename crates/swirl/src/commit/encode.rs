@@ -1,15 +1,17 @@
 //! The leaves of the Merkle tree over a Reed-Solomon codeword that is never kept.
 //!
-//! The codeword of `width` messages has `height << log_blowup` rows. Its rows fall into classes by their
-//! index modulo a power of two; the rows that one leaf holds are all of one class. Classes are encoded and
-//! hashed one after the other, each in two steps, as Bailey's four-step transform does ("FFTs in
-//! external or hierarchical memory", 1990). With `height = n1 * n2` within a class:
+//! The codeword of `width` messages has `height << log_blowup` rows. Its rows fall into classes by
+//! their index modulo a power of two; the rows that one leaf holds are all of one class. Classes
+//! are encoded and hashed one after the other, each in two steps, as Bailey's four-step transform
+//! does ("FFTs in external or hierarchical memory", 1990). With `height = n1 * n2` within a class:
 //!
-//! 1. for all columns, `WIDTH` transforms of length `n1` at once, over coefficients that are `n2` apart;
-//! 2. for `WIDTH` of the `n1` results at once, transforms of length `n2` for all columns, in a block that
-//!    stays in the cache and is hashed where it lies, each lane a row.
+//! 1. for all columns, `WIDTH` transforms of length `n1` at once, over coefficients that are `n2`
+//!    apart;
+//! 2. for `WIDTH` of the `n1` results at once, transforms of length `n2` for all columns, in a
+//!    block that stays in the cache and is hashed where it lies, each lane a row.
 //!
-//! The prover keeps one class at a time, after its first step: `width * height >> log_fold` elements.
+//! The prover keeps one class at a time, after its first step: `width * height >> log_fold`
+//! elements.
 
 use openvm_stark_backend::{
     hasher::MerkleHasher,
@@ -27,8 +29,8 @@ use crate::packed::{PackedField, Sizes, transpose};
 /// Bytes of the block that the second step transforms and hashes: half of a usual L2 cache.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// A class is at most the fourth part of the points of a coset of the message's length: more parts would
-/// each read all of the message for ever less memory.
+/// A class is at most the fourth part of the points of a coset of the message's length: more parts
+/// would each read all of the message for ever less memory.
 const MAX_LOG_FOLD: usize = 2;
 
 /// The leaves over the codewords of `messages`, of which all have the same length, a power of two.
@@ -201,8 +203,8 @@ impl<F: PackedField + TwoAdicField> Encoder<F> {
         leaves
     }
 
-    /// Transforms over the coefficients that are `n2` apart. The result holds for each column and each
-    /// `WIDTH` neighbours of these `n2` a run of `n1` packed elements, in bit-reversed order.
+    /// Transforms over the coefficients that are `n2` apart. The result holds for each column and
+    /// each `WIDTH` neighbours of these `n2` a run of `n1` packed elements, in bit-reversed order.
     fn first_step(&self, messages: &[&[F]], shift: F, partial: &mut [F::Packing]) {
         let Shape {
             log_height,

@@ -1,15 +1,17 @@
 //! Evaluating polynomials on cosets of two-adic subgroups.
 //!
-//! A polynomial of `n` coefficients is evaluated by remainders: modulo `X^n - a^n` it is itself, and
-//! a remainder modulo `X^m - c^2` leads to the two modulo `X^(m/2) - c` and `X^(m/2) + c`. After
-//! `log2(n)` layers each remainder is a value. In this order one twiddle serves a whole block, so that
-//! the inner loop has no other operand than the block, and the shift `a` of the coset costs nothing.
-//! Values come out in bit-reversed order: position `p` holds the value at `a * w^rev(p)`.
+//! A polynomial of `n` coefficients is evaluated by remainders: modulo `X^n - a^n` it is itself,
+//! and a remainder modulo `X^m - c^2` leads to the two modulo `X^(m/2) - c` and `X^(m/2) + c`.
+//! After `log2(n)` layers each remainder is a value. In this order one twiddle serves a whole
+//! block, so that the inner loop has no other operand than the block, and the shift `a` of the
+//! coset costs nothing. Values come out in bit-reversed order: position `p` holds the value at `a *
+//! w^rev(p)`.
 
 use openvm_stark_backend::p3_field::{PrimeCharacteristicRing, TwoAdicField};
 
-/// The roots that the layers of all transforms up to a size have in common: `roots[b]` is the square
-/// root of one that the block `b` of any layer splits by, where the coset is the subgroup itself.
+/// The roots that the layers of all transforms up to a size have in common: `roots[b]` is the
+/// square root of one that the block `b` of any layer splits by, where the coset is the subgroup
+/// itself.
 pub(crate) struct Roots<F> {
     roots: Vec<F>,
     log_n: usize,
@@ -29,8 +31,8 @@ impl<F: TwoAdicField> Roots<F> {
         Self { roots, log_n }
     }
 
-    /// Twiddles for evaluating `2^log_n` coefficients on the coset of `shift`: entry `2^d + b` is that
-    /// of block `b` in layer `d`. Entry 0 is not used.
+    /// Twiddles for evaluating `2^log_n` coefficients on the coset of `shift`: entry `2^d + b` is
+    /// that of block `b` in layer `d`. Entry 0 is not used.
     pub(crate) fn twiddles<S>(&self, log_n: usize, shift: S) -> Vec<S>
     where
         S: PrimeCharacteristicRing + Copy + core::ops::Mul<F, Output = S>,

@@ -1,7 +1,8 @@
 //! Hashing rows and pairs of digests, many at once.
 //!
 //! If the field is BabyBear and the hasher is that of `BabyBearPoseidon2Config`, one permutation of
-//! packed elements does the work of `WIDTH`: each lane is a row. Any other hasher is called row by row.
+//! packed elements does the work of `WIDTH`: each lane is a row. Any other hasher is called row by
+//! row.
 
 use std::any::Any;
 
@@ -32,8 +33,8 @@ impl<'a, H: MerkleHasher> RowHasher<'a, H>
 where
     H::F: TwoAdicField,
 {
-    /// Compares the two on one row and one pair, because a hasher of the same types could have other
-    /// constants.
+    /// Compares the two on one row and one pair, because a hasher of the same types could have
+    /// other constants.
     pub(crate) fn new(plain: &'a H) -> Self {
         let packed = default_babybear_poseidon2_16();
         let row: Vec<H::F> = (1..=RATE as u32 + 3).map(H::F::from_u32).collect();
@@ -54,9 +55,9 @@ where
 
     /// Hashes the rows of a block and compresses them into leaves.
     ///
-    /// The block has `width` columns of `height` packed elements, one after the other; each lane is a
-    /// row. Leaf `y` is of the rows at `position(y + t * height / rows)` for `t` in `0..rows`. Leaves are
-    /// appended to `leaves`, those of one `y` and all lanes beside each other.
+    /// The block has `width` columns of `height` packed elements, one after the other; each lane is
+    /// a row. Leaf `y` is of the rows at `position(y + t * height / rows)` for `t` in `0..rows`.
+    /// Leaves are appended to `leaves`, those of one `y` and all lanes beside each other.
     #[allow(
         clippy::ptr_arg,
         reason = "a slice has no size, so that its type cannot be asked for"
@@ -106,7 +107,8 @@ where
         }
     }
 
-    /// The leaves over `height` rows, each hashed by itself: leaf `y` is of the rows `y + t * height / rows`.
+    /// The leaves over `height` rows, each hashed by itself: leaf `y` is of the rows `y + t *
+    /// height / rows`.
     pub(crate) fn leaves_of_rows(
         &self,
         height: usize,

@@ -1,9 +1,9 @@
 //! From the evaluations of a stacked column to the message that is encoded.
 //!
-//! A column is read in chunks of `2^l_skip` evaluations on a subgroup. Its message holds for each chunk
-//! the coefficients of the polynomial through them, taken as coefficients of a multilinear polynomial
-//! and evaluated on the hypercube: what `eval_to_coeff_rs_message` of OpenVM computes. Both steps are
-//! linear and within a chunk; here they run over `WIDTH` chunks at once, in place.
+//! A column is read in chunks of `2^l_skip` evaluations on a subgroup. Its message holds for each
+//! chunk the coefficients of the polynomial through them, taken as coefficients of a multilinear
+//! polynomial and evaluated on the hypercube: what `eval_to_coeff_rs_message` of OpenVM computes.
+//! Both steps are linear and within a chunk; here they run over `WIDTH` chunks at once, in place.
 
 use openvm_stark_backend::{
     p3_field::{PackedValue, PrimeCharacteristicRing, TwoAdicField},
@@ -55,8 +55,8 @@ impl<F: PackedField + TwoAdicField> Chunks<F> {
 
     /// [`Self::encode`] by this thread alone.
     ///
-    /// A thread that waits for its part of a loop takes up another's work: within a loop over columns it would begin
-    /// with the next column, and hold both.
+    /// A thread that waits for its part of a loop takes up another's work: within a loop over
+    /// columns it would begin with the next column, and hold both.
     pub(crate) fn encode_alone(&self, values: &mut [F]) {
         assert_eq!(values.len() % self.size(), 0, "a column of whole chunks");
         let mut packed = vec![F::Packing::ZERO; self.size()];

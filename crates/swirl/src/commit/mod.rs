@@ -1,9 +1,10 @@
 //! Committing to traces.
 //!
-//! [`encode`] turns the stacked columns into messages, encodes them and hashes them, and never keeps the codeword.
-//! The commitment's data hold the layout and the layers of the tree above the rows of its leaves. [`open`] computes
-//! the queried rows of the codeword again. The committed values are in memory once: as stacked columns if the prover
-//! may drop the traces, and else as traces, which are stacked again when they are opened.
+//! [`encode`] turns the stacked columns into messages, encodes them and hashes them, and never
+//! keeps the codeword. The commitment's data hold the layout and the layers of the tree above the
+//! rows of its leaves. [`open`] computes the queried rows of the codeword again. The committed
+//! values are in memory once: as stacked columns if the prover may drop the traces, and else as
+//! traces, which are stacked again when they are opened.
 
 pub(crate) mod encode;
 mod fft;
@@ -28,7 +29,8 @@ use tracing::info_span;
 
 use crate::{SwirlError, packed::PackedConfig};
 
-/// What a commitment holds beside its root: the layout, the stacked columns, the layers of the tree.
+/// What a commitment holds beside its root: the layout, the stacked columns, the layers of the
+/// tree.
 pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
 
 /// Commits to traces that somebody else keeps.
@@ -46,8 +48,8 @@ pub(crate) fn commit<SC: PackedConfig>(
     Ok((data.tree.root()?, data))
 }
 
-/// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory for no more
-/// than a part of one trace at a time.
+/// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory
+/// for no more than a part of one trace at a time.
 pub(crate) fn commit_owned<SC: PackedConfig>(
     config: &SC,
     traces: Vec<RowMajorMatrix<SC::F>>,
@@ -73,13 +75,15 @@ fn encode_and_hash<SC: PackedConfig>(
     info_span!("encode_and_hash").in_scope(|| encode::tree(hasher, &columns(matrix), params.log_blowup, rows))
 }
 
-/// The data of a commitment of the reference backend, without what is computed again when it is opened.
+/// The data of a commitment of the reference backend, without what is computed again when it is
+/// opened.
 pub(crate) fn lean<SC: StarkProtocolConfig>(data: &StackedPcsData<SC::F, SC::Digest>) -> PcsData<SC> {
     let layers = data.tree.digest_layers().clone();
     data_of::<SC>(data.layout.clone(), none(), layers, data.tree.rows_per_query())
 }
 
-/// The stacked columns of a commitment: those of its data, or, where these have none, of the traces that it is of.
+/// The stacked columns of a commitment: those of its data, or, where these have none, of the traces
+/// that it is of.
 pub(crate) fn stacked<'a, 'b, SC: StarkProtocolConfig>(
     data: &'a PcsData<SC>,
     traces: impl IntoIterator<Item = Cow<'b, RowMajorMatrix<SC::F>>>,
@@ -100,8 +104,9 @@ fn columns<F>(matrix: &ColMajorMatrix<F>) -> Vec<&[F]> {
     matrix.values.chunks_exact(matrix.height()).collect()
 }
 
-/// What stands for the stacked columns where the data have none. A matrix has at least one column and row: one row of
-/// two columns, which no stacked one is, since it is as high as what is skipped at once.
+/// What stands for the stacked columns where the data have none. A matrix has at least one column
+/// and row: one row of two columns, which no stacked one is, since it is as high as what is skipped
+/// at once.
 fn none<F: PrimeCharacteristicRing>() -> ColMajorMatrix<F> {
     ColMajorMatrix::new(vec![F::ZERO; 2], 2)
 }

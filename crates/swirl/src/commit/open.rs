@@ -1,7 +1,9 @@
 //! Values of a codeword at the queried positions, computed again from the message.
 //!
-//! A hundred queries open a few thousand of millions of values, so the codeword is not worth its memory. A query asks for the values at `w^(y + t * stride)` for all `t` below `rows`: a coset of a
-//! small subgroup. Remainders lead there as in [`super::fft`], but only along the branches with a query.
+//! A hundred queries open a few thousand of millions of values, so the codeword is not worth its
+//! memory. A query asks for the values at `w^(y + t * stride)` for all `t` below `rows`: a coset of
+//! a small subgroup. Remainders lead there as in [`super::fft`], but only along the branches with a
+//! query.
 
 use openvm_stark_backend::{
     p3_field::{Field, PackedValue, TwoAdicField},
@@ -12,9 +14,9 @@ use openvm_stark_backend::{
 /// Elements of a remainder that a task computes.
 const TASK: usize = 1 << 14;
 
-/// For each query, the `rows` values of the codeword of `message` at `query + t * stride`, where the
-/// codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`. By this thread alone: see
-/// [`super::message::Chunks::encode_alone`].
+/// For each query, the `rows` values of the codeword of `message` at `query + t * stride`, where
+/// the codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`. By
+/// this thread alone: see [`super::message::Chunks::encode_alone`].
 pub(crate) fn open<F: TwoAdicField>(
     message: &[F],
     log_blowup: usize,
@@ -82,8 +84,8 @@ struct Opening<F> {
 }
 
 impl<F: TwoAdicField> Opening<F> {
-    /// `remainder` agrees with the message at all `w^k` for `k = class` modulo `2^depth`; the queries,
-    /// with their indices, are all in that class.
+    /// `remainder` agrees with the message at all `w^k` for `k = class` modulo `2^depth`; the
+    /// queries, with their indices, are all in that class.
     fn descend(
         &mut self,
         remainder: &[F],
@@ -141,8 +143,8 @@ impl<F: TwoAdicField> Opening<F> {
     }
 }
 
-/// The remainder modulo `X^(n/2) - root` of a polynomial, by the lower and the upper half of its coefficients; or as many places of
-/// each.
+/// The remainder modulo `X^(n/2) - root` of a polynomial, by the lower and the upper half of its
+/// coefficients; or as many places of each.
 fn reduce<F: Field>((low, high): (&[F], &[F]), root: F, remainder: &mut [F]) {
     if low.len().is_multiple_of(F::Packing::WIDTH) {
         let root = F::Packing::from(root);

@@ -110,8 +110,8 @@ pub(crate) struct Weights<EF> {
 }
 
 impl<EF> Weights<EF> {
-    /// `lambda` has a power for each constraint, `eq_3b` a factor for each interaction, `beta` a power for each
-    /// field of a message and one more.
+    /// `lambda` has a power for each constraint, `eq_3b` a factor for each interaction, `beta` a
+    /// power for each field of a message and one more.
     pub(crate) fn new<F>(air: &Air<'_, F>, lambda: &[EF], eq_3b: &[EF], beta: &[EF]) -> Self
     where
         F: PackedField,

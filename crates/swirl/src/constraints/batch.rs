@@ -1,4 +1,5 @@
-//! The batch sumcheck. It proves that all constraints vanish, and that the fractions have their claimed values.
+//! The batch sumcheck. It proves that all constraints vanish, and that the fractions have their
+//! claimed values.
 
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
@@ -109,7 +110,8 @@ where
             Weights::new::<SC::F>(air, &lambda, &eq_3b, beta)
         })
         .collect();
-    // Numerators of traces that are shorter than what is skipped count as often as they are repeated.
+    // Numerators of traces that are shorter than what is skipped count as often as they are
+    // repeated.
     let norms: Vec<SC::F> = airs
         .iter()
         .map(|air| SC::F::from_usize(1 << air.log_repeated(l_skip)).inverse())
@@ -167,7 +169,8 @@ where
         }
         let tail: SC::EF = tails.iter().flatten().copied().sum();
         if round == n_max + 1 {
-            // What the rounds claim is what the columns give only if the traces satisfy the constraints.
+            // What the rounds claim is what the columns give only if the traces satisfy the
+            // constraints.
             if tail != claim {
                 return Err(SwirlError::Unsatisfied);
             }
@@ -238,7 +241,8 @@ where
     Ok((proof, r))
 }
 
-/// The values of all columns at the point `r`: for each AIR those of the common matrix, then those of the others.
+/// The values of all columns at the point `r`: for each AIR those of the common matrix, then those
+/// of the others.
 fn openings<SC: PackedConfig>(
     airs: &[Air<'_, SC::F>],
     folded: &[Folded<SC::F, SC::EF>],

@@ -31,7 +31,8 @@ enum Columns<F: PackedField, EF: ExtensionField<F>> {
     Scalar(Vec<Vec<EF>>),
 }
 
-/// The factors of the places of a block, in bit-reversed order, that make its value at `r` (barycentric interpolation).
+/// The factors of the places of a block, in bit-reversed order, that make its value at `r`
+/// (barycentric interpolation).
 pub(crate) fn place_factors<F, EF>(l_skip: usize, r: EF) -> Vec<EF>
 where
     F: TwoAdicField,
@@ -141,7 +142,8 @@ where
         self.unpack_short();
     }
 
-    /// The sums at `1, ..., points` in the lowest variable; `point` is that of `eq` in those above it.
+    /// The sums at `1, ..., points` in the lowest variable; `point` is that of `eq` in those above
+    /// it.
     pub(crate) fn sums(
         &self,
         air: &Air<'_, F>,
@@ -277,7 +279,8 @@ impl<F: PackedField, EF: ExtensionField<F>> Scratch<F, EF> {
     }
 }
 
-/// The value of a column, or of the column a row further, at a point: `factors` are those of the univariate coordinate.
+/// The value of a column, or of the column a row further, at a point: `factors` are those of the
+/// univariate coordinate.
 pub(crate) fn open<F, EF>(
     air: &Air<'_, F>,
     input: Input,

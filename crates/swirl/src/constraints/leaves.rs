@@ -20,9 +20,11 @@ pub(crate) const GROUPS: usize = 8;
 /// Interactions of an AIR, each by itself.
 pub(crate) struct Fractions<F: PackedField, EF> {
     program: Program<F>,
-    /// For each sink, its interaction and the power of beta, if it is a field of the message and not the count.
+    /// For each sink, its interaction and the power of beta, if it is a field of the message and
+    /// not the count.
     sinks: Vec<(usize, Option<EF>)>,
-    /// The numerators and denominators of each interaction, as far as they do not depend on the row.
+    /// The numerators and denominators of each interaction, as far as they do not depend on the
+    /// row.
     constants: Vec<(F, EF)>,
     norm: F,
 }

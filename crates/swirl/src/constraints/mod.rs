@@ -1,10 +1,12 @@
 //! Reducing constraints and interactions to claims about columns.
 //!
-//! First, [`crate::gkr`] sums the fractions of all interactions, which leaves a claim about them at a random point.
-//! One batch sumcheck proves this claim, and that all constraints vanish: a univariate round ([`round0`]), then one
-//! round for each hypercube coordinate ([`fold`]). It leaves the values of all columns at a random point.
+//! First, [`crate::gkr`] sums the fractions of all interactions, which leaves a claim about them at
+//! a random point. One batch sumcheck proves this claim, and that all constraints vanish: a
+//! univariate round ([`round0`]), then one round for each hypercube coordinate ([`fold`]). It
+//! leaves the values of all columns at a random point.
 //!
-//! The messages are those of `openvm_cpu_backend::logup_zerocheck`; order and names are the same here.
+//! The messages are those of `openvm_cpu_backend::logup_zerocheck`; order and names are the same
+//! here.
 
 mod air;
 mod batch;
@@ -50,11 +52,11 @@ use crate::{
 type PartialProof<SC> = (GkrProof<SC>, BatchConstraintProof<SC>);
 type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 
-/// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest first; gives also
-/// the point of the claims.
+/// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest
+/// first; gives also the point of the claims.
 ///
-/// `heights` are those of the common traces, whose columns are taken from `common_main` if it has them; `ctx` need not
-/// have them then.
+/// `heights` are those of the common traces, whose columns are taken from `common_main` if it has
+/// them; `ctx` need not have them then.
 #[expect(
     clippy::too_many_lines,
     reason = "the messages of the protocol, in their order"
@@ -162,7 +164,8 @@ type Stacked<'a, SC> = (
     Cow<'a, ColMajorMatrix<<SC as StarkProtocolConfig>::F>>,
 );
 
-/// The stacked columns of the common traces, and those of each AIR's other ones: preprocessed, cached.
+/// The stacked columns of the common traces, and those of each AIR's other ones: preprocessed,
+/// cached.
 struct AllStacked<'a, SC: StarkProtocolConfig> {
     common: Stacked<'a, SC>,
     others: Vec<Vec<Stacked<'a, SC>>>,

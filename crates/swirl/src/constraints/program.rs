@@ -73,8 +73,8 @@ enum Value<F> {
 impl<F: Field> Program<F> {
     /// A program that gives each sink the value of its node.
     ///
-    /// `sinks` names the node of each. `inputs` has all that these depend on, and may have more: programs that are
-    /// compiled with the same inputs can share them.
+    /// `sinks` names the node of each. `inputs` has all that these depend on, and may have more:
+    /// programs that are compiled with the same inputs can share them.
     pub(crate) fn compile(
         nodes: &[SymbolicExpressionNode<F>],
         context: &Context<'_, F>,

@@ -1,10 +1,9 @@
 //! The first round of the batch sumcheck, in the univariate coordinate.
 //!
-//! Over each block of `2^l_skip` rows a column is a polynomial of degree below `2^l_skip`. The sums over the blocks
-//! are polynomials too, and the degree of the constraints raises their degree. They are found from their values on as
-//! many cosets as that takes.
-//! As many blocks as there are lanes are computed at once, so that transforms and constraints are the
-//! same instructions for each.
+//! Over each block of `2^l_skip` rows a column is a polynomial of degree below `2^l_skip`. The sums
+//! over the blocks are polynomials too, and the degree of the constraints raises their degree. They
+//! are found from their values on as many cosets as that takes. As many blocks as there are lanes
+//! are computed at once, so that transforms and constraints are the same instructions for each.
 
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PrimeCharacteristicRing, TwoAdicField},
@@ -23,7 +22,8 @@ use crate::{
 /// `log2` of the units that a thread computes at a time.
 pub(crate) const LOG_UNITS: usize = 3;
 
-/// The sums, without their factor in the univariate coordinate, at each point: first by the place in its coset, then by coset.
+/// The sums, without their factor in the univariate coordinate, at each point: first by the place
+/// in its coset, then by coset.
 pub(crate) fn sums<F, EF>(
     air: &Air<'_, F>,
     weights: &Weights<EF>,

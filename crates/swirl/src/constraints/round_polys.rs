@@ -20,7 +20,8 @@ use crate::packed::PackedConfig;
 /// The univariate polynomials of an AIR: of numerators, of denominators, of constraints.
 pub(crate) type Round0<EF> = [Vec<EF>; 3];
 
-/// The polynomials of all AIRs, without their factors `eq` in the univariate coordinate, by coefficients.
+/// The polynomials of all AIRs, without their factors `eq` in the univariate coordinate, by
+/// coefficients.
 pub(crate) fn round0<'p, SC>(
     airs: &[Air<'_, SC::F>],
     weights: &[Weights<SC::EF>],
@@ -63,7 +64,8 @@ where
             if air.degree == 0 {
                 return [numerators, denominators, vec![]];
             }
-            // Constraints vanish on the subgroup, so their sum is a multiple of what vanishes there.
+            // Constraints vanish on the subgroup, so their sum is a multiple of what vanishes
+            // there.
             let quotient = poly(CONSTRAINTS, air.degree - 1);
             let at = |i: usize| quotient.get(i).copied().unwrap_or(SC::EF::ZERO);
             let constraints = (0..=sumcheck_round0_deg(l_skip, air.degree))
@@ -166,8 +168,9 @@ where
 
 /// The polynomial of a round.
 ///
-/// `head` are its values at one and after it, of the traces that have the round's variable, without the factor
-/// `eq` in it; `tail` is the slope that the other traces add. The value at zero follows from the claim.
+/// `head` are its values at one and after it, of the traces that have the round's variable, without
+/// the factor `eq` in it; `tail` is the slope that the other traces add. The value at zero follows
+/// from the claim.
 pub(crate) fn round_poly<SC: PackedConfig>(
     head: &[SC::EF],
     xi: SC::EF,

@@ -22,7 +22,8 @@ pub(crate) struct Trace<'a, F: Clone> {
 
 /// The columns of one matrix, as they are in the stacked matrix that was committed to.
 ///
-/// There each column is contiguous, and not spread over rows, unless it is shorter than what is skipped.
+/// There each column is contiguous, and not spread over rows, unless it is shorter than what is
+/// skipped.
 pub(crate) fn columns<'a, F: PackedField>(
     layout: &StackedLayout,
     stacked: &'a ColMajorMatrix<F>,
@@ -62,8 +63,8 @@ impl<'a, F: PackedField> Trace<'a, F> {
         (1usize << self.log_blocks()).div_ceil(width::<F>())
     }
 
-    /// The rows of a unit: a pack for each place in a block, in bit-reversed order of places, whose lanes are
-    /// blocks in the lane order of phase `l_skip`. Lanes past the last block are zero.
+    /// The rows of a unit: a pack for each place in a block, in bit-reversed order of places, whose
+    /// lanes are blocks in the lane order of phase `l_skip`. Lanes past the last block are zero.
     pub(crate) fn load(&self, input: Input, unit: usize, packs: &mut [Pack<F>]) {
         match input {
             Input::Column { matrix, column, next } => {
@@ -104,7 +105,8 @@ impl<'a, F: PackedField> Trace<'a, F> {
         }
     }
 
-    /// As many rows in natural order as there are lanes; lanes past the last row are those of the first ones again.
+    /// As many rows in natural order as there are lanes; lanes past the last row are those of the
+    /// first ones again.
     pub(crate) fn rows(&self, input: Input, start: usize) -> Pack<F> {
         let end = start + width::<F>();
         match input {
@@ -131,8 +133,8 @@ impl<'a, F: PackedField> Trace<'a, F> {
     }
 }
 
-/// Takes the lowest index bits, as many as these packs have numbers, out of the lanes: the pack at the bit-reversed
-/// place holds what had the place's bits.
+/// Takes the lowest index bits, as many as these packs have numbers, out of the lanes: the pack at
+/// the bit-reversed place holds what had the place's bits.
 fn spread<F: PackedField>(packs: &mut [Pack<F>], phase: usize) {
     const MAX: usize = 64;
     let half = packs.len() / 2;

@@ -7,7 +7,8 @@ use openvm_stark_backend::{
 
 use crate::packed::{ExtPack, ext_from_fn, index_of_lane, log_width};
 
-/// `log2` of the packs of one block, which is a thread's piece of work: its table stays in the first cache.
+/// `log2` of the packs of one block, which is a thread's piece of work: its table stays in the
+/// first cache.
 pub(crate) const LOG_BLOCK_MAX: usize = 7;
 
 /// `eq(point, y)` for all `y`, where the lowest bits of `y` are lanes.
@@ -21,7 +22,8 @@ pub(crate) struct SplitEq<F: Field, EF: ExtensionField<F>> {
 }
 
 impl<F: Field, EF: ExtensionField<F>> SplitEq<F, EF> {
-    /// The tables of packs in this phase; `point` has at least as many coordinates as there are lane bits.
+    /// The tables of packs in this phase; `point` has at least as many coordinates as there are
+    /// lane bits.
     pub(crate) fn new(point: &[EF], phase: usize) -> Self {
         Self::with_block(point, phase, LOG_BLOCK_MAX)
     }
@@ -44,8 +46,8 @@ impl<F: Field, EF: ExtensionField<F>> SplitEq<F, EF> {
     }
 }
 
-/// The table of a single pack, for a point of fewer coordinates than there are lane bits: lanes past the hypercube have the
-/// factor zero.
+/// The table of a single pack, for a point of fewer coordinates than there are lane bits: lanes
+/// past the hypercube have the factor zero.
 pub(crate) fn small_eq<F: Field, EF: ExtensionField<F>>(point: &[EF], phase: usize) -> SplitEq<F, EF> {
     let values = evals_eq_hypercube_serial(point);
     SplitEq {

@@ -28,7 +28,8 @@ pub(crate) enum Nodes<F: Field, EF: ExtensionField<F>> {
     },
 }
 
-/// The `log2` of the shortest layer that is packed: its first sumcheck round takes two packs for each of two halves.
+/// The `log2` of the shortest layer that is packed: its first sumcheck round takes two packs for
+/// each of two halves.
 pub(crate) const fn log_packed_min<F: Field>() -> usize {
     log_width::<F>() + 2
 }

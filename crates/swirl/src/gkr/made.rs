@@ -1,8 +1,10 @@
-//! The lowest layers. They are too long to be kept, so they are made anew for each round that reads them.
+//! The lowest layers. They are too long to be kept, so they are made anew for each round that reads
+//! them.
 //!
-//! The input layer comes in groups of `G` packs of neighbours. From a group follows its part of the layers above,
-//! up to the layer where the group is a single pack. So the first rounds of the sumchecks of the lowest layers can
-//! take groups as they come. Larger groups mean that less is kept, and that leaves are made more often.
+//! The input layer comes in groups of `G` packs of neighbours. From a group follows its part of the
+//! layers above, up to the layer where the group is a single pack. So the first rounds of the
+//! sumchecks of the lowest layers can take groups as they come. Larger groups mean that less is
+//! kept, and that leaves are made more often.
 
 use openvm_stark_backend::p3_field::{ExtensionField, Field, PrimeCharacteristicRing};
 
@@ -45,7 +47,8 @@ pub(crate) trait Leaves<F: PackedField, EF: ExtensionField<F>>: Sync {
     /// The denominator of all that is not in any group, whose numerator is zero.
     fn pad(&self) -> EF;
 
-    /// The groups of `G` packs that there are. A layer that is too short for one is [`Self::short`].
+    /// The groups of `G` packs that there are. A layer that is too short for one is
+    /// [`Self::short`].
     fn groups<const G: usize>(&self) -> usize;
 
     /// The fractions of a layer that is too short for groups.

@@ -1,11 +1,13 @@
 //! The sum of the fractions of all bus interactions, proven layer by layer.
 //!
-//! Each layer is half as long as the one below it; the root is the sum. A sumcheck proves that a layer follows from
-//! the one below, and leaves a claim about the one below at a random point (Thaler's notes on GKR;
-//! Papini and Haböck, "Improving logarithmic derivative lookups using GKR", ePrint 2023/1284).
+//! Each layer is half as long as the one below it; the root is the sum. A sumcheck proves that a
+//! layer follows from the one below, and leaves a claim about the one below at a random point
+//! (Thaler's notes on GKR; Papini and Haböck, "Improving logarithmic derivative lookups using GKR",
+//! ePrint 2023/1284).
 //!
-//! The layers are as long as the number of interactions, not as the power of two above it: the rest is
-//! `0 / alpha` in the input layer, hence `0 / alpha^2`, ... above, and its part in the sums has a closed form.
+//! The layers are as long as the number of interactions, not as the power of two above it: the rest
+//! is `0 / alpha` in the input layer, hence `0 / alpha^2`, ... above, and its part in the sums has
+//! a closed form.
 
 mod eq;
 mod layer;
@@ -36,16 +38,18 @@ use crate::packed::{ExtPack, PackedConfig, PackedField, ext_from_fn, log_width, 
 /// How much of the tree is kept. The proof is the same in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Packs of neighbours of the input layer that are made at once, a power of two. As many of the lowest layers as its `log2` says
-    /// are made anew for each round that reads them, and all but one of these are never in memory.
+    /// Packs of neighbours of the input layer that are made at once, a power of two. As many of the
+    /// lowest layers as its `log2` says are made anew for each round that reads them, and all but
+    /// one of these are never in memory.
     pub group: usize,
 }
 
 impl Plan {
     /// All plans, the fastest first, each of which takes less memory than the one before it.
     ///
-    /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: what they save of making
-    /// leaves they lose by what they move. Groups of 16 cost 6 % of a proof's CPU time on one thread, and 13 % on two.
+    /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: what they save
+    /// of making leaves they lose by what they move. Groups of 16 cost 6 % of a proof's CPU time on
+    /// one thread, and 13 % on two.
     pub(crate) const ALL: [Self; 2] = [Self { group: 8 }, Self { group: 16 }];
     /// What is done where no limit is known.
     pub(crate) const DEFAULT: Self = Self::ALL[0];
@@ -58,7 +62,8 @@ pub(crate) const fn made_layers(plan: Plan, log_len: usize, log_lanes: usize) ->
     if log_len >= log_lanes + 2 + made { made } else { 0 }
 }
 
-/// Proves that the fractions sum to zero; gives also the point at which the input layer is to be evaluated.
+/// Proves that the fractions sum to zero; gives also the point at which the input layer is to be
+/// evaluated.
 pub(crate) fn prove<SC, TS, L>(
     transcript: &mut TS,
     leaves: &L,

@@ -1,4 +1,5 @@
-//! The rows that a sumcheck of a layer adds up, and how a round's pairs of them come from a layer's packs.
+//! The rows that a sumcheck of a layer adds up, and how a round's pairs of them come from a layer's
+//! packs.
 
 use openvm_stark_backend::p3_field::{ExtensionField, PrimeCharacteristicRing};
 
@@ -71,7 +72,8 @@ pub(super) fn packed_pair<F: PackedField, EF: ExtensionField<F>>(
     (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1))
 }
 
-/// The first of two neighbours in four packs, with a zero and a one in the round's variable; and the second ones.
+/// The first of two neighbours in four packs, with a zero and a one in the round's variable; and
+/// the second ones.
 #[inline(always)]
 fn quad<F: PackedField, EF: ExtensionField<F>>(
     get: impl Fn(usize) -> ExtPack<F, EF>,

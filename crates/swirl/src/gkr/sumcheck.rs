@@ -1,13 +1,15 @@
-//! The sumcheck of one layer. It proves that the layer's fractions, added in pairs, make the layer above.
+//! The sumcheck of one layer. It proves that the layer's fractions, added in pairs, make the layer
+//! above.
 //!
-//! The sum is over `y` of `eq(point, y) * (p0 q1 + p1 q0 + λ q0 q1)(y)`, where `p0 / q0` and `p1 / q1` are
-//! neighbours. With `u = p0 + λ q0`, which is linear and so can be folded like the others, this is
-//! `eq * (u q1 + p1 q0)`.
+//! The sum is over `y` of `eq(point, y) * (p0 q1 + p1 q0 + λ q0 q1)(y)`, where `p0 / q0` and `p1 /
+//! q1` are neighbours. With `u = p0 + λ q0`, which is linear and so can be folded like the others,
+//! this is `eq * (u q1 + p1 q0)`.
 //!
-//! In each round `eq` is a product of what has been bound, of a linear factor in the variable of the round, and of the rest.
-//! The factors are taken out (Gruen, "Some Improvements for the PIOP for ZeroCheck", ePrint 2024/108), so that a
-//! polynomial of degree two is left: its value at zero and its leading coefficient are summed, and its
-//! value at one follows from the claim. Variables are bound from the lowest bit on.
+//! In each round `eq` is a product of what has been bound, of a linear factor in the variable of
+//! the round, and of the rest. The factors are taken out (Gruen, "Some Improvements for the PIOP
+//! for ZeroCheck", ePrint 2024/108), so that a polynomial of degree two is left: its value at zero
+//! and its leading coefficient are summed, and its value at one follows from the claim. Variables
+//! are bound from the lowest bit on.
 
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PrimeCharacteristicRing},

@@ -1,8 +1,9 @@
 //! Predicts the memory that a proof takes.
 //!
-//! The model walks over the phases of a proof and adds up what each of them allocates: from the widths, interactions
-//! and compiled constraints of the key, from the heights, and from the number of threads. The sum is never less than what
-//! is allocated, and hardly more (`tests/memory.rs` compares each phase with a counting allocator).
+//! The model walks over the phases of a proof and adds up what each of them allocates: from the
+//! widths, interactions and compiled constraints of the key, from the heights, and from the number
+//! of threads. The sum is never less than what is allocated, and hardly more (`tests/memory.rs`
+//! compares each phase with a counting allocator).
 
 mod fractions;
 mod opening;
@@ -20,20 +21,22 @@ use openvm_stark_backend::{
 use self::shape::AirShape;
 use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan, packed::Sizes};
 
-/// What is added for all that is too small to be listed: the claims and polynomials of rounds, the heads of lists of lists,
-/// the hasher's constants.
+/// What is added for all that is too small to be listed: the claims and polynomials of rounds, the
+/// heads of lists of lists, the hasher's constants.
 const UNLISTED: usize = 64 << 10;
 
-/// What is added for each thread of the pool: its queue of tasks, and the lists of what was freed while other threads may
-/// still read it, which are given back later.
+/// What is added for each thread of the pool: its queue of tasks, and the lists of what was freed
+/// while other threads may still read it, which are given back later.
 const UNLISTED_OF_THREAD: usize = 8 << 10;
 
-/// The most bytes that a proof takes in each of its phases, beside what was allocated when it began.
+/// The most bytes that a proof takes in each of its phases, beside what was allocated when it
+/// began.
 ///
-/// The common traces were allocated then, and are given back while the stacked columns come to be; so these are bytes beside the
-/// traces. What a process needs of real memory is more by [`Self::traces`]: [`Self::with_traces`]. While
-/// traces are stacked, no page of the stacked columns is in real memory before it is written, so that
-/// this phase needs less than the commitment after it, and is not listed.
+/// The common traces were allocated then, and are given back while the stacked columns come to be;
+/// so these are bytes beside the traces. What a process needs of real memory is more by
+/// [`Self::traces`]: [`Self::with_traces`]. While traces are stacked, no page of the stacked
+/// columns is in real memory before it is written, so that this phase needs less than the
+/// commitment after it, and is not listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peak {
     /// The common traces, which the proof takes over and gives back.
@@ -72,7 +75,8 @@ impl Peak {
     }
 }
 
-/// Says what proofs with a key take. Made once for a key, since its constraints have to be compiled for it.
+/// Says what proofs with a key take. Made once for a key, since its constraints have to be compiled
+/// for it.
 pub struct MemoryModel {
     params: SystemParams,
     max_degree: usize,
@@ -98,14 +102,15 @@ impl MemoryModel {
         }
     }
 
-    /// What a proof takes on so many threads, where the AIRs of the key have traces of these heights: zero where one has none;
-    /// what is no power of two is rounded up to one. The device has no limit.
+    /// What a proof takes on so many threads, where the AIRs of the key have traces of these
+    /// heights: zero where one has none; what is no power of two is rounded up to one. The device
+    /// has no limit.
     pub fn peak(&self, heights: &[usize], threads: usize) -> Result<Peak, SwirlError> {
         self.peak_of_plan(heights, threads, Plan::DEFAULT)
     }
 
-    /// [`Self::peak`] of a device with [this limit](crate::SwirlDevice::with_memory_limit): how much of it the proof
-    /// takes, or [`SwirlError::Memory`] with the least that it needs.
+    /// [`Self::peak`] of a device with [this limit](crate::SwirlDevice::with_memory_limit): how
+    /// much of it the proof takes, or [`SwirlError::Memory`] with the least that it needs.
     pub fn peak_within(&self, heights: &[usize], threads: usize, limit: usize) -> Result<Peak, SwirlError> {
         Ok(self.plan(heights, threads, limit)?.1)
     }
@@ -278,8 +283,8 @@ impl<'a> Walk<'a> {
         self.model.sizes.ef * values.sum::<usize>()
     }
 
-    /// The sum of `of` over the AIRs that as many threads as there are can work on at once, where `parts` says how many can
-    /// work on one.
+    /// The sum of `of` over the AIRs that as many threads as there are can work on at once, where
+    /// `parts` says how many can work on one.
     fn at_once(&self, of: impl Fn(&Present<'_>) -> usize, parts: impl Fn(&Present<'_>) -> usize) -> usize {
         let mut all: Vec<(usize, usize)> = self.present.iter().map(|p| (of(p), parts(p))).collect();
         all.sort_unstable_by_key(|&(bytes, _)| std::cmp::Reverse(bytes));
@@ -294,7 +299,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// For how many elements a list has room that `len` were pushed to, one after the other; it had room for `first`.
+/// For how many elements a list has room that `len` were pushed to, one after the other; it had
+/// room for `first`.
 fn pushed(len: usize, first: usize) -> usize {
     /// Room for the first elements of a list that had none, as the standard library makes it.
     const LEAST: usize = 4;

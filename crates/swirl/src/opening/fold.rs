@@ -1,9 +1,9 @@
 //! Stacked columns with their first variables bound.
 //!
-//! A round asks for a stacked column's own values only when some piece within it is shorter than the
-//! variables that have been bound: then the piece meets its neighbours. When that first happens, the column
-//! is folded from its base field elements, by then to the length of the cube's rest. For most columns, that
-//! happens only at the end.
+//! A round asks for a stacked column's own values only when some piece within it is shorter than
+//! the variables that have been bound: then the piece meets its neighbours. When that first
+//! happens, the column is folded from its base field elements, by then to the length of the cube's
+//! rest. For most columns, that happens only at the end.
 
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PackedValue, PrimeCharacteristicRing, TwoAdicField},
@@ -115,7 +115,8 @@ impl<'a, F: TwoAdicField, EF: ExtensionField<F>> Folds<'a, F, EF> {
             let sum = sums.into_iter().zip(&lagrange).map(|(sum, &l)| sum * l).sum();
             sum_lanes::<F, EF>(sum)
         };
-        // A block is cut into tasks where it is large, and tasks take many blocks where these are small.
+        // A block is cut into tasks where it is large, and tasks take many blocks where these are
+        // small.
         const WEIGHTS: usize = 1 << 10;
         if weights.len() > WEIGHTS {
             column

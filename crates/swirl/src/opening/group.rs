@@ -7,7 +7,8 @@ use openvm_stark_backend::{
 
 use super::batch::add_multiple;
 
-/// Rows that a task batches at once: the eight sums of a row, 16 KiB, stay in the first-level cache.
+/// Rows that a task batches at once: the eight sums of a row, 16 KiB, stay in the first-level
+/// cache.
 pub(super) const ROWS: usize = 1 << 9;
 
 /// A column of evaluations with its weights in the two sums.
@@ -38,8 +39,9 @@ pub(super) fn previous(x: usize, len: usize) -> usize {
     if x == 0 { len - 1 } else { x - 1 }
 }
 
-/// Sums over the cube, for each point `i` of the univariate subgroup: of the batched columns for `eq`
-/// times `eq(x)`, of those for rotations times `eq(x)`, and of these times `eq(x - 1) - eq(x)`.
+/// Sums over the cube, for each point `i` of the univariate subgroup: of the batched columns for
+/// `eq` times `eq(x)`, of those for rotations times `eq(x)`, and of these times `eq(x - 1) -
+/// eq(x)`.
 pub(super) fn univariate_sums<F, EF>(l_skip: usize, columns: &[Column<F, EF>], eq: &[EF]) -> [Vec<EF>; 3]
 where
     F: TwoAdicField,

@@ -73,7 +73,8 @@ where
     TS: FiatShamirTranscript<SC>,
 {
     let params = config.params();
-    // The commitment of all common traces, then of each AIR the preprocessed one and the cached ones.
+    // The commitment of all common traces, then of each AIR the preprocessed one and the cached
+    // ones.
     let mut others: Vec<&CommittedTraceData<CpuBackend<SC>>> = Vec::new();
     let mut traces = Vec::with_capacity(ctx.per_trace.len());
     let mut cached = Vec::with_capacity(ctx.per_trace.len());

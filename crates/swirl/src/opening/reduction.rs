@@ -1,12 +1,12 @@
 //! Reducing claims about columns and their rotations to claims about the stacked columns.
 //!
 //! The protocol is that of `prove_stacked_opening_reduction` of `openvm-stark-backend`, message by
-//! message: a sumcheck over `sum_T,j (lambda_eq * q * eq + lambda_rot * q * kappa_rot)`, with columns `q` of
-//! one height meeting the same `eq` and `kappa_rot`. All of it is linear in the columns, so that the columns
-//! of one height are batched by `lambda` first: univariate transforms and folds are of one or two batched
-//! columns for each height ([`super::group`]) instead of all. The columns themselves are read twice for
-//! the batched ones (before the first challenge and after it, which is cheaper than keeping them) and once
-//! for their openings.
+//! message: a sumcheck over `sum_T,j (lambda_eq * q * eq + lambda_rot * q * kappa_rot)`, with
+//! columns `q` of one height meeting the same `eq` and `kappa_rot`. All of it is linear in the
+//! columns, so that the columns of one height are batched by `lambda` first: univariate transforms
+//! and folds are of one or two batched columns for each height ([`super::group`]) instead of all.
+//! The columns themselves are read twice for the batched ones (before the first challenge and after
+//! it, which is cheaper than keeping them) and once for their openings.
 
 use std::iter::zip;
 
@@ -170,7 +170,8 @@ where
     }
 
     /// Univariate factors of the kernels of pieces of one height, at a point: those of `eq`, of the
-    /// rotation within the subgroup, and of the rotation from its last point to the next row of the cube.
+    /// rotation within the subgroup, and of the rotation from its last point to the next row of the
+    /// cube.
     fn kernels_at(&self, log_height: usize, z: SC::EF) -> [SC::EF; 3] {
         let l_skip = self.l_skip;
         let omega = SC::F::two_adic_generator(l_skip);

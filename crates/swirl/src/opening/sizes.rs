@@ -5,7 +5,8 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{EF, F};
 use super::{batch, group, piece::Piece};
 use crate::packed::Sizes;
 
-/// Bytes of a piece of a stacked column. Those of the fields of the VM stand for those of all: none is larger.
+/// Bytes of a piece of a stacked column. Those of the fields of the VM stand for those of all: none
+/// is larger.
 pub(crate) const PIECE: usize = size_of::<Piece<EF>>();
 /// Bytes of a column of a group.
 pub(crate) const COLUMN: usize = size_of::<group::Column<'_, F, EF>>();

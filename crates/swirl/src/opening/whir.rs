@@ -1,8 +1,8 @@
 //! Opening the stacked columns of all commitments at one point: WHIR.
 //!
-//! The protocol is that of `prove_whir_opening` of `openvm-stark-backend`, message by message (Arnon,
-//! Chiesa, Fenzi, Yogev: "WHIR: Reed-Solomon Proximity Testing with Super-Fast Verification", ePrint
-//! 2024/1586). The computation differs:
+//! The protocol is that of `prove_whir_opening` of `openvm-stark-backend`, message by message
+//! (Arnon, Chiesa, Fenzi, Yogev: "WHIR: Reed-Solomon Proximity Testing with Super-Fast
+//! Verification", ePrint 2024/1586). The computation differs:
 //!
 //! - columns are batched before anything is computed on them, since all of it is linear: one vector
 //!   becomes evaluations on the hypercube, instead of every column;
@@ -102,7 +102,8 @@ where
         });
         m -= whir.k;
 
-        // Multilinear coefficients of what the folds left: the coefficients of a univariate polynomial.
+        // Multilinear coefficients of what the folds left: the coefficients of a univariate
+        // polynomial.
         let mut messages = f.to_planes();
         messages.par_iter_mut().for_each(|plane| batch::moebius(plane));
         let coefficient = |i: usize| SC::EF::from_basis_coefficients_fn(|d| messages[d][i]);
@@ -184,8 +185,8 @@ where
     Ok(proof)
 }
 
-/// Columns of which the queried rows are computed at once, however many threads there are: for each, the prover takes the memory
-/// of two. More threads work on the same columns.
+/// Columns of which the queried rows are computed at once, however many threads there are: for
+/// each, the prover takes the memory of two. More threads work on the same columns.
 pub(crate) const OPENED_AT_ONCE: usize = 4;
 
 /// For each query, the rows of the commitment's codeword that its leaf holds.

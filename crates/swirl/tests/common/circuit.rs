@@ -1,9 +1,9 @@
 //! Random circuits with traces that satisfy them.
 //!
-//! An AIR's columns are free ones, whose values are random, and derived ones, each of which is constrained
-//! to be some expression in the columns before it. On top come an accumulator over the rows that
-//! starts and ends at public values, pairs of interactions that cancel out within a row, and lookups from rows
-//! into tables of other AIRs.
+//! An AIR's columns are free ones, whose values are random, and derived ones, each of which is
+//! constrained to be some expression in the columns before it. On top come an accumulator over the
+//! rows that starts and ends at public values, pairs of interactions that cancel out within a row,
+//! and lookups from rows into tables of other AIRs.
 
 #[path = "expr.rs"]
 mod expr;
@@ -259,7 +259,8 @@ impl Circuit {
                 tables.push(index);
             }
             let first_derived = preprocessed + free;
-            // A table's last column changes with each lookup, so it is in the common part: cached are only free ones.
+            // A table's last column changes with each lookup, so it is in the common part: cached
+            // are only free ones.
             let mut left = free.saturating_sub(1);
             while left > 0 && random.chance(30) {
                 let cached = 1 + random.below(left);
@@ -337,7 +338,8 @@ impl Circuit {
         ProvingContext::new(per_trace.collect())
     }
 
-    /// Adds one to a random cell of a derived column, so that the trace no longer satisfies its constraint.
+    /// Adds one to a random cell of a derived column, so that the trace no longer satisfies its
+    /// constraint.
     #[allow(dead_code, reason = "not all test binaries spoil circuits")]
     pub fn break_constraint(&mut self, random: &mut Random) -> bool {
         // An idle AIR's constraint says that a column is itself, which cannot be broken.
@@ -371,7 +373,8 @@ impl Circuit {
 fn fill(air: &RandomAir, rows: &mut [Vec<F>]) -> Vec<F> {
     let height = rows.len();
     let constant = |value: u32| F::from_u32(value);
-    // A column may depend on earlier ones of the next row, so whole columns are computed one after the other.
+    // A column may depend on earlier ones of the next row, so whole columns are computed one after
+    // the other.
     for (index, expr) in &air.derived {
         for y in 0..height {
             let column = |column: usize, next: bool| rows[(y + usize::from(next)) % height][column];

@@ -51,8 +51,8 @@ fn g2_tau() -> Point<G2> {
 
 /// Whether the polynomial of the commitment has the value `y` at `z`.
 ///
-/// That is `e(C - y·G1, -G2) · e(π, τ·G2 - z·G2) = 1`, and the same as `e(C - y·G1 + z·π, -G2) · e(π, τ·G2) = 1`, where all that
-/// is multiplied is in the first group.
+/// That is `e(C - y·G1, -G2) · e(π, τ·G2 - z·G2) = 1`, and the same as `e(C - y·G1 + z·π, -G2) ·
+/// e(π, τ·G2) = 1`, where all that is multiplied is in the first group.
 pub fn verify_kzg_proof(
     z: &[u8; SCALAR_BYTES],
     y: &[u8; SCALAR_BYTES],
@@ -75,7 +75,8 @@ pub fn verify_kzg_proof(
     ])
 }
 
-/// A point of the first group, as x and three flags: compressed, at infinity, and whether y is the larger one of two.
+/// A point of the first group, as x and three flags: compressed, at infinity, and whether y is the
+/// larger one of two.
 fn decompress(bytes: &[u8; FP_BYTES]) -> Option<Sum<G1>> {
     let flag = |bit: u8| bytes[0] >> bit & 1 == 1;
     let (is_compressed, is_infinity, is_larger) = (flag(7), flag(6), flag(5));
@@ -89,7 +90,8 @@ fn decompress(bytes: &[u8; FP_BYTES]) -> Option<Sum<G1>> {
     }
     let x = Fp::read(&bytes)?;
     let mut y = square_root(&G1::right_side(&x))?;
-    // Of y and -y the larger one is the one of which half is not below half of the prime: twice it is odd, less the prime.
+    // Of y and -y the larger one is the one of which half is not below half of the prime: twice it
+    // is odd, less the prime.
     if is_odd(&y.double()) != is_larger {
         y = y.neg();
     }

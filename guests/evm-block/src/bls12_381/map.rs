@@ -1,4 +1,5 @@
-//! From the field to the groups (EIP-2537), by the simplified method of Shallue, van de Woestijne and Ulas: RFC 9380, sections 6.6.3 and 8.8.
+//! From the field to the groups (EIP-2537), by the simplified method of Shallue, van de Woestijne
+//! and Ulas: RFC 9380, sections 6.6.3 and 8.8.
 
 use myriad_evm::crypto::PrecompileHalt;
 
@@ -11,7 +12,8 @@ use crate::{
     point::{Curve, Point, Sum},
 };
 
-/// A curve `y² = x³ + ax + b` that has an isogeny to the curve of the group, and what the map needs of it.
+/// A curve `y² = x³ + ax + b` that has an isogeny to the curve of the group, and what the map needs
+/// of it.
 trait IsogenousCurve: Field {
     type Group: Curve<Field = Self>;
 
@@ -112,7 +114,8 @@ pub fn square_root(number: &Fp) -> Option<Fp> {
     root.square().equals(number).then_some(root)
 }
 
-/// `(s + ti)² = c0 + c1·i`, where `2s² = c0 + n` and `2st = c1` for one of the roots `n` of the norm.
+/// `(s + ti)² = c0 + c1·i`, where `2s² = c0 + n` and `2st = c1` for one of the roots `n` of the
+/// norm.
 pub fn square_root_of_complex(number: &Fp2) -> Option<Fp2> {
     if number.c1.is_zero() {
         return Some(match square_root(&number.c0) {

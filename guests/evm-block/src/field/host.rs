@@ -1,8 +1,10 @@
-//! The host's part of an operation: in the VM there is none to be seen, and in tests it is as free as the VM leaves it.
+//! The host's part of an operation: in the VM there is none to be seen, and in tests it is as free
+//! as the VM leaves it.
 //!
-//! A result is right modulo the prime, and the host may give any representation of it that has room. A comparison, and whatever
-//! else asks for the least representation, has no proof with another one. So the worst host gives the least representation of
-//! those results that are asked for it, and another one of all others. [`worst`] has a formula computed by such a host.
+//! A result is right modulo the prime, and the host may give any representation of it that has
+//! room. A comparison, and whatever else asks for the least representation, has no proof with
+//! another one. So the worst host gives the least representation of those results that are asked
+//! for it, and another one of all others. [`worst`] has a formula computed by such a host.
 
 #[cfg(not(test))]
 pub use vm::{equal, least, operate, product};
@@ -60,7 +62,8 @@ mod worst {
         fn reduced(&self) -> Self;
         /// Takes a representation of the host's choice.
         fn choose(&mut self);
-        /// Compares as the VM does: with another than the least representation of either there is no proof.
+        /// Compares as the VM does: with another than the least representation of either there is
+        /// no proof.
         fn is(&self, other: &Self) -> bool;
     }
 
@@ -70,15 +73,18 @@ mod worst {
 
     /// The choices of one computation.
     struct Host {
-        /// Of this choice among the possible ones; 0 is to take a greater representation wherever there is one.
+        /// Of this choice among the possible ones; 0 is to take a greater representation wherever
+        /// there is one.
         seed: u64,
         /// How many results there were.
         results: u64,
         /// The results that have to be the least representation, by their places.
         least: HashSet<u64>,
-        /// Where the last result comes from that is this other representation, of a number modulo this prime.
+        /// Where the last result comes from that is this other representation, of a number modulo
+        /// this prime.
         places: HashMap<(Vec<u8>, Vec<u8>), u64>,
-        /// Whether more results turned out to have to be the least representation, so that there is no proof.
+        /// Whether more results turned out to have to be the least representation, so that there is
+        /// no proof.
         is_refused: bool,
     }
 
@@ -120,8 +126,8 @@ mod worst {
         u64::from_le_bytes(bytes[..8].try_into().unwrap())
     }
 
-    /// What `compute` comes to by a host that gives another than the least representation wherever there is a proof with one, and
-    /// how many results it gave so.
+    /// What `compute` comes to by a host that gives another than the least representation wherever
+    /// there is a proof with one, and how many results it gave so.
     pub fn worst<T>(seed: u64, compute: impl Fn() -> T) -> (T, usize) {
         let mut least = HashSet::new();
         for _ in 0..PASSES_MAX {
@@ -239,7 +245,8 @@ mod worst {
 
     numbers!(Bn254Fp Bls12Fp P256Coordinate P256Scalar; Bn254Fp2 Bls12Fp2);
 
-    /// A formula that reads a result as an integer without asking for the least representation comes to something else.
+    /// A formula that reads a result as an integer without asking for the least representation
+    /// comes to something else.
     #[test]
     fn a_missing_reduction_is_seen_and_one_that_is_there_is_enough() {
         use crate::{

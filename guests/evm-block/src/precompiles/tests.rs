@@ -1,4 +1,5 @@
-//! Each precompile against revm's, which computes in software: over points and numbers of every kind, right and wrong.
+//! Each precompile against revm's, which computes in software: over points and numbers of every
+//! kind, right and wrong.
 
 mod bls12_381;
 mod p256;
@@ -36,7 +37,8 @@ fn plus<const N: usize>(mut bytes: [u8; N], last: i16) -> [u8; N] {
     bytes
 }
 
-/// The same by a host that gives other representations than the least: all that it can, and some by chance.
+/// The same by a host that gives other representations than the least: all that it can, and some by
+/// chance.
 #[track_caller]
 fn by_the_worst_host<T: PartialEq + core::fmt::Debug>(outcome: &T, call: impl Fn() -> T) {
     for seed in [0, 1] {
@@ -117,7 +119,8 @@ mod bn254 {
     fn points() -> Vec<[u8; 64]> {
         let mut points: Vec<[u8; 64]> = (0..3).map(multiple).collect();
         points.extend([generator(), negative(generator()), negative(multiple(0)), [0; 64]]);
-        // No points: off the curve, zero with something else, and coordinates that are not below the prime.
+        // No points: off the curve, zero with something else, and coordinates that are not below
+        // the prime.
         for (x, y) in [
             (number(1), number(3)),
             (number(0), number(1)),

@@ -11,7 +11,8 @@ use crate::{
     progress::Spinner,
 };
 
-/// Rounds of `fibonacci`, of 15 instructions: several segments at any budget, six at a quarter of a GiB, and two.
+/// Rounds of `fibonacci`, of 15 instructions: several segments at any budget, six at a quarter of a
+/// GiB, and two.
 const LONG_ROUNDS: u64 = 400_000;
 const SHORT_ROUNDS: u64 = 140_000;
 const QUICK_ROUNDS: u64 = 26_000;

@@ -29,7 +29,8 @@ struct Report<'a> {
     instructions: u64,
     instructions_per_gas: f64,
     segments: usize,
-    /// Of the rows that the instructions fill: without tables, the hashes of memory, and what rounds heights up.
+    /// Of the rows that the instructions fill: without tables, the hashes of memory, and what
+    /// rounds heights up.
     cells: u64,
     cells_per_gas: f64,
     /// What instructions and cells are spent on, the most expensive first.

@@ -1,4 +1,5 @@
-//! Finds what to cut an execution for, so that each segment fits the memory budget and there are few of them.
+//! Finds what to cut an execution for, so that each segment fits the memory budget and there are
+//! few of them.
 
 use super::Plan;
 use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
@@ -11,11 +12,11 @@ const LOOK_SEGMENTS: usize = 8;
 const LOOKS_MAX: u32 = 3;
 /// This part of the budget may be left over by the largest of them.
 const SPARE: u64 = 32;
-/// How often a program is executed to be cut for less and less, the last time for the least that there is. Once is enough but
-/// where a segment comes out too large.
+/// How often a program is executed to be cut for less and less, the last time for the least that
+/// there is. Once is enough but where a segment comes out too large.
 const CUTS_MAX: u32 = 7;
-/// What is cut for is between this part of what the budget has beside an empty segment and as many times that, for all that a
-/// few segments say.
+/// What is cut for is between this part of what the budget has beside an empty segment and as many
+/// times that, for all that a few segments say.
 const SCRAPS: u64 = 10;
 /// `log2` of the parts of the budget of which one is too little to look for a cut in it.
 const LOG_PARTS: u32 = 12;
@@ -40,7 +41,8 @@ pub(super) struct Limits {
 pub(super) enum Refusal {
     /// Some segment takes more memory than the budget has, however finely the execution is cut.
     Memory {
-        /// The least budget that was found to be enough, in bytes, or that would be for an empty segment.
+        /// The least budget that was found to be enough, in bytes, or that would be for an empty
+        /// segment.
         needed: u64,
     },
     /// Segments that fit are more than there may be.
@@ -49,20 +51,22 @@ pub(super) enum Refusal {
     Rows { heights: Vec<u32> },
 }
 
-/// Has `run` execute and cut for so many bytes, and into so many segments at most, until no segment takes more than the
-/// budget has room for.
+/// Has `run` execute and cut for so many bytes, and into so many segments at most, until no segment
+/// takes more than the budget has room for.
 ///
-/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So the first segments are
-/// cut and looked at, and the sum is set by what they take. Then all are cut.
+/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So
+/// the first segments are cut and looked at, and the sum is set by what they take. Then all are
+/// cut.
 ///
-/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come out larger by as much as a
-/// trace grows in so many, which may be to twice its rows, or to more than a proof allows. Then all are cut for as much less, and
-/// for twice as much less each time that it is not enough, but by no more than half of what is left; in the end for
-/// nothing, so that each segment has a thousand instructions. If a cut fits that leaves much room and is much finer than one that
-/// does not fit, others between them are tried.
+/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come
+/// out larger by as much as a trace grows in so many, which may be to twice its rows, or to more
+/// than a proof allows. Then all are cut for as much less, and for twice as much less each time
+/// that it is not enough, but by no more than half of what is left; in the end for nothing, so that
+/// each segment has a thousand instructions. If a cut fits that leaves much room and is much finer
+/// than one that does not fit, others between them are tried.
 ///
-/// If finer cuts never take more memory, some cut is found wherever there is one, unless all that fit are within a few
-/// hundredths of each other and finer ones have too many segments.
+/// If finer cuts never take more memory, some cut is found wherever there is one, unless all that
+/// fit are within a few hundredths of each other and finer ones have too many segments.
 pub(super) fn within(
     limits: Limits,
     mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
@@ -229,7 +233,8 @@ impl Search {
             return Next::Done;
         }
         let fits = self.fits.as_ref().map(|(bytes, _)| *bytes);
-        // A cut that has too many segments may be coarser than one that fits: limits are looked at now and then only.
+        // A cut that has too many segments may be coarser than one that fits: limits are looked at
+        // now and then only.
         let Some(low) = fits.max(self.too_many) else {
             return Next::Refuse(self.refusal());
         };

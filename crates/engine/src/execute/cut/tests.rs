@@ -20,7 +20,8 @@ fn plan(peaks: &[u64]) -> Plan {
     }
 }
 
-/// Segments that take so much of what they are cut for, of an execution that comes to so many bytes.
+/// Segments that take so much of what they are cut for, of an execution that comes to so many
+/// bytes.
 struct Fake {
     bytes: u64,
     taken: f64,
@@ -99,7 +100,8 @@ fn what_comes_out_too_large_is_cut_again_for_as_much_less() {
     assert_eq!(fake.tried[1..], [(WITHIN, ALL), (WITHIN - 100, ALL)]);
 }
 
-/// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for, down to the step.
+/// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for,
+/// down to the step.
 #[test]
 fn what_is_always_as_large_is_cut_for_less_and_less() {
     let mut tried = Vec::new();
@@ -272,7 +274,8 @@ fn cut(execution: &Execution, budget: u64, segments_max: usize) -> (Result<Plan,
     (cut.unwrap(), runs)
 }
 
-/// Cut for nothing, each segment has a thousand instructions: what does not fit then fits in no cut.
+/// Cut for nothing, each segment has a thousand instructions: what does not fit then fits in no
+/// cut.
 #[test]
 fn a_cut_is_found_wherever_there_is_one() {
     for seed in 0..20_000 {
@@ -303,7 +306,8 @@ fn a_cut_is_found_wherever_there_is_one() {
     }
 }
 
-/// If a finer cut never takes more, what fits is an interval: bounded by memory above, by the count of segments below.
+/// If a finer cut never takes more, what fits is an interval: bounded by memory above, by the count
+/// of segments below.
 #[test]
 fn a_cut_of_few_enough_segments_is_found_unless_hardly_any_fits() {
     let (mut found, mut refused) = (0, 0);

@@ -1,12 +1,13 @@
 //! The code that a program may have: what OpenVM's transpiler makes of an ELF for the program's VM,
 //! and nothing else.
 //!
-//! OpenVM's interpreters were written for that code, and look at little of it before they run it. An address space of an
-//! instruction is an index into a list that nobody checks; a pointer to a register is cut to a byte; the first program
-//! counter says how many entries their tables have. An ELF goes through the transpiler, but a `.vmexe` has
-//! instructions as they are run. So each operand of each instruction is held to what the transpiler puts there, whether
-//! an interpreter would mind or not. The transpiler's own mistakes are refused with it: it makes instructions for moduli and
-//! curves that the VM does not have.
+//! OpenVM's interpreters were written for that code, and look at little of it before they run it.
+//! An address space of an instruction is an index into a list that nobody checks; a pointer to a
+//! register is cut to a byte; the first program counter says how many entries their tables have. An
+//! ELF goes through the transpiler, but a `.vmexe` has instructions as they are run. So each
+//! operand of each instruction is held to what the transpiler puts there, whether an interpreter
+//! would mind or not. The transpiler's own mistakes are refused with it: it makes instructions for
+//! moduli and curves that the VM does not have.
 
 mod rules;
 #[cfg(test)]
@@ -22,8 +23,9 @@ use self::rules::Rules;
 use super::{INSTRUCTION_BYTES, INSTRUCTIONS_MAX};
 use crate::{VmConfig, error::ProgramError};
 
-/// Most bytes below the first instruction. OpenVM links programs at 2 MiB. Its interpreters have an entry in each table for
-/// every instruction that could be there, as for those that are, so that as many are allowed.
+/// Most bytes below the first instruction. OpenVM links programs at 2 MiB. Its interpreters have an
+/// entry in each table for every instruction that could be there, as for those that are, so that as
+/// many are allowed.
 const PC_BASE_MAX: u64 = INSTRUCTION_BYTES * INSTRUCTIONS_MAX;
 
 /// Names of an instruction's operands, as OpenVM has them.
@@ -40,7 +42,8 @@ pub(super) fn check(exe: &VmExe<F>, config: &VmConfig) -> Result<(), ProgramErro
     let rules = Rules::of(config.vm());
     let pcs = (exe.program.pc_base..).step_by(INSTRUCTION_BYTES as usize);
     for ((index, there), pc) in code.iter().enumerate().zip(pcs) {
-        // Besides, the rows that fill up the table of instructions in a proof would have the numbers of those after it.
+        // Besides, the rows that fill up the table of instructions in a proof would have the
+        // numbers of those after it.
         let Some((instruction, _)) = there else {
             return Err(ProgramError::Code {
                 what: format!("instruction {index} (pc {pc:#x})"),
@@ -118,7 +121,8 @@ impl fmt::Display for Values {
     }
 }
 
-/// One way to use an opcode: the values of each operand, from `a` to `g`, which do not depend on each other.
+/// One way to use an opcode: the values of each operand, from `a` to `g`, which do not depend on
+/// each other.
 type Form = [Values; OPERANDS.len()];
 
 /// The operands that an opcode may have.

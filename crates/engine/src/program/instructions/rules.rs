@@ -1,6 +1,7 @@
 //! The instructions that the transpilers of OpenVM 2.0 make, opcode by opcode.
 //!
-//! The names of the functions are those of `openvm_transpiler::util`, which make the same instructions.
+//! The names of the functions are those of `openvm_transpiler::util`, which make the same
+//! instructions.
 
 use openvm_algebra_transpiler::{Fp2Opcode, ModularPhantom, Rv32ModularArithmeticOpcode as ModularOpcode};
 use openvm_bigint_transpiler::{
@@ -31,7 +32,8 @@ use crate::error::ProgramError;
 /// No opcode of OpenVM 2.0 but those of `deferral`, which no configuration has here, is as large.
 const OPCODES_MAX: usize = 0x800;
 
-/// RISC-V says in 7 bits what is done and to which modulus, field or curve. Three are for the former, and four for pairings.
+/// RISC-V says in 7 bits what is done and to which modulus, field or curve. Three are for the
+/// former, and four for pairings.
 pub(super) const NUMBERED_MAX: u32 = 16;
 const PAIRINGS_MAX: u32 = 8;
 
@@ -297,8 +299,8 @@ fn numbered(count: Option<usize>) -> u32 {
     (count.unwrap_or(0) as u32).min(NUMBERED_MAX)
 }
 
-/// What the VM does beside the proof. The number of what it does is in the lower half of `c`, and of what it does it with in
-/// the upper one.
+/// What the VM does beside the proof. The number of what it does is in the lower half of `c`, and
+/// of what it does it with in the upper one.
 fn phantoms(vm: &SdkVmConfig) -> Vec<Form> {
     let phantom = |a, b, c| [a, b, c, ZERO, ZERO, ZERO, ZERO];
     let mut forms = vec![phantom(ZERO, ZERO, Values::only(SysPhantom::Nop as u32))];

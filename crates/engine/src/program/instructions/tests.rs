@@ -47,7 +47,8 @@ fn everything() -> VmConfig {
     VmConfig::from_toml(&toml).unwrap()
 }
 
-/// Random words of RISC-V and of OpenVM's own instructions, in which the ends of each field are frequent.
+/// Random words of RISC-V and of OpenVM's own instructions, in which the ends of each field are
+/// frequent.
 struct Words(u64);
 
 impl Words {

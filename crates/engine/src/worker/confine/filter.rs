@@ -1,7 +1,8 @@
 //! The system calls that an engine child needs, and no others.
 //!
-//! The lists are what was seen of children that execute, cut, prove and aggregate, and what the C libraries and kernels of
-//! other machines take for the same: threads, memory, time, pipes, and reading the files of keys.
+//! The lists are what was seen of children that execute, cut, prove and aggregate, and what the C
+//! libraries and kernels of other machines take for the same: threads, memory, time, pipes, and
+//! reading the files of keys.
 
 use std::collections::BTreeMap;
 
@@ -82,15 +83,16 @@ const FREE_OF_ARCHITECTURE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const FREE_OF_ARCHITECTURE: &[libc::c_long] = &[];
 
-/// Answered as if the kernel did not know it. The C library then starts threads with `clone`, whose flags can be looked
-/// at here; those of `clone3` are in memory.
+/// Answered as if the kernel did not know it. The C library then starts threads with `clone`, whose
+/// flags can be looked at here; those of `clone3` are in memory.
 const REFUSED: &[libc::c_long] = &[libc::SYS_clone3];
 
 /// Flags of opening that make or change a file.
 const WRITING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
 
-/// What kind of mapping is made, and whether it grows downwards as a stack does. Neither shared mappings nor such stacks count
-/// for the limit of data, so that private ones are all that is allowed.
+/// What kind of mapping is made, and whether it grows downwards as a stack does. Neither shared
+/// mappings nor such stacks count for the limit of data, so that private ones are all that is
+/// allowed.
 const MAPPING: i32 = libc::MAP_TYPE | libc::MAP_GROWSDOWN;
 
 /// Allows the calling thread, and those that it starts, what [`allowed`] has.
@@ -131,7 +133,8 @@ fn allowed() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_mprotect, vec![none_of(2, libc::PROT_EXEC)?]);
     // Threads, but no processes.
     rules.insert(libc::SYS_clone, vec![all_of(0, libc::CLONE_THREAD)?]);
-    // Signals to itself, which is how a process aborts. The handler that names forbidden calls stays.
+    // Signals to itself, which is how a process aborts. The handler that names forbidden calls
+    // stays.
     let own = std::process::id() as i32;
     rules.insert(libc::SYS_tgkill, vec![is(0, own)?]);
     rules.insert(libc::SYS_rt_sigaction, vec![is_not(0, libc::SIGSYS)?]);

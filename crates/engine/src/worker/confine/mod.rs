@@ -1,15 +1,17 @@
 //! Confines an engine child: it may do next to nothing to the machine that it runs on.
 //!
-//! Programs, inputs and proofs of strangers are decoded, executed and proven in a child, by a large library that was not
-//! written for hostile bytes. Should one of them take the child over, it finds
+//! Programs, inputs and proofs of strangers are decoded, executed and proven in a child, by a large
+//! library that was not written for hostile bytes. Should one of them take the child over, it finds
 //!
 //! - no file that it could write, and none to read but its keys (Landlock),
-//! - no socket, no other program, no other process: system calls that proving does not need are forbidden, and end the
-//!   child ([`filter`]),
+//! - no socket, no other program, no other process: system calls that proving does not need are
+//!   forbidden, and end the child ([`filter`]),
 //! - no more privileges than it had, whatever it starts (`no_new_privs`),
-//! - no core file, no file that grows, few descriptors, and as much memory as its caller lends (resource limits).
+//! - no core file, no file that grows, few descriptors, and as much memory as its caller lends
+//!   (resource limits).
 //!
-//! Keys are made by another child that sees no program, and has no file at all: its caller writes what it answers.
+//! Keys are made by another child that sees no program, and has no file at all: its caller writes
+//! what it answers.
 
 mod filter;
 mod trap;
@@ -26,8 +28,9 @@ use nix::{
 };
 use thiserror::Error;
 
-/// The newest version of Landlock whose restrictions are asked for; a kernel applies those that it knows. The first
-/// already has all that is needed for files, and the network needs none: there are no sockets.
+/// The newest version of Landlock whose restrictions are asked for; a kernel applies those that it
+/// knows. The first already has all that is needed for files, and the network needs none: there are
+/// no sockets.
 const LANDLOCK: ABI = ABI::V7;
 
 /// Open files of a child: three pipes, the guest's output, and a file of keys.
@@ -70,7 +73,8 @@ pub enum ConfineError {
     Filter(String),
 }
 
-/// Confines the calling process, which has one thread, for good. Descriptors that are open stay open.
+/// Confines the calling process, which has one thread, for good. Descriptors that are open stay
+/// open.
 ///
 /// # Errors
 /// See [`ConfineError`]; then it is confined in part, or not at all.
@@ -117,8 +121,8 @@ pub fn can_confine() -> Result<(), String> {
 /// To be called before anything is opened here.
 #[expect(unsafe_code, reason = "nix has no name for this system call")]
 pub(super) fn close_inherited() {
-    // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its owner. Kernels
-    // before 5.9 do not know the call, and change nothing.
+    // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its
+    // owner. Kernels before 5.9 do not know the call, and change nothing.
     unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
@@ -174,7 +178,8 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
 #[expect(unsafe_code, reason = "the allocator is set by its C interface")]
 pub(super) fn start_background_threads() -> io::Result<()> {
     let mut on = true;
-    // SAFETY: the name ends with a zero byte, the value is a bool of the allocator's size, and nothing is read back.
+    // SAFETY: the name ends with a zero byte, the value is a bool of the allocator's size, and
+    // nothing is read back.
     let code = unsafe {
         tikv_jemalloc_sys::mallctl(
             c"background_thread".as_ptr(),

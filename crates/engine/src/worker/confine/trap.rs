@@ -28,15 +28,16 @@ const NAMES: [(c_long, &str); 17] = [
     (libc::SYS_prctl, "prctl"),
 ];
 
-/// Where Linux has the number of the call in the signal's description, in integers: behind the signal's number, its
-/// error and its code, which are padded to 16 bytes, and the address of the call.
+/// Where Linux has the number of the call in the signal's description, in integers: behind the
+/// signal's number, its error and its code, which are padded to 16 bytes, and the address of the
+/// call.
 const NUMBER_AT: usize = 6;
 
 /// Handles the signal that the filter sends, from now on.
 pub(super) fn install() {
     let action = SigAction::new(SigHandler::SigAction(trapped), SaFlags::SA_ONSTACK, SigSet::all());
-    // SAFETY: the handler allocates nothing, takes no lock, and does not return. If it cannot be installed, the
-    // process ends all the same, without a word.
+    // SAFETY: the handler allocates nothing, takes no lock, and does not return. If it cannot be
+    // installed, the process ends all the same, without a word.
     let _ = unsafe { sigaction(Signal::SIGSYS, &action) };
 }
 
@@ -57,9 +58,8 @@ extern "C" fn trapped(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
         // SAFETY: the bytes are there as long as the call lasts.
         unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
     }
-    // This is forbidden too, and while its signal is being handled the system ends the process at once, and says that
-    // it was this signal.
-    // SAFETY: it does nothing else.
+    // This is forbidden too, and while its signal is being handled the system ends the process at
+    // once, and says that it was this signal. SAFETY: it does nothing else.
     unsafe { libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0) };
 }
 

@@ -19,7 +19,8 @@ pub fn is_expected(names: &str, error: &BlockError) -> Result<bool, String> {
 
 type IsCause = fn(&BlockError) -> bool;
 
-/// The exceptions of both suites, from Paris on. A name that is not here is a fault of the run, so that none passes unseen.
+/// The exceptions of both suites, from Paris on. A name that is not here is a fault of the run, so
+/// that none passes unseen.
 const CAUSES: &[(&str, IsCause)] = &[
     ("BlockException.EXTRA_DATA_TOO_BIG", |error| {
         matches!(error, BlockError::ExtraData { .. })
@@ -236,7 +237,8 @@ fn is_of_other_fork(error: &BlockError) -> bool {
     )
 }
 
-/// Whether a transaction is refused for a reason in which one of these texts stands, which are those of revm and alloy-evm.
+/// Whether a transaction is refused for a reason in which one of these texts stands, which are
+/// those of revm and alloy-evm.
 fn is_tx(error: &BlockError, texts: &[&str]) -> bool {
     let BlockError::InvalidTransaction { reason, .. } = error else {
         return false;

@@ -1,13 +1,16 @@
-//! Runs Ethereum's blockchain tests against `myriad_evm::validate`, the function that the guest runs.
+//! Runs Ethereum's blockchain tests against `myriad_evm::validate`, the function that the guest
+//! runs.
 //!
 //! ```text
 //! conformance DIR [--json FILE] [--only TEXT] [--threads N] [--mutate N [--seed S]]
 //! ```
 //!
-//! `DIR` holds fixtures in the format of ethereum/tests and of execution-spec-tests, in any folders. Each block that has to be
-//! valid is validated with a witness of all state, with one of nothing but what it needs, and with that less one part. Each block
-//! that has to be invalid must be refused, for a cause of the kind that the fixture names. With `--mutate`, the valid blocks are
-//! then changed at random. The exit code is 0 if nothing is wrong, 1 if something is, and 2 where the fixtures were not run.
+//! `DIR` holds fixtures in the format of ethereum/tests and of execution-spec-tests, in any
+//! folders. Each block that has to be valid is validated with a witness of all state, with one of
+//! nothing but what it needs, and with that less one part. Each block that has to be invalid must
+//! be refused, for a cause of the kind that the fixture names. With `--mutate`, the valid blocks
+//! are then changed at random. The exit code is 0 if nothing is wrong, 1 if something is, and 2
+//! where the fixtures were not run.
 
 mod cause;
 mod fixture;

@@ -1,13 +1,14 @@
 //! Mends what an invalid block says of its own body and of its execution.
 //!
-//! Who made the fixture broke one rule, and could not always know the roots that a validator without that rule would find. A block
-//! that is refused for such a root alone does not show that the rule is there.
+//! Who made the fixture broke one rule, and could not always know the roots that a validator
+//! without that rule would find. A block that is refused for such a root alone does not show that
+//! the rule is there.
 
 use alloy_rlp::Decodable;
 use myriad_evm::{Block, BlockError, StatelessInput};
 
-/// Puts into the header what the error says that it has to be; gives the name of the field, or `None` where the error is of
-/// another kind or the block cannot be decoded.
+/// Puts into the header what the error says that it has to be; gives the name of the field, or
+/// `None` where the error is of another kind or the block cannot be decoded.
 pub fn mend(input: &mut StatelessInput, error: &BlockError) -> Option<&'static str> {
     let mut block = Block::decode(&mut input.block.as_ref()).ok()?;
     let header = &mut block.header;

@@ -16,10 +16,12 @@ use myriad_evm::{Block, Parent, StatelessInput, host::sample::Rng, validate};
 
 use crate::{guard::catch, oracle, report::Mutations, run::Subject};
 
-/// Longest input that is mutated, in bytes, and most gas of its block: larger ones are a small part, and take most of the time.
+/// Longest input that is mutated, in bytes, and most gas of its block: larger ones are a small
+/// part, and take most of the time.
 const SUBJECT_BYTES_MAX: usize = 128 << 10;
 const SUBJECT_GAS_MAX: u64 = 2_000_000;
-/// Between the seeds of two mutations, so that those of neighbouring seeds have nothing in common: 2^64 by the golden ratio.
+/// Between the seeds of two mutations, so that those of neighbouring seeds have nothing in common:
+/// 2^64 by the golden ratio.
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What is changed; `None` where the input has nothing of that kind, or no longer is one.

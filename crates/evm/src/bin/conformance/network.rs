@@ -7,7 +7,8 @@ use myriad_evm::{ChainConfig, host::chain_config::from_geth};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-/// The forks since the Merge by their names in fixtures, and the key of their time in geth's configuration.
+/// The forks since the Merge by their names in fixtures, and the key of their time in geth's
+/// configuration.
 const FORKS: [(&str, Option<&str>); 10] = [
     ("Paris", None),
     ("Shanghai", Some("shanghaiTime")),

@@ -1,7 +1,8 @@
 //! What a mutated block may say otherwise and still be valid.
 //!
-//! A validator accepts only what it has executed to the roots in the header, so a block that was changed and is accepted differs
-//! where the rules leave a choice: this is the list of all such places, apart from the validator's own code.
+//! A validator accepts only what it has executed to the roots in the header, so a block that was
+//! changed and is accepted differs where the rules leave a choice: this is the list of all such
+//! places, apart from the validator's own code.
 
 use alloy_consensus::Header;
 use alloy_primitives::Bytes;
@@ -14,8 +15,9 @@ const EXTRA_DATA_BYTES_MAX: usize = 32;
 const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 const GAS_LIMIT_MIN: u64 = 5_000;
 
-/// Whether `mutated`, which was accepted, may well be valid: it is another block than `original` by a choice that its maker has, or
-/// it is run by the rules of another chain, which its public values name.
+/// Whether `mutated`, which was accepted, may well be valid: it is another block than `original` by
+/// a choice that its maker has, or it is run by the rules of another chain, which its public values
+/// name.
 pub fn may_be_valid(original: &StatelessInput, mutated: &StatelessInput) -> bool {
     if original.chain != mutated.chain {
         return true;
@@ -64,7 +66,8 @@ fn may_have_header(before: &Header, after: &Header, parent: &Header) -> bool {
         && after.extra_data.len() <= EXTRA_DATA_BYTES_MAX
 }
 
-/// Transactions in another order, and withdrawals with other numbers or in another order; or withdrawals of nothing.
+/// Transactions in another order, and withdrawals with other numbers or in another order; or
+/// withdrawals of nothing.
 fn may_have_body(before: Block, after: Block) -> bool {
     let hashes = |transactions: &[Transaction]| {
         let mut hashes: Vec<_> = transactions.iter().map(Transaction::tx_hash).copied().collect();

@@ -7,8 +7,8 @@ use serde::Serialize;
 /// Most faults that are printed; all are in the JSON.
 const PRINTED_FAULTS_MAX: usize = 100;
 
-/// How many tests and blocks there were, and what became of them. Each block is in exactly one of `accepted`, `refused` and the
-/// faults.
+/// How many tests and blocks there were, and what became of them. Each block is in exactly one of
+/// `accepted`, `refused` and the faults.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counts {
     pub tests: u64,
@@ -20,7 +20,8 @@ pub struct Counts {
     pub mended: u64,
     /// Times that an accepted block was tried without one part of its least witness, and refused.
     pub taken_out: u64,
-    /// Times that the part was the code of a call that cannot begin, and the block was rightly accepted without it.
+    /// Times that the part was the code of a call that cannot begin, and the block was rightly
+    /// accepted without it.
     pub spare_codes: u64,
     pub wrong_accepts: u64,
     pub wrong_rejects: u64,
@@ -117,8 +118,8 @@ pub struct Mutations {
     pub refused: u64,
     /// Accepted with the public values of the block that was mutated.
     pub same: u64,
-    /// Accepted, and rightly: they differ in what a block may choose, such as the extra data or the index of a withdrawal, or
-    /// in the rules, which the public values name.
+    /// Accepted, and rightly: they differ in what a block may choose, such as the extra data or the
+    /// index of a withdrawal, or in the rules, which the public values name.
     pub other_valid: u64,
     pub wrong_accepts: u64,
     pub panics: u64,

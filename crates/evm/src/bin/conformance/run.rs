@@ -17,7 +17,8 @@ use crate::{
     report::{Counts, Fault, Kind, Report},
 };
 
-/// Most parts of a witness that are taken out, one by one; of a larger one, as many that are spread evenly over it.
+/// Most parts of a witness that are taken out, one by one; of a larger one, as many that are spread
+/// evenly over it.
 const TAKEN_OUT_MAX: usize = 64;
 /// Most roots that are mended in one block: there are fewer in a header.
 const MENDS_MAX: usize = 8;
@@ -127,7 +128,8 @@ impl Run<'_> {
         for (index, block) in content.blocks.iter().enumerate() {
             self.block = index;
             let named = parent_in_block(&block.rlp).and_then(|parent| chain.get(&parent));
-            // A block that names no block of the chain is one after the last, with another parent's hash.
+            // A block that names no block of the chain is one after the last, with another parent's
+            // hash.
             let parent = Rc::clone(named.unwrap_or(&chain[&last]));
             let input = full_input(&content.chain, &chain, &parent, block);
             if block.exception.is_some() {
@@ -255,8 +257,8 @@ impl Run<'_> {
             match result {
                 Ok(Err(BlockError::Witness(_))) => self.counts.taken_out += 1,
                 Ok(Err(error)) => self.fault(Kind::WrongCause, format!("{without}: {error}")),
-                // What is called with more value than there is does not run, and need not be there. Where it is there it
-                // is read, so that it is in the least witness.
+                // What is called with more value than there is does not run, and need not be there.
+                // Where it is there it is read, so that it is in the least witness.
                 Ok(Ok(outcome)) if what == "code" && outcome == *expected => self.counts.spare_codes += 1,
                 Ok(Ok(_)) => self.fault(Kind::WrongAccept, without),
                 Err(panic) => self.fault(Kind::Panic, format!("{without}: {panic}")),
@@ -308,7 +310,8 @@ impl Run<'_> {
     }
 }
 
-/// The block with a witness of all state, and all headers that BLOCKHASH can ask for, the latest first.
+/// The block with a witness of all state, and all headers that BLOCKHASH can ask for, the latest
+/// first.
 fn full_input(
     chain: &ChainConfig,
     known: &BTreeMap<B256, Rc<Known>>,

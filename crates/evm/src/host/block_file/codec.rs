@@ -69,7 +69,8 @@ impl RawWitness {
         self.check_answer()
     }
 
-    /// The witness of a node: where there are no codes, some say `null`, and some give no headers at all.
+    /// The witness of a node: where there are no codes, some say `null`, and some give no headers
+    /// at all.
     pub(crate) fn check_answer(self) -> Result<Witness, BlockFileError> {
         let state = self.state.ok_or(BlockFileError::MissingField {
             field: "witness.state",
@@ -86,8 +87,8 @@ impl RawWitness {
     }
 }
 
-/// A list of hex strings, or an object whose values they are (op-geth: by their hashes), decoded while the JSON is
-/// parsed: neither the strings nor a list of more than `MAX` items is ever held.
+/// A list of hex strings, or an object whose values they are (op-geth: by their hashes), decoded
+/// while the JSON is parsed: neither the strings nor a list of more than `MAX` items is ever held.
 struct HexList<const MAX: usize, const HEADERS: bool = false> {
     items: Vec<Bytes>,
     /// The first item that is no hex: its index, and what is wrong with it.
@@ -156,8 +157,8 @@ impl<'de, const MAX: usize, const HEADERS: bool> Deserialize<'de> for HexList<MA
     }
 }
 
-/// One hex string as bytes, or what is wrong with it. With `HEADERS`, it may also be a header as a JSON
-/// object: so geth's `debug_executionWitness` has them, where other nodes have their RLP.
+/// One hex string as bytes, or what is wrong with it. With `HEADERS`, it may also be a header as a
+/// JSON object: so geth's `debug_executionWitness` has them, where other nodes have their RLP.
 struct Item<const HEADERS: bool = false>(Result<Bytes, String>);
 
 impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
@@ -246,7 +247,8 @@ pub(super) fn read_file(path: &Path) -> Result<BlockFile, BlockFileError> {
     decode(file, failed)
 }
 
-/// Reads a block file while it inflates and decodes: neither its bytes nor its JSON are ever held as a whole.
+/// Reads a block file while it inflates and decodes: neither its bytes nor its JSON are ever held
+/// as a whole.
 pub(super) fn decode(
     source: impl Read,
     failed: impl FnOnce(io::Error) -> BlockFileError,

@@ -15,7 +15,8 @@ use serde_json::Value;
 use super::BlockFile;
 use crate::Parent;
 
-/// The JSON that is written: the same keys, in this order, those without a value left out (but for `parent`).
+/// The JSON that is written: the same keys, in this order, those without a value left out (but for
+/// `parent`).
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FileRef<'a> {
@@ -97,8 +98,8 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// Writes the file, gzipped or not, unless its JSON has more bytes than `bytes_max`. Gzip is without a name and without a time (mtime 0), so that the same content gives the
-/// same bytes.
+/// Writes the file, gzipped or not, unless its JSON has more bytes than `bytes_max`. Gzip is
+/// without a name and without a time (mtime 0), so that the same content gives the same bytes.
 pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool, bytes_max: u64) -> io::Result<()> {
     if !gzip {
         let mut to = BufWriter::new(Counted {
@@ -134,7 +135,8 @@ pub(super) fn write_atomically(
     builder.prefix(".block-").suffix(".partial");
     #[cfg(unix)]
     {
-        // The file is readable as the umask says, like any other, where `tempfile` would keep it private.
+        // The file is readable as the umask says, like any other, where `tempfile` would keep it
+        // private.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }

@@ -13,7 +13,8 @@ use crate::{
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
-/// Each variant is one thing that can be wrong with a block file; its text says what to do about it.
+/// Each variant is one thing that can be wrong with a block file; its text says what to do about
+/// it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockFileError {

@@ -14,9 +14,10 @@
 //! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
 //! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
 //!
-//! A batch has one witness: what its blocks make themselves may be missing in it. Other keys are ignored. A file comes from anywhere, so reading one never panics and never takes
-//! more memory than the limits in this module allow; whether what it says is *true* is for
-//! `validate` to find out.
+//! A batch has one witness: what its blocks make themselves may be missing in it. Other keys are
+//! ignored. A file comes from anywhere, so reading one never panics and never takes more memory
+//! than the limits in this module allow; whether what it says is *true* is for `validate` to find
+//! out.
 
 mod codec;
 mod encode;
@@ -41,20 +42,24 @@ use crate::{
 pub(super) use codec::{Bounded, RawWitness, chain_config, quantity};
 pub use error::BlockFileError;
 
-/// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A block of 60 M gas that reads
-/// as much as it can has some 300 MB of nodes and codes, which are twice as long in hex. Reading takes little more memory than
-/// what is read (`docs/evm-block.md`). A file that inflates further is a gzip bomb.
+/// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A
+/// block of 60 M gas that reads as much as it can has some 300 MB of nodes and codes, which are
+/// twice as long in hex. Reading takes little more memory than what is read (`docs/evm-block.md`).
+/// A file that inflates further is a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
-/// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a few hundred; 10^10
-/// would be 5 * 10^10 instructions of the guest and more, which nobody proves. Executing such a block natively takes
-/// minutes and a few GB at the very most; but the gas limit of a made-up block, after a made-up parent, can be 2^62,
-/// and then neither time nor the EVM's memory has a bound.
+/// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a
+/// few hundred; 10^10 would be 5 * 10^10 instructions of the guest and more, which nobody proves.
+/// Executing such a block natively takes minutes and a few GB at the very most; but the gas limit
+/// of a made-up block, after a made-up parent, can be 2^62, and then neither time nor the EVM's
+/// memory has a bound.
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 
-/// Most gas that the transactions of a batch may take together: no more than those of one block, so that a file is executed in the same
-/// time whatever it has. Of each block it is what its transactions may take, and not its gas limit, which is 2 * 10^9 in each of
-/// Linea's blocks. The system calls of a block, four of 30 M gas at most, are not part of it: those of 1,024 blocks are 1.2 * 10^11.
+/// Most gas that the transactions of a batch may take together: no more than those of one block, so
+/// that a file is executed in the same time whatever it has. Of each block it is what its
+/// transactions may take, and not its gas limit, which is 2 * 10^9 in each of Linea's blocks. The
+/// system calls of a block, four of 30 M gas at most, are not part of it: those of 1,024 blocks are
+/// 1.2 * 10^11.
 pub const BATCH_GAS_MAX: u64 = GAS_LIMIT_MAX;
 
 /// The fields that cannot be left out, for the message that one is missing.
@@ -65,7 +70,8 @@ const FIELDS: &str = "`chainId`, `block` or `blocks`, `parent` or `parentStateRo
 pub struct BlockFile {
     /// EIP-155 chain id: decides which rules apply.
     pub chain_id: u64,
-    /// RLP of the whole block: header, transactions, ommers, withdrawals. Of a batch, the first one.
+    /// RLP of the whole block: header, transactions, ommers, withdrawals. Of a batch, the first
+    /// one.
     pub block: Bytes,
     /// The blocks after it, in a batch, each the child of the one before.
     pub later: Vec<Bytes>,
@@ -75,7 +81,8 @@ pub struct BlockFile {
     pub witness: Witness,
     /// Geth's genesis `config` object, for a chain that is not built in. Kept as it came.
     pub chain_config: Option<Value>,
-    /// The block was made up, or its state was, and so its hash: it is of no chain that anybody runs.
+    /// The block was made up, or its state was, and so its hash: it is of no chain that anybody
+    /// runs.
     pub synthetic: bool,
     /// A text for people.
     pub description: Option<String>,
@@ -114,8 +121,8 @@ impl BlockFile {
         })
     }
 
-    /// The file's content, gzipped: the same for the same block file, whenever and wherever this build
-    /// runs (another version of the compressor may pack it otherwise).
+    /// The file's content, gzipped: the same for the same block file, whenever and wherever this
+    /// build runs (another version of the compressor may pack it otherwise).
     ///
     /// # Errors
     /// More JSON than [`JSON_BYTES_MAX`].
@@ -129,8 +136,9 @@ impl BlockFile {
     /// replaced in one step, and durably: after a crash, it is the old one or the new one.
     ///
     /// # Errors
-    /// [`BlockFileError::Write`], e.g. when the disk is full, or where the file would have more than the
-    /// [`JSON_BYTES_MAX`] bytes of JSON that are read. An existing file is then left as it was.
+    /// [`BlockFileError::Write`], e.g. when the disk is full, or where the file would have more
+    /// than the [`JSON_BYTES_MAX`] bytes of JSON that are read. An existing file is then left as it
+    /// was.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), BlockFileError> {
         self.write_within(path.as_ref(), JSON_BYTES_MAX)
     }
@@ -158,7 +166,8 @@ impl BlockFile {
     ///
     /// # Errors
     /// As [`Self::decode_block`], but [`BlockFileError::OfBatch`] for the transaction of a batch;
-    /// [`BlockFileError::NotTheNext`] where one is not the child of the one before, and [`BlockFileError::TooManyBlocks`].
+    /// [`BlockFileError::NotTheNext`] where one is not the child of the one before, and
+    /// [`BlockFileError::TooManyBlocks`].
     pub fn decode_blocks(&self) -> Result<Vec<Block>, BlockFileError> {
         let actual = 1 + self.later.len();
         if actual > BLOCKS_MAX {
@@ -212,7 +221,8 @@ impl BlockFile {
     /// chain's `chainConfig` is ignored, so that no file can change mainnet's rules.
     ///
     /// # Errors
-    /// [`BlockFileError::UnsupportedChain`] for a chain of the OP Stack; [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
+    /// [`BlockFileError::UnsupportedChain`] for a chain of the OP Stack;
+    /// [`BlockFileError::UnknownChain`] where the chain is not built in and the file has no
     /// `chainConfig`; [`BlockFileError::ChainConfig`] where it is of no use.
     pub fn chain(&self) -> Result<ChainConfig, BlockFileError> {
         if let Some(chain) = ChainConfig::builtin(self.chain_id) {
@@ -225,13 +235,16 @@ impl BlockFile {
         Ok(from_geth(config, self.chain_id)?)
     }
 
-    /// The input of [`validate`](crate::validate) and of the guest. The bytes are shared, not copied.
+    /// The input of [`validate`](crate::validate) and of the guest. The bytes are shared, not
+    /// copied.
     ///
     /// # Errors
-    /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to execute,
-    /// [`BlockFileError::BatchGas`] for a batch that would, [`BlockFileError::TransactionType`] for one with transactions that are not supported,
-    /// [`BlockFileError::NotTheNext`] and [`BlockFileError::TooManyBlocks`] for blocks that are no batch, and
-    /// [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the block is valid is not looked at.
+    /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to
+    /// execute, [`BlockFileError::BatchGas`] for a batch that would,
+    /// [`BlockFileError::TransactionType`] for one with transactions that are not supported,
+    /// [`BlockFileError::NotTheNext`] and [`BlockFileError::TooManyBlocks`] for blocks that are no
+    /// batch, and [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the
+    /// block is valid is not looked at.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
         self.check_block()?;
         let input = StatelessInput {
@@ -249,8 +262,8 @@ impl BlockFile {
         }
     }
 
-    /// Whether the block, or each of a batch, can be executed in bounded time, has transactions of known types, and follows
-    /// the one before.
+    /// Whether the block, or each of a batch, can be executed in bounded time, has transactions of
+    /// known types, and follows the one before.
     pub(super) fn check_block(&self) -> Result<(), BlockFileError> {
         match self.decode_blocks() {
             Ok(blocks) => {

@@ -2,9 +2,9 @@
 //! `chainConfig` of a block file, and for what a node says of its chain when a block is imported.
 //!
 //! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. What no
-//! supported rule depends on is ignored, such as the forks before the Merge. A key that is not known
-//! may stand for a rule, and refuses the whole configuration: a proof by rules that are not the
-//! chain's would be worth nothing.
+//! supported rule depends on is ignored, such as the forks before the Merge. A key that is not
+//! known may stand for a rule, and refuses the whole configuration: a proof by rules that are not
+//! the chain's would be worth nothing.
 
 use alloy_eips::eip7840;
 use alloy_genesis::ChainConfig as GethConfig;
@@ -13,14 +13,16 @@ use serde_json::{Map, Value, json};
 use super::excerpt::excerpt;
 use crate::{BlobParams, BlobSchedule, ChainConfig, RuleSet};
 
-/// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork depends on.
+/// Keys that clients write and alloy-genesis does not know, and that no rule of a supported fork
+/// depends on.
 const HARMLESS: [&str; 4] = ["$schema", "discovery", "eip150Hash", "preMergeForkBlock"];
 
-/// The keys of one entry of a blob schedule. Others would be rules too, such as a price per blob of another unit.
+/// The keys of one entry of a blob schedule. Others would be rules too, such as a price per blob of
+/// another unit.
 const BLOB_KEYS: [&str; 3] = ["target", "max", "baseFeeUpdateFraction"];
 
-/// Families of chains with rules of their own, by keys of their configurations, for the message alone: a key of no
-/// family is refused as well.
+/// Families of chains with rules of their own, by keys of their configurations, for the message
+/// alone: a key of no family is refused as well.
 const FAMILIES: [(&str, &[&str]); 8] = [
     ("Arbitrum", &["arbitrum"]),
     ("BNB Smart Chain", &["parlia"]),
@@ -156,8 +158,9 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
     })
 }
 
-/// The forks of the chain that may change its blob parameters, by their names in the schedule, with their times and in
-/// their order. Those that geth knows, and any later change of the parameters alone.
+/// The forks of the chain that may change its blob parameters, by their names in the schedule, with
+/// their times and in their order. Those that geth knows, and any later change of the parameters
+/// alone.
 fn blob_forks(geth: &GethConfig) -> Result<Vec<(String, u64)>, ChainConfigError> {
     let mut forks = vec![
         ("cancun".to_owned(), geth.cancun_time),
@@ -208,7 +211,8 @@ fn blob_schedule(geth: &GethConfig, forks: &[(String, u64)]) -> Result<BlobSched
             (Some(&params), _) => blob_params(fork, params)?,
             (None, "cancun") => BlobParams::CANCUN,
             (None, "prague") => BlobParams::PRAGUE,
-            // Some clients take what was before, and others Ethereum's: only where both are the same is it known.
+            // Some clients take what was before, and others Ethereum's: only where both are the
+            // same is it known.
             (None, "osaka") if last == Some(BlobParams::PRAGUE) => BlobParams::PRAGUE,
             (None, fork) => {
                 return Err(ChainConfigError::NoBlobParams {
@@ -276,8 +280,9 @@ fn blob_params(fork: &str, params: eip7840::BlobParams) -> Result<BlobParams, Ch
     }
 }
 
-/// The geth `config` object of a chain with Ethereum's rules: [`from_geth`] gives the same chain again, and geth takes it
-/// for a chain that has had every fork up to the Merge from its genesis on.
+/// The geth `config` object of a chain with Ethereum's rules: [`from_geth`] gives the same chain
+/// again, and geth takes it for a chain that has had every fork up to the Merge from its genesis
+/// on.
 pub fn to_geth(chain: &ChainConfig) -> Value {
     let blobs = |blobs: BlobParams| {
         json!({

@@ -58,7 +58,8 @@ impl JsonBlock {
     /// The block as RLP. Since the Merge there are no ommers.
     ///
     /// # Errors
-    /// A transaction is of a type that is not supported, or the block has another hash or other transactions than the node says.
+    /// A transaction is of a type that is not supported, or the block has another hash or other
+    /// transactions than the node says.
     pub(super) fn encode(self, method: &'static str, id: BlockId) -> Result<Bytes, ImportError> {
         let mut transactions: Vec<Transaction> = Vec::with_capacity(self.transactions.len());
         for (index, json) in self.transactions.into_iter().enumerate() {

@@ -1,10 +1,11 @@
 //! Imports a block from a node, over JSON-RPC: `myriad block import`.
 //!
-//! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the `debug` namespace. The block
-//! itself comes as RLP (`debug_getRawBlock`), or as JSON where the node has no such method, and is then built again and
-//! compared with its hash. What the node says is held together as it comes, so that a chain that reorganises between two calls
-//! is noticed; what cannot be proven is refused before the witness is fetched; and at the end the block is executed, so that
-//! whatever is written can be proven.
+//! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the
+//! `debug` namespace. The block itself comes as RLP (`debug_getRawBlock`), or as JSON where the
+//! node has no such method, and is then built again and compared with its hash. What the node says
+//! is held together as it comes, so that a chain that reorganises between two calls is noticed;
+//! what cannot be proven is refused before the witness is fetched; and at the end the block is
+//! executed, so that whatever is written can be proven.
 //!
 //! Consecutive blocks become one file ([`import_range`]), with one witness and executed as a batch.
 
@@ -96,12 +97,14 @@ impl BlockId {
 /// The options of an import.
 #[derive(Clone)]
 pub struct ImportOptions {
-    /// Most time that the node has for each answer. A node that no longer has a block's state at hand
-    /// computes it anew for the witness, which takes minutes.
+    /// Most time that the node has for each answer. A node that no longer has a block's state at
+    /// hand computes it anew for the witness, which takes minutes.
     pub timeout: Duration,
-    /// Geth's genesis `config` object for a chain that is not built in; without it, the node is asked.
+    /// Geth's genesis `config` object for a chain that is not built in; without it, the node is
+    /// asked.
     pub chain_config: Option<Value>,
-    /// Headers of HTTP for each request, `Name: value`: most hosted nodes ask for a key. Never shown.
+    /// Headers of HTTP for each request, `Name: value`: most hosted nodes ask for a key. Never
+    /// shown.
     pub headers: Vec<String>,
     /// The retries where the node is overloaded (HTTP status 429 or 5xx), or the connection breaks.
     pub retries: Retries,
@@ -112,7 +115,8 @@ pub struct ImportOptions {
 pub struct Retries {
     /// How often in all.
     pub tries: u32,
-    /// The first pause; each one after it is twice as long. A node may ask for longer ones, up to a minute.
+    /// The first pause; each one after it is twice as long. A node may ask for longer ones, up to a
+    /// minute.
     pub first_pause: Duration,
 }
 
@@ -122,7 +126,8 @@ impl Default for ImportOptions {
             timeout: Duration::from_secs(300),
             chain_config: None,
             headers: Vec::new(),
-            // 15 s in all: what a node takes to start again, or a limit per second or ten seconds to pass.
+            // 15 s in all: what a node takes to start again, or a limit per second or ten seconds
+            // to pass.
             retries: Retries {
                 tries: 5,
                 first_pause: Duration::from_secs(1),
@@ -131,7 +136,8 @@ impl Default for ImportOptions {
     }
 }
 
-/// Fetches a block, its parent's header and its witness from the node at `url` (http or https), and executes it.
+/// Fetches a block, its parent's header and its witness from the node at `url` (http or https), and
+/// executes it.
 ///
 /// # Errors
 /// See [`ImportError`].
@@ -144,8 +150,8 @@ pub fn import(url: &str, id: BlockId, options: &ImportOptions) -> Result<BlockFi
     Ok(file)
 }
 
-/// A block without its witness, and its header; all is checked that can be without. The chain's configuration is asked for
-/// where it is needed and not there.
+/// A block without its witness, and its header; all is checked that can be without. The chain's
+/// configuration is asked for where it is needed and not there.
 fn without_witness(
     node: &Node,
     chain_id: u64,
@@ -199,7 +205,8 @@ fn without_witness(
     let fork = chain
         .fork_at(number, header.timestamp)
         .map_err(|source| ImportError::Fork { number, source })?;
-    // The fields say which fork a block is of, also where the chain's configuration does not know of it.
+    // The fields say which fork a block is of, also where the chain's configuration does not know
+    // of it.
     check_header(&header, fork).map_err(|source| ImportError::Invalid {
         number,
         chain_id,
@@ -208,8 +215,8 @@ fn without_witness(
     Ok((file, header))
 }
 
-/// Fetches the witness of a block and, where it is not known, its parent's header; executes the block, and says what of the
-/// witness it needs.
+/// Fetches the witness of a block and, where it is not known, its parent's header; executes the
+/// block, and says what of the witness it needs.
 fn add_witness(
     node: &Node,
     file: &mut BlockFile,
@@ -237,7 +244,8 @@ fn add_witness(
     complete(node, file, number)
 }
 
-/// Executes the block, and fetches the headers that BLOCKHASH turns out to need and the witness does not have.
+/// Executes the block, and fetches the headers that BLOCKHASH turns out to need and the witness
+/// does not have.
 fn complete(node: &Node, file: &mut BlockFile, number: u64) -> Result<WitnessUse, ImportError> {
     let chain_id = file.chain_id;
     let mut has_asked = false;
@@ -385,8 +393,9 @@ fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Re
     }
 }
 
-/// The witness of a block: by its number, which is the one way that all nodes know. A block that was asked for by its hash need
-/// not be part of the chain, and is asked for by its hash where the node can: reth and geth have a name each for it.
+/// The witness of a block: by its number, which is the one way that all nodes know. A block that
+/// was asked for by its hash need not be part of the chain, and is asked for by its hash where the
+/// node can: reth and geth have a name each for it.
 fn witness(node: &Node, id: BlockId, number: u64) -> Result<Witness, ImportError> {
     const BY_NUMBER: &str = "debug_executionWitness";
     const BY_HASH: [&str; 2] = [

@@ -62,13 +62,13 @@ fn check_range(first: u64, last: u64) -> Result<(), BlocksError> {
     }
 }
 
-/// Fetches consecutive blocks from the node at `url`, with one witness of what they need, and executes them: each by itself,
-/// and then all of them as the batch that they are in the file. All blocks are looked at before the first witness is asked
-/// for.
+/// Fetches consecutive blocks from the node at `url`, with one witness of what they need, and
+/// executes them: each by itself, and then all of them as the batch that they are in the file. All
+/// blocks are looked at before the first witness is asked for.
 ///
 /// # Errors
-/// See [`ImportError`]; a fault of one block is [`ImportError::InRange`], which names it. The blocks, and what they read, may
-/// have [`INPUT_BYTES_MAX`] bytes each.
+/// See [`ImportError`]; a fault of one block is [`ImportError::InRange`], which names it. The
+/// blocks, and what they read, may have [`INPUT_BYTES_MAX`] bytes each.
 pub fn import_range(
     url: &str,
     range: RangeInclusive<u64>,

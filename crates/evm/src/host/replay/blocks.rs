@@ -1,4 +1,5 @@
-//! The blocks of a replay file: transactions and headers as the chain has them, held against each other.
+//! The blocks of a replay file: transactions and headers as the chain has them, held against each
+//! other.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +57,8 @@ pub(super) fn chain_id(blocks: &[ReplayBlock]) -> Result<u64, ReplayError> {
     chain.map(|id| id.0).ok_or(ReplayError::NoChain)
 }
 
-/// Builds the blocks, and compares transactions roots, senders, and the hashes of headers where the file has them.
+/// Builds the blocks, and compares transactions roots, senders, and the hashes of headers where the
+/// file has them.
 pub(super) fn chain_blocks(
     blocks: Vec<ReplayBlock>,
     chain: &ChainConfig,
@@ -175,7 +177,8 @@ fn chain_block(block: ReplayBlock, place: Place, fork: Fork) -> Result<ChainBloc
     })
 }
 
-/// The chain's header. What replay files leave out is the same in all blocks of Linea: no withdrawals, no blobs, no requests.
+/// The chain's header. What replay files leave out is the same in all blocks of Linea: no
+/// withdrawals, no blobs, no requests.
 fn header(header: ReplayHeader, fork: Fork) -> Header {
     let since = |first: Fork| fork >= first;
     Header {
@@ -206,9 +209,9 @@ fn header(header: ReplayHeader, fork: Fork) -> Header {
     }
 }
 
-/// Headers before the first block, which the file does not have, from block `earliest` on: the last of them, the
-/// parent, has the least that the rules for the first block ask of it, and the first one has the chain's own hash of the block
-/// before it, where the file has that.
+/// Headers before the first block, which the file does not have, from block `earliest` on: the last
+/// of them, the parent, has the least that the rules for the first block ask of it, and the first
+/// one has the chain's own hash of the block before it, where the file has that.
 pub(super) fn ancestors(
     first: &Header,
     state_root: B256,

@@ -51,7 +51,8 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remark {
-    /// The tracer says of a transaction what its own headers, with which the execution agrees, do not.
+    /// The tracer says of a transaction what its own headers, with which the execution agrees, do
+    /// not.
     Tracer(Difference),
     /// A transaction asks for the hashes of earlier blocks (BLOCKHASH), which are synthetic ones.
     BlockHashes {
@@ -62,8 +63,9 @@ pub enum Remark {
         /// How many it asks for.
         count: usize,
     },
-    /// With the hashes of synthetic headers a transaction, or the block for what is in no transaction's outcome, comes to
-    /// something else than on the chain, which is what was expected.
+    /// With the hashes of synthetic headers a transaction, or the block for what is in no
+    /// transaction's outcome, comes to something else than on the chain, which is what was
+    /// expected.
     Hashes(Difference),
 }
 
@@ -217,7 +219,8 @@ pub enum ReplayError {
         /// Why.
         reason: String,
     },
-    /// On the synthetic chain a transaction reads what it does not on the chain, as it depends on the hash of an earlier block.
+    /// On the synthetic chain a transaction reads what it does not on the chain, as it depends on
+    /// the hash of an earlier block.
     #[error(
         "{place} reads something else on a chain with a synthetic state: it depends on the hash of an earlier block, so that it \
          cannot be replayed"

@@ -22,15 +22,18 @@ use crate::{
     input::BLOCKS_MAX,
 };
 
-/// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic tries.
+/// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic
+/// tries.
 pub const LEAVES_MAX: usize = 1 << 14;
 
-/// Most hashes of earlier blocks: BLOCKHASH reaches back 256 blocks, and each block of the file may be listed as well.
+/// Most hashes of earlier blocks: BLOCKHASH reaches back 256 blocks, and each block of the file may
+/// be listed as well.
 const HASHES_MAX: usize = BLOCKS_MAX + 512;
 
 /// Most transactions of a block: 344 M gas of payments.
 pub(super) const TRANSACTIONS_MAX: usize = 1 << 14;
-/// Most bytes of the data of a transaction, and of a log. Linea's have at most 128 KiB, which is what nodes pass on.
+/// Most bytes of the data of a transaction, and of a log. Linea's have at most 128 KiB, which is
+/// what nodes pass on.
 pub(super) const DATA_BYTES_MAX: usize = 1 << 20;
 /// Most entries of an access list, and keys of one of them. One costs 1,900 gas or more.
 pub(super) const ACCESSES_MAX: usize = 1 << 12;
@@ -38,7 +41,8 @@ pub(super) const ACCESSES_MAX: usize = 1 << 12;
 pub(super) const LOGS_MAX: usize = 1 << 16;
 /// Most bytes of a code. A creation may leave 24 KiB (EIP-170), and a genesis block more.
 pub(super) const CODE_BYTES_MAX: usize = 1 << 16;
-/// Most bytes of a header's extra data. Since Paris there are at most 32; Clique's signatures are refused by that name.
+/// Most bytes of a header's extra data. Since Paris there are at most 32; Clique's signatures are
+/// refused by that name.
 pub(super) const EXTRA_BYTES_MAX: usize = 1 << 10;
 /// Most bytes of the name of a fork or of a type of transactions.
 const NAME_BYTES_MAX: usize = 32;

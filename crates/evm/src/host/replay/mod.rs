@@ -1,18 +1,21 @@
 //! The real traffic of a chain as block files: `myriad block replay`.
 //!
-//! Linea's tracer is tested with *replay files*: blocks of the chain with what their transactions came to, and the accounts,
-//! slots and codes that they touch, without proofs. From one, this module makes a block file with the same blocks as a batch.
+//! Linea's tracer is tested with *replay files*: blocks of the chain with what their transactions
+//! came to, and the accounts, slots and codes that they touch, without proofs. From one, this
+//! module makes a block file with the same blocks as a batch.
 //!
-//! *The chain's own*: transactions, signatures, senders, codes, gas, receipts, and of the headers all but two fields. They are
-//! held against what the file says: status, gas and logs of each transaction, its sender, and of each block the
-//! transactions root, receipts root, bloom, gas used, and hash.
+//! *The chain's own*: transactions, signatures, senders, codes, gas, receipts, and of the headers
+//! all but two fields. They are held against what the file says: status, gas and logs of each
+//! transaction, its sender, and of each block the transactions root, receipts root, bloom, gas
+//! used, and hash.
 //!
-//! *Synthetic*: the tries around the accounts and slots (`synthetic.rs`), and so the state roots, with them the hashes of
-//! blocks, and with those the parent hashes. A transaction that reads the hash of an earlier block reads a synthetic one; where
-//! it comes to something else by that, its block's header has what it comes to, and there is a [`Remark`] of it.
+//! *Synthetic*: the tries around the accounts and slots (`synthetic.rs`), and so the state roots,
+//! with them the hashes of blocks, and with those the parent hashes. A transaction that reads the
+//! hash of an earlier block reads a synthetic one; where it comes to something else by that, its
+//! block's header has what it comes to, and there is a [`Remark`] of it.
 //!
-//! The blocks are executed twice by alloy-evm, with the hashes of the chain and with those of the synthetic headers, and then
-//! validated as any batch is.
+//! The blocks are executed twice by alloy-evm, with the hashes of the chain and with those of the
+//! synthetic headers, and then validated as any batch is.
 
 mod blocks;
 mod error;
@@ -39,7 +42,8 @@ use format::Replay;
 use synthetic::{Changing, Tries};
 use world::World;
 
-/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON takes a few times its size.
+/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON
+/// takes a few times its size.
 pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
 
 /// Blocks that have been replayed.
@@ -161,7 +165,8 @@ fn chain(chain_id: u64, config: Option<&Value>) -> Result<ChainConfig, ReplayErr
     }
 }
 
-/// Executes the blocks once more, each after the header that the one before has come to, and gives each what it comes to itself.
+/// Executes the blocks once more, each after the header that the one before has come to, and gives
+/// each what it comes to itself.
 fn chain_again(
     blocks: &mut [ChainBlock],
     world: &mut World,

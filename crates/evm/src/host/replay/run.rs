@@ -35,7 +35,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Compares with the header, which is the chain's own: of what differs, what is of a transaction says more.
+    /// Compares with the header, which is the chain's own: of what differs, what is of a
+    /// transaction says more.
     pub(super) fn check(&self, header: &Header) -> Result<(), ReplayError> {
         let place = Place {
             block: header.number,
@@ -57,7 +58,8 @@ impl Run {
     }
 }
 
-/// Executes a block on the state before it, and makes that the state after it. The parent hash is the one in its header.
+/// Executes a block on the state before it, and makes that the state after it. The parent hash is
+/// the one in its header.
 #[expect(clippy::too_many_lines, reason = "the steps of a block, in their order")]
 pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) -> Result<Run, ReplayError> {
     let header = &block.block.header;
@@ -156,8 +158,8 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
 
 /// The outcome of a transaction.
 ///
-/// The tracer counts gas as Besu's EVM hands it on: before refunds, and before the floor of EIP-7623. What is paid in the end
-/// is in the receipts, whose root is the header's.
+/// The tracer counts gas as Besu's EVM hands it on: before refunds, and before the floor of
+/// EIP-7623. What is paid in the end is in the receipts, whose root is the header's.
 fn outcome(receipt: &ReceiptEnvelope, spent: u64) -> ReplayOutcome {
     ReplayOutcome {
         status: receipt.status(),
@@ -192,7 +194,8 @@ fn compare(place: Place, actual: &ReplayOutcome, expected: &ReplayOutcome) -> Op
     difference("data of a log", log.to_string(), other.to_string())
 }
 
-/// Why a transaction or a system call was not executed: for want of something, or since it is not valid.
+/// Why a transaction or a system call was not executed: for want of something, or since it is not
+/// valid.
 fn fault(place: Place, world: &mut World, error: &BlockExecutionError) -> ReplayError {
     match world.fault.take() {
         Some(Unlisted::TooMuch) => ReplayError::TooMuchTouched { place },

@@ -1,9 +1,10 @@
 //! Builds tries around the accounts and slots of a replay file, at the depth that they would have
 //! among many others.
 //!
-//! A replay file says what the blocks touch, and not where in the tries of the chain it is. So each trie is made up to a depth:
-//! down to it all branches are full, and what is not on the way to a key that the blocks touch is a hash of nothing. Below
-//! it each key has a neighbour, which is a leaf like any other. Nothing is drawn at random.
+//! A replay file says what the blocks touch, and not where in the tries of the chain it is. So each
+//! trie is made up to a depth: down to it all branches are full, and what is not on the way to a
+//! key that the blocks touch is a hash of nothing. Below it each key has a neighbour, which is a
+//! leaf like any other. Nothing is drawn at random.
 //!
 //! ```text
 //! depth 0          [ h h h n h h h h h n h h h h h h ]      h: hash of nothing, n: node
@@ -57,7 +58,8 @@ impl Tries {
                     let value = account.storage.get(slot);
                     (hashed_slot(*slot), value.map(alloy_rlp::encode))
                 });
-                // What has no code has had no chance to write more than is known; and a creation over storage would fail.
+                // What has no code has had no chance to write more than is known; and a creation
+                // over storage would fail.
                 let levels = (account.code_hash != KECCAK256_EMPTY).then_some(STORAGE_LEVELS);
                 let root = trie(
                     slots.collect(),
@@ -166,7 +168,8 @@ fn storage_neighbour(seed: &B256) -> Vec<u8> {
     alloy_rlp::encode(U256::from_be_slice(&seed[1..11]) | U256::from(1))
 }
 
-/// Makes a trie of leaves on paths that are touched, `levels` deep where there is anything but them. Adds its nodes.
+/// Makes a trie of leaves on paths that are touched, `levels` deep where there is anything but
+/// them. Adds its nodes.
 fn trie(
     mut leaves: Vec<Leaf>,
     levels: Option<usize>,

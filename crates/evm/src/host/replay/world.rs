@@ -10,8 +10,8 @@ use super::{
     format::{LEAVES_MAX, ReplayAccount, ReplaySlot},
 };
 
-/// Most accounts and slots together that the blocks may touch: as many as may be listed. Each becomes a path in the synthetic tries, of
-/// six full branches for an account, which are 3 KB.
+/// Most accounts and slots together that the blocks may touch: as many as may be listed. Each
+/// becomes a path in the synthetic tries, of six full branches for an account, which are 3 KB.
 pub(super) const TOUCHED_MAX: usize = 2 * LEAVES_MAX;
 
 /// One account that is there.
@@ -181,7 +181,8 @@ impl Database for World {
     type Error = Unlisted;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Unlisted> {
-        // The tracer does not list accounts that are not there; where one should be, the outcomes tell.
+        // The tracer does not list accounts that are not there; where one should be, the outcomes
+        // tell.
         self.touch(address, None)?;
         Ok(self.accounts.get(&address).map(|account| AccountInfo {
             nonce: account.nonce,

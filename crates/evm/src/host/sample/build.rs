@@ -41,8 +41,8 @@ use crate::{
 const GAS_LIMIT: u64 = 30_000_000;
 const EXTRA_DATA: &[u8] = b"synthetic";
 
-/// Makes a block with all that it takes to prove it; see the [module](super). The default takes about
-/// a second and 120 MB.
+/// Makes a block with all that it takes to prove it; see the [module](super). The default takes
+/// about a second and 120 MB.
 ///
 /// # Errors
 /// [`SampleError::OutOfBounds`] by the spec's numbers; the others would be mistakes in this crate.
@@ -55,8 +55,8 @@ pub fn generate(spec: &SampleSpec) -> Result<BlockFile, SampleError> {
     Ok(sample.file(description))
 }
 
-/// Makes consecutive blocks of the sample chain, among which the transactions are divided: for a batch. Of one block, it is
-/// the same as [`generate`]'s but for its description.
+/// Makes consecutive blocks of the sample chain, among which the transactions are divided: for a
+/// batch. Of one block, it is the same as [`generate`]'s but for its description.
 ///
 /// # Errors
 /// As [`generate`]; there may be 1 to [`BLOCKS_MAX`] blocks.

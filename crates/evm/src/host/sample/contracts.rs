@@ -1,4 +1,5 @@
-//! The sample chain's two contracts, the calls to them, and their storage; and what the deposit contract logs.
+//! The sample chain's two contracts, the calls to them, and their storage; and what the deposit
+//! contract logs.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
@@ -166,8 +167,8 @@ mod tests {
             ask(pool, "getReserves()", &[]),
             words(&[reserves[0], reserves[1], time])
         );
-        // Neither a function that is not there, nor one whose arguments are cut off, nor an address of
-        // more than 160 bits.
+        // Neither a function that is not there, nor one whose arguments are cut off, nor an address
+        // of more than 160 bits.
         let refused = Err(Bytes::new());
         assert_eq!(ask(token0, "mint(address)", &[owner]), refused);
         assert_eq!(ask(token0, "balanceOf(address)", &[]), refused);

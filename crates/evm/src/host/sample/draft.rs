@@ -1,8 +1,8 @@
 //! A draft of a block: any one of a few contracts and transactions, of any fork, on a small world.
 //! [`features`](super::features()) and the tests make their blocks with it.
 //!
-//! Roots and witness are alloy-trie's and execution is alloy-evm's, as in a sample, so that none of it is the code that
-//! validates the block.
+//! Roots and witness are alloy-trie's and execution is alloy-evm's, as in a sample, so that none of
+//! it is the code that validates the block.
 
 use std::collections::BTreeMap;
 
@@ -98,8 +98,8 @@ impl Draft {
         Ok(address)
     }
 
-    /// A contract that logs its calldata as a deposit, and that the chain takes for its deposit contract: at the address that
-    /// Ethereum's has, which is that of all fixtures.
+    /// A contract that logs its calldata as a deposit, and that the chain takes for its deposit
+    /// contract: at the address that Ethereum's has, which is that of all fixtures.
     pub(super) fn deploy_deposit_contract(&mut self) -> Result<Address, SampleError> {
         let source = "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY
             PUSH topic(DepositEvent(bytes,bytes,bytes,bytes,bytes)) CALLDATASIZE PUSH 0 LOG1 STOP";

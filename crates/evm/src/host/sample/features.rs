@@ -15,10 +15,12 @@ use super::{
 };
 use crate::{Fork, host::BlockFile};
 
-/// Makes a block of a fork of the sample chain: all types of transactions, creations by a transaction and by CREATE2,
-/// self-destructs of an old and of a new contract, BLOCKHASH, cleared slots, precompiles, a call beyond the caller's balance, and
-/// what fails; withdrawals since Shanghai; blobs and transient storage since Cancun; delegations and requests of all three kinds
-/// since Prague; CLZ, the precompiles of Osaka, and as many blobs and as much gas in a transaction as it allows.
+/// Makes a block of a fork of the sample chain: all types of transactions, creations by a
+/// transaction and by CREATE2, self-destructs of an old and of a new contract, BLOCKHASH, cleared
+/// slots, precompiles, a call beyond the caller's balance, and what fails; withdrawals since
+/// Shanghai; blobs and transient storage since Cancun; delegations and requests of all three kinds
+/// since Prague; CLZ, the precompiles of Osaka, and as many blobs and as much gas in a transaction
+/// as it allows.
 ///
 /// # Errors
 /// None but for mistakes in this crate.
@@ -26,7 +28,8 @@ pub fn features(fork: Fork) -> Result<BlockFile, SampleError> {
     with_features(Draft::new(fork), ANCESTORS - 1)?.file()
 }
 
-/// The same where only the parent's hash can be asked for by BLOCKHASH; and the whole state before the block.
+/// The same where only the parent's hash can be asked for by BLOCKHASH; and the whole state before
+/// the block.
 ///
 /// # Errors
 /// None but for mistakes in this crate.
@@ -36,8 +39,8 @@ pub fn features_of_a_young_chain(fork: Fork) -> Result<(BlockFile, World), Sampl
     Ok((draft.file()?, world))
 }
 
-/// Makes a block of Osaka, the first one after a change of the blob parameters alone (EIP-7892), with more blobs than a block
-/// could have before.
+/// Makes a block of Osaka, the first one after a change of the blob parameters alone (EIP-7892),
+/// with more blobs than a block could have before.
 ///
 /// # Errors
 /// None but for mistakes in this crate.

@@ -64,7 +64,8 @@ fn prague_needs_the_queues_of_requests() {
     }
 }
 
-/// revm gives more, which this contract keeps. Osaka's limit for transactions is none for system calls.
+/// revm gives more, which this contract keeps. Osaka's limit for transactions is none for system
+/// calls.
 #[test]
 fn a_system_call_has_thirty_million_gas() {
     let left_after_gas = U256::from(30_000_000 - 2);
@@ -142,7 +143,8 @@ fn without_code(mut file: BlockFile, code: &[u8]) -> Result<B256, BlockError> {
     outcome(&file)
 }
 
-/// geth does not read the code of what is called with more value than there is, before Prague; revm does.
+/// geth does not read the code of what is called with more value than there is, before Prague; revm
+/// does.
 #[test]
 fn code_that_cannot_run_is_not_needed() {
     let missing = |outcome: Result<B256, BlockError>, expected: Address| match outcome {

@@ -1,5 +1,5 @@
-//! Roots and proofs of the sample's tries, by alloy-trie's hash builder: it goes through *all* leaves
-//! once, and shares nothing with the trie that `validate` updates. Called by
+//! Roots and proofs of the sample's tries, by alloy-trie's hash builder: it goes through *all*
+//! leaves once, and shares nothing with the trie that `validate` updates. Called by
 //! [`world`](super::world).
 
 use std::collections::BTreeSet;
@@ -39,8 +39,8 @@ impl Trie {
         self.build(ProofRetainer::default()).root()
     }
 
-    /// All its nodes that have a hash of their own, by their paths; for tries of a few thousand leaves, as the time grows
-    /// with the square of their number.
+    /// All its nodes that have a hash of their own, by their paths; for tries of a few thousand
+    /// leaves, as the time grows with the square of their number.
     pub(super) fn nodes(&self) -> Vec<Bytes> {
         if self.keys.is_empty() {
             return Vec::new();

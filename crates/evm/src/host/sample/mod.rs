@@ -1,28 +1,28 @@
 //! A made-up L2 block, for users that have no node at hand: `myriad block sample` and `myriad
 //! demo`.
 //!
-//! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true` and a
-//! description in the file, "synthetic" in the header's extra data. In all that a stateless client
-//! looks at, it is as a block of a young rollup under Prague's rules:
+//! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true`
+//! and a description in the file, "synthetic" in the header's extra data. In all that a stateless
+//! client looks at, it is as a block of a young rollup under Prague's rules:
 //!
-//! - 2^17 accounts and two ERC-20 tokens of 2^15 holders each, so that an account's proof has about 6
-//!   nodes and a token slot's about 5 (on Ethereum, with 3 * 10^8 accounts, it is 8 to 9);
+//! - 2^17 accounts and two ERC-20 tokens of 2^15 holders each, so that an account's proof has about
+//!   6 nodes and a token slot's about 5 (on Ethereum, with 3 * 10^8 accounts, it is 8 to 9);
 //! - a constant-product pool of the two tokens. The contracts are real EVM code, assembled from
 //!   `token.easm` and `pool.easm`;
 //! - the system contracts of EIP-2935, 4788, 7002 and 7251 with their published code, full ring
-//!   buffers and empty queues. They cost the guest four calls per block, and they are what every real
-//!   block since Prague has;
+//!   buffers and empty queues. They cost the guest four calls per block, and they are what every
+//!   real block since Prague has;
 //! - signed EIP-1559 transactions: 35 % token transfers, 30 % payments, 20 % swaps, 10 % approvals,
 //!   5 % that fail; some clear a slot, and with it make a branch of a storage trie collapse;
 //! - two withdrawals, and a parent with a header.
 //!
-//! The same [`SampleSpec`] gives the same bytes. State roots and witness come from alloy-trie, which
-//! rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor: apart
-//! from the EVM itself, none of it is the code that later validates the block, so that each checks
-//! the other.
+//! The same [`SampleSpec`] gives the same bytes. State roots and witness come from alloy-trie,
+//! which rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor:
+//! apart from the EVM itself, none of it is the code that later validates the block, so that each
+//! checks the other.
 //!
-//! What it has less of than a real block: the contracts are hand-written, and a tenth of the size that
-//! compilers make of the same; there are no precompiles, no blobs and no delegations in it.
+//! What it has less of than a real block: the contracts are hand-written, and a tenth of the size
+//! that compilers make of the same; there are no precompiles, no blobs and no delegations in it.
 
 mod asm;
 mod build;
@@ -54,8 +54,8 @@ pub const CHAIN_ID: u64 = 0x6d79_7269;
 /// Transactions in a sample where nobody says otherwise: what a small rollup puts into a block.
 pub const DEFAULT_TXS: usize = 20;
 
-/// Most transactions in a sample. They use 50,000 gas each on average, so that 400 fill two thirds of
-/// the block's 30 M gas and the costliest mix still fits.
+/// Most transactions in a sample. They use 50,000 gas each on average, so that 400 fill two thirds
+/// of the block's 30 M gas and the costliest mix still fits.
 pub const TXS_MAX: usize = 400;
 
 /// Most accounts and most holders of a token: 2^20 of each take half a minute and 1.2 GB.

@@ -60,7 +60,8 @@ pub(super) fn blake2f(rounds: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A commitment and a proof, from <https://github.com/ethereum/c-kzg-4844>: `verify_kzg_proof_case_correct_proof_4_4`.
+/// A commitment and a proof, from <https://github.com/ethereum/c-kzg-4844>:
+/// `verify_kzg_proof_case_correct_proof_4_4`.
 pub(super) fn kzg() -> Vec<u8> {
     [
         &hex!("01e798154708fe7789429634053cbf9f99b619f9f084048927333fce637f549b")[..],

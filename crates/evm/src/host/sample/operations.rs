@@ -1,8 +1,9 @@
 //! Blocks that spend all their gas on one operation, to measure what each operation costs a prover
 //! per gas.
 //!
-//! Each has one transaction, whose contract repeats the operation in a loop until there is not enough gas for one more
-//! round. `cargo bench --workspace --bench operations` executes them in the VM.
+//! Each has one transaction, whose contract repeats the operation in a loop until there is not
+//! enough gas for one more round. `cargo bench --workspace --bench operations` executes them in the
+//! VM.
 
 use alloy_primitives::{Address, Bytes, U256, keccak256};
 
@@ -69,7 +70,8 @@ impl Operation {
         self
     }
 
-    /// A call of a precompile with an input. A hash of the last output is kept, so that a wrong one leads to another state.
+    /// A call of a precompile with an input. A hash of the last output is kept, so that a wrong one
+    /// leads to another state.
     fn precompile(name: &str, address: u64, input: impl Into<Bytes>, gas: u64) -> Self {
         let input = input.into();
         let size = input.len();
@@ -82,11 +84,12 @@ impl Operation {
         }
     }
 
-    /// A block of the newest fork with one transaction of so much gas, of which at most one round is not used.
+    /// A block of the newest fork with one transaction of so much gas, of which at most one round
+    /// is not used.
     ///
     /// # Errors
-    /// [`SampleError::OutOfBounds`] if the gas is not enough for one round, or more than a transaction may have, and mistakes in
-    /// this crate.
+    /// [`SampleError::OutOfBounds`] if the gas is not enough for one round, or more than a
+    /// transaction may have, and mistakes in this crate.
     pub fn block(&self, gas: u64) -> Result<BlockFile, SampleError> {
         let mut draft = Draft::new(Fork::Osaka);
         let contracts: Vec<Address> = match self.has_contracts {

@@ -5,7 +5,8 @@ use alloy_primitives::{Bytes, U256, hex};
 /// Most gas of a transaction (EIP-7825).
 pub(super) const TX_GAS_MAX: u64 = 1 << 24;
 
-/// A signature on P-256 as its precompile takes it: hash, r, s, and the key's x and y. From the test vectors of RIP-7212.
+/// A signature on P-256 as its precompile takes it: hash, r, s, and the key's x and y. From the
+/// test vectors of RIP-7212.
 const P256_SIGNATURE: [u8; 160] = hex!(
     "4cee90eb86eaa050036147a12d49004b6b9c72bd725d39d4785011fe190f0b4d"
     "a73bd4903f0ce3b639bbbf6e8e80d16931ff4bcf5993d58468e8fb19086e8cac"
@@ -22,9 +23,10 @@ const NUMBER_BYTES: usize = 64;
 /// Gas that the contract gives to each precompile.
 const CALL_GAS: u64 = 1 << 20;
 
-/// Keeps CLZ of 1 and of 0 in slots 1 and 2. In slots 3 to 10, of four calls what came of each, and its gas: a signature on
-/// P-256 that holds, and one that does not; MODEXP with numbers of 64 bytes, and with one of 1,025, which is one byte too many.
-/// What came of a call is 0 where it failed, and else 1 more than twice its result. It takes [`input`].
+/// Keeps CLZ of 1 and of 0 in slots 1 and 2. In slots 3 to 10, of four calls what came of each, and
+/// its gas: a signature on P-256 that holds, and one that does not; MODEXP with numbers of 64
+/// bytes, and with one of 1,025, which is one byte too many. What came of a call is 0 where it
+/// failed, and else 1 more than twice its result. It takes [`input`].
 pub(super) fn contract() -> String {
     let signature = P256_SIGNATURE.len();
     let modexp = LENGTHS_BYTES + 3 * NUMBER_BYTES;
@@ -51,7 +53,8 @@ pub(super) fn contract() -> String {
     .join(" ")
 }
 
-/// A signature on P-256, a MODEXP of three numbers of 64 bytes each, and the lengths alone of one with a base of 1,025 bytes.
+/// A signature on P-256, a MODEXP of three numbers of 64 bytes each, and the lengths alone of one
+/// with a base of 1,025 bytes.
 pub(super) fn input() -> Bytes {
     let lengths = |lengths: [usize; 3]| {
         lengths

@@ -19,14 +19,16 @@ use crate::{
 };
 
 const GAS_PER_BLOB: u64 = 1 << 17;
-/// Gas of a call beside the callee's: the six arguments, a warm account, and the look at what is left.
+/// Gas of a call beside the callee's: the six arguments, a warm account, and the look at what is
+/// left.
 const CALL_OVERHEAD: u64 = 6 * 3 + 100 + 2;
 
 fn input_of(draft: Draft) -> StatelessInput {
     draft.file().unwrap().to_input().unwrap()
 }
 
-/// A block of Prague, by Prague's rules and by Osaka's, which ask for no other fields of the header.
+/// A block of Prague, by Prague's rules and by Osaka's, which ask for no other fields of the
+/// header.
 fn by_both(draft: Draft) -> [Result<(), BlockError>; 2] {
     let prague = input_of(draft);
     let mut osaka = prague.clone();

@@ -1,5 +1,5 @@
-//! A chain of the sample's kind as a replay file, in the shape that Linea's tracer writes: for the tests of
-//! [`replay`](crate::host::replay) and of those who call it.
+//! A chain of the sample's kind as a replay file, in the shape that Linea's tracer writes: for the
+//! tests of [`replay`](crate::host::replay) and of those who call it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,8 +45,8 @@ pub struct Replayed {
     pub chain_config: Value,
 }
 
-/// Makes one of consecutive blocks with three transactions each, of the three types that such files have: a payment to somebody
-/// new, and two calls of a contract with this code.
+/// Makes one of consecutive blocks with three transactions each, of the three types that such files
+/// have: a payment to somebody new, and two calls of a contract with this code.
 ///
 /// # Errors
 /// The code does not assemble, or a call of it fails.

@@ -51,8 +51,8 @@ impl Rng {
         bytes
     }
 
-    /// An amount with 18 decimals, from about 0.001 to 1,000 units, small ones more often than large
-    /// ones: six decades, each as likely.
+    /// An amount with 18 decimals, from about 0.001 to 1,000 units, small ones more often than
+    /// large ones: six decades, each as likely.
     pub(super) fn amount(&mut self) -> U256 {
         let decade = U256::from(10).pow(U256::from(self.between(12, 18)));
         U256::from(self.between(1_000, 10_000)) * decade / U256::from(10)

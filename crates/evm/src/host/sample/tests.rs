@@ -20,8 +20,8 @@ fn small(txs: usize, seed: u64) -> SampleSpec {
     }
 }
 
-/// The oracle: roots by alloy-trie and execution by alloy-evm are those of our own validator, and it
-/// needs each node and each code of the witness.
+/// The oracle: roots by alloy-trie and execution by alloy-evm are those of our own validator, and
+/// it needs each node and each code of the witness.
 #[test]
 fn it_validates_and_its_witness_is_what_it_takes() {
     for (txs, seed) in [(0, 0), (1, 1), (2, 2), (20, 3), (30, 4), (100, 5), (TXS_MAX, 6)] {
@@ -31,7 +31,8 @@ fn it_validates_and_its_witness_is_what_it_takes() {
         assert_eq!((outcome.chain_id, outcome.transactions), (CHAIN_ID, txs));
         assert!(outcome.skipped.is_empty());
         assert!(used.codes.iter().all(|used| *used));
-        // Of the siblings of deleted leaves, those are in vain that an insertion saves from merging.
+        // Of the siblings of deleted leaves, those are in vain that an insertion saves from
+        // merging.
         let unused = used.state.iter().filter(|used| !**used).count();
         assert!(
             unused <= 1 + txs / 100,
@@ -52,7 +53,8 @@ fn the_default_is_as_deep_as_it_says() {
     let sample = Sample::new(&SampleSpec::default(), usize::MAX).unwrap().0;
     let file = sample.file(String::new());
     let outcome = validate(&file.to_input().unwrap()).unwrap();
-    // Users have proven seed 0 and can prove it again: change the sample knowingly, and this with it.
+    // Users have proven seed 0 and can prove it again: change the sample knowingly, and this with
+    // it.
     let known = b256!("604ff24c02eeba9252513447f4cd5bdc0b77674e63d7a02e882d838634aede39");
     assert_eq!(outcome.block_hash, known);
     println!(

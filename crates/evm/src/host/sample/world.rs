@@ -1,4 +1,5 @@
-//! A whole state in memory: the sample chain's, and those of the fixtures that the `conformance` binary reads.
+//! A whole state in memory: the sample chain's, and those of the fixtures that the `conformance`
+//! binary reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
-/// Attempts at one machine that lead nowhere: who dials it for a stranger's word must not be its problem. A peer that
-/// listens by QUIC and TCP takes two.
+/// Attempts at one machine that lead nowhere: who dials it for a stranger's word must not be its
+/// problem. A peer that listens by QUIC and TCP takes two.
 const HOST_RULES: Rules = Rules {
     free: 4,
     pause: Duration::from_secs(60),
@@ -27,12 +27,13 @@ const SUBNET_RULES: Rules = Rules {
     pause: Duration::from_secs(30),
     pause_max: Duration::from_secs(900),
 };
-/// Attempts at machines where the peer was not met, so many at once and a further one after each interval: whatever is said,
-/// this node does not knock at more doors. These are for peers that were chosen to be dialled, which is by turns among
-/// those who named them.
+/// Attempts at machines where the peer was not met, so many at once and a further one after each
+/// interval: whatever is said, this node does not knock at more doors. These are for peers that
+/// were chosen to be dialled, which is by turns among those who named them.
 const CHOSEN_AT_ONCE: u32 = 256;
 const CHOSEN_EVERY: Duration = Duration::from_millis(250);
-/// And these for whoever libp2p's hash table wants to ask of its own accord, so that liars there take nothing from the others.
+/// And these for whoever libp2p's hash table wants to ask of its own accord, so that liars there
+/// take nothing from the others.
 const OTHERS_AT_ONCE: u32 = 64;
 const OTHERS_EVERY: Duration = Duration::from_secs(1);
 /// Most attempts within the longest time that a machine or a subnet rests.
@@ -40,8 +41,8 @@ const ATTEMPTS_MAX: u64 = CHOSEN_AT_ONCE as u64
     + OTHERS_AT_ONCE as u64
     + longest_rest().as_secs() / OTHERS_EVERY.as_secs()
     + longest_rest().as_millis() as u64 / CHOSEN_EVERY.as_millis() as u64;
-/// Machines, and subnets, of which failures are remembered. More than can rest at one time, so that nobody has to wait for a
-/// place among them.
+/// Machines, and subnets, of which failures are remembered. More than can rest at one time, so that
+/// nobody has to wait for a place among them.
 const BUDGETS_MAX: usize = 1 << 15;
 const _: () = assert!(BUDGETS_MAX as u64 > ATTEMPTS_MAX);
 /// Peers of which it is remembered that they were chosen: all that are dialled within some minutes.
@@ -102,8 +103,9 @@ pub(crate) enum Refusal {
     Hurried { ip: IpAddr, left: Duration },
 }
 
-/// An attempt that is under way; [`Gate::reached`] wants to know of each that succeeds. The others have failed, those too for
-/// which another address was faster: or else whoever is reached at one address could name others without end.
+/// An attempt that is under way; [`Gate::reached`] wants to know of each that succeeds. The others
+/// have failed, those too for which another address was faster: or else whoever is reached at one
+/// address could name others without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
     ip: IpAddr,
@@ -119,7 +121,8 @@ pub(crate) struct Gate {
     narrow: Recent<(PeerId, IpAddr), ()>,
     /// Machines where peers have been met.
     met: Recent<(PeerId, Host), ()>,
-    /// How far the connections of this node have reached. What the hash table says comes over one of them.
+    /// How far the connections of this node have reached. What the hash table says comes over one
+    /// of them.
     farthest: Option<Scope>,
     hosts: Budget<Host>,
     subnets: Budget<Subnet>,
@@ -166,7 +169,8 @@ impl Gate {
         (self.scope_of)(ip).unwrap_or(Scope::Global)
     }
 
-    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed on, the far-reaching first.
+    /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed
+    /// on, the far-reaching first.
     pub(crate) fn learn(
         &mut self,
         id: PeerId,
@@ -210,8 +214,8 @@ impl Gate {
             Informant::Owner => true,
             Informant::Lan => scope >= Scope::Link,
             Informant::Another(_, from) => scope >= reach(from),
-            // Where it came from nobody can say. But a machine at which this node has met the peer is the peer's, which may
-            // listen at another port since it was started again.
+            // Where it came from nobody can say. But a machine at which this node has met the peer
+            // is the peer's, which may listen at another port since it was started again.
             Informant::Forwarded(..) => scope == Scope::Global || self.met.contains(&(id, Host::of(ip))),
             // Where it calls from is known, and another machine of the kind would be somebody else.
             Informant::Itself(from) => {
@@ -223,7 +227,8 @@ impl Gate {
         }
     }
 
-    /// Whether a peer may be dialled at an address now, once; `id` is none where the owner gave the address alone.
+    /// Whether a peer may be dialled at an address now, once; `id` is none where the owner gave the
+    /// address alone.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -239,7 +244,8 @@ impl Gate {
         if scope < Scope::Global && !of_table && !self.narrow.contains(&(id, plain(ip))) {
             return Err(Refusal::OutOfScope { ip, scope });
         }
-        // Attempts within this machine cost nobody else anything, and many nodes may share its address.
+        // Attempts within this machine cost nobody else anything, and many nodes may share its
+        // address.
         if scope == Scope::Machine || self.met.contains(&(id, Host::of(ip))) {
             return Ok(free);
         }
@@ -284,8 +290,8 @@ pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
     Some(global.map_or(Teller::Peer(by), |&ip| Teller::Subnet(Subnet::of(ip))))
 }
 
-/// As many as a peer may have, the far-reaching first, and of each kind some: a machine with many addresses of one family
-/// or behind one router is still found by the other one.
+/// As many as a peer may have, the far-reaching first, and of each kind some: a machine with many
+/// addresses of one family or behind one router is still found by the other one.
 fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, Option<IpAddr>, Multiaddr)> {
     let kind = |(scope, ip, _): &(Scope, Option<IpAddr>, Multiaddr)| (*scope, ip.map(|ip| ip.is_ipv4()));
     let mut seen = Vec::new();
@@ -311,8 +317,8 @@ fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, 
     ranked.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Picks the addresses that a node can have, and as many as it may: what this node tells others of itself, and what one dial
-/// tries.
+/// Picks the addresses that a node can have, and as many as it may: what this node tells others of
+/// itself, and what one dial tries.
 pub(crate) fn best(addresses: Vec<Multiaddr>, scope_of: ScopeOf) -> Vec<Multiaddr> {
     let reaching = addresses
         .into_iter()

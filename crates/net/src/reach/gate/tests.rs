@@ -53,7 +53,8 @@ fn who_calls_from_afar_sends_nobody_into_nearer_networks() {
     assert!(learn(Informant::Itself(&here)).contains(&all(&[HERE])[0]));
 }
 
-/// It was started again at its machine, with another port, and its connection of before is not known to be dead yet.
+/// It was started again at its machine, with another port, and its connection of before is not
+/// known to be dead yet.
 #[test]
 fn where_a_peer_was_met_it_may_say_so_through_others() {
     let (id, other) = (PeerId::random(), PeerId::random());
@@ -275,8 +276,8 @@ fn no_flood_of_names_makes_a_node_dial_more_than_so_often() {
     assert!(count.abs_diff(CHOSEN_IN_AN_HOUR) <= 1, "{count}");
 }
 
-/// The ways to have a place dialled more often than it may be: by other machines in between, as many as are remembered and
-/// more.
+/// The ways to have a place dialled more often than it may be: by other machines in between, as
+/// many as are remembered and more.
 #[test]
 fn who_rests_does_so_whoever_else_is_named() {
     let mut gate = gate();

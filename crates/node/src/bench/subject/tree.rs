@@ -7,17 +7,17 @@ use myriad_engine::{FinalForm, Level, MemoryBudget, worker::Worker};
 
 use super::{Bench, BenchError, Made, kind_of, on, plan, segment_sample, verified};
 
-/// Children of an internal-for-leaf node where nodes above it are measured, but for the narrow ones. The proof of one over more children
-/// is larger and takes more to verify.
+/// Children of an internal-for-leaf node where nodes above it are measured, but for the narrow
+/// ones. The proof of one over more children is larger and takes more to verify.
 const PAIR: usize = 2;
-/// Internal-for-leaf nodes of the tree that is made, so that there are internal-recursive ones of every arity, and where one
-/// of each kind is enough.
+/// Internal-for-leaf nodes of the tree that is made, so that there are internal-recursive ones of
+/// every arity, and where one of each kind is enough.
 const WIDTH: usize = 3;
 const WIDTH_MIN: usize = 2;
 
 impl<'a> Bench<'a> {
-    /// Proves the short job whole: nodes of every arity with the first number of threads, some of each kind with
-    /// others.
+    /// Proves the short job whole: nodes of every arity with the first number of threads, some of
+    /// each kind with others.
     pub(super) fn whole(&mut self, threads: usize, first: bool) -> Result<(), BenchError> {
         let budget = self.subject.whole_budget;
         let mut worker = self.worker(threads, false)?;
@@ -74,8 +74,8 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes internal-recursive nodes over internal-for-leaf ones of one leaf each: with the smallest proofs to verify that there are,
-    /// more of them fit.
+    /// Makes internal-recursive nodes over internal-for-leaf ones of one leaf each: with the
+    /// smallest proofs to verify that there are, more of them fit.
     fn narrow(&mut self, worker: &mut Worker, leaves: &[Vec<u8>], threads: usize) -> Result<(), BenchError> {
         let level = Level::INTERNAL_RECURSIVE;
         let fits = self.fits(level, 1);
@@ -100,9 +100,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    /// Makes a level of the tree: leaves of one segment, internal-for-leaf nodes of a pair of them where that fits, and
-    /// internal-recursive ones as wide as fits; also one node of each other arity, if `every` is to be seen. For a quick
-    /// look there are as few nodes as there can be.
+    /// Makes a level of the tree: leaves of one segment, internal-for-leaf nodes of a pair of them
+    /// where that fits, and internal-recursive ones as wide as fits; also one node of each other
+    /// arity, if `every` is to be seen. For a quick look there are as few nodes as there can be.
     fn level(
         &mut self,
         worker: &mut Worker,
@@ -137,7 +137,8 @@ impl<'a> Bench<'a> {
             Kind::InternalForLeaf if fits(PAIR) => split(below.len(), PAIR),
             _ => split(below.len(), 1),
         };
-        // The first node of a kind is made with keys to load. Whatever was seen only so is made again.
+        // The first node of a kind is made with keys to load. Whatever was seen only so is made
+        // again.
         let mut cold = true;
         let mut above = Vec::new();
         let mut warm = BTreeSet::new();

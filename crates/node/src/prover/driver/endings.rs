@@ -99,8 +99,9 @@ impl<E: Engine> Driver<E> {
         );
     }
 
-    /// New measurements weigh a quarter, so that one good or bad day does not decide; and since what a task takes is
-    /// what its requester says, none counts for more than twice or less than half of what was believed.
+    /// New measurements weigh a quarter, so that one good or bad day does not decide; and since
+    /// what a task takes is what its requester says, none counts for more than twice or less than
+    /// half of what was believed.
     fn learn(&mut self, usage: &Usage, work: Duration) {
         let (cpu, wall) = (usage.cpu.as_secs_f64(), usage.wall.as_secs_f64());
         let mix = |before: f64, seen: f64| 0.75 * before + 0.25 * seen.clamp(before / 2.0, before * 2.0);

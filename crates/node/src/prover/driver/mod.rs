@@ -1,8 +1,8 @@
 //! The loop of a prover. It does one task at a time, and looks for the next one in between.
 //!
-//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Current`] for the task at hand,
-//! [`Finished`] for proofs, [`Disk`] for the disk. The files beside this one hold the driver's own methods, by
-//! subject.
+//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Current`] for the task at
+//! hand, [`Finished`] for proofs, [`Disk`] for the disk. The files beside this one hold the
+//! driver's own methods, by subject.
 
 mod endings;
 mod view;
@@ -40,9 +40,11 @@ use crate::StoreError;
 const TICK: Duration = Duration::from_millis(250);
 /// How often the status is written at least.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// How long the end may take, in which a task is handed back and proofs are fetched that were just made.
+/// How long the end may take, in which a task is handed back and proofs are fetched that were just
+/// made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
-/// Requesters that have signed for proofs and are let in whoever else is there: as many as there are connections.
+/// Requesters that have signed for proofs and are let in whoever else is there: as many as there
+/// are connections.
 const PAYERS_MAX: usize = 2048;
 /// Blobs that an offer says are held.
 const HOLDS_NAMED: usize = 32;
@@ -69,7 +71,8 @@ struct Driver<E: Engine> {
     // What tasks are done with, and what is offered of it.
     tools: Arc<Tools<E>>,
     limits: Limits,
-    /// CPU seconds of the machine that costs are measured on, for each of this machine's, as learned.
+    /// CPU seconds of the machine that costs are measured on, for each of this machine's, as
+    /// learned.
     core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
     speed: f64,
@@ -319,8 +322,8 @@ impl<E: Engine> Driver<E> {
         self.stop_current(Stop::Owner);
     }
 
-    /// Whether it is to end and nobody waits for it any more: its task is handed back, and its proofs are
-    /// where they belong, unless that takes too long.
+    /// Whether it is to end and nobody waits for it any more: its task is handed back, and its
+    /// proofs are where they belong, unless that takes too long.
     fn may_end(&self) -> bool {
         self.stopping.is_some_and(|since| {
             let done = self.current.is_none() && self.returning.is_empty() && self.finished.submitted() == 0;
@@ -352,7 +355,8 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Stops the task at hand where that has to be, and otherwise tells its requester how far it is.
+    /// Stops the task at hand where that has to be, and otherwise tells its requester how far it
+    /// is.
     fn renew(&mut self) {
         let sample = self.tools.engine.sample();
         let Some(current) = &mut self.current else {

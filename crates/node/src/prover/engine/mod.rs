@@ -19,8 +19,9 @@ use crate::{
     text::printable,
 };
 
-/// Proves in a child process. It keeps the keys and the program of the job that it was last at, for the same requester:
-/// what one of them sends may have taken the child over, and the next one is to get no false proofs from it.
+/// Proves in a child process. It keeps the keys and the program of the job that it was last at, for
+/// the same requester: what one of them sends may have taken the child over, and the next one is to
+/// get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
     /// The measured calibration, if there is one.
@@ -91,7 +92,8 @@ impl Origin {
 struct Running {
     pid: Option<u32>,
     stopper: Option<Stopper>,
-    /// CPU time that it had taken before the task; none while keys are made, which is no progress of a task.
+    /// CPU time that it had taken before the task; none while keys are made, which is no progress
+    /// of a task.
     before: Option<Duration>,
     busy: bool,
     /// It is to be stopped, whether it has started or not.
@@ -99,7 +101,8 @@ struct Running {
 }
 
 impl Child {
-    /// `calibration` is what was measured of this machine, if anything was; `group` is where the child is put.
+    /// `calibration` is what was measured of this machine, if anything was; `group` is where the
+    /// child is put.
     pub fn new(config: WorkerConfig, calibration: Option<Calibration>, group: Option<Group>) -> Self {
         Self {
             config,
@@ -192,8 +195,8 @@ impl Child {
         Ok(())
     }
 
-    /// The same with keys that were made anew if the child cannot read those that are there. What it says of them is not
-    /// believed twice: a stranger's program may have taken it over.
+    /// The same with keys that were made anew if the child cannot read those that are there. What
+    /// it says of them is not believed twice: a stranger's program may have taken it over.
     fn do_work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         match self.try_work(files, piece)? {
             Ok(made) => Ok(made),

@@ -90,8 +90,9 @@ fn job(dir: &Path) -> (JobFiles, Piece) {
 
 type Proven = Result<(Vec<u8>, Usage), EngineError>;
 
-/// A task with keys that are whole and that the first child cannot read; `again` is what each further one says. Gives what came of
-/// it, how many answers with keys were taken, and the file of keys in the end.
+/// A task with keys that are whole and that the first child cannot read; `again` is what each
+/// further one says. Gives what came of it, how many answers with keys were taken, and the file of
+/// keys in the end.
 fn with_rotten_keys(again: &str) -> (Proven, usize, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -1,9 +1,10 @@
 //! Shares this machine's time among requesters, and lets those wait that take time and give no
 //! proof a chance.
 //!
-//! Each requester has an account of the seconds that this machine gave it: at its tasks, and waiting for its answers.
-//! The one with the least goes first. A requester that does not answer, or whose task comes to nothing, is left alone
-//! for longer each time; only a proof made for it ends that.
+//! Each requester has an account of the seconds that this machine gave it: at its tasks, and
+//! waiting for its answers. The one with the least goes first. A requester that does not answer, or
+//! whose task comes to nothing, is left alone for longer each time; only a proof made for it ends
+//! that.
 
 use std::time::{Duration, Instant};
 
@@ -11,19 +12,23 @@ use myriad_core::Peer;
 
 use super::Offers;
 
-/// Work for a requester counts half after so long, so that one that had much yesterday need not wait today.
+/// Work for a requester counts half after so long, so that one that had much yesterday need not
+/// wait today.
 pub(super) const SERVED_HALF_LIFE: Duration = Duration::from_secs(3600);
 
-/// Another requester has its turn when it was served less by so much: to go from one to the other costs a machine the time to
-/// fetch and load another job, and between tasks of seconds that would be most of what it does.
+/// Another requester has its turn when it was served less by so much: to go from one to the other
+/// costs a machine the time to fetch and load another job, and between tasks of seconds that would
+/// be most of what it does.
 pub(super) const TURN: Duration = Duration::from_secs(60);
 
-/// How long this machine waits for the answer of one requester before it offers itself to another one as well: a
-/// requester with hundreds of provers answers within milliseconds.
+/// How long this machine waits for the answer of one requester before it offers itself to another
+/// one as well: a requester with hundreds of provers answers within milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// The first pause after a requester did not answer or its task came to nothing. Each further one is twice as long.
+/// The first pause after a requester did not answer or its task came to nothing. Each further one
+/// is twice as long.
 const SETBACK_PAUSE: Duration = Duration::from_secs(2);
-/// The longest of these pauses: a requester whose link was down for an hour is served again soon after.
+/// The longest of these pauses: a requester whose link was down for an hour is served again soon
+/// after.
 pub(super) const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// How often in a row a requester has taken this machine's time for nothing.
@@ -46,8 +51,8 @@ impl Setbacks {
         self.until.map_or(Duration::ZERO, |until| until - now)
     }
 
-    /// How long the machine waits for its answer alone: half as long after each setback, so that an identity costs
-    /// two seconds at most, ever.
+    /// How long the machine waits for its answer alone: half as long after each setback, so that an
+    /// identity costs two seconds at most, ever.
     pub(super) fn patience(&self) -> Duration {
         PATIENCE / 1u32.checked_shl(self.count).unwrap_or(u32::MAX)
     }
@@ -57,17 +62,18 @@ impl Setbacks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::prover) enum Outcome {
     Proof,
-    /// The requester wanted it no more, as when another machine was faster; or this machine's disk is full.
+    /// The requester wanted it no more, as when another machine was faster; or this machine's disk
+    /// is full.
     Blameless,
     Nothing,
 }
 
 impl Offers {
-    /// This machine was busy for a requester so long, from the offer on, whatever came of it: leases that fail at once take
-    /// time, too. A turn ends with a task that came to nothing.
+    /// This machine was busy for a requester so long, from the offer on, whatever came of it:
+    /// leases that fail at once take time, too. A turn ends with a task that came to nothing.
     ///
-    /// A requester that has a job for the first time begins with what the one has that was served least: a new identity
-    /// is worth one turn, and no more.
+    /// A requester that has a job for the first time begins with what the one has that was served
+    /// least: a new identity is worth one turn, and no more.
     pub(in crate::prover) fn worked(&mut self, peer: Peer, time: Duration, outcome: Outcome, now: Instant) {
         self.charge(peer, time, now);
         let Some(requester) = self.requesters.get_mut(&peer) else {
@@ -105,8 +111,9 @@ impl Offers {
         least.unwrap_or(0.0)
     }
 
-    /// Whether one more requester may be asked now: one at first; and while there is no answer, twice as many after each
-    /// [`PATIENCE`], so that the silent ones among hundreds cost seconds together.
+    /// Whether one more requester may be asked now: one at first; and while there is no answer,
+    /// twice as many after each [`PATIENCE`], so that the silent ones among hundreds cost seconds
+    /// together.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
         let asked = || {
             let requesters = self.requesters.values();

@@ -26,7 +26,8 @@ use super::Limits;
 const WAIT: Duration = Duration::from_secs(30);
 /// After an answer that speaks of none, for instance because the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a requester is left alone that does not want this machine, or that this machine does not want.
+/// How long a requester is left alone that does not want this machine, or that this machine does
+/// not want.
 const LONG: Duration = Duration::from_secs(600);
 /// Longer pauses than this are not asked of anyone.
 const RETRY_MAX: Duration = Duration::from_secs(600);
@@ -36,7 +37,8 @@ const REQUESTERS_MAX: usize = 1024;
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Requesters of which the owner is told something at once.
 const REASONS_SHOWN: usize = 4;
-/// Clocks that are apart by less than this are told to nobody: a greeting may be on its way for half of it.
+/// Clocks that are apart by less than this are told to nobody: a greeting may be on its way for
+/// half of it.
 const CLOCK_APART_S: u64 = 60;
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
@@ -44,7 +46,8 @@ const JOBS_MAX: usize = 64;
 /// The requesters that this machine knows, and whose turn it is.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// The requester of the last offer: among those that were served as much, the next one follows in order.
+    /// The requester of the last offer: among those that were served as much, the next one follows
+    /// in order.
     last: Option<Peer>,
     /// The requester whose turn it is: the last one that this machine worked for, and not in vain.
     serving: Option<Peer>,
@@ -60,16 +63,19 @@ struct Requester {
     /// Since when an offer to it is unanswered.
     asked: Option<Instant>,
     next: Option<Instant>,
-    /// It has said that it wakes this machine, and when to ask if it has not by then. Another job of it is no reason to ask.
+    /// It has said that it wakes this machine, and when to ask if it has not by then. Another job
+    /// of it is no reason to ask.
     wakes: bool,
     /// It has woken this machine while its answer to an offer was under way.
     woken_meanwhile: bool,
     /// Why it got no task from there.
     why: Option<String>,
-    /// Seconds that this machine has worked for it or waited for it, lately: see [`Offers::worked`].
+    /// Seconds that this machine has worked for it or waited for it, lately: see
+    /// [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
-    /// The seconds that its clock was ahead of this machine's when it greeted, and when that was; if it is worth telling.
+    /// The seconds that its clock was ahead of this machine's when it greeted, and when that was;
+    /// if it is worth telling.
     clock_ahead: Option<(i64, Instant)>,
 }
 
@@ -106,7 +112,8 @@ impl Offers {
         };
     }
 
-    /// Notes by how many milliseconds the clock of a requester that greets is ahead of this machine's. Nothing depends on it.
+    /// Notes by how many milliseconds the clock of a requester that greets is ahead of this
+    /// machine's. Nothing depends on it.
     pub(super) fn has_clock(&mut self, peer: Peer, ahead_ms: i64, now: Instant) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             let ahead_s = ahead_ms / 1000;
@@ -115,8 +122,8 @@ impl Offers {
         }
     }
 
-    /// Which connected requesters had another time than this machine, in words for its owner. Either clock may have been
-    /// set since: nobody hears of it before the next greeting.
+    /// Which connected requesters had another time than this machine, in words for its owner.
+    /// Either clock may have been set since: nobody hears of it before the next greeting.
     pub(super) fn clocks(&self, now: Instant) -> Vec<String> {
         let connected = self
             .requesters
@@ -179,8 +186,9 @@ impl Offers {
         false
     }
 
-    /// Forgets the requester that was heard of longest ago, of those that are not connected: anybody can announce the
-    /// jobs of any number of identities, and only a connected one can give a task.
+    /// Forgets the requester that was heard of longest ago, of those that are not connected:
+    /// anybody can announce the jobs of any number of identities, and only a connected one can give
+    /// a task.
     fn make_room(&mut self) -> bool {
         let away = self
             .requesters
@@ -219,7 +227,8 @@ impl Offers {
         }
     }
 
-    /// It gave a task when this machine had one already. That is nobody's fault; but for the wait it pays.
+    /// It gave a task when this machine had one already. That is nobody's fault; but for the wait
+    /// it pays.
     pub(super) fn too_late(&mut self, peer: Peer, now: Instant) {
         self.answered(peer, now);
         if let Some(requester) = self.requesters.get_mut(&peer) {
@@ -278,8 +287,9 @@ impl Offers {
         }
     }
 
-    /// The next requester to offer to now, if it is not better to wait for the answers of others: of those that may have something the ones that the owner prefers, if there are
-    /// any, and of those the one that was served least, but for whose turn it is.
+    /// The next requester to offer to now, if it is not better to wait for the answers of others:
+    /// of those that may have something the ones that the owner prefers, if there are any, and of
+    /// those the one that was served least, but for whose turn it is.
     pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Peer> {
         if !self.may_ask(now) {
             return None;

@@ -176,7 +176,8 @@ fn tasks_that_come_to_nothing_keep_nobody_else_waiting() {
     assert_eq!(order, [1, 2, 1, 2]);
 }
 
-/// Two requesters that announce and never answer, and one that has work: all day, the machine works.
+/// Two requesters that announce and never answer, and one that has work: all day, the machine
+/// works.
 #[test]
 fn silent_requesters_take_seconds_of_a_day() {
     const DAY: Duration = Duration::from_secs(86_400);
@@ -382,7 +383,8 @@ fn who_will_wake_this_machine_is_not_asked_for_another_job_of_it() {
     machine.offers.announced(&another(3), machine.now);
     machine.wait(2 * WAIT);
     assert_eq!(machine.next(&limits()), None);
-    // Woken, it asks at once; and from then on other jobs are a reason again, until it is told to wait once more.
+    // Woken, it asks at once; and from then on other jobs are a reason again, until it is told to
+    // wait once more.
     machine.offers.woken(peer);
     assert_eq!(machine.next(&limits()), Some(peer));
     machine.refused(peer, Some(&no_work()));

@@ -20,13 +20,15 @@ use tokio::{
 
 use crate::{StoreError, requester::backend::JobBackend, verifier_pool::Objection};
 
-/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting. What is fetched
-/// goes to the disk as it comes.
+/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting.
+/// What is fetched goes to the disk as it comes.
 const FETCHED_AT_ONCE: usize = 64;
-/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make another child worth while, and some.
+/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make
+/// another child worth while, and some.
 const VERIFIED_AT_ONCE: usize = 6;
 
-/// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a larger one.
+/// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a
+/// larger one.
 fn bytes_max(kind: Kind) -> u64 {
     let max = match kind {
         Kind::Segment => SEGMENT_PROOF_BYTES_MAX,
@@ -74,7 +76,8 @@ impl<J: JobBackend> Examiner<J> {
         }
     }
 
-    /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if it does not come.
+    /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if
+    /// it does not come.
     pub(super) async fn examine(
         self,
         peer: Peer,
@@ -145,7 +148,8 @@ impl<J: JobBackend> Examiner<J> {
     }
 }
 
-/// The result of a fetch, unless it takes longer from now on than `patience` says, which grows with the bytes that have come.
+/// The result of a fetch, unless it takes longer from now on than `patience` says, which grows with
+/// the bytes that have come.
 async fn unless_it_stalls<T>(
     mut fetch: impl Future<Output = T> + Unpin,
     patience: impl Fn() -> Duration,

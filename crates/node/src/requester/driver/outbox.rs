@@ -54,7 +54,8 @@ impl Outbox {
         }
     }
 
-    /// Tells a peer something, whether it hears it or not: all that is told also follows from the answers to what it asks.
+    /// Tells a peer something, whether it hears it or not: all that is told also follows from the
+    /// answers to what it asks.
     pub(super) fn notify(&self, peer: Peer, notice: Notice) {
         let (network, permits) = (self.network.clone(), Arc::clone(&self.permits));
         self.sending.spawn(async move {
@@ -95,7 +96,8 @@ impl Outbox {
         });
     }
 
-    /// Waits until all that was said is heard, but no longer than `most`: a peer that does not hear it will find out.
+    /// Waits until all that was said is heard, but no longer than `most`: a peer that does not hear
+    /// it will find out.
     pub(super) async fn close(&self, most: Duration) {
         self.sending.close();
         let _ = timeout(most, self.sending.wait()).await;

@@ -34,8 +34,9 @@ pub(super) struct PeerBook {
     /// Peers of whom something was learned that is not durable yet.
     learned: BTreeSet<Peer>,
     remembered: Instant,
-    /// The place on the observer's screen of each prover that is there or waited for. A new one gets the first that is free:
-    /// one identity after the other takes no more places than there are at once.
+    /// The place on the observer's screen of each prover that is there or waited for. A new one
+    /// gets the first that is free: one identity after the other takes no more places than there
+    /// are at once.
     places: BTreeMap<Peer, usize>,
     /// The standings that are being made durable.
     writing: TaskTracker,
@@ -86,7 +87,8 @@ impl PeerBook {
         standings
     }
 
-    /// A peer has said what it is. Whether it has been started again: the process that is gone was perhaps at a task.
+    /// A peer has said what it is. Whether it has been started again: the process that is gone was
+    /// perhaps at a task.
     pub(super) fn greeted(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) -> bool {
         self.away.remove(&peer);
         let before = self.boots.insert(peer, hello.boot);
@@ -126,8 +128,9 @@ impl PeerBook {
         }
     }
 
-    /// The places on the screen of provers that are neither there nor waited for; from now on others get them. A prover may
-    /// have left its place before: what became of its proof is heard late, and gives it another one. `here` stays.
+    /// The places on the screen of provers that are neither there nor waited for; from now on
+    /// others get them. A prover may have left its place before: what became of its proof is heard
+    /// late, and gives it another one. `here` stays.
     pub(super) fn take_left(&mut self, here: Peer) -> Vec<usize> {
         let (hellos, away) = (&self.hellos, &self.away);
         let is_left = |peer: &Peer, _: &mut usize| {

@@ -6,8 +6,8 @@
 //!              └─ superseded, forgotten  └─ refused, or too late
 //! ```
 //!
-//! Several peers may claim the same task, so a claim has a record of its own until it is accepted. From then on the record is
-//! that of its task.
+//! Several peers may claim the same task, so a claim has a record of its own until it is accepted.
+//! From then on the record is that of its task.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -81,7 +81,8 @@ impl<F> Proofs<F> {
         }
     }
 
-    /// A peer says that it has a proof. A claim of the same peer and task that nobody has looked at yet is superseded.
+    /// A peer says that it has a proof. A claim of the same peer and task that nobody has looked at
+    /// yet is superseded.
     pub(super) fn claim(&mut self, peer: Peer, task: TaskId, proof: BlobRef, spent: Spent) {
         self.claims
             .retain(|_, claim| claim.checking || (claim.peer, claim.task) != (peer, task));
@@ -96,8 +97,8 @@ impl<F> Proofs<F> {
         self.next.0 += 1;
     }
 
-    /// The claim that is to be examined now; none where the peer says that its proof is another one by now, and that one is not
-    /// examined either.
+    /// The claim that is to be examined now; none where the peer says that its proof is another one
+    /// by now, and that one is not examined either.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskId, proof: Blob) -> Option<Check> {
         let mut claims = self.claims.iter_mut();
         let waits = |claim: &Claim| !claim.checking && (claim.peer, claim.task) == (peer, task);
@@ -171,8 +172,8 @@ impl<F> Proofs<F> {
         self.claims.values().any(|claim| claim.proof.blob == blob)
     }
 
-    /// Forgets claims that nobody will look at: those that were refused, or whose tasks were done by others. Without that each
-    /// identity would leave one behind.
+    /// Forgets claims that nobody will look at: those that were refused, or whose tasks were done
+    /// by others. Without that each identity would leave one behind.
     pub(super) fn forget_claims(&mut self, is_awaited: impl Fn(Peer, TaskId) -> bool) {
         self.claims
             .retain(|_, claim| claim.checking || is_awaited(claim.peer, claim.task));

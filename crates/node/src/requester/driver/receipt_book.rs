@@ -51,7 +51,8 @@ impl ReceiptBook {
         self.sending.insert(signed.receipt.proof, signed.clone());
     }
 
-    /// Whether a receipt has arrived is known. One that has not waits until its prover is back, if need be in another job.
+    /// Whether a receipt has arrived is known. One that has not waits until its prover is back, if
+    /// need be in another job.
     pub(super) fn sent(&mut self, signed: SignedReceipt, arrived: bool) {
         let proof = signed.receipt.proof;
         self.sending.remove(&proof);

@@ -1,7 +1,7 @@
-//! Makes proofs again, or makes them here. The blob store finds a damaged or lost proof when it serves
-//! or reads it. When no node may come of an accepted proof, an engine child of this machine tries
-//! the node, beside everything else, to find out why. A final proof that takes no proving is made
-//! here, too.
+//! Makes proofs again, or makes them here. The blob store finds a damaged or lost proof when it
+//! serves or reads it. When no node may come of an accepted proof, an engine child of this machine
+//! tries the node, beside everything else, to find out why. A final proof that takes no proving is
+//! made here, too.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,8 @@ use super::{
 use crate::{Event, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
-    /// Does a task here that peers fail at or that is for no peer, or has it wait for the one that is being done.
+    /// Does a task here that peers fail at or that is for no peer, or has it wait for the one that
+    /// is being done.
     pub(super) fn begin_trial(&mut self, task: TaskRef) {
         // One that is for no peer waits for no other: it takes no proving.
         if !self.requester.is_for_caller(task) {

@@ -74,7 +74,8 @@ impl<J: JobBackend> Driver<'_, J> {
                 return reply.send(refused(Why::NotServed, reason, None));
             }
         };
-        // Blobs that this job is not made of are not remembered: anyone can name any number of them.
+        // Blobs that this job is not made of are not remembered: anyone can name any number of
+        // them.
         for blob in offer.holds {
             if self.is_of_job(blob) {
                 self.holders.add(blob, peer);

@@ -56,8 +56,8 @@ impl Trials {
     }
 }
 
-/// Does a task that is made of these proofs. Blocks. A proof that is refuted or doubted is not in the journal any more when
-/// this returns.
+/// Does a task that is made of these proofs. Blocks. A proof that is refuted or doubted is not in
+/// the journal any more when this returns.
 pub(super) fn attempt<J: JobBackend>(
     backend: &J,
     blobs: &BlobStore,

@@ -1,7 +1,7 @@
 //! Requesters and provers on loopback, with an engine that only takes its time.
 //!
-//! It stands for the prover's engine child and the requester's verifier, and for nothing else: what is
-//! between them is what runs in earnest.
+//! It stands for the prover's engine child and the requester's verifier, and for nothing else: what
+//! is between them is what runs in earnest.
 
 mod ledger;
 mod pretence;

@@ -1,4 +1,5 @@
-//! `myriad-sim`: simulations by their seeds, the figures of `docs/SIMULATION.md`, and `docs/report`.
+//! `myriad-sim`: simulations by their seeds, the figures of `docs/SIMULATION.md`, and
+//! `docs/report`.
 //!
 //! ```text
 //! cargo run --release -p myriad-sim -- --seeds 0..1000    violations, if there are any
@@ -41,7 +42,8 @@ struct Args {
     /// Measure what redundancy costs and gains instead, and print these tables, or all
     #[arg(long, value_name = "TABLE", num_args = 0..)]
     figures: Option<Vec<figures::Table>>,
-    /// Simulate the fleet of this scenario instead, and print how fast that was and what memory it took
+    /// Simulate the fleet of this scenario instead, and print how fast that was and what memory it
+    /// took
     #[arg(long, value_name = "FILE")]
     fleet: Option<PathBuf>,
     /// Make the report in this folder again instead, from what lies there

@@ -25,7 +25,8 @@ const UNABLE: u32 = 200;
 const REQUESTER: Peer = Peer([0xff; 32]);
 
 impl Simulation<'_> {
-    /// Fetches and verifies a proof. Some that are good take as long as if they were withheld, as far as anybody can see.
+    /// Fetches and verifies a proof. Some that are good take as long as if they were withheld, as
+    /// far as anybody can see.
     pub(super) fn check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let reason = "it does not hold, or was not sent".into();
         let verdict = match proof.0[0] {

@@ -4,7 +4,8 @@ use myriad_cost::planner::SEGMENTS_MAX;
 
 use super::{Copies, MachineTable, RequesterTable, ScenarioError, ScenarioFile, Spread};
 
-/// Most machines of a scenario: each takes about 0.5 KiB, and 0.8 KiB at each requester that it is connected to.
+/// Most machines of a scenario: each takes about 0.5 KiB, and 0.8 KiB at each requester that it is
+/// connected to.
 const FLEET_MAX: u64 = 200_000;
 /// Most requesters.
 const REQUESTERS_MAX: u64 = 1_000;

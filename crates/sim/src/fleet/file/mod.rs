@@ -1,6 +1,7 @@
 //! Scenario files: their keys, and the errors of a file that breaks a bound.
 //!
-//! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise quietly be the default.
+//! Everything has a bound, and a key that is not known is an error: a misspelt one would otherwise
+//! quietly be the default.
 
 mod bounds;
 mod defaults;
@@ -46,26 +47,31 @@ pub struct ScenarioFile {
     pub machines: Vec<MachineTable>,
 }
 
-/// Switches for questions of the kind "how much is it worth?". Each of them is off in the product, which has no such switch.
+/// Switches for questions of the kind "how much is it worth?". Each of them is off in the product,
+/// which has no such switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhatIf {
-    /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those that the planner chooses.
+    /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those
+    /// that the planner chooses.
     pub arities: Option<[u8; 3]>,
-    /// A block is announced when it comes. Machines fetch and execute it while the requester does, and have their keys loaded;
-    /// a segment can be proven when it is cut. At best: every machine knows beforehand which one it will get.
+    /// A block is announced when it comes. Machines fetch and execute it while the requester does,
+    /// and have their keys loaded; a segment can be proven when it is cut. At best: every machine
+    /// knows beforehand which one it will get.
     #[serde(default)]
     pub early: bool,
-    /// A machine has its next lease when its last task ends, and is told the lease of what it has made possible at once: no
-    /// offer, lease or wake is under way for any time. At best: none is given back.
+    /// A machine has its next lease when its last task ends, and is told the lease of what it has
+    /// made possible at once: no offer, lease or wake is under way for any time. At best: none is
+    /// given back.
     #[serde(default)]
     pub ahead: bool,
-    /// The requester sends eight copies of an input, and each machine that gets it passes it on to one more, piece by piece.
-    /// Without this, those that have reported progress are named to others.
+    /// The requester sends eight copies of an input, and each machine that gets it passes it on to
+    /// one more, piece by piece. Without this, those that have reported progress are named to
+    /// others.
     #[serde(default)]
     pub swarm: bool,
-    /// The requester neither fetches nor verifies segments and leaves: those that make the nodes above check them
-    /// (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
+    /// The requester neither fetches nor verifies segments and leaves: those that make the nodes
+    /// above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
     #[serde(default)]
     pub delegated: bool,
 }
@@ -118,7 +124,8 @@ pub struct RequesterTable {
 pub struct MachineTable {
     pub name: String,
     pub count: u64,
-    /// A file of `myriad bench`, beside the scenario; without it they are like the reference machine.
+    /// A file of `myriad bench`, beside the scenario; without it they are like the reference
+    /// machine.
     pub profile: Option<String>,
     /// The cores of each; without it those of its profile.
     pub threads: Option<u32>,
@@ -127,7 +134,8 @@ pub struct MachineTable {
     /// How fast each is beside its profile.
     #[serde(default = "defaults::same_speed")]
     pub speed: Spread,
-    /// The part of the tasks that take twice as long, because the machine is used for something else.
+    /// The part of the tasks that take twice as long, because the machine is used for something
+    /// else.
     #[serde(default)]
     pub busy: f64,
     #[serde(default = "defaults::up")]
@@ -146,7 +154,8 @@ pub struct MachineTable {
     /// Whether requesters know the honest ones from earlier jobs.
     #[serde(default)]
     pub known: bool,
-    /// The part behind a NAT: two of these cannot reach each other, and get from the requester what one has for the other.
+    /// The part behind a NAT: two of these cannot reach each other, and get from the requester what
+    /// one has for the other.
     #[serde(default)]
     pub nat: f64,
     /// How long each stays, from nothing to twice this; without it, for ever.

@@ -1,8 +1,9 @@
 //! A plan put to the test: a simulated fleet does it, with one block and one world.
 //!
-//! Where the planner adds up what a task takes, and lists tasks on paper, here [`myriad_core::Requester`] gives them
-//! out, with its leases, copies and trials, and messages, transfers and verification queue. Machines that are not
-//! honest take tasks and are not heard of again.
+//! Where the planner adds up what a task takes, and lists tasks on paper, here
+//! [`myriad_core::Requester`] gives them out, with its leases, copies and trials, and messages,
+//! transfers and verification queue. Machines that are not honest take tasks and are not heard of
+//! again.
 
 use myriad_cost::planner::{Class, FleetPlan, Link, PlanError, Question};
 use serde::Serialize;

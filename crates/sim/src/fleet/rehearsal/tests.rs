@@ -7,7 +7,8 @@ use myriad_cost::{
 
 use super::*;
 
-/// Every segment size and every tree, done by the state machine itself: none is faster than the planner's by much.
+/// Every segment size and every tree, done by the state machine itself: none is faster than the
+/// planner's by much.
 #[test]
 fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
     for (instructions, machines, memory) in [

@@ -117,7 +117,8 @@ fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
     machines
 }
 
-/// Connects requesters and machines. Where a requester has room for some alone, all machines get about as many requesters.
+/// Connects requesters and machines. Where a requester has room for some alone, all machines get
+/// about as many requesters.
 fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
     let mut rng = Rng::new(seed, "connections");
     let mut turn: Vec<usize> = Vec::new();
@@ -179,7 +180,8 @@ fn machine(rng: &mut Rng, (place, class, table): (usize, usize, &MachineTable), 
     }
 }
 
-/// A number of a spread, drawn in thousandths of its width: whole numbers are the same on every machine.
+/// A number of a spread, drawn in thousandths of its width: whole numbers are the same on every
+/// machine.
 fn draw(rng: &mut Rng, spread: Spread) -> f64 {
     let (from, to) = spread.ends();
     from + (to - from) * rng.below(1001) as f64 / 1000.0

@@ -1,4 +1,5 @@
-//! One world of a scenario: requesters with blocks, machines, and the links between them, in virtual time.
+//! One world of a scenario: requesters with blocks, machines, and the links between them, in
+//! virtual time.
 
 mod birth;
 mod provers;
@@ -125,7 +126,8 @@ pub(super) struct World<'a> {
     /// When the state machine of each is to be told the time.
     timeouts: Timeouts,
     machines: Vec<Machine>,
-    /// Machines that have nothing to do, and that some requester has not said it will wake; and some that were such.
+    /// Machines that have nothing to do, and that some requester has not said it will wake; and
+    /// some that were such.
     listening: Vec<usize>,
     /// The links of the requesters.
     links: Vec<Link>,

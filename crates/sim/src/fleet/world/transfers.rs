@@ -11,7 +11,8 @@ use crate::fleet::link::transfer;
 const SOURCES: usize = 3;
 /// Provers that the requester remembers of an input, as in `myriad-node`.
 const HOLDERS_MAX: usize = 32;
-/// Copies of an input that the requester sends if machines pass it on while they still get it, each to one more.
+/// Copies of an input that the requester sends if machines pass it on while they still get it, each
+/// to one more.
 const CHAINS: u64 = 8;
 /// Bytes that are passed on at once.
 const PIECE_BYTES: u64 = 64 << 10;
@@ -82,7 +83,8 @@ impl World<'_> {
         ready
     }
 
-    /// A machine has reported progress with a task of a block: it has program and input, and is named to others.
+    /// A machine has reported progress with a task of a block: it has program and input, and is
+    /// named to others.
     pub(super) fn holds(&mut self, side: usize, place: usize, task: TaskRef) {
         if self.setup.file.what_if.swarm {
             return;
@@ -104,7 +106,8 @@ impl World<'_> {
         other.online && !(machine.behind_nat && other.behind_nat)
     }
 
-    /// The prover of those that a lease names that has sent program and input first, and since when it has them.
+    /// The prover of those that a lease names that has sent program and input first, and since when
+    /// it has them.
     fn named(&mut self, place: usize, block: (usize, u32), now: Time, bytes: u64) -> Option<(usize, Time)> {
         let shared = self.shared.get_mut(&block)?;
         let count = SOURCES.min(shared.holders.len());

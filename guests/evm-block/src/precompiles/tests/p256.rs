@@ -80,7 +80,8 @@ fn numbers_at_the_bounds() {
     assert!(!check(&digest, &signature, &[0; 64]));
 }
 
-/// A key of which the sum is the point at infinity, and ones of which it is a point added to itself or to its negative.
+/// A key of which the sum is the point at infinity, and ones of which it is a point added to itself
+/// or to its negative.
 #[test]
 fn sums_of_equal_and_opposite_points() {
     let secret = SigningKey::from_slice(&number::<32>(1)).unwrap();
@@ -99,9 +100,10 @@ fn sums_of_equal_and_opposite_points() {
     }
 }
 
-/// What `r` is compared with is a coordinate modulo the order, which is less than the prime. Here the coordinate is at least the
-/// order; less than 2^256 - p, so that it has a second representation below 2^256; and such a one that `r` follows
-/// from that second representation, which is not valid.
+/// What `r` is compared with is a coordinate modulo the order, which is less than the prime. Here
+/// the coordinate is at least the order; less than 2^256 - p, so that it has a second
+/// representation below 2^256; and such a one that `r` follows from that second representation,
+/// which is not valid.
 #[test]
 fn a_coordinate_is_compared_modulo_the_order() {
     let digest = scramble(3);

@@ -37,7 +37,8 @@ fn a_list_without_end_is_refused() {
     assert!(error.to_string().contains("1048576 items"), "{error}");
 }
 
-/// The limit is the block's own word, and its parent's is no better: nothing is executed before it is looked at.
+/// The limit is the block's own word, and its parent's is no better: nothing is executed before it
+/// is looked at.
 #[test]
 fn a_block_that_could_run_for_ever_is_refused() {
     let spec = SampleSpec {
@@ -64,7 +65,8 @@ fn a_block_that_could_run_for_ever_is_refused() {
             "{error}"
         );
     }
-    // Half of the limit is the gas at which the base fee stays as it is, so that this block has the wrong one.
+    // Half of the limit is the gas at which the base fee stays as it is, so that this block has the
+    // wrong one.
     let outcome = validate(&with_limit(GAS_LIMIT_MAX).unwrap());
     assert!(
         matches!(outcome, Err(crate::BlockError::BaseFee { .. })),
@@ -72,7 +74,8 @@ fn a_block_that_could_run_for_ever_is_refused() {
     );
 }
 
-/// Each block by itself is allowed, and what its header says that it used does not count: it would be found out afterwards.
+/// Each block by itself is allowed, and what its header says that it used does not count: it would
+/// be found out afterwards.
 #[test]
 fn a_batch_that_could_run_for_ever_is_refused() {
     let spec = SampleSpec {

@@ -1,7 +1,8 @@
 //! A JSON-RPC client that trusts nobody: every answer is bounded in time and in bytes. Called by
 //! [`import`](super::import).
 //!
-//! The proxy is the one that the environment names (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`; `NO_PROXY` has exceptions).
+//! The proxy is the one that the environment names (`ALL_PROXY`, `HTTPS_PROXY`, `HTTP_PROXY`;
+//! `NO_PROXY` has exceptions).
 
 mod refusal;
 
@@ -29,10 +30,11 @@ use refusal::Refusal;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The prefix of the methods that give a witness.
 const WITNESS_METHODS: &str = "debug_executionWitness";
-/// Most bytes of any other answer: a block of 60 M gas has at most 15 MB of calldata, in hex and with JSON around it. Its JSON is
-/// held as values, which take a multiple.
+/// Most bytes of any other answer: a block of 60 M gas has at most 15 MB of calldata, in hex and
+/// with JSON around it. Its JSON is held as values, which take a multiple.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
-/// Most of the body of an answer that is no success, in bytes: it has a sentence, or a page that says the same.
+/// Most of the body of an answer that is no success, in bytes: it has a sentence, or a page that
+/// says the same.
 const FAILURE_BYTES_MAX: u64 = 64 << 10;
 /// Longest that a node may ask us to wait before another try.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -117,8 +119,8 @@ impl Node {
         })
     }
 
-    /// Calls a method; `None` where its result is `null`. Where the node is overloaded or the connection breaks, it waits and
-    /// tries again.
+    /// Calls a method; `None` where its result is `null`. Where the node is overloaded or the
+    /// connection breaks, it waits and tries again.
     pub(super) fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -157,7 +159,8 @@ impl Node {
             return Err(self.refused(method, response));
         }
         let malformed = |detail: String| ImportError::Malformed { method, detail };
-        // The limit is on what comes out of the decompression. The answer is decoded while it comes.
+        // The limit is on what comes out of the decompression. The answer is decoded while it
+        // comes.
         let bytes_max = match method.starts_with(WITNESS_METHODS) {
             true => JSON_BYTES_MAX,
             false => ANSWER_BYTES_MAX,

@@ -1,4 +1,5 @@
-//! The `error` of a JSON-RPC answer, in all the shapes that nodes and their proxies give it. Called by [`Node`](super::Node).
+//! The `error` of a JSON-RPC answer, in all the shapes that nodes and their proxies give it. Called
+//! by [`Node`](super::Node).
 
 use std::fmt;
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::{Fork, host::sample::features};
 
-/// A block that asks for the hash of the third block before it; all headers that it can need; and its number.
+/// A block that asks for the hash of the third block before it; all headers that it can need; and
+/// its number.
 fn asking() -> (BlockFile, Vec<Bytes>, u64) {
     let mut file = features(Fork::Prague).unwrap();
     (file.synthetic, file.description) = (false, None);
@@ -18,8 +19,8 @@ fn decoded(header: &Bytes) -> Header {
     alloy_rlp::decode_exact(header).unwrap()
 }
 
-/// A node whose witnesses have no headers, and which gives each header by its number; and the numbers that it was asked for.
-/// If it has no method for RLP, it gives JSON.
+/// A node whose witnesses have no headers, and which gives each header by its number; and the
+/// numbers that it was asked for. If it has no method for RLP, it gives JSON.
 fn serve_by_number(file: &BlockFile, headers: &[Bytes], has_rlp: bool) -> (String, Arc<Mutex<Vec<u64>>>) {
     let asked: Arc<Mutex<Vec<u64>>> = Arc::default();
     let (node, headers, noted) = (file.clone(), headers.to_vec(), Arc::clone(&asked));

@@ -300,7 +300,8 @@ fn what_is_not_supported_is_refused_before_the_witness() {
     );
 }
 
-/// The OP Stack's chains by their ids, and its configurations where the user brings them: no block is asked for.
+/// The OP Stack's chains by their ids, and its configurations where the user brings them: no block
+/// is asked for.
 #[test]
 fn a_chain_that_is_not_supported_is_refused_before_its_block() {
     let refused = |chain_id: u64, chain_config: Option<Value>| {

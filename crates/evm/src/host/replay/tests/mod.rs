@@ -286,7 +286,8 @@ fn what_depends_on_hashes_is_told() {
             .filter(|remark| matches!(remark, Remark::Hashes(_)))
             .count()
     };
-    // What is kept has the same price. Of the parent, and of a block long before it, to which all headers are made up.
+    // What is kept has the same price. Of the parent, and of a block long before it, to which all
+    // headers are made up.
     for back in [1, 2, 3, 200] {
         let source = format!("PUSH {back} NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP");
         let Ok(replay) = replayed(&source, 1) else {

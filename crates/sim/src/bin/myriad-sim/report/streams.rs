@@ -12,10 +12,11 @@ const EVERY_S: f64 = 12.0;
 const MEGAGAS: f64 = 30.0;
 /// The tried parts of what all machines have work for, in hundredths.
 const PARTS: [u32; 3] = [90, 100, 110];
-/// Fleets, and for how many hours each is simulated: with more machines more happens in an hour, and a block is proven sooner.
+/// Fleets, and for how many hours each is simulated: with more machines more happens in an hour,
+/// and a block is proven sooner.
 const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.25)];
-/// A fleet that is simulated with ten rollups; the most that it carries is only reckoned, because hundreds of requesters
-/// that each know every machine take too much memory.
+/// A fleet that is simulated with ten rollups; the most that it carries is only reckoned, because
+/// hundreds of requesters that each know every machine take too much memory.
 const RECKONED: u64 = 100_000;
 /// What one rollup may receive, in Gbit/s, and the inputs that it may send of each block.
 const RECEIVED_MAX: f64 = 0.25;
