@@ -106,7 +106,7 @@ pub struct WorkFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofForm {
-    /// By one more layer, as OpenVM does it [default]
+    /// By one more layer, as OpenVM does it (the default)
     Small,
     /// The top of the tree as it is
     Fast,
