@@ -8,7 +8,7 @@ use openvm_stark_backend::{StarkEngine, prover::ProverDevice};
 /// Where traces, keys and commitments of a proof lie.
 pub type Backend = CpuBackend<SC>;
 
-/// An engine that proves: [`SwirlEngine`], and for comparison OpenVM's own.
+/// An engine that proves: [`myriad_swirl::SwirlEngine`], and for comparison OpenVM's own.
 pub trait ProvingEngine:
     StarkEngine<SC = SC, PB = Backend, PD: ProverDevice<Backend, Self::TS, DeviceCtx = ()>>
 {

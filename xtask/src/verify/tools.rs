@@ -45,6 +45,7 @@ pub fn docs(repository: &Path) -> Result<Finding> {
         "--release",
         "--workspace",
         "--no-deps",
+        "--keep-going",
     ]);
     finding(
         cargo
