@@ -40,7 +40,7 @@ impl Alike {
     }
 }
 
-/// A number with only so many bits after the first.
+/// The number with only its first 1 and this many bits after it.
 fn rounded(number: u64, bits: u32) -> u64 {
     let dropped = (number.max(1).ilog2()).saturating_sub(bits);
     number >> dropped << dropped
@@ -49,15 +49,15 @@ fn rounded(number: u64, bits: u32) -> u64 {
 /// A task, and the machine that asks for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    /// Of the machine, in thousandths of the reference.
+    /// The speed of the machine, in thousandths of the reference.
     pub speed: u32,
-    /// Of the task.
+    /// The work of the task.
     pub work: Duration,
     pub memory: u64,
 }
 
 impl Question {
-    /// What the machine would take.
+    /// The time that the machine would take.
     pub(crate) fn takes(&self) -> Duration {
         Duration::from_micros(takes_us(self.work, self.speed))
     }
@@ -68,7 +68,7 @@ fn takes_us(work: Duration, speed: u32) -> u64 {
     work.saturating_mul(SPEED_ONE.into()) / u64::from(speed.max(1))
 }
 
-/// Machines that are here and deliver, by when they will have done what they are at.
+/// The machines that are here and deliver, ordered by when each will have done its present task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
     /// With the speed of each.
@@ -99,14 +99,14 @@ impl Forecast {
         }
     }
 
-    /// The speed of the fastest with so much memory, about.
+    /// The speed, roughly, of the fastest machine with this much memory.
     pub(crate) fn fastest(&self, memory: u64) -> Option<u32> {
         let mut able = self.free.keys().filter(|alike| alike.memory >= memory);
         able.next().map(|alike| alike.speed.0)
     }
 
-    /// Whether machines that are faster than the one that asks end so much work in tasks like this,
-    /// before that one would end this one alone.
+    /// Whether machines that are faster than the one that asks end this much work, in tasks like
+    /// this, before that one would end this task alone.
     pub(crate) fn is_sooner(&self, now: Time, question: &Question, demand: Duration) -> bool {
         let window_us = share(question.takes(), SOONER).as_micros() as u64;
         let work_us = question.work.as_micros() as u64;
