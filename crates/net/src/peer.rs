@@ -24,7 +24,7 @@ pub fn peer_name(peer: Peer) -> String {
     id_of(peer).map_or_else(|| peer.to_string(), PeerId::to_base58)
 }
 
-/// The end of [`peer_name`], enough to tell apart who meets in one job.
+/// The end of [`peer_name`], enough to tell the peers of one job apart.
 pub fn short_name(peer: Peer) -> String {
     let name = peer_name(peer);
     name[name.len().saturating_sub(6)..].to_owned()
@@ -44,7 +44,7 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> 
 }
 
 /// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the
-/// first 48 of an IPv6 one, which is what one customer of a provider gets. None for addresses that
+/// first 48 of an IPv6 one, which one customer of a provider gets. None for addresses that
 /// everybody can have: of a LAN, of this machine, and names.
 pub(crate) fn origin(address: &Multiaddr) -> Option<u64> {
     match address.iter().next()? {

@@ -13,7 +13,7 @@ const SUSPENDED_MIN: Duration = Duration::from_secs(5);
 /// Compares the time that has passed with the time in which this machine was running.
 #[derive(Debug, Default)]
 pub(crate) struct Suspension {
-    /// How far the two were apart when they were read last.
+    /// The difference of the two when they were read last.
     apart: Option<Duration>,
 }
 
@@ -30,7 +30,7 @@ impl Suspension {
     }
 }
 
-/// How long ago this machine was started, with all the time in which it was suspended; none where
+/// The time since this machine was started, with all the time in which it was suspended; none where
 /// the system does not tell.
 pub(crate) fn since_boot() -> Option<Duration> {
     // CLOCK_BOOTTIME, in seconds with two decimals.

@@ -122,7 +122,7 @@ impl Actor {
         }
     }
 
-    /// A peer sent what is no message.
+    /// A peer sent an invalid message.
     pub(super) fn strike(&mut self, id: PeerId, what: &str) {
         let Strike::Out { instead } = self.strikes.add(id, Instant::now()) else {
             tracing::debug!("peer {id} sent what is no message: {what}");

@@ -109,7 +109,7 @@ async fn fetch_script(client: &BlobStore, want: BlobRef, script: &[u8]) -> Resul
     tokio::join!(fetch(client, want, near, &limits, |_| {}), peer).0
 }
 
-/// A stream that breaks once so many bytes were read.
+/// A stream that breaks once this many bytes were read.
 struct Breaking<S> {
     stream: S,
     left: u64,
