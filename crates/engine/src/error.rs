@@ -1,6 +1,6 @@
-//! One error type for each operation. Each says the actual value, what is allowed, and what to do.
+//! One error type for each operation. Each says the actual value, the allowed one, and what to do.
 //!
-//! Those of operations that run in a child process are serializable: they cross a pipe.
+//! The errors of operations that run in a child process are serializable: they cross a pipe.
 
 use std::{io, path::PathBuf};
 
@@ -168,13 +168,13 @@ pub enum ExecuteError {
 }
 
 impl ExecuteError {
-    /// Whether more memory is what it takes.
+    /// Whether more memory would help.
     pub fn asks_for_memory(&self) -> bool {
         matches!(self, Self::BudgetTooSmall { .. } | Self::TooManySegments { .. })
     }
 }
 
-/// The end of an error message: what the program printed.
+/// The end of an error message: the text that the program printed.
 fn said(output: &str) -> String {
     match output.trim() {
         "" => String::new(),

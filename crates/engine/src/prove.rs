@@ -1,6 +1,6 @@
 //! Proves one segment from the program, the input and the segment alone.
 //!
-//! The state at the start of the segment is not sent: it is computed again, at tens of millions of
+//! The state at the start of the segment is not sent. It is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
 
 use myriad_swirl::SwirlEngine;

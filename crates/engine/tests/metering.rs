@@ -1,4 +1,4 @@
-//! What a program may touch while it is metered, and budgets that are very small.
+//! The memory that a program may touch while it is metered, and budgets that are very small.
 
 use std::{fs, path::Path};
 
@@ -48,7 +48,7 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     );
 }
 
-/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with
+/// Of budgets that nobody may ask for, some are enough all the same; the refusal of the others says
 /// what is needed.
 #[test]
 fn budgets_below_half_a_gib_are_kept_or_refused() {
