@@ -18,14 +18,14 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use crate::{Backend, Digest};
 
-/// What is hashed: two children of a node, or a chunk of memory and zeros.
+/// The input of a hash: two children of a node, or a chunk of memory and zeros.
 type State = [F; 2 * CHUNK];
 
 /// Rows that are made at once, before they are put where they belong.
 const ROWS_AT_ONCE: usize = 1 << 10;
 
-/// Where the chips of a virtual machine leave what they hashed, for whoever puts its proof
-/// together.
+/// The place where the chips of a virtual machine leave the inputs that they hashed, for the code
+/// that puts its proof together.
 #[derive(Clone, Default)]
 pub struct HashRecords(Arc<Mutex<Option<Records>>>);
 

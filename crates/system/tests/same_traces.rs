@@ -58,7 +58,7 @@ impl Random {
     }
 }
 
-/// What is compared of a segment.
+/// The parts of a segment that are compared.
 #[derive(Debug, PartialEq)]
 struct Seen {
     program: RowMajorMatrix<F>,

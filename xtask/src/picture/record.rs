@@ -1,4 +1,4 @@
-//! Runs a program on a terminal of its own, and keeps what the terminal shows, with times.
+//! Runs a program on a terminal of its own, and records the terminal's contents with times.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use vt100::Parser;
 pub const COLUMNS: NonZero<u16> = NonZero::new(130).unwrap();
 pub const ROWS: NonZero<u16> = NonZero::new(34).unwrap();
 
-/// What a terminal showed, from the start of a program to its end.
+/// The contents of a terminal, from the start of a program to its end.
 pub struct Recording {
     /// Each differs from the one before.
     screens: Vec<(Duration, Screen)>,

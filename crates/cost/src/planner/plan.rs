@@ -1,21 +1,21 @@
-//! What the planner answers.
+//! The planner's answers.
 
 use myriad_core::{Arities, Tree};
 use serde::Serialize;
 
-/// How a job is best done, and what that takes.
+/// The best way to do a job, and its cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FleetPlan {
     /// From the request to the final proof.
     pub expected_s: f64,
-    /// Which add up to [`Self::expected_s`].
+    /// The parts of [`Self::expected_s`], which add up to it.
     pub parts: Parts,
     pub segment: SegmentSize,
     pub arities: TreeArities,
     /// Nodes on each level of the tree, leaves first.
     pub levels: Vec<u32>,
     pub stages: Vec<StageWork>,
-    /// What no schedule can be faster than.
+    /// The bounds that no schedule is faster than.
     pub bounds: Bounds,
     pub binds: Binds,
     /// Machines that deliver, and all.
@@ -27,11 +27,11 @@ pub struct FleetPlan {
     /// Working time of all machines that deliver.
     pub machine_s: f64,
     pub energy_kwh: f64,
-    /// Of machines and energy, in the currency of the question.
+    /// The cost of machines and energy, in the currency of the question.
     pub cost: f64,
 }
 
-/// Where the time goes.
+/// The parts of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Parts {
     /// The requester executes and cuts.
@@ -97,15 +97,15 @@ pub struct StageWork {
     pub machine_s: f64,
 }
 
-/// What no schedule can be faster than.
+/// The bounds that no schedule is faster than.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bounds {
     /// All work, by all machines that deliver.
     pub machines_s: f64,
     /// The longest path from a segment to the final proof, on the fastest machines.
     pub path_s: f64,
-    /// What follows from the two together: towards the end of a tree there is less and less that
-    /// can be done at once. No less than either.
+    /// The bound from the two together, no less than either: towards the end of a tree there is
+    /// less and less that can be done at once.
     pub earliest_s: f64,
     /// All proofs, over the requester's downlink.
     pub requester_down_s: f64,
@@ -127,7 +127,7 @@ impl Bounds {
     }
 }
 
-/// What more of would help most.
+/// The resource of which more would help most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binds {
@@ -137,11 +137,11 @@ pub enum Binds {
     Path,
     RequesterDownlink,
     RequesterCpu,
-    /// What goes before the first segment.
+    /// The steps before the first segment.
     Start,
 }
 
-/// What goes over the requester's link.
+/// The transfers over the requester's link.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Traffic {
     /// Program and input, if every prover had them from the requester; they pass them on, so that
@@ -154,7 +154,7 @@ pub struct Traffic {
 }
 
 impl Binds {
-    /// What it means for whoever wants to be faster.
+    /// Its meaning for a reader who wants to be faster.
     pub const fn explained(self) -> &'static str {
         match self {
             Self::Machines => "the work binds: more machines, or faster ones, help",

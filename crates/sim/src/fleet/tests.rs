@@ -6,7 +6,7 @@ use myriad_cost::lawful::timeless;
 
 use super::*;
 
-/// Links on which nothing takes time, and a profile in which tasks take what the law says.
+/// Links on which nothing takes time, and a profile whose tasks follow a simple law.
 fn setup(text: &str) -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let profile = timeless();
@@ -119,7 +119,7 @@ fn parked_machines_cause_no_events() {
     );
 }
 
-/// The first block finds nobody parked and is announced, and the second one finds all machines
+/// The first block finds no machine parked and is announced; the second one finds all machines
 /// parked.
 #[test]
 fn a_woken_machine_starts_as_soon_as_one_that_asks() {
@@ -148,7 +148,7 @@ fn a_requester_with_room_for_some_has_these_at_work() {
     assert!(inputs(&some) < inputs(&all), "{} {}", inputs(&some), inputs(&all));
 }
 
-/// What is asked in reports: each must at least do what it says.
+/// The switches for questions in reports: each must at least do what it says.
 #[test]
 fn what_is_not_built_changes_what_it_says() {
     let slow = ONE_BLOCK
@@ -317,7 +317,7 @@ fn impossible_fleets_are_refused() {
     assert!(refused(&other).contains("there are those of fibonacci, evm-block"));
 }
 
-/// Those of the report, which `myriad simulate` takes as they are.
+/// The report's scenarios, which `myriad simulate` takes as they are.
 #[test]
 fn the_scenarios_of_the_report_are_possible() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/report/scenarios");

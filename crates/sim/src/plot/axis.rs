@@ -11,7 +11,7 @@ const NEAR: f64 = 1e-9;
 /// Ticks within a power of ten.
 const TICKS: [f64; 3] = [1.0, 2.0, 5.0];
 
-/// An axis. Its label says what it shows, with the unit.
+/// An axis. Its label names the quantity, with the unit.
 #[derive(Clone, Debug)]
 pub struct Axis {
     pub label: String,
@@ -41,7 +41,7 @@ impl Axis {
         }
     }
 
-    /// Where a value is on the axis, if it is on it.
+    /// The place of a value on the axis, if it is on it.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match self.scale {
             Scale::Linear => value,
@@ -107,7 +107,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// At most so many ticks, unless there are two.
+    /// At most this many ticks, unless there are two.
     fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(2);
         match self.scale {

@@ -148,7 +148,7 @@ impl<F: PackedField + TwoAdicField> Chunks<F> {
         }
     }
 
-    /// What [`Self::interpolate`] was given.
+    /// The input that [`Self::interpolate`] was given.
     #[inline(always)]
     fn evaluate(&self, chunk: &mut [F::Packing]) {
         reverse_slice_index_bits(chunk);

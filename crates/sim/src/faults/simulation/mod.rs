@@ -29,7 +29,7 @@ pub struct Failure {
     pub log: Vec<String>,
 }
 
-/// How a simulation turned out.
+/// The outcome of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// When the last job was done.
@@ -72,7 +72,7 @@ enum Happens {
         term: u32,
         task: TaskRef,
     },
-    /// The requester is told what it has found out itself.
+    /// The requester is told its own findings.
     Finds {
         term: u32,
         input: Input,
@@ -275,7 +275,7 @@ impl<'a> Simulation<'a> {
     fn conclude(mut self) -> Report {
         let now = self.now;
         for prover in &mut self.provers {
-            // What is still under way.
+            // The work that is still under way ends.
             prover.crash(now);
         }
         let working = self.provers.iter().filter(|prover| prover.habit.works());

@@ -34,7 +34,7 @@ const LATENCY_MS_MAX: f64 = 1e6;
 const MEMORY_GIB: [f64; 2] = [0.25, 65_536.0];
 const SPEED: [f64; 2] = [1e-3, 1e3];
 const STAY_H: [f64; 2] = [1e-3, 1e5];
-/// Segments are bounded by the planner; what is left is that all fits.
+/// Segments are bounded by the planner; here it only remains that all fits.
 const _: () = assert!(SEGMENTS_MAX * 2 < u32::MAX as u64);
 
 impl ScenarioFile {

@@ -102,7 +102,7 @@ fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
         let mut rng = Rng::new(seed, &format!("machines {class}"));
         let honest = (table.count as f64 * table.honest).round() as u64;
         for index in 0..table.count {
-            // Spread evenly among the others, whom nobody can tell from them.
+            // Honest machines are spread evenly among the others, and nobody can tell them apart.
             let upto = |index: u64| u128::from(index) * u128::from(honest) / u128::from(table.count);
             let is_honest = upto(index + 1) > upto(index);
             let habit = if is_honest {
@@ -117,8 +117,8 @@ fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
     machines
 }
 
-/// Connects requesters and machines. Where a requester has room for some alone, all machines get
-/// about as many requesters.
+/// Connects requesters and machines. If requesters have room for some machines only, all machines
+/// get about as many requesters.
 fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
     let mut rng = Rng::new(seed, "connections");
     let mut turn: Vec<usize> = Vec::new();

@@ -32,7 +32,7 @@ struct Costs {
     program: &'static str,
     /// On 168 machines.
     honest: Simulated,
-    /// On 840, of which one in five delivers.
+    /// The simulation on 840 machines, of which one in five delivers.
     wasted: Simulated,
 }
 
@@ -51,7 +51,7 @@ impl Costs {
     }
 }
 
-/// Writes what was found, without what other parts of the report find.
+/// Writes this part's findings; other parts of the report write theirs.
 #[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
     let programs = reference::profile().programs.iter();
@@ -220,7 +220,7 @@ fn blocks(of: &Simulated) -> usize {
     of.outcome.worlds.iter().map(|world| world.blocks).sum()
 }
 
-/// Instructions of a segment, on average: the most of the cuts that stayed within so much memory.
+/// Instructions of a segment, on average: the most of the cuts that stayed within this much memory.
 fn largest(program: &Program, gib: f64) -> Option<f64> {
     let within = program
         .cuts
