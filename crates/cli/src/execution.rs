@@ -19,7 +19,7 @@ pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<
 /// The same, and then executes once more and counts by the marks in the program.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn plan_and_account(
     program: &ProgramFile,
     input: Input,

@@ -31,7 +31,7 @@ pub struct InputFlags {
     pub input_bytes: Option<PathBuf>,
 }
 
-/// Where data is, and how to print.
+/// The folder of data, and the form of the output.
 #[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "General")]
 pub struct DataFlags {
@@ -45,7 +45,7 @@ pub struct DataFlags {
     pub data_dir: Option<PathBuf>,
 }
 
-/// What an execution may take, and where it is cut.
+/// The limits of an execution, and of its segments.
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
@@ -59,7 +59,7 @@ pub struct LimitFlags {
     pub max_instructions: Option<u64>,
 }
 
-/// How to execute.
+/// The settings of an execution.
 #[derive(Debug, Args, Serialize)]
 pub struct RunFlags {
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub struct RunFlags {
     pub data: DataFlags,
 }
 
-/// How to prove.
+/// The settings of proving.
 #[derive(Debug, Args, Serialize)]
 pub struct WorkFlags {
     #[command(flatten)]
@@ -101,7 +101,7 @@ pub struct WorkFlags {
     pub data: DataFlags,
 }
 
-/// How the final proof is made: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes
+/// The form of the final proof: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes
 /// both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]

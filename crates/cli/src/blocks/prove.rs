@@ -25,14 +25,15 @@ struct BlockReport {
     block_hash: String,
     parent_state_root: String,
     state_root: String,
-    /// How many blocks they are; all but the number and the hash is of all of them.
+    /// The number of blocks. The number and the hash are the last one's; all other fields are of
+    /// all blocks.
     blocks: usize,
     gas_used: u64,
     transactions: usize,
 }
 
-/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came
-/// of it. There is at least one.
+/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints the
+/// result. There is at least one.
 ///
 /// # Errors
 /// A block that is not valid or not known well enough, and whatever proving fails of.

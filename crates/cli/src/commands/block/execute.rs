@@ -22,18 +22,19 @@ struct Report<'a> {
     block_hash: String,
     parent_state_root: String,
     state_root: String,
-    /// How many blocks they are; all but the number and the hash is of all of them.
+    /// The number of blocks. The number and the hash are the last one's; all other fields are of
+    /// all blocks.
     blocks: usize,
     gas_used: u64,
     transactions: usize,
     instructions: u64,
     instructions_per_gas: f64,
     segments: usize,
-    /// Of the rows that the instructions fill: without tables, the hashes of memory, and what
-    /// rounds heights up.
+    /// Cells of the rows that the instructions fill. Tables, the hashes of memory, and the rounding
+    /// of heights are left out.
     cells: u64,
     cells_per_gas: f64,
-    /// What instructions and cells are spent on, the most expensive first.
+    /// The kinds of operations, with their instructions and cells, the most expensive first.
     spent: Vec<KindReport>,
     /// Checks that were not made, since the parent's header is not known.
     skipped: &'a [&'static str],
