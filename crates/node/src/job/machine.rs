@@ -24,7 +24,7 @@ impl Machine {
         }
     }
 
-    /// How many children of `child_bytes` each fit into the free memory: at least one.
+    /// The number of children of `child_bytes` each that fit into the free memory: at least one.
     pub fn fitting(&self, child_bytes: u64) -> usize {
         self.free_bytes
             .map_or(1, |free| (free / child_bytes.max(1)) as usize)

@@ -38,7 +38,7 @@ pub struct Job {
     pub verify: String,
 }
 
-/// How to prove it.
+/// The settings of a job's proving.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Folder of keys, accepted proofs and locks; see [`crate::Store`].
@@ -52,7 +52,7 @@ pub struct Options {
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
-    /// How the final proof is made.
+    /// The form of the final proof.
     pub final_form: FinalForm,
     /// Within which the proof is wanted. When it is over that is said, and the job goes on.
     pub deadline: Option<Duration>,
@@ -61,7 +61,7 @@ pub struct Options {
     /// Jobs of the data folder that ended longer ago than this are removed when this one begins;
     /// none if there is no limit.
     pub keep_jobs: Option<Duration>,
-    /// How to start an engine child; its `threads` are those of each child.
+    /// The command that starts an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
 
@@ -73,7 +73,7 @@ pub enum Fleet {
     Children,
     /// Provers on this machine, which join for this job.
     Cluster { provers: usize },
-    /// Provers that are found on the network; segments and tree are chosen for so many.
+    /// Provers that are found on the network; segments and tree are chosen for this many.
     Network { provers: usize },
 }
 
@@ -103,8 +103,8 @@ pub(crate) const fn child_offer() -> Offer {
     }
 }
 
-/// How a machine treats its own children: they share its cores, so that a copy would only slow down
-/// the rest.
+/// The policy of a machine for its own children: they share its cores, so that a copy would only
+/// slow down the rest.
 pub(crate) fn one_machine() -> Policy {
     Policy {
         redundancy: Redundancy::Fixed(1),
@@ -139,7 +139,7 @@ pub enum Event {
     },
     /// A peer has taken its first task.
     Joined {
-        /// Which engine child or peer, from 0, as in all that follows.
+        /// The engine child or peer, from 0, as in all later events.
         prover: usize,
         name: String,
     },

@@ -24,7 +24,7 @@ use crate::{
 /// A command for a child's thread.
 pub(super) enum Command {
     Do(TaskId),
-    /// Verify what it has just made.
+    /// Verify the proof that it has just made.
     Check(TaskId, Vec<u8>),
 }
 
@@ -79,8 +79,8 @@ impl Stoppers {
 }
 
 impl Shared<'_> {
-    /// Does what it is told until nobody is left who could tell it. A child that dies is replaced
-    /// when there is work again.
+    /// Carries out commands until nobody is left to give one. A child that dies is replaced when
+    /// there is work again.
     pub(super) fn serve(
         &self,
         child: usize,

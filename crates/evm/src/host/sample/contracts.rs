@@ -1,5 +1,5 @@
-//! The sample chain's two contracts, the calls to them, and their storage; and what the deposit
-//! contract logs.
+//! The sample chain's two contracts, the calls to them, and their storage; and the logs of the
+//! deposit contract.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 

@@ -143,8 +143,8 @@ fn without_code(mut file: BlockFile, code: &[u8]) -> Result<B256, BlockError> {
     outcome(&file)
 }
 
-/// geth does not read the code of what is called with more value than there is, before Prague; revm
-/// does.
+/// geth does not read, before Prague, the code of a callee that is called with more value than
+/// there is; revm does.
 #[test]
 fn code_that_cannot_run_is_not_needed() {
     let missing = |outcome: Result<B256, BlockError>, expected: Address| match outcome {
@@ -173,7 +173,7 @@ fn code_that_cannot_run_is_not_needed() {
     for fork in Fork::ALL {
         let (outcome, callee) = block(fork, "");
         match fork {
-            // Whether the call is delegated is for the callee's code to say.
+            // The callee's code says whether the call is delegated.
             Fork::Prague | Fork::Osaka => missing(outcome, callee),
             _ => drop(outcome.unwrap_or_else(|error| panic!("{fork}: {error}"))),
         }

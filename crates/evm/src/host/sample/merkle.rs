@@ -21,7 +21,7 @@ pub struct Trie {
 pub(super) struct Touched {
     /// Keys that are read or written, there or not.
     pub(super) read: BTreeSet<B256>,
-    /// Those of them that are there before and not after.
+    /// The keys that are there before and not after.
     pub(super) deleted: BTreeSet<B256>,
 }
 

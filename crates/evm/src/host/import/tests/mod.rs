@@ -16,7 +16,7 @@ use crate::{
     validate,
 };
 
-/// What the server does upon a request.
+/// The server's reaction to a request.
 enum Reply {
     /// A JSON-RPC result.
     Result(Value),
