@@ -7,7 +7,7 @@ pub fn activity(activity: &Activity) -> String {
     match activity {
         Activity::Idle { why } => format!("nothing to do: {why}"),
         Activity::Fetching { task, requester } => {
-            format!("fetching what {task} for requester {requester} needs")
+            format!("fetching the inputs of {task} for requester {requester}")
         }
         Activity::Proving {
             task,

@@ -77,7 +77,7 @@ pub enum Error {
     Serve(#[from] ServeError),
     #[error(
         "this machine cannot be lent safely: {missing}, so a stranger's program that takes over the engine child \
-         could do what you can; update the kernel, turn on what is missing, or lend the machine all the same with \
+         could do anything that you can; update the kernel, turn on what is missing, or lend the machine all the same with \
          --unconfined"
     )]
     Unconfined { missing: &'static str },

@@ -26,7 +26,7 @@ pub fn plan_and_account(
     settings: &Settings,
 ) -> Result<(Plan, Usage, Account), Error> {
     let (plan, usage, mut worker) = planned(program, input, settings)?;
-    let _spinner = Spinner::new("counting what it is spent on");
+    let _spinner = Spinner::new("counting instructions by kinds of operations");
     let (account, _) = worker.account(settings.max_instructions)?;
     Ok((plan, usage, account))
 }

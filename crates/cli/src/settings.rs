@@ -303,7 +303,7 @@ pub fn confinement() -> Result<(), &'static str> {
     static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
         let missing = can_confine().err()?;
         terminal::note(format_args!(
-            "engine children are not confined: {missing}; a program that takes over such a child could do what you can"
+            "engine children are not confined: {missing}; a program that takes over such a child could do anything that you can"
         ));
         Some(missing)
     });

@@ -220,8 +220,8 @@ pub enum ProveError {
     #[error("segment {segment} could not be proven: {reason}")]
     Failed { segment: u32, reason: String },
     #[error(
-        "what was made of segment {segment} is no proof of it ({reason}); if that happens again, the memory of this \
-         machine is bad: test it"
+        "the new proof of segment {segment} is invalid ({reason}); if that happens again, the memory of this machine is \
+         bad: test it"
     )]
     Unsound { segment: u32, reason: String },
 }
@@ -242,8 +242,8 @@ pub enum AggregateError {
     #[error("the children cannot be aggregated to {level}: {reason}")]
     Failed { level: String, reason: String },
     #[error(
-        "what was made of the children is no proof of {level} ({reason}); either no proof can be made over one of \
-         them, or the memory of this machine is bad"
+        "the new proof of {level} is invalid ({reason}); either no proof can be made over one of its children, or the \
+         memory of this machine is bad"
     )]
     Unsound { level: String, reason: String },
 }

@@ -63,7 +63,7 @@ pub fn build_all(repository: &Path) -> Result<()> {
 pub fn check(repository: &Path) -> Result<bool> {
     let problems = problems(repository)?;
     if problems.is_empty() {
-        println!("all ELFs were built from the sources at hand");
+        println!("all ELFs were built from the sources of this checkout");
     }
     for problem in &problems {
         println!("{problem}");

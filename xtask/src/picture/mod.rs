@@ -41,7 +41,7 @@ pub fn picture(repository: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The binary `myriad`, built from the sources at hand.
+/// The binary `myriad`, built from this checkout.
 fn binary(repository: &Path) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Message {

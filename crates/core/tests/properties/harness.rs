@@ -238,7 +238,7 @@ impl Harness {
         let poisoned = self.poison(task).is_some();
         match habit {
             Habit::Honest if poisoned => {
-                let message = "what it has made is no proof".into();
+                let message = "its new proof is invalid".into();
                 drop(self.input(returned(Return::Failed { message }))?);
             }
             Habit::Naive | Habit::Poisons if poisoned => self.submit(peer, task, BAD)?,

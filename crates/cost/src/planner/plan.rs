@@ -166,7 +166,7 @@ impl Binds {
             }
             Self::RequesterCpu => "the requester's cores bind: every proof is verified",
             Self::Start => {
-                "what goes before the first segment binds: executing at the requester, and sending the program"
+                "the time before the first segment binds: the requester executes, and sends the program"
             }
         }
     }

@@ -44,7 +44,7 @@ pub struct ServeOptions {
 pub enum ServeError {
     #[error("the engine child cannot use its stdin and stdout: {0}")]
     Io(#[from] io::Error),
-    #[error("the engine child is not confined, and does not run what may be a stranger's: {0}")]
+    #[error("the engine child is not confined, and does not run a program that may be a stranger's: {0}")]
     Confine(#[from] ConfineError),
 }
 

@@ -272,7 +272,7 @@ impl Actor {
             .map(|(&id, _)| id)
             .collect();
         for id in silent {
-            tracing::debug!("peer {id} has not said what it is and is let go");
+            tracing::debug!("peer {id} has not introduced itself, and is disconnected");
             let _ = self.swarm.disconnect_peer_id(id);
         }
         self.limiter.retain_recent();

@@ -79,7 +79,7 @@ pub enum Fleet {
 
 /// The notice that the deadline is over.
 pub(crate) const MISSED: &str =
-    "the deadline is over; the job goes on, and Ctrl-C ends it: what is proven stays for the same command";
+    "the deadline is over; the job goes on, and Ctrl-C ends it: accepted proofs stay for the same command";
 
 /// The engine children are the peers of a requester that trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {

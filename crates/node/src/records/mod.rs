@@ -137,7 +137,7 @@ pub enum JobsError {
     #[error("{} has version {found}, and this build reads {RECORD_VERSION}: use a build that is as new", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error(
-        "what job {id} is made of is not among the blobs of this data folder any more; give the command again that began it"
+        "the program or the input of job {id} is no longer in this data folder; run again the command that began it"
     )]
     Incomplete { id: JobId },
     #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
@@ -295,7 +295,7 @@ impl Jobs {
             };
             if record.started.is_some() && process::started(record.pid) != record.started {
                 return Err(stop(
-                    "the process of that number is not the one that began the job; find out who works on it, and end that".into(),
+                    "the process of that number did not begin the job; find the process that works on it, and end that one".into(),
                 ));
             }
             terminate(record.pid).map_err(|e| stop(e.to_string()))?;

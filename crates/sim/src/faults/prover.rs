@@ -204,7 +204,7 @@ impl Prover {
                 let works = self.habit.works() || self.habit == Habit::Poisons;
                 self.stop_work(now);
                 if works && poisoned && !self.rng.chance(NAIVE) {
-                    let message = "what it has made is no proof".into();
+                    let message = "its new proof is invalid".into();
                     let why = Return::Failed { message };
                     says.push(Say::Return { task, why });
                 } else if works || matches!(self.habit, Habit::Garbage | Habit::Replays | Habit::Withholds) {

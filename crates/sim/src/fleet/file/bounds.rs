@@ -160,7 +160,7 @@ impl MachineTable {
             return Err(ScenarioError::Value {
                 place: format!("wasters of {of}"),
                 actual: "empty".into(),
-                allowed: "what those do that are not honest, such as [\"pretends\"]".into(),
+                allowed: "the habits of the machines that are not honest, such as [\"pretends\"]".into(),
             });
         }
         Ok(())
