@@ -225,14 +225,6 @@ impl Parked {
             .find(|(merit, _)| *merit >= most - most / MERIT_PART)
             .map(|(_, peer)| peer)
     }
-
-    /// Takes out the [`Self::best`] one.
-    #[cfg(test)]
-    fn take(&mut self, memory: u64) -> Option<Peer> {
-        let peer = self.best(memory)?;
-        self.remove(peer);
-        Some(peer)
-    }
 }
 
 #[cfg(test)]
@@ -274,13 +266,17 @@ mod tests {
         parked.insert(peer(2), 2 * GIB, 800, None);
         parked.insert(peer(3), 2 * GIB, 900, None);
         parked.insert(peer(4), 2 * GIB, 799, None);
-        assert_eq!(parked.take(2 * GIB), Some(peer(3)));
-        assert_eq!(parked.take(2 * GIB), Some(peer(2)));
-        assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is so much better");
-        assert_eq!(parked.take(2 * GIB), Some(peer(4)));
+        let take = |parked: &mut Parked, memory| {
+            let best = parked.best(memory);
+            best.inspect(|&peer| parked.remove(peer))
+        };
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(3)));
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(2)));
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(1)), "it is much better");
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(4)));
         parked.insert(peer(2), 2 * GIB, 500, None);
-        assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");
+        assert_eq!(take(&mut parked, 2 * GIB + 1), None, "not even by a byte");
         parked.remove(peer(2));
-        assert_eq!(parked.take(1), None);
+        assert_eq!(take(&mut parked, 1), None);
     }
 }

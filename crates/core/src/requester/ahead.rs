@@ -35,14 +35,14 @@ pub(super) fn order(job: &Job) -> (Reverse<i32>, Time, u64) {
 }
 
 impl Requester {
-    /// Whether a ready task is better left for others than given to this peer. `demand` is the work
-    /// that the jobs up to that of the task have for machines within a time.
-    fn is_better_left(
+    /// Whether a ready task is better left for others than given to this peer. `before` are the
+    /// jobs whose tasks come before those of `job`.
+    fn is_better_left<'a>(
         &self,
         now: Time,
+        before: impl Iterator<Item = &'a Job>,
         (job, task): (&Job, TaskId),
         peer: Peer,
-        demand: impl Fn(Duration, u32) -> Duration,
     ) -> bool {
         let cost = job.task(task).cost;
         let Some(fastest) = self
@@ -60,13 +60,16 @@ impl Requester {
             work: cost.work,
             memory: cost.memory,
         };
-        fastest > question.speed
-            && self
-                .forecast
-                .is_sooner(now, &question, demand(question.takes(), fastest))
+        if fastest <= question.speed {
+            return false;
+        }
+        let window = question.takes();
+        let others = before.map(|other| other.demand(None, window, fastest));
+        let demand = others.sum::<Duration>() + job.demand(Some(job.level(task)), window, fastest);
+        self.forecast.is_sooner(now, &question, demand)
     }
 
-    /// The same for one of `jobs`, which are in their order.
+    /// The same for a peer that makes an offer; `jobs` are all jobs in their order.
     pub(super) fn is_left_by(
         &self,
         now: Time,
@@ -74,26 +77,19 @@ impl Requester {
         (job, task): (&Job, TaskId),
         peer: Peer,
     ) -> bool {
-        let before = jobs.iter().take_while(|(_, other)| order(other) < order(job));
-        self.is_better_left(now, (job, task), peer, |window, fastest| {
-            let others = before
-                .clone()
-                .map(|(_, other)| other.demand(None, window, fastest));
-            others.sum::<Duration>() + job.demand(Some(job.level(task)), window, fastest)
-        })
+        let before = jobs.iter().map(|&(_, other)| other);
+        let before = before.take_while(|other| order(other) < order(job));
+        self.is_better_left(now, before, (job, task), peer)
     }
 
     /// The same for a peer that is about to be woken.
-    pub(super) fn is_left(&self, now: Time, task: TaskRef, peer: Peer) -> bool {
+    pub(super) fn is_left_on_waking(&self, now: Time, task: TaskRef, peer: Peer) -> bool {
         let job = &self.jobs[&task.job];
         if job.was_left_for_long(task.task, now) {
             return false;
         }
         let before = self.jobs.values().filter(|other| order(other) < order(job));
-        self.is_better_left(now, (job, task.task), peer, |window, fastest| {
-            let others = before.clone().map(|other| other.demand(None, window, fastest));
-            others.sum::<Duration>() + job.demand(Some(job.level(task.task)), window, fastest)
-        })
+        self.is_better_left(now, before, (job, task.task), peer)
     }
 
     /// A task waits for faster machines, though not for ever.

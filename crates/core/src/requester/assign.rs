@@ -231,9 +231,9 @@ impl Requester {
         }
         // A task at which this peer failed before may succeed now, and there may be no others to
         // try it.
-        let is_left = |id| left.iter().any(|task: &TaskRef| task.job == id);
+        let leaves_some = |id| left.iter().any(|task: &TaskRef| task.job == id);
         let again = jobs.iter().find_map(|&(&id, job)| {
-            let job = Some(job).filter(|_| !is_left(id))?;
+            let job = Some(job).filter(|_| !leaves_some(id))?;
             let reserved = |task| job.task(task).is_reserved(peer, merit);
             let task = job.ready.best(offer.memory, reserved)?;
             Some(TaskRef { job: id, task })

@@ -35,7 +35,7 @@ impl Requester {
             && let Some(peer) = self.parked.best(memory)
         {
             // The others are no faster.
-            if self.is_left(now, task, peer) {
+            if self.is_left_on_waking(now, task, peer) {
                 self.leave(now, task);
                 break;
             }
