@@ -1,11 +1,8 @@
 //! Marks in an ELF: notes about addresses in its code that label the instructions there.
 //!
-//! They are in a section that is not loaded, so that no execution and no proof knows of them:
-//!
-//! ```text
-//! section .myriad.marks: for each mark, address (4 bytes, little endian) ‖ word (4 bytes, little endian)
-//! word:                  label (bits 0 to 7) | WHOLE (bit 8) | LEAVE (bit 9)
-//! ```
+//! They are in a section `.myriad.marks` that is not loaded, so that no execution and no proof
+//! knows of them. `crates/evm/src/accounting.rs`, which the block guest writes its marks with,
+//! describes the format.
 //!
 //! The meaning of a label is between the program and the reader of the account.
 

@@ -232,10 +232,8 @@ impl Worker {
         }
     }
 
-    /// Executes, and accounts for the work by the marks in the program's ELF. They are a section
-    /// `.myriad.marks` that has, for each mark, an address in the code and a word, 4 bytes each,
-    /// little endian. The word is the sum of a label of 8 bits, 256 where everything that is called
-    /// there counts for this label, and 512 where the label ends.
+    /// Executes, and accounts for the work by the marks in the program's ELF, a section
+    /// `.myriad.marks`. `crates/evm/src/accounting.rs` describes its format.
     ///
     /// # Errors
     /// See [`Worker::load`].
