@@ -37,6 +37,8 @@ mod boundary;
 #[path = "../build.rs"]
 #[expect(dead_code, reason = "the entry of the build script is not called")]
 mod build;
+#[doc(hidden)]
+pub mod changed_prover;
 mod circuit;
 mod config;
 #[doc(hidden)]
@@ -47,8 +49,6 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
-#[doc(hidden)]
-pub mod modified;
 mod program;
 mod proof_bytes;
 mod prove;

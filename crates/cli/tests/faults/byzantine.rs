@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 
-use myriad_engine::{Input, KeyCache, Program, Segment, modified};
+use myriad_engine::{Input, KeyCache, Program, Segment, changed_prover};
 use myriad_net::{
     short_name,
     wire::{Lease, Refused, Response, Why, Work},
@@ -81,7 +81,8 @@ impl Proofs {
         drop(engine);
         let program = Program::load(image, None).unwrap();
         let keys = KeyCache::new(keys());
-        let unusable = modified::prove_suspended_with_43(&program, &keys, &input(ROUNDS), segment).unwrap();
+        let unusable =
+            changed_prover::prove_suspended_with_43(&program, &keys, &input(ROUNDS), segment).unwrap();
         Self {
             right,
             other_input,

@@ -1,7 +1,7 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
 use myriad_engine::{
-    AggregateError, ProofOf, ProveError, Shown, VerifyError, modified::say_43, worker::Failure,
+    AggregateError, ProofOf, ProveError, Shown, VerifyError, changed_prover::say_43, worker::Failure,
 };
 use openvm_stark_backend::codec::Decode;
 

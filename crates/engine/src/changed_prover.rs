@@ -20,7 +20,7 @@ pub fn prove_suspended_with_43(
     segment: &Segment,
 ) -> Result<Vec<u8>, ProveError> {
     let mut prover: SegmentProver = SegmentProver::new(program, keys)?;
-    prover.tampering = Some(say_43);
+    prover.change = Some(say_43);
     prover.prove(program, input, segment)
 }
 
