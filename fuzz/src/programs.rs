@@ -107,7 +107,7 @@ impl Exe {
 
     /// Returns the program with this address space in all its loads and stores, and their number.
     pub fn with_address_space(mut self, space: u64) -> (Self, usize) {
-        // From LOADW to LOADH.
+        // The opcodes from LOADW to LOADH.
         let memory = |there: &&mut (Instruction, u32)| (0x210..=0x217).contains(&there.0.opcode);
         let instructions = self.code.instructions.0.iter_mut().filter(memory);
         let count = instructions

@@ -26,8 +26,8 @@ const TIMES: u64 = 10;
 /// of a decoder, and much less than a believed length would take.
 const ALLOCATED_MAX: u64 = 1 << 30;
 
-/// From here on, the system refuses more memory than this, and the process ends at the input that
-/// wanted it.
+/// Has the system refuse more memory than this from now on, so that the process ends at the input
+/// that wanted it.
 fn limit_memory() {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let data = status.lines().find_map(|line| line.strip_prefix("VmData:"));

@@ -31,7 +31,7 @@ pub fn plan_and_account(
     Ok((plan, usage, account))
 }
 
-/// Also gives the child, with the program loaded.
+/// Executes and cuts. Also returns the child, with the program loaded.
 fn planned(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage, Worker), Error> {
     let config = settings.sole_worker()?;
     {

@@ -309,12 +309,12 @@ fn lock(provers: &Mutex<Vec<Child>>) -> MutexGuard<'_, Vec<Child>> {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let mut provers = self.lock();
-        // They end when stdin does, all at once; then they are waited for.
+        // The provers end when their stdin does, all at once; then they are waited for.
         for prover in provers.iter_mut() {
             drop(prover.stdin.take());
         }
         for prover in provers.iter_mut() {
-            // Without waiting it would stay in the system's table as a zombie.
+            // The prover would stay in the system's table as a zombie without the wait.
             let _ = prover.wait();
         }
     }

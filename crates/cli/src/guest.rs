@@ -18,7 +18,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// All of them, the cheapest first.
+    /// All variants, the cheapest first.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Precompiles];
 
     /// The cheaper variant for blocks with this much gas, whose precompiles would take

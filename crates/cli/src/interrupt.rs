@@ -16,7 +16,7 @@ use crate::{
     terminal,
 };
 
-/// How long telling the provers may take.
+/// The longest time for telling the provers.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long an error waits for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);

@@ -94,7 +94,7 @@ pub struct Settings {
     pub max_instructions: u64,
     /// The form of the final proof.
     pub proof: FinalForm,
-    /// From the start of the command to the proof.
+    /// The time from the start of the command to the proof.
     pub deadline: Option<Duration>,
     /// The time that done and cancelled jobs stay.
     pub keep_jobs: Duration,

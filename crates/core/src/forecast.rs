@@ -71,7 +71,7 @@ fn takes_us(work: Duration, speed: u32) -> u64 {
 /// The machines that are here and deliver, ordered by when each will have done its present task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
-    /// With the speed of each.
+    /// The machines that are alike, by the time at which each is free, with its speed.
     free: BTreeMap<Alike, BTreeMap<(Time, Peer), u32>>,
 }
 
@@ -116,7 +116,7 @@ impl Forecast {
         let able = faster
             .take_while(|(alike, _)| takes_us(question.work, alike.most()) <= window_us)
             .filter(|(alike, _)| alike.memory >= question.memory);
-        // Mostly there is too much to do even if all of them were free.
+        // In most cases there is too much to do even if all of them were free.
         let most_us = able.clone().map(|(alike, machines)| {
             let each = window_us / takes_us(question.work, alike.most()).max(1);
             work_us.saturating_mul(each).saturating_mul(machines.len() as u64)
@@ -192,7 +192,7 @@ mod tests {
         let (fast, medium) = (machine(2000, 8 * GIB, 6), machine(1000, 4 * GIB, 0));
         forecast.insert(peer(1), fast);
         forecast.insert(peer(2), medium);
-        // Within 36 s the one does three of 10 s, the other one of 20 s.
+        // The fast one does three tasks of 10 s within 36 s, the other one a task of 20 s.
         assert!(forecast.is_sooner(Time(0), &slow(), SECOND * 80));
         assert!(!forecast.is_sooner(Time(0), &slow(), SECOND * 81));
         forecast.remove(peer(2), medium);

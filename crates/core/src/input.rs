@@ -146,7 +146,7 @@ pub enum Tried {
         proof: Blob,
         reason: String,
     },
-    /// Nothing is known: there was no memory for it, say.
+    /// The caller knows no more than before: for example, it had no memory for the task.
     Unable,
 }
 

@@ -42,7 +42,7 @@ pub enum Output {
     Obsolete { task: TaskRef },
     /// The standing of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
     Learned { peer: Peer },
-    /// For whoever watches.
+    /// Something happened that an observer may want to know.
     Event(Event),
 }
 
@@ -105,7 +105,7 @@ pub enum Event {
     TaskDone {
         task: TaskRef,
         peer: Peer,
-        /// From the lease to the submission, as the requester saw it.
+        /// The time from the lease to the submission, as the requester saw it.
         took: Duration,
     },
     /// The final proof is durable.

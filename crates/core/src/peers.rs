@@ -152,7 +152,7 @@ impl PeerState {
         }
     }
 
-    /// In thousandths.
+    /// The speed that is expected of it, in thousandths.
     pub(crate) fn speed(&self, kind: Kind) -> u32 {
         let known = self.standing.speed(kind);
         match known.mean {

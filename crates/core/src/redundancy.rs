@@ -87,7 +87,7 @@ pub struct Holder {
     pub remaining: Duration,
 }
 
-/// One more copy of a task?
+/// The question whether a task is worth one more copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Sorted by the time that they still need.
@@ -106,7 +106,8 @@ pub struct Question<'a> {
 /// The value of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Worth {
-    /// By which the job is expected to end earlier; `Duration::MAX` where that is not the question.
+    /// The time by which the job is expected to end earlier; `Duration::MAX` where time is not the
+    /// question.
     pub gain: Duration,
     /// The work that is expected to be done in vain.
     pub waste: Duration,

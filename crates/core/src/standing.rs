@@ -35,7 +35,7 @@ pub struct Standing {
     pub unavailable: u32,
     /// Why it gets nothing any more.
     pub banned: Option<String>,
-    /// For each kind of task, in the order of [`Kind::ALL`].
+    /// The speed at each kind of task, in the order of [`Kind::ALL`].
     pub speeds: [Speed; Kind::ALL.len()],
     /// The task because of which it was banned. This field comes last, because what an earlier
     /// build has kept ends before it.

@@ -48,7 +48,7 @@ impl Tree {
     /// The tree over `segments` segments.
     ///
     /// # Panics
-    /// Without segments, with an arity of 0, or with one of 1 above the second level.
+    /// If there are no segments, an arity is 0, or one above the second level is 1.
     pub fn new(segments: u32, arities: Arities) -> Self {
         assert!(segments > 0, "an execution has a segment");
         assert!(

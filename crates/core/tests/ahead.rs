@@ -12,8 +12,7 @@ use myriad_core::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One that is twice as fast as the machine that costs are measured on, and one that is half as
-/// fast.
+/// Machines that are twice and half as fast as the one that costs are measured on.
 const FAST: u32 = 1;
 const SLOW: u32 = 2;
 

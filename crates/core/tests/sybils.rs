@@ -144,7 +144,7 @@ fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
     assert_eq!(woken(&outputs)[0], busy_one, "{task:?} is ready again");
 }
 
-/// One that says so late has kept others waiting.
+/// A machine that declines late has kept others waiting.
 #[test]
 fn who_declines_late_is_called_after_others_next_time() {
     let [late, other, third] = [peer(1), peer(2), peer(3)];

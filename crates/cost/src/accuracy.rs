@@ -26,9 +26,9 @@ pub struct HeldOut {
     pub instructions: u64,
     pub threads: u32,
     pub wall_s: f64,
-    /// From its cells and interactions, as a requester knows them when it has cut.
+    /// The prediction from its cells and interactions, as a requester knows them when it has cut.
     pub predicted_wall_s: f64,
-    /// From its instructions alone, as a planner does.
+    /// The prediction from its instructions alone, as a planner makes it.
     pub planned_wall_s: f64,
     pub peak_bytes: u64,
     pub predicted_peak_bytes: u64,

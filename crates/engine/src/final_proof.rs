@@ -22,8 +22,8 @@ pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinalForm {
-    /// By one more internal-recursive layer, as OpenVM's own prover does. The layer only makes the
-    /// proof smaller.
+    /// One more internal-recursive layer, as in OpenVM's own prover. The layer only makes the proof
+    /// smaller.
     #[default]
     Small,
     /// The proof of the top node as it is. Nothing is proven for it.

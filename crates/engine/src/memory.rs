@@ -86,7 +86,7 @@ const BYTES_PER_PROGRAM_CELL: u64 = 4;
 /// Threads that a segment is planned for, whatever machine proves it. Each has working memory of up
 /// to 1 MiB; nothing large is there once for each thread.
 const THREADS: usize = 16;
-/// In place of the peak memory of a segment that no proof can be of, because a trace is higher than
+/// Stands for the peak memory of a segment that no proof can be of, because a trace is higher than
 /// it may be.
 pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.

@@ -18,7 +18,7 @@ use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caugh
 /// Executes `program` on `input`, stops where each of `segments` ends, and returns the boundary
 /// that each proof must have.
 ///
-/// These are all segments of a plan, in order. It needs no keys, and takes the memory that the
+/// `segments` are all segments of a plan, in order. It needs no keys, and takes the memory that the
 /// program uses twice.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     let program = Program::load(&bitcode::serialize(&exe).unwrap(), None).unwrap();
     let keys = keys_of(&program);
     let ctx = metered_ctx(&program, &keys).unwrap();
-    // In words of 64 bits.
+    // The marks are in words of 64 bits.
     let marks = 64 * (1 + format!("{:?}", ctx.memory_ctx.page_indices).matches(',').count() as u64);
     assert!(marks > u64::from(u32::MAX >> PAGE_BITS), "{marks}");
 

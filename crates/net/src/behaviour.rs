@@ -44,7 +44,7 @@ const REQUESTS_AT_ONCE: usize = 32;
 /// A home machine that leads nowhere must not block the dialling of others: twice as many as are
 /// dialled again and again.
 const PENDING_CONNECTIONS_MAX: u32 = 256;
-/// One by QUIC and one by TCP in each direction, when both sides dial at once.
+/// A peer has one by QUIC and one by TCP in each direction, when both sides dial at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -41,10 +41,9 @@ const LISTEN: [&str; 4] = [
 /// The addresses where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// On any port of all addresses that the machine has, of either family or of the one that there
-    /// is.
+    /// Any port of all addresses that the machine has, of either family or of the only one.
     Anywhere,
-    /// On each of these.
+    /// Each of these addresses.
     At(Vec<Address>),
 }
 

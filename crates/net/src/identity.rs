@@ -56,7 +56,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// One that lasts as long as the process.
+    /// An identity that lasts as long as the process.
     pub fn ephemeral() -> Self {
         Self {
             keypair: Keypair::generate_ed25519(),

@@ -23,11 +23,11 @@ const ROUNDS: u32 = 4;
 /// A round in which all say that they do not have the blob counts for this many. No link was cut;
 /// the blob is asked for once more because a peer may have been about to get it.
 const ROUNDS_ABSENT: u32 = 2;
-/// Between these; each further pause is twice as long. A link that was cut for half a minute is
-/// back then.
+/// The first pause between rounds; each further one is twice as long. A link that was cut for half
+/// a minute is back then.
 const ROUND_PAUSE: Duration = Duration::from_secs(3);
-/// Before one that was turned away comes again; each further pause is twice as long, up to the next
-/// one.
+/// The pause before a client that was turned away comes again; each further one is twice as long,
+/// up to the pause between rounds.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a blob may take besides the time for its bytes. It is the time that a requester needs
@@ -126,7 +126,7 @@ impl Patience {
         (now + pause < self.until).then_some(pause)
     }
 
-    /// Between three and five quarters of a pause.
+    /// A random time between three and five quarters of a pause.
     fn spread(&mut self, pause: Duration) -> Duration {
         // Knuth's generator; the high bits are the good ones.
         self.seed = self
@@ -232,7 +232,7 @@ mod tests {
             assert!(patience.after(Round::Failed, now).is_some());
             assert!(patience.after(Round::Progress, now).is_some());
         }
-        // For as long as it takes at the slowest rate, and no longer.
+        // The fetch may take as long as the slowest rate needs, and no longer.
         let late = now + WAIT_MAX;
         assert_eq!(patience.after(Round::Progress, late), None);
         let mut large = Patience::new(RATE_MIN * 100, 7, now);

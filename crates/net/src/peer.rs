@@ -49,7 +49,7 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> 
 pub(crate) fn origin(address: &Multiaddr) -> Option<u64> {
     match address.iter().next()? {
         Protocol::Ip4(ip) if ip.is_private() || ip.is_loopback() || ip.is_link_local() => None,
-        // Above all 48 bits of the others.
+        // This bit is above all 48 bits of IPv6 networks.
         Protocol::Ip4(ip) => Some(1 << 48 | u64::from(ip.to_bits() >> 8)),
         Protocol::Ip6(ip) if ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() => None,
         Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {

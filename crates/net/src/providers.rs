@@ -16,7 +16,7 @@ pub(crate) const PROVIDERS_MAX: usize = 64;
 /// The lifetime of a provider's record. Requesters say that they have jobs as often as they
 /// announce them, and provers should not hear for days of one that is gone.
 pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY.as_secs());
-/// One that says it more often gains nothing.
+/// A requester that says it more often than this gains nothing.
 const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
 
 /// Keeps a requester's record of itself, at the head of the list. libp2p names only the first

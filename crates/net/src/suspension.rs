@@ -18,8 +18,8 @@ pub(crate) struct Suspension {
 }
 
 impl Suspension {
-    /// For how long the machine was suspended since the last call, to the second, where `passed`
-    /// and `running` are read from the two clocks.
+    /// The time for which the machine was suspended since the last call, to the second, where
+    /// `passed` and `running` are read from the two clocks.
     pub(crate) fn since_last(&mut self, passed: Duration, running: Duration) -> Option<Duration> {
         let apart = passed.saturating_sub(running);
         let before = self.apart.replace(apart)?;

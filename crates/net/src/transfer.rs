@@ -52,7 +52,7 @@ pub(crate) async fn serve(
         retry_ms: RETRY_MS,
         ..ServeLimits::default()
     };
-    // Without a slot, all that is told is when to come again.
+    // A client without a slot is told only when to come again.
     let limits_turned_away = ServeLimits {
         slots: Arc::new(Semaphore::new(0)),
         time_max: TURNED_AWAY_TIME_MAX,
@@ -89,7 +89,7 @@ enum Held {
     TurnedAway(OwnedSemaphorePermit),
 }
 
-/// One of the streams that a peer may have.
+/// The place of one of the streams that a peer may have.
 struct Place {
     of_peer: Arc<Mutex<HashMap<PeerId, usize>>>,
     peer: PeerId,
@@ -338,7 +338,7 @@ fn busy_for(e: &FetchError) -> Option<Duration> {
     }
 }
 
-/// Another one for each peer and blob.
+/// A seed that differs for each peer and blob.
 fn seed(own: Peer, want: BlobRef) -> u64 {
     let start = |bytes: [u8; 32]| u64::from_le_bytes(*bytes.first_chunk().expect("longer than that"));
     start(own.0) ^ start(want.blob.0)

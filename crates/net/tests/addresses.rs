@@ -153,8 +153,8 @@ async fn hears(node: &mut Node, jobs: usize) {
     timeout(PATIENCE, heard).await.expect("the news come");
 }
 
-/// Without a gate each of these nodes dials the victim for each of the names, again and again for
-/// 15 minutes.
+/// Each of these nodes would dial the victim for each of the names without a gate, again and again
+/// for 15 minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_becomes_a_victim_of_what_is_announced() {
     const NODES: usize = 3;

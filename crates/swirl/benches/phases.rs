@@ -97,7 +97,7 @@ struct Bounds {
     triad: f64,
 }
 
-/// On all threads of the pool that this runs in.
+/// Measures on all threads of the pool that this runs in.
 fn bounds() -> Bounds {
     let threads = rayon::current_num_threads();
     let permutation = default_babybear_poseidon2_16();

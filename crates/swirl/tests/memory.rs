@@ -165,7 +165,7 @@ const EXCESS: f64 = 0.03;
 
 struct Proven {
     predicted: Peak,
-    /// By phase, above the bytes allocated when the proof began.
+    /// The measured bytes by phase, above those allocated when the proof began.
     measured: Vec<usize>,
 }
 

@@ -177,12 +177,12 @@ fn proofs_are_the_same_on_any_number_of_threads_and_with_any_memory() {
             }
         });
     }
-    // On many threads it is not the fraction sums that take most with every plan.
+    // The fraction sums do not take most on many threads with every plan.
     let alone = peaks.iter().filter(|(threads, _)| *threads == 1).count();
     assert_eq!(alone, 2, "each limit has a plan of its own: {peaks:?}");
 }
 
-/// Each column that is opened takes twice its size, here 8 MiB: on any number of threads there are
+/// Each column that is opened takes twice its size, here 8 MiB. On any number of threads there are
 /// no more than four of them at once.
 #[test]
 fn openings_hardly_take_more_memory_on_many_threads() {

@@ -21,7 +21,7 @@ use crate::{
 /// A node above touched leaves.
 #[derive(Clone, Copy)]
 struct Node {
-    /// On its level, through all address spaces.
+    /// Its number on its level, through all address spaces.
     number: u64,
     before: Digest,
     after: Digest,
@@ -40,11 +40,11 @@ pub(crate) struct Step {
 /// All steps from the touched leaves to the root.
 pub(crate) struct Paths {
     dimensions: MemoryDimensions,
-    /// By height, from 1 on; those of a level by rising number.
+    /// The steps by height, from 1 on; those of a level by rising number.
     levels: Vec<Vec<Step>>,
     /// The nodes above the address spaces after the segment, as a heap: the root first.
     pub top: Vec<Digest>,
-    /// Nothing was touched.
+    /// Whether nothing was touched.
     none: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct HashRecords(Arc<Mutex<Option<Records>>>);
 
 struct Records {
     chip: Arc<Poseidon2PeripheryChip<F>>,
-    /// In any order, one as often as it is needed.
+    /// The states in any order, each as often as it is needed.
     states: Vec<State>,
 }
 
@@ -82,7 +82,7 @@ impl Records {
     }
 }
 
-/// One row for each state: what `inner` makes of it, and how often it is needed.
+/// One row for each state: the result of `inner` on it, and the number of times that it is needed.
 fn trace(
     unique: &[(&State, u32)],
     inner_width: usize,

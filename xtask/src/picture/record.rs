@@ -20,7 +20,7 @@ pub const ROWS: NonZero<u16> = NonZero::new(34).unwrap();
 
 /// The contents of a terminal, from the start of a program to its end.
 pub struct Recording {
-    /// Each differs from the one before.
+    /// The screens, each different from the one before.
     screens: Vec<(Duration, Screen)>,
 }
 
@@ -188,7 +188,7 @@ impl Screen {
 }
 
 impl Run {
-    /// Without the spaces at both ends; none if there is nothing else.
+    /// The text without the spaces at both ends; none if there is nothing else.
     fn trimmed(self) -> Option<Self> {
         let start = self.text.len() - self.text.trim_start_matches(' ').len();
         let text = self.text.trim_matches(' ');

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 pub struct InputFlags {
     /// The input stream: a hex string, or a file with one or with JSON
     ///
-    /// As `cargo openvm run --input` reads it: 01 and bytes, or 02 and field elements of
+    /// The format is that of `cargo openvm run --input`: 01 and bytes, or 02 and field elements of
     /// 4 bytes, little endian; JSON has a list of such strings, {"input": ["0x01..."]}.
     #[arg(
         long,
@@ -106,7 +106,7 @@ pub struct WorkFlags {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofForm {
-    /// By one more layer, as OpenVM does it [default]
+    /// One more layer, as OpenVM does it [default]
     Small,
     /// The top of the tree as it is
     Fast,
@@ -128,7 +128,7 @@ impl FromStr for PublicValues {
 
 /// A count of something: 90000000, or 90e6.
 pub(super) fn count(text: &str) -> Result<u64, String> {
-    /// Above it there are whole numbers that a float cannot have.
+    /// A float cannot have all whole numbers above it.
     const EXACT_MAX: f64 = (1_u64 << 53) as f64;
     if let Ok(count) = text.parse() {
         return Ok(count);

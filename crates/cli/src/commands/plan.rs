@@ -60,7 +60,7 @@ pub fn run(args: &Plan) -> Result<(), Error> {
         .deadline
         .map(|deadline_s| planner::machines_for(&question, deadline_s))
         .transpose()?;
-    // Without a fleet the one that is needed is planned for.
+    // The plan is for the fleet that is needed, if none is given.
     if let (Some(needed), None, false) = (needed, args.nodes, counted(args)) {
         question = planner::scaled(&question, needed);
     }

@@ -47,7 +47,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         return Err(Error::Unconfined { missing });
     }
     let on_terminal = io::stderr().is_terminal();
-    // On a terminal the status line tells what matters.
+    // The status line of a terminal tells what matters.
     log(if on_terminal { "warn" } else { "info" });
     let (dir, status_file) = StatusFile::claim(&settings.data_dir)?;
     let threads = settings

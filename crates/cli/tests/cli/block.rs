@@ -262,7 +262,7 @@ fn blocks_of_each_fork_are_executed() {
     }
 }
 
-/// In software, a pairing would take 480 instructions per gas.
+/// A pairing in software would take 480 instructions per gas.
 #[test]
 fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
     let dir = tempfile::tempdir().unwrap();

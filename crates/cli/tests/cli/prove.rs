@@ -110,7 +110,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
     stored_proofs_are_hostile_too(&fibonacci, &dir.path().join("data"));
     an_accepted_proof_that_has_rotted_is_made_anew(dir.path(), &bytes);
-    // Without the last layer nothing is left to prove.
+    // Nothing is left to prove without the last layer.
     let fast = finish(prove(dir.path(), "fast").args(["--proof", "fast", "--json"])).exits(DONE);
     let fast = fast.json();
     let count = |key: &str| first[key].as_u64().unwrap();
@@ -285,8 +285,8 @@ fn an_accepted_proof_that_has_rotted_is_made_anew(dir: &Path, proof: &[u8]) {
     let anew = again.stderr.lines().filter(|line| line.contains(" anew: "));
     assert_eq!(anew.count(), 1, "{}", again.stderr);
     assert!(again.stderr.contains("damaged"), "{}", again.stderr);
-    // Another one, since the search for its proof of work ends where some thread finds one, and one
-    // of the same.
+    // The proof made here is another one, since the search for its proof of work ends where some
+    // thread finds one. It is of the same program.
     let made = dir.join("third/fibonacci.stark.proof");
     let program = guest("fibonacci");
     run(["verify", made.to_str().unwrap(), "--program", &program]).exits(DONE);

@@ -46,7 +46,7 @@ fn a_fleet_is_simulated_and_its_files_are_written() {
     for name in ["timeline.csv", "utilisation.svg", "makespan.svg"] {
         assert!(out.join(name).exists(), "{name}");
     }
-    // Once more, it is the same.
+    // A second run gives the same.
     let again = run(["simulate", &path, "--seeds", "3", "--json"])
         .exits(DONE)
         .json();

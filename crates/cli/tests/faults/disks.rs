@@ -159,8 +159,8 @@ pub fn full_and_read_only_disks_are_named() {
     }
 }
 
-/// In a user namespace without a map this user owns the folder, and has no rights beyond the
-/// owner's: root neither.
+/// This user owns the folder in a user namespace without a map, and has no rights beyond the
+/// owner's; nor has root.
 pub fn a_read_only_data_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();

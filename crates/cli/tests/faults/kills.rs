@@ -52,7 +52,7 @@ enum Stage {
 }
 
 impl Stage {
-    /// All of them, with how often each takes its victim in a job.
+    /// All stages, each with the number of its victims in a job.
     const ALL: [(Self, usize); 11] = [
         (Self::Announce, 2),
         (Self::Lease, 2),

@@ -116,7 +116,7 @@ fn trial_or_ignored(name: &'static str, possible: Result<(), String>, run: fn())
     let test = move || {
         let start = Instant::now();
         run();
-        // On a line of its own: the runner has begun one with the name.
+        // The time has a line of its own: the runner has begun one with the name.
         println!("\ntest {name} took <{:.3}s>", start.elapsed().as_secs_f64());
         Ok(())
     };

@@ -9,7 +9,7 @@ use crate::{Event, Input, Output, Peer, TaskRef, Time, Tried};
 /// ends if it turns out that nobody could have done that task.
 #[derive(Clone, Debug, Default)]
 pub struct Banned {
-    /// With what each was banned for.
+    /// The banned peers, each with the task that it was banned for.
     banned: BTreeMap<Peer, TaskRef>,
     /// Tasks that nobody could have done, as the caller has found out.
     impossible: BTreeSet<TaskRef>,

@@ -7,9 +7,9 @@ use crate::{Blob, Event, Input, Output, Requester, TaskId, TaskRef, Time, Tried}
 
 /// An accepted proof stays what it was: one proof for each task, for as long as the job is open.
 ///
-/// But for one that the caller has refuted, when it was asked to do the node above: that is given
-/// up, and is never kept again. And for one that the caller has lost, or doubts: that is given up,
-/// too, and may come again.
+/// There are two exceptions. A proof that the caller has refuted, when it was asked to do the node
+/// above, is given up, and is never kept again. A proof that the caller has lost, or doubts, is
+/// given up too, and may come again.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     accepted: BTreeMap<TaskRef, Blob>,

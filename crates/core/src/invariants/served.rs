@@ -11,7 +11,7 @@ use crate::{
     Cost, Event, Input, JobId, Offer, Output, Peer, Refusal, Requester, Return, Stage, TaskId, TaskRef, Time,
 };
 
-/// For so long a ready task may be another one's that was woken for it.
+/// The time for which a ready task may be kept for a peer that was woken for it.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looking ahead keeps nobody from a task for ever. A peer with the memory for a ready task is told

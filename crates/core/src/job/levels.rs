@@ -110,7 +110,7 @@ impl Job {
                     top.saturating_sub(of.rank).saturating_mul(SPEED_ONE) / speed
                 };
                 let left = share(window.checked_sub(starts)?, speed);
-                // On each level above, one waits for it.
+                // One task waits for it on each level above.
                 let waiting = u32::from(level.is_some_and(|level| level < place));
                 Some(
                     left.min(of.work / of.unstarted)

@@ -77,12 +77,12 @@ pub(crate) struct Suspicion {
 pub enum Stage {
     /// A task above it is done.
     Unneeded,
-    /// For this many others whose proofs it takes.
+    /// It waits for this many others whose proofs it takes.
     Waiting(u32),
     Ready,
-    /// For the caller to do, and for no peer.
+    /// It is for the caller to do, and for no peer.
     Own,
-    /// By this many peers.
+    /// This many peers hold it.
     Leased(usize),
     /// A submitted proof is being looked at.
     Checking,
@@ -162,7 +162,7 @@ impl Lease {
 pub(crate) struct Claim {
     pub peer: Peer,
     pub proof: Blob,
-    /// From the lease to the submission.
+    /// The time from the lease to the submission.
     pub took: Duration,
     /// Whether a proof of this peer was accepted before.
     pub proven: bool,
@@ -223,7 +223,7 @@ impl Task {
         self.leases.contains_key(&peer) || self.claims.iter().any(|claim| claim.peer == peer)
     }
 
-    /// Where it is; `for_caller` says that the caller does it.
+    /// The stage of the task; `for_caller` says that the caller does it.
     pub(super) fn stage(&self, for_caller: bool) -> Stage {
         match self.state {
             TaskState::Unneeded => Stage::Unneeded,

@@ -17,8 +17,8 @@ const PROGRESS_ONE: u16 = 1000;
 
 /// A holder is late after silence for this part of the task's expected time.
 const SILENT_PART: u32 = 4;
-/// Or when it takes longer than was expected by this part of it: machines that do something else
-/// meanwhile are slower by as much now and then.
+/// A holder is also late when it takes longer than expected by this part. Machines with other work
+/// meanwhile are that much slower now and then.
 const OVERDUE_PART: u32 = 2;
 
 /// A holder falls behind when it will end later than was thought by this part of the expected time.

@@ -78,7 +78,7 @@ pub struct Harness {
     pub durable: BTreeMap<TaskRef, Blob>,
     pub finished: Vec<JobId>,
     pub failed: Vec<JobId>,
-    /// All that came out.
+    /// All outputs so far.
     pub log: Vec<Output>,
 }
 

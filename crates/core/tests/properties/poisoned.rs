@@ -25,7 +25,7 @@ fn poisoned() -> (Harness, TaskRef, TaskRef) {
     (harness, segment, leaf)
 }
 
-/// These strangers fail at the leaf, each in this way.
+/// Strangers fail at the leaf, each in its way.
 fn fail(harness: &mut Harness, leaf: TaskRef, peers: std::ops::Range<usize>, habit: Habit) {
     for index in peers {
         let offer = Offer {

@@ -83,7 +83,7 @@ fn what_nobody_needs_any_more_is_not_made_again() {
     harness.step(&Step::Persist).unwrap();
     lose(&mut harness, segment(0));
     assert_eq!(stage(&harness, segment(0)), Stage::Done);
-    // But the final proof takes the last segment, too.
+    // The final proof takes the last segment's proof, too.
     lose(&mut harness, segment(1));
     assert_eq!(stage(&harness, segment(1)), Stage::Ready);
     assert_eq!(stage(&harness, leaf), Stage::Done);

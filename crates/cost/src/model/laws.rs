@@ -39,7 +39,7 @@ pub(super) struct SegmentLaw {
 /// A node with a number of children.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodeLaw {
-    /// On one thread.
+    /// The work on one thread.
     pub work_s: f64,
     pub serial: f64,
     pub cpu_s: f64,

@@ -17,7 +17,7 @@ use crate::{
 /// The cost of a task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// With tools ready.
+    /// Seconds with tools ready.
     pub wall_s: f64,
     /// CPU seconds of all threads.
     pub cpu_s: f64,
@@ -56,7 +56,7 @@ pub enum Below {
 }
 
 impl Below {
-    /// By the most children of an internal-for-leaf node.
+    /// The width for the most children of an internal-for-leaf node.
     pub fn of(internal_for_leaf: u32) -> Self {
         match internal_for_leaf {
             1 => Self::Ones,
@@ -129,8 +129,8 @@ impl ProgramModel {
         self.wall_s(other, threads) / other.wall_s(other, threads)
     }
 
-    /// One task of each shape that `shapes` has, the mean segment of its largest cut included, as
-    /// far as both have it.
+    /// Seconds for one task of each shape that `shapes` has, the mean segment of its largest cut
+    /// included, as far as both have it.
     pub(super) fn wall_s(&self, shapes: &Self, threads: u32) -> f64 {
         let load = shapes.typical_load();
         let nodes = shapes.nodes.keys().filter_map(|&(stage, children)| {
@@ -229,8 +229,8 @@ impl ProgramModel {
         }
     }
 
-    /// Below the smallest cut: along the line through the two smallest, but not below a line to the
-    /// origin and not above the smallest itself.
+    /// The load below the smallest cut: along the line through the two smallest, but not below a
+    /// line to the origin and not above the smallest itself.
     fn short(&self, first: &Cut, second: Option<&Cut>, instructions: f64) -> Load {
         let share = instructions / first.instructions;
         let back = |at: f64, next: f64, wider: f64| {

@@ -30,7 +30,7 @@ pub(super) struct Beside {
     pub requester_cpu_s: f64,
 }
 
-/// All that fit the machines.
+/// All ways that fit the machines.
 ///
 /// # Errors
 /// [`PlanError::Memory`] where none does, [`PlanError::Segments`] where all are of too many

@@ -50,7 +50,7 @@ impl Around {
         }
     }
 
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub(super) fn expected_s(&self, timeline: &Timeline) -> f64 {
         self.execute_s + self.distribute_s + seconds(timeline.end_us) + self.requester_s + self.wasters_s
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// The best way to do a job, and its cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FleetPlan {
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub expected_s: f64,
     /// The parts of [`Self::expected_s`], which add up to it.
     pub parts: Parts,
@@ -38,9 +38,9 @@ pub struct Parts {
     pub execute_s: f64,
     /// Program and input reach the provers.
     pub distribute_s: f64,
-    /// Until the last segment is proven.
+    /// The time until the last segment is proven.
     pub segments_s: f64,
-    /// From then until the top of the tree is.
+    /// The time from then until the top of the tree is.
     pub tree_s: f64,
     pub final_s: f64,
     /// Proofs queue at the requester's downlink or cores.
@@ -100,14 +100,14 @@ pub struct StageWork {
 /// The bounds that no schedule is faster than.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bounds {
-    /// All work, by all machines that deliver.
+    /// The time of all work on all machines that deliver.
     pub machines_s: f64,
     /// The longest path from a segment to the final proof, on the fastest machines.
     pub path_s: f64,
     /// The bound from the two together, no less than either: towards the end of a tree there is
     /// less and less that can be done at once.
     pub earliest_s: f64,
-    /// All proofs, over the requester's downlink.
+    /// The time of all proofs over the requester's downlink.
     pub requester_down_s: f64,
     /// Verifying all proofs and finding all boundaries, on the requester's cores.
     pub requester_cpu_s: f64,

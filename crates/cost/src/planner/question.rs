@@ -24,7 +24,7 @@ pub struct Workload {
 pub struct Link {
     pub up_bytes_per_s: f64,
     pub down_bytes_per_s: f64,
-    /// One way, to the requester or to another prover.
+    /// The time of one way, to the requester or to another prover.
     pub latency_s: f64,
 }
 
@@ -35,7 +35,7 @@ pub struct Class {
     /// Honest or not.
     pub machines: u64,
     pub threads: u32,
-    /// For one task.
+    /// Memory for one task.
     pub memory_bytes: u64,
     pub link: Link,
     /// The costs of tasks on one machine.

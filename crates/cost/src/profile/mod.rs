@@ -70,7 +70,7 @@ pub struct Disk {
 pub enum Vm {
     /// RV32IM with input and output.
     Plain,
-    /// With extensions, such as keccak and secp256k1 in `evm-block`.
+    /// RV32IM with extensions, such as keccak and secp256k1 in `evm-block`.
     Extended,
 }
 
@@ -110,7 +110,7 @@ pub struct Program {
 pub struct Cut {
     pub budget_bytes: u64,
     pub segments: u32,
-    /// In a segment, on average.
+    /// Instructions of a segment, on average.
     pub instructions: f64,
     /// Field elements in all traces, on average.
     pub cells: f64,
@@ -146,7 +146,7 @@ pub struct Measured {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentSample {
-    /// For which it was cut.
+    /// The budget for which it was cut.
     pub budget_bytes: u64,
     /// Executed before it, to get to it.
     pub instructions_before: u64,

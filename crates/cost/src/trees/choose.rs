@@ -90,7 +90,7 @@ impl<T> Candidate<T> {
         })
     }
 
-    /// All work, by all machines together.
+    /// The time of all work on all machines together.
     pub(crate) fn work_us(&self) -> u64 {
         let counts = self.counts.iter();
         self.times

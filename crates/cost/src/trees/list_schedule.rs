@@ -50,7 +50,7 @@ impl SharedCores {
 #[derive(Clone, Debug)]
 pub struct ClassTimes {
     pub machines: u64,
-    /// For each shape; none where it does not fit.
+    /// The time of each shape; none where it does not fit.
     pub tasks: Vec<Option<u64>>,
     /// The time that a task takes in addition after one of another kind, by kind.
     pub cold: [u64; KINDS],
@@ -160,7 +160,7 @@ struct Schedule<'a> {
     ranks: Vec<u64>,
     /// Children that each task waits for.
     missing: Vec<u32>,
-    /// For each shape.
+    /// The tasks of each shape that can start.
     ready: Vec<Ready>,
     /// Machines of each class that are free, by the kind of their last task; those without any are
     /// last.
@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(one_core_each(100), 5.0);
         // Two children: four rounds of segments, both leaves, and three tasks one after the other.
         assert_eq!(one_core_each(2), 8.0);
-        // With all cores for each child, those three take half the time.
+        // Those three tasks take half the time with all cores for each child.
         assert_eq!(seconds(2, 2, 2), 6.5);
     }
 

@@ -48,7 +48,7 @@ pub(super) fn outline(tree: &Tree) -> Vec<Level> {
         let groups = tree.count_beside(first);
         let (kind, children, wide) = (first.kind(), below / groups, below % groups);
         let narrow = ((kind, children), u64::from(groups - wide));
-        // Without wide ones there is no such shape.
+        // Without wide nodes there is no such shape.
         let wide = ((kind, children + u32::from(wide > 0)), u64::from(wide));
         levels.push([narrow, wide]);
         below = groups;

@@ -51,7 +51,8 @@ pub struct Spent {
 /// The account of an execution, by label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// By label. Work without a label is under 0; work inside of several is under the innermost.
+    /// The costs by label. Work without a label is under 0; work inside of several is under the
+    /// innermost.
     pub spent: Vec<Spent>,
     /// The values that the program revealed.
     pub public_values: Vec<u8>,
@@ -134,7 +135,7 @@ struct Tally {
     /// none.
     firsts: Vec<u32>,
     base: u32,
-    /// By address.
+    /// The marks, by address.
     marks: Vec<Mark>,
     /// Columns of each chip.
     widths: Vec<u64>,

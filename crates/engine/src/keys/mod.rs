@@ -55,8 +55,8 @@ const OTHERS_POLL: Duration = Duration::from_millis(50);
 pub enum Filling {
     /// The keys that are not there.
     Missing,
-    /// Also those whose file is whole: nothing can be read from it, as whoever works with it has
-    /// found.
+    /// The missing keys, and those whose file is whole but could not be used by a process that
+    /// works with it.
     Rotten,
 }
 

@@ -246,7 +246,7 @@ mod tests {
         assert!(error.to_string().contains("place 7"), "{error}");
     }
 
-    /// Each takes 9 bits of the file, and 100 bytes once it is read.
+    /// An instruction takes 9 bits of the file, and 100 bytes once it is read.
     #[test]
     fn instructions_are_counted() {
         let count = INSTRUCTIONS_MAX + 1;

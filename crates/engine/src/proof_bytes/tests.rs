@@ -73,7 +73,8 @@ fn refusals(bytes: &[u8]) -> [String; 3] {
     ]
 }
 
-/// Without the walk, each of these takes from half a GiB to all memory, and the last does not end.
+/// Each of these proofs takes from half a GiB to all memory without the walk, and the last does not
+/// end.
 #[test]
 fn lists_of_nothing_are_not_made() {
     const MANY: u32 = u32::MAX;

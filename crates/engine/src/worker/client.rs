@@ -57,7 +57,7 @@ pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     4 * memory.bytes() + MAPS + THREAD * threads as u64
 }
 
-/// How to start a child.
+/// The command that starts a child.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The binary, and the arguments with which it calls [`super::serve`].
@@ -402,7 +402,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.stdin = None;
         self.stopper().stop();
-        // Without waiting it would stay in the system's table as a zombie.
+        // The child would stay in the system's table as a zombie without the wait.
         let _ = self.wait();
     }
 }

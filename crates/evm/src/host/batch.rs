@@ -23,13 +23,13 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// There are none, or too many.
+    /// There are no blocks, or too many.
     #[error("{actual} blocks are no batch: 1 to {BLOCKS_MAX} can be one")]
     Blocks {
         /// The number of files.
         actual: usize,
     },
-    /// One of them is of no use.
+    /// One of the files is of no use.
     #[error("block file {index} of the batch: {source}")]
     File {
         /// Its place among the files, from 0.
@@ -37,7 +37,7 @@ pub enum BatchError {
         /// The fault of the file.
         source: BlockFileError,
     },
-    /// They are not of one chain.
+    /// The blocks are not of one chain.
     #[error(
         "block {number} is of another chain than the first block of the batch, or by another configuration"
     )]
@@ -45,7 +45,7 @@ pub enum BatchError {
         /// The block's number.
         number: u64,
     },
-    /// One does not follow the one before it.
+    /// A block does not follow the one before it.
     #[error(
         "block {number} names the parent {named}, and the block before it in the batch has the hash {before}"
     )]
@@ -68,7 +68,7 @@ pub enum BatchError {
     /// A block is not valid, or its witness does not suffice.
     #[error(transparent)]
     Invalid(#[from] BlockError),
-    /// All of them together have too many parts.
+    /// All blocks together have too many parts.
     #[error("the batch has {actual} {what}, {max} are possible: make it of fewer blocks")]
     TooMany {
         /// State nodes or codes.
@@ -78,7 +78,7 @@ pub enum BatchError {
         /// The most blocks.
         max: usize,
     },
-    /// All of them together are too long.
+    /// All blocks together are too long.
     #[error("the batch has {actual} bytes of input for the guest, {max} are possible: make it of fewer blocks", max = INPUT_BYTES_MAX)]
     TooLong {
         /// Bytes of input.
@@ -372,7 +372,7 @@ mod tests {
         assert!(matches!(error, BlockError::GasUsed { .. }), "{error}");
     }
 
-    /// Each node is needed, by whichever block.
+    /// Each node is needed by some block.
     #[test]
     fn a_batch_without_one_of_its_nodes_is_refused() {
         let (full, outcome) = batch(&files()).unwrap();

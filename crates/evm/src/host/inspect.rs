@@ -72,7 +72,7 @@ impl BlockSummary {
 /// The number of transactions of each type (EIP-2718).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TransactionTypes {
-    /// Without a type.
+    /// Transactions without a type.
     pub legacy: usize,
     /// Type 1, with an access list.
     pub eip2930: usize,

@@ -98,7 +98,8 @@ impl Requester {
         }
         if self.jobs.len() >= JOBS_PER_REQUESTER_MAX {
             let oldest = self.jobs.iter().min_by_key(|(_, known)| known.sequence);
-            // Or else ever new jobs would be news without end.
+            // A job gives way only to a later one, and only after a pause: otherwise ever new jobs
+            // would be news without end.
             let gives_way = |known: &Known| known.sequence < said.sequence && now - known.heard >= NEWS_PAUSE;
             match oldest.map(|(&job, known)| (job, gives_way(known))) {
                 Some((job, true)) => self.jobs.remove(&job),

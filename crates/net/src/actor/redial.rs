@@ -222,7 +222,7 @@ impl Redial {
 }
 
 impl Wanted {
-    /// Only others say that it is there.
+    /// Whether only others have said that it is there.
     fn is_stranger(&self) -> bool {
         self.until.is_some() && !self.was_connected
     }

@@ -10,7 +10,7 @@ use libp2p::PeerId;
 
 /// A peer is shut out after this many invalid messages.
 const STRIKES_MAX: u32 = 5;
-/// Unless it has sent none for so long.
+/// A peer is forgiven if it has sent no invalid message for this long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
 /// The most peers whose strikes are remembered, and the most that are shut out. Beyond that the
 /// oldest are forgotten: identities cost nothing, and an attacker with thousands needs no

@@ -41,10 +41,10 @@ pub enum FetchError {
     NotFound,
     #[error("the peer is busy; try again in {retry_ms} ms")]
     Busy {
-        /// In milliseconds, at most a minute, whatever the peer said.
+        /// The pause in milliseconds, at most a minute, whatever the peer said.
         retry_ms: u32,
     },
-    // In quotes and escaped: it is a stranger's text.
+    // The text is in quotes and escaped, since it is a stranger's.
     #[error("the peer refused: {reason:?}")]
     Refused { reason: String },
     #[error("the peer sent something else than the blob, from byte {at} on")]

@@ -158,7 +158,7 @@ impl Layout {
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let file = builder.tempfile_in(self.dir.join(PARTIAL))?;
             file.as_file().lock()?;
-            // Between being made and being locked it can have been swept away.
+            // The file can have been swept away between being made and being locked.
             if file.path().exists() {
                 return Ok(file);
             }

@@ -46,7 +46,7 @@ pub(super) struct Index {
     filled_bytes: u64,
     /// The number of pins of each blob. The blob need not be there yet.
     pins: HashMap<Blob, usize>,
-    /// One fetch of a blob at a time; the others wait here.
+    /// The fetch of each blob: one runs at a time, and the others wait here.
     fetches: HashMap<Blob, Weak<AsyncMutex<()>>>,
     /// Blobs that were there and are not any more, without this store's doing.
     lost: Vec<Blob>,

@@ -63,7 +63,7 @@ pub const BLOB_BYTES_MAX: u64 = 512 << 20;
 /// more hash pairs on the wire (here 0.4 %), larger ones lose more when a connection breaks.
 pub const GROUP_BYTES: u64 = 16 << 10;
 
-/// How long a stream may make no progress. Longer than a slow disk takes to read and hash the
+/// How long a stream may make no progress. It is longer than a slow disk takes to read and hash the
 /// largest blob before its first byte can be sent.
 pub const STALL: Duration = Duration::from_secs(20);
 

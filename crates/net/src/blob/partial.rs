@@ -68,7 +68,7 @@ impl Partial {
                 Err(TryLockError::WouldBlock) => return Err(BlobError::Busy { path }),
                 Err(TryLockError::Error(reason)) => return Err(write_error(&path)(reason)),
             }
-            // Before it was locked, another process may have finished or removed it.
+            // Another process may have finished or removed the file before it was locked.
             if files::is_named(&file, &path).map_err(read_error(&path))? {
                 break file;
             }

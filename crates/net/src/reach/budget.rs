@@ -134,7 +134,7 @@ impl<K: Hash + Eq + Copy> Budget<K> {
         {
             self.spent.remove(&rested);
         }
-        // After twice the longest pause it is as new.
+        // A key is as new after twice the longest pause.
         let forgotten = |spent: &Spent| now.saturating_duration_since(spent.last) > 2 * self.rules.pause_max;
         let failed = before
             .filter(|spent| !forgotten(spent))
@@ -283,7 +283,7 @@ mod tests {
             assert!(budget.len() <= 10);
         }
         assert_eq!(budget.rests(&0, now), Some(rest - Duration::from_millis(4999)));
-        // Others that do not rest have given way to each other.
+        // Keys that do not rest have given way to each other.
         assert_eq!(budget.rests(&5000, now), None);
     }
 
@@ -353,7 +353,7 @@ mod tests {
             }
         }
 
-        /// In no time there is more to be had than was there at once, and what came since.
+        /// No more is given in a time than was there at once, and came since.
         #[test]
         fn a_bucket_keeps_its_rate(pauses in prop::collection::vec(0..3000u64, 1..500)) {
             let start = Instant::now();

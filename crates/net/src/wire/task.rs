@@ -45,7 +45,7 @@ pub struct OfferMessage {
     /// Bytes for one task.
     pub memory: u64,
     pub threads: u16,
-    /// In thousandths of the machine that costs are measured on.
+    /// The speed in thousandths of the machine that costs are measured on.
     pub speed: u32,
     /// Programs and inputs that it has already.
     pub holds: Vec<Blob>,
@@ -110,7 +110,7 @@ pub enum Notice {
 pub enum Response {
     /// The answer to an offer: do this task.
     Lease(Box<Lease>),
-    /// Not this, and why.
+    /// The refusal of a request, and why.
     Refused(Refused),
     /// The answer to a renewal: this many milliseconds are left now.
     Extended { lease_ms: u64 },
@@ -121,7 +121,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub why: Why,
-    /// For people.
+    /// A text for people.
     #[serde(deserialize_with = "printable")]
     pub reason: String,
     /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says

@@ -139,8 +139,9 @@ impl Raw {
 
     /// None where the other side refuses, or says nothing for long.
     ///
-    /// Only over a connection that the swarm has reported: a stream that is asked for in the moment
-    /// before waits for another connection, which never comes (libp2p-stream 0.5.0-alpha).
+    /// Opens a stream over a connection that the swarm has reported. A stream that is asked for in
+    /// the moment before waits for another connection, which never comes (libp2p-stream
+    /// 0.5.0-alpha).
     pub async fn open(&self, protocol: &'static str) -> Option<Stream> {
         let mut connected = self.connected.clone();
         let dialled = connected.wait_for(Option::is_some);

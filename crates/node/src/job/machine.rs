@@ -36,7 +36,7 @@ impl Machine {
 fn free_bytes(root: &Path) -> Option<u64> {
     let read = |path| fs::read_to_string(root.join(path)).ok();
     let system = read("proc/meminfo").and_then(|text| field(&text, "MemAvailable:"))?;
-    // In a container these are the container's own; without a limit the first says `max`.
+    // The files are the container's own in a container; without a limit the first says `max`.
     let number = |path| read(path)?.trim().parse::<u64>().ok();
     let of_group = number("sys/fs/cgroup/memory.max")
         .and_then(|max| Some(max.saturating_sub(number("sys/fs/cgroup/memory.current")?)));

@@ -54,7 +54,8 @@ pub struct Options {
     pub max_instructions: u64,
     /// The form of the final proof.
     pub final_form: FinalForm,
-    /// Within which the proof is wanted. When it is over that is said, and the job goes on.
+    /// The time within which the proof is wanted. The job goes on when it is over, and a note says
+    /// so.
     pub deadline: Option<Duration>,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
@@ -118,7 +119,7 @@ pub(crate) fn one_machine() -> Policy {
 pub enum Event {
     /// The keys of the program's configuration are looked for, and made if they are not there.
     Preparing,
-    /// They are there. This is how long it took to make them, if they had to be made.
+    /// The keys are there; the time to make them, if they had to be made.
     KeysReady {
         made: Option<Duration>,
     },

@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
     pub id: JobId,
     /// The fingerprint of the program's configuration.
     pub engine: [u8; 32],
-    /// For children that need no input.
+    /// The program, for children that need no input.
     pub program: Arc<ProgramOnly>,
     pub verifying: VerifierPool,
     pub store: Arc<Store>,
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     pub tree: Tree,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
-    /// Under which key the proof of each task is stored.
+    /// The key under which the proof of each task is stored.
     pub keys: HashMap<TaskId, TaskKey>,
     pub final_form: FinalForm,
     /// The accepted proofs that an earlier run has left.
@@ -348,7 +348,7 @@ fn choose(
     Ok((planned(better.unwrap_or(full)), executed))
 }
 
-/// Under which key the proof of each task is stored.
+/// The key under which the proof of each task is stored.
 fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
     let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
     for task in tree.tasks() {

@@ -269,7 +269,7 @@ mod tests {
         let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
         assert_eq!(finer.segments.len(), 4);
         assert_eq!(work(&full), work(&finer));
-        // For one child that is more to aggregate; of four each has a segment.
+        // The finer cut gives one child more to aggregate; of four children, each has a segment.
         let arities = allowed(&config, 0, mib(4096)).unwrap();
         let estimate = |plan, children| {
             let hands = Hands {

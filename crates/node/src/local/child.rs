@@ -90,7 +90,7 @@ impl Shared<'_> {
     ) {
         while let Ok(command) = commands.recv() {
             let (Command::Do(task) | Command::Check(task, _)) = command;
-            // Without an answer the driver would wait for ever.
+            // The driver would wait for ever without an answer.
             let answer = panic::catch_unwind(AssertUnwindSafe(|| match command {
                 Command::Do(task) => match self.inputs(task) {
                     Ok(Ok(proofs)) => Answer::Done(self.work(child, &mut worker, task, proofs)),

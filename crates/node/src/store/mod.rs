@@ -44,7 +44,7 @@ use crate::database::GuardedDatabase;
 const JOURNAL_VERSION: u32 = 2;
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
-/// From [`TaskKey`] to postcard of [`Entry`].
+/// The accepted proofs: from [`TaskKey`] to postcard of [`Entry`].
 const ACCEPTED: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("accepted");
 /// Postcard of [`Planned`] and of the [`Boundary`] of each of its segments.
 const PLANNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("planned");

@@ -66,7 +66,7 @@ pub(crate) struct Prover {
     pub offer: Offer,
     pub latency: Duration,
     pub(super) fetch: std::ops::Range<Duration>,
-    /// In thousandths of the reference.
+    /// Its speed in thousandths of the reference.
     pub(super) speed: u64,
     /// The speed of its clock, in thousandths.
     clock: u64,
@@ -291,7 +291,7 @@ impl Prover {
         let end = match self.habit {
             Habit::Honest | Habit::Boasts | Habit::Poisons => begun + work,
             Habit::Silent | Habit::Pretends => Time::NEVER,
-            // They have nothing to wait for.
+            // These machines have nothing to wait for.
             Habit::Garbage | Habit::Replays | Habit::Withholds | Habit::Fails => begun + work / 20,
             Habit::HandsBack => begun + work / 2,
         };

@@ -17,10 +17,10 @@ pub struct Scenario {
     pub jobs: Vec<Job>,
     pub classes: Vec<Class>,
     pub faults: Faults,
-    /// After this much virtual time the jobs have to be done.
+    /// The virtual time after which the jobs have to be done.
     pub limit: Duration,
-    /// After how many inputs the state of the requester is looked at, which takes as long as there
-    /// are tasks.
+    /// The number of inputs between looks at the requester's state, each of which takes as long as
+    /// there are tasks.
     pub settle_every: u32,
     /// Keep the last lines of the log, for a failure.
     pub lines_kept: usize,
@@ -39,11 +39,11 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub struct Class {
     pub count: usize,
-    /// In thousandths of the machine that work is measured on.
+    /// The speed in thousandths of the machine that work is measured on.
     pub speed: Range<u64>,
-    /// For one task, in bytes.
+    /// Memory for one task, in bytes.
     pub memory: u64,
-    /// One way.
+    /// The time of one way.
     pub latency: Range<Duration>,
     /// The time to fetch the inputs of a task.
     pub fetch: Range<Duration>,

@@ -17,7 +17,7 @@ pub(super) struct Machine {
     pub peer: Peer,
     pub class: usize,
     pub habit: Habit,
-    /// Beside its profile.
+    /// Its speed beside its profile.
     pub speed: f64,
     pub link: Link,
     pub behind_nat: bool,

@@ -17,17 +17,17 @@ const LAG_GROWTH_S: f64 = 5.0;
 /// All worlds of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// From the first block's arrival to the last one's proof, over the worlds; those are left out
-    /// in which not all blocks were proven.
+    /// The time from the first block's arrival to the last one's proof, over the worlds in which
+    /// all blocks were proven.
     pub makespan_s: Option<Summary>,
-    /// From a block's arrival to its proof, over all blocks of all worlds.
+    /// The time from a block's arrival to its proof, over all blocks of all worlds.
     pub lag_s: Option<Summary>,
     /// The part of the work of machines that deliver that was not accepted: copies, and work that
     /// was given up.
     pub wasted: f64,
     /// The part of the time of machines that deliver in which they worked.
     pub utilisation: f64,
-    /// In all worlds all blocks were proven.
+    /// Whether all blocks of all worlds were proven.
     pub all_proven: bool,
     /// Some requester waits longer and longer.
     pub lag_grows: bool,
@@ -78,7 +78,7 @@ pub struct RequesterOutcome {
     pub lag_grows: bool,
     pub up_bytes: u64,
     pub down_bytes: u64,
-    /// In the order of arrival.
+    /// The blocks in the order of arrival.
     #[serde(skip)]
     pub history: Vec<Block>,
 }

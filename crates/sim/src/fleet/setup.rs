@@ -47,14 +47,14 @@ pub(super) struct TaskTimes {
 #[derive(Clone, Debug)]
 pub(super) struct ShapeTimes {
     pub proof_bytes: u64,
-    /// On one core of the requester.
+    /// The time on one core of the requester.
     pub verify: Duration,
     pub memory: u64,
-    /// On each class of machines; none where it does not fit.
+    /// The time on each class of machines; none where it does not fit.
     pub classes: Vec<Option<Takes>>,
 }
 
-/// On a machine whose speed is that of its profile.
+/// The time on a machine whose speed is that of its profile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Takes {
     pub work: Duration,

@@ -72,7 +72,7 @@ fn one_machine_takes_the_sum_of_all_tasks() {
         "{}",
         outcome.wasted
     );
-    // At half the speed it takes twice as long.
+    // A machine at half the speed takes twice as long.
     let slow = play(&[ONE_BLOCK, &home(1, "speed = 0.5")].concat());
     near(slow.makespan_s.unwrap().mean, 2.0 * plan.machine_s, 1e-2);
 }
@@ -169,7 +169,7 @@ fn what_is_not_built_changes_what_it_says() {
     let received = |outcome: &Outcome| outcome.worlds[0].requesters[0].down_bytes;
     assert!(received(&played("delegated = true")) < received(&usual));
     let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
-    // With work for more machines than a swarm is sent inputs for.
+    // There is work for more machines than a swarm is sent inputs for.
     let slow = slow.replace("instructions = 3e6", "instructions = 3e7");
     let played =
         |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());

@@ -97,7 +97,7 @@ pub(crate) fn bytes(
     }
 }
 
-/// For codewords so short that they have no block of whole lanes: all of it at once.
+/// The leaves of codewords so short that they have no block of whole lanes: all of it at once.
 fn plain_leaves<F, H>(
     hasher: &RowHasher<H>,
     messages: &[&[F]],

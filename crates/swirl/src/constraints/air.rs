@@ -99,7 +99,7 @@ impl<'a, F: PackedField> Air<'a, F> {
     }
 }
 
-/// With which factor each sink adds to which sum.
+/// The factor with which each sink adds to each sum.
 pub(crate) struct Weights<EF> {
     factors: Vec<EF>,
     /// The sinks of each sum. Those of constraints come last.

@@ -234,7 +234,7 @@ pub(crate) const LOG_PAIRS: usize = 3;
 
 /// The working memory of a thread.
 struct Scratch<F: PackedField, EF: ExtensionField<F>> {
-    /// Each input at the point that is next, and by how much it grows from point to point.
+    /// Each input at the next point, and its growth from point to point.
     values: Vec<(ExtPack<F, EF>, ExtPack<F, EF>)>,
     registers: Vec<ExtPack<F, EF>>,
 }

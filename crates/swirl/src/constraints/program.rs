@@ -34,7 +34,7 @@ enum Code {
     Sub,
     Mul,
     Neg,
-    /// With a constant as second operand.
+    /// Addition with a constant as second operand.
     AddConstant,
     MulConstant,
     /// A constant less a register.

@@ -138,7 +138,7 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
         }
     }
 
-    /// From values to coefficients, times the size.
+    /// Transforms values to coefficients, times the size.
     fn to_coefficients(&self, packs: &mut [Pack<F>]) {
         let size = packs.len();
         let mut half = 1;
@@ -158,7 +158,7 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
         }
     }
 
-    /// From coefficients to values.
+    /// Transforms coefficients to values.
     fn to_values(&self, packs: &mut [Pack<F>]) {
         let size = packs.len();
         let mut half = size / 2;

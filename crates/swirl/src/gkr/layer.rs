@@ -18,7 +18,7 @@ pub(crate) struct Layer<F: Field, EF: ExtensionField<F>> {
 }
 
 pub(crate) enum Nodes<F: Field, EF: ExtensionField<F>> {
-    /// All of them, in natural order.
+    /// All fractions, in natural order.
     Scalar { p: Vec<EF>, q: Vec<EF> },
     /// The first ones: a multiple of four packs, in the lane order of this phase.
     Packed {

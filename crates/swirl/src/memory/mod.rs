@@ -161,7 +161,7 @@ struct Walk<'a> {
     model: &'a MemoryModel,
     threads: usize,
     plan: Plan,
-    /// In the order of their traces: the highest first.
+    /// The AIRs in the order of their traces: the highest first.
     present: Vec<Present<'a>>,
     common: StackedLayout,
     /// Stacked columns of the preprocessed and cached traces.
@@ -298,8 +298,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// For how many elements a list has room that `len` were pushed to, one after the other; it had
-/// room for `first`.
+/// The elements that a list has room for after `len` were pushed, one after the other; it had room
+/// for `first`.
 fn pushed(len: usize, first: usize) -> usize {
     /// Room for the first elements of a list that had none, as the standard library makes it.
     const LEAST: usize = 4;

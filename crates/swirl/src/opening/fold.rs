@@ -20,7 +20,7 @@ use super::{
 pub(super) struct Folds<'a, F: Field, EF> {
     l_skip: usize,
     columns: Vec<&'a [F]>,
-    /// For each column, how many variables of the cube its shortest piece depends on.
+    /// For each column, the number of variables of the cube that its shortest piece depends on.
     shortest: Vec<usize>,
     folded: Vec<Option<Vec<EF>>>,
     lagrange: Vec<EF>,

@@ -201,7 +201,7 @@ impl Search {
             self.rows = without.map(|segment| segment.trace_heights.clone());
         }
         if !few {
-            // Neither more nor less is of use.
+            // Neither a finer nor a coarser cut is of use.
             return Next::Refuse(match finite.max() {
                 Some(peak) if peak > self.within => too_small(peak),
                 _ => self.refusal(),

@@ -100,8 +100,8 @@ fn what_comes_out_too_large_is_cut_again_for_as_much_less() {
     assert_eq!(fake.tried[1..], [(WITHIN, ALL), (WITHIN - 100, ALL)]);
 }
 
-/// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for,
-/// down to the step.
+/// A trace grows by a step at the end of the execution, so that the last segment is as large
+/// whatever it is cut for, down to the step.
 #[test]
 fn what_is_always_as_large_is_cut_for_less_and_less() {
     let mut tried = Vec::new();

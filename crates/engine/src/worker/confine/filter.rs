@@ -148,7 +148,8 @@ fn allowed() -> Result<Rules, BackendError> {
             is(0, libc::PR_SET_VMA)?,
         ],
     );
-    // These look at a descriptor or make it non-blocking; others have signals sent to any process.
+    // The allowed calls look at a descriptor or make it non-blocking; others have signals sent to
+    // any process.
     let harmless = [
         libc::F_GETFD,
         libc::F_SETFD,

@@ -119,7 +119,7 @@ pub fn can_confine() -> Result<(), String> {
 /// Closes the files that the caller of this process has left open for it, beside stdin, stdout and
 /// stderr.
 ///
-/// To be called before anything is opened here.
+/// A process calls this before it opens anything.
 #[expect(unsafe_code, reason = "nix has no name for this system call")]
 pub(super) fn close_inherited() {
     // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its

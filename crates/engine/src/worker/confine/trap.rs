@@ -63,7 +63,7 @@ extern "C" fn trapped(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     unsafe { libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0) };
 }
 
-/// Without an allocation, which the call may have been in the middle of.
+/// Writes a number without an allocation: the forbidden call may have been in the middle of one.
 fn decimal(mut number: u64, digits: &mut [u8; 10]) -> &[u8] {
     let mut start = digits.len();
     loop {

@@ -34,7 +34,7 @@ pub enum BlockFileError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Nothing in it.
+    /// The file is empty.
     #[error("the block file is empty; expected (gzipped) JSON")]
     Empty,
     /// More bytes on disk than [`JSON_BYTES_MAX`].
@@ -74,7 +74,7 @@ pub enum BlockFileError {
         /// Column, from 1.
         column: usize,
     },
-    /// Not JSON, or a value of another type than the format has.
+    /// The file is not JSON, or has a value of another type than the format.
     #[error("the block file is not the JSON of a block file: {detail}")]
     Json {
         /// The fault, with line and column.
@@ -86,7 +86,7 @@ pub enum BlockFileError {
         /// The field's name in the JSON, e.g. `witness.state`.
         field: &'static str,
     },
-    /// Both a block and a batch of them.
+    /// The file has both a block and a batch of blocks.
     #[error("the block file has both `block` and `blocks`; remove the wrong one")]
     BlockAndBlocks,
     /// A block of a batch is not the child of the one before.

@@ -130,7 +130,7 @@ fn blob_parameters_that_nobody_names_are_asked_for() {
     }
 }
 
-/// Each of them brings rules that are not known here, whichever comes first.
+/// Each of these keys brings rules that are not known here, whichever comes first.
 #[test]
 fn any_later_fork_ends_what_is_known() {
     for key in ["amsterdamTime", "bogotaTime"] {

@@ -199,7 +199,7 @@ pub enum ImportError {
         /// Why.
         source: Box<BlockFileError>,
     },
-    /// Another block than asked for.
+    /// The node gave another block than asked for.
     #[error("the node was asked for block {asked} and gave block {given}")]
     OtherBlock {
         /// The number asked for.
@@ -294,7 +294,7 @@ pub struct BlockIdError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlocksError {
-    /// Neither a block nor two of them.
+    /// The text is neither a block nor two of them.
     #[error(transparent)]
     Id(#[from] BlockIdError),
     /// One end is no number.

@@ -43,9 +43,9 @@ use rpc::Node;
 /// The block to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockId {
-    /// By its number.
+    /// The block of a number.
     Number(u64),
-    /// By its hash.
+    /// The block of a hash.
     Hash(B256),
     /// The newest that the node has.
     Latest,
@@ -226,7 +226,8 @@ fn add_witness(
     known_parent: Option<Bytes>,
 ) -> Result<WitnessUse, ImportError> {
     let number = header.number;
-    // From here on by number, so that `latest` does not move on between two calls.
+    // The block goes by its number from here on, so that `latest` does not move on between two
+    // calls.
     file.witness = witness(node, id, number)?;
     let parent = match known_parent {
         Some(parent) => parent,

@@ -229,7 +229,7 @@ pub(super) fn ancestors(
             logs_bloom: Bloom::ZERO,
             number,
             timestamp: first.timestamp.saturating_sub(first.number - number),
-            // At this gas the base fee stays as it is.
+            // The base fee stays as it is at this gas.
             gas_used: first.gas_limit / 2,
             ..first.clone()
         };

@@ -107,13 +107,13 @@ pub enum ReplayError {
         "the replay file has more than the {REPLAY_BYTES_MAX} bytes of JSON that are read; divide its blocks among several"
     )]
     TooLarge,
-    /// Not the JSON of a replay file.
+    /// The file is not the JSON of a replay file.
     #[error("the file is not the JSON of a replay file: {detail}")]
     Json {
         /// The fault, with line and column.
         detail: String,
     },
-    /// There are no blocks in it.
+    /// The file has no blocks.
     #[error("the replay file has no blocks")]
     NoBlocks,
     /// No transaction says which chain it is for.

@@ -142,7 +142,7 @@ pub(super) struct ReplayAccess {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReplayOutcome {
     pub(super) status: bool,
-    /// Before refunds, and before the floor of EIP-7623.
+    /// Gas before refunds, and before the floor of EIP-7623.
     pub(super) gas_used: Small,
     /// The data of each log.
     #[serde(deserialize_with = "logs")]

@@ -178,7 +178,7 @@ fn trie(
     nodes: &mut Vec<Bytes>,
 ) -> B256 {
     leaves.sort_unstable_by_key(|(key, _)| *key);
-    // With nothing touched, not even the root's node is needed.
+    // Not even the root's node is needed if nothing is touched.
     let is_padded = levels.is_some() && !leaves.is_empty();
     let mut maker = Maker {
         levels: levels.unwrap_or(0),
@@ -327,7 +327,7 @@ mod tests {
         keccak256(number.to_be_bytes())
     }
 
-    /// Against alloy-trie's hash builder, which goes through all leaves.
+    /// The trie is compared with alloy-trie's hash builder, which goes through all leaves.
     #[test]
     fn a_trie_of_leaves_alone_is_that_of_others() {
         for count in [0, 1, 2, 3, 17, 400] {

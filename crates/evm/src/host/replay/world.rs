@@ -70,7 +70,7 @@ impl World {
             world.add(account.address, None);
             let (nonce, balance) = (account.nonce.0, account.balance.0);
             let code_hash = keccak256(&account.code);
-            // By EIP-161 an empty account is none.
+            // An empty account is none, by EIP-161.
             if nonce == 0 && balance.is_zero() && account.code.is_empty() {
                 continue;
             }

@@ -195,7 +195,7 @@ impl Sample {
     }
 }
 
-/// All of the parent but its state root.
+/// The parent's header without its state root.
 fn parent_header(genesis: &Genesis, rng: &mut Rng) -> Header {
     Header {
         parent_hash: rng.hash(),

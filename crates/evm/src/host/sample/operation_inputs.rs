@@ -48,7 +48,8 @@ pub(super) fn modexp(base: usize, exponent_bits: usize, modulus: usize) -> Vec<u
     .concat()
 }
 
-/// With a state and a message that look random, and 128 bytes as the number of those hashed.
+/// An input with a state and a message that look random, and 128 bytes as the number of those
+/// hashed.
 pub(super) fn blake2f(rounds: u32) -> Vec<u8> {
     [
         &rounds.to_be_bytes()[..],

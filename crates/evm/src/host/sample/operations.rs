@@ -34,7 +34,7 @@ pub struct Operation {
     pub name: String,
     /// One round of the loop, which leaves the stack as it was. Memory begins with the input.
     round: String,
-    /// Before the loop, and after it.
+    /// The code before the loop, and after it.
     setup: String,
     end: String,
     input: Bytes,

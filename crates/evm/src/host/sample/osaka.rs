@@ -32,7 +32,8 @@ pub(super) fn contract() -> String {
     let modexp = LENGTHS_BYTES + 3 * NUMBER_BYTES;
     let call = |slot: usize, address: u64, from: usize, length: usize| {
         let gas = slot + 1;
-        // Behind a byte that is left out, so that no offset is 0, whose push would be cheaper.
+        // The data are behind a byte that is left out, so that no offset is 0, whose push would be
+        // cheaper.
         let from = from + 1;
         format!(
             "PUSH 0 PUSH 0x1000 MSTORE

@@ -162,7 +162,8 @@ impl Traffic<'_> {
                 } else {
                     self.rng.address()
                 };
-                // At most 1 ether: the balance suffices however often the trader sends.
+                // The amount is at most 1 ether: the balance suffices however often the trader
+                // sends.
                 Call::new(to, Bytes::new(), 21_000).paying(amount / U256::from(1_000))
             }
             (Kind::Swap, _) => self.swap(trader, side, 95),
@@ -283,7 +284,7 @@ pub(super) fn key(rng: &mut Rng) -> SigningKey {
     }
 }
 
-/// By RFC 6979, so the same each time, and with a low `s` (EIP-2).
+/// The signature follows RFC 6979, so it is the same each time, and has a low `s` (EIP-2).
 pub(super) fn signature(key: &SigningKey, tx: &impl SignableTransaction<Signature>) -> Signature {
     sign(key, tx.signature_hash())
 }

@@ -84,7 +84,7 @@ async fn another_blob_or_another_size_is_not_accepted() {
         let found = frame(&postcard::to_stdvec(&Response::Found { bytes }).unwrap());
         let answer_bytes =
             frame(&postcard::to_stdvec(&Response::Found { bytes: other.bytes }).unwrap()).len();
-        // And a byte more than there is, for the size that needs it.
+        // The lie ends with a byte more than there is, for the size that needs it.
         let lie = [&found, &sent[answer_bytes..], &[0]].concat();
         let error = fetch_script(&client, want, &lie).await.unwrap_err();
         assert!(
@@ -95,7 +95,7 @@ async fn another_blob_or_another_size_is_not_accepted() {
     // All groups but the last are right, of a size that is a byte off.
     assert_eq!(client.used_bytes(), 2 * 3 * GROUP_BYTES);
 
-    // Once it is there, we know ourselves.
+    // The client knows the size itself once the blob is there.
     fetch_from(&server, &client, other).await.0.unwrap();
     let want = BlobRef { bytes: 7, ..other };
     let error = fetch_script(&client, want, &[]).await.unwrap_err();

@@ -180,7 +180,7 @@ async fn half_fetched_blobs_count_and_are_evicted() {
     assert_eq!(client.used_bytes(), 3 * GROUP_BYTES + 1);
     assert!(!client.layout().partial(want).exists());
 
-    // And is of no use once the whole is there.
+    // The partial file is of no use once the whole is there.
     fetch_script(&client, want, &sent[..3 * GROUP]).await.unwrap_err();
     client.put(&bytes).unwrap();
     assert_eq!(client.used_bytes(), want.bytes);
@@ -293,7 +293,7 @@ fn a_disk_that_does_not_take_it_is_an_error_and_leaves_nothing() {
     store.put(&new).unwrap();
     assert_eq!(store.used_bytes(), 2000);
 
-    // And one is where the whole store should be.
+    // A file is where the folder of the whole store should be.
     let file = store.layout().whole(&blobs[0].blob);
     assert!(matches!(
         BlobStore::open(&file, u64::MAX),

@@ -147,7 +147,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Breaking<S> {
     }
 }
 
-/// All files below a folder, with how long they are.
+/// All files below a folder, with their lengths.
 fn files_below(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {

@@ -89,7 +89,7 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
         attempts += 1;
         assert!(attempts < 50);
         let (near, far) = pipe();
-        // Within the frame, at a boundary of a group, and anywhere.
+        // The stream breaks within the frame, at a boundary of a group, and anywhere.
         let left = match attempts {
             1 => 3,
             2 => 100,

@@ -21,7 +21,7 @@ const HOST_RULES: Rules = Rules {
     pause: Duration::from_secs(60),
     pause_max: Duration::from_secs(3600),
 };
-/// At one subnet, so that naming its machines one by one gains little.
+/// Attempts at one subnet that lead nowhere: naming its machines one by one gains little.
 const SUBNET_RULES: Rules = Rules {
     free: 16,
     pause: Duration::from_secs(30),

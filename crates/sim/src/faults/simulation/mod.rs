@@ -183,7 +183,7 @@ impl<'a> Simulation<'a> {
         let mut order: Vec<usize> = (0..provers.len()).collect();
         rng.shuffle(&mut order);
         for prover in order {
-            // They hear of the job within a second.
+            // The peers hear of the job within a second.
             let hears = Time::default() + rng.duration(Duration::ZERO..Duration::from_secs(1));
             queue.push(hears, Happens::Acts { prover });
         }

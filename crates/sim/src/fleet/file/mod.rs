@@ -29,10 +29,10 @@ pub struct ScenarioFile {
     /// The number of worlds.
     #[serde(default = "defaults::one")]
     pub seeds: u64,
-    /// For how long blocks come.
+    /// The hours for which blocks come.
     #[serde(default)]
     pub hours: f64,
-    /// For how long after that they are waited for.
+    /// The hours after that for which they are waited for.
     #[serde(default = "defaults::a_day")]
     pub patience_hours: f64,
     /// `"adaptive"`, or how many machines do each task.
@@ -111,7 +111,7 @@ pub struct RequesterTable {
     pub up_mbit: f64,
     #[serde(default = "defaults::requester_down")]
     pub down_mbit: f64,
-    /// One way.
+    /// The time of one way.
     #[serde(default = "defaults::latency")]
     pub latency_ms: f64,
     /// Most machines that it is connected to; without it, all.
@@ -142,7 +142,7 @@ pub struct MachineTable {
     pub up_mbit: Spread,
     #[serde(default = "defaults::down")]
     pub down_mbit: Spread,
-    /// One way.
+    /// The time of one way.
     #[serde(default = "defaults::latencies")]
     pub latency_ms: Spread,
     /// The part that delivers.

@@ -25,7 +25,7 @@ const PATIENCE: f64 = 100.0;
 /// The outcome of a job.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rehearsal {
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub simulated_s: f64,
     /// The plan's expectation, as a part of that.
     pub planned_to_simulated: f64,
@@ -108,7 +108,7 @@ fn requester(question: &Question) -> RequesterTable {
         instructions: Some(question.workload.instructions),
         instructions_per_gas: 1.0,
         costs_of: question.requester.model.name().into(),
-        // For one block the sizes make no difference.
+        // The sizes make no difference for one block.
         program_mb: 0.0,
         input_mb: question.workload.shared_bytes as f64 / 1e6,
         open_max: 1,

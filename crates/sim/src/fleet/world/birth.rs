@@ -156,7 +156,7 @@ fn machine(rng: &mut Rng, (place, class, table): (usize, usize, &MachineTable), 
     let (up, down) = (draw(rng, table.up_mbit), draw(rng, table.down_mbit));
     let latency = Duration::from_secs_f64(draw(rng, table.latency_ms) / 1000.0);
     let behind_nat = rng.chance((1000.0 * table.nat) as u32);
-    // In the beginning as many are away as at any time.
+    // As many machines are away in the beginning as at any time.
     let away = table
         .online_h
         .map_or(0.0, |online_h| table.offline_h / (online_h + table.offline_h));

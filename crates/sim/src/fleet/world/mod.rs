@@ -104,7 +104,7 @@ enum Happens {
 struct Side {
     table: usize,
     state: Requester,
-    /// Until when each is taken, by executing and verifying.
+    /// The time until which each core is taken, by executing and verifying.
     cores: Vec<Time>,
     waiting: VecDeque<u32>,
     /// Blocks that are executed or proven.

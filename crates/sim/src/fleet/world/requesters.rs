@@ -300,7 +300,7 @@ impl World<'_> {
         self.queue.push(at, Happens::Finds { side, input });
     }
 
-    /// And verifies it, on the core that is free first.
+    /// The requester verifies the proof, on the core that is free first.
     pub(super) fn verifies(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
         let workload = &self.setup.workloads[self.sides[side].table];
         let takes = workload.tasks.of(&workload.tree, task.task).verify;

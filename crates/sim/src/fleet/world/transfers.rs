@@ -113,7 +113,7 @@ impl World<'_> {
         let shared = self.shared.get_mut(&block)?;
         let count = SOURCES.min(shared.holders.len());
         let named: Vec<(usize, Time)> = shared.holders.iter().copied().take(count).collect();
-        // Others each time, so that none is asked by all.
+        // The named holders change each time, so that none is asked by all.
         shared.holders.rotate_left(count);
         // It may have had them and thrown them away for other blocks'.
         let reachable = named

@@ -123,7 +123,7 @@ fn a_batch_that_could_run_for_ever_is_refused() {
         matches!(error, BlockFileError::BatchGas { actual } if actual == BATCH_GAS_MAX + 1),
         "{error}"
     );
-    // And where they are in files of their own.
+    // Files of their own are bounded in the same way.
     let apart = [
         BlockFile {
             later: Vec::new(),

@@ -26,7 +26,7 @@ enum Reply {
     Refusal(Value),
     /// An HTTP status with a body.
     Http(u16, Vec<u8>),
-    /// These bytes, and then silence.
+    /// The server sends these bytes, and is silent then.
     Hang(&'static [u8]),
     /// Byte after byte without end.
     Drip,

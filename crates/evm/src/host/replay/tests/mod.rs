@@ -85,7 +85,7 @@ fn blocks_are_the_chains_but_for_state_and_hashes() {
         input.state.remove(at);
         assert!(validate(&input).is_err(), "node {at} is not needed");
     }
-    // And the same each time.
+    // The result is the same each time.
     assert_eq!(made(&replay.json, &replay.chain_config).unwrap(), file);
 }
 
@@ -119,7 +119,7 @@ fn what_is_otherwise_than_the_file_says_is_named() {
     };
     let last = format!("of block {LAST}: the ");
     let tx = |json: &mut Value, key: &str, value: Value| json["blocks"][AT]["txs"][1][key] = value;
-    // With a header that does not agree with the execution either.
+    // The header does not agree with the execution either.
     let outcome = |json: &mut Value, key: &str, value: Value| {
         json["blocks"][AT]["txs"][1]["outcome"][key] = value;
         json["blocks"][AT]["header"]["receiptsRoot"] = json!(B256::ZERO);
@@ -313,7 +313,7 @@ fn what_depends_on_hashes_is_told() {
             && description.contains("the first is transaction 1 of block 1048576"),
         "{description}"
     );
-    // And from the contract of EIP-2935.
+    // The contract of EIP-2935 gives the hash, too.
     let made = of("PUSH 1 NUMBER SUB PUSH 0 MSTORE
         PUSH 32 PUSH 0 PUSH 32 PUSH 0 PUSH 0x0000F90827F1C53a10cb7A02335B175320002935 GAS STATICCALL POP
         PUSH 32 PUSH 0 LOG0 STOP");
@@ -325,7 +325,7 @@ fn what_depends_on_hashes_is_told() {
     );
 }
 
-/// Not only the first transaction of a block that asks for a hash.
+/// Other transactions of a block than the first may ask for a hash.
 #[test]
 fn all_that_ask_for_hashes_are_told() {
     // Two transactions of each block call it.

@@ -30,7 +30,7 @@ const TARGET_BLOCK_S: f64 = 60.0;
 /// 90 million instructions that cost what those of a program do.
 struct Costs {
     program: &'static str,
-    /// On 168 machines.
+    /// The simulation on 168 machines.
     honest: Simulated,
     /// The simulation on 840 machines, of which one in five delivers.
     wasted: Simulated,
@@ -415,7 +415,7 @@ struct PublishedCluster {
     within_12_s: &'static str,
 }
 
-/// From the pages that they name.
+/// The figures are from the pages that they name.
 const CLUSTERS: [PublishedCluster; 2] = [
     PublishedCluster {
         name: "SP1 Hypercube, May 2025",

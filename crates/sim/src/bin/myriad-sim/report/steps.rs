@@ -15,7 +15,7 @@ const ARITIES_BEFORE: [u8; 3] = [1, 1, 3];
 
 /// The findings of other parts of the report.
 pub struct Figures {
-    /// With the costs of `evm-block`.
+    /// The seconds on 168 machines with the costs of `evm-block`.
     pub on_168_s: Option<f64>,
     pub on_840_s: Option<f64>,
     pub block_s: Option<f64>,
@@ -96,7 +96,7 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
     report.say(table.text());
 }
 
-/// Each step alone.
+/// The gain of each step alone.
 #[expect(clippy::too_many_lines, reason = "the table, row by row")]
 pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## What each step is worth alone");
