@@ -1,9 +1,8 @@
 //! Decides whether a leased task also goes to one more machine.
 //!
 //! A policy sees one question at a time: which peers hold the task, which peer could take it too,
-//! and what the time is worth. It answers with how much the job gains. Of several tasks, the one
-//! with the largest gain is given out. Nothing else of the state machine depends on how the policy
-//! comes to its answer.
+//! and the value of the time. It answers with the gain of the job. The task with the largest gain
+//! is given out. Nothing else of the state machine depends on how the policy comes to its answer.
 
 use std::time::Duration;
 

@@ -165,7 +165,7 @@ fn who_declines_late_is_called_after_others_next_time() {
     assert_eq!(woken(&outputs)[0], third);
 }
 
-/// A task that a stranger was woken for is for whoever asks first.
+/// A task that a stranger was woken for is for the first peer that asks.
 #[test]
 fn nothing_is_kept_for_strangers_that_may_not_come() {
     let (mut desk, workers) = busy(&[]);

@@ -4,7 +4,8 @@
 //! - [`model`]: the cost of any task, fitted to a profile; [`accuracy`]: how well it predicts
 //!   measurements that it has not seen.
 //! - [`reference`](mod@reference): the machine that all others are measured against.
-//! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: that for a job at hand.
+//! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: the choice for a
+//!   present job.
 //! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what
 //!   binds.
 //!

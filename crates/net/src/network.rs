@@ -217,8 +217,8 @@ impl Network {
         }
     }
 
-    /// Fetches a blob from whoever has it, in the order of its holders, and keeps it. `told_by`
-    /// said where it is.
+    /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
+    /// `told_by` said where it is.
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
     /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than

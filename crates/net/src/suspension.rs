@@ -6,8 +6,8 @@
 
 use std::{fs, time::Duration};
 
-/// Shorter pauses are none: the two clocks are read one after the other, on a machine that may be
-/// busy. And whoever is silent for less than this is not given up by anyone.
+/// Shorter pauses do not count: the two clocks are read one after the other, on a machine that may
+/// be busy. A peer that is silent for less than this is not given up by anyone.
 const SUSPENDED_MIN: Duration = Duration::from_secs(5);
 
 /// Compares the time that has passed with the time in which this machine was running.

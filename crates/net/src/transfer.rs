@@ -36,7 +36,7 @@ const RETRY_MS: u32 = 500;
 /// How long such a stream may take to say what it wants, and to take the answer.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Serves blobs to whoever asks, within the limits, until the swarm ends.
+/// Serves blobs to all peers that ask, within the limits, until the swarm ends.
 ///
 /// `incoming` has room for one stream, and libp2p closes without a word those that come before it
 /// is taken. Nothing here waits for anything, so these are few, and the peer that asks takes it for

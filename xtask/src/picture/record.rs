@@ -59,7 +59,7 @@ pub fn record(program: &Path, arguments: &[&str], folder: &Path) -> Result<Recor
     let terminal = openpty(Some(&size), None).context("cannot open a terminal")?;
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        // Settings of whoever records are no part of the demo.
+        // A developer's own settings are no part of the demo.
         if name.to_string_lossy().starts_with("MYRIAD_") {
             command.env_remove(name);
         }

@@ -122,7 +122,7 @@ impl Requester {
         }
     }
 
-    /// Tasks of a job were left for others for long enough: whoever is here may have them.
+    /// Tasks of a job were left for others for long enough: any peer that is here may have them.
     pub(super) fn was_left(&mut self, now: Time, id: JobId) {
         let Some(job) = self.jobs.get(&id) else {
             return;

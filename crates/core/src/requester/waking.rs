@@ -50,7 +50,7 @@ impl Requester {
         let patience = now + WOKEN_PATIENCE;
         self.woken.insert(peer, (patience, task));
         let merit = self.merit(peer);
-        // Nothing is kept for a stranger that may not come: whoever asks meanwhile has it.
+        // Nothing is kept for a stranger that may not come: a peer that asks meanwhile has it.
         let comes = self
             .peers
             .get(&peer)

@@ -18,7 +18,7 @@ pub enum Habit {
     Vanishes,
     /// Says that it has the proof, and does not give it.
     Withholds,
-    /// Honest, but hands in what it has made without a look at it.
+    /// An honest machine that hands in its proof without a look at it.
     Naive,
     /// Makes proofs that pass every check, and over which no node can be made.
     Poisons,

@@ -187,7 +187,7 @@ impl FleetPlan {
         }
     }
 
-    /// Its tree, for whoever runs it.
+    /// Its tree, for callers that run it.
     pub fn tree(&self) -> Tree {
         Tree::new(self.segment.segments as u32, self.arities())
     }

@@ -1,7 +1,7 @@
 //! Loads a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
 //!
-//! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may
-//! come from anywhere.
+//! Called by processes that verify proofs of a program, and by an engine child. In both, the file
+//! may come from anywhere.
 
 pub(crate) mod commitment;
 mod elf;

@@ -18,7 +18,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Each further pause is four times as long for a peer that was never met, and after this many
 /// dials it is given up.
 const STRANGER_DIALS_MAX: u32 = 4;
-/// A stranger that was not reached is not dialled for so long, whoever names it.
+/// A stranger that was not reached is not dialled for this long, whoever names it.
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
 /// Strangers of whom that is remembered.
 const UNREACHED_MAX: usize = 1024;

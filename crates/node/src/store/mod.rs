@@ -128,7 +128,7 @@ pub fn job_id(program: &Program, input: &Input) -> JobId {
     job_id_of(&program.hash(), &input.hash())
 }
 
-/// The same of their hashes, by whoever has not loaded them itself.
+/// The same from their hashes, for callers that have not loaded them.
 pub(crate) fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
     hasher.update(program).update(input);

@@ -120,8 +120,8 @@ fn data_of<SC: StarkProtocolConfig>(
 ) -> PcsData<SC> {
     let codeword = RowMajorMatrix::new(Vec::new(), 0);
     // SAFETY: the constructor asks for a valid tree over the matrix, but reads neither memory nor
-    // lengths on that promise. The layers are those of the codeword; the matrix is empty, so that
-    // opening rows of it panics, and whoever opens them here computes them from the message.
+    // lengths on that promise. The layers are those of the codeword. The matrix is empty, so that
+    // opening rows of it panics; code here that opens them computes them from the message.
     let tree = unsafe { CpuMerkleTree::from_raw_parts(codeword, layers, rows_per_query) };
     PcsData::<SC>::new(layout, stacked, tree)
 }

@@ -1,5 +1,4 @@
-//! A made-up L2 block, for users that have no node at hand: `myriad block sample` and `myriad
-//! demo`.
+//! A made-up L2 block, for users without a node: `myriad block sample` and `myriad demo`.
 //!
 //! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true`
 //! and a description in the file, "synthetic" in the header's extra data. A stateless client sees a

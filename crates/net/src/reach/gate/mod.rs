@@ -104,8 +104,8 @@ pub(crate) enum Refusal {
 }
 
 /// An attempt that is under way; [`Gate::reached`] wants to know of each that succeeds. The others
-/// have failed, those too for which another address was faster: or else whoever is reached at one
-/// address could name others without end.
+/// have failed, even those for which another address was faster: otherwise a peer that is reached
+/// at one address could name others without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
     ip: IpAddr,

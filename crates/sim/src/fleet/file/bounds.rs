@@ -38,7 +38,7 @@ const STAY_H: [f64; 2] = [1e-3, 1e5];
 const _: () = assert!(SEGMENTS_MAX * 2 < u32::MAX as u64);
 
 impl ScenarioFile {
-    /// Holds the numbers to their bounds; for whoever has changed one since it was read.
+    /// Holds the numbers to their bounds; for callers that have changed one since it was read.
     ///
     /// # Errors
     /// [`ScenarioError::Value`]
