@@ -74,7 +74,7 @@ fn blocks(source: &str) -> Vec<Block<'_>> {
         let Some(prefix) = prefix(line) else { continue };
         match blocks.last_mut() {
             Some(block) if block.prefix == prefix && block.at + block.lines.len() == at => {
-                block.lines.push(line)
+                block.lines.push(line);
             }
             _ => blocks.push(Block {
                 at,
