@@ -47,11 +47,11 @@ const BLS12_381: [u8; 48] = little_endian(
     "1a0111ea397fe69a4b1ba7b6434bacd764774b84f38512bf6730d2a0f6b0f6241eabfffeb153ffffb9feffffffffaaab",
 );
 
-/// Where the code begins: where OpenVM links programs.
+/// The start of the code, where OpenVM links programs.
 const PC_BASE: u32 = 0x20_0800;
-/// Where the data is.
+/// The start of the data.
 const DATA: u32 = 0x40_0000;
-/// Each piece of data has so many bytes, more than any operand.
+/// The bytes of each piece of data, more than any operand has.
 const PIECE: u32 = 512;
 const PIECES: u32 = 8;
 /// Bytes of the VM's memory.
@@ -80,8 +80,8 @@ const OPCODES: [(u64, u64); 10] = [
     (0x710, 0x71b),
     (PHANTOM, PHANTOM),
 ];
-/// What the VM is asked to do beside the proof: read input, print, draw at random; hints of the
-/// modular extension, for each modulus, and of pairings.
+/// Requests to the VM beside the proof: read input, print, draw at random; hints of the modular
+/// extension, for each modulus, and of pairings.
 const PHANTOMS: [u64; 9] = [
     0x20,
     0x21,
@@ -93,8 +93,8 @@ const PHANTOMS: [u64; 9] = [
     0x30,
     0x30 | 1 << 16,
 ];
-/// Its last instruction reads the second operand as a pointer that says what is set up, and has no
-/// third.
+/// Its last instruction reads the second operand as a pointer to the values that it sets up, and
+/// has no third.
 const SETUPS: [u64; 11] = [
     0x502, 0x505, 0x507, 0x50a, 0x50d, 0x50f, 0x603, 0x712, 0x715, 0x718, 0x71b,
 ];
@@ -231,7 +231,7 @@ pub fn samples() -> Vec<(&'static str, Exe)> {
             "fp2 of 48 bytes",
             of_modulus(2, &[0x718, 0x71b], &[0x716, 0x717, 0x719, 0x71a]),
         ),
-        // Whether they are on the curve nobody looks.
+        // Nothing checks whether they are on the curve.
         (
             "ecc",
             sample(numbers, vec![heap(0x600, binary), heap(0x602, [target, one, 0])]),
@@ -258,7 +258,7 @@ pub fn any(rng: &mut Rng) -> Exe {
     program(&values, body, memory(rng))
 }
 
-/// What a length or a number of words may be, mostly.
+/// A length or a number of words, mostly within its limits.
 fn length(rng: &mut Rng) -> u32 {
     match rng.number() % 8 {
         0 => value(rng),
@@ -307,7 +307,7 @@ fn instruction(rng: &mut Rng) -> Instruction {
         // A result in a register, and not the one that is always zero.
         0x506 | 0x50e => heap(opcode, [a.max(1), b, c]),
         0x602 => heap(opcode, [a, b, 0]),
-        // What is set up of two operands has a third one.
+        // A set-up of two operands has a third one.
         0x601 => heap(opcode, [a, b, c.max(1)]),
         _ if SETUPS.contains(&opcode) => heap(opcode, [a.max(1), b, 0]),
         _ => heap(opcode, [a, b, c]),

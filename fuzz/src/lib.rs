@@ -2,20 +2,20 @@
 //! right.
 //!
 //! Each [`Target`] has valid samples, made from real values, so that they follow the formats by
-//! themselves. `tests/targets.rs` checks that the samples decode, replays what `corpus/TARGET/` has
-//! (lengths that nobody has memory for, depths that no stack has, and whatever showed a fault
-//! once), and then changes samples at random, as [`Mutator`] does. It runs on stable Rust without
-//! instrumentation: OpenVM takes twelve minutes to compile with other flags, so the mutations know
-//! the formats instead of the coverage.
+//! themselves. `tests/targets.rs` checks that the samples decode, and replays `corpus/TARGET/`:
+//! lengths that nobody has memory for, depths that no stack has, and past failures. Then it changes
+//! samples at random, as [`Mutator`] does. It runs on stable Rust without instrumentation: OpenVM
+//! takes twelve minutes to compile with other flags, so the mutations know the formats instead of
+//! the coverage.
 //!
-//! Two are elsewhere, beside what makes their samples: proofs, in the engine's `proof_bytes` and in
-//! the tests of `myriad prove`, which have real ones. The pages of the journal are no target, only
-//! its rows: redb, which reads them, ends the process over some that were changed, and nobody but
-//! this machine writes them.
+//! Two targets are elsewhere, beside the code that makes their samples: proofs, in the engine's
+//! `proof_bytes` and in the tests of `myriad prove`, which have real ones. The rows of the journal
+//! are a target, and its pages are not: redb, which reads them, ends the process over some changed
+//! ones, and only this machine writes them.
 //!
-//! Programs are also executed where they load: `programs` changes them instruction by instruction,
-//! so that most of them do, `extensions` makes such that use OpenVM's extensions, and
-//! `bin/engine-worker.rs` is the child process that a harmful one ends.
+//! Programs that load are also executed. `programs` changes them instruction by instruction, so
+//! that most of them load. `extensions` makes programs that use OpenVM's extensions.
+//! `bin/engine-worker.rs` is the child process that a harmful program ends.
 //!
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
@@ -32,7 +32,7 @@ pub use targets::{Target, all};
 /// A number that the environment may set.
 ///
 /// # Panics
-/// Where it is set to something else.
+/// If the environment sets it to anything but a number.
 pub fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text

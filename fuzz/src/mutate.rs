@@ -18,7 +18,7 @@ const EDGES: [u64; 12] = [
 ];
 /// Changes to one input.
 const CHANGES_MAX: u64 = 6;
-/// Bytes of what is inserted or copied at once.
+/// Most bytes that are inserted or copied at once.
 const PIECE_MAX: u64 = 64;
 
 /// Random numbers, the same ones from the same seed. Steele, Lea, Flood 2014: splitmix64.

@@ -11,7 +11,7 @@ use crate::Rng;
 const MODULUS: u64 = 0x7800_0001;
 /// Changes to one program.
 const CHANGES_MAX: u64 = 4;
-/// What is changed is among so many instructions from where the program starts, which is anywhere.
+/// Changes are made among this many instructions from where the program starts, which is anywhere.
 const NEAR: u64 = 32;
 /// Operands at which interpreters change their minds: address spaces, registers, and the ends of
 /// immediates.
@@ -76,7 +76,7 @@ pub struct Exe {
 
 impl Exe {
     /// # Panics
-    /// Where it is none.
+    /// If the file is no program.
     pub fn read(file: &[u8]) -> Self {
         bitcode::deserialize(file).expect("a sample is a program")
     }
@@ -105,9 +105,9 @@ impl Exe {
         bitcode::serialize(self).expect("plain data")
     }
 
-    /// How many of the loads and stores are given this address space: all of them.
+    /// Returns the program with this address space in all its loads and stores, and their number.
     pub fn with_address_space(mut self, space: u64) -> (Self, usize) {
-        // From LOADW to LOADH.
+        // The opcodes from LOADW to LOADH.
         let memory = |there: &&mut (Instruction, u32)| (0x210..=0x217).contains(&there.0.opcode);
         let instructions = self.code.instructions.0.iter_mut().filter(memory);
         let count = instructions

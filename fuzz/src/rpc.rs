@@ -1,4 +1,4 @@
-//! A node of Ethereum that answers one question with what it was given, and all others rightly.
+//! A node of Ethereum that answers one question with given bytes, and all others rightly.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server that lives as long as the process.
 pub(crate) struct Node {
     url: String,
-    /// The method that is not answered rightly, and what it is answered with.
+    /// The method that is answered wrongly, and the answer.
     changed: Arc<Mutex<(String, Vec<u8>)>>,
 }
 
@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// Whether a block is imported where `method` is answered with `body`.
+    /// Whether a block is imported when `method` is answered with `body`.
     pub(crate) fn import(&self, method: &str, body: &[u8]) -> bool {
         *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = (method.to_owned(), body.to_vec());
         let options = ImportOptions {

@@ -1,4 +1,4 @@
-//! The other end of a stream, which says what it was given to say, and hears everything.
+//! The other end of a stream, which sends given bytes, and hears everything.
 
 use std::{
     io,

@@ -12,10 +12,10 @@ use myriad_engine::{
 };
 use myriad_fuzz::{Rng, extensions, programs::Exe, setting, targets::VMEXE};
 
-/// How often these are executed in CI: some seconds.
+/// The rounds of these in CI, which take some seconds.
 const TIMES: u64 = 10;
 const PROGRAMS: u64 = 40;
-/// One in so many is executed with metering, which builds a VM each time.
+/// One in this many is executed with metering, which builds a VM each time.
 const METERED_SHARE: u64 = 10;
 /// Instructions of a program that are executed.
 const INSTRUCTIONS_MAX: u64 = 20_000;

@@ -6,7 +6,7 @@
 //!     cargo test --release --workspace --test targets -- --nocapture                     longer, of one target
 //! ```
 //!
-//! Before each run the input is written to a file, which stays where the run ends in a panic, or
+//! The input is written to a file before each run. The file stays if the run ends in a panic, or
 //! with the process: put it into `fuzz/corpus/TARGET/`, and it is tried first from then on.
 
 use std::{
@@ -20,14 +20,14 @@ use std::{
 use myriad_fuzz::{Mutator, Target, all, setting};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// How often the executions of each target are made in CI: half a minute for all of them.
+/// The rounds of each target in CI, which take half a minute for all of them.
 const TIMES: u64 = 10;
-/// What decoding may allocate beside what the process has: more than any limit of a decoder, and
-/// much less than a length that is believed.
+/// The most that decoding may allocate beside the memory that the process has: more than any limit
+/// of a decoder, and much less than a believed length would take.
 const ALLOCATED_MAX: u64 = 1 << 30;
 
-/// From here on, the system refuses more memory than this, and the process ends at the input that
-/// wanted it.
+/// Has the system refuse more memory than this from now on, so that the process ends at the input
+/// that wanted it.
 fn limit_memory() {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let data = status.lines().find_map(|line| line.strip_prefix("VmData:"));

@@ -121,7 +121,7 @@ fn repository() -> &'static Path {
         .expect("xtask is a folder of the repository")
 }
 
-/// The cargo that runs us, so that a `+toolchain` holds for what we start.
+/// The cargo that runs this program, so that a `+toolchain` holds for the commands that it starts.
 fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from))
 }

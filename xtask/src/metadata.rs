@@ -1,5 +1,5 @@
-//! What `cargo metadata --no-deps` says of the packages of a workspace: no network, no resolution,
-//! inheritance applied.
+//! The facts that `cargo metadata --no-deps` gives of the packages of a workspace: no network, no
+//! resolution, inheritance applied.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ pub struct Package {
     pub features: BTreeMap<String, Vec<String>>,
     pub dependencies: Vec<Dependency>,
     pub targets: Vec<Target>,
-    /// `package.metadata`, of which only what is read here is kept.
+    /// The parts of `package.metadata` that are read here.
     pub metadata: Option<PackageMetadata>,
 }
 

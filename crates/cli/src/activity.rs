@@ -1,13 +1,13 @@
-//! What a prover is doing, in words, for `prover` and `status`.
+//! The activity of a prover, in words, for `prover` and `status`.
 
 use myriad_node::prover::Activity;
 
-/// One line on what a prover is doing, or why nothing.
+/// One line on the task that a prover is doing, or on why it has none.
 pub fn activity(activity: &Activity) -> String {
     match activity {
         Activity::Idle { why } => format!("nothing to do: {why}"),
         Activity::Fetching { task, requester } => {
-            format!("fetching what {task} for requester {requester} needs")
+            format!("fetching the inputs of {task} for requester {requester}")
         }
         Activity::Proving {
             task,

@@ -34,7 +34,7 @@ pub enum Exit {
     Failed = 1,
     Usage = 2,
     ProofInvalid = 3,
-    /// What shells give for SIGINT.
+    /// The exit code that shells give for SIGINT.
     Interrupted = 130,
 }
 
@@ -77,7 +77,7 @@ pub enum Error {
     Serve(#[from] ServeError),
     #[error(
         "this machine cannot be lent safely: {missing}, so a stranger's program that takes over the engine child \
-         could do what you can; update the kernel, turn on what is missing, or lend the machine all the same with \
+         could do anything that you can; update the kernel, turn on what is missing, or lend the machine all the same with \
          --unconfined"
     )]
     Unconfined { missing: &'static str },
@@ -247,7 +247,7 @@ impl Error {
         }
     }
 
-    /// What to do, if the error does not say so itself.
+    /// The advice on what to do, if the error does not say so itself.
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -297,7 +297,7 @@ impl Error {
 
 /// Prints the JSON document of a failure.
 pub fn print_document(error: &str, kind: &str) {
-    // If stdout is closed, stderr has said it already.
+    // Stderr has the message already if stdout is closed.
     let _ = terminal::print_json(&Document { error, kind });
 }
 

@@ -19,19 +19,19 @@ pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<
 /// The same, and then executes once more and counts by the marks in the program.
 ///
 /// # Errors
-/// As [`plan`].
+/// The errors of [`plan`].
 pub fn plan_and_account(
     program: &ProgramFile,
     input: Input,
     settings: &Settings,
 ) -> Result<(Plan, Usage, Account), Error> {
     let (plan, usage, mut worker) = planned(program, input, settings)?;
-    let _spinner = Spinner::new("counting what it is spent on");
+    let _spinner = Spinner::new("counting instructions by kinds of operations");
     let (account, _) = worker.account(settings.max_instructions)?;
     Ok((plan, usage, account))
 }
 
-/// Also gives the child, with the program loaded.
+/// Executes and cuts. Also returns the child, with the program loaded.
 fn planned(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage, Worker), Error> {
     let config = settings.sole_worker()?;
     {

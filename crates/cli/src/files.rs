@@ -74,7 +74,8 @@ pub fn read_input(flags: &InputFlags) -> Result<Input, Error> {
     let Some(text) = &flags.input else {
         return Ok(Input::default());
     };
-    // As `cargo openvm` has it: what looks like hex is hex. Such a file can be named ./FILE.
+    // Text that looks like hex is hex, as in `cargo openvm`. A file of such a name can be called
+    // ./FILE.
     let digits = text.strip_prefix("0x").unwrap_or(text);
     if digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Input::parse(text.as_bytes()).map_err(Error::InputText);
@@ -87,7 +88,7 @@ pub fn read_input(flags: &InputFlags) -> Result<Input, Error> {
     })
 }
 
-/// Reads a file of at most `bytes_max` bytes. What it is called is for the error.
+/// Reads a file of at most `bytes_max` bytes. `what` names it in errors.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::TooLarge`]

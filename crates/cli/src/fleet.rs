@@ -36,24 +36,24 @@ use crate::{
 /// Commands that prove on the network at once with one data folder: more than any machine executes
 /// for.
 const REQUESTERS_MAX: usize = 64;
-/// Where the provers of a cluster listen: nobody else is to reach them.
+/// The provers of a cluster listen here, where no other machine reaches them.
 const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// How long to wait until the system gives an address to listen on.
 const LISTENING_PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked whether the provers of a cluster are running.
+/// The pause between looks at whether the provers of a cluster are running.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// The variable that says what is logged, as tracing's `EnvFilter` reads it.
+/// The variable that filters the log, as tracing's `EnvFilter` reads it.
 const LOG_ENV: &str = "MYRIAD_LOG";
 
 /// Logs to stderr, at this level unless `MYRIAD_LOG` says otherwise.
 pub fn log(level: &str) {
     let filter = EnvFilter::try_from_env(LOG_ENV).unwrap_or_else(|_| {
-        // Of libraries only what goes wrong.
+        // Libraries log only errors.
         EnvFilter::new(format!(
             "error,myriad={level},myriad_net={level},myriad_node={level}"
         ))
     });
-    // Where there is a logger already, it stays.
+    // A logger that is there already stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -76,7 +76,7 @@ pub async fn on_signal() {
             Ok(mut signal) => {
                 signal.recv().await;
             }
-            // Then the signal ends the process by itself.
+            // Without a handler, the signal ends the process by itself.
             Err(_) => std::future::pending().await,
         }
     };
@@ -87,9 +87,9 @@ pub async fn on_signal() {
     }
 }
 
-/// How this node joins, from the settings. `disk_bytes` is what its blobs may take. `dir` is where
-/// its identity and blobs are: no other node may have them, or the two would take each other for
-/// themselves.
+/// The network configuration of this node, from the settings. `disk_bytes` is the most that its
+/// blobs may take. `dir` is the folder of its identity and blobs. No other node may use it: the two
+/// would be one peer to the network.
 pub fn net_config(settings: &Settings, dir: &Path, role: Role, disk_bytes: u64) -> Result<Config, Error> {
     let identity = Identity::load_or_create(dir)?;
     config(dir, &settings.net, identity, role, disk_bytes)
@@ -125,7 +125,7 @@ fn addresses(texts: &[String]) -> Result<Vec<Address>, StartError> {
     texts.iter().map(|text| text.parse()).collect()
 }
 
-/// Where a node listens, once it does.
+/// Waits for the addresses where a node listens.
 pub async fn wait_for_address(network: &Network) -> Result<Vec<String>, Error> {
     let step = Duration::from_millis(20);
     for _ in 0..LISTENING_PATIENCE.as_millis() / step.as_millis() {
@@ -140,9 +140,9 @@ pub async fn wait_for_address(network: &Network) -> Result<Vec<String>, Error> {
     })
 }
 
-/// The folder of the identity that a requester has for as long as the lock lives: the data folder
-/// itself, and for commands that run beside it on the same one, folders below. Two nodes of one
-/// name would be taken for one another by all others.
+/// The folder of the identity that a requester has for as long as the lock lives. It is the data
+/// folder itself, or a folder below for a command that runs beside another on the same one. Two
+/// nodes with one identity would be one peer to all others.
 fn claim_identity(data_dir: &Path) -> Result<(File, PathBuf), Error> {
     for number in 1..=REQUESTERS_MAX {
         let dir = match number {
@@ -197,7 +197,7 @@ pub fn prove(
             (Some(lock), Identity::load_or_create(&dir)?, settings.net.clone())
         }
     };
-    // What a requester keeps is its own: only provers have a quota.
+    // A requester's blobs are its own: only provers have a quota.
     let config = config(&settings.data_dir, &net, identity, Role::Requester, u64::MAX)?;
     let (network, events) = Network::start(config)?;
     let machine = Machine::detect();
@@ -231,7 +231,7 @@ pub fn prove(
 /// Provers on this machine, which end with this value, and with this process however that ends.
 struct Cluster {
     provers: Arc<Mutex<Vec<Child>>>,
-    /// What they have to say is there.
+    /// The logs of the provers.
     logs: Vec<PathBuf>,
 }
 
@@ -250,7 +250,7 @@ impl Cluster {
         };
         let mut own = BTreeSet::new();
         let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
-        // Those of another command that is running are its own.
+        // Provers of another command that is running are its own.
         let first = |dir: &Path| StatusFile::folder(dir, 1);
         for dir in folders
             .filter(|dir| !StatusFile::is_running(&first(dir)))
@@ -273,7 +273,7 @@ impl Cluster {
                 .arg(&dir)
                 .arg("--keys")
                 .arg(settings.keys_dir())
-                // They serve nobody but this command.
+                // The provers serve only this command.
                 .args(confinement().is_err().then_some(UNCONFINED))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
@@ -309,12 +309,12 @@ fn lock(provers: &Mutex<Vec<Child>>) -> MutexGuard<'_, Vec<Child>> {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let mut provers = self.lock();
-        // They end when stdin does, all at once; then they are waited for.
+        // The provers end when their stdin does, all at once; then they are waited for.
         for prover in provers.iter_mut() {
             drop(prover.stdin.take());
         }
         for prover in provers.iter_mut() {
-            // Without waiting it would stay in the system's table as a zombie.
+            // The prover would stay in the system's table as a zombie without the wait.
             let _ = prover.wait();
         }
     }

@@ -18,11 +18,12 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// All of them, the cheapest first.
+    /// All variants, the cheapest first.
     pub const ALL: [Self; 2] = [Self::Plain, Self::Precompiles];
 
-    /// The cheaper one for blocks of so much gas whose precompiles would take so many instructions
-    /// in software: see [`in_software`](myriad_evm::host::precompiles::in_software).
+    /// The cheaper variant for blocks with this much gas, whose precompiles would take
+    /// `in_software` instructions in software: see
+    /// [`in_software`](myriad_evm::host::precompiles::in_software).
     pub fn cheapest(gas: u64, in_software: u64) -> Self {
         if in_software > gas * SOFTWARE_PER_GAS_MAX {
             Self::Precompiles
@@ -90,8 +91,8 @@ pub fn is_evm_block(program: &ProgramFile) -> bool {
 mod tests {
     use super::*;
 
-    /// One point multiplication outweighs what the extensions cost a small block, and a hash does
-    /// not.
+    /// One point multiplication outweighs the cost of the extensions to a small block, and a hash
+    /// does not.
     #[test]
     fn the_variant_follows_from_what_the_precompiles_would_take() {
         let of = Variant::cheapest;

@@ -16,24 +16,24 @@ use crate::{
     terminal,
 };
 
-/// How long telling the provers may take.
+/// The longest time for telling the provers.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long an error waits for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// Whether somebody waits for [`STOP`] and ends by itself then.
+/// Whether a caller waits for [`STOP`] and ends by itself then.
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
 static STOP: Notify = Notify::const_new();
 
-/// Is done when the process is told to end. Who polls this ends the process within [`FAREWELL`], or
-/// it is ended.
+/// Is done when the process is told to end. The caller then ends the process within [`FAREWELL`],
+/// or the handler does.
 pub async fn interrupted() {
     WAITED_FOR.store(true, Ordering::SeqCst);
     STOP.notified().await;
 }
 
-/// From here on, SIGINT, SIGTERM and SIGHUP end the process with a line on what is kept. `tidy`
+/// Has SIGINT, SIGTERM and SIGHUP end the process, from now on, with a line on what is kept. `tidy`
 /// runs before, to take a progress display off the screen.
 pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     let handler = move || {
@@ -62,8 +62,9 @@ fn end(json: bool) -> ! {
     process::exit(i32::from(Exit::Interrupted as u8));
 }
 
-/// Called before a failure is reported: whether it is the children's death by the same signal.
-/// Where nobody waited for the signal, the handler has the last word, and this does not return.
+/// Whether a failure is the children's death by the same signal; called before the failure is
+/// reported. If no caller waited for the signal, the handler has the last word, and this does not
+/// return.
 pub fn is_cause() -> bool {
     thread::sleep(GRACE);
     let interrupted = INTERRUPTED.load(Ordering::SeqCst);

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what clap says: help and version as asked for, or what is wrong with the command line.
+/// Prints clap's message: help and version on request, or the error in the command line.
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed stdout or stderr leaves nobody to tell.
     let _ = error.print();

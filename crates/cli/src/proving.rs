@@ -1,4 +1,4 @@
-//! What all proving commands share: `demo`, `prove`, `block prove` and `jobs resume`.
+//! The parts that all proving commands share: `demo`, `prove`, `block prove` and `jobs resume`.
 
 use std::{fs, path::Path};
 
@@ -58,7 +58,7 @@ pub fn prove(job: &Job, settings: &Settings, flags: &FleetFlags, json: bool) -> 
     result
 }
 
-/// The command that verifies a proof, with what it needs beside it.
+/// The command that verifies a proof; `with` has its further arguments.
 pub fn verify_command(proof: &Path, with: &str) -> String {
     let proof = proof.strip_prefix(".").unwrap_or(proof);
     format!("myriad verify {} {with}", quoted(proof))

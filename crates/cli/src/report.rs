@@ -46,19 +46,19 @@ struct StageReport<'a> {
     peak_memory_bytes: u64,
 }
 
-/// What surrounds an outcome in its summary.
+/// The parts of a summary beside the outcome.
 pub struct Context<'a, B> {
     pub json: bool,
-    /// What was proven, in a line.
+    /// The title of the job, in a line.
     pub title: &'a str,
     pub memory: MemoryBudget,
     /// The command that verifies the proof.
     pub verify: &'a str,
-    /// What the block is, for the JSON document.
+    /// The facts about the block, for the JSON document.
     pub block: Option<B>,
 }
 
-/// Prints what a run came to.
+/// Prints the result of a run.
 ///
 /// # Errors
 /// [`Error::Stdout`]
@@ -152,7 +152,7 @@ fn summary<B>(outcome: &Outcome, context: &Context<'_, B>) -> String {
     text
 }
 
-/// What each stage took, one to a line.
+/// The cost of each stage, one to a line.
 fn stage_table(stages: &[Stage]) -> String {
     let mut text = String::new();
     let head = ("stage", "tasks", "time", "CPU time", "peak memory");

@@ -31,7 +31,7 @@ const FILE: &str = "myriad.toml";
 /// Start of the names of variables: `MYRIAD_DATA_DIR` is `data_dir`.
 const ENV_PREFIX: &str = "MYRIAD_";
 
-/// What the settings are named in `myriad.toml`, and after `MYRIAD_` in capitals.
+/// The names of the settings in `myriad.toml`, and after `MYRIAD_` in capitals.
 const NAMES: [&str; 19] = [
     "data_dir",
     "out",
@@ -54,7 +54,7 @@ const NAMES: [&str; 19] = [
     "prefer",
 ];
 
-/// Memory of an engine child by default: what a home machine can spare.
+/// Memory of an engine child by default: a home machine can spare it.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 /// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the
 /// costliest operation that has been measured takes 2,782 instructions per gas, which are 167
@@ -68,9 +68,9 @@ const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
 /// again.
 const KEEP_JOBS_DAYS: u32 = 30;
 
-/// How far a lent machine's engine child stands back behind its owner's programs.
+/// The default `nice` value of a lent machine's engine child, behind its owner's programs.
 const NICE: u8 = 10;
-/// What the system allows.
+/// The most that the system allows.
 const NICE_MAX: u8 = 19;
 /// Disk space of a lent machine: the programs, inputs and proofs of some jobs.
 const DISK_BYTES: u64 = 20 << 30;
@@ -92,17 +92,17 @@ pub struct Settings {
     pub threads_wanted: Option<NonZeroUsize>,
     /// Most instructions of an own execution.
     pub max_instructions: u64,
-    /// How the final proof is made.
+    /// The form of the final proof.
     pub proof: FinalForm,
-    /// From the start of the command to the proof.
+    /// The time from the start of the command to the proof.
     pub deadline: Option<Duration>,
-    /// How long jobs stay that are done or cancelled.
+    /// The time that done and cancelled jobs stay.
     pub keep_jobs: Duration,
     pub net: NetSettings,
     pub owner: OwnerSettings,
 }
 
-/// How to join the network.
+/// The settings of the network.
 #[derive(Clone, Debug, Default)]
 pub struct NetSettings {
     /// Addresses, as the user wrote them.
@@ -112,13 +112,13 @@ pub struct NetSettings {
     pub mdns: bool,
 }
 
-/// What the owner of a prover's machine allows, beside memory and threads.
+/// The limits of a prover's owner, beside memory and threads.
 #[derive(Clone, Debug)]
 pub struct OwnerSettings {
     pub nice: u8,
     pub disk_bytes: u64,
     pub max_input_bytes: u64,
-    /// Of a job.
+    /// The most instructions of a job.
     pub max_instructions: u64,
     /// Names of peers, as the user wrote them.
     pub only: Vec<String>,
@@ -183,12 +183,13 @@ struct Layers {
 }
 
 impl Settings {
-    /// Loads them; `flags` is the topmost layer, and serializes what was given under [`NAMES`].
+    /// Loads the settings. `flags` is the topmost layer, and serializes the given ones under
+    /// [`NAMES`].
     ///
     /// # Errors
     /// A name in `myriad.toml` that is none, a value of the wrong kind, or no place for data.
     pub fn load(flags: &impl Serialize) -> Result<Self, SettingsError> {
-        // Where there is one it has to be read; to have none is no error.
+        // A file that is there has to be readable; to have none is no error.
         let file = if Path::new(FILE).exists() {
             Figment::from(Toml::file_exact(FILE))
         } else {
@@ -236,7 +237,7 @@ impl Settings {
         })
     }
 
-    /// How to start an engine child that is one of [`Self::children`].
+    /// The command that starts an engine child, one of [`Self::children`].
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
@@ -244,7 +245,7 @@ impl Settings {
         self.worker_with(self.threads)
     }
 
-    /// How to start an engine child that has the machine to itself.
+    /// The command that starts an engine child that has the machine to itself.
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
@@ -254,14 +255,15 @@ impl Settings {
 
     fn worker_with(&self, threads: usize) -> Result<WorkerConfig, SettingsError> {
         let mut config = self.worker_of(&self.keys_dir(), threads)?;
-        // What runs in them is the user's own choice here.
+        // The programs in these children are the user's own choice.
         config
             .args
             .extend(confinement().is_err().then(|| UNCONFINED.into()));
         Ok(config)
     }
 
-    /// How to start an engine child with the keys of this folder, on a kernel that can confine it.
+    /// The command that starts an engine child with the keys of this folder, on a kernel that can
+    /// confine it.
     ///
     /// # Errors
     /// [`SettingsError::NoBinary`]
@@ -277,7 +279,7 @@ impl Settings {
         })
     }
 
-    /// Threads of each of so many children, unless the user has said.
+    /// Threads of each of this many children, unless the user has said.
     pub fn threads_each(&self, children: usize) -> usize {
         if let Some(wanted) = self.threads_wanted {
             return wanted.get();
@@ -293,22 +295,22 @@ impl Settings {
 /// Tells an engine child to go on where the kernel cannot confine it.
 pub const UNCONFINED: &str = "--unconfined";
 
-/// Whether this kernel can confine engine children. What is missing is said, once.
+/// Checks that this kernel can confine engine children. If it cannot, a note says so, once.
 ///
 /// # Errors
-/// What is missing, in words.
+/// The missing feature, in words.
 pub fn confinement() -> Result<(), &'static str> {
     static MISSING: LazyLock<Option<String>> = LazyLock::new(|| {
         let missing = can_confine().err()?;
         terminal::note(format_args!(
-            "engine children are not confined: {missing}; a program that takes over such a child could do what you can"
+            "engine children are not confined: {missing}; a program that takes over such a child could do anything that you can"
         ));
         Some(missing)
     });
     MISSING.as_deref().map_or(Ok(()), Err)
 }
 
-/// How many threads there are for each core when all children work.
+/// Threads for each core when all children work.
 const THREADS_PER_CORE: usize = 2;
 
 /// Threads of each child: more than its share of the cores, since at the end of the tree few
@@ -323,7 +325,7 @@ fn platform_data_dir() -> Option<PathBuf> {
     Some(ProjectDirs::from("", "", "myriad")?.data_local_dir().to_owned())
 }
 
-/// So many days.
+/// This many days.
 pub fn days(days: u32) -> Duration {
     const DAY_S: u64 = 24 * 60 * 60;
     Duration::from_secs(DAY_S * u64::from(days))

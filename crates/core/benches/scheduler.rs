@@ -1,5 +1,5 @@
-//! How many decisions the state machine makes in a second on one core: 10,000 peers share ten jobs
-//! of 100,000 tasks together, in virtual time.
+//! Measures how many decisions the state machine makes in a second on one core: 10,000 peers share
+//! ten jobs of 100,000 tasks together, in virtual time.
 //!
 //! ```text
 //! cargo bench -p myriad-core --bench scheduler -- [PEERS] [TASKS]
@@ -28,7 +28,7 @@ const ARITIES: Arities = Arities {
     internal_recursive: 3,
 };
 
-/// What a peer does next, ordered by its number where times are equal.
+/// The next thing that a peer does, ordered by the peer's number where times are equal.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     Offer(usize),
@@ -207,7 +207,7 @@ impl Bench {
                 }
             }
             Output::Wake { peer } => self.later(Duration::from_millis(1), Next::Offer(index_of(peer))),
-            // Who is told to wait comes back; the silent ones ask again and again.
+            // A peer that is told to wait comes back; the silent ones ask again and again.
             Output::Refuse {
                 peer,
                 why: Refusal::Cooling { remaining, .. },

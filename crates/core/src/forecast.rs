@@ -40,7 +40,7 @@ impl Alike {
     }
 }
 
-/// A number with only so many bits after the first.
+/// The number with only its first 1 and this many bits after it.
 fn rounded(number: u64, bits: u32) -> u64 {
     let dropped = (number.max(1).ilog2()).saturating_sub(bits);
     number >> dropped << dropped
@@ -49,15 +49,15 @@ fn rounded(number: u64, bits: u32) -> u64 {
 /// A task, and the machine that asks for one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Question {
-    /// Of the machine, in thousandths of the reference.
+    /// The speed of the machine, in thousandths of the reference.
     pub speed: u32,
-    /// Of the task.
+    /// The work of the task.
     pub work: Duration,
     pub memory: u64,
 }
 
 impl Question {
-    /// What the machine would take.
+    /// The time that the machine would take.
     pub(crate) fn takes(&self) -> Duration {
         Duration::from_micros(takes_us(self.work, self.speed))
     }
@@ -68,10 +68,10 @@ fn takes_us(work: Duration, speed: u32) -> u64 {
     work.saturating_mul(SPEED_ONE.into()) / u64::from(speed.max(1))
 }
 
-/// Machines that are here and deliver, by when they will have done what they are at.
+/// The machines that are here and deliver, ordered by when each will have done its present task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
-    /// With the speed of each.
+    /// The machines that are alike, by the time at which each is free, with its speed.
     free: BTreeMap<Alike, BTreeMap<(Time, Peer), u32>>,
 }
 
@@ -99,14 +99,14 @@ impl Forecast {
         }
     }
 
-    /// The speed of the fastest with so much memory, about.
+    /// The speed, roughly, of the fastest machine with this much memory.
     pub(crate) fn fastest(&self, memory: u64) -> Option<u32> {
         let mut able = self.free.keys().filter(|alike| alike.memory >= memory);
         able.next().map(|alike| alike.speed.0)
     }
 
-    /// Whether machines that are faster than the one that asks end so much work in tasks like this,
-    /// before that one would end this one alone.
+    /// Whether machines that are faster than the one that asks end this much work, in tasks like
+    /// this, before that one would end this task alone.
     pub(crate) fn is_sooner(&self, now: Time, question: &Question, demand: Duration) -> bool {
         let window_us = share(question.takes(), SOONER).as_micros() as u64;
         let work_us = question.work.as_micros() as u64;
@@ -116,7 +116,7 @@ impl Forecast {
         let able = faster
             .take_while(|(alike, _)| takes_us(question.work, alike.most()) <= window_us)
             .filter(|(alike, _)| alike.memory >= question.memory);
-        // Mostly there is too much to do even if all of them were free.
+        // In most cases there is too much to do even if all of them were free.
         let most_us = able.clone().map(|(alike, machines)| {
             let each = window_us / takes_us(question.work, alike.most()).max(1);
             work_us.saturating_mul(each).saturating_mul(machines.len() as u64)
@@ -192,7 +192,7 @@ mod tests {
         let (fast, medium) = (machine(2000, 8 * GIB, 6), machine(1000, 4 * GIB, 0));
         forecast.insert(peer(1), fast);
         forecast.insert(peer(2), medium);
-        // Within 36 s the one does three of 10 s, the other one of 20 s.
+        // The fast one does three tasks of 10 s within 36 s, the other one a task of 20 s.
         assert!(forecast.is_sooner(Time(0), &slow(), SECOND * 80));
         assert!(!forecast.is_sooner(Time(0), &slow(), SECOND * 81));
         forecast.remove(peer(2), medium);

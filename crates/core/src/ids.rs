@@ -68,7 +68,7 @@ pub struct TaskRef {
     pub task: TaskId,
 }
 
-/// What a task does, which its cost and a peer's speed at it follow from.
+/// The kind of work that a task does. Its cost and a peer's speed at it follow from the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     Segment,

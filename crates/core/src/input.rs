@@ -8,8 +8,8 @@ use crate::{
     tree::Tree,
 };
 
-/// Something that happened. What a peer says has been decoded and bounded by the caller, and may be
-/// a lie all the same.
+/// Something that happened. The caller has decoded and bounded what a peer says, which may be a lie
+/// all the same.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The caller wants a job done.
@@ -20,7 +20,7 @@ pub enum Input {
     Renewed {
         peer: Peer,
         task: TaskRef,
-        /// How much of it is done, in thousandths.
+        /// The part of the task that is done, in thousandths.
         progress: u16,
     },
     /// A peer gives a task back undone.
@@ -37,15 +37,16 @@ pub enum Input {
     /// A proof that the caller was asked to check does not come, or so slowly that others should
     /// not wait for it. The check goes on.
     Stalled { peer: Peer, task: TaskRef, proof: Blob },
-    /// The caller has made durable what it was asked to persist.
+    /// The caller has made durable the proof that it was asked to persist.
     Persisted { task: TaskRef, proof: Blob },
-    /// The caller has lost the accepted proof of a task, as when its disk has damaged it. Where
-    /// that is still needed, the task is done again; nobody is to blame.
+    /// The caller has lost the accepted proof of a task, for example because its disk damaged it.
+    /// Where the proof is still needed, the task is done again; nobody is to blame.
     Lost { task: TaskRef, proof: Blob },
     /// The caller has done a task itself, or has tried to, as [`Output::Try`](crate::Output::Try)
     /// asked it to.
     Tried { task: TaskRef, outcome: Tried },
-    /// A peer that was woken is at another requester's task. It makes an offer when it is free.
+    /// A peer that was woken is busy with another requester's task. It makes an offer when it is
+    /// free.
     Declined { peer: Peer },
     /// A peer is gone. It may come back with another offer.
     PeerLost { peer: Peer },
@@ -60,25 +61,26 @@ pub enum Input {
 pub struct JobSpec {
     pub id: JobId,
     pub tree: Tree,
-    /// What each task takes, in the order of [`Tree::tasks`].
+    /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
     /// Jobs of higher priority go first whenever they have a task that is ready.
     pub priority: i32,
     /// When it should be done. Among jobs of the same priority the one with the earliest goes
     /// first.
     pub deadline: Option<Time>,
-    /// Whether the caller makes the final proof itself, as where that takes no proving: it is asked
-    /// to by [`Output::Try`](crate::Output::Try) as soon as the top of the tree is there, and no
-    /// peer gets that task.
+    /// Whether the caller makes the final proof itself, because that takes no proving.
+    /// [`Output::Try`](crate::Output::Try) asks it to as soon as the top of the tree is there, and
+    /// no peer gets that task.
     pub own_final: bool,
-    /// What an earlier run has left: accepted and durable.
+    /// Proofs that an earlier run has left: accepted and durable.
     pub done: Vec<(TaskId, Blob)>,
-    /// Who was at which task then, as far as is known. They may still be, and are not told again:
-    /// they renew their leases, submit, or are not heard of.
+    /// The peers that held leases when the earlier run ended, as far as is known, and their tasks.
+    /// They may still be at work, and are not told again: they renew their leases, submit, or are
+    /// not heard of.
     pub leased: Vec<(TaskId, Peer)>,
 }
 
-/// What a task takes.
+/// The cost of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Time on a machine of speed [`SPEED_ONE`].
@@ -90,13 +92,13 @@ pub struct Cost {
 /// The speed of the machine that [`Cost::work`] is measured on; speeds are in thousandths of it.
 pub const SPEED_ONE: u32 = 1000;
 
-/// What a peer has to give.
+/// The offer of a peer: what it has to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Memory for one task, in bytes.
     pub memory: u64,
-    /// How fast it says that it is, in thousandths of [`SPEED_ONE`]'s machine; believed until its
-    /// work shows better.
+    /// The speed that the peer claims, in thousandths of [`SPEED_ONE`]'s machine; believed until
+    /// its work shows better.
     pub speed: u32,
     pub trust: Trust,
     /// The network that it calls from, as a number that the caller makes of the address; none where
@@ -104,7 +106,7 @@ pub struct Offer {
     pub origin: Option<u64>,
 }
 
-/// Whose machine a peer is. The caller decides; it is nothing that a peer can say of itself.
+/// The owner of a peer. The caller decides it; a peer cannot say it of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// The requester's own: what fails there fails because of the job.
@@ -120,11 +122,11 @@ pub enum Return {
     Stopping,
     /// It tried, and this is what happened.
     Failed { message: String },
-    /// It got another task first, from somebody else. That is no setback.
+    /// It got another task first, from another requester. That is no setback.
     Surplus,
 }
 
-/// What came of doing a task at which peers have failed.
+/// The result of doing a task at which peers have failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tried {
     /// It can be done: this is its proof, which was verified. `by` is the caller itself.
@@ -136,7 +138,7 @@ pub enum Tried {
         proof: Blob,
         reason: String,
     },
-    /// Over this accepted proof of a child the process died, or took far too long or too much
+    /// The process died over this accepted proof of a child, or took far too long or too much
     /// memory, more than once. That may be the proof's fault or this machine's: the child is done
     /// again, and nobody is banned.
     Doubted {
@@ -144,11 +146,11 @@ pub enum Tried {
         proof: Blob,
         reason: String,
     },
-    /// Nothing is known: there was no memory for it, say.
+    /// The caller knows no more than before: for example, it had no memory for the task.
     Unable,
 }
 
-/// What the caller found out about a submitted proof.
+/// The caller's finding about a submitted proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is the proof of this very task of this very job.

@@ -28,7 +28,7 @@
 //! says how far it is believed. A peer gets none of the ready tasks where faster ones, as they
 //! become free, would end all of them sooner ([`Policy::look_ahead`]).
 //!
-//! What always holds, each with a checker in [`invariants`]:
+//! These rules always hold, each with a checker in [`invariants`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;
 //! - an accepted proof is neither lost nor replaced, unless the caller has refuted, doubted or lost

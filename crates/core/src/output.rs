@@ -16,7 +16,7 @@ pub enum Output {
     Lease { peer: Peer, task: TaskRef, until: Time },
     /// Tell a peer that has renewed its lease how long it lasts now.
     Extended { peer: Peer, task: TaskRef, until: Time },
-    /// Tell a peer why it does not get what it asked for.
+    /// Tell a peer why its request is refused.
     Refuse { peer: Peer, why: Refusal },
     /// Tell a peer that was refused for want of work that an offer may succeed now.
     Wake { peer: Peer },
@@ -24,9 +24,10 @@ pub enum Output {
     Check { peer: Peer, task: TaskRef, proof: Blob },
     /// Make an accepted proof durable; answer with [`Persisted`](crate::Input::Persisted).
     Persist { peer: Peer, task: TaskRef, proof: Blob },
-    /// Do a task with the caller's own engine: one that peers have failed at, to see whether they
-    /// were the cause or a proof that the task is made of, or the final proof of a job that has its
-    /// [`own_final`](crate::JobSpec::own_final); answer with [`Tried`](crate::Input::Tried).
+    /// Do a task with the caller's own engine, and answer with [`Tried`](crate::Input::Tried). It
+    /// is the final proof of a job with [`own_final`](crate::JobSpec::own_final), or a task that
+    /// peers have failed at. The latter shows whether those peers were the cause, or a proof that
+    /// the task is made of.
     Try { task: TaskRef },
     /// Tell a peer that a task is not its own any more.
     Revoke {
@@ -39,14 +40,13 @@ pub enum Output {
     /// The proof is in no open task's way any more: all that is made from it is durable. It may be
     /// again if one of these is refuted, so the caller keeps it as long as the job.
     Obsolete { task: TaskRef },
-    /// What is known of a peer has changed; see
-    /// [`Requester::standing`](crate::Requester::standing).
+    /// The standing of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
     Learned { peer: Peer },
-    /// For whoever watches.
+    /// Something happened that an observer may want to know.
     Event(Event),
 }
 
-/// Why a peer does not get what it asked for.
+/// The reason why a peer's request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
     #[error("there is no job")]
@@ -98,27 +98,27 @@ pub enum Revocation {
     Lost,
 }
 
-/// What has happened.
+/// An event, for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A proof is accepted and durable.
     TaskDone {
         task: TaskRef,
         peer: Peer,
-        /// From the lease to the submission, as the requester saw it.
+        /// The time from the lease to the submission, as the requester saw it.
         took: Duration,
     },
     /// The final proof is durable.
     JobDone { job: JobId },
     /// The time by which a job should have been done has come. It goes on.
     DeadlineMissed { job: JobId },
-    /// A task failed too often; what the peers said.
+    /// A task failed too often; the peers' messages say why.
     JobFailed {
         job: JobId,
         task: TaskId,
         failures: Vec<(Peer, String)>,
     },
-    /// A task goes to somebody else.
+    /// A task goes to another peer.
     TaskFailed {
         task: TaskRef,
         peer: Peer,
@@ -145,7 +145,7 @@ pub enum Event {
         proof: Blob,
         reason: String,
     },
-    /// A peer was banned because of a task that nobody could have done, and is not any more.
+    /// A peer is no longer banned: nobody could have done the task for which it was.
     Pardoned { peer: Peer, task: TaskRef },
 }
 

@@ -16,10 +16,11 @@ use crate::{
     time::Time,
 };
 
-/// Newcomers of whom this requester has seen the first lease end. When there are so many both
-/// counts are halved.
+/// Newcomers of whom this requester has seen the first lease end. At this many both counts are
+/// halved.
 const NEWCOMERS_MAX: u32 = 256;
-/// What newcomers are taken for before any was seen, in thousandths, and as if after how many.
+/// The chance, in thousandths, that newcomers deliver before any was seen, and the number of
+/// newcomers that it weighs as much as.
 const NEWCOMERS_DELIVER: u32 = 800;
 const NEWCOMERS_SUPPOSED: u32 = 4;
 
@@ -32,8 +33,8 @@ pub(crate) struct PeerState {
     pub offer: Offer,
     pub standing: Standing,
     pub leases: BTreeSet<TaskRef>,
-    /// Tasks that it has submitted proofs of which nobody has looked at yet, with the network that
-    /// counts each; see [`Policy::unproven_per_origin`].
+    /// Tasks that it has submitted proofs of and that nobody has looked at yet, with the network
+    /// that counts each; see [`Policy::unproven_per_origin`].
     pub unchecked: BTreeMap<TaskRef, Option<u64>>,
     /// How often in a row it was woken and did not come.
     pub overslept: u32,
@@ -44,11 +45,11 @@ pub(crate) struct PeerState {
     /// When it will have done the last of its leases, as far as is known; [`Time::NEVER`] if it is
     /// late with one.
     pub free_at: Time,
-    /// As what it is in the [forecast](crate::forecast::Forecast).
+    /// Its entry in the [forecast](crate::forecast::Forecast).
     pub foreseen: Option<Foreseen>,
 }
 
-/// How first leases of strangers have ended.
+/// Counts how first leases of strangers have ended.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Newcomers {
     kept: u32,
@@ -118,8 +119,8 @@ impl PeerState {
         }
     }
 
-    /// Its proof of a task does not wait any more for somebody to look at it: the network that
-    /// counts it.
+    /// Takes note that its proof of a task waits no more to be looked at. Returns the network that
+    /// counted it.
     pub(crate) fn is_looked_at(&mut self, task: TaskRef) -> Option<u64> {
         let counted = self.unchecked.remove(&task).flatten();
         if self.unchecked.is_empty() {
@@ -151,7 +152,7 @@ impl PeerState {
         }
     }
 
-    /// In thousandths.
+    /// The speed that is expected of it, in thousandths.
     pub(crate) fn speed(&self, kind: Kind) -> u32 {
         let known = self.standing.speed(kind);
         match known.mean {
@@ -161,9 +162,9 @@ impl PeerState {
         .clamp(known.floor(), SPEED_MAX)
     }
 
-    /// The speed that proofs of it have shown, at other kinds of tasks if there is none of this.
-    /// Without any it is what a stranger claims, but for no more than the machine that costs are
-    /// measured on.
+    /// The speed that its proofs have shown, at other kinds of tasks if there is none of this one.
+    /// Without any, it is the speed that a stranger claims, up to that of the machine that costs
+    /// are measured on.
     pub(crate) fn seen_speed(&self, kind: Kind) -> u32 {
         let known = self.standing.speed(kind);
         let speed = match (known.mean, self.standing.mean_speed()) {
@@ -175,7 +176,7 @@ impl PeerState {
         speed.clamp(known.floor(), SPEED_MAX)
     }
 
-    /// How long a task takes here at the speed that its proofs have shown.
+    /// The time that a task takes here at the speed that its proofs have shown.
     pub(crate) fn seen_to_take(&self, kind: Kind, cost: Cost) -> Duration {
         cost.work.saturating_mul(SPEED_ONE) / self.seen_speed(kind)
     }
@@ -186,16 +187,17 @@ impl PeerState {
         is_good && self.overslept == 0 && self.delivers(newcomers) >= RELIED_ON
     }
 
-    /// How long a task is expected to take here.
+    /// The time that a task is expected to take here.
     pub(crate) fn expected(&self, kind: Kind, cost: Cost) -> Duration {
         cost.work * SPEED_ONE / self.speed(kind)
     }
 
-    /// How long a lease of a task is: the expected time with some slack, less of it for a machine
-    /// that is known to be steady.
+    /// The length of a lease: the expected time with some slack. A machine that is known to be
+    /// steady gets less slack.
     pub(crate) fn lease_length(&self, kind: Kind, cost: Cost, policy: &Policy) -> Duration {
         if self.is_own() {
-            // If it ends, its owner is told by the system, and nobody else has use for the time.
+            // If an own machine's process ends, the system tells its owner, and nobody else has use
+            // for the time.
             return Duration::MAX;
         }
         let speed = self.standing.speed(kind);

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::redundancy::Redundancy;
 
-/// What a fetch that stalls keeps others waiting for at least, and how slow one may be before it
-/// does: slower than the uplinks of most homes, which serve other machines meanwhile.
+/// A fetch that stalls keeps others waiting for at least this long. A fetch stalls when it is
+/// slower than this rate, which is less than the uplinks of most homes that serve other machines
+/// meanwhile.
 const STALLED_MIN: Duration = Duration::from_secs(2);
 const STALLED_BYTES_PER_S: u64 = 250_000;
 
@@ -14,8 +15,8 @@ const STALLED_BYTES_PER_S: u64 = 250_000;
 /// do.
 const STALLED_BYTES_BELIEVED: u64 = 1 << 20;
 
-/// How long others wait, from the start on, for a proof of `claimed` bytes that is being fetched
-/// from one who says that it is there, when `came` bytes have come. Then the caller says
+/// The time, from the start on, that others wait for a proof of `claimed` bytes while it is fetched
+/// from a peer that says that it has it, when `came` bytes have come. After that the caller says
 /// [`Input::Stalled`](crate::Input::Stalled).
 pub fn stalled_after(claimed: u64, came: u64) -> Duration {
     let bytes = claimed.min(STALLED_BYTES_BELIEVED).max(came);
@@ -28,14 +29,14 @@ pub fn stalled_after(claimed: u64, came: u64) -> Duration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub redundancy: Redundancy,
-    /// Whether a machine leaves to faster ones what they would end sooner. Machines that share
-    /// their cores are not faster or slower than each other, whatever was measured.
+    /// Whether a machine leaves to faster ones the tasks that they would end sooner. Machines that
+    /// share their cores are not faster or slower than each other, whatever was measured.
     pub look_ahead: bool,
     /// The lease of a stranger that has delivered no proof of that kind lasts this many thousandths
-    /// of what the task is expected to take. A home machine that is used for something else
-    /// meanwhile is easily half as fast as measured.
+    /// of the task's expected time. A home machine that has other work meanwhile is easily half as
+    /// fast as measured.
     pub slack: u32,
-    /// The same for a machine that always took what was expected.
+    /// The same for a machine that always took the expected time.
     pub slack_steady: u32,
     /// No lease is shorter: fetching the inputs and the answer's way take time that no cost counts.
     pub lease_min: Duration,
@@ -49,26 +50,26 @@ pub struct Policy {
     /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches
     /// meanwhile.
     pub leases_max: usize,
-    /// A holder is doubted when nothing of its progress was heard for so long, or for a quarter of
-    /// what the task is expected to take: provers report every 5 s, and fetch inputs before they
-    /// begin.
+    /// A holder is doubted when nothing of its progress was heard for this long, or for a quarter
+    /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
+    /// before they begin.
     pub doubt_min: Duration,
-    /// Leases that strangers without an accepted proof may hold together who call from one network,
-    /// with the proofs of theirs that nobody has looked at yet. So many of them are woken when
-    /// there is work; others ask by themselves.
+    /// Leases that strangers without an accepted proof, who call from one network, may hold
+    /// together. Their proofs that nobody has looked at yet count too. At most this many of them
+    /// are woken when there is work; others ask by themselves.
     pub unproven_per_origin: usize,
     /// Peers that are remembered. When there are more, those go first that nothing is known of.
     pub peers_max: usize,
-    /// After so many failures of a task on the requester's own machines, the job fails. Strangers
-    /// may be lying: what fails on them is only not given to them again, and its failures are
-    /// events.
+    /// A job fails after this many failures of one task on the requester's own machines. Strangers
+    /// may be lying: a task that fails on them is only not given to them again, and its failures
+    /// are events.
     pub failures_max: usize,
-    /// After so many peers have failed at a node, the caller does it itself: one may be a liar or
+    /// The caller does a node itself after this many peers have failed at it. One may be a liar or
     /// have bad memory; when several fail, it may be the node. Identities are free, so this bounds
-    /// no attack; it costs one who fails on purpose as many leases, and the caller one node.
+    /// no attack. It costs a peer that fails on purpose this many leases, and the caller one node.
     pub suspicious: usize,
-    /// Or when the first has failed so long ago, and nobody is at it who has delivered before and
-    /// is in time: there may be no more peers who could.
+    /// The caller also does it this long after the first failure, if no peer holds it that has
+    /// delivered before and is in time: there may be no more peers who could.
     pub suspicious_after: Duration,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,

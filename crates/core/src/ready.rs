@@ -130,13 +130,13 @@ impl Ready {
 /// Peers that were told that there is nothing for them now.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parked {
-    /// By memory; of each step by merit, and among those alike in an order that is this requester's
-    /// own: machines that are woken first by all requesters are mostly at somebody else's task.
+    /// By memory; within a step by merit, then in an order that is this requester's own. Machines
+    /// that all requesters wake first are mostly busy with another's task.
     steps: BTreeMap<u64, BTreeMap<Order, u64>>,
     salt: u64,
     /// Memory and merit of each, and the network that counts it.
     places: BTreeMap<Peer, (u64, u32, Option<u64>)>,
-    /// How many of each network there are.
+    /// How many peers of each network wait.
     origins: BTreeMap<u64, usize>,
 }
 
@@ -171,7 +171,7 @@ impl Parked {
         }
     }
 
-    /// How many wait that a network counts.
+    /// How many peers wait that a network counts.
     pub(crate) fn of_origin(&self, origin: u64) -> usize {
         self.origins.get(&origin).copied().unwrap_or_default()
     }
@@ -209,10 +209,10 @@ impl Parked {
         }
     }
 
-    /// The peer for a task that needs `memory`: the one with the least memory that is enough, so
-    /// that large machines stay free for large tasks, and of those alike the one with the most
-    /// merit. Nobody is chosen who has much less merit than another: a ready task waits for nothing
-    /// but this machine.
+    /// The peer for a task that needs `memory`. It has the least memory that is enough, so that
+    /// large machines stay free for large tasks, and the most merit among those alike. A peer with
+    /// much less merit than another is never chosen: a ready task waits for nothing but this
+    /// machine.
     pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
         let best_of_each = || {
             self.steps
@@ -224,14 +224,6 @@ impl Parked {
         best_of_each()
             .find(|(merit, _)| *merit >= most - most / MERIT_PART)
             .map(|(_, peer)| peer)
-    }
-
-    /// Takes out the [`Self::best`] one.
-    #[cfg(test)]
-    fn take(&mut self, memory: u64) -> Option<Peer> {
-        let peer = self.best(memory)?;
-        self.remove(peer);
-        Some(peer)
     }
 }
 
@@ -274,13 +266,17 @@ mod tests {
         parked.insert(peer(2), 2 * GIB, 800, None);
         parked.insert(peer(3), 2 * GIB, 900, None);
         parked.insert(peer(4), 2 * GIB, 799, None);
-        assert_eq!(parked.take(2 * GIB), Some(peer(3)));
-        assert_eq!(parked.take(2 * GIB), Some(peer(2)));
-        assert_eq!(parked.take(2 * GIB), Some(peer(1)), "one that is so much better");
-        assert_eq!(parked.take(2 * GIB), Some(peer(4)));
+        let take = |parked: &mut Parked, memory| {
+            let best = parked.best(memory);
+            best.inspect(|&peer| parked.remove(peer))
+        };
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(3)));
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(2)));
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(1)), "it is much better");
+        assert_eq!(take(&mut parked, 2 * GIB), Some(peer(4)));
         parked.insert(peer(2), 2 * GIB, 500, None);
-        assert_eq!(parked.take(2 * GIB + 1), None, "not even by a byte");
+        assert_eq!(take(&mut parked, 2 * GIB + 1), None, "not even by a byte");
         parked.remove(peer(2));
-        assert_eq!(parked.take(1), None);
+        assert_eq!(take(&mut parked, 1), None);
     }
 }

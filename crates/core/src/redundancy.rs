@@ -1,9 +1,8 @@
 //! Decides whether a leased task also goes to one more machine.
 //!
 //! A policy sees one question at a time: which peers hold the task, which peer could take it too,
-//! and what the time is worth. It answers with how much the job gains. Of several tasks, the one
-//! with the largest gain is given out. Nothing else of the state machine depends on how the policy
-//! comes to its answer.
+//! and the value of the time. It answers with the gain of the job. The task with the largest gain
+//! is given out. Nothing else of the state machine depends on how the policy comes to its answer.
 
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ pub(crate) const ONE: u32 = 1000;
 /// How often the same task is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redundancy {
-    /// Where it is worth it.
+    /// Copies where they are worth it.
     Adaptive(Adaptive),
-    /// Each task to this many machines, as soon as there are so many: the classical 1:k.
+    /// Each task to this many machines, as soon as they are there: the classical 1:k.
     Fixed(u32),
 }
 
@@ -28,13 +27,17 @@ pub enum Redundancy {
 ///   E = sum over i of  r_i * d_i * (1 - d_1) * ... * (1 - d_{i-1})   +   again * (1 - d_1) * ... * (1 - d_n)
 /// ```
 ///
-/// where `again` is what it takes until the lease of the last holder has run out and somebody else
-/// has done it. The gain of a copy is the difference of `E` without and with it, as far as the job
-/// feels it: time that the task has to spare counts for nothing. The expected waste of a copy is
-/// its work times the chance that some present holder delivers. Where holders are reliable that is
-/// nearly all of it, and [`Self::waste_max`] binds; where most are not, copies are nearly free, and
-/// there will be many. What was wasted is known better later, when holders have turned out to be
-/// what they are: each lease that comes to nothing adds the work of its task to what may be wasted.
+/// where `again` is the time until the lease of the last holder has run out and another peer has
+/// done the task.
+///
+/// The gain of a copy is the difference of `E` without and with it, as far as the job feels it:
+/// time that the task has to spare counts for nothing. The expected waste of a copy is its work
+/// times the chance that some present holder delivers. Where holders are reliable, that is nearly
+/// all of its work, and [`Self::waste_max`] binds. Where most are not, copies are nearly free, and
+/// there are many.
+///
+/// The real waste is known later, when holders have delivered or not: each lease that comes to
+/// nothing adds the work of its task to the waste that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adaptive {
     /// Work that may be done twice, in thousandths of the work of the job.
@@ -51,8 +54,8 @@ pub struct Adaptive {
     /// Holders that deliver with no more than this chance together, in thousandths, keep nobody
     /// else from the task, whatever was wasted before.
     pub hardly: u32,
-    /// Machines without an accepted proof that may hold a task at once. Others are not counted, so
-    /// that those who made thousands of identities cannot keep them out.
+    /// Machines without an accepted proof that may hold a task at once. Others are counted apart,
+    /// so that thousands of made-up identities cannot keep them out.
     pub unproven_max: u32,
     /// Proven machines that may hold a task at once.
     pub proven_max: u32,
@@ -79,17 +82,17 @@ pub struct Holder {
     pub proven: bool,
     /// The chance that it delivers, in thousandths.
     pub delivers: u32,
-    /// What it still needs.
+    /// The time that it still needs.
     pub remaining: Duration,
 }
 
-/// One more copy of a task?
+/// The question whether a task is worth one more copy.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// Sorted by what they still need.
+    /// Sorted by the time that they still need.
     pub holders: &'a [Holder],
     pub candidate: Holder,
-    /// Until the task is done by somebody else, if no present holder delivers.
+    /// The time until another peer has done the task, if no present holder delivers.
     pub again: Duration,
     /// How late the task may be before the job is.
     pub spare: Duration,
@@ -99,10 +102,11 @@ pub struct Question<'a> {
     pub waste_left: Duration,
 }
 
-/// What a copy is worth.
+/// The value of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Worth {
-    /// By which the job is expected to end earlier; `Duration::MAX` where that is not the question.
+    /// The time by which the job is expected to end earlier; `Duration::MAX` where time is not the
+    /// question.
     pub gain: Duration,
     /// The work that is expected to be done in vain.
     pub waste: Duration,
@@ -115,7 +119,7 @@ impl Default for Redundancy {
 }
 
 impl Redundancy {
-    /// What one more copy is worth; nothing if there should be none.
+    /// The value of one more copy; none if there should be none.
     pub fn copy(&self, question: &Question<'_>) -> Option<Worth> {
         match self {
             Self::Adaptive(adaptive) => adaptive.copy(question),
@@ -126,7 +130,8 @@ impl Redundancy {
         }
     }
 
-    /// What may be wasted on a job of so much work, and what more where strangers never deliver.
+    /// The waste that is allowed on a job with this much work, and the further waste where
+    /// strangers never deliver.
     pub(crate) fn waste_allowed(&self, work: Duration) -> (Duration, Duration) {
         match self {
             Self::Adaptive(adaptive) => (
@@ -164,7 +169,7 @@ impl Adaptive {
             fails * (ONE - holder.delivers.min(ONE)) / ONE
         });
         let waste = share(work, ONE - fails);
-        // Where present holders hardly deliver it is no copy, but the first serious try.
+        // A copy beside holders that hardly deliver is the first serious try, and no waste.
         if waste > waste_left && ONE - fails > self.hardly {
             return None;
         }
@@ -191,7 +196,7 @@ fn end_with(holders: &[Holder], candidate: Holder, again: Duration) -> Duration 
     end.saturating_add(share(again, nobody_yet))
 }
 
-/// Adds a holder to what is expected of those before it, and to the chance that none of them
+/// Adds a holder to the expected end of those before it, and to the chance that none of them
 /// delivers.
 fn end_after((end, nobody_yet): (Duration, u32), holder: &Holder) -> (Duration, u32) {
     let next = nobody_yet * (ONE - holder.delivers.min(ONE)) / ONE;

@@ -17,9 +17,9 @@ pub(crate) const SPEED_MAX: u32 = SPEED_ONE * 50;
 /// The lowest speed that is believed of a machine before it has delivered at a lower one: half of
 /// the slowest in use, say, and leases have some slack beside.
 const SPEED_UNSEEN_MIN: u32 = SPEED_ONE / 4;
-/// When there are so many outcomes all counts are halved: what a machine did long ago says less.
+/// All counts are halved at this many outcomes: what a machine did long ago says less.
 const OUTCOMES_MAX: u32 = 64;
-/// A newcomer is taken for what newcomers were, as firmly as if it had so many outcomes itself.
+/// A newcomer counts as an average newcomer, with the weight of this many outcomes of its own.
 const PRIOR_OUTCOMES: u32 = 2;
 
 /// How a peer has kept to its leases, and how fast it is.
@@ -27,7 +27,7 @@ const PRIOR_OUTCOMES: u32 = 2;
 pub struct Standing {
     /// Proofs of it that were accepted.
     pub accepted: u32,
-    /// Leases that ran out, or that somebody else had to end because nothing was heard.
+    /// Leases that ran out, or that another peer had to end because nothing was heard.
     pub expired: u32,
     /// Tasks that it could not do, as it said.
     pub failed: u32,
@@ -35,14 +35,14 @@ pub struct Standing {
     pub unavailable: u32,
     /// Why it gets nothing any more.
     pub banned: Option<String>,
-    /// For each kind of task, in the order of [`Kind::ALL`].
+    /// The speed at each kind of task, in the order of [`Kind::ALL`].
     pub speeds: [Speed; Kind::ALL.len()],
-    /// Because of which task it was banned. It comes last: what an earlier build has kept ends
-    /// before it.
+    /// The task because of which it was banned. This field comes last, because what an earlier
+    /// build has kept ends before it.
     pub banned_for: Option<TaskRef>,
 }
 
-/// What is known of a peer's speed at one kind of task, in thousandths of [`SPEED_ONE`]'s machine.
+/// The measured speed of a peer at one kind of task, in thousandths of [`SPEED_ONE`]'s machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Speed {
     /// 0 where nothing was measured.
@@ -55,13 +55,13 @@ pub struct Speed {
 }
 
 impl Standing {
-    /// What is measured of its speed at a kind of task.
+    /// Its measured speed at a kind of task.
     pub fn speed(&self, kind: Kind) -> Speed {
         self.speeds[kind as usize]
     }
 
-    /// The mean of what is measured of its speed at the kinds of tasks of which it has delivered;
-    /// none without any.
+    /// The mean of its measured speeds at the kinds of tasks that it has delivered; none without
+    /// any.
     pub(crate) fn mean_speed(&self) -> Option<u32> {
         let measured = self.speeds.iter().filter(|speed| speed.samples > 0);
         let (sum, count) = measured.fold((0, 0), |(sum, count), speed| {
@@ -88,13 +88,13 @@ impl Standing {
         self
     }
 
-    /// Whether a proof of it was accepted, ever.
+    /// Whether a proof of it was ever accepted.
     pub fn is_proven(&self) -> bool {
         self.accepted > 0
     }
 
-    /// The chance that it keeps to its next lease, in thousandths, where `newcomers` is that of
-    /// peers of which nothing is known: the mean of a beta distribution.
+    /// The chance that it keeps to its next lease, in thousandths: the mean of a beta distribution.
+    /// `newcomers` is the chance of peers of which nothing is known.
     pub(crate) fn delivers(&self, newcomers: u32) -> u32 {
         let broken = self.expired + self.failed + self.unavailable;
         (ONE * self.accepted + newcomers * PRIOR_OUTCOMES) / (self.accepted + broken + PRIOR_OUTCOMES)
@@ -120,12 +120,13 @@ impl Standing {
         self.age();
     }
 
-    /// It sent what is no proof.
+    /// It sent an invalid proof.
     pub(crate) fn ban(&mut self, task: TaskRef, reason: String) {
         (self.banned, self.banned_for) = (Some(reason), Some(task));
     }
 
-    /// Nobody could have done a task: it is not held against it any more. Whether anything was.
+    /// Nobody could have done a task: it is not held against the peer any more. Returns whether
+    /// anything was.
     pub(crate) fn pardon(&mut self, task: TaskRef) -> bool {
         let banned = self.banned_for == Some(task);
         if banned {
@@ -178,8 +179,8 @@ impl Speed {
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// The speed below which nothing is expected until a proof has shown that it is so: who never
-    /// delivers looks like a machine that is ever slower, and is not to get ever longer leases.
+    /// The least speed that is expected until a proof has shown a lower one. A peer that never
+    /// delivers looks ever slower, and is not to get ever longer leases.
     pub(crate) fn floor(&self) -> u32 {
         match self.lowest {
             0 => SPEED_UNSEEN_MIN,

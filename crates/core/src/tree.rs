@@ -9,12 +9,12 @@ use crate::ids::{NodeId, TaskId};
 /// Most children of a node, for each kind of node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arities {
-    /// Of a node of level 1.
+    /// The most children of a node of level 1.
     pub leaf: u32,
-    /// Of a node of level 2.
+    /// The most children of a node of level 2.
     pub internal_for_leaf: u32,
-    /// Of a node of level 3 and above: 2 or more, so that every level is smaller than the one
-    /// below.
+    /// The most children of a node of level 3 and above: 2 or more, so that every level is smaller
+    /// than the one below.
     pub internal_recursive: u32,
 }
 
@@ -31,7 +31,7 @@ impl Arities {
 /// The lowest level whose single node can become the final proof.
 const TOP_LEVEL_MIN: usize = 3;
 
-/// Which children each node has. Level 0 are the segments; the top level has one node.
+/// The children of each node. Level 0 are the segments; the top level has one node.
 ///
 /// The nodes of a level share the one below in as few groups as the arity allows, of nearly equal
 /// size, each of neighbours.
@@ -39,7 +39,8 @@ const TOP_LEVEL_MIN: usize = 3;
 pub struct Tree {
     /// How many there are on each level, segments first.
     counts: Vec<u32>,
-    /// Where each level begins when all tasks are counted through; the last is where the tree ends.
+    /// The place of each level's first task when all tasks are counted through; the last is where
+    /// the tree ends.
     starts: Vec<usize>,
 }
 
@@ -47,7 +48,7 @@ impl Tree {
     /// The tree over `segments` segments.
     ///
     /// # Panics
-    /// Without segments, with an arity of 0, or with one of 1 above the second level.
+    /// If there are no segments, an arity is 0, or one above the second level is 1.
     pub fn new(segments: u32, arities: Arities) -> Self {
         assert!(segments > 0, "an execution has a segment");
         assert!(

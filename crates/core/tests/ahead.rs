@@ -1,5 +1,5 @@
-//! Looking ahead: a slow machine leaves to faster ones what these would end sooner, and to nobody
-//! else, and not for ever.
+//! Tests of looking ahead: a slow machine leaves to faster ones the tasks that these would end
+//! sooner, to nobody else, and not for ever.
 
 mod desk;
 
@@ -12,8 +12,7 @@ use myriad_core::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One that is twice as fast as the machine that costs are measured on, and one that is half as
-/// fast.
+/// Machines that are twice and half as fast as the one that costs are measured on.
 const FAST: u32 = 1;
 const SLOW: u32 = 2;
 
@@ -124,7 +123,7 @@ fn a_task_is_not_left_for_ever() {
     let mut outputs = Vec::new();
     for progress in 0..WORK.as_secs() as u16 {
         assert!(woken(&outputs).is_empty(), "after {progress} s");
-        // As if it were done in a moment, always.
+        // Each report says that it is nearly done.
         desk.input(Input::Renewed {
             peer: peer(FAST),
             task: held,
@@ -185,7 +184,7 @@ fn a_boast_keeps_nobody_from_a_task() {
     assert!(ask(&mut desk, SLOW).is_ok(), "it is as slow as this one");
 }
 
-/// What does not fit the fast machines is not left for them.
+/// A task that does not fit the fast machines is not left for them.
 #[test]
 fn a_task_is_left_only_for_those_who_have_the_memory() {
     let small = |desk: &mut Desk| desk.ask(peer(FAST), offer_of(2000));
@@ -212,7 +211,7 @@ fn a_task_is_left_only_for_those_who_have_the_memory() {
     assert_eq!(large(&mut desk).unwrap().task, TaskId::Segment(1));
 }
 
-/// A machine that hands in what is no proof was never relied on.
+/// A machine that hands in an invalid proof was never relied on.
 #[test]
 fn a_banned_machine_keeps_nobody_from_a_task() {
     let mut desk = desk(once());
@@ -238,7 +237,7 @@ fn newcomer(desk: &mut Desk, number: u32, speed: u32) -> Vec<Output> {
 }
 
 /// The fast machine has delivered the first of two segments after ten seconds; the slow one has
-/// been at the other for so many.
+/// worked on the other for `seconds`.
 fn desk_when_slow_has_worked(seconds: u32) -> (Desk, TaskRef) {
     let mut desk = Desk::new(once(), spec(2));
     let first = ask(&mut desk, FAST).unwrap();
@@ -268,7 +267,7 @@ fn a_fast_machine_takes_over_what_a_slow_one_has_hardly_begun() {
     assert!(waits(&ask(&mut desk, FAST)), "too much would be wasted");
 }
 
-/// What a newcomer claims beyond the machine that costs are measured on counts for nothing, and it
+/// A newcomer's claims beyond the machine that costs are measured on count for nothing, and it
 /// takes nothing from those who have delivered.
 #[test]
 fn a_newcomer_takes_over_from_newcomers_alone() {
@@ -306,7 +305,7 @@ fn a_task_of_an_earlier_run_is_not_taken_over() {
 
 #[test]
 fn a_task_is_taken_over_three_times_at_most() {
-    // Each takes so many seconds for a segment of 20 s, as its proof has shown.
+    // The seconds that each takes for a segment of 20 s, as its proof has shown.
     let machines = [(11, 50), (12, 33), (13, 22), (14, 4)];
     let mut desk = Desk::new(once(), spec(4));
     let tasks = machines.map(|(number, _)| ask(&mut desk, number).unwrap());

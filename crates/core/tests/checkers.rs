@@ -1,5 +1,5 @@
-//! Every checker notices what it is there for: each test shows one a made-up history that breaks
-//! its rule.
+//! Every checker finds the fault that it is there for: each test shows one a made-up history that
+//! breaks its rule.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn persist(task: TaskRef, proof: Blob) -> Output {
     }
 }
 
-/// What a checker says of the last of several outputs; it must not mind the others.
+/// The checker's verdict on the last of several outputs; it must not mind the others.
 fn last(mut checker: impl Checker, inputs: &[Input], outputs: &[Output]) -> Result<(), String> {
     for input in inputs {
         checker.input(NOW, input);
@@ -383,7 +383,7 @@ fn a_proof_that_the_caller_made_unasked_is_noticed() {
     asked.output(NOW, &persist(leaf(), PROOF)).unwrap();
 }
 
-/// What is refuted is not there any more: what is made of it cannot start, and it is not obsolete.
+/// A refuted proof is gone: a task over it cannot start, and it is not obsolete.
 #[test]
 fn what_is_made_of_a_refuted_proof_is_noticed() {
     let mut fitting = Fitting::default();
@@ -415,7 +415,7 @@ fn what_is_made_of_a_refuted_proof_is_noticed() {
     assert!(obsolete.output(NOW, &dropped).is_err());
 }
 
-/// A peer is told to wait, twice; what is said then of the time between.
+/// The verdict on a peer that is told to wait twice, given the inputs in between.
 fn told_to_wait_for(seconds: u32, between: &[Input], woken: bool, memory: u64) -> Result<(), String> {
     let mut requester = Requester::new(Policy::default());
     let mut served = Served::default();

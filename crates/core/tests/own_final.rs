@@ -20,7 +20,7 @@ fn own_final() -> JobSpec {
     }
 }
 
-/// One peer does what is below the final proof.
+/// One peer does everything below the final proof.
 fn until_the_top(desk: &mut Desk) -> Vec<Output> {
     let mut outputs = Vec::new();
     for _ in 1..own_final().tree.task_count() {

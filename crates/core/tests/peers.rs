@@ -1,4 +1,4 @@
-//! What peers get from a requester, by what they have done before.
+//! Tests of what peers get from a requester, by what they have done before.
 
 mod desk;
 
@@ -32,8 +32,8 @@ fn who_hands_a_task_back_does_not_get_it_again_at_once() {
     );
 }
 
-/// A prover asks several requesters at once, and gives back what comes second: its pause does not
-/// grow, however often that happens.
+/// A prover that asks several requesters at once gives back the lease that comes second. Its pause
+/// does not grow, however often that happens.
 #[test]
 fn who_got_another_task_first_may_come_again_after_a_moment() {
     let policy = once();
@@ -53,7 +53,7 @@ fn who_got_another_task_first_may_come_again_after_a_moment() {
     assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
 }
 
-/// Where all have failed once, all may try again: it may have been a passing reason.
+/// All may try again where all have failed once: the reason may have passed.
 #[test]
 fn who_failed_may_try_again_if_nobody_else_does() {
     let mut desk = Desk::new(once(), spec(1));
@@ -135,7 +135,7 @@ fn a_lease_of_an_earlier_run_is_one_still() {
     };
     spec.leased = vec![
         (task.task, peer(1)),
-        // What cannot be: it waits for others, or is not there.
+        // Impossible tasks: one waits for others, one is not in the tree.
         (TaskId::Final, peer(2)),
         (TaskId::Segment(9), peer(2)),
     ];
@@ -272,8 +272,7 @@ fn a_newcomer_on_trial_has_company_and_no_blame() {
     assert_eq!(desk.requester.standing(peer(1)), Some(&Standing::default()));
 }
 
-/// A copy of another's task is nothing to begin with a moment before there is a task that nobody is
-/// at.
+/// Nobody begins a copy of another's task a moment before there is a task that nobody holds.
 #[test]
 fn who_is_needed_in_a_moment_is_not_given_a_copy() {
     let copies = Adaptive {
@@ -346,7 +345,7 @@ fn what_does_not_come_is_not_waited_for() {
     let kept = |output: &Output| matches!(output, Output::Persist { peer: kept, .. } if *kept == peer(3));
     assert!(outputs.iter().any(kept), "{outputs:?}");
     assert!(!desk.requester.awaits(peer(1), task, claimed(peer(1))));
-    // What the others turn out to be changes nothing about it.
+    // The fate of the others' proofs changes nothing about it.
     assert_eq!(desk.checked(peer(1), task, Verdict::Accepted), Vec::new());
     desk.checked(peer(2), task, invalid());
     let standing = |number| desk.requester.standing(peer(number)).unwrap().clone();
@@ -354,7 +353,7 @@ fn what_does_not_come_is_not_waited_for() {
     assert!(standing(2).banned.is_some(), "a lie is one, however late");
 }
 
-/// If it comes after all it is as good as any.
+/// A proof that comes after all is as good as any.
 #[test]
 fn what_comes_late_is_taken() {
     let mut desk = Desk::new(Policy::default(), spec(1));

@@ -1,4 +1,4 @@
-//! Thousands of identities that only take time: what they cost a job is bounded.
+//! Thousands of identities that only take time: the cost of them to a job is bounded.
 
 mod desk;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 use desk::*;
 use myriad_core::{Input, Offer, Output, Peer, Policy, Refusal, Requester, Standing, TaskRef, Time, Verdict};
 
-/// What an identity claims that wants to be woken first.
+/// The claims of an identity that wants to be woken first.
 fn boasts(origin: Option<u64>) -> Offer {
     Offer {
         speed: u32::MAX,
@@ -58,8 +58,8 @@ fn make_ready(desk: &mut Desk, workers: [(Peer, TaskRef); 2]) -> Vec<Peer> {
     woken(&outputs)
 }
 
-/// How long after a task is ready an honest peer is woken that waits among identities which do not
-/// come.
+/// The time from when a task is ready until an honest peer is woken that waits among identities
+/// which do not come.
 fn until_woken(desk: &mut Desk, first: Vec<Peer>, honest: Peer) -> Duration {
     let start = desk.now;
     let mut called = first;
@@ -107,7 +107,7 @@ fn who_does_not_come_is_called_after_others_next_time() {
     let [idle, honest] = [peer(1), peer(80_000)];
     parks(&mut desk, idle, boasts(None));
     assert_eq!(make_ready(&mut desk, workers), [idle]);
-    // It asks again, when it is too late and the task is somebody else's.
+    // It asks again, when it is too late and another peer holds the task.
     desk.pass(Duration::from_secs(3));
     let task = desk.ask(peer(90_003), offer(None)).unwrap();
     parks(&mut desk, idle, boasts(None));
@@ -116,8 +116,8 @@ fn who_does_not_come_is_called_after_others_next_time() {
     assert_eq!(woken(&outputs), [honest], "{task:?} is ready again");
 }
 
-/// A machine that says at once that it is at somebody else's task costs its way to the requester
-/// and back, and not the patience for one that does not come.
+/// A machine that says at once that it is busy with another's task costs its way to the requester
+/// and back, not the patience for one that does not come.
 #[test]
 fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
     let [busy_one, other] = [peer(1), peer(2)];
@@ -144,7 +144,7 @@ fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
     assert_eq!(woken(&outputs)[0], busy_one, "{task:?} is ready again");
 }
 
-/// One that says so late has kept others waiting.
+/// A machine that declines late has kept others waiting.
 #[test]
 fn who_declines_late_is_called_after_others_next_time() {
     let [late, other, third] = [peer(1), peer(2), peer(3)];
@@ -165,7 +165,7 @@ fn who_declines_late_is_called_after_others_next_time() {
     assert_eq!(woken(&outputs)[0], third);
 }
 
-/// A task that a stranger was woken for is for whoever asks first.
+/// A task that a stranger was woken for is for the first peer that asks.
 #[test]
 fn nothing_is_kept_for_strangers_that_may_not_come() {
     let (mut desk, workers) = busy(&[]);

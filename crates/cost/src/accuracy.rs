@@ -1,8 +1,8 @@
-//! How well the model predicts what it was not fitted to: each budget in turn is held out, with all
-//! others that cut into segments of the same size.
+//! Measures how well the model predicts measurements that it was not fitted to: each budget in turn
+//! is held out, with all others that cut into segments of the same size.
 //!
-//! A model of three coefficients fits a handful of measurements well whatever it says of others, so
-//! that only what was kept from it tells anything.
+//! A model of three coefficients fits a handful of measurements well, whether it predicts others or
+//! not. Only held-out measurements tell.
 
 use std::collections::BTreeSet;
 
@@ -19,23 +19,23 @@ const BUDGETS_LEFT_MIN: usize = 2;
 /// steps are cut alike.
 const SAME_SIZE: f64 = 0.02;
 
-/// A segment that was measured, beside what a model says that has not seen its budget.
+/// A segment that was measured, beside the prediction of a model that has not seen its budget.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HeldOut {
     pub budget_bytes: u64,
     pub instructions: u64,
     pub threads: u32,
     pub wall_s: f64,
-    /// From its cells and interactions, as a requester knows them when it has cut.
+    /// The prediction from its cells and interactions, as a requester knows them when it has cut.
     pub predicted_wall_s: f64,
-    /// From its instructions alone, as a planner does.
+    /// The prediction from its instructions alone, as a planner makes it.
     pub planned_wall_s: f64,
     pub peak_bytes: u64,
     pub predicted_peak_bytes: u64,
     pub planned_peak_bytes: u64,
 }
 
-/// Errors of all that was held out, as parts of what was measured.
+/// Errors of all held-out measurements, as parts of the measured values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Accuracy {
     pub segments: usize,
@@ -47,8 +47,8 @@ pub struct Accuracy {
     pub planned_peak_mean: f64,
 }
 
-/// Predicts every segment of a program without the measurements of its budget, nor of segments of
-/// the same size, nor the cuts into such; nothing where too little is left then.
+/// Predicts every segment of a program without the measurements of its budget, of segments of the
+/// same size, and of the cuts into such. Empty where too little is left then.
 pub fn held_out(program: &Program) -> Vec<HeldOut> {
     let budgets: BTreeSet<u64> = program.segments.iter().map(|s| s.budget_bytes).collect();
     let mut rows = Vec::new();

@@ -1,4 +1,4 @@
-//! The tree for a job at hand: its segments are known, and so is who works.
+//! The tree for a present job, whose segments and workers are known.
 //!
 //! Few large pieces cost least in total, but leave workers idle at the end, where the path from the
 //! last segment to the final proof is walked alone. Called by the drivers in `myriad-node`, which
@@ -13,14 +13,14 @@ use crate::{
     trees::{self, Candidate, ClassTimes, KINDS, SharedCores, Times},
 };
 
-/// Who works at a job: engine children that share the cores of their machine, or provers with as
-/// many each.
+/// The workers of a job: engine children that share the cores of their machine, or provers with
+/// this many cores each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hands {
     pub children: usize,
     /// Threads of each.
     pub threads: usize,
-    /// Of all together.
+    /// The cores of all together.
     pub cores: usize,
 }
 
@@ -49,7 +49,7 @@ pub fn candidates(
     if segments.is_empty() || hands.children == 0 {
         return Vec::new();
     }
-    // Seconds of one core, of which there are as many however many threads there are.
+    // Seconds of one core; there are as many cores as a machine has, however many threads.
     let each: Vec<f64> = segments
         .iter()
         .map(|load| model.segment(*load, 1).cpu_s)

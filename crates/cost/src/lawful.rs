@@ -1,5 +1,4 @@
-//! Machines and fleets that follow simple laws exactly, so that tests know beforehand what is made
-//! of them.
+//! Machines and fleets that follow simple laws exactly, so that tests know the results beforehand.
 //!
 //! Not part of the crate's interface: the tests of this crate and of the simulator are written with
 //! them.
@@ -14,12 +13,11 @@ use crate::{
     },
 };
 
-/// A machine that follows simple laws exactly, so that what a model makes of it can be told
-/// beforehand.
+/// A machine that follows simple laws exactly, so that a model's result can be told beforehand.
 ///
-/// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree; 1 s and 0.4 s for a million
-/// cells on one thread, of which a fifth does not get faster with threads. A node takes 10 s and 5
-/// for each child.
+/// A segment takes 0.5 GiB, 20 bytes a cell and 160 a leaf of its tree. It takes 1 s and 0.4 s for
+/// a million cells on one thread, of which a fifth does not get faster with threads. A node takes
+/// 10 s and 5 for each child.
 #[expect(clippy::too_many_lines, reason = "one profile, field by field")]
 pub fn lawful() -> Profile {
     let measured = |work: f64, threads: u32, cold: bool, peak_bytes: u64| Measured {
@@ -135,7 +133,7 @@ fn model() -> ProgramModel {
     ProgramModel::fit(&timeless().programs[0]).expect("the law has every stage")
 }
 
-/// Machines on which tasks take what the laws say, and nothing else takes time.
+/// Machines on which tasks cost what the laws say, and nothing else takes time.
 pub fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
     Class {
         name: "law".into(),
@@ -149,7 +147,7 @@ pub fn class(machines: u64, threads: u32, memory_gib: u64) -> Class {
     }
 }
 
-/// A job of so many instructions on such a fleet, in which all deliver.
+/// A job of this many instructions on such a fleet, in which all deliver.
 pub fn question(instructions: f64, classes: Vec<Class>) -> Question {
     Question {
         workload: Workload {

@@ -1,10 +1,11 @@
-//! What proving takes, on paper: the profile of a machine, the cost model, and the planner.
+//! The costs of proving, on paper: the profile of a machine, the cost model, and the planner.
 //!
-//! - [`profile`]: what was measured on a machine, as a file.
-//! - [`model`]: what any task takes, fitted to a profile; [`accuracy`]: how well it predicts what
-//!   it has not seen.
+//! - [`profile`]: the measurements of a machine, as a file.
+//! - [`model`]: the cost of any task, fitted to a profile; [`accuracy`]: how well it predicts
+//!   measurements that it has not seen.
 //! - [`reference`](mod@reference): the machine that all others are measured against.
-//! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: that for a job at hand.
+//! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: the choice for a
+//!   present job.
 //! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what
 //!   binds.
 //!

@@ -1,9 +1,9 @@
 //! The machine that work is measured in.
 //!
-//! Requesters and provers of one network have to agree on what a second of work is
-//! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): a second of one core of this machine. Its profile is
-//! part of the build, so that a requester knows what tasks cost without having measured anything,
-//! and a prover knows how fast it is beside it.
+//! Requesters and provers of one network have to agree on a second of work
+//! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): it is a second of one core of this machine. Its profile
+//! is part of the build. So a requester knows the cost of tasks without having measured anything,
+//! and a prover knows its speed beside it.
 
 use std::sync::LazyLock;
 
@@ -12,15 +12,15 @@ use crate::{model::CostModel, profile::Profile};
 /// Measured by `myriad bench` on two cores of an AMD EPYC.
 const PROFILE: &str = include_str!("../../../docs/report/profiles/epyc-2-cores.json");
 
-/// What was measured there.
+/// The measurements of the reference machine.
 pub fn profile() -> &'static Profile {
     static PARSED: LazyLock<Profile> =
         LazyLock::new(|| Profile::parse(PROFILE.as_bytes()).expect("the file is read by a test"));
     &PARSED
 }
 
-/// What tasks take there. It has a program for each [`Vm`](crate::profile::Vm), with nodes of every
-/// arity.
+/// The costs of tasks on the reference machine. The model has a program for each
+/// [`Vm`](crate::profile::Vm), with nodes of every arity.
 pub fn model() -> &'static CostModel {
     static FITTED: LazyLock<CostModel> =
         LazyLock::new(|| CostModel::fit(profile()).expect("the file is fitted by a test"));

@@ -1,6 +1,6 @@
-//! The list schedule beside the state machine that it stands for: the same tasks, given out by
-//! [`Requester`] to children that share cores, end when the schedule says; and no tree that the
-//! state machine would finish sooner is passed over.
+//! The list schedule beside the state machine that it stands for. The same tasks, given out by
+//! [`Requester`] to children that share cores, end when the schedule says. No tree is passed over
+//! that the state machine would finish sooner.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -66,7 +66,7 @@ fn segments(program: &ProgramModel, count: usize, differ: bool) -> Vec<Load> {
         .collect()
 }
 
-/// Of a core, for each task in the order of [`Tree::tasks`].
+/// Seconds of a core for each task, in the order of [`Tree::tasks`].
 fn works(program: &ProgramModel, segments: &[Load], tree: &Tree, arities: Arities) -> Vec<f64> {
     let below = Below::of(arities.internal_for_leaf);
     tree.tasks()
@@ -80,8 +80,8 @@ fn works(program: &ProgramModel, segments: &[Load], tree: &Tree, arities: Aritie
         .collect()
 }
 
-/// Seconds until the final proof when children do what the state machine gives them, and share the
-/// cores evenly meanwhile.
+/// Seconds until the final proof when children do the tasks that the state machine gives them, and
+/// share the cores evenly meanwhile.
 fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
     let work: HashMap<TaskId, f64> = tree.tasks().zip(works.iter().copied()).collect();
     let mut requester = Requester::new(Policy {
@@ -153,8 +153,8 @@ fn makespan_s(tree: &Tree, works: &[f64], hands: Hands) -> f64 {
     }
 }
 
-/// By how much the schedule of any tree, and the tree that is chosen, are from what the state
-/// machine makes of it, as parts.
+/// The differences, as parts, of the schedule of any tree, and of the chosen tree, from the state
+/// machine's result.
 fn differences(differ: bool) -> (f64, f64) {
     let (mut schedules, mut choices) = (0.0f64, 0.0f64);
     for vm in [Vm::Plain, Vm::Extended] {
@@ -191,7 +191,7 @@ fn differences(differ: bool) -> (f64, f64) {
 
 #[test]
 fn a_schedule_ends_when_the_state_machine_does_and_the_tree_is_the_best() {
-    // Of segments that are alike many end at the same moment.
+    // Many segments that are alike end at the same moment.
     for differ in [true, false] {
         let (schedules, choices) = differences(differ);
         assert!(schedules < 1e-5 && choices < 1e-5, "{schedules} {choices}");

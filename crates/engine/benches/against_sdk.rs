@@ -7,14 +7,16 @@
 //! ```
 //!
 //! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block;
-//! `fibonacci` or `sample-block` alone is the one of them. `-` stands for no `openvm.toml`.
-//! `--tries` is how many of [`SDK_CHOICES`] are tried; if the process stays below the limit with
-//! none of them, the fastest run counts, and its peak shows that it is not held to what Myriad is
-//! held to. Each side is a process of its own with warm keys (the SDK's are made before its clock
-//! starts, Myriad's are cached by an `execute`). The SDK knows no limit for the memory of its
-//! process, so it is given the widest tree and segments as large as Myriad's, and then less, until
-//! the process stays below; see [`SDK_CHOICES`]. The last of these runs counts. Peak memory of
-//! Myriad is that of its largest process.
+//! `fibonacci` or `sample-block` alone takes one of them. `-` stands for no `openvm.toml`.
+//!
+//! Each side is a process of its own with warm keys: the SDK's are made before its clock starts,
+//! Myriad's are cached by an `execute`. Peak memory of Myriad is that of its largest process.
+//!
+//! The SDK knows no limit for the memory of its process. So it is given the widest tree and
+//! segments as large as Myriad's, and then less, until the process stays below the limit; see
+//! [`SDK_CHOICES`]. The last of these runs counts. `--tries` says how many of the choices are
+//! tried. If the process stays below the limit with none of them, the fastest run counts, and its
+//! peak shows that it is not held to Myriad's limit.
 
 use std::{
     env, fs,
@@ -36,7 +38,7 @@ use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// What the SDK may use, from what is best for its time to what needs least memory.
+/// The SDK's settings, from the best for its time to the least for its memory.
 const SDK_CHOICES: [SdkChoice; 6] = [
     SdkChoice::new(4, 2, 1.0),
     SdkChoice::new(1, 2, 1.0),
@@ -72,7 +74,7 @@ struct Subject {
     input: PathBuf,
 }
 
-/// What one side took.
+/// The cost of one side.
 struct Cost {
     wall_s: f64,
     peak_bytes: u64,
@@ -284,7 +286,7 @@ fn run_sdk(subject: &Subject, largest: u64, choice: SdkChoice) -> Fallible<Cost>
     }
 }
 
-/// The SDK's side: proves with segments of at most `largest` instructions, and prints what it took.
+/// The SDK's side: proves with segments of at most `largest` instructions, and prints its cost.
 fn sdk(elf: &Path, toml: &str, input: &Path, largest: u64, tree: AggregationTreeConfig) -> Fallible<()> {
     let (vm, config) = match toml {
         "-" => (SdkVmConfig::riscv32(), VmConfig::riscv32()),

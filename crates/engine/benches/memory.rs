@@ -6,8 +6,9 @@
 //!
 //! Without programs it takes the fibonacci guest with 400,000 rounds; `sample-block` is a synthetic
 //! block of 20 transactions. `-` stands for no `openvm.toml`; the input file's bytes are the input.
+//!
 //! For each program and budget (in GiB) it proves the first, the middle and the largest segment,
-//! and finds the boundaries of all; with `--tree` it also makes the nodes of a tree of these
+//! and finds the boundaries of all. With `--tree` it also makes the nodes of a tree of these
 //! arities, at the first budget. The constants in `memory.rs` are fitted to its table.
 
 use std::{env, fs, path::PathBuf};
@@ -142,11 +143,11 @@ fn measure(subject: &Subject, budget: MemoryBudget, tree: Option<[usize; 3]>) ->
 }
 
 /// Makes a tree of these arities (leaves, internal-for-leaf, internal-recursive) up to the second
-/// internal-recursive level, of as many segments as it takes, and shows each shape of node on each
-/// level.
+/// internal-recursive level, with the segments that this needs, and shows each shape of node on
+/// each level.
 ///
-/// What is below a node counts: the proof of a node of three children is larger than that of one,
-/// and so is what it takes to verify it.
+/// The nodes below count: the proof of a node of three children is larger than that of one, and
+/// costs more to verify.
 fn measure_tree(
     subject: &Subject,
     program: &Program,

@@ -1,4 +1,4 @@
-//! What each operation of the EVM costs a prover: blocks full of it, executed in the VM and not
+//! The cost of each operation of the EVM to a prover: blocks full of it, executed in the VM and not
 //! proven.
 //!
 //! ```text
@@ -30,7 +30,7 @@ use serde::Deserialize;
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const GAS: u64 = 1_000_000;
-/// That of the keys, of which only the widths of the tables matter here.
+/// The stacked height of the keys, of which only the widths of the tables matter here.
 const LOG_STACKED_HEIGHT: usize = 21;
 
 #[derive(Deserialize)]

@@ -55,8 +55,8 @@ impl Level {
     }
 
     /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node
-    /// of this level for programs of `config`; for more children than are allowed, that of the
-    /// most. What it holds of the job comes on top: see [`Program::held_bytes`].
+    /// of this level for programs of `config`. For more children than are allowed, it is the peak
+    /// of the most. The process holds parts of the job on top: see [`Program::held_bytes`].
     ///
     /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the
     /// proof of one over more children is larger, and so is what internal-recursive nodes above it

@@ -5,7 +5,7 @@ use openvm_cpu_backend::CpuBackend;
 use openvm_sdk::SC;
 use openvm_stark_backend::{StarkEngine, prover::ProverDevice};
 
-/// Where traces, keys and commitments of a proof lie.
+/// The types in which traces, keys and commitments of a proof are kept.
 pub type Backend = CpuBackend<SC>;
 
 /// An engine that proves: [`myriad_swirl::SwirlEngine`], and for comparison OpenVM's own.

@@ -12,10 +12,10 @@ use crate::error::VerifyError;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Root([u32; 8]);
 
-/// Where a proven piece of an execution starts and ends.
+/// The start and the end of a proven piece of an execution.
 ///
-/// Pieces that follow each other agree on the pc and the memory root between them; the first one
-/// starts at the program's own start, and the last one, and no other, terminates.
+/// Pieces that follow each other agree on the pc and the memory root between them. The first one
+/// starts at the program's own start. The last one, and no other, terminates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boundary {
     pub initial_pc: u32,
@@ -55,7 +55,7 @@ impl Boundary {
     /// The boundary that a proof of the neighbouring pieces from `first` to `last` must have, as a
     /// node of the aggregation tree does; a single piece is both.
     ///
-    /// Whether the pieces meet is not looked at: see [`Boundary::check_next`].
+    /// This does not check that the pieces meet: see [`Boundary::check_next`].
     pub fn join(first: &Boundary, last: &Boundary) -> Boundary {
         Boundary {
             initial_pc: first.initial_pc,
@@ -64,7 +64,7 @@ impl Boundary {
         }
     }
 
-    /// Checks that what a proof says is what the execution of the job's own input says.
+    /// Checks that a proof says the same as the execution on the job's own input.
     ///
     /// # Errors
     /// [`VerifyError::Boundary`] with the first difference. The proof is then of another input, or

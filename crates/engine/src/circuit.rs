@@ -12,9 +12,9 @@ pub(crate) enum Circuit {
 }
 
 impl Circuit {
-    /// The proofs that it has room for. A leaf evaluates the constraints of the whole VM in a table
-    /// that has columns for as many proofs as there is room for, used or not; room for four costs
-    /// no more time than room for one.
+    /// The most proofs that it has room for. A leaf evaluates the constraints of the whole VM in a
+    /// table with columns for that many proofs, used or not; room for four costs no more time than
+    /// room for one.
     pub(crate) const fn children_max(self) -> usize {
         match self {
             Self::Leaf => MAX_NUM_CHILDREN_LEAF,

@@ -21,7 +21,7 @@ const LOG_STACKED_HEIGHT_MIN: usize = 20;
 /// Most bytes that a program reveals: 128 times OpenVM's default.
 const PUBLIC_VALUES_MAX: usize = 4096;
 
-/// Most bytes of an `openvm.toml`. That of the EVM block guest has 727.
+/// Most bytes of an `openvm.toml`. The EVM block guest's has 727.
 pub const OPENVM_TOML_BYTES_MAX: usize = 64 << 10;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
@@ -41,7 +41,7 @@ pub struct VmConfig {
 }
 
 /// BLAKE3 of the `openvm.toml` that describes a configuration; none for the plain one, which needs
-/// no description. It can be known without reading what a stranger has written.
+/// no description. It can be known without reading a stranger's text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Description(Option<[u8; 32]>);
 
@@ -74,7 +74,7 @@ struct ConfigFile {
 }
 
 impl VmConfig {
-    /// Plain RV32IM with input and output, which is what a program without `openvm.toml` gets.
+    /// Plain RV32IM with input and output: the configuration of a program without `openvm.toml`.
     pub fn riscv32() -> Self {
         Self::new(SdkVmConfig::riscv32(), None, Description::of(None))
             .expect("the plain configuration is valid")
@@ -195,7 +195,7 @@ impl VmConfig {
         self.extensions() == 0
     }
 
-    /// How many extensions it has beside RV32IM and input and output, each modulus and each curve
+    /// The number of extensions beside RV32IM and input and output, each modulus and each curve
     /// counted: the more there are, the more chips the circuit of a leaf has to verify.
     pub(crate) fn extensions(&self) -> usize {
         let SdkVmConfig {

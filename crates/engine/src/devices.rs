@@ -1,5 +1,5 @@
 //! Proves with devices other than this build's own, for tests and benchmarks that compare them.
-//! Also shows tests what is no part of the engine's interface.
+//! Also shows tests some inner parts of the engine.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
 /// Proves a segment with an engine of this type, which is made anew.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn prove_segment<E: ProvingEngine>(
     program: &Program,
     keys: &KeyCache,
@@ -33,7 +33,7 @@ pub fn prove_segment<E: ProvingEngine>(
 /// Makes a node of the tree with an engine of this type.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn aggregate<E: ProvingEngine>(
     program: &Program,
     keys: &KeyCache,
@@ -46,7 +46,7 @@ pub fn aggregate<E: ProvingEngine>(
 /// Makes the final proof with an engine of this type.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn finish<E: ProvingEngine>(
     program: &Program,
     keys: &KeyCache,
@@ -61,7 +61,7 @@ pub fn finish<E: ProvingEngine>(
 /// child does.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn prove_and_verify<E: ProvingEngine>(
     program: &Program,
     keys: &KeyCache,
@@ -91,7 +91,7 @@ pub fn program_commitment(verifier: &Verifier) -> [F; 8] {
     verifier.program_commit
 }
 
-/// What is counted while a program is metered.
+/// The context in which metering counts a program's rows.
 ///
 /// # Errors
 /// Keys that are not there, or that make no virtual machine.
@@ -103,7 +103,7 @@ pub fn metered_ctx(program: &Program, keys: &KeyCache) -> Result<MeteredCtx, Exe
 /// Plans a program's segments; see [`Plan`](crate::Plan).
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn plan(
     program: &Program,
     keys: &KeyCache,

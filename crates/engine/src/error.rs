@@ -1,6 +1,6 @@
-//! One error type for each operation. Each says the actual value, what is allowed, and what to do.
+//! One error type for each operation. Each says the actual value, the allowed one, and what to do.
 //!
-//! Those of operations that run in a child process are serializable: they cross a pipe.
+//! The errors of operations that run in a child process are serializable: they cross a pipe.
 
 use std::{io, path::PathBuf};
 
@@ -168,13 +168,13 @@ pub enum ExecuteError {
 }
 
 impl ExecuteError {
-    /// Whether more memory is what it takes.
+    /// Whether more memory would help.
     pub fn asks_for_memory(&self) -> bool {
         matches!(self, Self::BudgetTooSmall { .. } | Self::TooManySegments { .. })
     }
 }
 
-/// The end of an error message: what the program printed.
+/// The end of an error message: the text that the program printed.
 fn said(output: &str) -> String {
     match output.trim() {
         "" => String::new(),
@@ -220,8 +220,8 @@ pub enum ProveError {
     #[error("segment {segment} could not be proven: {reason}")]
     Failed { segment: u32, reason: String },
     #[error(
-        "what was made of segment {segment} is no proof of it ({reason}); if that happens again, the memory of this \
-         machine is bad: test it"
+        "the new proof of segment {segment} is invalid ({reason}); if that happens again, the memory of this machine is \
+         bad: test it"
     )]
     Unsound { segment: u32, reason: String },
 }
@@ -242,8 +242,8 @@ pub enum AggregateError {
     #[error("the children cannot be aggregated to {level}: {reason}")]
     Failed { level: String, reason: String },
     #[error(
-        "what was made of the children is no proof of {level} ({reason}); either no proof can be made over one of \
-         them, or the memory of this machine is bad"
+        "the new proof of {level} is invalid ({reason}); either no proof can be made over one of its children, or the \
+         memory of this machine is bad"
     )]
     Unsound { level: String, reason: String },
 }

@@ -17,13 +17,13 @@ use crate::{
 /// Most bytes of the file; one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
-/// How the final proof is made of the top node of the aggregation tree. OpenVM's verifier accepts
-/// both.
+/// The way in which the final proof is made from the top node of the aggregation tree. OpenVM's
+/// verifier accepts both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinalForm {
-    /// By one more internal-recursive layer, as OpenVM's own prover does. The layer only makes the
-    /// proof smaller.
+    /// One more internal-recursive layer, as in OpenVM's own prover. The layer only makes the proof
+    /// smaller.
     #[default]
     Small,
     /// The proof of the top node as it is. Nothing is proven for it.
@@ -32,7 +32,7 @@ pub enum FinalForm {
 
 impl FinalForm {
     /// Expected peak memory, in bytes, of the process that makes the final proof of a program of
-    /// `config`. What it holds of the job comes on top: see
+    /// `config`. The process holds parts of the job on top: see
     /// [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
     /// [`Level::peak_bytes`](crate::Level::peak_bytes).
     pub fn peak_bytes(self, config: &VmConfig, internal_for_leaf: usize) -> u64 {
@@ -64,8 +64,8 @@ pub(crate) fn of_top(top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, Aggrega
     encode(top, public_values).map_err(failed)
 }
 
-/// What a final proof is made of: the proof of the top node, and what the proof of the last segment
-/// says of the public values.
+/// The parts of a final proof: the proof of the top node, and the statement of the last segment's
+/// proof about the public values.
 pub(crate) fn decode_parts(
     top: &[u8],
     last_segment: &[u8],

@@ -9,9 +9,9 @@ use crate::error::InputError;
 /// Most bytes of an input, in any form. A 30 Mgas block with its witness has about 10 MB.
 pub const INPUT_BYTES_MAX: usize = 256 << 20;
 
-/// Most items of an input. Each takes about a hundred bytes of memory beside its own; without a
-/// limit, an input of [`INPUT_BYTES_MAX`] bytes could have so many that they take gibibytes. The
-/// EVM block guest reads one.
+/// Most items of an input. Each takes about a hundred bytes of memory beside its own, so an input
+/// of [`INPUT_BYTES_MAX`] bytes could otherwise have items that take gibibytes. The EVM block guest
+/// reads one.
 pub const INPUT_ITEMS_MAX: usize = 1 << 20;
 
 /// Most bytes of an encoded input: one item of [`INPUT_BYTES_MAX`] bytes, and the lengths before
@@ -93,8 +93,8 @@ impl Input {
     /// Decodes what may be any bytes.
     ///
     /// # Errors
-    /// What no [`Input::encode`] makes, and more than [`ENCODED_INPUT_BYTES_MAX`] bytes or
-    /// [`INPUT_ITEMS_MAX`] items, which is looked at first.
+    /// Bytes that no [`Input::encode`] makes, and, checked first, more than
+    /// [`ENCODED_INPUT_BYTES_MAX`] bytes or [`INPUT_ITEMS_MAX`] items.
     pub fn decode(bytes: &[u8]) -> Result<Self, InputError> {
         if bytes.len() > ENCODED_INPUT_BYTES_MAX {
             return Err(InputError::TooLarge {
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn more_items_than_memory_holds_are_refused_before_they_are_decoded() {
-        // So many empty items, of two bytes each: decoded, they would take sixteen times as much.
+        // Empty items, of two bytes each: decoded, they would take sixteen times as much.
         let items = 3 << 20;
         let mut bytes = postcard::to_stdvec(&(items as u64)).unwrap();
         bytes.resize(bytes.len() + 2 * items, 0);

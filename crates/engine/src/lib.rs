@@ -1,7 +1,7 @@
 //! The zkVM engine of Myriad: execute, segment, prove, aggregate, verify.
 //!
-//! This is the only crate that knows OpenVM; nothing of OpenVM appears in its public surface, which
-//! is bytes in, bytes out and typed errors, so that another zkVM could stand behind it. It never
+//! This is the only crate that knows OpenVM. Its public surface is bytes in, bytes out and typed
+//! errors, without anything of OpenVM's, so that another zkVM could stand behind it. It never
 //! touches the network, and on disk only the folder of the [`KeyCache`] that its caller names.
 //!
 //! The way of a job through this crate:
@@ -22,10 +22,11 @@
 //!                                                   final proof                 NAME.stark.proof
 //! ```
 //!
-//! Whatever runs a program or proves runs in a child process, which is a [`worker`]: an
+//! Everything that runs a program or proves runs in a child process, which is a [`worker`]: an
 //! out-of-memory kill, a crash or a cancellation costs one task and not the caller. Strangers'
-//! proofs are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere, bound
-//! them and what they count before they are decoded, and neither panic nor allocate without limit.
+//! proofs are verified there, too. A [`Verifier`] and a [`Program`] take bytes from anywhere. They
+//! bound the bytes, and the counts in them, before they decode, and neither panic nor allocate
+//! without limit.
 
 mod accounting;
 mod aggregate;
@@ -36,6 +37,8 @@ mod boundary;
 #[path = "../build.rs"]
 #[expect(dead_code, reason = "the entry of the build script is not called")]
 mod build;
+#[doc(hidden)]
+pub mod changed_prover;
 mod circuit;
 mod config;
 #[doc(hidden)]
@@ -46,8 +49,6 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
-#[doc(hidden)]
-pub mod modified;
 mod program;
 mod proof_bytes;
 mod prove;

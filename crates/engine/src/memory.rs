@@ -78,15 +78,15 @@ impl fmt::Display for MemoryBudget {
 /// Bytes that a proving process holds beside its program, its input and its proof: code, keys,
 /// lookup tables.
 const BASE_BYTES: u64 = 104 << 20;
-/// What a process has in memory that only verifies proofs, beside its job.
+/// The memory of a process that only verifies proofs, beside its job.
 const VERIFYING_BYTES: u64 = 320 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the
 /// next.
 const BYTES_PER_PROGRAM_CELL: u64 = 4;
-/// Threads that a segment is planned for, whoever proves it. Each takes what it computes in, up to
-/// 1 MiB; nothing large is there once for each thread.
+/// Threads that a segment is planned for, whatever machine proves it. Each has working memory of up
+/// to 1 MiB; nothing large is there once for each thread.
 const THREADS: usize = 16;
-/// In place of the peak memory of a segment that no proof can be of, because a trace is higher than
+/// Stands for the peak memory of a segment that no proof can be of, because a trace is higher than
 /// it may be.
 pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.
@@ -102,17 +102,17 @@ const BYTES_PER_INPUT_BYTE: u64 = 6;
 ///
 /// Metering counts for it, and for the two chips that say which memory was touched, all nodes over
 /// each page that is touched, before and after. That is the most there can be: all of a page is
-/// touched, and nothing in it was or is zero. They are taken at their word.
+/// touched, and nothing in it was or is zero. The prediction takes these counts as they are.
 pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
     name.starts_with("Poseidon2PeripheryAir")
 }
 
-/// Predicts the peak memory of the process that proves a segment: what the device says of the
-/// proof, and what the process holds beside it.
+/// Predicts the peak memory of the process that proves a segment: the device's prediction for the
+/// proof, and the memory that the process holds beside it.
 ///
-/// The device's [`MemoryModel`] is exact, and no sum over rows, as OpenVM's cuts want it. Cuts are
-/// made by a sum that is nearly proportional to it ([`Self::segmentation`]); whoever cuts has to
-/// look at what the model says of the segments.
+/// The device's [`MemoryModel`] is exact, but it is no sum over rows, and OpenVM can only cut by
+/// such a sum. So cuts are made by a sum that is nearly proportional to it
+/// ([`Self::segmentation`]), and the caller has to look at the model's prediction for the segments.
 pub(crate) struct CostModel {
     device: MemoryModel,
     names: Vec<String>,
@@ -166,13 +166,13 @@ impl CostModel {
         }
     }
 
-    /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: those of
-    /// their stacked cells, and of the fraction tree that is there beside them.
+    /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: the rows
+    /// of their stacked cells, and of the fraction tree that is there beside them.
     ///
     /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came
-    /// out anywhere from half the budget to all of it. What it takes for cells is given the bytes
-    /// of rows here, and all else in its formula as little as it can have. The phase with the
-    /// fraction tree takes most in almost every segment.
+    /// out anywhere from half the budget to all of it. Here, OpenVM's numbers for cells are the
+    /// bytes of rows, and everything else in its formula is as little as it can be. The phase with
+    /// the fraction tree takes most in almost every segment.
     pub(crate) fn segmentation(&self, bytes: u64) -> SegmentationCtx {
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
@@ -241,7 +241,7 @@ impl CostModel {
     }
 }
 
-/// The sum of something over all rows of all chips, each with so much of it to a row.
+/// The sum over all rows of all chips of `of_row`, which has a number for each chip.
 fn over_rows(trace_heights: &[u32], of_row: &[u64]) -> u64 {
     let rows = |&height: &u32| match height {
         0 => 0,
@@ -256,9 +256,9 @@ fn over_rows(trace_heights: &[u32], of_row: &[u64]) -> u64 {
 }
 
 /// Peak memory in MiB of a process that aggregates 1, 2, ... children, for each circuit, without
-/// what it holds of the job: as `cargo bench --workspace --bench memory -- --tree 4,3,3` and
-/// `--tree 1,1,3` measure it, and 4 to 16 % more. What is below a node counts: those of an
-/// internal-for-leaf node are over leaves of four.
+/// the parts of the job that it holds. The numbers are 4 to 16 % above the measurements of `cargo
+/// bench --workspace --bench memory -- --tree 4,3,3` and `--tree 1,1,3`. The nodes below count: the
+/// peaks of internal-for-leaf nodes are over leaves of four.
 struct NodePeaks {
     leaf: [u64; 4],
     internal_for_leaf: [u64; 3],
@@ -324,28 +324,28 @@ impl Program {
     }
 }
 
-/// Bytes that a process has in memory of a job which it has loaded, whatever it does for it. Of an
-/// input of 64 MiB it has 66 MiB.
+/// The memory, in bytes, that a process takes for a job which it has loaded, whatever it does for
+/// it. An input of 64 MiB takes 66 MiB.
 fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> u64 {
     BYTES_PER_INSTRUCTION * instructions as u64
         + BYTES_PER_INITIAL_BYTE * initial_bytes as u64
         + input_bytes as u64
 }
 
-/// Bytes that the process which proves a segment takes at least where the encoded input has so many
-/// bytes.
+/// The least memory, in bytes, of a process that proves a segment of a job whose encoded input has
+/// this many bytes.
 pub(crate) fn segment_least_bytes(input_bytes: u64) -> u64 {
     BASE_BYTES.saturating_add(BYTES_PER_INPUT_BYTE.saturating_mul(input_bytes))
 }
 
-/// Expected peak memory of a process that only verifies proofs, in bytes, without what it holds of
-/// the job: the keys of all circuits.
+/// Expected peak memory, in bytes, of a process that only verifies proofs: the keys of all
+/// circuits, without the parts of the job that it holds.
 pub(crate) fn verifying_peak_bytes(config: &VmConfig) -> u64 {
     VERIFYING_BYTES + keys_bytes(config)
 }
 
-/// Expected peak memory of the process that makes a node, in bytes, without what it holds of the
-/// job.
+/// Expected peak memory, in bytes, of the process that makes a node, without the parts of the job
+/// that it holds.
 pub(crate) fn node_peak_bytes(
     config: &VmConfig,
     circuit: Circuit,

@@ -1,6 +1,6 @@
 //! Proves one segment from the program, the input and the segment alone.
 //!
-//! The state at the start of the segment is not sent: it is computed again, at tens of millions of
+//! The state at the start of the segment is not sent. It is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
 
 use myriad_swirl::SwirlEngine;
@@ -81,8 +81,8 @@ pub(crate) struct SegmentProver<E = SwirlEngine> {
     engine: E,
     hashes: MemoryHashes,
     /// The change that a dishonest prover makes to the traces before it proves them. None in every
-    /// worker; tests set it through [`crate::modified`].
-    pub(crate) tampering: Option<fn(&mut ProvingContext<Backend>)>,
+    /// worker; tests set it through [`crate::changed_prover`].
+    pub(crate) change: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
@@ -126,7 +126,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
-                tampering: None,
+                change: None,
             })
         };
         caught(make)
@@ -185,8 +185,8 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
-            if let Some(tamper) = self.tampering {
-                tamper(&mut context);
+            if let Some(change) = self.change {
+                change(&mut context);
             }
             let stark = self
                 .engine

@@ -1,7 +1,7 @@
 //! Finds where every segment of a job truly starts and ends, by executing it.
 //!
-//! A valid segment proof shows that the program ran, but not on which input. Whoever executes the
-//! job knows the state at every cut, and can refuse at once what a stranger proved of another
+//! A valid segment proof shows that the program ran, but not on which input. The requester executes
+//! the job itself and knows the state at every cut. So it can refuse at once a proof of another
 //! execution.
 
 use myriad_system::MemoryTree;
@@ -15,10 +15,10 @@ use openvm_sdk_config::SdkVmConfig;
 
 use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caught};
 
-/// Executes `program` on `input`, stops where each of `segments` ends, and says what a proof of it
-/// must say.
+/// Executes `program` on `input`, stops where each of `segments` ends, and returns the boundary
+/// that each proof must have.
 ///
-/// These are all segments of a plan, in order. It needs no keys, and takes the memory that the
+/// `segments` are all segments of a plan, in order. It needs no keys, and takes the memory that the
 /// program uses twice.
 ///
 /// # Errors
@@ -71,8 +71,8 @@ fn follow(
         let before_last = segment.num_insns.checked_sub(1).ok_or("it has no instructions")?;
         let initial_pc = state.pc();
         let initial_root = root;
-        // OpenVM does not tell whether an execution of so many instructions has ended, but its last
-        // instruction does.
+        // OpenVM does not tell whether an execution of that many instructions has ended, but its
+        // last instruction does.
         state = interpreter
             .execute_from_state(state, Some(before_last))
             .map_err(|e| e.to_string())?;
@@ -80,7 +80,7 @@ fn follow(
             let ends = if segment.last { "does not end" } else { "ends" };
             return Err(format!("the program {ends} in it"));
         }
-        // Here is where an exit code other than 0 is an error.
+        // An exit code other than 0 becomes an error here.
         state = interpreter
             .execute_from_state(state, Some(1))
             .map_err(|e| e.to_string())?;

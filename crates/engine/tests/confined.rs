@@ -1,4 +1,4 @@
-//! What a process can still do once it is confined as engine children are.
+//! The abilities of a process that is confined as engine children are.
 //!
 //! This binary starts itself again for each attempt: as it is, to show that the attempt would
 //! succeed, and confined.
@@ -25,18 +25,18 @@ use libtest_mimic::{Arguments, Trial};
 use myriad_engine::worker::{ConfineError, KeyAccess, can_confine, confine};
 use nix::libc::{self, c_long};
 
-/// What the processes know of each other.
+/// The things that the processes know of each other.
 struct World {
     /// A folder that is not the keys'.
     outside: PathBuf,
     keys: PathBuf,
     /// A process that nobody needs, and that another one might harm.
     victim: i32,
-    /// Where somebody listens.
+    /// A port where a process listens.
     port: u16,
 }
 
-/// How an attempt has to end.
+/// The end that an attempt must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// It succeeds.
@@ -49,8 +49,7 @@ enum End {
 
 use End::{Done, Killed, Refused};
 
-/// A name, what is tried, and how it ends for a child that works with keys and for one that makes
-/// them.
+/// A name, an attempt, and its end for a child that works with keys and for one that makes them.
 type Attempt = (&'static str, fn(&World) -> io::Result<()>, End, End);
 
 const ATTEMPTS: &[Attempt] = &[
@@ -232,7 +231,7 @@ fn append(world: &World) -> io::Result<()> {
 
 fn call(number: c_long, arguments: &[c_long]) -> io::Result<()> {
     let at = |place: usize| arguments.get(place).copied().unwrap_or(0);
-    // SAFETY: what is tried reads and changes no memory but what it is given.
+    // SAFETY: the call reads and changes no memory but its arguments.
     match unsafe { libc::syscall(number, at(0), at(1), at(2), at(3), at(4), at(5)) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
@@ -265,7 +264,7 @@ fn signal_thread(world: &World) -> io::Result<()> {
     call(libc::SYS_tgkill, &[world.victim.into(), world.victim.into(), 0])
 }
 
-/// The system signals who is named here when there is something to read.
+/// The system signals the process that is named here when there is something to read.
 fn have_signalled(world: &World) -> io::Result<()> {
     call(libc::SYS_fcntl, &[1, libc::F_SETOWN.into(), world.victim.into()])
 }
@@ -308,7 +307,7 @@ fn map_shared(_: &World) -> io::Result<()> {
     map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
 }
 
-/// Nor would this.
+/// A mapping that grows as a stack does would not count either.
 fn map_stack(_: &World) -> io::Result<()> {
     map(
         libc::PROT_READ | libc::PROT_WRITE,
@@ -450,7 +449,7 @@ fn try_all() {
             }
         }
     }
-    // One that has threads already is not taken for confined.
+    // A process that has threads already does not count as confined.
     let late = start("read a key", "late", &world);
     if ended(&late) != Some(Done) {
         wrong.push(format!("late: {late:?}"));

@@ -1,6 +1,5 @@
-//! The block guest in the VM against the host, which computes in software: for each operation that
-//! the guest does by instructions of the VM, a block that is full of it and keeps a hash of what it
-//! gives.
+//! The block guest in the VM against the host, which computes in software. For each operation that
+//! the guest does by instructions of the VM, a block is full of it and keeps a hash of the results.
 
 use std::{error::Error, fs};
 

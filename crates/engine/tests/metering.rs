@@ -1,4 +1,4 @@
-//! What a program may touch while it is metered, and budgets that are very small.
+//! The memory that a program may touch while it is metered, and budgets that are very small.
 
 use std::{fs, path::Path};
 
@@ -35,7 +35,7 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     let program = Program::load(&bitcode::serialize(&exe).unwrap(), None).unwrap();
     let keys = keys_of(&program);
     let ctx = metered_ctx(&program, &keys).unwrap();
-    // In words of 64 bits.
+    // The marks are in words of 64 bits.
     let marks = 64 * (1 + format!("{:?}", ctx.memory_ctx.page_indices).matches(',').count() as u64);
     assert!(marks > u64::from(u32::MAX >> PAGE_BITS), "{marks}");
 
@@ -48,7 +48,7 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     );
 }
 
-/// Of budgets that nobody may ask for, some are enough all the same; the others are refused with
+/// Of budgets that nobody may ask for, some are enough all the same; the refusal of the others says
 /// what is needed.
 #[test]
 fn budgets_below_half_a_gib_are_kept_or_refused() {

@@ -32,11 +32,11 @@ const IDENTIFY_VERSION: &str = "/myriad/2";
 /// The gossip topic of [`crate::wire::Announcement`]s.
 pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/2";
 
-/// A peer that does not answer for so long is taken for gone.
+/// A peer that does not answer for this long counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How long a request may take: its answer needs no work, only the way there and back.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Streams that one connection may have open, of all protocols. Who opens more loses the
+/// Streams that one connection may have open, of all protocols. A peer that opens more loses the
 /// connection.
 const STREAMS_MAX: u32 = 128;
 /// Most requests of one protocol that one connection handles at once.
@@ -44,15 +44,15 @@ const REQUESTS_AT_ONCE: usize = 32;
 /// A home machine that leads nowhere must not block the dialling of others: twice as many as are
 /// dialled again and again.
 const PENDING_CONNECTIONS_MAX: u32 = 256;
-/// One by QUIC and one by TCP in each direction, when both sides dial at once.
+/// A peer has one by QUIC and one by TCP in each direction, when both sides dial at once.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Most bytes of a message of the hash table. Twenty requesters and twenty nodes of the table are
 /// named in one, each with eight addresses of 160 bytes.
 const KAD_MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// How long it is remembered of a peer that is gone what it forwarded. Most have nothing to be
-/// remembered, and identities cost nothing, so that it is not for long.
+/// The time for which the score of a peer that is gone is kept. Most peers have no score to keep,
+/// and identities cost nothing, so it is short.
 const SCORE_KEPT: Duration = Duration::from_secs(600);
 /// Peers on one address that are nothing special: the machines of a firm or a school behind one
 /// router.
@@ -60,11 +60,11 @@ const COLOCATED_MAX: f64 = 64.0;
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
-    // Limits come first: what they refuse, the others never see.
+    // Limits come first: the other behaviours never see what they refuse.
     pub memory: memory_connection_limits::Behaviour,
     pub blocked: allow_block_list::Behaviour<allow_block_list::BlockedPeers>,
     pub connections: connection_limits::Behaviour,
-    // Last of them: somebody may have to go for what it admits.
+    // Slots come last: a connection that they admit may replace another.
     pub slots: slots::Behaviour,
     pub hello: request_response::Behaviour<Frames<Hello, Hello>>,
     pub task: request_response::Behaviour<Frames<Request, Response>>,
@@ -93,8 +93,8 @@ pub(crate) fn swarm(config: &Config, gate: SharedGate) -> Result<Swarm<Capped<Be
     Ok(swarm)
 }
 
-/// QUIC and TCP, through the gate, and names above it: so what they lead to is looked at like all
-/// else.
+/// QUIC and TCP, through the gate, and names above it: so the addresses that names lead to are
+/// looked at like all others.
 fn transport(
     key: &Keypair,
     gate: SharedGate,
@@ -135,7 +135,7 @@ fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
     let identify = identify::Config::new(IDENTIFY_VERSION.into(), keypair.public())
         .with_agent_version(config.build.clone())
         .with_push_listen_addr_updates(true)
-        // The actor passes on what is believed of it.
+        // The actor passes on the addresses that are believed.
         .with_cache_size(0);
     let mdns = |enable_ipv6| {
         let settings = mdns::Config {
@@ -190,17 +190,17 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
     Ok(gossip)
 }
 
-/// What peers are held to. A score is the sum of these, and never above 0: nothing that a peer did
-/// before makes up for what it does.
+/// The scores that gossip holds peers to. A score is a sum of these parts, and never above 0: no
+/// good deed makes up for a bad one.
 ///
 /// - An invalid message counts 1, of which 1 % is lost each second, and `n` of them cost 6 `n`²:
 ///   one 6, two 24, three 54, four 96.
 /// - `n` peers on one address more than [`COLOCATED_MAX`] cost each of them 0.1 `n`²: ten 10, 28
 ///   78, 29 84.
 ///
-/// Below 0 a peer is not of those that messages are forwarded to at once; below -10 it is not told
-/// which there are, below -50 it is sent none, and below -80 it is not listened to. That is the
-/// fourth invalid message within 18 s, or one every half a minute for ever.
+/// Below 0 a peer is none of those that messages are forwarded to at once. Below -10 it is not told
+/// which messages there are, below -50 it is sent none, and below -80 it is not listened to. The
+/// fourth invalid message within 18 s leads there, or one every half a minute for ever.
 fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let jobs = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
@@ -237,11 +237,11 @@ fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossips
 fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
     let id = config.identity.keypair.public().to_peer_id();
     let store = kad::store::MemoryStoreConfig {
-        // Nobody has a use for records other than who provides.
+        // The table is used only for records of providers.
         max_records: 0,
         max_value_bytes: 0,
         max_providers_per_key: PROVIDERS_MAX,
-        // That of the requesters.
+        // The key of the requesters.
         max_provided_keys: 1,
     };
     let store = kad::store::MemoryStore::with_config(id, store);
@@ -276,8 +276,8 @@ mod tests {
     use super::*;
     use crate::{reach::Gate, wire::ADDRESSES_MAX};
 
-    /// The best that a peer can have which is in the mesh for ever, brings all the news, and has
-    /// sent so many invalid messages just now, by libp2p's formula.
+    /// The best possible score after `invalid` invalid messages just now, by libp2p's formula: that
+    /// of a peer that is in the mesh for ever and brings all the news.
     fn best_score(invalid: f64) -> f64 {
         let topic = gossipsub::IdentTopic::new(JOBS_TOPIC);
         let (scores, _) = scores(&topic);

@@ -17,7 +17,8 @@ pub struct Config {
     /// `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub listen: Listen,
-    /// Where others reach this node. One that has such addresses helps others to find each other.
+    /// Addresses where others reach this node. A node that has some helps others to find each
+    /// other.
     pub external: Vec<Address>,
     /// Peers to begin with.
     pub bootstrap: Vec<Address>,
@@ -28,8 +29,8 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6. Each is a
-/// socket of its own, which takes connections of its own family alone.
+/// Addresses where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6.
+/// Each is a socket of its own, which takes connections of its own family alone.
 const LISTEN: [&str; 4] = [
     "/ip4/0.0.0.0/udp/0/quic-v1",
     "/ip4/0.0.0.0/tcp/0",
@@ -37,13 +38,12 @@ const LISTEN: [&str; 4] = [
     "/ip6/::/tcp/0",
 ];
 
-/// Where a node listens.
+/// The addresses where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// On any port of all addresses that the machine has, of either family or of the one that there
-    /// is.
+    /// Any port of all addresses that the machine has, of either family or of the only one.
     Anywhere,
-    /// On each of these.
+    /// Each of these addresses.
     At(Vec<Address>),
 }
 
@@ -70,12 +70,12 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Requests that one peer may make in a second, over a while; ten times as many at once.
     pub requests_per_second: u32,
-    /// Blobs that are sent at once; who asks for more is told when to come again.
+    /// Blobs that are sent at once; a peer that asks for more is told when to come again.
     pub blobs_sent_at_once: usize,
     /// The most of these to one peer.
     pub blobs_sent_per_peer: usize,
-    /// How far addresses reach, and so who may send this node where; [`Scope::of`] but in networks
-    /// that play the internet.
+    /// The reach of an address, which decides who may send this node there. It is [`Scope::of`],
+    /// except in networks that play the internet.
     pub scope_of: fn(IpAddr) -> Option<Scope>,
 }
 
@@ -92,8 +92,8 @@ impl Default for Limits {
     }
 }
 
-/// Where a node listens or is reached, as `/ip4/192.0.2.1/udp/4001/quic-v1`, with `/p2p/ID` at the
-/// end where the peer is known.
+/// An address where a node listens or is reached, as `/ip4/192.0.2.1/udp/4001/quic-v1`, with
+/// `/p2p/ID` at the end where the peer is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address(pub(crate) Multiaddr);
 

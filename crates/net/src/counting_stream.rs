@@ -9,7 +9,7 @@ use std::{
 
 use futures::{AsyncRead, AsyncWrite};
 
-/// Adds what is read and written to two sums, when it has been.
+/// Adds the bytes that have been read and written to two sums.
 pub(crate) struct CountingStream<'a, S> {
     pub stream: S,
     pub read: &'a AtomicU64,

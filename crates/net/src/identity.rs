@@ -24,7 +24,7 @@ const BOOTS_FILE: &str = "boots";
 const BOOTS_BYTES: u64 = 11;
 /// An Ed25519 secret.
 const SECRET_BYTES: usize = 32;
-/// Read and written by the owner, and by nobody else.
+/// Only the owner reads and writes it.
 const MODE: u32 = 0o600;
 
 /// A node's key pair, and the number of this start of the node.
@@ -56,7 +56,7 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// One that lasts as long as the process.
+    /// An identity that lasts as long as the process.
     pub fn ephemeral() -> Self {
         Self {
             keypair: Keypair::generate_ed25519(),

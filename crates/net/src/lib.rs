@@ -1,18 +1,18 @@
 //! The network of Myriad. This is the only crate that knows libp2p: outside, a peer is a
-//! [`myriad_core::Peer`], and what is said is a type of [`wire`].
+//! [`myriad_core::Peer`], and a message is a type of [`wire`].
 //!
-//! It knows nothing of what is in a job, and no zkVM. It finds peers, spreads announcements,
-//! carries requests and answers, and moves blobs. The drivers in `myriad-node` decide what is asked
-//! and answered.
+//! It does not look inside jobs, and knows no zkVM. It finds peers, spreads announcements, carries
+//! requests and answers, and moves blobs. The drivers in `myriad-node` decide what is asked and
+//! answered.
 //!
 //! - [`Network`]: the handle of a node. [`Event`]s come out of it, in order.
 //! - [`wire`]: all messages, with their bounds. Everything from a peer is bounded before it is
 //!   decoded.
-//! - [`blob`]: what is kept on disk by its hash, and moved in verified pieces.
+//! - [`blob`]: blobs that are kept on disk by their hashes, and moved in verified pieces.
 //! - [`Identity`]: the key that a node is known by.
-//! - [`Receipt`]: what a requester signs for a proof that it has accepted.
+//! - [`Receipt`]: a statement that a requester signs for a proof that it has accepted.
 //!
-//! What is found how:
+//! Each thing is found in its own way:
 //!
 //! ```text
 //!  on the local network     mDNS

@@ -47,7 +47,7 @@ pub(crate) enum Command {
 /// An event on the network.
 #[derive(Debug)]
 pub enum Event {
-    /// A peer has said what it is. It can be asked from now on.
+    /// A peer has introduced itself. It can be asked from now on.
     Greeted {
         peer: Peer,
         hello: Hello,
@@ -62,8 +62,8 @@ pub enum Event {
     OtherVersion { peer: Peer, theirs: u32, build: String },
     /// The last connection with a peer is gone.
     Lost { peer: Peer },
-    /// A requester has a job, or has it no more. Signed by the requester, and newer than what it
-    /// said before.
+    /// A requester has a job, or has it no more. The requester signed this, and it is newer than
+    /// the requester's earlier announcements.
     Announced(Announcement),
     /// This machine was suspended for so long; all connections are lost and opened anew.
     Resumed { time: Duration },
@@ -99,7 +99,7 @@ impl Reply {
 
     pub fn send(mut self, response: Response) {
         if let Some(channel) = self.channel.take() {
-            // If the network has ended, nobody waits any more.
+            // Once the network has ended, nobody waits for the answer.
             let _ = self.commands.send(Command::Answer { channel, response });
         }
     }

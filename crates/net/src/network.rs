@@ -135,7 +135,7 @@ impl Network {
         &self.0.blobs
     }
 
-    /// Where this node listens, with its name at the end; empty until it does.
+    /// The addresses where this node listens, with its name at the end; empty until it does.
     pub fn listening(&self) -> Vec<String> {
         self.0.shared.listening()
     }
@@ -169,15 +169,15 @@ impl Network {
     /// Tells the network of a job of this node's, again and again until it is closed. Who, when and
     /// where are filled in.
     pub fn announce(&self, announcement: Announcement) {
-        // If the network has ended, nobody listens.
+        // Once the network has ended, nobody listens.
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
-    /// Says what a peer is to this node: who is of use keeps its connection, and gets one, whoever
-    /// else is there.
+    /// Sets the worth of a peer to this node. A useful peer keeps its connection, and gets one,
+    /// whoever else is there.
     pub fn regard(&self, peer: Peer, regard: Regard) {
         if let Some(id) = id_of(peer) {
-            // If the network has ended, there are no connections.
+            // Once the network has ended, there are no connections.
             let _ = self.0.commands.send(Command::Regard { peer: id, regard });
         }
     }
@@ -185,12 +185,12 @@ impl Network {
     /// Signs a receipt as this node.
     ///
     /// # Panics
-    /// Where its requester is another node.
+    /// If its requester is another node.
     pub fn sign(&self, receipt: Receipt) -> SignedReceipt {
         receipt.sign(&self.0.identity)
     }
 
-    /// Where a peer may be reached; itself for this node.
+    /// The addresses where a peer may be reached; those of this node itself for its own name.
     pub fn contact(&self, peer: Peer) -> Contact {
         let addresses = if peer == self.0.peer {
             let mut own = self.listening();
@@ -207,8 +207,7 @@ impl Network {
         Contact { peer, addresses }
     }
 
-    /// Where a blob is: with those of `holders` who come first, and with this node as the last
-    /// resort.
+    /// The source of a blob: the first of `holders`, with this node as the last resort.
     pub fn source(&self, blob: crate::blob::BlobRef, holders: impl IntoIterator<Item = Peer>) -> Source {
         let others = holders.into_iter().filter(|&peer| peer != self.0.peer);
         let holders = others.take(HOLDERS_MAX - 1).chain([self.0.peer]);
@@ -218,13 +217,13 @@ impl Network {
         }
     }
 
-    /// Fetches a blob from whoever has it, in the order of its holders, and keeps it. `told_by`
-    /// said where it is.
+    /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
+    /// `told_by` said where it is.
     ///
-    /// A holder that is slow or silent is left for the next one within seconds, and what it sent is
-    /// kept. Busy ones are asked again for five minutes; longer than that and a second for every 64
-    /// KiB it does not take. `came` is told how many more bytes of it have come, whenever some
-    /// have. The future may be dropped at any time.
+    /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
+    /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than
+    /// that and a second for every 64 KiB. `came` gets the number of new bytes whenever some have
+    /// come. The future may be dropped at any time.
     ///
     /// # Errors
     /// See [`FetchFailed`].

@@ -5,42 +5,42 @@ use std::time::{Duration, Instant};
 
 use crate::blob::{FetchLimits, STALL};
 
-/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; what comes slower
-/// than that comes too late to be of use.
+/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; bytes that come
+/// slower than that come too late to be of use.
 const RATE_MIN: u64 = 64 << 10;
 /// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
-/// While another peer can be asked, one that sends fewer bytes a second is left for it: what has
-/// come is kept, so that trying somebody else costs next to nothing.
+/// A peer that sends fewer bytes a second is left while another can be asked: the received bytes
+/// are kept, so that trying another costs next to nothing.
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;
-/// So is one that is silent for so long, or cannot be reached.
+/// A peer that is silent for this long, or cannot be reached, is left in the same way.
 const HASTE: Duration = Duration::from_secs(5);
 /// How long it may take to reach the last peer that there is, and open a stream.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
-/// After so many rounds in which all failed, a blob is given up.
+/// A blob is given up after this many rounds in which all failed.
 const ROUNDS: u32 = 4;
-/// A round in which all say that they do not have it counts for so many: no link was cut, and it is
-/// asked for once more because one of them may have been about to get it.
+/// A round in which all say that they do not have the blob counts for this many. No link was cut;
+/// the blob is asked for once more because a peer may have been about to get it.
 const ROUNDS_ABSENT: u32 = 2;
-/// Between these; each further pause is twice as long. A link that was cut for half a minute is
-/// back then.
+/// The first pause between rounds; each further one is twice as long. A link that was cut for half
+/// a minute is back then.
 const ROUND_PAUSE: Duration = Duration::from_secs(3);
-/// Before one that was turned away comes again; each further pause is twice as long, up to the next
-/// one.
+/// The pause before a client that was turned away comes again; each further one is twice as long,
+/// up to the pause between rounds.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long a blob may take besides the time for its bytes: what a requester needs for a program
-/// that a hundred provers, who have all just come, want of it.
+/// How long a blob may take besides the time for its bytes. It is the time that a requester needs
+/// to send a program to a hundred provers that have all just come.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
-/// How long it takes to send so many bytes at the slowest rate that is of use.
+/// The time to send this many bytes at the slowest rate that is of use.
 fn sending(bytes: u64) -> Duration {
     Duration::from_secs(bytes / RATE_MIN)
 }
 
-/// The time that one peer may take to send a blob of so many bytes, if it is the last that there is
-/// to ask, or not.
+/// The time that one peer may take to send a blob of this many bytes. It depends on whether the
+/// peer is the last one to ask.
 pub(crate) fn limits(bytes: u64, is_last: bool) -> FetchLimits {
     FetchLimits {
         stall: if is_last { STALL } else { HASTE },
@@ -50,7 +50,7 @@ pub(crate) fn limits(bytes: u64, is_last: bool) -> FetchLimits {
     }
 }
 
-/// How long it may take to open a stream to it.
+/// The time that it may take to open a stream to a peer.
 pub(crate) fn opening(is_last: bool) -> Duration {
     if is_last { OPEN_PATIENCE } else { HASTE }
 }
@@ -60,7 +60,7 @@ pub(crate) fn opening(is_last: bool) -> Duration {
 pub(crate) enum Round {
     /// A part of the blob.
     Progress,
-    /// Nothing, but somebody has it and was busy, and said when to come again.
+    /// No progress, but a peer has the blob and was busy; it said when to come again.
     Busy(Duration),
     /// All were reached, and none has it.
     Absent,
@@ -68,8 +68,8 @@ pub(crate) enum Round {
 }
 
 impl Round {
-    /// `busy` is the shortest time after which one of those who were busy wants to be asked again;
-    /// `absent` says that all were reached and said that they do not have it.
+    /// `busy` is the shortest time after which a busy peer wants to be asked again; `absent` says
+    /// that all were reached and said that they do not have it.
     pub(crate) fn of(progress: bool, busy: Option<Duration>, absent: bool) -> Self {
         match busy {
             _ if progress => Self::Progress,
@@ -80,7 +80,7 @@ impl Round {
     }
 }
 
-/// How often everybody is asked again.
+/// The rounds in which all peers are asked again.
 pub(crate) struct Patience {
     until: Instant,
     failed: u32,
@@ -101,7 +101,7 @@ impl Patience {
         }
     }
 
-    /// How long to wait before the next round; none when it is time to give up.
+    /// The time to wait before the next round; none when it is time to give up.
     pub(crate) fn after(&mut self, round: Round, now: Instant) -> Option<Duration> {
         let pause = match round {
             Round::Progress => {
@@ -126,7 +126,7 @@ impl Patience {
         (now + pause < self.until).then_some(pause)
     }
 
-    /// Between three and five quarters of a pause.
+    /// A random time between three and five quarters of a pause.
     fn spread(&mut self, pause: Duration) -> Duration {
         // Knuth's generator; the high bits are the good ones.
         self.seed = self
@@ -232,7 +232,7 @@ mod tests {
             assert!(patience.after(Round::Failed, now).is_some());
             assert!(patience.after(Round::Progress, now).is_some());
         }
-        // For as long as it takes at the slowest rate, and no longer.
+        // The fetch may take as long as the slowest rate needs, and no longer.
         let late = now + WAIT_MAX;
         assert_eq!(patience.after(Round::Progress, late), None);
         let mut large = Patience::new(RATE_MIN * 100, 7, now);

@@ -24,7 +24,7 @@ pub fn peer_name(peer: Peer) -> String {
     id_of(peer).map_or_else(|| peer.to_string(), PeerId::to_base58)
 }
 
-/// The end of [`peer_name`], enough to tell apart who meets in one job.
+/// The end of [`peer_name`], enough to tell the peers of one job apart.
 pub fn short_name(peer: Peer) -> String {
     let name = peer_name(peer);
     name[name.len().saturating_sub(6)..].to_owned()
@@ -44,12 +44,12 @@ pub(crate) fn split_peer(mut address: Multiaddr) -> Option<(PeerId, Multiaddr)> 
 }
 
 /// The network that an address belongs to, as a number: the first 24 bits of an IPv4 address, the
-/// first 48 of an IPv6 one, which is what one customer of a provider gets. None for addresses that
+/// first 48 of an IPv6 one, which one customer of a provider gets. None for addresses that
 /// everybody can have: of a LAN, of this machine, and names.
 pub(crate) fn origin(address: &Multiaddr) -> Option<u64> {
     match address.iter().next()? {
         Protocol::Ip4(ip) if ip.is_private() || ip.is_loopback() || ip.is_link_local() => None,
-        // Above all 48 bits of the others.
+        // This bit is above all 48 bits of IPv6 networks.
         Protocol::Ip4(ip) => Some(1 << 48 | u64::from(ip.to_bits() >> 8)),
         Protocol::Ip6(ip) if ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local() => None,
         Protocol::Ip6(ip) => match ip.to_ipv4_mapped() {

@@ -7,23 +7,23 @@ use std::{
 
 use libp2p::kad::{ProviderRecord, RecordKey, store::RecordStore};
 
-/// Under this key of the hash table are those who have jobs.
+/// The key of the hash table under which requesters are found that have jobs.
 pub(crate) const REQUESTERS_KEY: &[u8] = b"/myriad/requesters/1";
-/// Open jobs are announced again so often: for those who have just come.
+/// Open jobs are announced again after this time, for peers that have just come.
 pub(crate) const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
 /// Requesters that a node of the table remembers.
 pub(crate) const PROVIDERS_MAX: usize = 64;
-/// How long: requesters say that they have jobs as often as they announce them, and of one that is
-/// gone provers should not hear for days.
+/// The lifetime of a provider's record. Requesters say that they have jobs as often as they
+/// announce them, and provers should not hear for days of one that is gone.
 pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY.as_secs());
-/// One that says it more often gains nothing.
+/// A requester that says it more often than this gains nothing.
 const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
 
-/// Keeps what a requester said of itself, at its head. libp2p tells those who ask of the first
-/// twenty only, and takes none in when there are 64, so that whoever fills the table first would
-/// keep everybody else out. This way requesters are told of for as long as fewer than that have
-/// said it since. Where one says again that it is reached, it is what it says last: after a restart
-/// it listens elsewhere.
+/// Keeps a requester's record of itself, at the head of the list. libp2p names only the first
+/// twenty to those who ask, and takes none in when there are 64. So an attacker that fills the
+/// table first would keep everybody else out. In this order a requester is named for as long as
+/// fewer than twenty have said it since. A repeated record replaces the earlier one: after a
+/// restart a requester listens elsewhere.
 pub(crate) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: Instant) {
     // This network has no other key.
     if record.key.as_ref() != REQUESTERS_KEY {
@@ -46,7 +46,7 @@ pub(crate) fn keep(store: &mut impl RecordStore, record: ProviderRecord, now: In
     let others = known
         .into_iter()
         .filter(|other| other.provider != provider && !other.is_expired(now));
-    // That this node has jobs itself does not expire.
+    // This node's own record does not expire.
     let (own, others): (Vec<_>, Vec<_>) = others.partition(|other| other.expires.is_none());
     replace(store, own.into_iter().chain(iter::once(record)).chain(others));
 }
@@ -155,8 +155,8 @@ mod tests {
         }
         assert_eq!(kept(&store)[..2], [own, honest]);
 
-        // Once is enough for those who have jobs, until they are silent for longer than they ever
-        // are.
+        // A requester says once that it has jobs, and again only after it was silent for longer
+        // than it ever is.
         now += ANNOUNCE_EVERY;
         keep(&mut store, record(honest, now), now);
         now += PROVIDER_TTL - Duration::from_secs(1);

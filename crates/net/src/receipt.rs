@@ -12,7 +12,7 @@ const DOMAIN: &[u8] = b"myriad receipt v1";
 /// The length of an Ed25519 signature.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
 
-/// That a prover did a task, as its requester sees it.
+/// States that a prover did a task, as its requester sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     pub requester: Peer,
@@ -45,7 +45,7 @@ impl Receipt {
     /// Signs it as its requester.
     ///
     /// # Panics
-    /// Where the identity is not the requester's.
+    /// If the identity is not the requester's.
     pub(crate) fn sign(self, identity: &Identity) -> SignedReceipt {
         assert_eq!(identity.peer(), self.requester, "nobody signs for others");
         let signature = identity.keypair.sign(&self.signed_bytes());

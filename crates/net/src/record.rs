@@ -39,7 +39,7 @@ pub(crate) fn sign(key: &Keypair, addresses: Vec<Multiaddr>) -> Vec<u8> {
     signed.into_signed_envelope().into_protobuf_encoding()
 }
 
-/// Where `peer` says that it is reached; nowhere, where the record is empty.
+/// The addresses where `peer` says that it is reached; none where the record is empty.
 ///
 /// # Errors
 /// See [`RecordError`].

@@ -20,7 +20,7 @@ pub struct PeerStatus {
     /// None until it has greeted.
     pub role: Option<Role>,
     pub build: String,
-    /// Where it says that it listens.
+    /// The addresses where it says that it listens.
     pub addresses: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Shared {
         lock(&self.peers).values().cloned().collect()
     }
 
-    /// Where a peer says that it listens; nothing of one that is not connected.
+    /// The addresses where a peer says that it listens; none of a peer that is not connected.
     pub(crate) fn addresses_of(&self, peer: Peer) -> Vec<String> {
         let peers = lock(&self.peers);
         peers

@@ -6,20 +6,20 @@
 
 use std::{fs, time::Duration};
 
-/// Shorter pauses are none: the two clocks are read one after the other, on a machine that may be
-/// busy. And whoever is silent for less than this is not given up by anyone.
+/// Shorter pauses do not count: the two clocks are read one after the other, on a machine that may
+/// be busy. A peer that is silent for less than this is not given up by anyone.
 const SUSPENDED_MIN: Duration = Duration::from_secs(5);
 
 /// Compares the time that has passed with the time in which this machine was running.
 #[derive(Debug, Default)]
 pub(crate) struct Suspension {
-    /// How far the two were apart when they were read last.
+    /// The difference of the two when they were read last.
     apart: Option<Duration>,
 }
 
 impl Suspension {
-    /// For how long the machine was suspended since the last call, to the second, where `passed`
-    /// and `running` are read from the two clocks.
+    /// The time for which the machine was suspended since the last call, to the second, where
+    /// `passed` and `running` are read from the two clocks.
     pub(crate) fn since_last(&mut self, passed: Duration, running: Duration) -> Option<Duration> {
         let apart = passed.saturating_sub(running);
         let before = self.apart.replace(apart)?;
@@ -30,7 +30,7 @@ impl Suspension {
     }
 }
 
-/// How long ago this machine was started, with all the time in which it was suspended; none where
+/// The time since this machine was started, with all the time in which it was suspended; none where
 /// the system does not tell.
 pub(crate) fn since_boot() -> Option<Duration> {
     // CLOCK_BOOTTIME, in seconds with two decimals.

@@ -2,10 +2,10 @@
 //! calls this: messages as they are decoded, what an engine child says, errors and files on the
 //! terminal.
 
-/// What is shown for a character: a space for the end of a line and a tab, and a question mark for
-/// what else is not printed. Otherwise a stranger could move the cursor of a terminal, change its
-/// title, put lines of its own into a log, or turn the direction of what follows. No character
-/// becomes longer.
+/// The character that is shown in place of `c`: a space for the end of a line and a tab, and a
+/// question mark for all else that is not printed. Otherwise a stranger could move the cursor of a
+/// terminal, change its title, put lines of its own into a log, or turn the direction of the text
+/// that follows. No character becomes longer.
 pub const fn shown(c: char) -> char {
     match c {
         '\n' | '\t' => ' ',

@@ -28,18 +28,18 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too: of those beyond the permits, so many at once are told when to
-/// come again, and the rest are just closed.
+/// Turning streams away is work too: of those beyond the permits, this many at once are told when
+/// to come again, and the rest are just closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
-/// When those who were turned away should come again.
+/// The time after which a stream that was turned away should come again.
 const RETRY_MS: u32 = 500;
-/// How long one of them may take to say what it wants, and to take the answer.
+/// How long such a stream may take to say what it wants, and to take the answer.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Serves blobs to whoever asks, within the limits, until the swarm ends.
+/// Serves blobs to all peers that ask, within the limits, until the swarm ends.
 ///
-/// `incoming` has room for one stream, and libp2p closes those that come before it is taken without
-/// a word. Nothing here waits for anything, so that these are few, and who asks takes that for
+/// `incoming` has room for one stream, and libp2p closes without a word those that come before it
+/// is taken. Nothing here waits for anything, so these are few, and the peer that asks takes it for
 /// being busy.
 pub(crate) async fn serve(
     mut incoming: IncomingStreams,
@@ -52,7 +52,7 @@ pub(crate) async fn serve(
         retry_ms: RETRY_MS,
         ..ServeLimits::default()
     };
-    // Without a slot, all that is told is when to come again.
+    // A client without a slot is told only when to come again.
     let limits_turned_away = ServeLimits {
         slots: Arc::new(Semaphore::new(0)),
         time_max: TURNED_AWAY_TIME_MAX,
@@ -89,7 +89,7 @@ enum Held {
     TurnedAway(OwnedSemaphorePermit),
 }
 
-/// One of the streams that a peer may have.
+/// The place of one of the streams that a peer may have.
 struct Place {
     of_peer: Arc<Mutex<HashMap<PeerId, usize>>>,
     peer: PeerId,
@@ -176,7 +176,7 @@ impl Fetcher {
             return Ok(());
         }
         let mut last: Vec<(Peer, String)> = Vec::new();
-        // Those who sent what is not the blob are not asked again.
+        // Holders that sent other bytes than the blob's are not asked again.
         let mut liars = Vec::new();
         let mut patience = Patience::new(want.bytes, seed(own, want), Instant::now());
         loop {
@@ -296,8 +296,8 @@ struct Came {
 }
 
 impl Came {
-    /// How many more bytes there are now, one group or more; the first group that comes begins the
-    /// count.
+    /// The number of further bytes that are there now, one group or more; the first group that
+    /// comes begins the count.
     fn since(&mut self, there: u64) -> u64 {
         let before = self.there.replace(there);
         there.saturating_sub(before.unwrap_or(there.saturating_sub(GROUP_BYTES)))
@@ -313,7 +313,7 @@ struct Attempt<'a> {
     want: BlobRef,
     holder: &'a Contact,
     told_by: Peer,
-    /// Whether nobody else is left to be asked.
+    /// Whether no other holder is left to be asked.
     is_last: bool,
 }
 
@@ -328,7 +328,8 @@ fn can_pass(e: &BlobError) -> bool {
     matches!(e, BlobError::Damaged { .. } | BlobError::Busy { .. })
 }
 
-/// When to ask again of what is only busy: a peer, or another process that has half of it.
+/// The time until something that is only busy is asked again: a peer, or another process that has
+/// half of the blob.
 fn busy_for(e: &FetchError) -> Option<Duration> {
     match *e {
         FetchError::Busy { retry_ms } => Some(Duration::from_millis(retry_ms.into())),
@@ -337,7 +338,7 @@ fn busy_for(e: &FetchError) -> Option<Duration> {
     }
 }
 
-/// Another one for each peer and blob.
+/// A seed that differs for each peer and blob.
 fn seed(own: Peer, want: BlobRef) -> u64 {
     let start = |bytes: [u8; 32]| u64::from_le_bytes(*bytes.first_chunk().expect("longer than that"));
     start(own.0) ^ start(want.blob.0)

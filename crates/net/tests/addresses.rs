@@ -32,7 +32,7 @@ use support::{Alive, AliveEvent, address, node_at, stranger};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Of the internet, but for the first address, which is what it is.
+/// Every address is of the internet, but for the first one, which keeps its scope.
 fn internet(ip: IpAddr) -> Option<Scope> {
     if ip == IpAddr::from([127, 0, 0, 1]) {
         Some(Scope::Machine)
@@ -81,7 +81,7 @@ impl Node {
     }
 }
 
-/// Somebody who knows nothing of this network, and counts who comes.
+/// A server that knows nothing of this network, and counts the connections that come.
 async fn victim(at: &str) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((at, 0)).await.unwrap();
     let count = Arc::new(AtomicUsize::new(0));
@@ -143,7 +143,7 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
     })
 }
 
-/// Has heard of so many jobs.
+/// Waits until the node has heard of this many jobs.
 async fn hears(node: &mut Node, jobs: usize) {
     let heard = async {
         for _ in 0..jobs {
@@ -153,8 +153,8 @@ async fn hears(node: &mut Node, jobs: usize) {
     timeout(PATIENCE, heard).await.expect("the news come");
 }
 
-/// Without a gate each of these nodes dials the victim for each of the names, again and again for
-/// 15 minutes.
+/// Each of these nodes would dial the victim for each of the names without a gate, again and again
+/// for 15 minutes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_becomes_a_victim_of_what_is_announced() {
     const NODES: usize = 3;
@@ -193,7 +193,7 @@ async fn nobody_becomes_a_victim_of_what_is_announced() {
     heralds.iter().for_each(JoinHandle::abort);
 }
 
-/// What a peer says itself is held to where it calls from, and names to where they lead.
+/// A peer's own statement is held to where it calls from, and names to where they lead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_sent_elsewhere_or_inwards() {
     let limits = Limits {
@@ -238,7 +238,7 @@ async fn those_who_are_nowhere_keep_no_newcomer_out() {
     node.meets_a(Role::Bootstrap).await;
     let mut heralds = Vec::new();
     for n in 0..150 {
-        // Nobody answers there, and nobody says so.
+        // Nothing answers at these addresses, and nothing says so.
         let nowhere: Vec<String> = (0..8)
             .map(|part| format!("/ip4/127.{}.{n}.{part}/udp/9/quic-v1", 100 + part))
             .collect();

@@ -18,14 +18,15 @@ use support::{Raw, address, node, source};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PROTOCOLS: [&str; 3] = ["/myriad/hello/1", "/myriad/task/1", "/myriad/blob/1"];
-/// What the victim may grow by, whatever is sent to it: the streams and connections that it allows.
+/// The most by which the victim may grow, whatever is sent to it: the streams and connections that
+/// it allows.
 const GROWTH_MIB_MAX: u64 = 300;
 
 fn attacker(victim: &str) -> Raw {
     Raw::dial(Keypair::generate_ed25519(), victim)
 }
 
-/// What is answered, if anything is within seconds.
+/// The answer, if one comes within seconds.
 async fn send(raw: &Raw, protocol: &'static str, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut stream = raw.open(protocol).await?;
     let exchanged = async {

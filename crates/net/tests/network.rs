@@ -167,7 +167,7 @@ impl Herald {
         self.rest(Duration::from_millis(100)).await;
     }
 
-    /// Stays for a while, and answers what it is asked.
+    /// Stays for a while, and answers requests.
     async fn rest(&mut self, time: Duration) {
         let _ = timeout(time, async {
             loop {
@@ -223,7 +223,7 @@ async fn who_forwards_what_is_invalid_is_not_listened_to_any_more() {
     let job_2 = liar.job(2);
     liar.publish(job_2).await;
 
-    // What comes from others is heard.
+    // Announcements of others are heard.
     let mut honest = Herald::dial(&at).await;
     let job_3 = honest.job(3);
     honest.publish(job_3).await;

@@ -138,7 +138,7 @@ fn segments(program: &Program, threads: Option<u32>, value: impl Fn(&SegmentSamp
     }
 }
 
-/// Whether it is of fewer threads than the program was measured with at most.
+/// Whether it has fewer threads than the most that the program was measured with.
 fn is_second(program: &Program, of: Option<u32>) -> bool {
     of.is_some_and(|of| Some(of) < threads(program).into_iter().max())
 }

@@ -3,8 +3,8 @@
 //! - [`faults`]: does it keep its rules, and get every job done, whatever goes wrong?
 //! - [`fleet`]: how long does it take with thousands of machines, and what is in the way?
 //!
-//! What tasks take on a fleet is the cost model's ([`myriad_cost`]). [`plot`] draws plots as SVG,
-//! and [`charts`](mod@charts) those of a machine's profile.
+//! The costs of tasks come from the cost model ([`myriad_cost`]). [`plot`] draws plots as SVG, and
+//! [`charts`](mod@charts) those of a machine's profile.
 //!
 //! The library does no I/O but reading a scenario that it is told to. The binary runs simulations
 //! by their seeds, and makes `docs/report`.

@@ -28,7 +28,7 @@ pub(crate) const WITHHELD: u8 = 3;
 /// It passes every check, and no node can be made over it.
 pub(crate) const POISON: u8 = 4;
 
-/// The habit of a machine: what it does with a task.
+/// The habit of a machine: its way with a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Habit {

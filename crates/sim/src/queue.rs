@@ -7,8 +7,8 @@ use myriad_core::Time;
 /// Events by their time; those of the same time in the order in which they were put in.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
-    /// The time of each, its place in the order of all, and where it lies in `events`: an event may
-    /// have hundreds of bytes, and is not to be moved each time that the order of others changes.
+    /// For each event its time, its place in the order of all, and its index in `events`. An event
+    /// may have hundreds of bytes, and must not move each time that the order of others changes.
     heap: BinaryHeap<Reverse<(Time, u64, u32)>>,
     events: Vec<Option<E>>,
     free: Vec<u32>,

@@ -13,7 +13,7 @@ use rand_chacha::{
 pub struct Rng(ChaCha8Rng);
 
 impl Rng {
-    /// The generator of a seed for a purpose: what is drawn for one does not change another.
+    /// The generator of a seed for a purpose: draws for one purpose do not change another.
     pub fn new(seed: u64, purpose: &str) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("myriad simulation v1");
         hasher.update(&seed.to_le_bytes()).update(purpose.as_bytes());
@@ -35,7 +35,7 @@ impl Rng {
         Duration::from_micros(self.within(micros(range.start)..micros(range.end)))
     }
 
-    /// True so many times in a thousand.
+    /// True this many times in a thousand.
     pub fn chance(&mut self, thousandths: u32) -> bool {
         self.below(1000) < u64::from(thousandths)
     }

@@ -1,11 +1,11 @@
-//! `cargo bench -p myriad-swirl --bench phases [-- LOG_HEIGHT]`: the phases of a proof, beside what
-//! the machine can do.
+//! `cargo bench -p myriad-swirl --bench phases [-- LOG_HEIGHT]`: the phases of a proof, beside the
+//! speed of the machine.
 //!
 //! It measures how many Poseidon2 permutations and how many bytes of memory the machine can do in a
 //! second. Then it measures a proof of AIRs like those of a VM's segment (default: of 2^18 rows),
 //! once for each plan, on one thread and on two. For each phase, it says which share of its bound
-//! the phase reaches: the commitment has to hash all rows of the codeword, and the other phases
-//! have to read the traces so many times. A phase that is far from its bound computes.
+//! the phase reaches. The commitment has to hash all rows of the codeword, and the other phases
+//! have to read the traces a number of times. A phase that is far from its bound computes.
 
 #[path = "../tests/common/booleans.rs"]
 mod booleans;
@@ -89,15 +89,15 @@ fn cpu() -> Duration {
     time(usage.user_time()) + time(usage.system_time())
 }
 
-/// What the machine can do in a second of one thread's CPU time, while all threads do the same: so
-/// that other work on the machine does not count.
+/// The work that the machine does in a second of one thread's CPU time, while all threads do the
+/// same. Measured in this way, other work on the machine does not count.
 struct Bounds {
     permutations: f64,
     copied: f64,
     triad: f64,
 }
 
-/// On all threads of the pool that this runs in.
+/// Measures on all threads of the pool that this runs in.
 fn bounds() -> Bounds {
     let threads = rayon::current_num_threads();
     let permutation = default_babybear_poseidon2_16();

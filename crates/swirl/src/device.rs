@@ -45,9 +45,9 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
         }
     }
 
-    /// Has a proof of [`SwirlEngine`](crate::SwirlEngine) take at most so many bytes, its common
-    /// traces included ([`Peak::with_traces`](crate::Peak::with_traces)); what else is allocated
-    /// then is not counted.
+    /// Has a proof of [`SwirlEngine`](crate::SwirlEngine) take at most this many bytes, its common
+    /// traces included ([`Peak::with_traces`](crate::Peak::with_traces)). Other allocations of the
+    /// process are not counted.
     ///
     /// The device takes the fastest plan that fits. Plans differ in how much of the fraction tree
     /// they keep; the rest is made again for each round that reads it. They keep 8 bytes for each
@@ -82,8 +82,8 @@ where
         MemoryModel::new(mpk)
     }
 
-    /// The fastest plan that fits the limit, for traces of these heights, of which each AIR has one
-    /// or, with zero, none.
+    /// The fastest plan that fits the limit, for traces of these heights: one for each AIR, or zero
+    /// where an AIR has none.
     pub(crate) fn plan(
         &self,
         mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>,

@@ -17,7 +17,7 @@ pub enum SwirlError {
     /// The context does not fit the key of one of its AIRs.
     #[error("the context of {air} does not fit its key: {reason}")]
     Context { air: String, reason: String },
-    /// Which AIRs have traces does not fit the key.
+    /// The set of AIRs with traces does not fit the key.
     #[error("the context does not fit the key: {0}")]
     Airs(String),
     /// A trace's height is no power of two, or more than the parameters allow.
@@ -32,7 +32,7 @@ pub enum SwirlError {
         "the rows of all traces, weighted as the key says, are {sum}; they have to be fewer than {limit}; prove less at once"
     )]
     Heights { sum: u64, limit: u32 },
-    /// The plan that takes least takes more than what the device was given.
+    /// The leanest plan takes more memory than the device was given.
     #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]
     Memory { needed: usize, allowed: usize },
     /// Some constraint is not satisfied by its trace, or the claimed sums of interactions are not

@@ -1,9 +1,8 @@
 //! A CPU prover for SWIRL, the proof system of OpenVM 2, made for machines with little memory.
 //!
-//! [`SwirlDevice`] stands where `openvm_cpu_backend::CpuDevice` stands: it proves for the same
+//! [`SwirlDevice`] takes the place of `openvm_cpu_backend::CpuDevice`: it proves for the same
 //! backend type, `CpuBackend<SC>`, with the same keys and contexts, and each proof is byte for byte
-//! the one that the stock device makes of the same transcript. What differs is how it computes
-//! them:
+//! the one that the stock device makes of the same transcript. It differs in how it computes them:
 //!
 //! - it computes over packed field elements (`F::Packing`), in whatever width the build has,
 //!   instead of one row and one element at a time;
@@ -34,7 +33,7 @@
 //!
 //! # Memory
 //!
-//! [`SwirlDevice::memory_model`] says beforehand what a proof takes, phase by phase. With
+//! [`SwirlDevice::memory_model`] predicts the memory of a proof, phase by phase. With
 //! [`SwirlDevice::with_memory_limit`], the device chooses how much of the fraction tree to keep,
 //! and refuses a proof that does not fit before it begins.
 //!

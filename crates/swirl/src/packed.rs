@@ -149,7 +149,7 @@ pub(crate) fn ext_sum<F: Field, EF: ExtensionField<F>>(pack: &ExtPack<F, EF>) ->
     })
 }
 
-/// Bytes of what a proof is made of.
+/// Sizes in bytes of the elements of a proof.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     /// An element of the base field.

@@ -15,8 +15,8 @@ use tracing::info_span;
 
 use crate::{PackedConfig, SwirlDevice, SwirlError, commit, constraints, context, device::height, opening};
 
-/// Does what `Coordinator::prove` of OpenVM does with a device, but drops the common traces as they
-/// are stacked: it keeps them until the end, beside what the device makes of them.
+/// Does the same as `Coordinator::prove` of OpenVM, but drops the common traces as they are
+/// stacked. OpenVM keeps them until the end, beside the device's copies.
 pub(crate) fn prove<SC, TS>(
     device: &SwirlDevice<SC>,
     transcript: &mut TS,

@@ -104,8 +104,8 @@ fn spans() -> MutexGuard<'static, Spans> {
     spans
 }
 
-/// For how many spans there is room before proofs are measured, since what the list grows by would
-/// be counted as theirs.
+/// The number of spans that there is room for before proofs are measured: otherwise the list's
+/// growth would be counted as theirs.
 const SPANS_MAX: usize = 1 << 16;
 
 struct PeaksOfSpans;
@@ -156,20 +156,21 @@ const PHASES: [(&str, OfPhase); 6] = [
     ("whir", |peak| peak.whir),
 ];
 
-/// What a prediction may be too high by beside [`EXCESS`] of it: what it adds for all that it does
-/// not list, and what a thread works in, since not all threads have to be at work at once.
+/// The most by which a prediction may be too high beside [`EXCESS`] of it: the allowance for
+/// everything that it does not list, and the working memory of threads, since not all have to be at
+/// work at once.
 const SLACK: usize = 160 << 10;
 const SLACK_OF_THREAD: usize = 1 << 20;
 const EXCESS: f64 = 0.03;
 
 struct Proven {
     predicted: Peak,
-    /// By phase, above what was allocated when the proof began.
+    /// The measured bytes by phase, above those allocated when the proof began.
     measured: Vec<usize>,
 }
 
-/// Threads that are at work already. What a thread takes when it begins, and what is given back
-/// after it has ended, would be counted as the proof's.
+/// A pool of threads that are at work already. Otherwise the memory that a thread takes when it
+/// begins, and gives back after its end, would be counted as the proof's.
 fn pool(threads: usize) -> ThreadPool {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -233,7 +234,7 @@ fn shapes() -> Vec<(&'static str, Vec<Booleans>, SystemParams)> {
     };
     let of = |log_height| {
         let mut params = app_params_with_100_bits_security(log_height);
-        // What is ground takes time and no memory.
+        // Grinding takes time and no memory.
         (params.logup.pow_bits, params.whir.mu_pow_bits) = (1, 1);
         (params.whir.folding_pow_bits, params.whir.query_phase_pow_bits) = (1, 1);
         params

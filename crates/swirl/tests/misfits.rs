@@ -23,7 +23,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
 type Backend = CpuBackend<BabyBearPoseidon2Config>;
 type Key = DeviceMultiStarkProvingKey<Backend>;
 
-/// What is said to a context or key that was spoilt.
+/// The error for a context or key that was spoilt.
 fn refusal(spoil: impl Fn(&mut Key, &mut ProvingContext<Backend>)) -> SwirlError {
     let shape = Booleans {
         log_height: 6,

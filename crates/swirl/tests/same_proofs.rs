@@ -71,7 +71,7 @@ fn same<T: Encode>(a: &T, b: &T) -> bool {
     a.encode_to_vec().unwrap() == b.encode_to_vec().unwrap()
 }
 
-/// What is tried of each number of rows that are skipped, height and degree.
+/// Tries random circuits of each number of rows that are skipped, height and degree.
 fn random_circuits(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut random = Random(seed);
@@ -177,17 +177,17 @@ fn proofs_are_the_same_on_any_number_of_threads_and_with_any_memory() {
             }
         });
     }
-    // On many threads it is not the fraction sums that take most with every plan.
+    // The fraction sums do not take most on many threads with every plan.
     let alone = peaks.iter().filter(|(threads, _)| *threads == 1).count();
     assert_eq!(alone, 2, "each limit has a plan of its own: {peaks:?}");
 }
 
-/// Each column that is opened takes twice its size, here 8 MiB: on any number of threads there are
+/// Each column that is opened takes twice its size, here 8 MiB. On any number of threads there are
 /// no more than four of them at once.
 #[test]
 fn openings_hardly_take_more_memory_on_many_threads() {
     const LOG_HEIGHT: usize = 20;
-    /// What a thread works in while it hashes, in bytes.
+    /// The working memory of a thread while it hashes, in bytes.
     const OF_THREAD: usize = 1 << 20;
     let shapes = [Booleans {
         log_height: LOG_HEIGHT,
@@ -214,7 +214,7 @@ fn openings_hardly_take_more_memory_on_many_threads() {
     }
 }
 
-/// What our device says to a circuit, of a few, that `spoil` could spoil.
+/// Our device's errors for a circuit, of a few, that `spoil` could spoil.
 fn refusals(mut spoil: impl FnMut(&mut Circuit, &mut Random) -> bool) -> Vec<SwirlError> {
     let mut refusals = vec![];
     for seed in 0..20 {

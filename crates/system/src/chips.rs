@@ -31,7 +31,7 @@ type Arena = MatrixRecordArena<F>;
 /// of the system.
 #[derive(Clone, Default)]
 pub struct LeanVmBuilder {
-    /// Where the context of the hashes is, which the virtual machine's own lacks.
+    /// The place for the context of the hashes, which the virtual machine's own lacks.
     pub hashes: HashRecords,
 }
 
@@ -72,8 +72,8 @@ where
 
 /// The chips of the system: program, connector, boundary and Merkle tree of memory.
 ///
-/// It follows memory from one segment to the next: what it takes is the pages that the program has
-/// used, and an eighth for the tree over them.
+/// It follows memory from one segment to the next: it takes the pages that the program has used,
+/// and an eighth for the tree over them.
 pub struct LeanSystem {
     program: Option<CommittedTraceData<Backend>>,
     connector: VmConnectorChip<F>,

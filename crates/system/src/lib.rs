@@ -1,8 +1,8 @@
 //! The system chips of OpenVM's virtual machine, made for machines with little memory.
 //!
-//! Before each segment, OpenVM's own chips copy all of the guest's memory (512 MiB, however little
+//! OpenVM's own chips copy all of the guest's memory before each segment (512 MiB, however little
 //! of it a program uses), and hash all of it anew, one chunk after the other, into a tree that
-//! keeps each node. These chips keep the pages that are not zero, and hash what has changed since
+//! keeps each node. These chips keep the pages that are not zero, and hash only the changes since
 //! the last segment, many chunks at once.
 //!
 //! [`LeanVmBuilder`] stands where `openvm_sdk_config::SdkVmCpuBuilder` stands. The traces are those

@@ -21,7 +21,7 @@ use crate::{
 /// A node above touched leaves.
 #[derive(Clone, Copy)]
 struct Node {
-    /// On its level, through all address spaces.
+    /// Its number on its level, through all address spaces.
     number: u64,
     before: Digest,
     after: Digest,
@@ -33,18 +33,18 @@ pub(crate) struct Step {
     node: Node,
     before: [Digest; 2],
     after: [Digest; 2],
-    /// Whether there are touched leaves below each child.
+    /// For each child, whether there are touched leaves below it.
     touched: [bool; 2],
 }
 
 /// All steps from the touched leaves to the root.
 pub(crate) struct Paths {
     dimensions: MemoryDimensions,
-    /// By height, from 1 on; those of a level by rising number.
+    /// The steps by height, from 1 on; those of a level by rising number.
     levels: Vec<Vec<Step>>,
     /// The nodes above the address spaces after the segment, as a heap: the root first.
     pub top: Vec<Digest>,
-    /// Nothing was touched.
+    /// Whether nothing was touched.
     none: bool,
 }
 
@@ -119,7 +119,7 @@ impl Paths {
         heap
     }
 
-    /// What each row of the trace hashes: two children of a node.
+    /// The inputs that each row of the trace hashes: two children of a node.
     pub(crate) fn pairs(&self) -> impl ParallelIterator<Item = [Digest; 2]> {
         let steps = self.levels.par_iter().flat_map_iter(|level| level.iter());
         steps.flat_map_iter(|step| [step.before, step.after])
@@ -152,7 +152,7 @@ impl Paths {
         let log_of_space = self.dimensions.address_height.saturating_sub(height);
         let number = step.node.number;
         let [left, right] = if after { step.after } else { step.before };
-        // Where nothing was touched, the boundary chip has no row for the leaves at the end of the
+        // If nothing was touched, the boundary chip has no row for the leaves at the end of the
         // path.
         let touched = |side: usize| step.touched[side] && !(self.none && height == 1);
         let differs = |side: usize| F::from_bool(after && !touched(side));

@@ -18,20 +18,20 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 
 use crate::{Backend, Digest};
 
-/// What is hashed: two children of a node, or a chunk of memory and zeros.
+/// The input of a hash: two children of a node, or a chunk of memory and zeros.
 type State = [F; 2 * CHUNK];
 
 /// Rows that are made at once, before they are put where they belong.
 const ROWS_AT_ONCE: usize = 1 << 10;
 
-/// Where the chips of a virtual machine leave what they hashed, for whoever puts its proof
-/// together.
+/// The place where the chips of a virtual machine leave the inputs that they hashed, for the code
+/// that puts its proof together.
 #[derive(Clone, Default)]
 pub struct HashRecords(Arc<Mutex<Option<Records>>>);
 
 struct Records {
     chip: Arc<Poseidon2PeripheryChip<F>>,
-    /// In any order, one as often as it is needed.
+    /// The states in any order, each as often as it is needed.
     states: Vec<State>,
 }
 
@@ -82,7 +82,7 @@ impl Records {
     }
 }
 
-/// One row for each state: what `inner` makes of it, and how often it is needed.
+/// One row for each state: the result of `inner` on it, and the number of times that it is needed.
 fn trace(
     unique: &[(&State, u32)],
     inner_width: usize,

@@ -1,4 +1,4 @@
-//! What a segment touched: the chunks of memory before and after it, and the trace of the boundary
+//! The memory that a segment touched: its chunks before and after, and the trace of the boundary
 //! chip.
 
 use std::{array, borrow::BorrowMut};

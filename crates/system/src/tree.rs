@@ -2,8 +2,8 @@
 //!
 //! OpenVM makes its tree anew for every segment, from all of memory up to the last byte that is not
 //! zero. It keeps every node, which takes some forty times the memory below the tree. Little
-//! changes between the segments of a program. So this tree compares memory with a copy of what it
-//! was, hashes again what is different, and keeps no node below its blocks.
+//! changes between the segments of a program. So this tree compares memory with a copy of its
+//! earlier state, hashes the differences again, and keeps no node below its blocks.
 
 use std::array;
 
@@ -26,8 +26,8 @@ use crate::{
     hash::{Hasher, unpack},
 };
 
-/// Log2 of the leaves below the lowest node that is kept. Fewer, and the tree takes more of what
-/// the memory below it does (32 bytes for each node, and twice that with those above); more, and a
+/// Log2 of the leaves below the lowest node that is kept. With fewer, the tree takes more memory
+/// beside the one below it (32 bytes for each node, and twice that with those above); with more, a
 /// changed byte costs more hashes.
 pub(crate) const BLOCK_HEIGHT: usize = 6;
 /// Bytes below such a node: a leaf is the hash of [`CHUNK`] cells, and a cell is a byte.
@@ -39,27 +39,27 @@ const ZERO_PAGE: [u8; PAGE_SIZE] = [0; PAGE_SIZE];
 
 /// The Merkle tree that the memory roots of segment proofs are of.
 ///
-/// Beside the memory that it follows it takes as much again for the copy, and an eighth for the
-/// nodes; what is zero, and has been, takes nothing.
+/// It takes as much again as the memory that it follows, for the copy, and an eighth for the nodes.
+/// Memory that is zero, and always was, takes nothing.
 pub struct MemoryTree {
     pub(crate) hasher: Hasher,
     /// The root of all-zero memory, by the height of the tree over it.
     pub(crate) zeros: Vec<Digest>,
     pub(crate) dimensions: MemoryDimensions,
-    /// One for each address space, of which the first is number [`ADDR_SPACE_OFFSET`].
+    /// One for each address space, the first of which has the number [`ADDR_SPACE_OFFSET`].
     spaces: Vec<Space>,
 }
 
 /// The part of the tree over one address space.
 struct Space {
-    /// What memory was when it was last looked at, in pages; those without a copy were zero.
+    /// Memory as it was at the last look, in pages; those without a copy were zero.
     pages: Vec<Option<Box<[u8; PAGE_SIZE]>>>,
     /// The nodes, those of the blocks first and the root last.
     levels: Vec<Level>,
 }
 
-/// The nodes of a level in pages, so that one at its end takes no more than one at its start. What
-/// is missing is over memory that is zero.
+/// The nodes of a level in pages, so that one at its end takes no more than one at its start.
+/// Missing pages are over memory that is zero.
 #[derive(Clone, Default)]
 struct Level(Vec<Option<Box<[Digest; NODES_PER_PAGE]>>>);
 
@@ -69,7 +69,7 @@ impl Level {
         Some(&page[place % NODES_PER_PAGE])
     }
 
-    /// `zero` is what the nodes beside it are that were never set.
+    /// `zero` is the value of the nodes beside it that were never set.
     fn set(&mut self, place: usize, node: Digest, zero: Digest) {
         let page = place / NODES_PER_PAGE;
         if page >= self.0.len() {
@@ -204,7 +204,7 @@ impl Space {
     }
 }
 
-/// Which blocks of a page are different. The last page of a small address space is cut short.
+/// The blocks of a page that are different. The last page of a small address space is cut short.
 fn changed_blocks(now: &[u8], before: &[u8; PAGE_SIZE]) -> impl Iterator<Item = usize> {
     let differ = now != &before[..now.len()];
     let blocks = now.chunks(BLOCK_BYTES).zip(before.chunks(BLOCK_BYTES));

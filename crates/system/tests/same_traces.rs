@@ -58,7 +58,7 @@ impl Random {
     }
 }
 
-/// What is compared of a segment.
+/// The parts of a segment that are compared.
 #[derive(Debug, PartialEq)]
 struct Seen {
     program: RowMajorMatrix<F>,
@@ -78,7 +78,7 @@ struct Chips<S> {
     hashes: Box<dyn Fn() -> Context>,
 }
 
-/// With little memory: OpenVM's chips copy all of it.
+/// A configuration with little memory: OpenVM's chips copy all of it.
 fn config() -> SdkVmConfig {
     let mut config = SdkVmConfig::riscv32();
     config.system.config.memory_config.addr_spaces[MEMORY as usize].num_cells = MEMORY_BYTES as usize;

@@ -7,8 +7,8 @@ use std::env;
 
 use myriad_engine::worker::{KeyAccess, ServeError, ServeOptions, serve};
 
-/// The VM's memory, of which little is touched, and what metering marks. A program may ask for any
-/// amount beside it, and is refused.
+/// The VM's memory, of which little is touched, and the marks of metering. A program may ask for
+/// any amount beside it, and is refused.
 const DATA_BYTES_MAX: u64 = 3 << 30;
 
 fn main() -> Result<(), ServeError> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), ServeError> {
             KeyAccess::Read
         },
         data_bytes_max: (!makes_keys).then_some(DATA_BYTES_MAX),
-        // What a program does is looked at here, not what it cannot do.
+        // Fuzzing looks at what a program does, so nothing is forbidden to it.
         unconfined: true,
     })
 }

@@ -4,7 +4,7 @@
 //! Two things would let a path of the machine into the ELF. Panic messages name source files:
 //! `--remap-path-prefix` renames each root that a source can come from. And cargo mixes the
 //! absolute path of a package outside the workspace (such as `crates/evm`, for `guests/`) into the
-//! names of its symbols, which order the code: so every build sees its checkout under one fixed
+//! names of its symbols, which order the code. So every build sees its checkout under one fixed
 //! path, a symbolic link.
 
 use std::{
@@ -23,7 +23,7 @@ use crate::output;
 
 const TARGET: &str = "riscv32im-risc0-zkvm-elf";
 
-/// What `openvm-build` 2.0.2 passes (`encode_rust_flags`); the text start is
+/// The flags of `openvm-build` 2.0.2 (`encode_rust_flags`); the text start is
 /// `openvm_platform::memory::TEXT_START`.
 pub const RUSTFLAGS: &[&str] = &[
     "-Cpasses=lower-atomic",
@@ -41,7 +41,7 @@ pub const CARGO_FLAGS: &[&str] = &[
     "-Zbuild-std-features=compiler-builtins-mem",
 ];
 
-/// Where every build finds its checkout. It must be the same on all machines.
+/// The path under which every build finds its checkout. It must be the same on all machines.
 const FIXED_FOLDER: &str = "/tmp/myriad-guests";
 
 pub struct Built {
@@ -60,7 +60,7 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Fetches what the guests depend on. `target` is cargo's target folder.
+    /// Fetches the guests' dependencies. `target` is cargo's target folder.
     pub fn new(repository: &Path, toolchain: &'a Toolchain, target: &Path) -> Result<Self> {
         let checkout = FixedCheckout::new(repository)?;
         let cargo_home = match std::env::var_os("CARGO_HOME") {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::metadata::{self, Package};
 
-/// What an ELF is made of.
+/// The sources and settings of an ELF.
 pub struct Guest {
     /// The name of the ELF.
     pub name: String,
@@ -20,8 +20,8 @@ pub struct Guest {
     pub features: Option<Vec<String>>,
 }
 
-/// The members of `guests/` that are programs. Their ELFs have their names, or those that
-/// `package.metadata.elf` gives to builds with these features and those.
+/// The members of `guests/` that are programs. Their ELFs have their names, or those in
+/// `package.metadata.elf`, each for a build with its own features.
 pub fn guests(repository: &Path) -> Result<Vec<Guest>> {
     let mut packages = metadata::workspace_packages(&repository.join("guests/Cargo.toml"))?;
     packages.retain(|package| {

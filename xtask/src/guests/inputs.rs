@@ -1,4 +1,4 @@
-//! What a guest's ELF depends on, as hashes that can be computed without building it.
+//! The inputs of a guest's ELF, as hashes that can be computed without building it.
 //!
 //! The files that were compiled come from the compiler, at build time: a file that only the host
 //! compiles is not among them, and a new one can come in only by a change of another input. The
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::metadata::{self, Dependency, Package};
 
-/// BLAKE3 in hexadecimal, by what was hashed: the name of a file, or of a part of it.
+/// BLAKE3 in hexadecimal, by the name of the file or part that was hashed.
 pub type Hashes = BTreeMap<String, String>;
 
 pub fn hash(bytes: &[u8]) -> String {

@@ -1,5 +1,4 @@
-//! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of what it was
-//! built from.
+//! `guests/elf/MANIFEST.toml`: for each ELF, its hash, its toolchain, and the hashes of its inputs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,7 +65,7 @@ impl Entry {
         })
     }
 
-    /// What differs in the checkout from what this entry says, in words.
+    /// The differences of the checkout from this entry, in words.
     pub fn problems(&self, repository: &Path, guest: &Guest) -> Result<Vec<String>> {
         let mut problems = Vec::new();
         match fs::read(elf_path(repository, &guest.name)) {

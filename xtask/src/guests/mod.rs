@@ -1,12 +1,12 @@
 //! The guests: programs of the `guests/` workspace, built for RISC-V and committed as ELFs in
 //! `guests/elf/`.
 //!
-//! ELFs are committed so that nobody needs a RISC-V toolchain to use the product. What keeps them
-//! honest:
+//! ELFs are committed so that nobody needs a RISC-V toolchain to use the product. Two checks keep
+//! them honest:
 //!
-//! - `guests/elf/MANIFEST.toml` holds a hash of each ELF and of everything that it was built from
-//!   ([`inputs`]). [`check`] computes them again. That is cheap, and notices a source that was
-//!   changed without a new ELF.
+//! - `guests/elf/MANIFEST.toml` holds a hash of each ELF and of all its inputs ([`inputs`]).
+//!   [`check`] computes them again. That is cheap, and notices a source that was changed without a
+//!   new ELF.
 //! - Builds are reproducible ([`build`]), so that [`check_by_rebuild`], with the same toolchain,
 //!   can compare bytes.
 
@@ -58,12 +58,12 @@ pub fn build_all(repository: &Path) -> Result<()> {
     manifest.write(repository)
 }
 
-/// Whether ELFs and sources agree, by the manifest; prints what does not. Needs no RISC-V
+/// Whether ELFs and sources agree, by the manifest; prints the differences. Needs no RISC-V
 /// toolchain.
 pub fn check(repository: &Path) -> Result<bool> {
     let problems = problems(repository)?;
     if problems.is_empty() {
-        println!("all ELFs were built from the sources at hand");
+        println!("all ELFs were built from the sources of this checkout");
     }
     for problem in &problems {
         println!("{problem}");
@@ -71,7 +71,8 @@ pub fn check(repository: &Path) -> Result<bool> {
     Ok(problems.is_empty())
 }
 
-/// In what the ELFs of `guests/elf/` and the sources do not agree, in words; nothing if they do.
+/// The differences between the ELFs of `guests/elf/` and the sources, in words; empty if they
+/// agree.
 pub fn problems(repository: &Path) -> Result<Vec<String>> {
     let guests = guests(repository)?;
     let manifest = Manifest::read(repository)?;

@@ -18,7 +18,7 @@ no toolchain here can build guests for RISC-V. Install one of
   rustup toolchain install nightly --component rust-src
   apt-get install rustc-web cargo-web rust-web-src lld-22    (Debian 12 with its security archive)";
 
-/// What names a toolchain in the manifest: the same version gives the same bytes. The linker
+/// The identity of a toolchain in the manifest: the same version gives the same bytes. The linker
 /// counts, because it leaves its version in the ELF.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Version {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{cargo, output};
 
-/// Where the README looks for the picture.
+/// The path where the README looks for the picture.
 pub const PICTURE: &str = "docs/demo.svg";
 
 /// Frames of the recording: enough for the bars to be seen growing, few enough for a file of some
@@ -41,7 +41,7 @@ pub fn picture(repository: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The binary `myriad`, built from the sources at hand.
+/// The binary `myriad`, built from this checkout.
 fn binary(repository: &Path) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Message {

@@ -1,4 +1,4 @@
-//! Runs a program on a terminal of its own, and keeps what the terminal shows, with times.
+//! Runs a program on a terminal of its own, and records the terminal's contents with times.
 
 use std::{
     fs::File,
@@ -18,9 +18,9 @@ use vt100::Parser;
 pub const COLUMNS: NonZero<u16> = NonZero::new(130).unwrap();
 pub const ROWS: NonZero<u16> = NonZero::new(34).unwrap();
 
-/// What a terminal showed, from the start of a program to its end.
+/// The contents of a terminal, from the start of a program to its end.
 pub struct Recording {
-    /// Each differs from the one before.
+    /// The screens, each different from the one before.
     screens: Vec<(Duration, Screen)>,
 }
 
@@ -59,7 +59,7 @@ pub fn record(program: &Path, arguments: &[&str], folder: &Path) -> Result<Recor
     let terminal = openpty(Some(&size), None).context("cannot open a terminal")?;
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        // Settings of whoever records are no part of the demo.
+        // A developer's own settings are no part of the demo.
         if name.to_string_lossy().starts_with("MYRIAD_") {
             command.env_remove(name);
         }
@@ -188,7 +188,7 @@ impl Screen {
 }
 
 impl Run {
-    /// Without the spaces at both ends; none if there is nothing else.
+    /// The text without the spaces at both ends; none if there is nothing else.
     fn trimmed(self) -> Option<Self> {
         let start = self.text.len() - self.text.trim_start_matches(' ').len();
         let text = self.text.trim_matches(' ');

@@ -2,8 +2,9 @@
 //!
 //! All frames lie side by side in one strip, which an animation moves past the window. Rows that
 //! several frames have are drawn once and used again. The window is dark wherever the picture is
-//! shown, as terminals are, so that it reads on a light page and on a dark one. Where nothing moves
-//! (a reader's wish, or a program that knows no animations), the last frame stands still.
+//! shown, as terminals are, so that it reads on a light page and on a dark one. The last frame
+//! stands still where nothing moves, because a reader wants no motion or a program knows no
+//! animations.
 
 use std::{collections::HashMap, fmt::Write};
 

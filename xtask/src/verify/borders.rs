@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Finding, tree::files};
 
-/// A call, the files or folders that may make it, and why nobody else may.
+/// A call, the files or folders that may make it, and why no others may.
 struct Border {
     call: &'static str,
     allowed: &'static [&'static str],
@@ -71,7 +71,7 @@ const BORDERS: &[Border] = &[
     },
 ];
 
-/// Tests and benchmarks may do what they want.
+/// Whether the file is part of the product: tests and benchmarks may do what they want.
 fn is_product(file: &Path) -> bool {
     let text = file.to_string_lossy();
     text.ends_with(".rs")

@@ -4,11 +4,11 @@ use super::markdown::{self, LINE_CHARS_MAX};
 
 const MARKERS: [&str; 3] = ["//!", "///", "//"];
 
-/// Neighbouring lines of a comment. What follows code on its line is none.
+/// Neighbouring lines of a comment. A comment behind code on its line is none.
 struct Block<'a> {
     /// The number of its first line, from 0.
     at: usize,
-    /// What its lines begin with: blanks and a marker.
+    /// The beginning of its lines: blanks and a marker.
     prefix: &'a str,
     lines: Vec<&'a str>,
 }

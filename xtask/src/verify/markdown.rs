@@ -51,7 +51,7 @@ pub fn wrap_all(repository: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where a kind of file has its text.
+/// The text of one kind of file.
 struct Language {
     /// The numbers of the lines that are too long, from 0.
     too_long: fn(&str) -> Vec<usize>,
@@ -79,7 +79,7 @@ enum Kind {
     Empty,
 }
 
-/// What each line is.
+/// The kind of each line.
 fn kinds(text: &str) -> Vec<Kind> {
     let mut in_code = false;
     let of = |line: &str| {
@@ -105,7 +105,7 @@ pub fn too_long(text: &str, chars_max: usize) -> Vec<usize> {
     long.map(|(index, _)| index).collect()
 }
 
-/// Whether there is a place before the limit where the line can end.
+/// Whether the line is too long and has a place before the limit where it can end.
 fn is_too_long(line: &str, chars_max: usize) -> bool {
     let begin = indent(line) + marker(line);
     line.chars().count() > chars_max

@@ -1,8 +1,8 @@
 //! `cargo xtask verify`: every check that a commit must pass besides the tests. It never writes to
 //! the checkout. `cargo xtask fix` repairs what can be repaired without thinking.
 //!
-//! All cargo steps use the release profile, as the tests do, so that what one step has compiled the
-//! next one finds.
+//! All cargo steps use the release profile, as the tests do, so that a step finds what another has
+//! compiled.
 
 mod borders;
 mod comments;
@@ -22,13 +22,13 @@ use anyhow::{Result, bail};
 
 use crate::guests;
 
-/// What a step found. An `Err` of a step means that it could not do its work, and counts as a
+/// The finding of a step. An `Err` of a step means that it could not do its work, and counts as a
 /// failure.
 pub enum Finding {
     Passed,
     /// The reason for which this machine cannot tell.
     Skipped(String),
-    /// What is wrong, for a person to read.
+    /// The faults, for a person to read.
     Failed(String),
 }
 
@@ -116,8 +116,8 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// Runs the steps named in `only`, or all of them. Whether none failed; a failure does not keep the
-/// rest from running.
+/// Runs the steps named in `only`, or all of them. Returns whether none failed; a failure does not
+/// keep the rest from running.
 pub fn verify(repository: &Path, only: &[String]) -> Result<bool> {
     if let Some(unknown) = only
         .iter()

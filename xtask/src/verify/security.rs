@@ -83,7 +83,7 @@ impl Place {
     }
 }
 
-/// What is written as a path: with a slash, or as a Rust file.
+/// A path: a name with a slash, or of a Rust file.
 fn path(name: &str) -> Option<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
     let is_path = (name.contains('/') || name.ends_with(".rs")) && !name.starts_with('/');
@@ -97,7 +97,7 @@ fn is_function(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Paths are those below `crates/`, of the repository, or beside what was named before.
+/// Finds a path below `crates/`, of the repository, or beside the place that was named before.
 fn find(name: &str, before: Option<&Place>, code: &[(PathBuf, String)]) -> Option<Place> {
     let beside = before.into_iter().flat_map(|place| &place.0);
     let beside = beside
@@ -114,7 +114,7 @@ fn find(name: &str, before: Option<&Place>, code: &[(PathBuf, String)]) -> Optio
     })
 }
 
-/// As a test, or as the name that a harness of its own gives one.
+/// Whether the place has a test of this name, as a function or in a harness of its own.
 fn has_test(place: &Place, name: &str, code: &[(PathBuf, String)]) -> bool {
     let (named, quoted) = (format!("fn {name}("), format!("\"{name}\""));
     code.iter().any(|(file, text)| {

@@ -16,13 +16,13 @@ use super::{
 };
 use crate::output;
 
-/// What `git log --oneline` and the lists of web sites show of a subject.
+/// The characters of a subject that `git log --oneline` and the lists of web sites show.
 const SUBJECT_CHARS_MAX: usize = 72;
-/// So many of the last commits are looked at. Older ones are part of the history, and stay as they
-/// are.
+/// The number of the last commits that are looked at. Older ones are part of the history, and stay
+/// as they are.
 const COMMITS_LOOKED_AT: usize = 40;
 
-/// Every Rust file says first what it is: `//!`.
+/// Every Rust file begins with `//!` and what it is.
 pub fn heads(repository: &Path) -> Result<Finding> {
     let mut problems = Vec::new();
     for file in rust_files(repository)? {
@@ -90,7 +90,7 @@ pub fn subjects(repository: &Path) -> Result<Finding> {
     Ok(Finding::from_problems(&too_long(&output(&mut git)?)))
 }
 
-/// Of lines with a commit's hash and its subject.
+/// The lines whose subject is too long, of lines with a commit's hash and its subject.
 fn too_long(log: &str) -> Vec<String> {
     let commits = log.lines().filter_map(|line| line.split_once(' '));
     commits

@@ -24,7 +24,7 @@ Examples:
   myriad bench --out here.json --json | jq .accuracy"
 )]
 pub struct Bench {
-    /// One small program, two budgets, and no more of the tree than a job needs
+    /// Measure one small program, two budgets, and no more of the tree than a job needs
     #[arg(long)]
     pub quick: bool,
     /// Measure with this program only

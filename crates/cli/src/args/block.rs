@@ -80,7 +80,7 @@ pub struct Import {
     /// The node's HTTP address
     #[arg(long, value_name = "URL")]
     pub rpc: String,
-    /// Which block: a number, a hash, latest, safe or finalized; or A..B, from A to B, up to 1024
+    /// The block: a number, a hash, latest, safe or finalized; or A..B, from A to B, up to 1024
     #[arg(long, value_name = "BLOCK|A..B")]
     pub block: Blocks,
     /// The file to write, gzipped unless its name ends in .json
@@ -103,9 +103,9 @@ pub struct Import {
 /// Make a block file from a replay file of Linea's tracer
 ///
 /// A replay file has blocks of the chain, and the accounts, slots and codes that they touch.
-/// Transactions, receipts and gas are the chain's own, and are compared with what the file says;
-/// the state tries around what is touched are synthetic, and so are the state roots and the hashes
-/// of the blocks. The block file says so.
+/// Transactions, receipts and gas are the chain's own, and are compared with the file's. The rest
+/// of the state tries is synthetic, and so are the state roots and the hashes of the blocks. The
+/// block file says so.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -129,7 +129,7 @@ pub struct Replay {
     pub json: bool,
 }
 
-/// Show what a block file has, without executing it
+/// Show a summary of a block file, without executing it
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -150,7 +150,7 @@ pub struct Inspect {
 /// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
 /// Makes all checks of a stateless client. If the file has no header of the parent, skips the
-/// checks that need it, and lists them. Says what the instructions are spent on, by kinds of
+/// checks that need it, and lists them. Shows how the instructions are spread over kinds of
 /// operations.
 #[derive(Debug, Args)]
 #[command(

@@ -183,8 +183,8 @@ pub struct Verify {
 
 /// Run a program without proving it
 ///
-/// Prints what the program reveals, how many instructions it takes, and the segments into which the
-/// memory budget would cut it.
+/// Prints the values that the program reveals, the number of its instructions, and the segments
+/// into which the memory budget would cut it.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,

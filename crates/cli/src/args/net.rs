@@ -13,9 +13,9 @@ use super::{
     shared::{as_bytes, size_as_bytes},
 };
 
-/// Who proves.
+/// The machines that prove.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Who proves")]
+#[command(next_help_heading = "Provers")]
 pub struct FleetFlags {
     /// Start N provers on this machine; each joins as a remote prover would
     #[arg(long, value_name = "N")]
@@ -23,7 +23,7 @@ pub struct FleetFlags {
     /// Use all provers that can be found on the network
     #[arg(long, conflicts_with = "provers")]
     pub network: bool,
-    /// With --network: choose segments and tree for so many provers
+    /// With --network: choose segments and tree for this many provers
     #[arg(long, value_name = "N", default_value = "8", requires = "network")]
     pub fleet: NonZeroUsize,
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct FleetFlags {
 }
 
 impl FleetFlags {
-    /// As a job's record has it.
+    /// The fleet as a job's record has it.
     pub fn kind(&self) -> Fleet {
         match self.provers {
             Some(provers) if !self.network => Fleet::Cluster {
@@ -79,7 +79,7 @@ impl<'a> ProveFlags<'a> {
     }
 }
 
-/// How to join the network.
+/// The settings of the network.
 #[derive(Clone, Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Network")]
 pub struct NetFlags {
@@ -87,11 +87,11 @@ pub struct NetFlags {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bootstrap: Vec<String>,
-    /// Where to listen [default: any port, QUIC and TCP, IPv4 and IPv6]
+    /// An address to listen on [default: any port, QUIC and TCP, IPv4 and IPv6]
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub listen: Vec<String>,
-    /// Where others reach this machine, if that is known
+    /// An address at which others reach this machine, if it is known
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<String>,
@@ -134,7 +134,7 @@ pub struct Prover {
     pub until_stdin_ends: bool,
 }
 
-/// What the owner of the machine allows.
+/// The limits of the machine's owner.
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 pub struct OwnerFlags {
@@ -146,7 +146,7 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// How far the engine child stands back behind other programs, 0 to 19 [default: 10]
+    /// Priority of the engine child as for `nice`: 0, as other programs, to 19, last [default: 10]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nice: Option<u8>,

@@ -26,7 +26,7 @@ Examples:
   myriad plan --gas 30e6 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
 )]
 pub struct Plan {
-    /// A program: `plan` executes it to see what it takes
+    /// A program: `plan` executes it to see its cost
     #[arg(value_name = "PROGRAM", help_heading = "Workload")]
     pub program: Option<PathBuf>,
     /// Its openvm.toml [default: as `prove` finds it]

@@ -17,7 +17,7 @@ use serde::{Serialize, Serializer};
 pub struct InputFlags {
     /// The input stream: a hex string, or a file with one or with JSON
     ///
-    /// As `cargo openvm run --input` reads it: 01 and bytes, or 02 and field elements of
+    /// The format is that of `cargo openvm run --input`: 01 and bytes, or 02 and field elements of
     /// 4 bytes, little endian; JSON has a list of such strings, {"input": ["0x01..."]}.
     #[arg(
         long,
@@ -31,7 +31,7 @@ pub struct InputFlags {
     pub input_bytes: Option<PathBuf>,
 }
 
-/// Where data is, and how to print.
+/// The folder of data, and the form of the output.
 #[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "General")]
 pub struct DataFlags {
@@ -45,7 +45,7 @@ pub struct DataFlags {
     pub data_dir: Option<PathBuf>,
 }
 
-/// What an execution may take, and where it is cut.
+/// The limits of an execution, and of its segments.
 #[derive(Debug, Args, Serialize)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitFlags {
@@ -59,7 +59,7 @@ pub struct LimitFlags {
     pub max_instructions: Option<u64>,
 }
 
-/// How to execute.
+/// The settings of an execution.
 #[derive(Debug, Args, Serialize)]
 pub struct RunFlags {
     #[command(flatten)]
@@ -70,7 +70,7 @@ pub struct RunFlags {
     pub data: DataFlags,
 }
 
-/// How to prove.
+/// The settings of proving.
 #[derive(Debug, Args, Serialize)]
 pub struct WorkFlags {
     #[command(flatten)]
@@ -101,12 +101,12 @@ pub struct WorkFlags {
     pub data: DataFlags,
 }
 
-/// How the final proof is made: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes
+/// The form of the final proof: the words of [`myriad_engine::FinalForm`]. OpenVM's verifier takes
 /// both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProofForm {
-    /// By one more layer, as OpenVM does it (the default)
+    /// One more layer, as OpenVM does it (the default)
     Small,
     /// The top of the tree as it is
     Fast,
@@ -128,7 +128,7 @@ impl FromStr for PublicValues {
 
 /// A count of something: 90000000, or 90e6.
 pub(super) fn count(text: &str) -> Result<u64, String> {
-    /// Above it there are whole numbers that a float cannot have.
+    /// A float cannot have all whole numbers above it.
     const EXACT_MAX: f64 = (1_u64 << 53) as f64;
     if let Ok(count) = text.parse() {
         return Ok(count);

@@ -1,5 +1,5 @@
-//! What a proof of a block says, from the block file alone: nothing is executed, the proof shows
-//! that it would end well.
+//! The statement of a block's proof, from the block file alone: nothing is executed, the proof
+//! shows that it would end well.
 
 use std::path::PathBuf;
 
@@ -23,15 +23,15 @@ use crate::{
 #[derive(Serialize)]
 pub struct Claim {
     chain_id: u64,
-    /// Whether the chain's rules are part of the program, or else of the file. The public values
-    /// differ.
+    /// Whether the chain's rules are part of the program; otherwise they are part of the file. The
+    /// public values differ.
     chain_built_in: bool,
     fork: Option<String>,
     number: u64,
     block_hash: String,
     parent_state_root: String,
     state_root: String,
-    /// How many blocks it is about: the number and the hash are the last one's.
+    /// The number of blocks; the number and the hash are the last one's.
     blocks: usize,
     /// Whether the file says that the block was made up.
     synthetic: bool,
@@ -44,8 +44,8 @@ impl Claim {
     /// where there is none.
     ///
     /// # Errors
-    /// A file that is no block file, a first block without its parent's header, of which there are
-    /// no proofs, or one that does not follow the one before it.
+    /// A file that is no block file, a first block without its parent's header, which cannot be
+    /// proven, or a block that does not follow the one before it.
     pub fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
         match paths {
             [] => Ok(None),
@@ -107,7 +107,7 @@ impl Claim {
         })
     }
 
-    /// What the proof of it reveals.
+    /// The values that the proof of it reveals.
     pub fn public_values(&self) -> [u8; 32] {
         self.public_values
     }
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// However the blocks of a batch are divided among files.
+    /// The claim is the same however the blocks of a batch are divided among files.
     #[test]
     fn one_file_claims_what_several_do() {
         let spec = SampleSpec {

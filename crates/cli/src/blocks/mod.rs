@@ -1,6 +1,7 @@
 //! Block files, as several commands use them: read and validated, proven, claimed, and shown.
 
 mod claim;
+mod facts;
 mod prove;
 mod summary;
 
@@ -18,20 +19,21 @@ use crate::{
 };
 
 pub use claim::Claim;
+pub use facts::BlockReport;
 pub use prove::prove;
 pub use summary::show;
 
 /// Reads block files: one, or those of a batch.
 ///
 /// # Errors
-/// What [`BlockFile::read`] refuses.
+/// The errors of [`BlockFile::read`].
 pub fn read(paths: &[PathBuf]) -> Result<Vec<BlockFile>, Error> {
     let read = |path: &PathBuf| BlockFile::read(path).map_err(block_file(path));
     paths.iter().map(read).collect()
 }
 
-/// Validates a block or a batch natively, and gives what the guest reads too, and which variant of
-/// it is cheapest.
+/// Validates a block or a batch natively. Returns the outcome, the input of the guest, and the
+/// cheapest variant of it.
 ///
 /// # Errors
 /// A block that is not valid, or blocks that are no batch.
@@ -52,7 +54,7 @@ pub fn validated(paths: &[PathBuf], files: &[BlockFile]) -> Result<(Outcome, Vec
     Ok((outcome, input.encode(), variant))
 }
 
-/// How a block, or a batch of them, is called.
+/// The title of a block, or of a batch of them.
 pub fn title(outcome: &Outcome) -> String {
     let noun = if outcome.blocks > 1 { "Blocks" } else { "Block" };
     format!(

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use myriad_engine::Input;
 use myriad_evm::host::BlockFile;
-use serde::Serialize;
 
-use super::{title, validated};
+use super::{BlockReport, title, validated};
 use crate::{
     args::FleetFlags,
     error::Error,
@@ -17,22 +16,8 @@ use crate::{
     terminal::hex0x,
 };
 
-/// The block, in the JSON document.
-#[derive(Serialize)]
-struct BlockReport {
-    chain_id: u64,
-    number: u64,
-    block_hash: String,
-    parent_state_root: String,
-    state_root: String,
-    /// How many blocks they are; all but the number and the hash is of all of them.
-    blocks: usize,
-    gas_used: u64,
-    transactions: usize,
-}
-
-/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints what came
-/// of it. There is at least one.
+/// Proves the block, or the batch of blocks, in `files`, which lie at `paths`, and prints the
+/// result. There is at least one.
 ///
 /// # Errors
 /// A block that is not valid or not known well enough, and whatever proving fails of.
@@ -70,22 +55,12 @@ pub fn prove(
     }
     let verify = verify_command(&outcome.proof_path, &verify);
     let title = title(&block);
-    let report = BlockReport {
-        chain_id: block.chain_id,
-        number: block.number,
-        block_hash: block.block_hash.to_string(),
-        parent_state_root: block.parent_state_root.to_string(),
-        state_root: block.state_root.to_string(),
-        blocks: block.blocks,
-        gas_used: block.gas_used,
-        transactions: block.transactions,
-    };
     let context = report::Context {
         json,
         title: &title,
         memory: settings.memory,
         verify: &verify,
-        block: Some(report),
+        block: Some(BlockReport::of(&block)),
     };
     report::proof(&outcome, context)
 }

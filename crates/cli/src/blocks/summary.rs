@@ -1,4 +1,4 @@
-//! What is in a block file, at a glance: `inspect` shows it, and the commands that have written
+//! The content of a block file, at a glance: `inspect` shows it, and the commands that have written
 //! one.
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::{
 /// Most characters of a file's description that are shown.
 const DESCRIPTION_CHARS_MAX: usize = 200;
 
-/// Prints what is in a block file.
+/// Prints a summary of a block file.
 ///
 /// # Errors
 /// [`Error::Stdout`]
@@ -74,7 +74,7 @@ pub fn show(path: &Path, summary: &BlockSummary, json: bool) -> Result<(), Error
     rows.print()
 }
 
-/// What so many blocks are called.
+/// The noun for this many blocks.
 pub(super) fn noun(blocks: usize) -> &'static str {
     if blocks > 1 { "blocks" } else { "block" }
 }
@@ -83,17 +83,17 @@ pub(super) fn noun(blocks: usize) -> &'static str {
 pub(super) fn numbers(last: u64, blocks: usize) -> String {
     match blocks as u64 {
         1 => last.to_string(),
-        // What a header says can be anything.
+        // A header can say anything.
         blocks => format!("{} to {last}", last.saturating_sub(blocks - 1)),
     }
 }
 
-/// What is said after the name of a made-up block.
+/// The words after the name of a made-up block.
 pub(super) fn kind(synthetic: bool) -> &'static str {
     if synthetic { " (synthetic)" } else { "" }
 }
 
-/// Which rules hold for a block, and whose they are.
+/// The rules for a block, and their source.
 pub(super) fn rules(fork: Option<&str>, built_in: bool) -> String {
     match (fork, built_in) {
         (Some(fork), true) => format!("{fork}, built in"),

@@ -18,8 +18,8 @@ use crate::{
 /// Stem of the names of the files that the demo writes.
 const NAME: &str = "sample-block";
 
-/// What each prover lends unless told: so little that the block is more than one segment, and
-/// provers work side by side.
+/// The memory that each prover lends by default: so little that the block is more than one segment,
+/// and provers work side by side.
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
 
 pub fn run(args: &Demo) -> Result<(), Error> {
@@ -51,7 +51,7 @@ pub fn run(args: &Demo) -> Result<(), Error> {
     ));
     let mut fleet = args.fleet.clone();
     if !fleet.network {
-        // As many as this machine holds: they join as remote ones would.
+        // As many provers as this machine holds: they join as remote ones would.
         let holds = Machine::detect().fitting(settings.memory.bytes());
         let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
         fleet.provers.get_or_insert(provers);

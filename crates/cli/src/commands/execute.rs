@@ -21,7 +21,7 @@ struct Report {
     instructions: u64,
     public_values: String,
     segments: Vec<SegmentReport>,
-    /// What proving the largest segment takes.
+    /// The memory to prove the largest segment.
     peak_memory_bytes: u64,
     memory_budget_bytes: u64,
     wall_s: f64,

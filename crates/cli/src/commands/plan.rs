@@ -60,7 +60,7 @@ pub fn run(args: &Plan) -> Result<(), Error> {
         .deadline
         .map(|deadline_s| planner::machines_for(&question, deadline_s))
         .transpose()?;
-    // Without a fleet the one that is needed is planned for.
+    // The plan is for the fleet that is needed, if none is given.
     if let (Some(needed), None, false) = (needed, args.nodes, counted(args)) {
         question = planner::scaled(&question, needed);
     }
@@ -86,7 +86,7 @@ pub fn run(args: &Plan) -> Result<(), Error> {
     terminal::print(&text(&report)).map_err(Error::Stdout)
 }
 
-/// What is to be proven, and on which virtual machine.
+/// The work that is to be proven, and its virtual machine.
 struct Work {
     instructions: f64,
     shared_bytes: u64,
@@ -342,7 +342,7 @@ fn text(report: &Report<'_>) -> String {
     format!("{}\n{}", rows.text(), parts(plan))
 }
 
-/// Where the time goes, and the bounds, one to a line.
+/// The parts of the time, and the bounds, one to a line.
 fn parts(plan: &planner::FleetPlan) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: f64| {

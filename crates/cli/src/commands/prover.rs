@@ -47,7 +47,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         return Err(Error::Unconfined { missing });
     }
     let on_terminal = io::stderr().is_terminal();
-    // On a terminal the status line tells what matters.
+    // The status line of a terminal tells what matters.
     log(if on_terminal { "warn" } else { "info" });
     let (dir, status_file) = StatusFile::claim(&settings.data_dir)?;
     let threads = settings
@@ -171,10 +171,10 @@ async fn stdin_ends() {
     let _ = end.await;
 }
 
-/// One line on the terminal that tells what is going on, or lines in a log when that changes.
+/// The display of a prover: one line on the terminal, or a line in a log for each change.
 struct View {
     line: Option<ProgressBar>,
-    /// What was seen last, and what was written last.
+    /// The line that was seen last, and the one that was written last.
     last: RefCell<(String, String)>,
 }
 

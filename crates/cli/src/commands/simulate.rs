@@ -17,7 +17,7 @@ use crate::{
     terminal::{self, BOLD, DIM, bytes, count, duration, plural},
 };
 
-/// What a scenario looks like.
+/// An example of a scenario.
 const EXAMPLE: &str = include_str!("simulate/example.toml");
 /// Requesters that are shown in a summary.
 const SHOWN: usize = 12;
@@ -33,7 +33,7 @@ struct Report<'a> {
     outcome: &'a Outcome,
 }
 
-/// How the blocks of a table of requesters are done.
+/// The plan for the blocks of a table of requesters.
 #[derive(Serialize)]
 struct PlanReport<'a> {
     requester: &'a str,
@@ -42,7 +42,7 @@ struct PlanReport<'a> {
     arities: myriad_cost::planner::TreeArities,
     /// No schedule of one block on an idle fleet is faster.
     bound_s: f64,
-    /// What the planner expects of one block on an idle fleet.
+    /// The planner's expectation for one block on an idle fleet.
     expected_s: f64,
 }
 
@@ -213,7 +213,7 @@ fn text(report: &Report<'_>, setup: &Setup) -> String {
     format!("{}{}", rows.text(), lags(outcome))
 }
 
-/// How the requesters of the first world fare, if they have streams.
+/// The lags of the first world's requesters, if they have streams.
 fn lags(outcome: &Outcome) -> String {
     let Some(world) = outcome.worlds.first() else {
         return String::new();

@@ -1,4 +1,4 @@
-//! `myriad status`: shows what the provers of a data folder are doing.
+//! `myriad status`: shows the activity of the provers of a data folder.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub fn run(args: &ShowStatus) -> Result<(), Error> {
     let settings = Settings::load(&args.data)?;
     let folders = StatusFile::running(&settings.data_dir);
     if args.data.json {
-        // If there are several, the document is about the first one.
+        // The document is about the first prover if there are several.
         let (status, running) = StatusFile::read(&folders[0])?;
         return terminal::print_json(&Document {
             running,

@@ -19,7 +19,7 @@ use crate::{
     terminal::{self, bytes, hex0x},
 };
 
-/// What is said of a good proof.
+/// The report on a good proof.
 #[derive(Serialize)]
 struct Report<'a> {
     verified: bool,

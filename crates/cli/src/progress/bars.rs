@@ -34,7 +34,7 @@ pub(super) struct Bars {
     screen: MultiProgress,
     memory: MemoryBudget,
     start: Instant,
-    /// What was started last: the phase before there are bars, then the proving.
+    /// The start of the present phase: the phase before there are bars, then the proving.
     since: Instant,
     phase: ProgressBar,
     work: Option<Work>,
@@ -52,7 +52,7 @@ struct Work {
     end: Arc<Mutex<Option<Instant>>>,
     memory: MemoryBudget,
     peak_bytes: u64,
-    /// What the network does, for the footer.
+    /// The state of the network, for the footer.
     network: String,
 }
 
@@ -74,7 +74,7 @@ impl Bars {
     pub(super) fn clearer(&self) -> Box<dyn Fn() + Send> {
         let screen = self.screen.clone();
         Box::new(move || {
-            // What stays on the screen does no harm.
+            // Lines that stay on the screen do no harm.
             let _ = screen.clear();
         })
     }
@@ -161,7 +161,7 @@ impl Bars {
         self.phase.enable_steady_tick(TICK);
     }
 
-    /// A line that stays, for what is over and took its time.
+    /// A line that stays, for a phase that is over and took its time.
     fn done(&mut self, name: &str, text: &str) {
         let took = duration(self.since.elapsed());
         self.since = Instant::now();
@@ -221,7 +221,7 @@ impl Work {
         work
     }
 
-    /// Sees to it that there are lines for so many provers, if the screen has room.
+    /// Ensures that there are lines for this many provers, if the screen has room.
     fn lines_for(&mut self, count: usize) {
         while self.provers.len() < count.min(PROVER_LINES_MAX) {
             let line = ProgressBar::new_spinner().with_style(idle_style());
@@ -265,14 +265,14 @@ impl Work {
         self.footer.set_message(format!("{peak}{}", self.network));
     }
 
-    /// The prover is at this task no more.
+    /// The prover has left this task.
     fn stopped(&mut self, prover: usize, task: TaskId) {
         if self.estimate.stopped(prover, task) {
             self.rest(prover, "idle");
         }
     }
 
-    /// The prover's line says why it is at no task.
+    /// The prover's line says why it has no task.
     fn rest(&self, prover: usize, word: &'static str) {
         if let Some(line) = self.provers.get(prover) {
             line.disable_steady_tick();

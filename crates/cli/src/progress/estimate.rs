@@ -7,14 +7,14 @@ use std::{
 
 use myriad_core::TaskId;
 
-/// What a node of the tree takes, in segments that fill their memory, until one has been measured.
+/// The time of a node of the tree, in segments that fill their memory, until one has been measured.
 const NODE_PER_SEGMENT: f64 = 1.2;
 /// The least that a node takes, in seconds of two cores of a 2023 server, however small its
 /// segments.
 const NODE_S_MIN: f64 = 10.0;
 /// Levels that every tree has, and whose nodes wait for each other.
 const LEVELS_MIN: usize = 3;
-/// What the final proof takes, in nodes.
+/// The time of the final proof, in nodes.
 const FINAL_PER_NODE: f64 = 0.6;
 
 /// Counts and times the tasks of a run.
@@ -48,7 +48,7 @@ impl Kind {
 }
 
 impl Estimate {
-    /// Starts with the work known. What is reused is counted as segments first.
+    /// Starts with the work known. Reused proofs are counted as segments first.
     pub(super) fn planned(segments: usize, nodes: usize, provers: usize, reused: usize) -> Self {
         let segments_done = reused.min(segments);
         let nodes_done = (reused - segments_done).min(nodes);
@@ -95,8 +95,8 @@ impl Estimate {
         kind.done = kind.done.saturating_sub(1);
     }
 
-    /// The prover is at this task no more. Says whether it was, and so is idle now: a proof is
-    /// verified while its maker may have begun the next task.
+    /// The prover has left this task. Returns whether it was at the task, and so is idle now: a
+    /// proof is verified while its maker may have begun the next task.
     pub(super) fn stopped(&mut self, prover: usize, task: TaskId) -> bool {
         let was = self.running.get(&prover).is_some_and(|(at, _)| *at == task);
         if was {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// How often what moves is drawn.
+/// The pause between frames of moving parts.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Shown until it is dropped, and only if stderr is a terminal.

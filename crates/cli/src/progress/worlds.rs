@@ -15,7 +15,7 @@ impl Worlds {
         Self(bar)
     }
 
-    /// So many are done.
+    /// This many worlds are done.
     pub fn done(&self, worlds: u64) {
         self.0.set_position(worlds);
     }

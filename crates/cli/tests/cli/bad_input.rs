@@ -1,4 +1,4 @@
-//! Programs and inputs that cannot be used: each error says what is wrong.
+//! Programs and inputs that cannot be used: each error names the fault.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::common::{FAILED, guest, run};
 
-/// What the engine takes at most as an input.
+/// The most bytes that the engine takes as an input.
 const INPUT_BYTES_MAX: u64 = 256 << 20;
 
 #[test]
@@ -71,7 +71,7 @@ fn a_bad_configuration_is_named() {
             .exits(FAILED)
             .says(text)
             .says("other.toml");
-        // What lies beside the program is used, and it is said.
+        // The `openvm.toml` beside the program is used, and the output says so.
         let beside = dir.path().join("fibonacci.openvm.toml");
         fs::write(&beside, toml).unwrap();
         run(["execute", program])

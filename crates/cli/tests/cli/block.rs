@@ -106,8 +106,8 @@ fn a_sample_is_deterministic_and_says_what_it_is() {
     );
 }
 
-/// The share of a kind of operations in the cells of a block, whose account is held against what it
-/// is an account of: all that was executed, by another execution, is of some kind.
+/// The share of a kind of operations in the cells of a block. The account is compared with another
+/// execution: everything that was executed is of some kind.
 fn shares(executed: &Value) -> impl Fn(&str) -> f64 {
     let kinds = executed["spent"].as_array().unwrap().clone();
     let sum = |key: &str| kinds.iter().map(|kind| kind[key].as_u64().unwrap()).sum::<u64>();
@@ -262,7 +262,7 @@ fn blocks_of_each_fork_are_executed() {
     }
 }
 
-/// In software, a pairing would take 480 instructions per gas.
+/// A pairing in software would take 480 instructions per gas.
 #[test]
 fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
     let dir = tempfile::tempdir().unwrap();
@@ -278,7 +278,7 @@ fn a_block_full_of_precompiles_is_executed_by_their_instructions() {
         .json();
     let per_gas = json["instructions_per_gas"].as_f64().unwrap();
     assert!((1.0..60.0).contains(&per_gas), "{per_gas}");
-    // The first of what it is spent on.
+    // The first kind of operations in the list.
     assert_eq!(json["spent"][0]["kind"], "BN254 pairing");
     assert!(shares(&json)("BN254 pairing") > 0.5);
     let shown = run(["block", "execute", path.to_str().unwrap()])
@@ -327,7 +327,7 @@ fn a_batch_of_blocks_is_executed() {
     assert_eq!(refused.json()["kind"], "block-invalid");
 }
 
-/// What Linea's tracer writes becomes a batch, which says that its state is made up.
+/// A replay file of Linea's tracer becomes a batch, which says that its state is made up.
 #[test]
 fn a_replay_file_is_executed() {
     let dir = tempfile::tempdir().unwrap();
@@ -454,7 +454,8 @@ fn import_goes_through_the_proxy_of_the_environment() {
     );
 }
 
-/// What a file says, and what an error quotes of one, is shown without what a terminal would obey.
+/// Text from a file, and its quotation in an error, is shown without characters that a terminal
+/// would obey.
 #[test]
 fn a_block_file_steers_no_terminal() {
     const HOSTILE: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\u{202e}gnp.exe\u{2066}\u{61c}";

@@ -1,4 +1,4 @@
-//! What the first run on a data folder says of its keys.
+//! The messages about keys of the first run on a data folder.
 
 use std::{
     io::{BufRead, BufReader},
@@ -52,7 +52,7 @@ fn the_time_of_making_keys_is_not_that_of_the_execution() {
             _ => {}
         }
     }
-    // What it would prove is proven elsewhere.
+    // Proving itself is tested elsewhere.
     prove.kill().unwrap();
     prove.wait().unwrap();
     let [Some(begun), Some(made), Some(executing), Some(planned)] = [begun, made, executing, planned] else {
@@ -61,7 +61,7 @@ fn the_time_of_making_keys_is_not_that_of_the_execution() {
     assert!(begun <= made && made <= executing && executing <= planned);
     let (keys, execution) = (made - begun, planned - executing);
     assert!(keys > 1.0, "keys in {keys} s");
-    // Of 15,000 instructions.
+    // The program has 15,000 instructions.
     assert!(
         execution < keys / 2.0,
         "keys in {keys} s, and execution in {execution} s"

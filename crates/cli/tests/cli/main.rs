@@ -1,4 +1,4 @@
-//! The binary as a person or a script meets it: what it prints, and its exit codes.
+//! The binary as a person or a script meets it: its output, and its exit codes.
 //!
 //! Everything that proves is in [`prove`], in one test, since each proof takes all cores for
 //! minutes.

@@ -110,7 +110,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     no_flipped_bit_goes_unnoticed(&bytes, &fibonacci, &dir.path().join("data"));
     stored_proofs_are_hostile_too(&fibonacci, &dir.path().join("data"));
     an_accepted_proof_that_has_rotted_is_made_anew(dir.path(), &bytes);
-    // Without the last layer nothing is left to prove.
+    // Nothing is left to prove without the last layer.
     let fast = finish(prove(dir.path(), "fast").args(["--proof", "fast", "--json"])).exits(DONE);
     let fast = fast.json();
     let count = |key: &str| first[key].as_u64().unwrap();
@@ -123,11 +123,11 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     a_machine_is_measured(&dir.path().join("data"));
 }
 
-/// What execution says of each segment is what its proof says, and what the proofs of the nodes
-/// above say follows from it; on another input it is something else.
+/// The execution's boundary of each segment is the one of its proof, and those of the nodes above
+/// follow from them. On another input they differ.
 fn the_engine_knows_the_boundaries_beforehand(program: &str, data: &Path) {
-    /// In GiB, with [`MEMORY`] first: what the driver tries for a small job. Less would not do for
-    /// any segment.
+    /// The budgets in GiB that the driver tries for a small job, with [`MEMORY`] first. Less would
+    /// not do for any segment.
     const BUDGETS: [f64; 1] = [0.5];
     let image = fs::read(program).unwrap();
     let keys = data.join("keys");
@@ -203,9 +203,9 @@ fn no_flipped_bit_goes_unnoticed(proof: &[u8], program: &str, data: &Path) {
     }
 }
 
-/// Proofs of segments and nodes, as they would come from a peer: cut short, lengthened, of another
-/// kind, with a bit flipped at each of many places, and changed as the fuzz targets change bytes.
-/// None of it passes, and nothing panics.
+/// Proofs of segments and nodes, as they would come from a hostile peer: cut short, lengthened, of
+/// another kind, with a bit flipped at each of many places, and changed as the fuzz targets change
+/// bytes. None of it passes, and nothing panics.
 fn stored_proofs_are_hostile_too(program: &str, data: &Path) {
     const FLIPS: usize = 60;
     const MUTATIONS: usize = 200;
@@ -285,8 +285,8 @@ fn an_accepted_proof_that_has_rotted_is_made_anew(dir: &Path, proof: &[u8]) {
     let anew = again.stderr.lines().filter(|line| line.contains(" anew: "));
     assert_eq!(anew.count(), 1, "{}", again.stderr);
     assert!(again.stderr.contains("damaged"), "{}", again.stderr);
-    // Another one, since the search for its proof of work ends where some thread finds one, and one
-    // of the same.
+    // The proof made here is another one, since the search for its proof of work ends where some
+    // thread finds one. It is of the same program.
     let made = dir.join("third/fibonacci.stark.proof");
     let program = guest("fibonacci");
     run(["verify", made.to_str().unwrap(), "--program", &program]).exits(DONE);

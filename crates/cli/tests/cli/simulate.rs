@@ -46,7 +46,7 @@ fn a_fleet_is_simulated_and_its_files_are_written() {
     for name in ["timeline.csv", "utilisation.svg", "makespan.svg"] {
         assert!(out.join(name).exists(), "{name}");
     }
-    // Once more, it is the same.
+    // A second run gives the same.
     let again = run(["simulate", &path, "--seeds", "3", "--json"])
         .exits(DONE)
         .json();
@@ -57,7 +57,7 @@ fn a_fleet_is_simulated_and_its_files_are_written() {
 fn the_example_is_a_scenario_and_says_how_it_went() {
     let dir = tempfile::tempdir().unwrap();
     let example = run(["simulate", "--example"]).exits(DONE).stdout;
-    // What is in comments is what counts without them.
+    // The commented lines of the example have the default values.
     let uncommented: String = example
         .lines()
         .map(|line| match line.strip_prefix("# ") {

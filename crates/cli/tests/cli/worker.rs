@@ -1,4 +1,4 @@
-//! The engine child: when its machine has too little for it, and what it says without proving.
+//! The engine child: on a machine that has too little for it, and its answers without proving.
 
 use std::{
     fs,
@@ -41,7 +41,7 @@ fn a_child_without_memory_is_reported_and_not_waited_for() {
         let mut worker = start(&["--data-bytes-max", &bytes.to_string()]);
         match worker.prove(&plan.segments[0]) {
             Err(WorkerError::Died(death)) => assert!(death.out_of_memory, "{bytes}: {death}"),
-            // Where the guest's memory is what does not fit, it is an error and no death.
+            // Too little memory for the guest's own is an error and no death.
             Err(other) => assert!(
                 other.to_string().contains("Cannot allocate memory"),
                 "{bytes}: {other}"
@@ -53,7 +53,7 @@ fn a_child_without_memory_is_reported_and_not_waited_for() {
     }
 }
 
-/// That these are the boundaries of true proofs is tested where a program is proven.
+/// The boundaries are compared with true proofs where a program is proven.
 #[test]
 fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,9 +100,8 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     assert!(refused.is_err_and(expected));
 }
 
-/// As a prover's does from block to block: what it has ready for their program it keeps. What comes
-/// of its work and is no proof, it does not hand out: two proofs that do not follow each other make
-/// a leaf that does not hold.
+/// A child that proves block after block keeps its tools for their program. It does not hand out an
+/// invalid proof: two proofs that do not follow each other make a leaf that does not hold.
 #[test]
 fn a_child_proves_for_one_input_after_another() {
     let image = fs::read(guest("fibonacci")).unwrap();
@@ -132,12 +131,13 @@ fn a_child_proves_for_one_input_after_another() {
     let WorkerError::Failed(Failure::Aggregate(AggregateError::Failed { reason, .. })) = &error else {
         panic!("{error}");
     };
-    // The device notices while it proves; of a proof that does not hold nobody would hear either.
+    // The device notices while it proves. A proof that does not hold would not be handed out
+    // either.
     assert!(reason.contains("do not satisfy their constraints"), "{reason}");
 }
 
-/// As a requester has strangers' proofs verified: the child says what a proof says, and for any
-/// other bytes why they are none.
+/// A requester has strangers' proofs verified in this way: the child says what a proof shows, and
+/// for any other bytes why they are no proof.
 #[test]
 fn a_child_verifies_and_says_why_not() {
     let image = fs::read(guest("fibonacci")).unwrap();
@@ -211,7 +211,7 @@ fn a_child_makes_keys_or_runs_programs_and_not_both() {
     assert!(maker.load(image, None, Input::default()).is_err_and(not_its_task));
     let mut worker = Worker::spawn(&config).unwrap();
     assert!(worker.make_keys(None, Filling::Missing).is_err_and(not_its_task));
-    // What describes the keys may be a stranger's.
+    // The `openvm.toml` of the keys may be a stranger's.
     let long = " ".repeat(OPENVM_TOML_BYTES_MAX + 1);
     let refused = maker.make_keys(Some(long), Filling::Missing).unwrap_err();
     assert!(
@@ -261,7 +261,7 @@ fn without_landlock_a_machine_is_lent_only_when_its_owner_says_so() {
     lend(&["--unconfined"])
         .exits(DONE)
         .says("engine children are not confined");
-    // What is the user's own runs, and it is said once.
+    // The user's own program runs, and a note says so once.
     let fibonacci = guest("fibonacci");
     let executed = finish(&mut without_landlock(myriad([
         "execute",
@@ -286,7 +286,8 @@ fn executing_alone_ends_where_it_is_told_or_where_the_program_does() {
         worker.load(image, None, input).unwrap();
         worker.execute(5_000_000)
     };
-    // An endless loop, of which so much is executed; and an exit code that is not 0.
+    // An endless loop, of which 5,000,000 instructions are executed; then an exit code that is not
+    // 0.
     assert!(load(3).is_ok());
     assert!(matches!(
         load(2),

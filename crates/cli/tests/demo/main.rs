@@ -1,5 +1,5 @@
-//! The main job, whole: a sample block, proven by provers on this machine while somebody looks on,
-//! and verified as that block.
+//! The main job, whole: a sample block, proven by provers on this machine, with the display on a
+//! terminal recorded, and verified as that block.
 //!
 //! A test of its own, beside those in `cli`: it keeps all cores busy for minutes.
 
@@ -27,8 +27,8 @@ fn run(command: &mut Command, data: &Path) -> Output {
     command.arg("--data-dir").arg(data).output().unwrap()
 }
 
-/// The picture says at nearly every moment who is at which task: in this job somebody always is,
-/// but for what a message takes between two tasks.
+/// The picture shows a prover at a task at nearly every moment. In this job some prover always
+/// works, except while a message goes between two tasks.
 fn who_works_is_seen_at_work(pictures: &[String]) {
     let working: Vec<&String> = pictures
         .iter()
@@ -56,9 +56,8 @@ fn who_works_is_seen_at_work(pictures: &[String]) {
     }
 }
 
-/// The line of some prover says at some moment that it is at this task, for each task of the job:
-/// each takes seconds, and a prover whose line says that it idles while it works hides the tasks
-/// that it does.
+/// Some prover's line shows each task of the job at some moment. Each task takes seconds, and a
+/// prover whose line says that it idles while it works hides the tasks that it does.
 fn each_task_is_seen_on_a_provers_line(pictures: &[String], segments: u64, nodes: u64) {
     let lines = pictures.iter().flat_map(|picture| picture.lines());
     let seen: BTreeSet<String> = lines

@@ -1,4 +1,4 @@
-//! Records what a person sees of a command on a terminal, from its start to its end.
+//! Records a command's picture on a terminal, from its start to its end.
 
 use std::{
     fs::File,
@@ -40,7 +40,7 @@ pub fn run(command: &mut Command) -> (Output, Vec<String>) {
         // Linux ends a terminal that nobody writes to any more with an error.
         while let Ok(count @ 1..) = screen.read(&mut bytes) {
             parser.process(&bytes[..count]);
-            // Row by row: lines that fill a row would be taken for one that goes on.
+            // Rows are taken one by one: a line that fills its row would be joined with the next.
             let rows = parser.screen().rows(0, COLUMNS.get());
             let picture = rows
                 .map(|row| row.trim_end().to_owned())

@@ -2,12 +2,12 @@
 //! one by a prover that was changed. The requester's own verifier sees through each of them, only
 //! their makers are to blame, and the one honest prover of eight does the job.
 //!
-//! What dishonest provers can do without proofs is in
+//! The harm that dishonest provers can do without proofs is in
 //! `four_of_five_are_byzantine_and_the_job_gets_done` of `myriad-node`.
 
 use std::{fs, path::Path, process::Stdio, sync::mpsc::channel};
 
-use myriad_engine::{Input, KeyCache, Program, Segment, modified};
+use myriad_engine::{Input, KeyCache, Program, Segment, changed_prover};
 use myriad_net::{
     short_name,
     wire::{Lease, Refused, Response, Why, Work},
@@ -21,12 +21,12 @@ use crate::{
     wait_for, wait_for_stage, with_keys,
 };
 
-/// What is handed in.
+/// The proof that is handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {
-    /// Of another segment.
+    /// The proof of another segment.
     Replayed,
-    /// Of this segment of another execution: that of the same program on another input.
+    /// The proof of this segment of another execution: of the same program on another input.
     OtherInput,
     /// The right one, but for a bit in the middle.
     Flipped,
@@ -64,7 +64,7 @@ fn input(rounds: u64) -> Input {
 /// Real proofs of a segment.
 struct Proofs {
     right: Vec<u8>,
-    /// Of the same instructions with another input.
+    /// The proof of the same instructions with another input.
     other_input: Vec<u8>,
     /// See [`Proof::Unusable`].
     unusable: Vec<u8>,
@@ -81,7 +81,8 @@ impl Proofs {
         drop(engine);
         let program = Program::load(image, None).unwrap();
         let keys = KeyCache::new(keys());
-        let unusable = modified::prove_suspended_with_43(&program, &keys, &input(ROUNDS), segment).unwrap();
+        let unusable =
+            changed_prover::prove_suspended_with_43(&program, &keys, &input(ROUNDS), segment).unwrap();
         Self {
             right,
             other_input,
@@ -139,8 +140,8 @@ async fn hand_in_wrong_proofs(dir: &Path, requester: &str) -> Vec<String> {
     // It does nothing at all, which is no proof of lying.
     let silent = Stranger::join(&dir.join("Silent"), requester).await;
 
-    // This one's segment is proven in earnest. The next one has the other segment: of what somebody
-    // has, copies are given only when there is nothing else.
+    // The segment of `changed` is proven in earnest; `replays` has the other one. Copies of a held
+    // task are given only when there is nothing else.
     let (changed, replays) = (who(Proof::Unusable), who(Proof::Replayed));
     let lease = changed.lease().await;
     let asked = segment(&lease);

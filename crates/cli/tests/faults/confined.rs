@@ -1,6 +1,5 @@
-//! The engine child of the binary, while it proves and verifies: what can be seen from outside of
-//! what it has given up. What a confined process can still do is tested in the engine, as
-//! `confined`.
+//! The engine child of the binary, while it proves and verifies: the rights that it has given up,
+//! as seen from outside. The engine tests, as `confined`, what a confined process can still do.
 
 use std::fs;
 

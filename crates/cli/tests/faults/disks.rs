@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use crate::{MEMORY, guest, keys, process::myriad};
 
-/// Mounts a disk on the folder `$1`, with the keys of `$2`, and runs the fourth argument and what
-/// follows with each of the sizes `$3`; says the exit codes on stderr.
+/// Mounts a disk on the folder `$1`, with the keys of `$2`, and runs the fourth argument and those
+/// after it with each of the sizes `$3`; prints the exit codes on stderr.
 const SCRIPT: &str = r#"
 dir=$1 keys=$2 sizes=$3; shift 3
 mount -t tmpfs -o size=1m none "$dir" && ln -s "$keys" "$dir/keys" || exit 99
@@ -30,9 +30,9 @@ done
 /// beside the others; and enough.
 const SIZES: &str = "8k 900k 2500k 16m";
 
-/// What makes namespaces in which file systems can be mounted, whoever the user is.
+/// Makes namespaces in which file systems can be mounted, whoever the user is.
 const NAMESPACES: [&str; 3] = ["--user", "--map-root-user", "--mount"];
-/// What [`execute`] executes: the input of the fibonacci guest for 100 rounds.
+/// The input for [`execute`]: the fibonacci guest for 100 rounds.
 const INPUT: &str = "0x0164000000";
 
 /// Whether file systems can be mounted here.
@@ -120,8 +120,7 @@ fn execute(dir: &Path) -> Vec<String> {
         .into()
 }
 
-/// Runs `myriad` where `dir` is a file system with these options, and gives what it said when it
-/// failed.
+/// Runs `myriad` where `dir` is a file system with these options, and returns its error.
 fn fails_on_file_system(options: &str, dir: &Path, args: &[String]) -> String {
     let script = format!("mount -t tmpfs -o {options} none \"$0\" && exec \"$@\"");
     let myriad = myriad();
@@ -131,7 +130,7 @@ fn fails_on_file_system(options: &str, dir: &Path, args: &[String]) -> String {
     fails(with_environment_of(&myriad, command))
 }
 
-/// What a command said that failed as commands do.
+/// The error of a command that failed as commands do.
 fn fails(mut command: Command) -> String {
     let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -160,8 +159,8 @@ pub fn full_and_read_only_disks_are_named() {
     }
 }
 
-/// In a user namespace without a map this user owns the folder, and has no rights beyond the
-/// owner's: root neither.
+/// This user owns the folder in a user namespace without a map, and has no rights beyond the
+/// owner's; nor has root.
 pub fn a_read_only_data_folder_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o500)).unwrap();

@@ -12,7 +12,7 @@ use std::{
 use myriad_engine::MemoryBudget;
 use myriad_node::prover::Group;
 
-/// What is lent to the group.
+/// The memory that is lent to the group.
 const LENT: u64 = 64 << 20;
 /// Takes all memory once a line has come; without a group it has 1 GiB, and then says that there is
 /// no more.

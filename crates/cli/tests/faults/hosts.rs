@@ -74,7 +74,7 @@ fn prove(mode: &str) {
     assert!(verified.success());
 }
 
-/// One after the other: together they would take twice as long each.
+/// The two networks follow each other: together they would take twice as long each.
 pub fn hosts_find_each_other_and_prove_together() {
     prove("lan");
     prove("routed");

@@ -35,7 +35,7 @@ const PROVERS: usize = 2;
 /// How long a child may take to see that its node is gone.
 const ORPHAN_MAX: Duration = Duration::from_secs(20);
 
-/// Where in the life of a task somebody dies.
+/// The moment in the life of a task at which a node dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Announce,
@@ -52,7 +52,7 @@ enum Stage {
 }
 
 impl Stage {
-    /// All of them, with how often each takes its victim in a job.
+    /// All stages, each with the number of its victims in a job.
     const ALL: [(Self, usize); 11] = [
         (Self::Announce, 2),
         (Self::Lease, 2),
@@ -97,7 +97,7 @@ impl Stage {
     }
 }
 
-/// A job with all who have to do with it.
+/// A job with all nodes that take part in it.
 struct World {
     dir: PathBuf,
     program: PathBuf,
@@ -111,7 +111,7 @@ struct World {
     left: BTreeMap<Stage, usize>,
     made: BTreeMap<Stage, usize>,
     rng: Rng,
-    /// What the journal had when it was last looked at.
+    /// The journal's entries at the last look.
     journal: BTreeMap<[u8; 32], BlobRef>,
     /// Tasks whose proofs are durable, by what requesters have said.
     kept: BTreeSet<String>,
@@ -164,7 +164,7 @@ impl World {
         true
     }
 
-    /// Runs the job to its end, however often somebody dies on the way.
+    /// Runs the job to its end, however many nodes die on the way.
     fn run(&mut self) {
         (0..PROVERS).for_each(|place| self.start_prover(place));
         self.start_requester();
@@ -235,8 +235,8 @@ impl World {
         }
     }
 
-    /// What was accepted is still there, and is what it was. What the log calls kept may be one
-    /// less: the process may have died between the one and the other.
+    /// Every accepted proof is still there, and unchanged. The log's count of kept proofs may be
+    /// one less: the process may have died between the two.
     fn look_at_journal(&mut self) {
         let jobs = Jobs::of(&self.dir.join("requester"));
         let Some(job) = jobs.list().unwrap().pop() else {

@@ -1,13 +1,13 @@
 //! Processes of `myriad` with real proofs, and everything that can happen to them: [`kills`],
 //! provers that hand in real proofs of something else ([`byzantine`]), requesters whose programs
 //! are bombs ([`malicious`]), disks that are full or cannot be written ([`disks`]), control groups
-//! ([`groups`]), and networks of several hosts ([`hosts`]). And what confines their children
+//! ([`groups`]), networks of several hosts ([`hosts`]), and the confinement of their children
 //! ([`confined`]).
 //!
 //! One test runs at a time: each has the machine to itself. A test that needs namespaces, or a
 //! kernel that confines processes, is listed as ignored, with the reason, if the system gives none;
-//! if `CI` is set, it fails then. Whether there are control groups is decided when a machine
-//! starts, so the test of these is ignored wherever there are none.
+//! if `CI` is set, it fails then. Control groups depend on how a machine was started, so their test
+//! is ignored wherever there are none.
 
 mod byzantine;
 mod confined;
@@ -40,7 +40,7 @@ const MEMORY: &str = "512MiB";
 /// Rounds of the fibonacci guest, about 15 instructions each: two segments at [`MEMORY`].
 const ROUNDS: u64 = 70_000;
 const LISTEN: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
-/// What a node logs before the address that it was given.
+/// A node logs these words before the address that it was given.
 const LISTENING: &str = "listening on ";
 
 fn main() -> ExitCode {
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-/// A test that says what it took, and that runs where `possible` has no reason against it.
+/// A test that prints its time, and that runs where `possible` has no reason against it.
 fn trial(name: &'static str, possible: Result<(), String>, run: fn()) -> Trial {
     match possible {
         Err(reason) if std::env::var_os("CI").is_some() => Trial::test(name, move || {
@@ -116,7 +116,7 @@ fn trial_or_ignored(name: &'static str, possible: Result<(), String>, run: fn())
     let test = move || {
         let start = Instant::now();
         run();
-        // On a line of its own: the runner has begun one with the name.
+        // The time has a line of its own: the runner has begun one with the name.
         println!("\ntest {name} took <{:.3}s>", start.elapsed().as_secs_f64());
         Ok(())
     };

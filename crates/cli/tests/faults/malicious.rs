@@ -25,9 +25,9 @@ use crate::{
     wait_for,
 };
 
-/// What the prover lends: enough that it asks for what these requesters offer.
+/// The memory that the prover lends: enough that it asks for these requesters' tasks.
 const LENT: &str = "512MiB";
-/// What the prover's owner allows.
+/// The limit of the prover's owner.
 const INSTRUCTIONS_MAX: u64 = 3_000_000;
 /// Rows of every trace, which are as many as one can have. They take more memory than the prover
 /// lends.
@@ -44,26 +44,26 @@ const ONE_BYTE: [u8; 3] = [0, 1, 7];
 /// Most memory of a node whose child is given such an input: the node passes the file on, and does
 /// not look into it.
 const NODE_BYTES_MAX: u64 = 96 << 20;
-/// What the input makes `misbehave` do; see its source.
+/// Input bytes for `misbehave`; see its source.
 const SUCCEED: u8 = 0;
 const LOOP_FOR_EVER: u8 = 3;
 const ALLOCATE_WITHOUT_END: u8 = 5;
 
-/// What a requester wants, and what its prover says to that.
+/// A requester's demand, and its prover's answer.
 struct Demand {
     name: &'static str,
     behaviour: u8,
-    /// Where the segment starts, and its instructions; the first segment of the plan where there
-    /// are none.
+    /// The first instruction of the segment, and its number of instructions. Without it, it is the
+    /// first segment of the plan.
     segment: Option<(u64, u64)>,
     /// Whether its traces have [`BOMB`] rows each.
     bomb: bool,
-    /// That the job is called something else than its program and input make it.
+    /// Whether the job has another name than its program and input give it.
     renamed: bool,
-    /// That its input has so many items of one byte, where it is not the one that the program
-    /// reads.
+    /// The number of one-byte items in the job's input, if it is not 0 and the input not the one
+    /// that the program reads.
     items: usize,
-    /// What the requester hears, in part, where it is no proof.
+    /// A part of the refusal that the requester hears; none where it gets a proof.
     refused: Option<&'static str>,
 }
 
@@ -102,7 +102,8 @@ const DEMANDS: [Demand; 7] = [
         bomb: true,
         renamed: false,
         items: 0,
-        // Whichever limit it meets first: what is lent, or the kernel's for its allocations.
+        // The child meets one of two limits first: the lent memory, or the kernel's for its
+        // allocations.
         refused: Some("of memory"),
     },
     Demand {
@@ -134,14 +135,15 @@ const DEMANDS: [Demand; 7] = [
     },
 ];
 
-/// What came back.
+/// The answer to a demand.
 #[derive(Debug)]
 enum Answer {
     Proof,
     Returned(Returned),
 }
 
-/// A requester with one demand. To another one of the same requester the prover would not listen.
+/// A requester with one demand. The prover would not listen to a second demand of the same
+/// requester.
 struct Requester {
     network: Network,
     events: UnboundedReceiver<Event>,

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{LISTEN, SILENCE_MAX, keys};
 
-/// Waits for what happens in the network. Where it never does, the test fails.
+/// Waits for an event in the network. The test fails if it never comes.
 pub async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(SILENCE_MAX, work)
         .await
@@ -55,7 +55,7 @@ pub fn engine() -> Worker {
     Worker::spawn(&config).unwrap()
 }
 
-/// A prover that may hand in what it wants.
+/// A prover that may hand in anything.
 pub struct Stranger {
     pub network: Network,
     requester: Peer,
@@ -74,7 +74,7 @@ impl Stranger {
             }
         };
         let requester = patiently("a job is announced", heard).await;
-        // What it is told from now on, it does not heed.
+        // It ignores everything that it is told from now on.
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::Asked { reply, .. } = event {

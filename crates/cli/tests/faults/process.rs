@@ -36,8 +36,7 @@ pub fn myriad() -> Command {
 }
 
 impl Process {
-    /// Starts a process; `log` gets what it says, after what is there, and `heard` hears it at
-    /// once.
+    /// Starts a process. Its output is added to `log`, and `heard` gets each line at once.
     pub fn start(number: usize, mut command: Command, log: &Path, heard: Sender<Said>) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -50,7 +49,7 @@ impl Process {
         let reader = thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 writeln!(log, "{line}").unwrap();
-                // Who does not listen any more has heard enough.
+                // A listener that is gone has heard enough.
                 let _ = heard.send((number, Some(line)));
             }
             let _ = heard.send((number, None));
@@ -66,8 +65,8 @@ impl Process {
         self.child.id()
     }
 
-    /// As the system does when it has no memory left: without a word. Gives the children that it
-    /// leaves.
+    /// Kills it without a word, as the system does when it has no memory left. Returns the children
+    /// that it leaves.
     pub fn kill(mut self) -> Vec<u32> {
         let children = children_of(self.child.id());
         self.child.kill().unwrap();

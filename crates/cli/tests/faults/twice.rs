@@ -8,7 +8,7 @@ use crate::{
     wait_for_stage, with_keys,
 };
 
-/// Nobody proves anything here: that both are on the network is all that is looked at.
+/// Both requesters join the network; nobody proves anything here.
 pub fn two_requesters_with_one_data_folder_are_two_peers() {
     // Kept if this fails.
     let dir = tempfile::tempdir().unwrap().keep();

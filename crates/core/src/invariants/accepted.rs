@@ -1,4 +1,4 @@
-//! What is done has a proof that was checked and accepted.
+//! Every task that is done has a proof that was checked and accepted.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ pub struct Accepted {
     submitted: BTreeSet<(TaskRef, Peer, Blob)>,
     accepted: BTreeSet<(TaskRef, Peer, Blob)>,
     persisted: BTreeSet<TaskRef>,
-    /// What the caller was asked to do itself.
+    /// Tasks that the caller was asked to do itself.
     tries: BTreeSet<TaskRef>,
 }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Event, Input, Output, Peer, TaskRef, Time, Tried};
 
-/// A peer that sent a proof that is none gets no lease any more, and loses those that it has;
-/// unless it turns out that nobody could have done that task.
+/// A peer that sent an invalid proof gets no lease any more, and loses those that it has. Its ban
+/// ends if it turns out that nobody could have done that task.
 #[derive(Clone, Debug, Default)]
 pub struct Banned {
-    /// With what each was banned for.
+    /// The banned peers, each with the task that it was banned for.
     banned: BTreeMap<Peer, TaskRef>,
     /// Tasks that nobody could have done, as the caller has found out.
     impossible: BTreeSet<TaskRef>,
@@ -53,7 +53,7 @@ impl Checker for Banned {
             }
             Output::Event(Event::Pardoned { peer, task }) => {
                 let banned_for = self.banned.remove(peer);
-                // Of a ban of an earlier run nothing was seen.
+                // An earlier run may have banned the peer: this checker saw nothing of that.
                 if banned_for.is_some_and(|other| other != *task) || !self.impossible.contains(task) {
                     return Err(format!(
                         "{peer:?} is pardoned for {task}, of which nothing is known"

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
-/// A lease is an answer to an offer, is of a task whose inputs are durable and which is not done,
-/// and fits into the memory that was offered. The caller's own final proof is leased to nobody.
+/// A lease is an answer to an offer, and fits into the memory that was offered. Its task is not
+/// done, and has durable inputs. The caller's own final proof is leased to nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
     jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,
     /// Jobs whose final proof the caller makes.
     own_final: BTreeSet<JobId>,
-    /// What the caller was asked to persist since the job was opened.
+    /// Proofs that the caller was asked to persist since the job was opened.
     asked: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
     offers: BTreeMap<Peer, Offer>,
@@ -48,7 +48,7 @@ impl Checker for Fitting {
 
     fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
         if let Output::Announce { job, open: false } = output {
-            // If it is opened again it starts from what the caller has kept.
+            // If the job is opened again, it starts from what the caller has kept.
             self.jobs.remove(job);
             self.own_final.remove(job);
             self.done.retain(|task| task.job != *job);

@@ -5,23 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, Output, Requester, TaskId, TaskRef, Time, Tried};
 
-/// What was accepted stays what it was: one proof for each task, for as long as the job is open.
+/// An accepted proof stays what it was: one proof for each task, for as long as the job is open.
 ///
-/// But for one that the caller has refuted, when it was asked to do the node above: that is given
-/// up, and is never kept again. And for one that the caller has lost, or doubts: that is given up,
-/// too, and may come again.
+/// There are two exceptions. A proof that the caller has refuted, when it was asked to do the node
+/// above, is given up, and is never kept again. A proof that the caller has lost, or doubts, is
+/// given up too, and may come again.
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     accepted: BTreeMap<TaskRef, Blob>,
     durable: BTreeMap<TaskRef, Blob>,
-    /// What an earlier run has left.
+    /// Proofs that an earlier run has left.
     restored: BTreeMap<TaskRef, Blob>,
-    /// What the caller was asked to do itself.
+    /// Tasks that the caller was asked to do itself.
     tries: BTreeSet<TaskRef>,
-    /// What it has found out by doing it, and what became of that.
+    /// Proofs that the caller has refuted by trying, and those of them that were given up.
     refuted: BTreeSet<(TaskRef, Blob)>,
     given_up: BTreeSet<(TaskRef, Blob)>,
-    /// What it has lost, or doubts.
+    /// Proofs that the caller has lost, or doubts.
     lost: BTreeSet<(TaskRef, Blob)>,
 }
 

@@ -1,7 +1,7 @@
 //! Checkers of what always holds. They look on from outside, in property tests and in a simulator.
 //!
-//! Each checker sees only what goes in and what comes out, and keeps its own books, so that it does
-//! not repeat a mistake of the state machine.
+//! Each checker sees only the inputs and outputs, and keeps its own books, so that it does not
+//! repeat a mistake of the state machine.
 
 mod accepted;
 mod banned;
@@ -27,9 +27,9 @@ use crate::{Input, Output, Requester, Time};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{rule}: {what}")]
 pub struct Violation {
-    /// What should hold.
+    /// The rule that should hold.
     pub rule: &'static str,
-    /// What happened.
+    /// The event that broke it.
     pub what: String,
 }
 
@@ -44,13 +44,13 @@ pub trait Checker {
     /// Sees an output.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// An error says what is wrong with the output.
     fn output(&mut self, now: Time, output: &Output) -> Result<(), String>;
 
     /// Looks at the state machine when it has nothing more to say.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// An error says what is wrong with the state.
     fn settled(&mut self, _requester: &Requester) -> Result<(), String> {
         Ok(())
     }
@@ -66,14 +66,14 @@ pub struct All {
     moving: Moving,
     obsolete: Obsolete,
     served: Served,
-    /// How often the state is looked at; 0 for always.
+    /// The inputs from one look at the state to the next; 0 looks after every input.
     settle_every: u32,
     inputs: u32,
 }
 
 impl All {
-    /// Checkers that look at the whole state only after every so many inputs. They see all that
-    /// goes in and comes out.
+    /// Checkers that look at the whole state only once in this many inputs. They see everything
+    /// that goes in and comes out.
     pub fn sampling(settle_every: u32) -> Self {
         Self {
             settle_every,

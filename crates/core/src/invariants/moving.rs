@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Input, JobId, Output, Requester, Stage, TaskId, Time};
 
-/// No task is forgotten: what the final proof needs is done, under way, ready, or waits for others
-/// of which the same holds.
+/// No task is forgotten: each task that the final proof needs is done, under way, ready, or waits
+/// for others of which the same holds.
 #[derive(Clone, Debug, Default)]
 pub struct Moving {
     open: BTreeSet<JobId>,

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 
-/// A proof may be dropped only when the one made from it is durable; that of the last segment,
-/// which the final proof takes too, only when the final proof is.
+/// A proof may be dropped only when the one made from it is durable. The final proof takes the last
+/// segment's proof too, so that one may be dropped only when the final proof is durable.
 #[derive(Clone, Debug, Default)]
 pub struct Obsolete {
     trees: BTreeMap<JobId, Tree>,
-    /// What the caller was asked to persist since the job was opened.
+    /// Proofs that the caller was asked to persist since the job was opened.
     asked: BTreeSet<(TaskRef, Blob)>,
     durable: BTreeSet<TaskRef>,
 }
@@ -35,7 +35,7 @@ impl Checker for Obsolete {
 
     fn output(&mut self, _now: Time, output: &Output) -> Result<(), String> {
         if let Output::Announce { job, open: false } = output {
-            // If it is opened again it starts from what the caller has kept.
+            // If the job is opened again, it starts from what the caller has kept.
             self.trees.remove(job);
             self.durable.retain(|task| task.job != *job);
             self.asked.retain(|(task, _)| task.job != *job);

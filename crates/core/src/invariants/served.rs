@@ -11,22 +11,22 @@ use crate::{
     Cost, Event, Input, JobId, Offer, Output, Peer, Refusal, Requester, Return, Stage, TaskId, TaskRef, Time,
 };
 
-/// For so long a ready task may be another one's that was woken for it.
+/// The time for which a ready task may be kept for a peer that was woken for it.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// To look ahead keeps nobody from a task for ever: a peer with the memory for a ready task is told
-/// to wait only as long as the task takes on the reference machine, counted from when the first one
-/// was, or from when somebody got a task of the same level.
+/// Looking ahead keeps nobody from a task for ever. A peer with the memory for a ready task is told
+/// to wait only as long as the task takes on the reference machine. That time counts from when the
+/// first such peer was told to, or from when a peer got a task of the same level.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
     jobs: BTreeMap<JobId, BTreeMap<TaskId, Cost>>,
     /// The offer that is answered now, and whether the peer is told to wait.
     offer: Option<(Time, Peer, Offer)>,
     waits: bool,
-    /// When a peer was first told to wait though a task of a level was ready, and nobody got one
-    /// since.
+    /// For each level, when a peer was first told to wait although a task was ready, if no peer got
+    /// one since.
     since: BTreeMap<(JobId, u8), Time>,
-    /// Who says that it failed at what, or is known to have.
+    /// The peers that say, or are known, to have failed, each with its task.
     failed: BTreeSet<(Peer, TaskRef)>,
     woken: Option<Time>,
 }

@@ -1,5 +1,5 @@
-//! What there is to do on each level of the aggregation tree, and which ready tasks are left for
-//! faster machines.
+//! The work that is left on each level of the aggregation tree, and the ready tasks that are left
+//! for faster machines.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) struct Level {
     pub least: Duration,
     /// Needed and not done.
     pub undone: u32,
-    /// Of these, such that nobody is at, and their work together.
+    /// The undone tasks that no peer holds, and their work together.
     pub unstarted: u32,
     pub work: Duration,
     /// Since when those that are ready are left for faster machines, if they are.
@@ -34,8 +34,8 @@ impl Job {
         })
     }
 
-    /// A peer that should have one got a task: the others of its level, if they were left and some
-    /// are ready, are left from now on; until when at most.
+    /// A peer that should have one got a task. If the others of its level were left and some are
+    /// ready, they are left from now on; returns until when at most.
     pub(crate) fn leave_rest(&mut self, task: TaskId, now: Time) -> Option<Time> {
         let level = self.level(task);
         let Level { rank, left, .. } = self.levels[level];
@@ -63,7 +63,8 @@ impl Job {
         }
     }
 
-    /// Counts a task on its level as what it is now. One that is for the caller waits for no peer.
+    /// Counts a task on its level as what it is now. A task that is for the caller waits for no
+    /// peer.
     pub(super) fn recount(&mut self, task: TaskId, started: bool) {
         let started = started || self.is_for_caller(task);
         let place = self.level(task);
@@ -84,9 +85,9 @@ impl Job {
         }
     }
 
-    /// The work at which other machines could be within so much time from now on, beside what waits
-    /// for a task of this level: of tasks that nobody is at, and that can start by then if
-    /// everything below them takes what it takes on the `fastest` machine.
+    /// The work that other machines could begin within `window` from now on, beside what waits for
+    /// a task of this level. It is the work of tasks that nobody holds and that can start by then,
+    /// if everything below them takes what it takes on the `fastest` machine.
     pub(crate) fn demand(&self, level: Option<usize>, window: Duration, fastest: u32) -> Duration {
         let undone = self
             .levels
@@ -102,14 +103,14 @@ impl Job {
         let started = undone
             .filter(|(_, level)| level.unstarted > 0)
             .filter_map(|(place, of)| {
-                // What is asked about can start now.
+                // The task that is asked about can start now.
                 let starts = if level == Some(place) {
                     Duration::ZERO
                 } else {
                     top.saturating_sub(of.rank).saturating_mul(SPEED_ONE) / speed
                 };
                 let left = share(window.checked_sub(starts)?, speed);
-                // On each level above, one waits for it.
+                // One task waits for it on each level above.
                 let waiting = u32::from(level.is_some_and(|level| level < place));
                 Some(
                     left.min(of.work / of.unstarted)

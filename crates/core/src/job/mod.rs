@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Job {
     pub priority: i32,
     pub deadline: Option<Time>,
-    /// Whether the final proof is made by the caller, and by no peer.
+    /// Whether the caller makes the final proof, and no peer does.
     pub own_final: bool,
     /// When it was opened, in the order of all jobs.
     pub sequence: u64,
@@ -44,13 +44,13 @@ pub(crate) struct Job {
     pub latest: BTreeSet<(Reverse<Time>, TaskId)>,
     /// The tasks of [`Self::held`] all of whose holders are doubted.
     pub doubtful: BTreeSet<(Reverse<Duration>, TaskId)>,
-    /// How many tasks can start as soon as what is being checked or made durable is done, if what
-    /// proven peers claim is believed; by the memory that they need.
+    /// For each memory size, how many tasks that need it can start as soon as what is being checked
+    /// or made durable is done. The claims of proven peers are believed.
     soon: BTreeMap<u64, usize>,
     pub waste: Waste,
     /// Peers that have handed in a proof.
     pub submitters: BTreeSet<Peer>,
-    /// What there is to do on each level: segments, nodes from the lowest level on, the final
+    /// The work that is left on each level: segments, nodes from the lowest level on, the final
     /// proof.
     levels: Vec<Level>,
     tasks: Vec<Task>,
@@ -60,20 +60,20 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Waste {
     pub allowed: Duration,
-    /// And so much more where strangers never deliver.
+    /// Waste that is allowed in addition where strangers never deliver.
     pub allowed_unsure: Duration,
-    /// What came to nothing without a copy, so that copies may cost more than was thought.
+    /// Work that came to nothing without a copy. Copies may cost that much more than was thought.
     pub in_vain: Duration,
-    /// What the copies that are under way are expected to waste.
+    /// Waste that is expected of the copies that are under way.
     pub expected: Duration,
-    /// What was wasted.
+    /// Waste that has happened.
     pub done: Duration,
 }
 
 impl Waste {
-    /// What may still be wasted where strangers deliver with this chance, in thousandths. What is
-    /// allowed in any case is kept for `serious` copies, of a proven machine or beside one that is
-    /// late: a stranger beside a stranger helps where strangers do not deliver.
+    /// The waste that is still allowed where strangers deliver with this chance, in thousandths.
+    /// `allowed` is kept for `serious` copies, those of a proven machine or beside a late one: a
+    /// stranger beside a stranger helps only where strangers do not deliver.
     pub(crate) fn left(&self, newcomers: u32, serious: bool) -> Duration {
         let unsure = share(self.allowed_unsure, ONE.saturating_sub(newcomers));
         let allowed = if serious { self.allowed } else { Duration::ZERO };
@@ -83,7 +83,7 @@ impl Waste {
 
 impl Job {
     /// # Panics
-    /// If there are not as many costs as tasks.
+    /// If the number of costs is not the number of tasks.
     pub(crate) fn new(spec: JobSpec, sequence: u64, redundancy: &Redundancy) -> (JobId, Self) {
         let JobSpec {
             id,
@@ -142,14 +142,14 @@ impl Job {
         let needed = job.tasks.iter().filter(|task| task.is_needed());
         let work = needed.map(|task| task.cost.work).sum();
         (job.waste.allowed, job.waste.allowed_unsure) = redundancy.waste_allowed(work);
-        // However small a job is, one task may be done twice.
+        // One task may be done twice, however small the job is.
         let longest = job.tasks.iter().map(|task| task.cost.work).max();
         job.waste.allowed = job.waste.allowed.max(longest.unwrap_or_default());
         (id, job)
     }
 
-    /// Marks what a task still needs: not what lies below one that is done. Those that can start
-    /// now.
+    /// Marks the tasks that a task still needs: none below one that is done. Returns those that can
+    /// start now.
     fn find_needed(&mut self, by: TaskId) -> Vec<TaskId> {
         let mut needed = vec![by];
         let mut freed = Vec::new();
@@ -199,8 +199,8 @@ impl Job {
         self.find_needed(task)
     }
 
-    /// A task that is open has to wait again, for what is about to be [reopened](Self::reopen).
-    /// Nobody holds a lease of it.
+    /// An open task has to wait again, for one that is about to be [reopened](Self::reopen). Nobody
+    /// holds a lease of it.
     pub(crate) fn suspend(&mut self, task: TaskId) {
         let own = self.task(task);
         let (memory, rank) = (own.cost.memory, own.rank);
@@ -235,8 +235,8 @@ impl Job {
         matches!(self.task(task).state, TaskState::Done(_))
     }
 
-    /// The task can be worked at from now on, and no peer does. What the caller makes is under way
-    /// at once.
+    /// The task can be worked at from now on, and no peer does. A task that is the caller's is
+    /// under way at once.
     pub(crate) fn make_ready(&mut self, task: TaskId) {
         let by_caller = self.is_for_caller(task);
         let own = self.task_mut(task);
@@ -250,12 +250,12 @@ impl Job {
         self.recount(task, by_caller);
     }
 
-    /// Where a task is on its way.
+    /// The stage that a task has come to.
     pub(crate) fn stage(&self, task: TaskId) -> Stage {
         self.task(task).stage(self.is_for_caller(task))
     }
 
-    /// Whether a task is done by the caller, and by no peer.
+    /// Whether the caller does a task, and no peer.
     pub(crate) fn is_for_caller(&self, task: TaskId) -> bool {
         self.own_final && task == TaskId::Final
     }
@@ -270,7 +270,7 @@ impl Job {
         }
     }
 
-    /// Back to the ready tasks, if it is open and nobody is at it any more.
+    /// Puts the task back among the ready ones, if it is open and nobody holds it any more.
     pub(crate) fn release_if_idle(&mut self, task: TaskId) -> bool {
         let idle = self.task(task).is_idle();
         if idle {
@@ -318,7 +318,7 @@ impl Job {
         }
     }
 
-    /// Changes what a task waits for, and keeps the count of those that can start soon.
+    /// Changes the state of a task that waits, and keeps the count of those that can start soon.
     fn change_waiting(&mut self, task: TaskId, change: impl FnOnce(&mut Task)) {
         let own = self.task_mut(task);
         let before = own.starts_soon();
@@ -328,8 +328,8 @@ impl Job {
         *count = *count + usize::from(after) - usize::from(before);
     }
 
-    /// Tasks that fit into `memory` and can start as soon as what is being checked or made durable
-    /// is done.
+    /// The number of tasks that fit into `memory` and can start as soon as what is being checked or
+    /// made durable is done.
     pub(crate) fn about_to_start(&self, memory: u64) -> usize {
         self.soon.range(..=memory).map(|(_, count)| count).sum()
     }
@@ -340,7 +340,7 @@ impl Job {
         let place = self.tree.place(task);
         let own = &mut self.tasks[place];
         let arriving = match own.state {
-            // What strangers claim may be nothing, and take long to be found out.
+            // A stranger's claim may be a lie that takes long to be found out.
             TaskState::Open => own.claims.iter().any(|claim| claim.proven && !claim.stalled),
             TaskState::Persisting(_) => true,
             TaskState::Unneeded | TaskState::Waiting(_) | TaskState::Done(_) => false,
@@ -380,7 +380,7 @@ impl Job {
         self.set_arriving(task, arriving);
     }
 
-    /// The longest path above any task that somebody works at, or could.
+    /// The longest path above any task that a peer works at, or could.
     pub(crate) fn top_rank(&self) -> Duration {
         let mut top = self.ready.top_rank();
         let mut from = 0;
@@ -401,7 +401,7 @@ impl Job {
         of_task && self.task(child).state == TaskState::Done(proof)
     }
 
-    /// Those that have failed at a task, as far as is remembered.
+    /// The peers that have failed at a task, as far as is remembered.
     pub(crate) fn failed_at(&self, task: TaskId) -> Vec<Peer> {
         self.task(task).failures.iter().map(|(peer, _)| *peer).collect()
     }
@@ -415,7 +415,7 @@ impl Job {
             .chain(last.then_some(TaskId::Final))
     }
 
-    /// All tasks that somebody holds a lease of, with the holders.
+    /// All tasks that are leased, with the holders.
     pub(crate) fn leased(&self) -> Vec<(TaskId, Peer, Lease)> {
         self.tree
             .tasks()

@@ -1,4 +1,4 @@
-//! One task of a job: which peers hold it, and what is known of it.
+//! One task of a job: the peers that hold it, and the facts about it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,58 +31,58 @@ pub(crate) struct Task {
     /// Proofs that are being checked, and others that wait for it.
     pub claims: Vec<Claim>,
     pub failures: Vec<(Peer, String)>,
-    /// Whose proof it is that is durable; none if an earlier run accepted it.
+    /// The peer that made the durable proof; none if an earlier run accepted it.
     pub maker: Option<Peer>,
-    /// Whether it is the task that is to blame that nobody does it.
+    /// Signs that the task itself is to blame if nobody does it.
     pub suspicion: Suspicion,
     /// Proofs of it that were accepted, and over which no node can be made.
     pub refuted: Vec<Blob>,
     /// The last that was woken for it and has not answered yet, with its merit then.
     pub reserved: Option<(Peer, u32)>,
-    /// How often in a row nobody came that was woken for it.
+    /// How often in a row no peer came that was woken for it.
     pub overslept: u32,
     /// How often it was taken from a machine for a faster one.
     pub moved: u32,
     /// When it and all above it will be done, in [`Job::latest`](super::Job::latest).
     pub(super) ends: Option<Time>,
-    /// As how many holders it is in [`Job::held`](super::Job::held).
+    /// The number of holders under which it is in [`Job::held`](super::Job::held).
     pub(super) listed: Option<u32>,
     /// Whether it is in [`Job::doubtful`](super::Job::doubtful).
     pub(super) doubted: bool,
-    /// Whether its proof is believed to be there in a moment.
+    /// Whether its proof is expected in a moment.
     pub(super) arriving: bool,
     /// How many of the tasks whose proofs it takes are [`Self::arriving`].
     pub(super) arriving_inputs: u32,
-    /// As what it is counted in [`Job::levels`](super::Job::levels): to be done yet, and to be
+    /// Whether it counts as not yet done in [`Job::levels`](super::Job::levels), and as not yet
     /// begun.
     pub(super) undone: bool,
     pub(super) unstarted: bool,
 }
 
-/// What is known of a task at which peers fail.
+/// The suspicion against a task at which peers fail.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Suspicion {
-    /// Those that have failed since the caller tried it last.
+    /// Peers that have failed since the caller tried it last.
     pub failed: BTreeSet<Peer>,
-    /// The caller is at it.
+    /// The caller is doing the task.
     pub trying: bool,
-    /// How often it was not able to.
+    /// How often the caller was not able to do it.
     pub unable: u32,
-    /// When it is done by the caller if nobody is at it.
+    /// When the caller does it if nobody holds it then.
     pub due: Option<Time>,
 }
 
-/// Where a task is on its way.
+/// The stage that a task has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// A task above it is done.
     Unneeded,
-    /// For this many others whose proofs it takes.
+    /// It waits for this many others whose proofs it takes.
     Waiting(u32),
     Ready,
-    /// For the caller to do, and for no peer.
+    /// It is for the caller to do, and for no peer.
     Own,
-    /// By this many peers.
+    /// This many peers hold it.
     Leased(usize),
     /// A submitted proof is being looked at.
     Checking,
@@ -95,7 +95,7 @@ pub enum Stage {
 pub(crate) enum TaskState {
     /// Not needed: a task above it is done.
     Unneeded,
-    /// Waits for so many children.
+    /// It waits for this many children.
     Waiting(u32),
     /// Can be worked at, by as many as hold a lease; without any it is in the ready queue.
     Open,
@@ -111,7 +111,7 @@ pub(crate) struct Lease {
     /// No renewal goes beyond this.
     pub latest: Time,
     pub progress: u16,
-    /// What the task was expected to take here.
+    /// The time that the task was expected to take here.
     pub expected: Duration,
     /// When the last progress was heard of, or the lease was granted.
     pub moved: Time,
@@ -123,19 +123,19 @@ pub(crate) struct Lease {
     pub on_trial: bool,
     /// When it will be done, by its progress or by what was expected.
     pub ends: Time,
-    /// What this copy was expected to waste.
+    /// The waste that was expected of this copy.
     pub charge: Duration,
     /// The network that counts it; see [`Policy::unproven_per_origin`](crate::Policy).
     pub origin: Option<u64>,
 }
 
 impl Lease {
-    /// Whether somebody else should be at the task too.
+    /// Whether another peer should do the task too.
     pub(crate) fn is_doubted(&self) -> bool {
         self.late || self.on_trial
     }
 
-    /// What the holder still needs: by its progress, or by what was expected.
+    /// The time that the holder still needs, by its progress or by what was expected.
     pub(crate) fn remaining(&self, now: Time) -> Duration {
         let elapsed = now - self.granted;
         if self.progress == 0 {
@@ -146,7 +146,7 @@ impl Lease {
         total.saturating_sub(elapsed)
     }
 
-    /// The part of a task's work that was done in this lease, if the holder does what it says.
+    /// The part of the task's work that was done in this lease, if the holder's reports are true.
     pub(crate) fn done(&self, work: Duration, now: Time) -> Duration {
         if self.late {
             return Duration::ZERO;
@@ -162,7 +162,7 @@ impl Lease {
 pub(crate) struct Claim {
     pub peer: Peer,
     pub proof: Blob,
-    /// From the lease to the submission.
+    /// The time from the lease to the submission.
     pub took: Duration,
     /// Whether a proof of this peer was accepted before.
     pub proven: bool,
@@ -197,7 +197,7 @@ impl Task {
         }
     }
 
-    /// Whether all that it waits for is believed to be there in a moment.
+    /// Whether all proofs that it waits for are expected in a moment.
     pub(super) fn starts_soon(&self) -> bool {
         self.arriving_inputs > 0 && self.state == TaskState::Waiting(self.arriving_inputs)
     }
@@ -206,8 +206,8 @@ impl Task {
         matches!(self.state, TaskState::Waiting(_) | TaskState::Open)
     }
 
-    /// Whether somebody is at it, and no proof is on its way here but such as stall: they keep
-    /// nobody from the task.
+    /// Whether a peer holds it, and every proof that is on its way here has stalled. Stalled proofs
+    /// keep nobody from the task.
     pub(crate) fn is_copyable(&self) -> bool {
         let some = !self.leases.is_empty() || !self.claims.is_empty();
         self.state == TaskState::Open && some && self.claims.iter().all(|claim| claim.stalled)
@@ -218,12 +218,12 @@ impl Task {
         self.state == TaskState::Open && self.leases.is_empty() && self.claims.is_empty()
     }
 
-    /// Whether a peer is at it, or has claimed to have done it.
+    /// Whether a peer holds it, or has claimed to have done it.
     pub(crate) fn is_with(&self, peer: Peer) -> bool {
         self.leases.contains_key(&peer) || self.claims.iter().any(|claim| claim.peer == peer)
     }
 
-    /// Where it is; `for_caller` says that the caller does it.
+    /// The stage of the task; `for_caller` says that the caller does it.
     pub(super) fn stage(&self, for_caller: bool) -> Stage {
         match self.state {
             TaskState::Unneeded => Stage::Unneeded,

@@ -1,10 +1,9 @@
-//! Looks ahead: a task is left for faster machines where these, as they become free, end all that
-//! can be begun by then sooner than the machine that asks would end this one task.
+//! Looks ahead: a task is left for faster machines where these, as they become free, end all work
+//! that can begin by then sooner than the machine that asks would end this one task.
 //!
-//! Only machines that have delivered count, with the speed that their proofs have shown, and only
-//! while they are in time. So nobody is kept from a task by what somebody claims. And where nobody
-//! comes who should, tasks are left for no longer than they take on the machine that costs are
-//! measured on.
+//! Only machines that have delivered count, at the speed that their proofs have shown, and only
+//! while they are in time. So no claim keeps a peer from a task. If the faster machines do not
+//! come, tasks are left for no longer than they take on the machine that costs are measured on.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -23,7 +22,7 @@ use crate::{
 const TAKEN_OVER_MAX: usize = 16;
 /// A machine has hardly begun with a task until this part of the time that it takes has passed.
 const BEGUN_PART: u32 = 8;
-/// How often a task is taken over at most: whoever comes and claims not to be slow may be lying.
+/// How often a task is taken over at most: a peer that claims not to be slow may be lying.
 pub(super) const MOVED_MAX: u32 = 3;
 /// The machine that takes a task over ends it sooner by this part of the time that it needs, in
 /// thousandths.
@@ -36,14 +35,14 @@ pub(super) fn order(job: &Job) -> (Reverse<i32>, Time, u64) {
 }
 
 impl Requester {
-    /// Whether a ready task is better left for others than given to this peer. `demand` says what
-    /// the jobs up to that of the task want from machines within a time.
-    fn is_better_left(
+    /// Whether a ready task is better left for others than given to this peer. `before` are the
+    /// jobs whose tasks come before those of `job`.
+    fn is_better_left<'a>(
         &self,
         now: Time,
+        before: impl Iterator<Item = &'a Job>,
         (job, task): (&Job, TaskId),
         peer: Peer,
-        demand: impl Fn(Duration, u32) -> Duration,
     ) -> bool {
         let cost = job.task(task).cost;
         let Some(fastest) = self
@@ -61,13 +60,16 @@ impl Requester {
             work: cost.work,
             memory: cost.memory,
         };
-        fastest > question.speed
-            && self
-                .forecast
-                .is_sooner(now, &question, demand(question.takes(), fastest))
+        if fastest <= question.speed {
+            return false;
+        }
+        let window = question.takes();
+        let others = before.map(|other| other.demand(None, window, fastest));
+        let demand = others.sum::<Duration>() + job.demand(Some(job.level(task)), window, fastest);
+        self.forecast.is_sooner(now, &question, demand)
     }
 
-    /// The same for one of `jobs`, which are in their order.
+    /// The same for a peer that makes an offer; `jobs` are all jobs in their order.
     pub(super) fn is_left_by(
         &self,
         now: Time,
@@ -75,26 +77,19 @@ impl Requester {
         (job, task): (&Job, TaskId),
         peer: Peer,
     ) -> bool {
-        let before = jobs.iter().take_while(|(_, other)| order(other) < order(job));
-        self.is_better_left(now, (job, task), peer, |window, fastest| {
-            let others = before
-                .clone()
-                .map(|(_, other)| other.demand(None, window, fastest));
-            others.sum::<Duration>() + job.demand(Some(job.level(task)), window, fastest)
-        })
+        let before = jobs.iter().map(|&(_, other)| other);
+        let before = before.take_while(|other| order(other) < order(job));
+        self.is_better_left(now, before, (job, task), peer)
     }
 
     /// The same for a peer that is about to be woken.
-    pub(super) fn is_left(&self, now: Time, task: TaskRef, peer: Peer) -> bool {
+    pub(super) fn is_left_on_waking(&self, now: Time, task: TaskRef, peer: Peer) -> bool {
         let job = &self.jobs[&task.job];
         if job.was_left_for_long(task.task, now) {
             return false;
         }
         let before = self.jobs.values().filter(|other| order(other) < order(job));
-        self.is_better_left(now, (job, task.task), peer, |window, fastest| {
-            let others = before.clone().map(|other| other.demand(None, window, fastest));
-            others.sum::<Duration>() + job.demand(Some(job.level(task.task)), window, fastest)
-        })
+        self.is_better_left(now, before, (job, task.task), peer)
     }
 
     /// A task waits for faster machines, though not for ever.
@@ -127,7 +122,7 @@ impl Requester {
         }
     }
 
-    /// Tasks of a job were left for others for long enough: whoever is here may have them.
+    /// Tasks of a job were left for others for long enough: any peer that is here may have them.
     pub(super) fn was_left(&mut self, now: Time, id: JobId) {
         let Some(job) = self.jobs.get(&id) else {
             return;
@@ -137,10 +132,10 @@ impl Requester {
         self.wake_all(now, id, ready);
     }
 
-    /// A task that this peer, which is free, should do instead of slower ones that have hardly
-    /// begun with it, and would end it much later. Only one that is relied on gets the task of one
-    /// that has delivered. Newcomers take over from newcomers, by what they claim: among silent
-    /// strangers that frees more tasks than boasts cost (`docs/SIMULATION.md`).
+    /// A task that this free peer should do in place of slower ones, which have hardly begun with
+    /// it and would end it much later. Only a peer that is relied on gets the task of one that has
+    /// delivered. Newcomers take over from newcomers, by their claims: among silent strangers that
+    /// frees more tasks than boasts cost (`docs/SIMULATION.md`).
     pub(super) fn slower_ones(&self, now: Time, jobs: &[(&JobId, &Job)], peer: Peer) -> Option<TaskRef> {
         let state = self.peers.get(&peer).filter(|_| self.policy.look_ahead)?;
         let is_relied_on = state.is_relied_on(self.newcomers);

@@ -15,13 +15,13 @@ use crate::{
     time::Time,
 };
 
-/// What a peer is to get.
+/// The task that a peer is to get, and how.
 #[derive(Clone, Copy, Debug)]
 struct Pick {
     task: TaskRef,
     /// The work that is expected to be wasted, because others are at it.
     charge: Duration,
-    /// It is taken from those who are at it.
+    /// The task is taken from its present holders.
     takes_over: bool,
     /// It is not better left for others.
     timely: bool,
@@ -52,7 +52,7 @@ fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
             offered: offer.memory,
             needed,
         },
-        // What is ready waits for a better peer that was woken for it, or will be free.
+        // The ready tasks wait for a better peer that was woken for them, or that will be free.
         _ => Refusal::Waiting {
             under_way: jobs.iter().map(|(_, job)| job.under_way).sum(),
         },
@@ -78,7 +78,7 @@ impl Requester {
         let why = match picked {
             Ok(pick) => {
                 self.grant(now, peer, pick);
-                // What one of them is not enough for may be worth another one.
+                // A task for which one peer is not enough may be worth a second one.
                 return self.wake_for_copy(now, pick.task);
             }
             Err(why) => why,
@@ -87,8 +87,8 @@ impl Requester {
             // The task that it was woken for is still there, and others may wait.
             self.wake_another(now);
         }
-        // Those who cannot use what is ready would be woken for it again and again: they come by
-        // themselves.
+        // A peer that cannot use the ready tasks would be woken for them again and again. It asks
+        // by itself.
         if matches!(
             why,
             Refusal::NoJob | Refusal::Waiting { .. } | Refusal::Memory { .. }
@@ -108,7 +108,7 @@ impl Requester {
         }
     }
 
-    /// Takes note of an offer, and forgets somebody else if there are too many.
+    /// Takes note of an offer, and forgets another peer if there are too many.
     fn remember(&mut self, now: Time, peer: Peer, offer: Offer) {
         match self.peers.entry(peer) {
             Entry::Vacant(entry) => {
@@ -161,11 +161,12 @@ impl Requester {
             .map(|held| Refusal::Crowded { held, allowed })
     }
 
-    /// The task that a peer should get: of the most important job, and of those alike of the one
-    /// that is due first, then of the oldest, the task with the longest path above it. What others
-    /// are at comes after what nobody is, unless it is more urgent and its holders are doubted. Who
-    /// was `woken` may be meant to have a copy. Tasks that are `left` for others are added to
-    /// those.
+    /// The task that a peer should get: in the most important job, among those alike the one due
+    /// first, then the oldest, the task with the longest path above it.
+    ///
+    /// Tasks that others hold come after those that nobody holds, unless they are more urgent and
+    /// their holders are doubted. A peer that was `woken` may be meant to have a copy. Tasks that
+    /// are left for others are added to `left`.
     fn pick(
         &mut self,
         now: Time,
@@ -228,10 +229,11 @@ impl Requester {
             }
             self.fruitless.note(now, like);
         }
-        // What failed here before may succeed now, and there may be no others who could try.
-        let is_left = |id| left.iter().any(|task: &TaskRef| task.job == id);
+        // A task at which this peer failed before may succeed now, and there may be no others to
+        // try it.
+        let leaves_some = |id| left.iter().any(|task: &TaskRef| task.job == id);
         let again = jobs.iter().find_map(|&(&id, job)| {
-            let job = Some(job).filter(|_| !is_left(id))?;
+            let job = Some(job).filter(|_| !leaves_some(id))?;
             let reserved = |task| job.task(task).is_reserved(peer, merit);
             let task = job.ready.best(offer.memory, reserved)?;
             Some(TaskRef { job: id, task })
@@ -242,8 +244,8 @@ impl Requester {
         Err(nothing_for(&jobs, offer))
     }
 
-    /// Whether a machine without a task of its own will have one in a moment: who takes a copy of
-    /// another's task now is at it when there is something that nobody does.
+    /// Whether a machine without a task of its own will have one in a moment. A machine that takes
+    /// a copy now is busy when a task becomes ready that nobody does.
     fn is_soon_needed(&self, jobs: &[(&JobId, &Job)], memory: u64) -> bool {
         let soon = jobs.iter().map(|(_, job)| job.about_to_start(memory));
         soon.sum::<usize>() > self.parked.count()
@@ -284,7 +286,7 @@ impl Requester {
         let banned = |state: &PeerState| state.standing.banned.is_some();
         if self.peers.get(&peer).is_some_and(|state| !banned(state)) {
             self.begin_lease(now, peer, Pick::new(task, Duration::ZERO));
-            // How far its holder is, nobody knows.
+            // The holder's progress is unknown.
             if let Some(job) = self.jobs.get_mut(&task.job) {
                 job.task_mut(task.task).moved = MOVED_MAX;
             }

@@ -19,13 +19,13 @@ const DOUBTED_PART: u32 = 4;
 /// How long a fetch that stalls goes on, about, before it is given up.
 const STALLED_FOR: Duration = Duration::from_secs(20);
 
-/// How long a search for copies that found none stands for other machines.
+/// How long a fruitless search for copies stands for other machines.
 const FRUITLESS_FOR: Duration = Duration::from_secs(1);
 
-/// That nothing was worth a copy a moment ago for a machine that is proven or not, with so much
-/// memory and so much merit, nor for lesser ones. Thousands of idle machines ask all the time, and
-/// to search for each would be most of what a requester does. What makes a copy worth it all of a
-/// sudden, as a doubt does, wakes the best machine itself.
+/// Notes that nothing was worth a copy a moment ago for a machine that is proven or not, with this
+/// much memory and merit. The note covers lesser machines too. Thousands of idle machines ask all
+/// the time, and a search for each would be most of a requester's work. An event that makes a copy
+/// worth it at once, such as a doubt, wakes the best machine itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fruitless([Option<(Time, u64, u32)>; 2]);
 
@@ -121,7 +121,7 @@ impl Requester {
             candidate: Holder {
                 proven: candidate.is_proven(),
                 delivers: candidate.delivers(self.newcomers),
-                // Nobody gets a copy for what it says of itself.
+                // A peer's claims alone earn it no copy.
                 remaining: candidate.seen_to_take(kind, own.cost),
             },
             again: last.saturating_add(own.cost.work),

@@ -15,13 +15,13 @@ use crate::{
 /// All of a task, in the thousandths of [`Input::Renewed`](crate::Input::Renewed).
 const PROGRESS_ONE: u16 = 1000;
 
-/// A holder is late when nothing was heard for this part of what the task was expected to take.
+/// A holder is late after silence for this part of the task's expected time.
 const SILENT_PART: u32 = 4;
-/// Or when it takes longer than was expected by this part of it: machines that do something else
-/// meanwhile are slower by as much now and then.
+/// A holder is also late when it takes longer than expected by this part. Machines with other work
+/// meanwhile are that much slower now and then.
 const OVERDUE_PART: u32 = 2;
 
-/// A holder falls behind when it will end later than was thought by this part of what was expected.
+/// A holder falls behind when it will end later than was thought by this part of the expected time.
 const BEHIND_PART: u32 = 4;
 
 impl Lease {
@@ -62,7 +62,7 @@ impl Requester {
         Some(lease)
     }
 
-    /// What a network counted is over.
+    /// A lease or proof that a network counted is over.
     pub(super) fn leaves_origin(&mut self, origin: Option<u64>) {
         if let Some(origin) = origin
             && let Some(held) = self.origins.get_mut(&origin)
@@ -82,17 +82,17 @@ impl Requester {
             let delivers = self.delivers(peer);
             let job = self.jobs.get_mut(&task.job).expect("it had a lease");
             let work = job.task(task.task).cost.work;
-            // What one who would not have delivered says that it did is no work.
+            // The progress of a holder that would not have delivered is no real work.
             job.waste.done += share(lease.done(work, now), delivers);
             if lease.late {
-                // That somebody else was there is not to its credit.
+                // Another peer's delivery does not excuse the late holder.
                 self.blame(now, peer, task);
             }
         }
         self.outputs.push_back(Output::Revoke { peer, task, why });
     }
 
-    /// Lets others have a task that nobody is at any more.
+    /// Lets others have a task that nobody holds any more.
     pub(super) fn release(&mut self, now: Time, task: TaskRef) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
@@ -154,7 +154,7 @@ impl Requester {
         }
     }
 
-    /// Nothing was heard of a holder for too long: somebody else may have its task too.
+    /// Nothing was heard of a holder for too long: another peer may have its task too.
     pub(super) fn doubt(&mut self, now: Time, peer: Peer, task: TaskRef) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
@@ -171,7 +171,7 @@ impl Requester {
         }
     }
 
-    /// What is known of when a peer will have done its last lease has changed.
+    /// The time at which a peer is expected to end its last lease has changed.
     fn ends_at(&mut self, peer: Peer, end: Time) {
         if let Some(state) = self.peers.get_mut(&peer) {
             state.free_at = end;
@@ -240,7 +240,7 @@ impl Requester {
         self.release(now, task);
     }
 
-    /// A peer could not do a task. What cannot be done by anyone is the job's error.
+    /// A peer could not do a task. A task that no peer can do is the job's error.
     pub(super) fn failed(&mut self, now: Time, peer: Peer, task: TaskRef, message: String) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
@@ -250,7 +250,7 @@ impl Requester {
         let own = job.task_mut(task.task);
         own.note_failure(peer, message.clone(), stranger);
         let failures = &own.failures;
-        // What strangers say of a task only keeps it from themselves: identities are free.
+        // A stranger's failure only keeps the task from that stranger: identities are free.
         let own_failures = failures.iter().filter(|(failed, _)| !stranger(*failed)).count();
         self.outputs
             .push_back(Output::Event(Event::TaskFailed { task, peer, message }));

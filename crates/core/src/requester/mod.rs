@@ -25,7 +25,7 @@ use crate::{
     time::Time,
 };
 
-/// Hands out the tasks of its jobs, and keeps what comes back.
+/// Hands out the tasks of its jobs, and keeps the proofs that come back.
 ///
 /// Driven from outside: tell it what happened with [`Self::handle_input`], do what
 /// [`Self::poll_output`] says until it says nothing more, and come back with [`Input::Timeout`] at
@@ -36,7 +36,7 @@ pub struct Requester {
     jobs: BTreeMap<JobId, Job>,
     jobs_opened: u64,
     peers: BTreeMap<Peer, PeerState>,
-    /// What an earlier run has left of peers that have made no offer yet.
+    /// The standing of peers that an earlier run knew and that have made no offer yet.
     remembered: BTreeMap<Peer, Standing>,
     /// Peers that were banned because of a task. Some may be pardoned or forgotten since.
     banned: BTreeSet<Peer>,
@@ -51,7 +51,7 @@ pub struct Requester {
     woken: BTreeMap<Peer, (Time, TaskRef)>,
     fruitless: Fruitless,
     forecast: Forecast,
-    /// Jobs with ready tasks that somebody was kept from for faster machines.
+    /// Jobs with ready tasks that a peer was refused, for the sake of faster machines.
     left: BTreeSet<JobId>,
     /// Proofs that the caller is asked to check, of tasks that have to wait again meanwhile.
     moot: BTreeSet<(Peer, TaskRef, Blob)>,
@@ -69,7 +69,7 @@ enum Alarm {
     Left(JobId),
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Leases that peers hold.
@@ -106,7 +106,7 @@ impl Requester {
         }
     }
 
-    /// What is known of a peer, to be remembered.
+    /// The standing of a peer, to be remembered.
     pub fn standing(&self, peer: Peer) -> Option<&Standing> {
         match self.peers.get(&peer) {
             Some(state) => Some(&state.standing),
@@ -193,8 +193,8 @@ impl Requester {
         own.is_some_and(|job| job.task(task.task).claims.iter().any(|claim| claim.peer == peer))
     }
 
-    /// How many peers are remembered because of a task of an open job that they are not at any
-    /// more: it is bounded, however many come.
+    /// The number of peers remembered because of a task of an open job that they hold no more. It
+    /// is bounded, however many come.
     pub fn remembered_for(&self, task: TaskRef) -> usize {
         let own = self
             .jobs
@@ -204,8 +204,8 @@ impl Requester {
             .map_or(0, |own| own.former.len() + own.failures.len())
     }
 
-    /// Whether what the caller finds out about a proof still counts: it was asked to check it, and
-    /// of that task none was accepted meanwhile.
+    /// Whether the caller's finding about a proof still counts: it was asked to check the proof,
+    /// and none of that task was accepted meanwhile.
     pub fn awaits(&self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
         let own = self
             .jobs
@@ -217,7 +217,7 @@ impl Requester {
         })
     }
 
-    /// Whether what the caller finds out by doing a task still counts: it was asked to, and the
+    /// Whether the caller's finding by doing a task still counts: it was asked to do it, and the
     /// task is not done meanwhile.
     pub fn is_trying(&self, task: TaskRef) -> bool {
         let own = self
@@ -243,7 +243,7 @@ impl Requester {
         leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()
     }
 
-    /// How far an open job is.
+    /// The progress of an open job.
     pub fn progress(&self, job: JobId) -> Option<Progress> {
         self.jobs.get(&job).map(|job| Progress {
             leases: job.leases,
@@ -252,7 +252,7 @@ impl Requester {
         })
     }
 
-    /// Where every task of an open job is, in the order of [`crate::Tree::tasks`].
+    /// The stage of every task of an open job, in the order of [`crate::Tree::tasks`].
     pub fn stages(&self, job: JobId) -> Vec<(TaskId, Stage)> {
         let Some(job) = self.jobs.get(&job) else {
             return Vec::new();
@@ -288,7 +288,7 @@ impl Requester {
             self.restore(now, peer, TaskRef { job: id, task });
         }
         self.suspect_again(now, id);
-        // Announcing reaches those who do not wait here.
+        // Announcing reaches the peers that do not wait here.
         for task in ready {
             let job = &self.jobs[&id];
             if self.parked.is_empty() && !job.is_for_caller(task) {
@@ -305,7 +305,7 @@ impl Requester {
         self.outputs.push_back(Output::Refuse { peer, why });
     }
 
-    /// Forgets a job, and tells those who are at it.
+    /// Forgets a job, and tells the holders of its tasks.
     fn close(&mut self, now: Time, id: JobId, why: &Revocation) {
         let Some(job) = self.jobs.get(&id) else {
             return;

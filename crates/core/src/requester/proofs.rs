@@ -64,7 +64,7 @@ impl Requester {
         self.end_lease(peer, task);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
         job.submitters.insert(peer);
-        // A late proof may come while the task waits for somebody else.
+        // A late proof may come while the task waits for another peer.
         job.take_ready(task.task);
         let own = job.task_mut(task.task);
         let claim = Claim {
@@ -125,8 +125,8 @@ impl Requester {
         if self.is_moot(peer, task, proof) {
             return;
         }
-        // A job that was closed meanwhile has no use for it, not even if it was opened again, and
-        // nor has a task of which another proof was accepted. That makes a lie no better.
+        // A job that was closed meanwhile has no use for the finding, even if it was opened again.
+        // Neither has a task of which another proof was accepted. That makes a lie no better.
         let Some(claim) = self.claim(peer, task, proof).copied() else {
             return match verdict {
                 Verdict::Invalid { reason } if !self.is_own(peer) => self.ban(now, peer, task, reason),
@@ -154,7 +154,7 @@ impl Requester {
         self.release(now, task);
     }
 
-    /// A peer's proof of a task does not wait any more for somebody to look at it.
+    /// A peer's proof of a task waits no more to be looked at.
     pub(super) fn looked_at(&mut self, peer: Peer, task: TaskRef) {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
@@ -166,7 +166,7 @@ impl Requester {
         self.leaves_origin(counted);
     }
 
-    /// What a peer handed in for its task is no proof of it.
+    /// A peer handed in an invalid proof for its task.
     fn invalid(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
         if self.is_own(peer) {
             // A machine of one's own does not lie; it is broken, or the job is.
@@ -177,7 +177,7 @@ impl Requester {
         }
     }
 
-    /// A claim holds: nobody else is needed for the task.
+    /// A claim holds: no other peer is needed for the task.
     pub(super) fn accepted(&mut self, now: Time, task: TaskRef, claim: Claim) {
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
@@ -186,7 +186,7 @@ impl Requester {
         own.state = TaskState::Persisting(claim);
         let (cost, peer) = (own.cost, claim.peer);
         let others: Vec<Peer> = own.leases.keys().copied().collect();
-        // What others have submitted is as good as this or worse; nobody looks.
+        // The other claims are as good as this one or worse: nobody looks at them.
         let passed_over: Vec<Peer> = own.claims.drain(..).map(|claim| claim.peer).collect();
         job.relist(task.task);
         let delivers: u32 = passed_over.iter().map(|other| self.delivers(*other)).sum();
@@ -220,7 +220,7 @@ impl Requester {
         self.peers.get(&peer).is_some_and(PeerState::is_own)
     }
 
-    /// Never gives the peer anything again, and takes away what it has.
+    /// Never gives the peer anything again, and takes away its leases.
     pub(super) fn ban(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;

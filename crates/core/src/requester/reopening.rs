@@ -15,7 +15,7 @@ impl Requester {
         let Some(job) = job.filter(|job| job.tree.contains(task.task)) else {
             return;
         };
-        // What all has been made from that takes it is needed by nobody.
+        // A proof is needed by nobody once everything that takes it has been made.
         let needs = |taker| matches!(job.task(taker).state, TaskState::Open | TaskState::Waiting(_));
         if job.task(task.task).state != TaskState::Done(proof) || !job.takers(task.task).any(needs) {
             return;
@@ -29,8 +29,8 @@ impl Requester {
         self.wake_all(now, task.job, freed);
     }
 
-    /// Gives up the accepted proof of a task, and says `event`. What takes it waits again, and is
-    /// taken from those who are at it; the tasks that can start now.
+    /// Gives up the accepted proof of a task, and says `event`. Tasks that take the proof wait
+    /// again, and are taken from their holders. Returns the tasks that can start now.
     pub(super) fn give_up(&mut self, now: Time, task: TaskRef, why: Revocation, event: Event) -> Vec<TaskId> {
         let takers: Vec<TaskId> = self.jobs[&task.job].takers(task.task).collect();
         for taker in takers {
@@ -49,7 +49,7 @@ impl Requester {
         }
     }
 
-    /// Takes a task from all who are at it: it has to wait again.
+    /// Takes a task from all its holders: it has to wait again.
     fn suspend(&mut self, now: Time, task: TaskRef, why: &Revocation) {
         let job = self.jobs.get_mut(&task.job).expect("it was looked at");
         let own = job.task_mut(task.task);

@@ -13,15 +13,15 @@ use crate::{
     time::Time,
 };
 
-/// How many times the patience is doubled at most where the caller was not able to do a task.
+/// The patience is doubled at most this many times where the caller was not able to do a task.
 const DOUBLED_MAX: u32 = 6;
 
 impl Requester {
-    /// A peer has failed at a task, or handed in what is no proof of it.
+    /// A peer has failed at a task, or handed in an invalid proof of it.
     pub(super) fn suspect(&mut self, now: Time, peer: Peer, task: TaskRef) {
         let is_own = self.is_own(peer);
         let policy = self.policy;
-        // What is made of nothing but the requester's own proofs fails for other reasons.
+        // A task that is made only of the requester's own proofs fails for other reasons.
         if task.task.kind() == Kind::Segment || !self.is_made_of_others(task) {
             return;
         }
@@ -55,8 +55,8 @@ impl Requester {
             .any(|input| job.task(input).maker.is_none_or(|maker| !self.is_own(maker)))
     }
 
-    /// Peers were banned because of tasks of a job in an earlier run, and there may be nobody left
-    /// who could fail.
+    /// Peers were banned because of tasks of a job in an earlier run: there may be no peer left
+    /// that could fail.
     pub(super) fn suspect_again(&mut self, now: Time, id: JobId) {
         let banned_for = self
             .banned
@@ -90,7 +90,7 @@ impl Requester {
         if own.suspicion.due != Some(due) || own.state != TaskState::Open || own.suspicion.trying {
             return;
         }
-        // Those who are late, and newcomers, may hold on to it for as long as they like.
+        // Late peers, and newcomers, may hold on to it for as long as they like.
         let peers = &self.peers;
         let is_good =
             |(peer, lease): (&Peer, &Lease)| !lease.late && peers.get(peer).is_some_and(PeerState::is_proven);
@@ -184,9 +184,9 @@ impl Requester {
         }
     }
 
-    /// A process that did a node over the accepted proof of a task did not live to the end: the
-    /// task is done again, by another peer if there is one, and whoever failed at the node is as
-    /// good as before.
+    /// A process that did a node over the accepted proof of a task did not live to the end. The
+    /// task is done again, by another peer if there is one. The peers that failed at the node are
+    /// as good as before.
     fn doubted(&mut self, now: Time, at: TaskRef, child: TaskId, proof: Blob, reason: String) {
         let job = self.jobs.get(&at.job).expect("it was looked at");
         let maker = job.task(child).maker;
@@ -206,7 +206,7 @@ impl Requester {
         self.wake_all(now, task.job, freed);
     }
 
-    /// Nobody could have done a task: those who failed at it are as good as before.
+    /// Nobody could have done a task: the peers that failed at it are as good as before.
     fn pardon(&mut self, now: Time, task: TaskRef, failed: Vec<Peer>) {
         for peer in failed {
             if let Some(state) = self.peers.get_mut(&peer) {
@@ -229,7 +229,8 @@ impl Requester {
         }
     }
 
-    /// A proof that the caller was asked to check is of a task that nobody could have done then.
+    /// Whether a proof that the caller was asked to check is of a task that nobody could have done
+    /// then.
     pub(super) fn is_moot(&mut self, peer: Peer, task: TaskRef, proof: Blob) -> bool {
         self.moot.remove(&(peer, task, proof))
     }

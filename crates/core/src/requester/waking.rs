@@ -12,16 +12,16 @@ use crate::{
 /// How long a peer that was woken may take to make its offer before others are woken.
 const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How soon a peer that was woken may say that it does not come without having overslept.
+/// How soon a peer that was woken may decline without having overslept.
 const DECLINE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Peers that are woken at once for one task, as a power of two: each time that nobody comes, twice
-/// as many are.
+/// Peers that are woken at once for one task, as a power of two: the number doubles each time that
+/// none comes.
 const WOKEN_LOG_MAX: u32 = 8;
 
 impl Requester {
-    /// Wakes a peer for a task that is ready, or several if nobody came before; false if none waits
-    /// that has the memory for it. What is for the caller to do, it is asked to do.
+    /// Wakes a peer for a ready task, or several if nobody came before; false if none waits that
+    /// has the memory for it. The caller is asked to do its own tasks.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
         let job = &self.jobs[&task.job];
         if job.is_for_caller(task.task) {
@@ -35,7 +35,7 @@ impl Requester {
             && let Some(peer) = self.parked.best(memory)
         {
             // The others are no faster.
-            if self.is_left(now, task, peer) {
+            if self.is_left_on_waking(now, task, peer) {
                 self.leave(now, task);
                 break;
             }
@@ -50,7 +50,7 @@ impl Requester {
         let patience = now + WOKEN_PATIENCE;
         self.woken.insert(peer, (patience, task));
         let merit = self.merit(peer);
-        // Nothing is kept for a stranger that may not come: whoever asks meanwhile has it.
+        // Nothing is kept for a stranger that may not come: a peer that asks meanwhile has it.
         let comes = self
             .peers
             .get(&peer)
@@ -116,8 +116,8 @@ impl Requester {
         Some(task)
     }
 
-    /// Nobody came that was woken for these tasks: wakes others for them, or for what is still
-    /// ready.
+    /// No peer came of those woken for these tasks: wakes others for them, or for the tasks that
+    /// are still ready.
     pub(super) fn wake_instead(&mut self, now: Time, overslept: BTreeSet<TaskRef>) {
         let mut woken = false;
         for task in overslept {
@@ -142,7 +142,7 @@ impl Requester {
         }
     }
 
-    /// Somebody who was woken did not take a task: wakes somebody else for what is still ready.
+    /// A peer that was woken did not take a task: wakes another for the tasks that are still ready.
     pub(super) fn wake_another(&mut self, now: Time) {
         let ready: Vec<TaskRef> = self
             .jobs

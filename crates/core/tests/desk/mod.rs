@@ -50,7 +50,7 @@ pub fn spec(segments: u32) -> JobSpec {
     }
 }
 
-/// Only what is asked for: each task to one peer.
+/// Each task to one peer, and only when a peer asks.
 pub fn once() -> Policy {
     Policy {
         redundancy: Redundancy::Fixed(1),
@@ -107,7 +107,7 @@ impl Desk {
         self.input(Input::Persisted { task, proof })
     }
 
-    /// Whose proof is looked at now.
+    /// Submits a proof, and returns the peer whose proof is looked at now.
     pub fn submit(&mut self, peer: Peer, task: TaskRef) -> Option<Peer> {
         let proof = claimed(peer);
         looked_at(&self.input(Input::Submitted { peer, task, proof }))
@@ -124,7 +124,7 @@ impl Desk {
     }
 }
 
-/// What a peer says that its proof is.
+/// The proof that a peer claims to have.
 pub fn claimed(peer: Peer) -> Blob {
     Blob(peer.0)
 }

@@ -45,7 +45,7 @@ pub fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
     let tree = Tree::new(segments, arities);
     let costs = tree.tasks().map(|task| Cost {
         work: Duration::from_secs(10),
-        // What is higher in the tree needs more; peer 2 can do all.
+        // Tasks higher in the tree need more memory; peer 2 can do all.
         memory: GIB
             + if matches!(task, TaskId::Segment(_)) {
                 0
@@ -78,7 +78,7 @@ pub struct Harness {
     pub durable: BTreeMap<TaskRef, Blob>,
     pub finished: Vec<JobId>,
     pub failed: Vec<JobId>,
-    /// All that came out.
+    /// All outputs so far.
     pub log: Vec<Output>,
 }
 
@@ -181,7 +181,7 @@ impl Harness {
         proofs.into_iter().find(|(_, proof)| is_poison(*proof))
     }
 
-    /// Does what the requester wants to have done by its caller.
+    /// Does a task that the requester asks its caller to do.
     pub fn try_it(&mut self, hand: Hand) -> Result<(), Violation> {
         let Some(task) = self.tries.pop_front() else {
             return Ok(());
@@ -238,7 +238,7 @@ impl Harness {
         let poisoned = self.poison(task).is_some();
         match habit {
             Habit::Honest if poisoned => {
-                let message = "what it has made is no proof".into();
+                let message = "its new proof is invalid".into();
                 drop(self.input(returned(Return::Failed { message }))?);
             }
             Habit::Naive | Habit::Poisons if poisoned => self.submit(peer, task, BAD)?,
@@ -330,7 +330,7 @@ impl Harness {
                 self.act(0, Habit::Honest)?;
             } else {
                 self.input(Input::Offer { peer: own, offer })?;
-                // What silent peers hold runs out.
+                // The leases of silent peers run out.
                 self.step(&Step::Pass(20))?;
             }
         }
@@ -344,7 +344,7 @@ impl Harness {
 pub const GOOD: Blob = Blob([1; 32]);
 pub const BAD: Blob = Blob([2; 32]);
 pub const WITHHELD: Blob = Blob([3; 32]);
-/// Who makes what the requester makes itself.
+/// The maker of the proofs that the requester makes itself.
 pub const CALLER: Peer = Peer([99; 32]);
 pub const POISON: u8 = 4;
 

@@ -41,7 +41,7 @@ proptest! {
     ) {
         let run = || {
             let mut harness = Harness::new(redundancy);
-            // What a rule says of it is for the other test.
+            // The rules are checked by the other test.
             let _ = harness.open(0, 9);
             let _ = steps.iter().try_for_each(|step| harness.step(step));
             harness.log
@@ -63,7 +63,7 @@ fn a_job_with_honest_peers_is_done_task_by_task() {
     );
 }
 
-/// What an earlier run has left is not done again, and what lies below it not at all.
+/// A task that an earlier run has done is not done again, and the tasks below it not at all.
 #[test]
 fn a_job_goes_on_where_it_stopped() {
     let mut harness = Harness::new(ONCE);
@@ -89,7 +89,7 @@ fn a_job_goes_on_where_it_stopped() {
     }
 }
 
-/// Three failures on the requester's own machines, and the job's error tells what they said.
+/// Three failures on the requester's own machines fail the job, and its error has their messages.
 #[test]
 fn a_task_that_keeps_failing_is_the_jobs_error() {
     let mut harness = Harness::new(ONCE);

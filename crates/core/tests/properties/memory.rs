@@ -14,7 +14,7 @@ fn stranger(index: usize) -> Peer {
     Peer(peer)
 }
 
-/// How a stranger gets rid of its task.
+/// A way in which a stranger gets rid of its task.
 #[derive(Clone, Copy, Debug)]
 enum Leaves {
     Fails,
@@ -90,7 +90,7 @@ proptest! {
     }
 }
 
-/// Who has delivered before and is late with this one is not pushed out by strangers.
+/// A peer that has delivered before and is late with this task is not pushed out by strangers.
 #[test]
 fn a_late_proof_of_a_proven_machine_is_heard_whoever_comes_meanwhile() {
     let mut harness = Harness::new(ONCE);

@@ -3,8 +3,8 @@
 
 use super::*;
 
-/// A job of one leaf over two segments, of which a stranger has made the first so that no leaf can
-/// be made over it.
+/// A job of one leaf over two segments. A stranger has made the first so that no leaf can be made
+/// over it.
 fn poisoned() -> (Harness, TaskRef, TaskRef) {
     let mut harness = Harness::new(ONCE);
     harness.open(0, 2).unwrap();
@@ -25,7 +25,7 @@ fn poisoned() -> (Harness, TaskRef, TaskRef) {
     (harness, segment, leaf)
 }
 
-/// These strangers fail at the leaf, each in this way.
+/// Strangers fail at the leaf, each in its way.
 fn fail(harness: &mut Harness, leaf: TaskRef, peers: std::ops::Range<usize>, habit: Habit) {
     for index in peers {
         let offer = Offer {
@@ -40,7 +40,7 @@ fn fail(harness: &mut Harness, leaf: TaskRef, peers: std::ops::Range<usize>, hab
     }
 }
 
-/// Those that tried it in vain are not to blame, and the one is that made what it is made of.
+/// The peers that tried it in vain are not to blame; the maker of the bad proof is.
 #[test]
 fn a_node_that_several_fail_at_is_done_by_the_requester_and_what_is_wrong_below_it_again() {
     for habit in [Habit::Honest, Habit::Naive] {
@@ -93,8 +93,8 @@ fn a_node_that_several_fail_at_is_done_by_the_requester_and_what_is_wrong_below_
     }
 }
 
-/// What is handed in for a node before it turns out that nobody could have made it is held against
-/// nobody.
+/// A proof that is handed in for a node before it turns out that nobody could have made it is held
+/// against nobody.
 #[test]
 fn a_proof_that_is_looked_at_when_its_task_turns_out_to_be_impossible_bans_nobody() {
     let (mut harness, _, leaf) = poisoned();
@@ -112,7 +112,7 @@ fn a_proof_that_is_looked_at_when_its_task_turns_out_to_be_impossible_bans_nobod
     harness.recover().unwrap();
 }
 
-/// Where there is nobody else to fail, too.
+/// The same where no other peer is there to fail.
 #[test]
 fn a_node_that_nobody_is_at_after_one_has_failed_is_done_by_the_requester() {
     let (mut harness, segment, leaf) = poisoned();

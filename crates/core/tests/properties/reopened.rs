@@ -49,7 +49,7 @@ fn ask(harness: &mut Harness, index: usize) {
 #[test]
 fn a_proof_that_is_lost_is_made_again_and_nobody_is_to_blame() {
     let (mut harness, leaf) = half_done();
-    // Somebody is at the leaf, for which the proof is missing now.
+    // A peer holds the leaf, for which the proof is missing now.
     ask(&mut harness, 100);
     assert_eq!(harness.leases[&peer(100)], [leaf]);
     lose(&mut harness, segment(0));
@@ -83,7 +83,7 @@ fn what_nobody_needs_any_more_is_not_made_again() {
     harness.step(&Step::Persist).unwrap();
     lose(&mut harness, segment(0));
     assert_eq!(stage(&harness, segment(0)), Stage::Done);
-    // But the final proof takes the last segment, too.
+    // The final proof takes the last segment's proof, too.
     lose(&mut harness, segment(1));
     assert_eq!(stage(&harness, segment(1)), Stage::Ready);
     assert_eq!(stage(&harness, leaf), Stage::Done);
@@ -91,8 +91,8 @@ fn what_nobody_needs_any_more_is_not_made_again() {
     assert_eq!(harness.finished, [job(0)]);
 }
 
-/// A process that dies over a proof may do so because of the machine: the proof is made by somebody
-/// else, and nobody is banned.
+/// A process that dies over a proof may do so because of the machine: another peer makes the proof,
+/// and nobody is banned.
 #[test]
 fn a_proof_over_which_the_requesters_own_process_dies_is_made_by_somebody_else() {
     let (mut harness, leaf) = half_done();
@@ -122,7 +122,7 @@ fn a_proof_over_which_the_requesters_own_process_dies_is_made_by_somebody_else()
         let standing = harness.requester.standing(peer).unwrap();
         assert_eq!((standing.failed, &standing.banned), (0, &None));
     }
-    // Where there is something else to do, its maker gets that.
+    // Its maker gets another task where there is one.
     harness.open(1, 1).unwrap();
     let offer = offer(1);
     harness.input(Input::Offer { peer: maker, offer }).unwrap();

@@ -1,24 +1,24 @@
-//! What may happen to a requester, step by step, and how often proptest makes it up.
+//! The steps that may happen to a requester, and how often proptest makes up each.
 
 use myriad_core::Redundancy;
 use proptest::prelude::*;
 
 use crate::harness::{JOBS, ONCE, PEERS};
 
-/// What a peer does with a lease.
+/// A peer's way with a lease.
 #[derive(Clone, Copy, Debug)]
 pub enum Habit {
     Honest,
     Silent,
     HandsBack,
-    /// Has got a task from somebody else, too.
+    /// The peer has got a task from another requester, too.
     Surplus,
     Fails,
     Lies,
     Vanishes,
     /// Says that it has the proof, and does not give it.
     Withholds,
-    /// Honest, but hands in what it has made without a look at it.
+    /// An honest machine that hands in its proof without a look at it.
     Naive,
     /// Makes proofs that pass every check, and over which no node can be made.
     Poisons,
@@ -39,7 +39,7 @@ pub fn habit() -> impl Strategy<Value = Habit> {
     ]
 }
 
-/// What the requester is able to do itself.
+/// The requester's own ability to do a task.
 #[derive(Clone, Copy, Debug)]
 pub enum Hand {
     Able,
@@ -64,7 +64,7 @@ pub enum Step {
     /// A submission out of the blue.
     Intrude(usize, u32),
     Check(bool),
-    /// What is fetched next does not come; it may later.
+    /// The next fetch stalls; the proof may come later.
     Stall,
     Persist,
     /// The requester does a task itself, and this becomes of it.

@@ -8,7 +8,7 @@
 /// Features of a measurement: a constant and two more.
 pub(super) const FEATURES: usize = 3;
 
-/// One measurement: its features, and what was measured, which is positive.
+/// One measurement: its features, and the measured value, which is positive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub features: [f64; FEATURES],

@@ -1,9 +1,9 @@
-//! The laws of segments and nodes, and how they are fitted to what was measured.
+//! The laws of segments and nodes, and their fit to measurements.
 
 use super::fit::{FEATURES, Row, fit, predict};
 use crate::profile::{Measured, NodeSample, SegmentSample};
 
-/// What a segment's cost follows from.
+/// The load of a segment, which determines its cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     /// Field elements in all traces.
@@ -18,10 +18,10 @@ impl Load {
     }
 }
 
-/// The part of a task's work that is taken not to get faster with threads where a profile has one
-/// number of threads only and cannot tell: that of the reference machine, rounded up.
+/// The part of a task's work that is assumed not to get faster with threads where a profile has
+/// only one number of threads and cannot tell. It is that of the reference machine, rounded up.
 const SERIAL_UNKNOWN: f64 = 0.1;
-/// How finely the serial part is searched.
+/// The number of steps in which the serial part is searched.
 const SERIAL_STEPS: u32 = 100;
 
 /// Coefficients for the features of a [`Load`].
@@ -39,7 +39,7 @@ pub(super) struct SegmentLaw {
 /// A node with a number of children.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodeLaw {
-    /// On one thread.
+    /// The work on one thread.
     pub work_s: f64,
     pub serial: f64,
     pub cpu_s: f64,
@@ -61,13 +61,13 @@ impl NodeLaw {
     }
 }
 
-/// The time that so many threads take, as a part of what one takes.
+/// The time on this many threads, as a part of the time on one.
 pub(super) fn amdahl(serial: f64, threads: u32) -> f64 {
     serial + (1.0 - serial) / f64::from(threads.max(1))
 }
 
-/// The features of each measurement of wall time are scaled by what its threads do, so that one fit
-/// takes them all; the serial part is the one with which it fits best.
+/// Scales the features of each measurement of wall time by the effect of its threads, so that one
+/// fit takes them all. The serial part is the one with the best fit.
 fn fit_wall(rows: &[(Row, u32)]) -> ([f64; FEATURES], f64) {
     let with = |serial: f64| {
         let scaled: Vec<Row> = rows
@@ -93,21 +93,21 @@ fn fit_wall(rows: &[(Row, u32)]) -> ([f64; FEATURES], f64) {
     (coefficients, serial)
 }
 
-/// Those with tools ready, or all where there are none.
+/// The samples with tools ready, or all where there are none.
 fn warm<'a, T>(samples: &[&'a T], measured: impl Fn(&T) -> &Measured) -> Vec<&'a T> {
     let warm: Vec<&T> = samples.iter().copied().filter(|s| !measured(s).cold).collect();
     if warm.is_empty() { samples.to_vec() } else { warm }
 }
 
 impl SegmentLaw {
-    /// There is at least one sample.
+    /// Fits the law to samples, of which there is at least one.
     pub(super) fn fit(samples: &[&SegmentSample], execute_per_s: f64) -> Self {
         let warm = warm(samples, |s| &s.measured);
         let load = |s: &SegmentSample| Load {
             cells: s.cells as f64,
             interactions: s.interactions as f64,
         };
-        // What led to the start of the segment is not part of it.
+        // The execution up to the start of the segment is not part of it.
         let without_start = |s: &SegmentSample, measured: f64| {
             (measured - s.instructions_before as f64 / execute_per_s).max(measured / 2.0)
         };
@@ -190,7 +190,7 @@ pub(super) fn fit_stage(samples: &[&NodeSample]) -> impl Iterator<Item = (u32, N
                 serial,
                 cpu_s: or_line(&lines[0], &|m| m.cpu_s),
                 cold_s,
-                // The largest that was seen, with keys to load too: it is what has to fit.
+                // The largest that was seen, with keys to load too: a process must fit it.
                 peak_bytes: samples
                     .iter()
                     .filter(|s| s.children == children)

@@ -1,4 +1,4 @@
-//! What any task takes on a machine, from what was measured there: time by threads, memory, bytes,
+//! The cost of any task on a machine, from measurements there: time by threads, memory, bytes,
 //! verification.
 //!
 //! Called by the drivers in `myriad-node`, which choose segment sizes and trees with it and say
@@ -23,7 +23,7 @@ pub use program::{Below, Estimate, FitError, ProgramModel};
 use crate::profile::{Profile, Vm};
 use laws::mean;
 
-/// What tasks take on one machine.
+/// The costs of tasks on one machine.
 #[derive(Clone, Debug)]
 pub struct CostModel {
     /// Bytes that it hashes in a second.
@@ -33,7 +33,7 @@ pub struct CostModel {
     programs: Vec<ProgramModel>,
 }
 
-/// How fast a machine is.
+/// The speed of a machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MachineSpeed {
     /// Seconds of a reference core's work for each of one of its own.
@@ -59,9 +59,9 @@ impl CostModel {
         })
     }
 
-    /// The same with what was not measured taken from another machine, as much faster or slower as
-    /// this one was at what was measured on both: a quick look at a machine tells how fast it is,
-    /// and the reference what of.
+    /// Completes the model from another machine's where a measurement is missing, scaled by the
+    /// speed of the two at the measurements that both have. A quick look at a machine tells how
+    /// fast it is, and the reference supplies the rest.
     #[must_use]
     pub fn completed_by(mut self, reference: &Self) -> Self {
         let own = self.clone();
@@ -93,7 +93,8 @@ impl CostModel {
         self
     }
 
-    /// How fast this machine is beside the reference, at the programs that both were measured with.
+    /// The speed of this machine beside the reference, at the programs that both were measured
+    /// with.
     pub fn speed_beside(&self, reference: &Self, threads: u32) -> MachineSpeed {
         let common: Vec<(&ProgramModel, &ProgramModel)> = self
             .programs

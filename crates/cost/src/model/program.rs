@@ -1,4 +1,4 @@
-//! What the tasks of one program take on one machine.
+//! The costs of one program's tasks on one machine.
 
 use std::collections::BTreeMap;
 
@@ -14,23 +14,23 @@ use crate::{
     trees,
 };
 
-/// What a task takes.
+/// The cost of a task.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// With tools ready.
+    /// Seconds with tools ready.
     pub wall_s: f64,
-    /// Of all threads.
+    /// CPU seconds of all threads.
     pub cpu_s: f64,
-    /// What the process takes longer when its last task was of another kind, and it has to load
-    /// keys.
+    /// The additional seconds of a process whose last task was of another kind, and that has to
+    /// load keys.
     pub cold_s: f64,
     pub peak_bytes: u64,
     pub proof_bytes: u64,
-    /// To verify the proof, on one thread.
+    /// Seconds to verify the proof, on one thread.
     pub verify_s: f64,
 }
 
-/// What the tasks of one program take on one machine.
+/// The costs of one program's tasks on one machine.
 #[derive(Clone, Debug)]
 pub struct ProgramModel {
     pub(super) name: String,
@@ -46,9 +46,9 @@ pub struct ProgramModel {
     pub(super) over_ones: BTreeMap<u32, NodeLaw>,
 }
 
-/// Of which width the internal-for-leaf nodes of a tree are. The proof of one over more children is
-/// larger, and takes more memory and time to verify, and so do the proofs of the internal-recursive
-/// nodes above it.
+/// The width of a tree's internal-for-leaf nodes. The proof of a node over more children is larger,
+/// and takes more memory and time to verify, and so do the proofs of the internal-recursive nodes
+/// above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
     Ones,
@@ -56,7 +56,7 @@ pub enum Below {
 }
 
 impl Below {
-    /// By the most children of an internal-for-leaf node.
+    /// The width for the most children of an internal-for-leaf node.
     pub fn of(internal_for_leaf: u32) -> Self {
         match internal_for_leaf {
             1 => Self::Ones,
@@ -124,14 +124,13 @@ impl ProgramModel {
         })
     }
 
-    /// How many times as long this takes as the same on another machine, with so many threads on
-    /// each.
+    /// The factor between this law's time and another machine's, with this many threads on each.
     pub(super) fn slower_than(&self, other: &Self, threads: u32) -> f64 {
         self.wall_s(other, threads) / other.wall_s(other, threads)
     }
 
-    /// One task of each shape that `shapes` has, the mean segment of its largest cut included, as
-    /// far as both have it.
+    /// Seconds for one task of each shape that `shapes` has, the mean segment of its largest cut
+    /// included, as far as both have it.
     pub(super) fn wall_s(&self, shapes: &Self, threads: u32) -> f64 {
         let load = shapes.typical_load();
         let nodes = shapes.nodes.keys().filter_map(|&(stage, children)| {
@@ -157,7 +156,7 @@ impl ProgramModel {
         }
     }
 
-    /// On a machine that takes so many times as long.
+    /// The law on a machine that takes `factor` times as long.
     pub(super) fn slowed(&self, factor: f64) -> Self {
         let times = |coefficients: &[f64; FEATURES]| coefficients.map(|coefficient| coefficient * factor);
         let mut slowed = self.clone();
@@ -182,7 +181,8 @@ impl ProgramModel {
         self.vm
     }
 
-    /// A segment with this load, on so many threads, without what leads to its start.
+    /// The cost of a segment with this load on this many threads, without the execution up to its
+    /// start.
     pub fn segment(&self, load: Load, threads: u32) -> Estimate {
         let features = load.features();
         let law = &self.segment;
@@ -196,8 +196,8 @@ impl ProgramModel {
         }
     }
 
-    /// What a segment of so many instructions has to prove: on a line between the cuts beside it,
-    /// and through the origin beyond the last.
+    /// The load of a segment of this many instructions: on a line between the cuts beside it, and
+    /// through the origin beyond the last.
     pub fn load(&self, instructions: f64) -> Load {
         let mut points: Vec<&Cut> = self.cuts.iter().collect();
         points.sort_by(|a, b| a.instructions.total_cmp(&b.instructions));
@@ -211,8 +211,8 @@ impl ProgramModel {
         };
         let (a, b) = match after {
             Some(index @ 1..) => (points[index - 1], points[index]),
-            // What a short segment has in it is mostly there in any: the line through the first
-            // two, if it falls.
+            // Most of a short segment's load is in any segment: the load is on the line through the
+            // first two, if it falls.
             Some(_) => return self.short(points[0], points.get(1).copied(), instructions),
             None => {
                 let last = points[points.len() - 1];
@@ -229,8 +229,8 @@ impl ProgramModel {
         }
     }
 
-    /// Below the smallest cut: along the line through the two smallest, but not below a line to the
-    /// origin and not above the smallest itself.
+    /// The load below the smallest cut: along the line through the two smallest, but not below a
+    /// line to the origin and not above the smallest itself.
     fn short(&self, first: &Cut, second: Option<&Cut>, instructions: f64) -> Load {
         let share = instructions / first.instructions;
         let back = |at: f64, next: f64, wider: f64| {
@@ -273,17 +273,17 @@ impl ProgramModel {
         narrow.flatten().or_else(|| self.nodes.get(&(stage, children)))
     }
 
-    /// Seconds to execute so many instructions.
+    /// Seconds to execute this many instructions.
     pub fn execution_s(&self, instructions: f64) -> f64 {
         instructions / self.execute_per_s
     }
 
-    /// Seconds to execute and cut so many instructions.
+    /// Seconds to execute and cut this many instructions.
     pub fn metering_s(&self, instructions: f64) -> f64 {
         instructions / self.meter_per_s
     }
 
-    /// Seconds to find the true boundaries of so many segments.
+    /// Seconds to find the true boundaries of this many segments.
     pub fn boundaries_s(&self, segments: u64) -> f64 {
         self.boundary_s * segments as f64
     }
@@ -302,12 +302,12 @@ impl ProgramModel {
             .find(|cut| cut.budget_bytes <= memory_bytes)
     }
 
-    /// Instructions of a segment, on average, where a process may take so much memory.
+    /// Instructions of a segment, on average, where a process may take this much memory.
     pub fn instructions_for(&self, memory_bytes: u64) -> Option<f64> {
         self.cut_for(memory_bytes).map(|cut| cut.instructions)
     }
 
-    /// The arities whose nodes, up to the widest, fit into so much memory; none if no tree does.
+    /// The arities whose nodes, up to the widest, fit into this much memory; none if no tree does.
     pub fn arities(&self, memory_bytes: u64) -> Vec<Arities> {
         let fitting = |stage: Kind, below: Below, least: u32| {
             (least..)
@@ -319,7 +319,7 @@ impl ProgramModel {
             return Vec::new();
         }
         let wide = 1..=fitting(Kind::InternalForLeaf, Below::More, 1);
-        // Of one child there would be no end, so that they are counted from two.
+        // A tree of nodes with one child would never end, so they are counted from two.
         let internal_recursive: Vec<u32> = wide
             .map(|children| 1 + fitting(Kind::InternalRecursive, Below::of(children), 2))
             .collect();

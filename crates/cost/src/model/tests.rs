@@ -140,7 +140,7 @@ fn one_number_of_threads_leaves_the_serial_part_open() {
     program.nodes.retain(|n| n.measured.threads == 2);
     let law = ProgramModel::fit(program).unwrap();
     let load = law.load(300_000.0);
-    // What was measured holds all the same.
+    // The measurements hold all the same.
     assert!(near(law.segment(load, 2).wall_s, 7.0 * 0.6));
     assert!(law.segment(load, 4).wall_s < law.segment(load, 2).wall_s);
 }

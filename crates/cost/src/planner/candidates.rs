@@ -11,26 +11,26 @@ use crate::{
     trees::{Candidate, ClassTimes, KINDS, Shape, Times},
 };
 
-/// Ways that something goes between a prover and the requester or another prover for one task,
-/// which cannot overlap: to be woken, to offer, to get the lease; to ask for the children and get
-/// them; to submit, to be asked for the proof and to send it.
+/// Trips between a prover and the requester or another prover for one task, which cannot overlap:
+/// to be woken, to offer, to get the lease; to ask for the children and get them; to submit, to be
+/// asked for the proof and to send it.
 const TRIPS: f64 = 8.0;
 
-/// One way to do a job: a tree, and what is not of its schedule.
+/// One way to do a job: a tree, and its facts beside the schedule.
 pub(super) type Way = Candidate<Beside>;
 
-/// What of a way is not of its schedule.
+/// The facts of a way beside its schedule.
 #[derive(Clone, Debug)]
 pub(super) struct Beside {
     /// Budget that segments are cut for.
     pub memory_bytes: u64,
-    /// Of all proofs together.
+    /// Bytes of all proofs together.
     pub proof_bytes: f64,
-    /// To verify all proofs and find all boundaries.
+    /// CPU seconds to verify all proofs and find all boundaries.
     pub requester_cpu_s: f64,
 }
 
-/// All that fit the machines.
+/// All ways that fit the machines.
 ///
 /// # Errors
 /// [`PlanError::Memory`] where none does, [`PlanError::Segments`] where all are of too many
@@ -74,7 +74,7 @@ pub(super) fn candidates(question: &Question) -> Result<Vec<Way>, PlanError> {
     Ok(candidates)
 }
 
-/// None where some task fits nobody.
+/// A way to do the job; none where some task fits no machine.
 fn way(question: &Question, segments: u32, memory_bytes: u64, arities: Arities) -> Option<Way> {
     let requester = &question.requester.model;
     let job = Job {
@@ -104,7 +104,7 @@ fn way(question: &Question, segments: u32, memory_bytes: u64, arities: Arities) 
     Some(way)
 }
 
-/// What the times of tasks follow from.
+/// The facts of a job that the times of its tasks follow from.
 struct Job<'a> {
     question: &'a Question,
     segments: u32,
@@ -123,7 +123,7 @@ impl Job<'_> {
         }
     }
 
-    /// None where the class's profile lacks a shape, so that nobody knows what it takes there.
+    /// The times of each shape on a class; none where the class's profile lacks a shape.
     fn times(&self, class: &Class, shapes: &BTreeMap<Shape, usize>) -> Option<ClassTimes> {
         let mut times = ClassTimes {
             machines: self.question.honest_of(class),
@@ -145,8 +145,8 @@ impl Job<'_> {
         Some(times)
     }
 
-    /// What a task takes beside its proving: reaching the start of a segment, bytes, ways, and
-    /// being verified.
+    /// The time of a task beside its proving: reaching the start of a segment, transfers, trips,
+    /// and verification.
     fn elsewhere_s(&self, class: &Class, (kind, children): Shape, estimate: &Estimate) -> f64 {
         let model = &class.model;
         let proof = |stage, children| {

@@ -1,4 +1,4 @@
-//! What a job takes in all: its schedule, and what comes before and after.
+//! The time of a whole job: its schedule, and the parts before and after.
 
 use myriad_core::{Kind, NodeId, TaskId, Tree};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::trees::{Chosen, Timeline};
 
-/// What a fleet takes longer, as a part, for the whole of it wasting time; a part of it does in
+/// The added time of a fleet, as a part, if all of it wastes time; if a part of it does, in
 /// proportion. Source: `docs/SIMULATION.md`, where four of five that pretend to work cost a job 20
 /// to 21 % when the factor was taken.
 pub(super) const WASTE: f64 = 0.26;
@@ -21,7 +21,7 @@ pub(super) struct Best {
     around: Around,
 }
 
-/// What comes before a schedule and after it.
+/// The parts of a job before its schedule and after it.
 pub(super) struct Around {
     execute_s: f64,
     distribute_s: f64,
@@ -50,7 +50,7 @@ impl Around {
         }
     }
 
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub(super) fn expected_s(&self, timeline: &Timeline) -> f64 {
         self.execute_s + self.distribute_s + seconds(timeline.end_us) + self.requester_s + self.wasters_s
     }
@@ -86,7 +86,7 @@ fn seconds(microseconds: u64) -> f64 {
     microseconds as f64 / 1e6
 }
 
-/// The first copy is the requester's; then everybody who has one passes it on, so that they double.
+/// The first copy is the requester's; then every holder passes it on, so that the copies double.
 fn distribute_s(question: &Question, segments: u32) -> f64 {
     let machines: u64 = question
         .classes

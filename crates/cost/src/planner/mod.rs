@@ -66,8 +66,7 @@ pub fn machines_for(question: &Question, deadline_s: f64) -> Result<u64, PlanErr
     let with = |machines: u64| -> Result<Option<Best>, PlanError> {
         match best(&scaled(question, machines), TASKS_ON_PAPER_SEARCHING) {
             Ok(best) => Ok(Some(best)),
-            // Of a few machines of several classes, those that have the memory may not be among
-            // them.
+            // A few machines of several classes may not include those that have the memory.
             Err(PlanError::Memory { .. } | PlanError::NobodyHonest { .. })
                 if machines < MACHINES_TRIED_MAX =>
             {
@@ -100,7 +99,7 @@ pub fn machines_for(question: &Question, deadline_s: f64) -> Result<u64, PlanErr
     Ok(enough)
 }
 
-/// The same question with so many machines in all, shared out by largest remainder.
+/// The same question with this many machines in all, shared out by largest remainder.
 pub fn scaled(question: &Question, machines: u64) -> Question {
     let all: u64 = question.classes.iter().map(|class| class.machines).sum();
     let exact = |class: &Class| u128::from(class.machines) * u128::from(machines);

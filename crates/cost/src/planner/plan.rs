@@ -1,21 +1,21 @@
-//! What the planner answers.
+//! The planner's answers.
 
 use myriad_core::{Arities, Tree};
 use serde::Serialize;
 
-/// How a job is best done, and what that takes.
+/// The best way to do a job, and its cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FleetPlan {
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub expected_s: f64,
-    /// Which add up to [`Self::expected_s`].
+    /// The parts of [`Self::expected_s`], which add up to it.
     pub parts: Parts,
     pub segment: SegmentSize,
     pub arities: TreeArities,
     /// Nodes on each level of the tree, leaves first.
     pub levels: Vec<u32>,
     pub stages: Vec<StageWork>,
-    /// What no schedule can be faster than.
+    /// The bounds that no schedule is faster than.
     pub bounds: Bounds,
     pub binds: Binds,
     /// Machines that deliver, and all.
@@ -27,20 +27,20 @@ pub struct FleetPlan {
     /// Working time of all machines that deliver.
     pub machine_s: f64,
     pub energy_kwh: f64,
-    /// Of machines and energy, in the currency of the question.
+    /// The cost of machines and energy, in the currency of the question.
     pub cost: f64,
 }
 
-/// Where the time goes.
+/// The parts of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Parts {
     /// The requester executes and cuts.
     pub execute_s: f64,
     /// Program and input reach the provers.
     pub distribute_s: f64,
-    /// Until the last segment is proven.
+    /// The time until the last segment is proven.
     pub segments_s: f64,
-    /// From then until the top of the tree is.
+    /// The time from then until the top of the tree is.
     pub tree_s: f64,
     pub final_s: f64,
     /// Proofs queue at the requester's downlink or cores.
@@ -97,17 +97,17 @@ pub struct StageWork {
     pub machine_s: f64,
 }
 
-/// What no schedule can be faster than.
+/// The bounds that no schedule is faster than.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bounds {
-    /// All work, by all machines that deliver.
+    /// The time of all work on all machines that deliver.
     pub machines_s: f64,
     /// The longest path from a segment to the final proof, on the fastest machines.
     pub path_s: f64,
-    /// What follows from the two together: towards the end of a tree there is less and less that
-    /// can be done at once. No less than either.
+    /// The bound from the two together, no less than either: towards the end of a tree there is
+    /// less and less that can be done at once.
     pub earliest_s: f64,
-    /// All proofs, over the requester's downlink.
+    /// The time of all proofs over the requester's downlink.
     pub requester_down_s: f64,
     /// Verifying all proofs and finding all boundaries, on the requester's cores.
     pub requester_cpu_s: f64,
@@ -127,7 +127,7 @@ impl Bounds {
     }
 }
 
-/// What more of would help most.
+/// The resource of which more would help most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Binds {
@@ -137,11 +137,11 @@ pub enum Binds {
     Path,
     RequesterDownlink,
     RequesterCpu,
-    /// What goes before the first segment.
+    /// The steps before the first segment.
     Start,
 }
 
-/// What goes over the requester's link.
+/// The transfers over the requester's link.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Traffic {
     /// Program and input, if every prover had them from the requester; they pass them on, so that
@@ -154,7 +154,7 @@ pub struct Traffic {
 }
 
 impl Binds {
-    /// What it means for whoever wants to be faster.
+    /// Its meaning for a reader who wants to be faster.
     pub const fn explained(self) -> &'static str {
         match self {
             Self::Machines => "the work binds: more machines, or faster ones, help",
@@ -166,7 +166,7 @@ impl Binds {
             }
             Self::RequesterCpu => "the requester's cores bind: every proof is verified",
             Self::Start => {
-                "what goes before the first segment binds: executing at the requester, and sending the program"
+                "the time before the first segment binds: the requester executes, and sends the program"
             }
         }
     }
@@ -187,7 +187,7 @@ impl FleetPlan {
         }
     }
 
-    /// Its tree, for whoever runs it.
+    /// Its tree, for callers that run it.
     pub fn tree(&self) -> Tree {
         Tree::new(self.segment.segments as u32, self.arities())
     }

@@ -1,4 +1,4 @@
-//! What a planner is asked: a workload, a fleet, and what is at its disposal.
+//! The planner's questions: a workload, a fleet, and the requester's own means.
 
 use serde::Serialize;
 use thiserror::Error;
@@ -10,21 +10,21 @@ pub const MACHINES_MAX: u64 = 1_000_000_000;
 /// Most segments of a job. A hundred blocks of 30 M gas in one have fewer.
 pub const SEGMENTS_MAX: u64 = 200_000;
 
-/// What is to be proven.
+/// The work that is to be proven.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Workload {
-    /// Of one execution.
+    /// Instructions of one execution.
     pub instructions: f64,
     /// Program and input, which every prover needs.
     pub shared_bytes: u64,
 }
 
-/// How machines are connected.
+/// The connections of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Link {
     pub up_bytes_per_s: f64,
     pub down_bytes_per_s: f64,
-    /// One way, to the requester or to another prover.
+    /// The time of one way, to the requester or to another prover.
     pub latency_s: f64,
 }
 
@@ -35,24 +35,24 @@ pub struct Class {
     /// Honest or not.
     pub machines: u64,
     pub threads: u32,
-    /// For one task.
+    /// Memory for one task.
     pub memory_bytes: u64,
     pub link: Link,
-    /// What tasks take on one.
+    /// The costs of tasks on one machine.
     pub model: ProgramModel,
-    /// What one takes from the socket while it works.
+    /// Power that one machine takes from the socket while it works.
     pub watts: f64,
-    /// Of one machine for an hour of work, in whatever currency.
+    /// The price of one machine for an hour of work, in whatever currency.
     pub price_per_h: f64,
 }
 
-/// Who wants the proof.
+/// The requester.
 #[derive(Clone, Debug)]
 pub struct RequesterSide {
-    /// That verify.
+    /// Cores that verify.
     pub cores: u32,
     pub link: Link,
-    /// What executing and verifying takes there.
+    /// The costs of executing and verifying there.
     pub model: ProgramModel,
 }
 
@@ -64,7 +64,7 @@ pub struct Question {
     /// The part of the machines that deliver; the others take tasks and waste time.
     pub honest: f64,
     pub requester: RequesterSide,
-    /// Of a kilowatt-hour, in the currency of [`Class::price_per_h`].
+    /// The price of a kilowatt-hour, in the currency of [`Class::price_per_h`].
     pub price_per_kwh: f64,
 }
 

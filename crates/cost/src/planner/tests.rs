@@ -16,7 +16,7 @@ fn near(actual: f64, expected: f64) {
     );
 }
 
-/// What a task of the plan takes on one of the machines of [`class`] with two threads.
+/// Seconds of a task of the plan on one of the machines of [`class`] with two threads.
 fn task_s(plan: &FleetPlan, task: myriad_core::TaskId) -> f64 {
     let work = match shape(&plan.tree(), task) {
         (Kind::Segment, _) => 1.0 + 0.4e-6 * 50.0 * plan.segment.instructions,

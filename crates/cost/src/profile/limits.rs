@@ -1,4 +1,4 @@
-//! What the numbers of a profile are held to: limits that no machine passes.
+//! Limits of the numbers of a profile, which no machine passes.
 
 use super::{Cut, Measured, Profile, ProfileError, Program, SegmentSample};
 
@@ -26,7 +26,7 @@ impl Profile {
     /// Holds every number to its limits.
     ///
     /// # Errors
-    /// [`ProfileError::Absurd`] or [`ProfileError::Missing`], which name what is at fault.
+    /// [`ProfileError::Absurd`] or [`ProfileError::Missing`], which name the number at fault.
     pub fn validate(&self) -> Result<(), ProfileError> {
         name("name", &self.name)?;
         name("build", &self.build)?;

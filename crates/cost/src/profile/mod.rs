@@ -1,8 +1,8 @@
-//! What was measured on a machine: the file that `myriad bench` writes and that the cost model is
+//! The measurements of a machine: the file that `myriad bench` writes and that the cost model is
 //! fitted to.
 //!
-//! It comes from a file that anybody may have written. So its size is bounded before it is read,
-//! unknown keys are errors, and every number is held to limits that no machine passes.
+//! Anybody may have written the file. So its size is bounded before it is read, unknown keys are
+//! errors, and every number is held to limits that no machine passes.
 
 mod limits;
 
@@ -21,13 +21,13 @@ pub use limits::{
 pub const PROFILE_VERSION: u32 = 1;
 /// Most bytes of a profile. A full one has about 40 KB.
 pub const PROFILE_BYTES_MAX: u64 = 4 << 20;
-/// What was measured on one machine, with one engine.
+/// The measurements of one machine, with one engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// [`PROFILE_VERSION`].
     pub version: u32,
-    /// What the machine is called in reports.
+    /// The name of the machine in reports.
     pub name: String,
     /// The build that measured, for people.
     pub build: String,
@@ -70,7 +70,7 @@ pub struct Disk {
 pub enum Vm {
     /// RV32IM with input and output.
     Plain,
-    /// With extensions, such as keccak and secp256k1 in `evm-block`.
+    /// RV32IM with extensions, such as keccak and secp256k1 in `evm-block`.
     Extended,
 }
 
@@ -83,7 +83,7 @@ impl Vm {
     }
 }
 
-/// What was measured of one program.
+/// The measurements of one program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Program {
@@ -93,8 +93,7 @@ pub struct Program {
     pub execute_instructions_per_s: f64,
     /// Execution with metering, as a requester does it to cut, on one thread.
     pub meter_instructions_per_s: f64,
-    /// What a requester takes for the true boundaries of one segment, execution included, in
-    /// seconds.
+    /// Seconds of a requester for the true boundaries of one segment, execution included.
     pub boundary_s: f64,
     /// Into what segments each memory budget cuts an execution, by rising budget.
     pub cuts: Vec<Cut>,
@@ -111,17 +110,17 @@ pub struct Program {
 pub struct Cut {
     pub budget_bytes: u64,
     pub segments: u32,
-    /// In a segment, on average.
+    /// Instructions of a segment, on average.
     pub instructions: f64,
     /// Field elements in all traces, on average.
     pub cells: f64,
     /// Bus interactions, on average.
     pub interactions: f64,
-    /// What the engine expects the largest of them to take.
+    /// The engine's expectation for the largest of them.
     pub peak_bytes: u64,
 }
 
-/// How one task went.
+/// The measurements of one task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
@@ -131,15 +130,15 @@ pub struct Measured {
     /// kind.
     pub cold: bool,
     pub wall_s: f64,
-    /// Of all threads, user and system.
+    /// CPU seconds of all threads, user and system.
     pub cpu_s: f64,
-    /// That threads were ready to run and something else did, in all threads together: a machine
-    /// that is also used for something else is measured all the same.
+    /// Seconds in which threads were ready to run while the processor did other work, in all
+    /// threads together: a busy machine can be measured too.
     pub waited_s: f64,
     /// Largest resident set of the process.
     pub peak_bytes: u64,
     pub proof_bytes: u64,
-    /// To verify the proof, on one thread, with keys loaded.
+    /// Seconds to verify the proof, on one thread, with keys loaded.
     pub verify_s: f64,
 }
 
@@ -147,7 +146,7 @@ pub struct Measured {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentSample {
-    /// For which it was cut.
+    /// The budget for which it was cut.
     pub budget_bytes: u64,
     /// Executed before it, to get to it.
     pub instructions_before: u64,
@@ -238,7 +237,7 @@ impl Profile {
     /// Bytes that are no profile, have keys that are not known, are of another version, or have
     /// numbers that no machine has.
     pub fn parse(json: &[u8]) -> Result<Self, ProfileError> {
-        /// Of whatever version it is.
+        /// The version of a profile, readable whatever version it is.
         #[derive(Deserialize)]
         struct Head {
             version: u64,
@@ -255,7 +254,7 @@ impl Profile {
         Ok(profile)
     }
 
-    /// As it is written to a file.
+    /// The text of the profile for a file.
     ///
     /// # Panics
     /// Never: it has no maps and no numbers that JSON lacks, once it has been checked.
@@ -270,8 +269,8 @@ impl Profile {
 }
 
 impl Measured {
-    /// What it would have taken with nothing beside: threads that have a core for a part of the
-    /// time do that part of their work.
+    /// The time that it would have taken on an idle machine: threads that have a core for a part of
+    /// the time do that part of their work.
     pub fn undisturbed_wall_s(&self) -> f64 {
         self.wall_s * self.cpu_s / (self.cpu_s + self.waited_s)
     }

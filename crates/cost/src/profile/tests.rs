@@ -1,4 +1,4 @@
-//! What profiles are read, and what is refused of them.
+//! The profiles that are read, and the refusals of others.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What no schedule of a tree ends before.
+//! A time before which no schedule of a tree ends.
 
 use super::{
     list_schedule::Times,
@@ -6,22 +6,24 @@ use super::{
 };
 
 impl Times {
-    /// What no schedule of a tree with these levels ends before, for all work, for the longest
-    /// path, and for what the two have to do with each other: a tree tapers. Of a task that others
-    /// wait for, `t` long, at most what the last `L` leave beside `t` can be done in the last `L`
-    /// before the end; the rest of it, of all tasks, is work for the machines before, so that
+    /// The time before which no schedule of a tree with these levels ends: for all work, for the
+    /// longest path, and for the two together, since a tree tapers.
+    ///
+    /// Take the last `L` before the end. A task of length `t`, on which others of length `s`
+    /// follow, can have at most `L - s` of itself in there, and at most `t`. The rest of all tasks,
+    /// `W(L)`, is work for the machines before that, so
     ///
     /// ```text
     ///   T  >=  L + W(L) / machines      for every L
     /// ```
     ///
-    /// after Fernandez and Bussell (1973). `L` = 0 is all work, and the largest `L` the longest
-    /// path. In between it is largest where a tree has about as many tasks beside each other as
-    /// there are machines. As [`Self::work_us`] it is exact for machines of one class. Segments
-    /// that differ end no earlier than such as are alike, of which more can be done late.
+    /// after Fernandez and Bussell (1973). `L` = 0 gives all work, and the largest `L` the longest
+    /// path. In between, the bound is largest where a tree has about as many tasks beside each
+    /// other as there are machines. It is exact for machines of one class, as [`Self::work_us`] is.
+    /// Segments that differ end no earlier than equal ones, of which more can be done late.
     pub(super) fn earliest_us(&self, levels: &[Level]) -> u64 {
         let fastest = |shape: &Shape| self.fastest(self.shapes[shape]).unwrap_or(0);
-        // What follows on a task of each level at least, and what the task itself takes.
+        // The least time that follows on a task of each level, and the time of the task itself.
         let mut tail = 0;
         let mut tasks: Vec<(Shape, u64, u64, u64)> = Vec::new();
         for level in levels.iter().rev() {

@@ -15,11 +15,11 @@ pub struct Candidate<T> {
     pub arities: Arities,
     pub tree: Tree,
     pub times: Times,
-    /// How many tasks of each shape there are.
+    /// The number of tasks of each shape.
     pub counts: BTreeMap<Shape, u64>,
     /// No schedule ends before this, in microseconds.
     pub earliest_us: u64,
-    /// What the caller has to know of it.
+    /// The caller's own facts about it.
     pub of: T,
 }
 
@@ -27,13 +27,13 @@ pub struct Candidate<T> {
 #[derive(Clone, Debug)]
 pub struct Chosen<T> {
     pub candidate: Candidate<T>,
-    /// Of which `end_us` is when its final proof is there.
+    /// Its schedule; `end_us` is when its final proof is there.
     pub timeline: Timeline,
 }
 
-/// The candidate with the least `score`, which is when its timeline ends, or grows with that and
-/// counts what comes before and after. Of those that are alike it is the one that could end first,
-/// and of these the first; none without candidates.
+/// The candidate with the least `score`. A score is the time at which the timeline ends, or grows
+/// with that and counts the parts before and after. Among equal ones it is the one that could end
+/// first, and among these the first; none without candidates.
 ///
 /// `tasks_max` tasks are put on paper at most. A candidate with more of them is only outlined, by
 /// Graham's bound.
@@ -69,8 +69,8 @@ pub fn choose<T>(
 }
 
 impl<T> Candidate<T> {
-    /// The tree over so many segments. `times` says what its shapes, each with its place, take;
-    /// none where it does not know. None also where some shape fits nobody.
+    /// The tree over this many segments. `times` gives the times of its shapes, each with its
+    /// place; none where it does not know them. None also where some shape fits no machine.
     pub fn new(
         segments: u32,
         arities: Arities,
@@ -90,7 +90,7 @@ impl<T> Candidate<T> {
         })
     }
 
-    /// All work, by all machines together.
+    /// The time of all work on all machines together.
     pub(crate) fn work_us(&self) -> u64 {
         let counts = self.counts.iter();
         self.times
@@ -102,8 +102,8 @@ impl<T> Candidate<T> {
         self.times.path_us(&self.tree)
     }
 
-    /// A job that is too large to be put on paper: Graham's bound, under which every list schedule
-    /// is. Where segments end is where their share of the work is done.
+    /// The timeline of a job that is too large to be put on paper: Graham's bound, under which
+    /// every list schedule is. Segments end when their share of the work is done.
     fn outlined(&self) -> Timeline {
         let (work_us, path_us) = (self.work_us(), self.path_us());
         let mut timeline = Timeline {

@@ -1,9 +1,9 @@
-//! A job on paper: who does which task when, if everybody does what is expected.
+//! A job on paper: which machine does which task when, if all take their expected times.
 //!
-//! List scheduling after Graham (1966), in the order of the state machine: what has the longest
-//! path above it goes first, to the fastest machine that is free and has the memory. Machines of a
-//! class are alike, so that they are counted and not told apart. It takes a microsecond or two for
-//! a task, where the simulator, which asks the state machine itself, takes tens.
+//! List scheduling after Graham (1966), in the order of the state machine: the task with the
+//! longest path above it goes first, to the fastest free machine that has the memory. Machines of a
+//! class are alike, so they are counted and not told apart. It takes a microsecond or two for a
+//! task, where the simulator, which asks the state machine itself, takes tens.
 
 use std::{
     cmp::Reverse,
@@ -17,14 +17,14 @@ use super::shape::{Shape, shape};
 /// Kinds of tasks.
 pub const KINDS: usize = Kind::ALL.len();
 
-/// What a task of each shape takes on a machine of each class, in microseconds.
+/// The time of a task of each shape on a machine of each class, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
     /// The places of the shapes in what follows.
     pub shapes: BTreeMap<Shape, usize>,
     pub classes: Vec<ClassTimes>,
-    /// What each segment takes, as a part of what its shape does; without any, segments are alike.
-    /// Their mean is 1.
+    /// The time of each segment, as a part of its shape's; without any, segments are alike. Their
+    /// mean is 1.
     pub segments: Vec<f64>,
     /// Set where the machines are processes of one machine: then there is one class, and its times
     /// are of one core.
@@ -40,7 +40,7 @@ pub struct SharedCores {
 }
 
 impl SharedCores {
-    /// Seconds of a core that each of so many running processes gets in a second.
+    /// Seconds of a core that each of `running` processes gets in a second.
     fn rate(self, running: u64) -> f64 {
         (self.cores as f64 / running.max(1) as f64).min(self.threads as f64)
     }
@@ -50,13 +50,13 @@ impl SharedCores {
 #[derive(Clone, Debug)]
 pub struct ClassTimes {
     pub machines: u64,
-    /// For each shape; none where it does not fit.
+    /// The time of each shape; none where it does not fit.
     pub tasks: Vec<Option<u64>>,
-    /// What a task takes longer after one of another kind, by kind.
+    /// The time that a task takes in addition after one of another kind, by kind.
     pub cold: [u64; KINDS],
 }
 
-/// How it went.
+/// The times of a schedule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// When the last segment was done, the last node of the tree, and the final proof.
@@ -74,7 +74,7 @@ impl Times {
         self.shapes[&shape(tree, task)]
     }
 
-    /// What the task at a place takes where its shape takes so long.
+    /// The time of the task at a place where its shape takes this long.
     fn of_task(&self, place: usize, shape_us: u64) -> u64 {
         // Segments come first.
         match self.segments.get(place) {
@@ -83,7 +83,7 @@ impl Times {
         }
     }
 
-    /// How long it takes until so much is done of each of so many running tasks.
+    /// The time until `done_us` is done of each of `running` tasks.
     pub(super) fn elapsed_us(&self, done_us: u64, running: u64) -> u64 {
         match self.shared {
             Some(shared) => (done_us as f64 / shared.rate(running)).round() as u64,
@@ -91,23 +91,24 @@ impl Times {
         }
     }
 
-    /// So many machines, counted as such that have a task each to themselves.
+    /// The number of machines that would have a task each to themselves and do as much.
     fn at_once(&self, machines: u64) -> f64 {
         machines as f64 * self.shared.map_or(1.0, |shared| shared.rate(machines))
     }
 
-    /// What a task of a shape takes on the fastest class that can do it; none if nobody can.
+    /// The time of a shape on the fastest class that can do it; none if no class can.
     pub(super) fn fastest(&self, shape: usize) -> Option<u64> {
         let present = self.classes.iter().filter(|class| class.machines > 0);
         present.filter_map(|class| class.tasks[shape]).min()
     }
 
-    /// Whether there is somebody for every shape.
+    /// Whether some class can do every shape.
     pub(super) fn is_possible(&self) -> bool {
         self.shapes.values().all(|&shape| self.fastest(shape).is_some())
     }
 
-    /// All work by all machines, where tasks of each shape are spread by who is how fast at it.
+    /// The time of all work on all machines, where tasks of each shape are spread by how fast each
+    /// class is at it.
     ///
     /// No schedule on machines of one class ends before this. With several it may be a little too
     /// high, where one class is much better at one shape than at the others.
@@ -142,14 +143,14 @@ impl Times {
         ranks
     }
 
-    /// Does the job on paper. There must be somebody for every shape.
+    /// Does the job on paper. Some class must be able to do every shape.
     pub fn schedule(&self, tree: &Tree) -> Timeline {
         Schedule::new(self, tree).run()
     }
 }
 
-/// What can start, by what it needs: all of a shape need the same. The longest path above comes
-/// first, and of equal ones the first in the tree.
+/// The tasks that can start, by shape, whose tasks all need the same memory. The longest path above
+/// comes first, and of equal ones the first in the tree.
 type Ready = BinaryHeap<(u64, Reverse<usize>)>;
 
 struct Schedule<'a> {
@@ -159,13 +160,13 @@ struct Schedule<'a> {
     ranks: Vec<u64>,
     /// Children that each task waits for.
     missing: Vec<u32>,
-    /// For each shape.
+    /// The tasks of each shape that can start.
     ready: Vec<Ready>,
     /// Machines of each class that are free, by the kind of their last task; those without any are
     /// last.
     free: Vec<[u64; KINDS + 1]>,
-    /// Which task is done, on which class, when so much has been done of a task that runs since the
-    /// beginning.
+    /// Running tasks, first the one that ends first: the work done by then of a task that runs
+    /// since the beginning, the place of the task, and its class.
     running: BinaryHeap<Reverse<(u64, usize, usize)>>,
     timeline: Timeline,
 }
@@ -207,8 +208,8 @@ impl<'a> Schedule<'a> {
     }
 
     fn run(mut self) -> Timeline {
-        // What has been done of a task that runs since the beginning. It is the time, unless cores
-        // are shared: then all that run get on at one rate, which depends on how many they are.
+        // The work done of a task that runs since the beginning. It is the time, unless cores are
+        // shared: then all running tasks get on at one rate, which depends on their number.
         let mut done = 0;
         let mut now = 0;
         loop {
@@ -220,7 +221,7 @@ impl<'a> Schedule<'a> {
             now += self.times.elapsed_us(end - done, running);
             done = end;
             self.finish(now, place, class);
-            // What ends at the same time is all seen before anything is given out.
+            // All tasks that end at the same time are seen before anything is given out.
             while let Some(&Reverse((end, place, class))) = self.running.peek()
                 && end == done
             {
@@ -247,13 +248,13 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Gives out whatever somebody is free for.
+    /// Gives out every task that a machine is free for.
     fn assign(&mut self, done: u64) {
         while let Some((shape, class)) = self.next() {
             let (_, Reverse(place)) = self.ready[shape].pop().expect("it was looked at");
             let kind = self.tasks[place].kind() as usize;
             let (free, times) = (&mut self.free[class], &self.times.classes[class]);
-            // Who has just done one like it asks first.
+            // A machine that has just done a task of this kind asks first.
             let last = if free[kind] > 0 {
                 kind
             } else {
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(one_core_each(100), 5.0);
         // Two children: four rounds of segments, both leaves, and three tasks one after the other.
         assert_eq!(one_core_each(2), 8.0);
-        // With all cores for each child, those three take half the time.
+        // Those three tasks take half the time with all cores for each child.
         assert_eq!(seconds(2, 2, 2), 6.5);
     }
 

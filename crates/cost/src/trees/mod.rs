@@ -10,8 +10,8 @@
 //!                                                          Chosen: the tree and its timeline
 //! ```
 //!
-//! [`choose()`] is called by the planner, for fleets, and by the drivers in `myriad-node`, for the
-//! job at hand.
+//! The planner calls [`choose()`] for fleets, and the drivers in `myriad-node` call it for their
+//! jobs.
 
 mod bound;
 mod choose;

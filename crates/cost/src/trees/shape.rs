@@ -1,11 +1,10 @@
-//! What tasks of a tree are alike in, and which trees there are.
+//! The shapes of a tree's tasks, and the trees that there are.
 
 use std::collections::BTreeMap;
 
 use myriad_core::{Arities, Kind, NodeId, TaskId, Tree};
 
-/// What tasks are alike in, as far as their cost goes: kind and children, which segments have none
-/// of.
+/// The facts that determine a task's cost: its kind and its children, of which segments have none.
 pub type Shape = (Kind, u32);
 
 /// The shape of a task of a tree.
@@ -17,15 +16,15 @@ pub fn shape(tree: &Tree, task: TaskId) -> Shape {
     (task.kind(), children)
 }
 
-/// All arities of trees whose widest nodes have so many children: leaves up to `leaf`, and
-/// internal-recursive nodes up to `internal_recursive`, which has one number for each of
-/// internal-for-leaf nodes of one child, of two, and so on: it may take more memory to aggregate
+/// All arities of trees whose widest nodes have these numbers of children. Leaves have up to
+/// `leaf`. Internal-recursive nodes have up to `internal_recursive`, which has one number for each
+/// of internal-for-leaf nodes of one child, of two, and so on: it may take more memory to aggregate
 /// proofs of wider nodes.
 pub fn arities(leaf: u32, internal_recursive: &[u32]) -> Vec<Arities> {
     let mut all = Vec::new();
     for leaf in 1..=leaf {
         for (internal_for_leaf, &most) in (1..).zip(internal_recursive) {
-            // Of nodes of one child there would be no end.
+            // A tree of nodes with one child would never end.
             all.extend((2..=most).map(|internal_recursive| Arities {
                 leaf,
                 internal_for_leaf,
@@ -49,7 +48,7 @@ pub(super) fn outline(tree: &Tree) -> Vec<Level> {
         let groups = tree.count_beside(first);
         let (kind, children, wide) = (first.kind(), below / groups, below % groups);
         let narrow = ((kind, children), u64::from(groups - wide));
-        // Without wide ones there is no such shape.
+        // Without wide nodes there is no such shape.
         let wide = ((kind, children + u32::from(wide > 0)), u64::from(wide));
         levels.push([narrow, wide]);
         below = groups;
@@ -58,7 +57,7 @@ pub(super) fn outline(tree: &Tree) -> Vec<Level> {
     levels
 }
 
-/// How many tasks of each shape a tree has.
+/// The number of tasks of each shape in a tree.
 pub fn counts(tree: &Tree) -> BTreeMap<Shape, u64> {
     let mut counts: BTreeMap<Shape, u64> = BTreeMap::new();
     for (shape, count) in outline(tree).into_iter().flatten() {
@@ -106,7 +105,7 @@ mod tests {
             tuples(2, &[3, 2]),
             [(1, 1, 2), (1, 1, 3), (1, 2, 2), (2, 1, 2), (2, 1, 3), (2, 2, 2)]
         );
-        // Where not even nodes of two fit, there is no tree.
+        // There is no tree where not even nodes of two fit.
         assert_eq!(tuples(4, &[1, 0]), []);
         assert_eq!(tuples(0, &[3]), []);
     }

@@ -6,7 +6,7 @@ use myriad_core::{Arities, Tree};
 
 use super::{shape::outline, *};
 
-/// On one class of so many machines, on which every task takes a second.
+/// A schedule on one class of this many machines, on which every task takes a second.
 fn unit_schedule(tree: &Tree, machines: u64) -> Timeline {
     unit_times(tree, machines).schedule(tree)
 }
@@ -24,8 +24,8 @@ fn unit_times(tree: &Tree, machines: u64) -> Times {
     }
 }
 
-/// Of equal tasks, Hu (1961): whoever takes what has most tasks above it ends as early as can be.
-/// So a schedule is the least that there is, and a bound may come near it and not pass it.
+/// Taking the task with most tasks above it ends as early as can be for equal tasks (Hu, 1961). So
+/// a schedule is the least that there is, and a bound may come near it and not pass it.
 #[test]
 fn no_tree_of_equal_tasks_is_done_before_its_bound() {
     let arities = Arities {

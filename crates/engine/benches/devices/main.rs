@@ -6,10 +6,10 @@
 //!
 //! A task is `segment` (655,000 instructions of `fibonacci`), `evm-segment` (190,000 of
 //! `evm-block`), `evm-leaf`, `leaf-1`, `leaf-3`, `internal-for-leaf-1`, `-2`, `-3`,
-//! `internal-recursive-3` or `final`; all of them if none is named. What a task is made of is made
-//! once and kept, by the build, in the system's folder for temporary files.
+//! `internal-recursive-3` or `final`; all of them if none is named. The inputs of a task are made
+//! once by the build and kept in the system's folder for temporary files.
 //!
-//! A row is of the proof alone, without what comes before it: the execution, traces and, for nodes,
+//! A row is of the proof alone, without the work before it: the execution, traces and, for nodes,
 //! the child proofs' check. `task` is the peak of the whole process. Phases have their CPU seconds
 //! and peak.
 
@@ -145,7 +145,7 @@ fn main() -> Fallible<()> {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for task in &tasks {
-        // Makes what the task is made of.
+        // Makes the inputs of the task.
         child(&binary, "own", task, 2)?;
         for &threads in &threads {
             let stock = child(&binary, "stock", task, threads)?;

@@ -1,4 +1,4 @@
-//! What the tasks are made of: programs, segments, and the proofs below a node.
+//! The inputs of the tasks: programs, segments, and the proofs below a node.
 
 use std::{env, fs, path::PathBuf};
 
@@ -12,12 +12,12 @@ use crate::Fallible;
 pub const SEGMENTS: usize = 3;
 const SEGMENT_INSTRUCTIONS: u64 = 655_000;
 const EVM_SEGMENT_INSTRUCTIONS: u64 = 190_000;
-/// So many rounds of `fibonacci` have somewhat less instructions than [`SEGMENTS`] segments.
+/// This many rounds of `fibonacci` have somewhat less instructions than [`SEGMENTS`] segments.
 const ROUNDS: u64 = 130_000;
 /// Large enough that OpenVM's plan cuts nowhere where the benchmark does not.
 const PLAN_BUDGET: MemoryBudget = MemoryBudget::from_bytes(64 << 30);
 
-/// What tasks are made of.
+/// The inputs of tasks.
 pub struct Material {
     dir: PathBuf,
     pub keys: KeyCache,
@@ -75,7 +75,7 @@ impl Material {
         })
     }
 
-    /// What lies under this name, made if need be.
+    /// The proof under this name, made if need be.
     fn proof(&self, name: &str, make: impl FnOnce() -> Fallible<Vec<u8>>) -> Fallible<Vec<u8>> {
         let path = self.dir.join(name);
         if let Ok(bytes) = fs::read(&path) {
@@ -129,7 +129,7 @@ impl Material {
     }
 }
 
-/// The plan's segments, cut to so many instructions; their traces have more room than they need.
+/// The plan's segments, cut to this many instructions; their traces have more room than they need.
 fn cut(plan: &Plan, instructions: u64, segments: usize) -> Vec<Segment> {
     (0..segments)
         .map(|index| {

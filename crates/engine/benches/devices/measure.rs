@@ -1,4 +1,4 @@
-//! What a proof takes, by phase: an engine that is measured, and a subscriber that follows its
+//! The cost of a proof by phase: an engine that is measured, and a subscriber that follows its
 //! spans.
 
 use std::{cell::RefCell, collections::BTreeMap, fs, sync::Mutex, time::Instant};
@@ -20,7 +20,7 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// What a phase took.
+/// The cost of a phase.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Cost {
     pub cpu_s: f64,
@@ -40,8 +40,8 @@ pub const COMMIT: &str = "commit";
 pub const CONSTRAINTS: &str = "constraints";
 pub const OPENINGS: &str = "openings";
 
-/// The phase that a span is, by either device's name for it. What comes after the constraints is
-/// the openings.
+/// The phase that a span is, by either device's name for it. The phase after the constraints is the
+/// openings.
 fn phase_of(span: &str) -> Option<&'static str> {
     match span {
         "prover.main_trace_commit" => Some(COMMIT),
@@ -52,7 +52,7 @@ fn phase_of(span: &str) -> Option<&'static str> {
 
 pub static RUN: Mutex<BTreeMap<String, Cost>> = Mutex::new(BTreeMap::new());
 
-/// Where a clock stood when a phase began; the peak is that since then.
+/// The clock's reading when a phase began; the peak is that since then.
 pub struct Clock {
     start: Instant,
     cpu_s: f64,

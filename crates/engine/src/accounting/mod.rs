@@ -2,7 +2,7 @@
 //!
 //! OpenVM's interpreter is a table of functions, one for each instruction of the program, and a
 //! loop that calls them. The functions tell a context of each row that they need of a chip. OpenVM
-//! makes the functions for any context, and runs the loop for its own ones only. So the loop is
+//! makes the functions for any context, but runs the loop only for its own ones. So the loop is
 //! here, and the context counts.
 #![expect(
     unsafe_code,
@@ -32,13 +32,13 @@ use crate::{
 
 /// Labels are numbers of 8 bits.
 const LABELS: usize = 256;
-/// So many are open at once; what begins inside of so many counts for the innermost.
+/// The most marks that are open at once; a mark inside of that many counts for the innermost.
 const OPEN_MAX: usize = 64;
 
-/// What was spent under one label.
+/// The cost under one label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
-    /// How often it began.
+    /// The number of times that it began.
     pub times: u64,
     /// Instructions executed.
     pub instructions: u64,
@@ -48,12 +48,13 @@ pub struct Spent {
     pub cells: u64,
 }
 
-/// What an execution was spent on.
+/// The account of an execution, by label.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// By label. What has none is under 0; what is inside of several is under the innermost.
+    /// The costs by label. Work without a label is under 0; work inside of several is under the
+    /// innermost.
     pub spent: Vec<Spent>,
-    /// What the program revealed.
+    /// The values that the program revealed.
     pub public_values: Vec<u8>,
 }
 
@@ -71,7 +72,7 @@ impl Account {
 
 /// Executes `program` on `input`, and counts by its marks.
 ///
-/// `output` gives what the program has printed since the last call; errors quote it.
+/// `output` gives the text that the program has printed since the last call; errors quote it.
 pub(crate) fn account(
     program: &Program,
     keys: &KeyCache,
@@ -79,7 +80,7 @@ pub(crate) fn account(
     max_instructions: u64,
     output: &dyn Fn() -> String,
 ) -> Result<Account, ExecuteError> {
-    // Errors quote what was printed in this execution alone.
+    // Errors quote only the text that this execution printed.
     output();
     let trapped = |reason: String| ExecuteError::Trapped {
         reason,
@@ -128,13 +129,13 @@ pub(crate) fn account(
     Ok(Account { spent, public_values })
 }
 
-/// The context of an execution: what was spent so far, and what is being done.
+/// The context of an execution: the account so far, and the label of the present work.
 struct Tally {
     /// For each instruction of the program, the place of its first mark, from 1; 0 where it has
     /// none.
     firsts: Vec<u32>,
     base: u32,
-    /// By address.
+    /// The marks, by address.
     marks: Vec<Mark>,
     /// Columns of each chip.
     widths: Vec<u64>,
@@ -142,7 +143,7 @@ struct Tally {
     executed: u64,
     /// The innermost label.
     label: u8,
-    /// Whether it is one for all that is called.
+    /// Whether this label covers everything that is called.
     whole: bool,
     /// The labels around it, and whether each is one for all that is called.
     around: Vec<(u8, bool)>,
@@ -156,7 +157,7 @@ impl Tally {
         let mut firsts = vec![0; code.instructions_and_debug_infos.len()];
         let marks = program.marks().to_vec();
         for (index, mark) in marks.iter().enumerate().rev() {
-            // Those of code that was left out are at 0.
+            // Marks of code that was left out are at 0.
             let place = mark.pc.checked_sub(base).map(|bytes| bytes / DEFAULT_PC_STEP);
             if let Some(first) = place.and_then(|place| firsts.get_mut(place as usize)) {
                 *first = index as u32 + 1;
@@ -192,8 +193,8 @@ impl Tally {
         }
     }
 
-    /// An address may be jumped to from where its mark does not belong: from the end of a loop to
-    /// its begin, which is behind the mark in the source and at the same address.
+    /// A jump may come to an address from code that the mark there does not belong to: from the end
+    /// of a loop to its start, which is behind the mark in the source and at the same address.
     fn enter(&mut self, mark: Mark) {
         if self.whole || self.label == mark.label || self.around.len() == OPEN_MAX {
             return;
@@ -248,7 +249,7 @@ type State = VmExecState<F, GuestMemory, Tally>;
 struct Code {
     base: u32,
     steps: Vec<Step>,
-    /// What the functions read. Steps point into it.
+    /// The data that the functions read. Steps point into it.
     _data: Vec<Grain>,
 }
 
@@ -257,7 +258,7 @@ struct Step {
     data: *const u8,
 }
 
-/// What the data of an instruction is aligned to, and a multiple of.
+/// The alignment of an instruction's data, and a multiple of it.
 type Grain = u128;
 
 impl Code {
@@ -279,7 +280,7 @@ impl Code {
         let mut data: Vec<Grain> = vec![0; instructions.len() * grains];
         let mut steps = Vec::with_capacity(instructions.len());
         for ((place, instruction), data) in (0..).zip(instructions).zip(data.chunks_exact_mut(grains)) {
-            // SAFETY: any bytes are numbers, and the slice is as long as what it was.
+            // SAFETY: any bytes are numbers, and the slice is as long as the grains.
             let data =
                 unsafe { slice::from_raw_parts_mut(data.as_mut_ptr().cast::<u8>(), size_of_val(data)) };
             let pc = base.wrapping_add(place * DEFAULT_PC_STEP);
@@ -323,7 +324,7 @@ impl Code {
 /// # Safety
 /// The data begins with the exit code.
 unsafe fn terminate(data: *const u8, state: &mut State) {
-    // SAFETY: the data is aligned to more, and the caller says what it is.
+    // SAFETY: the data is aligned to more, and the caller knows its type.
     let code = unsafe { data.cast::<u32>().read() };
     state.exit_code = Ok(Some(code));
 }

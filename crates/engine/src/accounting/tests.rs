@@ -1,4 +1,4 @@
-//! What is counted, against OpenVM's own counts.
+//! Our counts against OpenVM's own.
 
 use openvm_sdk::keygen::AppProvingKey;
 

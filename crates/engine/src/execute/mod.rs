@@ -27,8 +27,8 @@ use crate::{
     program::caught,
 };
 
-/// Segments that an execution may be cut into: as many as the planner plans for. With what the VM
-/// says of each, a plan of so many takes some 100 MB.
+/// Segments that an execution may be cut into: as many as the planner plans for. A plan of that
+/// many takes some 100 MB with the VM's account of each.
 const SEGMENTS_MAX: usize = 200_000;
 
 /// Pages of memory that OpenVM has numbers for: 32 bits, less those within a page.
@@ -68,8 +68,8 @@ pub struct Plan {
 }
 
 impl Segment {
-    /// Bytes of memory that the process which proves a segment takes at least, whatever is in it,
-    /// where the encoded input of its job has so many bytes.
+    /// The least memory, in bytes, of a process that proves a segment, whatever is in it, where the
+    /// encoded input of its job has this many bytes.
     pub fn least_bytes(input_bytes: u64) -> u64 {
         memory::segment_least_bytes(input_bytes)
     }
@@ -87,7 +87,7 @@ pub(crate) type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
-/// `output` gives what the program has printed since the last call; errors quote it.
+/// `output` gives the text that the program has printed since the last call; errors quote it.
 pub(crate) fn plan(
     program: &Program,
     keys: &KeyCache,
@@ -146,10 +146,10 @@ pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> 
     })
 }
 
-/// What is counted while a program is executed.
+/// The context in which an execution's rows are counted.
 ///
-/// OpenVM marks the page of an access before it looks whether the access is inside of the VM's
-/// memory. It has marks for the pages that the memory has, and looks at no bound of its own: an
+/// OpenVM marks the page of an access before it checks that the access is inside of the VM's
+/// memory. It has marks for the pages that the memory has, and checks no bound of its own. An
 /// access at the end of 32 bits, which any program can make, would write beside them.
 pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
     let mut ctx = vm.build_metered_ctx(program.exe());
@@ -157,7 +157,7 @@ pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
     ctx
 }
 
-/// What is executed, whatever it is cut for.
+/// The parts of an execution that are the same for every cut.
 struct Metering<'a> {
     vm: &'a Vm,
     interpreter: InterpretedInstance<'a, F, MeteredCtx>,
@@ -170,7 +170,7 @@ struct Metering<'a> {
 
 impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there
-    /// are so many segments.
+    /// are `segments_max` segments.
     #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
     fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
         let Self {
@@ -180,7 +180,7 @@ impl Metering<'_> {
             output,
             ..
         } = self;
-        // Errors quote what was printed in this execution alone.
+        // Errors quote only the text that this execution printed.
         output();
         let mut ctx = metered_ctx(vm, self.program).with_suspend_on_segment(true);
         ctx.segmentation_ctx = model.segmentation(bytes);
@@ -217,7 +217,7 @@ impl Metering<'_> {
                 return Err(too_long(executed));
             }
         }
-        // Those of a program that goes on are not what it will reveal, and nobody asks for them.
+        // A program that goes on may still change its public values, and nobody asks for them yet.
         let public_values = extract_public_values(
             self.program.config().public_value_bytes(),
             &state.vm_state.memory.memory,
@@ -256,8 +256,8 @@ impl Metering<'_> {
     }
 }
 
-/// Executes the first `instructions` of `program` on `input` without metering and without keys:
-/// what it takes to reach the start of a segment.
+/// Executes the first `instructions` of `program` on `input` without metering and without keys.
+/// Reaching the start of a segment costs this much.
 pub(crate) fn run(
     program: &Program,
     input: &Input,

@@ -6,9 +6,9 @@
 //! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made
 //! again.
 //!
-//! Where the text is a stranger's, a child makes the keys, and its caller writes the file
-//! ([`KeyCache::fill`]). The file's name follows from the text and not from what the child has read
-//! in it. So whoever takes over the child can spoil the keys of that text, and no others.
+//! A child makes the keys of a stranger's text, and its caller writes the file
+//! ([`KeyCache::fill`]). The file's name follows from the text and not from the child's reading of
+//! it. So an attacker that takes over the child can spoil the keys of that text, and no others.
 
 use std::{
     fs::{self, File},
@@ -40,9 +40,9 @@ const HASH_BYTES: usize = 32;
 /// Most bytes of a key file; the largest measured, for all extensions, has under 2 MB.
 pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// Most sets of keys that are kept: more than anybody has configurations of his own. Strangers'
-/// jobs bring theirs, so that the folder would grow without end. With so many it has some 130 MB,
-/// and never more than 512 MiB.
+/// Most sets of keys that are kept: more than anybody has configurations. Strangers' jobs bring
+/// theirs, so the folder would grow without end. This many sets have some 130 MB, and never more
+/// than 512 MiB.
 const KEY_SETS_MAX: usize = 64;
 /// Files that were being written when a process was killed are removed after so long.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
@@ -50,13 +50,13 @@ const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
 const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
 const OTHERS_POLL: Duration = Duration::from_millis(50);
 
-/// Which keys are made.
+/// The keys that a call makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filling {
-    /// Those that are not there.
+    /// The keys that are not there.
     Missing,
-    /// Also those whose file is whole: nothing can be read from it, as whoever works with it has
-    /// found.
+    /// The missing keys, and those whose file is whole but could not be used by a process that
+    /// works with it.
     Rotten,
 }
 
@@ -96,12 +96,12 @@ impl KeyCache {
         &self.dir
     }
 
-    /// Makes the folder, and removes the sets that were used longest ago so that with one more
-    /// there are no more than [`KEY_SETS_MAX`], and what killed processes have left. What is wanted
-    /// again is made again.
+    /// Makes the folder. It removes the sets that were used longest ago, so that with one more
+    /// there are no more than [`KEY_SETS_MAX`], and the leftovers of killed processes. Removed keys
+    /// are made again when they are wanted.
     ///
     /// # Errors
-    /// Where the folder cannot be made or read.
+    /// If the folder cannot be made or read.
     fn prepare(&self) -> Result<(), KeyError> {
         self.try_prepare().map_err(|e| KeyError::io(&self.dir, e))
     }
@@ -186,8 +186,7 @@ impl KeyCache {
     /// here. While another process makes the same keys, this one waits as long as `waits` says so.
     ///
     /// # Errors
-    /// Those of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] where what it gives is no file of
-    /// keys.
+    /// The errors of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] if it returns no file of keys.
     pub(crate) fn fill<E: From<KeyError>>(
         &self,
         openvm_toml: Option<&str>,
@@ -203,7 +202,7 @@ impl KeyCache {
         }
         self.prepare()?;
         let lock = Lock::take(&path, waits)?;
-        // What another process has made meanwhile is not what was found rotten.
+        // Keys that another process has made meanwhile are not the ones that were found rotten.
         if whole(&path)?.is_some_and(|now| filling == Filling::Missing || found != Some(now)) {
             return Ok(());
         }
@@ -327,7 +326,7 @@ fn whole(path: &Path) -> Result<Option<blake3::Hash>, KeyError> {
 
 /// Notes that a set of keys is in use.
 fn touch(path: &Path) {
-    // Where that cannot be noted, the set may be removed and is made again.
+    // If the use cannot be noted, the set may be removed and is made again.
     let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
 

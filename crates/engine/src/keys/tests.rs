@@ -1,4 +1,4 @@
-//! Which keys are kept, and which files are refused.
+//! The keys that are kept, and the files that are refused.
 
 use std::sync::{
     Barrier,
@@ -68,7 +68,7 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
     }
     fill(Some("b"), file_of(b"plain")).unwrap();
     assert_eq!(others(&name), before);
-    // What is there is not made again.
+    // Keys that are there are not made again.
     let made = cache.fill(
         Some("a"),
         Filling::Missing,
@@ -86,7 +86,7 @@ fn two_at_once_make_the_keys_once() {
         let (made, start) = (AtomicUsize::new(0), Barrier::new(4));
         let slowly = || {
             made.fetch_add(1, Ordering::SeqCst);
-            // Long enough for all to have seen what is there.
+            // The sleep is long enough for all to have looked.
             thread::sleep(20 * OTHERS_POLL);
             Ok::<_, KeyError>(file_of(b"keys"))
         };
@@ -159,7 +159,7 @@ fn strangers_keys_do_not_pile_up() {
         file.set_modified(made).unwrap();
         File::create(dir.path().join(format!("{number:03}.lock"))).unwrap();
     }
-    // What was made first is in use.
+    // The keys that were made first are in use.
     touch(&dir.path().join("000.keys"));
     KeyCache::new(dir.path()).prepare().unwrap();
     let left = names(dir.path());
@@ -192,7 +192,8 @@ fn keys_that_are_used_are_kept() {
     assert!(fs::metadata(&path).unwrap().modified().unwrap() > old);
 }
 
-/// As an attacker that has taken over the child that makes keys leaves them, or a disk.
+/// A file as left by a broken disk, or by an attacker that has taken over the child that makes
+/// keys.
 #[test]
 fn a_file_that_is_whole_and_has_no_keys_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();

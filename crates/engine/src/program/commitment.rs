@@ -1,4 +1,4 @@
-//! Commits to a program's instructions, that is, to the cached columns of OpenVM's program chip.
+//! Commits to a program's instructions, which are the cached columns of OpenVM's program chip.
 
 use std::{borrow::BorrowMut, sync::Arc};
 

@@ -72,7 +72,7 @@ fn segments(image: &[u8]) -> Result<&[[u8; ENTRY_BYTES]], ProgramError> {
     Ok(table.as_chunks().0)
 }
 
-/// Says of an ELF for another machine what it is, before OpenVM says less.
+/// Names the machine of an ELF for another machine; OpenVM's own error says less.
 fn check_machine(image: &[u8]) -> Result<(), ProgramError> {
     if image.len() < HEADER_BYTES {
         let reason = format!("it ends after {} bytes, inside its header", image.len());

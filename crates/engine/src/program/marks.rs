@@ -1,14 +1,10 @@
-//! Marks in an ELF: notes about addresses in its code, which say what the instructions there are
-//! spent on.
+//! Marks in an ELF: notes about addresses in its code that label the instructions there.
 //!
-//! They are in a section that is not loaded, so that no execution and no proof knows of them:
+//! They are in a section `.myriad.marks` that is not loaded, so that no execution and no proof
+//! knows of them. `crates/evm/src/accounting.rs`, which the block guest writes its marks with,
+//! describes the format.
 //!
-//! ```text
-//! section .myriad.marks: for each mark, address (4 bytes, little endian) ‖ word (4 bytes, little endian)
-//! word:                  label (bits 0 to 7) | WHOLE (bit 8) | LEAVE (bit 9)
-//! ```
-//!
-//! What a label means is between the program and whoever asks.
+//! The meaning of a label is between the program and the reader of the account.
 
 use super::within;
 use crate::error::ProgramError;
@@ -32,7 +28,7 @@ pub(crate) struct Mark {
     pub label: u8,
     /// All that is called there counts for this label, whatever its own marks say.
     pub whole: bool,
-    /// What the label names ends there; else it begins.
+    /// Whether the label ends there; else it begins.
     pub leave: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Loads a program: a RISC-V ELF or OpenVM's `.vmexe`, with the configuration of its VM.
 //!
-//! Called by whoever verifies proofs of a program, and by an engine child. In both, the file may
-//! come from anywhere.
+//! Called by processes that verify proofs of a program, and by an engine child. In both, the file
+//! may come from anywhere.
 
 pub(crate) mod commitment;
 mod elf;
@@ -23,14 +23,14 @@ use crate::{VmConfig, error::ProgramError};
 /// `.vmexe`.
 pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
 
-/// Most bytes of memory that a program has something in when it starts: its code, its constants,
-/// and what is zero. The EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its
-/// file. OpenVM holds them in a tree that takes 20 bytes for each, so that these take 640 MB.
+/// Most bytes of memory that are set when a program starts: its code, its constants, and zeros. The
+/// EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its file. OpenVM holds them
+/// in a tree that takes 20 bytes for each, so these take 640 MB.
 const INITIAL_BYTES_MAX: u64 = 32 << 20;
 
 /// Most instructions of a program. The EVM block guest has 0.7 million. Loading takes up to 200
-/// bytes for each, and so 800 MB; and the table of 2^22 rows that each segment of such a program
-/// has is too high for most machines.
+/// bytes for each, and so 800 MB. Each segment of such a program has a table of 2^22 rows, which is
+/// too high for most machines.
 const INSTRUCTIONS_MAX: u64 = 1 << 22;
 
 /// Bytes of an instruction of RISC-V.
@@ -42,7 +42,7 @@ pub struct Program {
     exe: Arc<VmExe<F>>,
     config: VmConfig,
     hash: [u8; 32],
-    /// Of an ELF.
+    /// The marks of an ELF.
     marks: Arc<[Mark]>,
 }
 
@@ -181,8 +181,8 @@ mod tests {
         let exe = Program::load(elf, None).unwrap().exe().as_ref().clone();
         let load = |exe: &VmExe<F>| Program::load(&bitcode::serialize(exe).unwrap(), None);
         assert!(load(&exe).is_ok());
-        // The last byte of memory may have something; what is x0 may not, nor what the program has
-        // not revealed itself.
+        // The last byte of memory may be set. x0 may not, nor may public values that the program
+        // has not revealed itself.
         let mut whole = exe.clone();
         whole.init_memory.insert((2, (1 << 29) - 1), 1);
         assert!(load(&whole).is_ok());

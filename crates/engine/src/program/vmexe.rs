@@ -2,7 +2,7 @@
 //!
 //! OpenVM's reader makes room for as many instructions as four bytes of the file say; and in its
 //! encoding, bitcode, an item of a list can take an eighth of a byte. So the same bytes are read
-//! here into types with limits, and then made into what OpenVM's reader gives.
+//! here into types with limits, and then converted to the types of OpenVM's reader.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
@@ -188,8 +188,8 @@ mod tests {
         bitcode::serialize(&(((instructions, places), pc_base), pc_start)).unwrap()
     }
 
-    /// The length of a list that has one, as bitcode writes it where it is 255 or more: a mark,
-    /// that of a number that is not packed, and the number.
+    /// The length of a list, as bitcode writes it where it is 255 or more: a mark, that of a number
+    /// that is not packed, and the number.
     fn length(count: u64) -> Vec<u8> {
         [[255, 0].as_slice(), &count.to_le_bytes()].concat()
     }
@@ -246,7 +246,7 @@ mod tests {
         assert!(error.to_string().contains("place 7"), "{error}");
     }
 
-    /// Each takes 9 bits of the file, and 100 bytes once it is read.
+    /// An instruction takes 9 bits of the file, and 100 bytes once it is read.
     #[test]
     fn instructions_are_counted() {
         let count = INSTRUCTIONS_MAX + 1;

@@ -1,23 +1,23 @@
 //! Decodes a STARK proof from anywhere. A walk over the counts in its bytes goes first, then
 //! OpenVM's decoder.
 //!
-//! OpenVM's decoder believes what the bytes count. Mostly that is harmless: what is counted
-//! follows, in four bytes each or more, and a lie ends where the bytes do. But a list of nothing
-//! follows in no bytes at all: a row without columns, a round without coefficients, a commitment
-//! that nobody queries; and a chip without a trace follows in one bit. So 84 bytes can ask for 2^32
-//! lists of 24 bytes each, and an allocation that fails ends the process.
+//! OpenVM's decoder believes the counts in the bytes. Mostly that is harmless: each counted item
+//! follows, in four bytes or more, and a lie ends where the bytes do. But an empty item follows in
+//! no bytes at all: a row without columns, a round without coefficients, a commitment that nobody
+//! queries; and a chip without a trace follows in one bit. So 84 bytes can ask for 2^32 lists of 24
+//! bytes each, and an allocation that fails ends the process.
 //!
-//! The walk reads the same counts in the same order and makes nothing of them: it sees that what
-//! they count is there, and that there are not too many lists. All that decodes a proof, here and
-//! in an engine child, comes through this module.
+//! The walk reads the same counts in the same order and builds nothing: it checks that the counted
+//! items are there, and that there are not too many lists. Every decoding of a proof, here and in
+//! an engine child, comes through this module.
 
 use openvm_sdk::SC;
 use openvm_stark_backend::{codec::Decode, proof::Proof};
 
-/// Most lists in a proof, each of which takes 24 bytes beside what is in it, and an allocation of
-/// its own where anything is. Nearly all are opened rows: 16 for each query of each commitment. A
-/// segment of `evm-block` has 7,500, with 193 queries and 2 commitments; 2^20 are enough for 290
-/// commitments, and take about 100 MB.
+/// Most lists in a proof. Each takes 24 bytes beside its content, and an allocation of its own
+/// where it has any. Nearly all are opened rows: 16 for each query of each commitment. A segment of
+/// `evm-block` has 7,500, with 193 queries and 2 commitments; 2^20 are enough for 290 commitments,
+/// and take about 100 MB.
 const LISTS_MAX: usize = 1 << 20;
 
 /// Most log2 of the rows that one query opens. All of OpenVM's parameters have 4
@@ -58,7 +58,7 @@ pub(crate) fn decode_first(bytes: &mut &[u8]) -> Result<Proof<SC>, String> {
     let end = walk.left.len();
     let proof = Proof::<SC>::decode(bytes).map_err(|e| e.to_string())?;
     if bytes.len() != end {
-        // Then the walk has looked at something else than what was decoded.
+        // The walk and the decoder disagree.
         return Err(format!(
             "its decoder leaves {} bytes, and {end} are expected",
             bytes.len()
@@ -188,7 +188,7 @@ impl<'a> Walk<'a> {
         Ok(taken)
     }
 
-    /// Passes over `count` items of so many bytes.
+    /// Passes over `count` items of this many bytes.
     fn pass(&mut self, count: usize, bytes: usize) -> Result<(), String> {
         self.take(count.saturating_mul(bytes)).map(|_| ())
     }
@@ -201,14 +201,14 @@ impl<'a> Walk<'a> {
             .fold(0, |word, &byte| word << 8 | usize::from(byte)))
     }
 
-    /// Passes over a count and that many items of so many bytes, and says how many.
+    /// Passes over a count and that many items of this many bytes. Returns the count.
     fn items(&mut self, bytes: usize) -> Result<usize, String> {
         let count = self.word()?;
         self.pass(count, bytes)?;
         Ok(count)
     }
 
-    /// The count of what is to be so many lists each.
+    /// Passes over a count of groups, each of which will be `each` lists.
     fn lists_of(&mut self, each: usize) -> Result<usize, String> {
         let count = self.word()?;
         self.count_lists(count, each)?;

@@ -43,8 +43,8 @@ impl Bytes {
             .words(&[0, 0, 0])
     }
 
-    /// As before, no rounds, and nothing stacked, with one round of WHIR that folds `folding`
-    /// times: up to the number of commitments.
+    /// The same, no rounds, and nothing stacked, with one round of WHIR that folds `folding` times:
+    /// up to the number of commitments.
     fn up_to_commits(folding: u32) -> Self {
         Self::up_to_rounds()
             .words(&[0])
@@ -57,7 +57,7 @@ impl Bytes {
     }
 }
 
-/// What each kind of proof says of these bytes: a node, a segment, a final proof.
+/// The refusals of these bytes by each kind of proof: a node, a segment, a final proof.
 fn refusals(bytes: &[u8]) -> [String; 3] {
     let json = serde_json::json!({
         "version": format!("v{}", openvm_sdk::OPENVM_VERSION),
@@ -73,7 +73,8 @@ fn refusals(bytes: &[u8]) -> [String; 3] {
     ]
 }
 
-/// Without the walk, each of these takes from half a GiB to all memory, and the last does not end.
+/// Each of these proofs takes from half a GiB to all memory without the walk, and the last does not
+/// end.
 #[test]
 fn lists_of_nothing_are_not_made() {
     const MANY: u32 = u32::MAX;
@@ -113,7 +114,7 @@ fn lists_of_nothing_are_not_made() {
     }
 }
 
-/// What follows in the bytes is looked for before room is made for it.
+/// Counted bytes are checked for before room is made for them.
 #[test]
 fn counts_of_what_is_not_there_are_refused() {
     for bytes in [

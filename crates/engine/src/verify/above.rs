@@ -1,12 +1,13 @@
 //! The requirements that the circuits above put on a proof, beyond its validity.
 //!
-//! A proof is there to be aggregated. One that verifies and that no node can be made over would
-//! stop the job for ever, and whoever tried would look like a liar: its node does not verify. So a
-//! proof is accepted only if the circuit of the next stage accepts it. These are all constraints
-//! that the leaf, the internal and the final stage put on what a child shows, with their sources in
-//! OpenVM 2.0.2 (`C` is `openvm-continuations/src/circuit/inner`, `R` is
-//! `openvm-recursion-circuit/src`, `H` is `openvm-verify-stark-host/src/lib.rs`, `B` is
-//! `openvm-stark-backend/src/verifier`):
+//! A proof is there to be aggregated. A proof that verifies, but that no node can be made over,
+//! would stop the job for ever. The peer that tried would look like a liar, since its node does not
+//! verify. So a proof is accepted only if the circuit of the next stage accepts it.
+//!
+//! These are all constraints that the leaf, the internal and the final stage put on the values that
+//! a child shows, with their sources in OpenVM 2.0.2 (`C` is
+//! `openvm-continuations/src/circuit/inner`, `R` is `openvm-recursion-circuit/src`, `H` is
+//! `openvm-verify-stark-host/src/lib.rs`, `B` is `openvm-stark-backend/src/verifier`):
 //!
 //! | of the child | the stage above requires | source | required here by |
 //! |---|---|---|---|
@@ -72,8 +73,8 @@ fn unusable(what: &str, actual: impl ToString, required: impl ToString) -> Verif
 /// The exit code where the program ends, and none where it does not.
 ///
 /// # Errors
-/// [`VerifyError::ExitCode`] where the program ended with another code than 0, and
-/// [`VerifyError::Unusable`] where a piece that goes on does not say so in the one way that the
+/// [`VerifyError::ExitCode`] if the program ended with another code than 0, and
+/// [`VerifyError::Unusable`] if a piece that goes on does not say so in the one way that the
 /// circuits above know.
 pub(super) fn ending(is_terminate: F, code: F) -> Result<Option<u32>, VerifyError> {
     let code = code.as_canonical_u32();
@@ -136,8 +137,8 @@ pub(super) fn node_present(proof: &Proof<SC>) -> Result<(), VerifyError> {
 
 /// Checks that the chips have no more interactions than the circuit above can count.
 ///
-/// The host's verifier sees to it by way of the key's constraints on heights, of which it keeps
-/// those that imply the others. The circuit above has this one only, and it is cheap to be sure.
+/// The host's verifier enforces this through the key's constraints on heights, of which it keeps
+/// those that imply the others. The circuit above has only this one, and it is cheap to be sure.
 ///
 /// # Errors
 /// [`VerifyError::Unusable`]

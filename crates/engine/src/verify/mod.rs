@@ -58,7 +58,7 @@ pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
 type Digest = [F; 8];
 type Vk = MultiStarkVerifyingKey<SC>;
 
-/// The kind of a proof, and what it is to show, beside the program.
+/// The kind of a proof, and the facts that it must show, beside the program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProofOf {
     /// A segment. The last one, and no other, reveals these public values.
@@ -200,7 +200,7 @@ impl Verifier {
         }
     }
 
-    /// Verifies a proof of any kind, and gives what it says.
+    /// Verifies a proof of any kind, and returns the facts that it shows.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.
@@ -226,12 +226,12 @@ impl Verifier {
         bitcode::serialize(&self.final_proof.mvk).expect("a key has an encoding")
     }
 
-    /// Verifies a segment proof; `public_values` are what the last segment has to reveal, and none
-    /// for any other.
+    /// Verifies a segment proof; `public_values` are those that the last segment has to reveal, and
+    /// none for any other.
     ///
-    /// What it does *not* show is that the segment belongs to an input, since input is not
-    /// committed to: compare the [`Boundary`] with those of the neighbours. That a leaf can be made
-    /// over it is looked at, too.
+    /// It does *not* show that the segment belongs to an input, since a proof does not commit to
+    /// its input: compare the [`Boundary`] with those of the neighbours. It also checks that a leaf
+    /// can be made over the proof.
     ///
     /// # Errors
     /// See [`VerifyError`]; the bytes may be anything.

@@ -26,44 +26,45 @@ use crate::{
     Statement, VmConfig, keys::Filling,
 };
 
-/// How the child's allocator, jemalloc, is set: what one task has freed goes back to the system
-/// before the next has built its tools. By default it stays for 10 s, and was seen on top of the
-/// next peak. What gives it back when nothing else is done is a thread, which the child starts
-/// itself: see [`super::confine()`].
+/// The settings of the child's allocator, jemalloc: memory that one task has freed goes back to the
+/// system before the next has built its tools. By default it stays for 10 s, and was seen on top of
+/// the next peak. When nothing else runs, a thread that the child starts itself gives it back: see
+/// [`super::confine()`].
 const MALLOC_CONF: &str = "dirty_decay_ms:1000";
 
-/// Variables that a child gets of its caller's: where programs and libraries are. What else is
-/// there may be secret.
+/// The environment variables that a child gets from its caller: the paths of programs and
+/// libraries. The others may be secret.
 const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
 /// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
 
-/// How often a child that is about to end is looked at.
+/// The pause between looks at a child that is about to end.
 const WAIT_STEP: Duration = Duration::from_millis(2);
 
-/// Virtual memory for data of a child to which `memory` is lent: what the system refuses to go
-/// beyond.
+/// The limit that the system enforces on virtual memory for the data of a child to which `memory`
+/// is lent.
 ///
-/// It is more than `memory`, which is what is really taken. An address space of a guest is mapped
-/// whole, 512 MiB of which few pages are touched, once for each state that is held; chips' records
-/// have room for more rows than there are; and the allocator keeps addresses whose pages it has
-/// given back. A child that took 3.5 GiB had mapped more than 12 GiB. To have addresses go back
-/// with the pages would halve that, and map most allocations by themselves. A thread has a stack of
-/// 2 MiB, and an arena of the allocator.
+/// It is more than `memory`, which is the real memory. An address space of a guest is mapped whole,
+/// 512 MiB of which few pages are touched, once for each state that is held; chips' records have
+/// room for more rows than there are; and the allocator keeps addresses whose pages it has given
+/// back. A child that took 3.5 GiB had mapped more than 12 GiB. To have addresses go back with the
+/// pages would halve that, and map most allocations by themselves. A thread has a stack of 2 MiB,
+/// and an arena of the allocator.
 pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     const MAPS: u64 = 4 << 30;
     const THREAD: u64 = 64 << 20;
     4 * memory.bytes() + MAPS + THREAD * threads as u64
 }
 
-/// How to start a child.
+/// The command that starts a child.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// The binary, and the arguments with which it calls [`super::serve`].
     pub command: PathBuf,
     pub args: Vec<String>,
-    /// The folder of keys that these arguments name: the caller writes what a child makes to it.
+    /// The folder of keys that these arguments name: the caller writes the keys that a child makes
+    /// to it.
     pub keys: PathBuf,
     /// Threads that it proves with.
     pub threads: usize,
@@ -165,12 +166,12 @@ impl Worker {
     }
 
     /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling`
-    /// says; the plain configuration's without one. The caller writes them, under the name of that
-    /// text. Gives what it took.
+    /// says; without one, those of the plain configuration. The caller writes them, under the name
+    /// of that text. Returns the cost.
     ///
     /// # Errors
-    /// Those of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`] is
-    /// the caller's: of a folder that cannot be read or written.
+    /// The errors of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`]
+    /// is the caller's: of a folder that cannot be read or written.
     pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
         let process = Arc::clone(&self.process);
@@ -194,12 +195,12 @@ impl Worker {
         Ok(took)
     }
 
-    /// Gives it the program and the input that all that follows is about: the bytes of an ELF or a
-    /// `.vmexe`, the text of its `openvm.toml`, and an encoded [`Input`](crate::Input). They are
-    /// decoded by the child; it says what they are.
+    /// Gives it the program and the input for all requests that follow: the bytes of an ELF or a
+    /// `.vmexe`, the text of its `openvm.toml`, and an encoded [`Input`](crate::Input). The child
+    /// decodes them, and says what they are.
     ///
     /// # Errors
-    /// Those of all requests: the child's own [`Failure`], or its [`Death`].
+    /// The errors of all requests: the child's own [`Failure`], or its [`Death`].
     pub fn load<'a>(
         &mut self,
         image: impl Into<Source<'a>>,
@@ -231,10 +232,8 @@ impl Worker {
         }
     }
 
-    /// Executes, and counts what that is spent on by the marks in the program's ELF: a section
-    /// `.myriad.marks` that has, for each mark, an address in the code and a word, 4 bytes each,
-    /// little endian. The word is a label of 8 bits, which is what is counted by; 256, where all
-    /// that is called there counts for this label; and 512, where what it names ends.
+    /// Executes, and accounts for the work by the marks in the program's ELF, a section
+    /// `.myriad.marks`. `crates/evm/src/accounting.rs` describes its format.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -245,8 +244,8 @@ impl Worker {
         }
     }
 
-    /// Executes the first `instructions` and nothing else: what it takes to reach the start of a
-    /// segment.
+    /// Executes the first `instructions` and nothing else. Reaching the start of a segment costs
+    /// this much.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -257,11 +256,11 @@ impl Worker {
         }
     }
 
-    /// Executes again, and says where each of a plan's segments starts and ends: what a proof of it
-    /// must say, if it is of this input.
+    /// Executes again, and returns the start and the end of each of a plan's segments. A proof must
+    /// say the same, if it is of this input.
     ///
-    /// `segments` are all of the plan's, in order, and so are the boundaries. For what a proof of
-    /// the aggregation tree must say, see [`Boundary::join`].
+    /// `segments` are all of the plan's, in order, and so are the boundaries. For the boundary of a
+    /// proof of the aggregation tree, see [`Boundary::join`].
     ///
     /// # Errors
     /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch)
@@ -323,7 +322,8 @@ impl Worker {
         }
     }
 
-    /// Verifies a proof of the program, which may be any bytes, and gives what it says.
+    /// Verifies a proof of the program, which may be any bytes, and returns the facts that it
+    /// shows.
     ///
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
@@ -402,7 +402,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.stdin = None;
         self.stopper().stop();
-        // Without waiting it would stay in the system's table as a zombie.
+        // The child would stay in the system's table as a zombie without the wait.
         let _ = self.wait();
     }
 }

@@ -15,14 +15,13 @@ const STDERR_LINES_MAX: usize = 20;
 /// Bytes of one such line.
 const STDERR_LINE_BYTES_MAX: usize = 400;
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// Whether memory is the likely cause: the system killed it, or refused it more.
     pub out_of_memory: bool,
-    /// Whether it was ended for a system call that proving does not need: something that it was
-    /// given has tried to take it over, or this machine's libraries are not those that the filter
-    /// was made for.
+    /// Whether it was ended for a system call that proving does not need: some input has tried to
+    /// take it over, or this machine's libraries are not those that the filter was made for.
     pub forbidden: bool,
     /// Whether it was ended by a [`Stopper`](super::Stopper): neither the task nor the machine is
     /// at fault.
@@ -90,7 +89,7 @@ fn is_out_of_memory(status: ExitStatus, stderr: &str) -> bool {
     status.signal() == Some(Signal::SIGKILL as i32) || stderr.contains("memory allocation of")
 }
 
-/// The last lines of what a child writes to stderr, until it ends.
+/// The last lines that a child writes to stderr, until it ends.
 pub(super) fn last_lines(mut stderr: impl BufRead) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     let mut line = Vec::new();

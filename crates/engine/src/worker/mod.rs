@@ -14,15 +14,15 @@
 //! ```
 //!
 //! Requests and answers are frames on the child's stdin and stdout: a length of 4 bytes, little
-//! endian, and that many bytes of postcard. Files follow the request that they belong to, and are
-//! decoded by nobody but the child. One request is answered before the next is sent. What the guest
-//! program prints would land among the frames, so the child gives it a stdout of its own, keeps the
-//! end of it, and quotes it in errors.
+//! endian, and that many bytes of postcard. Files follow the request that they belong to, and only
+//! the child decodes them. One request is answered before the next is sent. The guest program's
+//! prints would land among the frames, so the child gives it a stdout of its own, keeps the end of
+//! it, and quotes it in errors.
 //!
-//! Before it reads the first request, the child gives up all that it does not need: files, sockets,
-//! other processes ([`confine()`]). It can read keys and not write them. They are made before, by a
-//! child that does nothing else ([`Worker::spawn_for_keys`]), sees no program and has no file at
-//! all: the caller writes what it answers.
+//! The child gives up everything that it does not need before it reads the first request: files,
+//! sockets, other processes ([`confine()`]). It can read keys and not write them. They are made
+//! before, by a child that does nothing else ([`Worker::spawn_for_keys`]), sees no program and has
+//! no file at all: the caller writes the keys that it answers with.
 
 mod client;
 mod confine;

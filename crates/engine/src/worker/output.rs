@@ -1,4 +1,4 @@
-//! Keeps what the guest program prints apart from the frames.
+//! Keeps the text that the guest program prints apart from the frames.
 //!
 //! OpenVM prints it to the process's stdout. A pipe stands there instead; a thread empties it, so
 //! that the guest never waits, and keeps the end, which is where a panic says why.

@@ -50,11 +50,11 @@ pub(super) enum Request {
     Account {
         max_instructions: u64,
     },
-    /// Execute so many instructions, and nothing else.
+    /// Execute this many instructions, and nothing else.
     Execute {
         instructions: u64,
     },
-    /// Where each segment of the plan starts and ends.
+    /// Find the start and the end of each segment of the plan.
     Boundaries(Vec<Segment>),
     Prove(Segment),
     /// The children's proofs follow.
@@ -145,7 +145,7 @@ impl Failure {
     }
 }
 
-/// Writes one frame, of so many bytes at most.
+/// Writes one frame, of at most this many bytes.
 pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize, max: usize) -> io::Result<()> {
     let bytes = postcard::to_stdvec(message).map_err(io::Error::other)?;
     check_length(bytes.len(), max, io::ErrorKind::InvalidInput)?;
@@ -154,7 +154,7 @@ pub(super) fn write_frame(writer: &mut impl Write, message: &impl Serialize, max
     writer.flush()
 }
 
-/// Reads one frame of so many bytes at most, or none where the stream ends before it starts.
+/// Reads one frame of at most this many bytes, or none where the stream ends before it starts.
 ///
 /// Memory grows with the bytes that arrive, not with the length that was announced.
 pub(super) fn read_frame<T: DeserializeOwned>(reader: &mut impl Read, max: usize) -> io::Result<Option<T>> {

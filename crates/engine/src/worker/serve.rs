@@ -25,7 +25,7 @@ use crate::{
     execute, final_proof, keys, prove::SegmentProver, truth,
 };
 
-/// How a child is to run.
+/// The arguments of a child.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// Folder of the key cache, which it reads where it works with keys.
@@ -44,13 +44,13 @@ pub struct ServeOptions {
 pub enum ServeError {
     #[error("the engine child cannot use its stdin and stdout: {0}")]
     Io(#[from] io::Error),
-    #[error("the engine child is not confined, and does not run what may be a stranger's: {0}")]
+    #[error("the engine child is not confined, and does not run a program that may be a stranger's: {0}")]
     Confine(#[from] ConfineError),
 }
 
 /// Answers requests from stdin on stdout until stdin ends, confined from the start.
 ///
-/// To be called by a process that has opened no file and started no thread.
+/// A process calls it before it has opened a file or started a thread.
 ///
 /// # Errors
 /// See [`ServeError`]. A request that fails is no error: it is answered.
@@ -67,8 +67,9 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     }
     confine::start_background_threads()?;
     output.keep_empty()?;
-    // Not closed while a panic unwinds: the caller would take this child for gone, and close its
-    // end; then the thread that waits for requests would end the process before it has said why.
+    // Stdout stays open while a panic unwinds. Otherwise the caller would think that this child is
+    // gone, and close its end; then the thread that waits for requests would end the process before
+    // it has said why.
     let mut stdout = ManuallyDrop::new(BufWriter::new(File::from(stdout)));
     let (sender, requests) = mpsc::sync_channel(1);
     std::thread::Builder::new()
@@ -86,7 +87,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
                 };
                 if !more {
                     // The caller is gone or has given the task up: nobody waits for the proof that
-                    // the other threads are at.
+                    // the other threads make.
                     std::process::exit(0);
                 }
             }
@@ -120,7 +121,7 @@ fn receive(stdin: &mut impl io::Read) -> io::Result<Option<(Request, Vec<Vec<u8>
     Ok(Some((request, files)))
 }
 
-/// So many files, no more and no fewer.
+/// Exactly this many files.
 fn exactly<const N: usize>(files: Vec<Vec<u8>>) -> Result<[Vec<u8>; N], Failure> {
     files.try_into().map_err(|files: Vec<_>| Failure::Files {
         actual: files.len(),
@@ -133,14 +134,14 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
-    /// Of the program, once something was proven, since what memory has spoilt is not handed out as
-    /// a proof; or once others' proofs are to be verified.
+    /// The verifier is made once something was proven, since a proof that memory has spoilt is not
+    /// handed out; or once others' proofs are to be verified.
     verifier: Option<Verifier>,
     output: GuestOutput,
 }
 
-/// What the last task left ready for the next of its kind. Only one kind is kept: together they
-/// would not fit a small machine.
+/// The tools that the last task left ready for the next of its kind. Only one kind is kept:
+/// together they would not fit a small machine.
 enum Tools {
     None,
     Prover(Box<SegmentProver>),
@@ -214,8 +215,7 @@ impl State {
                 Ok(Answer::Executed)
             }
             Request::Boundaries(segments) => {
-                // It copies the program's memory, and what a prover holds is needed for proving
-                // only.
+                // It copies the program's memory, and a prover's tools are needed for proving only.
                 *tools = Tools::None;
                 let boundaries = truth::boundaries(program, input, &segments);
                 output.take();
@@ -224,7 +224,7 @@ impl State {
             Request::Prove(segment) => {
                 let prover = tools.prover(program, keys)?;
                 let proven = proven(prover, program, input, &segment, || {
-                    // The guest prints again what it printed before; nobody wants to hear it twice.
+                    // The guest prints the same text a second time; nobody wants to hear it twice.
                     output.take();
                     Ok(made_verifier(verifier, program, keys)?)
                 });
@@ -262,8 +262,8 @@ impl State {
     }
 }
 
-/// Proves a segment, and hands the proof out only if it is one: memory may have spoilt it. The
-/// verifier is asked for when what the proof took is free again.
+/// Proves a segment, and hands the proof out only if it is valid: memory may have spoilt it. The
+/// verifier is made when the memory of proving is free again.
 pub(crate) fn proven<'a, E: ProvingEngine>(
     prover: &mut SegmentProver<E>,
     program: &Program,

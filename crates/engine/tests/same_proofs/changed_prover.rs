@@ -1,7 +1,7 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
 use myriad_engine::{
-    AggregateError, ProofOf, ProveError, Shown, VerifyError, modified::say_43, worker::Failure,
+    AggregateError, ProofOf, ProveError, Shown, VerifyError, changed_prover::say_43, worker::Failure,
 };
 use openvm_stark_backend::codec::Decode;
 
@@ -48,7 +48,7 @@ fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
         matches!(&refused, VerifyError::Unusable { actual, required, .. } if actual == "43" && required == "42"),
         "{refused}"
     );
-    // Nor does the child that made it hand it out.
+    // The child that made it does not hand it out either.
     let unsound = Failure::Prove(ProveError::Unsound {
         segment: 0,
         reason: refused.to_string(),

@@ -30,11 +30,11 @@ use transcript::SmallestWitness;
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
 type Ours = SwirlEngine<SmallestWitness>;
 
-/// What a changed prover does to what it is to prove.
+/// A change to the values that a prover is to prove.
 type Change = fn(&mut ProvingContext<Backend>);
 
 thread_local! {
-    /// How many proofs were compared.
+    /// The number of proofs that were compared.
     static COMPARED: Cell<usize> = const { Cell::new(0) };
     /// The change of the prover of this thread, if it was changed.
     static CHANGE: Cell<Option<Change>> = const { Cell::new(None) };

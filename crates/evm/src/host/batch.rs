@@ -1,9 +1,9 @@
 //! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than
 //! one file, or with files of more than one block.
 //!
-//! A batch is worth it where blocks are small: one proof has one start and one end, what several
-//! blocks read is there once, and what one block writes and a later one reads is not in the witness
-//! at all.
+//! A batch is worth it where blocks are small. One proof has one start and one end. A witness that
+//! several blocks read is there once, and values that one block writes and a later one reads are
+//! not in it at all.
 
 use std::collections::HashSet;
 
@@ -23,21 +23,21 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
-    /// There are none, or too many.
+    /// There are no blocks, or too many.
     #[error("{actual} blocks are no batch: 1 to {BLOCKS_MAX} can be one")]
     Blocks {
-        /// How many there are.
+        /// The number of files.
         actual: usize,
     },
-    /// One of them is of no use.
+    /// One of the files is of no use.
     #[error("block file {index} of the batch: {source}")]
     File {
         /// Its place among the files, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The fault of the file.
         source: BlockFileError,
     },
-    /// They are not of one chain.
+    /// The blocks are not of one chain.
     #[error(
         "block {number} is of another chain than the first block of the batch, or by another configuration"
     )]
@@ -45,7 +45,7 @@ pub enum BatchError {
         /// The block's number.
         number: u64,
     },
-    /// One does not follow the one before it.
+    /// A block does not follow the one before it.
     #[error(
         "block {number} names the parent {named}, and the block before it in the batch has the hash {before}"
     )]
@@ -68,17 +68,17 @@ pub enum BatchError {
     /// A block is not valid, or its witness does not suffice.
     #[error(transparent)]
     Invalid(#[from] BlockError),
-    /// All of them together have too many parts.
+    /// All blocks together have too many parts.
     #[error("the batch has {actual} {what}, {max} are possible: make it of fewer blocks")]
     TooMany {
         /// State nodes or codes.
         what: &'static str,
-        /// How many there are.
+        /// The number of blocks.
         actual: usize,
-        /// How many there may be.
+        /// The most blocks.
         max: usize,
     },
-    /// All of them together are too long.
+    /// All blocks together are too long.
     #[error("the batch has {actual} bytes of input for the guest, {max} are possible: make it of fewer blocks", max = INPUT_BYTES_MAX)]
     TooLong {
         /// Bytes of input.
@@ -90,7 +90,8 @@ pub enum BatchError {
 /// what that needs.
 ///
 /// # Errors
-/// See [`BatchError`]. What does not follow its predecessor is refused before anything is executed.
+/// See [`BatchError`]. A block that does not follow its predecessor is refused before anything is
+/// executed.
 pub fn batch(files: &[BlockFile]) -> Result<(StatelessInput, Outcome), BatchError> {
     let mut input = join(files)?;
     let (outcome, used) = validate_recording(&input)?;
@@ -110,10 +111,10 @@ pub fn batch(files: &[BlockFile]) -> Result<(StatelessInput, Outcome), BatchErro
     }
 }
 
-/// One block file for a batch: the same blocks, and what they need of the witnesses.
+/// One block file for a batch: the same blocks, and the parts of the witnesses that they need.
 ///
 /// # Errors
-/// As [`batch`].
+/// The errors of [`batch`].
 pub fn batch_file(files: &[BlockFile]) -> Result<BlockFile, BatchError> {
     let (input, _) = batch(files)?;
     Ok(BlockFile {
@@ -146,7 +147,7 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
     let of_file = |index| move |source| BatchError::File { index, source };
     let mut input = first.to_input().map_err(of_file(0))?;
     if rest.is_empty() {
-        // What is wrong with the block itself is said where it is validated.
+        // Validation names the fault of the block itself.
         return Ok(input);
     }
     let mut gas = 0u64;
@@ -186,7 +187,7 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
         input.later.extend(next.later);
         add(&mut input.state, &mut state, next.state, usize::MAX);
         add(&mut input.codes, &mut codes, next.codes, usize::MAX);
-        // Those of the batch's own blocks are known.
+        // The headers of the batch's own blocks are known.
         headers.insert(alloy_rlp::encode(&before).into());
         add(&mut input.headers, &mut headers, next.headers, HEADERS_MAX);
         before = last;
@@ -194,7 +195,7 @@ fn join(files: &[BlockFile]) -> Result<StatelessInput, BatchError> {
     Ok(input)
 }
 
-/// Adds what is not there yet, up to a number of items.
+/// Adds the items that are not there yet, up to a number of items.
 fn add(items: &mut Vec<Bytes>, there: &mut HashSet<Bytes>, more: Vec<Bytes>, max: usize) {
     for item in more {
         if items.len() < max && there.insert(item.clone()) {
@@ -279,7 +280,7 @@ mod tests {
         assert!(single.later.is_empty());
     }
 
-    /// However the blocks are divided among files.
+    /// The result is the same however the blocks are divided among files.
     #[test]
     fn one_file_says_what_several_say() {
         let files = files();
@@ -371,7 +372,7 @@ mod tests {
         assert!(matches!(error, BlockError::GasUsed { .. }), "{error}");
     }
 
-    /// Each node is needed, by whichever block.
+    /// Each node is needed by some block.
     #[test]
     fn a_batch_without_one_of_its_nodes_is_refused() {
         let (full, outcome) = batch(&files()).unwrap();

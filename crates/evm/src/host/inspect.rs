@@ -9,18 +9,18 @@ use serde::Serialize;
 use super::{BlockFile, BlockFileError};
 use crate::{ChainConfig, Parent};
 
-/// A summary of a block file. Of a batch, what is after a block is of the last one, what is before
-/// of the first one, and all numbers but those two blocks' own are sums. As JSON, its names are
-/// those of the fields.
+/// A summary of a block file. For a batch, values after a block are the last one's, and values
+/// before a block the first one's. All numbers are sums, except for those two blocks' own. Its JSON
+/// has the names of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockSummary {
     /// EIP-155 chain id.
     pub chain_id: u64,
-    /// Whether the chain's rules are built in, or else come from the file.
+    /// Whether the chain's rules are built in; otherwise they come from the file.
     pub chain_built_in: bool,
     /// The rules that hold for the block; absent where they are not supported.
     pub fork: Option<String>,
-    /// How many blocks there are.
+    /// The number of blocks.
     pub blocks: usize,
     /// Block number.
     pub number: u64,
@@ -28,7 +28,7 @@ pub struct BlockSummary {
     pub block_hash: B256,
     /// Hash of the parent's header, as the block says.
     pub parent_hash: B256,
-    /// Whether the file has the parent's header, without which a block can be executed and not
+    /// Whether the file has the parent's header; without it, a block can be executed but not
     /// proven.
     pub parent_header_known: bool,
     /// Root of the state before the block, as the file says.
@@ -64,15 +64,15 @@ pub struct BlockSummary {
 impl BlockSummary {
     /// Number of the first block of a batch.
     pub fn first_number(&self) -> u64 {
-        // What a header says can be anything.
+        // A header can say anything.
         self.number.saturating_sub(self.blocks as u64 - 1)
     }
 }
 
-/// How many transactions there are of each type (EIP-2718).
+/// The number of transactions of each type (EIP-2718).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TransactionTypes {
-    /// Without a type.
+    /// Transactions without a type.
     pub legacy: usize,
     /// Type 1, with an access list.
     pub eip2930: usize,
@@ -126,7 +126,7 @@ pub fn inspect(file: &BlockFile) -> Result<BlockSummary, BlockFileError> {
     }
     let blobs = transactions().filter_map(|tx| tx.blob_versioned_hashes());
     let headers = || blocks.iter().map(|block| &block.header);
-    // What a header says can be anything.
+    // A header can say anything.
     let sum = |numbers: &mut dyn Iterator<Item = u64>| numbers.fold(0, u64::saturating_add);
     let withdrawals = blocks.iter().filter_map(|block| block.body.withdrawals.as_ref());
     Ok(BlockSummary {

@@ -6,13 +6,13 @@
 //! - [`import`](import::import): a block file from a node
 //! - [`replay`](replay::replay): the blocks of a replay file of Linea's tracer, on a synthetic
 //!   state
-//! - [`inspect`](inspect::inspect): what a block file holds, at a glance
+//! - [`inspect`](inspect::inspect): the content of a block file at a glance
 //! - [`precompiles`]: how much a block computes in them, which decides what guest is cheapest
-//! - [`sample`]: a made-up block, where no node is at hand
+//! - [`sample`]: a made-up block, for use without a node
 //! - [`chain_config`]: the rules of a chain that is not built in, in geth's words
 //!
 //! Called by the command line. Nothing here decides whether a block is valid: that is
-//! [`validate`](crate::validate), which host and guest share. What is decided here is whether a
+//! [`validate`](crate::validate), which host and guest share. These modules only decide whether a
 //! file or a node's answer can be handed to it at all.
 
 pub mod batch;

@@ -10,10 +10,10 @@ thread_local! {
     static IN_SOFTWARE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Calls `validate`, and counts the instructions that the precompiles called by it would take a
-/// guest that does them in software; `ecrecover` and those that are always in software do not
-/// count. The counts are estimates, of blocks that were full of one precompile (`cargo bench
-/// --workspace --bench operations`).
+/// Calls `validate`, and counts the instructions that its precompiles would take a guest that does
+/// them in software; `ecrecover` and those that are always in software do not count. The counts are
+/// estimates, from blocks that were full of one precompile (`cargo bench --workspace --bench
+/// operations`).
 ///
 /// It counts nothing where this process has called a precompile before the first call of this.
 pub fn in_software<T>(validate: impl FnOnce() -> T) -> (T, u64) {

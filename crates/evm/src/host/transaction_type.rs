@@ -19,8 +19,8 @@ pub struct UnsupportedType {
 }
 
 impl UnsupportedType {
-    /// Whether a transaction in a JSON block is one; `None` for one that is supported, and for what
-    /// is no type.
+    /// The type, if a transaction in a JSON block is of an unsupported one; `None` for a supported
+    /// type, and for text that is no type.
     pub(super) fn of_json(index: usize, tx_type: &str) -> Option<Self> {
         let tx_type = u8::from_str_radix(tx_type.strip_prefix("0x")?, 16).ok()?;
         (tx_type > TYPE_MAX).then_some(Self { index, tx_type })

@@ -2,11 +2,10 @@
 //! anything else is asked of them.
 //!
 //! Their blocks would be refused anyway, by their transactions' types or the keys of their
-//! configurations; but the block that shows it has to be there first, and a configuration can be
+//! configurations. But the block that shows it has to be there first, and a configuration can be
 //! written without those keys.
 
-/// Chains of the OP Stack by their ids. Those that are not here are refused by what they have
-/// otherwise.
+/// Chains of the OP Stack by their ids. Those that are not here are refused by their other marks.
 const OP_STACK: [(u64, &str); 10] = [
     (10, "OP Mainnet"),
     (130, "Unichain"),

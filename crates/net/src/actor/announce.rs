@@ -75,7 +75,7 @@ impl Actor {
             .filter(|(_, peer)| peer.is(Role::Prover))
             .map(|(&id, _)| id)
             .collect();
-        // Those who are here need not wait for gossip to reach them.
+        // Provers that are connected need not wait for gossip to reach them.
         for prover in provers {
             self.swarm
                 .behaviour_mut()
@@ -96,7 +96,7 @@ impl Actor {
         }
     }
 
-    /// Announces all open jobs to those who may not have heard.
+    /// Announces all open jobs to peers that may not have heard of them.
     pub(super) fn announce_again(&mut self) {
         let pause = if self.unheard {
             ANNOUNCE_SOON
@@ -121,7 +121,7 @@ impl Actor {
         match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
             Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
                 Ok(_) => self.shared.count_message(),
-                // It is said again when there is somebody.
+                // The announcement is repeated when somebody is there to hear it.
                 Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => self.unheard = true,
                 Err(e) => tracing::debug!("an announcement does not go out: {e}"),
             },
@@ -157,14 +157,14 @@ impl Actor {
         }
     }
 
-    /// Acts on what a peer says of its own jobs.
+    /// Acts on a peer's announcement of its own jobs.
     pub(super) fn handle_announcement(&mut self, id: &PeerId, announcement: Announcement) {
         if let Heard::New(addresses) = self.judge(&announcement, peer_of(id)) {
             self.announced_by(announcement, addresses, id);
         }
     }
 
-    /// The number of what is announced next.
+    /// The number of the next announcement.
     pub(super) fn next_sequence(&mut self) -> u64 {
         // Four thousand million announcements in one start would take centuries.
         self.announced = self.announced.saturating_add(1);
@@ -180,7 +180,7 @@ impl Actor {
         let Some(id) = id_of(announcement.requester) else {
             return Heard::Invalid;
         };
-        // Only of what is news: a signature takes longer to check than all else.
+        // Only news is read: a signature takes longer to check than all else.
         match record::read(&announcement.record, &id) {
             Ok(addresses) => Heard::New(addresses),
             Err(e) => {
@@ -190,7 +190,8 @@ impl Actor {
         }
     }
 
-    /// Tells the node of a job, and gets in touch with who has it; `from` brought the news.
+    /// Tells the node of a job, and gets in touch with the peer that has it; `from` brought the
+    /// news.
     fn announced_by(&mut self, announcement: Announcement, told: Vec<Multiaddr>, from: &PeerId) {
         let requester = id_of(announcement.requester);
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {

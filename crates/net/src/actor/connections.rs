@@ -42,8 +42,8 @@ impl Actor {
         }
     }
 
-    /// Where the connections of a peer come from; nowhere, as far as is known, if it is not
-    /// connected any more.
+    /// The addresses that a peer's connections come from; none if it is not connected any more, as
+    /// far as is known.
     pub(super) fn calls_from(&self, id: &PeerId) -> Vec<IpAddr> {
         self.peers
             .get(id)
@@ -66,7 +66,7 @@ impl Actor {
             .peers
             .get(&peer)
             .is_some_and(|known| known.has_moved(&addresses));
-        // That it has moved anyone can say; the connection will show it.
+        // Anyone can say that it has moved; the connection will show it.
         let condition = if moved {
             PeerCondition::NotDialing
         } else {
@@ -153,8 +153,8 @@ impl Actor {
         }
     }
 
-    /// This machine goes on after it was suspended. Nobody is left at the other end of its
-    /// connections, which would be noticed when nothing comes on them; all are opened anew at once,
+    /// This machine goes on after it was suspended. No process is left at the other end of its
+    /// connections, which would show only when nothing comes on them. All are opened anew at once,
     /// by whichever side is reached first.
     pub(super) fn resumed(&mut self, time: Duration) {
         tracing::info!(
@@ -175,9 +175,10 @@ impl Actor {
         let _ = self.events.send(Event::Resumed { time });
     }
 
-    /// A peer is another process now, on a new connection beside those with the one that is gone.
-    /// What is sent on those is lost, and protocols that greet a peer once have greeted the other
-    /// one; so all are closed, and the two meet anew. Only the peer itself can bring this about.
+    /// A peer is another process now, on a new connection beside those with the process that is
+    /// gone. Messages on the old ones are lost, and protocols that greet a peer once have greeted
+    /// the old process. So all are closed, and the two meet anew. Only the peer itself can bring
+    /// this about.
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");
         // All its jobs say the same.

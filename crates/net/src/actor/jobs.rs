@@ -13,12 +13,12 @@ use crate::wire::{Announcement, PROTOCOL_VERSION};
 const JOBS_PER_REQUESTER_MAX: usize = 32;
 /// Requesters that are remembered; the one that was silent for longest is forgotten first.
 const REQUESTERS_MAX: usize = 1024;
-/// How often a job can be news again, over a while. Honest requesters announce it every 20 s, and
-/// when it is closed.
+/// The time in which a job can be news again once, over a while. Honest requesters announce it
+/// every 20 s, and when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
-/// It is news at once so many times; each pause allows one more. A job that is proven in no time
-/// and asked for again is opened and closed a few times in a row, and a requester that is killed
-/// and started again has another address.
+/// A job can be news this many times at once; each pause allows one more. A job that is proven in
+/// no time and asked for again is opened and closed a few times in a row, and a requester that is
+/// killed and started again has another address.
 pub(super) const NEWS_BURST: u32 = 4;
 
 /// The treatment of an announcement.
@@ -28,7 +28,7 @@ pub(super) enum Judgement {
     New,
     /// Neither forward nor blame: it is known, too soon, or of no use here.
     Old,
-    /// Its author or who forwarded it is at fault.
+    /// Its author or the peer that forwarded it is at fault.
     Invalid,
 }
 
@@ -48,15 +48,15 @@ struct Known {
     sequence: u64,
     open: bool,
     heard: Instant,
-    /// If it had been news once in each pause, it would have been as often until then.
+    /// The time until which its news would last, at one in each pause.
     spent: Instant,
 }
 
 impl Jobs {
-    /// Judges an announcement that `author` has signed and that arrived at `now`. Whatever the
-    /// clocks of the two say, later ones of a requester have higher numbers, and are as fresh as
-    /// they are here: one that a third party replays is known already, or is of a job that nobody
-    /// here has heard of, which is asked for at the requester itself.
+    /// Judges an announcement that `author` has signed and that arrived at `now`. The clocks of the
+    /// two do not matter: later announcements of a requester have higher numbers, and are as fresh
+    /// as they are here. An announcement that a third party replays is known already, or is of a
+    /// job that nobody here has heard of. The node asks the requester itself about such a job.
     pub(super) fn judge(
         &mut self,
         announcement: &Announcement,
@@ -98,7 +98,8 @@ impl Requester {
         }
         if self.jobs.len() >= JOBS_PER_REQUESTER_MAX {
             let oldest = self.jobs.iter().min_by_key(|(_, known)| known.sequence);
-            // Or else ever new jobs would be news without end.
+            // A job gives way only to a later one, and only after a pause: otherwise ever new jobs
+            // would be news without end.
             let gives_way = |known: &Known| known.sequence < said.sequence && now - known.heard >= NEWS_PAUSE;
             match oldest.map(|(&job, known)| (job, gives_way(known))) {
                 Some((job, true)) => self.jobs.remove(&job),
@@ -306,7 +307,7 @@ mod tests {
             ear.hears(&announcement(1, 999, FIRST + 1000 + u64::from(stranger)));
         }
         assert_eq!(ear.jobs.requesters.len(), REQUESTERS_MAX);
-        // All that was known of it, and not what it has said since it was forgotten.
+        // All its jobs are still known, so it was not forgotten in between.
         assert_eq!(ear.jobs.requesters[&first].jobs.len(), JOBS_PER_REQUESTER_MAX);
         let mut early = Peer([2; 32]);
         early.0[..4].copy_from_slice(&0_u32.to_le_bytes());

@@ -50,22 +50,23 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// A peer that has not said what it is after so long is no node of ours.
+/// A peer that has not said what it is after this time is no node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
-/// A job is announced once more so soon after it was opened, for those who have not heard it the
+/// A job is announced once more this long after it was opened, for peers that have not heard it the
 /// first time.
 const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
-/// How often the hash table is asked for requesters by a prover that is connected with none.
+/// The pause between searches of the hash table for requesters, by a prover that is connected with
+/// none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
-/// How often where a requester is known to be there, and not where: after a restart it has other
-/// addresses.
+/// The pause where a requester is known to be there, and its address is not: after a restart it has
+/// other addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
-/// A prover dials so many peers that it finds on the local network; a requester dials all.
+/// The most peers of the local network that a prover dials; a requester dials all.
 const LAN_PEERS_MAX: usize = 16;
 /// Requests that the node has not answered yet. Further ones are refused.
 const UNANSWERED_MAX: usize = 4096;
 
-/// How long ago the machine was started; none where nobody knows.
+/// The time since the machine was started; none where it is unknown.
 pub(crate) type SinceBoot = Box<dyn Fn() -> Option<Duration> + Send>;
 
 pub(crate) struct Actor {
@@ -90,7 +91,7 @@ pub(crate) struct Actor {
     /// Announcements since the start.
     announced: u32,
     jobs: Jobs,
-    /// Requests that were sent, with who waits for the answer.
+    /// Requests that were sent, with the callers that wait for the answers.
     pending_requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
     limiter: DefaultKeyedRateLimiter<PeerId>,
     /// Limits announcements, by the peer that forwards them.
@@ -98,7 +99,7 @@ pub(crate) struct Actor {
     strikes: Strikes,
     /// When open jobs are announced again.
     announce_next: Instant,
-    /// Something was announced, and nobody was there to hear it.
+    /// Something was announced, and no peer was there to hear it.
     unheard: bool,
     /// Connections that are being opened with peers that seem to have been started again.
     renewing: HashSet<ConnectionId>,
@@ -106,7 +107,7 @@ pub(crate) struct Actor {
     started: Instant,
     suspension: Suspension,
     since_boot: SinceBoot,
-    /// A requester was heard of, and nobody said where it is in a way that is believed.
+    /// A requester was heard of, and no believed address of it is known.
     unplaced: bool,
     shared: Arc<Shared>,
 }
@@ -271,7 +272,7 @@ impl Actor {
             .map(|(&id, _)| id)
             .collect();
         for id in silent {
-            tracing::debug!("peer {id} has not said what it is and is let go");
+            tracing::debug!("peer {id} has not introduced itself, and is disconnected");
             let _ = self.swarm.disconnect_peer_id(id);
         }
         self.limiter.retain_recent();
@@ -301,7 +302,7 @@ impl Actor {
         best(all.cloned().collect(), self.scope_of)
     }
 
-    /// Where this node is reached, signed.
+    /// The addresses where this node is reached, signed.
     fn own_record(&self) -> Vec<u8> {
         record::sign(&self.identity.keypair, self.own_addresses())
     }
@@ -433,7 +434,7 @@ impl Actor {
         }
     }
 
-    /// Lets the handles see what is known of a peer.
+    /// Lets the handles see the present state of a peer.
     fn tell_shared(&self, id: PeerId) {
         let Some(peer) = peer_of(&id) else {
             return;

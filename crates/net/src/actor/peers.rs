@@ -14,9 +14,9 @@ pub(super) struct Connected {
     pub since: Instant,
     /// Its greeting, once it has sent one.
     pub hello: Option<Hello>,
-    /// Where it says that it listens, as far as it is believed.
+    /// The addresses where it says that it listens, as far as they are believed.
     pub addresses: Vec<Multiaddr>,
-    /// Where its connections come from, or go to; nothing where a name was dialled.
+    /// The addresses that its connections come from, or go to; none where a name was dialled.
     pub from: Vec<IpAddr>,
     /// The network that it called from first; see [`crate::peer::origin`].
     pub origin: Option<u64>,
@@ -41,8 +41,7 @@ impl Connected {
         }
     }
 
-    /// Whether none of the addresses that it is said to have are those that it had: then it seems
-    /// to have been started again.
+    /// Whether it seems to have been started again: none of its addresses is among those in `to`.
     pub(super) fn has_moved(&self, to: &[Multiaddr]) -> bool {
         let bare = |address: &Multiaddr| {
             let mut address = address.clone();

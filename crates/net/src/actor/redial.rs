@@ -12,21 +12,22 @@ use crate::reach::{Recent, Teller};
 
 /// The first pause before a peer is dialled again.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// Each further pause is twice as long for a peer that was there once, up to this: a link that was
+/// Each further pause is twice as long for a peer that was met before, up to this: a link that was
 /// cut for half a minute is used again soon after.
 const PAUSE_MAX: Duration = Duration::from_secs(15);
-/// For one that was never met it is four times as long, and after so many dials it ends.
+/// Each further pause is four times as long for a peer that was never met, and after this many
+/// dials it is given up.
 const STRANGER_DIALS_MAX: u32 = 4;
-/// A stranger that was not reached is not dialled for so long, whoever names it.
+/// A stranger that was not reached is not dialled for this long, whoever names it.
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
 /// Strangers of whom that is remembered.
 const UNREACHED_MAX: usize = 1024;
-/// Strangers that are dialled at one time, which is once a second, if the gate has room for so
-/// many: what others make up must not have this node knock at doors all over the internet.
+/// Strangers that are dialled at one time, once a second, if the gate has room for this many. Names
+/// that others make up must not have this node knock at doors all over the internet.
 const STRANGERS_AT_ONCE: usize = 8;
 /// Peers that are dialled again and again. Those of the bootstrap list are among them.
 const WANTED_MAX: usize = 128;
-/// How long a peer that was not seen is dialled, unless it is of the bootstrap list.
+/// The time for which a peer that was not seen is dialled, unless it is of the bootstrap list.
 const WANTED_FOR: Duration = Duration::from_secs(900);
 
 /// A peer that is dialled until it is connected.
@@ -36,11 +37,11 @@ struct Wanted {
     pause: Duration,
     /// None for ever.
     until: Option<Instant>,
-    /// Whether it was there once.
+    /// Whether it was ever connected.
     was_connected: bool,
     /// Since when that is so.
     since: Instant,
-    /// How often it was dialled since it was seen last.
+    /// The dials since it was seen last.
     dials: u32,
     /// The source that said that it is there.
     teller: Option<Teller>,
@@ -70,8 +71,8 @@ impl Redial {
         }
     }
 
-    /// Wants one until the peer was not seen for a while, was dialled in vain, or others need its
-    /// place. `teller` is who said that it is there.
+    /// Wants a connection with a peer until the peer was not seen for a while, was dialled in vain,
+    /// or others need its place. `teller` named the peer.
     pub(super) fn want(
         &mut self,
         id: PeerId,
@@ -113,10 +114,10 @@ impl Redial {
         Some(wanted)
     }
 
-    /// Lets go of one, unless all are wanted for ever. That somebody has a job anyone can say of a
-    /// peer that is nowhere, so of those that were never met one gives way that was named by
-    /// whoever named most; the one that was dialled most often, and then the earliest. If all were
-    /// met, it is who was met before all others, whose next announcement brings it back.
+    /// Lets go of one peer, unless all are wanted for ever. Anyone can say that a peer which does
+    /// not exist has a job. So a peer that was never met goes first: one that was named by the
+    /// teller who named most, among these the one dialled most often, and then the earliest. If all
+    /// were met, the one goes that was met before all others; its next announcement brings it back.
     fn make_place(&mut self) -> bool {
         let mut named: HashMap<Option<Teller>, usize> = HashMap::new();
         let strangers = self.wanted.values().filter(|wanted| wanted.is_stranger());
@@ -160,7 +161,7 @@ impl Redial {
         }
     }
 
-    /// The unconnected peers that are to be dialled now; of strangers so many at most.
+    /// The unconnected peers that are to be dialled now, with at most `strangers` strangers.
     pub(super) fn due(
         &mut self,
         connected: impl Fn(&PeerId) -> bool,
@@ -197,9 +198,9 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is: one for each teller after the other, of each those first
-    /// that were dialled least often, and then the latest: what was made up in bulk is behind a
-    /// newcomer.
+    /// The strangers whose turn it is. Each teller gets one in turn. Of its strangers, those come
+    /// first that were dialled least often, and then the latest: names that were made up in bulk
+    /// are behind a newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {
         type Place = (u32, Reverse<Instant>, PeerId);
         let mut waiting: HashMap<Option<Teller>, Vec<Place>> = HashMap::new();
@@ -221,7 +222,7 @@ impl Redial {
 }
 
 impl Wanted {
-    /// Only others say that it is there.
+    /// Whether only others have said that it is there.
     fn is_stranger(&self) -> bool {
         self.until.is_some() && !self.was_connected
     }

@@ -122,13 +122,13 @@ impl Actor {
         }
     }
 
-    /// A peer sent what is no message.
+    /// A peer sent an invalid message.
     pub(super) fn strike(&mut self, id: PeerId, what: &str) {
         let Strike::Out { instead } = self.strikes.add(id, Instant::now()) else {
-            tracing::debug!("peer {id} sent what is no message: {what}");
+            tracing::debug!("peer {id} sent an invalid message: {what}");
             return;
         };
-        tracing::warn!("peer {id} is not spoken to any more; it sent what is no message: {what}");
+        tracing::warn!("peer {id} is shut out, after another invalid message: {what}");
         self.redial.forget(&id);
         let blocked = &mut self.swarm.behaviour_mut().blocked;
         blocked.block_peer(id);

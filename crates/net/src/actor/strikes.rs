@@ -8,17 +8,18 @@ use std::{
 
 use libp2p::PeerId;
 
-/// After so many messages that were none, a peer is not spoken to any more.
+/// A peer is shut out after this many invalid messages.
 const STRIKES_MAX: u32 = 5;
-/// Unless it has sent none for so long.
+/// A peer is forgiven if it has sent no invalid message for this long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
-/// Peers of whom it is remembered, and peers that are not spoken to. Beyond that the oldest are
-/// forgotten: identities cost nothing, and who has thousands needs no forgetting.
+/// The most peers whose strikes are remembered, and the most that are shut out. Beyond that the
+/// oldest are forgotten: identities cost nothing, and an attacker with thousands needs no
+/// forgetting.
 const REMEMBERED_MAX: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Strikes {
-    /// How many each has, and since when the last one.
+    /// The strikes of each peer, and the time of its last one.
     of: HashMap<PeerId, (u32, Instant)>,
     blocked: VecDeque<PeerId>,
 }
@@ -36,7 +37,7 @@ pub(super) enum Strike {
 impl Strikes {
     pub(super) fn add(&mut self, id: PeerId, now: Instant) -> Strike {
         if self.blocked.contains(&id) {
-            // That was under way when it was shut out.
+            // The message was under way when the peer was shut out.
             return Strike::Borne;
         }
         if !self.of.contains_key(&id) && self.of.len() >= REMEMBERED_MAX {

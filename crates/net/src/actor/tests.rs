@@ -128,7 +128,7 @@ async fn bad_messages_are_counted_over_connections() {
     let id = Keypair::generate_ed25519().public().to_peer_id();
     for strike in 1..=5 {
         assert!(!actor.swarm.behaviour().blocked.blocked_peers().contains(&id));
-        // Before one of them is read the connection may be gone.
+        // The connection may be gone before one of them is read.
         if strike % 2 == 0 {
             actor.connected(id, ConnectionId::new_unchecked(strike), &they_dialled());
         } else {

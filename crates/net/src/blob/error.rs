@@ -33,17 +33,18 @@ impl BlobError {
     }
 }
 
-/// Why a blob was not fetched. What was checked before stays, and the next fetch goes on there.
+/// The reason why a blob was not fetched. The part that was checked before stays, and the next
+/// fetch goes on there.
 #[derive(Debug, Error)]
 pub enum FetchError {
     #[error("the peer does not have the blob")]
     NotFound,
     #[error("the peer is busy; try again in {retry_ms} ms")]
     Busy {
-        /// In milliseconds, at most a minute, whatever the peer said.
+        /// The pause in milliseconds, at most a minute, whatever the peer said.
         retry_ms: u32,
     },
-    // In quotes and escaped: it is a stranger's text.
+    // The text is in quotes and escaped, since it is a stranger's.
     #[error("the peer refused: {reason:?}")]
     Refused { reason: String },
     #[error("the peer sent something else than the blob, from byte {at} on")]
@@ -71,8 +72,8 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether it takes a faulty or lying peer for this to happen. A connection that breaks or
-    /// stalls is nobody's fault, and of two sizes either may be the wrong one.
+    /// Whether this takes a faulty or lying peer. A connection that breaks or stalls is nobody's
+    /// fault, and of two sizes either may be the wrong one.
     pub fn blames_sender(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Protocol { .. })
     }
@@ -104,7 +105,7 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Whether it takes a faulty or hostile peer for this to happen.
+    /// Whether this takes a faulty or hostile peer.
     pub fn blames_client(&self) -> bool {
         matches!(self, Self::Protocol { .. })
     }

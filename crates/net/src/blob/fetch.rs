@@ -18,15 +18,15 @@ use super::{
 
 /// The longest that a peer can make us wait by saying that it is busy.
 const RETRY_MS_MAX: u32 = 60_000;
-/// How often to look whether another process is done with a blob.
+/// The pause between looks at whether another process is done with a blob.
 const BUSY_POLL: Duration = Duration::from_millis(100);
 
 /// The limits of a fetch.
 #[derive(Clone, Debug)]
 pub struct FetchLimits {
-    /// How long nothing may come; in this time each group of 16 KiB must.
+    /// The longest time without a whole group of 16 KiB.
     pub stall: Duration,
-    /// How long it may take in all.
+    /// The longest time for the whole fetch.
     pub time_max: Duration,
     /// Bytes of the blob that must come in each second. A peer may be behind by as many as it
     /// should have sent within `stall`; 0 lets it be as slow as the other limits allow.
@@ -51,7 +51,7 @@ impl Default for FetchLimits {
 pub struct Fetched {
     /// Bytes that came over the stream, hash pairs and frames included.
     pub bytes_received: u64,
-    /// How many bytes of the blob were there already.
+    /// The number of bytes of the blob that were there already.
     pub resumed_from: u64,
 }
 
@@ -161,7 +161,7 @@ where
     }
 }
 
-/// Takes what is missing, group by group. Says how many bytes that were.
+/// Receives the missing groups one by one. Returns the number of their bytes.
 async fn receive<S>(
     stream: &mut S,
     clock: &StreamClock,

@@ -19,15 +19,15 @@ use super::{BlobRef, error::BlobError, index::Key};
 use crate::durable::{make_dir, sync_dir};
 
 const PARTIAL: &str = "partial";
-/// How the names of files begin that are being written.
+/// The beginning of the names of files that are being written.
 const TEMPORARY_PREFIX: &str = ".half-";
-/// How the names of blobs end, so that nobody's notes are taken for one.
+/// The end of the names of blobs, so that a file of somebody's notes is not mistaken for one.
 const BLOB_SUFFIX: &str = ".blob";
 /// Bytes that are read at once where a file is hashed: enough for all of BLAKE3's lanes, and in the
 /// cache.
 const HASH_BUFFER_BYTES: usize = 128 << 10;
 
-/// Where things are in a store's folder.
+/// The places of things in a store's folder.
 #[derive(Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
@@ -80,7 +80,7 @@ impl Layout {
         }
     }
 
-    /// Lists the files that are there. Those that are not ours are left alone.
+    /// Lists the files of the store in the folder. Files that are not ours are left alone.
     pub(super) fn scan(&self) -> Result<Vec<Found>, BlobError> {
         let mut found = Vec::new();
         for folder in list(&self.dir)? {
@@ -147,7 +147,7 @@ impl Layout {
         write().map_err(write_error(&path))
     }
 
-    /// A new file of which another process that opens the folder knows that it is in use.
+    /// A new file, marked as in use for any other process that opens the folder.
     fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
         loop {
             let mut builder = tempfile::Builder::new();
@@ -158,7 +158,7 @@ impl Layout {
             builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
             let file = builder.tempfile_in(self.dir.join(PARTIAL))?;
             file.as_file().lock()?;
-            // Between being made and being locked it can have been swept away.
+            // The file can have been swept away between being made and being locked.
             if file.path().exists() {
                 return Ok(file);
             }

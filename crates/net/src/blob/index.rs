@@ -1,4 +1,4 @@
-//! The index of a store: how large each file is, whether somebody needs it, and which goes first
+//! The index of a store: the size of each file, whether it is needed, and which file goes first
 //! when room is needed. It does no I/O.
 
 use std::{
@@ -11,15 +11,15 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{BlobRef, error::BlobError};
 
-/// Blobs that were lost and that nobody has asked for yet: more than a job has proofs, of which
-/// each is lost once.
+/// Lost blobs that nobody has asked for yet. It is more than a job has proofs, each of which is
+/// lost once.
 const LOST_MAX: usize = 1 << 16;
 
 /// A file of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     Whole(Blob),
-    /// One that nobody is fetching now.
+    /// A partial blob that no process is fetching now.
     Partial(BlobRef),
 }
 
@@ -44,9 +44,9 @@ pub(super) struct Index {
     claimed_bytes: u64,
     /// The part of them that room has been made for.
     filled_bytes: u64,
-    /// How many hold each blob. It need not be there yet.
+    /// The number of pins of each blob. The blob need not be there yet.
     pins: HashMap<Blob, usize>,
-    /// One fetch of a blob at a time; the others wait here.
+    /// The fetch of each blob: one runs at a time, and the others wait here.
     fetches: HashMap<Blob, Weak<AsyncMutex<()>>>,
     /// Blobs that were there and are not any more, without this store's doing.
     lost: Vec<Blob>,
@@ -137,7 +137,7 @@ impl Index {
         self.quota_bytes.saturating_sub(needed)
     }
 
-    /// Which files have to go so that no more is used than allowed, as far as that is possible.
+    /// The files that have to go so that no more is used than allowed, as far as that is possible.
     pub(super) fn excess(&self) -> Vec<Key> {
         let excess = self.used_bytes().saturating_sub(self.quota_bytes);
         let evictable: u64 = self.evictable().map(|(_, entry)| entry.bytes).sum();
@@ -197,7 +197,7 @@ impl Index {
         }
     }
 
-    /// Claims room for a file of `needed` bytes. Nothing has to go yet: what a stranger announces
+    /// Claims room for a file of `needed` bytes. Nothing has to go yet: a stranger's announcement
     /// is no reason to drop anything.
     ///
     /// # Errors
@@ -217,8 +217,8 @@ impl Index {
         Ok(())
     }
 
-    /// Which files have to go before `bytes` of what was claimed are written: released ones first,
-    /// then those that were not used for longest.
+    /// The files that have to go before `bytes` of a claim are written: released ones first, then
+    /// those that were not used for longest.
     ///
     /// # Errors
     /// [`BlobError::Quota`] if that is not enough, because more was pinned since the claim.
@@ -237,7 +237,7 @@ impl Index {
         Ok(self.evicted_for(excess))
     }
 
-    /// Which files go to gain so many bytes.
+    /// The files that go to gain this many bytes.
     fn evicted_for(&self, bytes: u64) -> Vec<Key> {
         let mut evictable: Vec<_> = self.evictable().collect();
         evictable.sort_unstable_by_key(|(_, entry)| (!entry.released, entry.last_used));
@@ -259,13 +259,13 @@ impl Index {
             .filter(|(key, _)| !self.pins.contains_key(&key.blob()))
     }
 
-    /// There is room now for `bytes` of what was claimed.
+    /// Room was made for `bytes` of a claim.
     pub(super) fn fill(&mut self, bytes: u64) {
         self.filled_bytes += bytes;
         debug_assert!(self.filled_bytes <= self.claimed_bytes);
     }
 
-    /// Takes back a claim of `claimed` bytes, `filled` of which there was room for.
+    /// Takes back a claim of `claimed` bytes, of which room was made for `filled`.
     pub(super) fn unclaim(&mut self, claimed: u64, filled: u64) {
         self.claimed_bytes -= claimed;
         self.filled_bytes -= filled;

@@ -1,8 +1,8 @@
 //! Blobs: programs, inputs and proofs, kept on disk by their hash and moved between peers.
 //!
-//! The node keeps what it needs and makes in a [`BlobStore`]; the swarm hands each stream of
-//! [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask. Nothing
-//! here knows of peers, jobs or the network: a stream is anything that reads and writes.
+//! The node keeps the blobs that it needs and makes in a [`BlobStore`]. The swarm hands each stream
+//! of [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask.
+//! Nothing here knows of peers, jobs or the network: a stream is anything that reads and writes.
 //!
 //! One stream carries one request:
 //!
@@ -14,15 +14,15 @@
 //! ```
 //!
 //! A frame is its length (u32, little-endian) and as many bytes of postcard. The encoding is that
-//! of bao with groups of 16 KiB: the hash pairs on the way to each group come before it, so that
-//! each group is checked when it is there, and not after half a gigabyte.
+//! of bao with groups of 16 KiB. The hash pairs on the way to a group come before it, so each group
+//! is checked on arrival, and not after half a gigabyte.
 //!
-//! What always holds:
+//! These rules always hold:
 //!
 //! - no byte that a peer sent is in a file before it was checked against the hash that was asked
 //!   for;
 //! - a file under a blob's name was checked whole before it got the name, and is durable;
-//! - what a peer announces is bounded before anything is allocated for it;
+//! - a size that a peer announces is bounded before anything is allocated for it;
 //! - a future that is dropped midway leaves a partial file of checked groups, and the next fetch
 //!   goes on from there.
 
@@ -55,15 +55,15 @@ pub use store::{BlobStore, Pin};
 /// The name of the protocol, for negotiation.
 pub const PROTOCOL: &str = "/myriad/blob/1";
 
-/// Most bytes of a blob. The largest there is, the input of a job, has tens of megabytes; this is
-/// what a stranger can make us hash or store at once.
+/// Most bytes of a blob. The largest there is, the input of a job, has tens of megabytes. This
+/// bounds the bytes that a stranger can make us hash or store at once.
 pub const BLOB_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of a chunk group, the unit that is checked, and where a fetch can go on. Smaller ones cost
 /// more hash pairs on the wire (here 0.4 %), larger ones lose more when a connection breaks.
 pub const GROUP_BYTES: u64 = 16 << 10;
 
-/// How long a stream may make no progress. Longer than a slow disk takes to read and hash the
+/// How long a stream may make no progress. It is longer than a slow disk takes to read and hash the
 /// largest blob before its first byte can be sent.
 pub const STALL: Duration = Duration::from_secs(20);
 
@@ -71,12 +71,12 @@ pub const STALL: Duration = Duration::from_secs(20);
 /// A client that needs longer goes on with another request.
 pub const TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// A blob and how long it is, which is what one has to know to fetch it.
+/// A blob and its length: one has to know both to fetch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobRef {
     /// The BLAKE3 hash of its bytes.
     pub blob: Blob,
-    /// How many bytes it has.
+    /// The number of its bytes.
     pub bytes: u64,
 }
 
@@ -90,7 +90,7 @@ impl BlobRef {
     }
 }
 
-/// Runs what waits for the disk where it holds up nobody else.
+/// Runs work that waits for the disk where it holds up nobody else.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

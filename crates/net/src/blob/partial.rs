@@ -15,15 +15,15 @@ use super::{
     store::{BlobStore, Pin, Room},
 };
 
-/// The checked beginning of a blob. Room for the whole is claimed, nobody else writes it, and when
-/// it is dropped, it stays as it is for the next fetch.
+/// The checked beginning of a blob. Room for the whole is claimed, and no other process writes it.
+/// When it is dropped, it stays as it is for the next fetch.
 pub(super) struct Partial {
     store: BlobStore,
     want: BlobRef,
     path: PathBuf,
     /// Locked against other processes.
     file: File,
-    /// How much of the blob is there: whole groups, or all.
+    /// The bytes of the blob that are there: whole groups, or all.
     bytes: u64,
     room: Option<Room>,
     /// Whether the file has become the blob's, or is removed.
@@ -35,7 +35,7 @@ pub(super) struct Partial {
 
 /// The state that a fetch starts from.
 pub(super) enum Opened {
-    /// The blob is there, of so many bytes.
+    /// The blob is there, with this many bytes.
     Present(u64),
     Partial(Partial),
 }
@@ -68,7 +68,7 @@ impl Partial {
                 Err(TryLockError::WouldBlock) => return Err(BlobError::Busy { path }),
                 Err(TryLockError::Error(reason)) => return Err(write_error(&path)(reason)),
             }
-            // Before it was locked, another process may have finished or removed it.
+            // Another process may have finished or removed the file before it was locked.
             if files::is_named(&file, &path).map_err(read_error(&path))? {
                 break file;
             }
@@ -93,7 +93,7 @@ impl Partial {
         Ok(Opened::Partial(partial))
     }
 
-    /// How much of the blob is there.
+    /// The bytes of the blob that are there.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -123,7 +123,8 @@ impl Partial {
     /// blob's, durably.
     ///
     /// # Errors
-    /// [`BlobError::Damaged`] if the disk did not keep what was written; the file is gone then.
+    /// [`BlobError::Damaged`] if the disk did not keep the bytes that were written; the file is
+    /// gone then.
     pub(super) fn finish(mut self) -> Result<(), BlobError> {
         let actual = self
             .file
@@ -148,14 +149,14 @@ impl Partial {
         Ok(())
     }
 
-    /// Cuts the file to what is known to be whole, and goes on there.
+    /// Cuts the file to the part that is known to be whole, and goes on there.
     fn cut(&mut self) -> io::Result<()> {
         self.file.set_len(self.bytes)?;
         self.file.seek(SeekFrom::Start(self.bytes)).map(drop)
     }
 
     fn discard(&mut self) {
-        // If it cannot be removed, it is counted when the folder is opened again.
+        // A file that cannot be removed is counted when the folder is opened again.
         self.is_gone = files::remove(&self.path).is_ok();
     }
 }
@@ -172,7 +173,7 @@ impl Drop for Partial {
     }
 }
 
-/// How much of a file of `found` bytes counts: a group that was cut by a crash does not.
+/// The bytes that count of a file of `found` bytes: a group that was cut by a crash does not.
 fn whole_groups(found: u64, bytes: u64) -> u64 {
     if found == bytes {
         bytes

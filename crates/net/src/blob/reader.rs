@@ -39,7 +39,7 @@ impl BlobStore {
 
 impl BlobReader {
     fn damaged(&self) -> io::Error {
-        // If it cannot be removed, it is found damaged the next time, too.
+        // A file that cannot be removed is found damaged the next time, too.
         let _ = self.store.remove_damaged(&self.want.blob);
         io::Error::new(
             io::ErrorKind::InvalidData,

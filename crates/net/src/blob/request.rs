@@ -32,8 +32,8 @@ pub(super) struct Request {
 /// A server's answer.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Response {
-    /// It has the blob, which has so many bytes. The range follows if that is what the client
-    /// thought.
+    /// The server has the blob, with this many bytes. The range follows if the client thought the
+    /// same.
     Found {
         bytes: u64,
     },
@@ -63,7 +63,7 @@ impl Request {
         }
     }
 
-    /// The blob and the range, or what is wrong with them.
+    /// The blob and the range, or the fault in them.
     pub(super) fn parse(&self) -> Result<(BlobRef, Range<u64>), String> {
         let Self {
             blob,

@@ -1,4 +1,4 @@
-//! The server's end: reads one request from a peer, and sends what it asks for.
+//! The server's end: reads one request from a peer, and sends the range that it asks for.
 
 use std::{
     fs::File,
@@ -23,22 +23,22 @@ use super::{
     trees::HashTree,
 };
 
-/// Bytes that are read, checked and sent at once. What a stream costs in memory, and what a client
-/// must take within the time for a stall.
+/// Bytes that are read, checked and sent at once. A stream costs this much memory, and a client
+/// must take this much within the time for a stall.
 const BATCH_BYTES: usize = 64 << 10;
-/// How many are served at once unless said otherwise. Each may hash a whole blob first.
+/// The streams that are served at once unless said otherwise. Each may hash a whole blob first.
 const SLOTS: usize = 16;
 /// When to come again where all are taken, unless said otherwise.
 const RETRY_MS: u32 = 2_000;
 
-/// The limits of serving a peer. Which peer may ask, and how often, is decided before.
+/// The limits of serving a peer. The caller has decided before which peer may ask, and how often.
 #[derive(Clone, Debug)]
 pub struct ServeLimits {
-    /// How long the peer may take nothing; in this time it must take 64 KiB.
+    /// The longest time in which the peer takes less than 64 KiB.
     pub stall: Duration,
-    /// How long it may take in all.
+    /// The longest time for the whole request.
     pub time_max: Duration,
-    /// Permits of serving: so many requests are served at once, and the others hear that we are
+    /// Permits of serving: this many requests are served at once, and the others hear that we are
     /// busy.
     pub slots: Arc<Semaphore>,
     /// When they should come again, in milliseconds.
@@ -86,7 +86,7 @@ where
     let (want, range) = match parsed {
         Ok(parsed) => parsed,
         Err(what) => {
-            // Whether it hears that or not, it was at fault.
+            // The client was at fault, whether it hears that or not.
             let _ = answer(stream, clock, &Response::refused(&what)).await;
             return Err(ServeError::Protocol { what });
         }

@@ -1,4 +1,4 @@
-//! A range of a blob in bao's encoding: says what comes next, and checks it.
+//! A range of a blob in bao's encoding: its next step, and the check of each.
 //!
 //! Both ends walk it: [`super::fetch()`] before it keeps a group, and [`super::serve()`] before it
 //! sends one, so that a damaged disk does not make an honest peer send wrong bytes.
@@ -56,7 +56,7 @@ impl Slice {
         self.steps.next()
     }
 
-    /// Whether `bytes` are what `step` should be. Once they are not, there is no going on.
+    /// Whether `bytes` are the ones that `step` needs. Once they are not, there is no going on.
     pub(super) fn check(&mut self, step: &BaoChunk, bytes: &[u8]) -> bool {
         assert_eq!(bytes.len(), step.size());
         let expected = self.expected.pop().expect("each step was announced by a pair");
@@ -85,12 +85,12 @@ impl Slice {
     }
 }
 
-/// Whether `step` is bytes of the blob.
+/// Whether `step` covers bytes of the blob.
 pub(super) fn is_group(step: &BaoChunk) -> bool {
     matches!(step, BaoChunk::Leaf { .. })
 }
 
-/// Where in the blob what `step` covers begins.
+/// The place in the blob where the bytes of `step` begin.
 pub(super) fn start(step: &BaoChunk) -> u64 {
     match step {
         BaoChunk::Parent { node, .. } => node.chunk_range().start.0 * CHUNK_BYTES,

@@ -19,14 +19,14 @@ use super::{
     trees::{HashTree, Trees},
 };
 
-/// Room is made for so much at a time where a blob comes in piece by piece.
+/// Room is made for this many bytes at a time where a blob comes in piece by piece.
 const FILL_BYTES: u64 = 1 << 20;
 
 /// A folder of blobs, each in a file named by its hash. Cheap to clone; clones share everything.
 ///
-/// Its methods wait for the disk. Two processes may use one folder: they read and write nothing
-/// half-made of each other's. Each counts the quota over what it has seen, and may evict what only
-/// the other has pinned.
+/// Its methods wait for the disk. Two processes may use one folder: neither reads nor writes
+/// anything half-made of the other's. Each counts the quota over the files that it has seen, and
+/// may evict a blob that only the other has pinned.
 #[derive(Clone, Debug)]
 pub struct BlobStore(Arc<Inner>);
 
@@ -49,16 +49,16 @@ pub struct Pin {
 #[derive(Debug)]
 pub(super) struct Room {
     store: BlobStore,
-    /// How large the file will be.
+    /// The size that the file will have.
     claimed: u64,
-    /// So much of it may be written.
+    /// The bytes of it that may be written.
     filled: u64,
 }
 
 impl BlobStore {
     /// Opens the folder `dir`, which is made if need be, to hold at most `quota_bytes` of blobs.
-    /// What is there counts, and is evicted when a put or a fetch needs room; nothing is evicted
-    /// here, before anyone could have pinned it.
+    /// Files that are there count, and are evicted when a put or a fetch needs room. None is
+    /// evicted here, before anyone could have pinned it.
     ///
     /// # Errors
     /// [`BlobError::Write`] or [`BlobError::Read`] where the folder cannot be used.
@@ -157,7 +157,7 @@ impl BlobStore {
         Ok(file)
     }
 
-    /// Whether a blob is there. It may be damaged, which reading it will find out.
+    /// Whether a blob is there. It may be damaged, which only reading it finds out.
     pub fn contains(&self, blob: &Blob) -> bool {
         self.locate(blob).is_ok_and(|found| found.is_some())
     }
@@ -168,29 +168,29 @@ impl BlobStore {
     }
 
     /// Blobs that were there and are not any more, found since the last call: their files were
-    /// damaged, or somebody has removed them. What was evicted or removed by this store is not
-    /// among them.
+    /// damaged, or somebody has removed them. Blobs that this store itself evicted or removed are
+    /// not among them.
     pub fn take_lost(&self) -> Vec<Blob> {
         self.index().take_lost()
     }
 
-    /// How many bytes the blobs have that are there, whole or partly, or that room has been made
-    /// for.
+    /// The bytes of the blobs that are there, whole or partly, or that room has been made for.
     pub fn used_bytes(&self) -> u64 {
         self.index().used_bytes()
     }
 
-    /// Where they are.
+    /// The folder of the blobs.
     pub fn dir(&self) -> &Path {
         self.0.layout.dir()
     }
 
-    /// How many bytes of blobs it may hold.
+    /// The most bytes of blobs that it may hold.
     pub fn quota_bytes(&self) -> u64 {
         self.index().quota_bytes()
     }
 
-    /// From now on it may hold so many bytes. What is too much is evicted, but for what is pinned.
+    /// Sets the most bytes that it may hold from now on. The excess is evicted, but for pinned
+    /// blobs.
     ///
     /// # Errors
     /// [`BlobError::Write`] if the disk fails.
@@ -203,7 +203,7 @@ impl BlobStore {
         Ok(())
     }
 
-    /// How many bytes can be put or fetched now, if all goes that is not pinned.
+    /// The bytes that can be put or fetched now, if everything goes that is not pinned.
     pub fn room_bytes(&self) -> u64 {
         self.index().room_bytes()
     }
@@ -226,7 +226,7 @@ impl BlobStore {
         self.index().set_released(*blob, true);
     }
 
-    /// Removes a blob, pinned or not, and what was fetched of it unless a fetch is under way.
+    /// Removes a blob, pinned or not, and its fetched part unless a fetch is under way.
     ///
     /// # Errors
     /// [`BlobError::Write`] if the disk fails.
@@ -253,8 +253,8 @@ impl BlobStore {
         self.index().fetch_lock(blob)
     }
 
-    /// How long the file of a blob is, if it is there. What is known is brought up to date: another
-    /// process may have written or removed it.
+    /// The length of a blob's file, if it is there. The index is brought up to date: another
+    /// process may have written or removed the file.
     fn locate(&self, blob: &Blob) -> Result<Option<u64>, BlobError> {
         let path = self.0.layout.whole(blob);
         let key = Key::Whole(*blob);
@@ -271,7 +271,8 @@ impl BlobStore {
         }
     }
 
-    /// How long a blob is, if it is there and is what its name says. A damaged one is removed.
+    /// The length of a blob, if it is there and has the hash that its name says. A damaged one is
+    /// removed.
     pub(super) fn checked(&self, blob: &Blob) -> Result<Option<u64>, BlobError> {
         if self.locate(blob)?.is_none() {
             return Ok(None);
@@ -330,12 +331,13 @@ impl BlobStore {
         self.evict(&mut index, Key::Whole(*blob))
     }
 
-    /// Removes a file and forgets it. The index stays locked: nobody can pin what is being removed.
+    /// Removes a file and forgets it. The index stays locked, so that no file is pinned while it is
+    /// removed.
     fn evict(&self, index: &mut Index, key: Key) -> Result<(), BlobError> {
         let path = self.0.layout.path(key);
         match key {
             Key::Whole(_) => files::remove(&path),
-            // If another process is fetching it just now, it is that one's to count.
+            // A partial file that another process is fetching just now is that one's to count.
             Key::Partial(_) => files::remove_unless_held(&path).map(drop),
         }
         .map_err(write_error(&path))?;
@@ -366,7 +368,7 @@ impl BlobStore {
         self.index().gone(Key::Partial(want));
     }
 
-    /// A partial file stays, of so many bytes.
+    /// A partial file stays, with this many bytes.
     pub(super) fn interrupted(&self, want: BlobRef, bytes: u64) {
         self.index().found(Key::Partial(want), bytes);
     }

@@ -42,9 +42,9 @@ impl StreamClock {
     }
 }
 
-/// Holds a peer to a rate, by how long it is waited for: what our own disk takes is not its fault.
-/// However much it has sent before, it may never be behind by more than the slack, so that one that
-/// begins to trickle is found out soon.
+/// Holds a peer to a rate, by the time that we wait for it: the time that our own disk takes is not
+/// its fault. A peer may never be behind by more than the slack, however much it has sent before.
+/// So one that begins to trickle is found out soon.
 pub(super) struct Rate {
     /// 0 where any will do.
     pub bytes_per_second: u64,
@@ -61,7 +61,7 @@ impl Rate {
         }
     }
 
-    /// How long the next bytes may take.
+    /// The time that the next bytes may take.
     pub(super) fn patience(&self) -> Duration {
         match self.bytes_per_second {
             0 => Duration::MAX,
@@ -69,7 +69,7 @@ impl Rate {
         }
     }
 
-    /// So many bytes came after they were waited for for so long.
+    /// This many bytes came after a wait of `waited`.
     pub(super) fn came(&mut self, bytes: u64, waited: Duration) {
         let nanos = bytes
             .saturating_mul(1_000_000_000)
@@ -86,8 +86,8 @@ mod tests {
 
     const SLACK: Duration = Duration::from_secs(5);
 
-    /// How many seconds a peer holds us that sends so much in each, after it has sent `first` at
-    /// once.
+    /// The seconds for which a peer holds us that sends `first` bytes at once, and `each_second`
+    /// after that.
     fn held(first: u64, each_second: u64) -> u64 {
         let second = Duration::from_secs(1);
         let mut rate = Rate::new(1000, SLACK);

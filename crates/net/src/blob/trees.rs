@@ -14,8 +14,8 @@ use myriad_core::Blob;
 
 use super::{BlobRef, slice::BLOCK_SIZE};
 
-/// How many trees are kept, of at most 2 MiB each: as many blobs as are served at once while many
-/// peers fetch the same program and the proofs of one job.
+/// Trees that are kept, of at most 2 MiB each: as many as blobs are served at once while many peers
+/// fetch the same program and the proofs of one job.
 const TREES_MAX: usize = 16;
 /// Bytes that are read at once where a tree is made.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -25,16 +25,16 @@ pub(super) type HashTree = PostOrderMemOutboard;
 
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    /// Those used last are last.
+    /// The trees, the least recently used first.
     kept: Mutex<Vec<(Blob, Arc<HashTree>)>>,
-    /// Held while a tree is made: what strangers ask for takes one core, and of many who ask for
-    /// the same blob, the first has it made for all.
+    /// Held while a tree is made: requests of strangers take one core, and of many who ask for the
+    /// same blob, the first has it made for all.
     making: Mutex<()>,
 }
 
 impl Trees {
-    /// The tree of a blob, made from its file, of which nothing was read yet, if it was not served
-    /// lately. None if the file is not what its name says.
+    /// The tree of a blob, made from its file if it was not served lately. Nothing was read of the
+    /// file yet. None if the file does not have the hash that its name says.
     pub(super) fn of(&self, blob_ref: BlobRef, file: &File) -> io::Result<Option<Arc<HashTree>>> {
         if let Some(tree) = self.find(blob_ref) {
             return Ok(Some(tree));

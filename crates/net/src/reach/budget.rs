@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A map of so many entries at most. A further one takes the place of that which was set for the
-/// longest time.
+/// A map of at most this many entries. A further one takes the place of the one that was set for
+/// the longest time.
 pub(crate) struct Recent<K, V> {
     most: usize,
     of: HashMap<K, (u64, V)>,
@@ -59,10 +59,10 @@ impl<K: Hash + Eq + Copy, V> Recent<K, V> {
     }
 }
 
-/// How often something may fail in a row, and how long it rests then.
+/// The number of failures in a row that are free, and the rest that follows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// So many attempts follow each other as they come.
+    /// This many attempts follow each other as they come.
     pub free: u32,
     /// The pause after these; each further failure doubles it.
     pub pause: Duration,
@@ -78,10 +78,10 @@ impl Rules {
     }
 }
 
-/// Attempts that have not succeeded, of so many keys at most. One that is under way counts as if it
-/// had failed, until it succeeds.
+/// Attempts that have not succeeded, of at most this many keys. An attempt that is under way counts
+/// as if it had failed, until it succeeds.
 ///
-/// A key that rests is never forgotten: or else whoever names enough others would end its rest.
+/// A key that rests is never forgotten: otherwise naming enough other keys would end its rest.
 /// Where all of them rest, no other key is tried until one of them may be.
 pub(crate) struct Budget<K> {
     rules: Rules,
@@ -111,7 +111,8 @@ impl<K: Hash + Eq + Copy> Budget<K> {
         }
     }
 
-    /// How long the key still rests, or has to wait for a place; none where it may be tried.
+    /// The time for which the key still rests, or has to wait for a place; none where it may be
+    /// tried.
     pub(crate) fn rests(&self, key: &K, now: Instant) -> Option<Duration> {
         let until = match self.spent.get(key) {
             Some(spent) => spent.place.0,
@@ -133,7 +134,7 @@ impl<K: Hash + Eq + Copy> Budget<K> {
         {
             self.spent.remove(&rested);
         }
-        // After twice the longest pause it is as new.
+        // A key is as new after twice the longest pause.
         let forgotten = |spent: &Spent| now.saturating_duration_since(spent.last) > 2 * self.rules.pause_max;
         let failed = before
             .filter(|spent| !forgotten(spent))
@@ -166,7 +167,7 @@ impl<K: Hash + Eq + Copy> Budget<K> {
     }
 }
 
-/// So many at once, and one more after each interval.
+/// A number at once, and one more after each interval.
 pub(crate) struct Bucket {
     most: u32,
     interval: Duration,
@@ -184,7 +185,7 @@ impl Bucket {
         }
     }
 
-    /// How many may be taken now.
+    /// The number that may be taken now.
     pub(crate) fn room(&self, now: Instant) -> u32 {
         let missing = self.missing(now).as_nanos().div_ceil(self.interval.as_nanos());
         self.most - u32::try_from(missing).map_or(self.most, |missing| missing.min(self.most))
@@ -198,7 +199,7 @@ impl Bucket {
     /// Takes one.
     ///
     /// # Errors
-    /// How long it takes until there is one, where there is none.
+    /// The time until there is one, where there is none.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         if self.room(now) == 0 {
             let last = self.interval * (self.most - 1);
@@ -282,7 +283,7 @@ mod tests {
             assert!(budget.len() <= 10);
         }
         assert_eq!(budget.rests(&0, now), Some(rest - Duration::from_millis(4999)));
-        // Others that do not rest have given way to each other.
+        // Keys that do not rest have given way to each other.
         assert_eq!(budget.rests(&5000, now), None);
     }
 
@@ -352,7 +353,7 @@ mod tests {
             }
         }
 
-        /// In no time there is more to be had than was there at once, and what came since.
+        /// No more is given in a time than was there at once, and came since.
         #[test]
         fn a_bucket_keeps_its_rate(pauses in prop::collection::vec(0..3000u64, 1..500)) {
             let start = Instant::now();

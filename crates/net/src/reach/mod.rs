@@ -9,8 +9,8 @@
 //! ```
 //!
 //! [`gate::Gate`] decides, and does no I/O. The transport below DNS asks it about every single
-//! attempt, whichever part of libp2p wants it and however the address was written. How many
-//! addresses a single dial tries is up to [`capped::Capped`].
+//! attempt, whichever part of libp2p wants it and however the address was written.
+//! [`capped::Capped`] decides how many addresses a single dial tries.
 
 mod budget;
 mod capped;

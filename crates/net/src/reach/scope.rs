@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-/// How far an IP address reaches, the narrowest first. A peer is believed to be at an address if it
+/// The reach of an IP address, the narrowest first. A peer is believed to be at an address if it
 /// said so over a connection that reaches no further than the address does: a machine of the local
 /// network may name others there, and a stranger from the internet may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,9 +22,9 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// That of an address in whatever form it is written; none for what no node has: unspecified,
-    /// multicast, documentation, benchmarks, and what is reserved. After the registries of special
-    /// addresses of IANA (RFC 6890).
+    /// The reach of an address in whatever form it is written, after the registries of special
+    /// addresses of IANA (RFC 6890). None for addresses that no node has: unspecified, multicast,
+    /// documentation, benchmarks, and reserved ones.
     pub fn of(ip: IpAddr) -> Option<Self> {
         match plain(ip) {
             IpAddr::V4(ip) => Self::of_v4(ip),
@@ -55,7 +55,7 @@ impl Scope {
         match ip.segments() {
             [0, 0, 0, 0, 0, 0, 0, 1] => Some(Self::Machine),
             [0xfe80..=0xfebf, ..] => Some(Self::Link),
-            // Unique local, what was site-local once, and NAT64 within a network.
+            // Unique local addresses, the former site-local ones, and NAT64 within a network.
             [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => Some(Self::Private),
             // Teredo, benchmarks, ORCHID and other protocols; documentation.
             [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => None,
@@ -117,12 +117,12 @@ impl Subnet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Ip(IpAddr),
-    /// It is looked up when it is dialled, and what comes out is looked at then.
+    /// A name is looked up when it is dialled, and its addresses are looked at then.
     Name,
 }
 
-/// The target of an address of the forms that this node dials, `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT`
-/// and `/…/udp/PORT/quic-v1`, with `/p2p/PEER` at the end or not, or `/dnsaddr/…`; none of all
+/// The target of an address of the forms that this node dials: `/ip4|ip6|dns|dns4|dns6/…/tcp/PORT`
+/// and `/…/udp/PORT/quic-v1`, with `/p2p/PEER` at the end or not, or `/dnsaddr/…`. None of all
 /// others, through relays too.
 pub(crate) fn target(address: &Multiaddr) -> Option<Target> {
     let mut parts = address.iter();

@@ -44,7 +44,7 @@ pub(crate) enum GateError<E: std::error::Error + 'static> {
     Transport(E),
 }
 
-/// A transport through a gate. What comes in is not its business.
+/// A transport through a gate. Incoming connections are not its business.
 pub(crate) struct Gated<T> {
     inner: T,
     gate: SharedGate,

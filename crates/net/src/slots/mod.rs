@@ -29,7 +29,7 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    /// A behaviour with room for so many connections.
+    /// A behaviour with room for this many connections.
     pub(crate) fn new(most: u32, scope_of: ScopeOf) -> Self {
         Self {
             table: Table::new(most as usize, scope_of),

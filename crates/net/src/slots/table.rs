@@ -7,13 +7,13 @@ use thiserror::Error;
 
 use crate::reach::{Host, Recent, Scope, ScopeOf, Subnet};
 
-/// One connection in so many is kept for peers that have been of use, and one for those that may
+/// One connection in this many is kept for peers that have been of use, and one for those that may
 /// come to be.
 const RESERVED_SHARE: usize = 8;
 /// Connections from one address: those of the machines of a firm or a school behind one router. One
 /// person can have many identities that were of some use, too.
 const PER_HOST_MAX: usize = 256;
-/// One connection in so many may be of one subnet.
+/// One connection in this many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
 /// The same for strangers alone, of whom nothing is known.
 const STRANGERS_PER_HOST_MAX: usize = 128;
@@ -22,7 +22,7 @@ const STRANGERS_SUBNET_SHARE: usize = 4;
 const PENDING_MAX: usize = 256;
 const PENDING_PER_HOST_MAX: usize = 32;
 const PENDING_PER_SUBNET_MAX: usize = 64;
-/// Peers of whom it is remembered what they are worth.
+/// Peers whose worth is remembered.
 const REGARDED_MAX: usize = 1 << 16;
 
 /// The worth of a peer to this node.
@@ -101,7 +101,7 @@ impl Table {
         self.regards.get(id).copied().unwrap_or_default()
     }
 
-    /// Somebody knocks, and has not said who it is.
+    /// A peer knocks, and has not said who it is.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -124,14 +124,14 @@ impl Table {
         Ok(())
     }
 
-    /// It has said who it is, or is gone.
+    /// The peer has said who it is, or is gone.
     pub(crate) fn knocked(&mut self, connection: ConnectionId) {
         self.pending.remove(&connection);
     }
 
     /// Whether the machine or the network of an address has too many of `others` already. This
-    /// machine may have as many as it likes, and a local network may, whose machines have an
-    /// address each.
+    /// machine may have as many as it likes. So may a local network, whose machines have an address
+    /// each.
     fn check(
         &self,
         ip: IpAddr,
@@ -214,10 +214,10 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// The connection that goes for a peer of such regard at such an address, of those that are of
-    /// use or of the others, as `from` says: one that does harm, any stranger for one that is of
-    /// use, or else the latest of the subnet that has most, if the newcomer's own would not have as
-    /// many then.
+    /// The connection that goes for a peer of this regard at this address. It is one of those that
+    /// are of use or one of the others, as `from` says. First goes one that does harm, then any
+    /// stranger for a peer that is of use, then the latest of the subnet that has most, if the
+    /// newcomer's own would not have as many then.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {
         if regard == Regard::Harmful {
             return None;
@@ -283,7 +283,7 @@ mod tests {
             }
         }
 
-        /// Whether the peer gets in; whoever has to go for it is gone.
+        /// Whether the peer gets in; a connection that has to go for it is closed.
         fn comes(&mut self, peer: PeerId, from: &str) -> Result<(), Refused> {
             let ip = Some(from.parse().unwrap());
             let instead = self.table.admit(peer, ip)?;
@@ -301,7 +301,7 @@ mod tests {
             self.table.open.values().any(|open| open.peer == peer)
         }
 
-        /// So many strangers knock from one network after the other.
+        /// This many strangers knock from one network after the other.
         fn flood(&mut self, networks: usize, times: usize) {
             for n in 0..times {
                 let from = format!(
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(world.table.open.len(), MOST, "the rest is for strangers");
     }
 
-    /// One person, each of whose identities has paid, at so many networks: all of them as soon as
+    /// One person, each of whose identities has paid, at this many networks: all of them as soon as
     /// they come, or when they are there already.
     fn paid_for(networks: usize, before: bool) -> World {
         let mut world = World::new();

@@ -34,7 +34,8 @@ pub struct Announcement {
     pub memory_min: u64,
     /// Bytes of program and input together, which a prover has to fetch.
     pub bytes: u64,
-    /// Where the requester can be reached: a signed peer record of libp2p's, or nothing.
+    /// The addresses where the requester can be reached: a signed peer record of libp2p's, or
+    /// nothing.
     pub record: Vec<u8>,
 }
 

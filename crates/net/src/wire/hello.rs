@@ -23,8 +23,8 @@ pub struct Hello {
     pub role: Role,
     /// Jobs of its own that want provers.
     pub jobs: Vec<Announcement>,
-    /// The number of its start. If that is another one than before, then nobody is left at the
-    /// other end of older connections.
+    /// The number of its start. If it is another than before, no process is left at the other end
+    /// of older connections.
     pub boot: u32,
     /// The time by its clock, in milliseconds since 1970. People are told where it is far off; it
     /// decides nothing.

@@ -55,7 +55,7 @@ pub trait Bounded {
     /// The first part that is not.
     fn check(&self) -> Result<(), WireError>;
 
-    /// Makes what it can of a message of another version; nothing, of most.
+    /// Decodes a message of another version as far as possible; none for most types.
     fn of_other_version(_: &[u8]) -> Option<Self>
     where
         Self: Sized,
@@ -124,13 +124,13 @@ pub fn decode<T: serde::de::DeserializeOwned + Bounded>(
     Ok(message)
 }
 
-/// Reads a text that is shown to people; see [`shown`]. What is within its bound stays within it.
+/// Reads a text that is shown to people; see [`shown`]. A text within its bound stays within it.
 fn printable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text: String = serde::Deserialize::deserialize(deserializer)?;
     Ok(text.chars().map(shown).collect())
 }
 
-/// The text, cut to what a peer may be told.
+/// The text, cut to the length that a peer may be sent.
 pub fn cut(text: impl Into<String>) -> String {
     let mut text = text.into();
     if text.len() > TEXT_BYTES_MAX {

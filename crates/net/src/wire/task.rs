@@ -15,7 +15,8 @@ pub(crate) const HOLDS_MAX: usize = 64;
 pub const HOLDERS_MAX: usize = 4;
 /// Most proofs that one task takes: leaves take four.
 const CHILDREN_MAX: usize = 8;
-/// Most bytes of the description of a segment, most of which are the heights of some hundred chips.
+/// Most bytes of the description of a segment, the bulk of which are the heights of some hundred
+/// chips.
 const SEGMENT_BYTES_MAX: usize = 8 << 10;
 /// Most blobs that one notice names.
 pub(crate) const OBSOLETE_MAX: usize = 256;
@@ -25,7 +26,7 @@ pub(crate) const OBSOLETE_MAX: usize = 256;
 pub enum Request {
     /// A prover has room for one more task.
     Offer(OfferMessage),
-    /// A prover is still at its task, and has done so many thousandths of it.
+    /// A prover is still at its task, and has done this many thousandths of it.
     Renew { task: TaskRef, progress: u16 },
     /// A prover holds the proof.
     Submit {
@@ -44,7 +45,7 @@ pub struct OfferMessage {
     /// Bytes for one task.
     pub memory: u64,
     pub threads: u16,
-    /// In thousandths of the machine that costs are measured on.
+    /// The speed in thousandths of the machine that costs are measured on.
     pub speed: u32,
     /// Programs and inputs that it has already.
     pub holds: Vec<Blob>,
@@ -107,11 +108,11 @@ pub enum Notice {
 /// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// To an offer: do this.
+    /// The answer to an offer: do this task.
     Lease(Box<Lease>),
-    /// Not this, and why.
+    /// The refusal of a request, and why.
     Refused(Refused),
-    /// To a renewal: so many milliseconds are left now.
+    /// The answer to a renewal: this many milliseconds are left now.
     Extended { lease_ms: u64 },
     /// It has been taken note of.
     Received,
@@ -120,7 +121,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub why: Why,
-    /// For people.
+    /// A text for people.
     #[serde(deserialize_with = "printable")]
     pub reason: String,
     /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says
@@ -151,7 +152,7 @@ pub enum Why {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     pub task: TaskRef,
-    /// Milliseconds until it goes to somebody else.
+    /// Milliseconds until the task goes to another peer.
     pub lease_ms: u64,
     /// Milliseconds of work on the machine that costs are measured on, with one thread.
     pub work_ms: u64,
@@ -161,7 +162,7 @@ pub struct Lease {
     pub work: Work,
 }
 
-/// Where the program and its input are.
+/// The sources of the program and its input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
     pub program: Source,
@@ -174,7 +175,7 @@ pub struct Sources {
     pub instructions: u64,
 }
 
-/// A blob, and who has it, best first.
+/// A blob, and its holders, best first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     pub blob: BlobRef,

@@ -77,14 +77,14 @@ pub fn source(blob: BlobRef, holders: &[&str]) -> Source {
     }
 }
 
-/// What a peer has to know at least: who does not answer pings is taken for gone.
+/// The least that a peer has to know: one that does not answer pings counts as gone.
 #[derive(NetworkBehaviour)]
 pub struct Alive<B: NetworkBehaviour> {
     ping: ping::Behaviour,
     pub speaks: B,
 }
 
-/// A peer that knows libp2p and what is said here, and no more.
+/// A peer that knows libp2p and the given protocols, and no more.
 pub fn stranger<B: NetworkBehaviour>(key: Keypair, speaks: impl FnOnce(&Keypair) -> B) -> Swarm<Alive<B>> {
     SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -98,7 +98,7 @@ pub fn stranger<B: NetworkBehaviour>(key: Keypair, speaks: impl FnOnce(&Keypair)
         .build()
 }
 
-/// How long a stranger waits for a connection or a stream.
+/// The time that a stranger waits for a connection or a stream.
 const OPENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A peer that opens streams of any protocol, until this is dropped.
@@ -139,8 +139,9 @@ impl Raw {
 
     /// None where the other side refuses, or says nothing for long.
     ///
-    /// Only over a connection that the swarm has reported: a stream that is asked for in the moment
-    /// before waits for another connection, which never comes (libp2p-stream 0.5.0-alpha).
+    /// Opens a stream over a connection that the swarm has reported. A stream that is asked for in
+    /// the moment before waits for another connection, which never comes (libp2p-stream
+    /// 0.5.0-alpha).
     pub async fn open(&self, protocol: &'static str) -> Option<Stream> {
         let mut connected = self.connected.clone();
         let dialled = connected.wait_for(Option::is_some);

@@ -16,7 +16,7 @@ use super::{BenchError, Step};
 const FILE_BYTES: usize = 128 << 20;
 /// Written at once, as blobs are.
 const CHUNK_BYTES: usize = 1 << 20;
-/// Hashed so many times over.
+/// The number of times that it is hashed.
 const HASH_ROUNDS: usize = 64;
 
 /// Bytes hashed in a second on one thread, and the disk of `folder`.

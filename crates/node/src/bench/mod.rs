@@ -1,5 +1,5 @@
-//! Measuring this machine: [`run`] proves what is needed to know what anything takes here, and
-//! makes a [`Profile`] of it.
+//! Measuring this machine: [`run`] proves as much as is needed to know the cost of any task here,
+//! and makes a [`Profile`] of it.
 //!
 //! ```text
 //!  Subject ─▶ cut for each budget (metering only) ─▶ prove segments of some, on all threads and on one ─┐
@@ -38,7 +38,7 @@ pub struct Subject {
     pub whole_budget: MemoryBudget,
 }
 
-/// How to measure.
+/// The settings of the measurements.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
     /// The machine's name.
@@ -49,7 +49,7 @@ pub struct BenchOptions {
     pub data_dir: PathBuf,
     /// Most memory of an engine child. Budgets and nodes above it are not tried.
     pub memory: MemoryBudget,
-    /// How to start an engine child; its `threads` are set here.
+    /// The command that starts an engine child; its `threads` are set here.
     pub worker: WorkerConfig,
     /// Numbers of threads to measure with; the largest comes first and gets all of it.
     pub threads: Vec<usize>,

@@ -24,7 +24,7 @@ impl Machine {
         }
     }
 
-    /// How many children of `child_bytes` each fit into the free memory: at least one.
+    /// The number of children of `child_bytes` each that fit into the free memory: at least one.
     pub fn fitting(&self, child_bytes: u64) -> usize {
         self.free_bytes
             .map_or(1, |free| (free / child_bytes.max(1)) as usize)
@@ -36,7 +36,7 @@ impl Machine {
 fn free_bytes(root: &Path) -> Option<u64> {
     let read = |path| fs::read_to_string(root.join(path)).ok();
     let system = read("proc/meminfo").and_then(|text| field(&text, "MemAvailable:"))?;
-    // In a container these are the container's own; without a limit the first says `max`.
+    // The files are the container's own in a container; without a limit the first says `max`.
     let number = |path| read(path)?.trim().parse::<u64>().ok();
     let of_group = number("sys/fs/cgroup/memory.max")
         .and_then(|max| Some(max.saturating_sub(number("sys/fs/cgroup/memory.current")?)));

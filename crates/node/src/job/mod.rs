@@ -38,7 +38,7 @@ pub struct Job {
     pub verify: String,
 }
 
-/// How to prove it.
+/// The settings of a job's proving.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Folder of keys, accepted proofs and locks; see [`crate::Store`].
@@ -52,16 +52,17 @@ pub struct Options {
     pub children: usize,
     /// Most instructions of the execution.
     pub max_instructions: u64,
-    /// How the final proof is made.
+    /// The form of the final proof.
     pub final_form: FinalForm,
-    /// Within which the proof is wanted. When it is over that is said, and the job goes on.
+    /// The time within which the proof is wanted. The job goes on when it is over, and a note says
+    /// so.
     pub deadline: Option<Duration>,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
     /// Jobs of the data folder that ended longer ago than this are removed when this one begins;
     /// none if there is no limit.
     pub keep_jobs: Option<Duration>,
-    /// How to start an engine child; its `threads` are those of each child.
+    /// The command that starts an engine child; its `threads` are those of each child.
     pub worker: WorkerConfig,
 }
 
@@ -73,13 +74,13 @@ pub enum Fleet {
     Children,
     /// Provers on this machine, which join for this job.
     Cluster { provers: usize },
-    /// Provers that are found on the network; segments and tree are chosen for so many.
+    /// Provers that are found on the network; segments and tree are chosen for this many.
     Network { provers: usize },
 }
 
 /// The notice that the deadline is over.
 pub(crate) const MISSED: &str =
-    "the deadline is over; the job goes on, and Ctrl-C ends it: what is proven stays for the same command";
+    "the deadline is over; the job goes on, and Ctrl-C ends it: accepted proofs stay for the same command";
 
 /// The engine children are the peers of a requester that trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {
@@ -103,8 +104,8 @@ pub(crate) const fn child_offer() -> Offer {
     }
 }
 
-/// How a machine treats its own children: they share its cores, so that a copy would only slow down
-/// the rest.
+/// The policy of a machine for its own children: they share its cores, so that a copy would only
+/// slow down the rest.
 pub(crate) fn one_machine() -> Policy {
     Policy {
         redundancy: Redundancy::Fixed(1),
@@ -118,7 +119,7 @@ pub(crate) fn one_machine() -> Policy {
 pub enum Event {
     /// The keys of the program's configuration are looked for, and made if they are not there.
     Preparing,
-    /// They are there. This is how long it took to make them, if they had to be made.
+    /// The keys are there; the time to make them, if they had to be made.
     KeysReady {
         made: Option<Duration>,
     },
@@ -139,7 +140,7 @@ pub enum Event {
     },
     /// A peer has taken its first task.
     Joined {
-        /// Which engine child or peer, from 0, as in all that follows.
+        /// The engine child or peer, from 0, as in all later events.
         prover: usize,
         name: String,
     },

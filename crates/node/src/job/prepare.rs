@@ -27,11 +27,11 @@ use crate::{
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller
 /// segments keep more children at work, and cost more altogether.
 const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
-/// Segments for each child above which only the whole budget is tried: with so many all work until
-/// near the end.
+/// With more segments for each child than this, only the whole budget is tried: all children work
+/// until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
-/// A smaller budget is tried, which takes one more execution, unless it is expected to take so much
-/// longer. What is expected knows nothing of how long the last segment is.
+/// A smaller budget is tried, which takes one more execution, unless its expected time is this many
+/// times as long. The expectation does not know the length of the last segment.
 const WORTH_TRYING: f64 = 1.1;
 
 /// A job that has been planned.
@@ -39,7 +39,7 @@ pub(crate) struct Prepared {
     pub id: JobId,
     /// The fingerprint of the program's configuration.
     pub engine: [u8; 32],
-    /// For children that need no input.
+    /// The program, for children that need no input.
     pub program: Arc<ProgramOnly>,
     pub verifying: VerifierPool,
     pub store: Arc<Store>,
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
     pub tree: Tree,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
-    /// Under which key the proof of each task is stored.
+    /// The key under which the proof of each task is stored.
     pub keys: HashMap<TaskId, TaskKey>,
     pub final_form: FinalForm,
     /// The accepted proofs that an earlier run has left.
@@ -92,7 +92,7 @@ impl Opened {
 }
 
 /// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish
-/// soonest. Then it also gives the child that did it, with the job loaded.
+/// soonest. In the second case it also returns the child that executed, with the job loaded.
 pub(crate) fn prepare(
     opened: Opened,
     job: &Job,
@@ -170,8 +170,7 @@ pub(crate) fn prepare(
     Ok((prepared, planner))
 }
 
-/// How the job was planned before, if that still holds: the proofs that are there are of its
-/// segments.
+/// The earlier plan of the job, if it still holds: the proofs that are there are of its segments.
 fn earlier(
     store: &Store,
     options: &Options,
@@ -188,7 +187,7 @@ fn earlier(
 }
 
 impl Prepared {
-    /// The job as the state machine takes it from now on, with those who may still be at its tasks.
+    /// The job for the state machine from now on, with the peers that may still be at its tasks.
     pub(crate) fn spec(&self, options: &Options, leased: Vec<Held>) -> JobSpec {
         let left = |deadline: Duration| Time::default() + deadline.saturating_sub(self.start.elapsed());
         JobSpec {
@@ -207,8 +206,9 @@ impl Prepared {
         }
     }
 
-    /// Verifies what is to be the proof of a task, and gives what it says of its piece; the final
-    /// proof is of the whole, and has to reveal what the execution did. Blocks.
+    /// Verifies the bytes that are offered as the proof of a task, and returns the boundary of its
+    /// piece. The final proof is of the whole, and has to reveal the execution's public values.
+    /// Blocks.
     ///
     /// # Errors
     /// See [`Objection`].
@@ -348,7 +348,7 @@ fn choose(
     Ok((planned(better.unwrap_or(full)), executed))
 }
 
-/// Under which key the proof of each task is stored.
+/// The key under which the proof of each task is stored.
 fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
     let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
     for task in tree.tasks() {
@@ -380,7 +380,7 @@ fn stages(executed: Usage, usages: &[(Kind, Usage)]) -> Vec<Stage> {
         peak_bytes: usages.iter().map(|usage| usage.peak_bytes).max().unwrap_or(0),
     };
     let mut stages = Vec::new();
-    // Where the plan was there, nothing was executed.
+    // Nothing is executed if the plan was there.
     if executed != Usage::default() {
         stages.push(stage("execute", vec![&executed]));
     }

@@ -1,9 +1,9 @@
 //! Chooses the arities of the tree that finish soonest, and says which smaller segments may be
 //! worth a try.
 //!
-//! What tasks take is what they take on the reference machine ([`myriad_cost::reference`]): here
-//! only ratios matter, and to peers it is the measure of work. What fits is the engine's own
-//! expectation.
+//! The times of tasks are those on the reference machine ([`myriad_cost::reference`]): only ratios
+//! matter here, and for peers it is the measure of work. The engine's own expectation says what
+//! fits.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ fn model(config: &VmConfig) -> &'static ProgramModel {
     model.expect("the reference was measured with each kind of virtual machine")
 }
 
-/// The arities that a child may use within a budget, which has so many bytes of the job in memory;
-/// see [`Program::held_bytes`](myriad_engine::Program::held_bytes).
+/// The arities that a child may use within a budget. It has `held` bytes of the job in memory; see
+/// [`Program::held_bytes`](myriad_engine::Program::held_bytes).
 ///
 /// # Errors
 /// [`RunError::Memory`] where not even the smallest node fits.
@@ -77,7 +77,7 @@ fn load(segment: &Segment) -> Load {
     }
 }
 
-/// What the plan of the same execution for a smaller budget may be: segments that are all alike, as
+/// A guess of the plan of the same execution for a smaller budget: segments that are all alike, as
 /// many more as the reference machine's were. None where those were the same, or were never cut so
 /// small.
 pub(crate) fn supposed(
@@ -140,7 +140,7 @@ fn cost(
     let model = model(config);
     let children = tree.children(task).len();
     let internal_for_leaf = arities.internal_for_leaf as usize;
-    // Seconds of one core, of which there are as many however many threads there are.
+    // Seconds of one core; there are as many cores as the machine has, however many threads.
     let node = || {
         let node = model.node(
             task.kind(),
@@ -269,7 +269,7 @@ mod tests {
         let work = |plan: &Plan| plan.segments.iter().map(|segment| segment.cells).sum::<u64>();
         assert_eq!(finer.segments.len(), 4);
         assert_eq!(work(&full), work(&finer));
-        // For one child that is more to aggregate; of four each has a segment.
+        // The finer cut gives one child more to aggregate; of four children, each has a segment.
         let arities = allowed(&config, 0, mib(4096)).unwrap();
         let estimate = |plan, children| {
             let hands = Hands {

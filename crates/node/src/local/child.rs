@@ -24,7 +24,7 @@ use crate::{
 /// A command for a child's thread.
 pub(super) enum Command {
     Do(TaskId),
-    /// Verify what it has just made.
+    /// Verify the proof that it has just made.
     Check(TaskId, Vec<u8>),
 }
 
@@ -79,8 +79,8 @@ impl Stoppers {
 }
 
 impl Shared<'_> {
-    /// Does what it is told until nobody is left who could tell it. A child that dies is replaced
-    /// when there is work again.
+    /// Carries out commands until nobody is left to give one. A child that dies is replaced when
+    /// there is work again.
     pub(super) fn serve(
         &self,
         child: usize,
@@ -90,7 +90,7 @@ impl Shared<'_> {
     ) {
         while let Ok(command) = commands.recv() {
             let (Command::Do(task) | Command::Check(task, _)) = command;
-            // Without an answer the driver would wait for ever.
+            // The driver would wait for ever without an answer.
             let answer = panic::catch_unwind(AssertUnwindSafe(|| match command {
                 Command::Do(task) => match self.inputs(task) {
                     Ok(Ok(proofs)) => Answer::Done(self.work(child, &mut worker, task, proofs)),

@@ -1,4 +1,4 @@
-//! The loop of a local run. It carries out what the state machine says; its peers are the threads
+//! The loop of a local run. It carries out the state machine's outputs; its peers are the threads
 //! beside the children.
 
 use std::{
@@ -69,7 +69,7 @@ struct Driver<'a, 's> {
     shared: &'a Shared<'s>,
     requester: Requester,
     start: Instant,
-    /// To each child's thread; none to one that was given up.
+    /// The channel to each child's thread; none to one that was given up.
     commands: Vec<Option<Sender<Command>>>,
     /// Children without a task.
     idle: Vec<bool>,
@@ -116,7 +116,8 @@ impl Driver<'_, '_> {
         Time(self.start.elapsed().as_micros() as u64)
     }
 
-    /// Tells the state machine, and does what it says; whether the job is done.
+    /// Gives the state machine an input, and carries out its outputs. Returns whether the job is
+    /// done.
     fn input(&mut self, input: Input) -> Result<bool, RunError> {
         let mut finished = false;
         let mut inputs = vec![input];
@@ -157,15 +158,15 @@ impl Driver<'_, '_> {
                     Output::Event(CoreEvent::DeadlineMissed { .. }) => {
                         self.observer.event(&Event::Notice { text: MISSED.into() });
                     }
-                    // Here are only the requester's own machines, and a task that they fail at is
-                    // the job's error.
+                    // All machines here are the requester's own, so a task that they fail at is the
+                    // job's error.
                     Output::Try { task } => {
                         let outcome = Tried::Unable;
                         inputs.push(Input::Tried { task, outcome });
                     }
                     // Children need no word of why there is nothing to do, and nobody else listens.
-                    // What is obsolete is kept: the same command finds it again, with other arities
-                    // too.
+                    // Obsolete proofs are kept: the same command finds them again, with other
+                    // arities too.
                     Output::Refuse { .. }
                     | Output::Extended { .. }
                     | Output::Revoke { .. }
@@ -276,7 +277,7 @@ impl Driver<'_, '_> {
                     self.boundaries.remove(&input.task);
                     self.input(Input::Lost { task: input, proof })?;
                 }
-                // Where another child has said so before, only the task is left to be given back.
+                // The task is only given back if another child has said so before.
                 if self.requester.leases(input.job).contains(&(task, peer)) {
                     let (task, why) = (self.task(task), Return::Surplus);
                     self.input(Input::Returned { peer, task, why })?;

@@ -15,7 +15,7 @@ use crate::{
 
 /// Proves `job`: executes, cuts, proves, aggregates, verifies, and writes the final proof.
 ///
-/// What an earlier run of the same job has left in the store is not done again.
+/// Proofs that an earlier run of the same job has left in the store are not made again.
 ///
 /// # Errors
 /// See [`RunError`]. Accepted proofs stay in the store whatever happens.

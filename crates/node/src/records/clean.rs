@@ -1,9 +1,9 @@
 //! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`, and by whatever
 //! begins a job.
 //!
-//! Beside a job that is running only the blobs of the removed jobs go: its journal is locked, and
-//! what no record names may be its proofs. Should one of them be the same, to the byte, as one of a
-//! removed job, it is taken for damaged, and proven anew.
+//! If a job is running, only the blobs of the removed jobs go: its journal is locked, and a blob
+//! that no record names may be one of its proofs. A proof of the running job that equals one of a
+//! removed job, to the byte, then counts as damaged and is made anew.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,13 +21,13 @@ use crate::{
     store::{cleaning, job_dir, jobs_lock, open_blobs},
 };
 
-/// Which jobs stay that are done or cancelled; by default none.
+/// The done and cancelled jobs that stay; by default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Those that ended no longer ago than this. If there is no limit of bytes, they all stay.
+    /// Jobs that ended no longer ago than this stay. If there is no limit of bytes, all of them do.
     pub newer_than: Option<Duration>,
-    /// The newest of them, as long as all that stays takes so many bytes. If there is no limit of
-    /// age, they stay however old.
+    /// The newest of them stay, as long as everything that stays takes at most this many bytes. If
+    /// there is no limit of age, they stay however old.
     pub bytes: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Wanted {
 }
 
 impl Keep {
-    /// Whether a job that has ended stays, with its blobs beside what is wanted already.
+    /// Whether a job that has ended stays, with its blobs beside those that are wanted already.
     fn keeps(&self, record: &Record, blobs: &HashMap<Blob, u64>, wanted: &Wanted) -> bool {
         let age = age_of(record);
         let fits = |bytes| wanted.bytes.saturating_add(wanted.bytes_of(blobs)) <= bytes;
@@ -82,7 +82,7 @@ fn is_over(job: &Listed) -> bool {
     ended && !job.running
 }
 
-/// How long ago a job ended. A record of the future is one of a clock that was wrong, and as good
+/// The time since a job ended. A record of the future is one of a clock that was wrong, and as good
 /// as new.
 fn age_of(record: &Record) -> Duration {
     Duration::from_secs(now_s().saturating_sub(record.updated))
@@ -144,7 +144,7 @@ impl Jobs {
         Ok(removed)
     }
 
-    /// Removes jobs that ended longer ago than `age`, without a word to the user. Where that fails,
+    /// Removes jobs that ended longer ago than `age`, without a word to the user. If that fails,
     /// the next time will do.
     pub(super) fn tidy(&self, age: Duration) {
         let is_due = |jobs: Vec<Listed>| {
@@ -174,12 +174,12 @@ impl Jobs {
         }
     }
 
-    /// What a job is made of, and, unless it is running, its accepted proofs.
+    /// The program and input of a job, and, unless it is running, its accepted proofs.
     fn blobs_of(&self, job: &Listed) -> Result<HashMap<Blob, u64>, JobsError> {
         let sized = |file: BlobRef| (file.blob, file.bytes);
         let files = job.record.iter().flat_map(Record::files);
         if job.running {
-            // One that has no record yet puts there what it needs when this is over.
+            // A job that has no record yet puts its program and input there when this is over.
             if job.record.is_none() && self.path(job.id).exists() {
                 self.record(job.id)?;
             }

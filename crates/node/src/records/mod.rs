@@ -1,5 +1,5 @@
-//! The records of the jobs in a data folder, for observers outside: what each job is, how far it
-//! got, and what is needed to resume it. `myriad jobs` reads them, and the drivers keep them.
+//! The records of the jobs in a data folder, for observers outside: the job itself, its progress,
+//! and everything needed to resume it. `myriad jobs` reads them, and the drivers keep them.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked
@@ -70,11 +70,11 @@ pub struct Record {
     pub tasks: Option<usize>,
 }
 
-/// How far a job has come.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// There is no final proof yet, whether somebody works on it or not.
+    /// There is no final proof yet, whether a process works on it or not.
     Open,
     Done,
     /// The user does not want it any more.
@@ -137,7 +137,7 @@ pub enum JobsError {
     #[error("{} has version {found}, and this build reads {RECORD_VERSION}: use a build that is as new", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error(
-        "what job {id} is made of is not among the blobs of this data folder any more; give the command again that began it"
+        "the program or the input of job {id} is no longer in this data folder; run again the command that began it"
     )]
     Incomplete { id: JobId },
     #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
@@ -201,7 +201,8 @@ impl Jobs {
         }
     }
 
-    /// The accepted proofs of a job that nobody works on, each under a hash of what it covers.
+    /// The accepted proofs of a job that nobody works on, each under a hash of the piece that it
+    /// covers.
     ///
     /// # Errors
     /// [`StoreError::Busy`] while a process does.
@@ -294,7 +295,7 @@ impl Jobs {
             };
             if record.started.is_some() && process::started(record.pid) != record.started {
                 return Err(stop(
-                    "the process of that number is not the one that began the job; find out who works on it, and end that".into(),
+                    "the process of that number did not begin the job; find the process that works on it, and end that one".into(),
                 ));
             }
             terminate(record.pid).map_err(|e| stop(e.to_string()))?;

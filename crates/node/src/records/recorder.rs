@@ -8,7 +8,7 @@ use myriad_net::blob::{BlobRef, BlobStore};
 use super::{Jobs, Part, RECORD_VERSION, Record, State, now_s};
 use crate::{Event, Job, Observer, Options, StoreError, process, store};
 
-/// How often the record says how far the job is.
+/// The pause between updates of the progress in the record.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the record of a job that is being worked on, as what happens is told to its observer.
@@ -21,8 +21,8 @@ pub(crate) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Keeps what the job is made of among the blobs, and begins the record, whose journal the
-    /// caller holds. Then old jobs are removed, if they are to be.
+    /// Keeps the program and input of the job among the blobs, and begins the record, whose journal
+    /// the caller holds. Then it removes old jobs, if it should.
     pub(crate) fn begin(
         id: JobId,
         job: &Job,
@@ -86,7 +86,7 @@ impl<'a> Recorder<'a> {
     fn write(&mut self) {
         self.written = Instant::now();
         if let Err(e) = self.jobs.write(self.id, &mut self.record) {
-            // Only who asks for the jobs misses it; what counts is in the journal.
+            // Only `myriad jobs` misses it; the journal is what counts.
             tracing::warn!("{e}");
         }
     }

@@ -1,4 +1,4 @@
-//! The locks of a data folder: who works on its jobs, who begins one, and who removes some.
+//! The locks of a data folder: for processes that work on its jobs, begin one, or remove some.
 
 use std::{
     fs::File,

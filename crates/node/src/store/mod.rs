@@ -10,11 +10,11 @@
 //! ```
 //!
 //! A proof is durable before the journal names it, and the journal's entry before anything counts
-//! on it. An entry whose blob is missing or damaged is taken for missing, and its task is done
-//! again. The journal is open in one process at a time, which makes it the lock of the job.
+//! on it. An entry whose blob is missing or damaged counts as missing, and its task is done again.
+//! The journal is open in one process at a time, which makes it the lock of the job.
 //!
 //! The plan is kept because another run, with other memory free, would cut elsewhere and find no
-//! proof of its segments; and because finding it out takes minutes where the execution is long.
+//! proof of its segments. It also takes minutes to make if the execution is long.
 
 mod locks;
 
@@ -44,15 +44,15 @@ use crate::database::GuardedDatabase;
 const JOURNAL_VERSION: u32 = 2;
 const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
-/// From [`TaskKey`] to postcard of [`Entry`].
+/// The accepted proofs: from [`TaskKey`] to postcard of [`Entry`].
 const ACCEPTED: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("accepted");
 /// Postcard of [`Planned`] and of the [`Boundary`] of each of its segments.
 const PLANNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("planned");
 const PLAN_KEY: &str = "plan";
 const TRUTH_KEY: &str = "truth";
-/// Postcard of a task and a peer that is at it.
+/// Postcard of a task and of a peer that holds it.
 const LEASES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("leases");
-/// How the names of files begin that are being written.
+/// The beginning of the names of files that are being written.
 const TEMPORARY_PREFIX: &str = ".half-";
 
 /// Identifies a task of a job by what its proof covers, so that proofs are found again even where
@@ -60,7 +60,7 @@ const TEMPORARY_PREFIX: &str = ".half-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TaskKey(pub(crate) [u8; 32]);
 
-/// A proof that has been verified, with what it says.
+/// A proof that has been verified, with the facts that it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub boundary: Boundary,
@@ -74,7 +74,7 @@ pub struct Entry {
     pub boundary: Boundary,
 }
 
-/// How a job was planned: what its tasks are follows from it.
+/// The plan of a job, which its tasks follow from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// The memory that the user allowed each engine child, in bytes. Other memory is another plan.
@@ -128,7 +128,7 @@ pub fn job_id(program: &Program, input: &Input) -> JobId {
     job_id_of(&program.hash(), &input.hash())
 }
 
-/// The same of their hashes, by whoever has not loaded them itself.
+/// The same from their hashes, for callers that have not loaded them.
 pub(crate) fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
     hasher.update(program).update(input);
@@ -203,7 +203,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The proofs that the journal of a job names which nobody works on, by what they are of. Does
+    /// The proofs in the journal of a job that nobody works on, by the pieces that they cover. Does
     /// not wait for others who work on the jobs of the folder.
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
@@ -282,7 +282,7 @@ impl Store {
         Ok(there.collect())
     }
 
-    /// How the job was planned before; none where it was not, or that is not to be read any more.
+    /// The earlier plan of the job; none if there was none, or if it cannot be read any more.
     pub(crate) fn planned(&self) -> Result<Option<Planned>, StoreError> {
         self.decoded(PLAN_KEY)
     }
@@ -300,8 +300,8 @@ impl Store {
         })
     }
 
-    /// Keeps a new plan. What was true of another one, and who was at its tasks, is forgotten; its
-    /// proofs stay.
+    /// Keeps a new plan. The truth about the old one, and the holders of its tasks, are forgotten;
+    /// its proofs stay.
     pub(crate) fn set_planned(&self, planned: &Planned) -> Result<(), StoreError> {
         let bytes = postcard::to_stdvec(planned).expect("a plan is plain data");
         self.write(|transaction| {
@@ -313,7 +313,7 @@ impl Store {
         })
     }
 
-    /// Keeps what is true of the segments of the plan.
+    /// Keeps the true boundaries of the plan's segments.
     pub(crate) fn set_truth(&self, truth: &[Boundary]) -> Result<(), StoreError> {
         let bytes = postcard::to_stdvec(truth).expect("boundaries are plain data");
         self.write(|transaction| {
@@ -335,7 +335,7 @@ impl Store {
         })
     }
 
-    /// Notes who is at which task now, by what has changed.
+    /// Notes the changes in which peer holds which task.
     pub(crate) fn note_leases(&self, begun: &[Held], ended: &[Held]) -> Result<(), StoreError> {
         let encoded = |held: &Held| postcard::to_stdvec(held).expect("a lease is plain data");
         self.write(|transaction| {
@@ -414,7 +414,7 @@ fn open_journal(path: &Path) -> Result<GuardedDatabase, StoreError> {
     GuardedDatabase::open(path).map_err(|e| failed(path, e))
 }
 
-/// The proofs that a journal names, by what they are of.
+/// The proofs that a journal names, by the pieces that they cover.
 fn named(journal: &Database) -> Result<BTreeMap<[u8; 32], BlobRef>, redb::Error> {
     let transaction = journal.begin_read()?;
     let accepted = match transaction.open_table(ACCEPTED) {

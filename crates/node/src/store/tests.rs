@@ -1,12 +1,13 @@
-//! The store keeps what it was given, and refuses what is damaged or of another job.
+//! The store keeps everything that it was given, and refuses damaged proofs and those of another
+//! job.
 
 use std::fs;
 
 use super::*;
 
 fn accepted() -> Accepted {
-    // A root has no constructor outside the engine, and needs none: it decodes from what it encodes
-    // to.
+    // A root has no constructor outside the engine, and needs none: it decodes from its own
+    // encoding.
     let root = "[1,2,3,4,5,6,7,8]";
     let json = format!(
         r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#

@@ -5,10 +5,10 @@
 //! 13(3), 2002): tasks in the order of their upward ranks, each on the machine that ends it first,
 //! in a gap between two others where it fits into one.
 //!
-//! It knows the speed of every machine, that all of them are there from the start and stay, and
-//! what a task takes on average. It asks for nothing and waits for nobody. A proof still has to be
-//! checked and kept before the next task takes it, and a machine has to fetch what a task is made
-//! of.
+//! It knows the speed of every machine, that all of them are there from the start and stay, and the
+//! average time of each task. It asks for nothing and waits for nobody. A proof still has to be
+//! checked and kept before the next task takes it, and a machine has to fetch the proofs that a
+//! task takes.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::{
     simulation::{CHECK, provers_of},
 };
 
-/// Where a machine is busy, in microseconds, in order.
+/// The times in which a machine is busy, in microseconds, in order.
 type Busy = Vec<(u64, u64)>;
 
 struct Machine {
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// What a task takes here on average.
+    /// The average time of a task here.
     fn takes_us(&self, work: Duration) -> u64 {
         let noise = (NOISE.start + NOISE.end) / 2;
         let work = micros(work) * 1000 / self.speed * noise / 1000;
@@ -73,7 +73,7 @@ fn micros(duration: Duration) -> u64 {
 /// When the first job of a scenario is done, if its honest machines do what HEFT says.
 ///
 /// # Panics
-/// If nobody has the memory for a task.
+/// If no machine has the memory for a task.
 pub fn makespan(scenario: &Scenario) -> Duration {
     let tree = scenario.jobs[0].tree();
     let working = provers_of(scenario)
@@ -157,7 +157,7 @@ mod tests {
         makespan(&scenario(segments, speeds)).as_secs_f64()
     }
 
-    /// What a task takes longer on average than its cost says.
+    /// The average time of a task over its cost.
     const MORE: f64 = 1.025 * 1.05;
     const CHECK_S: f64 = 0.8;
 

@@ -34,7 +34,7 @@ pub(crate) enum Hear {
     Lease {
         task: TaskRef,
         cost: Cost,
-        /// No proof can be made of it, because of what it is made of.
+        /// No proof can be made of it, because of the proofs that it takes.
         poisoned: bool,
     },
     /// Its message is refused; `about` is the task of that message.
@@ -49,13 +49,13 @@ pub(crate) enum Hear {
     Wake,
 }
 
-/// The same task takes one time longer than another: so many thousandths of what is expected.
+/// The time of one task varies: it is this many thousandths of the expected time.
 pub(super) const NOISE: std::ops::Range<u64> = 950..1100;
-/// Of a thousand times so many the machine is used for something else meanwhile, and the task takes
-/// twice as long.
+/// This many times in a thousand the machine has other work meanwhile, and the task takes twice as
+/// long.
 pub(super) const BUSY: u32 = 50;
 
-/// So many of a thousand that have made what is no proof hand it in without a look at it.
+/// This many of a thousand that have made an invalid proof hand it in without a look at it.
 const NAIVE: u32 = 300;
 
 #[derive(Clone, Debug)]
@@ -66,13 +66,13 @@ pub(crate) struct Prover {
     pub offer: Offer,
     pub latency: Duration,
     pub(super) fetch: std::ops::Range<Duration>,
-    /// In thousandths of the reference.
+    /// Its speed in thousandths of the reference.
     pub(super) speed: u64,
-    /// How fast its clock runs, in thousandths.
+    /// The speed of its clock, in thousandths.
     clock: u64,
     pub up: bool,
     pub reachable: bool,
-    /// Raised with each start, so that what was meant for an earlier one is not heard.
+    /// Raised with each start, so that messages to an earlier one are not heard.
     pub boot: u32,
     /// When it acts next by itself.
     pub alarm: Time,
@@ -138,7 +138,7 @@ impl Prover {
         }
     }
 
-    /// It goes down, with what it was doing.
+    /// The machine goes down, and its work is lost.
     pub(crate) fn crash(&mut self, now: Time) {
         self.stop_work(now);
         self.up = false;
@@ -161,7 +161,7 @@ impl Prover {
         }
     }
 
-    /// So much time by its own clock.
+    /// The time when this much has passed by its own clock.
     fn after(&self, now: Time, wait: Duration) -> Time {
         now + wait * 1000 / self.clock as u32
     }
@@ -182,7 +182,7 @@ impl Prover {
         self.state = State::Idle;
     }
 
-    /// Its time has come: what it says.
+    /// Its time has come: returns the messages that it sends.
     pub(crate) fn act(&mut self, now: Time) -> Vec<Say> {
         let mut says = Vec::new();
         if let Some((task, proof)) = self.unsent {
@@ -204,7 +204,7 @@ impl Prover {
                 let works = self.habit.works() || self.habit == Habit::Poisons;
                 self.stop_work(now);
                 if works && poisoned && !self.rng.chance(NAIVE) {
-                    let message = "what it has made is no proof".into();
+                    let message = "its new proof is invalid".into();
                     let why = Return::Failed { message };
                     says.push(Say::Return { task, why });
                 } else if works || matches!(self.habit, Habit::Garbage | Habit::Replays | Habit::Withholds) {
@@ -291,7 +291,7 @@ impl Prover {
         let end = match self.habit {
             Habit::Honest | Habit::Boasts | Habit::Poisons => begun + work,
             Habit::Silent | Habit::Pretends => Time::NEVER,
-            // They have nothing to wait for.
+            // These machines have nothing to wait for.
             Habit::Garbage | Habit::Replays | Habit::Withholds | Habit::Fails => begun + work / 20,
             Habit::HandsBack => begun + work / 2,
         };

@@ -17,10 +17,10 @@ pub struct Scenario {
     pub jobs: Vec<Job>,
     pub classes: Vec<Class>,
     pub faults: Faults,
-    /// After this much virtual time the jobs have to be done.
+    /// The virtual time after which the jobs have to be done.
     pub limit: Duration,
-    /// After how many inputs the state of the requester is looked at, which takes as long as there
-    /// are tasks.
+    /// The number of inputs between looks at the requester's state, each of which takes as long as
+    /// there are tasks.
     pub settle_every: u32,
     /// Keep the last lines of the log, for a failure.
     pub lines_kept: usize,
@@ -39,18 +39,18 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub struct Class {
     pub count: usize,
-    /// In thousandths of the machine that work is measured on.
+    /// The speed in thousandths of the machine that work is measured on.
     pub speed: Range<u64>,
-    /// For one task, in bytes.
+    /// Memory for one task, in bytes.
     pub memory: u64,
-    /// One way.
+    /// The time of one way.
     pub latency: Range<Duration>,
-    /// To fetch the inputs of a task.
+    /// The time to fetch the inputs of a task.
     pub fetch: Range<Duration>,
     pub habit: Habit,
     /// Whether the requester knows it from earlier jobs.
     pub known: bool,
-    /// How many of them call from the same network; none where addresses say nothing.
+    /// The number of them that call from the same network; none where addresses say nothing.
     pub per_origin: Option<u64>,
 }
 
@@ -63,13 +63,13 @@ pub struct Faults {
     pub peer_crashes: u32,
     /// Times in which a part of the peers is cut off.
     pub partitions: u32,
-    /// How long what crashed or was cut off stays so.
+    /// The time for which a crashed or cut-off node stays so.
     pub outage: Range<Duration>,
     /// Messages that are lost, in thousandths.
     pub loss: u32,
     /// Writes of the requester that a crash may find half done, or that take long.
     pub persist: Range<Duration>,
-    /// Clocks of peers run so many thousandths fast or slow.
+    /// The most by which the clocks of peers run fast or slow, in thousandths.
     pub drift: u32,
 }
 
@@ -136,7 +136,7 @@ impl Job {
             tree,
             priority: self.priority,
             deadline: None,
-            // Of two jobs, the requester makes the final proof of one itself.
+            // The requester makes the final proof of one of two jobs itself.
             own_final: index % 2 == 1,
             done: Vec::new(),
             leased: Vec::new(),

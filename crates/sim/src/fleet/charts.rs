@@ -6,7 +6,7 @@ use crate::plot::{Axis, Colour, Marks, Plot, Series};
 /// Requesters with a line of their own; more cannot be told apart.
 const LINES_MAX: usize = 10;
 
-/// The plots, each with the stem of its file's name. Those that would show nothing are left out.
+/// The plots, each with the stem of its file's name. Plots that would show nothing are left out.
 #[expect(clippy::too_many_lines, reason = "a list of plots")]
 pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
     let mut charts = Vec::new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use myriad_core::Time;
 
-/// One direction of a link. What is sent is sent in the order in which it was asked for.
+/// One direction of a link. It sends everything in the order in which it was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pipe {
     bytes_per_s: f64,
@@ -17,7 +17,8 @@ pub(super) struct Pipe {
 pub(super) struct Link {
     pub up: Pipe,
     pub down: Pipe,
-    /// One way, to the middle of the network: half of what it is to one that is as far away.
+    /// The latency from here to the middle of the network: half of that to a link that is as far
+    /// away.
     half_way: Duration,
 }
 
@@ -30,14 +31,14 @@ impl Pipe {
         }
     }
 
-    /// When so many bytes are through that come at `now`.
+    /// The time when this many bytes are through that come at `now`.
     fn pass(&mut self, now: Time, bytes: u64) -> Time {
         self.bytes += bytes;
         self.free = self.ends(now, bytes);
         self.free
     }
 
-    /// When so many bytes would be through that come at `now`.
+    /// The time when this many bytes would be through that come at `now`.
     pub(crate) fn ends(&self, now: Time, bytes: u64) -> Time {
         self.free.max(now) + Duration::from_secs_f64(bytes as f64 / self.bytes_per_s)
     }
@@ -52,12 +53,12 @@ impl Link {
         }
     }
 
-    /// How long so many bytes take to go out.
+    /// The time that this many bytes take to go out.
     pub(crate) fn takes(&self, bytes: u64) -> Duration {
         Duration::from_secs_f64(bytes as f64 / self.up.bytes_per_s)
     }
 
-    /// How long a message takes from here to there.
+    /// The time of a message from here to there.
     pub(crate) fn one_way(&self, other: &Self) -> Duration {
         self.half_way + other.half_way
     }
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(first, Time::default() + 30 * MS + 500 * MS + 30 * MS);
         let second = transfer(&mut home, &mut office, Time::default(), 500);
         assert_eq!(second, first + 500 * MS);
-        // What comes from elsewhere does not wait for it.
+        // A transfer from elsewhere does not wait for it.
         let mut near = Link::new(1e9, 1e9, 40 * MS);
         let third = transfer(&mut near, &mut office, Time::default(), 500);
         assert!(third < first);

@@ -9,7 +9,7 @@ use crate::peer::Habit;
 
 /// Blocks whose inputs a machine still has.
 const INPUTS_KEPT: usize = 8;
-/// The rule of `myriad-node`: another requester has its turn when it was served less by so much.
+/// The rule of `myriad-node`: another requester has its turn when it was served this much less.
 const TURN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -17,17 +17,17 @@ pub(super) struct Machine {
     pub peer: Peer,
     pub class: usize,
     pub habit: Habit,
-    /// Beside its profile.
+    /// Its speed beside its profile.
     pub speed: f64,
     pub link: Link,
     pub behind_nat: bool,
     pub online: bool,
-    /// Raised whenever it comes back, so that what was meant for it before does not reach it.
+    /// Raised whenever the machine comes back, so that earlier messages do not reach it.
     pub boot: u32,
     pub doing: Option<Doing>,
     /// An offer is on its way.
     pub asking: bool,
-    /// When it asks again, if nobody wakes it before.
+    /// The time at which it asks again, if no requester wakes it before.
     pub alarm: Time,
     /// It is among those that have nothing to do and hear of a block, or was when it was last
     /// looked at.
@@ -101,7 +101,7 @@ impl Machine {
     }
 
     fn place_of(&self, side: usize) -> Option<usize> {
-        // If it is connected to all, each has its own place.
+        // A machine that is connected to all requesters has each at its own place.
         if self.met.get(side).is_some_and(|met| met.side() == side) {
             return Some(side);
         }
@@ -115,7 +115,7 @@ impl Machine {
         }
     }
 
-    /// Those with open blocks that have not said that they will wake it.
+    /// The requesters with open blocks that have not said that they will wake it.
     fn asked<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a Met> {
         self.met
             .iter()
@@ -144,13 +144,13 @@ impl Machine {
         nexts.min().unwrap_or(Time::NEVER)
     }
 
-    /// Whether there is one that does not wake it: it has to hear itself that there is a block.
+    /// Whether some requester does not wake it: then it has to hear itself of a block.
     pub(crate) fn listens(&self) -> bool {
         self.met.iter().any(|met| !met.parked)
     }
 
-    /// What it has to fetch before it can do a task of a block, beside proofs, and has from then
-    /// on: whether the requester's program, and whether the block's input.
+    /// Whether it has to fetch the requester's program, and whether the block's input, before it
+    /// can do a task of a block. It has both from then on.
     pub(crate) fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
         let program = self
             .met(block.0)
@@ -165,7 +165,7 @@ impl Machine {
         (program, input)
     }
 
-    /// What work takes here that takes so long at the speed of its profile.
+    /// The time of work here that takes `work` at the speed of its profile.
     pub(crate) fn takes(&self, work: Duration) -> Duration {
         work * 1000 / (1000.0 * self.speed).max(1.0) as u32
     }

@@ -13,9 +13,9 @@
 //!                   Outcome: makespans, lags, utilisation, waste, bytes
 //! ```
 //!
-//! What tasks take is from machine profiles by [`myriad_cost::model`]; nothing is drawn but what
-//! the scenario says is. Where the simulations of [`crate::faults`] look for violations among
-//! faults, these ask how long it takes. `docs/SIMULATION.md` has the assumptions.
+//! The costs of tasks come from machine profiles by [`myriad_cost::model`]; only the values that
+//! the scenario gives as ranges are drawn. The simulations of [`crate::faults`] look for violations
+//! among faults; these ask how long a job takes. `docs/SIMULATION.md` has the assumptions.
 
 mod charts;
 mod file;

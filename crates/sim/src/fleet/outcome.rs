@@ -7,27 +7,27 @@ use serde::Serialize;
 
 /// Moments of a timeline of a stream of blocks.
 const MOMENTS: f64 = 120.0;
-/// The same of a scenario that goes on until its blocks are done: every so many seconds.
+/// Seconds between the moments of a scenario that goes on until its blocks are done.
 const MOMENT_S: f64 = 5.0;
-/// A lag that grows by more than this part from the second quarter of a stream to the last is a
-/// growing one, if it grows by more than [`LAG_GROWTH_S`] too.
+/// A lag grows if it is larger by more than this part in the last quarter of a stream than in the
+/// second, and by more than [`LAG_GROWTH_S`] too.
 const LAG_GROWTH: f64 = 0.25;
 const LAG_GROWTH_S: f64 = 5.0;
 
 /// All worlds of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// From the first block's arrival to the last one's proof, over the worlds; those are left out
-    /// in which not all blocks were proven.
+    /// The time from the first block's arrival to the last one's proof, over the worlds in which
+    /// all blocks were proven.
     pub makespan_s: Option<Summary>,
-    /// From a block's arrival to its proof, over all blocks of all worlds.
+    /// The time from a block's arrival to its proof, over all blocks of all worlds.
     pub lag_s: Option<Summary>,
-    /// The part of the work of machines that deliver that was not accepted: copies, and what was
-    /// given up.
+    /// The part of the work of machines that deliver that was not accepted: copies, and work that
+    /// was given up.
     pub wasted: f64,
     /// The part of the time of machines that deliver in which they worked.
     pub utilisation: f64,
-    /// In all worlds all blocks were proven.
+    /// Whether all blocks of all worlds were proven.
     pub all_proven: bool,
     /// Some requester waits longer and longer.
     pub lag_grows: bool,
@@ -50,7 +50,7 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorldOutcome {
     pub seed: u64,
-    /// When all was done, or nobody waited any more.
+    /// The time when all was done, or nobody waited any more.
     pub end_s: f64,
     pub blocks: usize,
     pub proven: usize,
@@ -71,14 +71,14 @@ pub struct RequesterOutcome {
     pub blocks: usize,
     pub proven: usize,
     pub lag_s: Option<Summary>,
-    /// How long the oldest block that was not proven had waited when another came, in the mean over
-    /// the second quarter of the stream and the last. The first quarter finds the fleet idle.
+    /// The wait of the oldest unproven block when another came, in the mean over the second quarter
+    /// of the stream and the last. The first quarter finds the fleet idle.
     pub lag_early_s: f64,
     pub lag_late_s: f64,
     pub lag_grows: bool,
     pub up_bytes: u64,
     pub down_bytes: u64,
-    /// In the order of arrival.
+    /// The blocks in the order of arrival.
     #[serde(skip)]
     pub history: Vec<Block>,
 }
@@ -107,8 +107,8 @@ pub struct Counts {
     pub late: u64,
     /// The inputs of the state machines.
     pub inputs: u64,
-    /// Working time of machines that deliver, that of what was accepted, and the time in which they
-    /// fetched inputs.
+    /// Working time of machines that deliver, the part of it that was accepted, and the time in
+    /// which they fetched inputs.
     pub worked_s: f64,
     pub accepted_s: f64,
     pub fetching_s: f64,
@@ -164,7 +164,7 @@ impl Timeline {
         spread(&mut self.working, self.step_s, seconds(from), seconds(to), 1.0);
     }
 
-    /// So many more are there from now on.
+    /// This many more are there from now on.
     pub(crate) fn online(&mut self, now: Time, more: i64) {
         let now_s = seconds(now);
         let count = self.online_now as f64;
@@ -246,8 +246,8 @@ impl RequesterOutcome {
     fn new(name: String, up_bytes: u64, down_bytes: u64, history: Vec<Block>) -> Self {
         let arrived: Vec<&Block> = history.iter().filter(|block| block.arrived_s.is_some()).collect();
         let lags: Vec<f64> = arrived.iter().filter_map(|block| block.lag_s()).collect();
-        // What is not proven in the end counts as well: a fleet that falls behind proves the first
-        // blocks only.
+        // Blocks that are not proven in the end count as well: a fleet that falls behind proves
+        // only the first blocks.
         let mut oldest = 0;
         let waited: Vec<f64> = (arrived.iter().filter_map(|block| block.arrived_s).enumerate())
             .map(|(last, now_s)| {

@@ -29,11 +29,11 @@ pub(super) struct Workloads {
     pub tree: Tree,
     pub costs: Vec<Cost>,
     pub tasks: TaskTimes,
-    /// To execute and cut a block.
+    /// The time to execute and cut a block.
     pub metering: Duration,
     /// The time of each class to execute that much.
     pub execution: Vec<Duration>,
-    /// How fast each class is beside the fastest one.
+    /// The speed of each class beside the fastest one.
     pub speeds: Vec<f64>,
 }
 
@@ -47,14 +47,14 @@ pub(super) struct TaskTimes {
 #[derive(Clone, Debug)]
 pub(super) struct ShapeTimes {
     pub proof_bytes: u64,
-    /// On one core of the requester.
+    /// The time on one core of the requester.
     pub verify: Duration,
     pub memory: u64,
-    /// On each class of machines; none where it does not fit.
+    /// The time on each class of machines; none where it does not fit.
     pub classes: Vec<Option<Takes>>,
 }
 
-/// On a machine whose speed is that of its profile.
+/// The time on a machine whose speed is that of its profile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Takes {
     pub work: Duration,
@@ -73,7 +73,7 @@ impl TaskTimes {
         takes.map(|takes| takes.work).min().unwrap_or_default()
     }
 
-    /// How fast a class is beside the fastest one, for each shape as fast as that.
+    /// The speed of a class beside the fastest class at each shape.
     fn relative_speed(&self, class: usize) -> f64 {
         let of_shape = |(place, shape): (usize, &ShapeTimes)| {
             let own = shape.classes[class]?.work.as_secs_f64();
@@ -120,7 +120,7 @@ impl Setup {
         }
     }
 
-    /// How the blocks of each table of requesters are done.
+    /// The plan for the blocks of each table of requesters.
     pub fn plans(&self) -> impl Iterator<Item = (&RequesterTable, &FleetPlan)> {
         self.file
             .requesters
@@ -218,7 +218,7 @@ impl Workloads {
                 })
             })
             .collect::<Result<Vec<_>, ScenarioError>>()?;
-        // What requesters take is what the reference takes, unless it does not know the program.
+        // Requesters are like the reference, unless it does not know the program.
         let own =
             program(reference::model(), "like the reference").or_else(|_| Ok(classes[0].model.clone()))?;
         let question = Question {
@@ -227,7 +227,7 @@ impl Workloads {
                 shared_bytes: ((requester.program_mb + requester.input_mb) * 1e6) as u64,
             },
             classes,
-            // Those that are not are not in the classes: nobody plans for what does not work.
+            // Dishonest machines are not in the classes: the plan leaves them out.
             honest: 1.0,
             requester: RequesterSide {
                 cores: requester.cores,

@@ -6,7 +6,7 @@ use myriad_cost::lawful::timeless;
 
 use super::*;
 
-/// Links on which nothing takes time, and a profile in which tasks take what the law says.
+/// Links on which nothing takes time, and a profile whose tasks follow a simple law.
 fn setup(text: &str) -> Setup {
     let dir = tempfile::tempdir().unwrap();
     let profile = timeless();
@@ -72,7 +72,7 @@ fn one_machine_takes_the_sum_of_all_tasks() {
         "{}",
         outcome.wasted
     );
-    // At half the speed it takes twice as long.
+    // A machine at half the speed takes twice as long.
     let slow = play(&[ONE_BLOCK, &home(1, "speed = 0.5")].concat());
     near(slow.makespan_s.unwrap().mean, 2.0 * plan.machine_s, 1e-2);
 }
@@ -119,7 +119,7 @@ fn parked_machines_cause_no_events() {
     );
 }
 
-/// The first block finds nobody parked and is announced, and the second one finds all machines
+/// The first block finds no machine parked and is announced; the second one finds all machines
 /// parked.
 #[test]
 fn a_woken_machine_starts_as_soon_as_one_that_asks() {
@@ -148,7 +148,7 @@ fn a_requester_with_room_for_some_has_these_at_work() {
     assert!(inputs(&some) < inputs(&all), "{} {}", inputs(&some), inputs(&all));
 }
 
-/// What is asked in reports: each must at least do what it says.
+/// The switches for questions in reports: each must at least do what it says.
 #[test]
 fn what_is_not_built_changes_what_it_says() {
     let slow = ONE_BLOCK
@@ -169,7 +169,7 @@ fn what_is_not_built_changes_what_it_says() {
     let received = |outcome: &Outcome| outcome.worlds[0].requesters[0].down_bytes;
     assert!(received(&played("delegated = true")) < received(&usual));
     let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
-    // With work for more machines than a swarm is sent inputs for.
+    // There is work for more machines than a swarm is sent inputs for.
     let slow = slow.replace("instructions = 3e6", "instructions = 3e7");
     let played =
         |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
@@ -317,7 +317,7 @@ fn impossible_fleets_are_refused() {
     assert!(refused(&other).contains("there are those of fibonacci, evm-block"));
 }
 
-/// Those of the report, which `myriad simulate` takes as they are.
+/// The report's scenarios, which `myriad simulate` takes as they are.
 #[test]
 fn the_scenarios_of_the_report_are_possible() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/report/scenarios");

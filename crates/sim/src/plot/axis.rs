@@ -11,7 +11,7 @@ const NEAR: f64 = 1e-9;
 /// Ticks within a power of ten.
 const TICKS: [f64; 3] = [1.0, 2.0, 5.0];
 
-/// An axis. Its label says what it shows, with the unit.
+/// An axis. Its label names the quantity, with the unit.
 #[derive(Clone, Debug)]
 pub struct Axis {
     pub label: String,
@@ -20,7 +20,7 @@ pub struct Axis {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// From zero, unless there are negative values.
+    /// An axis from zero, unless there are negative values.
     Linear,
     /// Values that are not positive are left out.
     Logarithmic,
@@ -41,7 +41,7 @@ impl Axis {
         }
     }
 
-    /// Where a value is on the axis, if it is on it.
+    /// The place of a value on the axis, if it is on it.
     pub(super) fn place(&self, value: f64) -> Option<f64> {
         let place = match self.scale {
             Scale::Linear => value,
@@ -50,7 +50,7 @@ impl Axis {
         place.is_finite().then_some(place)
     }
 
-    /// From where to where the axis goes that shows all these places.
+    /// The ends of the axis that shows all these places.
     pub(super) fn span(&self, places: impl Iterator<Item = f64> + Clone) -> Span {
         let whole = places.clone().all(|place| place.fract() == 0.0);
         let mut from = places.clone().fold(f64::INFINITY, f64::min);
@@ -65,7 +65,7 @@ impl Axis {
                     from -= MARGIN * length;
                 }
             }
-            // From tick to tick, so that there are two of them at least.
+            // The axis goes from tick to tick, so that there are two of them at least.
             Scale::Logarithmic => {
                 let single = to - from < NEAR;
                 let ticks = log_ticks(from - 1.0, to + 1.0);
@@ -107,7 +107,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// At most so many ticks, unless there are two.
+    /// At most this many ticks, unless there are two.
     fn ticks(&self, most: usize) -> Vec<f64> {
         let most = most.max(2);
         match self.scale {
@@ -209,7 +209,7 @@ mod tests {
             ticks(&axis, &[150.0, 4000.0]),
             ["100", "200", "500", "1000", "2000", "5000"]
         );
-        // Between two ticks, on two, and on one.
+        // The ranges are between two ticks, on two, and on one.
         assert_eq!(ticks(&axis, &[21.0, 47.0]), ["20", "50"]);
         assert_eq!(ticks(&axis, &[20.0, 50.0]), ["20", "50"]);
         assert_eq!(ticks(&axis, &[20.0]), ["10", "20", "50"]);

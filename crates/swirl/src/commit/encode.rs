@@ -29,12 +29,12 @@ use crate::packed::{PackedField, Sizes, transpose};
 /// Bytes of the block that the second step transforms and hashes: half of a usual L2 cache.
 const BLOCK_BYTES: usize = 512 << 10;
 
-/// A class is at most the fourth part of the points of a coset of the message's length: more parts
-/// would each read all of the message for ever less memory.
+/// A class is at most the fourth part of the points of a coset of the message's length: with more
+/// parts, each would read all of the message for ever less memory.
 const MAX_LOG_FOLD: usize = 2;
 
-/// The leaves over the codewords of `messages`, of which all have the same length, a power of two.
-/// A leaf holds the rows `y + t * leaves` for `t` below `rows`.
+/// The leaves over the codewords of `messages`, which all have the same length, a power of two. A
+/// leaf holds the rows `y + t * leaves` for `t` below `rows`.
 pub(crate) fn leaves<F, H>(hasher: &H, messages: &[&[F]], log_blowup: usize, rows: usize) -> Vec<H::Digest>
 where
     F: PackedField + TwoAdicField,
@@ -64,7 +64,7 @@ pub(crate) struct Bytes {
     pub kept: usize,
 }
 
-/// What [`tree`] allocates for so many messages.
+/// The bytes that [`tree`] allocates for these messages.
 pub(crate) fn bytes(
     sizes: &Sizes,
     width: usize,
@@ -97,7 +97,7 @@ pub(crate) fn bytes(
     }
 }
 
-/// For codewords so short that they have no block of whole lanes: all of it at once.
+/// The leaves of codewords so short that they have no block of whole lanes: all of it at once.
 fn plain_leaves<F, H>(
     hasher: &RowHasher<H>,
     messages: &[&[F]],
@@ -126,7 +126,7 @@ where
     hasher.leaves_of_rows(1 << log_domain, rows, row)
 }
 
-/// How a codeword is cut into classes and blocks.
+/// The division of a codeword into classes and blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Shape {
     width: usize,

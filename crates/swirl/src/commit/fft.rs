@@ -9,8 +9,8 @@
 
 use openvm_stark_backend::p3_field::{PrimeCharacteristicRing, TwoAdicField};
 
-/// The roots that the layers of all transforms up to a size have in common: `roots[b]` is the
-/// square root of one that the block `b` of any layer splits by, where the coset is the subgroup
+/// The roots that the layers of all transforms up to a size have in common. `roots[b]` is the
+/// square root of one that splits the block `b` of any layer, where the coset is the subgroup
 /// itself.
 pub(crate) struct Roots<F> {
     roots: Vec<F>,
@@ -41,7 +41,7 @@ impl<F: TwoAdicField> Roots<F> {
         let mut twiddles = vec![S::ONE; 1 << log_n];
         let mut power = shift;
         for depth in (0..log_n).rev() {
-            // Here `power` is the shift to the power of half a block.
+            // `power` is here the shift to the power of half a block.
             for (twiddle, &root) in twiddles[1 << depth..].iter_mut().zip(&self.roots[..1 << depth]) {
                 *twiddle = power * root;
             }

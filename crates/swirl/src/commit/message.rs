@@ -1,4 +1,4 @@
-//! From the evaluations of a stacked column to the message that is encoded.
+//! Makes the message that is encoded from the evaluations of a stacked column.
 //!
 //! A column is read in chunks of `2^l_skip` evaluations on a subgroup. Its message holds for each
 //! chunk the coefficients of the polynomial through them, taken as coefficients of a multilinear
@@ -148,7 +148,7 @@ impl<F: PackedField + TwoAdicField> Chunks<F> {
         }
     }
 
-    /// What [`Self::interpolate`] was given.
+    /// The input that [`Self::interpolate`] was given.
     #[inline(always)]
     fn evaluate(&self, chunk: &mut [F::Packing]) {
         reverse_slice_index_bits(chunk);
@@ -177,7 +177,8 @@ fn zeta<P: PrimeCharacteristicRing + Copy>(values: &mut [P]) {
     for_pairs(values, |low, high| *high += low);
 }
 
-/// For each variable, combines each value whose index has a zero in it with the one that has a one.
+/// Combines, for each variable, each value whose index has a zero in it with the one that has a
+/// one.
 #[inline(always)]
 fn for_pairs<P: Copy>(values: &mut [P], combine: impl Fn(P, &mut P)) {
     let mut half = 1;

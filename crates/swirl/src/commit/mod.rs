@@ -29,11 +29,11 @@ use tracing::info_span;
 
 use crate::{SwirlError, packed::PackedConfig};
 
-/// What a commitment holds beside its root: the layout, the stacked columns, the layers of the
-/// tree.
+/// The data that a commitment holds beside its root: the layout, the stacked columns, the layers of
+/// the tree.
 pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
 
-/// Commits to traces that somebody else keeps.
+/// Commits to traces that the caller keeps.
 pub(crate) fn commit<SC: PackedConfig>(
     config: &SC,
     traces: &[&RowMajorMatrix<SC::F>],
@@ -48,8 +48,8 @@ pub(crate) fn commit<SC: PackedConfig>(
     Ok((data.tree.root()?, data))
 }
 
-/// Commits to traces, of which only the stacked columns are kept: in the data. Both are in memory
-/// for no more than a part of one trace at a time.
+/// Commits to traces, of which the data keep only the stacked columns. At most a part of one trace
+/// is in memory in both forms at a time.
 pub(crate) fn commit_owned<SC: PackedConfig>(
     config: &SC,
     traces: Vec<RowMajorMatrix<SC::F>>,
@@ -75,8 +75,8 @@ fn encode_and_hash<SC: PackedConfig>(
     info_span!("encode_and_hash").in_scope(|| encode::tree(hasher, &columns(matrix), params.log_blowup, rows))
 }
 
-/// The data of a commitment of the reference backend, without what is computed again when it is
-/// opened.
+/// The data of a commitment of the reference backend, without the parts that are computed again
+/// when it is opened.
 pub(crate) fn lean<SC: StarkProtocolConfig>(data: &StackedPcsData<SC::F, SC::Digest>) -> PcsData<SC> {
     let layers = data.tree.digest_layers().clone();
     data_of::<SC>(data.layout.clone(), none(), layers, data.tree.rows_per_query())
@@ -104,9 +104,9 @@ fn columns<F>(matrix: &ColMajorMatrix<F>) -> Vec<&[F]> {
     matrix.values.chunks_exact(matrix.height()).collect()
 }
 
-/// What stands for the stacked columns where the data have none. A matrix has at least one column
-/// and row: one row of two columns, which no stacked one is, since it is as high as what is skipped
-/// at once.
+/// A placeholder for the stacked columns where the data have none. A matrix has at least one column
+/// and row: this is one row of two columns. No stacked matrix is like it, since it has at least as
+/// many rows as are skipped at once.
 fn none<F: PrimeCharacteristicRing>() -> ColMajorMatrix<F> {
     ColMajorMatrix::new(vec![F::ZERO; 2], 2)
 }
@@ -120,8 +120,8 @@ fn data_of<SC: StarkProtocolConfig>(
 ) -> PcsData<SC> {
     let codeword = RowMajorMatrix::new(Vec::new(), 0);
     // SAFETY: the constructor asks for a valid tree over the matrix, but reads neither memory nor
-    // lengths on that promise. The layers are those of the codeword; the matrix is empty, so that
-    // opening rows of it panics, and whoever opens them here computes them from the message.
+    // lengths on that promise. The layers are those of the codeword. The matrix is empty, so that
+    // opening rows of it panics; code here that opens them computes them from the message.
     let tree = unsafe { CpuMerkleTree::from_raw_parts(codeword, layers, rows_per_query) };
     PcsData::<SC>::new(layout, stacked, tree)
 }

@@ -15,8 +15,8 @@ use openvm_stark_backend::{
 const TASK: usize = 1 << 14;
 
 /// For each query, the `rows` values of the codeword of `message` at `query + t * stride`, where
-/// the codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`. By
-/// this thread alone: see [`super::message::Chunks::encode_alone`].
+/// the codeword has `message.len() << log_blowup` values and `stride` is its length over `rows`.
+/// This thread computes them alone: see [`super::message::Chunks::encode_alone`].
 pub(crate) fn open<F: TwoAdicField>(
     message: &[F],
     log_blowup: usize,
@@ -36,7 +36,7 @@ pub(crate) fn open_together<F: TwoAdicField>(
     open_by(message, log_blowup, rows, queries, TASK)
 }
 
-/// A task computes so many elements of a remainder.
+/// The elements of a remainder that one task computes.
 fn open_by<F: TwoAdicField>(
     message: &[F],
     log_blowup: usize,

@@ -37,8 +37,8 @@ pub(crate) fn layout<F: Field>(
     Ok(StackedLayout::new(l_skip, l_skip + n_stack, shapes)?)
 }
 
-/// The stacked matrix: what `stacked_matrix` of OpenVM makes of the same traces, column by column.
-/// Those that come by value are given back as they are copied, the last rows first.
+/// The stacked matrix: the same as `stacked_matrix` of OpenVM makes of these traces, column by
+/// column. Traces that come by value are freed as they are copied, the last rows first.
 pub(crate) fn stack<'a, F: Field>(
     layout: &StackedLayout,
     traces: impl IntoIterator<Item = Cow<'a, RowMajorMatrix<F>>>,

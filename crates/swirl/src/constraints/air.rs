@@ -13,7 +13,7 @@ use super::{
 };
 use crate::packed::{ExtPack, Pack, PackedField, dot};
 
-/// What the sums of a sumcheck are of: constraints, numerators, denominators.
+/// The sums of a sumcheck: over constraints, numerators and denominators.
 pub(crate) const TARGETS: usize = 3;
 pub(crate) const CONSTRAINTS: usize = 0;
 pub(crate) const NUMERATORS: usize = 1;
@@ -76,7 +76,7 @@ impl<'a, F: PackedField> Air<'a, F> {
         }
     }
 
-    /// How many sinks constraints and interactions have.
+    /// The number of sinks of constraints and interactions.
     pub(crate) fn sinks(&self) -> usize {
         self.sinks.len()
     }
@@ -93,18 +93,18 @@ impl<'a, F: PackedField> Air<'a, F> {
         !self.dag.interactions.is_empty()
     }
 
-    /// `log2` of how many times shorter the trace is than what is skipped at once.
+    /// `log2` of the number of times that the trace fits into the rows that are skipped at once.
     pub(crate) fn log_repeated(&self, l_skip: usize) -> usize {
         l_skip.saturating_sub(self.trace.height.trailing_zeros() as usize)
     }
 }
 
-/// With which factor each sink adds to which sum.
+/// The factor with which each sink adds to each sum.
 pub(crate) struct Weights<EF> {
     factors: Vec<EF>,
     /// The sinks of each sum. Those of constraints come last.
     sinks: Sums<Range<usize>>,
-    /// What does not depend on the row.
+    /// The part that does not depend on the row.
     pub all_constant: Sums<EF>,
     pub interactions_constant: Sums<EF>,
 }
@@ -189,7 +189,7 @@ impl<EF> Weights<EF> {
     }
 }
 
-/// What the bus adds to the denominator of a message of this length.
+/// The term that the bus adds to the denominator of a message of this length.
 pub(crate) fn bus_term<F: PackedField, EF: ExtensionField<F>>(beta: &[EF], len: usize, bus: u16) -> EF {
     beta[len] * F::from_u32(u32::from(bus) + 1)
 }

@@ -110,7 +110,7 @@ where
             Weights::new::<SC::F>(air, &lambda, &eq_3b, beta)
         })
         .collect();
-    // Numerators of traces that are shorter than what is skipped count as often as they are
+    // Numerators of traces with fewer rows than are skipped at once count as often as they are
     // repeated.
     let norms: Vec<SC::F> = airs
         .iter()
@@ -169,8 +169,8 @@ where
         }
         let tail: SC::EF = tails.iter().flatten().copied().sum();
         if round == n_max + 1 {
-            // What the rounds claim is what the columns give only if the traces satisfy the
-            // constraints.
+            // The claim of the rounds equals the value of the columns only if the traces satisfy
+            // the constraints.
             if tail != claim {
                 return Err(SwirlError::Unsatisfied);
             }
@@ -269,7 +269,7 @@ where
                 inputs
                     .into_par_iter()
                     .map(|input| match air.inputs.iter().position(|&i| i == input) {
-                        // What the constraints read has been folded already.
+                        // The columns that the constraints read have been folded already.
                         Some(index) => folded.claim(index),
                         None => open::<SC::F, SC::EF>(air, input, l_skip, factors, &eq),
                     })

@@ -232,9 +232,9 @@ where
 /// `log2` of the pairs of packs that a thread computes at a time.
 pub(crate) const LOG_PAIRS: usize = 3;
 
-/// What a thread computes in.
+/// The working memory of a thread.
 struct Scratch<F: PackedField, EF: ExtensionField<F>> {
-    /// Each input at the point that is next, and by how much it grows from point to point.
+    /// Each input at the next point, and its growth from point to point.
     values: Vec<(ExtPack<F, EF>, ExtPack<F, EF>)>,
     registers: Vec<ExtPack<F, EF>>,
 }

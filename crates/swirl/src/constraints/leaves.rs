@@ -91,7 +91,7 @@ impl<F: PackedField, EF: ExtensionField<F>> Fractions<F, EF> {
         self.program.registers()
     }
 
-    /// Bytes that the fractions' program takes, and what goes with it.
+    /// Bytes of the fractions' program and its tables.
     pub(crate) fn bytes(&self) -> usize {
         self.program.bytes()
             + self.sinks.capacity() * size_of::<(usize, Option<EF>)>()

@@ -21,7 +21,7 @@ pub(crate) enum Input {
     IsLast,
 }
 
-/// What an AIR's nodes stand for besides operations.
+/// The meaning of an AIR's nodes that are no operations.
 pub(crate) struct Context<'a, F> {
     pub public_values: &'a [F],
     /// Whether the first matrix is the preprocessed one.
@@ -34,7 +34,7 @@ enum Code {
     Sub,
     Mul,
     Neg,
-    /// With a constant as second operand.
+    /// Addition with a constant as second operand.
     AddConstant,
     MulConstant,
     /// A constant less a register.
@@ -58,7 +58,7 @@ pub(crate) struct Program<F: Field> {
     ops: Vec<Op>,
     constants: Vec<Pack<F>>,
     registers: usize,
-    /// Which inputs are read.
+    /// For each input, whether it is read.
     pub reads: Vec<bool>,
     /// Sinks of constant expressions, with their values.
     pub constant_sinks: Vec<(usize, F)>,
@@ -209,7 +209,7 @@ impl<F: Field> Program<F> {
         }) as u32
     }
 
-    /// How many values [`Self::run`] works on, inputs included.
+    /// The number of values that [`Self::run`] works on, inputs included.
     pub(crate) fn registers(&self) -> usize {
         self.registers
     }

@@ -1,6 +1,6 @@
 //! The first round of the batch sumcheck, in the univariate coordinate.
 //!
-//! Over each block of `2^l_skip` rows a column is a polynomial of degree below `2^l_skip`. The sums
+//! A column is a polynomial of degree below `2^l_skip` over each block of `2^l_skip` rows. The sums
 //! over the blocks are polynomials too, and the degree of the constraints raises their degree. They
 //! are found from their values on as many cosets as that takes. As many blocks as there are lanes
 //! are computed at once, so that transforms and constraints are the same instructions for each.
@@ -138,7 +138,7 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
         }
     }
 
-    /// From values to coefficients, times the size.
+    /// Transforms values to coefficients, times the size.
     fn to_coefficients(&self, packs: &mut [Pack<F>]) {
         let size = packs.len();
         let mut half = 1;
@@ -158,7 +158,7 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
         }
     }
 
-    /// From coefficients to values.
+    /// Transforms coefficients to values.
     fn to_values(&self, packs: &mut [Pack<F>]) {
         let size = packs.len();
         let mut half = size / 2;
@@ -180,7 +180,7 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
     }
 }
 
-/// What a thread computes in.
+/// The working memory of a thread.
 struct Scratch<F: Field> {
     places: usize,
     /// Coefficients of each input.
@@ -188,7 +188,7 @@ struct Scratch<F: Field> {
     /// The inputs at each place of a coset.
     points: Vec<Pack<F>>,
     registers: Vec<Pack<F>>,
-    /// What each sink is given. It stays zero where that is a constant, which is added apart.
+    /// The input of each sink. It stays zero where that is a constant, which is added apart.
     sinks: Vec<Pack<F>>,
 }
 

@@ -41,7 +41,7 @@ where
         .map(|((air, weights), &norm)| {
             let sums = round0::sums(air, weights, l_skip, point(air));
             let cosets = sums.len() / size;
-            // The polynomial that has these values on the first so many cosets.
+            // The polynomial that has these values on the first `wanted` cosets.
             let poly = |target: usize, wanted: usize| -> Vec<SC::EF> {
                 if wanted == 0 {
                     return vec![];
@@ -168,9 +168,9 @@ where
 
 /// The polynomial of a round.
 ///
-/// `head` are its values at one and after it, of the traces that have the round's variable, without
-/// the factor `eq` in it; `tail` is the slope that the other traces add. The value at zero follows
-/// from the claim.
+/// `head` has its values at one and after it, from the traces that have the round's variable,
+/// without the factor `eq` in it; `tail` is the slope that the other traces add. The value at zero
+/// follows from the claim.
 pub(crate) fn round_poly<SC: PackedConfig>(
     head: &[SC::EF],
     xi: SC::EF,

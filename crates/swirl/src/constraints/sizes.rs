@@ -5,7 +5,7 @@ use openvm_stark_backend::{air_builders::symbolic::SymbolicConstraintsDag, p3_fi
 use super::{air::Air, leaves::Fractions, program::Context, trace::Trace};
 use crate::packed::{Pack, PackedField};
 
-/// What the constraints of an AIR take once they are compiled.
+/// The sizes of an AIR's compiled constraints.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Compiled {
     /// Columns of this row and the next one that are read, and selectors.
@@ -14,11 +14,11 @@ pub(crate) struct Compiled {
     pub registers: usize,
     /// Registers of the interactions, each by itself.
     pub fraction_registers: usize,
-    /// What constraints and interactions add to, of which each has its weight.
+    /// The sums that constraints and interactions add to, each with a weight.
     pub sinks: usize,
     /// Bytes of the programs.
     pub programs: usize,
-    /// Bytes of the program of the interactions, each by itself, and of what it goes with.
+    /// Bytes of the program of the interactions, each by itself, and of its tables.
     pub fractions: usize,
 }
 

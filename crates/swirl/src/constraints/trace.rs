@@ -22,8 +22,8 @@ pub(crate) struct Trace<'a, F: Clone> {
 
 /// The columns of one matrix, as they are in the stacked matrix that was committed to.
 ///
-/// There each column is contiguous, and not spread over rows, unless it is shorter than what is
-/// skipped.
+/// The columns, each contiguous, and not spread over rows, unless it has fewer rows than are
+/// skipped at once.
 pub(crate) fn columns<'a, F: PackedField>(
     layout: &StackedLayout,
     stacked: &'a ColMajorMatrix<F>,

@@ -10,7 +10,7 @@ use crate::packed::{ExtPack, PackedField, ext_lane, index_of_lane, log_width, sp
 /// Packs that a thread sums at a time.
 const CHUNK: usize = 1 << 8;
 
-/// A layer of `2^log_len` fractions, of which all that are not stored are `0 / pad`.
+/// A layer of `2^log_len` fractions. All that are not stored are `0 / pad`.
 pub(crate) struct Layer<F: Field, EF: ExtensionField<F>> {
     pub log_len: usize,
     pub nodes: Nodes<F, EF>,
@@ -18,7 +18,7 @@ pub(crate) struct Layer<F: Field, EF: ExtensionField<F>> {
 }
 
 pub(crate) enum Nodes<F: Field, EF: ExtensionField<F>> {
-    /// All of them, in natural order.
+    /// All fractions, in natural order.
     Scalar { p: Vec<EF>, q: Vec<EF> },
     /// The first ones: a multiple of four packs, in the lane order of this phase.
     Packed {
@@ -84,7 +84,8 @@ impl<F: PackedField, EF: ExtensionField<F>> Layer<F, EF> {
     }
 }
 
-/// So many packs of `pad`, with room behind for those that the sumcheck of a layer may have to add.
+/// This many packs of `pad`, with room behind for those that the sumcheck of a layer may have to
+/// add.
 pub(crate) fn denominators<F: PackedField, EF: ExtensionField<F>>(
     pad: EF,
     packs: usize,

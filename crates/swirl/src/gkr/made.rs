@@ -1,7 +1,7 @@
 //! The lowest layers. They are too long to be kept, so they are made anew for each round that reads
 //! them.
 //!
-//! The input layer comes in groups of `G` packs of neighbours. From a group follows its part of the
+//! The input layer comes in groups of `G` packs of neighbours. A group determines its part of the
 //! layers above, up to the layer where the group is a single pack. So the first rounds of the
 //! sumchecks of the lowest layers can take groups as they come. Larger groups mean that less is
 //! kept, and that leaves are made more often.
@@ -32,7 +32,7 @@ pub(crate) trait Sink<F: Field, EF: ExtensionField<F>, const G: usize>: Send + S
     /// The part of the first groups, and that of the rest.
     fn split_at(self, groups: usize) -> (Self, Self);
 
-    /// Takes in a group, by its number in this part. What is added up is added to `sums`.
+    /// Takes in a group, by its number in this part, and adds its sums to `sums`.
     fn put(&mut self, sums: &mut Sums<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>);
 }
 
@@ -54,7 +54,7 @@ pub(crate) trait Leaves<F: PackedField, EF: ExtensionField<F>>: Sync {
     /// The fractions of a layer that is too short for groups.
     fn short(&self) -> (Vec<F>, Vec<EF>);
 
-    /// Gives all groups to `sink`; gives back what it has added up.
+    /// Gives all groups to `sink`, and returns the sums that it has added up.
     fn each<S: Sink<F, EF, G>, const G: usize>(&self, sink: S) -> Sums<ExtPack<F, EF>>;
 }
 
@@ -86,12 +86,12 @@ where
 pub(crate) struct Rounds<EF, const G: usize> {
     pub above: usize,
     pub lambda: EF,
-    /// What the variables of the rounds before are bound to.
+    /// The values that the variables of the rounds before are bound to.
     pub bound: Vec<EF>,
 }
 
 impl<EF: Field, const G: usize> Rounds<EF, G> {
-    /// How many rounds there are: then what is left is as little as what the layers above take.
+    /// The number of rounds, after which no more is left than the layers above take.
     pub(crate) fn all(&self) -> usize {
         log_group::<G>() - 1 - self.above
     }
@@ -179,7 +179,7 @@ impl<EF: Field, const G: usize> Rounds<EF, G> {
 /// Numerators and denominators of the packs of a layer; how many count depends on the layer.
 type Raised<F, EF, const G: usize> = ([ExtPack<F, EF>; G], [ExtPack<F, EF>; G]);
 
-/// The packs of the layer `above` that lie over a group: the first `G >> above` of what it gives.
+/// The packs of the layer `above` that lie over a group: the first `G >> above` of the result.
 #[inline(always)]
 fn raised<F: PackedField, EF: ExtensionField<F>, const G: usize>(
     (base, q): &Group<F, EF, G>,

@@ -35,27 +35,27 @@ use self::{
 };
 use crate::packed::{ExtPack, PackedConfig, PackedField, ext_from_fn, log_width, width};
 
-/// How much of the tree is kept. The proof is the same in any case.
+/// The part of the tree that is kept. The proof is the same in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Packs of neighbours of the input layer that are made at once, a power of two. As many of the
-    /// lowest layers as its `log2` says are made anew for each round that reads them, and all but
-    /// one of these are never in memory.
+    /// Packs of neighbours of the input layer that are made at once, a power of two. The lowest
+    /// layers, as many as its `log2`, are made anew for each round that reads them, and all but one
+    /// of these are never in memory.
     pub group: usize,
 }
 
 impl Plan {
-    /// All plans, the fastest first, each of which takes less memory than the one before it.
+    /// All plans, the fastest first. Each takes less memory than the one before it.
     ///
-    /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: what they save
-    /// of making leaves they lose by what they move. Groups of 16 cost 6 % of a proof's CPU time on
-    /// one thread, and 13 % on two.
+    /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: the time saved
+    /// in making leaves is lost in moving them. Groups of 16 cost 6 % of a proof's CPU time on one
+    /// thread, and 13 % on two.
     pub(crate) const ALL: [Self; 2] = [Self { group: 8 }, Self { group: 16 }];
-    /// What is done where no limit is known.
+    /// The plan where no limit is known.
     pub(crate) const DEFAULT: Self = Self::ALL[0];
 }
 
-/// How many of the lowest layers are made from the leaves and not kept.
+/// The number of the lowest layers that are made from the leaves and not kept.
 pub(crate) const fn made_layers(plan: Plan, log_len: usize, log_lanes: usize) -> usize {
     let made = plan.group.trailing_zeros() as usize;
     // The rounds of a layer that is made take packs, and leave packs.

@@ -9,7 +9,7 @@ use crate::packed::{ExtPack, PackedField, split_ext};
 pub(super) type Row<T> = [T; ROW];
 pub(crate) const ROW: usize = 4;
 
-/// What has a zero in the round's variable, and what has a one.
+/// The half with a zero in the round's variable, and the half with a one.
 pub(super) type Pair<T> = (T, T);
 
 /// The sums of a round: at zero, at one if it is wanted, and the coefficient of the square.

@@ -5,11 +5,11 @@
 //! q1` are neighbours. With `u = p0 + λ q0`, which is linear and so can be folded like the others,
 //! this is `eq * (u q1 + p1 q0)`.
 //!
-//! In each round `eq` is a product of what has been bound, of a linear factor in the variable of
-//! the round, and of the rest. The factors are taken out (Gruen, "Some Improvements for the PIOP
-//! for ZeroCheck", ePrint 2024/108), so that a polynomial of degree two is left: its value at zero
-//! and its leading coefficient are summed, and its value at one follows from the claim. Variables
-//! are bound from the lowest bit on.
+//! `eq` is in each round a product of three factors: of the variables that are bound, a linear one
+//! in the variable of the round, and of the rest. The factors are taken out (Gruen, "Some
+//! Improvements for the PIOP for ZeroCheck", ePrint 2024/108), so that a polynomial of degree two
+//! is left. Its value at zero and its leading coefficient are summed, and its value at one follows
+//! from the claim. Variables are bound from the lowest bit on.
 
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PrimeCharacteristicRing},
@@ -28,11 +28,11 @@ use crate::packed::{ExtPack, PackedField, ext_sum, log_width};
 /// Rows that a thread makes at a time when it folds.
 const FOLDED: usize = 1 << 8;
 
-/// Where the sumcheck of a layer stands.
+/// The progress of the sumcheck of a layer.
 pub(crate) struct LayerSumcheck<'a, F: Field, EF: ExtensionField<F>, L, const G: usize> {
     point: &'a [EF],
     lambda: EF,
-    /// All columns of what is not stored: `[λ pad, pad, 0, pad]`.
+    /// All columns of the rows that are not stored: `[λ pad, pad, 0, pad]`.
     pad: EF,
     /// The variables that are bound.
     bound: usize,
@@ -70,7 +70,7 @@ where
     EF: ExtensionField<F>,
     L: Leaves<F, EF>,
 {
-    /// That of the layer `above` the input layer, which is never kept.
+    /// The sumcheck of the layer `above` the input layer, which is never kept.
     pub(crate) fn made(leaves: &'a L, above: usize, point: &'a [EF], lambda: EF, claim: EF) -> Self {
         debug_assert_eq!(point.len() + 1 + above, leaves.log_len());
         let rounds = Rounds {
@@ -258,7 +258,7 @@ where
             _ => self.packed_sums(&eq, pairs, at_one),
         };
         let mut sums = sums.map(|sum| ext_sum::<F, EF>(&(sum * eq.lanes)));
-        // What is not stored has the same value everywhere.
+        // The rows that are not stored have the same value everywhere.
         let weight = EF::ONE - eq_prefix(&rest[log_width::<F>()..], pairs);
         let padding = term(self.pad_row()) * weight;
         sums[0] += padding;

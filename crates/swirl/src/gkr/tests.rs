@@ -40,7 +40,7 @@ impl Leaves<F, EF> for Given {
         let p = |i: usize| self.p.get(i).copied().unwrap_or(F::ZERO);
         let q = |i: usize| self.q.get(i).copied().unwrap_or(self.alpha);
         let mut sums = [ExtPack::<F, EF>::ZERO; 3];
-        // By two parts, as several threads would.
+        // The groups come by two parts, as from several threads.
         let first = self.groups::<G>() / 3;
         let (low, high) = sink.split_at(first);
         for (mut part, from, to) in [(high, first, self.groups::<G>()), (low, 0, first)] {

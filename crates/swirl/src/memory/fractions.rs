@@ -6,8 +6,8 @@ use super::{Present, Walk, pushed};
 use crate::{constraints::GROUPS, gkr};
 
 impl Walk<'_> {
-    /// Compiled constraints, and the columns that they read: those of traces that are shorter than
-    /// what is skipped at once are copies.
+    /// Compiled constraints, and the columns that they read: those of traces with fewer rows than
+    /// are skipped at once are copies.
     pub(super) fn compiled(&self) -> usize {
         let l_skip = self.model.params.l_skip;
         let of = |p: &Present<'_>| {
@@ -77,14 +77,14 @@ impl Walk<'_> {
         // Tables of `eq`, which are of square-root size in effect.
         let eq = sizes.ef
             * ((1usize << log_len >> sizes.log_lanes >> gkr::LOG_BLOCK_MAX) + (1 << gkr::LOG_BLOCK_MAX));
-        // The layer below the lowest one that is kept with the tree, and what is left of each group
-        // in the lowest layers.
+        // The layer below the lowest one that is kept with the tree, and the rest of each group in
+        // the lowest layers.
         let below = layer((2 * groups).next_multiple_of(gkr::ROW)) + making;
         let rows = gkr::ROW * (groups + 1) * sizes.ext_pack + making.max(eq);
         lowest.max(layers + eq).max(below).max(rows)
     }
 
-    /// What making the leaves takes, beside where they go to.
+    /// The memory for making the leaves, beside the place where they go.
     fn making(&self) -> usize {
         let sizes = &self.model.sizes;
         let long = self.present.partition_point(|p| self.is_long(p));

@@ -1,8 +1,8 @@
 //! Predicts the memory that a proof takes.
 //!
-//! The model walks over the phases of a proof and adds up what each of them allocates: from the
-//! widths, interactions and compiled constraints of the key, from the heights, and from the number
-//! of threads. The sum is never less than what is allocated, and hardly more (`tests/memory.rs`
+//! The model walks over the phases of a proof and adds up the allocations of each: from the widths,
+//! interactions and compiled constraints of the key, from the heights, and from the number of
+//! threads. The sum is never less than the real allocations, and hardly more (`tests/memory.rs`
 //! compares each phase with a counting allocator).
 
 mod fractions;
@@ -21,22 +21,21 @@ use openvm_stark_backend::{
 use self::shape::AirShape;
 use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan, packed::Sizes};
 
-/// What is added for all that is too small to be listed: the claims and polynomials of rounds, the
+/// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
 /// heads of lists of lists, the hasher's constants.
 const UNLISTED: usize = 64 << 10;
 
-/// What is added for each thread of the pool: its queue of tasks, and the lists of what was freed
-/// while other threads may still read it, which are given back later.
+/// An allowance for each thread of the pool: its queue of tasks, and the freed lists that other
+/// threads may still read, which are given back later.
 const UNLISTED_OF_THREAD: usize = 8 << 10;
 
-/// The most bytes that a proof takes in each of its phases, beside what was allocated when it
-/// began.
+/// The most bytes that a proof takes in each of its phases, beside those allocated when it began.
 ///
-/// The common traces were allocated then, and are given back while the stacked columns come to be;
-/// so these are bytes beside the traces. What a process needs of real memory is more by
-/// [`Self::traces`]: [`Self::with_traces`]. While traces are stacked, no page of the stacked
-/// columns is in real memory before it is written, so that this phase needs less than the
-/// commitment after it, and is not listed.
+/// The common traces were allocated then, and are freed while the stacked columns are made; so
+/// these are bytes beside the traces. The real memory of a process is more by [`Self::traces`]:
+/// [`Self::with_traces`]. While traces are stacked, no page of the stacked columns is in real
+/// memory before it is written. So this phase needs less than the commitment after it, and is not
+/// listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peak {
     /// The common traces, which the proof takes over and gives back.
@@ -56,7 +55,7 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// The most bytes of any phase, beside what was allocated when the proof began.
+    /// The most bytes of any phase, beside those allocated when the proof began.
     pub fn above_start(&self) -> usize {
         let phases = [
             self.commit,
@@ -102,9 +101,9 @@ impl MemoryModel {
         }
     }
 
-    /// What a proof takes on so many threads, where the AIRs of the key have traces of these
-    /// heights: zero where one has none; what is no power of two is rounded up to one. The device
-    /// has no limit.
+    /// The peak of a proof on this many threads, where the AIRs of the key have traces of these
+    /// heights: zero where an AIR has none. A height that is no power of two is rounded up to one.
+    /// The device has no limit.
     pub fn peak(&self, heights: &[usize], threads: usize) -> Result<Peak, SwirlError> {
         self.peak_of_plan(heights, threads, Plan::DEFAULT)
     }
@@ -162,7 +161,7 @@ struct Walk<'a> {
     model: &'a MemoryModel,
     threads: usize,
     plan: Plan,
-    /// In the order of their traces: the highest first.
+    /// The AIRs in the order of their traces: the highest first.
     present: Vec<Present<'a>>,
     common: StackedLayout,
     /// Stacked columns of the preprocessed and cached traces.
@@ -299,8 +298,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// For how many elements a list has room that `len` were pushed to, one after the other; it had
-/// room for `first`.
+/// The elements that a list has room for after `len` were pushed, one after the other; it had room
+/// for `first`.
 fn pushed(len: usize, first: usize) -> usize {
     /// Room for the first elements of a list that had none, as the standard library makes it.
     const LEAST: usize = 4;

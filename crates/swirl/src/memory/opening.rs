@@ -42,7 +42,8 @@ impl Walk<'_> {
         groups
     }
 
-    /// For each stacked column, how many variables of the cube its shortest piece depends on.
+    /// For each stacked column, the number of variables of the cube that its shortest piece depends
+    /// on.
     fn shortest(&self) -> Vec<usize> {
         let params = &self.model.params;
         let n_lift = |log_height: usize| log_height.saturating_sub(params.l_skip);

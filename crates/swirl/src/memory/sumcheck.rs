@@ -29,8 +29,8 @@ impl Walk<'_> {
             (2 * compiled.inputs * places + compiled.registers + places + compiled.sinks) * sizes.pack
         };
         let parts = |p: &Present<'_>| p.units(l_skip, sizes.lanes()).div_ceil(1 << LOG_UNITS);
-        // Each thread has the sums of what it has done and those that it adds to them, and holds
-        // what waits for others.
+        // Each thread has the sums of its work so far and those that it adds to them, and holds
+        // sums that wait for others.
         let sums = self.model.max_degree * places * TARGETS * sizes.ext_pack;
         let domain = (places * (self.model.max_degree + 2)).next_power_of_two();
         let products = 2 * domain * self.present.len() + 4 * domain;
@@ -39,10 +39,10 @@ impl Walk<'_> {
             + (self.at_once(scratch, parts) + self.waiting(parts) * sums + eq).max(products * sizes.ef)
     }
 
-    /// How many sums of a loop's parts there are at once: each thread has one of what it has done
-    /// and one that it adds to it. A thread alone halves the loop once, and holds the sum of the
-    /// first half. Several halve again what they take from each other, and each may hold a sum for
-    /// every time that a loop can be halved.
+    /// The number of sums of a loop's parts that exist at once: each thread has one of its work so
+    /// far and one that it adds to it. A thread alone halves the loop once, and holds the sum of
+    /// the first half. Several threads halve again the parts that they take from each other, and
+    /// each may hold a sum for every time that a loop can be halved.
     fn waiting(&self, parts: impl Fn(&Present<'_>) -> usize) -> usize {
         let most = self.present.iter().map(parts).max().unwrap_or(0).max(1);
         let halvings = if self.threads > 1 {

@@ -11,7 +11,7 @@ use crate::{commit::message::Chunks, packed::PackedField};
 /// Rows that one task batches: its sums stay in the first-level cache.
 pub(super) const ROWS: usize = 1 << 10;
 
-/// Below this, a butterfly network runs layer by layer, within the second-level cache.
+/// A butterfly network below this size runs layer by layer, within the second-level cache.
 const SERIAL: usize = 1 << 15;
 
 /// Values on the hypercube of the multilinear polynomial whose coefficients are the message of

@@ -20,7 +20,7 @@ use super::{
 pub(super) struct Folds<'a, F: Field, EF> {
     l_skip: usize,
     columns: Vec<&'a [F]>,
-    /// For each column, how many variables of the cube its shortest piece depends on.
+    /// For each column, the number of variables of the cube that its shortest piece depends on.
     shortest: Vec<usize>,
     folded: Vec<Option<Vec<EF>>>,
     lagrange: Vec<EF>,
@@ -48,7 +48,7 @@ impl<'a, F: TwoAdicField, EF: ExtensionField<F>> Folds<'a, F, EF> {
         self.lagrange = lagrange_at::<F, EF>(self.l_skip, u);
     }
 
-    /// Folds the columns of which this round asks for the first time.
+    /// Folds the columns that this round is the first to ask for.
     pub(super) fn prepare(&mut self, round: usize) {
         let due: Vec<usize> = (0..self.columns.len())
             .filter(|&column| self.folded[column].is_none() && self.shortest[column] < round)

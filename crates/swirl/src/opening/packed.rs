@@ -1,6 +1,6 @@
 //! Vectors of extension elements for sumchecks, packed.
 //!
-//! A vector of `2^m` values on the hypercube is kept with the bits of its index reversed: the
+//! A vector of `2^m` values on the hypercube is kept with the bits of its index reversed. The
 //! variable that is bound first is the highest bit, so that both sides of a fold are contiguous.
 
 use openvm_stark_backend::{

@@ -2,11 +2,13 @@
 //!
 //! The protocol is that of `prove_stacked_opening_reduction` of `openvm-stark-backend`, message by
 //! message: a sumcheck over `sum_T,j (lambda_eq * q * eq + lambda_rot * q * kappa_rot)`, with
-//! columns `q` of one height meeting the same `eq` and `kappa_rot`. All of it is linear in the
-//! columns, so that the columns of one height are batched by `lambda` first: univariate transforms
-//! and folds are of one or two batched columns for each height ([`super::group`]) instead of all.
-//! The columns themselves are read twice for the batched ones (before the first challenge and after
-//! it, which is cheaper than keeping them) and once for their openings.
+//! columns `q` of one height meeting the same `eq` and `kappa_rot`.
+//!
+//! All of it is linear in the columns, so the columns of one height are batched by `lambda` first.
+//! Then univariate transforms and folds are of one or two batched columns for each height
+//! ([`super::group`]) instead of all. The columns themselves are read twice for the batched ones
+//! (before the first challenge and after it, which is cheaper than keeping them) and once for their
+//! openings.
 
 use std::iter::zip;
 

@@ -102,8 +102,8 @@ where
         });
         m -= whir.k;
 
-        // Multilinear coefficients of what the folds left: the coefficients of a univariate
-        // polynomial.
+        // Multilinear coefficients of the folded polynomial, which are the coefficients of a
+        // univariate one.
         let mut messages = f.to_planes();
         messages.par_iter_mut().for_each(|plane| batch::moebius(plane));
         let coefficient = |i: usize| SC::EF::from_basis_coefficients_fn(|d| messages[d][i]);
@@ -185,8 +185,8 @@ where
     Ok(proof)
 }
 
-/// Columns of which the queried rows are computed at once, however many threads there are: for
-/// each, the prover takes the memory of two. More threads work on the same columns.
+/// Columns whose queried rows are computed at once, however many threads there are: for each, the
+/// prover takes the memory of two. More threads work on the same columns.
 pub(crate) const OPENED_AT_ONCE: usize = 4;
 
 /// For each query, the rows of the commitment's codeword that its leaf holds.

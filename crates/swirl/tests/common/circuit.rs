@@ -1,9 +1,9 @@
 //! Random circuits with traces that satisfy them.
 //!
-//! An AIR's columns are free ones, whose values are random, and derived ones, each of which is
-//! constrained to be some expression in the columns before it. On top come an accumulator over the
-//! rows that starts and ends at public values, pairs of interactions that cancel out within a row,
-//! and lookups from rows into tables of other AIRs.
+//! An AIR has free columns, whose values are random, and derived ones, each of which is constrained
+//! to be some expression in the columns before it. It also has an accumulator over the rows that
+//! starts and ends at public values, pairs of interactions that cancel out within a row, and
+//! lookups from rows into tables of other AIRs.
 
 #[path = "expr.rs"]
 mod expr;
@@ -45,15 +45,15 @@ pub struct RandomAir {
     preprocessed: Option<RowMajorMatrix<F>>,
     cached: Vec<usize>,
     common: usize,
-    /// Of these columns, each is what its expression gives.
+    /// The derived columns, each with the expression that gives it.
     derived: Vec<(usize, Expr)>,
-    /// The column that accumulates, and what it takes up from each row.
+    /// The column that accumulates, and the expression that it adds from each row.
     accumulator: Option<(usize, Expr)>,
     /// Bus, message and count of pairs that cancel out.
     pairs: Vec<(u16, Vec<Expr>, Expr)>,
     lookups: Vec<Lookup>,
     table: Option<Table>,
-    /// Whether what is looked up is sent with a second, derived field.
+    /// Whether a lookup also sends a second, derived field.
     squared: bool,
 }
 
@@ -160,7 +160,7 @@ struct Filled {
     public_values: Vec<F>,
 }
 
-/// What a random circuit may be like.
+/// The limits of a random circuit.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub airs: usize,
@@ -225,7 +225,7 @@ impl Circuit {
             let mut rows: Vec<Vec<F>> = (0..height)
                 .map(|_| (0..width).map(|_| random.element()).collect())
                 .collect();
-            // Columns of their own for lookups: what is looked up, and whether.
+            // Columns of their own for lookups: the value to look up, and whether to look.
             for &table in &tables {
                 if !random.chance(60) {
                     continue;

@@ -46,14 +46,14 @@ const DISTURBED_MAX: f64 = 0.1;
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Where the profile is.
+    /// The file of the profile.
     path: &'a Path,
     plots: Vec<PathBuf>,
     accuracy: Vec<ProgramAccuracy>,
     profile: &'a Profile,
 }
 
-/// How well the model predicts the budgets that were kept from it.
+/// The errors of the model at the budgets that were kept from it.
 #[derive(Serialize)]
 struct ProgramAccuracy {
     program: String,
@@ -81,7 +81,7 @@ pub fn run(args: &Bench) -> Result<(), Error> {
     if args.name.is_none() {
         profile.name = format!("{}, {} cores", profile.machine.cpu, profile.machine.cores);
     }
-    // What would not be read is not written.
+    // A profile that could not be read again is not written.
     let path = args
         .out
         .clone()
@@ -196,7 +196,8 @@ fn plots(profile: &Profile, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
-/// What is seen meanwhile: what is being done on a terminal, what was done in a log.
+/// The display during the measurements: the present step on a terminal, the finished steps in a
+/// log.
 struct View {
     on_terminal: bool,
     silent: bool,

@@ -21,7 +21,7 @@ const LONG_TXS: usize = 40;
 const SHORT_TXS: usize = 4;
 
 pub fn subjects(args: &Bench) -> Result<Vec<Subject>, Error> {
-    // A quick look is at the cheapest program; the other is reckoned from it.
+    // A quick look measures only the cheapest program; the other is computed from it.
     let wanted = |measure| match args.only {
         Some(only) => only == measure,
         None => measure == Measure::Fibonacci || !args.quick,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::spent::{self, KindReport};
 use crate::{
     args::ExecuteBlock,
-    blocks::{read, title, validated},
+    blocks::{BlockReport, read, title, validated},
     error::Error,
     execution::plan_and_account,
     report::Rows,
@@ -17,23 +17,16 @@ use crate::{
 
 #[derive(Serialize)]
 struct Report<'a> {
-    chain_id: u64,
-    number: u64,
-    block_hash: String,
-    parent_state_root: String,
-    state_root: String,
-    /// How many blocks they are; all but the number and the hash is of all of them.
-    blocks: usize,
-    gas_used: u64,
-    transactions: usize,
+    #[serde(flatten)]
+    block: BlockReport,
     instructions: u64,
     instructions_per_gas: f64,
     segments: usize,
-    /// Of the rows that the instructions fill: without tables, the hashes of memory, and what
-    /// rounds heights up.
+    /// Cells of the rows that the instructions fill. Tables, the hashes of memory, and the rounding
+    /// of heights are left out.
     cells: u64,
     cells_per_gas: f64,
-    /// What instructions and cells are spent on, the most expensive first.
+    /// The kinds of operations, with their instructions and cells, the most expensive first.
     spent: Vec<KindReport>,
     /// Checks that were not made, since the parent's header is not known.
     skipped: &'a [&'static str],
@@ -56,14 +49,7 @@ pub fn run(args: &ExecuteBlock) -> Result<(), Error> {
     let per_gas = plan.instructions as f64 / outcome.gas_used.max(1) as f64;
     if args.run.data.json {
         let report = Report {
-            chain_id: outcome.chain_id,
-            number: outcome.number,
-            block_hash: outcome.block_hash.to_string(),
-            parent_state_root: outcome.parent_state_root.to_string(),
-            state_root: outcome.state_root.to_string(),
-            blocks: outcome.blocks,
-            gas_used: outcome.gas_used,
-            transactions: outcome.transactions,
+            block: BlockReport::of(&outcome),
             instructions: plan.instructions,
             instructions_per_gas: per_gas,
             segments: plan.segments.len(),

@@ -1,4 +1,4 @@
-//! What a block's instructions and trace cells are spent on, by kinds of operations.
+//! A block's instructions and trace cells, by kinds of operations.
 
 use std::{cmp::Reverse, fmt::Write};
 
@@ -11,17 +11,17 @@ use crate::terminal::{BOLD, DIM, GREEN, count};
 /// Columns of the longest bar.
 const BAR: usize = 20;
 
-/// What one kind of operations takes.
+/// The cost of one kind of operations.
 #[derive(Serialize)]
 pub struct KindReport {
     kind: &'static str,
-    /// How often it began.
+    /// The number of times that it began.
     times: u64,
     instructions: u64,
     instructions_per_gas: f64,
     cells: u64,
     cells_per_gas: f64,
-    /// Of all cells.
+    /// Its share of all cells.
     share: f64,
 }
 

@@ -4,21 +4,21 @@
 use super::Plan;
 use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
 
-/// This part of the budget is left free, should a peak come out above what was expected.
+/// This part of the budget is left free, in case a peak comes out above the expected one.
 const MARGIN_SHARE: u64 = 32;
-/// How many segments are looked at to find what to cut for.
+/// The number of segments that a look takes to find the sum to cut by.
 const LOOK_SEGMENTS: usize = 8;
-/// How often.
+/// The most looks.
 const LOOKS_MAX: u32 = 3;
 /// This part of the budget may be left over by the largest of them.
 const SPARE: u64 = 32;
-/// How often a program is executed to be cut for less and less, the last time for the least that
-/// there is. Once is enough but where a segment comes out too large.
+/// The most executions of a program to be cut for less and less, the last time for the least that
+/// there is. Once is enough unless a segment comes out too large.
 const CUTS_MAX: u32 = 7;
-/// What is cut for is between this part of what the budget has beside an empty segment and as many
-/// times that, for all that a few segments say.
+/// The sum to cut by stays between this part of the budget beside an empty segment and this many
+/// times that, whatever a few segments say.
 const SCRAPS: u64 = 10;
-/// `log2` of the parts of the budget of which one is too little to look for a cut in it.
+/// `log2` of the number of parts of the budget, of which one is too small to look for a cut in it.
 const LOG_PARTS: u32 = 12;
 
 /// The segments of an execution, and whether it ended.
@@ -51,22 +51,23 @@ pub(super) enum Refusal {
     Rows { heights: Vec<u32> },
 }
 
-/// Has `run` execute and cut for so many bytes, and into so many segments at most, until no segment
-/// takes more than the budget has room for.
+/// Has `run` execute and cut for a number of bytes, and into a limited number of segments, until no
+/// segment takes more than the budget has room for.
 ///
-/// What `run` cuts by is a sum over rows, which only grows and falls with what a segment takes. So
-/// the first segments are cut and looked at, and the sum is set by what they take. Then all are
-/// cut.
+/// `run` cuts by a sum over rows, which grows and falls with a segment's memory, but is not equal
+/// to it. So the first segments are cut and looked at, and the sum is set by their memory. Then all
+/// are cut.
 ///
-/// OpenVM looks at its limit every thousand instructions, and not at the end: a segment can come
-/// out larger by as much as a trace grows in so many, which may be to twice its rows, or to more
-/// than a proof allows. Then all are cut for as much less, and for twice as much less each time
-/// that it is not enough, but by no more than half of what is left; in the end for nothing, so that
-/// each segment has a thousand instructions. If a cut fits that leaves much room and is much finer
+/// OpenVM looks at its limit every thousand instructions, and not at the end. A segment can come
+/// out larger by the growth of a trace in that many, which may be to twice its rows, or to more
+/// than a proof allows. Then all are cut for that much less, and for twice as much less each
+/// further time, but by no more than half of the rest. In the end they are cut for nothing, so that
+/// each segment has a thousand instructions. If a cut fits, leaves much room, and is much finer
 /// than one that does not fit, others between them are tried.
 ///
-/// If finer cuts never take more memory, some cut is found wherever there is one, unless all that
-/// fit are within a few hundredths of each other and finer ones have too many segments.
+/// If finer cuts never take more memory, some cut is found wherever there is one. The exception is
+/// where all that fit are within a few hundredths of each other and finer ones have too many
+/// segments.
 pub(super) fn within(
     limits: Limits,
     mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
@@ -127,7 +128,7 @@ fn most(least: u64, room: u64) -> u64 {
 
 fn too_small(needed: u64) -> Refusal {
     Refusal::Memory {
-        // What is kept free is part of what it takes.
+        // The part that is kept free is included.
         needed: needed.saturating_add(needed / (MARGIN_SHARE - 1)),
     }
 }
@@ -200,7 +201,7 @@ impl Search {
             self.rows = without.map(|segment| segment.trace_heights.clone());
         }
         if !few {
-            // Neither more nor less is of use.
+            // Neither a finer nor a coarser cut is of use.
             return Next::Refuse(match finite.max() {
                 Some(peak) if peak > self.within => too_small(peak),
                 _ => self.refusal(),
@@ -217,13 +218,13 @@ impl Search {
         if tries + 2 >= CUTS_MAX {
             return Next::Cut(self.least);
         }
-        // The shift loses nothing: it is at most as many bits as there are tries.
+        // The shift loses nothing: it is by no more bits than there are tries.
         let excess = u128::from(peak - self.within) << tries;
         let step = u64::try_from(excess).unwrap_or(u64::MAX).min(left / 2).max(1);
         Next::Cut(bytes - step)
     }
 
-    /// Between what was too much and what was enough or too little.
+    /// The next try lies between a cut that was too coarse and one that fitted or was too fine.
     fn between(&self) -> Next {
         let room = self.within - self.least;
         let part = (room >> LOG_PARTS).max(1);

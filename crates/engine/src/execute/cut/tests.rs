@@ -1,4 +1,4 @@
-//! Where executions that are made up are cut.
+//! The cuts of made-up executions.
 
 use super::{super::Segment, *};
 
@@ -20,14 +20,14 @@ fn plan(peaks: &[u64]) -> Plan {
     }
 }
 
-/// Segments that take so much of what they are cut for, of an execution that comes to so many
-/// bytes.
+/// An execution that comes to `bytes`, with segments that take the part `taken` of the bytes that
+/// they are cut for.
 struct Fake {
     bytes: u64,
     taken: f64,
-    /// What the last segment takes more.
+    /// The bytes that the last segment takes in addition.
     excess: u64,
-    /// What was cut for, and for how many segments.
+    /// The bytes that each run cut for, and the most segments of it.
     tried: Vec<(u64, usize)>,
 }
 
@@ -100,8 +100,8 @@ fn what_comes_out_too_large_is_cut_again_for_as_much_less() {
     assert_eq!(fake.tried[1..], [(WITHIN, ALL), (WITHIN - 100, ALL)]);
 }
 
-/// At the end a trace grows by a step, so that the last segment is as large whatever it is cut for,
-/// down to the step.
+/// A trace grows by a step at the end of the execution, so that the last segment is as large
+/// whatever it is cut for, down to the step.
 #[test]
 fn what_is_always_as_large_is_cut_for_less_and_less() {
     let mut tried = Vec::new();
@@ -122,7 +122,8 @@ fn what_is_always_as_large_is_cut_for_less_and_less() {
     assert_eq!(tried[1..], [0, 10, 30, 70].map(|less| WITHIN - less));
 }
 
-/// Where a segment is far too large, or no proof can be of it, nothing says how much less will do.
+/// A segment that is far too large, or that no proof can be of, does not tell how much less will
+/// do.
 #[test]
 fn what_comes_out_far_too_large_is_cut_for_hardly_less_than_will_do() {
     for (will_do, larger) in [
@@ -175,7 +176,7 @@ struct Execution {
     powers: bool,
     /// The most rows that there is a proof of.
     rows_max: u64,
-    /// Whether the last thousand instructions are looked at, as OpenVM does not.
+    /// Whether the last thousand instructions are looked at, which OpenVM does not do.
     looked_at_to_the_end: bool,
 }
 
@@ -241,7 +242,7 @@ impl Execution {
         }
     }
 
-    /// Of how many segments the cut for so many bytes is, if all of them fit.
+    /// The number of segments of the cut for this many bytes, if all of them fit.
     fn fitting(&self, bytes: u64, within: u64) -> Option<usize> {
         let plan = self.run(bytes, ALL).plan;
         (plan.peak_bytes() <= within).then_some(plan.segments.len())
@@ -306,8 +307,8 @@ fn a_cut_is_found_wherever_there_is_one() {
     }
 }
 
-/// If a finer cut never takes more, what fits is an interval: bounded by memory above, by the count
-/// of segments below.
+/// The cuts that fit are an interval if a finer cut never takes more: memory bounds it above, the
+/// count of segments below.
 #[test]
 fn a_cut_of_few_enough_segments_is_found_unless_hardly_any_fits() {
     let (mut found, mut refused) = (0, 0);

@@ -1,13 +1,15 @@
 //! The code that a program may have: what OpenVM's transpiler makes of an ELF for the program's VM,
 //! and nothing else.
 //!
-//! OpenVM's interpreters were written for that code, and look at little of it before they run it.
-//! An address space of an instruction is an index into a list that nobody checks; a pointer to a
-//! register is cut to a byte; the first program counter says how many entries their tables have. An
-//! ELF goes through the transpiler, but a `.vmexe` has instructions as they are run. So each
-//! operand of each instruction is held to what the transpiler puts there, whether an interpreter
-//! would mind or not. The transpiler's own mistakes are refused with it: it makes instructions for
-//! moduli and curves that the VM does not have.
+//! OpenVM's interpreters were written for the transpiler's code, and check little of it before they
+//! run it. An address space of an instruction is an index into a list that nobody checks; a pointer
+//! to a register is cut to a byte; the first program counter says how many entries their tables
+//! have.
+//!
+//! An ELF goes through the transpiler, but a `.vmexe` has instructions as they are run. So each
+//! operand of each instruction is held to the values that the transpiler puts there, whether an
+//! interpreter would mind or not. The transpiler's own mistakes are refused with it: it makes
+//! instructions for moduli and curves that the VM does not have.
 
 mod rules;
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::error::ProgramError;
 /// No opcode of OpenVM 2.0 but those of `deferral`, which no configuration has here, is as large.
 const OPCODES_MAX: usize = 0x800;
 
-/// RISC-V says in 7 bits what is done and to which modulus, field or curve. Three are for the
+/// RISC-V encodes the operation and the modulus, field or curve in 7 bits. Three are for the
 /// former, and four for pairings.
 pub(super) const NUMBERED_MAX: u32 = 16;
 const PAIRINGS_MAX: u32 = 8;
@@ -52,7 +52,7 @@ const ANY: Values = Values::steps(0, LAST_REGISTER, REGISTER_BYTES);
 const NOT_X0: Values = Values::steps(REGISTER_BYTES, LAST_REGISTER, REGISTER_BYTES);
 const X0: Values = ZERO;
 
-/// Where an instruction writes and whether it does, as the operands `a` and `f`.
+/// The target of an instruction and whether it writes there, as the operands `a` and `f`.
 const WRITES: [(Values, Values); 2] = [(NOT_X0, ONE), (X0, ZERO)];
 
 /// Immediates of 12 bits, with the sign in 24 bits, and in 16 bits with the operand `g`.
@@ -285,7 +285,8 @@ impl Rules {
     }
 }
 
-/// Three registers, of which the first is written; `e` is 1, or 0 for what has no immediates.
+/// Three registers, of which the first is written; `e` is 1, or 0 for an instruction without
+/// immediates.
 const fn register_registers(e: Values) -> Form {
     [NOT_X0, ANY, ANY, REGISTERS, e, ZERO, ZERO]
 }
@@ -299,8 +300,8 @@ fn numbered(count: Option<usize>) -> u32 {
     (count.unwrap_or(0) as u32).min(NUMBERED_MAX)
 }
 
-/// What the VM does beside the proof. The number of what it does is in the lower half of `c`, and
-/// of what it does it with in the upper one.
+/// The VM's actions beside the proof. The lower half of `c` is the number of the action, and the
+/// upper half that of its object.
 fn phantoms(vm: &SdkVmConfig) -> Vec<Form> {
     let phantom = |a, b, c| [a, b, c, ZERO, ZERO, ZERO, ZERO];
     let mut forms = vec![phantom(ZERO, ZERO, Values::only(SysPhantom::Nop as u32))];

@@ -1,4 +1,4 @@
-//! The list of allowed instructions against what the transpiler makes, and programs that break it.
+//! The list of allowed instructions against the transpiler's output, and programs that break it.
 
 use openvm_circuit::arch::instructions::{LocalOpcode, SystemOpcode, VmOpcode, program::Program as Code};
 use openvm_rv32im_transpiler::{BaseAluOpcode, Rv32JalLuiOpcode, Rv32LoadStoreOpcode};
@@ -19,7 +19,7 @@ fn fibonacci() -> VmExe<F> {
     Program::load(FIBONACCI, None).unwrap().exe().as_ref().clone()
 }
 
-/// As a file.
+/// Loads the program from its file.
 fn load(exe: &VmExe<F>, openvm_toml: Option<&str>) -> Result<(), ProgramError> {
     Program::load(&bitcode::serialize(exe).unwrap(), openvm_toml).map(drop)
 }
@@ -68,9 +68,9 @@ impl Words {
     }
 
     fn next(&mut self) -> u32 {
-        // All of RV32IM but the control registers, of which transpiling prints a line.
+        // All of RV32IM but the control registers, for each of which the transpiler prints a line.
         const RV32IM: [u32; 10] = [0x03, 0x0f, 0x13, 0x17, 0x23, 0x33, 0x37, 0x63, 0x67, 0x6f];
-        // OpenVM's, of which the second says with what in seven bits.
+        // OpenVM's own opcodes. The second names its object in seven bits.
         const CUSTOM: [u32; 2] = [0x0b, 0x2b];
         const REGISTERS: [u32; 5] = [0, 1, 2, 30, 31];
         const FUNCT7: [u32; 7] = [0, 1, 7, 0x20, 0x3f, 0x40, 0x7f];
@@ -88,7 +88,7 @@ impl Words {
     }
 }
 
-/// What was seen of an operand of a form.
+/// The values that were seen of an operand of a form.
 #[derive(Clone, Copy)]
 struct Seen {
     first: u32,
@@ -115,7 +115,7 @@ fn exactly_what_the_transpiler_makes_is_allowed() {
     let mut words = Words(1);
     for _ in 0..2_000_000 {
         let word = words.next();
-        // It panics where the custom instructions have what they should not.
+        // It panics on wrong custom instructions.
         let Ok(Ok(made)) = caught(|| transpiler.transpile(&[word])) else {
             continue;
         };

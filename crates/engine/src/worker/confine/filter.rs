@@ -1,8 +1,8 @@
 //! The system calls that an engine child needs, and no others.
 //!
-//! The lists are what was seen of children that execute, cut, prove and aggregate, and what the C
-//! libraries and kernels of other machines take for the same: threads, memory, time, pipes, and
-//! reading the files of keys.
+//! The lists have the calls of children that were seen to execute, cut, prove and aggregate, and
+//! the calls that the C libraries and kernels of other machines use for the same: threads, memory,
+//! time, pipes, and reading the files of keys.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_statx,
     libc::SYS_readlinkat,
     libc::SYS_getcwd,
-    // Memory. What is executable is not among it, see below.
+    // Memory. Executable memory is not among it, see below.
     libc::SYS_brk,
     libc::SYS_munmap,
     libc::SYS_mremap,
@@ -51,7 +51,7 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
     libc::SYS_restart_syscall,
-    // Time, chance, and who and what is running.
+    // Time, randomness, and identity.
     libc::SYS_clock_gettime,
     libc::SYS_clock_getres,
     libc::SYS_clock_nanosleep,
@@ -90,9 +90,8 @@ const REFUSED: &[libc::c_long] = &[libc::SYS_clone3];
 /// Flags of opening that make or change a file.
 const WRITING: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND;
 
-/// What kind of mapping is made, and whether it grows downwards as a stack does. Neither shared
-/// mappings nor such stacks count for the limit of data, so that private ones are all that is
-/// allowed.
+/// The kind of a mapping, and whether it grows downwards as a stack does. Neither shared mappings
+/// nor such stacks count for the limit of data, so only private ones are allowed.
 const MAPPING: i32 = libc::MAP_TYPE | libc::MAP_GROWSDOWN;
 
 /// Allows the calling thread, and those that it starts, what [`allowed`] has.
@@ -124,7 +123,7 @@ fn allowed() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_openat, vec![none_of(2, WRITING)?]);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, vec![none_of(1, WRITING)?]);
-    // No new code: what is mapped is never executed.
+    // Mapped memory is never executed, so no new code comes in.
     let mapped = SeccompRule::new(vec![
         masked(2, libc::PROT_EXEC, 0)?,
         masked(3, MAPPING, libc::MAP_PRIVATE)?,
@@ -149,7 +148,8 @@ fn allowed() -> Result<Rules, BackendError> {
             is(0, libc::PR_SET_VMA)?,
         ],
     );
-    // These look at a descriptor or make it non-blocking; others have signals sent to any process.
+    // The allowed calls look at a descriptor or make it non-blocking; others have signals sent to
+    // any process.
     let harmless = [
         libc::F_GETFD,
         libc::F_SETFD,

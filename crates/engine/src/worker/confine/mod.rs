@@ -10,8 +10,8 @@
 //! - no core file, no file that grows, few descriptors, and as much memory as its caller lends
 //!   (resource limits).
 //!
-//! Keys are made by another child that sees no program, and has no file at all: its caller writes
-//! what it answers.
+//! Another child makes the keys. It sees no program, and has no file at all: its caller writes the
+//! keys that it answers with.
 
 mod filter;
 mod trap;
@@ -97,7 +97,7 @@ pub(super) fn confine_as_far_as_possible(keys: &Path, access: KeyAccess) {
     let _ = filter::apply();
 }
 
-/// Whether this kernel has what [`confine`] needs.
+/// Whether this kernel has the features that [`confine`] needs.
 ///
 /// # Errors
 /// The missing part, in words.
@@ -116,9 +116,10 @@ pub fn can_confine() -> Result<(), String> {
     Ok(())
 }
 
-/// Closes what the caller of this process has left open for it, beside stdin, stdout and stderr.
+/// Closes the files that the caller of this process has left open for it, beside stdin, stdout and
+/// stderr.
 ///
-/// To be called before anything is opened here.
+/// A process calls this before it opens anything.
 #[expect(unsafe_code, reason = "nix has no name for this system call")]
 pub(super) fn close_inherited() {
     // SAFETY: nothing in this process has opened a descriptor yet, so that none is closed under its
@@ -145,7 +146,7 @@ fn limit(what: &str, resource: Resource, max: u64) -> Result<(), ConfineError> {
 }
 
 fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
-    // Where there is none, nothing is to be read.
+    // Without a folder there is nothing to read.
     let reads = access == KeyAccess::Read && keys.is_dir();
     let folder = reads.then(|| PathFd::new(keys)).transpose();
     let folder = folder.map_err(|e| ConfineError::Keys {
@@ -172,7 +173,7 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
     }
 }
 
-/// Has the allocator give back what was freed by a thread of its own, from now on.
+/// Has the allocator give back freed memory by a thread of its own, from now on.
 ///
 /// It could start it with the process, as its settings say; that thread would not be confined.
 #[expect(unsafe_code, reason = "the allocator is set by its C interface")]

@@ -28,9 +28,9 @@ const NAMES: [(c_long, &str); 17] = [
     (libc::SYS_prctl, "prctl"),
 ];
 
-/// Where Linux has the number of the call in the signal's description, in integers: behind the
-/// signal's number, its error and its code, which are padded to 16 bytes, and the address of the
-/// call.
+/// The place, in integers, of the call's number in Linux's description of the signal. Before it are
+/// the signal's number, its error and its code, which are padded to 16 bytes, and the address of
+/// the call.
 const NUMBER_AT: usize = 6;
 
 /// Handles the signal that the filter sends, from now on.
@@ -63,7 +63,7 @@ extern "C" fn trapped(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     unsafe { libc::syscall(libc::SYS_ptrace, 0, 0, 0, 0) };
 }
 
-/// Without an allocation, which the call may have been in the middle of.
+/// Writes a number without an allocation: the forbidden call may have been in the middle of one.
 fn decimal(mut number: u64, digits: &mut [u8; 10]) -> &[u8] {
     let mut start = digits.len();
     loop {

@@ -27,7 +27,7 @@ use crate::{
 /// of times its text.
 const CHAIN_CONFIG_BYTES_MAX: usize = 64 << 10;
 
-/// How much is read at once.
+/// The most bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -91,7 +91,7 @@ impl RawWitness {
 /// while the JSON is parsed: neither the strings nor a list of more than `MAX` items is ever held.
 struct HexList<const MAX: usize, const HEADERS: bool = false> {
     items: Vec<Bytes>,
-    /// The first item that is no hex: its index, and what is wrong with it.
+    /// The first item that is no hex: its index, and its fault.
     fault: Option<(usize, String)>,
 }
 
@@ -157,8 +157,8 @@ impl<'de, const MAX: usize, const HEADERS: bool> Deserialize<'de> for HexList<MA
     }
 }
 
-/// One hex string as bytes, or what is wrong with it. With `HEADERS`, it may also be a header as a
-/// JSON object: so geth's `debug_executionWitness` has them, where other nodes have their RLP.
+/// One hex string as bytes, or its fault. With `HEADERS`, it may also be a header as a JSON object,
+/// the form in geth's `debug_executionWitness`; other nodes give RLP.
 struct Item<const HEADERS: bool = false>(Result<Bytes, String>);
 
 impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
@@ -189,7 +189,7 @@ impl<'de, const HEADERS: bool> Deserialize<'de> for Item<HEADERS> {
     }
 }
 
-/// Reads no more than so many bytes of a source, which a pipe or a growing file may exceed.
+/// Reads at most this many bytes of a source, which a pipe or a growing file may exceed.
 pub(crate) struct Bounded<R> {
     source: R,
     bytes_max: u64,
@@ -198,7 +198,7 @@ pub(crate) struct Bounded<R> {
 }
 
 impl<R> Bounded<R> {
-    /// How much of the beginning is kept for messages, in bytes.
+    /// Bytes of the beginning that are kept for messages.
     const START_BYTES: usize = 256;
 
     pub(crate) fn new(source: R, bytes_max: u64) -> Self {
@@ -214,7 +214,7 @@ impl<R> Bounded<R> {
         self.read > self.bytes_max
     }
 
-    /// The first bytes of what was read.
+    /// The first bytes that were read.
     pub(crate) fn start(&self) -> &[u8] {
         &self.start
     }
@@ -278,7 +278,7 @@ pub(super) fn decode(
     let raw = serde_json::from_reader::<_, RawFile>(&mut json);
     let fault = match &raw {
         Err(error) if !error.is_io() => {
-            // Where the compression is damaged, what comes out of it says little.
+            // The output of a damaged compression says little.
             let rest = io::copy(&mut json, &mut io::sink());
             let exceeded = json.get_ref().is_exceeded();
             rest.err().filter(|_| !exceeded)

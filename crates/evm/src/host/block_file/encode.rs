@@ -70,7 +70,7 @@ fn write_json(file: &BlockFile, mut to: impl Write) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
-/// Counts what is written, and ends where no command would read it any more.
+/// Counts the bytes that are written, and ends where no command would read them any more.
 struct Counted<W> {
     to: W,
     written: u64,
@@ -144,7 +144,7 @@ pub(super) fn write_atomically(
     content(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|failed| failed.error)?;
-    // The rename itself is durable only once the directory is. Where a directory cannot be opened,
+    // The rename itself is durable only once the directory is. If a directory cannot be opened,
     // that is up to the operating system.
     #[cfg(unix)]
     File::open(directory)?.sync_all()?;

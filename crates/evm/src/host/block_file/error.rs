@@ -23,7 +23,7 @@ pub enum BlockFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The operating system would not take the file.
@@ -31,10 +31,10 @@ pub enum BlockFileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Nothing in it.
+    /// The file is empty.
     #[error("the block file is empty; expected (gzipped) JSON")]
     Empty,
     /// More bytes on disk than [`JSON_BYTES_MAX`].
@@ -61,7 +61,7 @@ pub enum BlockFileError {
     /// The gzip stream is damaged: bad header, bad block or wrong checksum.
     #[error("the gzip stream is corrupt ({detail}); fetch the file again")]
     GzipCorrupt {
-        /// What the decompressor said.
+        /// The error of the decompressor.
         detail: String,
     },
     /// The JSON text stops before its end.
@@ -74,10 +74,10 @@ pub enum BlockFileError {
         /// Column, from 1.
         column: usize,
     },
-    /// Not JSON, or a value of another type than the format has.
+    /// The file is not JSON, or has a value of another type than the format.
     #[error("the block file is not the JSON of a block file: {detail}")]
     Json {
-        /// What is wrong, with line and column.
+        /// The fault, with line and column.
         detail: String,
     },
     /// A field that every block file has is not there.
@@ -86,7 +86,7 @@ pub enum BlockFileError {
         /// The field's name in the JSON, e.g. `witness.state`.
         field: &'static str,
     },
-    /// Both a block and a batch of them.
+    /// The file has both a block and a batch of blocks.
     #[error("the block file has both `block` and `blocks`; remove the wrong one")]
     BlockAndBlocks,
     /// A block of a batch is not the child of the one before.
@@ -104,15 +104,15 @@ pub enum BlockFileError {
     /// More blocks than a batch may have.
     #[error("the block file has {actual} blocks, a batch has at most {BLOCKS_MAX}: make several of it")]
     TooManyBlocks {
-        /// How many it has.
+        /// The number that it has.
         actual: usize,
     },
-    /// A field is not what it should be.
+    /// A field has a wrong value.
     #[error("`{field}` of the block file is wrong: {detail}")]
     BadField {
         /// The field's name in the JSON, e.g. `witness.state[17]`.
         field: String,
-        /// What is wrong with it.
+        /// The fault of the value.
         detail: String,
     },
     /// The transactions of a batch may take more gas than [`BATCH_GAS_MAX`].
@@ -130,7 +130,7 @@ pub enum BlockFileError {
     GasLimit {
         /// The block's number.
         number: u64,
-        /// What its header says.
+        /// The number in its header.
         actual: u64,
     },
     /// The guest does not take as much.
@@ -148,9 +148,9 @@ pub enum BlockFileError {
     /// The same, of a batch.
     #[error("`blocks[{index}]` of the block file: {source}")]
     OfBatch {
-        /// Which block it is, from 0.
+        /// The block's index, from 0.
         index: usize,
-        /// Which transaction of it.
+        /// The transaction in it.
         source: UnsupportedType,
     },
     /// The block is of a chain whose rules are known not to be supported.

@@ -14,10 +14,10 @@
 //! | `chainConfig` | geth's genesis `config`, for a chain that is not built in |
 //! | `synthetic`, `description` | optional: `true` for a made-up block, and a text for people |
 //!
-//! A batch has one witness: what its blocks make themselves may be missing in it. Other keys are
-//! ignored. A file comes from anywhere, so reading one never panics and never takes more memory
-//! than the limits in this module allow; whether what it says is *true* is for `validate` to find
-//! out.
+//! A batch has one witness: values that its blocks make themselves may be missing in it. Other keys
+//! are ignored. A file comes from anywhere, so reading one never panics and never takes more memory
+//! than the limits in this module allow. Whether its statements are *true* is for `validate` to
+//! find out.
 
 mod codec;
 mod encode;
@@ -44,22 +44,22 @@ pub use error::BlockFileError;
 
 /// Most bytes of JSON of a block file, read or written, gzipped or not, and of a node's answer. A
 /// block of 60 M gas that reads as much as it can has some 300 MB of nodes and codes, which are
-/// twice as long in hex. Reading takes little more memory than what is read (`docs/evm-block.md`).
-/// A file that inflates further is a gzip bomb.
+/// twice as long in hex. Reading takes little more memory than the values have
+/// (`docs/evm-block.md`). A file that inflates further is a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
-/// Most gas that a block may have room for. Ethereum's have 30 to 60 M and the largest rollups' a
-/// few hundred; 10^10 would be 5 * 10^10 instructions of the guest and more, which nobody proves.
-/// Executing such a block natively takes minutes and a few GB at the very most; but the gas limit
-/// of a made-up block, after a made-up parent, can be 2^62, and then neither time nor the EVM's
-/// memory has a bound.
+/// Most gas that a block may have room for. Ethereum's blocks have 30 to 60 M and the largest
+/// rollups' a few hundred; 10^10 would be 5 * 10^10 instructions of the guest and more, which
+/// nobody proves. Executing such a block natively takes minutes and a few GB at the very most. But
+/// the gas limit of a made-up block, after a made-up parent, can be 2^62, and then neither time nor
+/// the EVM's memory has a bound.
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 
-/// Most gas that the transactions of a batch may take together: no more than those of one block, so
-/// that a file is executed in the same time whatever it has. Of each block it is what its
-/// transactions may take, and not its gas limit, which is 2 * 10^9 in each of Linea's blocks. The
-/// system calls of a block, four of 30 M gas at most, are not part of it: those of 1,024 blocks are
-/// 1.2 * 10^11.
+/// Most gas that the transactions of a batch may take together. It is no more than that of one
+/// block, so that a file is executed in the same time whatever it has. Each block counts with the
+/// gas that its transactions may take, and not with its gas limit, which is 2 * 10^9 in each of
+/// Linea's blocks. The system calls of a block, four of 30 M gas at most, are not part of it: those
+/// of 1,024 blocks are 1.2 * 10^11.
 pub const BATCH_GAS_MAX: u64 = GAS_LIMIT_MAX;
 
 /// The fields that cannot be left out, for the message that one is missing.
@@ -70,8 +70,8 @@ const FIELDS: &str = "`chainId`, `block` or `blocks`, `parent` or `parentStateRo
 pub struct BlockFile {
     /// EIP-155 chain id: decides which rules apply.
     pub chain_id: u64,
-    /// RLP of the whole block: header, transactions, ommers, withdrawals. Of a batch, the first
-    /// one.
+    /// RLP of the whole block: header, transactions, ommers, withdrawals. In a batch it is the
+    /// first block.
     pub block: Bytes,
     /// The blocks after it, in a batch, each the child of the one before.
     pub later: Vec<Bytes>,
@@ -113,7 +113,7 @@ impl BlockFile {
     /// [`Self::read`], from the file's content.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// The errors of [`Self::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BlockFileError> {
         codec::decode(bytes, |source| BlockFileError::Read {
             path: "memory".into(),
@@ -165,8 +165,8 @@ impl BlockFile {
     /// The block, or all those of a batch in their order.
     ///
     /// # Errors
-    /// As [`Self::decode_block`], but [`BlockFileError::OfBatch`] for the transaction of a batch;
-    /// [`BlockFileError::NotTheNext`] where one is not the child of the one before, and
+    /// The errors of [`Self::decode_block`], but [`BlockFileError::OfBatch`] for the transaction of
+    /// a batch; [`BlockFileError::NotTheNext`] where one is not the child of the one before, and
     /// [`BlockFileError::TooManyBlocks`].
     pub fn decode_blocks(&self) -> Result<Vec<Block>, BlockFileError> {
         let actual = 1 + self.later.len();
@@ -239,12 +239,12 @@ impl BlockFile {
     /// copied.
     ///
     /// # Errors
-    /// As [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too long to
-    /// execute, [`BlockFileError::BatchGas`] for a batch that would,
+    /// The errors of [`Self::chain`]; [`BlockFileError::GasLimit`] for a block that would take too
+    /// long to execute, [`BlockFileError::BatchGas`] for a batch that would,
     /// [`BlockFileError::TransactionType`] for one with transactions that are not supported,
     /// [`BlockFileError::NotTheNext`] and [`BlockFileError::TooManyBlocks`] for blocks that are no
-    /// batch, and [`BlockFileError::InputTooLong`] for what the guest does not take. Whether the
-    /// block is valid is not looked at.
+    /// batch, and [`BlockFileError::InputTooLong`] for an input that is too long for the guest. It
+    /// does not check that the block is valid.
     pub fn to_input(&self) -> Result<StatelessInput, BlockFileError> {
         self.check_block()?;
         let input = StatelessInput {
@@ -262,8 +262,8 @@ impl BlockFile {
         }
     }
 
-    /// Whether the block, or each of a batch, can be executed in bounded time, has transactions of
-    /// known types, and follows the one before.
+    /// Checks that the block, or each of a batch, can be executed in bounded time, has transactions
+    /// of known types, and follows the one before.
     pub(super) fn check_block(&self) -> Result<(), BlockFileError> {
         match self.decode_blocks() {
             Ok(blocks) => {
@@ -279,7 +279,7 @@ impl BlockFile {
                     _ => Ok(()),
                 }
             }
-            // What is no block is not executed either, and `validate` says why.
+            // Bytes that are no block are not executed either, and `validate` says why.
             Err(BlockFileError::BadField { .. }) => Ok(()),
             Err(error) => Err(error),
         }

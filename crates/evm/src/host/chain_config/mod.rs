@@ -1,10 +1,11 @@
 //! Converts geth's genesis `config` object to and from our [`ChainConfig`]. Called for the
-//! `chainConfig` of a block file, and for what a node says of its chain when a block is imported.
+//! `chainConfig` of a block file, and for a node's description of its chain when a block is
+//! imported.
 //!
-//! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. What no
-//! supported rule depends on is ignored, such as the forks before the Merge. A key that is not
-//! known may stand for a rule, and refuses the whole configuration: a proof by rules that are not
-//! the chain's would be worth nothing.
+//! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. Keys
+//! that no supported rule depends on, such as the forks before the Merge, are ignored. An unknown
+//! key may stand for a rule, and refuses the whole configuration: a proof by rules that are not the
+//! chain's would be worth nothing.
 
 use alloy_eips::eip7840;
 use alloy_genesis::ChainConfig as GethConfig;
@@ -99,7 +100,7 @@ pub enum ChainConfigError {
     UpdateFraction {
         /// Its name in the schedule, e.g. `prague` or `bpo1`.
         fork: String,
-        /// What it says.
+        /// The chain id in the configuration.
         actual: u128,
     },
     /// A fork changes the blob parameters, and does not say to what.
@@ -117,7 +118,7 @@ pub enum ChainConfigError {
         fork: String,
         /// Its Unix time, in seconds.
         time: u64,
-        /// That of the fork before it.
+        /// The Unix time of the fork before it.
         before: u64,
     },
 }
@@ -141,13 +142,13 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
     check_keys(config, &geth, &blob_forks)?;
     Ok(ChainConfig {
         chain_id,
-        // Where geth does not say, the header tells: before the Merge, it has a difficulty.
+        // Geth may not say; then the header tells: before the Merge, it has a difficulty.
         paris_block: geth.merge_netsplit_block.unwrap_or(0),
         shanghai_time: geth.shanghai_time,
         cancun_time: geth.cancun_time,
         prague_time: geth.prague_time,
         osaka_time: geth.osaka_time,
-        // Whichever comes first ends what is known: a chain may skip a fork.
+        // The earlier of the two ends the known rules: a chain may skip a fork.
         amsterdam_time: [geth.amsterdam_time, geth.bogota_time]
             .into_iter()
             .flatten()
@@ -159,8 +160,8 @@ pub fn from_geth(config: &Value, chain_id: u64) -> Result<ChainConfig, ChainConf
 }
 
 /// The forks of the chain that may change its blob parameters, by their names in the schedule, with
-/// their times and in their order. Those that geth knows, and any later change of the parameters
-/// alone.
+/// their times and in their order. They are those that geth knows, and any later change of the
+/// parameters alone.
 fn blob_forks(geth: &GethConfig) -> Result<Vec<(String, u64)>, ChainConfigError> {
     let mut forks = vec![
         ("cancun".to_owned(), geth.cancun_time),
@@ -211,8 +212,8 @@ fn blob_schedule(geth: &GethConfig, forks: &[(String, u64)]) -> Result<BlobSched
             (Some(&params), _) => blob_params(fork, params)?,
             (None, "cancun") => BlobParams::CANCUN,
             (None, "prague") => BlobParams::PRAGUE,
-            // Some clients take what was before, and others Ethereum's: only where both are the
-            // same is it known.
+            // Some clients take the parameters before the fork, and others Ethereum's. They are
+            // known only where both are the same.
             (None, "osaka") if last == Some(BlobParams::PRAGUE) => BlobParams::PRAGUE,
             (None, fork) => {
                 return Err(ChainConfigError::NoBlobParams {
@@ -280,9 +281,8 @@ fn blob_params(fork: &str, params: eip7840::BlobParams) -> Result<BlobParams, Ch
     }
 }
 
-/// The geth `config` object of a chain with Ethereum's rules: [`from_geth`] gives the same chain
-/// again, and geth takes it for a chain that has had every fork up to the Merge from its genesis
-/// on.
+/// The geth `config` object of a chain with Ethereum's rules. [`from_geth`] gives the same chain
+/// again. To geth it is a chain that has had every fork up to the Merge from its genesis on.
 pub fn to_geth(chain: &ChainConfig) -> Value {
     let blobs = |blobs: BlobParams| {
         json!({

@@ -27,7 +27,7 @@ fn a_chain_survives_the_way_through_geths_format() {
     }
 }
 
-/// As geth's `debug_chainConfig` gives Sepolia's.
+/// Sepolia's configuration from geth's `debug_chainConfig`.
 #[test]
 fn geths_own_words_are_understood() {
     let config = json!({
@@ -86,7 +86,7 @@ fn a_key_that_may_be_a_rule_is_refused_by_name() {
     }
 }
 
-/// As geth's `debug_chainConfig` gives it, with one more change than geth knows.
+/// The configuration from geth's `debug_chainConfig`, with one more change than geth knows.
 #[test]
 fn blob_parameters_are_read_by_their_times() {
     let blobs = |target: u64| json!({"target": target, "max": 2 * target, "baseFeeUpdateFraction": 7});
@@ -104,7 +104,7 @@ fn blob_parameters_are_read_by_their_times() {
     assert_eq!(chain.osaka_time, Some(20));
 }
 
-/// Where clients differ in what they take for granted, nothing is.
+/// Nothing is assumed where clients differ in what they assume.
 #[test]
 fn blob_parameters_that_nobody_names_are_asked_for() {
     let prague = json!({"prague": {"target": 1, "max": 2, "baseFeeUpdateFraction": 7}});
@@ -130,7 +130,7 @@ fn blob_parameters_that_nobody_names_are_asked_for() {
     }
 }
 
-/// Each of them brings rules that are not known here, whichever comes first.
+/// Each of these keys brings rules that are not known here, whichever comes first.
 #[test]
 fn any_later_fork_ends_what_is_known() {
     for key in ["amsterdamTime", "bogotaTime"] {

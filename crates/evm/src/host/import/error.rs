@@ -22,7 +22,7 @@ pub enum ImportError {
     Url {
         /// The address as given.
         url: String,
-        /// What is wrong with it.
+        /// The fault of the URL.
         detail: String,
     },
     /// A header that the user adds is none.
@@ -30,7 +30,7 @@ pub enum ImportError {
     Header {
         /// Its name, where it has one. Its value may be a key.
         name: String,
-        /// What is wrong with it.
+        /// The fault of the header.
         detail: &'static str,
     },
     /// Nobody answers there.
@@ -38,7 +38,7 @@ pub enum ImportError {
     Connect {
         /// The node.
         node: String,
-        /// What the operating system or TLS said.
+        /// The error of the operating system or of TLS.
         detail: String,
     },
     /// The connection broke.
@@ -48,7 +48,7 @@ pub enum ImportError {
         node: String,
         /// The RPC method.
         method: &'static str,
-        /// What happened.
+        /// The error.
         detail: String,
     },
     /// No answer, or not all of it, in time.
@@ -73,7 +73,7 @@ pub enum ImportError {
         method: &'static str,
         /// The status code.
         status: u16,
-        /// How the body begins.
+        /// The beginning of the body.
         body: String,
     },
     /// The answer is longer than we read.
@@ -94,7 +94,7 @@ pub enum ImportError {
         node: String,
         /// The RPC method.
         method: &'static str,
-        /// What the node said.
+        /// The node's message.
         message: String,
     },
     /// The node has the method, and reports an error.
@@ -106,18 +106,18 @@ pub enum ImportError {
         method: &'static str,
         /// JSON-RPC's error code.
         code: i64,
-        /// What the node said.
+        /// The node's message.
         message: String,
     },
-    /// The answer is not what the method returns.
+    /// The method returns something else than this answer.
     #[error("the answer to {method} is not understood: {detail}")]
     Malformed {
         /// The RPC method.
         method: &'static str,
-        /// What is wrong with it.
+        /// The fault of the answer.
         detail: String,
     },
-    /// The node does not know the block, or no longer has what it takes to make the witness.
+    /// The node does not know the block, or no longer has the state for its witness.
     #[error("the node has no {what} for block {block}; is it synced, and does it keep state that old?")]
     NotFound {
         /// `block`, `header` or `witness`.
@@ -146,9 +146,9 @@ pub enum ImportError {
         number: u64,
         /// `hash` or `transactions root`.
         what: &'static str,
-        /// As the node says.
+        /// The hash that the node says.
         named: B256,
-        /// As computed.
+        /// The hash that was computed.
         given: B256,
     },
     /// A transaction is of a type that is not supported.
@@ -156,7 +156,7 @@ pub enum ImportError {
     TransactionType {
         /// The block's number, or how it was asked for.
         number: String,
-        /// Which one it is.
+        /// The transaction.
         source: UnsupportedType,
     },
     /// The block's rules are not supported.
@@ -164,7 +164,7 @@ pub enum ImportError {
     Fork {
         /// The block's number.
         number: u64,
-        /// Which rules are.
+        /// The rules that are not supported.
         source: BlockError,
     },
     /// The witness lacks something.
@@ -188,7 +188,7 @@ pub enum ImportError {
         number: u64,
         /// The node's chain id.
         chain_id: u64,
-        /// What is wrong.
+        /// The fault of the block.
         source: BlockError,
     },
     /// The block is none that a block file may hold.
@@ -199,7 +199,7 @@ pub enum ImportError {
         /// Why.
         source: Box<BlockFileError>,
     },
-    /// Another block than asked for.
+    /// The node gave another block than asked for.
     #[error("the node was asked for block {asked} and gave block {given}")]
     OtherBlock {
         /// The number asked for.
@@ -241,7 +241,7 @@ pub enum ImportError {
         first: u64,
         /// The last one.
         last: u64,
-        /// What is wrong. None that is this variant.
+        /// The fault, which is never this variant itself.
         source: Box<Self>,
     },
     /// Consecutive blocks have more than fits into one batch.
@@ -251,7 +251,7 @@ pub enum ImportError {
     RangeTooLarge {
         /// The verb of the message: `have` or `read`.
         what: &'static str,
-        /// How many bytes.
+        /// The number of bytes.
         actual: usize,
     },
     /// The blocks hold one by one, and are no batch.
@@ -283,18 +283,18 @@ pub enum ImportError {
     ChainConfig(#[from] ChainConfigError),
 }
 
-/// What is no [`BlockId`](super::BlockId).
+/// The text is no [`BlockId`](super::BlockId).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "it is no number from 0 to 2^64 - 1, no hash of 32 bytes (0x and 64 digits), and not latest, safe or finalized"
 )]
 pub struct BlockIdError;
 
-/// What is no [`Blocks`](super::Blocks).
+/// The text is no [`Blocks`](super::Blocks).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlocksError {
-    /// Neither a block nor two of them.
+    /// The text is neither a block nor two of them.
     #[error(transparent)]
     Id(#[from] BlockIdError),
     /// One end is no number.
@@ -317,7 +317,7 @@ pub enum BlocksError {
         first: u64,
         /// The last one.
         last: u64,
-        /// How many they are.
+        /// The number of blocks.
         count: u128,
     },
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{BlockId, ImportError, unsupported};
 use crate::{Block, Transaction, host::transaction_type::UnsupportedType};
 
-/// A header, and what the node says its hash is.
+/// A header, and its hash as the node says it.
 #[derive(Deserialize)]
 pub(super) struct JsonHeader {
     hash: B256,

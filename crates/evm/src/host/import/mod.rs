@@ -2,10 +2,11 @@
 //!
 //! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the
 //! `debug` namespace. The block itself comes as RLP (`debug_getRawBlock`), or as JSON where the
-//! node has no such method, and is then built again and compared with its hash. What the node says
-//! is held together as it comes, so that a chain that reorganises between two calls is noticed;
-//! what cannot be proven is refused before the witness is fetched; and at the end the block is
-//! executed, so that whatever is written can be proven.
+//! node has no such method, and is then built again and compared with its hash.
+//!
+//! The node's answers are compared with each other as they come, so that a chain that reorganises
+//! between two calls is noticed. A block that cannot be proven is refused before the witness is
+//! fetched. At the end the block is executed, so that every file that is written can be proven.
 //!
 //! Consecutive blocks become one file ([`import_range`]), with one witness and executed as a batch.
 
@@ -39,12 +40,12 @@ use json_block::{JsonBlock, JsonHeader};
 pub use range::{Blocks, import_range};
 use rpc::Node;
 
-/// Which block to import.
+/// The block to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockId {
-    /// By its number.
+    /// The block of a number.
     Number(u64),
-    /// By its hash.
+    /// The block of a hash.
     Hash(B256),
     /// The newest that the node has.
     Latest,
@@ -110,10 +111,10 @@ pub struct ImportOptions {
     pub retries: Retries,
 }
 
-/// How often a call is tried, and how long is waited in between.
+/// The tries of a call, and the pauses in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
-    /// How often in all.
+    /// The number of tries in all.
     pub tries: u32,
     /// The first pause; each one after it is twice as long. A node may ask for longer ones, up to a
     /// minute.
@@ -126,7 +127,7 @@ impl Default for ImportOptions {
             timeout: Duration::from_secs(300),
             chain_config: None,
             headers: Vec::new(),
-            // 15 s in all: what a node takes to start again, or a limit per second or ten seconds
+            // 15 s in all: time for a node to start again, or for a limit per second or ten seconds
             // to pass.
             retries: Retries {
                 tries: 5,
@@ -225,7 +226,8 @@ fn add_witness(
     known_parent: Option<Bytes>,
 ) -> Result<WitnessUse, ImportError> {
     let number = header.number;
-    // From here on by number, so that `latest` does not move on between two calls.
+    // The block goes by its number from here on, so that `latest` does not move on between two
+    // calls.
     file.witness = witness(node, id, number)?;
     let parent = match known_parent {
         Some(parent) => parent,
@@ -393,9 +395,9 @@ fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Re
     }
 }
 
-/// The witness of a block: by its number, which is the one way that all nodes know. A block that
-/// was asked for by its hash need not be part of the chain, and is asked for by its hash where the
-/// node can: reth and geth have a name each for it.
+/// The witness of a block, by its number, which is the one way that all nodes know. A block that
+/// was asked for by its hash need not be part of the chain. So its witness is asked for by its hash
+/// where the node can: reth and geth have a name each for it.
 fn witness(node: &Node, id: BlockId, number: u64) -> Result<Witness, ImportError> {
     const BY_NUMBER: &str = "debug_executionWitness";
     const BY_HASH: [&str; 2] = [

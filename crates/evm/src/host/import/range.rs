@@ -18,19 +18,19 @@ use crate::{
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 
-/// Which block to import, or which consecutive ones.
+/// The block to import, or the consecutive ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocks {
     /// A single one.
     One(BlockId),
-    /// Those from a number to another one, both included: 1 to [`BLOCKS_MAX`].
+    /// The blocks from one number to another, both included: 1 to [`BLOCKS_MAX`].
     Range(RangeInclusive<u64>),
 }
 
 impl FromStr for Blocks {
     type Err = BlocksError;
 
-    /// As a [`BlockId`], or `A..B` with two numbers.
+    /// Reads a [`BlockId`], or `A..B` with two numbers.
     fn from_str(text: &str) -> Result<Self, BlocksError> {
         let Some((first, last)) = text.split_once("..") else {
             return Ok(Self::One(text.parse()?));
@@ -62,13 +62,13 @@ fn check_range(first: u64, last: u64) -> Result<(), BlocksError> {
     }
 }
 
-/// Fetches consecutive blocks from the node at `url`, with one witness of what they need, and
-/// executes them: each by itself, and then all of them as the batch that they are in the file. All
-/// blocks are looked at before the first witness is asked for.
+/// Fetches consecutive blocks from the node at `url`, with one witness for all of them. It executes
+/// each by itself, and then all of them as the batch that they are in the file. All blocks are
+/// checked before the first witness is asked for.
 ///
 /// # Errors
 /// See [`ImportError`]; a fault of one block is [`ImportError::InRange`], which names it. The
-/// blocks, and what they read, may have [`INPUT_BYTES_MAX`] bytes each.
+/// blocks may have [`INPUT_BYTES_MAX`] bytes, and so may the witness.
 pub fn import_range(
     url: &str,
     range: RangeInclusive<u64>,
@@ -109,7 +109,7 @@ pub fn import_range(
         }
         bytes += file.block.len();
         check_bytes("have", bytes).map_err(in_range(number))?;
-        // What cannot be decoded is refused where it is executed.
+        // A block that cannot be decoded is refused where it is executed.
         gas = gas.saturating_add(file.decode_block().map_or(0, |block| gas_max(&block)));
         if gas > BATCH_GAS_MAX {
             let source = Box::new(BatchError::Gas { actual: gas });

@@ -177,8 +177,8 @@ fn chain_block(block: ReplayBlock, place: Place, fork: Fork) -> Result<ChainBloc
     })
 }
 
-/// The chain's header. What replay files leave out is the same in all blocks of Linea: no
-/// withdrawals, no blobs, no requests.
+/// The chain's header. The fields that replay files leave out are the same in all blocks of Linea:
+/// no withdrawals, no blobs, no requests.
 fn header(header: ReplayHeader, fork: Fork) -> Header {
     let since = |first: Fork| fork >= first;
     Header {
@@ -209,9 +209,9 @@ fn header(header: ReplayHeader, fork: Fork) -> Header {
     }
 }
 
-/// Headers before the first block, which the file does not have, from block `earliest` on: the last
-/// of them, the parent, has the least that the rules for the first block ask of it, and the first
-/// one has the chain's own hash of the block before it, where the file has that.
+/// Headers before the first block, which the file does not have, from block `earliest` on. The last
+/// of them, the parent, has no more than the rules for the first block ask of it. The first one has
+/// the chain's own hash of the block before it, if the file has that.
 pub(super) fn ancestors(
     first: &Header,
     state_root: B256,
@@ -229,7 +229,7 @@ pub(super) fn ancestors(
             logs_bloom: Bloom::ZERO,
             number,
             timestamp: first.timestamp.saturating_sub(first.number - number),
-            // At this gas the base fee stays as it is.
+            // The base fee stays as it is at this gas.
             gas_used: first.gas_limit / 2,
             ..first.clone()
         };

@@ -15,12 +15,12 @@ use crate::{
     },
 };
 
-/// Where something is: a block, and a transaction of it by its place, from 0.
+/// The place of a fault: a block, and a transaction of it by its place, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The block's number.
     pub block: u64,
-    /// None for what is of the whole block.
+    /// None for a fault of the whole block.
     pub transaction: Option<usize>,
 }
 
@@ -33,13 +33,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// A value that is not what was expected.
+/// A value that differs from the expected one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: the {what} is {actual}, and the file says {expected}")]
 pub struct Difference {
     /// Where.
     pub place: Place,
-    /// Which value, e.g. `gas used`.
+    /// The name of the value, e.g. `gas used`.
     pub what: &'static str,
     /// The value by the file's own transactions and headers, or by executing them.
     pub actual: String,
@@ -56,16 +56,16 @@ pub enum Remark {
     Tracer(Difference),
     /// A transaction asks for the hashes of earlier blocks (BLOCKHASH), which are synthetic ones.
     BlockHashes {
-        /// Which transaction.
+        /// The transaction.
         place: Place,
         /// The earliest of those blocks.
         oldest: u64,
-        /// How many it asks for.
+        /// The number of hashes that it asks for.
         count: usize,
     },
-    /// With the hashes of synthetic headers a transaction, or the block for what is in no
-    /// transaction's outcome, comes to something else than on the chain, which is what was
-    /// expected.
+    /// A transaction, or a block in a part that no transaction's outcome has, has another result
+    /// with the hashes of synthetic headers than on the chain. The chain's result is the expected
+    /// one.
     Hashes(Difference),
 }
 
@@ -99,7 +99,7 @@ pub enum ReplayError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The error.
         source: io::Error,
     },
     /// More JSON than [`REPLAY_BYTES_MAX`].
@@ -107,13 +107,13 @@ pub enum ReplayError {
         "the replay file has more than the {REPLAY_BYTES_MAX} bytes of JSON that are read; divide its blocks among several"
     )]
     TooLarge,
-    /// Not the JSON of a replay file.
+    /// The file is not the JSON of a replay file.
     #[error("the file is not the JSON of a replay file: {detail}")]
     Json {
-        /// What is wrong, with line and column.
+        /// The fault, with line and column.
         detail: String,
     },
-    /// There are no blocks in it.
+    /// The file has no blocks.
     #[error("the replay file has no blocks")]
     NoBlocks,
     /// No transaction says which chain it is for.
@@ -125,7 +125,7 @@ pub enum ReplayError {
          genesis file (--chain-config)"
     )]
     UnknownChain {
-        /// As the transactions say.
+        /// The chain id of the transactions.
         chain_id: u64,
     },
     /// The chain's rules are known not to be supported.
@@ -139,13 +139,13 @@ pub enum ReplayError {
     Fork {
         /// The block's number.
         block: u64,
-        /// Which rules are.
+        /// The rules that are not supported.
         source: BlockError,
     },
     /// A transaction is of a type that replay files are not read with.
     #[error("{place} has the type {tx_type}; FRONTIER, ACCESS_LIST and EIP1559 are read")]
     TransactionType {
-        /// Which transaction.
+        /// The transaction.
         place: Place,
         /// Its type, shortened where it is long.
         tx_type: String,
@@ -153,9 +153,9 @@ pub enum ReplayError {
     /// A transaction lacks a price, or has a signature that is none.
     #[error("{place}: {detail}")]
     Transaction {
-        /// Which transaction.
+        /// The transaction.
         place: Place,
-        /// What is wrong with it.
+        /// Its fault.
         detail: &'static str,
     },
     /// The file contradicts itself, or what executing its blocks comes to.
@@ -166,9 +166,9 @@ pub enum ReplayError {
         "{place} has the gas limit {actual}, and {GAS_LIMIT_MAX} are allowed; executing it could take for ever"
     )]
     GasLimit {
-        /// Which block.
+        /// The block.
         place: Place,
-        /// What its header says.
+        /// The number in its header.
         actual: u64,
     },
     /// The transactions of all blocks may take more gas than is executed.
@@ -194,42 +194,42 @@ pub enum ReplayError {
     /// A slot with a value, of an account that is not there.
     #[error("the replay file lists {what} with a value, and has no such account")]
     Orphan {
-        /// Which slot.
+        /// The slot.
         what: Unlisted,
     },
     /// The same account or slot twice.
     #[error("the replay file lists {what} twice")]
     Twice {
-        /// Which one.
+        /// The account or slot.
         what: Unlisted,
     },
-    /// The execution reads of the state what the file does not have.
+    /// The execution reads a part of the state that the file does not have.
     #[error("{place} reads {what}, which the replay file does not have")]
     Missing {
         /// Where.
         place: Place,
-        /// What is missing.
+        /// The missing part.
         what: Unlisted,
     },
     /// A transaction is not valid.
     #[error("{place} cannot be executed: {reason}")]
     Invalid {
-        /// Which transaction, or block where a system call fails.
+        /// The transaction, or the block if a system call fails.
         place: Place,
         /// Why.
         reason: String,
     },
-    /// On the synthetic chain a transaction reads what it does not on the chain, as it depends on
-    /// the hash of an earlier block.
+    /// A transaction reads something on the synthetic chain that it does not read on the real one,
+    /// because it depends on the hash of an earlier block.
     #[error(
         "{place} reads something else on a chain with a synthetic state: it depends on the hash of an earlier block, so that it \
          cannot be replayed"
     )]
     OtherReads {
-        /// Which block, and which transaction where it is known.
+        /// The block, and the transaction if it is known.
         place: Place,
     },
-    /// What was made is no valid batch: a mistake in this crate, or a block that no chain has.
+    /// The result is no valid batch: a mistake in this crate, or a block that no chain has.
     #[error("the replayed blocks are no valid batch: {0}")]
     Batch(#[from] Box<BatchError>),
 }

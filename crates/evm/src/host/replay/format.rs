@@ -47,7 +47,7 @@ pub(super) const EXTRA_BYTES_MAX: usize = 1 << 10;
 /// Most bytes of the name of a fork or of a type of transactions.
 const NAME_BYTES_MAX: usize = 32;
 
-/// How much is read at once.
+/// The most bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -105,7 +105,7 @@ pub(super) struct ReplayTx {
     pub(super) r: Number,
     pub(super) s: Number,
     pub(super) v: Number,
-    /// As Besu names it.
+    /// The name in Besu's format.
     #[serde(rename = "type")]
     pub(super) tx_type: Name,
     pub(super) sender: Address,
@@ -142,7 +142,7 @@ pub(super) struct ReplayAccess {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReplayOutcome {
     pub(super) status: bool,
-    /// Before refunds, and before the floor of EIP-7623.
+    /// Gas before refunds, and before the floor of EIP-7623.
     pub(super) gas_used: Small,
     /// The data of each log.
     #[serde(deserialize_with = "logs")]

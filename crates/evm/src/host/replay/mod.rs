@@ -5,14 +5,13 @@
 //! module makes a block file with the same blocks as a batch.
 //!
 //! *The chain's own*: transactions, signatures, senders, codes, gas, receipts, and of the headers
-//! all but two fields. They are held against what the file says: status, gas and logs of each
-//! transaction, its sender, and of each block the transactions root, receipts root, bloom, gas
-//! used, and hash.
+//! all but two fields. They are compared with the file: status, gas and logs of each transaction,
+//! its sender, and of each block the transactions root, receipts root, bloom, gas used, and hash.
 //!
 //! *Synthetic*: the tries around the accounts and slots (`synthetic.rs`), and so the state roots,
-//! with them the hashes of blocks, and with those the parent hashes. A transaction that reads the
-//! hash of an earlier block reads a synthetic one; where it comes to something else by that, its
-//! block's header has what it comes to, and there is a [`Remark`] of it.
+//! the hashes of blocks, and the parent hashes. A transaction that reads the hash of an earlier
+//! block reads a synthetic one. If its result changes by that, its block's header has the changed
+//! result, and there is a [`Remark`] of it.
 //!
 //! The blocks are executed twice by alloy-evm, with the hashes of the chain and with those of the
 //! synthetic headers, and then validated as any batch is.
@@ -51,7 +50,7 @@ pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
 pub struct Replayed {
     /// The blocks as a batch, with a synthetic state.
     pub file: BlockFile,
-    /// Where they are not as on the chain, or the replay file is not.
+    /// Differences from the chain, or of the replay file from it.
     pub remarks: Vec<Remark>,
 }
 
@@ -68,7 +67,7 @@ pub fn replay(path: &Path, chain_config: Option<&Value>) -> Result<Replayed, Rep
 /// [`replay`], from the file's content.
 ///
 /// # Errors
-/// As [`replay`].
+/// The errors of [`replay`].
 pub fn replay_bytes(bytes: &[u8], chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
     let failed = |source| ReplayError::Read {
         path: "memory".into(),
@@ -85,7 +84,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
     let before = World::new(replay.accounts.0, replay.storage.0, hashes)?;
     let mut remarks = Vec::new();
 
-    // As on the chain. The header before the first block is synthetic in any case.
+    // The first run is as on the chain. Only the header before the first block is synthetic.
     let first = blocks[0].block.header.clone();
     let mut earliest = first.number.checked_sub(1).ok_or(ReplayError::Genesis)?;
     let mut world = before.clone();
@@ -113,7 +112,8 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
         block.outcomes = run.outcomes;
     }
 
-    // And with the headers of the synthetic state, of which all that was touched is known now.
+    // The second run is with the headers of the synthetic state, since everything that the blocks
+    // touch is known now.
     let mut synthetic = before;
     synthetic.touch_all(&world);
     let tries = Tries::new(&synthetic);
@@ -165,8 +165,8 @@ fn chain(chain_id: u64, config: Option<&Value>) -> Result<ChainConfig, ReplayErr
     }
 }
 
-/// Executes the blocks once more, each after the header that the one before has come to, and gives
-/// each what it comes to itself.
+/// Executes the blocks once more, each after the new header of the one before, and gives each its
+/// own results.
 fn chain_again(
     blocks: &mut [ChainBlock],
     world: &mut World,

@@ -26,17 +26,17 @@ pub(super) struct Run {
     pub(super) gas_used: u64,
     pub(super) receipts_root: B256,
     pub(super) logs_bloom: Bloom,
-    /// Of each transaction.
+    /// The outcome of each transaction.
     pub(super) outcomes: Vec<ReplayOutcome>,
-    /// Where a transaction has come to something else than was expected of it.
+    /// The transactions' differences from their expected outcomes.
     pub(super) differing: Vec<Difference>,
     /// The blocks whose hashes a transaction has asked for.
     pub(super) hashes_asked: Vec<(Place, u64)>,
 }
 
 impl Run {
-    /// Compares with the header, which is the chain's own: of what differs, what is of a
-    /// transaction says more.
+    /// Compares with the header, which is the chain's own. If a transaction differs too, the error
+    /// names that difference, since it says more.
     pub(super) fn check(&self, header: &Header) -> Result<(), ReplayError> {
         let place = Place {
             block: header.number,
@@ -70,7 +70,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
     let rules = Rules {
         fork: block.fork,
         has_bpo: false,
-        // Where the chain has none, alloy-evm would take mainnet's.
+        // Without an address of the chain, alloy-evm would take mainnet's.
         deposit_contract: Some(chain.deposit_contract.unwrap_or_default()),
     };
     world.fault = None;
@@ -108,7 +108,8 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
             });
             result = executed.map(drop);
             let state = executor.evm_mut().db_mut();
-            // It keeps what it was told, and would not ask for the next transaction that does.
+            // The cache keeps the hashes that it was told, and would not ask again for the next
+            // transaction.
             state.block_hashes = BlockHashCache::new();
             let asked = state.database.hashes_asked.drain(..);
             hashes_asked.extend(asked.map(|number| (at, number)));
@@ -159,7 +160,7 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
 /// The outcome of a transaction.
 ///
 /// The tracer counts gas as Besu's EVM hands it on: before refunds, and before the floor of
-/// EIP-7623. What is paid in the end is in the receipts, whose root is the header's.
+/// EIP-7623. The receipts have the gas that is paid in the end, and the header has their root.
 fn outcome(receipt: &ReceiptEnvelope, spent: u64) -> ReplayOutcome {
     ReplayOutcome {
         status: receipt.status(),

@@ -1,10 +1,10 @@
 //! Builds tries around the accounts and slots of a replay file, at the depth that they would have
 //! among many others.
 //!
-//! A replay file says what the blocks touch, and not where in the tries of the chain it is. So each
-//! trie is made up to a depth: down to it all branches are full, and what is not on the way to a
-//! key that the blocks touch is a hash of nothing. Below it each key has a neighbour, which is a
-//! leaf like any other. Nothing is drawn at random.
+//! A replay file has the keys that the blocks touch, but not their places in the tries of the
+//! chain. So each trie is made up to a depth: down to it all branches are full, and every child
+//! that is not on the way to a key that the blocks touch is a hash of nothing. Below it each key
+//! has a neighbour, which is a leaf like any other. Nothing is random.
 //!
 //! ```text
 //! depth 0          [ h h h n h h h h h n h h h h h h ]      h: hash of nothing, n: node
@@ -35,7 +35,7 @@ const STORAGE_LEVELS: usize = 4;
 /// Nibbles of a key.
 const KEY_NIBBLES: usize = 64;
 
-/// A leaf on a path that is touched; `None` where nothing is at its end.
+/// A leaf on a path that is touched; `None` if there is nothing at its end.
 type Leaf = (B256, Option<Vec<u8>>);
 
 /// The nodes of all tries before the first block.
@@ -46,7 +46,7 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Of the accounts and slots that are touched.
+    /// Makes the tries of the accounts and slots that are touched.
     pub(super) fn new(world: &World) -> Self {
         let mut nodes = Vec::new();
         let mut storage_roots = BTreeMap::new();
@@ -58,8 +58,8 @@ impl Tries {
                     let value = account.storage.get(slot);
                     (hashed_slot(*slot), value.map(alloy_rlp::encode))
                 });
-                // What has no code has had no chance to write more than is known; and a creation
-                // over storage would fail.
+                // An account without code has had no chance to write more than is known; and a
+                // creation over storage would fail.
                 let levels = (account.code_hash != KECCAK256_EMPTY).then_some(STORAGE_LEVELS);
                 let root = trie(
                     slots.collect(),
@@ -101,7 +101,7 @@ impl<'a> Changing<'a> {
         }
     }
 
-    /// The root after a block's changes, of which `world` is what they have led to.
+    /// The root after a block's changes, which have led to `world`.
     pub(super) fn root_after(&mut self, changes: &BundleState, world: &World) -> Result<B256, TrieError> {
         let mut removed = Vec::new();
         for (address, change) in &changes.state {
@@ -163,7 +163,7 @@ fn account_neighbour(seed: &B256) -> Vec<u8> {
     })
 }
 
-/// As many bytes as an amount of a token has.
+/// The neighbour's value has as many bytes as an amount of a token.
 fn storage_neighbour(seed: &B256) -> Vec<u8> {
     alloy_rlp::encode(U256::from_be_slice(&seed[1..11]) | U256::from(1))
 }
@@ -178,7 +178,7 @@ fn trie(
     nodes: &mut Vec<Bytes>,
 ) -> B256 {
     leaves.sort_unstable_by_key(|(key, _)| *key);
-    // With nothing touched, not even the root's node is needed.
+    // Not even the root's node is needed if nothing is touched.
     let is_padded = levels.is_some() && !leaves.is_empty();
     let mut maker = Maker {
         levels: levels.unwrap_or(0),
@@ -299,7 +299,7 @@ impl Maker<'_> {
         (rlp, reference)
     }
 
-    /// The hash of nothing that stands for what is at a path.
+    /// The hash of nothing that stands for the node at a path.
     fn seed(&self, path: &Nibbles) -> B256 {
         keccak256([b"synthetic".as_slice(), self.name, &path.to_vec()].concat())
     }
@@ -327,7 +327,7 @@ mod tests {
         keccak256(number.to_be_bytes())
     }
 
-    /// Against alloy-trie's hash builder, which goes through all leaves.
+    /// The trie is compared with alloy-trie's hash builder, which goes through all leaves.
     #[test]
     fn a_trie_of_leaves_alone_is_that_of_others() {
         for count in [0, 1, 2, 3, 17, 400] {
@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Its leaves are found, what is not there is known not to be, and both can change.
+    /// Its leaves are found, missing keys are known to be missing, and both can change.
     #[test]
     fn a_padded_trie_is_deep_and_holds_its_leaves() {
         let there = |number: u64| !number.is_multiple_of(3);

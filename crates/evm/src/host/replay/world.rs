@@ -1,4 +1,5 @@
-//! The state of a replay file, from block to block: what the blocks touch, and nothing else.
+//! The state of a replay file, from block to block: the accounts and slots that the blocks touch,
+//! and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ pub(super) struct World {
     pub(super) codes: BTreeMap<B256, Bytes>,
     /// The accounts that were asked for or listed, there or not, and the slots of each.
     pub(super) touched: BTreeMap<Address, BTreeSet<U256>>,
-    /// How many they are, accounts and slots.
+    /// The number of accounts and slots.
     leaves: usize,
     /// Hashes of earlier blocks.
     pub(super) hashes: BTreeMap<u64, B256>,
@@ -69,7 +70,7 @@ impl World {
             world.add(account.address, None);
             let (nonce, balance) = (account.nonce.0, account.balance.0);
             let code_hash = keccak256(&account.code);
-            // By EIP-161 an empty account is none.
+            // An empty account is none, by EIP-161.
             if nonce == 0 && balance.is_zero() && account.code.is_empty() {
                 continue;
             }
@@ -144,7 +145,7 @@ impl World {
         Ok(())
     }
 
-    /// Takes over what was touched when the same blocks were executed on another state.
+    /// Takes over the keys that were touched when the same blocks were executed on another state.
     pub(super) fn touch_all(&mut self, other: &Self) {
         self.touched.clone_from(&other.touched);
         self.leaves = other.leaves;

@@ -38,7 +38,7 @@ pub(super) fn assemble_with(source: &str, has_push0: bool) -> Result<Vec<u8>, As
     let mut code = Vec::new();
     let mut constants = BTreeMap::new();
     let mut labels = BTreeMap::new();
-    // Where a label's place has to be put in, once all are known.
+    // The places into which a label's address goes, once all are known.
     let mut references = Vec::new();
 
     while let Some(word) = words.next() {

@@ -55,11 +55,11 @@ pub fn generate(spec: &SampleSpec) -> Result<BlockFile, SampleError> {
     Ok(sample.file(description))
 }
 
-/// Makes consecutive blocks of the sample chain, among which the transactions are divided: for a
-/// batch. Of one block, it is the same as [`generate`]'s but for its description.
+/// Makes consecutive blocks of the sample chain for a batch, with the transactions divided among
+/// them. One block is the same as [`generate`]'s but for its description.
 ///
 /// # Errors
-/// As [`generate`]; there may be 1 to [`BLOCKS_MAX`] blocks.
+/// The errors of [`generate`]; there may be 1 to [`BLOCKS_MAX`] blocks.
 pub fn generate_chain(spec: &SampleSpec, blocks: usize) -> Result<Vec<BlockFile>, SampleError> {
     if !(1..=BLOCKS_MAX).contains(&blocks) {
         return Err(SampleError::OutOfBounds {
@@ -96,7 +96,7 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// The first block, with so many of the transactions, and the rest of them.
+    /// The first block, with at most `txs` of the transactions, and the rest of them.
     pub(super) fn new(spec: &SampleSpec, txs: usize) -> Result<(Self, Vec<Planned>), SampleError> {
         for (what, actual, min, max) in [
             ("the number of transactions", spec.txs, 0, TXS_MAX),
@@ -185,7 +185,7 @@ impl Sample {
             witness: Witness {
                 state: world.witness(&self.before, &self.reads, &self.after),
                 codes: codes.filter_map(|hash| world.codes.get(hash).cloned()).collect(),
-                // As a node gives it: the parent is always there.
+                // The witness is as a node gives it: the parent is always there.
                 headers: vec![parent],
             },
             chain_config: Some(chain_config::to_geth(&chain)),
@@ -195,7 +195,7 @@ impl Sample {
     }
 }
 
-/// All of the parent but its state root.
+/// The parent's header without its state root.
 fn parent_header(genesis: &Genesis, rng: &mut Rng) -> Header {
     Header {
         parent_hash: rng.hash(),
@@ -237,7 +237,7 @@ fn child_header(parent: &Header, rng: &mut Rng) -> Header {
     }
 }
 
-/// One to somebody known, one to an account that it makes.
+/// Two withdrawals: one to a known account, one to an account that it makes.
 fn withdrawals(genesis: &Genesis, rng: &mut Rng) -> Withdrawals {
     let index = rng.below(1_000_000);
     let addresses = [genesis.person(rng), rng.address()];
@@ -357,7 +357,7 @@ pub(super) fn seal(
     }
 }
 
-/// Of the samples that `block sample` makes.
+/// The rules of the samples that `block sample` makes.
 pub(super) const RULES: Rules = Rules {
     fork: Fork::Prague,
     has_bpo: false,

@@ -1,5 +1,5 @@
-//! The sample chain's two contracts, the calls to them, and their storage; and what the deposit
-//! contract logs.
+//! The sample chain's two contracts, the calls to them, and their storage; and the logs of the
+//! deposit contract.
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
@@ -167,8 +167,8 @@ mod tests {
             ask(pool, "getReserves()", &[]),
             words(&[reserves[0], reserves[1], time])
         );
-        // Neither a function that is not there, nor one whose arguments are cut off, nor an address
-        // of more than 160 bits.
+        // The token refuses a function that is not there, arguments that are cut off, and an
+        // address of more than 160 bits.
         let refused = Err(Bytes::new());
         assert_eq!(ask(token0, "mint(address)", &[owner]), refused);
         assert_eq!(ask(token0, "balanceOf(address)", &[]), refused);
@@ -204,7 +204,7 @@ mod tests {
         );
         let nobody = run(&genesis, token, token::transfer(Address::ZERO, amount));
         assert_eq!(nobody, error("ERC20InvalidReceiver(address)", &[zero]));
-        // Through the pool, the token's own words.
+        // The pool passes on the token's own words.
         let unasked = run(&genesis, pool, pool::swap(token, amount, amount, sequencer));
         let arguments = [pool.into_word(), zero, amount.into()];
         assert_eq!(

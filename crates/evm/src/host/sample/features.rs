@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{Fork, host::BlockFile};
 
-/// Makes a block of a fork of the sample chain: all types of transactions, creations by a
+/// Makes a block of a fork of the sample chain. It has all types of transactions, creations by a
 /// transaction and by CREATE2, self-destructs of an old and of a new contract, BLOCKHASH, cleared
-/// slots, precompiles, a call beyond the caller's balance, and what fails; withdrawals since
-/// Shanghai; blobs and transient storage since Cancun; delegations and requests of all three kinds
-/// since Prague; CLZ, the precompiles of Osaka, and as many blobs and as much gas in a transaction
-/// as it allows.
+/// slots, precompiles, a call beyond the caller's balance, and failures. Shanghai adds withdrawals;
+/// Cancun adds blobs and transient storage; Prague adds delegations and requests of all three
+/// kinds. Osaka adds CLZ, its precompiles, and as many blobs and as much gas in a transaction as it
+/// allows.
 ///
 /// # Errors
 /// None but for mistakes in this crate.

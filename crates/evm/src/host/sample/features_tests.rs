@@ -109,7 +109,7 @@ fn deposits_have_one_layout() {
 /// revm does not look at the storage of an address before it creates a contract there.
 #[test]
 fn nothing_is_created_over_storage() {
-    // By a transaction: all of its gas goes, and alloy's block has less.
+    // The creation is by a transaction: all of its gas goes, and alloy's block has less.
     let mut draft = Draft::new(Fork::Cancun);
     let init = draft.assemble("PUSH 0 PUSH 0 RETURN").unwrap();
     let address = draft.create(init);
@@ -120,7 +120,7 @@ fn nothing_is_created_over_storage() {
         Err(BlockError::GasUsed { actual, .. }) => assert_eq!(actual, TX_GAS),
         other => panic!("{other:?}"),
     }
-    // By CREATE2.
+    // The creation is by CREATE2.
     let mut draft = Draft::new(Fork::Cancun);
     let factory = draft.deploy(FACTORY, U256::ZERO, &[]).unwrap();
     let init = draft.assemble("PUSH 0 PUSH 0 RETURN").unwrap();
@@ -143,8 +143,8 @@ fn without_code(mut file: BlockFile, code: &[u8]) -> Result<B256, BlockError> {
     outcome(&file)
 }
 
-/// geth does not read the code of what is called with more value than there is, before Prague; revm
-/// does.
+/// geth does not read, before Prague, the code of a callee that is called with more value than
+/// there is; revm does.
 #[test]
 fn code_that_cannot_run_is_not_needed() {
     let missing = |outcome: Result<B256, BlockError>, expected: Address| match outcome {
@@ -173,7 +173,7 @@ fn code_that_cannot_run_is_not_needed() {
     for fork in Fork::ALL {
         let (outcome, callee) = block(fork, "");
         match fork {
-            // Whether the call is delegated is for the callee's code to say.
+            // The callee's code says whether the call is delegated.
             Fork::Prague | Fork::Osaka => missing(outcome, callee),
             _ => drop(outcome.unwrap_or_else(|error| panic!("{fork}: {error}"))),
         }
@@ -190,7 +190,7 @@ fn code_that_cannot_run_is_not_needed() {
     }
 }
 
-/// In Prague it is the delegate's code that geth does not read.
+/// geth does not read the delegate's code in Prague.
 #[test]
 fn a_delegates_code_that_cannot_run_is_not_needed() {
     let block = |also: &str| {
@@ -236,7 +236,7 @@ fn a_gas_limit_beyond_signed_numbers_is_refused() {
     }
 }
 
-/// At the addresses of the queues Linea has nothing, and no blobs.
+/// Linea has nothing at the addresses of the queues, and no blobs.
 #[test]
 fn linea_has_no_queues_and_no_blobs() {
     let by = |draft: Draft, rules| {

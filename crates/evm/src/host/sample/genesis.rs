@@ -15,7 +15,7 @@ use super::{
 /// Length of the ring buffers of EIP-2935 and EIP-4788: 8191, a prime.
 const RING: u64 = eip2935::HISTORY_SERVE_WINDOW as u64;
 
-/// The state, and who is who in it.
+/// The state, and the roles of its accounts.
 pub(super) struct Genesis {
     pub(super) world: World,
     /// Plain accounts that have nothing to do with the block, until it sends them something.
@@ -94,7 +94,7 @@ impl Genesis {
         }
     }
 
-    /// Adds to what a spender may take.
+    /// Adds to the amount that a spender may take.
     pub(super) fn allow(&mut self, token: Address, owner: Address, spender: Address, amount: U256) {
         let allowed = self
             .storage(token)

@@ -21,12 +21,12 @@ pub struct Trie {
 pub(super) struct Touched {
     /// Keys that are read or written, there or not.
     pub(super) read: BTreeSet<B256>,
-    /// Those of them that are there before and not after.
+    /// The keys that are there before and not after.
     pub(super) deleted: BTreeSet<B256>,
 }
 
 impl Trie {
-    /// From leaves (hashed key, RLP of the value), in any order.
+    /// Makes a trie from leaves (hashed key, RLP of the value), in any order.
     pub(in crate::host) fn new(leaves: impl IntoIterator<Item = (B256, Vec<u8>)>) -> Self {
         let mut leaves: Vec<_> = leaves.into_iter().collect();
         leaves.sort_unstable_by_key(|(key, _)| *key);
@@ -39,8 +39,8 @@ impl Trie {
         self.build(ProofRetainer::default()).root()
     }
 
-    /// All its nodes that have a hash of their own, by their paths; for tries of a few thousand
-    /// leaves, as the time grows with the square of their number.
+    /// All its nodes that have a hash of their own, by their paths. The time grows with the square
+    /// of the number of leaves, so it is for tries of a few thousand.
     pub(super) fn nodes(&self) -> Vec<Bytes> {
         if self.keys.is_empty() {
             return Vec::new();

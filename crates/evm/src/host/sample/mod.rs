@@ -1,9 +1,8 @@
-//! A made-up L2 block, for users that have no node at hand: `myriad block sample` and `myriad
-//! demo`.
+//! A made-up L2 block, for users without a node: `myriad block sample` and `myriad demo`.
 //!
 //! It is of a chain of its own ([`CHAIN_ID`]) that nobody runs, and says so: `"synthetic": true`
-//! and a description in the file, "synthetic" in the header's extra data. In all that a stateless
-//! client looks at, it is as a block of a young rollup under Prague's rules:
+//! and a description in the file, "synthetic" in the header's extra data. A stateless client sees a
+//! block like those of a young rollup under Prague's rules:
 //!
 //! - 2^17 accounts and two ERC-20 tokens of 2^15 holders each, so that an account's proof has about
 //!   6 nodes and a token slot's about 5 (on Ethereum, with 3 * 10^8 accounts, it is 8 to 9);
@@ -17,12 +16,12 @@
 //! - two withdrawals, and a parent with a header.
 //!
 //! The same [`SampleSpec`] gives the same bytes. State roots and witness come from alloy-trie,
-//! which rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor:
-//! apart from the EVM itself, none of it is the code that later validates the block, so that each
+//! which rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor.
+//! Apart from the EVM itself, the code that later validates the block is another, so that each
 //! checks the other.
 //!
-//! What it has less of than a real block: the contracts are hand-written, and a tenth of the size
-//! that compilers make of the same; there are no precompiles, no blobs and no delegations in it.
+//! It differs from a real block: the contracts are hand-written, and a tenth of the size that
+//! compilers make of the same; there are no precompiles, no blobs and no delegations in it.
 
 mod asm;
 mod build;
@@ -51,7 +50,7 @@ pub use rng::Rng;
 /// The sample's chain id: "myri".
 pub const CHAIN_ID: u64 = 0x6d79_7269;
 
-/// Transactions in a sample where nobody says otherwise: what a small rollup puts into a block.
+/// Transactions in a sample by default: a small rollup puts this many into a block.
 pub const DEFAULT_TXS: usize = 20;
 
 /// Most transactions in a sample. They use 50,000 gas each on average, so that 400 fill two thirds
@@ -100,9 +99,9 @@ pub enum SampleError {
     /// A number of the [`SampleSpec`] is out of bounds.
     #[error("{what} {actual} is out of bounds: {min} to {max} are possible")]
     OutOfBounds {
-        /// Which number.
+        /// The name of the number.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         actual: usize,
         /// The least that it can be.
         min: usize,

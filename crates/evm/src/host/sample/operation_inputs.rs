@@ -2,7 +2,7 @@
 
 use alloy_primitives::{B256, hex, keccak256};
 
-/// A hash and a signature, of somebody.
+/// A hash and a made-up signer's signature.
 pub(super) fn ecrecover() -> Vec<u8> {
     let x = hex!("79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798");
     [
@@ -18,7 +18,7 @@ fn scramble(seed: u8) -> B256 {
     keccak256([seed])
 }
 
-/// So many bytes that look random, of which the first is not 0 and the last is odd.
+/// This many bytes that look random. The first is not 0 and the last is odd.
 fn bytes(count: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..=count / 32)
         .flat_map(|i| scramble(i as u8).0)
@@ -48,7 +48,8 @@ pub(super) fn modexp(base: usize, exponent_bits: usize, modulus: usize) -> Vec<u
     .concat()
 }
 
-/// With a state and a message that look random, and 128 bytes as the number of those hashed.
+/// An input with a state and a message that look random, and 128 bytes as the number of those
+/// hashed.
 pub(super) fn blake2f(rounds: u32) -> Vec<u8> {
     [
         &rounds.to_be_bytes()[..],

@@ -17,11 +17,11 @@ use crate::{Fork, host::BlockFile};
 /// Gas of a transaction before its code runs, and of what its calldata may cost at most (EIP-7623).
 const BASE_GAS: u64 = 21_000;
 const GAS_PER_BYTE: u64 = 40;
-/// Of what comes after the loop, with the look at what is left.
+/// Gas for the code after the loop, with the look at the gas that is left.
 const END_GAS: u64 = 25_000;
 /// Most bytes of output that a precompile has.
 const OUTPUT_BYTES: usize = 256;
-/// How often a cheap instruction stands in the loop, so that the loop itself hardly counts.
+/// Copies of a cheap instruction in the loop, so that the loop itself hardly counts.
 const REPEATED: usize = 200;
 /// Contracts of 24 KiB that are there to be looked at.
 const CONTRACTS: usize = 400;
@@ -34,7 +34,7 @@ pub struct Operation {
     pub name: String,
     /// One round of the loop, which leaves the stack as it was. Memory begins with the input.
     round: String,
-    /// Before the loop, and after it.
+    /// The code before the loop, and after it.
     setup: String,
     end: String,
     input: Bytes,
@@ -84,7 +84,7 @@ impl Operation {
         }
     }
 
-    /// A block of the newest fork with one transaction of so much gas, of which at most one round
+    /// A block of the newest fork with one transaction of this much gas, of which at most one round
     /// is not used.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ fn large_contract(draft: &mut Draft, number: usize) -> Address {
     address
 }
 
-/// Nothing at all: what a block costs whatever is in it.
+/// No operation: the cost of a block whatever is in it.
 pub fn nothing() -> Operation {
     Operation::of("nothing", "", 0).with_setup("STOP")
 }
@@ -226,7 +226,7 @@ fn precompiles() -> Vec<Operation> {
     ]
 }
 
-/// A number of so many bits that looks random.
+/// A number of this many bits that looks random.
 fn bits(bits: usize) -> U256 {
     U256::from_be_bytes(keccak256([bits as u8]).0) >> (256 - bits) | U256::ONE << (bits - 1)
 }

@@ -23,16 +23,17 @@ const NUMBER_BYTES: usize = 64;
 /// Gas that the contract gives to each precompile.
 const CALL_GAS: u64 = 1 << 20;
 
-/// Keeps CLZ of 1 and of 0 in slots 1 and 2. In slots 3 to 10, of four calls what came of each, and
-/// its gas: a signature on P-256 that holds, and one that does not; MODEXP with numbers of 64
-/// bytes, and with one of 1,025, which is one byte too many. What came of a call is 0 where it
-/// failed, and else 1 more than twice its result. It takes [`input`].
+/// Keeps CLZ of 1 and of 0 in slots 1 and 2. Slots 3 to 10 have the result and the gas of four
+/// calls: a signature on P-256 that holds, and one that does not; MODEXP with numbers of 64 bytes,
+/// and with one of 1,025, which is one byte too many. The result of a failed call is 0, and of any
+/// other 1 more than twice what the call returned. It takes [`input`].
 pub(super) fn contract() -> String {
     let signature = P256_SIGNATURE.len();
     let modexp = LENGTHS_BYTES + 3 * NUMBER_BYTES;
     let call = |slot: usize, address: u64, from: usize, length: usize| {
         let gas = slot + 1;
-        // Behind a byte that is left out, so that no offset is 0, whose push would be cheaper.
+        // The data are behind a byte that is left out, so that no offset is 0, whose push would be
+        // cheaper.
         let from = from + 1;
         format!(
             "PUSH 0 PUSH 0x1000 MSTORE

@@ -1,4 +1,5 @@
-//! A test for each rule of Osaka: what it allows is accepted, and one more is refused by its name.
+//! A test for each rule of Osaka: the most that it allows is accepted, and one more is refused by
+//! its name.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,8 @@ use crate::{
 };
 
 const GAS_PER_BLOB: u64 = 1 << 17;
-/// Gas of a call beside the callee's: the six arguments, a warm account, and the look at what is
-/// left.
+/// Gas of a call beside the callee's: the six arguments, a warm account, and the look at the gas
+/// that is left.
 const CALL_OVERHEAD: u64 = 6 * 3 + 100 + 2;
 
 fn input_of(draft: Draft) -> StatelessInput {

@@ -1,5 +1,5 @@
-//! A chain of the sample's kind as a replay file, in the shape that Linea's tracer writes: for the
-//! tests of [`replay`](crate::host::replay) and of those who call it.
+//! A chain of the sample's kind as a replay file, in the shape that Linea's tracer writes. It is
+//! for the tests of [`replay`](crate::host::replay) and of its callers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ const BASE_FEE: u64 = 7;
 /// The slot that is there before the first block in each contract, among the first ones.
 const SLOT: u64 = 1;
 
-/// A replay file, and what it is of.
+/// A replay file, and the facts that it was made from.
 #[derive(Clone, Debug)]
 pub struct Replayed {
     /// The file.
@@ -46,7 +46,7 @@ pub struct Replayed {
 }
 
 /// Makes one of consecutive blocks with three transactions each, of the three types that such files
-/// have: a payment to somebody new, and two calls of a contract with this code.
+/// have: a payment to a new account, and two calls of a contract with this code.
 ///
 /// # Errors
 /// The code does not assemble, or a call of it fails.
@@ -57,7 +57,7 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
 /// The same, where the block before the first one has this number.
 ///
 /// # Errors
-/// As [`replayed`].
+/// The errors of [`replayed`].
 #[expect(clippy::too_many_lines, reason = "one JSON document, key by key")]
 pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     let mut rng = Rng::new(18);

@@ -31,8 +31,7 @@ fn it_validates_and_its_witness_is_what_it_takes() {
         assert_eq!((outcome.chain_id, outcome.transactions), (CHAIN_ID, txs));
         assert!(outcome.skipped.is_empty());
         assert!(used.codes.iter().all(|used| *used));
-        // Of the siblings of deleted leaves, those are in vain that an insertion saves from
-        // merging.
+        // Siblings of deleted leaves are unused if an insertion saves the branch from merging.
         let unused = used.state.iter().filter(|used| !**used).count();
         assert!(
             unused <= 1 + txs / 100,
@@ -99,7 +98,7 @@ fn some_deletion_makes_a_branch_collapse() {
     let collapses = |seed| {
         let mut sample = Sample::new(&small(40, seed), usize::MAX).unwrap().0;
         let nodes = sample.file(String::new()).witness.state.len();
-        // If nothing were deleted, what would the witness be?
+        // The comparison is with the witness if nothing were deleted.
         for (address, account) in &sample.genesis.world.accounts {
             let later = &mut sample.after.accounts.get_mut(address).unwrap().storage;
             for (&slot, &value) in &account.storage {

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::Transaction;
 
-/// What share of the block a kind of transaction takes, in percent: near what block explorers show
-/// of a rollup for payments and trade.
+/// The share of each kind of transaction in the block, in percent: near the shares that block
+/// explorers show of a rollup for payments and trade.
 const MIX: [(Kind, usize); 5] = [
     (Kind::TokenTransfer, 35),
     (Kind::Plain, 30),
@@ -72,7 +72,7 @@ impl Call {
     }
 }
 
-/// A key, and what is known of its account.
+/// A key, and the state of its account.
 struct Trader {
     key: SigningKey,
     address: Address,
@@ -81,7 +81,7 @@ struct Trader {
     trusts_pool: bool,
 }
 
-/// Signs `txs` transactions, and provides in `genesis` for what they need.
+/// Signs `txs` transactions, and puts into `genesis` the balances that they need.
 pub(super) fn plan(genesis: &mut Genesis, rng: &mut Rng, txs: usize, base_fee: u64) -> Vec<Planned> {
     let mut traffic = Traffic {
         traders: Vec::new(),
@@ -104,7 +104,7 @@ pub(super) fn plan(genesis: &mut Genesis, rng: &mut Rng, txs: usize, base_fee: u
         .collect()
 }
 
-/// How many of each kind make up `txs`: the shares of [`MIX`], rounded so that the sum is right.
+/// The number of each kind among `txs`: the shares of [`MIX`], rounded so that the sum is right.
 fn counts(txs: usize) -> [(Kind, usize); MIX.len()] {
     let mut counts = MIX.map(|(kind, percent)| (kind, txs * percent / 100));
     let mut order: [usize; MIX.len()] = std::array::from_fn(|at| at);
@@ -120,7 +120,7 @@ struct Traffic<'a> {
     genesis: &'a mut Genesis,
     rng: &'a mut Rng,
     traders: Vec<Trader>,
-    /// Indices of those who may send again.
+    /// Indices of the traders that may send again.
     regulars: Vec<usize>,
     /// So few that some do send again.
     regulars_max: usize,
@@ -162,7 +162,8 @@ impl Traffic<'_> {
                 } else {
                     self.rng.address()
                 };
-                // At most 1 ether: the balance suffices however often the trader sends.
+                // The amount is at most 1 ether: the balance suffices however often the trader
+                // sends.
                 Call::new(to, Bytes::new(), 21_000).paying(amount / U256::from(1_000))
             }
             (Kind::Swap, _) => self.swap(trader, side, 95),
@@ -192,8 +193,8 @@ impl Traffic<'_> {
         (trader, call)
     }
 
-    /// A swap by a trader that wants at least so many percent of what the pool would have given
-    /// before the block.
+    /// A swap by a trader that wants at least this many percent of the pool's price before the
+    /// block.
     fn swap(&mut self, trader: usize, side: usize, percent: u64) -> Call {
         let amount = self.rng.amount();
         let Trader {
@@ -283,7 +284,7 @@ pub(super) fn key(rng: &mut Rng) -> SigningKey {
     }
 }
 
-/// By RFC 6979, so the same each time, and with a low `s` (EIP-2).
+/// The signature follows RFC 6979, so it is the same each time, and has a low `s` (EIP-2).
 pub(super) fn signature(key: &SigningKey, tx: &impl SignableTransaction<Signature>) -> Signature {
     sign(key, tx.signature_hash())
 }

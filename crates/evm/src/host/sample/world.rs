@@ -189,7 +189,7 @@ impl World {
                 read: slots.iter().map(|slot| hashed_slot(*slot)).collect(),
                 deleted: slots.iter().filter(gone).map(|slot| hashed_slot(*slot)).collect(),
             };
-            // Without a slot read, not even the root is needed.
+            // Not even the root is needed if no slot is read.
             if !slots.is_empty() {
                 storage_witness.extend(account.storage_trie().witness(&touched));
             }

@@ -33,7 +33,7 @@ async fn nothing_that_was_changed_on_the_way_is_accepted() {
             };
             assert!(at < want.bytes && at <= position as u64);
             assert!(error.blames_sender());
-            // What was checked before it is kept, and is right.
+            // The part that was checked before it is kept, and is right.
             assert_eq!(client.used_bytes() % GROUP_BYTES, 0);
             let kept = std::fs::read(client.layout().partial(want)).unwrap_or_default();
             assert_eq!(kept.len() as u64, client.used_bytes());
@@ -84,7 +84,7 @@ async fn another_blob_or_another_size_is_not_accepted() {
         let found = frame(&postcard::to_stdvec(&Response::Found { bytes }).unwrap());
         let answer_bytes =
             frame(&postcard::to_stdvec(&Response::Found { bytes: other.bytes }).unwrap()).len();
-        // And a byte more than there is, for the size that needs it.
+        // The lie ends with a byte more than there is, for the size that needs it.
         let lie = [&found, &sent[answer_bytes..], &[0]].concat();
         let error = fetch_script(&client, want, &lie).await.unwrap_err();
         assert!(
@@ -92,10 +92,10 @@ async fn another_blob_or_another_size_is_not_accepted() {
             "{bytes} bytes: {error}"
         );
     }
-    // Of a size that is a byte off, all groups are right but the last.
+    // All groups but the last are right, of a size that is a byte off.
     assert_eq!(client.used_bytes(), 2 * 3 * GROUP_BYTES);
 
-    // Once it is there, we know ourselves.
+    // The client knows the size itself once the blob is there.
     fetch_from(&server, &client, other).await.0.unwrap();
     let want = BlobRef { bytes: 7, ..other };
     let error = fetch_script(&client, want, &[]).await.unwrap_err();

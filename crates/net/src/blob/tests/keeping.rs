@@ -1,5 +1,5 @@
-//! The folder of a store: what is kept, what has to go, and what survives damage and a second
-//! process.
+//! The folder of a store: the files that are kept, those that have to go, and those that survive
+//! damage and a second process.
 
 use std::fs;
 
@@ -80,7 +80,7 @@ fn released_blobs_go_first_and_then_those_unused_for_longest() {
     assert_eq!(store.used_bytes(), 3000);
 }
 
-/// As when something else takes the disk.
+/// The quota may shrink because something else takes the disk.
 #[test]
 fn a_quota_may_shrink_and_grow_again() {
     let (_dir, store, blobs) = filled(4000, 4);
@@ -89,7 +89,7 @@ fn a_quota_may_shrink_and_grow_again() {
     store.set_quota(2500).unwrap();
     assert_eq!(which(&store, &blobs), [0, 3]);
     assert_eq!((store.quota_bytes(), store.room_bytes()), (2500, 1500));
-    // What is pinned stays, whatever the quota is.
+    // Pinned blobs stay, whatever the quota is.
     store.set_quota(10).unwrap();
     assert_eq!(which(&store, &blobs), [0]);
     assert_eq!(store.room_bytes(), 0);
@@ -104,7 +104,7 @@ fn what_was_lost_is_told_once() {
     let (_dir, store, blobs) = filled(4000, 4);
     let file = |number: usize| store.layout().whole(&blobs[number].blob);
     assert!(store.take_lost().is_empty());
-    // What this store removes itself is not lost.
+    // A blob that this store removes itself is not lost.
     store.remove(&blobs[3].blob).unwrap();
     fs::write(file(0), [7; 1000]).unwrap();
     fs::write(file(1), [1; 10]).unwrap();
@@ -165,7 +165,7 @@ async fn half_fetched_blobs_count_and_are_evicted() {
     assert!(!error.blames_sender());
     assert_eq!(client.used_bytes(), 1000);
     drop(pin);
-    // What a peer announces and does not send costs no other blob its place.
+    // A blob that a peer announces and does not send costs no other blob its place.
     let error = fetch_script(&client, want, &sent[..10]).await.unwrap_err();
     assert!(matches!(error, FetchError::Broken(_)), "{error}");
     assert!(client.contains(&small.blob));
@@ -180,7 +180,7 @@ async fn half_fetched_blobs_count_and_are_evicted() {
     assert_eq!(client.used_bytes(), 3 * GROUP_BYTES + 1);
     assert!(!client.layout().partial(want).exists());
 
-    // And is of no use once the whole is there.
+    // The partial file is of no use once the whole is there.
     fetch_script(&client, want, &sent[..3 * GROUP]).await.unwrap_err();
     client.put(&bytes).unwrap();
     assert_eq!(client.used_bytes(), want.bytes);
@@ -279,7 +279,7 @@ fn what_was_half_written_is_removed_unless_it_is_being_written() {
 #[test]
 fn a_disk_that_does_not_take_it_is_an_error_and_leaves_nothing() {
     let (dir, store, blobs) = filled(u64::MAX, 1);
-    // A file is where the folder of what is being written should be.
+    // A file is in the place of the folder for files that are being written.
     let new = sample(1000);
     let folder = dir.path().join("partial");
     fs::remove_dir(&folder).unwrap();
@@ -293,7 +293,7 @@ fn a_disk_that_does_not_take_it_is_an_error_and_leaves_nothing() {
     store.put(&new).unwrap();
     assert_eq!(store.used_bytes(), 2000);
 
-    // And one is where the whole store should be.
+    // A file is where the folder of the whole store should be.
     let file = store.layout().whole(&blobs[0].blob);
     assert!(matches!(
         BlobStore::open(&file, u64::MAX),

@@ -109,7 +109,7 @@ async fn fetch_script(client: &BlobStore, want: BlobRef, script: &[u8]) -> Resul
     tokio::join!(fetch(client, want, near, &limits, |_| {}), peer).0
 }
 
-/// A stream that breaks once so many bytes were read.
+/// A stream that breaks once this many bytes were read.
 struct Breaking<S> {
     stream: S,
     left: u64,
@@ -147,7 +147,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Breaking<S> {
     }
 }
 
-/// All files below a folder, with how long they are.
+/// All files below a folder, with their lengths.
 fn files_below(dir: &Path) -> Vec<(std::path::PathBuf, u64)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {

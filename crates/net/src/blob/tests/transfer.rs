@@ -89,7 +89,7 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
         attempts += 1;
         assert!(attempts < 50);
         let (near, far) = pipe();
-        // Within the frame, at a boundary of a group, and anywhere.
+        // The stream breaks within the frame, at a boundary of a group, and anywhere.
         let left = match attempts {
             1 => 3,
             2 => 100,
@@ -171,7 +171,7 @@ async fn of_two_fetches_of_a_blob_one_waits_and_finds_it() {
     let bytes = sample(20 * GROUP);
     let (_here, server, want) = store_with(&bytes);
     let (there, client) = store();
-    // As another process would.
+    // Another store on the same folder stands for another process.
     let other = BlobStore::open(there.path(), u64::MAX).unwrap();
     for second in [&client, &other] {
         client.remove(&want.blob).unwrap();

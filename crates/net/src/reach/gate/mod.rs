@@ -14,26 +14,26 @@ use super::{
 };
 use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
-/// Attempts at one machine that lead nowhere: who dials it for a stranger's word must not be its
-/// problem. A peer that listens by QUIC and TCP takes two.
+/// Attempts at one machine that lead nowhere: a machine that a stranger names must not be bothered
+/// for it. A peer that listens by QUIC and TCP takes two.
 const HOST_RULES: Rules = Rules {
     free: 4,
     pause: Duration::from_secs(60),
     pause_max: Duration::from_secs(3600),
 };
-/// At one subnet, so that naming its machines one by one gains little.
+/// Attempts at one subnet that lead nowhere: naming its machines one by one gains little.
 const SUBNET_RULES: Rules = Rules {
     free: 16,
     pause: Duration::from_secs(30),
     pause_max: Duration::from_secs(900),
 };
-/// Attempts at machines where the peer was not met, so many at once and a further one after each
-/// interval: whatever is said, this node does not knock at more doors. These are for peers that
-/// were chosen to be dialled, which is by turns among those who named them.
+/// Attempts at machines where the peer was not met: this many at once, and a further one after each
+/// interval. Whatever is said, this node does not knock at more doors. These are for peers that
+/// were chosen to be dialled, by turns among those who named them.
 const CHOSEN_AT_ONCE: u32 = 256;
 const CHOSEN_EVERY: Duration = Duration::from_millis(250);
-/// And these for whoever libp2p's hash table wants to ask of its own accord, so that liars there
-/// take nothing from the others.
+/// Attempts at peers that libp2p's hash table wants to ask by itself, so that liars there take
+/// nothing from the others.
 const OTHERS_AT_ONCE: u32 = 64;
 const OTHERS_EVERY: Duration = Duration::from_secs(1);
 /// Most attempts within the longest time that a machine or a subnet rests.
@@ -41,13 +41,13 @@ const ATTEMPTS_MAX: u64 = CHOSEN_AT_ONCE as u64
     + OTHERS_AT_ONCE as u64
     + longest_rest().as_secs() / OTHERS_EVERY.as_secs()
     + longest_rest().as_millis() as u64 / CHOSEN_EVERY.as_millis() as u64;
-/// Machines, and subnets, of which failures are remembered. More than can rest at one time, so that
-/// nobody has to wait for a place among them.
+/// Machines, and subnets, whose failures are remembered. It is more than can rest at one time, so
+/// that nobody has to wait for a place among them.
 const BUDGETS_MAX: usize = 1 << 15;
 const _: () = assert!(BUDGETS_MAX as u64 > ATTEMPTS_MAX);
-/// Peers of which it is remembered that they were chosen: all that are dialled within some minutes.
+/// Chosen peers that are remembered: all that are dialled within some minutes.
 const CHOSEN_MAX: usize = 1024;
-/// Peers of which it is remembered where they are. Twice as many as there are connections.
+/// Peers whose places are remembered. It is twice the number of connections.
 const PLACES_MAX: usize = 4096;
 
 const fn longest_rest() -> Duration {
@@ -58,7 +58,7 @@ const fn longest_rest() -> Duration {
     }
 }
 
-/// How far addresses reach: [`Scope::of`], but in tests and in networks that play the internet.
+/// The reach of an address: [`Scope::of`], except in tests and in networks that play the internet.
 pub(crate) type ScopeOf = fn(IpAddr) -> Option<Scope>;
 
 /// The party that is answerable for a statement, as far as it can be told apart from others.
@@ -73,13 +73,13 @@ pub(crate) enum Teller {
 pub(crate) enum Informant<'a> {
     /// The owner of this node.
     Owner,
-    /// Somebody on the local network, to all who listen there.
+    /// A machine on the local network, to all who listen there.
     Lan,
     /// The peer itself, whose connections come from these addresses; none where they are not known.
     Itself(&'a [IpAddr]),
     /// Another peer, of its own knowledge.
     Another(PeerId, &'a [IpAddr]),
-    /// Another peer, that has it from who knows whom.
+    /// Another peer, that has it from an unknown source.
     Forwarded(PeerId, &'a [IpAddr]),
 }
 
@@ -104,8 +104,8 @@ pub(crate) enum Refusal {
 }
 
 /// An attempt that is under way; [`Gate::reached`] wants to know of each that succeeds. The others
-/// have failed, those too for which another address was faster: or else whoever is reached at one
-/// address could name others without end.
+/// have failed, even those for which another address was faster: otherwise a peer that is reached
+/// at one address could name others without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
     ip: IpAddr,
@@ -121,8 +121,8 @@ pub(crate) struct Gate {
     narrow: Recent<(PeerId, IpAddr), ()>,
     /// Machines where peers have been met.
     met: Recent<(PeerId, Host), ()>,
-    /// How far the connections of this node have reached. What the hash table says comes over one
-    /// of them.
+    /// The farthest reach of this node's connections. The statements of the hash table come over
+    /// one of them.
     farthest: Option<Scope>,
     hosts: Budget<Host>,
     subnets: Budget<Subnet>,
@@ -214,10 +214,12 @@ impl Gate {
             Informant::Owner => true,
             Informant::Lan => scope >= Scope::Link,
             Informant::Another(_, from) => scope >= reach(from),
-            // Where it came from nobody can say. But a machine at which this node has met the peer
-            // is the peer's, which may listen at another port since it was started again.
+            // The origin of a forwarded address is unknown. But a machine at which this node has
+            // met the peer is the peer's, which may listen at another port since it was started
+            // again.
             Informant::Forwarded(..) => scope == Scope::Global || self.met.contains(&(id, Host::of(ip))),
-            // Where it calls from is known, and another machine of the kind would be somebody else.
+            // The peer calls from a known address, and another machine of the kind would be
+            // somebody else's.
             Informant::Itself(from) => {
                 let kind = |ip: &IpAddr| (self.reach(*ip), plain(*ip).is_ipv4());
                 let mut alike = from.iter().filter(|&from| kind(from) == kind(&ip)).peekable();
@@ -279,7 +281,7 @@ impl Gate {
     }
 }
 
-/// The answerable party; none for what the owner says, or a peer on the local network.
+/// The answerable party; none for a statement of the owner, or of a peer on the local network.
 pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
     let (by, from) = match informant {
         Informant::Owner | Informant::Lan => return None,
@@ -290,8 +292,8 @@ pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
     Some(global.map_or(Teller::Peer(by), |&ip| Teller::Subnet(Subnet::of(ip))))
 }
 
-/// As many as a peer may have, the far-reaching first, and of each kind some: a machine with many
-/// addresses of one family or behind one router is still found by the other one.
+/// As many addresses as a peer may have, the far-reaching first, and some of each kind: a machine
+/// with many addresses of one family or behind one router is still found by the other one.
 fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, Option<IpAddr>, Multiaddr)> {
     let kind = |(scope, ip, _): &(Scope, Option<IpAddr>, Multiaddr)| (*scope, ip.map(|ip| ip.is_ipv4()));
     let mut seen = Vec::new();
@@ -317,8 +319,8 @@ fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, 
     ranked.into_iter().map(|(_, one)| one).collect()
 }
 
-/// Picks the addresses that a node can have, and as many as it may: what this node tells others of
-/// itself, and what one dial tries.
+/// Picks the addresses that a node can have, and as many as it may. This node uses it for the
+/// addresses that it tells others of itself, and for those that one dial tries.
 pub(crate) fn best(addresses: Vec<Multiaddr>, scope_of: ScopeOf) -> Vec<Multiaddr> {
     let reaching = addresses
         .into_iter()

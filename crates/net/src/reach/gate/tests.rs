@@ -1,4 +1,4 @@
-//! Hostile peers at the gate: what they say, and that nothing comes of it.
+//! Hostile peers at the gate: their statements, and that nothing comes of them.
 
 use super::*;
 
@@ -257,7 +257,7 @@ fn no_flood_of_names_makes_a_node_dial_more_than_so_often() {
     let everywhere = |turn: u64| format!("8.{}.{}.{}", turn / 256 % 256, turn % 256, turn / 65536 + 1);
     let count = dials(everywhere);
     assert!(count.abs_diff(OTHERS_IN_AN_HOUR) <= 1, "{count}");
-    // Peers that libp2p dials of its own accord take nothing from those that were chosen.
+    // Peers that libp2p dials by itself take nothing from those that were chosen.
     let mut gate = gate();
     let start = Instant::now();
     let mut count = 0;

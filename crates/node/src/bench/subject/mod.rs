@@ -14,7 +14,7 @@ use myriad_engine::{
 use super::{BenchError, BenchOptions, Step, Subject};
 use crate::job::vm_of;
 
-/// An execution is repeated so many times, and the fastest counts: what is slower was disturbed.
+/// The repetitions of an execution, of which the fastest counts: slower ones were disturbed.
 const EXECUTIONS: usize = 3;
 
 pub(super) fn measure(
@@ -52,7 +52,8 @@ pub(super) fn measure(
     for (place, &threads) in threads.iter().enumerate() {
         let first = place == 0;
         bench.segments(threads, first)?;
-        // What threads do to segments they do to nodes, roughly; a quick look leaves it at that.
+        // Threads speed up nodes about as much as segments, so a quick look measures nodes with one
+        // number of threads only.
         if first || options.every_arity {
             bench.whole(threads, first)?;
         }
@@ -71,7 +72,7 @@ struct Bench<'a> {
     profile: ProgramProfile,
 }
 
-/// A proof, and what it took.
+/// A proof, and its cost.
 struct Made {
     proof: Vec<u8>,
     usage: Usage,
@@ -173,7 +174,7 @@ impl<'a> Bench<'a> {
             }
             Ok(least)
         };
-        // What it takes before the first instruction is part of every segment's time, not of this.
+        // The time before the first instruction is part of every segment's time, not of this.
         let rest_s = least(plan.instructions)? - least(1)?;
         self.profile.execute_instructions_per_s = (plan.instructions as f64 / seconds(rest_s)).max(1.0);
         self.begins("finding boundaries");
@@ -218,7 +219,8 @@ impl<'a> Bench<'a> {
             }
             for index in picked {
                 let segment = &plan.segments[index];
-                // The first one twice: what it takes longer the first time is the loading of keys.
+                // The first one is proven twice: the additional time of the first is the loading of
+                // keys.
                 for cold in if std::mem::take(&mut cold) {
                     vec![true, false]
                 } else {

@@ -101,8 +101,8 @@ impl<'a> Bench<'a> {
     }
 
     /// Makes a level of the tree: leaves of one segment, internal-for-leaf nodes of a pair of them
-    /// where that fits, and internal-recursive ones as wide as fits; also one node of each other
-    /// arity, if `every` is to be seen. For a quick look there are as few nodes as there can be.
+    /// where that fits, and internal-recursive ones as wide as fits. It also makes one node of each
+    /// other arity if `every` is set. For a quick look there are as few nodes as there can be.
     fn level(
         &mut self,
         worker: &mut Worker,
@@ -188,7 +188,7 @@ impl<'a> Bench<'a> {
         Ok(made.proof)
     }
 
-    /// Whether a child has memory for a node of so many children.
+    /// Whether a child has memory for a node of this many children.
     fn fits(&self, level: Level, internal_for_leaf: usize) -> impl Fn(usize) -> bool + use<'a> {
         let (config, held, memory) = (self.config, self.held, self.options.memory.bytes());
         move |children| held + level.peak_bytes(config, children, internal_for_leaf) <= memory

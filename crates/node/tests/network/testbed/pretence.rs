@@ -109,9 +109,7 @@ impl Engine for Pretender {
         if let Piece::Aggregate { children, .. } = piece
             && children.iter().any(|child| read(child).starts_with(POISON))
         {
-            return Err(EngineError::Failed(
-                "what was made of the children is no proof".into(),
-            ));
+            return Err(EngineError::Failed("the new proof is invalid".into()));
         }
         let proof = match (self.fault, piece) {
             (Fault::Poisons, Piece::Segment(description)) => poison(description),

@@ -41,7 +41,7 @@ fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundanc
 /// Means over several seeds.
 struct Mean {
     makespan_s: f64,
-    /// Work of honest machines beyond what was accepted, as a part of that.
+    /// Work of honest machines beyond the accepted work, as a part of that.
     extra: f64,
     leases: f64,
 }

@@ -1,4 +1,4 @@
-//! How fast a fleet is simulated, and in how much memory: `--fleet`.
+//! The speed at which a fleet is simulated, and the memory for it: `--fleet`.
 
 use std::{fs, path::Path, time::Instant};
 

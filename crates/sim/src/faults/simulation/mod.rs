@@ -29,7 +29,7 @@ pub struct Failure {
     pub log: Vec<String>,
 }
 
-/// How a simulation turned out.
+/// The outcome of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// When the last job was done.
@@ -72,7 +72,7 @@ enum Happens {
         term: u32,
         task: TaskRef,
     },
-    /// The requester is told what it has found out itself.
+    /// The requester is told its own findings.
     Finds {
         term: u32,
         input: Input,
@@ -183,7 +183,7 @@ impl<'a> Simulation<'a> {
         let mut order: Vec<usize> = (0..provers.len()).collect();
         rng.shuffle(&mut order);
         for prover in order {
-            // They hear of the job within a second.
+            // The peers hear of the job within a second.
             let hears = Time::default() + rng.duration(Duration::ZERO..Duration::from_secs(1));
             queue.push(hears, Happens::Acts { prover });
         }
@@ -275,7 +275,7 @@ impl<'a> Simulation<'a> {
     fn conclude(mut self) -> Report {
         let now = self.now;
         for prover in &mut self.provers {
-            // What is still under way.
+            // The work that is still under way ends.
             prover.crash(now);
         }
         let working = self.provers.iter().filter(|prover| prover.habit.works());

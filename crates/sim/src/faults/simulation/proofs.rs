@@ -10,18 +10,18 @@ use crate::{
     peer::{GOOD, INVALID, POISON, WITHHELD_FOR},
 };
 
-/// To fetch a proof and to verify it.
+/// The time to fetch a proof and to verify it.
 pub(in crate::faults) const CHECK: std::ops::Range<Duration> =
     Duration::from_millis(100)..Duration::from_millis(1500);
-/// How long a fetch takes that only stalls.
+/// The time of a fetch that only stalls.
 const STALLED_FOR: std::ops::Range<Duration> = Duration::from_secs(2)..Duration::from_secs(30);
-/// So many of a thousand fetches in faulty times stall.
+/// This many of a thousand fetches in faulty times stall.
 const SLOW: u32 = 50;
 /// The size of every proof here: it says when a fetch stalls.
 const PROOF_BYTES: u64 = 500_000;
-/// So many times of a thousand the requester has no memory to do a task itself.
+/// This many times of a thousand the requester has no memory to do a task itself.
 const UNABLE: u32 = 200;
-/// The maker of what the requester makes itself.
+/// The maker of proofs that the requester makes itself.
 const REQUESTER: Peer = Peer([0xff; 32]);
 
 impl Simulation<'_> {

@@ -57,7 +57,7 @@ impl Simulation<'_> {
         }
     }
 
-    /// Tells the requester something, and does what it says; `asking` waits for an answer.
+    /// Gives the requester an input, and carries out its outputs; `asking` waits for an answer.
     pub(super) fn input(&mut self, input: Input, asking: Option<usize>) -> Result<(), String> {
         if self.requester.is_none() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Does what the requester says; whether it answers `asking`.
+    /// Carries out an output of the requester. Returns whether it answers `asking`.
     fn output(
         &mut self,
         output: Output,

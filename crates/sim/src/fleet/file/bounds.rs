@@ -34,11 +34,11 @@ const LATENCY_MS_MAX: f64 = 1e6;
 const MEMORY_GIB: [f64; 2] = [0.25, 65_536.0];
 const SPEED: [f64; 2] = [1e-3, 1e3];
 const STAY_H: [f64; 2] = [1e-3, 1e5];
-/// Segments are bounded by the planner; what is left is that all fits.
+/// Segments are bounded by the planner; here it only remains that all fits.
 const _: () = assert!(SEGMENTS_MAX * 2 < u32::MAX as u64);
 
 impl ScenarioFile {
-    /// Holds the numbers to their bounds; for whoever has changed one since it was read.
+    /// Holds the numbers to their bounds; for callers that have changed one since it was read.
     ///
     /// # Errors
     /// [`ScenarioError::Value`]
@@ -160,7 +160,7 @@ impl MachineTable {
             return Err(ScenarioError::Value {
                 place: format!("wasters of {of}"),
                 actual: "empty".into(),
-                allowed: "what those do that are not honest, such as [\"pretends\"]".into(),
+                allowed: "the habits of the machines that are not honest, such as [\"pretends\"]".into(),
             });
         }
         Ok(())

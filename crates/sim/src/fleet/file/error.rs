@@ -38,7 +38,7 @@ pub enum ScenarioError {
         machines: String,
         known: String,
     },
-    /// Nobody can do the blocks of a requester.
+    /// No machine can do the blocks of a requester.
     #[error("the blocks of requester {requester:?} cannot be proven by this fleet: {source}")]
     Impossible { requester: String, source: PlanError },
 }

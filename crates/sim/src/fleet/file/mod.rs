@@ -19,26 +19,26 @@ use error::FILE_BYTES_MAX;
 /// Bytes a second of a megabit a second.
 pub(crate) const MBIT: f64 = 1e6 / 8.0;
 
-/// A fleet and who has work for it: `myriad simulate` reads it from TOML.
+/// A fleet and the requesters that have work for it: `myriad simulate` reads it from TOML.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioFile {
     /// The first world's seed; each further world has the next one.
     #[serde(default = "defaults::one")]
     pub seed: u64,
-    /// How many worlds.
+    /// The number of worlds.
     #[serde(default = "defaults::one")]
     pub seeds: u64,
-    /// For how long blocks come.
+    /// The hours for which blocks come.
     #[serde(default)]
     pub hours: f64,
-    /// For how long after that they are waited for.
+    /// The hours after that for which they are waited for.
     #[serde(default = "defaults::a_day")]
     pub patience_hours: f64,
     /// `"adaptive"`, or how many machines do each task.
     #[serde(default)]
     pub redundancy: Copies,
-    /// What the product does otherwise, or not at all.
+    /// Changes to the product's behaviour.
     #[serde(default)]
     pub what_if: WhatIf,
     #[serde(default)]
@@ -60,9 +60,9 @@ pub struct WhatIf {
     /// knows beforehand which one it will get.
     #[serde(default)]
     pub early: bool,
-    /// A machine has its next lease when its last task ends, and is told the lease of what it has
-    /// made possible at once: no offer, lease or wake is under way for any time. At best: none is
-    /// given back.
+    /// A machine has its next lease when its last task ends, and hears at once of a lease that its
+    /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
+    /// back.
     #[serde(default)]
     pub ahead: bool,
     /// The requester sends eight copies of an input, and each machine that gets it passes it on to
@@ -70,8 +70,8 @@ pub struct WhatIf {
     /// others.
     #[serde(default)]
     pub swarm: bool,
-    /// The requester neither fetches nor verifies segments and leaves: those that make the nodes
-    /// above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
+    /// The requester neither fetches nor verifies segments and leaves: the machines that make the
+    /// nodes above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
     #[serde(default)]
     pub delegated: bool,
 }
@@ -85,7 +85,7 @@ pub struct RequesterTable {
     pub count: u64,
     /// A block every so often; without it there is one, at the start.
     pub every_s: Option<f64>,
-    /// Of each block. One of `gas` and `instructions` is there.
+    /// The work of each block. One of `gas` and `instructions` is given.
     pub gas: Option<f64>,
     pub instructions: Option<f64>,
     #[serde(default = "defaults::instructions_per_gas")]
@@ -104,14 +104,14 @@ pub struct RequesterTable {
     pub open_max: u32,
     /// The time after its arrival within which a block should be proven.
     pub deadline_s: Option<f64>,
-    /// That execute and verify.
+    /// The cores that execute and verify.
     #[serde(default = "defaults::requester_cores")]
     pub cores: u32,
     #[serde(default = "defaults::requester_up")]
     pub up_mbit: f64,
     #[serde(default = "defaults::requester_down")]
     pub down_mbit: f64,
-    /// One way.
+    /// The time of one way.
     #[serde(default = "defaults::latency")]
     pub latency_ms: f64,
     /// Most machines that it is connected to; without it, all.
@@ -131,7 +131,7 @@ pub struct MachineTable {
     pub threads: Option<u32>,
     #[serde(default = "defaults::memory")]
     pub memory_gib: f64,
-    /// How fast each is beside its profile.
+    /// The speed of each beside its profile.
     #[serde(default = "defaults::same_speed")]
     pub speed: Spread,
     /// The part of the tasks that take twice as long, because the machine is used for something
@@ -142,7 +142,7 @@ pub struct MachineTable {
     pub up_mbit: Spread,
     #[serde(default = "defaults::down")]
     pub down_mbit: Spread,
-    /// One way.
+    /// The time of one way.
     #[serde(default = "defaults::latencies")]
     pub latency_ms: Spread,
     /// The part that delivers.
@@ -154,16 +154,16 @@ pub struct MachineTable {
     /// Whether requesters know the honest ones from earlier jobs.
     #[serde(default)]
     pub known: bool,
-    /// The part behind a NAT: two of these cannot reach each other, and get from the requester what
-    /// one has for the other.
+    /// The part behind a NAT: two of these cannot reach each other, and get each other's proofs
+    /// from the requester.
     #[serde(default)]
     pub nat: f64,
-    /// How long each stays, from nothing to twice this; without it, for ever.
+    /// The hours that each stays, from nothing to twice this; without it, for ever.
     pub online_h: Option<f64>,
-    /// How long it is away then.
+    /// The hours for which it is away then.
     #[serde(default = "defaults::quarter")]
     pub offline_h: f64,
-    /// The part of leavings without a word. Who says it hands its task back.
+    /// The part of leavings without a word. The others hand their tasks back.
     #[serde(default = "defaults::all")]
     pub vanishes: f64,
 }
@@ -176,7 +176,7 @@ pub enum Spread {
     Between([f64; 2]),
 }
 
-/// How often a task is given out.
+/// The number of machines that get the same task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Copies {
@@ -232,13 +232,13 @@ impl ScenarioFile {
 }
 
 impl RequesterTable {
-    /// Of each block.
+    /// The work of each block.
     pub(in crate::fleet) fn work(&self) -> f64 {
         let of_gas = self.gas.map(|gas| gas * self.instructions_per_gas);
         self.instructions.or(of_gas).unwrap_or(0.0)
     }
 
-    /// How many come in so many hours.
+    /// The number of blocks that come in this many hours.
     pub(in crate::fleet) fn blocks(&self, hours: f64) -> u64 {
         match self.every_s {
             None => 1,

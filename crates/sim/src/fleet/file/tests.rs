@@ -1,4 +1,4 @@
-//! What scenario files are read, and what is refused of them.
+//! The scenario files that are read, and the refusals of others.
 
 use super::*;
 

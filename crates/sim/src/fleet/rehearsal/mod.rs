@@ -1,6 +1,6 @@
 //! A plan put to the test: a simulated fleet does it, with one block and one world.
 //!
-//! Where the planner adds up what a task takes, and lists tasks on paper, here
+//! The planner adds up the time of a task, and lists tasks on paper. Here,
 //! [`myriad_core::Requester`] gives them out, with its leases, copies and trials, and messages,
 //! transfers and verification queue. Machines that are not honest take tasks and are not heard of
 //! again.
@@ -19,13 +19,13 @@ use crate::peer::Habit;
 
 /// Most machines of a rehearsal: with more it takes minutes.
 pub const MACHINES_REHEARSED_MAX: u64 = 50_000;
-/// No job takes longer than this many times what was planned, unless nobody gets it done.
+/// A job takes no longer than this many times its plan, unless it never gets done.
 const PATIENCE: f64 = 100.0;
 
-/// How a job went.
+/// The outcome of a job.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rehearsal {
-    /// From the request to the final proof.
+    /// The time from the request to the final proof.
     pub simulated_s: f64,
     /// The plan's expectation, as a part of that.
     pub planned_to_simulated: f64,
@@ -108,7 +108,7 @@ fn requester(question: &Question) -> RequesterTable {
         instructions: Some(question.workload.instructions),
         instructions_per_gas: 1.0,
         costs_of: question.requester.model.name().into(),
-        // For one block the sizes make no difference.
+        // The sizes make no difference for one block.
         program_mb: 0.0,
         input_mb: question.workload.shared_bytes as f64 / 1e6,
         open_max: 1,

@@ -1,4 +1,4 @@
-//! What the planner promises, rehearsed.
+//! Rehearsals of the planner's promises.
 
 use myriad_cost::{
     lawful::{class, question},

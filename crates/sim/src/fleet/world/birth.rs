@@ -102,7 +102,7 @@ fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
         let mut rng = Rng::new(seed, &format!("machines {class}"));
         let honest = (table.count as f64 * table.honest).round() as u64;
         for index in 0..table.count {
-            // Spread evenly among the others, whom nobody can tell from them.
+            // Honest machines are spread evenly among the others, and nobody can tell them apart.
             let upto = |index: u64| u128::from(index) * u128::from(honest) / u128::from(table.count);
             let is_honest = upto(index + 1) > upto(index);
             let habit = if is_honest {
@@ -117,8 +117,8 @@ fn machines(setup: &Setup, seed: u64) -> Vec<Machine> {
     machines
 }
 
-/// Connects requesters and machines. Where a requester has room for some alone, all machines get
-/// about as many requesters.
+/// Connects requesters and machines. If requesters have room for some machines only, all machines
+/// get about as many requesters.
 fn connect(setup: &Setup, seed: u64, sides: &[Side], machines: &mut [Machine]) {
     let mut rng = Rng::new(seed, "connections");
     let mut turn: Vec<usize> = Vec::new();
@@ -156,7 +156,7 @@ fn machine(rng: &mut Rng, (place, class, table): (usize, usize, &MachineTable), 
     let (up, down) = (draw(rng, table.up_mbit), draw(rng, table.down_mbit));
     let latency = Duration::from_secs_f64(draw(rng, table.latency_ms) / 1000.0);
     let behind_nat = rng.chance((1000.0 * table.nat) as u32);
-    // In the beginning as many are away as at any time.
+    // As many machines are away in the beginning as at any time.
     let away = table
         .online_h
         .map_or(0.0, |online_h| table.offline_h / (online_h + table.offline_h));

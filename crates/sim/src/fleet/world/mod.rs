@@ -85,7 +85,7 @@ enum Happens {
         task: TaskRef,
         proof: Blob,
     },
-    /// A requester is told what it has found out or done itself.
+    /// A requester is told its own findings or its own work.
     Finds {
         side: usize,
         input: Input,
@@ -104,7 +104,7 @@ enum Happens {
 struct Side {
     table: usize,
     state: Requester,
-    /// Until when each is taken, by executing and verifying.
+    /// The time until which each core is taken, by executing and verifying.
     cores: Vec<Time>,
     waiting: VecDeque<u32>,
     /// Blocks that are executed or proven.
@@ -121,7 +121,7 @@ pub(super) struct World<'a> {
     now: Time,
     queue: Queue<Happens>,
     sides: Vec<Side>,
-    /// Whether each has an open block.
+    /// For each requester, whether it has an open block.
     open: Vec<bool>,
     /// When the state machine of each is to be told the time.
     timeouts: Timeouts,
@@ -151,7 +151,7 @@ fn block_of(job: JobId) -> u32 {
     u32::from_be_bytes([job.0[8], job.0[9], job.0[10], job.0[11]])
 }
 
-/// Names who made a proof, and what it cost.
+/// Names the maker of a proof, and its cost.
 fn blob(quality: u8, machine: usize, worked: Duration) -> Blob {
     let mut blob = [0; 32];
     blob[0] = quality;
@@ -258,7 +258,7 @@ impl<'a> World<'a> {
 
     fn conclude(mut self, seed: u64) -> WorldOutcome {
         for machine in 0..self.machines.len() {
-            // What is still under way counts until now.
+            // Work that is still under way counts until now.
             self.stops(machine);
         }
         self.timeline.online(self.now, 0);

@@ -13,7 +13,7 @@ use crate::{
     peer::{BANNED_FOR, BUSY_FOR, GOOD, Habit, WAIT, WITHHELD, WITHHELD_FOR, index},
 };
 
-/// To make a proof durable.
+/// The time to make a proof durable.
 const PERSIST: Duration = Duration::from_millis(5);
 
 impl Side {
@@ -78,7 +78,7 @@ impl World<'_> {
         self.announces(side);
     }
 
-    /// Those that have nothing to do hear of a block, unless the requester wakes them itself.
+    /// Idle machines hear of a block, unless the requester wakes them itself.
     fn announces(&mut self, side: usize) {
         let now = self.now;
         let mut listening = std::mem::take(&mut self.listening);
@@ -122,7 +122,7 @@ impl World<'_> {
         );
     }
 
-    /// What a machine says of itself.
+    /// The offer of a machine, by its own claims.
     fn offer(&self, side: usize, place: usize) -> Offer {
         let machine = &self.machines[place];
         let relative = self.setup.workloads[self.sides[side].table].speeds[machine.class];
@@ -161,11 +161,11 @@ impl World<'_> {
         self.tell(side, input);
     }
 
-    /// Tells a requester something, and does what it says.
+    /// Gives a requester an input, and carries out its outputs.
     pub(super) fn tell(&mut self, side: usize, input: Input) {
         self.counts.inputs += 1;
         let now = self.now;
-        // What is refused to one that has work is not about its next task.
+        // A refusal to a machine that has work is not about its next task.
         let offers = matches!(input, Input::Offer { .. });
         self.sides[side].state.handle_input(now, input);
         while let Some(output) = self.sides[side].state.poll_output() {
@@ -210,7 +210,7 @@ impl World<'_> {
         }
     }
 
-    /// What a refusal says of the next time, as `myriad-node` has it.
+    /// The time of the next offer that a refusal suggests, as in `myriad-node`.
     fn refusal(&self, side: usize, peer: Peer, why: &Refusal) -> Hear {
         match why {
             _ if self.sides[side].state.is_parked(peer) => Hear::Parked,
@@ -267,7 +267,7 @@ impl World<'_> {
             };
             return self.finds(side, now, checked);
         }
-        // What the requester's own link is busy with is not held against a machine.
+        // A machine is not blamed for traffic on the requester's own link.
         let stalls = self.links[side].down.ends(now, 0) + stalled_after(bytes, bytes);
         let machine = &mut self.machines[place];
         let ends = if machine.online && proof.0[0] != WITHHELD {
@@ -300,7 +300,7 @@ impl World<'_> {
         self.queue.push(at, Happens::Finds { side, input });
     }
 
-    /// And verifies it, on the core that is free first.
+    /// The requester verifies the proof, on the core that is free first.
     pub(super) fn verifies(&mut self, side: usize, peer: Peer, task: TaskRef, proof: Blob) {
         let workload = &self.setup.workloads[self.sides[side].table];
         let takes = workload.tasks.of(&workload.tree, task.task).verify;

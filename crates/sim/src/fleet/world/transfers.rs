@@ -1,4 +1,4 @@
-//! Who fetches what from whom: programs and inputs, and the proofs that nodes are made of.
+//! Transfers: programs and inputs, and the proofs that nodes take, each with its sender.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,8 @@ const CHAINS: u64 = 8;
 /// Bytes that are passed on at once.
 const PIECE_BYTES: u64 = 64 << 10;
 
-/// Who has program and input of a block, as far as the requester knows, and from when on.
+/// The machines that have program and input of a block, as far as the requester knows, and since
+/// when.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     holders: VecDeque<(usize, Time)>,
@@ -112,7 +113,7 @@ impl World<'_> {
         let shared = self.shared.get_mut(&block)?;
         let count = SOURCES.min(shared.holders.len());
         let named: Vec<(usize, Time)> = shared.holders.iter().copied().take(count).collect();
-        // Others each time, so that none is asked by all.
+        // The named holders change each time, so that none is asked by all.
         shared.holders.rotate_left(count);
         // It may have had them and thrown them away for other blocks'.
         let reachable = named
@@ -131,7 +132,7 @@ impl World<'_> {
         (last.0 != place && self.is_reachable(place, last.0)).then_some(last)
     }
 
-    /// When the bytes are there; from the requester if from nobody else.
+    /// The time when the bytes are there; they come from the requester if from no machine.
     fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
         match from {
             Some(from) => {

@@ -85,7 +85,7 @@ fn a_batch_that_could_run_for_ever_is_refused() {
         token_holders: 50,
     };
     let files = generate_chain(&spec, 2).unwrap();
-    // With so much gas in one transaction, and in room for it.
+    // The block with this much gas in one transaction, and with room for it.
     let with_gas = |file: &BlockFile, gas: u64| {
         let mut block = file.decode_block().unwrap();
         block.header.gas_limit = GAS_LIMIT_MAX;
@@ -107,7 +107,7 @@ fn a_batch_that_could_run_for_ever_is_refused() {
     let mut batch = files[0].clone();
     batch.block = with_gas(&files[0], half - others(&files[0]));
     batch.later = vec![with_gas(&files[1], half - others(&files[1]))];
-    // Of the same headers, so that all that is wrong is what they hold.
+    // The later block names the changed one as its parent, so that only the gas is wrong.
     let follows = |batch: &mut BlockFile| {
         let before = batch.decode_block().unwrap().header.hash_slow();
         let mut later: crate::Block = alloy_rlp::decode_exact(&batch.later[0]).unwrap();
@@ -123,7 +123,7 @@ fn a_batch_that_could_run_for_ever_is_refused() {
         matches!(error, BlockFileError::BatchGas { actual } if actual == BATCH_GAS_MAX + 1),
         "{error}"
     );
-    // And where they are in files of their own.
+    // Files of their own are bounded in the same way.
     let apart = [
         BlockFile {
             later: Vec::new(),

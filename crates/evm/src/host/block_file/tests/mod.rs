@@ -100,7 +100,7 @@ fn a_batch_is_one_file() {
     let file = batch_file(&three_blocks()).unwrap();
     let json: Value = serde_json::from_slice(&json_of(&file)).unwrap();
     assert_eq!(json["blocks"].as_array().map(Vec::len), Some(3));
-    // What reads single blocks alone has to refuse it.
+    // A reader of single blocks has to refuse it.
     assert_eq!(json["block"], Value::Null);
     assert_eq!(BlockFile::from_bytes(&file.to_gzip().unwrap()).unwrap(), file);
     let summary = inspect(&file).unwrap();
@@ -375,12 +375,12 @@ fn damage_is_an_error_and_no_panic() {
     }
 }
 
-/// No command would read it: nothing is written, and what was there stays.
+/// No command would read it: nothing is written, and the old file stays.
 #[test]
 fn a_file_with_more_than_is_read_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut file = small_file();
-    // So that it passes the limit in the middle, and not with the last bytes that are buffered.
+    // The file passes the limit in the middle, and not with the last bytes that are buffered.
     file.witness.codes = vec![vec![0x5b; 20_000].into(); 3];
     let length = json_of(&file).len() as u64;
     for name in ["block.json", "block.json.gz"] {

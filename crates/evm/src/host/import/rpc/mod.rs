@@ -64,7 +64,7 @@ struct Answer<T> {
 /// Why a call failed, and whether the same call may do better.
 struct Failure {
     error: ImportError,
-    /// How long the node asks us to wait; `None` where it is of no use to try again.
+    /// The time that the node asks us to wait; `None` if another try is of no use.
     again: Option<Duration>,
 }
 
@@ -119,8 +119,8 @@ impl Node {
         })
     }
 
-    /// Calls a method; `None` where its result is `null`. Where the node is overloaded or the
-    /// connection breaks, it waits and tries again.
+    /// Calls a method; `None` if its result is `null`. If the node is overloaded or the connection
+    /// breaks, it waits and tries again.
     pub(super) fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -159,8 +159,7 @@ impl Node {
             return Err(self.refused(method, response));
         }
         let malformed = |detail: String| ImportError::Malformed { method, detail };
-        // The limit is on what comes out of the decompression. The answer is decoded while it
-        // comes.
+        // The limit is on the decompressed bytes. The answer is decoded while it comes.
         let bytes_max = match method.starts_with(WITNESS_METHODS) {
             true => JSON_BYTES_MAX,
             false => ANSWER_BYTES_MAX,
@@ -296,7 +295,7 @@ fn headers(headers: &[String]) -> Result<HeaderMap, ImportError> {
     headers.iter().map(parse).collect()
 }
 
-/// Scheme, host and port of an address: what comes before and after may be secret.
+/// Scheme, host and port of an address: the parts before and after may be secret.
 fn shown(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

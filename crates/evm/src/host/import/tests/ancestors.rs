@@ -91,7 +91,7 @@ fn a_node_that_gives_other_headers_is_not_asked_for_ever() {
     let asked: Arc<Mutex<usize>> = Arc::default();
     let noted = Arc::clone(&asked);
     let url = serve(move |method, params| match method {
-        // The parent is what it should be.
+        // The parent is the right one.
         "debug_getRawHeader" if params[0] == format!("{:#x}", number - 1) => honest(&node, method),
         "debug_getRawHeader" => {
             *noted.lock().unwrap() += 1;

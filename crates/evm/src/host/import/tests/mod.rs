@@ -16,7 +16,7 @@ use crate::{
     validate,
 };
 
-/// What the server does upon a request.
+/// The server's reaction to a request.
 enum Reply {
     /// A JSON-RPC result.
     Result(Value),
@@ -26,7 +26,7 @@ enum Reply {
     Refusal(Value),
     /// An HTTP status with a body.
     Http(u16, Vec<u8>),
-    /// These bytes, and then silence.
+    /// The server sends these bytes, and is silent then.
     Hang(&'static [u8]),
     /// Byte after byte without end.
     Drip,

@@ -52,7 +52,7 @@ fn consecutive_blocks_become_one_file() {
     let (_, expected) = batch(&chain).unwrap();
     assert_eq!(imported, expected);
     assert!(!file.synthetic && imported.skipped.is_empty());
-    // With no more of the witnesses than is needed.
+    // The file has no more of the witnesses than is needed.
     assert_eq!(
         file.witness.state.len(),
         batch_file(&chain).unwrap().witness.state.len()

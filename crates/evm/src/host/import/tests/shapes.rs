@@ -172,7 +172,7 @@ fn a_block_is_imported_by_its_hash() {
     );
 }
 
-/// What passes is waited for; what does not is told.
+/// A passing fault is waited for; a lasting one is reported.
 #[test]
 fn overloaded_nodes_are_asked_again() {
     let patient = |tries| ImportOptions {
@@ -237,7 +237,7 @@ fn the_users_headers_are_sent_with_each_request() {
     );
 }
 
-/// What cannot be proven is refused before its witness is made, which can take minutes.
+/// A block that cannot be proven is refused before its witness is made, which can take minutes.
 #[test]
 fn what_is_not_supported_is_refused_before_the_witness() {
     let refused = |change: fn(&mut BlockFile)| {
@@ -255,7 +255,7 @@ fn what_is_not_supported_is_refused_before_the_witness() {
         matches!(error, ImportError::Fork { .. }) && text.contains("is of Amsterdam or a later fork"),
         "{text}"
     );
-    // What a chain is whose configuration does not know of the fork.
+    // The configuration of the chain does not know of the fork.
     let error = refused(|file| {
         let mut block = file.decode_block().unwrap();
         block.header.block_access_list_hash = Some(B256::ZERO);
@@ -338,7 +338,7 @@ fn a_chain_that_is_not_supported_is_refused_before_its_block() {
     );
 }
 
-/// Nothing is written that could not be proven, and what is missing has a name.
+/// Nothing is written that could not be proven, and the error names the missing part.
 #[test]
 fn a_block_that_does_not_hold_is_not_imported() {
     let refused = |change: fn(&mut BlockFile)| changed(NUMBER, change);
@@ -368,7 +368,7 @@ fn a_block_that_does_not_hold_is_not_imported() {
             && text.contains("on the way to"),
         "{text}"
     );
-    // As some nodes say that there are none.
+    // Some nodes say in this way that there are none.
     let file = sample();
     let url = serve(move |method, _| match honest(&file, method) {
         Reply::Result(mut witness) if method == "debug_executionWitness" => {

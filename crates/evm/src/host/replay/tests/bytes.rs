@@ -118,7 +118,7 @@ fn what_is_no_replay_file_is_refused() {
         let error = read(&bytes).unwrap_err().to_string();
         assert!(error.contains(text), "{text}: {error}");
     }
-    // By the chain's id alone, and by its fork.
+    // The chain is refused by its id alone, and by its fork.
     let of_chain = |id: u64| {
         changed(&|json| {
             for block in json["blocks"].as_array_mut().unwrap() {

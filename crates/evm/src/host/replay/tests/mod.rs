@@ -75,7 +75,7 @@ fn blocks_are_the_chains_but_for_state_and_hashes() {
         "{description}"
     );
 
-    // A batch as any other, of which each part is needed.
+    // It is a batch like any other, and each part of it is needed.
     let (input, outcome) = batch(std::slice::from_ref(&file)).unwrap();
     assert_eq!((outcome.blocks, outcome.transactions), (BLOCKS, 3 * BLOCKS));
     assert!(outcome.skipped.is_empty());
@@ -85,7 +85,7 @@ fn blocks_are_the_chains_but_for_state_and_hashes() {
         input.state.remove(at);
         assert!(validate(&input).is_err(), "node {at} is not needed");
     }
-    // And the same each time.
+    // The result is the same each time.
     assert_eq!(made(&replay.json, &replay.chain_config).unwrap(), file);
 }
 
@@ -119,7 +119,7 @@ fn what_is_otherwise_than_the_file_says_is_named() {
     };
     let last = format!("of block {LAST}: the ");
     let tx = |json: &mut Value, key: &str, value: Value| json["blocks"][AT]["txs"][1][key] = value;
-    // With a header that does not agree with the execution either.
+    // The header does not agree with the execution either.
     let outcome = |json: &mut Value, key: &str, value: Value| {
         json["blocks"][AT]["txs"][1]["outcome"][key] = value;
         json["blocks"][AT]["header"]["receiptsRoot"] = json!(B256::ZERO);
@@ -170,7 +170,7 @@ fn what_is_otherwise_than_the_file_says_is_named() {
         &|json| drop(json["blocks"].as_array_mut().unwrap().remove(1)),
         "number after the block before is 1048577, and the file says 1048578",
     );
-    // Where the file does not have the block's hash, what it stands for is compared all the same.
+    // Without the block's hash in the file, the fields that it covers are compared all the same.
     for (key, value, text) in [
         ("gasUsed", json!(7), "gas used is"),
         ("receiptsRoot", json!(B256::ZERO), "receipts root is 0x"),
@@ -215,7 +215,7 @@ fn a_state_that_does_not_suffice_is_named() {
         error.contains("transaction 1 of block 1048576 reads slot 0x2 of account 0x"),
         "{error}"
     );
-    // Another price for what it does.
+    // A changed slot changes the gas of the transaction.
     let error = refused(|json| {
         let at = slot_of(json, 2);
         json["storage"][at]["value"] = json!("0x0");
@@ -286,8 +286,8 @@ fn what_depends_on_hashes_is_told() {
             .filter(|remark| matches!(remark, Remark::Hashes(_)))
             .count()
     };
-    // What is kept has the same price. Of the parent, and of a block long before it, to which all
-    // headers are made up.
+    // Keeping a hash has the same price as on the chain. The hash is of the parent, or of a block
+    // long before it, and all headers from there on are made up.
     for back in [1, 2, 3, 200] {
         let source = format!("PUSH {back} NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP");
         let Ok(replay) = replayed(&source, 1) else {
@@ -304,7 +304,7 @@ fn what_depends_on_hashes_is_told() {
         assert_eq!(asked(&made, 1_048_576 - back), 0, "{back}");
         assert!(!made.file.description.unwrap().contains("depend on"));
     }
-    // What is logged is another receipt: of two transactions of each block.
+    // Logging a hash changes the receipts of two transactions of each block.
     let made = of("PUSH 1 NUMBER SUB BLOCKHASH PUSH 0 MSTORE PUSH 32 PUSH 0 LOG0 STOP");
     assert_eq!(asked(&made, 1_048_575), 2 * BLOCKS);
     let description = made.file.description.as_ref().unwrap();
@@ -313,7 +313,7 @@ fn what_depends_on_hashes_is_told() {
             && description.contains("the first is transaction 1 of block 1048576"),
         "{description}"
     );
-    // And from the contract of EIP-2935.
+    // The contract of EIP-2935 gives the hash, too.
     let made = of("PUSH 1 NUMBER SUB PUSH 0 MSTORE
         PUSH 32 PUSH 0 PUSH 32 PUSH 0 PUSH 0x0000F90827F1C53a10cb7A02335B175320002935 GAS STATICCALL POP
         PUSH 32 PUSH 0 LOG0 STOP");
@@ -325,7 +325,7 @@ fn what_depends_on_hashes_is_told() {
     );
 }
 
-/// Not only the first transaction of a block that asks for a hash.
+/// Other transactions of a block than the first may ask for a hash.
 #[test]
 fn all_that_ask_for_hashes_are_told() {
     // Two transactions of each block call it.
@@ -393,10 +393,10 @@ fn blocks_that_could_run_for_ever_are_refused() {
     );
 }
 
-/// What they list is bounded; what they touch besides is, too.
+/// The listed keys are bounded, and so are the others that the blocks touch.
 #[test]
 fn blocks_that_touch_too_much_are_refused() {
-    // So many are listed, most of them slots that are zero.
+    // `slots` keys are listed, most of them slots that are zero.
     let touching = |slots: usize| {
         let replay = busy();
         let mut format =
@@ -413,13 +413,13 @@ fn blocks_that_touch_too_much_are_refused() {
             }));
         build(format, Some(&replay.chain_config))
     };
-    // Room for what the blocks touch that is not listed.
+    // The margin is for keys that the blocks touch and that are not listed.
     touching(world::TOUCHED_MAX - 100).unwrap();
     let error = touching(world::TOUCHED_MAX).unwrap_err();
     assert!(matches!(error, ReplayError::TooMuchTouched { .. }), "{error}");
 }
 
-/// Where the header agrees with the execution, it is the tracer that has it wrong.
+/// The tracer is wrong where the header agrees with the execution.
 #[test]
 fn what_the_tracer_has_wrong_is_told() {
     let mut replay = busy();

@@ -30,9 +30,9 @@ const TARGET_BLOCK_S: f64 = 60.0;
 /// 90 million instructions that cost what those of a program do.
 struct Costs {
     program: &'static str,
-    /// On 168 machines.
+    /// The simulation on 168 machines.
     honest: Simulated,
-    /// On 840, of which one in five delivers.
+    /// The simulation on 840 machines, of which one in five delivers.
     wasted: Simulated,
 }
 
@@ -51,7 +51,7 @@ impl Costs {
     }
 }
 
-/// Writes what was found, without what other parts of the report find.
+/// Writes this part's findings; other parts of the report write theirs.
 #[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
     let programs = reference::profile().programs.iter();
@@ -220,7 +220,7 @@ fn blocks(of: &Simulated) -> usize {
     of.outcome.worlds.iter().map(|world| world.blocks).sum()
 }
 
-/// Instructions of a segment, on average: the most of the cuts that stayed within so much memory.
+/// Instructions of a segment, on average: the most of the cuts that stayed within this much memory.
 fn largest(program: &Program, gib: f64) -> Option<f64> {
     let within = program
         .cuts
@@ -415,7 +415,7 @@ struct PublishedCluster {
     within_12_s: &'static str,
 }
 
-/// From the pages that they name.
+/// The figures are from the pages that they name.
 const CLUSTERS: [PublishedCluster; 2] = [
     PublishedCluster {
         name: "SP1 Hypercube, May 2025",

@@ -162,7 +162,7 @@ impl Simulated {
         Some(all?.mean)
     }
 
-    /// Of the work that the plan has, on two cores.
+    /// Core hours of the plan's work, on machines of two cores.
     fn core_hours(&self) -> f64 {
         2.0 * self.plan.machine_s / 3600.0
     }

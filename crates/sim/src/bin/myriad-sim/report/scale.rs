@@ -15,7 +15,7 @@ use super::{Report, ReportError, Simulated, seconds, streams, tables::Table};
 /// Values within this part of the best count as equally good.
 const ALIKE: f64 = 0.03;
 
-/// How many rollups 10,000 machines carry.
+/// Writes how many rollups 10,000 machines carry, and returns it.
 pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     redundancy(report)?;
     machines(report)?;

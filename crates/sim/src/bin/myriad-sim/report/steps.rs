@@ -13,18 +13,18 @@ const HOURS: f64 = 0.25;
 /// Arities as they were chosen before leaves had room for several segments.
 const ARITIES_BEFORE: [u8; 3] = [1, 1, 3];
 
-/// What other parts of the report have found.
+/// The findings of other parts of the report.
 pub struct Figures {
-    /// With the costs of `evm-block`.
+    /// The seconds on 168 machines with the costs of `evm-block`.
     pub on_168_s: Option<f64>,
     pub on_840_s: Option<f64>,
     pub block_s: Option<f64>,
     pub core_hours: f64,
-    /// Makespans beside what is possible for the trees that were chosen.
+    /// Makespans beside the least possible ones, for the trees that were chosen.
     pub beside_possible: Vec<f64>,
-    /// That 10,000 machines carry.
+    /// The rollups that 10,000 machines carry.
     pub rollups: f64,
-    /// Of simulations beside their real runs.
+    /// The errors of simulations beside their real runs.
     pub errors: Vec<f64>,
 }
 
@@ -96,7 +96,7 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
     report.say(table.text());
 }
 
-/// Each step alone.
+/// The gain of each step alone.
 #[expect(clippy::too_many_lines, reason = "the table, row by row")]
 pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## What each step is worth alone");

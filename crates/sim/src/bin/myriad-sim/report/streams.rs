@@ -18,11 +18,12 @@ const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.25)];
 /// A fleet that is simulated with ten rollups; the most that it carries is only reckoned, because
 /// hundreds of requesters that each know every machine take too much memory.
 const RECKONED: u64 = 100_000;
-/// What one rollup may receive, in Gbit/s, and the inputs that it may send of each block.
+/// The most that one rollup may receive, in Gbit/s, and the most inputs that it may send of each
+/// block.
 const RECEIVED_MAX: f64 = 0.25;
 const COPIES_MAX: f64 = 8.0;
 
-/// How many rollups 10,000 machines carry.
+/// Writes how many rollups fleets carry, and returns it for 10,000 machines.
 #[expect(clippy::too_many_lines, reason = "the page, from top to bottom")]
 pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     report.say("## How many rollups a fleet carries");
@@ -147,11 +148,11 @@ fn most(report: &Report<'_>, machines: u64) -> Result<f64, ReportError> {
     Ok(machines as f64 * EVERY_S / machine_s)
 }
 
-/// The parts of what a fleet has work for, side by side.
+/// Simulates the parts of the rollups that a fleet can work for, side by side.
 fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<Vec<Simulated>, ReportError> {
     let simulate = |part: u32| {
         let rollups = most * f64::from(part) / 100.0;
-        // As many requesters as there would be, with a block a little less often.
+        // The number of requesters is rounded up, with a block a little less often.
         let requesters = rollups.ceil();
         let mut file = report.scenario("stream")?;
         file.hours = hours;
@@ -198,7 +199,7 @@ pub fn verified_s(simulated: &Simulated) -> f64 {
     world.counts.verified_s / world.blocks.max(1) as f64
 }
 
-/// How often a requester sends the input of a block itself.
+/// The number of times that a requester sends the input of a block itself.
 pub fn copies(simulated: &Simulated) -> f64 {
     let world = &simulated.outcome.worlds[0];
     world.counts.input_copies as f64 / world.blocks.max(1) as f64

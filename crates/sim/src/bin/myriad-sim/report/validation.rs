@@ -16,7 +16,7 @@ const RUNS: [(&str, &str); 2] = [
     ("sample-block", "one-machine"),
     ("fibonacci", "one-machine-fibonacci"),
 ];
-/// How far a simulation may be from its run, as a part of it.
+/// The most that a simulation may be away from its run, as a part of it.
 const ERROR_MAX: f64 = 0.15;
 const MIB: u64 = 1 << 20;
 
@@ -30,7 +30,7 @@ struct Run {
     peak_memory_bytes: u64,
 }
 
-/// How far each simulation is from its run, as a part of it.
+/// Writes how far each simulation is from its run, as a part of it, and returns it.
 pub fn write(report: &mut Report<'_>) -> Result<Vec<f64>, ReportError> {
     report.say("## How far the model can be trusted");
     let mut table = Table::new(&[

@@ -12,7 +12,7 @@ use crate::{Input, KeyCache, Program, Segment, backend::Backend, error::ProveErr
 /// circuit of a segment leaves that code open; the circuit of a leaf requires 42.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn prove_suspended_with_43(
     program: &Program,
     keys: &KeyCache,
@@ -20,11 +20,12 @@ pub fn prove_suspended_with_43(
     segment: &Segment,
 ) -> Result<Vec<u8>, ProveError> {
     let mut prover: SegmentProver = SegmentProver::new(program, keys)?;
-    prover.tampering = Some(say_43);
+    prover.change = Some(say_43);
     prover.prove(program, input, segment)
 }
 
-/// Says with exit code 43 that the program goes on, in the trace as in what the trace shows.
+/// Makes the segment say that the program goes on, but with exit code 43, in the trace as in its
+/// public values.
 ///
 /// # Panics
 /// If the segment ends the program.
