@@ -1,5 +1,6 @@
-//! The engine children that verify proofs, and make the final proof where nothing has to be proven
-//! for it. Strangers have made the proofs, so nothing of them is decoded beside the owner's files.
+//! The engine children that verify proofs. With `--proof fast` they also put the final proof
+//! together, which then needs no proving. Strangers have made the proofs, so nothing of them is
+//! decoded beside the owner's files.
 //!
 //! They stay from one proof to the next, with the keys and the program ready. An attacker that
 //! takes one over with a proof can have it call any proof valid, and gains no more than a peer that

@@ -1,4 +1,4 @@
-//! Myriad's own state machine in virtual time, in two wings:
+//! Myriad's own state machine in virtual time, in two parts:
 //!
 //! - [`faults`]: does it keep its rules, and get every job done, whatever goes wrong?
 //! - [`fleet`]: how long does it take with thousands of machines, and what is in the way?

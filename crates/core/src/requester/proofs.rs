@@ -1,5 +1,5 @@
-//! The way of a proof from its submission until it is durable, and the ban of a peer whose proof is
-//! none.
+//! The way of a proof from its submission until it is durable, and the ban of a peer that sent an
+//! invalid proof.
 
 use super::{Requester, assign::unproven_origin};
 use crate::{

@@ -1,4 +1,4 @@
-//! A time before which no schedule of a tree ends.
+//! A lower bound on when any schedule of a tree can end.
 
 use super::{
     list_schedule::Times,
