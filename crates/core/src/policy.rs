@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::redundancy::Redundancy;
 
 /// A fetch that stalls keeps others waiting for at least this long. A fetch stalls when it is
-/// slower than this rate, which is less than the uplinks of most homes that serve other machines
-/// meanwhile.
+/// slower than this rate: most homes' uplinks are faster, even while they serve other machines.
 const STALLED_MIN: Duration = Duration::from_secs(2);
 const STALLED_BYTES_PER_S: u64 = 250_000;
 
