@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Blob, TaskId};
-use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment, worker::Worker};
+use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     RunError, Store, StoreError,
+    group::LimitedWorker,
     job::{Prepared, level},
     store::Held,
     verifier_pool::Objection,
@@ -27,7 +28,7 @@ pub(super) enum Truth {
     /// An earlier run has found it out.
     Known(Vec<Boundary>),
     /// This child can, with the job loaded.
-    Unknown(Worker),
+    Unknown(LimitedWorker),
 }
 
 /// The true boundary of each segment, or why it is not known.
@@ -90,8 +91,8 @@ impl EngineBackend {
 }
 
 /// Executes the job once more, and notes what it shows for the next run.
-fn find_out(mut planner: Worker, segments: &[Segment], store: &Weak<Store>) -> Found {
-    let boundaries = planner.boundaries(segments);
+fn find_out(mut planner: LimitedWorker, segments: &[Segment], store: &Weak<Store>) -> Found {
+    let boundaries = planner.boundaries(segments).map_err(|e| planner.explain(e));
     // The child has done all that it is needed for, and its memory is wanted elsewhere.
     drop(planner);
     let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;
