@@ -282,6 +282,45 @@ impl Prepared {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// A job of so many segments whose program nothing can be done with.
+    pub(crate) fn without_program(dir: &std::path::Path, tree: Tree, final_form: FinalForm) -> Self {
+        let program = Arc::new(ProgramOnly {
+            image: Vec::new(),
+            openvm_toml: None,
+            config: worker::WorkerConfig {
+                command: dir.join("no program"),
+                args: Vec::new(),
+                keys: dir.join("keys"),
+                threads: 1,
+            },
+        });
+        let id = JobId([7; 32]);
+        let blobs = crate::open_blobs(dir, u64::MAX).unwrap();
+        Self {
+            id,
+            engine: [0; 32],
+            program: Arc::clone(&program),
+            verifying: VerifierPool::begin(program),
+            store: Arc::new(Store::open(dir, id, blobs).unwrap()),
+            plan: Plan {
+                segments: Vec::new(),
+                public_values: Vec::new(),
+                instructions: 0,
+            },
+            tree,
+            costs: Vec::new(),
+            keys: HashMap::new(),
+            final_form,
+            done: BTreeMap::new(),
+            leased: Vec::new(),
+            start: Instant::now(),
+            executed: Usage::default(),
+        }
+    }
+}
+
 pub(crate) fn level(number: u8) -> Level {
     Level::new(number).expect("the tree is not higher than the engine allows")
 }
