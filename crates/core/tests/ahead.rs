@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use desk::{Desk, GIB, JOB, WORK, claimed, offer, once, peer, spec};
 use myriad_core::{
-    Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef, Verdict,
+    Arities, Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef,
+    Tree, Verdict,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -134,6 +135,48 @@ fn a_task_is_not_left_for_ever() {
     }
     assert_eq!(woken(&outputs), [peer(SLOW)]);
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+/// The fast machine takes one of two segments that are left for it, and never ends it. The other
+/// one is left anew from then on: for as long as a segment takes, and no longer.
+#[test]
+fn what_is_left_is_left_anew_when_some_of_it_is_taken_and_not_for_ever() {
+    let arities = Arities {
+        leaf: 4,
+        internal_for_leaf: 2,
+        internal_recursive: 2,
+    };
+    let tree = Tree::new(4, arities);
+    let costs = vec![spec(4).costs[0]; tree.task_count()];
+    let mut desk = Desk::new(
+        once(),
+        JobSpec {
+            tree,
+            costs,
+            ..spec(4)
+        },
+    );
+    let mut of_fast = ask(&mut desk, FAST).unwrap();
+    desk.pass(SECOND * 4);
+    desk.deliver(peer(FAST), of_fast);
+    of_fast = ask(&mut desk, FAST).unwrap();
+    assert!(waits(&ask(&mut desk, SLOW)));
+    desk.pass(SECOND * 4);
+    desk.deliver(peer(FAST), of_fast);
+    let held = ask(&mut desk, FAST).unwrap();
+    assert_eq!(held.task, TaskId::Segment(2));
+    let mut outputs = Vec::new();
+    for progress in 0..WORK.as_secs() as u16 {
+        assert!(woken(&outputs).is_empty(), "after {progress} s");
+        desk.input(Input::Renewed {
+            peer: peer(FAST),
+            task: held,
+            progress: 960 + progress,
+        });
+        outputs = desk.pass(SECOND);
+    }
+    assert_eq!(woken(&outputs), [peer(SLOW)]);
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, TaskId::Segment(3));
 }
 
 #[test]
