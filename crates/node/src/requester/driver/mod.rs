@@ -29,6 +29,7 @@ mod receipts;
 mod refusals;
 mod remaking;
 mod requests;
+mod sending;
 mod trials;
 
 use std::{
