@@ -137,46 +137,54 @@ fn a_task_is_not_left_for_ever() {
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
 }
 
-/// The fast machine takes one of two segments that are left for it, and never ends it. The other
-/// one is left anew from then on: for as long as a segment takes, and no longer.
+/// One of the segments that are left for fast machines is taken by one of them. The others are left
+/// anew from then on: for as long as a segment takes, and no longer, though the fast ones never end
+/// what they are at.
 #[test]
 fn what_is_left_is_left_anew_when_some_of_it_is_taken_and_not_for_ever() {
+    const OTHER: u32 = 3;
+    let fast = |desk: &mut Desk, number| desk.ask(peer(number), offer_of(2000)).unwrap();
     let arities = Arities {
         leaf: 4,
         internal_for_leaf: 2,
         internal_recursive: 2,
     };
-    let tree = Tree::new(4, arities);
-    let costs = vec![spec(4).costs[0]; tree.task_count()];
+    let tree = Tree::new(6, arities);
+    let costs = vec![spec(6).costs[0]; tree.task_count()];
     let mut desk = Desk::new(
         once(),
         JobSpec {
             tree,
             costs,
-            ..spec(4)
+            ..spec(6)
         },
     );
-    let mut of_fast = ask(&mut desk, FAST).unwrap();
-    desk.pass(SECOND * 4);
-    desk.deliver(peer(FAST), of_fast);
-    of_fast = ask(&mut desk, FAST).unwrap();
+    let begun = [FAST, OTHER].map(|number| (number, fast(&mut desk, number)));
+    desk.pass(SECOND * 6);
+    for (number, task) in begun {
+        desk.deliver(peer(number), task);
+    }
+    let mut held = vec![(OTHER, fast(&mut desk, OTHER))];
     assert!(waits(&ask(&mut desk, SLOW)));
-    desk.pass(SECOND * 4);
-    desk.deliver(peer(FAST), of_fast);
-    let held = ask(&mut desk, FAST).unwrap();
-    assert_eq!(held.task, TaskId::Segment(2));
     let mut outputs = Vec::new();
-    for progress in 0..WORK.as_secs() as u16 {
-        assert!(woken(&outputs).is_empty(), "after {progress} s");
-        desk.input(Input::Renewed {
-            peer: peer(FAST),
-            task: held,
-            progress: 960 + progress,
-        });
+    // The fast one comes when the others were left for two seconds.
+    for passed in 0..2 + WORK.as_secs() as u16 {
+        assert_eq!(woken(&outputs), [], "after {passed} s");
+        if passed == 2 {
+            held.push((FAST, fast(&mut desk, FAST)));
+        }
+        for &(number, task) in &held {
+            // As if it were done in a moment, always.
+            desk.input(Input::Renewed {
+                peer: peer(number),
+                task,
+                progress: 960 + passed,
+            });
+        }
         outputs = desk.pass(SECOND);
     }
     assert_eq!(woken(&outputs), [peer(SLOW)]);
-    assert_eq!(ask(&mut desk, SLOW).unwrap().task, TaskId::Segment(3));
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, TaskId::Segment(4));
 }
 
 #[test]

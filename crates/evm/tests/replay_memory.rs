@@ -12,7 +12,7 @@ use myriad_evm::host::replay::{ReplayError, replay};
 /// Bytes of a file.
 const FILE_BYTES: u64 = 48 << 20;
 /// Its memory, in parts of its bytes.
-const MEMORY_MAX: u64 = 5;
+const MEMORY_MAX: u64 = 3;
 
 const WORD: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const ADDRESS: &str = "0000000000000000000000000000000000000000";
