@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use desk::{Desk, GIB, JOB, WORK, claimed, offer, once, peer, spec};
 use myriad_core::{
-    Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef, Verdict,
+    Arities, Cost, Input, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal, Revocation, TaskId, TaskRef,
+    Tree, Verdict,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -133,6 +134,56 @@ fn a_task_is_not_left_for_ever() {
     }
     assert_eq!(woken(&outputs), [peer(SLOW)]);
     assert_eq!(ask(&mut desk, SLOW).unwrap().task, leaf(0));
+}
+
+/// One of the segments that are left for fast machines is taken by one of them. The others are left
+/// anew from then on: for as long as a segment takes, and no longer, though the fast ones never end
+/// what they are at.
+#[test]
+fn what_is_left_is_left_anew_when_some_of_it_is_taken_and_not_for_ever() {
+    const OTHER: u32 = 3;
+    let fast = |desk: &mut Desk, number| desk.ask(peer(number), offer_of(2000)).unwrap();
+    let arities = Arities {
+        leaf: 4,
+        internal_for_leaf: 2,
+        internal_recursive: 2,
+    };
+    let tree = Tree::new(6, arities);
+    let costs = vec![spec(6).costs[0]; tree.task_count()];
+    let mut desk = Desk::new(
+        once(),
+        JobSpec {
+            tree,
+            costs,
+            ..spec(6)
+        },
+    );
+    let begun = [FAST, OTHER].map(|number| (number, fast(&mut desk, number)));
+    desk.pass(SECOND * 6);
+    for (number, task) in begun {
+        desk.deliver(peer(number), task);
+    }
+    let mut held = vec![(OTHER, fast(&mut desk, OTHER))];
+    assert!(waits(&ask(&mut desk, SLOW)));
+    let mut outputs = Vec::new();
+    // The fast one comes when the others were left for two seconds.
+    for passed in 0..2 + WORK.as_secs() as u16 {
+        assert_eq!(woken(&outputs), [], "after {passed} s");
+        if passed == 2 {
+            held.push((FAST, fast(&mut desk, FAST)));
+        }
+        for &(number, task) in &held {
+            // As if it were done in a moment, always.
+            desk.input(Input::Renewed {
+                peer: peer(number),
+                task,
+                progress: 960 + passed,
+            });
+        }
+        outputs = desk.pass(SECOND);
+    }
+    assert_eq!(woken(&outputs), [peer(SLOW)]);
+    assert_eq!(ask(&mut desk, SLOW).unwrap().task, TaskId::Segment(4));
 }
 
 #[test]

@@ -14,6 +14,7 @@
 
 pub mod bench;
 mod database;
+mod group;
 mod job;
 pub mod local;
 mod peers;
@@ -28,6 +29,7 @@ mod text;
 mod verifier_pool;
 mod watchdog;
 
+pub use group::LimitedWorker;
 pub use job::{Event, Fleet, Job, Machine, Observer, Options, Outcome, RunError, Stage};
 pub use store::{Store, StoreError, job_id, open_blobs};
 pub use verifier_pool::{Objection, ProgramOnly, VerifierPool};

@@ -13,13 +13,14 @@ use std::{
 };
 
 use myriad_engine::{
-    FinalForm, Input, Level, ProofOf, Shown, Statement, VerifyError,
-    worker::{Failure, Worker, WorkerConfig, WorkerError},
+    FinalForm, Input, Level, MemoryBudget, ProofOf, Shown, Statement, VerifyError,
+    worker::{Failure, WorkerConfig, WorkerError},
 };
 use thiserror::Error;
 
 use crate::{
     RunError,
+    group::LimitedWorker,
     text::printable,
     watchdog::{Bounds, guard},
 };
@@ -34,15 +35,17 @@ const WAITING_MAX: usize = 3;
 /// short of memory for a moment. The second one is new, and to make it ready has taken more than
 /// any proof does.
 const DEATHS_NEEDED: usize = 2;
-/// Bounds of making a child ready: the largest program that is allowed has 1.1 GB when it is
-/// loaded, and is committed to.
+/// Memory of a child, in bytes: the largest program that is allowed has 1.1 GB when it is loaded,
+/// and is committed to.
+const MEMORY_MAX: u64 = 4 << 30;
+/// Bounds of making a child ready.
 const READY: Bounds = Bounds {
-    memory_max: 4 << 30,
+    memory_max: MEMORY_MAX,
     time_max: Duration::from_secs(300),
 };
 /// Bounds of verifying one proof. It takes 20 ms and some MiB, but the machine may be busy.
 const PROOF: Bounds = Bounds {
-    memory_max: 4 << 30,
+    memory_max: MEMORY_MAX,
     time_max: Duration::from_secs(60),
 };
 
@@ -70,11 +73,12 @@ pub struct ProgramOnly {
 }
 
 impl ProgramOnly {
-    pub(crate) fn spawn(&self) -> Result<Worker, WorkerError> {
-        Worker::spawn(&self.config)
+    /// Starts a child that may take so many bytes of memory.
+    pub(crate) fn spawn(&self, memory_max: u64) -> Result<LimitedWorker, WorkerError> {
+        LimitedWorker::spawn(&self.config, MemoryBudget::from_bytes(memory_max))
     }
 
-    pub(crate) fn load(&self, worker: &mut Worker) -> Result<(), WorkerError> {
+    pub(crate) fn load(&self, worker: &mut LimitedWorker) -> Result<(), WorkerError> {
         worker
             .load(&self.image[..], self.openvm_toml.clone(), Input::default())
             .map(drop)
@@ -95,7 +99,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Children {
-    idle: Vec<Worker>,
+    idle: Vec<LimitedWorker>,
     /// Those that are idle, at work, or being made ready.
     count: usize,
     waiting: usize,
@@ -104,7 +108,7 @@ struct Children {
 /// A child that is at work. It goes back when this is dropped, if it is still there.
 struct AtWork<'a> {
     shared: &'a Shared,
-    worker: Option<Worker>,
+    worker: Option<LimitedWorker>,
 }
 
 impl Drop for AtWork<'_> {
@@ -255,8 +259,8 @@ impl Shared {
     }
 
     /// Starts a child and makes it ready.
-    fn ready(&self) -> Result<(Worker, Statement), String> {
-        let mut worker = self.program.spawn().map_err(|e| e.to_string())?;
+    fn ready(&self) -> Result<(LimitedWorker, Statement), String> {
+        let mut worker = self.program.spawn(MEMORY_MAX).map_err(|e| e.to_string())?;
         let (made, excess) = guard(&mut worker, READY, |worker| {
             self.program.load(worker)?;
             worker.prepare_verifier()

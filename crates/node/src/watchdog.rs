@@ -6,9 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_engine::worker::Worker;
-
-use crate::process::resident_bytes;
+use crate::{group::LimitedWorker, process::resident_bytes};
 
 /// How often the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -22,11 +20,11 @@ pub(crate) struct Bounds {
 }
 
 /// Gives the result of `work` with a child, and the reason for which the child was ended meanwhile,
-/// if it was.
+/// if it was: here, or by the kernel for its control group.
 pub(crate) fn guard<T>(
-    worker: &mut Worker,
+    worker: &mut LimitedWorker,
     bounds: Bounds,
-    work: impl FnOnce(&mut Worker) -> T,
+    work: impl FnOnce(&mut LimitedWorker) -> T,
 ) -> (T, Option<String>) {
     let (pid, stopper) = (worker.pid(), worker.stopper());
     let (done, is_done) = mpsc::channel::<()>();
@@ -45,7 +43,8 @@ pub(crate) fn guard<T>(
         });
         let worked = work(worker);
         drop(done);
-        (worked, watch.join().unwrap_or(None))
+        let excess = watch.join().unwrap_or(None);
+        (worked, excess.or_else(|| worker.excess()))
     })
 }
 

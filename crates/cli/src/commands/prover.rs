@@ -13,7 +13,7 @@ use myriad_engine::worker::WorkerConfig;
 use myriad_net::{Network, parse_peer, peer_name, wire::Role};
 use myriad_node::{
     Machine,
-    prover::{self, Activity, Calibration, Child, Group, Limits, Status, StatusFile},
+    prover::{self, Activity, Calibration, Child, Limits, Status, StatusFile},
 };
 use serde::Serialize;
 
@@ -56,8 +56,8 @@ pub fn run(args: &Prover) -> Result<(), Error> {
     let limits = limits(&settings, threads)?;
     let engine = Child::new(
         worker(&settings, args, threads)?,
+        settings.memory,
         calibration(&settings, threads),
-        Group::make(settings.memory),
     );
     let config = net_config(&settings, &dir, Role::Prover, settings.owner.disk_bytes)?;
     let until_stdin_ends = args.until_stdin_ends;

@@ -1,55 +1,75 @@
-//! The control group of the engine child, made on the machine of the test. A process in it takes
-//! more memory than is lent, and the kernel ends it.
+//! The control group of an engine child, made on the machine of the test. A child takes more memory
+//! than is lent to it, and the kernel ends it.
 
-use std::{
-    io::Write,
-    os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+use std::{fs, path::PathBuf};
+
+use myriad_engine::{
+    MemoryBudget,
+    worker::{WorkerConfig, WorkerError},
 };
+use myriad_node::LimitedWorker;
 
-use myriad_engine::MemoryBudget;
-use myriad_node::prover::Group;
+/// What is lent to the child.
+const LENT: MemoryBudget = MemoryBudget::from_bytes(64 << 20);
+/// Takes all memory once it is asked something; without a group it has 1 GiB, and then says that
+/// there is no more.
+const GREEDY: &str = "ulimit -v 1048576; head -c 1 > /dev/null; exec tail /dev/zero";
 
-/// The memory that is lent to the group.
-const LENT: u64 = 64 << 20;
-/// Takes all memory once a line has come; without a group it has 1 GiB, and then says that there is
-/// no more.
-const GREEDY: &str = "ulimit -v 1048576; read line; exec tail /dev/zero";
-const PATIENCE: Duration = Duration::from_secs(120);
-const SIGKILL: i32 = 9;
+fn child() -> LimitedWorker {
+    let config = WorkerConfig {
+        command: "/bin/sh".into(),
+        args: vec!["-c".into(), GREEDY.into()],
+        keys: "none".into(),
+        threads: 1,
+    };
+    LimitedWorker::spawn(&config, LENT).unwrap()
+}
+
+/// The group that a child is in, as the hierarchy of version 2 names it.
+fn group(child: &LimitedWorker) -> String {
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", child.pid())).unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    own.unwrap_or_default().to_owned()
+}
 
 /// Whether this process may make such a group.
 pub fn possible() -> Result<(), String> {
-    match Group::make(MemoryBudget::from_bytes(LENT)) {
-        Some(_) => Ok(()),
-        None => Err(
-            "no control group of version 2 that limits memory can be made: the kernel has none, or it takes root".into(),
-        ),
+    if group(&child()).contains("/myriad-engine-") {
+        return Ok(());
     }
+    Err(
+        "no control group of version 2 that limits memory can be made: the kernel has none, or it takes root"
+            .into(),
+    )
 }
 
 pub fn the_kernel_ends_what_takes_more_than_its_group_has() {
-    let group = Group::make(MemoryBudget::from_bytes(LENT)).unwrap();
-    let mut child = Command::new("sh")
-        .args(["-c", GREEDY])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    group.add(child.id()).unwrap();
-    child.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if start.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("it goes on after {} s", PATIENCE.as_secs());
-        }
-        sleep(Duration::from_millis(50));
+    let mut child = child();
+    let group = group(&child);
+    let name = group.rsplit('/').next().unwrap().to_owned();
+    let asked = child.load(Vec::<u8>::new(), None, Vec::<u8>::new());
+    let Err(WorkerError::Died(death)) = asked else {
+        panic!("it goes on: {asked:?}");
     };
-    assert_eq!(status.signal(), Some(SIGKILL), "{status}");
+    assert!(death.status.contains("signal: 9"), "{death}");
+    // The folder of the group goes with the child.
+    let dir = find(&name);
+    assert!(dir.exists());
+    drop(child);
+    assert!(!dir.exists(), "{} is left", dir.display());
+}
+
+/// The folder of this name among the control groups.
+fn find(name: &str) -> PathBuf {
+    let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = folders.pop() {
+        let below = fs::read_dir(&folder).into_iter().flatten().flatten();
+        for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            if entry.file_name() == name {
+                return entry.path();
+            }
+            folders.push(entry.path());
+        }
+    }
+    panic!("there is no group {name} below /sys/fs/cgroup");
 }

@@ -12,6 +12,7 @@ use alloy_primitives::{B256, Bytes};
 use super::{
     BlockFile, BlockFileError, Witness,
     block_file::{BATCH_GAS_MAX, gas_max},
+    system_calls::batch_gas,
 };
 use crate::{
     BlockError, Outcome, StatelessInput,
@@ -65,6 +66,14 @@ pub enum BatchError {
         /// The sum over its blocks.
         actual: u64,
     },
+    /// With their system calls they may, since the state has another code there than Ethereum.
+    #[error(
+        "the transactions and system calls of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
+    )]
+    SystemCalls {
+        /// The sum over its blocks.
+        actual: u64,
+    },
     /// A block is not valid, or its witness does not suffice.
     #[error(transparent)]
     Invalid(#[from] BlockError),
@@ -94,6 +103,10 @@ pub enum BatchError {
 /// executed.
 pub fn batch(files: &[BlockFile]) -> Result<(StatelessInput, Outcome), BatchError> {
     let mut input = join(files)?;
+    match batch_gas(&input) {
+        actual if actual > BATCH_GAS_MAX => return Err(BatchError::SystemCalls { actual }),
+        _ => {}
+    }
     let (outcome, used) = validate_recording(&input)?;
     retain(&mut input.state, &used.state);
     retain(&mut input.codes, &used.codes);

@@ -24,6 +24,7 @@ pub mod inspect;
 pub mod precompiles;
 pub mod replay;
 pub mod sample;
+mod system_calls;
 pub mod transaction_type;
 pub mod unsupported_chain;
 

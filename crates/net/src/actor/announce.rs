@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Instant};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{Multiaddr, PeerId, gossipsub, kad};
 use myriad_core::Peer;
 
@@ -24,6 +24,14 @@ const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
     let burst = NEWS_PER_SECOND.saturating_mul(NonZeroU32::new(10).expect("not zero"));
     RateLimiter::keyed(Quota::per_second(NEWS_PER_SECOND).allow_burst(burst))
+}
+
+/// Greetings in a second that have a number of their own. Peers may greet as often as they like,
+/// and at this pace the numbers of one start last for ten years.
+const GREETING_NUMBERS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+
+pub(super) fn greeting_numbers() -> DefaultDirectRateLimiter {
+    RateLimiter::direct(Quota::per_second(GREETING_NUMBERS_PER_SECOND))
 }
 
 /// The verdict on an announcement.
@@ -166,9 +174,17 @@ impl Actor {
 
     /// The number of the next announcement.
     pub(super) fn next_sequence(&mut self) -> u64 {
-        // Four thousand million announcements in one start would take centuries.
+        // Four thousand million announcements in one start take years.
         self.announced = self.announced.saturating_add(1);
         sequence(self.hello.boot, self.announced)
+    }
+
+    /// The number of what a greeting says of jobs. Who greets without end hears the same again.
+    pub(super) fn greeting_sequence(&mut self) -> u64 {
+        match self.greeting_numbers.check() {
+            Ok(()) => self.next_sequence(),
+            Err(_) => sequence(self.hello.boot, self.announced),
+        }
     }
 
     fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Heard {

@@ -24,7 +24,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use libp2p::{
     Multiaddr, PeerId, Swarm, gossipsub, identify, kad, mdns,
     request_response::OutboundRequestId,
@@ -33,7 +33,13 @@ use libp2p::{
 use myriad_core::{JobId, Peer};
 use tokio::sync::{mpsc, oneshot};
 
-use self::{announce::news_limiter, jobs::Jobs, peers::Connected, redial::Redial, strikes::Strikes};
+use self::{
+    announce::{greeting_numbers, news_limiter},
+    jobs::Jobs,
+    peers::Connected,
+    redial::Redial,
+    strikes::Strikes,
+};
 use crate::{
     behaviour::{Behaviour, BehaviourEvent},
     config::Config,
@@ -90,6 +96,8 @@ pub(crate) struct Actor {
     own_jobs: BTreeMap<JobId, Announcement>,
     /// Announcements since the start.
     announced: u32,
+    /// Limits the greetings that have a number of their own.
+    greeting_numbers: DefaultDirectRateLimiter,
     jobs: Jobs,
     /// Requests that were sent, with the callers that wait for the answers.
     pending_requests: HashMap<OutboundRequestId, oneshot::Sender<Result<Response, AskError>>>,
@@ -165,6 +173,7 @@ impl Actor {
             dialling: HashMap::new(),
             own_jobs: BTreeMap::new(),
             announced: 0,
+            greeting_numbers: greeting_numbers(),
             jobs: Jobs::default(),
             pending_requests: HashMap::new(),
             limiter: RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)),
@@ -310,7 +319,7 @@ impl Actor {
     fn greeting(&mut self) -> Hello {
         let mut hello = self.hello.clone();
         hello.clock_ms = now_ms();
-        let sequence = self.next_sequence();
+        let sequence = self.greeting_sequence();
         hello.jobs = self
             .own_jobs
             .values()

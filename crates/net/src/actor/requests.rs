@@ -51,8 +51,11 @@ impl Actor {
         };
         if hello.version != PROTOCOL_VERSION {
             let (theirs, build) = (hello.version, hello.build.clone());
-            peer.hello = Some(hello);
-            self.send(id, |peer| Event::OtherVersion { peer, theirs, build });
+            let first = peer.hello.replace(hello).is_none();
+            // Or else a peer could fill a screen with it.
+            if first {
+                self.send(id, |peer| Event::OtherVersion { peer, theirs, build });
+            }
             self.tell_shared(id);
             return;
         }

@@ -83,6 +83,56 @@ async fn who_dials_greets_until_the_other_has_said_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_peer_of_another_version_is_told_of_once() {
+    let (_dir, mut actor, mut events) = actor(&[], Limits::default());
+    let id = Keypair::generate_ed25519().public().to_peer_id();
+    actor.connected(id, ConnectionId::new_unchecked(1), &they_dialled());
+    for version in 1..100 {
+        let hello = Hello {
+            version: PROTOCOL_VERSION + version,
+            ..actor.hello.clone()
+        };
+        actor.greeted(id, hello);
+    }
+    assert!(matches!(events.try_recv(), Ok(Event::OtherVersion { .. })));
+    assert!(events.try_recv().is_err(), "it could fill a screen");
+}
+
+/// Each answer to a greeting says something of jobs, and so has a number.
+#[tokio::test]
+async fn those_who_greet_without_end_do_not_use_up_the_numbers_of_announcements() {
+    const GREETINGS: u32 = 2000;
+    let (_dir, mut actor, _events) = actor(&[], Limits::default());
+    let job = announcement(actor.swarm.local_peer_id(), 0);
+    actor.announce(job);
+    let before = actor.announced;
+    let mut last = 0;
+    for _ in 0..GREETINGS {
+        let said = actor.greeting().jobs[0].sequence;
+        assert!(said >= last, "what is said later has no lower number");
+        last = said;
+    }
+    assert!(actor.announced - before < GREETINGS / 2, "{}", actor.announced);
+    let job = announcement(actor.swarm.local_peer_id(), 0);
+    assert!(actor.publish(job).sequence > last);
+}
+
+fn announcement(requester: &PeerId, sequence: u64) -> Announcement {
+    Announcement {
+        version: PROTOCOL_VERSION,
+        job: JobId([1; 32]),
+        requester: peer_of(requester).unwrap(),
+        sequence,
+        open: true,
+        engine: [7; 32],
+        instructions: 1,
+        memory_min: 1,
+        bytes: 1,
+        record: Vec::new(),
+    }
+}
+
+#[tokio::test]
 async fn the_clock_of_a_peer_that_greets_is_compared() {
     const HOURS_MS: u64 = 3 * 3_600_000;
     let (_dir, mut actor, mut events) = actor(&[], Limits::default());
@@ -144,19 +194,7 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
     let (_dir, mut actor, mut events) = actor(&[], Limits::default());
     let id = Keypair::generate_ed25519().public().to_peer_id();
     for sequence in 1..100 {
-        let announcement = Announcement {
-            version: PROTOCOL_VERSION,
-            job: JobId([1; 32]),
-            requester: peer_of(&id).unwrap(),
-            sequence,
-            open: true,
-            engine: [7; 32],
-            instructions: 1,
-            memory_min: 1,
-            bytes: 1,
-            record: Vec::new(),
-        };
-        actor.handle_announcement(&id, announcement);
+        actor.handle_announcement(&id, announcement(&id, sequence));
     }
     let mut told = 0;
     while let Ok(event) = events.try_recv() {

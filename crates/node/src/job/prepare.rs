@@ -10,7 +10,7 @@ use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
     Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
-    worker::{self, Failure, Usage, Worker, WorkerError},
+    worker::{self, Failure, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
@@ -19,7 +19,9 @@ use super::{
     tree_choice::{allowed, best_arities, supposed, tree},
 };
 use crate::{
-    Store, job_id,
+    Store,
+    group::LimitedWorker,
+    job_id,
     store::{Entry, Held, Planned, TaskKey, write_durably},
     verifier_pool::{Objection, ProgramOnly, VerifierPool},
 };
@@ -99,7 +101,7 @@ pub(crate) fn prepare(
     options: &Options,
     hands: Hands,
     observer: &mut dyn Observer,
-) -> Result<(Prepared, Option<Worker>), RunError> {
+) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
     let Opened {
         id,
         program,
@@ -280,14 +282,55 @@ impl Prepared {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// A job of so many segments whose program nothing can be done with.
+    pub(crate) fn without_program(dir: &std::path::Path, tree: Tree, final_form: FinalForm) -> Self {
+        let program = Arc::new(ProgramOnly {
+            image: Vec::new(),
+            openvm_toml: None,
+            config: worker::WorkerConfig {
+                command: dir.join("no program"),
+                args: Vec::new(),
+                keys: dir.join("keys"),
+                threads: 1,
+            },
+        });
+        let id = JobId([7; 32]);
+        let blobs = crate::open_blobs(dir, u64::MAX).unwrap();
+        Self {
+            id,
+            engine: [0; 32],
+            program: Arc::clone(&program),
+            verifying: VerifierPool::begin(program),
+            store: Arc::new(Store::open(dir, id, blobs).unwrap()),
+            plan: Plan {
+                segments: Vec::new(),
+                public_values: Vec::new(),
+                instructions: 0,
+            },
+            tree,
+            costs: Vec::new(),
+            keys: HashMap::new(),
+            final_form,
+            done: BTreeMap::new(),
+            leased: Vec::new(),
+            start: Instant::now(),
+            executed: Usage::default(),
+        }
+    }
+}
+
 pub(crate) fn level(number: u8) -> Level {
     Level::new(number).expect("the tree is not higher than the engine allows")
 }
 
-pub(crate) fn start_child(job: &Job, options: &Options) -> Result<Worker, WorkerError> {
-    let mut worker = Worker::spawn(&options.worker)?;
-    worker.load(&job.image[..], job.openvm_toml.clone(), &job.input)?;
-    Ok(worker)
+pub(crate) fn start_child(job: &Job, options: &Options) -> Result<LimitedWorker, WorkerError> {
+    let mut worker = LimitedWorker::spawn(&options.worker, options.memory)?;
+    match worker.load(&job.image[..], job.openvm_toml.clone(), &job.input) {
+        Ok(_) => Ok(worker),
+        Err(e) => Err(worker.explain(e)),
+    }
 }
 
 /// The plan and the arities that a job is proven with.
@@ -300,7 +343,7 @@ struct Chosen {
 /// Plans with the full budget, and with those parts of it that may be better; the best estimate
 /// wins. Also says what planning took.
 fn choose(
-    planner: &mut Worker,
+    planner: &mut LimitedWorker,
     options: &Options,
     config: &VmConfig,
     children: usize,
@@ -308,7 +351,8 @@ fn choose(
 ) -> Result<(Planned, Usage), WorkerError> {
     let mut executed = Usage::default();
     let mut plan_for = |budget| {
-        let (plan, usage) = planner.plan(budget, options.max_instructions)?;
+        let planned = planner.plan(budget, options.max_instructions);
+        let (plan, usage) = planned.map_err(|e| planner.explain(e))?;
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);

@@ -12,11 +12,12 @@ use std::{
 use myriad_core::TaskId;
 use myriad_engine::{
     Boundary, Statement,
-    worker::{Stopper, Usage, Worker},
+    worker::{Stopper, Usage},
 };
 
 use crate::{
     Job, Options, RunError,
+    group::LimitedWorker,
     job::{Prepared, level, start_child},
     verifier_pool::Objection,
 };
@@ -84,7 +85,7 @@ impl Shared<'_> {
     pub(super) fn serve(
         &self,
         child: usize,
-        mut worker: Option<Worker>,
+        mut worker: Option<LimitedWorker>,
         commands: &Receiver<Command>,
         answers: &Sender<(usize, TaskId, Answer)>,
     ) {
@@ -122,7 +123,7 @@ impl Shared<'_> {
     fn work(
         &self,
         child: usize,
-        worker: &mut Option<Worker>,
+        worker: &mut Option<LimitedWorker>,
         task: TaskId,
         proofs: Vec<Vec<u8>>,
     ) -> Result<(Vec<u8>, Usage), RunError> {
@@ -133,14 +134,15 @@ impl Shared<'_> {
         };
         self.stoppers.register(child, started.stopper());
         let made = match task {
-            TaskId::Segment(index) => started.prove(&self.prepared.plan.segments[index as usize])?,
-            TaskId::Node(node) => started.aggregate(level(node.level), proofs)?,
+            TaskId::Segment(index) => started.prove(&self.prepared.plan.segments[index as usize]),
+            TaskId::Node(node) => started.aggregate(level(node.level), proofs),
             TaskId::Final => {
                 let top = self.prepared.tree.top();
                 let [proof, last] = <[Vec<u8>; 2]>::try_from(proofs).expect("it takes two");
-                started.finish(level(top.level), self.options.final_form, proof, last)?
+                started.finish(level(top.level), self.options.final_form, proof, last)
             }
         };
+        let made = made.map_err(|e| started.explain(e))?;
         *worker = Some(started);
         Ok(made)
     }

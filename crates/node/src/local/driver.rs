@@ -14,12 +14,13 @@ use myriad_core::{
 };
 use myriad_engine::{
     Boundary,
-    worker::{Death, Usage, Worker, WorkerError},
+    worker::{Death, Usage, WorkerError},
 };
 
 use super::child::{Answer, Command, Shared};
 use crate::{
     Event, Observer, RunError,
+    group::LimitedWorker,
     job::{MISSED, child_of, child_offer, child_peer, one_machine},
     store::{Accepted, Entry},
 };
@@ -33,7 +34,7 @@ pub(super) type Usages = Vec<(Kind, Usage)>;
 pub(super) fn drive(
     shared: &Shared<'_>,
     children: usize,
-    planner: Option<Worker>,
+    planner: Option<LimitedWorker>,
     observer: &mut dyn Observer,
 ) -> Result<Usages, RunError> {
     thread::scope(|scope| {

@@ -19,7 +19,6 @@ mod disk;
 mod driver;
 mod engine;
 mod finished;
-mod group;
 mod offers;
 
 mod progress;
@@ -38,15 +37,12 @@ use thiserror::Error;
 pub use calibration::{Calibration, CalibrationError, PROFILE_FILE};
 pub use driver::run;
 pub use engine::Child;
-pub use group::Group;
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
 /// An engine child may take this share more than is lent: what a requester expects is measured, and
 /// the allocator of one machine is not that of another. It is looked at a few times a second.
 const MEMORY_SLACK: f64 = 1.06;
-/// And this share more at no moment, where the kernel can hold it to that: see [`Group`].
-const MEMORY_HARD: f64 = 1.12;
 
 /// The limits that the owner of the machine sets.
 #[derive(Clone, Debug)]

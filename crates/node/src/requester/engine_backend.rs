@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use myriad_core::{Blob, TaskId};
-use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment, worker::Worker};
+use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment};
 use myriad_net::blob::BlobRef;
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     RunError, Store, StoreError,
+    group::LimitedWorker,
     job::{Prepared, level},
     store::Held,
     verifier_pool::Objection,
@@ -27,7 +28,7 @@ pub(super) enum Truth {
     /// An earlier run has found it out.
     Known(Vec<Boundary>),
     /// This child can, with the job loaded.
-    Unknown(Worker),
+    Unknown(LimitedWorker),
 }
 
 /// The true boundary of each segment, or why it is not known.
@@ -90,8 +91,8 @@ impl EngineBackend {
 }
 
 /// Executes the job once more, and notes what it shows for the next run.
-fn find_out(mut planner: Worker, segments: &[Segment], store: &Weak<Store>) -> Found {
-    let boundaries = planner.boundaries(segments);
+fn find_out(mut planner: LimitedWorker, segments: &[Segment], store: &Weak<Store>) -> Found {
+    let boundaries = planner.boundaries(segments).map_err(|e| planner.explain(e));
     // The child has done all that it is needed for, and its memory is wanted elsewhere.
     drop(planner);
     let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;
@@ -196,6 +197,64 @@ impl JobBackend for EngineBackend {
     fn note_leases(&self, begun: &[Held], ended: &[Held]) {
         if let Err(e) = self.prepared.store.note_leases(begun, ended) {
             tracing::warn!("after a crash, provers at work now would not be waited for: {e}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_core::{Arities, NodeId, Tree};
+
+    use super::*;
+
+    const SEGMENTS: u32 = 4;
+    /// What is found of a proof of so many bytes, where nothing can be verified.
+    fn examined(form: FinalForm, task: impl Fn(&Tree) -> TaskId, bytes: usize) -> Objection {
+        let dir = tempfile::tempdir().unwrap();
+        let arities = Arities {
+            leaf: 2,
+            internal_for_leaf: 2,
+            internal_recursive: 2,
+        };
+        let prepared = Prepared::without_program(dir.path(), Tree::new(SEGMENTS, arities), form);
+        let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
+        // Two counters, two roots of eight words, and no exit code.
+        let boundary: Boundary = postcard::from_bytes(&[0; 2 + 2 * 8 + 1]).unwrap();
+        let backend = EngineBackend {
+            truth: Arc::new(OnceLock::from(Ok(vec![boundary; SEGMENTS as usize]))),
+            known: watch::channel(true).1,
+            own_worker,
+            prepared,
+        };
+        let task = task(&backend.prepared.tree);
+        backend.examine(task, &vec![0; bytes]).unwrap_err()
+    }
+
+    /// A valid proof may be padded, and the file of the final proof has that of the top node in
+    /// hex: it would be longer than whoever verifies it takes.
+    #[test]
+    fn a_top_node_that_would_make_the_final_proof_too_long_is_refused() {
+        let top = |tree: &Tree| TaskId::Node(tree.top());
+        let found = examined(FinalForm::Fast, top, FAST_TOP_BYTES_MAX + 1);
+        assert!(
+            matches!(&found, Objection::Invalid(reason) if reason.contains("becomes the final proof")),
+            "{found:?}"
+        );
+        // What is left for the rest of the file.
+        assert!(FINAL_PROOF_BYTES_MAX - 2 * FAST_TOP_BYTES_MAX >= 128 << 10);
+        let leaf = |_: &Tree| TaskId::Node(NodeId { level: 1, index: 0 });
+        for (form, task, bytes) in [
+            (
+                FinalForm::Fast,
+                &top as &dyn Fn(&Tree) -> TaskId,
+                FAST_TOP_BYTES_MAX,
+            ),
+            (FinalForm::Fast, &leaf, FAST_TOP_BYTES_MAX + 1),
+            (FinalForm::Small, &top, FAST_TOP_BYTES_MAX + 1),
+        ] {
+            // It is looked at.
+            let found = examined(form, task, bytes);
+            assert!(matches!(&found, Objection::Unable(_)), "{form:?}: {found:?}");
         }
     }
 }

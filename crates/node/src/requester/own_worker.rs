@@ -9,12 +9,13 @@ use std::{
 use myriad_core::{Cost, TaskId};
 use myriad_engine::{
     AggregateError, FinalForm, Level,
-    worker::{Failure, Stopper, Usage, Worker, WorkerError},
+    worker::{Failure, Stopper, Usage, WorkerError},
 };
 
 use super::backend::Attempt;
 use crate::{
     Machine,
+    group::LimitedWorker,
     text::printable,
     verifier_pool::ProgramOnly,
     watchdog::{Bounds, guard},
@@ -101,8 +102,9 @@ impl OwnWorker {
     }
 
     /// A child with the program loaded. Aggregating needs no input of the job.
-    fn start(&self, allowance: Allowance) -> Result<Worker, String> {
-        let mut worker = self.program.spawn().map_err(|e| e.to_string())?;
+    fn start(&self, allowance: Allowance) -> Result<LimitedWorker, String> {
+        let spawned = self.program.spawn(allowance.bounds.memory_max);
+        let mut worker = spawned.map_err(|e| e.to_string())?;
         {
             let mut running = self.running();
             if running.stopped {
@@ -143,7 +145,7 @@ impl OwnWorker {
     /// Has the child do one piece of work; another child if the last one has died.
     fn carry_out(
         &self,
-        worker: &mut Option<Worker>,
+        worker: &mut Option<LimitedWorker>,
         allowance: Allowance,
         work: Work<'_>,
     ) -> Result<Made, Trouble> {
@@ -191,7 +193,7 @@ enum Work<'a> {
     Finish(Level, FinalForm, &'a [u8], &'a [u8]),
 }
 
-fn ask(worker: &mut Worker, work: Work<'_>) -> Result<(Vec<u8>, Usage), WorkerError> {
+fn ask(worker: &mut LimitedWorker, work: Work<'_>) -> Result<(Vec<u8>, Usage), WorkerError> {
     match work {
         Work::Aggregate(level, children) => {
             worker.aggregate(level, children.into_iter().map(<[u8]>::to_vec).collect())
@@ -456,7 +458,7 @@ mod tests {
         let greedy = "x=$(head -c 300000000 /dev/zero | tr '\\0' x); sleep 600";
         let (found, took) = attempt_with(greedy, Duration::from_secs(300));
         assert!(
-            matches!(&found, Attempt::Unable(reason) if reason.contains("bytes of memory, and 100663296 are allowed")),
+            matches!(&found, Attempt::Unable(reason) if ["and 100663296 are allowed", "its control group allows"].iter().any(|said| reason.contains(said))),
             "{found:?}"
         );
         assert!(took < Duration::from_secs(120), "{took:?}");

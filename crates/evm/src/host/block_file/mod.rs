@@ -58,8 +58,9 @@ pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 /// Most gas that the transactions of a batch may take together. It is no more than that of one
 /// block, so that a file is executed in the same time whatever it has. Each block counts with the
 /// gas that its transactions may take, and not with its gas limit, which is 2 * 10^9 in each of
-/// Linea's blocks. The system calls of a block, four of 30 M gas at most, are not part of it: those
-/// of 1,024 blocks are 1.2 * 10^11.
+/// Linea's blocks. The system calls of a block, four of 30 M gas at most, count where the state has
+/// another code at their addresses than Ethereum, whose own take at most some hundred thousand gas:
+/// `batch` and `replay` look.
 pub const BATCH_GAS_MAX: u64 = GAS_LIMIT_MAX;
 
 /// The fields that cannot be left out, for the message that one is missing.

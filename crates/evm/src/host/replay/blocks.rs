@@ -25,6 +25,7 @@ use crate::{
     host::{
         block_file::{BATCH_GAS_MAX, GAS_LIMIT_MAX, gas_max},
         excerpt::excerpt,
+        system_calls,
     },
 };
 
@@ -116,6 +117,21 @@ pub(super) fn check_gas(blocks: &[ChainBlock]) -> Result<(), ReplayError> {
     let gas = blocks.iter().map(|block| gas_max(&block.block));
     match gas.fold(0, u64::saturating_add) {
         actual if actual > BATCH_GAS_MAX => Err(ReplayError::Gas { actual }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses blocks whose system calls could take too long, with the codes of which these are the
+/// hashes before the first one.
+pub(super) fn check_system_calls(
+    blocks: &[ChainBlock],
+    code_hash: impl FnMut(Address) -> B256,
+) -> Result<(), ReplayError> {
+    let transactions = blocks.iter().map(|block| gas_max(&block.block));
+    let transactions = transactions.fold(0, u64::saturating_add);
+    let fork = blocks.iter().map(|block| block.fork).max().unwrap_or(Fork::Paris);
+    match transactions.saturating_add(system_calls::gas(blocks.len(), fork, true, code_hash)) {
+        actual if actual > BATCH_GAS_MAX => Err(ReplayError::SystemCalls { actual }),
         _ => Ok(()),
     }
 }

@@ -179,6 +179,14 @@ pub enum ReplayError {
         /// The sum over its blocks.
         actual: u64,
     },
+    /// With their system calls they may, since the state has another code there than Ethereum.
+    #[error(
+        "the transactions and system calls of the replay file may take {actual} gas, and {BATCH_GAS_MAX} are allowed: divide its blocks among several"
+    )]
+    SystemCalls {
+        /// The sum over its blocks.
+        actual: u64,
+    },
     /// The first block of a chain has no block before it.
     #[error("the replay file begins with block 0, which follows no block and is not executed; leave it out")]
     Genesis,

@@ -144,9 +144,80 @@ pub(super) struct ReplayOutcome {
     pub(super) status: bool,
     /// Gas before refunds, and before the floor of EIP-7623.
     pub(super) gas_used: Small,
-    /// The data of each log.
-    #[serde(deserialize_with = "logs")]
-    pub(super) logs: Vec<Bytes>,
+    pub(super) logs: Logs,
+}
+
+/// The data of each log of a transaction, one after the other: a log without data has three bytes
+/// of JSON, and ten times as many in a list of its own.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    data: Vec<u8>,
+    /// Where each one ends in `data`.
+    ends: Vec<u32>,
+}
+
+impl Logs {
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends.iter().map(move |&end| {
+            let log = &self.data[start..end as usize];
+            start = end as usize;
+            log
+        })
+    }
+
+    fn push(&mut self, log: &[u8]) {
+        self.data.extend_from_slice(log);
+        let end = self.data.len();
+        // A file has no such bytes, and a byte of a log that is executed costs 8 gas.
+        self.ends
+            .push(u32::try_from(end).expect("logs have less than 4 GiB"));
+    }
+
+    fn shrink(&mut self) {
+        self.data.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Logs {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(data: I) -> Self {
+        let mut logs = Self::default();
+        data.into_iter().for_each(|log| logs.push(log));
+        logs
+    }
+}
+
+impl<'de> Deserialize<'de> for Logs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = Logs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {LOGS_MAX} items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Logs, A::Error> {
+                let mut logs = Logs::default();
+                while let Some(Data(log)) = seq.next_element::<Data<DATA_BYTES_MAX>>()? {
+                    if logs.len() == LOGS_MAX {
+                        return Err(de::Error::invalid_length(LOGS_MAX + 1, &self));
+                    }
+                    logs.push(&log);
+                }
+                logs.shrink();
+                Ok(logs)
+            }
+        }
+
+        deserializer.deserialize_seq(Items)
+    }
 }
 
 /// An account before the first block.
@@ -260,6 +331,8 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
                     }
                     items.push(item);
                 }
+                // The room for more is kept for one list at a time.
+                items.shrink_to_fit();
                 Ok(List(items))
             }
         }
@@ -276,11 +349,6 @@ fn list<'de, const MAX: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 fn data<'de, const MAX: usize, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     Data::<MAX>::deserialize(deserializer).map(|data| data.0)
-}
-
-fn logs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Bytes>, D::Error> {
-    let logs = List::<Data<DATA_BYTES_MAX>, LOGS_MAX>::deserialize(deserializer)?;
-    Ok(logs.0.into_iter().map(|data| data.0).collect())
 }
 
 /// At most `MAX` bytes in hex, with or without `0x`.

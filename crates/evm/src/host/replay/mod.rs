@@ -82,6 +82,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
     let fork = replay.fork.as_ref().map(|name| name.0.as_str());
     let mut blocks = chain_blocks(replay.blocks.0, &chain, fork, &hashes)?;
     let before = World::new(replay.accounts.0, replay.storage.0, hashes)?;
+    blocks::check_system_calls(&blocks, |address| before.code_hash(address))?;
     let mut remarks = Vec::new();
 
     // The first run is as on the chain. Only the header before the first block is synthetic.

@@ -6,7 +6,7 @@ use alloy_evm::{
     block::{BlockExecutionError, BlockExecutor as _},
     eth::{EthBlockExecutionCtx, EthBlockExecutor, EthEvmFactory, receipt_builder::AlloyReceiptBuilder},
 };
-use alloy_primitives::{B256, Bloom};
+use alloy_primitives::{B256, Bloom, hex};
 use revm::database::{
     BundleState, State,
     states::{block_hash_cache::BlockHashCache, bundle_state::BundleRetention},
@@ -165,7 +165,7 @@ fn outcome(receipt: &ReceiptEnvelope, spent: u64) -> ReplayOutcome {
     ReplayOutcome {
         status: receipt.status(),
         gas_used: Small(spent),
-        logs: receipt.logs().iter().map(|log| log.data.data.clone()).collect(),
+        logs: receipt.logs().iter().map(|log| &log.data.data[..]).collect(),
     }
 }
 
@@ -191,8 +191,12 @@ fn compare(place: Place, actual: &ReplayOutcome, expected: &ReplayOutcome) -> Op
     if logs.len() != others.len() {
         return difference("number of logs", logs.len().to_string(), others.len().to_string());
     }
-    let (log, other) = logs.iter().zip(others).find(|(log, other)| log != other)?;
-    difference("data of a log", log.to_string(), other.to_string())
+    let (log, other) = logs.iter().zip(others.iter()).find(|(log, other)| log != other)?;
+    difference(
+        "data of a log",
+        hex::encode_prefixed(log),
+        hex::encode_prefixed(other),
+    )
 }
 
 /// Why a transaction or a system call was not executed: for want of something, or since it is not

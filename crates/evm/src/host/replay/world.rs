@@ -106,6 +106,12 @@ impl World {
         Ok(world)
     }
 
+    /// The hash of an account's code; that of no code where there is no account.
+    pub(super) fn code_hash(&self, address: Address) -> B256 {
+        let account = self.accounts.get(&address);
+        account.map_or(KECCAK256_EMPTY, |account| account.code_hash)
+    }
+
     /// Makes it the state after a block.
     pub(super) fn apply(&mut self, changes: &BundleState) -> Result<(), Unlisted> {
         for (&address, change) in &changes.state {

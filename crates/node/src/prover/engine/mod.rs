@@ -7,13 +7,14 @@ use std::{
 
 use myriad_core::{JobId, Peer};
 use myriad_engine::{
-    Filling, FinalForm, KeyError, Level, Segment,
-    worker::{Failure, Source, Stopper, Usage, Worker, WorkerConfig, WorkerError},
+    Filling, FinalForm, KeyError, Level, MemoryBudget, Segment,
+    worker::{Failure, Source, Stopper, Usage, WorkerConfig, WorkerError},
 };
 use myriad_net::blob::BlobRef;
 
-use super::{Calibration, Engine, EngineError, Group, JobFiles, Piece, Sample};
+use super::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 use crate::{
+    group::LimitedWorker,
     process::{cpu_time, resident_bytes},
     store::job_id_of,
     text::printable,
@@ -24,18 +25,18 @@ use crate::{
 /// get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
+    /// What is lent to the child.
+    memory: MemoryBudget,
     /// The measured calibration, if there is one.
     calibration: Option<Calibration>,
     idle: Mutex<Option<Loaded>>,
     running: Mutex<Running>,
-    /// Where the kernel holds it to its memory, if it does. The child ends before its group does.
-    group: Option<Group>,
 }
 
 /// The child, with what it has loaded.
 struct Loaded {
     of: Origin,
-    worker: Worker,
+    worker: LimitedWorker,
 }
 
 /// The owner of what a child has loaded.
@@ -101,15 +102,15 @@ struct Running {
 }
 
 impl Child {
-    /// `calibration` is what was measured of this machine, if anything was; `group` is where the
-    /// child is put.
-    pub fn new(config: WorkerConfig, calibration: Option<Calibration>, group: Option<Group>) -> Self {
+    /// `memory` is lent to the child; `calibration` is what was measured of this machine, if
+    /// anything was.
+    pub fn new(config: WorkerConfig, memory: MemoryBudget, calibration: Option<Calibration>) -> Self {
         Self {
             config,
+            memory,
             calibration,
             idle: Mutex::new(None),
             running: Mutex::default(),
-            group,
         }
     }
 
@@ -132,7 +133,7 @@ impl Child {
                 // Its memory is wanted for the next one.
                 drop(idle);
                 self.make_keys(files, Filling::Missing)?;
-                Worker::spawn(&self.config).map_err(failed)?
+                LimitedWorker::spawn(&self.config, self.memory).map_err(failed)?
             }
         };
         self.watch(&worker, Is::AtTask)?;
@@ -140,7 +141,7 @@ impl Child {
         // Only the child looks at what they are: a stranger has made them.
         let loaded = worker
             .load(image, files.openvm_toml.clone(), input)
-            .map_err(refused)?;
+            .map_err(|e| refused(worker.explain(e)))?;
         let actual = job_id_of(&loaded.program, &loaded.input);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
@@ -160,7 +161,7 @@ impl Child {
 
     /// Has the keys made by a child that sees nothing of the job but its configuration.
     fn make_keys(&self, files: &JobFiles, filling: Filling) -> Result<(), EngineError> {
-        let mut maker = Worker::spawn_for_keys(&self.config).map_err(failed)?;
+        let mut maker = LimitedWorker::spawn_for_keys(&self.config, self.memory).map_err(failed)?;
         self.watch(&maker, Is::MakingKeys)?;
         let made = maker.make_keys(files.openvm_toml.clone(), filling);
         match made {
@@ -169,19 +170,12 @@ impl Child {
             Err(WorkerError::Failed(Failure::Keys(e @ KeyError::Io { .. }))) => {
                 Err(EngineError::Unable(e.to_string()))
             }
-            Err(e) => Err(refused(e)),
+            Err(e) => Err(refused(maker.explain(e))),
         }
     }
 
-    fn watch(&self, worker: &Worker, is: Is) -> Result<(), EngineError> {
+    fn watch(&self, worker: &LimitedWorker, is: Is) -> Result<(), EngineError> {
         let pid = worker.pid();
-        if let Some(group) = &self.group
-            && let Err(e) = group.add(pid)
-        {
-            return Err(EngineError::Unable(format!(
-                "the engine child cannot be put into its control group: {e}"
-            )));
-        }
         let mut running = self.running();
         if running.stopped {
             return Err(EngineError::Stopped);
@@ -249,6 +243,7 @@ impl Child {
                 source(files, *last_segment)?,
             ),
         };
+        let made = made.map_err(|e| worker.explain(e));
         if made.is_ok() {
             *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);
         }

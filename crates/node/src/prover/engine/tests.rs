@@ -3,6 +3,7 @@
 use std::{fs, path::Path, thread};
 
 use myriad_core::Blob;
+use myriad_engine::worker::Worker;
 use myriad_net::blob::BlobStore;
 
 use super::*;
@@ -38,6 +39,8 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
     }
 }
 
+/// What is lent to a child.
+const MEMORY: MemoryBudget = MemoryBudget::from_bytes(1 << 30);
 /// First bytes of a key file.
 const MAGIC: &[u8] = b"myriad keys v2\n\0";
 /// The names of the job's program, input and engine.
@@ -111,7 +114,7 @@ fn with_rotten_keys(again: &str) -> (Proven, usize, Vec<u8>) {
          exec sleep 600"
     );
     let config = config(dir, &script);
-    let child = Child::new(config.clone(), None, None);
+    let child = Child::new(config.clone(), MEMORY, None);
     let (files, piece) = job(dir);
     // As it is called that the first one leaves.
     let mut maker = Worker::spawn_for_keys(&config).unwrap();
@@ -155,7 +158,7 @@ fn what_this_machine_lacks_is_no_requesters_fault() {
     let mut no_program = config(dir.path(), "");
     no_program.command = dir.path().join("none");
     for (config, said) in [(no_folder, "key cache"), (no_program, "cannot start")] {
-        let found = Child::new(config, None, None).work(&files, &piece);
+        let found = Child::new(config, MEMORY, None).work(&files, &piece);
         assert!(
             matches!(&found, Err(EngineError::Unable(why)) if why.contains(said)),
             "{found:?}"
@@ -169,7 +172,7 @@ fn no_child_is_believed_that_the_disk_is_to_blame() {
     let dir = tempfile::tempdir().unwrap();
     // Keys that cannot be read or written, at a path and for a reason of no characters.
     fs::write(dir.path().join("io"), frame(&[1, 3, 0, 0, 0])).unwrap();
-    let child = Child::new(config(dir.path(), "cat io\nexec sleep 600"), None, None);
+    let child = Child::new(config(dir.path(), "cat io\nexec sleep 600"), MEMORY, None);
     let (files, piece) = job(dir.path());
     let found = child.work(&files, &piece);
     assert!(matches!(&found, Err(EngineError::Failed(_))), "{found:?}");
@@ -179,8 +182,8 @@ fn no_child_is_believed_that_the_disk_is_to_blame() {
 fn making_keys_is_no_progress_of_a_task() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "while :; do :; done");
-    let worker = Worker::spawn(&config).unwrap();
-    let child = Child::new(config, None, None);
+    let worker = LimitedWorker::spawn(&config, MEMORY).unwrap();
+    let child = Child::new(config, MEMORY, None);
     let more = |than: Duration| {
         while cpu_time(worker.pid()).unwrap() <= than {
             thread::sleep(Duration::from_millis(5));

@@ -1,6 +1,6 @@
 //! Knows which peer has which blob, so that the requester need not serve every blob itself.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use myriad_core::{Blob, Peer};
 
@@ -13,6 +13,8 @@ const BLOBS_MAX: usize = 1 << 18;
 #[derive(Default)]
 pub(super) struct Holders {
     of: BTreeMap<Blob, VecDeque<Peer>>,
+    /// How many blobs each of them is named for.
+    counts: HashMap<Peer, usize>,
 }
 
 impl Holders {
@@ -24,18 +26,32 @@ impl Holders {
         if holders.contains(&peer) {
             return;
         }
-        if holders.len() == HOLDERS_MAX {
-            holders.pop_front();
+        if holders.len() == HOLDERS_MAX
+            && let Some(first) = holders.pop_front()
+            && let Some(count) = self.counts.get_mut(&first)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&first);
+            }
         }
         holders.push_back(peer);
+        *self.counts.entry(peer).or_default() += 1;
     }
 
-    /// All that one peer holds is out of reach.
-    pub(super) fn forget(&mut self, peer: Peer) {
-        self.of.retain(|_, holders| {
-            holders.retain(|&holder| holder != peer);
-            !holders.is_empty()
-        });
+    /// All that these peers hold is out of reach. Anybody can come and go without end: those who
+    /// hold nothing cost no look at all blobs, and the others one together. Gives whether there was
+    /// one.
+    pub(super) fn forget(&mut self, peers: &[Peer]) -> bool {
+        let held = |peer: &&Peer| self.counts.remove(*peer).is_some();
+        let gone: BTreeSet<Peer> = peers.iter().filter(held).copied().collect();
+        if !gone.is_empty() {
+            self.of.retain(|_, holders| {
+                holders.retain(|holder| !gone.contains(holder));
+                !holders.is_empty()
+            });
+        }
+        !gone.is_empty()
     }
 
     /// Some of those who hold it, others each time, so that none is asked by all.
@@ -65,11 +81,30 @@ mod tests {
         }
         assert_eq!(holders.some(blob, 2), [Peer([0; 32]), Peer([1; 32])]);
         assert_eq!(holders.some(blob, 2), [Peer([2; 32]), Peer([0; 32])]);
-        holders.forget(Peer([1; 32]));
+        assert!(holders.forget(&[Peer([1; 32])]));
         assert_eq!(holders.some(blob, 9).len(), 2);
         for peer in 0..100 {
             holders.add(blob, Peer([peer; 32]));
         }
         assert_eq!(holders.of[&blob].len(), HOLDERS_MAX);
+        assert_eq!(holders.counts.len(), HOLDERS_MAX, "nobody else holds anything");
+    }
+
+    /// A job has hundreds of thousands of blobs, and each of them would be looked at.
+    #[test]
+    fn those_who_come_and_go_and_hold_nothing_cost_nothing() {
+        let mut holders = Holders::default();
+        let blobs = [Blob([1; 32]), Blob([2; 32])];
+        for blob in blobs {
+            for peer in [1, 2] {
+                holders.add(blob, Peer([peer; 32]));
+            }
+        }
+        assert!(!holders.forget(&[Peer([8; 32]), Peer([9; 32])]));
+        assert!(holders.forget(&[Peer([1; 32]), Peer([9; 32])]));
+        assert!(!holders.forget(&[Peer([1; 32])]), "it has come back");
+        assert_eq!(holders.some(blobs[0], 9), [Peer([2; 32])]);
+        assert!(holders.forget(&[Peer([2; 32])]));
+        assert!(holders.of.is_empty() && holders.counts.is_empty());
     }
 }

@@ -29,6 +29,7 @@ mod receipts;
 mod refusals;
 mod remaking;
 mod requests;
+mod sending;
 mod trials;
 
 use std::{
@@ -258,8 +259,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
 
     fn tick(&mut self) {
         let now = Instant::now();
-        for peer in self.peers.take_gone(now) {
-            self.holders.forget(peer);
+        let gone = self.peers.take_gone(now);
+        self.holders.forget(&gone);
+        for peer in gone {
             self.input(Input::PeerLost { peer });
         }
         for prover in self.peers.take_left(self.network.peer()) {
@@ -297,12 +299,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             NetEvent::Greeted {
                 peer, hello, origin, ..
             } => self.handle_greeting(peer, hello, origin),
-            NetEvent::OtherVersion { peer, theirs, build } => self.observer.event(&Event::Notice {
-                text: format!(
-                    "peer {} ({build}) speaks version {theirs} of the protocol, and this is {PROTOCOL_VERSION}: one of the two has to be updated",
-                    short_name(peer)
-                ),
-            }),
+            NetEvent::OtherVersion { peer, theirs, build } => self.tell_of_stranger(format!(
+                "peer {} ({build}) speaks version {theirs} of the protocol, and this is {PROTOCOL_VERSION}: one of the two has to be updated",
+                short_name(peer)
+            )),
             NetEvent::Lost { peer } => self.peers.disconnected(peer, Instant::now()),
             NetEvent::Announced(_) => {}
             NetEvent::Resumed { time } => self.observer.event(&Event::Notice {
@@ -329,9 +329,16 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             self.input(Input::PeerLost { peer });
         }
         if let Some(text) = notice {
-            self.observer.event(&Event::Notice { text });
+            self.tell_of_stranger(text);
         }
         self.send_waiting_receipts(peer);
+    }
+
+    /// Tells of a peer that is of no use here.
+    fn tell_of_stranger(&mut self, text: String) {
+        if self.peers.may_tell_of_stranger() {
+            self.observer.event(&Event::Notice { text });
+        }
     }
 
     fn input(&mut self, input: Input) {

@@ -1,24 +1,20 @@
 //! Sends what the driver says to peers: answers, notices and receipts.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use myriad_core::Peer;
 use myriad_net::{
     AskError, Network, Reply, SignedReceipt, short_name,
     wire::{Notice, Request, Response},
 };
-use tokio::{sync::Semaphore, time::timeout};
-use tokio_util::task::TaskTracker;
 
-/// Notices and receipts that are on their way at once; what is more waits.
-const SENT_AT_ONCE: usize = 256;
+use super::sending::Sending;
 
 pub(super) struct Outbox {
     network: Network,
     /// The peer that is being answered, with what it waits for.
     caller: Option<(Peer, Reply)>,
-    permits: Arc<Semaphore>,
-    sending: TaskTracker,
+    sending: Sending,
 }
 
 impl Outbox {
@@ -26,8 +22,7 @@ impl Outbox {
         Self {
             network,
             caller: None,
-            permits: Arc::new(Semaphore::new(SENT_AT_ONCE)),
-            sending: TaskTracker::new(),
+            sending: Sending::default(),
         }
     }
 
@@ -57,10 +52,8 @@ impl Outbox {
     /// Tells a peer something, whether it hears it or not: all that is told also follows from the
     /// answers to what it asks.
     pub(super) fn notify(&self, peer: Peer, notice: Notice) {
-        let (network, permits) = (self.network.clone(), Arc::clone(&self.permits));
-        self.sending.spawn(async move {
-            let _permit = permits.acquire().await;
-            if let Err(e) = network.ask(peer, Request::Notice(notice)).await
+        self.sending.send(peer, self.asks(peer, notice), move |answer| {
+            if let Some(Err(e)) = answer
                 && e != AskError::Unreachable
             {
                 tracing::debug!("prover {} was told in vain: {e}", short_name(peer));
@@ -70,11 +63,8 @@ impl Outbox {
 
     /// Wakes a peer. `declined` is called if it says that it does not come.
     pub(super) fn wake(&self, peer: Peer, declined: impl FnOnce() + Send + 'static) {
-        let (network, permits) = (self.network.clone(), Arc::clone(&self.permits));
-        self.sending.spawn(async move {
-            let _permit = permits.acquire().await;
-            let answer = network.ask(peer, Request::Notice(Notice::Wake)).await;
-            if matches!(answer, Ok(Response::Refused(_))) {
+        self.sending.send(peer, self.asks(peer, Notice::Wake), |answer| {
+            if matches!(answer, Some(Ok(Response::Refused(_)))) {
                 declined();
             }
         });
@@ -86,20 +76,26 @@ impl Outbox {
         signed: SignedReceipt,
         sent: impl FnOnce(SignedReceipt, bool) + Send + 'static,
     ) {
-        let (network, permits) = (self.network.clone(), Arc::clone(&self.permits));
-        self.sending.spawn(async move {
-            let _permit = permits.acquire().await;
-            let notice = Notice::Receipt(Box::new(signed.clone()));
-            let answer = network.ask(signed.receipt.prover, Request::Notice(notice)).await;
-            let arrived = answer.is_ok();
+        let prover = signed.receipt.prover;
+        let asks = self.asks(prover, Notice::Receipt(Box::new(signed.clone())));
+        self.sending.send(prover, asks, |answer| {
+            let arrived = matches!(answer, Some(Ok(_)));
             sent(signed, arrived);
         });
+    }
+
+    fn asks(
+        &self,
+        peer: Peer,
+        notice: Notice,
+    ) -> impl Future<Output = Result<Response, AskError>> + Send + 'static {
+        let network = self.network.clone();
+        async move { network.ask(peer, Request::Notice(notice)).await }
     }
 
     /// Waits until all that was said is heard, but no longer than `most`: a peer that does not hear
     /// it will find out.
     pub(super) async fn close(&self, most: Duration) {
-        self.sending.close();
-        let _ = timeout(most, self.sending.wait()).await;
+        self.sending.close(most).await;
     }
 }

@@ -21,6 +21,10 @@ const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often what was learned of peers is made durable.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
+/// Peers of no use that the user is told of in one job. Names cost nothing, and whoever comes with
+/// ever new ones is not to fill the screen.
+const STRANGERS_TOLD_MAX: usize = 16;
+
 pub(super) struct PeerBook {
     backend: Arc<dyn PeerBackend>,
     /// Provers on machines of the requester's own.
@@ -38,6 +42,8 @@ pub(super) struct PeerBook {
     /// gets the first that is free: one identity after the other takes no more places than there
     /// are at once.
     places: BTreeMap<Peer, usize>,
+    /// How many peers of no use the user was told of.
+    strangers_told: usize,
     /// The standings that are being made durable.
     writing: TaskTracker,
 }
@@ -71,6 +77,7 @@ impl PeerBook {
             learned: BTreeSet::new(),
             remembered: now,
             places: BTreeMap::new(),
+            strangers_told: 0,
             writing: TaskTracker::new(),
         }
     }
@@ -161,6 +168,12 @@ impl PeerBook {
     }
 
     /// Something was learned of a peer.
+    /// Whether the user is to be told of one more peer that is of no use.
+    pub(super) fn may_tell_of_stranger(&mut self) -> bool {
+        self.strangers_told += 1;
+        self.strangers_told <= STRANGERS_TOLD_MAX
+    }
+
     pub(super) fn learned(&mut self, peer: Peer) {
         self.learned.insert(peer);
     }
@@ -257,6 +270,13 @@ mod tests {
             !peers.greeted(PEER, hello(3), None),
             "nothing is expected of it any more"
         );
+    }
+
+    #[test]
+    fn peers_of_no_use_do_not_fill_the_screen() {
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
+        let told = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
+        assert_eq!(told, STRANGERS_TOLD_MAX);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod bytes;
 use std::{io::Write, path::PathBuf, sync::LazyLock};
 
 use alloy_consensus::{Header, Signed};
+use alloy_eips::{eip2935, eip4788, eip7002, eip7251};
 use alloy_primitives::{Address, B256, Bloom, U256};
 use serde_json::json;
 
@@ -389,6 +390,34 @@ fn blocks_that_could_run_for_ever_are_refused() {
     let error = blocks::check_gas(&blocks).unwrap_err();
     assert!(
         matches!(error, ReplayError::Gas { actual } if actual == BATCH_GAS_MAX + 1),
+        "{error}"
+    );
+}
+
+/// Each system call of a block may take 30,000,000 gas, which no header counts.
+#[test]
+fn system_calls_that_could_run_for_ever_are_refused() {
+    let mut replay = replayed(BUSY, 84).unwrap();
+    made(&replay.json, &replay.chain_config).unwrap();
+    let called = [
+        eip4788::BEACON_ROOTS_ADDRESS,
+        eip2935::HISTORY_STORAGE_ADDRESS,
+        eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS,
+        eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
+    ];
+    let mut changed = 0;
+    for account in replay.json["accounts"].as_array_mut().unwrap() {
+        let address: Address = serde_json::from_value(account["address"].clone()).unwrap();
+        if called.contains(&address) {
+            // It ends at once. What another code would take nobody knows before it is run.
+            account["code"] = json!("0x00");
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, called.len());
+    let error = made(&replay.json, &replay.chain_config).unwrap_err();
+    assert!(
+        matches!(error, ReplayError::SystemCalls { actual } if actual > 84 * 4 * 30_000_000),
         "{error}"
     );
 }
