@@ -7,14 +7,17 @@ use openvm_circuit::arch::{execution_mode::MeteredCtx, instructions::exe::VmExe}
 use openvm_sdk::{F, keygen::AppProvingKey};
 use openvm_sdk_config::SdkVmConfig;
 
-pub use crate::backend::{Backend, ProvingEngine};
 use crate::{
-    Input, KeyCache, Level, Program, Segment, Verifier,
+    Account, Input, KeyCache, Level, Program, Segment, Verifier, accounting,
     aggregate::Aggregator,
     error::{AggregateError, ExecuteError, KeyError, ProveError},
     execute,
     prove::SegmentProver,
     worker::{Failure, proven},
+};
+pub use crate::{
+    backend::{Backend, ProvingEngine},
+    execute::Vm,
 };
 
 /// Proves a segment with an engine of this type, which is made anew.
@@ -91,13 +94,33 @@ pub fn program_commitment(verifier: &Verifier) -> [F; 8] {
     verifier.program_commit
 }
 
-/// The context in which metering counts a program's rows.
+/// The virtual machine of a program, by which it is metered.
 ///
 /// # Errors
 /// Keys that are not there, or that make no virtual machine.
+pub fn vm(program: &Program, keys: &KeyCache) -> Result<Vm, ExecuteError> {
+    execute::vm(&keys.get(program.config())?.app)
+}
+
+/// What is counted while a program is metered.
+///
+/// # Errors
+/// As [`vm`].
 pub fn metered_ctx(program: &Program, keys: &KeyCache) -> Result<MeteredCtx, ExecuteError> {
-    let vm = execute::vm(&keys.get(program.config())?.app)?;
-    Ok(execute::metered_ctx(&vm, program))
+    Ok(execute::metered_ctx(&vm(program, keys)?, program))
+}
+
+/// Executes a program and counts by its marks.
+///
+/// # Errors
+/// Those of a worker's task.
+pub fn account(
+    program: &Program,
+    keys: &KeyCache,
+    input: &Input,
+    instructions_max: u64,
+) -> Result<Account, ExecuteError> {
+    accounting::account(program, keys, input, instructions_max, &String::new)
 }
 
 /// Plans a program's segments; see [`Plan`](crate::Plan).

@@ -1,17 +1,10 @@
 //! The block guest in the VM against the host, which computes in software. For each operation that
 //! the guest does by instructions of the VM, a block is full of it and keeps a hash of the results.
 
-use std::{error::Error, fs};
+use std::{error::Error, fs, path::Path};
 
+use myriad_engine::{Input, KeyCache, Program, devices};
 use myriad_evm::{host::sample::operations, validate};
-use openvm_sdk::{
-    CpuSdk, StdIn,
-    config::{AggregationSystemParams, AppConfig},
-};
-use openvm_sdk_config::SdkVmConfig;
-use openvm_stark_sdk::config::app_params_with_100_bits_security;
-use openvm_transpiler::{elf::Elf, openvm_platform::memory::MEM_SIZE};
-use serde::Deserialize;
 
 const BY_INSTRUCTIONS: [&str; 6] = [
     "ecrecover",
@@ -22,24 +15,15 @@ const BY_INSTRUCTIONS: [&str; 6] = [
     "P-256",
 ];
 
-#[derive(Deserialize)]
-struct ConfigFile {
-    app_vm_config: SdkVmConfig,
-}
-
 #[test]
 fn the_vm_gives_what_the_host_gives() -> Result<(), Box<dyn Error>> {
     let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/");
     let elf = fs::read(format!("{guests}evm-block-precompiles.elf"))?;
-    let config: ConfigFile = toml::from_str(&fs::read_to_string(format!(
-        "{guests}evm-block-precompiles.openvm.toml"
-    ))?)?;
-    let config = AppConfig::new(
-        config.app_vm_config.optimize(),
-        app_params_with_100_bits_security(21),
-    );
-    let sdk = CpuSdk::new(config, AggregationSystemParams::default())?;
-    let exe = sdk.convert_to_exe(Elf::decode(&elf, MEM_SIZE as u32)?)?;
+    let openvm_toml = fs::read_to_string(format!("{guests}evm-block-precompiles.openvm.toml"))?;
+    let program = Program::load(&elf, Some(&openvm_toml))?;
+    // The same for all tests of the workspace and from one run to the next.
+    let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
+    keys.ensure(program.config())?;
 
     let mut executed = 0;
     for operation in operations::operations() {
@@ -51,8 +35,9 @@ fn the_vm_gives_what_the_host_gives() -> Result<(), Box<dyn Error>> {
         }
         let input = operation.block(operation.gas_min())?.to_input()?;
         let natively = validate(&input)?.public_values;
-        let public_values = sdk.execute(exe.clone(), StdIn::from_bytes(&input.encode()))?;
-        assert_eq!(public_values, natively.0, "{}", operation.name);
+        let input = Input::from_bytes(input.encode())?;
+        let account = devices::account(&program, &keys, &input, u64::MAX)?;
+        assert_eq!(account.public_values, natively.0, "{}", operation.name);
         executed += 1;
     }
     assert!(executed >= 20, "{executed}");

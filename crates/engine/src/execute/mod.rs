@@ -83,7 +83,7 @@ impl Plan {
 }
 
 /// A VM without the program's commitment, which metering does not need and takes longest to make.
-pub(crate) type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
+pub type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///

@@ -1,9 +1,17 @@
-//! The memory that a program may touch while it is metered, and budgets that are very small.
+//! The memory that a program may touch while it is metered, budgets that are very small, and the
+//! counts of [`accounting`].
+//!
+//! These are no unit tests: they take OpenVM's virtual machine as the engine has it compiled, and a
+//! binary of unit tests would compile it once more.
+
+mod accounting;
+#[path = "../support/marked.rs"]
+mod marked;
 
 use std::{fs, path::Path};
 
 use myriad_engine::{
-    ExecuteError, Input, KeyCache, MemoryBudget, Program,
+    ExecuteError, Input, KeyCache, KeyError, MemoryBudget, Program, VmConfig,
     devices::{self, metered_ctx},
 };
 use openvm_circuit::arch::{
@@ -78,4 +86,12 @@ fn budgets_below_half_a_gib_are_kept_or_refused() {
         }
     }
     assert!(kept >= 2 && refused >= 3, "{kept} kept, {refused} refused");
+}
+
+#[test]
+fn a_folder_of_keys_that_cannot_be_made_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let keys = KeyCache::new(file.path().join("below"));
+    let error = keys.ensure(&VmConfig::riscv32()).unwrap_err();
+    assert!(matches!(error, KeyError::Io { .. }), "{error}");
 }
