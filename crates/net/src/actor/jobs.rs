@@ -16,10 +16,10 @@ const REQUESTERS_MAX: usize = 1024;
 /// How often a job can be news again, over a while. Honest requesters announce it every 20 s, and
 /// when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
-/// It is news at once so many times; each pause allows one more. A job that is proven in no time
-/// and asked for again is opened and closed a few times in a row, and a requester that is killed
-/// and started again has another address.
-pub(super) const NEWS_BURST: u32 = 4;
+/// It is news at once so many times; each pause allows one more. A job that is proven in no time is
+/// news three times: when it is begun, planned and closed. It is asked for again a few times in a
+/// row, and a requester that is killed and started again has another address.
+pub(super) const NEWS_BURST: u32 = 6;
 
 /// The treatment of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,8 +148,7 @@ mod tests {
             sequence,
             open: true,
             engine: [0; 32],
-            instructions: 1,
-            memory_min: 1,
+            extent: None,
             bytes: 1,
             record: Vec::new(),
         }

@@ -151,8 +151,7 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
             sequence,
             open: true,
             engine: [7; 32],
-            instructions: 1,
-            memory_min: 1,
+            extent: None,
             bytes: 1,
             record: Vec::new(),
         };
