@@ -4,6 +4,7 @@
 mod birth;
 mod provers;
 mod requesters;
+mod spreading;
 mod timeouts;
 mod transfers;
 
@@ -50,6 +51,11 @@ enum Happens {
         block: u32,
     },
     /// Its segments are known.
+    /// Its execution begins.
+    Announces {
+        side: usize,
+        block: u32,
+    },
     Opens {
         side: usize,
         block: u32,
@@ -208,6 +214,7 @@ impl<'a> World<'a> {
                 self.sides[side].waiting.push_back(block);
                 self.execute(side);
             }
+            Happens::Announces { side, block } => self.spreads(side, block),
             Happens::Opens { side, block } => self.opens(side, block),
             Happens::Reaches {
                 side,

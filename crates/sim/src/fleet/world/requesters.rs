@@ -40,6 +40,9 @@ impl World<'_> {
             let done = requester.occupy(now, workload.metering);
             let began = Time::default() + (done - Time::default()).saturating_sub(workload.metering);
             requester.began.insert(block, began);
+            if self.setup.file.what_if.announced {
+                self.queue.push(began, Happens::Announces { side, block });
+            }
             let opens = if self.setup.file.what_if.early {
                 began + workload.metering / workload.tree.segments().max(1)
             } else {

@@ -1,6 +1,6 @@
 //! Who fetches what from whom: programs and inputs, and the proofs that nodes are made of.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use myriad_core::{TaskRef, Time};
 
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     holders: VecDeque<(usize, Time)>,
     /// Sent by the requester.
     copies: u64,
+    /// When they are at each machine that fetched them before there were tasks.
+    pub(super) there: HashMap<usize, Time>,
 }
 
 impl World<'_> {
@@ -30,15 +32,14 @@ impl World<'_> {
     pub(super) fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
         let mut ready = self.now;
         let block = (side, block_of(task.job));
-        let (program, input) = self.machines[place].lacks(block);
-        if program || input {
-            let table = &self.setup.file.requesters[self.sides[side].table];
-            let mb = [(program, table.program_mb), (input, table.input_mb)];
-            let bytes = mb
-                .iter()
-                .filter(|(lacks, _)| *lacks)
-                .map(|(_, mb)| mb * 1e6)
-                .sum::<f64>() as u64;
+        let beforehand = self
+            .shared
+            .get(&block)
+            .and_then(|shared| shared.there.get(&place));
+        if let Some(&there) = beforehand {
+            ready = ready.max(there);
+        }
+        if let Some(bytes) = self.lacking(side, place, block) {
             let from = self.executing(side, block.1).unwrap_or(self.now);
             let source = if self.setup.file.what_if.swarm {
                 self.chained(place, block)
@@ -53,7 +54,7 @@ impl World<'_> {
             }
             ready = ready.max(there);
             let shared = self.shared.entry(block).or_default();
-            if source.is_none() && input {
+            if source.is_none() {
                 shared.copies += 1;
                 self.counts.input_copies += 1;
             }
@@ -83,6 +84,16 @@ impl World<'_> {
         ready
     }
 
+    /// The bytes of a block's program and input that a machine lacks, and has from then on; none if
+    /// it has both.
+    pub(super) fn lacking(&mut self, side: usize, place: usize, block: (usize, u32)) -> Option<u64> {
+        let (program, input) = self.machines[place].lacks(block);
+        let table = &self.setup.file.requesters[self.sides[side].table];
+        let mb = [(program, table.program_mb), (input, table.input_mb)];
+        let missing = mb.iter().filter(|(lacks, _)| *lacks);
+        (program || input).then(|| missing.map(|(_, mb)| mb * 1e6).sum::<f64>() as u64)
+    }
+
     /// A machine has reported progress with a task of a block: it has program and input, and is
     /// named to others.
     pub(super) fn holds(&mut self, side: usize, place: usize, task: TaskRef) {
@@ -101,7 +112,7 @@ impl World<'_> {
     }
 
     /// Whether one machine can fetch from another.
-    fn is_reachable(&self, place: usize, other: usize) -> bool {
+    pub(super) fn is_reachable(&self, place: usize, other: usize) -> bool {
         let (machine, other) = (&self.machines[place], &self.machines[other]);
         other.online && !(machine.behind_nat && other.behind_nat)
     }
@@ -132,7 +143,14 @@ impl World<'_> {
     }
 
     /// When the bytes are there; from the requester if from nobody else.
-    fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
+    pub(super) fn fetch(
+        &mut self,
+        now: Time,
+        side: usize,
+        place: usize,
+        from: Option<usize>,
+        bytes: u64,
+    ) -> Time {
         match from {
             Some(from) => {
                 self.counts.between_bytes += bytes;
