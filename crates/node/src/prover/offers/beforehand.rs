@@ -25,9 +25,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Nobody is put off for longer, or asked again sooner.
 const LATER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
+/// A machine without a job's files leaves its first tasks to those that have them, for this part of
+/// the time that the execution took, and no longer than [`HEAD_START_MAX`]: what it would fetch is
+/// on its way to many others then.
+const HEAD_START: u32 = 4;
+const HEAD_START_MAX: Duration = Duration::from_secs(3);
+
 /// How far the files of a job are that has no tasks yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beforehand {
+    /// Since when the job is known to be executed.
+    executed_since: Option<Instant>,
+    /// When to ask for a task without the files.
+    asks_from: Option<Instant>,
     tries: u32,
     /// When to ask again.
     next: Option<Instant>,
@@ -71,6 +81,33 @@ pub(in crate::prover) enum Fetched {
     /// They are more than is allowed.
     Unwilling,
     Failed,
+}
+
+impl Beforehand {
+    /// The job was announced, with tasks or without.
+    pub(super) fn heard(&mut self, has_tasks: bool, now: Instant) {
+        match self.executed_since {
+            Some(since) if has_tasks => {
+                let head_start = ((now - since) / HEAD_START).min(HEAD_START_MAX);
+                self.asks_from.get_or_insert(now + head_start);
+            }
+            None if has_tasks => {}
+            _ if self.asks_from.take().is_some() => self.executed_since = Some(now),
+            _ => {
+                self.executed_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Its requester wants this machine now, with the files or without.
+    pub(super) fn hurry(&mut self) {
+        (self.executed_since, self.asks_from) = (None, None);
+    }
+
+    /// Whether it is this machine's turn to ask for a task of it, if there are any.
+    pub(super) fn may_ask(&self, now: Instant) -> bool {
+        self.state == State::Here || self.asks_from.is_none_or(|from| from <= now)
+    }
 }
 
 impl Credit {
@@ -284,6 +321,55 @@ mod tests {
     }
 
     #[test]
+    fn those_who_have_the_files_ask_for_the_first_tasks() {
+        let start = Instant::now();
+        let asks_after = |executed_s: u64, has_files: bool| {
+            let mut offers = Offers::new(ENGINE, [], start);
+            meets(&mut offers, 1, 1, 1000, start);
+            let wanted = offers.next_beforehand(&limits(), start).unwrap();
+            if has_files {
+                offers.fetched(wanted, &Fetched::Here, start);
+            }
+            let planned = start + Duration::from_secs(executed_s);
+            let extent = Some(super::super::Extent {
+                instructions: 10,
+                memory_min: 10,
+            });
+            let said = Announcement {
+                extent,
+                ..executed(1, 1, 1000)
+            };
+            offers.announced(&executed(1, 1, 1000), planned);
+            offers.announced(&said, planned);
+            // It is announced again and again.
+            offers.announced(&said, planned + PAUSE);
+            let tenths = (0..100).map(|tenths| Duration::from_millis(100 * tenths));
+            let mut asked = tenths.filter(|&waited| offers.next(&limits(), planned + waited).is_some());
+            asked.next().unwrap()
+        };
+        assert_eq!(asks_after(8, true), Duration::ZERO);
+        assert_eq!(asks_after(8, false), Duration::from_secs(2));
+        assert_eq!(asks_after(100, false), HEAD_START_MAX);
+        assert_eq!(asks_after(0, false), Duration::ZERO);
+
+        // One that is woken is waited for.
+        let mut offers = Offers::new(ENGINE, [], start);
+        meets(&mut offers, 1, 1, 1000, start);
+        let planned = start + Duration::from_secs(8);
+        let said = Announcement {
+            extent: Some(super::super::Extent {
+                instructions: 10,
+                memory_min: 10,
+            }),
+            ..executed(1, 1, 1000)
+        };
+        offers.announced(&said, planned);
+        assert_eq!(offers.next(&limits(), planned), None);
+        offers.woken(Peer([1; 32]));
+        assert_eq!(offers.next(&limits(), planned), Some(Peer([1; 32])));
+    }
+
+    #[test]
     fn what_its_owner_does_not_lend_for_is_not_fetched() {
         let now = Instant::now();
         let mut offers = Offers::new(ENGINE, [], now);
@@ -311,17 +397,24 @@ mod tests {
     fn strangers_take_little_of_a_day_together_however_many_they_are() {
         let start = Instant::now();
         let mut offers = Offers::new(ENGINE, [], start);
-        let mut next = 0_u64;
+        let mut next = 0_u32;
         let (count, bytes) = day(&mut offers, start, |offers, now| {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&next.to_be_bytes());
-            next += 1;
-            offers.greeted(Peer(id), ENGINE, "myriad", now);
-            let said = Announcement {
-                requester: Peer(id),
-                ..executed(0, 1, STRANGERS_BYTES_MAX)
+            // Each comes with a new name when its last one is of no more use.
+            let said = |number: u32, open: bool| {
+                let mut id = [0; 32];
+                id[..4].copy_from_slice(&number.to_be_bytes());
+                Announcement {
+                    requester: Peer(id),
+                    open,
+                    ..executed(0, 1, STRANGERS_BYTES_MAX)
+                }
             };
-            offers.announced(&said, now);
+            let (old, new) = (said(next, false), said(next + 1, true));
+            next += 1;
+            offers.announced(&old, now);
+            offers.lost(old.requester);
+            offers.greeted(new.requester, ENGINE, "myriad", now);
+            offers.announced(&new, now);
         });
         assert!(count < 10 + 86_400 / 600, "{count}");
         assert!(bytes / 86_400 < 100_000, "{bytes} bytes");

@@ -189,11 +189,13 @@ impl Offers {
         if known {
             let before = requester.jobs.remove(&said.job);
             let had_tasks = before.as_ref().is_some_and(|job| job.extent.is_some());
+            let mut files = before.map(|job| job.files).unwrap_or_default();
+            files.heard(said.extent.is_some(), now);
             let facts = JobFacts {
                 extent: said.extent,
                 bytes: said.bytes,
                 heard: now,
-                files: before.map(|job| job.files).unwrap_or_default(),
+                files,
             };
             requester.jobs.insert(said.job, facts);
             if said.extent.is_some() && !had_tasks && !requester.wakes {
@@ -232,6 +234,7 @@ impl Offers {
     pub(super) fn woken(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             (requester.next, requester.wakes) = (None, false);
+            requester.jobs.values_mut().for_each(|job| job.files.hurry());
             // The answer to an offer may be under way, and say to wait.
             requester.woken_meanwhile = requester.asked.is_some();
         }
@@ -318,7 +321,7 @@ impl Offers {
                 && requester.setbacks.remaining(now).is_zero()
                 && allowed(**peer, limits)
                 && requester.next.is_none_or(|next| next <= now)
-                && requester.jobs.values().any(|job| job.has_tasks(limits))
+                && requester.jobs.values().any(|job| job.is_asked_for(limits, now))
         };
         let after = self.last.map_or(self.requesters.range(..), |last| {
             use std::ops::Bound::{Excluded, Unbounded};
@@ -433,9 +436,9 @@ fn allowed(peer: Peer, limits: &Limits) -> bool {
 }
 
 impl JobFacts {
-    /// Whether it may have a task for this machine.
-    fn has_tasks(&self, limits: &Limits) -> bool {
-        self.extent.is_some() && self.unwilling(limits).is_none()
+    /// Whether it may have a task for this machine, and others do not come first.
+    fn is_asked_for(&self, limits: &Limits, now: Instant) -> bool {
+        self.extent.is_some() && self.unwilling(limits).is_none() && self.files.may_ask(now)
     }
 
     /// Why this machine does not serve it, as far as it has been announced.

@@ -51,10 +51,11 @@ enum Happens {
         block: u32,
     },
     /// Its segments are known.
-    /// Its execution begins.
+    /// Its execution begins, and goes on until then.
     Announces {
         side: usize,
         block: u32,
+        until: Time,
     },
     Opens {
         side: usize,
@@ -214,7 +215,7 @@ impl<'a> World<'a> {
                 self.sides[side].waiting.push_back(block);
                 self.execute(side);
             }
-            Happens::Announces { side, block } => self.spreads(side, block),
+            Happens::Announces { side, block, until } => self.spreads(side, block, until),
             Happens::Opens { side, block } => self.opens(side, block),
             Happens::Reaches {
                 side,

@@ -23,8 +23,28 @@ pub(super) struct Shared {
     holders: VecDeque<(usize, Time)>,
     /// Sent by the requester.
     copies: u64,
-    /// When they are at each machine that fetched them before there were tasks.
-    pub(super) there: HashMap<usize, Time>,
+    /// The machines that fetch them before they have a task.
+    pub(super) turns: HashMap<usize, Turn>,
+}
+
+impl Shared {
+    pub(super) fn hold(&mut self, place: usize, since: Time) {
+        if self.holders.iter().any(|(holder, _)| *holder == place) {
+            return;
+        }
+        if self.holders.len() == HOLDERS_MAX {
+            self.holders.pop_front();
+        }
+        self.holders.push_back((place, since));
+    }
+}
+
+/// When a machine fetches program and input before it has a task, and what it lacks of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) begins: Time,
+    pub(super) ends: Time,
+    pub(super) bytes: u64,
 }
 
 impl World<'_> {
@@ -32,14 +52,15 @@ impl World<'_> {
     pub(super) fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
         let mut ready = self.now;
         let block = (side, block_of(task.job));
-        let beforehand = self
-            .shared
-            .get(&block)
-            .and_then(|shared| shared.there.get(&place));
-        if let Some(&there) = beforehand {
-            ready = ready.max(there);
+        let shared = self.shared.entry(block).or_default();
+        let mut lacking = None;
+        match shared.turns.remove(&place) {
+            Some(turn) if turn.begins <= ready => ready = ready.max(turn.ends),
+            // Its lease was faster than its turn.
+            Some(turn) => lacking = Some(turn.bytes),
+            None => lacking = self.lacking(side, place, block),
         }
-        if let Some(bytes) = self.lacking(side, place, block) {
+        if let Some(bytes) = lacking {
             let from = self.executing(side, block.1).unwrap_or(self.now);
             let source = if self.setup.file.what_if.swarm {
                 self.chained(place, block)
@@ -101,14 +122,8 @@ impl World<'_> {
             return;
         }
         let now = self.now;
-        let holders = &mut self.shared.entry((side, block_of(task.job))).or_default().holders;
-        if holders.iter().any(|(holder, _)| *holder == place) {
-            return;
-        }
-        if holders.len() == HOLDERS_MAX {
-            holders.pop_front();
-        }
-        holders.push_back((place, now));
+        let shared = self.shared.entry((side, block_of(task.job))).or_default();
+        shared.hold(place, now);
     }
 
     /// Whether one machine can fetch from another.
