@@ -106,7 +106,7 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
     let key = Keypair::generate_ed25519();
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
     let record = PeerRecord::new_interop(&key, addresses).unwrap();
-    let topic = gossipsub::IdentTopic::new("/myriad/jobs/2");
+    let topic = gossipsub::IdentTopic::new("/myriad/jobs/3");
     let mut swarm: Swarm<Alive<gossipsub::Behaviour>> = stranger(key, gossip);
     swarm.behaviour_mut().speaks.subscribe(&topic).unwrap();
     // It dials from where it listens.
@@ -129,8 +129,7 @@ async fn herald(from: &str, to: &str, addresses: &[String]) -> JoinHandle<()> {
         sequence: 1,
         open: true,
         engine: [7; 32],
-        instructions: 1,
-        memory_min: 1,
+        extent: None,
         bytes: 1,
         record: record.into_signed_envelope().into_protobuf_encoding(),
     };
@@ -254,8 +253,7 @@ async fn those_who_are_nowhere_keep_no_newcomer_out() {
         sequence: 0,
         open: true,
         engine: [7; 32],
-        instructions: 1,
-        memory_min: 1,
+        extent: None,
         bytes: 1,
         record: Vec::new(),
     });

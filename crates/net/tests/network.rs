@@ -148,7 +148,7 @@ struct Herald {
 impl Herald {
     /// Is connected with `victim` and known to it.
     async fn dial(victim: &str) -> Self {
-        let topic = gossipsub::IdentTopic::new("/myriad/jobs/2");
+        let topic = gossipsub::IdentTopic::new("/myriad/jobs/3");
         let mut swarm = stranger(Keypair::generate_ed25519(), gossip);
         swarm.behaviour_mut().speaks.subscribe(&topic).unwrap();
         swarm.dial(victim.parse::<Multiaddr>().unwrap()).unwrap();
@@ -185,8 +185,7 @@ impl Herald {
             sequence: 1,
             open: true,
             engine: [7; 32],
-            instructions: 1,
-            memory_min: 1,
+            extent: None,
             bytes: 1,
             record: Vec::new(),
         };

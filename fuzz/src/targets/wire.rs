@@ -6,9 +6,9 @@ use myriad_core::{Blob, NodeId, Peer, TaskId, TaskRef};
 use myriad_net::{
     Receipt, SignedReceipt,
     wire::{
-        ANNOUNCEMENT_BYTES_MAX, Announcement, Bounded, Contact, FRAME_BYTES_MAX, Hello, Lease, Notice,
-        OfferMessage, PROTOCOL_VERSION, Refused, Request, Response, Returned, Role, Source, Sources, Spent,
-        Why, Work, decode, encode,
+        ANNOUNCEMENT_BYTES_MAX, Announcement, Bounded, Contact, Extent, FRAME_BYTES_MAX, Hello, Lease,
+        Notice, OfferMessage, PROTOCOL_VERSION, Refused, Request, Response, Returned, Role, Source, Sources,
+        Spent, Why, Work, decode, encode,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -46,8 +46,10 @@ fn announcement() -> Announcement {
         sequence: 1_700_000_000_000,
         open: true,
         engine: [0xcc; 32],
-        instructions: 7_000_000,
-        memory_min: 1 << 30,
+        extent: Some(Extent {
+            instructions: 7_000_000,
+            memory_min: 1 << 30,
+        }),
         bytes: 3_000_000,
         record: vec![7; 300],
     }
@@ -96,6 +98,10 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         }),
         Request::Notice(Notice::Job(Box::new(announcement()))),
         Request::Notice(Notice::Wake),
+        Request::Prepare {
+            job: JOB,
+            holds: vec![Blob([1; 32]), Blob([2; 32])],
+        },
         Request::Notice(Notice::Revoke {
             task: segment,
             reason: "another one was faster".into(),
@@ -137,8 +143,8 @@ pub(super) fn responses() -> Vec<Vec<u8>> {
                 openvm_toml: Some(source()),
                 input: source(),
                 engine: [0xcc; 32],
-                instructions: 7_000_000,
             },
+            instructions: 7_000_000,
             work,
         }))
     };
@@ -160,6 +166,12 @@ pub(super) fn responses() -> Vec<Vec<u8>> {
         }),
         Response::Extended { lease_ms: 1000 },
         Response::Received,
+        Response::Files(Box::new(Sources {
+            program: source(),
+            openvm_toml: Some(source()),
+            input: source(),
+            engine: [0xcc; 32],
+        })),
     ])
 }
 
@@ -176,5 +188,9 @@ pub(super) fn hellos() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn announcements() -> Vec<Vec<u8>> {
-    encoded(&[announcement()])
+    let executed = Announcement {
+        extent: None,
+        ..announcement()
+    };
+    encoded(&[announcement(), executed])
 }

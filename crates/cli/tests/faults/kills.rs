@@ -38,6 +38,8 @@ const ORPHAN_MAX: Duration = Duration::from_secs(20);
 /// The moment in the life of a task at which a node dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
+    /// It is announced, and not executed yet.
+    Execute,
     Announce,
     Lease,
     Submit,
@@ -53,7 +55,8 @@ enum Stage {
 
 impl Stage {
     /// All stages, each with the number of its victims in a job.
-    const ALL: [(Self, usize); 11] = [
+    const ALL: [(Self, usize); 12] = [
+        (Self::Execute, 1),
         (Self::Announce, 2),
         (Self::Lease, 2),
         (Self::Submit, 4),
@@ -75,6 +78,7 @@ impl Stage {
         let task = field(line, "task").unwrap_or_default();
         let is_final = task == "the final proof";
         let own = match stage {
+            "herald" => Some(Self::Execute),
             "announce" => Some(Self::Announce),
             "lease" if task.starts_with("segment") => Some(Self::Lease),
             "lease" if !is_final => Some(Self::Aggregate),

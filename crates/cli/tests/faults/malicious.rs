@@ -12,7 +12,8 @@ use myriad_engine::{Input, MemoryBudget, Program, Segment};
 use myriad_net::{
     Event, Network,
     wire::{
-        Announcement, Lease, PROTOCOL_VERSION, Refused, Request, Response, Returned, Role, Sources, Why, Work,
+        Announcement, Extent, Lease, PROTOCOL_VERSION, Refused, Request, Response, Returned, Role, Sources,
+        Why, Work,
     },
 };
 use myriad_node::{engine_fingerprint, job_id};
@@ -186,8 +187,8 @@ impl Requester {
                 openvm_toml: None,
                 input: here(&encoded),
                 engine: *program.config().fingerprint().as_bytes(),
-                instructions: 1000,
             },
+            instructions: 1000,
             work: Work::Segment(postcard::to_stdvec(&segment).unwrap()),
         }
     }
@@ -214,8 +215,10 @@ impl Requester {
             sequence: 1,
             open: true,
             engine: engine_fingerprint(),
-            instructions: 1000,
-            memory_min: 1 << 29,
+            extent: Some(Extent {
+                instructions: 1000,
+                memory_min: 1 << 29,
+            }),
             bytes: 1000,
             record: Vec::new(),
         });
@@ -242,7 +245,7 @@ impl Requester {
                     reply.send(Response::Received);
                     return Answer::Proof;
                 }
-                Request::Notice(_) => reply.send(Response::Received),
+                Request::Prepare { .. } | Request::Notice(_) => reply.send(Response::Received),
             }
         }
     }

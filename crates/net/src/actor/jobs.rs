@@ -17,9 +17,9 @@ const REQUESTERS_MAX: usize = 1024;
 /// every 20 s, and when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
 /// A job can be news this many times at once; each pause allows one more. A job that is proven in
-/// no time and asked for again is opened and closed a few times in a row, and a requester that is
-/// killed and started again has another address.
-pub(super) const NEWS_BURST: u32 = 4;
+/// no time is news three times: when it is begun, planned and closed. It is asked for again a few
+/// times in a row, and a requester that is killed and started again has another address.
+pub(super) const NEWS_BURST: u32 = 6;
 
 /// The treatment of an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +149,7 @@ mod tests {
             sequence,
             open: true,
             engine: [0; 32],
-            instructions: 1,
-            memory_min: 1,
+            extent: None,
             bytes: 1,
             record: Vec::new(),
         }

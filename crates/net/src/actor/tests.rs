@@ -125,8 +125,7 @@ fn announcement(requester: &PeerId, sequence: u64) -> Announcement {
         sequence,
         open: true,
         engine: [7; 32],
-        instructions: 1,
-        memory_min: 1,
+        extent: None,
         bytes: 1,
         record: Vec::new(),
     }

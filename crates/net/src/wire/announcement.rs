@@ -28,15 +28,23 @@ pub struct Announcement {
     pub open: bool,
     /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
-    /// Instructions of the whole execution.
-    pub instructions: u64,
-    /// Bytes of memory that the smallest of its tasks takes.
-    pub memory_min: u64,
+    /// What its plan says of it; none while the requester executes the program to find that out,
+    /// and has no task to give.
+    pub extent: Option<Extent>,
     /// Bytes of program and input together, which a prover has to fetch.
     pub bytes: u64,
     /// The addresses where the requester can be reached: a signed peer record of libp2p's, or
     /// nothing.
     pub record: Vec<u8>,
+}
+
+/// The size of a job that has been planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Instructions of the whole execution.
+    pub instructions: u64,
+    /// Bytes of memory that the smallest of its tasks takes.
+    pub memory_min: u64,
 }
 
 impl Bounded for Announcement {

@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::text::shown;
 
-pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, sequence};
+pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, Extent, sequence};
 pub(crate) use frame::{Frames, Garbage};
 pub(crate) use hello::JOBS_MAX;
 pub use hello::{Hello, Role};
@@ -23,7 +23,7 @@ pub use task::{
 };
 
 /// The version of all messages. Peers of another one say so and part.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;

@@ -1,6 +1,6 @@
 //! Offers, leases, and the messages that follow from them.
 
-use myriad_core::{Blob, Peer, TaskRef};
+use myriad_core::{Blob, JobId, Peer, TaskRef};
 use serde::{Deserialize, Serialize};
 
 use super::{Announcement, Bounded, TEXT_BYTES_MAX, WireError, bound, bound_u64, check_addresses, printable};
@@ -38,6 +38,8 @@ pub enum Request {
     Return { task: TaskRef, why: Returned },
     /// A requester has something to say.
     Notice(Notice),
+    /// A prover means to serve a job that is being executed, and has these blobs.
+    Prepare { job: JobId, holds: Vec<Blob> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +118,8 @@ pub enum Response {
     Extended { lease_ms: u64 },
     /// It has been taken note of.
     Received,
+    /// What a job is made from, for a prover that lacks some of it, and who is to send it.
+    Files(Box<Sources>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +163,8 @@ pub struct Lease {
     /// Bytes of memory that it is expected to take.
     pub memory: u64,
     pub sources: Sources,
+    /// Instructions of the whole execution.
+    pub instructions: u64,
     pub work: Work,
 }
 
@@ -171,8 +177,6 @@ pub struct Sources {
     pub input: Source,
     /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
-    /// Instructions of the whole execution.
-    pub instructions: u64,
 }
 
 /// A blob, and its holders, best first.
@@ -214,6 +218,7 @@ impl Bounded for Request {
                 Returned::Unwilling { reason: text } | Returned::Failed { message: text } => check_text(text),
             },
             Self::Notice(notice) => notice.check(),
+            Self::Prepare { holds, .. } => bound("blobs that are held", holds.len(), HOLDS_MAX),
             Self::Renew { .. } => Ok(()),
         }
     }
@@ -235,6 +240,7 @@ impl Bounded for Response {
     fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Lease(lease) => lease.check(),
+            Self::Files(sources) => sources.check(),
             Self::Refused(refused) => check_text(&refused.reason),
             Self::Extended { .. } | Self::Received => Ok(()),
         }
@@ -243,16 +249,7 @@ impl Bounded for Response {
 
 impl Bounded for Lease {
     fn check(&self) -> Result<(), WireError> {
-        let Sources {
-            program,
-            openvm_toml,
-            input,
-            ..
-        } = &self.sources;
-        [Some(program), openvm_toml.as_ref(), Some(input)]
-            .into_iter()
-            .flatten()
-            .try_for_each(Bounded::check)?;
+        self.sources.check()?;
         match &self.work {
             Work::Segment(segment) => bound(
                 "bytes of a segment's description",
@@ -267,6 +264,21 @@ impl Bounded for Lease {
                 top, last_segment, ..
             } => top.check().and_then(|()| last_segment.check()),
         }
+    }
+}
+
+impl Sources {
+    /// The program, the text of its `openvm.toml` if it has one, and the input.
+    pub fn all(&self) -> impl Iterator<Item = &Source> {
+        [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Bounded for Sources {
+    fn check(&self) -> Result<(), WireError> {
+        self.all().try_for_each(Bounded::check)
     }
 }
 

@@ -84,6 +84,11 @@ fn requests_are_encoded_as_documented() {
         reason: String::new(),
     });
     check(&verdict, &format!("04 02 {AA} 01 02 ac02 01 00"));
+    let prepare = Request::Prepare {
+        job: JobId([0xaa; 32]),
+        holds: vec![Blob([0xbb; 32])],
+    };
+    check(&prepare, &format!("05 {AA} 01 {BB}"));
 }
 
 #[test]
@@ -103,18 +108,19 @@ fn responses_are_encoded_as_documented() {
             addresses: vec!["/ip4/10.0.0.1/tcp/1".into()],
         }],
     };
+    let sources = Sources {
+        program: source(0xbb),
+        openvm_toml: None,
+        input: source(0xbb),
+        engine: [0xaa; 32],
+    };
     let lease = Response::Lease(Box::new(Lease {
         task: task(),
         lease_ms: 60_000,
         work_ms: 38_000,
         memory: 2 << 30,
-        sources: Sources {
-            program: source(0xbb),
-            openvm_toml: None,
-            input: source(0xbb),
-            engine: [0xaa; 32],
-            instructions: 2_000_000,
-        },
+        sources: sources.clone(),
+        instructions: 2_000_000,
         work: Work::Segment(vec![1, 2, 3]),
     }));
     let address = "13 2f6970342f31302e302e302e312f7463702f31";
@@ -122,26 +128,38 @@ fn responses_are_encoded_as_documented() {
     let hex =
         format!("00 {AA} 01 02 ac02 e0d403 f0a802 8080808008 {source} 00 {source} {AA} 80897a 00 03 010203");
     check(&lease, &hex);
+    let files = Response::Files(Box::new(sources));
+    check(&files, &format!("04 {source} 00 {source} {AA}"));
 }
 
 #[test]
 fn greetings_and_announcements_are_encoded_as_documented() {
     let announcement = Announcement {
-        version: 2,
+        version: 3,
         job: JobId([0xaa; 32]),
         requester: Peer([0xbb; 32]),
         sequence: sequence(7, 300),
         open: true,
         engine: [0xaa; 32],
-        instructions: 7_100_000,
-        memory_min: 1 << 30,
+        extent: Some(Extent {
+            instructions: 7_100_000,
+            memory_min: 1 << 30,
+        }),
         bytes: 3_000_000,
         record: vec![],
     };
-    let said = format!("02 {AA} {BB} ac82808070 01 {AA} e0acb103 8080808004 c08db701 00");
+    let said = format!("03 {AA} {BB} ac82808070 01 {AA} 01 e0acb103 8080808004 c08db701 00");
     check(&announcement, &said);
+    let unplanned = Announcement {
+        extent: None,
+        ..announcement.clone()
+    };
+    check(
+        &unplanned,
+        &format!("03 {AA} {BB} ac82808070 01 {AA} 00 c08db701 00"),
+    );
     let hello = Hello {
-        version: 2,
+        version: 3,
         build: "myriad 0.1.0".into(),
         engine: [0xaa; 32],
         role: Role::Prover,
@@ -151,7 +169,7 @@ fn greetings_and_announcements_are_encoded_as_documented() {
     };
     check(
         &hello,
-        &format!("02 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
+        &format!("03 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
     );
 }
 
@@ -173,6 +191,11 @@ fn what_exceeds_its_bounds_is_refused() {
             ..
         }
     ));
+    let prepare = Request::Prepare {
+        job: JobId([0; 32]),
+        holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
+    };
+    assert!(matches!(refused(prepare), WireError::Bound { actual: 65, .. }));
     let text = Request::Return {
         task: task(),
         why: Returned::Failed {
@@ -211,8 +234,8 @@ fn what_a_lease_names_is_bounded() {
                 openvm_toml: Some(source.clone()),
                 input: source.clone(),
                 engine: [0xaa; 32],
-                instructions: 1,
             },
+            instructions: 1,
             work,
         }));
         decode::<Response>(&postcard::to_stdvec(&lease).unwrap(), FRAME_BYTES_MAX)
@@ -239,7 +262,14 @@ fn what_a_lease_names_is_bounded() {
             top: small.clone(),
             last_segment: bad.clone(),
         };
+        let files = Response::Files(Box::new(Sources {
+            program: small.clone(),
+            openvm_toml: None,
+            input: bad.clone(),
+            engine: [0xaa; 32],
+        }));
         for message in [
+            decode::<Response>(&postcard::to_stdvec(&files).unwrap(), FRAME_BYTES_MAX),
             lease(&bad, Work::Segment(Vec::new())),
             lease(&small, aggregate(1, &bad)),
             lease(&small, finish),

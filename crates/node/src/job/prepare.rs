@@ -39,8 +39,6 @@ const WORTH_TRYING: f64 = 1.1;
 /// A job that has been planned.
 pub(crate) struct Prepared {
     pub id: JobId,
-    /// The fingerprint of the program's configuration.
-    pub engine: [u8; 32],
     /// The program, for children that need no input.
     pub program: Arc<ProgramOnly>,
     pub verifying: VerifierPool,
@@ -155,7 +153,6 @@ pub(crate) fn prepare(
     });
     let prepared = Prepared {
         id,
-        engine,
         program: program_only,
         verifying,
         store: Arc::new(store),

@@ -2,6 +2,8 @@
 //! limits of the machine's owner.
 //!
 //! ```text
+//!  Announcement of a job that is being executed ─▶ limits ─▶ fetch program and input beforehand
+//!
 //!             ┌──────────── no task: offer to each requester with open jobs in turn ◀───────────┐
 //!             ▼                                                                                 │
 //!  Lease ─▶ limits ─▶ fetch program, input, proofs ─▶ engine child ─▶ keep the proof ─▶ Submit ─┘
@@ -21,6 +23,7 @@ mod engine;
 mod finished;
 mod offers;
 
+mod prefetch;
 mod progress;
 mod receipts;
 mod status;

@@ -13,7 +13,7 @@ use myriad_engine::{
 use myriad_net::{
     FetchFailed, Network,
     blob::{BlobError, BlobRef, BlobStore, Pin},
-    wire::{Lease, Source, Work},
+    wire::{Lease, Source, Sources, Work},
 };
 
 use super::{Engine, EngineError, JobFiles, Limits, Piece};
@@ -140,29 +140,33 @@ async fn try_carry_out<E: Engine>(
 
 /// Holds what the requester asks for to the owner's limits, before anything is fetched.
 fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
-    let bounds = |what: &str, actual: u64, allowed: u64, flag: &str| {
-        if actual > allowed {
-            return Err(End::Unwilling(format!(
-                "{what}: {actual}, and {allowed} are allowed{flag}"
-            )));
-        }
-        Ok(())
-    };
-    let sources = &lease.sources;
     let allowed = limits.memory.bytes();
     bounds(
         "bytes of memory for the task",
         lease.memory.max(least_bytes(lease)),
         allowed,
         "; see --memory",
-    )?;
+    )
+    .map_err(End::Unwilling)?;
     let allowed = limits.max_instructions;
     bounds(
         "instructions of the job",
-        sources.instructions,
+        lease.instructions,
         allowed,
         "; see --max-instructions",
-    )?;
+    )
+    .map_err(End::Unwilling)?;
+    files_within(&lease.sources, limits).map_err(End::Unwilling)?;
+    let largest = proofs(lease)
+        .iter()
+        .map(|proof| proof.blob.bytes)
+        .max()
+        .unwrap_or(0);
+    bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "").map_err(End::Unwilling)
+}
+
+/// Holds a job's files to the owner's limits, and to what any job's may be.
+pub(super) fn files_within(sources: &Sources, limits: &Limits) -> Result<(), String> {
     let allowed = limits.max_input_bytes;
     bounds(
         "bytes of the job's input",
@@ -179,13 +183,14 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
     )?;
     let toml = sources.openvm_toml.as_ref().map_or(0, |toml| toml.blob.bytes);
     let allowed = OPENVM_TOML_BYTES_MAX as u64;
-    bounds("bytes of the job's openvm.toml", toml, allowed, "")?;
-    let largest = proofs(lease)
-        .iter()
-        .map(|proof| proof.blob.bytes)
-        .max()
-        .unwrap_or(0);
-    bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "")
+    bounds("bytes of the job's openvm.toml", toml, allowed, "")
+}
+
+fn bounds(what: &str, actual: u64, allowed: u64, flag: &str) -> Result<(), String> {
+    if actual > allowed {
+        return Err(format!("{what}: {actual}, and {allowed} are allowed{flag}"));
+    }
+    Ok(())
 }
 
 /// Bytes of memory that a task takes at least, whatever its requester says: what is too much is not
@@ -211,15 +216,9 @@ fn proofs(lease: &Lease) -> Vec<&Source> {
 /// Holds what a task is made from, and its proof, to the room on the disk, before anything is
 /// fetched.
 fn fits(lease: &Lease, blobs: &BlobStore) -> Result<(), End> {
-    let sources = &lease.sources;
-    let files = [
-        Some(&sources.program),
-        sources.openvm_toml.as_ref(),
-        Some(&sources.input),
-    ];
-    let missing = files
-        .into_iter()
-        .flatten()
+    let missing = lease
+        .sources
+        .all()
         .chain(proofs(lease))
         .filter(|source| !blobs.contains(&source.blob.blob));
     let needed = missing.map(|source| source.blob.bytes).sum::<u64>() + PROOF_BYTES_MAX;
@@ -373,7 +372,6 @@ mod tests {
 
     use myriad_core::{Blob, TaskId, TaskRef};
     use myriad_engine::MemoryBudget;
-    use myriad_net::wire::Sources;
 
     use super::*;
 
@@ -400,8 +398,8 @@ mod tests {
                 openvm_toml: None,
                 input: source(input_mib << 20),
                 engine: [1; 32],
-                instructions: 1000,
             },
+            instructions: 1000,
             work: Work::Segment(Vec::new()),
         };
         let limits = Limits {

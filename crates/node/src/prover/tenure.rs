@@ -75,14 +75,7 @@ impl Tenure {
                 elapsed.as_secs()
             ));
         }
-        let expected = elapsed.saturating_sub(GRACE).as_secs() * RATE_MIN;
-        (came < expected).then(|| {
-            format!(
-                "its files come too slowly: {came} bytes in {} s, and {RATE_MIN} a second are expected after {} s",
-                elapsed.as_secs(),
-                GRACE.as_secs()
-            )
-        })
+        too_slow(came, elapsed, GRACE)
     }
 
     /// Why the engine is stopped at `now`, when it seems to have done so many thousandths. Covers
@@ -112,6 +105,19 @@ impl Tenure {
             )
         })
     }
+}
+
+/// Why no more is fetched, if `came` bytes have come in the time that `elapsed` since it was begun:
+/// for `grace`, nothing has to come.
+pub(super) fn too_slow(came: u64, elapsed: Duration, grace: Duration) -> Option<String> {
+    let expected = elapsed.saturating_sub(grace).as_secs() * RATE_MIN;
+    (came < expected).then(|| {
+        format!(
+            "its files come too slowly: {came} bytes in {} s, and {RATE_MIN} a second are expected after {} s",
+            elapsed.as_secs(),
+            grace.as_secs()
+        )
+    })
 }
 
 fn bounded(lease_ms: u64) -> Duration {

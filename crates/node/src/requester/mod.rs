@@ -2,10 +2,14 @@
 //! verified final proof, and does no proving itself.
 //!
 //! ```text
-//!  Job ─▶ plan (engine child) ─▶ announce ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
-//!              │                                                          ▲
-//!              └──── true boundary of each segment (same child) ──────────┘
+//!  Job ─▶ announce ─▶ plan (engine child) ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
+//!            │             │                            ▲                           ▲
+//!            │             └── true boundary of each segment (same child) ──────────┘
+//!            └──▶ provers fetch program and input ──────┘
 //! ```
+//!
+//! A job is announced when its files have names. While a child executes it, a [`Herald`] tells
+//! provers where the files are, so that they have them when there are tasks.
 //!
 //! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
 //! fetched, a confined child verifies its STARK, and its boundary is compared with the one that
@@ -16,7 +20,9 @@
 mod backend;
 mod driver;
 mod engine_backend;
+mod herald;
 mod own_worker;
+mod spreading;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,19 +31,24 @@ use std::{
     sync::Arc,
 };
 
-use myriad_core::{JobSpec, Peer, Policy, TaskId};
+use myriad_core::{Blob, JobId, JobSpec, Peer, Policy, TaskId};
 use myriad_engine::FinalForm;
-use myriad_net::{Event as NetEvent, Network, blob::BlobRef};
+use myriad_net::{
+    Event as NetEvent, Network,
+    blob::BlobRef,
+    wire::{Announcement, Extent, PROTOCOL_VERSION},
+};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
 pub use driver::Driver;
 use engine_backend::{EngineBackend, Truth};
+pub use herald::{Heard, Herald};
 use own_worker::OwnWorker;
 
 use crate::{
     Job, Observer, Options, Outcome, RunError,
-    job::{Hands, Opened, one_machine, prepare, start_child},
+    job::{Hands, Opened, Prepared, one_machine, prepare, start_child},
     peers::Peers,
     records::Recorder,
 };
@@ -65,8 +76,6 @@ pub struct Files {
     pub input: BlobRef,
     /// The engine that the job's proofs are made with; see [`myriad_engine::Fingerprint`].
     pub engine: [u8; 32],
-    /// Instructions of the whole execution.
-    pub instructions: u64,
 }
 
 impl Files {
@@ -75,14 +84,44 @@ impl Files {
             .into_iter()
             .flatten()
     }
+
+    fn has(&self, blob: Blob) -> bool {
+        self.all().any(|file| file.blob == blob)
+    }
+
+    /// What others are told of the job; `extent` is not known before it is planned.
+    fn announcement(
+        &self,
+        network: &Network,
+        job: JobId,
+        extent: Option<Extent>,
+        open: bool,
+    ) -> Announcement {
+        Announcement {
+            version: PROTOCOL_VERSION,
+            job,
+            requester: network.peer(),
+            // These two are filled in when it is sent.
+            sequence: 0,
+            record: Vec::new(),
+            open,
+            engine: self.engine,
+            extent,
+            bytes: self.all().map(|file| file.bytes).sum(),
+        }
+    }
 }
 
 /// A job as the driver serves it.
 pub struct ServedJob {
     pub files: Files,
+    /// Instructions of the whole execution.
+    pub instructions: u64,
     pub spec: JobSpec,
     /// The proofs that an earlier run has left.
     pub done: HashMap<TaskId, BlobRef>,
+    /// What was heard while it was being planned.
+    pub heard: Heard,
 }
 
 /// Proves `job` with the provers of the network.
@@ -95,7 +134,7 @@ pub struct ServedJob {
 pub fn run(
     job: &Job,
     options: &Options,
-    joined: Joined,
+    mut joined: Joined,
     runtime: &tokio::runtime::Handle,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
@@ -109,18 +148,36 @@ pub fn run(
     let opened = Opened::new(job, options, blobs.clone())?;
     let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
     let (program, openvm_toml, input) = recorder.files();
-    let (mut prepared, planner) = prepare(opened, job, options, hands, recorder)?;
-    if prepared.done.contains_key(&TaskId::Final) {
-        return prepared.conclude(job, options, &[], recorder);
-    }
     let files = Files {
         program,
         openvm_toml,
         input,
-        engine: prepared.engine,
-        instructions: prepared.plan.instructions,
+        engine: *opened.program().config().fingerprint().as_bytes(),
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
+    let peers = Peers::of(&options.data_dir);
+    // With a plan on the disk there is nothing to wait for, and perhaps nothing to do.
+    let herald = opened.store().planned()?.is_none().then(|| {
+        let _entered = runtime.enter();
+        let (network, files) = (joined.network.clone(), files.clone());
+        Herald::begin(network, &mut joined.events, opened.id, files, &peers.standings())
+    });
+    let prepared = prepare(opened, job, options, hands, recorder);
+    let is_wanted = |prepared: &Prepared| !prepared.done.contains_key(&TaskId::Final);
+    let heard = match herald {
+        Some(herald) if prepared.as_ref().is_ok_and(|(prepared, _)| is_wanted(prepared)) => {
+            runtime.block_on(herald.end(&mut joined.events))
+        }
+        Some(herald) => {
+            runtime.block_on(herald.withdraw());
+            Heard::default()
+        }
+        None => Heard::default(),
+    };
+    let (mut prepared, planner) = prepared?;
+    if !is_wanted(&prepared) {
+        return prepared.conclude(job, options, &[], recorder);
+    }
 
     let policy = if joined.own.is_empty() {
         Policy::default()
@@ -146,9 +203,15 @@ pub fn run(
         _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
     };
     let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
+    let instructions = prepared.plan.instructions;
     let (backend, truth) = EngineBackend::new(prepared, truth, own_worker);
-    let served = ServedJob { files, spec, done };
-    let peers = Peers::of(&options.data_dir);
+    let served = ServedJob {
+        files,
+        instructions,
+        spec,
+        done,
+        heard,
+    };
     let ended = runtime.block_on(async {
         tokio::task::spawn_blocking(truth);
         Driver::new(joined, served, backend, peers, policy, recorder)

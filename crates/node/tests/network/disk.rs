@@ -43,7 +43,6 @@ impl Endless {
             openvm_toml: None,
             input: here(&[2; 1000]),
             engine: engine_fingerprint(),
-            instructions: 1000,
         };
         tokio::spawn({
             let told = Arc::clone(&told);
@@ -63,7 +62,9 @@ impl Endless {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        Request::Submit { .. } | Request::Notice(_) => Response::Received,
+                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
+                            Response::Received
+                        }
                     });
                 }
             }
@@ -88,6 +89,7 @@ fn lease(number: u32, sources: &Sources) -> Lease {
         work_ms: 1000,
         memory: 1 << 30,
         sources: sources.clone(),
+        instructions: 1000,
         work: Work::Segment(number.to_be_bytes().to_vec()),
     }
 }

@@ -70,7 +70,9 @@ impl Holder {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        (Request::Submit { .. } | Request::Notice(_), _) => Response::Received,
+                        (Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_), _) => {
+                            Response::Received
+                        }
                     };
                     reply.send(answer);
                 }
@@ -105,8 +107,8 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
             openvm_toml: None,
             input: here(&vec![seed; grip.input_bytes]),
             engine: engine_fingerprint(),
-            instructions: 1000,
         },
+        instructions: 1000,
         work: Work::Segment(vec![seed; 36]),
     }
 }

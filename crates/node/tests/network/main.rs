@@ -1,5 +1,6 @@
 //! Requesters and provers over real connections on loopback; only proving is pretended.
 
+mod beforehand;
 mod byzantine;
 mod disk;
 mod final_form;
@@ -50,6 +51,7 @@ fn ask(seed: u8, segments: u32) -> Request {
         owed: Owed::default(),
         own_final: false,
         stop: Box::pin(std::future::pending()),
+        execution: None,
     }
 }
 

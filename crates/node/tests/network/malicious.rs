@@ -91,7 +91,9 @@ impl Malicious {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        Request::Submit { .. } | Request::Notice(_) => Response::Received,
+                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
+                            Response::Received
+                        }
                     });
                 }
             }
@@ -136,13 +138,13 @@ fn lease(network: &Network, demand: Demand) -> Lease {
             openvm_toml: None,
             input: here(b"an input"),
             engine: engine_fingerprint(),
-            instructions: 1000,
         },
+        instructions: 1000,
         work: Work::Segment(vec![0xff; 100]),
     };
     match demand {
         Demand::Memory => lease.memory = MEMORY + 1,
-        Demand::Instructions => lease.sources.instructions = u64::MAX,
+        Demand::Instructions => lease.instructions = u64::MAX,
         Demand::Input => lease.sources.input = elsewhere((1 << 20) + 1),
         Demand::Program => lease.sources.program = elsewhere(PROGRAM_BYTES_MAX as u64 + 1),
         Demand::NoSuchProgram => lease.sources.program = elsewhere(24),

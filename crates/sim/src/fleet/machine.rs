@@ -11,6 +11,10 @@ use crate::peer::Habit;
 const INPUTS_KEPT: usize = 8;
 /// The rule of `myriad-node`: another requester has its turn when it was served this much less.
 const TURN: Duration = Duration::from_secs(60);
+/// Its rule for files that are fetched before there is a task: so long until the next ones, and
+/// twice as long each time.
+const BET_PAUSE: Duration = Duration::from_secs(2);
+const BET_PAUSE_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub(super) struct Machine {
@@ -49,6 +53,10 @@ pub(super) struct Met {
     /// It is not asked before this.
     pub next: Time,
     pub served: Duration,
+    /// How often in a row it has fetched files of its before there was a task, and no proof was
+    /// paid for since; and when it may again.
+    bets: u32,
+    bets_next: Time,
 }
 
 impl Met {
@@ -59,7 +67,25 @@ impl Met {
             parked: false,
             next: Time::default(),
             served: Duration::ZERO,
+            bets: 0,
+            bets_next: Time::default(),
         }
+    }
+
+    /// Whether files of its are fetched now before there is a task.
+    pub(crate) fn may_bet(&self, now: Time) -> bool {
+        now >= self.bets_next
+    }
+
+    /// They are.
+    pub(crate) fn bet(&mut self, now: Time) {
+        self.bets_next = now + (BET_PAUSE * (1 << self.bets.min(16))).min(BET_PAUSE_MAX);
+        self.bets += 1;
+    }
+
+    /// It has signed for a proof.
+    pub(crate) const fn paid(&mut self) {
+        (self.bets, self.bets_next) = (0, Time(0));
     }
 
     pub(crate) const fn side(&self) -> usize {

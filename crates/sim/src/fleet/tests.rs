@@ -175,6 +175,15 @@ fn what_is_not_built_changes_what_it_says() {
         |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
     let (with, without) = (copies(&played("swarm = true")), copies(&played("")));
     assert!(with <= 8 && without > 8, "{with} {without}");
+    // With an execution that takes longer than the files.
+    let slow = slow.replace("instructions = 3e7", "instructions = 3e8");
+    let played =
+        |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
+    let (usual, announced) = (played(""), played("announced = true"));
+    let (with, without) = (copies(&announced), copies(&usual));
+    assert!(with <= 8 && without > 8, "announced: {with} {without}");
+    let (with, without) = (makespan_s(&announced), makespan_s(&usual));
+    assert!(with < without, "announced: {with} {without}");
     let arities = setup(&["[what_if]\narities = [1, 1, 2]\n", ONE_BLOCK, &home(4, "")].concat());
     let plan = arities.plans().next().unwrap().1;
     assert_eq!(

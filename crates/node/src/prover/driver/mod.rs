@@ -1,9 +1,10 @@
 //! The loop of a prover. It does one task at a time, and looks for the next one in between.
 //!
-//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Current`] for the task at
-//! hand, [`Finished`] for proofs, [`Disk`] for the disk. The files beside this one hold the
-//! driver's own methods, by subject.
+//! Each kind of knowledge has one owner: [`Offers`] for requesters, [`Prefetch`] for the files of a
+//! job that has no tasks yet, [`Current`] for the task at hand, [`Finished`] for proofs, [`Disk`]
+//! for the disk. The files beside this one hold the driver's own methods, by subject.
 
+mod beforehand;
 mod endings;
 mod view;
 
@@ -31,6 +32,7 @@ use super::{
     disk::Disk,
     finished::Finished,
     offers::Offers,
+    prefetch::Prefetch,
     receipts::Receipts,
     status::now_s,
     task::Tools,
@@ -84,6 +86,7 @@ struct Driver<E: Engine> {
 
     // The work: before it, at hand, after it.
     offers: Offers,
+    prefetch: Option<Prefetch>,
     current: Option<Current>,
     finished: Finished,
     receipts: Arc<Receipts>,
@@ -123,9 +126,16 @@ pub async fn run<E: Engine>(
     let mut stop = std::pin::pin!(stop);
     driver.write(status, &observe);
     loop {
+        let (current, prefetch) = (&mut driver.current, &mut driver.prefetch);
         let task = async {
-            match &mut driver.current {
+            match current {
                 Some(current) => current.end().await,
+                None => std::future::pending().await,
+            }
+        };
+        let beforehand = async {
+            match prefetch {
+                Some(prefetch) => prefetch.end().await,
                 None => std::future::pending().await,
             }
         };
@@ -137,6 +147,7 @@ pub async fn run<E: Engine>(
             },
             Some(answer) = answers.recv() => driver.handle_answer(answer),
             end = task => disk = driver.end_current(end),
+            end = beforehand => driver.end_prefetch(end),
             Some(_) = driver.returning.join_next() => {}
             _ = tick.tick() => driver.tick(),
             () = &mut stop, if driver.stopping.is_none() => driver.stop(),
@@ -155,6 +166,7 @@ pub async fn run<E: Engine>(
             return Ok(driver.status);
         }
         driver.offer();
+        driver.begin_prefetch();
     }
 }
 
@@ -176,14 +188,17 @@ impl<E: Engine> Driver<E> {
         };
         let receipts = Receipts::open(dir)?;
         let earned = receipts.earned(PAYERS_MAX);
-        for earned in earned.iter().filter(|earned| earned.is_useful()) {
-            if let Some(peer) = parse_peer(&earned.requester) {
-                network.regard(peer, Regard::Useful);
-            }
+        let useful = earned.iter().filter(|earned| earned.is_useful());
+        let payers: Vec<Peer> = useful
+            .filter_map(|earned| parse_peer(&earned.requester))
+            .collect();
+        for &peer in &payers {
+            network.regard(peer, Regard::Useful);
         }
         Ok(Self {
             tools: Arc::new(tools),
-            offers: Offers::new(crate::engine_fingerprint(), Instant::now()),
+            offers: Offers::new(crate::engine_fingerprint(), payers, Instant::now()),
+            prefetch: None,
             current: None,
             finished: Finished::new(network.blobs().clone()),
             receipts: Arc::new(receipts),
@@ -295,6 +310,7 @@ impl<E: Engine> Driver<E> {
         {
             self.stop_current(Stop::Revoked);
         }
+        self.stop_prefetch(|prefetch| prefetch.is_of(job, requester));
         self.finished.close(job, requester);
     }
 
@@ -303,6 +319,7 @@ impl<E: Engine> Driver<E> {
         let Some(took) = self.finished.pay(peer, self.network.peer(), &signed) else {
             return;
         };
+        self.offers.paid(peer);
         let (receipts, network) = (Arc::clone(&self.receipts), self.network.clone());
         tokio::task::spawn_blocking(move || match receipts.keep(&signed, took) {
             Ok(earned) if earned.is_useful() => network.regard(peer, Regard::Useful),
@@ -320,6 +337,7 @@ impl<E: Engine> Driver<E> {
     fn stop(&mut self) {
         self.stopping = Some(Instant::now());
         self.stop_current(Stop::Owner);
+        self.stop_prefetch(|_| true);
     }
 
     /// Whether it is to end and nobody waits for it any more: its task is handed back, and its
@@ -429,7 +447,7 @@ impl<E: Engine> Driver<E> {
                 match answer {
                     Ok(Response::Lease(lease)) => self.begin(peer, *lease, since),
                     Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused), now),
-                    Ok(Response::Received | Response::Extended { .. }) | Err(_) => {
+                    Ok(Response::Received | Response::Extended { .. } | Response::Files(_)) | Err(_) => {
                         self.offers.refused(peer, None, now);
                     }
                 }
@@ -467,6 +485,8 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
+        // The lease says who has the files now, and goes on where this ends.
+        self.stop_prefetch(|prefetch| prefetch.is_of(lease.task.job, requester));
         let name = lease.task.task.to_string();
         tracing::info!(stage = "lease", "{name} for requester {}", short_name(requester));
         let current = Current::begin(&self.tools, requester, lease, self.longest, since, now);

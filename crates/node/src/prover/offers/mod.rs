@@ -3,6 +3,7 @@
 //!
 //! It reads no clock: each call that depends on the time is told it.
 
+mod beforehand;
 mod fairness;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,17 @@ use std::{
 use myriad_core::{JobId, Peer};
 use myriad_net::{
     short_name,
-    wire::{Announcement, Refused, Why},
+    wire::{Announcement, Extent, Refused, Why},
 };
 
-pub(super) use self::fairness::Outcome;
-use self::fairness::{PATIENCE, Setbacks, TURN};
+use self::{
+    beforehand::{Beforehand, Credit},
+    fairness::{PATIENCE, Setbacks, TURN},
+};
+pub(super) use self::{
+    beforehand::{Fetched, Wanted},
+    fairness::Outcome,
+};
 use super::Limits;
 
 /// How long to wait before asking again where a notice should come instead.
@@ -54,6 +61,7 @@ pub(super) struct Offers {
     /// When what was served was last reckoned down.
     reckoned: Instant,
     engine: [u8; 32],
+    credit: Credit,
 }
 
 #[derive(Default)]
@@ -80,21 +88,24 @@ struct Requester {
 }
 
 struct JobFacts {
-    instructions: u64,
+    /// None while its requester executes it, and has no task of it.
+    extent: Option<Extent>,
     bytes: u64,
-    memory_min: u64,
     heard: Instant,
+    files: Beforehand,
 }
 
 impl Offers {
-    /// `engine` is the fingerprint that this build greets with.
-    pub(super) fn new(engine: [u8; 32], now: Instant) -> Self {
+    /// `engine` is the fingerprint that this build greets with, and `payers` are the requesters
+    /// that have signed for proofs.
+    pub(super) fn new(engine: [u8; 32], payers: impl IntoIterator<Item = Peer>, now: Instant) -> Self {
         Self {
             requesters: BTreeMap::new(),
             last: None,
             serving: None,
             reckoned: now,
             engine,
+            credit: Credit::new(payers),
         }
     }
 
@@ -104,6 +115,10 @@ impl Offers {
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
+        // Its process may be another one, which does not know who has the files.
+        for job in requester.jobs.values_mut() {
+            job.files = Beforehand::default();
+        }
         (requester.next, requester.why) = if same {
             (None, None)
         } else {
@@ -172,13 +187,18 @@ impl Offers {
         }
         let known = requester.jobs.len() < JOBS_MAX || requester.jobs.contains_key(&said.job);
         if known {
+            let before = requester.jobs.remove(&said.job);
+            let had_tasks = before.as_ref().is_some_and(|job| job.extent.is_some());
+            let mut files = before.map(|job| job.files).unwrap_or_default();
+            files.heard(said.extent.is_some(), now);
             let facts = JobFacts {
-                instructions: said.instructions,
+                extent: said.extent,
                 bytes: said.bytes,
-                memory_min: said.memory_min,
                 heard: now,
+                files,
             };
-            if requester.jobs.insert(said.job, facts).is_none() && !requester.wakes {
+            requester.jobs.insert(said.job, facts);
+            if said.extent.is_some() && !had_tasks && !requester.wakes {
                 // A requester that refused before may answer otherwise for this job.
                 requester.next = None;
             }
@@ -214,6 +234,7 @@ impl Offers {
     pub(super) fn woken(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
             (requester.next, requester.wakes) = (None, false);
+            requester.jobs.values_mut().for_each(|job| job.files.hurry());
             // The answer to an offer may be under way, and say to wait.
             requester.woken_meanwhile = requester.asked.is_some();
         }
@@ -300,7 +321,7 @@ impl Offers {
                 && requester.setbacks.remaining(now).is_zero()
                 && allowed(**peer, limits)
                 && requester.next.is_none_or(|next| next <= now)
-                && requester.jobs.values().any(|job| job.unwilling(limits).is_none())
+                && requester.jobs.values().any(|job| job.is_asked_for(limits, now))
         };
         let after = self.last.map_or(self.requesters.range(..), |last| {
             use std::ops::Bound::{Excluded, Unbounded};
@@ -377,6 +398,8 @@ impl Offers {
                 why
             } else if !requester.connected {
                 "it cannot be reached".into()
+            } else if let Some(why) = requester.executes() {
+                why
             } else {
                 requester.why_not(now)
             };
@@ -413,18 +436,28 @@ fn allowed(peer: Peer, limits: &Limits) -> bool {
 }
 
 impl JobFacts {
+    /// Whether it may have a task for this machine, and others do not come first.
+    fn is_asked_for(&self, limits: &Limits, now: Instant) -> bool {
+        self.extent.is_some() && self.unwilling(limits).is_none() && self.files.may_ask(now)
+    }
+
+    /// Why this machine does not serve it, as far as it has been announced.
     fn unwilling(&self, limits: &Limits) -> Option<String> {
         let memory = limits.memory.bytes();
-        if self.memory_min > memory {
+        let extent = self.extent.unwrap_or(Extent {
+            instructions: 0,
+            memory_min: 0,
+        });
+        if extent.memory_min > memory {
             return Some(format!(
                 "its smallest task needs {} bytes of memory, and {memory} are lent: raise --memory",
-                self.memory_min
+                extent.memory_min
             ));
         }
-        if self.instructions > limits.max_instructions {
+        if extent.instructions > limits.max_instructions {
             return Some(format!(
                 "its job has {} instructions, and {} are allowed: raise --max-instructions",
-                self.instructions, limits.max_instructions
+                extent.instructions, limits.max_instructions
             ));
         }
         let bytes_max = limits.max_input_bytes + myriad_engine::PROGRAM_BYTES_MAX as u64;

@@ -29,8 +29,10 @@ fn job(requester: u8) -> Announcement {
         sequence: 1,
         open: true,
         engine: [0; 32],
-        instructions: 10,
-        memory_min: 1 << 30,
+        extent: Some(Extent {
+            instructions: 10,
+            memory_min: 1 << 30,
+        }),
         bytes: 10,
         record: Vec::new(),
     }
@@ -46,7 +48,7 @@ impl Machine {
     fn new(requesters: &[u8]) -> Self {
         let now = Instant::now();
         let mut machine = Self {
-            offers: Offers::new([7; 32], now),
+            offers: Offers::new([7; 32], [], now),
             now,
         };
         requesters.iter().for_each(|&requester| machine.meets(requester));

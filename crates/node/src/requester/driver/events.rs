@@ -62,6 +62,7 @@ impl<J: JobBackend> Driver<'_, J> {
             }
             CoreEvent::Banned { peer, task, reason } => {
                 self.holders.forget(&[peer]);
+                self.spreading.forget(peer);
                 self.observer.event(&Event::Notice {
                     text: format!("prover {} is banned: {}: {reason}", short_name(peer), task.task),
                 });

@@ -3,7 +3,7 @@
 use myriad_core::{TaskId, TaskRef, Time};
 use myriad_net::{
     blob::BlobRef,
-    wire::{Announcement, Lease, PROTOCOL_VERSION, Source, Sources, Work},
+    wire::{Lease, Source, Sources, Work},
 };
 
 use super::Driver;
@@ -14,19 +14,9 @@ const HOLDERS_NAMED: usize = 3;
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn announce(&self, open: bool) {
-        self.network.announce(Announcement {
-            version: PROTOCOL_VERSION,
-            job: self.job,
-            requester: self.network.peer(),
-            // These two are filled in when it is sent.
-            sequence: 0,
-            record: Vec::new(),
-            open,
-            engine: self.files.engine,
-            instructions: self.files.instructions,
-            memory_min: self.memory_min,
-            bytes: self.files.all().map(|file| file.bytes).sum(),
-        });
+        let extent = Some(self.extent);
+        self.network
+            .announce(self.files.announcement(&self.network, self.job, extent, open));
     }
 
     pub(super) fn lease(&mut self, task: TaskRef, until: Time) -> Lease {
@@ -35,14 +25,12 @@ impl<J: JobBackend> Driver<'_, J> {
             openvm_toml,
             input,
             engine,
-            instructions,
         } = self.files.clone();
         let sources = Sources {
             program: self.source(program),
             openvm_toml: openvm_toml.map(|file| self.source(file)),
             input: self.source(input),
             engine,
-            instructions,
         };
         let inputs = self.requester.inputs(task);
         let work = match task.task {
@@ -71,6 +59,7 @@ impl<J: JobBackend> Driver<'_, J> {
             work_ms: work_time.as_millis() as u64,
             memory,
             sources,
+            instructions: self.extent.instructions,
             work,
         }
     }

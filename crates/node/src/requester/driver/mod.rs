@@ -11,8 +11,9 @@
 //!                 handle_completion
 //! ```
 //!
-//! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`ReceiptBook`],
-//! [`JournalNotes`]. The files beside them hold the driver's own methods, by subject.
+//! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`Spreading`],
+//! [`ReceiptBook`], [`JournalNotes`]. The files beside them hold the driver's own methods, by
+//! subject.
 
 mod checks;
 mod completion;
@@ -44,13 +45,14 @@ use myriad_core::{Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, 
 use myriad_engine::worker::Usage;
 use myriad_net::{
     Event as NetEvent, Network, short_name,
-    wire::{Hello, Notice, PROTOCOL_VERSION, Response, Role, cut},
+    wire::{Extent, Hello, Notice, PROTOCOL_VERSION, Response, Role, cut},
 };
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
 
+pub(super) use self::refusals::{NOT_SERVED, is_served, refused};
 use self::{
     completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
     outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, refusals::refusal,
@@ -59,6 +61,7 @@ use self::{
 use super::{
     Files, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
+    spreading::Spreading,
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};
 
@@ -73,8 +76,7 @@ pub struct Driver<'a, J: JobBackend> {
     /// Until it is opened.
     spec: Option<JobSpec>,
     files: Files,
-    /// The least memory that a task of it takes, in bytes.
-    memory_min: u64,
+    extent: Extent,
     /// The expected cost of each task: time of a reference core, and bytes of memory.
     work: HashMap<TaskId, (Duration, u64)>,
     backend: Arc<J>,
@@ -87,6 +89,7 @@ pub struct Driver<'a, J: JobBackend> {
     proofs: Proofs<J::Finding>,
     peers: PeerBook,
     holders: Holders,
+    spreading: Spreading,
     receipts: ReceiptBook,
     notes: JournalNotes,
 
@@ -99,6 +102,8 @@ pub struct Driver<'a, J: JobBackend> {
     // The outside.
     network: Network,
     events: mpsc::UnboundedReceiver<NetEvent>,
+    /// What came before it runs.
+    earlier: Vec<NetEvent>,
     outbox: Outbox,
     observer: &'a mut dyn Observer,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -119,7 +124,18 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         policy: Policy,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let ServedJob { files, spec, done } = job;
+        let ServedJob {
+            files,
+            instructions,
+            spec,
+            done,
+            heard,
+        } = job;
+        let (earlier, spreading) = heard.into_parts(&files);
+        let mut holders = Holders::default();
+        for peer in spreading.holders() {
+            files.all().for_each(|file| holders.add(file.blob, peer));
+        }
         let Joined {
             network,
             events,
@@ -137,7 +153,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         Self {
             job: spec.id,
             files,
-            memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
+            extent: Extent {
+                instructions,
+                memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
+            },
             work: tasks
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
@@ -145,7 +164,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             start: Instant::now(),
             proofs: Proofs::new(done),
             peers,
-            holders: Holders::default(),
+            holders,
+            spreading,
             receipts,
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
             spec: Some(spec),
@@ -157,6 +177,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             outbox: Outbox::new(network.clone()),
             network,
             events,
+            earlier,
             observer,
             stop,
             usages: Vec::new(),
@@ -179,6 +200,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         });
         self.input(Input::Open(Box::new(spec)));
         self.show_restored();
+        for event in std::mem::take(&mut self.earlier) {
+            self.handle_event(event);
+        }
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.finished && self.failed.is_none() {
@@ -262,6 +286,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let gone = self.peers.take_gone(now);
         self.holders.forget(&gone);
         for peer in gone {
+            self.spreading.forget(peer);
             self.input(Input::PeerLost { peer });
         }
         for prover in self.peers.take_left(self.network.peer()) {

@@ -3,10 +3,23 @@
 use std::time::Duration;
 
 use myriad_core::Refusal;
-use myriad_net::wire::{Refused, Response, Why, cut};
+use myriad_net::wire::{Hello, Refused, Response, Role, Why, cut};
+
+use crate::engine_fingerprint;
 
 /// When a peer that is woken asks all the same: a wake may be lost, and the connection stay.
 const WOKEN_BY: Duration = Duration::from_secs(300);
+
+pub(super) const OTHER_ENGINE: &str =
+    "this requester's engine is another one: one of the two builds has to be updated";
+/// Why a peer does not hear where a job's files are.
+pub(in crate::requester) const NOT_SERVED: &str =
+    "a job's files are for provers with the same engine that are not banned";
+
+/// Whether a peer that greets so may do tasks.
+pub(in crate::requester) fn is_served(hello: &Hello) -> bool {
+    hello.role == Role::Prover && hello.engine == engine_fingerprint()
+}
 
 /// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.
 pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
@@ -28,7 +41,7 @@ pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
     }
 }
 
-pub(super) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
+pub(in crate::requester) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
     Response::Refused(Refused {
         why,
         reason: cut(reason),

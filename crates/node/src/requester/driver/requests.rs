@@ -1,19 +1,25 @@
 //! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
 //! return.
 
-use myriad_core::{Blob, Input, Offer, Peer, Return};
+use std::time::Instant;
+
+use myriad_core::{Blob, Input, JobId, Offer, Peer, Return};
 use myriad_net::{
     Reply, short_name,
     wire::{OfferMessage, Request, Response, Returned, Why},
 };
 
-use super::{Driver, refusals::refused};
+use super::{
+    Driver,
+    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, refused},
+};
 use crate::{engine_fingerprint, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_request(&mut self, peer: Peer, request: Request, reply: Reply) {
         let task = match &request {
             Request::Offer(_) => None,
+            Request::Prepare { job, holds } => return reply.send(self.prepare(peer, *job, holds)),
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. } => {
                 Some(*task)
             }
@@ -61,18 +67,34 @@ impl<J: JobBackend> Driver<'_, J> {
                 };
                 self.input_from(peer, reply, Input::Returned { peer, task, why });
             }
-            Request::Notice(_) => unreachable!("answered above"),
+            Request::Prepare { .. } | Request::Notice(_) => unreachable!("answered above"),
         }
+    }
+
+    /// Names the job's files to a prover that has no task yet.
+    fn prepare(&mut self, peer: Peer, job: JobId, holds: &[Blob]) -> Response {
+        if job != self.job {
+            return refused(Why::NotLeased, "there is no such job", None);
+        }
+        let is_banned = self
+            .requester
+            .standing(peer)
+            .is_some_and(|standing| standing.banned.is_some());
+        let hello = self.peers.hello(peer).map(|(hello, _)| hello);
+        if is_banned || !hello.is_some_and(is_served) {
+            return refused(Why::NotServed, NOT_SERVED, None);
+        }
+        for &blob in holds.iter().filter(|blob| self.files.has(**blob)) {
+            self.holders.add(blob, peer);
+        }
+        self.spreading
+            .answer(&self.network, &self.files, peer, holds, Instant::now())
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
         let origin = match self.peers.hello(peer) {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
-            _ => {
-                let reason =
-                    "this requester's engine is another one: one of the two builds has to be updated";
-                return reply.send(refused(Why::NotServed, reason, None));
-            }
+            _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
         // Blobs that this job is not made of are not remembered: anyone can name any number of
         // them.
@@ -92,7 +114,7 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// Whether a blob is one of the job's files, or an accepted proof of it.
     pub(super) fn is_of_job(&self, blob: Blob) -> bool {
-        self.files.all().any(|file| file.blob == blob) || self.proofs.has(blob)
+        self.files.has(blob) || self.proofs.has(blob)
     }
 
     /// Tells the state machine what a peer said; what it makes of it answers the peer.

@@ -23,12 +23,12 @@ use myriad_engine::MemoryBudget;
 use myriad_net::{
     Address, Config, Event as NetEvent, Identity, Limits as NetLimits, Network, Traffic,
     blob::BlobStore,
-    wire::{Announcement, PROTOCOL_VERSION, Role},
+    wire::{Announcement, Extent, PROTOCOL_VERSION, Role},
 };
 use myriad_node::{
     Event, RunError, engine_fingerprint,
     prover::{self, Limits, Status, StatusFile},
-    requester::{Driver, Files, Joined, ServedJob},
+    requester::{Driver, Files, Heard, Herald, Joined, ServedJob},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
 
@@ -37,6 +37,8 @@ pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
 pub use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
+pub const PROGRAM_BYTES: usize = 500_000;
+pub const INPUT_BYTES: usize = 300_000;
 
 /// A node that listens on loopback alone.
 pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, UnboundedReceiver<NetEvent>) {
@@ -113,6 +115,14 @@ pub struct Request {
     pub own_final: bool,
     /// Is done when the user does not want to wait any longer.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Is done when the job is executed, and says whether there is a plan; if there is none, the
+    /// job is planned from the start.
+    pub execution: Option<Pin<Box<dyn Future<Output = bool>>>>,
+}
+
+/// The program and the input of a job.
+pub fn files(seed: u8) -> (Vec<u8>, Vec<u8>) {
+    (vec![seed; PROGRAM_BYTES], vec![seed ^ 0xff; INPUT_BYTES])
 }
 
 /// What a requester says of a small job that it has.
@@ -124,8 +134,10 @@ pub fn announcement(network: &Network, job: JobId) -> Announcement {
         sequence: 1,
         open: true,
         engine: engine_fingerprint(),
-        instructions: 1000,
-        memory_min: 1 << 30,
+        extent: Some(Extent {
+            instructions: 1000,
+            memory_min: 1 << 30,
+        }),
         bytes: 1000,
         record: Vec::new(),
     }
@@ -141,20 +153,36 @@ pub fn tree(segments: u32) -> Tree {
 }
 
 /// Runs a job on a network that was started. Not `Send`, like the observer of a terminal.
-pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
+pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
     let leased = request.leases.lock().unwrap().iter().copied().collect();
     let ledger = Ledger::new(job, &tree, request.leases);
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
+    let (program, input) = self::files(request.seed);
     let files = Files {
-        program: blobs.put(&vec![request.seed; 500_000]).unwrap(),
+        program: blobs.put(&program).unwrap(),
         openvm_toml: None,
-        input: blobs.put(&vec![request.seed ^ 0xff; 300_000]).unwrap(),
+        input: blobs.put(&input).unwrap(),
         engine: engine_fingerprint(),
-        instructions: 1000,
     };
+    let start = Instant::now();
+    let mut heard = Heard::default();
+    if let Some(execution) = request.execution {
+        let herald = Herald::begin(network.clone(), &mut events, job, files.clone(), &[]);
+        if !execution.await {
+            herald.withdraw().await;
+            return Outcome {
+                accepted: BTreeMap::new(),
+                traffic: network.traffic(),
+                events: Vec::new(),
+                result: Err(RunError::Interrupted),
+                took: start.elapsed(),
+            };
+        }
+        heard = herald.end(&mut events).await;
+    }
     let cost = Cost {
         work: request.task,
         memory: 1 << 30,
@@ -178,7 +206,6 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
         stop: request.stop,
     };
     let mut seen = Vec::new();
-    let start = Instant::now();
     let mut observer = |event: &Event| {
         if !matches!(event, Event::Traffic { .. }) {
             seen.push(event.clone());
@@ -192,8 +219,10 @@ pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, requ
     };
     let served = ServedJob {
         files,
+        instructions: 1000,
         spec,
         done: HashMap::new(),
+        heard,
     };
     let driver = Driver::new(joined, served, ledger, Debts(request.owed), policy, &mut observer);
     let result = driver.run().await.map(drop);

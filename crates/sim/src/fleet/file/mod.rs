@@ -47,8 +47,8 @@ pub struct ScenarioFile {
     pub machines: Vec<MachineTable>,
 }
 
-/// Switches for questions of the kind "how much is it worth?". Each of them is off in the product,
-/// which has no such switch.
+/// Switches for questions of the kind "how much is it worth?". Each of them but `announced` is off
+/// in the product, which has no such switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhatIf {
@@ -60,6 +60,11 @@ pub struct WhatIf {
     /// knows beforehand which one it will get.
     #[serde(default)]
     pub early: bool,
+    /// A block is announced when its execution begins, and machines fetch program and input
+    /// meanwhile, from each other. Segments are given out when it is executed. The product does so;
+    /// off, machines fetch with their first lease.
+    #[serde(default)]
+    pub announced: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
     /// back.

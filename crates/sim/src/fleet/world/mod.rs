@@ -4,6 +4,7 @@
 mod birth;
 mod provers;
 mod requesters;
+mod spreading;
 mod timeouts;
 mod transfers;
 
@@ -50,6 +51,12 @@ enum Happens {
         block: u32,
     },
     /// Its segments are known.
+    /// Its execution begins, and goes on until then.
+    Announces {
+        side: usize,
+        block: u32,
+        until: Time,
+    },
     Opens {
         side: usize,
         block: u32,
@@ -208,6 +215,7 @@ impl<'a> World<'a> {
                 self.sides[side].waiting.push_back(block);
                 self.execute(side);
             }
+            Happens::Announces { side, block, until } => self.spreads(side, block, until),
             Happens::Opens { side, block } => self.opens(side, block),
             Happens::Reaches {
                 side,

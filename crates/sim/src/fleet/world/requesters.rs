@@ -40,6 +40,10 @@ impl World<'_> {
             let done = requester.occupy(now, workload.metering);
             let began = Time::default() + (done - Time::default()).saturating_sub(workload.metering);
             requester.began.insert(block, began);
+            if self.setup.file.what_if.announced {
+                let until = done;
+                self.queue.push(began, Happens::Announces { side, block, until });
+            }
             let opens = if self.setup.file.what_if.early {
                 began + workload.metering / workload.tree.segments().max(1)
             } else {
@@ -74,23 +78,24 @@ impl World<'_> {
         };
         requester.open += 1;
         self.open[side] = true;
+        self.is_spread(side, block);
         self.tell(side, Input::Open(Box::new(spec)));
-        self.announces(side);
+        self.announces(side, block);
     }
 
     /// Idle machines hear of a block, unless the requester wakes them itself.
-    fn announces(&mut self, side: usize) {
-        let now = self.now;
+    fn announces(&mut self, side: usize, block: u32) {
         let mut listening = std::mem::take(&mut self.listening);
         listening.sort_unstable();
         listening.retain(|&place| {
+            let from = self.head_start(side, block, place);
             let machine = &mut self.machines[place];
             machine.listening = machine.is_idle() && machine.listens();
             if machine.listening
                 && let Some(met) = machine.met(side).filter(|met| !met.parked)
             {
-                met.next = now;
-                let heard = now + machine.link.one_way(&self.links[side]);
+                met.next = from;
+                let heard = from + machine.link.one_way(&self.links[side]);
                 if heard < machine.alarm {
                     machine.alarm = heard;
                     self.queue.push(heard, Happens::Wakes { machine: place });
@@ -223,7 +228,12 @@ impl World<'_> {
 
     fn event(&mut self, side: usize, event: Event) {
         match event {
-            Event::TaskDone { .. } => self.counts.tasks += 1,
+            Event::TaskDone { peer, .. } => {
+                self.counts.tasks += 1;
+                if let Some(met) = self.machines[index(peer)].met(side) {
+                    met.paid();
+                }
+            }
             Event::JobDone { job } => self.block_is_over(side, job, true),
             Event::JobFailed { job, .. } => self.block_is_over(side, job, false),
             Event::Banned { .. } => self.counts.banned += 1,

@@ -1,6 +1,6 @@
 //! Transfers: programs and inputs, and the proofs that nodes take, each with its sender.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use myriad_core::{TaskRef, Time};
 
@@ -24,6 +24,28 @@ pub(super) struct Shared {
     holders: VecDeque<(usize, Time)>,
     /// Sent by the requester.
     copies: u64,
+    /// The machines that fetch them before they have a task.
+    pub(super) turns: HashMap<usize, Turn>,
+}
+
+impl Shared {
+    pub(super) fn hold(&mut self, place: usize, since: Time) {
+        if self.holders.iter().any(|(holder, _)| *holder == place) {
+            return;
+        }
+        if self.holders.len() == HOLDERS_MAX {
+            self.holders.pop_front();
+        }
+        self.holders.push_back((place, since));
+    }
+}
+
+/// When a machine fetches program and input before it has a task, and what it lacks of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) begins: Time,
+    pub(super) ends: Time,
+    pub(super) bytes: u64,
 }
 
 impl World<'_> {
@@ -31,15 +53,15 @@ impl World<'_> {
     pub(super) fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
         let mut ready = self.now;
         let block = (side, block_of(task.job));
-        let (program, input) = self.machines[place].lacks(block);
-        if program || input {
-            let table = &self.setup.file.requesters[self.sides[side].table];
-            let mb = [(program, table.program_mb), (input, table.input_mb)];
-            let bytes = mb
-                .iter()
-                .filter(|(lacks, _)| *lacks)
-                .map(|(_, mb)| mb * 1e6)
-                .sum::<f64>() as u64;
+        let shared = self.shared.entry(block).or_default();
+        let mut lacking = None;
+        match shared.turns.remove(&place) {
+            Some(turn) if turn.begins <= ready => ready = ready.max(turn.ends),
+            // Its lease was faster than its turn.
+            Some(turn) => lacking = Some(turn.bytes),
+            None => lacking = self.lacking(side, place, block),
+        }
+        if let Some(bytes) = lacking {
             let from = self.executing(side, block.1).unwrap_or(self.now);
             let source = if self.setup.file.what_if.swarm {
                 self.chained(place, block)
@@ -54,7 +76,7 @@ impl World<'_> {
             }
             ready = ready.max(there);
             let shared = self.shared.entry(block).or_default();
-            if source.is_none() && input {
+            if source.is_none() {
                 shared.copies += 1;
                 self.counts.input_copies += 1;
             }
@@ -84,6 +106,16 @@ impl World<'_> {
         ready
     }
 
+    /// The bytes of a block's program and input that a machine lacks, and has from then on; none if
+    /// it has both.
+    pub(super) fn lacking(&mut self, side: usize, place: usize, block: (usize, u32)) -> Option<u64> {
+        let (program, input) = self.machines[place].lacks(block);
+        let table = &self.setup.file.requesters[self.sides[side].table];
+        let mb = [(program, table.program_mb), (input, table.input_mb)];
+        let missing = mb.iter().filter(|(lacks, _)| *lacks);
+        (program || input).then(|| missing.map(|(_, mb)| mb * 1e6).sum::<f64>() as u64)
+    }
+
     /// A machine has reported progress with a task of a block: it has program and input, and is
     /// named to others.
     pub(super) fn holds(&mut self, side: usize, place: usize, task: TaskRef) {
@@ -91,18 +123,12 @@ impl World<'_> {
             return;
         }
         let now = self.now;
-        let holders = &mut self.shared.entry((side, block_of(task.job))).or_default().holders;
-        if holders.iter().any(|(holder, _)| *holder == place) {
-            return;
-        }
-        if holders.len() == HOLDERS_MAX {
-            holders.pop_front();
-        }
-        holders.push_back((place, now));
+        let shared = self.shared.entry((side, block_of(task.job))).or_default();
+        shared.hold(place, now);
     }
 
     /// Whether one machine can fetch from another.
-    fn is_reachable(&self, place: usize, other: usize) -> bool {
+    pub(super) fn is_reachable(&self, place: usize, other: usize) -> bool {
         let (machine, other) = (&self.machines[place], &self.machines[other]);
         other.online && !(machine.behind_nat && other.behind_nat)
     }
@@ -133,7 +159,14 @@ impl World<'_> {
     }
 
     /// The time when the bytes are there; they come from the requester if from no machine.
-    fn fetch(&mut self, now: Time, side: usize, place: usize, from: Option<usize>, bytes: u64) -> Time {
+    pub(super) fn fetch(
+        &mut self,
+        now: Time,
+        side: usize,
+        place: usize,
+        from: Option<usize>,
+        bytes: u64,
+    ) -> Time {
         match from {
             Some(from) => {
                 self.counts.between_bytes += bytes;

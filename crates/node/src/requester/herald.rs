@@ -1,0 +1,205 @@
+//! Announces a job while it is being executed, and answers peers until its driver runs: provers
+//! that mean to serve it hear where its files are, and whoever is still at a task of an earlier run
+//! waits for the driver.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use myriad_core::{JobId, Peer, Standing};
+use myriad_net::{
+    Event as NetEvent, Network, Reply,
+    wire::{Announcement, Request, Response, Why},
+};
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver},
+        oneshot,
+    },
+    task::JoinHandle,
+};
+
+use super::{
+    Files,
+    driver::{NOT_SERVED, is_served, refused},
+    spreading::Spreading,
+};
+
+/// When a prover is to ask again that offers itself all the same. It hears of the plan before.
+const RETRY: Duration = Duration::from_secs(5);
+/// Events of no peer in particular that are kept for the driver.
+const NEWS_MAX: usize = 64;
+/// How long the word that there is no job has to go out before the process may end.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Tells of a job that has no plan yet.
+pub struct Herald {
+    network: Network,
+    /// What is said when there will be no driver.
+    closed: Announcement,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Listener>,
+}
+
+/// What was heard of a job before its driver runs.
+#[derive(Default)]
+pub struct Heard {
+    events: Vec<NetEvent>,
+    spreading: Option<Spreading>,
+}
+
+impl Heard {
+    /// The events that the driver has to know of, in order, and who has the files.
+    pub(super) fn into_parts(self, files: &Files) -> (Vec<NetEvent>, Spreading) {
+        let spreading = self.spreading.unwrap_or_else(|| Spreading::new(files));
+        (self.events, spreading)
+    }
+}
+
+/// The other end of a herald, which has the network's events meanwhile.
+struct Listener {
+    network: Network,
+    events: UnboundedReceiver<NetEvent>,
+    job: JobId,
+    files: Files,
+    banned: BTreeSet<Peer>,
+    spreading: Spreading,
+    /// The greeting of each connected peer.
+    greetings: BTreeMap<Peer, NetEvent>,
+    /// What the driver has to answer or to show.
+    kept: Vec<NetEvent>,
+    news: usize,
+}
+
+impl Herald {
+    /// Announces the job, and takes the network's events until it ends. Runs in the Tokio runtime
+    /// that it is called in.
+    pub fn begin(
+        network: Network,
+        events: &mut UnboundedReceiver<NetEvent>,
+        job: JobId,
+        files: Files,
+        standings: &[(Peer, Standing)],
+    ) -> Self {
+        let banned = standings.iter().filter(|(_, standing)| standing.banned.is_some());
+        let listener = Listener {
+            network: network.clone(),
+            events: std::mem::replace(events, mpsc::unbounded_channel().1),
+            job,
+            spreading: Spreading::new(&files),
+            banned: banned.map(|&(peer, _)| peer).collect(),
+            greetings: BTreeMap::new(),
+            kept: Vec::new(),
+            news: 0,
+            files,
+        };
+        let say = |open| listener.files.announcement(&network, job, None, open);
+        let closed = say(false);
+        tracing::debug!(stage = "herald", "announcing a job that is being executed");
+        network.announce(say(true));
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            network,
+            closed,
+            stop,
+            task: tokio::spawn(listener.listen(stopped)),
+        }
+    }
+
+    /// The job is planned: gives the events back, and what the driver has to know.
+    pub async fn end(self, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
+        // If it does not listen, the network has ended.
+        let _ = self.stop.send(());
+        let listener = self.task.await.expect("it does not panic, and is not aborted");
+        *events = listener.events;
+        let greetings = listener.greetings.into_values();
+        Heard {
+            events: greetings.chain(listener.kept).collect(),
+            spreading: Some(listener.spreading),
+        }
+    }
+
+    /// There will be no tasks: the job could not be planned, or is done.
+    pub async fn withdraw(self) {
+        self.task.abort();
+        self.network.announce(self.closed);
+        if !self.network.peers().is_empty() {
+            tokio::time::sleep(FAREWELL).await;
+        }
+    }
+}
+
+impl Listener {
+    async fn listen(mut self, mut stopped: oneshot::Receiver<()>) -> Self {
+        loop {
+            tokio::select! {
+                // What has come is the driver's already.
+                biased;
+                _ = &mut stopped => return self,
+                event = self.events.recv() => match event {
+                    Some(event) => self.handle(event),
+                    None => return self,
+                },
+            }
+        }
+    }
+
+    fn handle(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Greeted { peer, .. } => {
+                self.greetings.insert(peer, event);
+            }
+            NetEvent::Lost { peer } => {
+                self.greetings.remove(&peer);
+                self.spreading.forget(peer);
+            }
+            NetEvent::Announced(_) => {}
+            NetEvent::OtherVersion { .. } | NetEvent::Resumed { .. } => {
+                self.news += 1;
+                if self.news <= NEWS_MAX {
+                    self.kept.push(event);
+                }
+            }
+            NetEvent::Asked { peer, request, reply } => self.answer(peer, request, reply),
+        }
+    }
+
+    fn answer(&mut self, peer: Peer, request: Request, reply: Reply) {
+        match request {
+            Request::Offer(_) => {
+                let reason = "the job is being executed, and there are tasks when that is done";
+                reply.send(refused(Why::NotNow, reason, Some(RETRY.as_millis() as u64)));
+            }
+            Request::Prepare { job, holds } if job == self.job => {
+                let hello = match self.greetings.get(&peer) {
+                    Some(NetEvent::Greeted { hello, .. }) => Some(hello),
+                    _ => None,
+                };
+                let response = if self.banned.contains(&peer) || !hello.is_some_and(is_served) {
+                    refused(Why::NotServed, NOT_SERVED, None)
+                } else {
+                    let (network, files) = (&self.network, &self.files);
+                    self.spreading
+                        .answer(network, files, peer, &holds, Instant::now())
+                };
+                reply.send(response);
+            }
+            Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. }
+                if task.job == self.job =>
+            {
+                // It may be of an earlier run, and only the driver knows. As many can wait as the
+                // network lets.
+                self.kept.push(NetEvent::Asked { peer, request, reply });
+            }
+            Request::Prepare { .. }
+            | Request::Renew { .. }
+            | Request::Submit { .. }
+            | Request::Return { .. } => {
+                reply.send(refused(Why::NotLeased, "there is no such job", None));
+            }
+            // Requesters give notice; nobody gives them any.
+            Request::Notice(_) => reply.send(Response::Received),
+        }
+    }
+}
