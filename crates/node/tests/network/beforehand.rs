@@ -80,8 +80,8 @@ async fn files_are_on_a_provers_disk_before_the_job_is_planned() {
 }
 
 /// The aim is that a requester's link carries eight copies at most, however many machines there
-/// are. Each prover that has the files sends them to one other at a time, and the requester to no more
-/// than four at once.
+/// are. Each prover that has the files sends them to one other at a time, and the requester to no
+/// more than four at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_provers_get_the_files_of_a_few_copies() {
     let dir = tempfile::tempdir().unwrap();
