@@ -175,15 +175,6 @@ fn what_is_not_built_changes_what_it_says() {
         |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
     let (with, without) = (copies(&played("swarm = true")), copies(&played("")));
     assert!(with <= 8 && without > 8, "{with} {without}");
-    // With an execution that takes longer than the files.
-    let slow = slow.replace("instructions = 3e7", "instructions = 3e8");
-    let played =
-        |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
-    let (usual, announced) = (played(""), played("announced = true"));
-    let (with, without) = (copies(&announced), copies(&usual));
-    assert!(with <= 8 && without > 8, "announced: {with} {without}");
-    let (with, without) = (makespan_s(&announced), makespan_s(&usual));
-    assert!(with < without, "announced: {with} {without}");
     let arities = setup(&["[what_if]\narities = [1, 1, 2]\n", ONE_BLOCK, &home(4, "")].concat());
     let plan = arities.plans().next().unwrap().1;
     assert_eq!(
@@ -193,6 +184,43 @@ fn what_is_not_built_changes_what_it_says() {
             plan.arities.internal_recursive
         ),
         (1, 1, 2)
+    );
+}
+
+#[test]
+fn files_that_are_fetched_during_the_execution_come_from_few_copies_and_save_time() {
+    let played = |what_if: &str| {
+        play(&format!(
+            "
+            [what_if]
+            {what_if}
+            [[requesters]]
+            name = \"r\"
+            gas = 30e6
+            program_mb = 0
+            up_mbit = 100
+            [[machines]]
+            name = \"m\"
+            count = 100
+            known = true
+            "
+        ))
+    };
+    let (with, without) = (played("announced = true"), played(""));
+    assert!(with.all_proven && without.all_proven);
+    let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
+    assert!(
+        copies(&with) <= 8 && copies(&without) > 50,
+        "{} {}",
+        copies(&with),
+        copies(&without)
+    );
+    let makespan_s = |outcome: &Outcome| outcome.makespan_s.unwrap().mean;
+    assert!(
+        makespan_s(&with) < makespan_s(&without),
+        "{} {}",
+        makespan_s(&with),
+        makespan_s(&without)
     );
 }
 
