@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 /// Messages that are on their way at once; what is more waits.
 const SENT_AT_ONCE: usize = 256;
 /// Those to one peer: a proof has a verdict, a receipt, and children that are obsolete.
-const TO_PEER_AT_ONCE: usize = 8;
+const TO_PEER_AT_ONCE: usize = 4;
 /// Messages to one peer that are on their way or wait. There is nothing that it has to hear, and a
 /// peer that answers has far fewer.
 const TO_PEER_MAX: usize = 256;
