@@ -157,23 +157,12 @@ pub fn run(
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);
     // With a plan on the disk there is nothing to wait for, and perhaps nothing to do.
-    let herald = opened.store().planned()?.is_none().then(|| {
-        let _entered = runtime.enter();
-        let (network, files) = (joined.network.clone(), files.clone());
-        Herald::begin(network, &mut joined.events, opened.id, files, &peers.standings())
-    });
+    let is_planned = opened.store().planned()?.is_some();
+    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, &mut joined, runtime));
     let prepared = prepare(opened, job, options, hands, recorder);
     let is_wanted = |prepared: &Prepared| !prepared.done.contains_key(&TaskId::Final);
-    let heard = match herald {
-        Some(herald) if prepared.as_ref().is_ok_and(|(prepared, _)| is_wanted(prepared)) => {
-            runtime.block_on(herald.end(&mut joined.events))
-        }
-        Some(herald) => {
-            runtime.block_on(herald.withdraw());
-            Heard::default()
-        }
-        None => Heard::default(),
-    };
+    let has_tasks = prepared.as_ref().is_ok_and(|(prepared, _)| is_wanted(prepared));
+    let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
     let (mut prepared, planner) = prepared?;
     if !is_wanted(&prepared) {
         return prepared.conclude(job, options, &[], recorder);
@@ -222,4 +211,35 @@ pub fn run(
         .backend
         .into_prepared()
         .conclude(job, options, &ended.usages, recorder)
+}
+
+/// Announces a job that is about to be executed.
+fn announce(
+    opened: &Opened,
+    files: &Files,
+    peers: &Peers,
+    joined: &mut Joined,
+    runtime: &tokio::runtime::Handle,
+) -> Herald {
+    let _entered = runtime.enter();
+    let network = joined.network.clone();
+    Herald::begin(
+        network,
+        &mut joined.events,
+        opened.id,
+        files.clone(),
+        &peers.standings(),
+    )
+}
+
+/// What the herald has heard, if there was one. Where the job has no tasks, it is closed.
+async fn heard(herald: Option<Herald>, has_tasks: bool, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
+    match herald {
+        Some(herald) if has_tasks => herald.end(events).await,
+        Some(herald) => {
+            herald.withdraw().await;
+            Heard::default()
+        }
+        None => Heard::default(),
+    }
 }
