@@ -146,7 +146,7 @@ pub struct OwnerFlags {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// Priority of the engine child as for `nice`: 0, as other programs, to 19, last [default: 10]
+    /// Priority of the engine child, as for `nice`: 0 to 19, the lowest [default: 10]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nice: Option<u8>,
