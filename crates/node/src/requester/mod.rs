@@ -47,10 +47,11 @@ pub use herald::{Heard, Herald};
 use own_worker::OwnWorker;
 
 use crate::{
-    Job, Observer, Options, Outcome, RunError,
+    Job, LimitedWorker, Observer, Options, Outcome, RunError,
     job::{Hands, Opened, Prepared, one_machine, prepare, start_child},
     peers::Peers,
     records::Recorder,
+    store::Held,
 };
 
 /// The network, and what is to be expected of it.
@@ -159,26 +160,25 @@ pub fn run(
     // With a plan on the disk there is nothing to wait for, and perhaps nothing to do.
     let is_planned = opened.store().planned()?.is_some();
     let herald = (!is_planned).then(|| announce(&opened, &files, &peers, &mut joined, runtime));
-    let prepared = prepare(opened, job, options, hands, recorder);
-    let is_wanted = |prepared: &Prepared| !prepared.done.contains_key(&TaskId::Final);
-    let has_tasks = prepared.as_ref().is_ok_and(|(prepared, _)| is_wanted(prepared));
+    let owns = !joined.own.is_empty();
+    let planned = prepare(opened, job, options, hands, recorder)
+        .and_then(|planned| Ready::new(planned, job, options, owns));
+    let has_tasks = matches!(planned, Ok(Ready::ToDo { .. }));
     let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
-    let (mut prepared, planner) = prepared?;
-    if !is_wanted(&prepared) {
-        return prepared.conclude(job, options, &[], recorder);
-    }
+    let (prepared, leased, truth) = match planned? {
+        Ready::Done(prepared) => return prepared.conclude(job, options, &[], recorder),
+        Ready::ToDo {
+            prepared,
+            leased,
+            truth,
+        } => (*prepared, leased, truth),
+    };
 
     let policy = if joined.own.is_empty() {
         Policy::default()
     } else {
         one_machine()
     };
-    let mut leased = std::mem::take(&mut prepared.leased);
-    if !joined.own.is_empty() {
-        // Those of an earlier run ended with it.
-        prepared.store.note_leases(&[], &leased)?;
-        leased.clear();
-    }
     let mut spec = prepared.spec(options, leased);
     // Nothing is proven for it, so that to ask a prover would only take longer.
     spec.own_final = options.final_form == FinalForm::Fast;
@@ -187,10 +187,6 @@ pub fn run(
         .iter()
         .map(|(&task, entry)| (task, entry.proof))
         .collect();
-    let truth = match prepared.store.truth()? {
-        Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
-        _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
-    };
     let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
     let instructions = prepared.plan.instructions;
     let (backend, truth) = EngineBackend::new(prepared, truth, own_worker);
@@ -211,6 +207,48 @@ pub fn run(
         .backend
         .into_prepared()
         .conclude(job, options, &ended.usages, recorder)
+}
+
+/// A job whose plan is known. The driver begins with it at once: whatever can fail before has been
+/// done, so that no job stays announced that nobody serves.
+enum Ready {
+    /// An earlier run has left the final proof.
+    Done(Box<Prepared>),
+    ToDo {
+        prepared: Box<Prepared>,
+        /// The leases of an earlier run that may still be worked at.
+        leased: Vec<Held>,
+        truth: Truth,
+    },
+}
+
+impl Ready {
+    /// `owns` says that the provers are this machine's own.
+    fn new(
+        (mut prepared, planner): (Prepared, Option<LimitedWorker>),
+        job: &Job,
+        options: &Options,
+        owns: bool,
+    ) -> Result<Self, RunError> {
+        if prepared.done.contains_key(&TaskId::Final) {
+            return Ok(Self::Done(Box::new(prepared)));
+        }
+        let mut leased = std::mem::take(&mut prepared.leased);
+        if owns {
+            // Those of an earlier run ended with it.
+            prepared.store.note_leases(&[], &leased)?;
+            leased.clear();
+        }
+        let truth = match prepared.store.truth()? {
+            Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
+            _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
+        };
+        Ok(Self::ToDo {
+            prepared: Box::new(prepared),
+            leased,
+            truth,
+        })
+    }
 }
 
 /// Announces a job that is about to be executed.
