@@ -297,7 +297,6 @@ impl Prepared {
         let blobs = crate::open_blobs(dir, u64::MAX).unwrap();
         Self {
             id,
-            engine: [0; 32],
             program: Arc::clone(&program),
             verifying: VerifierPool::begin(program),
             store: Arc::new(Store::open(dir, id, blobs).unwrap()),
