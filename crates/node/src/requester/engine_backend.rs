@@ -241,7 +241,7 @@ mod tests {
             "{found:?}"
         );
         // What is left for the rest of the file.
-        assert!(FINAL_PROOF_BYTES_MAX - 2 * FAST_TOP_BYTES_MAX >= 128 << 10);
+        const { assert!(FINAL_PROOF_BYTES_MAX - 2 * FAST_TOP_BYTES_MAX >= 128 << 10) };
         let leaf = |_: &Tree| TaskId::Node(NodeId { level: 1, index: 0 });
         for (form, task, bytes) in [
             (

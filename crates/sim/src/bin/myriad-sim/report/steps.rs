@@ -101,7 +101,7 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
 pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## What each step is worth alone");
     report.say(&format!(
-        "Each row changes one thing of the first one, by a switch of the simulator (`what_if` in a scenario) that the product does not have. What \
+        "Each row changes one thing of the first one, by a switch of the simulator (`what_if` in a scenario); the product has none. What \
          is **not built** is shown at its best: machines know beforehand which segment they will get, and nothing is given back. \
          So these rows say what could be gained at most, with one exception: machines that waste time have their leases ahead as soon as others, \
          which the second column shows. The links are those of {ROLLUPS} rollups on {MACHINES} machines."
@@ -126,16 +126,23 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
         ..usual
     };
     for (what, what_if) in [
-        ("as built", usual),
+        ("as built, but announced when it is executed, as before", usual),
         (
-            "as built, but leaves of one segment and internal-for-leaf nodes of one leaf, as before",
+            "announced before it is executed, as built",
+            WhatIf {
+                announced: true,
+                ..usual
+            },
+        ),
+        (
+            "leaves of one segment and internal-for-leaf nodes of one leaf, as before",
             WhatIf {
                 arities: Some(ARITIES_BEFORE),
                 ..usual
             },
         ),
         (
-            "**not built:** announced before it is executed, segments proven as they are cut",
+            "**not built:** executed by all at once, segments proven as they are cut",
             early,
         ),
         (
