@@ -50,6 +50,7 @@ fn main() {
             owed: testbed::Owed::default(),
             own_final: false,
             stop: Box::pin(std::future::pending()),
+            execution: None,
         };
         let before = cpu_s();
         let outcome = request(network.clone(), events, asked).await;

@@ -117,8 +117,11 @@ pub struct Request {
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// Is done when the job is executed, and says whether there is a plan; if there is none, the
     /// job is planned from the start.
-    pub execution: Option<Pin<Box<dyn Future<Output = bool>>>>,
+    pub execution: Option<Execution>,
 }
+
+/// Is done when a job is executed, and says whether there is a plan.
+pub type Execution = Pin<Box<dyn Future<Output = bool>>>;
 
 /// The program and the input of a job.
 pub fn files(seed: u8) -> (Vec<u8>, Vec<u8>) {
@@ -168,35 +171,16 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         engine: engine_fingerprint(),
     };
     let start = Instant::now();
-    let mut heard = Heard::default();
-    if let Some(execution) = request.execution {
-        let herald = Herald::begin(network.clone(), &mut events, job, files.clone(), &[]);
-        if !execution.await {
-            herald.withdraw().await;
-            return Outcome {
-                accepted: BTreeMap::new(),
-                traffic: network.traffic(),
-                events: Vec::new(),
-                result: Err(RunError::Interrupted),
-                took: start.elapsed(),
-            };
-        }
-        heard = herald.end(&mut events).await;
-    }
-    let cost = Cost {
-        work: request.task,
-        memory: 1 << 30,
+    let Some(heard) = heard(request.execution, &network, &mut events, job, &files).await else {
+        return Outcome {
+            accepted: BTreeMap::new(),
+            traffic: network.traffic(),
+            events: Vec::new(),
+            result: Err(RunError::Interrupted),
+            took: start.elapsed(),
+        };
     };
-    let spec = JobSpec {
-        id: job,
-        costs: vec![cost; tree.task_count()],
-        tree,
-        priority: 0,
-        deadline: None,
-        own_final: request.own_final,
-        leased,
-        done: Vec::new(),
-    };
+    let spec = spec(job, tree, request.task, request.own_final, leased);
     let joined = Joined {
         network: network.clone(),
         events,
@@ -233,6 +217,43 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         events: seen,
         result,
         took: start.elapsed(),
+    }
+}
+
+/// What peers say while the job is executed; none if there is no plan then.
+async fn heard(
+    execution: Option<Execution>,
+    network: &Network,
+    events: &mut UnboundedReceiver<NetEvent>,
+    job: JobId,
+    files: &Files,
+) -> Option<Heard> {
+    let Some(execution) = execution else {
+        return Some(Heard::default());
+    };
+    let herald = Herald::begin(network.clone(), events, job, files.clone(), &[]);
+    if execution.await {
+        return Some(herald.end(events).await);
+    }
+    herald.withdraw().await;
+    None
+}
+
+/// A job whose tasks are all alike.
+fn spec(job: JobId, tree: Tree, work: Duration, own_final: bool, leased: Vec<(TaskId, Peer)>) -> JobSpec {
+    let cost = Cost {
+        work,
+        memory: 1 << 30,
+    };
+    JobSpec {
+        id: job,
+        costs: vec![cost; tree.task_count()],
+        tree,
+        priority: 0,
+        deadline: None,
+        own_final,
+        leased,
+        done: Vec::new(),
     }
 }
 
