@@ -125,7 +125,7 @@ fn a_process_that_got_the_number_of_another_is_left_alone() {
     jobs.write(FIRST, &mut record).unwrap();
     let refused = jobs.cancel(FIRST, Duration::ZERO).unwrap_err();
     assert!(
-        matches!(&refused, JobsError::NotStopped { reason, .. } if reason.contains("not the one that began")),
+        matches!(&refused, JobsError::NotStopped { reason, .. } if reason.contains("did not begin the job")),
         "{refused}"
     );
     drop(store);
