@@ -1,6 +1,6 @@
 //! Announces a job while it is being executed, and answers peers until its driver runs: provers
-//! that mean to serve it hear where its files are, and whoever is still at a task of an earlier run
-//! waits for the driver.
+//! that mean to serve it hear where its files are. A job without a plan has never had a task, so
+//! each question about one is answered at once, and no stranger's waits for the driver.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +22,13 @@ use tokio::{
 
 use super::{
     Files,
-    driver::{NOT_SERVED, is_served, refused},
+    driver::{NOT_SERVED, is_served, no_such_job, refused},
     spreading::Spreading,
 };
 
 /// When a prover is to ask again that offers itself all the same. It hears of the plan before.
 const RETRY: Duration = Duration::from_secs(5);
-/// Events of no peer in particular that are kept for the driver.
+/// Events that are kept for the driver, beside the greetings of connected peers.
 const NEWS_MAX: usize = 64;
 /// How long the word that there is no job has to go out before the process may end.
 const FAREWELL: Duration = Duration::from_millis(300);
@@ -67,9 +67,8 @@ struct Listener {
     spreading: Spreading,
     /// The greeting of each connected peer.
     greetings: BTreeMap<Peer, NetEvent>,
-    /// What the driver has to answer or to show.
-    kept: Vec<NetEvent>,
-    news: usize,
+    /// Events that the driver has to show.
+    news: Vec<NetEvent>,
 }
 
 impl Herald {
@@ -90,8 +89,7 @@ impl Herald {
             spreading: Spreading::new(&files),
             banned: banned.map(|&(peer, _)| peer).collect(),
             greetings: BTreeMap::new(),
-            kept: Vec::new(),
-            news: 0,
+            news: Vec::new(),
             files,
         };
         let say = |open| listener.files.announcement(&network, job, None, open);
@@ -115,7 +113,7 @@ impl Herald {
         *events = listener.events;
         let greetings = listener.greetings.into_values();
         Heard {
-            events: greetings.chain(listener.kept).collect(),
+            events: greetings.chain(listener.news).collect(),
             spreading: Some(listener.spreading),
         }
     }
@@ -156,9 +154,8 @@ impl Listener {
             }
             NetEvent::Announced(_) => {}
             NetEvent::OtherVersion { .. } | NetEvent::Resumed { .. } => {
-                self.news += 1;
-                if self.news <= NEWS_MAX {
-                    self.kept.push(event);
+                if self.news.len() < NEWS_MAX {
+                    self.news.push(event);
                 }
             }
             NetEvent::Asked { peer, request, reply } => self.answer(peer, request, reply),
@@ -188,16 +185,12 @@ impl Listener {
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. }
                 if task.job == self.job =>
             {
-                // It may be of an earlier run, and only the driver knows. As many can wait as the
-                // network lets.
-                self.kept.push(NetEvent::Asked { peer, request, reply });
+                reply.send(refused(Why::NotLeased, "the job has no tasks yet", None));
             }
             Request::Prepare { .. }
             | Request::Renew { .. }
             | Request::Submit { .. }
-            | Request::Return { .. } => {
-                reply.send(refused(Why::NotLeased, "there is no such job", None));
-            }
+            | Request::Return { .. } => reply.send(no_such_job()),
             // Requesters give notice; nobody gives them any.
             Request::Notice(_) => reply.send(Response::Received),
         }

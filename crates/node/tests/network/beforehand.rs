@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use myriad_core::JobId;
+use myriad_core::{JobId, TaskRef};
 use myriad_net::{
     Event as NetEvent,
     blob::BlobRef,
@@ -220,6 +220,44 @@ async fn a_requester_that_is_killed_while_it_executes_loses_nothing() {
             "{came} bytes: the files came once"
         );
         prover.stop().await;
+    }
+}
+
+/// A question that waited for the plan would hold one of the places of unanswered requests, and
+/// strangers could take all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_question_waits_for_the_plan() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (network, events, at) = requester(&dirs[0]).await;
+    let (stranger, _events) = start(dirs[1].path(), Role::Prover, &at);
+    let requester = network.peer();
+    let question = |job: u8| Asked::Renew {
+        task: TaskRef {
+            job: JobId([job; 32]),
+            task: TaskId::Segment(0),
+        },
+        progress: 1,
+    };
+    let answers = async {
+        until("they are connected", || {
+            stranger.peers().iter().any(|peer| peer.peer == requester)
+        })
+        .await;
+        for job in [0x8f, 0x8e] {
+            let answer = stranger.ask(requester, question(job)).await.unwrap();
+            assert!(
+                matches!(&answer, Response::Refused(refused) if refused.why == Why::NotLeased),
+                "{answer:?}"
+            );
+        }
+    };
+    let executes = Request {
+        execution: Some(Box::pin(std::future::pending())),
+        ..ask(0x8f, 1)
+    };
+    tokio::select! {
+        _ = request(network, events, executes) => panic!("it executes for ever"),
+        answered = timeout(PATIENCE, answers) => answered.unwrap(),
     }
 }
 

@@ -52,7 +52,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-pub(super) use self::refusals::{NOT_SERVED, is_served, refused};
+pub(super) use self::refusals::{NOT_SERVED, is_served, no_such_job, refused};
 use self::{
     completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
     outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, refusals::refusal,

@@ -41,6 +41,11 @@ pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
     }
 }
 
+/// The answer to a question about another job.
+pub(in crate::requester) fn no_such_job() -> Response {
+    refused(Why::NotLeased, "there is no such job", None)
+}
+
 pub(in crate::requester) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
     Response::Refused(Refused {
         why,

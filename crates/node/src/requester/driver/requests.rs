@@ -11,7 +11,7 @@ use myriad_net::{
 
 use super::{
     Driver,
-    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, refused},
+    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
 };
 use crate::{engine_fingerprint, requester::backend::JobBackend};
 
@@ -27,7 +27,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Request::Notice(_) => return reply.send(Response::Received),
         };
         if task.is_some_and(|task| task.job != self.job) {
-            return reply.send(refused(Why::NotLeased, "there is no such job", None));
+            return reply.send(no_such_job());
         }
         match request {
             Request::Offer(offer) => self.handle_offer(peer, offer, reply),
@@ -74,7 +74,7 @@ impl<J: JobBackend> Driver<'_, J> {
     /// Names the job's files to a prover that has no task yet.
     fn prepare(&mut self, peer: Peer, job: JobId, holds: &[Blob]) -> Response {
         if job != self.job {
-            return refused(Why::NotLeased, "there is no such job", None);
+            return no_such_job();
         }
         let is_banned = self
             .requester
