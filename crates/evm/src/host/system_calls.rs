@@ -193,9 +193,12 @@ mod tests {
                 assert_eq!(batch_gas(&input), 0);
             }
             let earlier = Fork::ALL.into_iter().filter(|&fork| fork < call.since);
-            let other = |address| match address == call.to {
-                true => B256::repeat_byte(7),
-                false => KECCAK256_EMPTY,
+            let other = |address| {
+                if address == call.to {
+                    B256::repeat_byte(7)
+                } else {
+                    KECCAK256_EMPTY
+                }
             };
             assert!(earlier.clone().all(|fork| gas(2, fork, true, other) == 0));
             assert_eq!(gas(2, Fork::Osaka, true, other), 2 * CALL_GAS);

@@ -163,22 +163,18 @@ pub fn run(
     let owns = !joined.own.is_empty();
     let planned = prepare(opened, job, options, hands, recorder)
         .and_then(|planned| Ready::new(planned, job, options, owns));
-    let has_tasks = matches!(planned, Ok(Ready::ToDo { .. }));
+    let has_tasks = matches!(planned, Ok(Ready::Open { .. }));
     let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
     let (prepared, leased, truth) = match planned? {
         Ready::Done(prepared) => return prepared.conclude(job, options, &[], recorder),
-        Ready::ToDo {
+        Ready::Open {
             prepared,
             leased,
             truth,
         } => (*prepared, leased, truth),
     };
 
-    let policy = if joined.own.is_empty() {
-        Policy::default()
-    } else {
-        one_machine()
-    };
+    let policy = if owns { one_machine() } else { Policy::default() };
     let mut spec = prepared.spec(options, leased);
     // Nothing is proven for it, so that to ask a prover would only take longer.
     spec.own_final = options.final_form == FinalForm::Fast;
@@ -209,12 +205,13 @@ pub fn run(
         .conclude(job, options, &ended.usages, recorder)
 }
 
-/// A job whose plan is known. The driver begins with it at once: whatever can fail before has been
-/// done, so that no job stays announced that nobody serves.
+/// A job whose plan is known. All that can fail before the driver runs has been done, so that no
+/// job stays announced that nobody serves.
 enum Ready {
     /// An earlier run has left the final proof.
     Done(Box<Prepared>),
-    ToDo {
+    /// There are tasks to give out.
+    Open {
         prepared: Box<Prepared>,
         /// The leases of an earlier run that may still be worked at.
         leased: Vec<Held>,
@@ -243,7 +240,7 @@ impl Ready {
             Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
             _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
         };
-        Ok(Self::ToDo {
+        Ok(Self::Open {
             prepared: Box::new(prepared),
             leased,
             truth,

@@ -236,7 +236,10 @@ mod tests {
     use myriad_engine::MemoryBudget;
     use myriad_net::wire::Announcement;
 
-    use super::{super::fairness::SETBACK_PAUSE_MAX, *};
+    use super::{
+        super::{Extent, fairness::SETBACK_PAUSE_MAX},
+        *,
+    };
 
     const ENGINE: [u8; 32] = [7; 32];
 
@@ -263,6 +266,16 @@ mod tests {
             extent: None,
             bytes,
             record: Vec::new(),
+        }
+    }
+
+    fn planned(requester: u8, job: u8, bytes: u64) -> Announcement {
+        Announcement {
+            extent: Some(Extent {
+                instructions: 10,
+                memory_min: 10,
+            }),
+            ..executed(requester, job, bytes)
         }
     }
 
@@ -309,14 +322,7 @@ mod tests {
         let later = now + SETBACK_PAUSE_MAX;
         assert_eq!(offers.next_beforehand(&limits(), later), None, "they are here");
 
-        let planned = Announcement {
-            extent: Some(super::super::Extent {
-                instructions: 10,
-                memory_min: 10,
-            }),
-            ..executed(1, 1, 1000)
-        };
-        offers.announced(&planned, now);
+        offers.announced(&planned(1, 1, 1000), now);
         assert_eq!(offers.next(&limits(), now), Some(Peer([1; 32])));
     }
 
@@ -330,21 +336,13 @@ mod tests {
             if has_files {
                 offers.fetched(wanted, &Fetched::Here, start);
             }
-            let planned = start + Duration::from_secs(executed_s);
-            let extent = Some(super::super::Extent {
-                instructions: 10,
-                memory_min: 10,
-            });
-            let said = Announcement {
-                extent,
-                ..executed(1, 1, 1000)
-            };
-            offers.announced(&executed(1, 1, 1000), planned);
-            offers.announced(&said, planned);
+            let (said, now) = (planned(1, 1, 1000), start + Duration::from_secs(executed_s));
+            offers.announced(&executed(1, 1, 1000), now);
+            offers.announced(&said, now);
             // It is announced again and again.
-            offers.announced(&said, planned + PAUSE);
+            offers.announced(&said, now + PAUSE);
             let tenths = (0..100).map(|tenths| Duration::from_millis(100 * tenths));
-            let mut asked = tenths.filter(|&waited| offers.next(&limits(), planned + waited).is_some());
+            let mut asked = tenths.filter(|&waited| offers.next(&limits(), now + waited).is_some());
             asked.next().unwrap()
         };
         assert_eq!(asks_after(8, true), Duration::ZERO);
@@ -355,18 +353,11 @@ mod tests {
         // One that is woken is waited for.
         let mut offers = Offers::new(ENGINE, [], start);
         meets(&mut offers, 1, 1, 1000, start);
-        let planned = start + Duration::from_secs(8);
-        let said = Announcement {
-            extent: Some(super::super::Extent {
-                instructions: 10,
-                memory_min: 10,
-            }),
-            ..executed(1, 1, 1000)
-        };
-        offers.announced(&said, planned);
-        assert_eq!(offers.next(&limits(), planned), None);
+        let now = start + Duration::from_secs(8);
+        offers.announced(&planned(1, 1, 1000), now);
+        assert_eq!(offers.next(&limits(), now), None);
         offers.woken(Peer([1; 32]));
-        assert_eq!(offers.next(&limits(), planned), Some(Peer([1; 32])));
+        assert_eq!(offers.next(&limits(), now), Some(Peer([1; 32])));
     }
 
     #[test]
