@@ -13,9 +13,6 @@ use super::{
 /// Two of them fit side by side on a screen.
 pub const LINE_CHARS_MAX: usize = 100;
 
-/// `cargo run --release -p myriad-sim -- --report docs/report` writes it.
-const GENERATED: &str = "docs/report/README.md";
-
 /// No line of text is longer than [`LINE_CHARS_MAX`]. Code, tables and links have the length that
 /// they need.
 pub fn width(repository: &Path) -> Result<Finding> {
@@ -65,7 +62,7 @@ fn language(file: &Path) -> Option<Language> {
             wrap: comments::wrap,
         });
     }
-    (has_extension(file, "md") && file != Path::new(GENERATED)).then_some(Language {
+    has_extension(file, "md").then_some(Language {
         too_long: |text| too_long(text, LINE_CHARS_MAX),
         wrap: |text| wrap(text, LINE_CHARS_MAX),
     })

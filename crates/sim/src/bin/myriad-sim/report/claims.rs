@@ -84,7 +84,7 @@ pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
             honest,
         ),
         (
-            "3. 840 machines of which one in five delivers do the same",
+            "3. 840 machines, one in five of which delivers, prove 90 M cycles in 4 min 9 s",
             "`scenarios/90m-on-840.toml`, wasters of six kinds",
             wasted,
         ),
@@ -110,10 +110,10 @@ pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
     ]);
     report.say(table.text());
     report.say(
-        "The proposal's machines are eight years old (two cores of an i7-5500U); those of the scenarios are two cores of a server of 2023, \
-         which `profiles/epyc-2-cores.json` describes. What slower ones make of claim 2 is further down. `fibonacci` is a program of plain \
-         RISC-V instructions, as the proposal's cycles are; `evm-block` proves blocks of Ethereum, with extensions for keccak and secp256k1 of \
-         which one instruction does the work of hundreds of plain ones and takes their memory, so that a segment holds fewer.",
+        "The proposal assumes machines of 2015 (two cores of an i7-5500U). The scenarios assume two cores of a server of 2023 \
+         (`profiles/epyc-2-cores.json`); a table below repeats claim 2 with slower ones. `fibonacci` uses plain RISC-V instructions, \
+         like the proposal's cycles. `evm-block` proves blocks of Ethereum and has extensions for keccak and secp256k1; one such \
+         instruction does the work, and takes the memory, of hundreds.",
     );
     let mut table = Table::new(&["target of this project", "figure", "bound", ""]);
     let mut targets = Vec::new();
@@ -124,7 +124,7 @@ pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
             &of.honest,
             TARGET_168_S,
         ));
-        let what = "the same with 840 of which 80 % waste time, within 150 s";
+        let what = "90 M instructions on 840 machines, 80 % of which waste time, within 150 s";
         targets.push((
             format!("{what}, costs of `{}`", of.program),
             &of.wasted,
@@ -150,14 +150,14 @@ pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
         .collect();
     let bound = honest.iter().map(|(what, of)| {
         (
-            format!("makespan at most 1.10 of the bound: {what}"),
+            format!("time at most 1.10 of the bound: {what}"),
             of,
             of.bound_s(),
         )
     });
     let possible = honest.iter().map(|(what, of)| {
         (
-            format!("the same beside what is possible: {what}"),
+            format!("time at most 1.10 of the possible time: {what}"),
             of,
             of.earliest_s(),
         )
@@ -173,11 +173,9 @@ pub fn write(report: &mut Report<'_>) -> Result<Figures, ReportError> {
     }
     report.say(table.text());
     report.say(&format!(
-        "The bound is the larger of all work by all machines and the longest path from a segment to the final proof. It does not have what \
-         comes before the first segment, the execution at the requester, and no schedule of a tree comes near it where the two are alike: towards \
-         the root there is less and less that can be done at once, so that machines have nothing to do at the end whoever schedules. What is \
-         possible with the tree that was chosen is the bound that follows from the two together, by the times that tasks are expected to take \
-         (`docs/PLANNING.md`), after the execution: {}.",
+        "The bound is the larger of two times: all work divided among all machines, and the longest path from a segment to the final \
+         proof. It leaves out the requester's execution. Where the two are close, no schedule reaches it, because towards the root fewer \
+         tasks can run at once. The *possible* time follows from both for the chosen tree (`docs/PLANNING.md`), with the execution: {}.",
         honest
             .iter()
             .map(|(what, of)| format!("{:.0} s ({what})", of.earliest_s()))
@@ -220,7 +218,8 @@ fn blocks(of: &Simulated) -> usize {
     of.outcome.worlds.iter().map(|world| world.blocks).sum()
 }
 
-/// Instructions of a segment, on average: the most of the cuts that stayed within this much memory.
+/// The average instructions of a segment, for the largest segments that stayed within this much
+/// memory.
 fn largest(program: &Program, gib: f64) -> Option<f64> {
     let within = program
         .cuts
@@ -244,7 +243,9 @@ fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError>
         "peak",
         "s on two threads",
     ]);
-    for cut in &program.cuts {
+    let mut cuts = program.cuts.clone();
+    cuts.dedup_by_key(|cut| cut.peak_bytes);
+    for cut in &cuts {
         let of_budget = program.segments.iter().filter(|sample| {
             sample.budget_bytes == cut.budget_bytes && sample.measured.threads == 2 && !sample.measured.cold
         });
@@ -266,13 +267,11 @@ fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError>
     }
     report.say(table.text());
     report.say(
-        "Measured with `myriad bench`; the peak is what the engine allows a segment of that cut. Cycles of the proposal are those of Risc0, \
-         instructions here those of OpenVM.",
+        "Measured with `myriad bench`; the peak is the engine's expectation for the largest segment. Budgets that give the same segments as \
+         a smaller one are left out. The proposal counts cycles of Risc0; this table counts instructions of OpenVM.",
     );
     let points = |of: fn(&Cut) -> f64| {
-        program
-            .cuts
-            .iter()
+        cuts.iter()
             .map(move |cut| (of(cut), cut.peak_bytes as f64 / GIB))
             .collect()
     };
@@ -296,7 +295,7 @@ fn memory(report: &mut Report<'_>, program: &Program) -> Result<(), ReportError>
 fn stages(report: &mut Report<'_>, costs: &Costs) {
     let plan = &costs.honest.plan;
     let all: f64 = plan.stages.iter().map(|stage| stage.machine_s).sum();
-    let mut table = Table::new(&["stage", "tasks", "machine time", "part"]);
+    let mut table = Table::new(&["stage", "tasks", "machine time", "share"]);
     for stage in &plan.stages {
         table.row(&[
             stage.stage.into(),
@@ -308,9 +307,9 @@ fn stages(report: &mut Report<'_>, costs: &Costs) {
     report.say(table.text());
     let parts = &plan.parts;
     report.say(&format!(
-        "`{}`: {} segments of {:.0} instructions, nodes of {}, {} and {} children. Before the first segment the requester executes for {:.0} s, and \
-         program and input are under way for {:.0} s by the planner's estimate. Then the longest path takes {:.0} s at least, and all work by \
-         all machines {:.0} s.",
+        "`{}`: {} segments of {:.0} instructions, nodes of {}, {} and {} children. First the requester executes for {:.0} s, and the \
+         planner expects program and input to take {:.0} s to arrive. The longest path then takes at least {:.0} s; all work, spread over \
+         all machines, {:.0} s.",
         costs.program,
         plan.segment.segments,
         plan.segment.instructions,
@@ -327,9 +326,9 @@ fn stages(report: &mut Report<'_>, costs: &Costs) {
 fn slower(report: &mut Report<'_>, costs: &[Costs]) -> Result<(), ReportError> {
     let mut table = Table::new(&[
         "costs of",
-        "speed beside the reference",
+        "speed, reference = 1",
         "168 machines",
-        "4 min 9 s",
+        "within 4 min 9 s",
     ]);
     for of in costs {
         for speed in [1.0, 0.75, 0.5, 0.25] {
@@ -355,7 +354,7 @@ fn linea(report: &mut Report<'_>, block: &Simulated) {
     report.say("## Claim 4: a block of 30 million gas, side by side");
     let mut table = Table::new(&[
         "",
-        "Linea, as the proposal has it",
+        "Linea, by the proposal",
         "10,000 machines of two cores and 4 GiB",
     ]);
     table.row(&[
@@ -380,11 +379,10 @@ fn linea(report: &mut Report<'_>, block: &Simulated) {
     ]);
     report.say(table.text());
     report.say(
-        "What differs: Linea's prover has circuits made for the EVM and one machine with its data in one memory, and its figure leaves out \
-         what aggregation takes; here a general virtual machine runs a stateless client, every segment is proven and aggregated, and proofs \
-         travel over home links.",
+        "Linea's prover has circuits for the EVM and one machine that holds all data; its figure leaves out aggregation. Here, a general \
+         virtual machine runs a stateless client, every segment is proven and aggregated, and proofs travel over home links.",
     );
-    report.say("Clusters of GPUs, as their makers have published them; nothing here was run on a GPU, and nothing of theirs was repeated:");
+    report.say("Published figures of GPU clusters. None was repeated here.");
     let mut table = Table::new(&["", "hardware", "blocks of Ethereum", "mean", "within 12 s"]);
     for PublishedCluster {
         name,

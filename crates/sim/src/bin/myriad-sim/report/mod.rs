@@ -1,5 +1,6 @@
-//! Makes `docs/report`: the claims of the proposal that this project began with, put to test. Every
-//! number in it is made here, from the profile, the scenarios and the measured runs beside it.
+//! Makes `docs/report`: the claims of the proposal that this project began with, put to test. Its
+//! figures of Myriad today are computed here, from the profile, the scenarios and the measured runs
+//! beside it.
 
 mod claims;
 mod scale;
@@ -21,6 +22,8 @@ use myriad_sim::{
 use thiserror::Error;
 
 const COMMAND: &str = "cargo run --release -p myriad-sim -- --report docs/report";
+/// The width of Markdown here, as `cargo xtask verify` demands.
+const LINE_CHARS_MAX: usize = 100;
 
 /// Why there is no report.
 #[derive(Debug, Error)]
@@ -69,14 +72,14 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
     };
     report.say(&format!(
         "# The claims, put to test\n\n\
-         A network of thousands of weak machines was proposed to prove the blocks of L2 rollups. Its claims had not been tested. Here \
-         they are, with Myriad's own engine and scheduler: what a task takes is measured on real proofs, what a fleet makes of it is \
-         simulated around the scheduler that runs in `myriad` itself.\n\n\
+         A network of thousands of weak machines was proposed to prove the blocks of L2 rollups. This report tests its claims with \
+         Myriad's own engine and scheduler. Real proofs give the cost of a task; a simulation of the scheduler in `myriad` gives the \
+         time of a fleet.\n\n\
          ```\n{COMMAND}\n```\n\n\
-         makes this text and its plots again, byte for byte; every number comes from there. What it reads lies beside it: the machine's \
-         profile (`profiles/`, by `myriad bench`), runs with real proofs (`measured/`, by `myriad prove --json`), and the scenarios \
-         (`scenarios/`, each of which `myriad simulate` takes as it is). The seed of the first world is 1 throughout, and where \
-         nothing else is said tasks cost what those of `evm-block` do."
+         makes this text and its plots again, byte for byte. It quotes the figures of the proposal and of other provers, \
+         such as OpenVM's; it computes all others. Its sources lie beside it: the machine's profile (`profiles/`, by `myriad bench`), \
+         runs with real proofs (`measured/`, by `myriad prove --json`), and the scenarios (`scenarios/`, which `myriad simulate` takes \
+         as they are). Simulations begin with seed 1. Unless stated otherwise, tasks cost what those of `evm-block` cost."
     ));
     let found = claims::write(&mut report)?;
     let errors = validation::write(&mut report)?;
@@ -98,17 +101,19 @@ pub fn write(folder: &Path) -> Result<(), ReportError> {
 }
 
 impl Report<'_> {
-    /// Adds a paragraph.
-    fn say(&mut self, paragraph: &str) {
-        if let Some(heading) = paragraph.strip_prefix("## ") {
+    /// Adds blocks of Markdown, and wraps those that are text.
+    fn say(&mut self, blocks: &str) {
+        if let Some(heading) = blocks.strip_prefix("## ") {
             // It takes minutes.
             eprintln!("{} ...", heading.lines().next().unwrap_or_default());
         }
-        if !self.text.is_empty() {
+        for block in blocks.split("\n\n") {
+            if !self.text.is_empty() {
+                self.text.push('\n');
+            }
+            self.text += &wrapped(block);
             self.text.push('\n');
         }
-        self.text += paragraph;
-        self.text.push('\n');
     }
 
     fn scenario(&self, name: &str) -> Result<ScenarioFile, ReportError> {
@@ -178,6 +183,29 @@ impl Simulated {
     }
 }
 
+/// A block of Markdown with lines of at most [`LINE_CHARS_MAX`] characters, where it is one
+/// paragraph of text. Code, tables, headings, images and lists stay as they are.
+fn wrapped(block: &str) -> String {
+    if block.starts_with(['#', '|', '!', '-']) || block.starts_with("```") {
+        return block.into();
+    }
+    let mut wrapped = String::new();
+    let mut chars = 0;
+    for word in block.split_whitespace() {
+        let added = word.chars().count();
+        if chars > 0 && chars + 1 + added > LINE_CHARS_MAX {
+            wrapped.push('\n');
+            chars = 0;
+        } else if chars > 0 {
+            wrapped.push(' ');
+            chars += 1;
+        }
+        wrapped += word;
+        chars += added;
+    }
+    wrapped
+}
+
 fn verdict(holds: bool) -> &'static str {
     if holds { "**holds**" } else { "**does not hold**" }
 }
@@ -189,4 +217,31 @@ fn met(is: bool) -> &'static str {
 /// Seconds for people, or that it was not done.
 fn seconds(seconds: Option<f64>) -> String {
     seconds.map_or("not done".into(), |seconds| format!("{seconds:.0} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_and_nothing_else() {
+        let long = "word ".repeat(50);
+        let wrapped_text = wrapped(&long);
+        assert!(wrapped_text.lines().count() > 1);
+        assert!(
+            wrapped_text
+                .lines()
+                .all(|line| line.chars().count() <= LINE_CHARS_MAX)
+        );
+        assert_eq!(wrapped_text.split_whitespace().count(), 50);
+        let full = format!("{} {}", "a".repeat(50), "b".repeat(49));
+        assert_eq!(wrapped(&full), full);
+        for block in [
+            format!("| {long} |"),
+            format!("## {long}"),
+            format!("```\n{long}\n```"),
+        ] {
+            assert_eq!(wrapped(&block), block);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 
 use myriad_core::Kind;
-use myriad_cost::reference;
+use myriad_cost::{planner::Binds, reference};
 use myriad_sim::{
     fleet::Copies,
     plot::{Axis, Colour, Marks, Plot, Series},
@@ -27,20 +27,13 @@ pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
 }
 
 fn redundancy(report: &mut Report<'_>) -> Result<(), ReportError> {
-    report.say("## Blind copies or adaptive ones");
+    report.say("## Fixed or adaptive copies");
     report.say(
-        "90 M instructions on 168 machines that deliver, among so many others that they are this part of all. `Fixed(5)` gives every task \
-         to five machines from the start, which is the proposal's 1:4; `Adaptive` gives it to one, and to another where that is worth it. \
-         Work in vain is that of machines that deliver.",
+        "90 M instructions. 168 machines deliver, among others that waste time; the first column is the share that delivers. `Fixed(5)` \
+         gives every task to five machines at once, as the proposal does (1:4). `Adaptive` gives it to one, and to a second where that \
+         pays. *Wasted* is the work of delivering machines that led to no accepted proof.",
     );
-    let mut table = Table::new(&[
-        "part that delivers",
-        "machines",
-        "Adaptive",
-        "in vain",
-        "Fixed(5)",
-        "in vain",
-    ]);
+    let mut table = Table::new(&["delivers", "machines", "Adaptive", "wasted", "Fixed(5)", "wasted"]);
     let mut lines = [Vec::new(), Vec::new()];
     for tenths in [1u32, 2, 3, 5, 7, 10] {
         let honest = f64::from(tenths) / 10.0;
@@ -85,7 +78,7 @@ fn redundancy(report: &mut Report<'_>) -> Result<(), ReportError> {
         "redundancy",
         &Plot {
             title: "90 M instructions, 168 machines that deliver, and others".into(),
-            x: Axis::linear("part of the machines that delivers"),
+            x: Axis::linear("share of the machines that delivers"),
             y: Axis::linear("time until the final proof, seconds"),
             series: vec![
                 line("Adaptive", Colour::Usual, adaptive),
@@ -108,18 +101,18 @@ fn line(name: &str, colour: Colour, points: Vec<(f64, f64)>) -> Series {
 fn machines(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say("## Where more machines stop helping");
     report.say(
-        "One block of 30 million gas. The bound is all work by all machines, or the longest path if that is longer; possible, with the tree \
-         that was chosen, is what follows from the two together, after the execution.",
+        "One block of 30 million gas. *Bound* and *possible* are as under Verdicts. The last column names the resource of which more would \
+         help most.",
     );
     let mut table = Table::new(&[
         "machines",
         "block proven after",
         "bound",
-        "ratio",
+        "time / bound",
         "possible",
-        "ratio",
+        "time / possible",
         "machines at work",
-        "binds",
+        "bound by",
     ]);
     let (mut times, mut bounds) = (Vec::new(), Vec::new());
     let ratio = |s: Option<f64>, bound_s: f64| s.map_or("-".into(), |s| format!("{:.2}", s / bound_s));
@@ -138,9 +131,7 @@ fn machines(report: &mut Report<'_>) -> Result<(), ReportError> {
             format!("{earliest_s:.0} s"),
             ratio(makespan_s, earliest_s),
             format!("{:.0} %", 100.0 * simulated.outcome.utilisation),
-            serde_json::to_string(&simulated.plan.binds)
-                .unwrap_or_default()
-                .replace('"', ""),
+            bound_by(simulated.plan.binds).into(),
         ]);
     }
     report.say(table.text());
@@ -159,12 +150,22 @@ fn machines(report: &mut Report<'_>) -> Result<(), ReportError> {
     let best_s = times.iter().map(|(_, s)| *s).fold(f64::INFINITY, f64::min);
     let enough = times.iter().find(|(_, s)| *s <= best_s * (1.0 + ALIKE));
     report.say(&format!(
-        "More than {:.0} of these machines gain no more than {:.0} %: a segment, its leaf, and the nodes above wait for each other, and what \
-         comes before, executing at the requester and sending program and input, does not get shorter either.",
+        "More than {:.0} machines make the block at most {:.0} % faster. A segment, its leaf and the nodes above wait for each other, and \
+         execution and sending the files get no shorter.",
         enough.map_or(0.0, |(count, _)| *count),
         100.0 * ALIKE
     ));
     Ok(())
+}
+
+fn bound_by(binds: Binds) -> &'static str {
+    match binds {
+        Binds::Machines => "machines",
+        Binds::Path => "longest path",
+        Binds::RequesterDownlink => "requester's downlink",
+        Binds::RequesterCpu => "requester's CPU",
+        Binds::Start => "start",
+    }
 }
 
 fn with_machines(report: &Report<'_>, scenario: &str, count: u64) -> Result<Simulated, ReportError> {
@@ -175,7 +176,10 @@ fn with_machines(report: &Report<'_>, scenario: &str, count: u64) -> Result<Simu
 }
 
 fn uplink(report: &mut Report<'_>) -> Result<(), ReportError> {
-    report.say("## What the requester's uplink must be");
+    report.say("## The requester's uplink");
+    report.say(
+        "90 M instructions on 168 machines. Machines behind NATs cannot reach each other, so the requester sends all inputs.",
+    );
     let mut table = Table::new(&["uplink", "open machines", "nine of ten behind NATs"]);
     let mut lines = [Vec::new(), Vec::new()];
     for up_mbit in [20.0, 50.0, 100.0, 300.0, 1000.0, 3000.0] {
@@ -191,7 +195,6 @@ fn uplink(report: &mut Report<'_>) -> Result<(), ReportError> {
         }
         table.row(&cells);
     }
-    report.say("90 M instructions on 168 machines. Where machines cannot reach each other, all inputs come from the requester.");
     report.say(table.text());
     let [open, behind] = lines;
     report.plot(
@@ -209,12 +212,12 @@ fn uplink(report: &mut Report<'_>) -> Result<(), ReportError> {
 }
 
 fn segments(report: &mut Report<'_>) -> Result<(), ReportError> {
-    report.say("## The tree's part, by the memory of the machines");
+    report.say("## The tree's share of the work, by memory");
     let mut table = Table::new(&[
         "memory",
         "segments",
         "arities",
-        "tree's part of the work",
+        "tree's share of the work",
         "work",
         "90 M on 168 machines",
     ]);
@@ -246,7 +249,7 @@ fn segments(report: &mut Report<'_>) -> Result<(), ReportError> {
     }
     report.say(table.text());
     report.say(
-        "More memory makes segments larger and so fewer, and gives nodes more children; both make the tree smaller and lower.",
+        "More memory allows larger, and so fewer, segments and wider nodes. Both make the tree smaller.",
     );
     Ok(())
 }
@@ -264,13 +267,12 @@ fn narrow(report: &mut Report<'_>) -> Result<(), ReportError> {
         peaks.map(|node| node.measured.peak_bytes).max().unwrap_or(0) >> 20
     };
     report.say(&format!(
-        "An internal-recursive node of three children takes {} MiB where the internal-for-leaf nodes below have two, and {} MiB where they have \
-         one: its children's proofs are smaller. Before that was known, memory between the two was taken to hold nodes of two alone. The planner \
-         takes whichever tree ends sooner; before and after:",
+        "An internal-recursive node of three children takes {} MiB over nodes of two, and {} MiB over nodes of one, whose proofs are \
+         smaller. *Before*, the planner did not know the difference; *now* it takes whichever tree ends sooner:",
         peak_mib(false),
         peak_mib(true)
     ));
-    // The profile as it was before that was known.
+    // The profile of a planner that does not know the difference.
     let mut profile = reference::profile().clone();
     let narrow = profile.programs.iter_mut().flat_map(|program| &mut program.nodes);
     for node in narrow.filter(|node| node.over_ones && node.children == 3) {

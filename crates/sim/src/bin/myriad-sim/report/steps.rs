@@ -1,4 +1,4 @@
-//! The figures that the short path is to reach, and what each step towards it is worth alone.
+//! The figures that the short path is to reach, and the gain of each step towards it alone.
 
 use myriad_sim::fleet::WhatIf;
 
@@ -20,7 +20,7 @@ pub struct Figures {
     pub on_840_s: Option<f64>,
     pub block_s: Option<f64>,
     pub core_hours: f64,
-    /// Makespans beside the least possible ones, for the trees that were chosen.
+    /// Ratios of times to the possible times of the trees that were chosen.
     pub beside_possible: Vec<f64>,
     /// The rollups that 10,000 machines carry.
     pub rollups: f64,
@@ -32,8 +32,7 @@ pub struct Figures {
 pub fn targets(report: &mut Report<'_>, figures: &Figures) {
     report.say("## The short path");
     report.say(
-        "Two cores of the reference and 4 GiB a machine, costs of `evm-block`. \"Before\" is what this report had with the prover that the \
-         project began with.",
+        "Two cores of the reference and 4 GiB a machine, costs of `evm-block`. *Before* is the same figure with OpenVM's prover.",
     );
     let mut table = Table::new(&["figure", "before", "aim", "now", ""]);
     let within = |s: Option<f64>, most: f64| s.is_some_and(|s| s <= most);
@@ -45,7 +44,7 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
             figures.on_168_s,
         ),
         (
-            "the same with 840, four of five waste time",
+            "90 M instructions on 840, four of five of which waste time",
             "222 s",
             90.0,
             figures.on_840_s,
@@ -80,14 +79,14 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
         format!("{} to {}", show(least), show(most))
     };
     table.row(&[
-        "makespan beside what is possible for the chosen tree".into(),
+        "time / possible time, for the chosen tree".into(),
         "1.09 to 1.17".into(),
         "1.05 to 1.10".into(),
         range(&figures.beside_possible, |ratio| format!("{ratio:.2}")),
         met(figures.beside_possible.iter().all(|ratio| *ratio <= 1.1)).into(),
     ]);
     table.row(&[
-        "simulation beside the real run, on the machine of the profile".into(),
+        "error of a simulated run, on the machine of the profile".into(),
         "-15 to -3 %".into(),
         "within 8 %".into(),
         range(&figures.errors, |error| format!("{:+.0} %", 100.0 * error)),
@@ -99,12 +98,11 @@ pub fn targets(report: &mut Report<'_>, figures: &Figures) {
 /// The gain of each step alone.
 #[expect(clippy::too_many_lines, reason = "the table, row by row")]
 pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
-    report.say("## What each step is worth alone");
+    report.say("## The gain of each step alone");
     report.say(&format!(
-        "Each row changes one thing of the first one, by a switch of the simulator (`what_if` in a scenario); the product has none. What \
-         is **not built** is shown at its best: machines know beforehand which segment they will get, and nothing is given back. \
-         So these rows say what could be gained at most, with one exception: machines that waste time have their leases ahead as soon as others, \
-         which the second column shows. The links are those of {ROLLUPS} rollups on {MACHINES} machines."
+        "Each row changes one switch (`what_if`) of the first row. Rows marked **not built** show the most that a step could gain: \
+         machines know their segment beforehand and give nothing back. In the second column this also helps machines that waste time. \
+         The traffic of the requester is that of {ROLLUPS} rollups on {MACHINES} machines."
     ));
     let mut table = Table::new(&[
         "",
@@ -126,35 +124,32 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
         ..usual
     };
     for (what, what_if) in [
-        ("as built, but announced when it is executed, as before", usual),
+        ("as built, but announced after execution", usual),
         (
-            "announced before it is executed, as built",
+            "announced before execution, as built",
             WhatIf {
                 announced: true,
                 ..usual
             },
         ),
         (
-            "leaves of one segment and internal-for-leaf nodes of one leaf, as before",
+            "leaves of one segment, internal-for-leaf nodes of one leaf",
             WhatIf {
                 arities: Some(ARITIES_BEFORE),
                 ..usual
             },
         ),
         (
-            "**not built:** executed by all at once, segments proven as they are cut",
+            "**not built:** all machines execute; segments are proven as they are cut",
             early,
         ),
+        ("**not built:** the next lease is granted ahead", ahead),
         (
-            "**not built:** leases ahead, so that no message is waited for",
-            ahead,
-        ),
-        (
-            "**not built:** machines pass on inputs that they still get",
+            "**not built:** machines forward inputs while they receive them",
             swarm,
         ),
         (
-            "**not built:** the requester checks only what was aggregated twice",
+            "**not built:** the requester checks only proofs that were aggregated twice",
             delegated,
         ),
         (
@@ -195,8 +190,8 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     }
     report.say(table.text());
     report.say(
-        "Look ahead, by which a slow machine leaves a task to a fast one, gains nothing here, where all machines are alike; \
-         `docs/SIMULATION.md` has what it is worth on fleets of unlike ones.",
+        "Look-ahead lets a slow machine leave a task to a fast one. It gains nothing here, where all machines are alike. \
+         `docs/SIMULATION.md` has its gain on mixed fleets.",
     );
     Ok(())
 }

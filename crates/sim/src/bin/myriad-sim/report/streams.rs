@@ -10,13 +10,13 @@ use super::{Report, ReportError, Simulated, met, tables::Table};
 const EVERY_S: f64 = 12.0;
 /// The gas of each block, in millions.
 const MEGAGAS: f64 = 30.0;
-/// The tried parts of what all machines have work for, in hundredths.
-const PARTS: [u32; 3] = [90, 100, 110];
+/// The tried loads, as percentages of the work that all machines together can do.
+const LOADS: [u32; 3] = [90, 100, 110];
 /// Fleets, and for how many hours each is simulated: with more machines more happens in an hour,
 /// and a block is proven sooner.
 const FLEETS: [(u64, f64); 2] = [(1000, 1.0), (10_000, 0.25)];
-/// A fleet that is simulated with ten rollups; the most that it carries is only reckoned, because
-/// hundreds of requesters that each know every machine take too much memory.
+/// A fleet that is simulated with ten rollups. The number that it carries is an estimate alone,
+/// because hundreds of requesters that each know every machine take too much memory.
 const RECKONED: u64 = 100_000;
 /// The most that one rollup may receive, in Gbit/s, and the most inputs that it may send of each
 /// block.
@@ -28,19 +28,19 @@ const COPIES_MAX: f64 = 8.0;
 pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     report.say("## How many rollups a fleet carries");
     report.say(
-        "Rollups with a block of 30 million gas every 12 s. By the planner's estimate all machines together can work for so many. Of that, \
-         three parts are simulated, as blocks that come at an even pace: a part is carried if blocks do not wait longer and longer. The lag is \
-         from a block's arrival to its proof, with the seconds in which the requester executes it.",
+        "Each rollup has a block of 30 million gas every 12 s. *Estimate* is the number of rollups whose work fills all machines. 90, 100 \
+         and 110 % of it are simulated, with blocks at an even pace. A load is carried if the lag does not grow. The lag runs from a \
+         block's arrival to its proof, execution included. *Wasted* is as above.",
     );
     let mut table = Table::new(&[
         "machines",
         "estimate",
-        "part",
+        "load",
         "rollups",
         "lag, median",
         "lag, 95 %",
         "machines at work",
-        "work in vain",
+        "wasted",
         "a rollup receives",
         "it sends",
         "",
@@ -49,8 +49,8 @@ pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     for (machines, hours) in FLEETS {
         let most = most(report, machines)?;
         let simulated = stream(report, machines, hours, most)?;
-        for (part, simulated) in PARTS.iter().zip(&simulated) {
-            let rollups = most * f64::from(*part) / 100.0;
+        for (load, simulated) in LOADS.iter().zip(&simulated) {
+            let rollups = most * f64::from(*load) / 100.0;
             let outcome = &simulated.outcome;
             let holds = !outcome.lag_grows && outcome.lag_s.is_some();
             if holds {
@@ -63,7 +63,7 @@ pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
             table.row(&[
                 machines.to_string(),
                 format!("{most:.1} rollups"),
-                format!("{part} %"),
+                format!("{load} %"),
                 format!("{rollups:.2}"),
                 lag(|lag| lag.median),
                 lag(|lag| lag.p95),
@@ -99,20 +99,19 @@ pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
     let world = &ten.outcome.worlds[0];
     let (lag, utilisation) = (ten.outcome.lag_s.as_ref(), ten.outcome.utilisation);
     report.say(&format!(
-        "{RECKONED} machines have {:.0} % of their time to spare for ten rollups, for an hour: {} of {} blocks were proven in that hour, {:.0} s after they \
-         came (median). `docs/SIMULATION.md` says how fast that is simulated, and in how much memory.",
+        "With ten rollups, {RECKONED} machines are idle for {:.0} % of the time. In an hour, {} of {} blocks were proven, after {:.0} s \
+         (median). `docs/SIMULATION.md` says how fast that is simulated, and in how much memory.",
         100.0 * (1.0 - utilisation),
         world.proven,
         world.blocks,
         lag.map_or(f64::NAN, |lag| lag.median),
     ));
-    report.say("## What a requester must carry");
+    report.say("## The requester's traffic");
     report.say(
-        "A requester fetches and verifies every proof that is submitted to it, once: when it checks it. What a rollup receives is what its link has \
-         to carry, however many machines there are; where it is less, proofs wait for each other there, and machines have nothing to do. The \
-         children of a node go from the machines that made them to the one that makes the node, and through the requester only where \
-         these cannot reach each other. Program and input come from a machine that has reported progress with the same block, or else from the requester: \
-         so those that begin at once with a block get them from the requester.",
+        "A requester fetches and verifies each submitted proof once. Its link must carry these bytes, however many machines there are; on \
+         a slower link, proofs queue and machines are idle. A machine that makes a node fetches the children from the machines that made \
+         them, and from the requester where it cannot reach those. A machine fetches program and input from another that has reported \
+         progress with the same block. If there is none, as when a block begins, it fetches them from the requester.",
     );
     let mut table = Table::new(&[
         "machines",
@@ -148,10 +147,10 @@ fn most(report: &Report<'_>, machines: u64) -> Result<f64, ReportError> {
     Ok(machines as f64 * EVERY_S / machine_s)
 }
 
-/// Simulates the parts of the rollups that a fleet can work for, side by side.
+/// Simulates a fleet under each load, side by side.
 fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<Vec<Simulated>, ReportError> {
-    let simulate = |part: u32| {
-        let rollups = most * f64::from(part) / 100.0;
+    let simulate = |load: u32| {
+        let rollups = most * f64::from(load) / 100.0;
         // The number of requesters is rounded up, with a block a little less often.
         let requesters = rollups.ceil();
         let mut file = report.scenario("stream")?;
@@ -162,9 +161,9 @@ fn stream(report: &Report<'_>, machines: u64, hours: f64, most: f64) -> Result<V
         report.simulate(file)
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = PARTS
+        let threads: Vec<_> = LOADS
             .iter()
-            .map(|&part| scope.spawn(move || simulate(part)))
+            .map(|&load| scope.spawn(move || simulate(load)))
             .collect();
         let joined = threads
             .into_iter()

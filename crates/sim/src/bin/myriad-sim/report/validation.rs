@@ -55,8 +55,8 @@ pub fn write(report: &mut Report<'_>) -> Result<Vec<f64>, ReportError> {
     }
     report.say(table.text());
     report.say(
-        "Each budget in turn was kept from the model, which then had to predict its segments. Beside that, whole jobs: real proofs on the \
-         machine of the profile, by one prover with two threads, and the same simulated.",
+        "The model predicted each budget's segments without having seen them. The second table compares whole jobs: real proofs by one \
+         prover on two threads, and the same job simulated.",
     );
     let mut table = Table::new(&[
         "run",
@@ -68,7 +68,7 @@ pub fn write(report: &mut Report<'_>) -> Result<Vec<f64>, ReportError> {
         "real",
         "simulated",
         "error",
-        "at most 15 %",
+        "within 15 %",
     ]);
     let mut errors = Vec::new();
     for (name, scenario) in RUNS {
