@@ -37,7 +37,7 @@ impl Node {
             move || {
                 for stream in listener.incoming().flatten() {
                     let changed = changed.lock().unwrap_or_else(PoisonError::into_inner);
-                    // Whoever asked may have had enough.
+                    // The client may have hung up.
                     let _ = serve(&file, &changed, stream);
                 }
             }

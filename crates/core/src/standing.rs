@@ -1,4 +1,4 @@
-//! What a requester remembers of a peer, from one job to the next.
+//! A requester's memory of a peer, from one job to the next.
 
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ pub fn vm(program: &Program, keys: &KeyCache) -> Result<Vm, ExecuteError> {
     execute::vm(&keys.get(program.config())?.app)
 }
 
-/// What is counted while a program is metered.
+/// The counters of a metered execution.
 ///
 /// # Errors
 /// As [`vm`].

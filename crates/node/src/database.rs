@@ -38,7 +38,7 @@ impl GuardedDatabase {
 impl Drop for GuardedDatabase {
     fn drop(&mut self) {
         let database = self.0.take();
-        // What was committed is durable already.
+        // Committed changes are durable already.
         let _ = caught(|| {
             drop(database);
             Ok(())

@@ -23,7 +23,7 @@ const MEMORY_HARD: f64 = 1.12;
 /// Threads and processes in the group: more than a child has on any machine, and fewer than it
 /// takes to leave none for others.
 const TASKS_MAX: usize = 1024;
-/// What a group is called, before the process that made it and a number of its own.
+/// The prefix of a group's name; the process id and a counter follow.
 const PREFIX: &str = "myriad-engine-";
 
 /// The groups that this process has tried to make.
@@ -163,7 +163,7 @@ impl Group {
         Err(last)
     }
 
-    /// Moves a process into the group. What it starts is there, too.
+    /// Moves a process into the group. The processes that it starts are in it, too.
     ///
     /// # Errors
     /// A process that has ended, or that this one may not move.

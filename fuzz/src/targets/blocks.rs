@@ -57,7 +57,7 @@ pub(super) fn replays() -> Vec<Vec<u8>> {
     vec![REPLAYED.json.to_string().into_bytes()]
 }
 
-/// What comes of it is a batch that holds.
+/// A replay that decodes makes a batch that holds.
 pub(super) fn replay(bytes: &[u8]) -> bool {
     let Ok(replayed) = replay_bytes(bytes, Some(&REPLAYED.chain_config)) else {
         return false;

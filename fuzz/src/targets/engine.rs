@@ -1,4 +1,4 @@
-//! What the engine decodes: programs, their configuration, inputs, segments.
+//! The decoders of the engine: programs, their configuration, inputs, segments.
 
 use std::{fs, path::Path};
 

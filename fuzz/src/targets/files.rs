@@ -114,7 +114,7 @@ pub(super) fn profiles() -> Vec<Vec<u8>> {
 pub(super) fn profile(bytes: &[u8]) -> bool {
     Profile::parse(bytes).is_ok_and(|profile| profile.validate().is_ok())
 }
-/// What `myriad simulate --example` prints.
+/// The output of `myriad simulate --example`.
 pub(super) fn scenarios() -> Vec<Vec<u8>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/report/scenarios/ten-rollups.toml");
     vec![

@@ -68,7 +68,7 @@ pub fn all() -> Vec<Target> {
     ]
 }
 
-/// What decodes also encodes, and decodes to the same again.
+/// A value that decodes also encodes, and decodes to the same again.
 fn postcard_of<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
     let Ok(value) = postcard::from_bytes::<T>(bytes) else {
         return false;

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{JOB, blob_ref};
 
-/// What decodes also encodes, and decodes to the same again.
+/// A message that decodes also encodes, and decodes to the same again.
 pub(super) fn message<T: Serialize + DeserializeOwned + Bounded + PartialEq + Debug>(bytes: &[u8]) -> bool {
     let Ok(message) = decode::<T>(bytes, FRAME_BYTES_MAX) else {
         return false;

@@ -9,7 +9,7 @@ use myriad_engine::{
 };
 use myriad_node::LimitedWorker;
 
-/// What is lent to the child.
+/// The memory that is lent to the child.
 const LENT: MemoryBudget = MemoryBudget::from_bytes(64 << 20);
 /// Takes all memory once it is asked something; without a group it has 1 GiB, and then says that
 /// there is no more.

@@ -1,4 +1,4 @@
-//! What a requester remembers does not grow with the identities that come.
+//! A requester's memory does not grow with the identities that come.
 
 use super::*;
 

@@ -10,7 +10,7 @@ pub const PROGRAMS_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 200;
 /// Most threads of a task, and most cores of a machine.
 pub const THREADS_MAX: u32 = 4096;
-/// Most seconds of a task: a day. Whoever waits longer has another problem.
+/// Most seconds of a task: a day.
 pub const SECONDS_MAX: f64 = 86_400.0;
 /// Most bytes of memory of a machine or process: 64 TiB.
 pub const MEMORY_BYTES_MAX: u64 = 64 << 40;

@@ -1,5 +1,5 @@
-//! Which label counts. What is counted, against OpenVM's own counts, is in `tests/metering`: here
-//! the virtual machine would be compiled once more.
+//! The choice of the label that counts. `tests/metering` compares the counts with OpenVM's own:
+//! here the virtual machine would be compiled once more.
 
 use super::*;
 

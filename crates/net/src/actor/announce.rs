@@ -179,7 +179,7 @@ impl Actor {
         sequence(self.hello.boot, self.announced)
     }
 
-    /// The number of what a greeting says of jobs. Who greets without end hears the same again.
+    /// The sequence number of a greeting's jobs. A peer that greets without end gets the same one.
     pub(super) fn greeting_sequence(&mut self) -> u64 {
         match self.greeting_numbers.check() {
             Ok(()) => self.next_sequence(),

@@ -198,7 +198,7 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is. Each teller gets one in turn. Of its strangers, those come
+    /// The strangers whose turn it is. Each teller gets one in turn. Those of its strangers come
     /// first that were dialled least often, and then the latest: names that were made up in bulk
     /// are behind a newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {

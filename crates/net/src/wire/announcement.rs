@@ -28,7 +28,7 @@ pub struct Announcement {
     pub open: bool,
     /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
-    /// What its plan says of it; none while the requester executes the program to find that out,
+    /// The job's size, by its plan. There is none while the requester still executes the program,
     /// and has no task to give.
     pub extent: Option<Extent>,
     /// Bytes of program and input together, which a prover has to fetch.

@@ -118,7 +118,7 @@ pub enum Response {
     Extended { lease_ms: u64 },
     /// It has been taken note of.
     Received,
-    /// What a job is made from, for a prover that lacks some of it, and who is to send it.
+    /// The files of a job, for a prover that lacks some of them, and the peer that is to send them.
     Files(Box<Sources>),
 }
 

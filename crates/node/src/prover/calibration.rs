@@ -23,8 +23,8 @@ pub const PROFILE_FILE: &str = "profile.json";
 /// takes more than twice what the engine expects measured something else.
 const MEMORY_SHARE_MIN: f64 = 0.5;
 /// A task may take so many times what the largest one should: this machine may be busy with its
-/// owner's work, was perhaps not measured, and programs are not all alike. What it keeps from is a
-/// requester that never lets go.
+/// owner's work, was perhaps not measured, and programs are not all alike. The limit frees this
+/// machine from a requester that never lets go.
 const LONGEST_FACTOR: f64 = 20.0;
 /// To make the keys of a configuration and to load them, in seconds of one reference core.
 const KEYS_WORK_S: f64 = 60.0;

@@ -16,8 +16,8 @@ const RESERVE_BYTES: u64 = 64 << 20;
 pub(super) const ROOM_MIN: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 /// How often the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long no task is asked for after this machine could not do one. Of the disk: what it says of
-/// its free bytes may not be all, as where users have quotas.
+/// The pause before this machine asks for a task again after its disk failed one. The reported free
+/// bytes may not all be usable, for instance with quotas.
 const PAUSE: Duration = Duration::from_secs(10);
 const MIB: u64 = 1 << 20;
 

@@ -60,7 +60,7 @@ impl Prefetch {
         (&mut self.handle).await.unwrap_or(Fetched::Failed)
     }
 
-    /// What has come stays, for the next time.
+    /// Ends the fetching. The bytes that have come stay, for the next time.
     pub(super) fn stop(self) {
         self.handle.abort();
     }

@@ -24,8 +24,8 @@ const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 /// The files of the job that was worked at last, so that they are read once.
 pub(super) type LastFiles = Mutex<Option<(Identified, Arc<JobFiles>, Vec<Pin>)>>;
 
-/// What files are those of: the job, and the files by their hashes, because anybody can name
-/// somebody else's job and other files; and whoever sent them.
+/// The key of fetched files: the job, their hashes, and the sender, because anybody can name
+/// somebody else's job.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identified {
     requester: Peer,
@@ -288,7 +288,7 @@ async fn files<E>(
     Ok(files)
 }
 
-/// What is to be done, and what keeps the proofs on the disk that it is done with.
+/// The piece to prove, and the guard that keeps its inputs on the disk.
 async fn piece<E>(
     tools: &Tools<E>,
     requester: Peer,

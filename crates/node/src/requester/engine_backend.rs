@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     const SEGMENTS: u32 = 4;
-    /// What is found of a proof of so many bytes, where nothing can be verified.
+    /// The objection to a proof of so many bytes, where nothing can be verified.
     fn examined(form: FinalForm, task: impl Fn(&Tree) -> TaskId, bytes: usize) -> Objection {
         let dir = tempfile::tempdir().unwrap();
         let arities = Arities {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// A valid proof may be padded, and the file of the final proof has that of the top node in
-    /// hex: it would be longer than whoever verifies it takes.
+    /// hex: it would be longer than verifiers allow.
     #[test]
     fn a_top_node_that_would_make_the_final_proof_too_long_is_refused() {
         let top = |tree: &Tree| TaskId::Node(tree.top());
@@ -240,7 +240,7 @@ mod tests {
             matches!(&found, Objection::Invalid(reason) if reason.contains("becomes the final proof")),
             "{found:?}"
         );
-        // What is left for the rest of the file.
+        // The rest of the file needs this much.
         const { assert!(FINAL_PROOF_BYTES_MAX - 2 * FAST_TOP_BYTES_MAX >= 128 << 10) };
         let leaf = |_: &Tree| TaskId::Node(NodeId { level: 1, index: 0 });
         for (form, task, bytes) in [

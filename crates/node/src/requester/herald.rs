@@ -36,13 +36,13 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// Tells of a job that has no plan yet.
 pub struct Herald {
     network: Network,
-    /// What is said when there will be no driver.
+    /// The announcement for the case that there will be no driver.
     closed: Announcement,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Listener>,
 }
 
-/// What was heard of a job before its driver runs.
+/// The news of a job that came before its driver runs.
 #[derive(Default)]
 pub struct Heard {
     events: Vec<NetEvent>,
@@ -132,7 +132,7 @@ impl Listener {
     async fn listen(mut self, mut stopped: oneshot::Receiver<()>) -> Self {
         loop {
             tokio::select! {
-                // What has come is the driver's already.
+                // Events that have come belong to the driver already.
                 biased;
                 _ = &mut stopped => return self,
                 event = self.events.recv() => match event {

@@ -58,7 +58,7 @@ use crate::{
 pub struct Joined {
     pub network: Network,
     pub events: UnboundedReceiver<NetEvent>,
-    /// Provers on machines of the requester's own. What fails there fails because of the job.
+    /// Provers on the requester's own machines. A task that fails there fails because of the job.
     pub own: BTreeSet<Peer>,
     /// How many provers the tree is chosen for.
     pub provers_expected: usize,
@@ -90,7 +90,7 @@ impl Files {
         self.all().any(|file| file.blob == blob)
     }
 
-    /// What others are told of the job; `extent` is not known before it is planned.
+    /// The announcement of the job; `extent` is not known before it is planned.
     fn announcement(
         &self,
         network: &Network,
@@ -121,13 +121,13 @@ pub struct ServedJob {
     pub spec: JobSpec,
     /// The proofs that an earlier run has left.
     pub done: HashMap<TaskId, BlobRef>,
-    /// What was heard while it was being planned.
+    /// The news that came while it was being planned.
     pub heard: Heard,
 }
 
 /// Proves `job` with the provers of the network.
 ///
-/// What an earlier run of the same job has left in the store is not done again. Blocks the thread;
+/// Tasks that an earlier run of the same job has done are not done again. Blocks the thread;
 /// `runtime` is the one that the network runs in.
 ///
 /// # Errors
@@ -267,7 +267,7 @@ fn announce(
     )
 }
 
-/// What the herald has heard, if there was one. Where the job has no tasks, it is closed.
+/// The news that the herald has, if there was one. Where the job has no tasks, it is closed.
 async fn heard(herald: Option<Herald>, has_tasks: bool, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
     match herald {
         Some(herald) if has_tasks => herald.end(events).await,

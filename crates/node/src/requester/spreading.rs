@@ -27,7 +27,7 @@ const COPIES: usize = 8;
 /// Provers that are sent to one that has the files at once: at home it sends slower than it
 /// fetches, and two at once would both have them when the second one of two in turn has them.
 const FETCHING_AT_ONCE: usize = 1;
-/// A prover that so many were sent to in a row, in vain, is named no more.
+/// After so many failed fetches in a row from one prover, nobody is sent to it any more.
 const VAIN_MAX: u32 = 3;
 /// Provers of each kind that are remembered: twice as many as there are connections.
 const PEERS_MAX: usize = 4096;
@@ -42,7 +42,7 @@ const WAITING_PER_RETRY: usize = 1024;
 /// How often turns are looked at that have taken too long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Who has a job's files, and who fetches them from whom.
+/// The peers that have a job's files, and those that are fetching them.
 pub(super) struct Spreading {
     patience: Duration,
     holders: BTreeMap<Peer, Holder>,
@@ -66,7 +66,7 @@ struct Fetching {
     until: Instant,
 }
 
-/// What a prover is to do.
+/// The next step of a prover that wants the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     FromHolder(Peer),

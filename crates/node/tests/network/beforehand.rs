@@ -25,9 +25,9 @@ use crate::{
     testbed::{INPUT_BYTES, PROGRAM_BYTES, announcement, files},
 };
 
-/// What a requester sends at most while others have the files.
+/// The most copies that a requester sends while others have the files.
 const COPIES_MAX: f64 = 8.0;
-/// What comes with the bytes of a blob.
+/// The bytes on the wire for each byte of a blob.
 const OVERHEAD: f64 = 1.1;
 const FILES_BYTES: f64 = (PROGRAM_BYTES + INPUT_BYTES) as f64;
 

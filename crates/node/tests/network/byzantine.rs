@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::testbed::{MEMORY, segment_proof};
 
-/// What a prover does instead of its task.
+/// The fault of a prover: it does this instead of its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Habit {
     /// Nothing at all.
@@ -97,7 +97,7 @@ impl Byzantine {
         let task = tokio::spawn({
             let acted = Arc::clone(&acted);
             async move {
-                // What it is told, it does not heed.
+                // It ignores the answer.
                 tokio::spawn(async move {
                     while let Some(event) = events.recv().await {
                         if let myriad_net::Event::Asked { reply, .. } = event {
@@ -141,7 +141,7 @@ async fn misbehave(network: &Network, requester: Peer, habit: Habit, acted: &Ato
     };
     let Lease { task, work, .. } = *lease;
     let Work::Segment(description) = work else {
-        // What it does is about segments; of the rest it does nothing.
+        // Its fault is about segments; other tasks it leaves undone.
         return std::future::pending().await;
     };
     acted.store(true, Ordering::SeqCst);
@@ -181,7 +181,7 @@ async fn misbehave(network: &Network, requester: Peer, habit: Habit, acted: &Ato
     let _ = network
         .ask(requester, Request::Submit { task, proof, spent })
         .await;
-    // What comes of it is seen in what it gets next.
+    // The next answer shows the effect.
     sleep(Duration::from_secs(2)).await;
 }
 
@@ -252,7 +252,7 @@ async fn a_machine_that_freezes_with_a_proof_is_not_waited_for() {
                 (dir, machine)
             });
             claims.send(()).unwrap();
-            // What drives its connections does not run any more.
+            // Nothing drives its connections any more.
             let _ = frozen.recv();
             runtime.block_on(async { drop(machine) });
         }

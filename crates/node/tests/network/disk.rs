@@ -127,7 +127,7 @@ async fn what_a_prover_keeps_for_others_leaves_room_for_its_next_task() {
     drop(requester.network);
 }
 
-/// What there was room for when the task was taken, there is none for when it is done.
+/// There was room for the proof when the task was taken, and there is none when it is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prover_whose_disk_is_full_gives_its_task_back_and_goes_on_when_there_is_room() {
     let requester = Endless::start().await;

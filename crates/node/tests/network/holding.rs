@@ -16,9 +16,9 @@ use crate::testbed::announcement;
 /// How a requester holds on to a prover.
 #[derive(Clone, Copy, Debug)]
 pub struct Grip {
-    /// What the lease says at first.
+    /// The first time of the lease.
     pub lease_ms: u64,
-    /// What each renewal is answered with, if it is.
+    /// The answer to each renewal, if there is one.
     pub extends_ms: Option<u64>,
     /// How long it takes to answer an offer.
     pub answers_after: Duration,

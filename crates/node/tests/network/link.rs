@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Packets that wait for their turn on a slow link. What comes beyond is lost, as it is in a
+/// Packets that wait for their turn on a slow link. Further ones are lost, as they are in a
 /// router.
 const QUEUE_MAX: usize = 16;
 /// Longer than any packet of QUIC.
@@ -58,14 +58,13 @@ impl Link {
             let (state, near, far) = (Arc::clone(&state), Arc::clone(&near), Arc::clone(&far));
             move || {
                 state.receive(&near, |packet, from| {
-                    // Whoever makes a connection begins with a long header (RFC 9000, section
-                    // 17.2).
+                    // A new connection begins with a long header (RFC 9000, section 17.2).
                     if packet[0] & 0x80 != 0 {
                         state.silent.store(false, Ordering::SeqCst);
                     }
                     if !state.silent.load(Ordering::SeqCst) {
                         *state.client.lock().unwrap() = Some(from);
-                        // What is lost is sent again.
+                        // QUIC sends lost packets again.
                         let _ = far.send(packet);
                     }
                 });

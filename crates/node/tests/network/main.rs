@@ -31,7 +31,7 @@ use testbed::{
     segment_proof, start, tree,
 };
 
-/// What a pretended task takes.
+/// The time of a pretended task.
 const TASK: Duration = Duration::from_millis(100);
 /// Far more than any of these jobs takes, on a machine that does other work too.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -382,7 +382,7 @@ async fn liars_are_banned_and_nobody_else() {
     drop((liars, fails, helper));
 }
 
-/// A proof may pass every check though no node can be made over it. Those who try in vain are not
+/// A proof may pass every check though no node can be made over it. Provers that fail at it are not
 /// to blame.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_that_no_node_can_be_made_over_is_found_out_and_its_maker_banned() {

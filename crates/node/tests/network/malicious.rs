@@ -1,8 +1,8 @@
 //! Requesters that want more than a prover's owner lends, or are not what they say: the limits hold
 //! before anything is fetched, the owner sees why, and honest requesters are served meanwhile.
 //!
-//! What a program does in the engine child, which never ends or takes all memory, is in the tests
-//! of the engine and of `myriad`.
+//! Programs that never end or take all memory, in the engine child, are in the tests of the engine
+//! and of `myriad`.
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +21,7 @@ use crate::testbed::{MEMORY, announcement};
 /// Jobs that one requester announces at once.
 const FLOOD: u32 = 500;
 
-/// What a lease demands.
+/// The demand of a lease.
 #[derive(Clone, Copy, Debug)]
 enum Demand {
     Memory,
@@ -45,7 +45,7 @@ impl Demand {
         Self::Flood,
     ];
 
-    /// What the requester is told, in part.
+    /// A part of the reason with which the lease comes back.
     fn told(self) -> &'static str {
         match self {
             Self::Memory => {
@@ -177,7 +177,7 @@ async fn what_requesters_demand_is_held_to_the_owners_limits() {
         };
         (0..jobs).for_each(|job| requester.announce(job));
     }
-    // Whoever demands too much is told so, by the first lease.
+    // The first lease that demands too much comes back with the reason.
     for requester in &malicious {
         let answered = async {
             while requester.told.lock().unwrap().is_empty() && !matches!(requester.demand, Demand::Flood) {

@@ -1,4 +1,4 @@
-//! What provers get for what they did.
+//! The receipts that provers get for their tasks.
 
 use std::fs;
 
@@ -76,7 +76,7 @@ async fn what_is_owed_is_given_in_a_later_job() {
         }
     };
     let other = async {
-        // Who is owed something comes first: the job is over soon.
+        // A prover that is owed a receipt comes first: the job is over soon.
         let given = given.await;
         (given, Prover::start(&at, honest()))
     };

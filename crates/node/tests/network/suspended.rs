@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::{link::Link, testbed::start_with_clock, time::suspendable};
 
-/// What the connection with a machine that is away is kept for, twice (`SILENCE_MAX` of
+/// Twice the time for which a connection with a machine that is away is kept (`SILENCE_MAX` of
 /// `myriad-net`).
 const GIVEN_UP: Duration = Duration::from_secs(30);
 /// The machine that was away would notice no sooner by itself that nobody is left at the other end:
@@ -73,8 +73,8 @@ async fn a_prover_whose_connection_was_given_up_meanwhile_recovers_it_and_its_le
     prover.stop().await;
 }
 
-/// What the network says of a requester's clock reaches the owner of the prover, and the jobs are
-/// served all the same.
+/// The owner of a prover learns that a requester's clock is wrong, and the jobs are served all the
+/// same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_of_a_prover_is_told_of_a_requesters_clock() {
     const AHEAD_MS: i64 = 3 * 3_600_000 + 90_000;

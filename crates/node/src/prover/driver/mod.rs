@@ -70,7 +70,7 @@ enum Answer {
 }
 
 struct Driver<E: Engine> {
-    // What tasks are done with, and what is offered of it.
+    // The tools for tasks, and the share of them that is offered.
     tools: Arc<Tools<E>>,
     limits: Limits,
     /// CPU seconds of the machine that costs are measured on, for each of this machine's, as

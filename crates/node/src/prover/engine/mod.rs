@@ -25,7 +25,7 @@ use crate::{
 /// get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
-    /// What is lent to the child.
+    /// The memory that is lent to the child.
     memory: MemoryBudget,
     /// The measured calibration, if there is one.
     calibration: Option<Calibration>,

@@ -39,7 +39,7 @@ fn a_child_that_one_requester_has_fed_proves_nothing_for_another() {
     }
 }
 
-/// What is lent to a child.
+/// The memory that is lent to a child.
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(1 << 30);
 /// First bytes of a key file.
 const MAGIC: &[u8] = b"myriad keys v2\n\0";

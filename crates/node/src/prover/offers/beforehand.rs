@@ -2,7 +2,7 @@
 //!
 //! Nobody pays for it, and identities are free. So each time counts as a setback until its
 //! requester signs for a proof, and the pause before the next time doubles: for each requester that
-//! has ever signed, and for all others together. Of those the files have to be small, too.
+//! has ever signed, and for all others together. The files of those others have to be small, too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,7 @@ enum State {
 pub(super) struct Credit {
     payers: BTreeSet<Peer>,
     of_payers: BTreeMap<Peer, Setbacks>,
-    /// Of all others together.
+    /// The setbacks of all other requesters together.
     strangers: Setbacks,
 }
 
@@ -69,7 +69,7 @@ pub(in crate::prover) struct Wanted {
     pub bytes: u64,
 }
 
-/// What came of it.
+/// The outcome of fetching them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::prover) enum Fetched {
     /// They are on the disk now.
@@ -175,9 +175,9 @@ impl Offers {
         requester.jobs.get_mut(&wanted.job).map(|job| &mut job.files)
     }
 
-    /// What came of fetching these.
+    /// Notes the outcome of fetching these files.
     pub(in crate::prover) fn fetched(&mut self, wanted: Wanted, what: &Fetched, now: Instant) {
-        // Of a job that is closed by now it counts all the same.
+        // A result counts even if the job has closed meanwhile.
         let mut closed = Beforehand::default();
         let files = self.files_of(wanted).unwrap_or(&mut closed);
         (files.state, files.next) = match what {

@@ -137,7 +137,7 @@ impl Offers {
         }
     }
 
-    /// Which connected requesters had another time than this machine, in words for its owner.
+    /// A line for the owner about each connected requester whose clock differs from this machine's.
     /// Either clock may have been set since: nobody hears of it before the next greeting.
     pub(super) fn clocks(&self, now: Instant) -> Vec<String> {
         let connected = self

@@ -1,4 +1,4 @@
-//! Whose turn it is, whatever requesters announce, refuse and fail to pay for.
+//! The order of requesters, whatever they announce, refuse and fail to pay for.
 
 use std::collections::BTreeSet;
 

@@ -21,7 +21,7 @@ use tokio::{
 use crate::{StoreError, requester::backend::JobBackend, verifier_pool::Objection};
 
 /// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting.
-/// What is fetched goes to the disk as it comes.
+/// Fetched bytes go to the disk as they come.
 const FETCHED_AT_ONCE: usize = 64;
 /// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make
 /// another child worth while, and some.

@@ -85,7 +85,7 @@ pub struct Driver<'a, J: JobBackend> {
     requester: Requester,
     start: Instant,
 
-    // What is known.
+    // Its knowledge.
     proofs: Proofs<J::Finding>,
     peers: PeerBook,
     holders: Holders,
@@ -93,7 +93,7 @@ pub struct Driver<'a, J: JobBackend> {
     receipts: ReceiptBook,
     notes: JournalNotes,
 
-    // What is under way beside the loop.
+    // Work beside the loop.
     examiner: Examiner<J>,
     trials: Trials,
     completion_sender: mpsc::UnboundedSender<Completion<J::Finding>>,
@@ -102,7 +102,7 @@ pub struct Driver<'a, J: JobBackend> {
     // The outside.
     network: Network,
     events: mpsc::UnboundedReceiver<NetEvent>,
-    /// What came before it runs.
+    /// The events that came before it runs.
     earlier: Vec<NetEvent>,
     outbox: Outbox,
     observer: &'a mut dyn Observer,
@@ -350,7 +350,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             )
         });
         if self.peers.greeted(peer, hello, origin) {
-            // What the process that is gone was at, this one knows nothing of.
+            // The new process knows nothing of the old one's leases.
             self.input(Input::PeerLost { peer });
         }
         if let Some(text) = notice {
@@ -435,7 +435,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 );
                 self.announce(open);
             }
-            // The proof stays here. Whoever made it need not keep it any longer.
+            // The proof stays here. Its maker need not keep it any longer.
             Output::Obsolete { task } => self.obsolete(task.task),
             Output::Learned { peer } => self.peers.learned(peer),
             Output::Event(event) => self.core_event(event),

@@ -56,7 +56,7 @@ impl Outbox {
             if let Some(Err(e)) = answer
                 && e != AskError::Unreachable
             {
-                tracing::debug!("prover {} was told in vain: {e}", short_name(peer));
+                tracing::debug!("prover {} did not get a notice: {e}", short_name(peer));
             }
         });
     }

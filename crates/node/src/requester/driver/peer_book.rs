@@ -48,7 +48,7 @@ pub(super) struct PeerBook {
     writing: TaskTracker,
 }
 
-/// Which connections are kept when there are too many.
+/// The reason to keep a peer's connection when there are too many.
 fn regard(standing: &Standing) -> Regard {
     if standing.banned.is_some() {
         Regard::Harmful
@@ -300,7 +300,7 @@ mod tests {
         let third = Peer([3; 32]);
         peers.greeted(third, hello(1), None);
         assert_eq!(peers.place_or_new(third), (0, true), "the first that is free");
-        // What it had handed in was looked at until now.
+        // Its earlier claim was being checked until now.
         assert_eq!(peers.place_or_new(PEER), (2, true));
         assert_eq!(peers.place_or_new(here), (3, true));
         assert_eq!(peers.take_left(here), [2], "it is not there to leave it");

@@ -31,7 +31,7 @@ pub(super) struct Sending {
     tasks: TaskTracker,
 }
 
-/// Of each peer with messages, how many they are, and the permits to send some of them.
+/// For each peer: the number of its queued messages, and permits to send some.
 #[derive(Default)]
 struct Lanes(Mutex<HashMap<Peer, (usize, Arc<Semaphore>)>>);
 

@@ -26,7 +26,7 @@ pub struct Ledger {
 }
 
 pub type Held = (TaskId, Peer);
-/// What of a requester's journal says who is at which task.
+/// The leases of a requester's journal.
 pub type Journal = Arc<Mutex<BTreeSet<Held>>>;
 /// Receipts that could not be given.
 pub type Owed = Arc<Mutex<Vec<SignedReceipt>>>;
@@ -40,7 +40,7 @@ impl Ledger {
             let proof = match task {
                 TaskId::Segment(index) => segment_proof(&description(job, index)),
                 TaskId::Node(NodeId { level, .. }) => {
-                    // Whose parents are made needs no proof any more.
+                    // A task whose parent is made needs no proof any more.
                     tree.children(task)
                         .filter(|child| *child != TaskId::Segment(tree.segments() - 1))
                         .for_each(|child| drop(proofs.remove(&child)));

@@ -93,7 +93,7 @@ pub async fn address(network: &Network) -> String {
     }
 }
 
-/// What came of a requester's job.
+/// The outcome of a requester's job.
 pub struct Outcome {
     pub accepted: BTreeMap<TaskId, usize>,
     pub traffic: Traffic,
@@ -128,7 +128,7 @@ pub fn files(seed: u8) -> (Vec<u8>, Vec<u8>) {
     (vec![seed; PROGRAM_BYTES], vec![seed ^ 0xff; INPUT_BYTES])
 }
 
-/// What a requester says of a small job that it has.
+/// A requester's announcement of a small job.
 pub fn announcement(network: &Network, job: JobId) -> Announcement {
     Announcement {
         version: PROTOCOL_VERSION,
@@ -220,7 +220,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
     }
 }
 
-/// What peers say while the job is executed; none if there is no plan then.
+/// The peers' news while the job is executed; none if there is no plan then.
 async fn heard(
     execution: Option<Execution>,
     network: &Network,

@@ -47,7 +47,7 @@ pub fn poison(description: &[u8]) -> Vec<u8> {
 
 pub const POISON: &[u8] = b"poison";
 
-/// What a pretended engine does wrong.
+/// The fault of a pretended engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -55,7 +55,7 @@ pub enum Fault {
     WrongProof,
     /// The right proof of another task: that of a leaf's first child, where there is one.
     AnothersProof,
-    /// Of segments, such as pass every check and that no node can be made over.
+    /// Makes segment proofs that pass every check, and over which no node can be made.
     Poisons,
     /// It never comes to an end.
     Hangs,

@@ -409,7 +409,7 @@ fn system_calls_that_could_run_for_ever_are_refused() {
     for account in replay.json["accounts"].as_array_mut().unwrap() {
         let address: Address = serde_json::from_value(account["address"].clone()).unwrap();
         if called.contains(&address) {
-            // It ends at once. What another code would take nobody knows before it is run.
+            // It ends at once. Nobody knows the gas of another code before it is run.
             account["code"] = json!("0x00");
             changed += 1;
         }
