@@ -248,10 +248,13 @@ impl VmConfig {
     }
 }
 
+/// The rows of the 17-bit range check, which every memory access uses.
+const RANGE_CHECK_ROWS: u64 = 1 << 18;
+
 /// Log2 of the rows of the tallest lookup table, which the stacked height must not be below.
 ///
 /// The tables are the 2-dimensional range checks of the multiplication and 256-bit extensions
-/// (`range_tuple_checker_sizes`), and the 17-bit range check that every memory access uses (2^18).
+/// (`range_tuple_checker_sizes`), and that of [`RANGE_CHECK_ROWS`].
 fn log_tallest_table(vm: &SdkVmConfig) -> usize {
     let tuple = |sizes: &[u32; 2]| u64::from(sizes[0]) * u64::from(sizes[1]);
     let tallest = [
@@ -260,7 +263,7 @@ fn log_tallest_table(vm: &SdkVmConfig) -> usize {
     ]
     .into_iter()
     .flatten()
-    .fold(1 << 18, u64::max);
+    .fold(RANGE_CHECK_ROWS, u64::max);
     // The least power that is no smaller; the tables of a hostile file can have 2^64 rows.
     (u64::BITS - (tallest - 1).leading_zeros()) as usize
 }

@@ -171,6 +171,9 @@ async fn stdin_ends() {
     let _ = end.await;
 }
 
+/// The time of one picture of the spinner.
+const SPINNER_TICK: Duration = Duration::from_millis(120);
+
 /// The display of a prover: one line on the terminal, or a line in a log for each change.
 struct View {
     line: Option<ProgressBar>,
@@ -182,7 +185,7 @@ impl View {
     fn new(on_terminal: bool) -> Self {
         let line = on_terminal.then(|| {
             let line = ProgressBar::new_spinner();
-            line.enable_steady_tick(Duration::from_millis(120));
+            line.enable_steady_tick(SPINNER_TICK);
             line
         });
         Self {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use libp2p::{
@@ -15,6 +15,11 @@ use crate::{
     messages::{AskError, Command, Event, Reply},
     wire::{Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Why, WireError, cut},
 };
+
+/// By then the limiter has room for at least one more request of the peer.
+const TOO_FAST_RETRY: Duration = Duration::from_secs(1);
+/// By then most of the requests that fill the node have their answers.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 impl Actor {
     pub(super) fn hello_event(&mut self, event: request_response::Event<Result<Hello, Garbage>, Hello>) {
@@ -147,7 +152,7 @@ impl Actor {
             Some((
                 Why::TooFast,
                 "more requests than one peer may make".to_owned(),
-                Some(1000),
+                Some(TOO_FAST_RETRY),
             ))
         } else if !self.peers.get(&id).is_some_and(Connected::is_compatible) {
             Some((
@@ -156,16 +161,16 @@ impl Actor {
                 None,
             ))
         } else if self.unanswered.load(Ordering::Relaxed) >= UNANSWERED_MAX {
-            Some((Why::NotNow, "too busy".to_owned(), Some(2000)))
+            Some((Why::NotNow, "too busy".to_owned(), Some(BUSY_RETRY)))
         } else {
             None
         };
-        if let Some((why, reason, retry_ms)) = refusal {
+        if let Some((why, reason, retry)) = refusal {
             let reason = cut(reason);
             let refused = Response::Refused(Refused {
                 why,
                 reason,
-                retry_ms,
+                retry_ms: retry.map(|retry| retry.as_millis() as u64),
             });
             return self.command(Command::Answer {
                 channel,

@@ -1,16 +1,22 @@
 //! The progress of a task, as its requester is told.
 
+/// Up to this share, progress is the time taken by the time expected.
+const EVEN_UNTIL: f64 = 0.9;
+/// Beyond it, progress approaches this share and never reaches it.
+const LIMIT: f64 = 0.995;
+/// The excess over [`EVEN_UNTIL`] that makes the rest to [`LIMIT`] smaller by a factor of e.
+const DECAY: f64 = 0.5;
+
 /// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it
-/// rises ever more slowly: what is expected may be too little, and only the proof itself is all of
-/// it.
+/// rises ever more slowly: the expectation may be too low, and only the proof itself is all of it.
 pub(super) fn share_done(taken: f64, expected: f64) -> u16 {
     let share = taken / expected.max(0.001);
-    let thousandths = if share < 0.9 {
-        1000.0 * share
+    let shown = if share < EVEN_UNTIL {
+        share
     } else {
-        900.0 + 95.0 * (1.0 - (-(share - 0.9) / 0.5).exp())
+        LIMIT - (LIMIT - EVEN_UNTIL) * (-(share - EVEN_UNTIL) / DECAY).exp()
     };
-    thousandths as u16
+    (1000.0 * shown) as u16
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ const RECORD_VERSION: u32 = 1;
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Jobs that are looked at; more than a data folder ever has.
 const JOBS_MAX: usize = 100_000;
+/// The pause between looks at whether the process of a cancelled job has ended.
+const ENDED_POLL: Duration = Duration::from_millis(50);
 
 /// The facts of a job that are known without its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,7 +306,7 @@ impl Jobs {
                 if since.elapsed() > wait {
                     return Err(stop(format!("it has not ended after {} s", wait.as_secs())));
                 }
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(ENDED_POLL);
             }
         }
         // It may have come to its end meanwhile.

@@ -12,6 +12,14 @@ use myriad_net::{
 use super::Driver;
 use crate::prover::{Engine, current::Stop, offers::Outcome, task::End};
 
+/// The weight of a new measurement: a quarter, so that one good or bad day does not decide.
+const NEW_WEIGHT: f64 = 0.25;
+/// A measurement counts for no more than this many times the earlier one, and no less than its
+/// inverse: the requester says what a task takes, and may lie.
+const CHANGE_MAX: f64 = 2.0;
+/// A shorter task says nothing of the speed.
+const MEASURED_MIN_S: f64 = 0.1;
+
 impl<E: Engine> Driver<E> {
     pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
         let network = self.network.clone();
@@ -99,16 +107,17 @@ impl<E: Engine> Driver<E> {
         );
     }
 
-    /// New measurements weigh a quarter, so that one good or bad day does not decide; and since
-    /// what a task takes is what its requester says, none counts for more than twice or less than
-    /// half of what was believed.
+    /// Corrects the machine's speeds by a task that it has done.
     fn learn(&mut self, usage: &Usage, work: Duration) {
         let (cpu, wall) = (usage.cpu.as_secs_f64(), usage.wall.as_secs_f64());
-        let mix = |before: f64, seen: f64| 0.75 * before + 0.25 * seen.clamp(before / 2.0, before * 2.0);
-        if wall > 0.1 {
+        let mix = |before: f64, seen: f64| {
+            let seen = seen.clamp(before / CHANGE_MAX, before * CHANGE_MAX);
+            (1.0 - NEW_WEIGHT) * before + NEW_WEIGHT * seen
+        };
+        if wall > MEASURED_MIN_S {
             self.speed = mix(self.speed, f64::from(SPEED_ONE) * work.as_secs_f64() / wall);
         }
-        if cpu > 0.1 {
+        if cpu > MEASURED_MIN_S {
             self.core_speed = mix(self.core_speed, work.as_secs_f64() / cpu);
         }
     }

@@ -69,6 +69,10 @@ use crate::{Event, Observer, RunError, engine_fingerprint};
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// How often the observer hears what the network does, and the journal who is at which task.
 const TICK: Duration = Duration::from_millis(500);
+/// The longest sleep of the loop where the state machine waits for nothing.
+const IDLE_MAX: Duration = Duration::from_secs(3600);
+/// The pause between looks at whether the tasks that are left have let go of the backend.
+const RELEASE_POLL: Duration = Duration::from_millis(10);
 
 pub struct Driver<'a, J: JobBackend> {
     // The job.
@@ -209,7 +213,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             let timeout = self
                 .requester
                 .poll_timeout()
-                .map_or(Duration::from_secs(3600), |time| time - self.now());
+                .map_or(IDLE_MAX, |time| time - self.now());
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.handle_event(event),
@@ -241,7 +245,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 Ok(backend) => return Ok(Ended { backend, usages }),
                 Err(shared) => backend = shared,
             }
-            sleep(Duration::from_millis(10)).await;
+            sleep(RELEASE_POLL).await;
         }
     }
 

@@ -9,6 +9,10 @@ use crate::engine_fingerprint;
 
 /// When a peer that is woken asks all the same: a wake may be lost, and the connection stay.
 const WOKEN_BY: Duration = Duration::from_secs(300);
+/// A network with too many strangers at work has room again when one of their tasks ends.
+const CROWDED_RETRY: Duration = Duration::from_secs(30);
+/// The first proof of a stranger is checked within moments, and then it may hold more leases.
+const UNCHECKED_RETRY: Duration = Duration::from_millis(500);
 
 pub(super) const OTHER_ENGINE: &str =
     "this requester's engine is another one: one of the two builds has to be updated";
@@ -24,15 +28,15 @@ pub(in crate::requester) fn is_served(hello: &Hello) -> bool {
 /// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.
 pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
     let reason = why.to_string();
-    let retry_ms = is_parked.then_some(WOKEN_BY.as_millis() as u64);
+    let ms = |after: Duration| Some(after.as_millis() as u64);
+    let retry_ms = is_parked.then_some(WOKEN_BY).and_then(ms);
     match why {
         Refusal::NoJob | Refusal::Waiting { .. } => refused(Why::NoWork, &reason, retry_ms),
         Refusal::Memory { .. } => refused(Why::Memory, &reason, retry_ms),
-        Refusal::Crowded { .. } => refused(Why::NotNow, &reason, Some(30_000)),
-        // Its first proof is being looked at.
-        Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, Some(500)),
+        Refusal::Crowded { .. } => refused(Why::NotNow, &reason, ms(CROWDED_RETRY)),
+        Refusal::TooManyLeases { .. } => refused(Why::NotNow, &reason, ms(UNCHECKED_RETRY)),
         Refusal::Cooling { remaining, .. } => {
-            refused(Why::NotNow, &reason, Some(remaining.as_millis() as u64 + 1))
+            refused(Why::NotNow, &reason, ms(*remaining + Duration::from_millis(1)))
         }
         Refusal::Banned { .. } => refused(Why::Banned, &reason, None),
         // Said twice, and heard once already.
