@@ -19,6 +19,8 @@
 //!
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
+#![forbid(unsafe_code)]
+
 pub mod extensions;
 mod mutate;
 pub mod programs;

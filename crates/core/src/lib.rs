@@ -40,6 +40,9 @@
 //! - a ready task is left for faster machines no longer than it takes on the machine that costs are
 //!   measured on.
 
+#![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
+
 mod forecast;
 mod ids;
 mod input;

@@ -28,6 +28,8 @@
 //! bound the bytes, and the counts in them, before they decode, and neither panic nor allocate
 //! without limit.
 
+#![warn(unreachable_pub)]
+
 mod accounting;
 mod aggregate;
 mod backend;

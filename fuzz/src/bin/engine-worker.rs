@@ -3,6 +3,8 @@
 //!
 //! Its argument is the folder of the key cache. With another one, it makes the keys.
 
+#![forbid(unsafe_code)]
+
 use std::env;
 
 use myriad_engine::worker::{KeyAccess, ServeError, ServeOptions, serve};

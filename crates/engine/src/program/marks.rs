@@ -88,6 +88,7 @@ fn section(image: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 #[path = "../../tests/support/marked.rs"]
+#[expect(unreachable_pub, reason = "test targets use it as well")]
 mod marked;
 
 #[cfg(test)]

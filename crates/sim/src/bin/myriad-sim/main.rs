@@ -10,6 +10,8 @@
 //! cargo run --release -p myriad-sim -- --report docs/report
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod figures;
 mod pace;
 mod report;
