@@ -80,6 +80,16 @@ const BORDERS: &[Border] = &[
         allowed: &["crates/net/"],
         reason: "what comes from peers is bounded in one crate",
     },
+    Border {
+        call: "devices::",
+        allowed: &["crates/engine/"],
+        reason: "only tests and benchmarks choose the device that proves; the product proves with swirl's",
+    },
+    Border {
+        call: "BabyBearPoseidon2CpuEngine",
+        allowed: &[],
+        reason: "only tests and benchmarks prove with OpenVM's device; the product proves with swirl's",
+    },
 ];
 
 /// Whether the file is part of the product: tests and benchmarks may do what they want.
@@ -140,6 +150,11 @@ mod tests {
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
         let text = "let worker = LimitedWorker::spawn(&config, memory)?;";
         assert!(crossed("crates/node/src/verifier_pool.rs", text).is_empty());
+        let text = "use myriad_engine::devices::{Backend, prove_segment};";
+        assert_eq!(crossed("crates/node/src/prover/engine/mod.rs", text).len(), 1);
+        assert!(crossed("crates/engine/src/lib.rs", text).is_empty());
+        let text = "let prover = SegmentProver::<BabyBearPoseidon2CpuEngine>::new()?;";
+        assert_eq!(crossed("crates/engine/src/worker/serve.rs", text).len(), 1);
     }
 
     #[test]
