@@ -23,10 +23,10 @@
 //! #     airs: Vec<openvm_stark_backend::AirRef<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>>,
 //! #     ctx: openvm_stark_backend::prover::ProvingContext<openvm_cpu_backend::CpuBackend<openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config>>,
 //! # ) {
-//! let engine: SwirlEngine = SwirlEngine::new(params);
+//! let engine: SwirlEngine = SwirlEngine::new(params).with_memory_limit(1 << 30);
 //! let (pk, vk) = engine.keygen(&airs);
 //! let pk = engine.device().transport_pk_to_device(&pk);
-//! let proof = engine.prove(&pk, ctx).expect("the context satisfies the constraints");
+//! let proof = engine.prove(&pk, ctx).expect("the context satisfies the constraints and fits the limit");
 //! engine.verify(&vk, &proof).expect("and so the proof verifies");
 //! # }
 //! ```
@@ -35,7 +35,56 @@
 //!
 //! [`SwirlDevice::memory_model`] predicts the memory of a proof, phase by phase. With
 //! [`SwirlDevice::with_memory_limit`], the device chooses how much of the fraction tree to keep,
-//! and refuses a proof that does not fit before it begins.
+//! and refuses a proof that does not fit before it begins. [`MemoryModel::peak_within`] predicts
+//! the memory under a limit; [`Peak::with_traces`] is the figure to compare with the memory of a
+//! machine. The limit holds for [`SwirlEngine`]'s `prove`. OpenVM's `Coordinator` calls the
+//! device's phases one by one, keeps the traces to the end, and knows no limit.
+//!
+//! # Errors
+//!
+//! A context that is not proven gives a [`SwirlError`]. It says which trace or AIR does not fit,
+//! and names the actual value and the allowed one.
+//!
+//! | error | cause | found |
+//! |---|---|---|
+//! | `Airs`, `Context` | traces, public values or cached parts do not fit the key | before anything is computed |
+//! | `Height`, `Heights` | a height is no power of two, or the heights pass a limit of the key | before anything is computed |
+//! | `Memory` | the leanest plan takes more than the limit | before anything is computed |
+//! | `Commit` | the traces do not fit the stacked matrix | while they are committed to |
+//! | `Constraints` | the interactions do not balance | after the fraction sums |
+//! | `Unsatisfied` | a trace breaks a constraint | after the sumcheck of the constraints |
+//! | `Reduction`, `Opening` | OpenVM's checks of the last two phases | in these phases |
+//!
+//! # Threads
+//!
+//! All phases compute on the rayon pool of the calling thread, and start no threads of their own.
+//! `ThreadPool::install` chooses the pool. More threads take more memory: each has working memory
+//! of its own, and [`MemoryModel::peak`] takes their number. A proof on one thread and a proof on
+//! many have the same bytes, but for the grinding.
+//!
+//! # Grinding and determinism
+//!
+//! The transcript grinds, not the device. With several threads, OpenVM's transcripts take the first
+//! proof-of-work witness that any thread finds, so two proofs of one context may differ there and
+//! in all that follows. Both are valid. With a transcript that takes the smallest witness, such as
+//! that of `tests/common/transcript.rs`, a proof follows from its context alone, and has the bytes
+//! of OpenVM's device with that transcript.
+//!
+//! # In OpenVM
+//!
+//! - Nodes: `InnerCpuProver::agg_prove::<SwirlEngine>` proves with this engine.
+//! - Segments: a `VmInstance` executes, and makes the context, with the engine that it is bound to.
+//!   [`SwirlEngine`] proves that context with the VM's key (`vm.pk()`). The commitment to the
+//!   program is `TraceCommitter::commit` of [`SwirlDevice`]. `crates/engine/src/prove.rs` is an
+//!   example of all three.
+//!
+//! # Measure it
+//!
+//! ```text
+//! cargo bench -p myriad-swirl --bench phases                                     time of each phase, beside the machine's bounds
+//! cargo bench --workspace --bench devices                                        whole proofs, beside OpenVM's device
+//! cargo test --release -p myriad-swirl --features count-memory --test memory     memory of each phase, beside the model
+//! ```
 //!
 //! # The phases of a proof
 //!
