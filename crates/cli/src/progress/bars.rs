@@ -349,7 +349,7 @@ fn footer_style(end: Arc<Mutex<Option<Instant>>>, start: Instant) -> ProgressSty
     let so_far = move |_: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{} so far", duration(start.elapsed()));
     };
-    template("             {left} {dot:.dim} {so_far} {dot:.dim} {msg}")
+    template("             {left} {dot:.dim} {so_far} {dot:.dim} {wide_msg}")
         .with_key("left", left)
         .with_key("so_far", so_far)
         .with_key("dot", |_: &ProgressState, out: &mut dyn Write| {
