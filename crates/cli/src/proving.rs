@@ -6,7 +6,7 @@ use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
 
 use crate::{
-    args::FleetFlags, error::Error, files::ProgramFile, fleet, interrupt, progress::Progress,
+    args::FleetFlags, error::Error, files::ProgramFile, interrupt, network, progress::Progress,
     settings::Settings,
 };
 
@@ -48,7 +48,7 @@ pub fn prove(job: &Job, settings: &Settings, flags: &FleetFlags, json: bool) -> 
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
     let result = if flags.network || flags.provers.is_some() {
-        fleet::prove(job, &options, settings, flags, &mut progress)
+        network::prove(job, &options, settings, flags, &mut progress)
     } else {
         local::run(job, &options, &mut progress).map_err(Error::from)
     };

@@ -62,7 +62,7 @@ const BORDERS: &[Border] = &[
     Border {
         call: "Command::new(",
         allowed: &[
-            "crates/cli/src/fleet.rs",
+            "crates/cli/src/cluster.rs",
             "crates/engine/src/worker/",
             // It asks git which commit the report is of.
             "crates/sim/src/bin/myriad-sim/main.rs",

@@ -5,7 +5,7 @@ use myriad_net::{Event, Network, peer_name, wire::Role};
 use crate::{
     args::Bootstrap,
     error::Error,
-    fleet::{log, net_config, on_signal, runtime, wait_for_address},
+    network::{log, net_config, on_signal, runtime, wait_for_address},
     settings::Settings,
     terminal,
 };

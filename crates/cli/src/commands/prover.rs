@@ -21,7 +21,7 @@ use crate::{
     activity::activity,
     args::Prover,
     error::Error,
-    fleet::{log, net_config, on_signal, runtime},
+    network::{log, net_config, on_signal, runtime},
     settings::{Settings, SettingsError, UNCONFINED, confinement},
     terminal::{self, CYAN, DIM},
 };

@@ -1,23 +1,18 @@
-//! Joins the network, and starts provers on this machine: the common part of `prove --network`,
-//! `prove --provers`, `prover` and `bootstrap`.
+//! Joins the network: the common part of `prove --network`, `prove --provers`, `prover` and
+//! `bootstrap`.
 
 use std::{
     collections::BTreeSet,
-    env,
     fs::{self, File, TryLockError},
     io::{self, IsTerminal},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use myriad_core::Peer;
-use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, peer_name, wire::Role};
+use myriad_net::{Address, Config, Identity, Limits, Listen, Network, StartError, wire::Role};
 use myriad_node::{
-    Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, prover::StatusFile,
-    requester,
+    Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, requester,
 };
 use tokio::{
     runtime::Runtime,
@@ -28,20 +23,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::FleetFlags,
+    cluster::{Cluster, LOOPBACK},
     error::Error,
     interrupt,
-    settings::{NetSettings, Settings, UNCONFINED, confinement},
+    settings::{NetSettings, Settings},
 };
 
 /// Commands that prove on the network at once with one data folder: more than any machine executes
 /// for.
 const REQUESTERS_MAX: usize = 64;
-/// The provers of a cluster listen here, where no other machine reaches them.
-const LOOPBACK: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 /// How long to wait until the system gives an address to listen on.
 const LISTENING_PATIENCE: Duration = Duration::from_secs(10);
-/// The pause between looks at whether the provers of a cluster are running.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// The variable that filters the log, as tracing's `EnvFilter` reads it.
 const LOG_ENV: &str = "MYRIAD_LOG";
 
@@ -225,97 +217,5 @@ pub fn prove(
             logs: cluster.logs.clone(),
         }),
         (outcome, _) => Ok(outcome?),
-    }
-}
-
-/// Provers on this machine, which end with this value, and with this process however that ends.
-struct Cluster {
-    provers: Arc<Mutex<Vec<Child>>>,
-    /// The logs of the provers.
-    logs: Vec<PathBuf>,
-}
-
-impl Cluster {
-    fn start(
-        count: usize,
-        address: &str,
-        requester: Peer,
-        threads: usize,
-        settings: &Settings,
-    ) -> Result<(Self, BTreeSet<Peer>), Error> {
-        let myriad = env::current_exe().map_err(Error::Cluster)?;
-        let mut cluster = Self {
-            provers: Arc::default(),
-            logs: Vec::new(),
-        };
-        let mut own = BTreeSet::new();
-        let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
-        // Provers of another command that is running are its own.
-        let first = |dir: &Path| StatusFile::folder(dir, 1);
-        for dir in folders
-            .filter(|dir| !StatusFile::is_running(&first(dir)))
-            .take(count)
-        {
-            // It takes the identity that is there.
-            own.insert(Identity::load_or_create(&first(&dir))?.peer());
-            let path = dir.join("log");
-            let log = File::create(&path).map_err(Error::Cluster)?;
-            cluster.logs.push(path);
-            let prover = Command::new(&myriad)
-                .arg("prover")
-                .args(["--no-mdns", "--until-stdin-ends", "--nice", "0"])
-                .args(["--listen", LOOPBACK, "--bootstrap", address])
-                .args(["--only", &peer_name(requester)])
-                .args(["--memory", &settings.memory.bytes().to_string()])
-                .args(["--threads", &threads.to_string()])
-                .args(["--max-instructions", &settings.max_instructions.to_string()])
-                .arg("--data-dir")
-                .arg(&dir)
-                .arg("--keys")
-                .arg(settings.keys_dir())
-                // The provers serve only this command.
-                .args(confinement().is_err().then_some(UNCONFINED))
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()
-                .map_err(Error::Cluster)?;
-            cluster.lock().push(prover);
-        }
-        Ok((cluster, own))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Child>> {
-        lock(&self.provers)
-    }
-
-    /// Leaves the network when no prover is left: nobody else can join it.
-    fn watch(&self, network: Network) -> impl Future<Output = ()> + Send + 'static {
-        let provers = Arc::clone(&self.provers);
-        async move {
-            let ended = |prover: &mut Child| !matches!(prover.try_wait(), Ok(None));
-            while !lock(&provers).iter_mut().all(ended) {
-                sleep(WATCH_EVERY).await;
-            }
-            network.close();
-        }
-    }
-}
-
-fn lock(provers: &Mutex<Vec<Child>>) -> MutexGuard<'_, Vec<Child>> {
-    provers.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let mut provers = self.lock();
-        // The provers end when their stdin does, all at once; then they are waited for.
-        for prover in provers.iter_mut() {
-            drop(prover.stdin.take());
-        }
-        for prover in provers.iter_mut() {
-            // The prover would stay in the system's table as a zombie without the wait.
-            let _ = prover.wait();
-        }
     }
 }
