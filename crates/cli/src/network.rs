@@ -22,7 +22,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    args::FleetFlags,
+    args::ProverFlags,
     cluster::{Cluster, LOOPBACK},
     error::Error,
     interrupt,
@@ -169,7 +169,7 @@ pub fn prove(
     job: &Job,
     options: &Options,
     settings: &Settings,
-    flags: &FleetFlags,
+    flags: &ProverFlags,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     log("error");

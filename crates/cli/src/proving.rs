@@ -6,7 +6,7 @@ use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
 
 use crate::{
-    args::FleetFlags, error::Error, files::ProgramFile, interrupt, network, progress::Progress,
+    args::ProverFlags, error::Error, files::ProgramFile, interrupt, network, progress::Progress,
     settings::Settings,
 };
 
@@ -26,7 +26,7 @@ pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> 
 ///
 /// # Errors
 /// A folder for the output that cannot be made, and what [`local::run`] fails of.
-pub fn prove(job: &Job, settings: &Settings, flags: &FleetFlags, json: bool) -> Result<Outcome, Error> {
+pub fn prove(job: &Job, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
     // Now, and not after minutes of proving.
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
         what: "the folder",

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use myriad_evm::host::{import::Blocks, sample::DEFAULT_TXS};
 
 use super::{
-    FleetFlags,
+    ProverFlags,
     shared::{RunFlags, WorkFlags},
 };
 
@@ -188,7 +188,7 @@ pub struct ProveBlock {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
-    pub fleet: FleetFlags,
+    pub provers: ProverFlags,
     #[command(flatten)]
     pub work: WorkFlags,
 }

@@ -21,7 +21,7 @@ use clap_complete::Shell;
 pub use bench::{Bench, BenchLimits, Measure};
 pub use block::{BlockCommand, ExecuteBlock, Import, Inspect, ProveBlock, Replay, Sample};
 pub use jobs::{CancelJob, CleanJobs, JobsCommand, ListJobs, ResumeJob, ShowJob};
-pub use net::{Bootstrap, FleetFlags, NetFlags, OwnerFlags, ProveFlags, Prover, ShowStatus};
+pub use net::{Bootstrap, NetFlags, OwnerFlags, ProveLayer, Prover, ProverFlags, ShowStatus};
 pub use plan::Plan;
 pub use shared::{DataFlags, InputFlags, PublicValues, RunFlags, WorkFlags};
 pub use simulate::Simulate;
@@ -113,7 +113,7 @@ pub struct Demo {
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
-    pub fleet: FleetFlags,
+    pub provers: ProverFlags,
     #[command(flatten)]
     pub work: WorkFlags,
 }
@@ -143,7 +143,7 @@ pub struct Prove {
     #[command(flatten)]
     pub input: InputFlags,
     #[command(flatten)]
-    pub fleet: FleetFlags,
+    pub provers: ProverFlags,
     #[command(flatten)]
     pub work: WorkFlags,
 }

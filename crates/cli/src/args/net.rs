@@ -13,10 +13,10 @@ use super::{
     shared::{as_bytes, size_as_bytes},
 };
 
-/// The machines that prove.
+/// The provers of a job.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Provers")]
-pub struct FleetFlags {
+pub struct ProverFlags {
     /// Start N provers on this machine; each joins as a remote prover would
     #[arg(long, value_name = "N")]
     pub provers: Option<NonZeroUsize>,
@@ -30,7 +30,7 @@ pub struct FleetFlags {
     pub net: NetFlags,
 }
 
-impl FleetFlags {
+impl ProverFlags {
     /// The fleet as a job's record has it.
     pub fn kind(&self) -> Fleet {
         match self.provers {
@@ -63,18 +63,18 @@ impl FleetFlags {
 
 /// The command line's flags for proving and for the network, as one layer of settings.
 #[derive(Serialize)]
-pub struct ProveFlags<'a> {
+pub struct ProveLayer<'a> {
     #[serde(flatten)]
     pub work: &'a WorkFlags,
     #[serde(flatten)]
     pub net: &'a NetFlags,
 }
 
-impl<'a> ProveFlags<'a> {
-    pub fn new(work: &'a WorkFlags, fleet: &'a FleetFlags) -> Self {
+impl<'a> ProveLayer<'a> {
+    pub fn new(work: &'a WorkFlags, provers: &'a ProverFlags) -> Self {
         Self {
             work,
-            net: &fleet.net,
+            net: &provers.net,
         }
     }
 }

@@ -7,7 +7,7 @@ use myriad_evm::host::BlockFile;
 
 use super::{BlockReport, title, validated};
 use crate::{
-    args::FleetFlags,
+    args::ProverFlags,
     error::Error,
     files,
     proving::{self, quoted, verify_command},
@@ -25,7 +25,7 @@ pub fn prove(
     paths: &[PathBuf],
     files: &[BlockFile],
     settings: &Settings,
-    fleet: &FleetFlags,
+    flags: &ProverFlags,
     json: bool,
 ) -> Result<(), Error> {
     let path = &paths[0];
@@ -46,7 +46,7 @@ pub fn prove(
         .collect();
     let verify = named.join(" ");
     let job = proving::job(files::stem(path), variant.load()?, input, verify.clone());
-    let outcome = proving::prove(&job, settings, fleet, json)?;
+    let outcome = proving::prove(&job, settings, flags, json)?;
     if outcome.public_values != block.public_values.as_slice() {
         return Err(Error::Disagreement {
             actual: hex0x(&outcome.public_values),

@@ -7,7 +7,7 @@ use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_node::Machine;
 
 use crate::{
-    args::{Demo, ProveFlags},
+    args::{Demo, ProveLayer},
     blocks,
     error::{self, Error},
     progress::Spinner,
@@ -23,7 +23,7 @@ const NAME: &str = "sample-block";
 const MEMORY: MemoryBudget = MemoryBudget::from_bytes(3 << 28);
 
 pub fn run(args: &Demo) -> Result<(), Error> {
-    let mut settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
+    let mut settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
     if args.work.limits.memory.is_none() && settings.memory == settings::MEMORY {
         settings.memory = MEMORY;
     }
@@ -49,12 +49,12 @@ pub fn run(args: &Demo) -> Result<(), Error> {
         terminal::plural(spec.txs, "transaction"),
         path.display()
     ));
-    let mut fleet = args.fleet.clone();
-    if !fleet.network {
+    let mut flags = args.provers.clone();
+    if !flags.network {
         // As many provers as this machine holds: they join as remote ones would.
         let holds = Machine::detect().fitting(settings.memory.bytes());
         let provers = NonZeroUsize::new(settings.children.min(holds)).unwrap_or(NonZeroUsize::MIN);
-        fleet.provers.get_or_insert(provers);
+        flags.provers.get_or_insert(provers);
     }
-    blocks::prove(&[path], &[file], &settings, &fleet, args.work.data.json)
+    blocks::prove(&[path], &[file], &settings, &flags, args.work.data.json)
 }

@@ -11,7 +11,7 @@ use myriad_node::{
 use serde::Serialize;
 
 use crate::{
-    args::{CancelJob, CleanJobs, FleetFlags, JobsCommand, ListJobs, ResumeJob, ShowJob},
+    args::{CancelJob, CleanJobs, JobsCommand, ListJobs, ProverFlags, ResumeJob, ShowJob},
     error::Error,
     proving::{prove, verify_command},
     report::{self, Rows},
@@ -172,8 +172,8 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
     settings.max_instructions = record.max_instructions;
     settings.proof = record.final_form;
     settings.out = record.out_dir;
-    let fleet = FleetFlags::of(record.fleet, args.net.clone());
-    let outcome = prove(&job, &settings, &fleet, args.data.json)?;
+    let flags = ProverFlags::of(record.fleet, args.net.clone());
+    let outcome = prove(&job, &settings, &flags, args.data.json)?;
     let context = report::Context {
         json: args.data.json,
         title: &job.name,

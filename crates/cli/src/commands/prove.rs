@@ -1,7 +1,7 @@
 //! `myriad prove`
 
 use crate::{
-    args::{Prove, ProveFlags},
+    args::{Prove, ProveLayer},
     error::Error,
     files::{self, ProgramFile},
     proving::{job, prove, quoted, verify_command},
@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub fn run(args: &Prove) -> Result<(), Error> {
-    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
+    let settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
     let program = ProgramFile::read(&args.program, args.config.as_deref())?;
     let input = files::read_input(&args.input)?;
     let title = program.name.clone();
@@ -20,7 +20,7 @@ pub fn run(args: &Prove) -> Result<(), Error> {
         verify += &format!(" --config {}", quoted(config));
     }
     let job = job(title.clone(), program, input, verify.clone());
-    let outcome = prove(&job, &settings, &args.fleet, json)?;
+    let outcome = prove(&job, &settings, &args.provers, json)?;
 
     let verify = verify_command(&outcome.proof_path, &verify);
     let context = report::Context {

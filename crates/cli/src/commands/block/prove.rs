@@ -1,14 +1,14 @@
 //! `myriad block prove`
 
 use crate::{
-    args::{ProveBlock, ProveFlags},
+    args::{ProveBlock, ProveLayer},
     blocks::{prove, read},
     error::Error,
     settings::Settings,
 };
 
 pub fn run(args: &ProveBlock) -> Result<(), Error> {
-    let settings = Settings::load(&ProveFlags::new(&args.work, &args.fleet))?;
+    let settings = Settings::load(&ProveLayer::new(&args.work, &args.provers))?;
     let files = read(&args.files)?;
-    prove(&args.files, &files, &settings, &args.fleet, args.work.data.json)
+    prove(&args.files, &files, &settings, &args.provers, args.work.data.json)
 }
