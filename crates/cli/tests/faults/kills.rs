@@ -102,7 +102,7 @@ impl Stage {
 }
 
 /// A job with all nodes that take part in it.
-struct World {
+struct Nodes {
     dir: PathBuf,
     program: PathBuf,
     input: String,
@@ -121,7 +121,7 @@ struct World {
     kept: BTreeSet<String>,
 }
 
-impl World {
+impl Nodes {
     fn number(&mut self) -> usize {
         self.started += 1;
         self.started
@@ -265,7 +265,7 @@ impl World {
 /// A job in which every stage takes its victims; gives how often each did.
 fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, usize> {
     let (tell, heard) = channel();
-    let mut world = World {
+    let mut nodes = Nodes {
         dir: dir.to_owned(),
         program: guest("fibonacci"),
         // Each job is another one.
@@ -283,13 +283,13 @@ fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, us
         kept: BTreeSet::new(),
     };
     with_keys(&dir.join("requester"));
-    world.run();
+    nodes.run();
 
     let jobs = Jobs::of(&dir.join("requester"));
     let record = jobs.list().unwrap().pop().unwrap().record.unwrap();
     assert_eq!(record.state, State::Done);
     assert_eq!(
-        Some(world.journal.len()),
+        Some(nodes.journal.len()),
         record.tasks,
         "every task has one proof"
     );
@@ -297,13 +297,13 @@ fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, us
     let verified = myriad()
         .arg("verify")
         .arg(proof)
-        .args(["--program", &world.program.to_string_lossy(), "--data-dir"])
+        .args(["--program", &nodes.program.to_string_lossy(), "--data-dir"])
         .arg(dir.join("requester"))
         .stdout(Stdio::null())
         .status()
         .unwrap();
     assert!(verified.success());
-    world.made
+    nodes.made
 }
 
 pub fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {

@@ -270,12 +270,13 @@ mod tests {
 
     const MOST: usize = 64;
 
-    struct World {
+    /// Peers that knock, and the table that lets some of them in.
+    struct Visitors {
         table: Table,
         next: usize,
     }
 
-    impl World {
+    impl Visitors {
         fn new() -> Self {
             Self {
                 table: Table::new(MOST, Scope::of),
@@ -317,44 +318,44 @@ mod tests {
 
     #[test]
     fn one_network_of_sybils_keeps_nobody_out() {
-        let mut world = World::new();
+        let mut visitors = Visitors::new();
         let early = PeerId::random();
-        world.comes(early, "9.9.9.9").unwrap();
-        world.flood(1, 1000);
-        assert_eq!(world.table.open.len(), 1 + MOST / STRANGERS_SUBNET_SHARE);
-        world.flood(20, 1000);
-        assert!(world.has(early), "it is alone in its network");
+        visitors.comes(early, "9.9.9.9").unwrap();
+        visitors.flood(1, 1000);
+        assert_eq!(visitors.table.open.len(), 1 + MOST / STRANGERS_SUBNET_SHARE);
+        visitors.flood(20, 1000);
+        assert!(visitors.has(early), "it is alone in its network");
         for n in 0..10 {
             let late = PeerId::random();
-            world.comes(late, &format!("11.0.{n}.1")).unwrap();
-            assert!(world.has(late));
+            visitors.comes(late, &format!("11.0.{n}.1")).unwrap();
+            assert!(visitors.has(late));
         }
     }
 
     #[test]
     fn who_was_of_use_always_gets_in() {
-        let mut world = World::new();
-        world.flood(10_000, 10_000);
-        let count = world.table.open.len();
+        let mut visitors = Visitors::new();
+        visitors.flood(10_000, 10_000);
+        let count = visitors.table.open.len();
         assert_eq!(
             count,
             MOST - MOST / RESERVED_SHARE,
             "the rest is not for strangers"
         );
         assert!(matches!(
-            world.comes(PeerId::random(), "9.9.9.9"),
+            visitors.comes(PeerId::random(), "9.9.9.9"),
             Err(Refused::Full { .. })
         ));
         let for_useful = MOST - MOST / RESERVED_SHARE;
         let useful: Vec<PeerId> = (0..for_useful).map(|_| PeerId::random()).collect();
         for (n, &peer) in useful.iter().enumerate() {
-            world.table.regard(peer, Regard::Useful);
-            world.comes(peer, &format!("12.{n}.0.1")).unwrap();
+            visitors.table.regard(peer, Regard::Useful);
+            visitors.comes(peer, &format!("12.{n}.0.1")).unwrap();
         }
-        assert!(useful.iter().all(|&peer| world.has(peer)));
+        assert!(useful.iter().all(|&peer| visitors.has(peer)));
         let one_more = PeerId::random();
-        world.table.regard(one_more, Regard::Useful);
-        let refused = world.comes(one_more, "9.9.9.9");
+        visitors.table.regard(one_more, Regard::Useful);
+        let refused = visitors.comes(one_more, "9.9.9.9");
         assert_eq!(
             refused,
             Err(Refused::Full {
@@ -362,25 +363,25 @@ mod tests {
                 allowed: for_useful
             })
         );
-        world.flood(100, 1000);
-        assert!(useful.iter().all(|&peer| world.has(peer)));
-        assert_eq!(world.table.open.len(), MOST, "the rest is for strangers");
+        visitors.flood(100, 1000);
+        assert!(useful.iter().all(|&peer| visitors.has(peer)));
+        assert_eq!(visitors.table.open.len(), MOST, "the rest is for strangers");
     }
 
     /// One person, each of whose identities has paid, at this many networks: all of them as soon as
     /// they come, or when they are there already.
-    fn paid_for(networks: usize, before: bool) -> World {
-        let mut world = World::new();
+    fn paid_for(networks: usize, before: bool) -> Visitors {
+        let mut visitors = Visitors::new();
         for n in 0..1000 {
             let peer = PeerId::random();
-            let pays = |world: &mut World| world.table.regard(peer, Regard::Useful);
+            let pays = |visitors: &mut Visitors| visitors.table.regard(peer, Regard::Useful);
             if before {
-                pays(&mut world);
+                pays(&mut visitors);
             }
-            let _ = world.comes(peer, &format!("8.0.{}.{}", n % networks, n / networks % 250));
-            pays(&mut world);
+            let _ = visitors.comes(peer, &format!("8.0.{}.{}", n % networks, n / networks % 250));
+            pays(&mut visitors);
         }
-        world
+        visitors
     }
 
     #[test]
@@ -392,18 +393,18 @@ mod tests {
                 "{before}: {}",
                 one.table.open.len()
             );
-            let mut world = paid_for(4, before);
+            let mut visitors = paid_for(4, before);
             let [useful, stranger] = [(); 2].map(|()| PeerId::random());
-            world.table.regard(useful, Regard::Useful);
-            world.comes(useful, "9.9.9.9").unwrap();
-            world.comes(stranger, "11.0.0.1").unwrap();
-            world.flood(4, 1000);
+            visitors.table.regard(useful, Regard::Useful);
+            visitors.comes(useful, "9.9.9.9").unwrap();
+            visitors.comes(stranger, "11.0.0.1").unwrap();
+            visitors.flood(4, 1000);
             for _ in 0..1000 {
                 let peer = PeerId::random();
-                world.table.regard(peer, Regard::Useful);
-                let _ = world.comes(peer, "8.0.0.1");
+                visitors.table.regard(peer, Regard::Useful);
+                let _ = visitors.comes(peer, "8.0.0.1");
             }
-            assert!(world.has(useful) && world.has(stranger), "{before}");
+            assert!(visitors.has(useful) && visitors.has(stranger), "{before}");
         }
     }
 
@@ -424,17 +425,17 @@ mod tests {
 
     #[test]
     fn who_did_harm_goes_first_and_takes_nobodys_place() {
-        let mut world = World::new();
+        let mut visitors = Visitors::new();
         let harmful = PeerId::random();
-        world.comes(harmful, "9.9.9.9").unwrap();
-        world.table.regard(harmful, Regard::Harmful);
-        world.flood(2, 10);
-        assert!(world.has(harmful), "there is plenty of room");
-        world.flood(10_000, 1000);
-        assert!(!world.has(harmful));
-        assert!(world.comes(harmful, "9.9.9.9").is_err());
-        world.table.regard(harmful, Regard::Stranger);
-        assert_eq!(world.table.regards.len(), 0);
+        visitors.comes(harmful, "9.9.9.9").unwrap();
+        visitors.table.regard(harmful, Regard::Harmful);
+        visitors.flood(2, 10);
+        assert!(visitors.has(harmful), "there is plenty of room");
+        visitors.flood(10_000, 1000);
+        assert!(!visitors.has(harmful));
+        assert!(visitors.comes(harmful, "9.9.9.9").is_err());
+        visitors.table.regard(harmful, Regard::Stranger);
+        assert_eq!(visitors.table.regards.len(), 0);
     }
 
     #[test]

@@ -19,11 +19,11 @@
 mod blocks;
 mod error;
 mod format;
+mod listed_state;
 mod run;
 mod synthetic;
 #[cfg(test)]
 mod tests;
-mod world;
 
 use std::path::Path;
 
@@ -38,8 +38,8 @@ use blocks::{ChainBlock, ancestors, chain_blocks};
 pub use error::{Difference, Place, Remark, ReplayError, Unlisted};
 pub use format::LEAVES_MAX;
 use format::Replay;
+use listed_state::ListedState;
 use synthetic::{Changing, Tries};
-use world::World;
 
 /// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON
 /// takes a few times its size.
@@ -81,19 +81,19 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
     let hashes = blocks::hashes(replay.block_hashes.0)?;
     let fork = replay.fork.as_ref().map(|name| name.0.as_str());
     let mut blocks = chain_blocks(replay.blocks.0, &chain, fork, &hashes)?;
-    let before = World::new(replay.accounts.0, replay.storage.0, hashes)?;
+    let before = ListedState::new(replay.accounts.0, replay.storage.0, hashes)?;
     blocks::check_system_calls(&blocks, |address| before.code_hash(address))?;
     let mut remarks = Vec::new();
 
     // The first run is as on the chain. Only the header before the first block is synthetic.
     let first = blocks[0].block.header.clone();
     let mut earliest = first.number.checked_sub(1).ok_or(ReplayError::Genesis)?;
-    let mut world = before.clone();
+    let mut listed = before.clone();
     for block in &mut blocks {
         let header = &block.block.header;
-        let run = run::run(&mut world, &chain, block)?;
+        let run = run::run(&mut listed, &chain, block)?;
         run.check(header)?;
-        world
+        listed
             .hashes
             .entry(header.number)
             .or_insert_with(|| header.hash_slow());
@@ -116,7 +116,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
     // The second run is with the headers of the synthetic state, since everything that the blocks
     // touch is known now.
     let mut synthetic = before;
-    synthetic.touch_all(&world);
+    synthetic.touch_all(&listed);
     let tries = Tries::new(&synthetic);
     let before = earliest.checked_sub(1);
     let known = before.and_then(|number| synthetic.hashes.get(&number).copied());
@@ -170,7 +170,7 @@ fn chain(chain_id: u64, config: Option<&Value>) -> Result<ChainConfig, ReplayErr
 /// own results.
 fn chain_again(
     blocks: &mut [ChainBlock],
-    world: &mut World,
+    listed: &mut ListedState,
     chain: &ChainConfig,
     tries: &Tries,
     remarks: &mut Vec<Remark>,
@@ -178,18 +178,20 @@ fn chain_again(
     let mut changing = Changing::new(tries);
     for block in blocks {
         let number = block.block.header.number;
-        let parent = number.checked_sub(1).and_then(|parent| world.hashes.get(&parent));
+        let parent = number
+            .checked_sub(1)
+            .and_then(|parent| listed.hashes.get(&parent));
         block.block.header.parent_hash = parent.copied().unwrap_or_default();
         let place = Place {
             block: number,
             transaction: None,
         };
-        let run = run::run(world, chain, block).map_err(|error| match error {
+        let run = run::run(listed, chain, block).map_err(|error| match error {
             ReplayError::Missing { place, .. } => ReplayError::OtherReads { place },
             other => other,
         })?;
         // A path that the chain's own execution did not touch.
-        let root = changing.root_after(&run.changes, world);
+        let root = changing.root_after(&run.changes, listed);
         let root = root.map_err(|_| ReplayError::OtherReads { place })?;
         match run.check(&block.block.header) {
             Err(ReplayError::Conflict(of_block)) if run.differing.is_empty() => {
@@ -202,7 +204,7 @@ fn chain_again(
         header.receipts_root = run.receipts_root;
         header.logs_bloom = run.logs_bloom;
         header.state_root = root;
-        world.hashes.insert(number, header.hash_slow());
+        listed.hashes.insert(number, header.hash_slow());
         remarks.extend(run.differing.into_iter().map(Remark::Hashes));
     }
     Ok(())

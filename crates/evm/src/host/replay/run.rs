@@ -16,7 +16,7 @@ use super::{
     Difference, Place, ReplayError, Unlisted,
     blocks::{ChainBlock, conflict},
     format::{ReplayOutcome, Small},
-    world::World,
+    listed_state::ListedState,
 };
 use crate::{ChainConfig, host::sample::Rules};
 
@@ -61,7 +61,11 @@ impl Run {
 /// Executes a block on the state before it, and makes that the state after it. The parent hash is
 /// the one in its header.
 #[expect(clippy::too_many_lines, reason = "the steps of a block, in their order")]
-pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) -> Result<Run, ReplayError> {
+pub(super) fn run(
+    listed: &mut ListedState,
+    chain: &ChainConfig,
+    block: &ChainBlock,
+) -> Result<Run, ReplayError> {
     let header = &block.block.header;
     let place = Place {
         block: header.number,
@@ -73,10 +77,10 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
         // Without an address of the chain, alloy-evm would take mainnet's.
         deposit_contract: Some(chain.deposit_contract.unwrap_or_default()),
     };
-    world.fault = None;
-    world.is_system_call = true;
+    listed.fault = None;
+    listed.is_system_call = true;
     let mut state = State::builder()
-        .with_database(&mut *world)
+        .with_database(&mut *listed)
         .with_bundle_update()
         .build();
     let env = EvmEnv::for_eth_block(header, rules, chain.chain_id, rules.blobs());
@@ -139,10 +143,10 @@ pub(super) fn run(world: &mut World, chain: &ChainConfig, block: &ChainBlock) ->
         // A failure that follows from a difference is not the cause: the difference is.
         Err(error) => {
             let first = differing.into_iter().next();
-            return Err(first.map_or_else(|| fault(at, world, &error), Into::into));
+            return Err(first.map_or_else(|| fault(at, listed, &error), Into::into));
         }
     };
-    world
+    listed
         .apply(&changes)
         .map_err(|_| ReplayError::TooMuchTouched { place })?;
     let blooms = result.receipts.iter().map(TxReceipt::bloom);
@@ -201,8 +205,8 @@ fn compare(place: Place, actual: &ReplayOutcome, expected: &ReplayOutcome) -> Op
 
 /// Why a transaction or a system call was not executed: for want of something, or since it is not
 /// valid.
-fn fault(place: Place, world: &mut World, error: &BlockExecutionError) -> ReplayError {
-    match world.fault.take() {
+fn fault(place: Place, listed: &mut ListedState, error: &BlockExecutionError) -> ReplayError {
+    match listed.fault.take() {
         Some(Unlisted::TooMuch) => ReplayError::TooMuchTouched { place },
         Some(what) => ReplayError::Missing { place, what },
         None => ReplayError::Invalid {

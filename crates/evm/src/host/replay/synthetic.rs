@@ -24,7 +24,7 @@ use alloy_trie::{
 };
 use revm::database::BundleState;
 
-use super::world::{Account, World};
+use super::listed_state::{Account, ListedState};
 use crate::trie::{Arena, NodeStore, Trie, TrieError};
 
 /// Full levels of the state trie, which then has 16^6 = 17 million accounts.
@@ -47,12 +47,12 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Makes the tries of the accounts and slots that are touched.
-    pub(super) fn new(world: &World) -> Self {
+    pub(super) fn new(listed: &ListedState) -> Self {
         let mut nodes = Vec::new();
         let mut storage_roots = BTreeMap::new();
-        let mut leaves = Vec::with_capacity(world.touched.len());
-        for (address, slots) in &world.touched {
-            let account = world.accounts.get(address);
+        let mut leaves = Vec::with_capacity(listed.touched.len());
+        for (address, slots) in &listed.touched {
+            let account = listed.accounts.get(address);
             let leaf = account.map(|account| {
                 let slots = slots.iter().map(|slot| {
                     let value = account.storage.get(slot);
@@ -101,12 +101,16 @@ impl<'a> Changing<'a> {
         }
     }
 
-    /// The root after a block's changes, which have led to `world`.
-    pub(super) fn root_after(&mut self, changes: &BundleState, world: &World) -> Result<B256, TrieError> {
+    /// The root after a block's changes, which have led to `listed`.
+    pub(super) fn root_after(
+        &mut self,
+        changes: &BundleState,
+        listed: &ListedState,
+    ) -> Result<B256, TrieError> {
         let mut removed = Vec::new();
         for (address, change) in &changes.state {
             let key = keccak256(address);
-            let Some(account) = world.accounts.get(address) else {
+            let Some(account) = listed.accounts.get(address) else {
                 self.storage.remove(address);
                 removed.push(key);
                 continue;

@@ -29,7 +29,7 @@ pub(super) struct Account {
 
 /// The accounts and slots that the blocks touch.
 #[derive(Clone, Debug)]
-pub(super) struct World {
+pub(super) struct ListedState {
     pub(super) accounts: BTreeMap<Address, Account>,
     pub(super) codes: BTreeMap<B256, Bytes>,
     /// The accounts that were asked for or listed, there or not, and the slots of each.
@@ -46,13 +46,13 @@ pub(super) struct World {
     pub(super) fault: Option<Unlisted>,
 }
 
-impl World {
+impl ListedState {
     pub(super) fn new(
         accounts: Vec<ReplayAccount>,
         storage: Vec<ReplaySlot>,
         hashes: BTreeMap<u64, B256>,
     ) -> Result<Self, ReplayError> {
-        let mut world = Self {
+        let mut listed = Self {
             accounts: BTreeMap::new(),
             codes: BTreeMap::new(),
             touched: BTreeMap::new(),
@@ -64,10 +64,10 @@ impl World {
         };
         for account in accounts {
             let what = Unlisted::Account(account.address);
-            if world.touched.contains_key(&account.address) {
+            if listed.touched.contains_key(&account.address) {
                 return Err(ReplayError::Twice { what });
             }
-            world.add(account.address, None);
+            listed.add(account.address, None);
             let (nonce, balance) = (account.nonce.0, account.balance.0);
             let code_hash = keccak256(&account.code);
             // An empty account is none, by EIP-161.
@@ -75,9 +75,9 @@ impl World {
                 continue;
             }
             if code_hash != KECCAK256_EMPTY {
-                world.codes.insert(code_hash, account.code);
+                listed.codes.insert(code_hash, account.code);
             }
-            world.accounts.insert(
+            listed.accounts.insert(
                 account.address,
                 Account {
                     nonce,
@@ -90,20 +90,20 @@ impl World {
         }
         for slot in storage {
             let (address, key, value) = (slot.address, slot.key.0, slot.value.0);
-            if world.has_touched(address, key) {
+            if listed.has_touched(address, key) {
                 let what = Unlisted::Slot(address, key);
                 return Err(ReplayError::Twice { what });
             }
-            world.add(address, Some(key));
+            listed.add(address, Some(key));
             if value.is_zero() {
                 continue;
             }
             let what = Unlisted::Slot(address, key);
-            let account = world.accounts.get_mut(&address);
+            let account = listed.accounts.get_mut(&address);
             let account = account.ok_or(ReplayError::Orphan { what })?;
             account.storage.insert(key, value);
         }
-        Ok(world)
+        Ok(listed)
     }
 
     /// The hash of an account's code; that of no code where there is no account.
@@ -184,7 +184,7 @@ impl World {
     }
 }
 
-impl Database for World {
+impl Database for ListedState {
     type Error = Unlisted;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Unlisted> {
