@@ -3,9 +3,9 @@
 //!
 //! It measures how many Poseidon2 permutations and how many bytes of memory the machine can do in a
 //! second. Then it measures a proof of AIRs like those of a VM's segment (default: of 2^18 rows),
-//! once for each plan, on one thread and on two. For each phase, it says which share of its bound
-//! the phase reaches. The commitment has to hash all rows of the codeword, and the other phases
-//! have to read the traces a number of times. A phase that is far from its bound computes.
+//! once for each memory limit, on one thread and on two. For each phase, it says which share of its
+//! bound the phase reaches. The commitment has to hash all rows of the codeword, and the other
+//! phases have to read the traces a number of times. A phase that is far from its bound computes.
 
 #[path = "../tests/common/booleans.rs"]
 mod booleans;
@@ -212,13 +212,13 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
     let columns = cells_of(shapes).div_ceil(1 << params.log_stacked_height());
     let permutations = rows * (columns.div_ceil(8) + 1);
     let stacked = (4 * columns) << params.log_stacked_height();
-    let mut plans = vec![];
+    let mut measured = vec![];
     for (limit, passes) in [(usual.with_traces(), 7), (least, 11)] {
         let peak = peak_of(limit).expect("it is enough");
-        if plans.contains(&peak) {
+        if measured.contains(&peak) {
             continue;
         }
-        plans.push(peak);
+        measured.push(peak);
         let limited: SwirlEngine = SwirlEngine::new(engine.params().clone()).with_memory_limit(limit);
         let context = context(shapes, limited.device());
         TIMES.lock().unwrap_or_else(PoisonError::into_inner).ended.clear();

@@ -21,7 +21,7 @@ use crate::{
     MemoryModel, PackedConfig, SwirlError,
     commit::{self, PcsData},
     constraints, context,
-    gkr::Plan,
+    gkr::Kept,
     opening,
 };
 
@@ -49,12 +49,11 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
     /// traces included ([`Peak::with_traces`](crate::Peak::with_traces)). Other allocations of the
     /// process are not counted.
     ///
-    /// The device takes the fastest plan that fits. Plans differ in how much of the fraction tree
-    /// they keep; the rest is made again for each round that reads it. They keep 8 bytes for each
-    /// interaction of each row, as without a limit, or 4, which costs 6 % more CPU time on one
-    /// thread and 13 % on two (`cargo bench -p myriad-swirl`). Keeping 16 bytes gained no time, so
-    /// there is no plan for that. If the leanest plan takes more than the limit,
-    /// [`SwirlError::Memory`] says so before anything is computed.
+    /// The device keeps as much of the fraction tree as fits, and makes the rest again for each
+    /// round that reads it. It keeps 8 bytes for each interaction of each row, as without a limit,
+    /// or 4, which costs 6 % more CPU time on one thread and 13 % on two (`cargo bench -p
+    /// myriad-swirl`). Keeping 16 bytes gained no time, so that is no choice. If 4 bytes are too
+    /// many, [`SwirlError::Memory`] says so before anything is computed.
     ///
     /// The phases that [`ProverDevice`] has one by one, as OpenVM's `Coordinator` calls them, know
     /// no limit.
@@ -82,20 +81,20 @@ where
         MemoryModel::new(mpk)
     }
 
-    /// The fastest plan that fits the limit, for traces of these heights: one for each AIR, or zero
-    /// where an AIR has none.
-    pub(crate) fn plan(
+    /// The part of the fraction tree to keep within the limit, for traces of these heights: one for
+    /// each AIR, or zero where an AIR has none.
+    pub(crate) fn kept(
         &self,
         mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>,
         heights: &[usize],
-    ) -> Result<Plan, SwirlError> {
+    ) -> Result<Kept, SwirlError> {
         match self.memory_limit {
-            None => Ok(Plan::DEFAULT),
+            None => Ok(Kept::DEFAULT),
             Some(limit) => {
-                let (plan, _) = self
+                let (kept, _) = self
                     .memory_model(mpk)
-                    .plan(heights, current_num_threads(), limit)?;
-                Ok(plan)
+                    .kept(heights, current_num_threads(), limit)?;
+                Ok(kept)
             }
         }
     }
@@ -153,7 +152,7 @@ where
             ctx,
             &heights,
             common_main_pcs_data,
-            Plan::DEFAULT,
+            Kept::DEFAULT,
         )
     }
 }

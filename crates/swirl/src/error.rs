@@ -32,7 +32,7 @@ pub enum SwirlError {
         "the rows of all traces, weighted as the key says, are {sum}; they have to be fewer than {limit}; prove less at once"
     )]
     Heights { sum: u64, limit: u32 },
-    /// The leanest plan takes more memory than the device was given.
+    /// A proof that keeps as little as possible takes more memory than the device was given.
     #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]
     Memory { needed: usize, allowed: usize },
     /// Some constraint is not satisfied by its trace, or the claimed sums of interactions are not

@@ -49,7 +49,7 @@
 //! |---|---|---|
 //! | `Airs`, `Context` | traces, public values or cached parts do not fit the key | before anything is computed |
 //! | `Height`, `Heights` | a height is no power of two, or the heights pass a limit of the key | before anything is computed |
-//! | `Memory` | the leanest plan takes more than the limit | before anything is computed |
+//! | `Memory` | a proof that keeps as little as possible takes more than the limit | before anything is computed |
 //! | `Commit` | the traces do not fit the stacked matrix | while they are committed to |
 //! | `Constraints` | the interactions do not balance | after the fraction sums |
 //! | `Unsatisfied` | a trace breaks a constraint | after the sumcheck of the constraints |

@@ -36,7 +36,7 @@ where
     for (air, trace) in &ctx.per_trace {
         of_airs[*air] = height(trace);
     }
-    let plan = device.plan(mpk, &of_airs)?;
+    let kept = device.kept(mpk, &of_airs)?;
     let heights: Vec<usize> = ctx.per_trace.iter().map(|(_, trace)| height(trace)).collect();
     transcript.observe_commit(mpk.vk_pre_hash);
     let (common_main_commit, common_main) = {
@@ -80,7 +80,7 @@ where
     }
 
     let ((gkr_proof, batch_constraint_proof), point) =
-        constraints::prove(transcript, mpk, &ctx, &heights, &common_main, plan)?;
+        constraints::prove(transcript, mpk, &ctx, &heights, &common_main, kept)?;
     let (stacking_proof, whir_proof) = {
         let _span = info_span!("prover.openings", phase = "prover").entered();
         opening::prove(device.config(), transcript, mpk, ctx, common_main, point)?

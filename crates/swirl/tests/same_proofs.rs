@@ -177,9 +177,9 @@ fn proofs_are_the_same_on_any_number_of_threads_and_with_any_memory() {
             }
         });
     }
-    // The fraction sums do not take most on many threads with every plan.
+    // On many threads, the fraction sums are not the largest phase under each limit.
     let alone = peaks.iter().filter(|(threads, _)| *threads == 1).count();
-    assert_eq!(alone, 2, "each limit has a plan of its own: {peaks:?}");
+    assert_eq!(alone, 2, "each limit has a peak of its own: {peaks:?}");
 }
 
 /// Each column that is opened takes twice its size, here 8 MiB. On any number of threads there are

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod cut;
 
-use self::cut::{Cut, Limits, Refusal};
+use self::cut::{Limits, Refusal, Segmented};
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
     error::{ExecuteError, KeyError},
@@ -172,7 +172,7 @@ impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there
     /// are `segments_max` segments.
     #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
-    fn run(&self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
+    fn run(&self, bytes: u64, segments_max: usize) -> Result<Segmented, ExecuteError> {
         let Self {
             vm,
             interpreter,
@@ -245,7 +245,7 @@ impl Metering<'_> {
         if instructions > self.max_instructions {
             return Err(too_long(instructions));
         }
-        Ok(Cut {
+        Ok(Segmented {
             plan: Plan {
                 segments,
                 public_values,

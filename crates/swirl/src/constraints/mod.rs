@@ -45,7 +45,7 @@ pub(crate) use self::{air::TARGETS, fold::LOG_PAIRS, leaves::GROUPS, round0::LOG
 use crate::{
     SwirlError,
     commit::{PcsData, stacked},
-    gkr::{self, Plan},
+    gkr::{self, Kept},
     packed::PackedConfig,
 };
 
@@ -67,7 +67,7 @@ pub(crate) fn prove<SC, TS>(
     ctx: &ProofContext<SC>,
     heights: &[usize],
     common_main: &PcsData<SC>,
-    plan: Plan,
+    kept: Kept,
 ) -> Result<(PartialProof<SC>, Vec<SC::EF>), SwirlError>
 where
     SC: PackedConfig,
@@ -130,7 +130,7 @@ where
             l_skip,
             log_len: l_skip + n_logup,
         };
-        gkr::prove::<SC, _, _>(transcript, &leaves, plan)?
+        gkr::prove::<SC, _, _>(transcript, &leaves, kept)?
     };
     while xi.len() != l_skip + n_max.max(n_logup) {
         xi.push(transcript.sample_ext());

@@ -37,27 +37,27 @@ use crate::packed::{ExtPack, PackedConfig, PackedField, ext_from_fn, log_width, 
 
 /// The part of the tree that is kept. The proof is the same in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Kept {
     /// Packs of neighbours of the input layer that are made at once, a power of two. The lowest
     /// layers, as many as its `log2`, are made anew for each round that reads them, and all but one
     /// of these are never in memory.
     pub group: usize,
 }
 
-impl Plan {
-    /// All plans, the fastest first. Each takes less memory than the one before it.
+impl Kept {
+    /// All choices, the fastest first. Each takes less memory than the one before it.
     ///
     /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: the time saved
     /// in making leaves is lost in moving them. Groups of 16 cost 6 % of a proof's CPU time on one
     /// thread, and 13 % on two.
     pub(crate) const ALL: [Self; 2] = [Self { group: 8 }, Self { group: 16 }];
-    /// The plan where no limit is known.
+    /// The choice where no limit is known.
     pub(crate) const DEFAULT: Self = Self::ALL[0];
 }
 
 /// The number of the lowest layers that are made from the leaves and not kept.
-pub(crate) const fn made_layers(plan: Plan, log_len: usize, log_lanes: usize) -> usize {
-    let made = plan.group.trailing_zeros() as usize;
+pub(crate) const fn made_layers(kept: Kept, log_len: usize, log_lanes: usize) -> usize {
+    let made = kept.group.trailing_zeros() as usize;
     // The rounds of a layer that is made take packs, and leave packs.
     if log_len >= log_lanes + 2 + made { made } else { 0 }
 }
@@ -67,16 +67,16 @@ pub(crate) const fn made_layers(plan: Plan, log_len: usize, log_lanes: usize) ->
 pub(crate) fn prove<SC, TS, L>(
     transcript: &mut TS,
     leaves: &L,
-    plan: Plan,
+    kept: Kept,
 ) -> Result<(FracSumcheckProof<SC>, Vec<SC::EF>), LogupZerocheckError>
 where
     SC: PackedConfig,
     TS: FiatShamirTranscript<SC>,
     L: Leaves<SC::F, SC::EF>,
 {
-    match plan.group {
-        8 => prove_by::<SC, TS, L, 8>(transcript, leaves, plan),
-        _ => prove_by::<SC, TS, L, 16>(transcript, leaves, plan),
+    match kept.group {
+        8 => prove_by::<SC, TS, L, 8>(transcript, leaves, kept),
+        _ => prove_by::<SC, TS, L, 16>(transcript, leaves, kept),
     }
 }
 
@@ -87,16 +87,16 @@ where
 fn prove_by<SC, TS, L, const G: usize>(
     transcript: &mut TS,
     leaves: &L,
-    plan: Plan,
+    kept: Kept,
 ) -> Result<(FracSumcheckProof<SC>, Vec<SC::EF>), LogupZerocheckError>
 where
     SC: PackedConfig,
     TS: FiatShamirTranscript<SC>,
     L: Leaves<SC::F, SC::EF>,
 {
-    debug_assert_eq!(plan.group, G);
+    debug_assert_eq!(kept.group, G);
     let total = leaves.log_len();
-    let made = made_layers(plan, total, log_width::<SC::F>());
+    let made = made_layers(kept, total, log_width::<SC::F>());
     let (root, mut layers) = {
         let _span = info_span!("gkr.tree").entered();
         let mut layers = vec![if made == 0 {

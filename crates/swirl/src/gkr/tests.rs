@@ -115,10 +115,10 @@ fn every_message_is_that_of_the_stock_prover() {
             );
             let mut transcript = default_duplex_sponge();
             let (expected, point) = fractional_sumcheck::<SC, _>(&mut transcript, &evals, true).unwrap();
-            for plan in Plan::ALL {
+            for kept in Kept::ALL {
                 let mut transcript = default_duplex_sponge();
-                let (actual, our_point) = prove::<SC, _, _>(&mut transcript, &given, plan).unwrap();
-                let what = format!("{len} of 2^{log_len} fractions, {plan:?}");
+                let (actual, our_point) = prove::<SC, _, _>(&mut transcript, &given, kept).unwrap();
+                let what = format!("{len} of 2^{log_len} fractions, {kept:?}");
                 assert_eq!(actual.fractional_sum, expected.fractional_sum, "{what}");
                 assert_eq!(actual.sumcheck_polys, expected.sumcheck_polys, "{what}");
                 assert_eq!(our_point, point, "{what}");
@@ -140,7 +140,7 @@ fn a_sum_that_is_not_zero_is_refused() {
         let mut given = fractions(1 << log_len, log_len, &mut seed);
         given.p[1] += F::ONE;
         assert!(matches!(
-            prove::<SC, _, _>(&mut default_duplex_sponge(), &given, Plan::DEFAULT),
+            prove::<SC, _, _>(&mut default_duplex_sponge(), &given, Kept::DEFAULT),
             Err(LogupZerocheckError::NonZeroRootSum)
         ));
     }

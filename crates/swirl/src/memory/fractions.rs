@@ -24,7 +24,7 @@ impl Walk<'_> {
     }
 
     fn is_long(&self, p: &Present<'_>) -> bool {
-        p.height >= self.plan.group << self.model.sizes.log_lanes && p.height == self.lifted(p)
+        p.height >= self.kept.group << self.model.sizes.log_lanes && p.height == self.lifted(p)
     }
 
     pub(super) fn fractions(&self) -> usize {
@@ -40,7 +40,7 @@ impl Walk<'_> {
         let l_skip = self.model.params.l_skip;
         let log_len = l_skip + calculate_n_logup(l_skip, total as u64);
         let programs: usize = self.present.iter().map(|p| p.air.compiled.fractions).sum();
-        let tree = if gkr::made_layers(self.plan, log_len, sizes.log_lanes) == 0 {
+        let tree = if gkr::made_layers(self.kept, log_len, sizes.log_lanes) == 0 {
             self.short_tree(log_len)
         } else {
             self.long_tree(total, log_len)
@@ -58,7 +58,7 @@ impl Walk<'_> {
 
     fn long_tree(&self, total: usize, log_len: usize) -> usize {
         let sizes = &self.model.sizes;
-        let group = self.plan.group;
+        let group = self.kept.group;
         let groups = total.div_ceil(group << sizes.log_lanes);
         let making = self.making();
         // Numerators and denominators; behind the latter there is room for a row of padding.
@@ -66,7 +66,7 @@ impl Walk<'_> {
         let mut packs = groups.next_multiple_of(gkr::ROW);
         let lowest = layer(packs) + making;
         let mut layers = layer(packs);
-        let mut log_above = log_len - gkr::made_layers(self.plan, log_len, sizes.log_lanes);
+        let mut log_above = log_len - gkr::made_layers(self.kept, log_len, sizes.log_lanes);
         while log_above > sizes.log_lanes {
             log_above -= 1;
             packs = (packs / 2)
@@ -89,10 +89,10 @@ impl Walk<'_> {
         let sizes = &self.model.sizes;
         let long = self.present.partition_point(|p| self.is_long(p));
         let of = |p: &Present<'_>| {
-            let groups = p.height / (self.plan.group << sizes.log_lanes);
+            let groups = p.height / (self.kept.group << sizes.log_lanes);
             let chunks = groups / GROUPS.min(groups);
             let parts = chunks * (size_of::<Vec<u8>>() + p.air.interactions * gkr::SINK_BYTES);
-            let scratch = self.plan.group * p.air.interactions * (sizes.pack + sizes.ext_pack);
+            let scratch = self.kept.group * p.air.interactions * (sizes.pack + sizes.ext_pack);
             let of_thread = scratch + p.air.compiled.fraction_registers * sizes.pack;
             parts + self.threads.min(chunks) * of_thread
         };

@@ -19,7 +19,7 @@ use openvm_stark_backend::{
 };
 
 use self::shape::AirShape;
-use crate::{PackedConfig, SwirlError, commit::encode, gkr::Plan, packed::Sizes};
+use crate::{PackedConfig, SwirlError, commit::encode, gkr::Kept, packed::Sizes};
 
 /// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
 /// heads of lists of lists, the hasher's constants.
@@ -105,27 +105,27 @@ impl MemoryModel {
     /// heights: zero where an AIR has none. A height that is no power of two is rounded up to one.
     /// The device has no limit.
     pub fn peak(&self, heights: &[usize], threads: usize) -> Result<Peak, SwirlError> {
-        self.peak_of_plan(heights, threads, Plan::DEFAULT)
+        self.peak_keeping(heights, threads, Kept::DEFAULT)
     }
 
     /// [`Self::peak`] of a device with [this limit](crate::SwirlDevice::with_memory_limit): how
     /// much of it the proof takes, or [`SwirlError::Memory`] with the least that it needs.
     pub fn peak_within(&self, heights: &[usize], threads: usize, limit: usize) -> Result<Peak, SwirlError> {
-        Ok(self.plan(heights, threads, limit)?.1)
+        Ok(self.kept(heights, threads, limit)?.1)
     }
 
-    /// The fastest plan that takes at most `limit` bytes, common traces included.
-    pub(crate) fn plan(
+    /// The fastest choice that takes at most `limit` bytes, common traces included.
+    pub(crate) fn kept(
         &self,
         heights: &[usize],
         threads: usize,
         limit: usize,
-    ) -> Result<(Plan, Peak), SwirlError> {
+    ) -> Result<(Kept, Peak), SwirlError> {
         let mut needed = usize::MAX;
-        for plan in Plan::ALL {
-            let peak = self.peak_of_plan(heights, threads, plan)?;
+        for kept in Kept::ALL {
+            let peak = self.peak_keeping(heights, threads, kept)?;
             if peak.with_traces() <= limit {
-                return Ok((plan, peak));
+                return Ok((kept, peak));
             }
             needed = needed.min(peak.with_traces());
         }
@@ -135,8 +135,8 @@ impl MemoryModel {
         })
     }
 
-    fn peak_of_plan(&self, heights: &[usize], threads: usize, plan: Plan) -> Result<Peak, SwirlError> {
-        Ok(Walk::new(self, heights, threads.max(1), plan)?.peak())
+    fn peak_keeping(&self, heights: &[usize], threads: usize, kept: Kept) -> Result<Peak, SwirlError> {
+        Ok(Walk::new(self, heights, threads.max(1), kept)?.peak())
     }
 }
 
@@ -160,7 +160,7 @@ impl Present<'_> {
 struct Walk<'a> {
     model: &'a MemoryModel,
     threads: usize,
-    plan: Plan,
+    kept: Kept,
     /// The AIRs in the order of their traces: the highest first.
     present: Vec<Present<'a>>,
     common: StackedLayout,
@@ -173,7 +173,7 @@ impl<'a> Walk<'a> {
         model: &'a MemoryModel,
         heights: &[usize],
         threads: usize,
-        plan: Plan,
+        kept: Kept,
     ) -> Result<Self, SwirlError> {
         if heights.len() != model.airs.len() {
             return Err(SwirlError::Airs(format!(
@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
         Ok(Self {
             model,
             threads,
-            plan,
+            kept,
             present,
             common,
             others,

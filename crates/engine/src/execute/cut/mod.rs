@@ -22,7 +22,7 @@ const SCRAPS: u64 = 10;
 const LOG_PARTS: u32 = 12;
 
 /// The segments of an execution, and whether it ended.
-pub(super) struct Cut {
+pub(super) struct Segmented {
     pub plan: Plan,
     /// Whether it was executed to its end.
     pub whole: bool,
@@ -70,7 +70,7 @@ pub(super) enum Refusal {
 /// segments.
 pub(super) fn within(
     limits: Limits,
-    mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
+    mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
 ) -> Result<Result<Plan, Refusal>, ExecuteError> {
     let Limits {
         budget,
@@ -85,7 +85,7 @@ pub(super) fn within(
     let mut bytes = within;
     let mut too_large: Option<u64> = None;
     for _ in 0..LOOKS_MAX {
-        let Cut { plan, whole } = run(bytes, LOOK_SEGMENTS.min(segments_max))?;
+        let Segmented { plan, whole } = run(bytes, LOOK_SEGMENTS.min(segments_max))?;
         let peak = plan.peak_bytes();
         let fits = peak <= within;
         if whole && fits && (plan.segments.len() == 1 || within - peak <= room / SPARE) {
@@ -161,7 +161,7 @@ impl Search {
     fn from(
         mut self,
         mut bytes: u64,
-        mut run: impl FnMut(u64, usize) -> Result<Cut, ExecuteError>,
+        mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
     ) -> Result<Result<Plan, Refusal>, ExecuteError> {
         for tries in 0.. {
             // One more says that there are too many, as long as the execution has not ended.
@@ -177,7 +177,7 @@ impl Search {
         Ok(Ok(plan))
     }
 
-    fn learn(&mut self, bytes: u64, Cut { plan, whole }: Cut, tries: u32) -> Next {
+    fn learn(&mut self, bytes: u64, Segmented { plan, whole }: Segmented, tries: u32) -> Next {
         let peak = plan.peak_bytes();
         let few = whole && plan.segments.len() <= self.segments_max;
         if peak <= self.within {

@@ -32,14 +32,14 @@ struct Fake {
 }
 
 impl Fake {
-    fn run(&mut self, bytes: u64, segments_max: usize) -> Result<Cut, ExecuteError> {
+    fn run(&mut self, bytes: u64, segments_max: usize) -> Result<Segmented, ExecuteError> {
         self.tried.push((bytes, segments_max));
         let count = self.bytes.div_ceil(bytes) as usize;
         let mut peaks = vec![(bytes as f64 * self.taken) as u64; count];
         *peaks.last_mut().unwrap() += self.excess;
         peaks.truncate(segments_max);
         let plan = plan(&peaks);
-        Ok(Cut {
+        Ok(Segmented {
             whole: plan.segments.len() == count,
             plan,
         })
@@ -112,7 +112,7 @@ fn what_is_always_as_large_is_cut_for_less_and_less() {
             peaks.push(if bytes > WITHIN - 60 { WITHIN + 10 } else { bytes });
         }
         let plan = plan(&peaks);
-        Ok(Cut {
+        Ok(Segmented {
             whole: segments_max == ALL,
             plan,
         })
@@ -140,7 +140,7 @@ fn what_comes_out_far_too_large_is_cut_for_hardly_less_than_will_do() {
             let whole = peaks.len() <= segments_max;
             peaks.truncate(segments_max);
             let plan = plan(&peaks);
-            Ok(Cut { plan, whole })
+            Ok(Segmented { plan, whole })
         };
         let cut = within(limits(10_000, 50, ALL), run).unwrap().unwrap();
         let peak = cut.peak_bytes();
@@ -218,7 +218,7 @@ impl Execution {
         self.least + rows * self.bytes_of_two / 2
     }
 
-    fn run(&self, bytes: u64, segments_max: usize) -> Cut {
+    fn run(&self, bytes: u64, segments_max: usize) -> Segmented {
         let limit = bytes.saturating_sub(self.least);
         let mut segments = Vec::new();
         let mut held: Option<u64> = None;
@@ -236,7 +236,7 @@ impl Execution {
         segments.extend(held.map(|rows| self.peak(rows)));
         let whole = segments.len() <= segments_max;
         segments.truncate(segments_max);
-        Cut {
+        Segmented {
             plan: plan(&segments),
             whole,
         }
