@@ -182,12 +182,12 @@ impl Actor {
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");
         // All its jobs say the same.
-        let told = hello.jobs.first().map(|job| record::read(&job.record, &id));
-        let told = told.and_then(Result::ok).unwrap_or_default();
+        let addresses = hello.jobs.first().map(|job| record::read(&job.record, &id));
+        let addresses = addresses.and_then(Result::ok).unwrap_or_default();
         if self.role == Role::Prover && hello.role == Role::Requester {
             let calls_from = self.calls_from(&id);
             let by = Informant::Itself(&calls_from);
-            let addresses = self.learn(id, told, by);
+            let addresses = self.learn(id, addresses, by);
             self.want(id, addresses, by);
         }
         let _ = self.swarm.disconnect_peer_id(id);

@@ -25,7 +25,7 @@ const TASKS: u32 = 400;
 struct Endless {
     network: Network,
     at: String,
-    told: Arc<Mutex<Vec<Returned>>>,
+    returns: Arc<Mutex<Vec<Returned>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -36,7 +36,7 @@ impl Endless {
         let dir = tempfile::tempdir().unwrap();
         let (network, mut events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
-        let told: Arc<Mutex<Vec<Returned>>> = Arc::default();
+        let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
         let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
         let sources = Sources {
             program: here(&[1; 1000]),
@@ -45,7 +45,7 @@ impl Endless {
             engine: engine_fingerprint(),
         };
         tokio::spawn({
-            let told = Arc::clone(&told);
+            let returns = Arc::clone(&returns);
             async move {
                 let mut next = 0;
                 while let Some(event) = events.recv().await {
@@ -59,7 +59,7 @@ impl Endless {
                         }
                         Request::Renew { .. } => Response::Extended { lease_ms: 60_000 },
                         Request::Return { why, .. } => {
-                            told.lock().unwrap().push(why);
+                            returns.lock().unwrap().push(why);
                             Response::Received
                         }
                         Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
@@ -73,7 +73,7 @@ impl Endless {
         Self {
             network,
             at,
-            told,
+            returns,
             _dir: dir,
         }
     }
@@ -120,7 +120,7 @@ async fn what_a_prover_keeps_for_others_leaves_room_for_its_next_task() {
     let fast = Pretender::new(Duration::from_millis(1), Fault::None);
     let prover = Prover::run(dir, joined, fast);
     until("it goes on", || prover.begun() > TASKS as usize).await;
-    assert_eq!(*requester.told.lock().unwrap(), []);
+    assert_eq!(*requester.returns.lock().unwrap(), []);
     let blobs = prover.network.blobs();
     assert!(blobs.used_bytes() <= QUOTA, "{}", blobs.used_bytes());
     prover.kill();
@@ -136,13 +136,13 @@ async fn a_prover_whose_disk_is_full_gives_its_task_back_and_goes_on_when_there_
     until("it is at work", || prover.begun() == 1).await;
     // The node looks at its disk every second, and puts this right when the proof is there or soon
     // after.
-    while requester.told.lock().unwrap().is_empty() {
+    while requester.returns.lock().unwrap().is_empty() {
         prover.network.blobs().set_quota(10_000).unwrap();
         sleep(Duration::from_millis(2)).await;
     }
-    let told = requester.told.lock().unwrap().clone();
-    let [Returned::Unwilling { reason }] = told.as_slice() else {
-        panic!("{told:?}");
+    let returns = requester.returns.lock().unwrap().clone();
+    let [Returned::Unwilling { reason }] = returns.as_slice() else {
+        panic!("{returns:?}");
     };
     assert!(reason.contains("no room for 100000 bytes"), "{reason}");
     let seen = || match &prover.status.lock().unwrap().activity {
@@ -152,7 +152,7 @@ async fn a_prover_whose_disk_is_full_gives_its_task_back_and_goes_on_when_there_
     until("its owner sees it", seen).await;
     let before = prover.begun();
     until("it goes on", || prover.begun() > before + 2).await;
-    assert_eq!(requester.told.lock().unwrap().len(), 1);
+    assert_eq!(requester.returns.lock().unwrap().len(), 1);
     prover.kill();
     drop(requester.network);
 }
@@ -164,13 +164,13 @@ async fn a_prover_whose_machine_lacks_something_gives_its_task_back_and_says_so(
     let unable = Pretender::new(Duration::from_millis(1), Fault::Unable);
     let prover = Prover::start(std::slice::from_ref(&requester.at), unable);
     until("its requester hears of it", || {
-        !requester.told.lock().unwrap().is_empty()
+        !requester.returns.lock().unwrap().is_empty()
     })
     .await;
-    let told = requester.told.lock().unwrap().clone();
+    let returns = requester.returns.lock().unwrap().clone();
     assert!(
-        matches!(&told[..], [Returned::Unwilling { reason }] if *reason == "its keys cannot be read"),
-        "{told:?}"
+        matches!(&returns[..], [Returned::Unwilling { reason }] if *reason == "its keys cannot be read"),
+        "{returns:?}"
     );
     let seen = || {
         let status = prover.status.lock().unwrap();

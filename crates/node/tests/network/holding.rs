@@ -29,7 +29,7 @@ pub struct Grip {
 pub struct Holder {
     network: Network,
     pub at: String,
-    told: Arc<Mutex<Vec<Returned>>>,
+    returns: Arc<Mutex<Vec<Returned>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -38,10 +38,10 @@ impl Holder {
         let dir = tempfile::tempdir().unwrap();
         let (network, mut events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
-        let told: Arc<Mutex<Vec<Returned>>> = Arc::default();
+        let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
         let mut lease = Some(lease(&network, seed, grip));
         tokio::spawn({
-            let told = Arc::clone(&told);
+            let returns = Arc::clone(&returns);
             async move {
                 let mut unanswered = Vec::new();
                 while let Some(event) = events.recv().await {
@@ -67,7 +67,7 @@ impl Holder {
                         }
                         (Request::Renew { .. }, Some(lease_ms)) => Response::Extended { lease_ms },
                         (Request::Return { why, .. }, _) => {
-                            told.lock().unwrap().push(why);
+                            returns.lock().unwrap().push(why);
                             Response::Received
                         }
                         (Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_), _) => {
@@ -82,13 +82,13 @@ impl Holder {
         Self {
             network,
             at,
-            told,
+            returns,
             _dir: dir,
         }
     }
 
-    pub fn told(&self) -> Vec<Returned> {
-        self.told.lock().unwrap().clone()
+    pub fn returns(&self) -> Vec<Returned> {
+        self.returns.lock().unwrap().clone()
     }
 }
 
@@ -134,11 +134,11 @@ async fn is_let_go(seed: u8, grip: Grip, mut engine: Pretender, because: &str) {
     at.push(holder.at.clone());
     let prover = Prover::start(&at, engine);
     until("it is at work", || prover.begun() == 1).await;
-    until("it is let go", || !holder.told().is_empty()).await;
+    until("it is let go", || !holder.returns().is_empty()).await;
     assert!(prover.was_stopped(), "the engine was ended");
-    let told = holder.told();
-    let [Returned::Unwilling { reason }] = told.as_slice() else {
-        panic!("{told:?}");
+    let returns = holder.returns();
+    let [Returned::Unwilling { reason }] = returns.as_slice() else {
+        panic!("{returns:?}");
     };
     assert!(reason.contains(because), "{reason}");
     let pays = || match &prover.status.lock().unwrap().activity {
@@ -209,14 +209,17 @@ async fn what_a_prover_gets_beside_its_task_is_given_back_as_surplus() {
     let surplus = || {
         let given_back = holders
             .iter()
-            .filter(|holder| holder.told() == [Returned::Surplus]);
+            .filter(|holder| holder.returns() == [Returned::Surplus]);
         given_back.count() == 2
     };
     until("two leases are surplus", surplus).await;
-    let served: Vec<_> = holders.iter().filter(|holder| holder.told().is_empty()).collect();
+    let served: Vec<_> = holders
+        .iter()
+        .filter(|holder| holder.returns().is_empty())
+        .collect();
     assert_eq!(served.len(), 1);
     // Ctrl-C is what stops it.
     prover.stop().await;
-    assert_eq!(served[0].told(), [Returned::Stopping]);
+    assert_eq!(served[0].returns(), [Returned::Stopping]);
     drop(holders.into_iter().map(|holder| holder.network));
 }

@@ -46,7 +46,7 @@ impl Demand {
     ];
 
     /// A part of the reason with which the lease comes back.
-    fn told(self) -> &'static str {
+    fn reason(self) -> &'static str {
         match self {
             Self::Memory => {
                 "bytes of memory for the task: 4294967297, and 4294967296 are allowed; see --memory"
@@ -66,7 +66,7 @@ struct Malicious {
     demand: Demand,
     network: Network,
     at: String,
-    told: Arc<Mutex<Vec<Returned>>>,
+    returns: Arc<Mutex<Vec<Returned>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -75,10 +75,10 @@ impl Malicious {
         let dir = tempfile::tempdir().unwrap();
         let (network, mut events) = start(dir.path(), Role::Requester, &[]);
         let at = address(&network).await;
-        let told: Arc<Mutex<Vec<Returned>>> = Arc::default();
+        let returns: Arc<Mutex<Vec<Returned>>> = Arc::default();
         let lease = lease(&network, demand);
         tokio::spawn({
-            let told = Arc::clone(&told);
+            let returns = Arc::clone(&returns);
             async move {
                 while let Some(event) = events.recv().await {
                     let NetEvent::Asked { request, reply, .. } = event else {
@@ -88,7 +88,7 @@ impl Malicious {
                         Request::Offer(_) => Response::Lease(Box::new(lease.clone())),
                         Request::Renew { .. } => Response::Extended { lease_ms: 60_000 },
                         Request::Return { why, .. } => {
-                            told.lock().unwrap().push(why);
+                            returns.lock().unwrap().push(why);
                             Response::Received
                         }
                         Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
@@ -102,7 +102,7 @@ impl Malicious {
             demand,
             network,
             at,
-            told,
+            returns,
             _dir: dir,
         }
     }
@@ -180,18 +180,18 @@ async fn what_requesters_demand_is_held_to_the_owners_limits() {
     // The first lease that demands too much comes back with the reason.
     for requester in &malicious {
         let answered = async {
-            while requester.told.lock().unwrap().is_empty() && !matches!(requester.demand, Demand::Flood) {
+            while requester.returns.lock().unwrap().is_empty() && !matches!(requester.demand, Demand::Flood) {
                 sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(PATIENCE, answered)
             .await
             .unwrap_or_else(|_| panic!("{:?} is not answered", requester.demand));
-        let told = requester.told.lock().unwrap();
-        match (requester.demand, told.first()) {
+        let returns = requester.returns.lock().unwrap();
+        match (requester.demand, returns.first()) {
             (Demand::Flood, _) | (Demand::NoSuchProgram, Some(Returned::Failed { .. })) => {}
             (demand, Some(Returned::Unwilling { reason })) => {
-                assert!(reason.contains(demand.told()), "{demand:?}: {reason}");
+                assert!(reason.contains(demand.reason()), "{demand:?}: {reason}");
             }
             (demand, other) => panic!("{demand:?}: {other:?}"),
         }

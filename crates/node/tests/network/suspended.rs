@@ -95,7 +95,7 @@ async fn the_owner_of_a_prover_is_told_of_a_requesters_clock() {
         }
     });
     let prover = Prover::run(own, (prover_network, prover_events), honest());
-    let told = async {
+    let first_remark = async {
         loop {
             let remarks = prover.status.lock().unwrap().remarks.clone();
             if let [remark] = remarks.as_slice() {
@@ -104,7 +104,7 @@ async fn the_owner_of_a_prover_is_told_of_a_requesters_clock() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    let remark = timeout(PATIENCE, told).await.expect("the owner is told");
+    let remark = timeout(PATIENCE, first_remark).await.expect("the owner is told");
     let requester = short_name(network.peer());
     let expected = format!("the clock of requester {requester} was 3 h 01 min ahead of this machine's");
     assert!(remark.starts_with(&expected), "{remark}");

@@ -26,10 +26,10 @@ async fn a_prover_fetches_no_longer_than_its_lease_lasts() {
     let holder = Holder::start(0x61, grip).await;
     let link = Link::to(&holder.at, Some(BYTES_PER_SECOND));
     let prover = Prover::start(&[link.address()], honest());
-    until("it gives up", || !holder.told().is_empty()).await;
-    let told = holder.told();
-    let [Returned::Unwilling { reason }] = told.as_slice() else {
-        panic!("{told:?}");
+    until("it gives up", || !holder.returns().is_empty()).await;
+    let returns = holder.returns();
+    let [Returned::Unwilling { reason }] = returns.as_slice() else {
+        panic!("{returns:?}");
     };
     let came = reason
         .strip_suffix(" bytes of its files had come")

@@ -13,8 +13,8 @@
 #![forbid(unsafe_code)]
 
 mod figures;
-mod pace;
 mod report;
+mod speed;
 
 use std::{
     fmt::Display,
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(path) = &args.fleet {
-        return ended(pace::print(path));
+        return ended(speed::print(path));
     }
     if let Some(folder) = &args.report {
         return ended(report::write(folder));
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
                         }
                         Err(failure) => {
                             failed.store(true, Ordering::Relaxed);
-                            eprintln!("{}", told(seed, &failure));
+                            eprintln!("{}", failure_text(seed, &failure));
                         }
                     }
                 }
@@ -147,7 +147,7 @@ fn line(report: &Report) -> String {
     )
 }
 
-fn told(seed: u64, failure: &Failure) -> String {
+fn failure_text(seed: u64, failure: &Failure) -> String {
     let commit = Command::new("git")
         .args(["rev-parse", "--short", "HEAD"])
         .output();
