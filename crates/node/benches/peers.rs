@@ -1,11 +1,11 @@
 //! A requester with hundreds of provers on one machine, over real connections on loopback; only
-//! proving is pretended, by `tests/network/testbed`.
+//! proving is pretended, by `tests/jobs_over_network/testbed`.
 //!
 //! ```text
 //! cargo bench --workspace --bench peers -- [--provers 300] [--segments 2180] [--task-ms 2000]
 //! ```
 
-#[path = "../tests/network/testbed/mod.rs"]
+#[path = "../tests/jobs_over_network/testbed/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests use more of it")]
 mod testbed;
 
