@@ -274,7 +274,7 @@ mod tests {
     use libp2p::{Multiaddr, core::Endpoint, multiaddr::Protocol, swarm::ConnectionId};
 
     use super::*;
-    use crate::{reach::Gate, wire::ADDRESSES_MAX};
+    use crate::{limits::ADDRESSES_MAX, reach::Gate};
 
     /// The best possible score after `invalid` invalid messages just now, by libp2p's formula: that
     /// of a peer that is in the mesh for ever and brings all the news.

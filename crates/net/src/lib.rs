@@ -31,6 +31,7 @@ mod config;
 mod counting_stream;
 pub mod durable;
 mod identity;
+mod limits;
 mod messages;
 mod network;
 mod patience;

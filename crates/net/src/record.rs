@@ -11,11 +11,7 @@ use libp2p::{
 };
 use thiserror::Error;
 
-use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
-
-/// Most bytes of a record: its addresses, and a key, a signature, a name and the lengths of all
-/// parts.
-pub(crate) const RECORD_BYTES_MAX: usize = ADDRESSES_MAX * (ADDRESS_BYTES_MAX + 8) + 256;
+use crate::limits::{ADDRESSES_MAX, RECORD_BYTES_MAX};
 
 /// Why a record says nothing.
 #[derive(Debug, Error)]
@@ -69,6 +65,7 @@ pub(crate) fn read(bytes: &[u8], peer: &PeerId) -> Result<Vec<Multiaddr>, Record
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ADDRESS_BYTES_MAX;
 
     fn address(port: u16) -> Multiaddr {
         format!("/ip4/203.0.113.7/udp/{port}/quic-v1").parse().unwrap()

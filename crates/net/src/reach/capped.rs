@@ -16,7 +16,7 @@ use libp2p::{
 };
 
 use super::gate::{ScopeOf, best};
-use crate::wire::ADDRESSES_MAX;
+use crate::limits::ADDRESSES_MAX;
 
 /// A behaviour that adds to no dial more addresses than a peer may have, with those that the dial
 /// has already.

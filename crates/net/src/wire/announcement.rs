@@ -4,7 +4,7 @@ use myriad_core::{JobId, Peer};
 use serde::{Deserialize, Serialize};
 
 use super::{Bounded, WireError, bound};
-use crate::record::RECORD_BYTES_MAX;
+use crate::limits::RECORD_BYTES_MAX;
 
 /// Most bytes of an announcement: everybody forwards it.
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;

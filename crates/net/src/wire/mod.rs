@@ -11,7 +11,10 @@ mod task;
 
 use thiserror::Error;
 
-use crate::text::shown;
+use crate::{
+    limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
+    text::shown,
+};
 
 pub use announcement::{ANNOUNCEMENT_BYTES_MAX, Announcement, Extent, sequence};
 pub(crate) use frame::{Frames, Garbage};
@@ -29,10 +32,6 @@ pub const PROTOCOL_VERSION: u32 = 3;
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of a reason that one peer gives another.
 pub const TEXT_BYTES_MAX: usize = 512;
-/// Most addresses of a peer that another one is told of.
-pub const ADDRESSES_MAX: usize = 8;
-/// Most bytes of one such address.
-pub const ADDRESS_BYTES_MAX: usize = 160;
 
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     Files,
-    driver::{NOT_SERVED, is_served, no_such_job, refused},
+    refusals::{NOT_SERVED, is_served, no_such_job, refused},
     spreading::Spreading,
 };
 

@@ -22,6 +22,7 @@ mod driver;
 mod engine_backend;
 mod herald;
 mod own_worker;
+mod refusals;
 mod spreading;
 
 use std::{

@@ -17,7 +17,7 @@ use myriad_net::{
     wire::{Response, Source, Sources, Why},
 };
 
-use super::{Files, driver::refused};
+use super::{Files, refusals::refused};
 
 /// Provers that fetch from this node at once: with more, each of them would have the files later,
 /// and with it those that wait for them.

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf};
 
 use alloy_primitives::{Address, B256, U256};
 
-use super::{REPLAY_BYTES_MAX, listed_state::TOUCHED_MAX};
+use super::limits::{REPLAY_BYTES_MAX, TOUCHED_MAX};
 use crate::{
     BlockError,
     host::{

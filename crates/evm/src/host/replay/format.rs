@@ -16,15 +16,14 @@ use serde::{
     de::{self, SeqAccess, Unexpected, Visitor},
 };
 
-use super::{REPLAY_BYTES_MAX, error::ReplayError};
+use super::{
+    error::ReplayError,
+    limits::{LEAVES_MAX, REPLAY_BYTES_MAX},
+};
 use crate::{
     host::{block_file::Bounded, excerpt::excerpt},
     input::BLOCKS_MAX,
 };
-
-/// Most accounts, and most slots, that a replay file may list. Each becomes a path in the synthetic
-/// tries.
-pub const LEAVES_MAX: usize = 1 << 14;
 
 /// Most hashes of earlier blocks: BLOCKHASH reaches back 256 blocks, and each block of the file may
 /// be listed as well.

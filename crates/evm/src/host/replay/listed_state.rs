@@ -8,12 +8,9 @@ use revm::{Database, bytecode::Bytecode, database::BundleState, state::AccountIn
 
 use super::{
     ReplayError, Unlisted,
-    format::{LEAVES_MAX, ReplayAccount, ReplaySlot},
+    format::{ReplayAccount, ReplaySlot},
+    limits::TOUCHED_MAX,
 };
-
-/// Most accounts and slots together that the blocks may touch: as many as may be listed. Each
-/// becomes a path in the synthetic tries, of six full branches for an account, which are 3 KB.
-pub(super) const TOUCHED_MAX: usize = 2 * LEAVES_MAX;
 
 /// One account that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]

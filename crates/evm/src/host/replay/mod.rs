@@ -19,6 +19,7 @@
 mod blocks;
 mod error;
 mod format;
+mod limits;
 mod listed_state;
 mod run;
 mod synthetic;
@@ -36,14 +37,10 @@ use super::{
 use crate::{ChainConfig, Parent};
 use blocks::{ChainBlock, ancestors, chain_blocks};
 pub use error::{Difference, Place, Remark, ReplayError, Unlisted};
-pub use format::LEAVES_MAX;
 use format::Replay;
+pub use limits::{LEAVES_MAX, REPLAY_BYTES_MAX};
 use listed_state::ListedState;
 use synthetic::{Changing, Tries};
-
-/// Most bytes of JSON of a replay file, gzipped or not. A block has some 110 KB; parsed, the JSON
-/// takes a few times its size.
-pub const REPLAY_BYTES_MAX: u64 = 128 << 20;
 
 /// Blocks that have been replayed.
 #[derive(Clone, Debug, PartialEq)]

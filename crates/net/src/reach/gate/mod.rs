@@ -12,7 +12,7 @@ use super::{
     budget::{Bucket, Budget, Recent, Rules},
     scope::{Host, Scope, Subnet, Target, ip_of, peer_at_end, plain, target},
 };
-use crate::wire::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
+use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
 /// Attempts at one machine that lead nowhere: a machine that a stranger names must not be bothered
 /// for it. A peer that listens by QUIC and TCP takes two.

@@ -27,7 +27,6 @@ mod peer_book;
 mod proofs;
 mod receipt_book;
 mod receipts;
-mod refusals;
 mod remaking;
 mod requests;
 mod sending;
@@ -52,15 +51,14 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
-pub(super) use self::refusals::{NOT_SERVED, is_served, no_such_job, refused};
 use self::{
     completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
-    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, refusals::refusal,
-    trials::Trials,
+    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, trials::Trials,
 };
 use super::{
     Files, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
+    refusals::refusal,
     spreading::Spreading,
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};

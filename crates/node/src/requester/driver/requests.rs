@@ -9,11 +9,14 @@ use myriad_net::{
     wire::{OfferMessage, Request, Response, Returned, Why},
 };
 
-use super::{
-    Driver,
-    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
+use super::Driver;
+use crate::{
+    engine_fingerprint,
+    requester::{
+        backend::JobBackend,
+        refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
+    },
 };
-use crate::{engine_fingerprint, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_request(&mut self, peer: Peer, request: Request, reply: Reply) {

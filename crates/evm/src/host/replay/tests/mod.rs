@@ -443,8 +443,8 @@ fn blocks_that_touch_too_much_are_refused() {
         build(format, Some(&replay.chain_config))
     };
     // The margin is for keys that the blocks touch and that are not listed.
-    touching(listed_state::TOUCHED_MAX - 100).unwrap();
-    let error = touching(listed_state::TOUCHED_MAX).unwrap_err();
+    touching(limits::TOUCHED_MAX - 100).unwrap();
+    let error = touching(limits::TOUCHED_MAX).unwrap_err();
     assert!(matches!(error, ReplayError::TooMuchTouched { .. }), "{error}");
 }
 

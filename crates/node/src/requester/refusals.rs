@@ -17,11 +17,10 @@ const UNCHECKED_RETRY: Duration = Duration::from_millis(500);
 pub(super) const OTHER_ENGINE: &str =
     "this requester's engine is another one: one of the two builds has to be updated";
 /// Why a peer does not hear where a job's files are.
-pub(in crate::requester) const NOT_SERVED: &str =
-    "a job's files are for provers with the same engine that are not banned";
+pub(super) const NOT_SERVED: &str = "a job's files are for provers with the same engine that are not banned";
 
 /// Whether a peer that greets so may do tasks.
-pub(in crate::requester) fn is_served(hello: &Hello) -> bool {
+pub(super) fn is_served(hello: &Hello) -> bool {
     hello.role == Role::Prover && hello.engine == engine_fingerprint()
 }
 
@@ -46,11 +45,11 @@ pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
 }
 
 /// The answer to a question about another job.
-pub(in crate::requester) fn no_such_job() -> Response {
+pub(super) fn no_such_job() -> Response {
     refused(Why::NotLeased, "there is no such job", None)
 }
 
-pub(in crate::requester) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
+pub(super) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
     Response::Refused(Refused {
         why,
         reason: cut(reason),
