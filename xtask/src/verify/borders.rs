@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use super::{Finding, tree::files};
+use super::{
+    Finding,
+    tree::{files, product},
+};
 
 /// A call, the files or folders that may make it, and why no others may.
 struct Border {
@@ -99,11 +102,6 @@ fn is_product(file: &Path) -> bool {
         && !["/tests/", "/tests.rs", "/benches/"]
             .iter()
             .any(|part| text.contains(part))
-}
-
-/// The part of a file before its tests.
-fn product(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
 pub fn borders(repository: &Path) -> Result<Finding> {

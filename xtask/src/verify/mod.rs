@@ -5,12 +5,14 @@
 //! compiled.
 
 mod borders;
+mod circles;
 mod comments;
 mod markdown;
 mod security;
 mod style;
 mod tools;
 mod tree;
+mod width;
 
 use std::{
     io::{self, Write},
@@ -72,7 +74,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "width",
-        run: markdown::width,
+        run: width::width,
     },
     Step {
         name: "subjects",
@@ -85,6 +87,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "borders",
         run: borders::borders,
+    },
+    Step {
+        name: "circles",
+        run: circles::circles,
     },
     Step {
         name: "security",
@@ -153,6 +159,6 @@ pub fn verify(repository: &Path, only: &[String]) -> Result<bool> {
 }
 
 pub fn fix(repository: &Path) -> Result<()> {
-    markdown::wrap_all(repository)?;
+    width::wrap_all(repository)?;
     tools::fix(repository)
 }

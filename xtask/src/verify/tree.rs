@@ -97,6 +97,11 @@ pub(super) fn has_extension(file: &Path, extension: &str) -> bool {
 
 /// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor
 /// "title")`, and `[name]: file` on a line of its own. Code does not count.
+/// The part of a Rust file before its tests.
+pub fn product(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
 fn relative_links(markdown: &str) -> Vec<&str> {
     let mut in_code = false;
     let mut links = Vec::new();
