@@ -198,8 +198,7 @@ impl Requester {
             return;
         };
         let free_at = if state.leases.is_empty() {
-            let is_here = self.woken.contains_key(&peer) || self.parked.contains(peer);
-            is_here.then(Time::default)
+            None
         } else {
             Some(state.free_at).filter(|free_at| *free_at < Time::NEVER)
         };
