@@ -49,6 +49,7 @@ mod input;
 pub mod invariants;
 mod job;
 mod output;
+mod peer_table;
 mod peers;
 mod policy;
 mod ready;

@@ -1,6 +1,11 @@
 //! Tasks that can start now, and peers that wait for one.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Bound, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    time::Duration,
+};
 
 use crate::ids::{Peer, TaskId};
 
@@ -135,7 +140,7 @@ pub(crate) struct Parked {
     steps: BTreeMap<u64, BTreeMap<Order, u64>>,
     salt: u64,
     /// Memory and merit of each, and the network that counts it.
-    places: BTreeMap<Peer, (u64, u32, Option<u64>)>,
+    places: HashMap<Peer, (u64, u32, Option<u64>)>,
     /// How many peers of each network wait.
     origins: BTreeMap<u64, usize>,
 }

@@ -262,6 +262,35 @@ fn a_task_is_left_only_for_those_who_have_the_memory() {
     assert_eq!(large(&mut desk).unwrap().task, TaskId::Segment(1));
 }
 
+/// Of two machines that wait, the smaller one is woken, since it is nearly as fast as the other. The
+/// task is not left for the faster one, which nobody would wake.
+#[test]
+fn a_task_is_not_left_for_a_machine_that_waits() {
+    const LARGE: u32 = 3;
+    const SMALL: u32 = 4;
+    let offers = [(LARGE, 2 * GIB), (SMALL, GIB)].map(|(number, memory)| {
+        let offer = Offer {
+            memory,
+            ..offer_of(2000)
+        };
+        (peer(number), offer)
+    });
+    let mut desk = Desk::new(once(), spec(2));
+    let tasks = offers.map(|(peer, offer)| desk.ask(peer, offer).unwrap());
+    desk.pass(SECOND * 9);
+    desk.deliver(peer(LARGE), tasks[0]);
+    desk.pass(SECOND * 3 / 2);
+    desk.deliver(peer(SMALL), tasks[1]);
+    desk.input(Input::Cancel { job: JOB });
+    for (peer, offer) in offers {
+        assert_eq!(desk.ask(peer, offer), Err(Refusal::NoJob));
+    }
+    let outputs = desk.input(Input::Open(Box::new(spec(1))));
+    assert_eq!(woken(&outputs), [peer(SMALL)]);
+    let (peer, offer) = offers[1];
+    assert!(desk.ask(peer, offer).is_ok(), "it was woken for this task");
+}
+
 /// A machine that hands in an invalid proof was never relied on.
 #[test]
 fn a_banned_machine_keeps_nobody_from_a_task() {

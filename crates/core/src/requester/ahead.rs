@@ -188,8 +188,9 @@ impl Requester {
         }
     }
 
-    /// Puts a peer where it belongs in the forecast, after its leases, its standing or its waiting
-    /// have changed.
+    /// Puts a peer where it belongs in the forecast, after its leases or its standing have changed.
+    /// Machines that wait are in no forecast: the best of them is woken for a task that is ready,
+    /// so none of them is a reason to keep the task from a machine that is here.
     pub(super) fn foresee(&mut self, peer: Peer) {
         if !self.policy.look_ahead {
             return;
@@ -197,13 +198,8 @@ impl Requester {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;
         };
-        let free_at = if state.leases.is_empty() {
-            let is_here = self.woken.contains_key(&peer) || self.parked.contains(peer);
-            is_here.then(Time::default)
-        } else {
-            Some(state.free_at).filter(|free_at| *free_at < Time::NEVER)
-        };
-        let free_at = free_at.filter(|_| state.is_relied_on(self.newcomers));
+        let is_at_work = !state.leases.is_empty() && state.is_relied_on(self.newcomers);
+        let free_at = Some(state.free_at).filter(|free_at| is_at_work && *free_at < Time::NEVER);
         let foreseen = free_at.map(|free_at| Foreseen {
             speed: state.seen_speed(Kind::Segment),
             memory: state.offer.memory,

@@ -1,6 +1,6 @@
 //! Picks the task that a peer gets.
 
-use std::{collections::btree_map::Entry, time::Duration};
+use std::time::Duration;
 
 use super::{
     Alarm, Requester,
@@ -110,21 +110,17 @@ impl Requester {
 
     /// Takes note of an offer, and forgets another peer if there are too many.
     fn remember(&mut self, now: Time, peer: Peer, offer: Offer) {
-        match self.peers.entry(peer) {
-            Entry::Vacant(entry) => {
-                let standing = self.remembered.remove(&peer).unwrap_or_default();
-                let state = entry.insert(PeerState::new(offer, standing));
-                state.seen = now;
-                if state.is_forgettable() {
-                    self.forgettable.insert((now, peer));
-                }
+        if let Some(state) = self.peers.get_mut(&peer) {
+            if self.forgettable.remove(&(state.seen, peer)) {
+                self.forgettable.insert((now, peer));
             }
-            Entry::Occupied(entry) => {
-                let state = entry.into_mut();
-                if self.forgettable.remove(&(state.seen, peer)) {
-                    self.forgettable.insert((now, peer));
-                }
-                (state.offer, state.seen) = (offer, now);
+            (state.offer, state.seen) = (offer, now);
+        } else {
+            let standing = self.remembered.remove(&peer).unwrap_or_default();
+            let state = self.peers.insert(peer, PeerState::new(offer, standing));
+            state.seen = now;
+            if state.is_forgettable() {
+                self.forgettable.insert((now, peer));
             }
         }
         while self.peers.len() > self.policy.peers_max {
@@ -280,7 +276,7 @@ impl Requester {
             trust: Trust::Stranger,
             origin: None,
         };
-        if !self.peers.contains_key(&peer) {
+        if !self.peers.contains(&peer) {
             self.remember(now, peer, offer);
         }
         let banned = |state: &PeerState| state.standing.banned.is_some();

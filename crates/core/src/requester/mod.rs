@@ -18,6 +18,7 @@ use crate::{
     input::{Input, JobSpec},
     job::{Job, Stage, TaskState},
     output::{Event, Output, Refusal, Revocation},
+    peer_table::PeerTable,
     peers::{Newcomers, PeerState},
     policy::Policy,
     ready::Parked,
@@ -35,7 +36,7 @@ pub struct Requester {
     policy: Policy,
     jobs: BTreeMap<JobId, Job>,
     jobs_opened: u64,
-    peers: BTreeMap<Peer, PeerState>,
+    peers: PeerTable,
     /// The standing of peers that an earlier run knew and that have made no offer yet.
     remembered: BTreeMap<Peer, Standing>,
     /// Peers that were banned because of a task. Some may be pardoned or forgotten since.

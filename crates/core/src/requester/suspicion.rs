@@ -216,11 +216,11 @@ impl Requester {
                 self.outputs.push_back(Output::Learned { peer });
             }
         }
-        let known = self
-            .peers
-            .iter_mut()
-            .map(|(peer, state)| (peer, &mut state.standing));
-        for (&peer, standing) in known.chain(&mut self.remembered) {
+        for peer in self.banned.clone() {
+            let known = self.peers.get_mut(&peer).map(|state| &mut state.standing);
+            let Some(standing) = known.or_else(|| self.remembered.get_mut(&peer)) else {
+                continue;
+            };
             if standing.pardon(task) {
                 self.outputs.push_back(Output::Learned { peer });
                 self.outputs
