@@ -165,7 +165,11 @@ fn what_an_earlier_run_left_is_there_as_soon_as_its_segment() {
     assert_eq!(desk.requester.proof(leaf(0)), None);
     assert_eq!(desk.ask(peer(1), offer(None)), Ok(segment(1)));
     assert_eq!(desk.ask(peer(2), offer(None)), Ok(segment(6)));
-    assert_eq!(desk.ask(peer(3), offer(None)), Ok(leaf(0)), "over segment 0 alone");
+    assert_eq!(
+        desk.ask(peer(3), offer(None)),
+        Ok(leaf(0)),
+        "over segment 0 alone"
+    );
     assert!(desk.ask(peer(4), offer(None)).is_err());
 }
 
