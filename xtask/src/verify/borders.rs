@@ -53,9 +53,8 @@ const BORDERS: &[Border] = &[
         allowed: &[
             "crates/engine/",
             "crates/node/src/group.rs",
-            // Their own programs, and the user's.
+            // Its own programs.
             "crates/node/src/bench/",
-            "crates/cli/src/execution.rs",
         ],
         reason: "a child is started with a limit of memory that the kernel keeps, by `LimitedWorker`",
     },
@@ -69,6 +68,22 @@ const BORDERS: &[Border] = &[
             "xtask/",
         ],
         reason: "nothing that a peer says starts a process; the engine child and this machine's own provers are all there is",
+    },
+    Border {
+        call: "fs::create_dir",
+        allowed: &[
+            "crates/cli/",
+            "crates/engine/",
+            "crates/evm/",
+            "crates/net/src/durable.rs",
+            // Control groups.
+            "crates/node/src/group.rs",
+            "crates/sim/",
+            "fuzz/",
+            "guests/",
+            "xtask/",
+        ],
+        reason: "what a node writes is on the disk only once the folder above it is synced: use `durable::make_dir`",
     },
     Border {
         call: "commands::",
@@ -138,8 +153,12 @@ mod tests {
         assert!(crossed("crates/engine/src/worker/client.rs", text).is_empty());
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
+        assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);
         let text = "let worker = LimitedWorker::spawn(&config, memory)?;";
         assert!(crossed("crates/node/src/verifier_pool.rs", text).is_empty());
+        let text = "std::fs::create_dir_all(dir)?;";
+        assert_eq!(crossed("crates/net/src/identity.rs", text).len(), 1);
+        assert!(crossed("crates/net/src/durable.rs", text).is_empty());
     }
 
     #[test]
