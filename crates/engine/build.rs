@@ -36,4 +36,13 @@ mod tests {
             assert!(!refusal.contains('\n'), "{refusal}");
         }
     }
+
+    /// Elsewhere they would fail to compile before this script has run.
+    #[test]
+    fn crates_that_are_of_linux_are_asked_for_on_linux_alone() {
+        let manifest: toml::Table = include_str!("Cargo.toml").parse().unwrap();
+        for name in ["landlock", "nix", "seccompiler"] {
+            assert!(manifest["dependencies"].get(name).is_none(), "{name}");
+        }
+    }
 }

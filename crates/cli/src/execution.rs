@@ -2,8 +2,9 @@
 
 use myriad_engine::{
     Account, Input, Plan,
-    worker::{Usage, Worker, make_keys},
+    worker::{Usage, make_keys},
 };
+use myriad_node::LimitedWorker;
 
 use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Settings};
 
@@ -27,20 +28,26 @@ pub fn plan_and_account(
 ) -> Result<(Plan, Usage, Account), Error> {
     let (plan, usage, mut worker) = planned(program, input, settings)?;
     let _spinner = Spinner::new("counting instructions by kinds of operations");
-    let (account, _) = worker.account(settings.max_instructions)?;
+    let (account, _) = worker.within(|child| child.account(settings.max_instructions))?;
     Ok((plan, usage, account))
 }
 
 /// Executes and cuts. Also returns the child, with the program loaded.
-fn planned(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage, Worker), Error> {
+fn planned(
+    program: &ProgramFile,
+    input: Input,
+    settings: &Settings,
+) -> Result<(Plan, Usage, LimitedWorker), Error> {
     let config = settings.sole_worker()?;
     {
         let _spinner = Spinner::new("getting keys ready");
         make_keys(&config, program.openvm_toml.clone())?;
     }
     let _spinner = Spinner::new(format!("executing {}", program.name));
-    let mut worker = Worker::spawn(&config)?;
-    worker.load(program.image.clone(), program.openvm_toml.clone(), input)?;
-    let (plan, usage) = worker.plan(settings.memory, settings.max_instructions)?;
+    let mut worker = LimitedWorker::spawn(&config, settings.memory)?;
+    let (plan, usage) = worker.within(|child| {
+        child.load(program.image.clone(), program.openvm_toml.clone(), input)?;
+        child.plan(settings.memory, settings.max_instructions)
+    })?;
     Ok((plan, usage, worker))
 }

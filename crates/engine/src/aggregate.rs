@@ -3,7 +3,6 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use myriad_swirl::SwirlEngine;
 use openvm_continuations::prover::{ChildVkKind, InnerCpuProver};
 use openvm_sdk::{
     SC,
@@ -17,8 +16,15 @@ use openvm_stark_backend::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyCache, Program, VmConfig, backend::ProvingEngine, circuit::Circuit, error::AggregateError,
-    final_proof, memory::node_peak_bytes, program::caught, proof_bytes, prove::SegmentProof,
+    KeyCache, Program, VmConfig,
+    backend::{OwnEngine, ProvingEngine},
+    circuit::Circuit,
+    error::AggregateError,
+    final_proof,
+    memory::node_peak_bytes,
+    program::caught,
+    proof_bytes,
+    prove::SegmentProof,
 };
 
 /// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and
@@ -86,7 +92,7 @@ impl fmt::Display for Level {
 
 /// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a
 /// process that aggregates holds those of one at a time.
-pub(crate) struct Aggregator<E = SwirlEngine> {
+pub(crate) struct Aggregator<E = OwnEngine> {
     circuit: Circuit,
     prover: Prover,
     engine: PhantomData<E>,

@@ -2,11 +2,17 @@
 //!
 //! A stranger's prover can be changed like this. No worker of this build does it.
 
+use myriad_swirl::SwirlError;
 use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
-use openvm_sdk::F;
-use openvm_stark_backend::{p3_field::PrimeCharacteristicRing, prover::ProvingContext};
+use openvm_sdk::{F, SC};
+use openvm_stark_backend::{p3_field::PrimeCharacteristicRing, proof::Proof};
 
-use crate::{Input, KeyCache, Program, Segment, backend::Backend, error::ProveError, prove::SegmentProver};
+use crate::{
+    Input, KeyCache, Program, Segment,
+    error::ProveError,
+    probe::{self, Context, Key, Prove},
+    prove::SegmentProver,
+};
 
 /// Proves a segment that does not end the program, and says that it goes on with exit code 43. The
 /// circuit of a segment leaves that code open; the circuit of a leaf requires 42.
@@ -20,16 +26,18 @@ pub fn prove_suspended_with_43(
     segment: &Segment,
 ) -> Result<Vec<u8>, ProveError> {
     let mut prover: SegmentProver = SegmentProver::new(program, keys)?;
-    prover.change = Some(say_43);
-    prover.prove(program, input, segment)
+    probe::with(say_43, || prover.prove(program, input, segment))
 }
 
-/// Makes the segment say that the program goes on, but with exit code 43, in the trace as in its
-/// public values.
+/// The probe of that prover: has the segment say that the program goes on, but with exit code 43,
+/// in the trace as in its public values.
+///
+/// # Errors
+/// Those of proving.
 ///
 /// # Panics
 /// If the segment ends the program.
-pub fn say_43(context: &mut ProvingContext<Backend>) {
+pub fn say_43(_: &Key, mut context: Context, prove: Prove<'_>) -> Result<Proof<SC>, SwirlError> {
     let connector = context
         .per_trace
         .iter_mut()
@@ -49,4 +57,5 @@ pub fn say_43(context: &mut ProvingContext<Backend>) {
         }
     }
     assert_eq!(changed, 2, "one in the trace, and one that it shows");
+    prove(context)
 }

@@ -1,19 +1,20 @@
-//! Proves with devices other than this build's own, for tests and benchmarks that compare them.
-//! Also shows tests some inner parts of the engine.
+//! Proves with devices other than this build's own, for benchmarks that compare them. Also shows
+//! tests some inner parts of the engine.
 
 use std::sync::Arc;
 
 use openvm_circuit::arch::{execution_mode::MeteredCtx, instructions::exe::VmExe};
-use openvm_sdk::{F, keygen::AppProvingKey};
+use openvm_sdk::{F, SC, keygen::AppProvingKey};
 use openvm_sdk_config::SdkVmConfig;
+use openvm_stark_backend::proof::Proof;
 
 use crate::{
-    Account, Input, KeyCache, Level, Program, Segment, Verifier, accounting,
+    Account, Boundary, Input, KeyCache, Level, Program, Segment, Verifier, accounting,
     aggregate::Aggregator,
-    error::{AggregateError, ExecuteError, KeyError, ProveError},
+    error::{AggregateError, ExecuteError, KeyError, ProveError, VerifyError},
     execute,
-    prove::SegmentProver,
-    worker::{Failure, proven},
+    prove::{SegmentProof, SegmentProver},
+    worker::{Failure, aggregated, finished, proven},
 };
 pub use crate::{
     backend::{Backend, ProvingEngine},
@@ -60,20 +61,89 @@ pub fn finish<E: ProvingEngine>(
     Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
 }
 
-/// Proves a segment with an engine of this type, and hands the proof out only if it is one: as a
-/// child does.
+/// Proves a segment, and hands the proof out only if it is one: as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
-pub fn prove_and_verify<E: ProvingEngine>(
+pub fn prove_and_verify(
     program: &Program,
     keys: &KeyCache,
     input: &Input,
     segment: &Segment,
     verifier: &Verifier,
 ) -> Result<Vec<u8>, Failure> {
-    let mut prover = SegmentProver::<E>::new(program, keys)?;
+    let mut prover = SegmentProver::new(program, keys)?;
     proven(&mut prover, program, input, segment, || Ok(verifier))
+}
+
+/// Makes a node of the tree, and hands it out only if it is one: as a child does.
+///
+/// # Errors
+/// The errors of a worker's task.
+pub fn aggregate_and_verify(
+    program: &Program,
+    keys: &KeyCache,
+    level: Level,
+    children: &[Vec<u8>],
+    verifier: &Verifier,
+) -> Result<Vec<u8>, Failure> {
+    let aggregator = Aggregator::new(program, keys, level.circuit())?;
+    aggregated(&aggregator, level, children, || Ok(verifier))
+}
+
+/// Makes the final proof of [`FinalForm::Small`](crate::FinalForm), of a top node of at least
+/// [`Level::INTERNAL_RECURSIVE`], and hands it out only if it is one: as a child does.
+///
+/// # Errors
+/// The errors of a worker's task.
+pub fn finish_and_verify(
+    program: &Program,
+    keys: &KeyCache,
+    level: Level,
+    top: &[u8],
+    last_segment: &[u8],
+    verifier: &Verifier,
+) -> Result<Vec<u8>, Failure> {
+    let aggregator = Aggregator::new(program, keys, level.circuit())?;
+    finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
+}
+
+/// The same of [`FinalForm::Fast`](crate::FinalForm).
+///
+/// # Errors
+/// The errors of a worker's task.
+pub fn finish_fast_and_verify(
+    level: Level,
+    top: &[u8],
+    last_segment: &[u8],
+    verifier: &Verifier,
+) -> Result<Vec<u8>, Failure> {
+    finished(None, level, top, last_segment, || Ok(verifier))
+}
+
+/// Judges the proof of a segment that reveals nothing as if its STARK held.
+///
+/// # Errors
+/// What the circuits above require of it and it has not.
+pub fn usable_segment(verifier: &Verifier, stark: Proof<SC>) -> Result<Boundary, VerifyError> {
+    let proof = SegmentProof {
+        stark,
+        public_values: None,
+    };
+    verifier.shown_by_segment(&proof, None)
+}
+
+/// Judges a node as if its STARK held.
+///
+/// # Errors
+/// What the circuits above require of it and it has not.
+pub fn usable_node(verifier: &Verifier, level: Level, stark: &Proof<SC>) -> Result<Boundary, VerifyError> {
+    verifier.shown_by_node(level, stark)
+}
+
+/// Has the verifier take the circuits above for ones that can count fewer interactions than this.
+pub fn set_interactions_max(verifier: &mut Verifier, max: u32) {
+    verifier.set_interactions_max(max);
 }
 
 /// The key that a program's segments are proven with.
@@ -87,6 +157,15 @@ pub fn app_key(program: &Program, keys: &KeyCache) -> Result<AppProvingKey<SdkVm
 /// A program as OpenVM has it.
 pub fn exe(program: &Program) -> Arc<VmExe<F>> {
     Arc::clone(program.exe())
+}
+
+/// OpenVM's own commitment to a program.
+///
+/// # Errors
+/// Keys that are not there.
+pub fn stock_commitment(program: &Program, keys: &KeyCache) -> Result<[F; 8], ProveError> {
+    let prover: SegmentProver = SegmentProver::new(program, keys)?;
+    Ok(prover.stock_commitment(program))
 }
 
 /// The commitment to a program that proofs of it must have.

@@ -51,6 +51,8 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
+#[doc(hidden)]
+pub mod probe;
 mod program;
 mod proof_bytes;
 mod prove;

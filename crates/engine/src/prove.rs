@@ -3,7 +3,6 @@
 //! The state at the start of the segment is not sent. It is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
 
-use myriad_swirl::SwirlEngine;
 use myriad_system::{HashRecords, LeanVmBuilder};
 use openvm_circuit::{
     arch::{
@@ -23,7 +22,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
 use crate::{
     Input, KeyCache, Program, Segment,
-    backend::{Backend, ProvingEngine},
+    backend::{Backend, OwnEngine, ProvingEngine},
     error::{KeyError, ProveError},
     memory::is_memory_hash_chip,
     program::{caught, commitment},
@@ -75,14 +74,11 @@ impl SegmentProof {
 /// Proves segments of one program, one after the other, on whatever input.
 ///
 /// Making it commits to the program, which takes a good part of a second; keep it.
-pub(crate) struct SegmentProver<E = SwirlEngine> {
+pub(crate) struct SegmentProver<E = OwnEngine> {
     /// OpenVM's VM, which is bound to OpenVM's own device, but does not commit or prove with it.
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
     engine: E,
     hashes: MemoryHashes,
-    /// The change that a dishonest prover makes to the traces before it proves them. None in every
-    /// worker; tests set it through [`crate::changed_prover`].
-    pub(crate) change: Option<fn(&mut ProvingContext<Backend>)>,
 }
 
 /// The part that the VM's context of a segment lacks: the chip of the hashes of memory.
@@ -97,6 +93,14 @@ impl MemoryHashes {
             let place = context.per_trace.partition_point(|(air, _)| *air < self.air);
             context.per_trace.insert(place, (self.air, hashes));
         }
+    }
+}
+
+impl SegmentProver {
+    /// OpenVM's own commitment to the program, for comparison.
+    pub(crate) fn stock_commitment(&self, program: &Program) -> [F; DIGEST_SIZE] {
+        let committed = self.instance.vm.commit_program_on_device(&program.exe().program);
+        committed.commitment
     }
 }
 
@@ -126,7 +130,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 instance,
                 engine,
                 hashes,
-                change: None,
             })
         };
         caught(make)
@@ -185,9 +188,6 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
             self.hashes.add_to(&mut context);
-            if let Some(change) = self.change {
-                change(&mut context);
-            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

@@ -14,14 +14,31 @@ use std::{
 /// # Errors
 /// A folder that cannot be made or synced, or a file in its place.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    for new in missing(dir) {
-        match fs::create_dir(&new) {
+    make_with(&missing(dir), sync_dir)
+}
+
+/// Makes a folder in one that is there, so that it survives a crash. Nothing is done where there is
+/// such a folder.
+///
+/// # Errors
+/// As [`make_dir`], and a folder above that is missing.
+pub(crate) fn make_dir_below(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    make_with(&[dir.to_owned()], sync_dir)
+}
+
+/// Makes folders that are missing, in this order, and has each in the folder above it.
+fn make_with(missing: &[PathBuf], mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    for new in missing {
+        match fs::create_dir(new) {
             Ok(()) => {}
             // Another process was first; whether it has synced is not known.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && new.is_dir() => {}
             Err(e) => return Err(e),
         }
-        sync_dir(above(&new))?;
+        sync(above(new))?;
     }
     Ok(())
 }
@@ -63,9 +80,17 @@ mod tests {
         let path = dir.path().join("a/b/c");
         fs::create_dir(dir.path().join("a")).unwrap();
         assert_eq!(missing(&path), [dir.path().join("a/b"), path.clone()]);
-        make_dir(&path).unwrap();
+        let mut synced = Vec::new();
+        let sync = |dir: &Path| {
+            synced.push(dir.to_owned());
+            sync_dir(dir)
+        };
+        make_with(&missing(&path), sync).unwrap();
+        assert_eq!(synced, [dir.path().join("a"), dir.path().join("a/b")]);
         assert!(path.is_dir() && missing(&path).is_empty());
         make_dir(&path).unwrap();
+        make_dir(&dir.path().join("d/e")).unwrap();
+        assert!(dir.path().join("d/e").is_dir());
         assert_eq!(
             (above(&path), above(Path::new("data"))),
             (path.parent().unwrap(), Path::new("."))
@@ -73,5 +98,9 @@ mod tests {
 
         fs::write(dir.path().join("file"), "").unwrap();
         assert!(make_dir(&dir.path().join("file/x")).is_err());
+        make_dir_below(&path.join("d")).unwrap();
+        make_dir_below(&path.join("d")).unwrap();
+        assert!(path.join("d").is_dir());
+        assert!(make_dir_below(&path.join("e/f")).is_err());
     }
 }

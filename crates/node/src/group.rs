@@ -1,8 +1,10 @@
-//! Engine children in control groups of their own. Where this process may make one, the kernel
-//! itself holds the child to its memory, and ends it when it takes more.
+//! Engine children that are held to their memory. Where this process may make a control group, the
+//! kernel itself holds the child to it, and ends it when it takes more; elsewhere this process looks
+//! at the child while it works.
 //!
-//! That is so as root, and under systemd with `Delegate=memory pids` and `DelegateSubgroup=node`:
-//! the node is then in a group below one that is its own, and makes others beside it.
+//! A group can be made as root, and under systemd with `Delegate=memory pids` and
+//! `DelegateSubgroup=node`: the node is then in a group below one that is its own, and makes others
+//! beside it.
 
 use std::{
     fs, io,
@@ -10,12 +12,15 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use myriad_engine::{
     MemoryBudget,
     worker::{Death, Worker, WorkerConfig, WorkerError},
 };
+
+use crate::watchdog::{Bounds, guard};
 
 /// A child may take this share more than is lent at no moment: what it is expected to take is
 /// measured, and the allocator of one machine is not that of another.
@@ -29,11 +34,13 @@ const PREFIX: &str = "myriad-engine-";
 /// The groups that this process has tried to make.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// An engine child whose memory the kernel limits, where this process can have it do so.
+/// An engine child whose memory is limited: by the kernel, where this process can have it do so.
 pub struct LimitedWorker {
     // It ends before its group is removed.
     worker: Worker,
     group: Option<Group>,
+    /// The most that it may take, in bytes.
+    memory_max: u64,
 }
 
 impl LimitedWorker {
@@ -61,14 +68,19 @@ impl LimitedWorker {
         memory: MemoryBudget,
         root: &Path,
     ) -> Result<Self, WorkerError> {
-        let group = match Group::make(memory, root) {
+        let memory_max = (memory.bytes() as f64 * MEMORY_HARD) as u64;
+        let group = match Group::make(memory_max, root) {
             Ok(group) => Some(group),
             Err(e) => {
                 tracing::debug!("the engine child's memory is limited without a control group: {e}");
                 None
             }
         };
-        let limited = Self { worker, group };
+        let limited = Self {
+            worker,
+            group,
+            memory_max,
+        };
         if let Some(group) = &limited.group {
             group.add(limited.worker.pid()).map_err(|e| WorkerError::Start {
                 command: config.command.clone(),
@@ -80,24 +92,52 @@ impl LimitedWorker {
 
     /// The reason for which the kernel has ended the child, where its group was full.
     pub(crate) fn excess(&self) -> Option<String> {
-        let group = self.group.as_ref().filter(|group| group.was_full())?;
-        Some(format!(
-            "the engine child took all of the {} bytes of memory that its control group allows",
-            group.memory_max
-        ))
+        let is_full = self.group.as_ref().is_some_and(Group::was_full);
+        is_full.then(|| {
+            format!(
+                "the engine child took all of the {} bytes of memory that its control group allows",
+                self.memory_max
+            )
+        })
+    }
+
+    /// Works with the child, which is ended when it takes 12 % more memory than is lent: also where
+    /// it has no group.
+    ///
+    /// # Errors
+    /// Those of the work. The end of a child that took too much has its true cause.
+    pub fn within<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,
+    ) -> Result<T, WorkerError> {
+        let (worked, excess) = if self.group.is_some() {
+            (work(self), self.excess())
+        } else {
+            let bounds = Bounds {
+                memory_max: self.memory_max,
+                time_max: Duration::MAX,
+            };
+            guard(self, bounds, work)
+        };
+        worked.map_err(|error| explained(error, excess))
     }
 
     /// An error of the child with the true cause of its death: a machine that is short of memory
     /// would have ended it in the same way.
     pub(crate) fn explain(&self, error: WorkerError) -> WorkerError {
-        match (error, self.excess()) {
-            (WorkerError::Died(death), Some(excess)) => WorkerError::Died(Death {
-                out_of_memory: false,
-                status: format!("{excess}; raise --memory: {}", death.status),
-                ..death
-            }),
-            (error, _) => error,
-        }
+        explained(error, self.excess())
+    }
+}
+
+fn explained(error: WorkerError, excess: Option<String>) -> WorkerError {
+    match (error, excess) {
+        (WorkerError::Died(death), Some(excess)) => WorkerError::Died(Death {
+            out_of_memory: false,
+            stopped: false,
+            status: format!("{excess}; raise --memory: {}", death.status),
+            ..death
+        }),
+        (error, _) => error,
     }
 }
 
@@ -120,17 +160,14 @@ impl DerefMut for LimitedWorker {
 #[derive(Debug)]
 struct Group {
     dir: PathBuf,
-    /// In bytes.
-    memory_max: u64,
 }
 
 impl Group {
-    /// Makes a group for a child to which so much memory is lent.
+    /// Makes a group for a child that may take so many bytes of memory.
     ///
     /// # Errors
     /// There are no such groups, or this process may not make one.
-    fn make(memory: MemoryBudget, root: &Path) -> io::Result<Self> {
-        let memory_max = (memory.bytes() as f64 * MEMORY_HARD) as u64;
+    fn make(memory_max: u64, root: &Path) -> io::Result<Self> {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", process::id());
         let mut last = io::Error::from(io::ErrorKind::NotFound);
@@ -148,7 +185,7 @@ impl Group {
                 continue;
             }
             // From here on it is removed if it does not serve.
-            let group = Self { dir, memory_max };
+            let group = Self { dir };
             match fs::write(group.dir.join("memory.max"), memory_max.to_string()) {
                 Ok(()) => {
                     // Where there is no swap there is no such file; nor where tasks are not this
@@ -259,6 +296,7 @@ mod tests {
 
     const GROUPS: &str = "sys/fs/cgroup";
     const LENT: MemoryBudget = MemoryBudget::from_bytes(1 << 30);
+    const MAX: u64 = 1_202_590_842;
 
     fn number(group: &Group, name: &str) -> u64 {
         let text = fs::read_to_string(group.dir.join(name)).unwrap();
@@ -267,23 +305,32 @@ mod tests {
 
     /// A child that waits for what it is asked.
     fn started(root: &Path) -> LimitedWorker {
+        child("exec sleep 600", LENT, root)
+    }
+
+    fn child(script: &str, lent: MemoryBudget, root: &Path) -> LimitedWorker {
         let config = WorkerConfig {
             command: "/bin/sh".into(),
-            args: vec!["-c".into(), "exec sleep 600".into()],
+            args: vec!["-c".into(), script.into()],
             keys: "none".into(),
             threads: 1,
         };
         let worker = Worker::spawn(&config).unwrap();
-        LimitedWorker::begin(&config, worker, LENT, root).unwrap()
+        LimitedWorker::begin(&config, worker, lent, root).unwrap()
+    }
+
+    fn ask(child: &mut LimitedWorker) -> WorkerError {
+        let asked = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
+        asked.unwrap_err()
     }
 
     #[test]
     fn a_group_limits_memory_swap_and_threads() {
         let root = machine();
-        let group = Group::make(LENT, root.path()).unwrap();
+        let group = Group::make(MAX, root.path()).unwrap();
         let control = root.path().join(GROUPS).join("cgroup.subtree_control");
         assert_eq!(fs::read_to_string(control).unwrap(), "+memory");
-        assert!((1 << 30..2 << 30).contains(&number(&group, "memory.max")));
+        assert_eq!(number(&group, "memory.max"), MAX);
         assert_eq!(number(&group, "memory.swap.max"), 0);
         assert_eq!(number(&group, "pids.max"), TASKS_MAX as u64);
     }
@@ -329,14 +376,27 @@ mod tests {
         events(1);
         assert!(child.excess().unwrap().contains("1202590842 bytes"));
         child.stopper().stop();
-        let died = child.load(Vec::<u8>::new(), None, Vec::<u8>::new()).unwrap_err();
-        let WorkerError::Died(death) = child.explain(died) else {
+        let WorkerError::Died(death) = ask(&mut child) else {
             panic!("it was stopped");
         };
-        assert!(
-            !death.out_of_memory && death.status.contains("raise --memory"),
-            "{death:?}"
-        );
+        assert!(!death.out_of_memory && !death.stopped, "{death:?}");
+        assert!(death.to_string().contains("raise --memory"), "{death}");
+    }
+
+    #[test]
+    fn a_child_without_a_group_that_takes_too_much_is_ended_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        // It takes sixty times what is lent, if nobody ends it.
+        let greedy = "ulimit -v 4194304; head -c 1 > /dev/null; exec tail /dev/zero";
+        let mut child = child(greedy, MemoryBudget::from_bytes(64 << 20), root.path());
+        assert!(child.group.is_none());
+        let WorkerError::Died(death) = ask(&mut child) else {
+            panic!("it took all memory");
+        };
+        assert!(!death.out_of_memory && !death.stopped, "{death:?}");
+        let text = death.to_string();
+        assert!(text.contains("75161927 are allowed"), "{text}");
+        assert!(text.contains("raise --memory"), "{text}");
     }
 
     #[test]
@@ -356,7 +416,7 @@ mod tests {
         // A process is in it.
         fs::write(at(full).join("cgroup.procs"), "13").unwrap();
         fs::create_dir(root.path().join("proc/12")).unwrap();
-        let group = Group::make(LENT, root.path()).unwrap();
+        let group = Group::make(MAX, root.path()).unwrap();
         assert!(!at(gone).exists());
         assert!([full, running, other, &own].iter().all(|name| at(name).exists()));
 

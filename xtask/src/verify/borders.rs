@@ -56,9 +56,8 @@ const BORDERS: &[Border] = &[
         allowed: &[
             "crates/engine/",
             "crates/node/src/group.rs",
-            // Their own programs, and the user's.
+            // Its own programs.
             "crates/node/src/bench/",
-            "crates/cli/src/execution.rs",
         ],
         reason: "a child is started with a limit of memory that the kernel keeps, by `LimitedWorker`",
     },
@@ -72,6 +71,22 @@ const BORDERS: &[Border] = &[
             "xtask/",
         ],
         reason: "nothing that a peer says starts a process; the engine child and this machine's own provers are all there is",
+    },
+    Border {
+        call: "fs::create_dir",
+        allowed: &[
+            "crates/cli/",
+            "crates/engine/",
+            "crates/evm/",
+            "crates/net/src/durable.rs",
+            // Control groups.
+            "crates/node/src/group.rs",
+            "crates/sim/",
+            "fuzz/",
+            "guests/",
+            "xtask/",
+        ],
+        reason: "what a node writes is on the disk only once the folder above it is synced: use `durable::make_dir`",
     },
     Border {
         call: "commands::",
@@ -146,6 +161,7 @@ mod tests {
         assert!(crossed("crates/engine/src/worker/client.rs", text).is_empty());
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
+        assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);
         let text = "let worker = LimitedWorker::spawn(&config, memory)?;";
         assert!(crossed("crates/node/src/verifier_pool.rs", text).is_empty());
         let text = "use myriad_engine::devices::{Backend, prove_segment};";
@@ -153,6 +169,9 @@ mod tests {
         assert!(crossed("crates/engine/src/lib.rs", text).is_empty());
         let text = "let prover = SegmentProver::<BabyBearPoseidon2CpuEngine>::new()?;";
         assert_eq!(crossed("crates/engine/src/worker/serve.rs", text).len(), 1);
+        let text = "std::fs::create_dir_all(dir)?;";
+        assert_eq!(crossed("crates/net/src/identity.rs", text).len(), 1);
+        assert!(crossed("crates/net/src/durable.rs", text).is_empty());
     }
 
     #[test]

@@ -12,5 +12,6 @@ mod keys;
 mod plan;
 mod prove;
 mod simulate;
+mod status;
 mod usage;
 mod worker;

@@ -19,7 +19,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use myriad_swirl::SwirlEngine;
 use openvm_continuations::prover::InnerCpuProver;
 use openvm_sdk::{
     SC,
@@ -32,7 +31,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_verify_stark_host::pvs::VkCommit;
 use serde::{Deserialize, Serialize};
 
-use crate::{VmConfig, config::Description, error::KeyError, program::caught};
+use crate::{VmConfig, backend::OwnEngine, config::Description, error::KeyError, program::caught};
 
 /// First bytes of a key file; the number is the version of its layout.
 const MAGIC: &[u8; 16] = b"myriad keys v2\n\0";
@@ -269,7 +268,7 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
         })?;
         let app_vk = app.app_vm_pk.vm_pk.get_vk();
         let params = AggregationSystemParams::default();
-        let leaf = InnerCpuProver::<MAX_NUM_CHILDREN_LEAF>::new::<SwirlEngine>(
+        let leaf = InnerCpuProver::<MAX_NUM_CHILDREN_LEAF>::new::<OwnEngine>(
             Arc::new(app_vk),
             params.leaf,
             false,
@@ -277,7 +276,7 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
         );
         let (leaf, app_commit) = (leaf.get_pk(), leaf.get_vk_commit(false));
         let internal = |child: &MultiStarkProvingKey<SC>, recursive| {
-            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<SwirlEngine>(
+            InnerCpuProver::<MAX_NUM_CHILDREN_INTERNAL>::new::<OwnEngine>(
                 Arc::new(child.get_vk()),
                 params.internal.clone(),
                 recursive,

@@ -45,6 +45,7 @@ use openvm_verify_stark_host::pvs::{
     CONSTRAINT_EVAL_AIR_ID, DEF_PVS_AIR_ID, VERIFIER_PVS_AIR_ID, VM_PVS_AIR_ID, VerifierBasePvs, VmPvs,
 };
 
+use super::Verifier;
 use crate::error::VerifyError;
 
 /// The chips that every segment proof has a trace of.
@@ -163,6 +164,21 @@ pub(super) fn interactions(vk: &MultiStarkVerifyingKey<SC>, proof: &Proof<SC>) -
         ));
     }
     Ok(())
+}
+
+impl Verifier {
+    /// Takes the circuits above for ones that can count fewer interactions than this: tests show
+    /// that they are counted.
+    pub(crate) fn set_interactions_max(&mut self, max: u32) {
+        for vk in [
+            &mut self.app,
+            &mut self.leaf,
+            &mut self.internal_for_leaf,
+            &mut self.final_proof.mvk,
+        ] {
+            vk.inner.params.logup.max_interaction_count = max;
+        }
+    }
 }
 
 #[cfg(test)]

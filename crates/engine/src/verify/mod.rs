@@ -256,6 +256,15 @@ impl Verifier {
     fn segment_inner(&self, proof: &[u8], public_values: Option<&[u8]>) -> Result<Boundary, VerifyError> {
         let proof = SegmentProof::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
         check_stark(&self.app, &proof.stark)?;
+        self.shown_by_segment(&proof, public_values)
+    }
+
+    /// What a segment proof shows whose STARK holds, if a leaf can be made over it.
+    pub(crate) fn shown_by_segment(
+        &self,
+        proof: &SegmentProof,
+        public_values: Option<&[u8]>,
+    ) -> Result<Boundary, VerifyError> {
         let stark = &proof.stark;
         above::present(stark, &above::OF_SEGMENTS)?;
         let commit: Digest = stark.trace_vdata[PROGRAM_AIR_ID]
@@ -324,15 +333,19 @@ impl Verifier {
 
     fn node_inner(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
         let proof = proof_bytes::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
-        let circuit = level.circuit();
-        let vk = match circuit {
+        let vk = match level.circuit() {
             Circuit::Leaf => &self.leaf,
             Circuit::InternalForLeaf => &self.internal_for_leaf,
             Circuit::InternalRecursive => &self.final_proof.mvk,
         };
         check_stark(vk, &proof)?;
-        above::node_present(&proof)?;
-        self.check_lineage(level, &proof)?;
+        self.shown_by_node(level, &proof)
+    }
+
+    /// What a node shows whose STARK holds, if another node can be made over it.
+    pub(crate) fn shown_by_node(&self, level: Level, proof: &Proof<SC>) -> Result<Boundary, VerifyError> {
+        above::node_present(proof)?;
+        self.check_lineage(level, proof)?;
         let pvs: &VmPvs<F> = proof.public_values[VM_PVS_AIR_ID].as_slice().borrow();
         self.check_program(pvs.program_commit)?;
         Ok(Boundary {

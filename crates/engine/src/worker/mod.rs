@@ -39,7 +39,7 @@ pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;
 pub use protocol::{Failure, Loaded};
-pub(crate) use serve::proven;
 pub use serve::{ServeError, ServeOptions, serve};
+pub(crate) use serve::{aggregated, finished, proven};
 pub use source::Source;
 pub use usage::Usage;

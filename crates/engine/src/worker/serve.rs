@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig, accounting, aggregate::Aggregator, backend::ProvingEngine, circuit::Circuit,
-    execute, final_proof, keys, prove::SegmentProver, truth,
+    VerifyError, VmConfig, accounting, aggregate::Aggregator, circuit::Circuit, execute, final_proof, keys,
+    prove::SegmentProver, truth,
 };
 
 /// The arguments of a child.
@@ -231,12 +231,11 @@ impl State {
                 proven.map(Answer::Proof)
             }
             Request::Aggregate { level } => {
-                let proof = tools
-                    .aggregator(program, keys, level.circuit())?
-                    .aggregate(level, &files)?;
-                let made = made_verifier(verifier, program, keys)?.node(level, &proof);
-                made.map_err(|e| unsound(level.to_string(), &e))?;
-                Ok(Answer::Proof(proof))
+                let aggregator = tools.aggregator(program, keys, level.circuit())?;
+                let proof = aggregated(aggregator, level, &files, || {
+                    Ok(made_verifier(verifier, program, keys)?)
+                });
+                proof.map(Answer::Proof)
             }
             Request::PrepareVerifier => Ok(Answer::Statement(
                 made_verifier(verifier, program, keys)?.statement(),
@@ -248,15 +247,16 @@ impl State {
             }
             Request::Finish { level, form } => {
                 let [top, last_segment] = exactly(files)?;
-                let proof = match form {
-                    FinalForm::Small => tools
-                        .aggregator(program, keys, Level::INTERNAL_RECURSIVE.circuit())?
-                        .finish(level, &top, &last_segment)?,
-                    FinalForm::Fast => final_proof::of_top(&top, &last_segment)?,
+                let aggregator = match form {
+                    FinalForm::Small => {
+                        Some(tools.aggregator(program, keys, Level::INTERNAL_RECURSIVE.circuit())?)
+                    }
+                    FinalForm::Fast => None,
                 };
-                let made = made_verifier(verifier, program, keys)?.final_proof(&proof);
-                made.map_err(|e| unsound("the final proof".into(), &e))?;
-                Ok(Answer::Proof(proof))
+                let proof = finished(aggregator, level, &top, &last_segment, || {
+                    Ok(made_verifier(verifier, program, keys)?)
+                });
+                proof.map(Answer::Proof)
             }
         }
     }
@@ -264,8 +264,8 @@ impl State {
 
 /// Proves a segment, and hands the proof out only if it is valid: memory may have spoilt it. The
 /// verifier is made when the memory of proving is free again.
-pub(crate) fn proven<'a, E: ProvingEngine>(
-    prover: &mut SegmentProver<E>,
+pub(crate) fn proven<'a>(
+    prover: &mut SegmentProver,
     program: &Program,
     input: &Input,
     segment: &Segment,
@@ -278,6 +278,37 @@ pub(crate) fn proven<'a, E: ProvingEngine>(
         segment: segment.index,
         reason: e.to_string(),
     })?;
+    Ok(proof)
+}
+
+/// Makes a node, and hands it out as [`proven`] does a segment's proof.
+pub(crate) fn aggregated<'a>(
+    aggregator: &Aggregator,
+    level: Level,
+    children: &[Vec<u8>],
+    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let proof = aggregator.aggregate(level, children)?;
+    let verified = verifier()?.node(level, &proof);
+    verified.map_err(|e| unsound(level.to_string(), &e))?;
+    Ok(proof)
+}
+
+/// Makes the final proof, of [`FinalForm::Fast`] where there is no aggregator, and hands it out as
+/// [`proven`] does a segment's proof.
+pub(crate) fn finished<'a>(
+    aggregator: Option<&Aggregator>,
+    level: Level,
+    top: &[u8],
+    last_segment: &[u8],
+    verifier: impl FnOnce() -> Result<&'a Verifier, Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let proof = match aggregator {
+        Some(aggregator) => aggregator.finish(level, top, last_segment)?,
+        None => final_proof::of_top(top, last_segment)?,
+    };
+    let verified = verifier()?.final_proof(&proof);
+    verified.map_err(|e| unsound("the final proof".into(), &e))?;
     Ok(proof)
 }
 

@@ -1,9 +1,12 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
 use myriad_engine::{
-    AggregateError, ProofOf, ProveError, Shown, VerifyError, changed_prover::say_43, worker::Failure,
+    ProofOf, ProveError, Shown,
+    changed_prover::{prove_suspended_with_43, say_43},
 };
-use openvm_stark_backend::codec::Decode;
+use openvm_sdk::DefaultStarkEngine;
+use openvm_stark_backend::{StarkEngine, codec::Decode, proof::Proof};
+use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;
 
 use super::*;
 
@@ -11,31 +14,20 @@ use super::*;
 /// does not.
 #[test]
 fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
-    // Which device proves makes no difference here, and OpenVM's takes several times as long.
-    OURS_ALONE.set(true);
+    let job = job();
     let Job {
         program,
         keys,
         input,
         segments,
-    } = job();
-    let verifier = Verifier::new(&program, &keys).unwrap();
-    let [suspended, _] = segments.as_slice() else {
-        panic!("there are two segments");
-    };
-    let prove = || devices::prove_segment::<Both>(&program, &keys, &input, suspended);
-    let honest = prove().unwrap();
-    CHANGE.set(Some(say_43));
-    let hostile = prove().unwrap();
-    let handed_out = devices::prove_and_verify::<Both>(&program, &keys, &input, suspended, &verifier);
-    CHANGE.set(None);
+    } = &job;
+    let verifier = Verifier::new(program, keys).unwrap();
+    let suspended = &segments[0];
+    let honest = job.segment(suspended, &verifier).unwrap();
+    let hostile = prove_suspended_with_43(program, keys, input, suspended).unwrap();
 
     let stark = Proof::<SC>::decode(&mut hostile.as_slice()).unwrap();
-    let key = devices::app_key(&program, &keys)
-        .unwrap()
-        .app_vm_pk
-        .vm_pk
-        .get_vk();
+    let key = devices::app_key(program, keys).unwrap().app_vm_pk.vm_pk.get_vk();
     let engine = DefaultStarkEngine::new(key.inner.params.clone());
     assert!(engine.verify(&key, &stark).is_ok(), "it holds");
 
@@ -51,21 +43,17 @@ fn a_proof_that_holds_and_that_no_leaf_can_be_made_over_is_refused() {
         "{refused}"
     );
     // The child that made it does not hand it out either.
+    let handed_out = probe::with(say_43, || job.segment(suspended, &verifier));
     let unsound = Failure::Prove(ProveError::Unsound {
         segment: 0,
         reason: refused.to_string(),
     });
     assert_eq!(handed_out, Err(unsound));
 
-    let leaf = |child: &[u8]| devices::aggregate::<Both>(&program, &keys, Level::LEAF, &[child.to_vec()]);
-    let leaf_holds = |leaf: &[u8]| verifier.verify(&ProofOf::Node(Level::LEAF), leaf);
-    assert_eq!(leaf_holds(&leaf(&honest).unwrap()), Ok(Shown::Piece(boundary)));
     // It looks as if the machine that makes the leaf were to blame.
-    let over_hostile = leaf(&hostile).and_then(|leaf| {
-        leaf_holds(&leaf).map_err(|e| AggregateError::Failed {
-            level: Level::LEAF.to_string(),
-            reason: e.to_string(),
-        })
-    });
+    let over_hostile = job.node(Level::LEAF, &[hostile], &verifier);
     assert!(over_hostile.is_err(), "the leaf's circuit requires more");
+    let leaf = job.node(Level::LEAF, &[honest], &verifier).unwrap();
+    let shown = verifier.verify(&ProofOf::Node(Level::LEAF), &leaf);
+    assert_eq!(shown, Ok(Shown::Piece(boundary)));
 }

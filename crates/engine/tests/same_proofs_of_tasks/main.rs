@@ -1,131 +1,30 @@
 //! Real proofs of each kind are byte for byte those of OpenVM's CPU device, where both grind alike.
+//! What this build and its children do with proofs that hold, and that are not good enough, is
+//! tested with the same proofs.
+//!
+//! This target proves as `engine` has it compiled, and compiles the proving of OpenVM's device
+//! alone: a type of its own for engines would compile everything that is generic over them.
 
 mod changed_prover;
-#[path = "../../../swirl/tests/common/transcript.rs"]
-mod transcript;
+mod requirements;
+mod spoilt;
+mod stock;
 
-use std::{cell::Cell, fs, path::Path};
+use std::{fs, path::Path};
 
 use myriad_engine::{
-    Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier,
-    devices::{self, Backend},
+    Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier, VerifyError, devices, probe,
+    worker::Failure,
 };
-use myriad_swirl::SwirlEngine;
-use openvm_sdk::{DefaultStarkEngine, prover::vm::new_local_prover};
-use openvm_sdk_config::SdkVmCpuBuilder;
-use openvm_stark_backend::{
-    StarkEngine, SystemParams,
-    codec::Encode,
-    proof::Proof,
-    prover::{
-        AirProvingContext, CommittedTraceData, Coordinator, DeviceMultiStarkProvingKey, ProverDevice,
-        ProvingContext,
-    },
-};
-use openvm_stark_sdk::config::baby_bear_poseidon2::{
-    BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine,
-};
-use transcript::SmallestWitness;
+use myriad_evm::host::sample::{self, SampleSpec};
+use stock::{CHIPS, COMPARED, both};
 
-type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;
-type Ours = SwirlEngine<SmallestWitness>;
-
-/// A change to the values that a prover is to prove.
-type Change = fn(&mut ProvingContext<Backend>);
-
-thread_local! {
-    /// The number of proofs that were compared.
-    static COMPARED: Cell<usize> = const { Cell::new(0) };
-    /// The change of the prover of this thread, if it was changed.
-    static CHANGE: Cell<Option<Change>> = const { Cell::new(None) };
-    /// Whether this thread proves with our device alone. A type of its own for that would compile
-    /// the engine once more.
-    static OURS_ALONE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Proves each context with both devices, and compares. OpenVM's traces of the same task are not
-/// always in the same order, so that the context has to be one.
-struct Both {
-    stock: Stock,
-    ours: Ours,
-}
-
-impl StarkEngine for Both {
-    type SC = SC;
-    type PB = Backend;
-    type PD = <Stock as StarkEngine>::PD;
-    type TS = SmallestWitness;
-
-    fn new(params: SystemParams) -> Self {
-        Self {
-            stock: Stock::new(params.clone()),
-            ours: Ours::new(params),
-        }
-    }
-
-    fn config(&self) -> &SC {
-        self.stock.config()
-    }
-
-    fn device(&self) -> &Self::PD {
-        self.stock.device()
-    }
-
-    fn initial_transcript(&self) -> SmallestWitness {
-        self.stock.initial_transcript()
-    }
-
-    fn prover_from_transcript(
-        &self,
-        transcript: SmallestWitness,
-    ) -> Coordinator<SC, Backend, Self::PD, SmallestWitness> {
-        self.stock.prover_from_transcript(transcript)
-    }
-
-    fn prove(
-        &self,
-        pk: &DeviceMultiStarkProvingKey<Backend>,
-        mut ctx: ProvingContext<Backend>,
-    ) -> Result<Proof<SC>, <Self::PD as ProverDevice<Backend, SmallestWitness>>::Error> {
-        if let Some(change) = CHANGE.get() {
-            change(&mut ctx);
-        }
-        if OURS_ALONE.get() {
-            return Ok(self.ours.prove(pk, ctx).unwrap());
-        }
-        let ours = self.ours.prove(pk, copy(&ctx)).unwrap();
-        let stock = self.stock.prove(pk, ctx)?;
-        assert!(
-            ours.encode_to_vec().unwrap() == stock.encode_to_vec().unwrap(),
-            "the proofs differ"
-        );
-        COMPARED.set(COMPARED.get() + 1);
-        Ok(stock)
-    }
-}
-
-fn copy(ctx: &ProvingContext<Backend>) -> ProvingContext<Backend> {
-    let cached = |cached: &CommittedTraceData<Backend>| CommittedTraceData {
-        commitment: cached.commitment,
-        trace: cached.trace.clone(),
-        data: cached.data.clone(),
-    };
-    let of_air = |(air, trace): &(usize, AirProvingContext<Backend>)| {
-        let copy = AirProvingContext {
-            cached_mains: trace.cached_mains.iter().map(cached).collect(),
-            common_main: trace.common_main.clone(),
-            public_values: trace.public_values.clone(),
-        };
-        (*air, copy)
-    };
-    ProvingContext {
-        per_trace: ctx.per_trace.iter().map(of_air).collect(),
-    }
-}
-
-/// A few rounds of `fibonacci`: two segments.
-const ROUNDS: u64 = 100;
-const INSTRUCTIONS_FIRST: u64 = 1000;
+/// A few rounds of `fibonacci`, which are cut into three segments.
+const ROUNDS: u64 = 300;
+const INSTRUCTIONS: u64 = 1000;
+/// Of a segment from the middle of a block.
+const BLOCK_INSTRUCTIONS: u64 = 20_000;
+const BUDGET: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 
 struct Job {
     program: Program,
@@ -134,63 +33,135 @@ struct Job {
     segments: Vec<Segment>,
 }
 
-fn job() -> Job {
-    let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");
-    let program = Program::load(&fs::read(elf).unwrap(), None).unwrap();
-    let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
-    keys.ensure(program.config()).unwrap();
-    let input = Input::from_bytes(ROUNDS.to_le_bytes().to_vec()).unwrap();
-    let budget = MemoryBudget::from_bytes(4 << 30);
-    let plan = devices::plan(&program, &keys, &input, budget, 1_000_000).unwrap();
-    let [whole] = plan.segments.as_slice() else {
-        panic!("it is one segment");
-    };
-    // Traces may have more room than they need.
-    let (mut first, mut second) = (whole.clone(), whole.clone());
-    (first.num_insns, first.last) = (INSTRUCTIONS_FIRST, false);
-    (second.index, second.instret_start) = (1, INSTRUCTIONS_FIRST);
-    second.num_insns = whole.num_insns - INSTRUCTIONS_FIRST;
-    Job {
-        program,
-        keys,
-        input,
-        segments: vec![first, second],
+fn guest(file: &str) -> Vec<u8> {
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/");
+    fs::read(format!("{guests}{file}")).unwrap()
+}
+
+impl Job {
+    /// A job with the plan's one segment, which is to be parted.
+    fn new(elf: &str, openvm_toml: Option<&str>, input: Vec<u8>) -> Self {
+        let openvm_toml = openvm_toml.map(|file| String::from_utf8(guest(file)).unwrap());
+        let program = Program::load(&guest(elf), openvm_toml.as_deref()).unwrap();
+        let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
+        keys.ensure(program.config()).unwrap();
+        let input = Input::from_bytes(input).unwrap();
+        let plan = devices::plan(&program, &keys, &input, BUDGET, u64::MAX).unwrap();
+        Self {
+            program,
+            keys,
+            input,
+            segments: plan.segments,
+        }
     }
+
+    /// Has one segment from each of these instructions on; the last one ends where the plan's does.
+    /// Traces may have more room than they need.
+    fn cut(&mut self, starts: &[u64]) {
+        let [whole] = self.segments.as_slice() else {
+            panic!("it is one segment");
+        };
+        let ends = starts.iter().skip(1).chain([&whole.num_insns]);
+        let segment = |(index, (&start, &end)): (usize, (&u64, &u64))| {
+            let mut segment = whole.clone();
+            segment.index = index as u32;
+            (segment.instret_start, segment.num_insns) = (start, end - start);
+            segment.last = index + 1 == starts.len();
+            segment
+        };
+        self.segments = starts.iter().zip(ends).enumerate().map(segment).collect();
+    }
+
+    /// As a child proves it.
+    fn segment(&self, segment: &Segment, verifier: &Verifier) -> Result<Vec<u8>, Failure> {
+        devices::prove_and_verify(&self.program, &self.keys, &self.input, segment, verifier)
+    }
+
+    fn node(&self, level: Level, children: &[Vec<u8>], verifier: &Verifier) -> Result<Vec<u8>, Failure> {
+        devices::aggregate_and_verify(&self.program, &self.keys, level, children, verifier)
+    }
+
+    fn final_proof(
+        &self,
+        level: Level,
+        top: &[u8],
+        last_segment: &[u8],
+        verifier: &Verifier,
+    ) -> Result<Vec<u8>, Failure> {
+        devices::finish_and_verify(&self.program, &self.keys, level, top, last_segment, verifier)
+    }
+}
+
+fn job() -> Job {
+    let mut job = Job::new("fibonacci.elf", None, ROUNDS.to_le_bytes().to_vec());
+    job.cut(&[0, INSTRUCTIONS, 2 * INSTRUCTIONS]);
+    job
+}
+
+/// A segment from the middle of a block, with instructions of OpenVM's extensions.
+fn block() -> Job {
+    let spec = SampleSpec {
+        txs: 2,
+        seed: 0,
+        ..SampleSpec::default()
+    };
+    let input = sample::generate(&spec).unwrap().to_input().unwrap().encode();
+    let mut job = Job::new("evm-block.elf", Some("evm-block.openvm.toml"), input);
+    let mut segment = job.segments.swap_remove(job.segments.len() / 2);
+    segment.instret_start += segment.num_insns / 2;
+    (segment.num_insns, segment.last) = (BLOCK_INSTRUCTIONS, false);
+    job.segments = vec![segment];
+    job
 }
 
 #[test]
 fn the_commitment_to_a_program_is_that_of_openvm() {
     let Job { program, keys, .. } = job();
-    let key = &devices::app_key(&program, &keys).unwrap().app_vm_pk;
-    let exe = devices::exe(&program);
-    let stock = new_local_prover::<DefaultStarkEngine, _>(SdkVmCpuBuilder, key, exe).unwrap();
     let verifier = Verifier::new(&program, &keys).unwrap();
     assert_eq!(
         devices::program_commitment(&verifier),
-        *stock.program_commitment()
+        devices::stock_commitment(&program, &keys).unwrap()
     );
 }
 
 #[test]
 fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
-    let Job {
-        program,
-        keys,
-        input,
-        segments,
-    } = job();
-    let segment = |segment| devices::prove_segment::<Both>(&program, &keys, &input, segment).unwrap();
-    let node = |level: Level, children: &[Vec<u8>]| {
-        devices::aggregate::<Both>(&program, &keys, level, children).unwrap()
-    };
-    let proofs: Vec<Vec<u8>> = segments.iter().map(segment).collect();
-    let leaf = node(Level::LEAF, &proofs);
-    let internal = node(Level::INTERNAL_FOR_LEAF, &[leaf]);
-    let top = node(Level::INTERNAL_RECURSIVE, &[internal]);
+    let job = job();
+    let verifier = Verifier::new(&job.program, &job.keys).unwrap();
+    let segment = |segment| probe::with(both, || job.segment(segment, &verifier)).unwrap();
+    let node =
+        |level, children: &[Vec<u8>]| probe::with(both, || job.node(level, children, &verifier)).unwrap();
+    let proofs: Vec<Vec<u8>> = job.segments.iter().map(segment).collect();
+    let last = &proofs[2];
+    let leaves = [&proofs[..2], &proofs[2..]].map(|proofs| node(Level::LEAF, proofs));
+    let internal = node(Level::INTERNAL_FOR_LEAF, &leaves);
+    let top = node(Level::INTERNAL_RECURSIVE, std::slice::from_ref(&internal));
     // A node over its own kind.
-    let proof =
-        devices::finish::<Both>(&program, &keys, Level::INTERNAL_RECURSIVE, &top, &proofs[1]).unwrap();
-    assert_eq!(COMPARED.get(), 6);
-    let verifier = Verifier::new(&program, &keys).unwrap();
-    verifier.final_proof(&proof).unwrap();
+    let made = probe::with(both, || {
+        job.final_proof(Level::INTERNAL_RECURSIVE, &top, last, &verifier)
+    });
+    made.map(drop).unwrap();
+    assert_eq!(COMPARED.get(), 8);
+
+    spoilt::is_not_handed_out(&job, &verifier, (&leaves[1], &proofs[2..]), (&top, last));
+    // All levels from the third on share a key.
+    let above = verifier.node(Level::new(4).unwrap(), &top);
+    assert!(matches!(above, Err(VerifyError::OtherKeys { .. })), "{above:?}");
+    let nodes = [
+        (Level::LEAF, leaves[0].as_slice()),
+        (Level::INTERNAL_FOR_LEAF, &internal),
+        (Level::INTERNAL_RECURSIVE, &top),
+    ];
+    requirements::are_looked_at(verifier, &proofs[0], &nodes);
+}
+
+#[test]
+fn a_segment_of_a_block_and_a_leaf_over_it_are_those_of_openvm() {
+    let job = block();
+    let verifier = Verifier::new(&job.program, &job.keys).unwrap();
+    let proof = probe::with(both, || job.segment(&job.segments[0], &verifier)).unwrap();
+    let chips = CHIPS.take();
+    assert!(chips.iter().any(|chip| chip.contains("Keccakf")), "{chips:?}");
+    probe::with(both, || job.node(Level::LEAF, &[proof], &verifier)).unwrap();
+    assert_eq!(COMPARED.get(), 2);
 }

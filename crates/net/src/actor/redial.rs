@@ -230,6 +230,8 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
+    use crate::reach::{Gate, Scope, ip_of};
+
     use super::*;
 
     fn somewhere() -> Vec<Multiaddr> {
@@ -324,6 +326,47 @@ mod tests {
         }
         full.want(honest, Vec::new(), None, now);
         assert!(!full.wanted.contains_key(&honest));
+    }
+
+    /// By the gate's own budget, as the node dials: all who are nowhere take its whole room.
+    #[test]
+    fn a_newcomer_is_dialled_as_soon_as_there_is_room_for_one() {
+        let mut gate = Gate::new(|_| Some(Scope::Global));
+        let mut redial = Redial::default();
+        // They cannot be told apart by who names them, either.
+        let teller = Some(Teller::Peer(PeerId::random()));
+        let nowhere = |n: usize| {
+            let address = |part| format!("/ip4/8.{part}.{n}.1/udp/9/quic-v1").parse().unwrap();
+            (0..8).map(address).collect()
+        };
+        let start = Instant::now();
+        for n in 0..150 {
+            redial.want(PeerId::random(), nowhere(n), teller, start);
+        }
+        let mut dialled_at = |redial: &mut Redial, second| {
+            let now = start + Duration::from_secs(second);
+            let due = redial.due(|_| false, gate.room(now), now);
+            for (id, addresses) in &due {
+                gate.choose(*id);
+                for ip in addresses.iter().filter_map(ip_of) {
+                    let _ = gate.admit(Some(*id), ip, now);
+                }
+            }
+            due
+        };
+        let names: usize = (0..30).map(|second| dialled_at(&mut redial, second).len()).sum();
+        let left = redial.wanted.values().filter(|wanted| wanted.dials == 0).count();
+        assert!(names >= 32 && left >= 64, "{names} dials, {left} left");
+
+        let honest = PeerId::random();
+        redial.want(honest, somewhere(), teller, start + Duration::from_secs(30));
+        let mut seconds = (30..120).filter(|&second| {
+            let due = dialled_at(&mut redial, second);
+            due.iter().any(|(id, _)| *id == honest)
+        });
+        // A place for eight addresses is free after two seconds.
+        let first = seconds.next();
+        assert!(first.is_some_and(|second| second <= 32), "{first:?}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
 use myriad_core::Blob;
 
 use super::{BlobRef, error::BlobError, index::Key};
-use crate::durable::{make_dir, sync_dir};
+use crate::durable::{make_dir, make_dir_below, sync_dir};
 
 const PARTIAL: &str = "partial";
 /// The beginning of the names of files that are being written.
@@ -178,11 +178,7 @@ impl Layout {
 
     fn make_shard(&self, blob: &Blob) -> io::Result<PathBuf> {
         let shard = self.dir.join(&hex::encode(blob.0)[..2]);
-        match fs::create_dir(&shard) {
-            Ok(()) => sync_dir(&self.dir)?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(e),
-        }
+        make_dir_below(&shard)?;
         Ok(shard)
     }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use myriad_cost::profile::Disk;
+use myriad_net::durable::make_dir;
 
 use super::{BenchError, Step};
 
@@ -46,7 +47,7 @@ pub(super) fn measure(folder: &Path, observe: &mut dyn FnMut(&Step)) -> Result<(
 }
 
 fn on_disk(folder: &Path, mut chunk: Vec<u8>) -> io::Result<Disk> {
-    std::fs::create_dir_all(folder)?;
+    make_dir(folder)?;
     // It goes away by itself, however this ends.
     let file = tempfile::NamedTempFile::new_in(folder)?;
     let writing = Instant::now();

@@ -323,10 +323,8 @@ pub(crate) fn level(number: u8) -> Level {
 
 pub(crate) fn start_child(job: &Job, options: &Options) -> Result<LimitedWorker, WorkerError> {
     let mut worker = LimitedWorker::spawn(&options.worker, options.memory)?;
-    match worker.load(&job.image[..], job.openvm_toml.clone(), &job.input) {
-        Ok(_) => Ok(worker),
-        Err(e) => Err(worker.explain(e)),
-    }
+    worker.within(|child| child.load(&job.image[..], job.openvm_toml.clone(), &job.input))?;
+    Ok(worker)
 }
 
 /// The plan and the arities that a job is proven with.
@@ -347,8 +345,7 @@ fn choose(
 ) -> Result<(Planned, Usage), WorkerError> {
     let mut executed = Usage::default();
     let mut plan_for = |budget| {
-        let planned = planner.plan(budget, options.max_instructions);
-        let (plan, usage) = planned.map_err(|e| planner.explain(e))?;
+        let (plan, usage) = planner.within(|child| child.plan(budget, options.max_instructions))?;
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);

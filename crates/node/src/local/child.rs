@@ -133,16 +133,15 @@ impl Shared<'_> {
             None => start_child(self.job, self.options)?,
         };
         self.stoppers.register(child, started.stopper());
-        let made = match task {
-            TaskId::Segment(index) => started.prove(&self.prepared.plan.segments[index as usize]),
-            TaskId::Node(node) => started.aggregate(level(node.level), proofs),
+        let made = started.within(|child| match task {
+            TaskId::Segment(index) => child.prove(&self.prepared.plan.segments[index as usize]),
+            TaskId::Node(node) => child.aggregate(level(node.level), proofs),
             TaskId::Final => {
                 let top = self.prepared.tree.top();
                 let [proof, last] = <[Vec<u8>; 2]>::try_from(proofs).expect("it takes two");
-                started.finish(level(top.level), self.options.final_form, proof, last)
+                child.finish(level(top.level), self.options.final_form, proof, last)
             }
-        };
-        let made = made.map_err(|e| started.explain(e))?;
+        })?;
         *worker = Some(started);
         Ok(made)
     }

@@ -156,6 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_that_the_disk_does_not_have_shrinks_when_it_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(dir.path(), u64::MAX).unwrap();
+        let mut disk = Disk::new(u64::MAX);
+        let now = Instant::now();
+        assert!(disk.look(&blobs, now));
+        let quota = blobs.quota_bytes();
+        assert!(quota < u64::MAX, "{quota}");
+        assert!(disk.remark(quota).is_some());
+        assert!(!disk.look(&blobs, now), "it was looked at a moment ago");
+    }
+
+    #[test]
     fn the_free_space_of_a_disk_is_known() {
         let dir = tempfile::tempdir().unwrap();
         assert!(free_bytes(dir.path()).unwrap() > 0);

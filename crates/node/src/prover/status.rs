@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use myriad_net::durable::make_dir;
 use serde::{Deserialize, Serialize};
 
 use super::Earned;
@@ -99,7 +100,7 @@ impl StatusFile {
             path: path.clone(),
             reason,
         };
-        std::fs::create_dir_all(data_dir).map_err(write)?;
+        make_dir(data_dir).map_err(write)?;
         let lock = File::create(&path).map_err(write)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {

@@ -92,7 +92,7 @@ impl EngineBackend {
 
 /// Executes the job once more, and notes what it shows for the next run.
 fn find_out(mut planner: LimitedWorker, segments: &[Segment], store: &Weak<Store>) -> Found {
-    let boundaries = planner.boundaries(segments).map_err(|e| planner.explain(e));
+    let boundaries = planner.within(|child| child.boundaries(segments));
     // The child has done all that it is needed for, and its memory is wanted elsewhere.
     drop(planner);
     let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;

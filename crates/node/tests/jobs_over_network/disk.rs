@@ -182,3 +182,21 @@ async fn a_prover_whose_machine_lacks_something_gives_its_task_back_and_says_so(
     prover.kill();
     drop(requester.network);
 }
+
+/// The owner lends more than any disk has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prover_whose_disk_has_less_than_is_lent_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let joined = start_with_quota(dir.path(), Role::Prover, &[], u64::MAX);
+    let prover = Prover::run(dir, joined, honest());
+    let said = || {
+        let status = prover.status.lock().unwrap();
+        let remarks = &status.remarks;
+        remarks
+            .iter()
+            .any(|remark| remark.contains("of --disk can be used"))
+    };
+    until("its owner sees it", said).await;
+    assert!(prover.network.blobs().quota_bytes() < u64::MAX);
+    prover.kill();
+}
