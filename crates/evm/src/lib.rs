@@ -16,13 +16,16 @@
 //! - [`validate`]: the checks, and their result
 //! - [`BlockError`]: each way in which a block or its witness can be wrong
 //! - [`crypto`]: the hook for accelerated signature recovery
+//! - [`arithmetic`]: divisions on the VM's words
 //! - [`accounting`]: marks that say what the guest's instructions are spent on
 #![cfg_attr(not(feature = "host"), no_std)]
 
 extern crate alloc;
 
 pub mod accounting;
+pub mod arithmetic;
 pub mod chain;
+mod codes;
 pub mod crypto;
 pub mod error;
 pub mod execute;

@@ -3,10 +3,7 @@
 //! Called by revm, through [`Database`] and [`DatabaseCommit`].
 
 use alloc::{boxed::Box, string::ToString, vec::Vec};
-use alloy_primitives::{
-    Address, B256, Bytes, U256, keccak256,
-    map::{AddressMap, B256Map},
-};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256, map::AddressMap};
 use alloy_rlp::Decodable;
 use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, TrieAccount};
 use revm::{
@@ -17,6 +14,7 @@ use revm::{
 
 use crate::{
     accounting::{Kind, scope},
+    codes::Codes,
     error::WitnessError,
     header::Ancestors,
     trie::{Arena, NodeStore, Trie},
@@ -25,7 +23,6 @@ use crate::{
 type Result<T> = core::result::Result<T, Box<WitnessError>>;
 
 const STATE: u32 = Kind::State as u32;
-const CODE: u32 = Kind::Code as u32;
 
 /// The state of a block.
 #[derive(Debug)]
@@ -73,58 +70,6 @@ struct Slot {
     present: U256,
 }
 
-/// The codes of a witness by their hashes, and those that the block makes.
-#[derive(Debug)]
-struct Codes<'a> {
-    witness: B256Map<WitnessCode<'a>>,
-    /// Hash of each code of the witness, in its order.
-    hashes: Vec<B256>,
-    created: B256Map<Bytecode>,
-}
-
-#[derive(Debug)]
-struct WitnessCode<'a> {
-    bytes: &'a Bytes,
-    /// Analysed when it is first run.
-    analysed: Option<Bytecode>,
-}
-
-impl<'a> Codes<'a> {
-    fn new(codes: &'a [Bytes]) -> Self {
-        let hashes: Vec<_> = codes.iter().map(keccak256).collect();
-        let unread = |bytes| WitnessCode {
-            bytes,
-            analysed: None,
-        };
-        let witness = hashes.iter().zip(codes);
-        let witness = witness.map(|(&hash, bytes)| (hash, unread(bytes)));
-        Self {
-            witness: witness.collect(),
-            hashes,
-            created: B256Map::default(),
-        }
-    }
-
-    fn get(&mut self, hash: B256) -> Result<Bytecode> {
-        if hash == KECCAK_EMPTY {
-            return Ok(Bytecode::default());
-        }
-        if let Some(code) = self.created.get(&hash) {
-            return Ok(code.clone());
-        }
-        let Some(code) = self.witness.get_mut(&hash) else {
-            let account = None;
-            return Err(Box::new(WitnessError::MissingCode { hash, account }));
-        };
-        if let Some(code) = &code.analysed {
-            return Ok(code.clone());
-        }
-        let analysed = scope::<CODE, _>(|| Bytecode::new_raw_checked(code.bytes.clone()))
-            .map_err(|_| Box::new(WitnessError::MalformedCode { hash }))?;
-        Ok(code.analysed.insert(analysed).clone())
-    }
-}
-
 impl<'a> WitnessState<'a> {
     pub(crate) fn new(root: B256, nodes: &'a [Bytes], codes: &'a [Bytes], ancestors: Ancestors<'a>) -> Self {
         let (nodes, codes) = scope::<STATE, _>(|| (NodeStore::new(nodes), Codes::new(codes)));
@@ -156,9 +101,7 @@ impl<'a> WitnessState<'a> {
 
     /// For each node and for each code of the witness, whether it has been needed.
     pub(crate) fn used(&self) -> (Vec<bool>, Vec<bool>) {
-        let is_used = |hash| self.codes.witness.get(hash).is_some_and(|c| c.analysed.is_some());
-        let codes = self.codes.hashes.iter().map(is_used).collect();
-        (self.arena.store().used().collect(), codes)
+        (self.arena.store().used().collect(), self.codes.used())
     }
 
     /// Whether there is such an account; `None` where the witness does not tell.
@@ -189,16 +132,34 @@ impl<'a> WitnessState<'a> {
         if !matches!(*error, WitnessError::MissingCode { .. }) {
             return Err(error);
         }
-        let has_it = |account: &CachedAccount| account.info.as_ref().is_some_and(|i| i.code_hash == hash);
         if let Some(Unrun { callee, is_code_read }) = self.unrun
-            && !(is_code_read && self.cache.get(&callee).is_some_and(has_it))
+            && !(is_code_read
+                && self
+                    .cache
+                    .get(&callee)
+                    .is_some_and(|account| account.has_code(hash)))
         {
             self.withheld = Some(hash);
             return Ok(Bytecode::default());
         }
-        let accounts = self.cache.iter().filter(|(_, account)| has_it(account));
+        Err(self.missing_code(hash))
+    }
+
+    /// A code, for an instruction that does not run it.
+    pub(crate) fn code_bytes(&mut self, hash: B256) -> Result<Bytes> {
+        scope::<STATE, _>(|| {
+            let bytes = self.codes.bytes(hash).map_err(|error| match *error {
+                WitnessError::MissingCode { .. } => self.missing_code(hash),
+                _ => error,
+            });
+            self.note_fault(bytes)
+        })
+    }
+
+    fn missing_code(&self, hash: B256) -> Box<WitnessError> {
+        let accounts = self.cache.iter().filter(|(_, account)| account.has_code(hash));
         let account = accounts.map(|(&address, _)| address).min();
-        Err(Box::new(WitnessError::MissingCode { hash, account }))
+        Box::new(WitnessError::MissingCode { hash, account })
     }
 
     /// The account, from the trie when it is first asked for.
@@ -270,7 +231,7 @@ impl<'a> WitnessState<'a> {
             account.set_info(Some(changed.info));
         }
         if let Some(code) = new_code {
-            self.codes.created.insert(code_hash, code);
+            self.codes.create(code_hash, code);
         }
         Ok(())
     }
@@ -350,6 +311,10 @@ impl CachedAccount {
                 code: None,
             }),
         }
+    }
+
+    fn has_code(&self, hash: B256) -> bool {
+        self.info.as_ref().is_some_and(|info| info.code_hash == hash)
     }
 
     /// Takes what is in the tries now for what was there before.
@@ -489,12 +454,7 @@ impl WitnessState<'_> {
         };
         StateChanges {
             accounts: changed.map(change).collect(),
-            codes: self
-                .codes
-                .created
-                .values()
-                .map(Bytecode::original_bytes)
-                .collect(),
+            codes: self.codes.created().map(Bytecode::original_bytes).collect(),
         }
     }
 }

@@ -10,11 +10,12 @@
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`]
 //!   does.
 
-pub mod host;
-
 use openvm_algebra_guest::{DivAssignUnsafe, IntMod};
 
-use crate::fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, P256Coordinate, P256Scalar};
+use crate::{
+    fields::{Bls12Fp, Bls12Fp2, Bn254Fp, Bn254Fp2, InPlace, P256Coordinate, P256Scalar},
+    host,
+};
 
 /// A field, by operations that write into a place.
 ///
@@ -174,20 +175,17 @@ macro_rules! operations {
 
         #[inline(always)]
         fn set_sum(&mut self, a: &Self, b: &Self) {
-            self.clone_from(a);
-            host::operate(self, b, |a, b| *a += b);
+            host::combine(self, a, b, Self::write_sum);
         }
 
         #[inline(always)]
         fn set_difference(&mut self, a: &Self, b: &Self) {
-            self.clone_from(a);
-            host::operate(self, b, |a, b| *a -= b);
+            host::combine(self, a, b, Self::write_difference);
         }
 
         #[inline(always)]
         fn set_product(&mut self, a: &Self, b: &Self) {
-            self.clone_from(a);
-            host::operate(self, b, |a, b| *a *= b);
+            host::combine(self, a, b, Self::write_product);
         }
     };
 }

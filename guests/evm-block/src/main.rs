@@ -16,14 +16,20 @@ mod bls12_381;
 mod bn254;
 #[cfg(feature = "secp256k1")]
 mod curve;
+#[cfg(feature = "secp256k1")]
+mod digits;
 #[cfg(feature = "precompiles")]
 mod field;
 #[cfg(feature = "secp256k1")]
 mod fields;
+#[cfg(feature = "secp256k1")]
+mod host;
 #[cfg(feature = "keccak")]
 mod keccak;
 #[cfg(target_os = "zkvm")]
 mod memcmp;
+#[cfg(feature = "secp256k1")]
+mod modexp;
 #[cfg(feature = "precompiles")]
 mod p256;
 #[cfg(feature = "precompiles")]
@@ -32,6 +38,8 @@ mod pairing;
 mod point;
 #[cfg(feature = "secp256k1")]
 mod precompiles;
+#[cfg(feature = "secp256k1")]
+mod product;
 #[cfg(feature = "secp256k1")]
 mod recover;
 #[cfg(feature = "precompiles")]
@@ -43,7 +51,10 @@ openvm::entry!(main);
 
 fn main() {
     #[cfg(feature = "secp256k1")]
-    myriad_evm::crypto::install(precompiles::VmCrypto(recover::VmRecover::new()));
+    {
+        myriad_evm::crypto::install(precompiles::VmCrypto(recover::VmRecover::new()));
+        myriad_evm::arithmetic::multiply_by(product::product);
+    }
 
     let input = scope::<{ Kind::Input as u32 }, _>(|| {
         let input = openvm::io::read_vec();

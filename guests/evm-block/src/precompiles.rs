@@ -1,12 +1,13 @@
 //! The precompiles of the EVM by the VM's instructions, as far as it has some for them.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use myriad_evm::crypto::{Crypto, PrecompileHalt, PublicKey, Recover, ecrecover};
 
-use crate::recover::VmRecover;
 #[cfg(feature = "precompiles")]
 use crate::{bls12_381, bn254, p256, sha256};
+use crate::{modexp, recover::VmRecover};
 
 #[cfg(all(test, feature = "precompiles"))]
 mod tests;
@@ -35,6 +36,10 @@ impl Crypto for VmCrypto {
         digest: &[u8; 32],
     ) -> Result<[u8; 32], PrecompileHalt> {
         ecrecover(self, signature, recovery_id, digest)
+    }
+
+    fn modexp(&self, base: &[u8], exponent: &[u8], modulus: &[u8]) -> Result<Vec<u8>, PrecompileHalt> {
+        Ok(modexp::power(base, exponent, modulus))
     }
 
     #[cfg(feature = "precompiles")]

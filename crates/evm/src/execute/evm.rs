@@ -7,7 +7,8 @@
 //! - system calls have the gas that their EIPs give them, and the queues of requests have to be
 //!   there: [`Evm::transact_system_call`];
 //! - nothing is created where storage is: [`EvmTr::frame_init`];
-//! - a call that cannot begin needs no code: [`call`].
+//! - a call that cannot begin needs no code: [`call`];
+//! - some instructions do the same for less: [`instructions`].
 
 use alloc::{format, string::String, vec::Vec};
 use alloy_eips::{
@@ -36,6 +37,7 @@ use revm::{
     primitives::{KECCAK_EMPTY, constants::CALL_STACK_LIMIT, hardfork::SpecId},
 };
 
+use super::instructions;
 use crate::{
     RuleSet,
     accounting::{Kind, scope},
@@ -49,7 +51,7 @@ const TRANSACTIONS: u32 = Kind::Transactions as u32;
 const INTERPRETER: u32 = Kind::Interpreter as u32;
 
 /// What the EVM's instructions see: revm's context on the state of the block.
-type Host<'s, 'w> = EthEvmContext<&'s mut WitnessState<'w>>;
+pub(super) type Host<'s, 'w> = EthEvmContext<&'s mut WitnessState<'w>>;
 
 type Rules<'s, 'w> = MainnetHandler<BlockEvm<'s, 'w>, <BlockEvm<'s, 'w> as Evm>::Error, EthFrame>;
 type Fault<'s, 'w> = ContextDbError<Host<'s, 'w>>;
@@ -64,6 +66,7 @@ impl<'s, 'w> BlockEvm<'s, 'w> {
     pub(super) fn new(state: &'s mut WitnessState<'w>, env: EvmEnv, rules: RuleSet) -> Self {
         let spec = env.cfg_env.spec;
         let mut instructions = EthInstructions::new_mainnet_with_spec(spec);
+        instructions::replace(&mut instructions);
         let table = instructions.instruction_table_mut();
         table[usize::from(opcode::CALL)] = Instruction::new(call::<{ opcode::CALL }>);
         table[usize::from(opcode::CALLCODE)] = Instruction::new(call::<{ opcode::CALLCODE }>);

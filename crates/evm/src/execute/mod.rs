@@ -12,6 +12,7 @@
 
 mod deposits;
 mod evm;
+mod instructions;
 mod receipts;
 mod run;
 

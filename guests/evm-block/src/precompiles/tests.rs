@@ -2,12 +2,13 @@
 //! kind, right and wrong.
 
 mod bls12_381;
+mod modexp;
 mod p256;
 
 use myriad_evm::crypto::{Crypto, DefaultCrypto, PrecompileHalt};
 
 use super::VmCrypto;
-use crate::{field::host::worst, recover::VmRecover};
+use crate::{host::worst, recover::VmRecover};
 
 fn ours() -> VmCrypto {
     VmCrypto(VmRecover::new())

@@ -6,11 +6,12 @@
 //! VM.
 
 use alloy_primitives::{Address, Bytes, U256, keccak256};
+use revm::bytecode::opcode;
 
 use super::{
     SampleError,
     draft::Draft,
-    operation_inputs::{blake2f, bls12_381, bn254, ecrecover, kzg, modexp, p256},
+    operation_inputs::{blake2f, bls12_381, bn254, ecrecover, even_modexp, kzg, modexp, p256},
 };
 use crate::{Fork, host::BlockFile};
 
@@ -40,7 +41,8 @@ pub struct Operation {
     input: Bytes,
     /// Most gas of a round.
     round_gas: u64,
-    has_contracts: bool,
+    /// What contracts of 24 KiB, whose addresses are in the calldata, are full of.
+    contracts: Option<u8>,
 }
 
 impl Operation {
@@ -52,7 +54,7 @@ impl Operation {
             end: String::new(),
             input: Bytes::new(),
             round_gas,
-            has_contracts: false,
+            contracts: None,
         }
     }
 
@@ -70,8 +72,13 @@ impl Operation {
         self
     }
 
-    /// A call of a precompile with an input. A hash of the last output is kept, so that a wrong one
-    /// leads to another state.
+    /// Keeps a result, so that a wrong one leads to another state.
+    fn with_end(mut self, end: &str) -> Self {
+        self.end = end.into();
+        self
+    }
+
+    /// A call of a precompile with an input. A hash of the last output is kept.
     fn precompile(name: &str, address: u64, input: impl Into<Bytes>, gas: u64) -> Self {
         let input = input.into();
         let size = input.len();
@@ -79,9 +86,11 @@ impl Operation {
             format!("PUSH {OUTPUT_BYTES} PUSH {size} PUSH {size} PUSH 0 PUSH {address} GAS STATICCALL POP");
         Self {
             input,
-            end: format!("PUSH {OUTPUT_BYTES} PUSH {size} KECCAK256 PUSH 0 SSTORE"),
             ..Self::of(name, call, gas + 200)
         }
+        .with_end(&format!(
+            "PUSH {OUTPUT_BYTES} PUSH {size} KECCAK256 PUSH 0 SSTORE"
+        ))
     }
 
     /// A block of the newest fork with one transaction of this much gas, of which at most one round
@@ -92,9 +101,11 @@ impl Operation {
     /// transaction may have, and mistakes in this crate.
     pub fn block(&self, gas: u64) -> Result<BlockFile, SampleError> {
         let mut draft = Draft::new(Fork::Osaka);
-        let contracts: Vec<Address> = match self.has_contracts {
-            true => (0..CONTRACTS).map(|i| large_contract(&mut draft, i)).collect(),
-            false => Vec::new(),
+        let contracts: Vec<Address> = match self.contracts {
+            Some(fill) => (0..CONTRACTS)
+                .map(|i| large_contract(&mut draft, i, fill))
+                .collect(),
+            None => Vec::new(),
         };
         let words: Vec<u8> = contracts
             .iter()
@@ -132,10 +143,9 @@ impl Operation {
 
     /// Gas of a transaction that has two rounds.
     pub fn gas_min(&self) -> u64 {
-        let input = if self.has_contracts {
-            32 * CONTRACTS
-        } else {
-            self.input.len()
+        let input = match self.contracts {
+            Some(_) => 32 * CONTRACTS,
+            None => self.input.len(),
         };
         BASE_GAS + GAS_PER_BYTE * input as u64 + 2 * self.round_gas + 100_000
     }
@@ -144,9 +154,10 @@ impl Operation {
     pub const GAS_MAX: u64 = 1 << 24;
 }
 
-/// A contract with a code that no other one has.
-fn large_contract(draft: &mut Draft, number: usize) -> Address {
-    let mut code = vec![0; CONTRACT_BYTES];
+/// A contract with a code that no other one has, and that stops at once.
+fn large_contract(draft: &mut Draft, number: usize, fill: u8) -> Address {
+    let mut code = vec![fill; CONTRACT_BYTES];
+    code[0] = opcode::STOP;
     let hash = keccak256(number.to_be_bytes());
     code[1..33].copy_from_slice(&hash[..]);
     let address = draft.rng.address();
@@ -199,6 +210,12 @@ fn precompiles() -> Vec<Operation> {
         precompile("RIPEMD-160 of 1024 bytes", 3, vec![7; 1_024], 4_440),
         precompile("identity of 1024 bytes", 4, vec![7; 1_024], 111),
         modexp(32, 256, 32, 8_160),
+        precompile(
+            "MODEXP of 32 bytes, 256 bits, even modulus",
+            5,
+            even_modexp(32, 256, 32),
+            8_160,
+        ),
         modexp(64, 512, 64, 98_400),
         modexp(8, 8_192, 8, 260_000),
         modexp(256, 17, 256, 32_768),
@@ -240,6 +257,7 @@ fn arithmetic() -> Vec<Operation> {
             gas + 8,
         )
         .with_setup(&format!("PUSH {} PUSH {}", bits(b), bits(a)))
+        .with_end(&format!("DUP2 DUP2 {name} PUSH 0 SSTORE"))
     };
     let three = |name: &str, modulus: usize| {
         Operation::repeated(
@@ -253,6 +271,7 @@ fn arithmetic() -> Vec<Operation> {
             bits(255),
             bits(256)
         ))
+        .with_end(&format!("DUP3 DUP3 DUP3 {name} PUSH 0 SSTORE"))
     };
     vec![
         two("ADD", 256, 255, 3),
@@ -312,22 +331,32 @@ fn instructions() -> Vec<Operation> {
 fn state() -> Vec<Operation> {
     let repeated = Operation::repeated;
     // The next address of the calldata, which is copied to memory; the place is on the stack.
-    let each_contract = |name: &str, instruction: &str| Operation {
-        has_contracts: true,
+    let each_contract = |name: &str, instructions: &str| Operation {
+        contracts: Some(opcode::STOP),
         ..Operation::of(
             format!("{name} of contracts of 24 KiB, cold"),
-            format!("DUP1 MLOAD {instruction} POP PUSH 32 ADD"),
+            format!("{instructions} PUSH 32 ADD"),
             2_700,
         )
         .with_setup("PUSH 0")
     };
+    let static_call = "PUSH 0 PUSH 0 PUSH 0 PUSH 0 DUP5 MLOAD GAS STATICCALL POP";
     vec![
         repeated("BALANCE, warm", "ADDRESS BALANCE POP", 104),
         repeated("EXTCODEHASH, warm", "ADDRESS EXTCODEHASH POP", 104),
         repeated("EXTCODESIZE, warm", "ADDRESS EXTCODESIZE POP", 104),
-        each_contract("BALANCE", "BALANCE"),
-        each_contract("EXTCODEHASH", "EXTCODEHASH"),
-        each_contract("EXTCODESIZE", "EXTCODESIZE"),
+        each_contract("BALANCE", "DUP1 MLOAD BALANCE POP"),
+        each_contract("EXTCODEHASH", "DUP1 MLOAD EXTCODEHASH POP"),
+        each_contract("EXTCODESIZE", "DUP1 MLOAD EXTCODESIZE POP"),
+        each_contract(
+            "EXTCODECOPY of 1 byte",
+            "PUSH 1 PUSH 0 PUSH 0x4000 DUP4 MLOAD EXTCODECOPY",
+        ),
+        each_contract("STATICCALL", static_call),
+        Operation {
+            contracts: Some(opcode::JUMPDEST),
+            ..each_contract("STATICCALL to JUMPDESTs", static_call)
+        },
         repeated("SLOAD, warm", "PUSH 1 SLOAD POP", 105),
         Operation::of("SLOAD of absent slots, cold", "DUP1 SLOAD POP PUSH 1 ADD", 2_200).with_setup("PUSH 1"),
         Operation::of(
@@ -351,7 +380,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate;
+    use crate::{BlockError, error::WitnessError, validate, validate_recording};
 
     /// Natively; the benchmark executes them in the VM.
     #[test]
@@ -367,8 +396,32 @@ mod tests {
             outcome.unwrap_or_else(|e| panic!("{}: {e}", operation.name));
             let used = file.decode_block().unwrap().header.gas_used;
             let least = gas - operation.round_gas - END_GAS;
-            let is_cold = operation.has_contracts;
+            let is_cold = operation.contracts.is_some();
             assert!(used >= least || is_cold, "{}: {used} of {gas}", operation.name);
+        }
+    }
+
+    /// revm would look through it for jump destinations as well, which is no use there.
+    #[test]
+    fn a_code_that_is_only_looked_at_has_to_be_there() {
+        for name in ["EXTCODESIZE of contracts", "EXTCODECOPY of 1 byte"] {
+            let mut all = state().into_iter();
+            let operation = all.find(|operation| operation.name.starts_with(name)).unwrap();
+            let file = operation.block(operation.gas_min()).unwrap();
+            let input = file.to_input().unwrap();
+            let (_, used) = validate_recording(&input).unwrap();
+            assert!(used.codes.iter().filter(|used| **used).count() > 10, "{name}");
+            for (place, is_used) in used.codes.into_iter().enumerate().take(12) {
+                let mut without = input.clone();
+                without.codes.remove(place);
+                match validate(&without) {
+                    Ok(_) => assert!(!is_used, "{name} {place}"),
+                    Err(BlockError::Witness(WitnessError::MissingCode { account, .. })) => {
+                        assert!(is_used && account.is_some(), "{name} {place}");
+                    }
+                    Err(other) => panic!("{name} {place}: {other}"),
+                }
+            }
         }
     }
 

@@ -7,38 +7,77 @@
 //! for it, and another one of all others. [`worst`] has a formula computed by such a host.
 
 #[cfg(not(test))]
-pub use vm::{equal, least, operate, product};
+pub use vm::*;
 #[cfg(test)]
-pub use worst::{equal, least, operate, product, worst};
+pub use worst::{combine, equal, least, operate, product, small, whole, worst};
 
 #[cfg(not(test))]
 mod vm {
-    use core::ops::Mul;
+    #[cfg(feature = "precompiles")]
+    pub use with_precompiles::{combine, equal, least, operate, product};
 
     use openvm_algebra_guest::IntMod;
 
-    #[inline(always)]
-    pub fn operate<F>(result: &mut F, other: &F, operation: impl FnOnce(&mut F, &F)) {
-        operation(result, other);
-    }
+    use crate::{digits::limbs, fields::Secp256k1Coordinate};
 
-    #[inline(always)]
-    pub fn product<'a, F>(a: &'a F, b: &'a F) -> F
-    where
-        &'a F: Mul<Output = F>,
-    {
-        a * b
-    }
-
-    #[inline(always)]
-    pub fn equal<F: PartialEq>(a: &F, b: &F) -> bool {
-        a == b
-    }
-
+    /// The limbs of a number that is less than the prime.
+    ///
     /// Has no proof with another than the least representation.
     #[inline(always)]
-    pub fn least<F: IntMod>(number: &F) {
-        number.assert_reduced();
+    pub fn whole(number: &Secp256k1Coordinate) -> [u32; 8] {
+        let limbs = *limbs(number);
+        // Any other representation has only ones in the highest limb, as few numbers have.
+        if limbs[7] == u32::MAX {
+            number.assert_reduced();
+        }
+        limbs
+    }
+
+    /// The limbs of a number that is less than 2^224.
+    ///
+    /// Has no proof with another than the least representation: any other one has no room but in
+    /// the highest limb.
+    #[inline(always)]
+    pub fn small(number: &Secp256k1Coordinate) -> [u32; 8] {
+        let limbs = *limbs(number);
+        assert!(limbs[7] == 0, "a number is not in its least representation");
+        limbs
+    }
+
+    #[cfg(feature = "precompiles")]
+    mod with_precompiles {
+        use core::ops::Mul;
+
+        use openvm_algebra_guest::IntMod;
+
+        #[inline(always)]
+        pub fn combine<F>(place: &mut F, a: &F, b: &F, operation: impl FnOnce(&mut F, &F, &F)) {
+            operation(place, a, b);
+        }
+
+        #[inline(always)]
+        pub fn operate<F>(result: &mut F, other: &F, operation: impl FnOnce(&mut F, &F)) {
+            operation(result, other);
+        }
+
+        #[inline(always)]
+        pub fn product<'a, F>(a: &'a F, b: &'a F) -> F
+        where
+            &'a F: Mul<Output = F>,
+        {
+            a * b
+        }
+
+        #[inline(always)]
+        pub fn equal<F: PartialEq>(a: &F, b: &F) -> bool {
+            a == b
+        }
+
+        /// Has no proof with another than the least representation.
+        #[inline(always)]
+        pub fn least<F: IntMod>(number: &F) {
+            number.assert_reduced();
+        }
     }
 }
 
@@ -157,6 +196,24 @@ mod worst {
         result.choose();
     }
 
+    pub fn combine<F: Number>(place: &mut F, a: &F, b: &F, operation: impl FnOnce(&mut F, &F, &F)) {
+        operation(place, &a.reduced(), &b.reduced());
+        place.choose();
+    }
+
+    /// The limbs of a number that is less than 2^224. Has no proof with another than the least
+    /// representation.
+    pub fn small(number: &crate::fields::Secp256k1Coordinate) -> [u32; 8] {
+        least(number);
+        *crate::digits::limbs(number)
+    }
+
+    /// The limbs of a number. Has no proof with another than the least representation.
+    pub fn whole(number: &crate::fields::Secp256k1Coordinate) -> [u32; 8] {
+        least(number);
+        *crate::digits::limbs(number)
+    }
+
     pub fn product<F: Number + for<'a> core::ops::MulAssign<&'a F>>(a: &F, b: &F) -> F {
         let mut product = a.clone();
         operate(&mut product, b, |a, b| *a *= b);
@@ -243,7 +300,7 @@ mod worst {
         };
     }
 
-    numbers!(Bn254Fp Bls12Fp P256Coordinate P256Scalar; Bn254Fp2 Bls12Fp2);
+    numbers!(Secp256k1Coordinate Bn254Fp Bls12Fp P256Coordinate P256Scalar; Bn254Fp2 Bls12Fp2);
 
     /// A formula that reads a result as an integer without asking for the least representation
     /// comes to something else.
