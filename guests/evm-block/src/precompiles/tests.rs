@@ -4,6 +4,7 @@
 mod bls12_381;
 mod modexp;
 mod p256;
+mod product;
 
 use myriad_evm::crypto::{Crypto, DefaultCrypto, PrecompileHalt};
 
