@@ -16,14 +16,8 @@ use openvm_stark_backend::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    KeyCache, Program, VmConfig,
-    backend::{OwnEngine, ProvingEngine},
-    circuit::Circuit,
-    error::AggregateError,
-    final_proof,
-    memory::node_peak_bytes,
-    program::caught,
-    proof_bytes,
+    KeyCache, Program, VmConfig, backend::ProvingEngine, circuit::Circuit, error::AggregateError,
+    final_proof, memory::node_peak_bytes, own_engine::OwnEngine, program::caught, proof_bytes,
     prove::SegmentProof,
 };
 

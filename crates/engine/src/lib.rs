@@ -51,6 +51,7 @@ mod final_proof;
 mod input;
 mod keys;
 mod memory;
+mod own_engine;
 #[doc(hidden)]
 pub mod probe;
 mod program;

@@ -22,9 +22,10 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 
 use crate::{
     Input, KeyCache, Program, Segment,
-    backend::{Backend, OwnEngine, ProvingEngine},
+    backend::{Backend, ProvingEngine},
     error::{KeyError, ProveError},
     memory::is_memory_hash_chip,
+    own_engine::OwnEngine,
     program::{caught, commitment},
     proof_bytes,
 };

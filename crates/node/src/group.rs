@@ -12,15 +12,12 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
 use myriad_engine::{
     MemoryBudget,
     worker::{Death, Worker, WorkerConfig, WorkerError},
 };
-
-use crate::watchdog::{Bounds, guard};
 
 /// A child may take this share more than is lent at no moment: what it is expected to take is
 /// measured, and the allocator of one machine is not that of another.
@@ -101,35 +98,25 @@ impl LimitedWorker {
         })
     }
 
-    /// Works with the child, which is ended when it takes 12 % more memory than is lent: also where
-    /// it has no group.
-    ///
-    /// # Errors
-    /// Those of the work. The end of a child that took too much has its true cause.
-    pub fn within<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,
-    ) -> Result<T, WorkerError> {
-        let (worked, excess) = if self.group.is_some() {
-            (work(self), self.excess())
-        } else {
-            let bounds = Bounds {
-                memory_max: self.memory_max,
-                time_max: Duration::MAX,
-            };
-            guard(self, bounds, work)
-        };
-        worked.map_err(|error| explained(error, excess))
-    }
-
     /// An error of the child with the true cause of its death: a machine that is short of memory
     /// would have ended it in the same way.
     pub(crate) fn explain(&self, error: WorkerError) -> WorkerError {
         explained(error, self.excess())
     }
+
+    /// Whether the kernel holds the child to its memory.
+    pub(crate) fn has_group(&self) -> bool {
+        self.group.is_some()
+    }
+
+    /// The memory that is lent to the child, in bytes.
+    pub(crate) fn memory_max(&self) -> u64 {
+        self.memory_max
+    }
 }
 
-fn explained(error: WorkerError, excess: Option<String>) -> WorkerError {
+/// An error of a child that was ended for taking too much says so.
+pub(crate) fn explained(error: WorkerError, excess: Option<String>) -> WorkerError {
     match (error, excess) {
         (WorkerError::Died(death), Some(excess)) => WorkerError::Died(Death {
             out_of_memory: false,

@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{group::LimitedWorker, process::resident_bytes};
+use myriad_engine::worker::WorkerError;
+
+use crate::{
+    group::{LimitedWorker, explained},
+    process::resident_bytes,
+};
 
 /// How often the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -46,6 +51,29 @@ pub(crate) fn guard<T>(
         let excess = watch.join().unwrap_or(None);
         (worked, excess.or_else(|| worker.excess()))
     })
+}
+
+impl LimitedWorker {
+    /// Works with the child, which is ended when it takes 12 % more memory than is lent: also where
+    /// it has no group.
+    ///
+    /// # Errors
+    /// Those of the work. The end of a child that took too much has its true cause.
+    pub fn within<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,
+    ) -> Result<T, WorkerError> {
+        let (worked, excess) = if self.has_group() {
+            (work(self), self.excess())
+        } else {
+            let bounds = Bounds {
+                memory_max: self.memory_max(),
+                time_max: Duration::MAX,
+            };
+            guard(self, bounds, work)
+        };
+        worked.map_err(|error| explained(error, excess))
+    }
 }
 
 /// The resource that a process takes too much of.

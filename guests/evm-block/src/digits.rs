@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 
 use openvm_algebra_guest::IntMod;
 
-use crate::{fields::Secp256k1Coordinate, host};
+use crate::{
+    fields::{Secp256k1Coordinate, limbs},
+    host,
+};
 
 /// Where a digit is, or a sum of products of digits.
 pub type Place = Secp256k1Coordinate;
@@ -23,13 +26,6 @@ type Carry = [u32; 4];
 /// To be called before anything else here.
 pub fn set_up() {
     <Place as IntMod>::set_up_once();
-}
-
-/// The limbs of a place, the lowest first.
-#[inline(always)]
-pub fn limbs(place: &Place) -> &[u32; 8] {
-    // SAFETY: a place has as many bytes, and is aligned to all of them.
-    unsafe { &*core::ptr::from_ref(place).cast() }
 }
 
 #[inline(always)]

@@ -19,6 +19,13 @@ moduli_macros::moduli_declare! {
     Secp256k1Scalar { modulus = "0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141" },
 }
 
+/// The limbs of a number, the lowest first.
+#[inline(always)]
+pub fn limbs(number: &Secp256k1Coordinate) -> &[u32; 8] {
+    // SAFETY: a number has as many bytes, and is aligned to all of them.
+    unsafe { &*core::ptr::from_ref(number).cast() }
+}
+
 #[cfg(feature = "precompiles")]
 moduli_macros::moduli_declare! {
     Bn254Fp { modulus = "0x30644e72e131a029b85045b68181585d97816a916871ca8d3c208c16d87cfd47" },

@@ -18,7 +18,7 @@ mod vm {
 
     use openvm_algebra_guest::IntMod;
 
-    use crate::{digits::limbs, fields::Secp256k1Coordinate};
+    use crate::fields::{Secp256k1Coordinate, limbs};
 
     /// The limbs of a number that is less than the prime.
     ///
@@ -205,13 +205,13 @@ mod worst {
     /// representation.
     pub fn small(number: &crate::fields::Secp256k1Coordinate) -> [u32; 8] {
         least(number);
-        *crate::digits::limbs(number)
+        *crate::fields::limbs(number)
     }
 
     /// The limbs of a number. Has no proof with another than the least representation.
     pub fn whole(number: &crate::fields::Secp256k1Coordinate) -> [u32; 8] {
         least(number);
-        *crate::digits::limbs(number)
+        *crate::fields::limbs(number)
     }
 
     pub fn product<F: Number + for<'a> core::ops::MulAssign<&'a F>>(a: &F, b: &F) -> F {

@@ -31,7 +31,7 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_verify_stark_host::pvs::VkCommit;
 use serde::{Deserialize, Serialize};
 
-use crate::{VmConfig, backend::OwnEngine, config::Description, error::KeyError, program::caught};
+use crate::{VmConfig, config::Description, error::KeyError, own_engine::OwnEngine, program::caught};
 
 /// First bytes of a key file; the number is the version of its layout.
 const MAGIC: &[u8; 16] = b"myriad keys v2\n\0";

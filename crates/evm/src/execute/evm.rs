@@ -14,7 +14,7 @@ use alloc::{format, string::String, vec::Vec};
 use alloy_eips::{
     eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
 };
-use alloy_evm::{Evm, EvmEnv, eth::EthEvmContext};
+use alloy_evm::{Evm, EvmEnv};
 use alloy_primitives::{Address, Bytes, TxKind};
 use revm::{
     Context, Database as _, MainContext as _,
@@ -37,7 +37,7 @@ use revm::{
     primitives::{KECCAK_EMPTY, constants::CALL_STACK_LIMIT, hardfork::SpecId},
 };
 
-use super::instructions;
+use super::instructions::{self, Host};
 use crate::{
     RuleSet,
     accounting::{Kind, scope},
@@ -49,9 +49,6 @@ const SYSTEM_CALL_GAS: u64 = 30_000_000;
 
 const TRANSACTIONS: u32 = Kind::Transactions as u32;
 const INTERPRETER: u32 = Kind::Interpreter as u32;
-
-/// What the EVM's instructions see: revm's context on the state of the block.
-pub(super) type Host<'s, 'w> = EthEvmContext<&'s mut WitnessState<'w>>;
 
 type Rules<'s, 'w> = MainnetHandler<BlockEvm<'s, 'w>, <BlockEvm<'s, 'w> as Evm>::Error, EthFrame>;
 type Fault<'s, 'w> = ContextDbError<Host<'s, 'w>>;

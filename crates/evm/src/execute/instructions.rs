@@ -16,8 +16,10 @@ use revm::{
     },
 };
 
-use super::evm::Host;
-use crate::arithmetic;
+use crate::{arithmetic, state::WitnessState};
+
+/// The part of the EVM that its instructions see: revm's context on the state of the block.
+pub(super) type Host<'s, 'w> = EthEvmContext<&'s mut WitnessState<'w>>;
 
 type Context<'c, 's, 'w> = InstructionContext<'c, Host<'s, 'w>, EthInterpreter>;
 
