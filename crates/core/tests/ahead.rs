@@ -262,8 +262,8 @@ fn a_task_is_left_only_for_those_who_have_the_memory() {
     assert_eq!(large(&mut desk).unwrap().task, TaskId::Segment(1));
 }
 
-/// Of two machines that wait, the smaller one is woken, since it is nearly as fast as the other. The
-/// task is not left for the faster one, which nobody would wake.
+/// Of two machines that wait, the smaller one is woken, since it is nearly as fast as the other.
+/// The task is not left for the faster one, which nobody would wake.
 #[test]
 fn a_task_is_not_left_for_a_machine_that_waits() {
     const LARGE: u32 = 3;

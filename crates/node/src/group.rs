@@ -1,6 +1,6 @@
 //! Engine children that are held to their memory. Where this process may make a control group, the
-//! kernel itself holds the child to it, and ends it when it takes more; elsewhere this process looks
-//! at the child while it works.
+//! kernel itself holds the child to it, and ends it when it takes more; elsewhere this process
+//! looks at the child while it works.
 //!
 //! A group can be made as root, and under systemd with `Delegate=memory pids` and
 //! `DelegateSubgroup=node`: the node is then in a group below one that is its own, and makes others

@@ -127,7 +127,7 @@ pub fn borders(repository: &Path) -> Result<Finding> {
             continue;
         }
         let text = fs::read_to_string(repository.join(file))?;
-        problems.extend(crossed(&file.to_string_lossy(), product(&text)));
+        problems.extend(crossed(&file.to_string_lossy(), &product(&text)));
     }
     Ok(Finding::from_problems(&problems))
 }
@@ -180,5 +180,7 @@ mod tests {
         assert!(!is_product(Path::new("crates/node/src/records/tests.rs")));
         assert!(is_product(Path::new("crates/node/src/prover/task.rs")));
         assert_eq!(product("a\n#[cfg(test)]\nmod tests {\nb"), "a\n");
+        let text = "#[cfg(test)]\nmod bed {\n    {\n    }\n}\na\n#[cfg(test)]\nmod tests;\nb\n";
+        assert_eq!(product(text), "a\nb\n");
     }
 }

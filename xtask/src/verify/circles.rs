@@ -39,7 +39,7 @@ pub fn circles(repository: &Path) -> Result<Finding> {
             continue;
         };
         let text = fs::read_to_string(repository.join(&path))?;
-        let uses = paths(product(&text)).into_iter().map(|path| Use {
+        let uses = paths(&product(&text)).into_iter().map(|path| Use {
             file: file.clone().into_owned(),
             path,
         });
@@ -248,7 +248,7 @@ mod tests {
         let mut modules = Modules::new();
         for (file, text) in sources {
             let (_, module) = place(file).expect("it is a source");
-            let uses = paths(product(text)).into_iter().map(|path| Use {
+            let uses = paths(&product(text)).into_iter().map(|path| Use {
                 file: (*file).into(),
                 path,
             });

@@ -95,13 +95,24 @@ pub(super) fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 
-/// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor
-/// "title")`, and `[name]: file` on a line of its own. Code does not count.
-/// The part of a Rust file before its tests.
-pub fn product(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+/// A Rust file without its modules for tests.
+pub fn product(text: &str) -> String {
+    let mut parts = text.split("#[cfg(test)]\nmod ");
+    let mut product = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (first, rest) = part.split_once('\n').unwrap_or((part, ""));
+        let rest = if first.ends_with('{') {
+            rest.split_once("\n}\n").map_or("", |(_, rest)| rest)
+        } else {
+            rest
+        };
+        product.push_str(rest);
+    }
+    product
 }
 
+/// The files that a Markdown text links to, in the forms that we use: `[text](file#anchor
+/// "title")`, and `[name]: file` on a line of its own. Code does not count.
 fn relative_links(markdown: &str) -> Vec<&str> {
     let mut in_code = false;
     let mut links = Vec::new();
