@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::Checker;
 use crate::{Event, Input, JobId, Output, Peer, Requester, TaskId, TaskRef, Time, Tree};
 
-/// While a plan grows, its job has the segments that are known, and it cannot be done. To grow or to
-/// settle it ends no lease and gives no proof up, and the job has all tasks of the plan from then
-/// on.
+/// While a plan grows, its job has the segments that are known, and it cannot be done. To grow or
+/// to settle it ends no lease and gives no proof up, and the job has all tasks of the plan from
+/// then on.
 #[derive(Clone, Debug, Default)]
 pub struct Grown {
     /// The plans of all jobs, as far as they are known.

@@ -1,5 +1,5 @@
-//! How a job comes to its tasks: segment by segment while its execution goes on, and all others when
-//! the plan is there. A job that is opened with its whole plan is settled at once.
+//! How a job comes to its tasks: segment by segment while its execution goes on, and all others
+//! when the plan is there. A job that is opened with its whole plan is settled at once.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -382,8 +382,8 @@ impl Harness {
         Ok(())
     }
 
-    /// From now on the requester's own machine works honestly, with the memory for anything, and all
-    /// plans are there.
+    /// From now on the requester's own machine works honestly, with the memory for anything, and
+    /// all plans are there.
     pub fn recover(&mut self) -> Result<(), Violation> {
         let own = peer(0);
         let offer = Offer {
