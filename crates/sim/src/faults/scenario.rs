@@ -46,6 +46,16 @@ pub struct Growth {
     pub every: Duration,
 }
 
+impl Growth {
+    /// That of a plan of so many segments.
+    fn random(rng: &mut Rng, segments: u32) -> Self {
+        Self {
+            first: rng.below(segments.into()) as u32,
+            every: rng.duration(Duration::from_millis(1)..Duration::from_secs(30)),
+        }
+    }
+}
+
 /// Machines that are alike.
 #[derive(Clone, Debug)]
 pub struct Class {
@@ -196,10 +206,7 @@ impl Scenario {
                 arities,
                 priority: rng.below(2) as i32,
                 opened: rng.duration(Duration::ZERO..seconds(120)),
-                growth: growths.chance(500).then(|| Growth {
-                    first: growths.below(segments.into()) as u32,
-                    every: growths.duration(Duration::from_millis(1)..seconds(30)),
-                }),
+                growth: growths.chance(500).then(|| Growth::random(&mut growths, segments)),
             }
         });
         let jobs = jobs.collect();
