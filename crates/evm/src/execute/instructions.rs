@@ -5,6 +5,7 @@
 //! - EXTCODESIZE and EXTCODECOPY take a code as it is in the witness. revm looks through it for
 //!   jump destinations first, which is of use only where it runs.
 
+use alloy_evm::eth::EthEvmContext;
 use alloy_primitives::{Address, Bytes, U256};
 use revm::{
     bytecode::opcode,
