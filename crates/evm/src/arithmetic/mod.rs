@@ -266,7 +266,7 @@ mod tests {
         for exponent in [
             31, 32, 33, 63, 64, 65, 95, 96, 127, 128, 129, 160, 192, 224, 254, 255,
         ] {
-            let power = U256::ONE << exponent;
+            let power: U256 = U256::ONE << exponent;
             edges.extend([power - U256::ONE, power, power + U256::ONE, power.wrapping_neg()]);
         }
         for a in &edges {
