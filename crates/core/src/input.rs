@@ -16,6 +16,10 @@ pub enum Input {
     Open(Box<JobSpec>),
     /// A peer has room for one more task.
     Offer { peer: Peer, offer: Offer },
+    /// A peer is at a task, and would like the next one, to fetch what it needs meanwhile.
+    OfferAhead { peer: Peer, offer: Offer },
+    /// A peer says that it has the program and the input of a job that is open or about to be.
+    HasFiles { peer: Peer, job: JobId },
     /// A peer is still at its task.
     Renewed {
         peer: Peer,

@@ -26,7 +26,8 @@
 //! Several peers may hold a task: the first accepted proof wins, and the other leases are revoked.
 //! [`Redundancy`] decides which tasks are given out again, to whom and when. A peer's [`Standing`]
 //! says how far it is believed. A peer gets none of the ready tasks where faster ones, as they
-//! become free, would end all of them sooner ([`Policy::look_ahead`]).
+//! become free, would end all of them sooner ([`Policy::look_ahead`]). A peer that has delivered may
+//! have its next task before it can begin with it ([`Policy::ahead`]); so it waits for no message.
 //!
 //! These rules always hold, each with a checker in [`invariants`]:
 //!
@@ -35,12 +36,14 @@
 //!   it;
 //! - a banned peer gets no lease, and holds none;
 //! - a lease is of a task that can start, and that fits into the memory offered;
+//! - a lease ahead is of a peer that has delivered, and keeps nobody from its task;
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others;
 //! - a ready task is left for faster machines no longer than it takes on the machine that costs are
 //!   measured on.
 
 mod forecast;
+mod holders;
 mod ids;
 mod input;
 pub mod invariants;
@@ -51,6 +54,7 @@ mod policy;
 mod ready;
 mod redundancy;
 mod requester;
+pub mod spreading;
 mod standing;
 mod time;
 mod tree;

@@ -14,6 +14,12 @@ use crate::{
 pub enum Output {
     /// Give a peer a task; it is its own until then.
     Lease { peer: Peer, task: TaskRef, until: Time },
+    /// Give a peer a task ahead. It fetches what it needs, and begins when it has done the task that
+    /// it is at, or at once if it is at none. Nobody else is kept from the task. One of the proofs
+    /// that the task is made of may be the peer's own that is still looked at.
+    LeaseAhead { peer: Peer, task: TaskRef, until: Time },
+    /// A lease ahead is an ordinary one from now on. The peer need not be told.
+    Begun { peer: Peer, task: TaskRef, until: Time },
     /// Tell a peer that has renewed its lease how long it lasts now.
     Extended { peer: Peer, task: TaskRef, until: Time },
     /// Tell a peer why its request is refused.
@@ -86,6 +92,8 @@ pub enum Revocation {
     Done,
     #[error("another machine will have done it much sooner")]
     Faster,
+    #[error("a machine that was free has it")]
+    Free,
     #[error("the job is not wanted any more")]
     Cancelled,
     #[error("the job failed")]

@@ -46,9 +46,12 @@ pub struct Policy {
     pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
-    /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches
-    /// meanwhile.
+    /// Leases that a stranger may hold afterwards. It works at one; the answer with the other may
+    /// have been lost. Leases [ahead](Self::ahead) count apart.
     pub leases_max: usize,
+    /// Whether peers that have delivered get a lease ahead: the task above one whose proof they have
+    /// just submitted, or one to begin after the one that they are at. Off, nobody gets one.
+    pub ahead: bool,
     /// A holder is doubted when nothing of its progress was heard for this long, or for a quarter
     /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
     /// before they begin.
@@ -92,6 +95,7 @@ impl Default for Policy {
             stretch_on_probation: 2,
             leases_on_probation: 1,
             leases_max: 2,
+            ahead: false,
             doubt_min: Duration::from_secs(12),
             unproven_per_origin: 4,
             peers_max: 50_000,

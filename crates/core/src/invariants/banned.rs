@@ -14,6 +14,9 @@ pub struct Banned {
     /// Tasks that nobody could have done, as the caller has found out.
     impossible: BTreeSet<TaskRef>,
     leases: BTreeMap<Peer, BTreeSet<TaskRef>>,
+    /// The tasks that peers have ahead, and those of them that they have submitted proofs of.
+    ahead: BTreeMap<Peer, TaskRef>,
+    early: BTreeSet<(Peer, TaskRef)>,
 }
 
 impl Checker for Banned {
@@ -23,7 +26,15 @@ impl Checker for Banned {
         match input {
             Input::Submitted { peer, task, .. } | Input::Returned { peer, task, .. } => {
                 self.leases.entry(*peer).or_default().remove(task);
+                if self.ahead.get(peer) == Some(task) {
+                    self.ahead.remove(peer);
+                    if matches!(input, Input::Submitted { .. }) {
+                        self.early.insert((*peer, *task));
+                    }
+                }
             }
+            // It knows of none that it has ahead.
+            Input::Offer { peer, .. } => drop(self.ahead.remove(peer)),
             Input::Tried {
                 task,
                 outcome: Tried::Refuted { .. } | Tried::Doubted { .. },
@@ -31,6 +42,7 @@ impl Checker for Banned {
                 self.impossible.insert(*task);
             }
             Input::PeerLost { peer } => {
+                self.ahead.remove(peer);
                 self.leases.remove(peer);
             }
             _ => {}
@@ -45,7 +57,23 @@ impl Checker for Banned {
                     return Err(format!("{peer:?} is banned and gets {task}"));
                 }
             }
+            Output::LeaseAhead { peer, task, .. } => {
+                self.early.remove(&(*peer, *task));
+                self.ahead.insert(*peer, *task);
+                if self.banned.contains_key(peer) {
+                    return Err(format!("{peer:?} is banned and gets {task} ahead"));
+                }
+            }
+            Output::Begun { peer, task, .. } => {
+                self.ahead.remove(peer);
+                if !self.early.remove(&(*peer, *task)) {
+                    self.leases.entry(*peer).or_default().insert(*task);
+                }
+            }
             Output::Revoke { peer, task, .. } => {
+                if self.ahead.get(peer) == Some(task) {
+                    self.ahead.remove(peer);
+                }
                 self.leases.entry(*peer).or_default().remove(task);
             }
             Output::Event(Event::Banned { peer, task, .. }) => {
@@ -70,6 +98,9 @@ impl Checker for Banned {
             .banned
             .keys()
             .find(|peer| self.leases.get(peer).is_some_and(|leases| !leases.is_empty()));
+        if let Some(peer) = self.banned.keys().find(|peer| self.ahead.contains_key(*peer)) {
+            return Err(format!("{peer:?} is banned and has {} ahead", self.ahead[peer]));
+        }
         match holding {
             Some(peer) => Err(format!("{peer:?} is banned and holds {:?}", self.leases[peer])),
             None => Ok(()),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Checker;
 use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
-/// A lease is an answer to an offer, and fits into the memory that was offered. Its task is not
+/// A lease, or a lease ahead, is an answer to an offer, and the lease fits into the memory that was
+/// offered. Its task is not
 /// done, and has durable inputs. The caller's own final proof is leased to nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
@@ -16,6 +17,8 @@ pub struct Fitting {
     asked: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
     offers: BTreeMap<Peer, Offer>,
+    /// The memory of each peer with a lease ahead.
+    ahead: BTreeMap<(Peer, TaskRef), Offer>,
 }
 
 impl Checker for Fitting {
@@ -36,7 +39,7 @@ impl Checker for Fitting {
                 let done = spec.done.iter().map(|&(task, _)| TaskRef { job, task });
                 self.done.extend(done);
             }
-            Input::Offer { peer, offer } => {
+            Input::Offer { peer, offer } | Input::OfferAhead { peer, offer } => {
                 self.offers.insert(*peer, *offer);
             }
             Input::Persisted { task, proof } if self.asked.contains(&(*task, *proof)) => {
@@ -51,6 +54,7 @@ impl Checker for Fitting {
             // If the job is opened again, it starts from what the caller has kept.
             self.jobs.remove(job);
             self.own_final.remove(job);
+            self.ahead.retain(|(_, task), _| task.job != *job);
             self.done.retain(|task| task.job != *job);
             self.asked.retain(|(task, _)| task.job != *job);
         }
@@ -63,13 +67,18 @@ impl Checker for Fitting {
             self.done.remove(task);
             self.asked.remove(&(*task, *proof));
         }
-        let Output::Lease { peer, task, .. } = output else {
-            return Ok(());
+        let (peer, task, offer) = match output {
+            Output::Lease { peer, task, .. } => (peer, task, self.offers.remove(peer)),
+            Output::LeaseAhead { peer, task, .. } => {
+                let offer = self.offers.remove(peer);
+                let offer = offer.ok_or_else(|| format!("{peer:?} gets {task} ahead without an offer"))?;
+                self.ahead.insert((*peer, *task), offer);
+                return Ok(());
+            }
+            Output::Begun { peer, task, .. } => (peer, task, self.ahead.remove(&(*peer, *task))),
+            _ => return Ok(()),
         };
-        let offer = self
-            .offers
-            .remove(peer)
-            .ok_or_else(|| format!("{peer:?} gets {task} without an offer"))?;
+        let offer = offer.ok_or_else(|| format!("{peer:?} gets {task} without an offer"))?;
         let (tree, memory) = self
             .jobs
             .get(&task.job)

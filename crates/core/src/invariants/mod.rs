@@ -4,6 +4,7 @@
 //! repeat a mistake of the state machine.
 
 mod accepted;
+mod ahead;
 mod banned;
 mod fitting;
 mod kept;
@@ -14,6 +15,7 @@ mod served;
 use thiserror::Error;
 
 pub use accepted::Accepted;
+pub use ahead::Ahead;
 pub use banned::Banned;
 pub use fitting::Fitting;
 pub use kept::Kept;
@@ -60,6 +62,7 @@ pub trait Checker {
 #[derive(Clone, Debug, Default)]
 pub struct All {
     accepted: Accepted,
+    ahead: Ahead,
     banned: Banned,
     fitting: Fitting,
     kept: Kept,
@@ -112,8 +115,9 @@ impl All {
         &mut self,
         mut look: impl FnMut(&mut dyn Watch) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
-        let all: [&mut dyn Watch; 7] = [
+        let all: [&mut dyn Watch; 8] = [
             &mut self.accepted,
+            &mut self.ahead,
             &mut self.banned,
             &mut self.fitting,
             &mut self.kept,

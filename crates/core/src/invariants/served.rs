@@ -69,7 +69,7 @@ impl Checker for Served {
                 ..
             } => self.waits = true,
             Output::Wake { .. } => self.woken = Some(now),
-            Output::Lease { task, .. } => {
+            Output::Lease { task, .. } | Output::Begun { task, .. } => {
                 self.since.remove(&(task.job, level(task.task)));
             }
             Output::Announce { job, open: false } => {

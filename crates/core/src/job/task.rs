@@ -26,6 +26,8 @@ pub(crate) struct Task {
     pub rank: Duration,
     pub state: TaskState,
     pub leases: BTreeMap<Peer, Lease>,
+    /// The peer that has it ahead; see [`Output::LeaseAhead`](crate::Output::LeaseAhead).
+    pub ahead: Option<Peer>,
     /// When those got it that hold it no more, for proofs that come late.
     pub former: BTreeMap<Peer, Time>,
     /// Proofs that are being checked, and others that wait for it.
@@ -178,6 +180,7 @@ impl Task {
             rank: Duration::ZERO,
             state: TaskState::Unneeded,
             leases: BTreeMap::new(),
+            ahead: None,
             former: BTreeMap::new(),
             claims: Vec::new(),
             failures: Vec::new(),

@@ -10,14 +10,14 @@ use crate::{
     ids::{JobId, Kind, Peer, TaskRef},
     input::{Offer, SPEED_ONE, Trust},
     job::{Job, Lease, TaskState},
-    output::{Output, Refusal},
+    output::{Output, Refusal, Revocation},
     peers::PeerState,
     time::Time,
 };
 
 /// The task that a peer is to get, and how.
 #[derive(Clone, Copy, Debug)]
-struct Pick {
+pub(super) struct Pick {
     task: TaskRef,
     /// The work that is expected to be wasted, because others are at it.
     charge: Duration,
@@ -25,15 +25,18 @@ struct Pick {
     takes_over: bool,
     /// It is not better left for others.
     timely: bool,
+    /// It cannot start yet: see [`super::leases_ahead`].
+    ahead: bool,
 }
 
 impl Pick {
-    fn new(task: TaskRef, charge: Duration) -> Self {
+    pub(super) fn new(task: TaskRef, charge: Duration) -> Self {
         Self {
             task,
             charge,
             takes_over: false,
             timely: true,
+            ahead: false,
         }
     }
 }
@@ -44,7 +47,7 @@ pub(super) fn unproven_origin(state: &PeerState) -> Option<u64> {
 }
 
 /// Why no task of these jobs is for an offer.
-fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
+pub(super) fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
     let least = jobs.iter().filter_map(|(_, job)| job.ready.least_memory()).min();
     match least {
         _ if jobs.is_empty() => Refusal::NoJob,
@@ -62,6 +65,7 @@ fn nothing_for(jobs: &[(&JobId, &Job)], offer: &Offer) -> Refusal {
 impl Requester {
     pub(super) fn offered(&mut self, now: Time, peer: Peer, offer: Offer) {
         self.parked.remove(peer);
+        self.free_without_ahead(now, peer);
         let woken = self.forget_woken(peer).is_some();
         self.remember(now, peer, offer);
         if woken && let Some(state) = self.peers.get_mut(&peer) {
@@ -76,6 +80,13 @@ impl Requester {
             self.leave(now, task);
         }
         let why = match picked {
+            Ok(pick) if pick.ahead => {
+                self.grant_ahead(now, peer, pick.task, Some(now));
+                if woken {
+                    self.wake_another(now);
+                }
+                return self.foresee(peer);
+            }
             Ok(pick) => {
                 self.grant(now, peer, pick);
                 // A task for which one peer is not enough may be worth a second one.
@@ -109,7 +120,7 @@ impl Requester {
     }
 
     /// Takes note of an offer, and forgets another peer if there are too many.
-    fn remember(&mut self, now: Time, peer: Peer, offer: Offer) {
+    pub(super) fn remember(&mut self, now: Time, peer: Peer, offer: Offer) {
         match self.peers.entry(peer) {
             Entry::Vacant(entry) => {
                 let standing = self.remembered.remove(&peer).unwrap_or_default();
@@ -138,7 +149,7 @@ impl Requester {
     }
 
     /// Why a peer gets nothing, whatever there is.
-    fn refusal(&self, now: Time, peer: Peer) -> Option<Refusal> {
+    pub(super) fn refusal(&self, now: Time, peer: Peer) -> Option<Refusal> {
         let state = self.peers.get(&peer)?;
         let (held, allowed) = (state.held(), state.leases_allowed(&self.policy));
         if let Some(reason) = &state.standing.banned {
@@ -184,7 +195,13 @@ impl Requester {
                 let own = job.task(task);
                 own.failed_on(peer) || own.is_reserved(peer, merit)
             };
-            let mut best = job.ready.best(offer.memory, barred);
+            // What others have fetched the inputs of already comes after the rest.
+            let mut best = job
+                .ready
+                .best(offer.memory, |task| {
+                    barred(task) || job.task(task).ahead.is_some()
+                })
+                .or_else(|| job.ready.best(offer.memory, barred));
             let mut timely = true;
             while let Some(ready) = best
                 && self.is_left_by(now, &jobs, (job, ready), peer)
@@ -214,6 +231,12 @@ impl Requester {
             return Ok(Pick {
                 timely,
                 ..Pick::new(task, charge)
+            });
+        }
+        if let Some(task) = self.above_own_proof(now, &jobs, peer) {
+            return Ok(Pick {
+                ahead: true,
+                ..Pick::new(task, Duration::ZERO)
             });
         }
         let like = (proven, offer.memory, merit);
@@ -294,8 +317,9 @@ impl Requester {
     }
 
     /// Notes that a task is a peer's from now on, and until when.
-    fn begin_lease(&mut self, now: Time, peer: Peer, pick: Pick) -> Time {
+    pub(super) fn begin_lease(&mut self, now: Time, peer: Peer, pick: Pick) -> Time {
         let Pick { task, charge, .. } = pick;
+        self.end_ahead_of(task, &Revocation::Free);
         let policy = self.policy;
         let job = self.jobs.get_mut(&task.job).expect("it was picked");
         job.take_ready(task.task);

@@ -89,7 +89,12 @@ impl Requester {
                 self.blame(now, peer, task);
             }
         }
+        // A peer that is silent, or lies, is at nothing else.
+        let goes_on = !matches!(why, Revocation::Expired | Revocation::Banned);
         self.outputs.push_back(Output::Revoke { peer, task, why });
+        if goes_on {
+            self.begin_ahead(now, peer);
+        }
     }
 
     /// Lets others have a task that nobody holds any more.
@@ -106,6 +111,12 @@ impl Requester {
 
     pub(super) fn renewed(&mut self, now: Time, peer: Peer, task: TaskRef, progress: u16) {
         let policy = self.policy;
+        if progress > 0 && self.has_ahead(peer, task) {
+            self.begin_ahead_late(now, peer);
+        }
+        if let Some(until) = self.renewed_ahead(now, peer, task) {
+            return self.outputs.push_back(Output::Extended { peer, task, until });
+        }
         let lease = self
             .jobs
             .get_mut(&task.job)
@@ -143,6 +154,8 @@ impl Requester {
         }
         let (until, late) = (lease.until, lease.late);
         if let Some(ends) = moved {
+            // Without the files there is no progress.
+            self.has_files(peer, task.job);
             self.ends_at(peer, if late { Time::NEVER } else { ends });
         }
         self.outputs.push_back(Output::Extended { peer, task, until });
@@ -180,6 +193,7 @@ impl Requester {
     }
 
     pub(super) fn expired(&mut self, now: Time, peer: Peer, task: TaskRef) {
+        self.release_ahead(now, peer, Some(Revocation::Expired));
         self.blame(now, peer, task);
         self.revoke(now, peer, task, Revocation::Expired);
         self.release(now, task);
@@ -219,6 +233,9 @@ impl Requester {
     }
 
     pub(super) fn returned(&mut self, now: Time, peer: Peer, task: TaskRef, why: Return) {
+        if self.returned_ahead(now, peer, task, &why) {
+            return;
+        }
         if self.end_lease(peer, task).is_none() {
             return self.refuse(peer, Refusal::NotLeased);
         }
@@ -237,6 +254,7 @@ impl Requester {
                 }
             }
         }
+        self.begin_ahead(now, peer);
         self.release(now, task);
     }
 
@@ -271,7 +289,8 @@ impl Requester {
     }
 
     pub(super) fn peer_lost(&mut self, now: Time, peer: Peer) {
-        self.parked.remove(peer);
+        self.parked.forget(peer);
+        self.release_ahead(now, peer, None);
         let leases = self.peers.get(&peer).map(|state| state.leases.clone());
         for task in leases.unwrap_or_default() {
             self.end_lease(peer, task);

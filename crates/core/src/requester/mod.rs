@@ -4,6 +4,7 @@ mod ahead;
 mod assign;
 mod copies;
 mod leases;
+mod leases_ahead;
 mod proofs;
 mod reopening;
 mod suspicion;
@@ -11,7 +12,7 @@ mod waking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use self::copies::Fruitless;
+use self::{copies::Fruitless, leases_ahead::Ahead};
 use crate::{
     forecast::Forecast,
     ids::{Blob, JobId, Peer, TaskId, TaskRef},
@@ -49,6 +50,8 @@ pub struct Requester {
     /// Peers that were woken and have not made an offer since: until when they are waited for, and
     /// for which task.
     woken: BTreeMap<Peer, (Time, TaskRef)>,
+    /// Tasks that peers have ahead.
+    ahead: BTreeMap<Peer, Ahead>,
     fruitless: Fruitless,
     forecast: Forecast,
     /// Jobs with ready tasks that a peer was refused, for the sake of faster machines.
@@ -119,6 +122,8 @@ impl Requester {
         match input {
             Input::Open(spec) => self.open(now, *spec),
             Input::Offer { peer, offer } => self.offered(now, peer, offer),
+            Input::OfferAhead { peer, offer } => self.offered_ahead(now, peer, offer),
+            Input::HasFiles { peer, job } => self.has_files(peer, job),
             Input::Renewed { peer, task, progress } => self.renewed(now, peer, task, progress),
             Input::Returned { peer, task, why } => self.returned(now, peer, task, why),
             Input::Submitted { peer, task, proof } => self.submitted(now, peer, task, proof),
@@ -181,7 +186,7 @@ impl Requester {
             let leased = own.leases.contains_key(&peer) || own.former.contains_key(&peer);
             let claimed = own.claims.iter().any(|claim| claim.peer == peer);
             leased && !claimed && own.state == TaskState::Open
-        })
+        }) || self.has_ahead(peer, task)
     }
 
     /// Whether a proof that this peer says it has of a task is to be looked at, now or later.
@@ -307,13 +312,16 @@ impl Requester {
 
     /// Forgets a job, and tells the holders of its tasks.
     fn close(&mut self, now: Time, id: JobId, why: &Revocation) {
+        self.parked.forget_files(id);
         let Some(job) = self.jobs.get(&id) else {
             return;
         };
         if let Some(deadline) = job.deadline {
             self.alarms.remove(&(deadline, Alarm::Deadline(id)));
         }
-        for (task, peer, _) in job.leased() {
+        let leased = job.leased();
+        self.end_ahead_in(id, why);
+        for (task, peer, _) in leased {
             self.revoke(now, peer, TaskRef { job: id, task }, why.clone());
         }
         let submitters = self.jobs.remove(&id).map(|job| job.submitters);

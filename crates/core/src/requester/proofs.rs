@@ -21,6 +21,12 @@ impl Requester {
         {
             return self.refuse(peer, Refusal::Banned { reason });
         }
+        if self.has_ahead(peer, task) {
+            self.begin_ahead_late(now, peer);
+            if self.submitted_ahead(peer, task, proof) {
+                return;
+            }
+        }
         let known = self
             .jobs
             .get(&task.job)
@@ -62,6 +68,7 @@ impl Requester {
             }
         }
         self.end_lease(peer, task);
+        self.end_ahead_of(task, &Revocation::Done);
         let job = self.jobs.get_mut(&task.job).expect("seen above");
         job.submitters.insert(peer);
         // A late proof may come while the task waits for another peer.
@@ -84,6 +91,7 @@ impl Requester {
         };
         own.claims.insert(place, claim);
         self.check_next(task);
+        self.begin_ahead(now, peer);
     }
 
     /// Begins to check the next proof of a task, if none is being checked but those that stall.
@@ -141,6 +149,7 @@ impl Requester {
             Verdict::Accepted => return self.accepted(now, task, claim),
             Verdict::Invalid { reason } => self.invalid(now, peer, task, reason),
             Verdict::Unavailable { reason } => {
+                self.end_ahead_above(peer, task);
                 self.in_vain(task);
                 self.disappointed(now, peer, |state| state.standing.withhold());
                 self.outputs.push_back(Output::Event(Event::TaskFailed {
@@ -179,6 +188,7 @@ impl Requester {
 
     /// A claim holds: no other peer is needed for the task.
     pub(super) fn accepted(&mut self, now: Time, task: TaskRef, claim: Claim) {
+        self.end_ahead_of(task, &Revocation::Done);
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
@@ -202,6 +212,7 @@ impl Requester {
             self.forgettable.remove(&(state.seen, peer));
             self.outputs.push_back(Output::Learned { peer });
         }
+        self.has_files(peer, task.job);
         self.foresee(peer);
         for other in passed_over {
             self.looked_at(other, task);
@@ -228,7 +239,8 @@ impl Requester {
         if state.standing.banned.is_some() {
             return;
         }
-        self.parked.remove(peer);
+        self.parked.forget(peer);
+        self.release_ahead(now, peer, Some(Revocation::Banned));
         self.in_vain(task);
         let state = self.peers.get_mut(&peer).expect("seen above");
         self.newcomers.note(&state.standing, false);
@@ -276,13 +288,10 @@ impl Requester {
             }
         }
         for freed in freed {
-            self.wake(
-                TaskRef {
-                    job: task.job,
-                    task: freed,
-                },
-                now,
-            );
+            let freed = TaskRef { task: freed, ..task };
+            if !self.begins_ahead(now, freed) {
+                self.wake(freed, now);
+            }
         }
         self.wake_left(now);
         if task.task == TaskId::Final {

@@ -34,6 +34,7 @@ impl Requester {
     pub(super) fn give_up(&mut self, now: Time, task: TaskRef, why: Revocation, event: Event) -> Vec<TaskId> {
         let takers: Vec<TaskId> = self.jobs[&task.job].takers(task.task).collect();
         for taker in takers {
+            self.end_ahead_of(TaskRef { task: taker, ..task }, &why);
             self.suspend(now, TaskRef { task: taker, ..task }, &why);
         }
         self.in_vain(task);

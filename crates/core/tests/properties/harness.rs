@@ -86,6 +86,7 @@ impl Harness {
     pub fn new(redundancy: Redundancy) -> Self {
         let policy = Policy {
             redundancy,
+            ahead: true,
             ..Policy::default()
         };
         Self {
@@ -108,7 +109,9 @@ impl Harness {
         self.log.extend(outputs.iter().cloned());
         for output in &outputs {
             match output {
-                Output::Lease { peer, task, .. } => self.leases.entry(*peer).or_default().push(*task),
+                Output::Lease { peer, task, .. } | Output::LeaseAhead { peer, task, .. } => {
+                    self.leases.entry(*peer).or_default().push(*task)
+                }
                 Output::Revoke { peer, task, .. } => {
                     self.leases.entry(*peer).or_default().retain(|held| held != task);
                 }
@@ -266,6 +269,14 @@ impl Harness {
             Step::Offer(index) => {
                 let (peer, offer) = (peer(index), offer(index));
                 drop(self.input(Input::Offer { peer, offer })?);
+            }
+            Step::OfferAhead(index) => {
+                let (peer, offer) = (peer(index), offer(index));
+                drop(self.input(Input::OfferAhead { peer, offer })?);
+            }
+            Step::Has(index) => {
+                let (peer, job) = (peer(index), job(index % JOBS));
+                drop(self.input(Input::HasFiles { peer, job })?);
             }
             Step::Act(index, habit) => self.act(index, habit)?,
             Step::Intrude(index, segment) => {

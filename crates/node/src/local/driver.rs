@@ -165,10 +165,13 @@ impl Driver<'_, '_> {
                         let outcome = Tried::Unable;
                         inputs.push(Input::Tried { task, outcome });
                     }
+                    // Children have nothing ahead: what a task takes is here.
                     // Children need no word of why there is nothing to do, and nobody else listens.
                     // Obsolete proofs are kept: the same command finds them again, with other
                     // arities too.
                     Output::Refuse { .. }
+                    | Output::LeaseAhead { .. }
+                    | Output::Begun { .. }
                     | Output::Extended { .. }
                     | Output::Revoke { .. }
                     | Output::Announce { .. }

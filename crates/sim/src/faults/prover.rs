@@ -23,9 +23,20 @@ const SUBMIT_EVERY: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(crate) enum Say {
     Offer(Offer),
-    Renew { task: TaskRef, progress: u16 },
-    Submit { task: TaskRef, proof: Blob },
-    Return { task: TaskRef, why: Return },
+    /// It is at a task, and asks for the next one.
+    OfferAhead(Offer),
+    Renew {
+        task: TaskRef,
+        progress: u16,
+    },
+    Submit {
+        task: TaskRef,
+        proof: Blob,
+    },
+    Return {
+        task: TaskRef,
+        why: Return,
+    },
 }
 
 /// Hears something from it.
@@ -54,6 +65,9 @@ pub(super) const NOISE: std::ops::Range<u64> = 950..1100;
 /// This many times in a thousand the machine has other work meanwhile, and the task takes twice as
 /// long.
 pub(super) const BUSY: u32 = 50;
+
+/// It asks for the next task when so much of one is done, in thousandths.
+const ASKS_AHEAD_FROM: u16 = 300;
 
 /// This many of a thousand that have made an invalid proof hand it in without a look at it.
 const NAIVE: u32 = 300;
@@ -100,6 +114,9 @@ struct Doing {
     renew: Time,
     work: Duration,
     poisoned: bool,
+    /// It has asked for the next task, and has got one.
+    asked: bool,
+    next: Option<(TaskRef, Cost, bool)>,
 }
 
 impl Prover {
@@ -200,7 +217,7 @@ impl Prover {
                 self.alarm = self.after(now, patience);
             }
             State::Working(doing) if doing.end <= now => {
-                let (task, poisoned) = (doing.task, doing.poisoned);
+                let (task, poisoned, next) = (doing.task, doing.poisoned, doing.next);
                 let works = self.habit.works() || self.habit == Habit::Poisons;
                 self.stop_work(now);
                 if works && poisoned && !self.rng.chance(NAIVE) {
@@ -220,9 +237,13 @@ impl Prover {
                     };
                     says.push(Say::Return { task, why });
                 }
-                says.push(Say::Offer(self.offer));
-                self.state = State::Asking;
-                self.alarm = self.after(now, SUBMIT_EVERY);
+                if let Some((task, cost, poisoned)) = next {
+                    self.begin(now, task, cost, poisoned);
+                } else {
+                    says.push(Say::Offer(self.offer));
+                    self.state = State::Asking;
+                    self.alarm = self.after(now, SUBMIT_EVERY);
+                }
             }
             State::Working(doing) => {
                 let (task, end) = (doing.task, doing.end);
@@ -232,7 +253,12 @@ impl Prover {
                 if self.habit != Habit::Silent {
                     says.push(Say::Renew { task, progress });
                 }
+                let asks = progress >= ASKS_AHEAD_FROM && !doing.asked;
+                if asks {
+                    says.push(Say::OfferAhead(self.offer));
+                }
                 if let State::Working(doing) = &mut self.state {
+                    doing.asked |= asks;
                     doing.renew = renew;
                 }
                 self.alarm = renew.min(end);
@@ -246,9 +272,11 @@ impl Prover {
         match hear {
             Hear::Lease { task, cost, poisoned } => self.begin(now, task, cost, poisoned),
             Hear::Revoked(task) => {
+                if let State::Working(doing) = &mut self.state {
+                    doing.next = doing.next.filter(|(next, ..)| *next != task);
+                }
                 if matches!(&self.state, State::Working(doing) if doing.task == task) {
-                    self.stop_work(now);
-                    self.alarm = now;
+                    self.goes_on(now);
                 }
             }
             Hear::Wake if matches!(self.state, State::Idle) => self.alarm = now,
@@ -270,8 +298,7 @@ impl Prover {
                         self.unsent = None;
                     }
                     if matches!(&self.state, State::Working(doing) if Some(doing.task) == about) {
-                        self.stop_work(now);
-                        self.alarm = now;
+                        self.goes_on(now);
                     }
                 }
             },
@@ -279,8 +306,12 @@ impl Prover {
     }
 
     fn begin(&mut self, now: Time, task: TaskRef, cost: Cost, poisoned: bool) {
-        if matches!(self.state, State::Working(_)) {
-            // An answer that came late; the lease will run out.
+        if let State::Working(doing) = &mut self.state {
+            // One that it has asked for meanwhile; or an answer that came late, and the lease will
+            // run out.
+            if doing.asked && doing.task != task {
+                doing.next.get_or_insert((task, cost, poisoned));
+            }
             return;
         }
         let fetch = self.rng.duration(self.fetch.clone());
@@ -304,7 +335,22 @@ impl Prover {
             renew,
             work,
             poisoned,
+            asked: false,
+            next: None,
         });
+    }
+
+    /// Its task is not its own any more: it begins with the next one, or asks.
+    fn goes_on(&mut self, now: Time) {
+        let next = match &self.state {
+            State::Working(doing) => doing.next,
+            State::Idle | State::Asking => None,
+        };
+        self.stop_work(now);
+        match next {
+            Some((task, cost, poisoned)) => self.begin(now, task, cost, poisoned),
+            None => self.alarm = now,
+        }
     }
 
     fn proof(&self, task: TaskRef, poisoned: bool) -> Blob {

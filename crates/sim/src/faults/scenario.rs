@@ -14,6 +14,8 @@ pub struct Scenario {
     pub seed: u64,
     pub redundancy: Redundancy,
     pub look_ahead: bool,
+    /// Whether peers get leases ahead.
+    pub ahead: bool,
     pub jobs: Vec<Job>,
     pub classes: Vec<Class>,
     pub faults: Faults,
@@ -208,6 +210,7 @@ impl Scenario {
             seed,
             redundancy,
             look_ahead: Rng::new(seed, "look ahead").chance(800),
+            ahead: Rng::new(seed, "leases ahead").chance(800),
             jobs,
             classes,
             faults: Faults {

@@ -29,6 +29,8 @@ pub(super) struct Machine {
     /// Raised whenever the machine comes back, so that earlier messages do not reach it.
     pub boot: u32,
     pub doing: Option<Doing>,
+    /// The task that it has ahead.
+    pub next: Option<Next>,
     /// An offer is on its way.
     pub asking: bool,
     /// The time at which it asks again, if no requester wakes it before.
@@ -104,6 +106,17 @@ pub(super) struct Doing {
     pub end: Time,
     /// Tells this task from another that it gets later.
     pub lease: u64,
+    /// It has asked for the next one.
+    pub asked: bool,
+}
+
+/// A task that comes after the one under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub requester: usize,
+    pub task: TaskRef,
+    /// When its inputs are there.
+    pub fetched: Time,
 }
 
 impl Machine {

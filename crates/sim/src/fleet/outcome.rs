@@ -98,6 +98,9 @@ pub struct Counts {
     /// Tasks that are done.
     pub tasks: u64,
     pub leases: u64,
+    /// Leases that machines had ahead, and those of them that they began with.
+    pub ahead: u64,
+    pub begun_ahead: u64,
     /// Leases that ran out.
     pub expired: u64,
     pub banned: u64,
@@ -117,6 +120,10 @@ pub struct Counts {
     pub declined: u64,
     /// CPU time of requesters in which they verified proofs.
     pub verified_s: f64,
+    /// Leases of machines that had not got the block's files and did not fetch them already.
+    pub lacked: u64,
+    /// Requests and their answers: offers, renewals, submissions, notices, and preparing.
+    pub messages: u64,
     /// Inputs of blocks that requesters sent themselves, and what went from machine to machine.
     pub input_copies: u64,
     pub between_bytes: u64,

@@ -393,6 +393,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     task: task.task,
                 });
             }
+            // The policy gives none.
+            Output::LeaseAhead { .. } | Output::Begun { .. } => {}
             Output::Extended { peer, until, .. } => {
                 let lease_ms = self.millis_until(until);
                 self.outbox.answer(peer, Response::Extended { lease_ms });

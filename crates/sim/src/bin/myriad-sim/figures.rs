@@ -24,6 +24,7 @@ fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundanc
         seed,
         redundancy,
         look_ahead: true,
+        ahead: false,
         jobs: vec![Job {
             segments,
             arities: ARITIES,

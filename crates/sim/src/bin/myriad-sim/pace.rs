@@ -22,6 +22,9 @@ pub fn print(path: &Path) -> Result<(), ScenarioError> {
             ""
         }
     );
+    if let Some(makespan) = &outcome.makespan_s {
+        println!("makespan    {:.1} s median", makespan.median);
+    }
     if let Some(lag) = &outcome.lag_s {
         println!(
             "lag         {:.1} s median, {:.1} s for 95 of 100, {:.1} s at most",
@@ -40,7 +43,22 @@ pub fn print(path: &Path) -> Result<(), ScenarioError> {
         sum(|world| world.counts.verified_s) / blocks
     );
     println!("machines    {:.1} % at work", 100.0 * outcome.utilisation);
-    println!("tasks       {}", sum(|world| world.counts.tasks as f64));
+    let tasks = sum(|world| world.counts.tasks as f64);
+    println!(
+        "tasks       {tasks}, each with {:.1} messages and {:.2} s in which its files are fetched",
+        sum(|world| world.counts.messages as f64) / tasks.max(1.0),
+        sum(|world| world.counts.fetching_s) / tasks.max(1.0)
+    );
+    println!(
+        "leases      {}, of which {} to machines that lacked the block's files",
+        sum(|world| world.counts.leases as f64),
+        sum(|world| world.counts.lacked as f64)
+    );
+    println!(
+        "ahead       {} leases, of which {} were begun with",
+        sum(|world| world.counts.ahead as f64),
+        sum(|world| world.counts.begun_ahead as f64)
+    );
     println!(
         "inputs sent {} by requesters themselves",
         sum(|world| world.counts.input_copies as f64)

@@ -42,6 +42,8 @@ pub struct Report {
     /// Leases among these of tasks that another peer held.
     pub copies: u64,
     pub expired: u64,
+    /// Leases that peers had ahead, and began with.
+    pub begun_ahead: u64,
     pub banned: u64,
     /// Accepted proofs that turned out to be none.
     pub refuted: u64,

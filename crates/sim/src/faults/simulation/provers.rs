@@ -47,6 +47,7 @@ impl Simulation<'_> {
         let peer = prover.peer;
         let input = match say {
             Say::Offer(offer) => Input::Offer { peer, offer },
+            Say::OfferAhead(offer) => Input::OfferAhead { peer, offer },
             Say::Renew { task, progress } => Input::Renewed { peer, task, progress },
             Say::Submit { task, proof } => Input::Submitted { peer, task, proof },
             Say::Return { task, why } => Input::Returned { peer, task, why },

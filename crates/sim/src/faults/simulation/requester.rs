@@ -16,6 +16,7 @@ impl Simulation<'_> {
         let policy = Policy {
             redundancy: self.scenario.redundancy,
             look_ahead: self.scenario.look_ahead,
+            ahead: self.scenario.ahead,
             ..Policy::default()
         };
         let standings = self.journal.standings.clone();
@@ -123,6 +124,25 @@ impl Simulation<'_> {
                 self.answer(prover, Hear::Lease { task, cost, poisoned });
                 return Ok(true);
             }
+            Output::LeaseAhead { peer, task, .. } => {
+                if self.journal.done.contains_key(&task) {
+                    return Err(format!("{task} is durable, and is given out ahead"));
+                }
+                let prover = self.by_peer[&peer];
+                let cost = cost(task.task.kind());
+                let poisoned = self.poison(task).is_some();
+                self.answer(prover, Hear::Lease { task, cost, poisoned });
+                return Ok(true);
+            }
+            Output::Begun { peer, task, .. } => {
+                if self.journal.done.contains_key(&task) {
+                    return Err(format!("{task} is durable, and begins"));
+                }
+                self.report.leases += 1;
+                self.report.begun_ahead += 1;
+                *self.holders.entry(task).or_default() += 1;
+                self.journal.leases.insert((task, peer));
+            }
             Output::Extended { .. } => return Ok(true),
             Output::Refuse { peer, why } => {
                 let prover = self.by_peer[&peer];
@@ -169,7 +189,10 @@ impl Simulation<'_> {
     }
 
     pub(super) fn lease_ends(&mut self, task: TaskRef, peer: Peer) {
-        self.journal.leases.remove(&(task, peer));
+        // It was ahead, or is over already.
+        if !self.journal.leases.remove(&(task, peer)) {
+            return;
+        }
         if let Some(holders) = self.holders.get_mut(&task) {
             *holders = holders.saturating_sub(1);
         }

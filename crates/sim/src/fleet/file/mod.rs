@@ -47,9 +47,9 @@ pub struct ScenarioFile {
     pub machines: Vec<MachineTable>,
 }
 
-/// Switches for questions of the kind "how much is it worth?". Each of them but `announced` is off
-/// in the product, which has no such switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Switches for questions of the kind "how much is it worth?". The product has none of them, and
+/// does what `announced` and `leases_ahead` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhatIf {
     /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those
@@ -63,13 +63,17 @@ pub struct WhatIf {
     /// A block is announced when its execution begins, and machines fetch program and input
     /// meanwhile, from each other. Segments are given out when it is executed. The product does so;
     /// off, machines fetch with their first lease.
-    #[serde(default)]
+    #[serde(default = "defaults::yes")]
     pub announced: bool,
-    /// A machine has its next lease when its last task ends, and hears at once of a lease that its
-    /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
-    /// back.
+    /// Offers, leases and wakes take no time: a machine has its next lease when its last task ends,
+    /// and hears at once of one that its own proof has made possible.
     #[serde(default)]
     pub ahead: bool,
+    /// Machines that have delivered get leases ahead: the node above a proof that they have just
+    /// submitted, or the next task while they are at one
+    /// ([`myriad_core::Policy::ahead`]).
+    #[serde(default = "defaults::yes")]
+    pub leases_ahead: bool,
     /// The requester sends eight copies of an input, and each machine that gets it passes it on to
     /// one more, piece by piece. Without this, those that have reported progress are named to
     /// others.
@@ -79,6 +83,29 @@ pub struct WhatIf {
     /// nodes above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
     #[serde(default)]
     pub delegated: bool,
+}
+
+impl WhatIf {
+    /// Whether blocks are announced before they are executed. Where messages take no time, they are
+    /// not: machines that are woken and wait again would do so without end at one moment.
+    pub(in crate::fleet) const fn is_announced(&self) -> bool {
+        self.announced && !self.ahead
+    }
+}
+
+/// What the product does.
+impl Default for WhatIf {
+    fn default() -> Self {
+        Self {
+            arities: None,
+            early: false,
+            announced: true,
+            ahead: false,
+            leases_ahead: true,
+            swarm: false,
+            delegated: false,
+        }
+    }
 }
 
 /// Requesters that are alike.

@@ -60,6 +60,7 @@ impl<'a> World<'a> {
         connect(setup, seed, &sides, &mut machines);
         let policy = Policy {
             redundancy: setup.redundancy,
+            ahead: file.what_if.leases_ahead,
             ..Policy::default()
         };
         for (place, side) in sides.iter_mut().enumerate() {
@@ -171,6 +172,7 @@ fn machine(rng: &mut Rng, (place, class, table): (usize, usize, &MachineTable), 
         online,
         boot: 0,
         doing: None,
+        next: None,
         asking: false,
         alarm: Time::NEVER,
         listening: true,

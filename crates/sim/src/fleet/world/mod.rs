@@ -27,6 +27,8 @@ use transfers::Shared;
 
 enum Say {
     Offer,
+    /// It is at a task, and asks for the next one.
+    OfferAhead,
     /// It was woken, and is at a task.
     Declines,
     Renew(TaskRef, u16),

@@ -6,20 +6,25 @@ use myriad_core::{Input, Return, TaskId, TaskRef, Time};
 
 use super::{Happens, Hear, Say, World, blob, block_of};
 use crate::{
-    fleet::machine::Doing,
+    fleet::machine::{Doing, Next},
     peer::{GOOD, Habit, INVALID, LOST_AFTER, PROGRESS_MAX, RENEW_EVERY, WITHHELD},
 };
 
+/// It asks for the next task when so much of one is done, in thousandths, as in `myriad-node`.
+const ASKS_AHEAD_FROM: u128 = 300;
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 impl World<'_> {
-    /// Asks the next requester for a task, or waits until it may ask one.
-    pub(super) fn asks(&mut self, place: usize) {
+    /// Asks the next requester for a task, or waits until it may ask one. Returns whom it asks.
+    pub(super) fn asks(&mut self, place: usize) -> Option<usize> {
         let now = self.now;
         let machine = &mut self.machines[place];
         machine.alarm = Time::NEVER;
         if !machine.is_idle() {
-            return;
+            return None;
         }
-        match machine.next(&self.open, now) {
+        let next = machine.next(&self.open, now);
+        match next {
             Some(side) => {
                 machine.asking = true;
                 self.say(place, side, Say::Offer);
@@ -36,9 +41,11 @@ impl World<'_> {
                 }
             }
         }
+        next
     }
 
     pub(super) fn say(&mut self, machine: usize, side: usize, say: Say) {
+        self.counts.messages += 2;
         let from = &self.machines[machine];
         let way = match say {
             Say::Offer if self.setup.file.what_if.ahead => Duration::ZERO,
@@ -65,7 +72,15 @@ impl World<'_> {
                 machine.asking = false;
                 if machine.is_idle() {
                     machine.may_ask(side, now);
-                    self.begins(side, place, task);
+                    let fetched = self.fetches(side, place, task);
+                    self.begins(side, place, task, fetched);
+                } else if machine.doing.is_some() && machine.next.is_none() {
+                    let fetched = self.fetches(side, place, task);
+                    self.machines[place].next = Some(Next {
+                        requester: side,
+                        task,
+                        fetched,
+                    });
                 }
             }
             Hear::Refused(wait) => {
@@ -90,18 +105,28 @@ impl World<'_> {
                 self.asks(place);
             }
             Hear::Revoked(task) => {
+                machine.next = machine.next.filter(|next| next.task != task);
                 if machine.doing.is_some_and(|doing| doing.task == task) {
                     self.stops(place);
-                    self.asks(place);
+                    self.goes_on(place);
                 }
             }
         }
     }
 
-    /// Gets a task's inputs, and begins with it.
-    fn begins(&mut self, side: usize, place: usize, task: TaskRef) {
+    /// Begins with the task that it has ahead, or asks for one. Returns whom it asks.
+    fn goes_on(&mut self, place: usize) -> Option<usize> {
+        let Some(next) = self.machines[place].next.take() else {
+            return self.asks(place);
+        };
+        self.begins(next.requester, place, next.task, next.fetched);
+        None
+    }
+
+    /// Begins with a task, whose inputs are there then.
+    fn begins(&mut self, side: usize, place: usize, task: TaskRef, fetched: Time) {
         let now = self.now;
-        let fetched = self.fetches(side, place, task);
+        let fetched = fetched.max(now);
         let early = self.executing(side, block_of(task.job));
         let workload = &self.setup.workloads[self.sides[side].table];
         let machine = &mut self.machines[place];
@@ -145,6 +170,7 @@ impl World<'_> {
             begun: ready,
             end: ready + work,
             lease,
+            asked: false,
         });
         if end < Time::NEVER {
             self.queue.push(
@@ -182,6 +208,16 @@ impl World<'_> {
             },
         );
         self.say(place, doing.requester, renew);
+        // The answer has to come before it asks as one that is free.
+        let is_answered = self.now + ANSWER_WITHIN < doing.end;
+        let is_far = !doing.asked && share >= ASKS_AHEAD_FROM;
+        let asks = self.setup.file.what_if.leases_ahead && is_far && is_answered;
+        if asks && self.machines[place].next.is_none() {
+            self.say(place, doing.requester, Say::OfferAhead);
+            if let Some(doing) = &mut self.machines[place].doing {
+                doing.asked = true;
+            }
+        }
     }
 
     pub(super) fn ends(&mut self, place: usize, lease: u64) {
@@ -203,7 +239,11 @@ impl World<'_> {
         };
         self.stops(place);
         self.say(place, doing.requester, say);
-        self.asks(place);
+        let asked = self.goes_on(place);
+        if self.setup.file.what_if.leases_ahead && asked == Some(doing.requester) {
+            // The offer goes with the submission.
+            self.counts.messages -= 2;
+        }
     }
 
     /// It is not at its task any more.
@@ -251,6 +291,15 @@ impl World<'_> {
                     why: Return::Stopping,
                 };
                 self.tell(doing.requester, back);
+            }
+            let next = self.machines[place].next.take();
+            if let (Some(next), false) = (next, silent) {
+                let back = Input::Returned {
+                    peer: self.machines[place].peer,
+                    task: next.task,
+                    why: Return::Stopping,
+                };
+                self.tell(next.requester, back);
             }
             self.stops(place);
             self.counts.leavings += 1;

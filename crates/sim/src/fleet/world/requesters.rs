@@ -40,7 +40,7 @@ impl World<'_> {
             let done = requester.occupy(now, workload.metering);
             let began = Time::default() + (done - Time::default()).saturating_sub(workload.metering);
             requester.began.insert(block, began);
-            if self.setup.file.what_if.announced {
+            if self.setup.file.what_if.is_announced() {
                 let until = done;
                 self.queue.push(began, Happens::Announces { side, block, until });
             }
@@ -108,6 +108,9 @@ impl World<'_> {
 
     fn hear(&mut self, side: usize, peer: Peer, hear: Hear) {
         let machine = index(peer);
+        if matches!(hear, Hear::Revoked(_) | Hear::Wake) {
+            self.counts.messages += 2;
+        }
         let to = &self.machines[machine];
         let boot = to.boot;
         let way = match hear {
@@ -158,6 +161,10 @@ impl World<'_> {
                 peer,
                 offer: self.offer(side, place),
             },
+            Say::OfferAhead => Input::OfferAhead {
+                peer,
+                offer: self.offer(side, place),
+            },
             Say::Declines => Input::Declined { peer },
             Say::Renew(task, progress) => Input::Renewed { peer, task, progress },
             Say::Submit(task, proof) => Input::Submitted { peer, task, proof },
@@ -185,6 +192,14 @@ impl World<'_> {
             Output::Lease { peer, task, .. } => {
                 self.counts.leases += 1;
                 self.hear(side, peer, Hear::Lease(task));
+            }
+            Output::LeaseAhead { peer, task, .. } => {
+                self.counts.ahead += 1;
+                self.hear(side, peer, Hear::Lease(task));
+            }
+            Output::Begun { .. } => {
+                self.counts.leases += 1;
+                self.counts.begun_ahead += 1;
             }
             Output::Refuse { peer, why } if offers => {
                 let heard = self.refusal(side, peer, &why);
@@ -230,6 +245,8 @@ impl World<'_> {
         match event {
             Event::TaskDone { peer, .. } => {
                 self.counts.tasks += 1;
+                // The verdict and the receipt.
+                self.counts.messages += 4;
                 if let Some(met) = self.machines[index(peer)].met(side) {
                     met.paid();
                 }

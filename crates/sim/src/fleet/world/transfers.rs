@@ -2,15 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use myriad_core::{TaskRef, Time};
+use myriad_core::{TaskRef, Time, spreading::HOLDERS_NAMED_FROM};
 
 use super::{World, block_of, made_by};
 use crate::fleet::link::transfer;
 
 /// Provers that a lease names for program and input, as in `myriad-node`.
 const SOURCES: usize = 3;
-/// Provers that the requester remembers of an input, as in `myriad-node`.
-const HOLDERS_MAX: usize = 32;
 /// Copies of an input that the requester sends if machines pass it on while they still get it, each
 /// to one more.
 const CHAINS: u64 = 8;
@@ -33,7 +31,7 @@ impl Shared {
         if self.holders.iter().any(|(holder, _)| *holder == place) {
             return;
         }
-        if self.holders.len() == HOLDERS_MAX {
+        if self.holders.len() == HOLDERS_NAMED_FROM {
             self.holders.pop_front();
         }
         self.holders.push_back((place, since));
@@ -62,6 +60,7 @@ impl World<'_> {
             None => lacking = self.lacking(side, place, block),
         }
         if let Some(bytes) = lacking {
+            self.counts.lacked += 1;
             let from = self.executing(side, block.1).unwrap_or(self.now);
             let source = if self.setup.file.what_if.swarm {
                 self.chained(place, block)
@@ -97,7 +96,8 @@ impl World<'_> {
             })
             .collect();
         for (maker, bytes) in inputs {
-            if maker == Some(place) {
+            // A proof that is not durable is the machine's own, and is still looked at.
+            if maker.is_none_or(|maker| maker == place) {
                 continue;
             }
             let from = maker.filter(|&maker| self.is_reachable(place, maker));

@@ -103,7 +103,7 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
     report.say(&format!(
         "Each row changes one thing of the first one, by a switch of the simulator (`what_if` in a scenario); the product has none. What \
          is **not built** is shown at its best: machines know beforehand which segment they will get, and nothing is given back. \
-         So these rows say what could be gained at most, with one exception: machines that waste time have their leases ahead as soon as others, \
+         So these rows say what could be gained at most, with one exception: machines that waste time wait for no message either, \
          which the second column shows. The links are those of {ROLLUPS} rollups on {MACHINES} machines."
     ));
     let mut table = Table::new(&[
@@ -126,11 +126,18 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
         ..usual
     };
     for (what, what_if) in [
-        ("as built, but announced when it is executed, as before", usual),
+        ("as built", usual),
         (
-            "announced before it is executed, as built",
+            "announced when it is executed, as before",
             WhatIf {
-                announced: true,
+                announced: false,
+                ..usual
+            },
+        ),
+        (
+            "no leases ahead, as before",
+            WhatIf {
+                leases_ahead: false,
                 ..usual
             },
         ),
@@ -145,10 +152,7 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
             "**not built:** executed by all at once, segments proven as they are cut",
             early,
         ),
-        (
-            "**not built:** leases ahead, so that no message is waited for",
-            ahead,
-        ),
+        ("**not built:** offers, leases and wakes that take no time", ahead),
         (
             "**not built:** machines pass on inputs that they still get",
             swarm,

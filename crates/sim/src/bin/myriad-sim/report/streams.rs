@@ -111,8 +111,8 @@ pub fn write(report: &mut Report<'_>) -> Result<f64, ReportError> {
         "A requester fetches and verifies every proof that is submitted to it, once: when it checks it. What a rollup receives is what its link has \
          to carry, however many machines there are; where it is less, proofs wait for each other there, and machines have nothing to do. The \
          children of a node go from the machines that made them to the one that makes the node, and through the requester only where \
-         these cannot reach each other. Program and input come from a machine that has reported progress with the same block, or else from the requester: \
-         so those that begin at once with a block get them from the requester.",
+         these cannot reach each other. Machines fetch program and input from each other while the requester executes the block, which sends more copies \
+         where its link is fast; those that begin without them get them from a machine that has them, or else from the requester.",
     );
     let mut table = Table::new(&[
         "machines",
