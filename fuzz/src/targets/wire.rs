@@ -55,16 +55,20 @@ fn announcement() -> Announcement {
     }
 }
 
+fn offer() -> OfferMessage {
+    OfferMessage {
+        memory: 4 << 30,
+        threads: 2,
+        speed: 2000,
+        holds: vec![Blob([1; 32]), Blob([2; 32])],
+    }
+}
+
 pub(super) fn requests() -> Vec<Vec<u8>> {
     let segment = task(TaskId::Segment(3));
     let node = task(TaskId::Node(NodeId { level: 2, index: 300 }));
     encoded(&[
-        Request::Offer(OfferMessage {
-            memory: 4 << 30,
-            threads: 2,
-            speed: 2000,
-            holds: vec![Blob([1; 32]), Blob([2; 32])],
-        }),
+        Request::Offer(offer()),
         Request::Renew {
             task: segment,
             progress: 500,
@@ -77,7 +81,9 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
                 cpu_ms: 2000,
                 memory_bytes: 1 << 30,
             },
+            next: Some(offer()),
         },
+        Request::OfferAhead(offer()),
         Request::Return {
             task: task(TaskId::Final),
             why: Returned::Failed {
@@ -163,6 +169,11 @@ pub(super) fn responses() -> Vec<Vec<u8>> {
             why: Why::NotNow,
             reason: "ask again".into(),
             retry_ms: Some(500),
+        }),
+        Response::NoTask(Refused {
+            why: Why::NoWork,
+            reason: "nothing is ready".into(),
+            retry_ms: Some(300_000),
         }),
         Response::Extended { lease_ms: 1000 },
         Response::Received,

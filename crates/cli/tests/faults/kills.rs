@@ -48,14 +48,18 @@ enum Stage {
     Persisted,
     Aggregate,
     Final,
+    /// A lease ahead is given, and its task has not begun.
+    Ahead,
     ProverLease,
+    /// It is at a task, and has the next one.
+    ProverAhead,
     ProverProving,
     ProverSubmit,
 }
 
 impl Stage {
     /// All stages, each with the number of its victims in a job.
-    const ALL: [(Self, usize); 12] = [
+    const ALL: [(Self, usize); 14] = [
         (Self::Execute, 1),
         (Self::Announce, 2),
         (Self::Lease, 2),
@@ -65,7 +69,9 @@ impl Stage {
         (Self::Persisted, 3),
         (Self::Aggregate, 2),
         (Self::Final, 3),
+        (Self::Ahead, 2),
         (Self::ProverLease, 2),
+        (Self::ProverAhead, 2),
         (Self::ProverProving, 2),
         (Self::ProverSubmit, 3),
     ];
@@ -81,7 +87,8 @@ impl Stage {
             "herald" => Some(Self::Execute),
             "announce" => Some(Self::Announce),
             "lease" if task.starts_with("segment") => Some(Self::Lease),
-            "lease" if !is_final => Some(Self::Aggregate),
+            "lease" | "begun" if !is_final => Some(Self::Aggregate),
+            "ahead" => Some(Self::Ahead),
             "claim" => Some(Self::Submit),
             "verify" => Some(Self::Verify),
             "persist" => Some(Self::Persist),
@@ -94,6 +101,7 @@ impl Stage {
     fn of_prover(line: &str) -> Option<Self> {
         match field(line, "stage")? {
             "lease" => Some(Self::ProverLease),
+            "ahead" => Some(Self::ProverAhead),
             "prove" => Some(Self::ProverProving),
             "proven" => Some(Self::ProverSubmit),
             _ => None,
@@ -206,7 +214,7 @@ impl World {
     fn requester_said(&mut self, line: &str) {
         let task = || field(line, "task").expect("the stage is one of a task");
         match field(line, "stage") {
-            Some("lease") => assert!(
+            Some("lease" | "ahead" | "begun") => assert!(
                 !self.kept.contains(task()),
                 "{} is given out again, and its proof is durable",
                 task()

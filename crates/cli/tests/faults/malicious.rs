@@ -245,7 +245,9 @@ impl Requester {
                     reply.send(Response::Received);
                     return Answer::Proof;
                 }
-                Request::Prepare { .. } | Request::Notice(_) => reply.send(Response::Received),
+                Request::OfferAhead(_) | Request::Prepare { .. } | Request::Notice(_) => {
+                    reply.send(Response::Received);
+                }
             }
         }
     }

@@ -130,6 +130,7 @@ impl Stranger {
             task: lease.task,
             proof: self.network.blobs().put(proof).unwrap(),
             spent: Spent::default(),
+            next: None,
         };
         let answer = self.network.ask(self.requester, submit).await.unwrap();
         assert_eq!(answer, Response::Received);

@@ -23,7 +23,7 @@ pub use task::{
 };
 
 /// The version of all messages. Peers of another one say so and part.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;

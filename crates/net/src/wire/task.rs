@@ -33,6 +33,8 @@ pub enum Request {
         task: TaskRef,
         proof: BlobRef,
         spent: Spent,
+        /// It has room for one more task.
+        next: Option<OfferMessage>,
     },
     /// A prover gives a task back undone.
     Return { task: TaskRef, why: Returned },
@@ -40,6 +42,8 @@ pub enum Request {
     Notice(Notice),
     /// A prover means to serve a job that is being executed, and has these blobs.
     Prepare { job: JobId, holds: Vec<Blob> },
+    /// A prover is at a task, and would like the next one, to fetch what it needs meanwhile.
+    OfferAhead(OfferMessage),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +114,7 @@ pub enum Notice {
 /// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// The answer to an offer: do this task.
+    /// The answer to an offer, alone or with a submission that has been taken note of: do this task.
     Lease(Box<Lease>),
     /// The refusal of a request, and why.
     Refused(Refused),
@@ -120,6 +124,8 @@ pub enum Response {
     Received,
     /// What a job is made from, for a prover that lacks some of it, and who is to send it.
     Files(Box<Sources>),
+    /// A submission has been taken note of, and the offer that came with it is refused.
+    NoTask(Refused),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,8 +217,11 @@ pub enum Work {
 impl Bounded for Request {
     fn check(&self) -> Result<(), WireError> {
         match self {
-            Self::Offer(offer) => bound("blobs that are held", offer.holds.len(), HOLDS_MAX),
-            Self::Submit { proof, .. } => check_blob(proof),
+            Self::Offer(offer) | Self::OfferAhead(offer) => offer.check(),
+            Self::Submit { proof, next, .. } => {
+                check_blob(proof)?;
+                next.as_ref().map_or(Ok(()), Bounded::check)
+            }
             Self::Return { why, .. } => match why {
                 Returned::Stopping | Returned::Surplus => Ok(()),
                 Returned::Unwilling { reason: text } | Returned::Failed { message: text } => check_text(text),
@@ -221,6 +230,12 @@ impl Bounded for Request {
             Self::Prepare { holds, .. } => bound("blobs that are held", holds.len(), HOLDS_MAX),
             Self::Renew { .. } => Ok(()),
         }
+    }
+}
+
+impl Bounded for OfferMessage {
+    fn check(&self) -> Result<(), WireError> {
+        bound("blobs that are held", self.holds.len(), HOLDS_MAX)
     }
 }
 
@@ -241,7 +256,7 @@ impl Bounded for Response {
         match self {
             Self::Lease(lease) => lease.check(),
             Self::Files(sources) => sources.check(),
-            Self::Refused(refused) => check_text(&refused.reason),
+            Self::Refused(refused) | Self::NoTask(refused) => check_text(&refused.reason),
             Self::Extended { .. } | Self::Received => Ok(()),
         }
     }

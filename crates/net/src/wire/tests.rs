@@ -54,7 +54,7 @@ fn requests_are_encoded_as_documented() {
         progress: 500,
     };
     check(&renew, &format!("01 {AA} 01 02 ac02 f403"));
-    let submit = Request::Submit {
+    let submit = |next| Request::Submit {
         task: task(),
         proof: blob(0xbb, 630_732),
         spent: Spent {
@@ -62,11 +62,22 @@ fn requests_are_encoded_as_documented() {
             cpu_ms: 2000,
             memory_bytes: 1 << 30,
         },
+        next,
+    };
+    let submitted = format!("02 {AA} 01 02 ac02 {BB} ccbf26 e807 d00f 8080808004");
+    check(&submit(None), &format!("{submitted} 00"));
+    let next = OfferMessage {
+        memory: 4 << 30,
+        threads: 2,
+        speed: 2000,
+        holds: vec![Blob([0xbb; 32])],
     };
     check(
-        &submit,
-        &format!("02 {AA} 01 02 ac02 {BB} ccbf26 e807 d00f 8080808004"),
+        &submit(Some(next.clone())),
+        &format!("{submitted} 01 8080808010 02 d00f 01{BB}"),
     );
+    let ahead = Request::OfferAhead(next);
+    check(&ahead, &format!("06 8080808010 02 d00f 01{BB}"));
     let returned = Request::Return {
         task: task(),
         why: Returned::Failed { message: "no".into() },
@@ -101,6 +112,12 @@ fn responses_are_encoded_as_documented() {
         retry_ms: Some(5000),
     });
     check(&refused, "01 01 04 6d6f7265 01 8827");
+    let no_task = Response::NoTask(Refused {
+        why: Why::NoWork,
+        reason: "more".into(),
+        retry_ms: Some(5000),
+    });
+    check(&no_task, "05 00 04 6d6f7265 01 8827");
     let source = |byte| Source {
         blob: blob(byte, 1000),
         holders: vec![Contact {
@@ -135,7 +152,7 @@ fn responses_are_encoded_as_documented() {
 #[test]
 fn greetings_and_announcements_are_encoded_as_documented() {
     let announcement = Announcement {
-        version: 3,
+        version: 4,
         job: JobId([0xaa; 32]),
         requester: Peer([0xbb; 32]),
         sequence: sequence(7, 300),
@@ -148,7 +165,7 @@ fn greetings_and_announcements_are_encoded_as_documented() {
         bytes: 3_000_000,
         record: vec![],
     };
-    let said = format!("03 {AA} {BB} ac82808070 01 {AA} 01 e0acb103 8080808004 c08db701 00");
+    let said = format!("04 {AA} {BB} ac82808070 01 {AA} 01 e0acb103 8080808004 c08db701 00");
     check(&announcement, &said);
     let unplanned = Announcement {
         extent: None,
@@ -156,10 +173,10 @@ fn greetings_and_announcements_are_encoded_as_documented() {
     };
     check(
         &unplanned,
-        &format!("03 {AA} {BB} ac82808070 01 {AA} 00 c08db701 00"),
+        &format!("04 {AA} {BB} ac82808070 01 {AA} 00 c08db701 00"),
     );
     let hello = Hello {
-        version: 3,
+        version: 4,
         build: "myriad 0.1.0".into(),
         engine: [0xaa; 32],
         role: Role::Prover,
@@ -169,7 +186,7 @@ fn greetings_and_announcements_are_encoded_as_documented() {
     };
     check(
         &hello,
-        &format!("03 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
+        &format!("04 0c 6d797269616420302e312e30 {AA} 01 01 {said} ac02 80d095ffbc31"),
     );
 }
 
@@ -177,20 +194,28 @@ fn greetings_and_announcements_are_encoded_as_documented() {
 fn what_exceeds_its_bounds_is_refused() {
     let bytes_of = |message: &Request| postcard::to_stdvec(message).unwrap();
     let refused = |message: Request| decode::<Request>(&bytes_of(&message), FRAME_BYTES_MAX).unwrap_err();
-    let offer = Request::Offer(OfferMessage {
+    let offer = OfferMessage {
         memory: 0,
         threads: 0,
         speed: 0,
         holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
-    });
-    assert!(matches!(
-        refused(offer),
-        WireError::Bound {
-            actual: 65,
-            allowed: 64,
-            ..
-        }
-    ));
+    };
+    let submit = Request::Submit {
+        task: task(),
+        proof: blob(0, 1),
+        spent: Spent::default(),
+        next: Some(offer.clone()),
+    };
+    for offer in [Request::Offer(offer.clone()), Request::OfferAhead(offer), submit] {
+        assert!(matches!(
+            refused(offer),
+            WireError::Bound {
+                actual: 65,
+                allowed: 64,
+                ..
+            }
+        ));
+    }
     let prepare = Request::Prepare {
         job: JobId([0; 32]),
         holds: vec![Blob([0; 32]); task::HOLDS_MAX + 1],
@@ -207,6 +232,7 @@ fn what_exceeds_its_bounds_is_refused() {
         task: task(),
         proof: blob(0, u64::MAX),
         spent: Spent::default(),
+        next: None,
     };
     assert!(matches!(refused(huge), WireError::Bound { .. }));
     assert!(matches!(

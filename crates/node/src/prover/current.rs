@@ -1,5 +1,5 @@
 //! The current task. It begins with a lease, is watched and renewed, and is stopped when it has to
-//! be.
+//! be. The task that comes after it fetches its inputs, and waits for its turn.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -23,6 +23,10 @@ use super::{
 /// A lease is renewed at least so often, so that its requester sees how far the task is.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
+/// The next task is asked for when so many thousandths of one are done. Its inputs come in the time
+/// that is left.
+const ASKS_AHEAD_FROM: u16 = 300;
+
 pub(super) struct Current {
     pub requester: Peer,
     pub task: TaskRef,
@@ -30,8 +34,12 @@ pub(super) struct Current {
     pub work: Duration,
     /// Since when it was asked for.
     pub since: Instant,
+    lease_ms: u64,
+    longest: Duration,
     tenure: Tenure,
     renewed: Instant,
+    /// The next task was asked for.
+    asked_ahead: bool,
     progress: Arc<Progress>,
     /// How much of it is done, in thousandths.
     done: u16,
@@ -61,20 +69,57 @@ impl Current {
         since: Instant,
         now: Instant,
     ) -> Self {
+        let current = Self::spawn(tools, requester, lease, 0, longest, since, now);
+        current.progress.turn.notify_one();
+        current
+    }
+
+    /// Fetches what a lease takes whose task comes after the one at hand, and waits.
+    pub(super) fn begin_ahead<E: Engine>(
+        tools: &Arc<Tools<E>>,
+        requester: Peer,
+        lease: Lease,
+        longest: Duration,
+        now: Instant,
+    ) -> Self {
+        Self::spawn(tools, requester, lease, 1, longest, now, now)
+    }
+
+    /// It is this one's turn: the engine is free. Its lease counts from now on, until its requester
+    /// says otherwise.
+    pub(super) fn has_turn(&mut self, now: Instant) {
+        self.tenure = Tenure::new(self.lease_ms, self.longest, now);
+        (self.since, self.renewed) = (now, now);
+        self.progress.turn.notify_one();
+    }
+
+    fn spawn<E: Engine>(
+        tools: &Arc<Tools<E>>,
+        requester: Peer,
+        lease: Lease,
+        others: u64,
+        longest: Duration,
+        since: Instant,
+        now: Instant,
+    ) -> Self {
         let progress: Arc<Progress> = Arc::default();
         Self {
             requester,
             task: lease.task,
             work: Duration::from_millis(lease.work_ms),
             since,
+            lease_ms: lease.lease_ms,
+            longest,
             tenure: Tenure::new(lease.lease_ms, longest, now),
             renewed: now,
+            asked_ahead: false,
             done: 0,
             stopped: None,
             handle: tokio::spawn(carry_out(
                 Arc::clone(tools),
                 requester,
                 lease,
+                others,
                 Arc::clone(&progress),
             )),
             progress,
@@ -109,6 +154,13 @@ impl Current {
             // The files that it has fetched stay, for the next time.
             self.handle.abort();
         }
+    }
+
+    /// Whether the next task is to be asked for now: once, when enough of this one is done that the
+    /// next one will not be kept from others for long.
+    pub(super) fn asks_ahead(&mut self) -> bool {
+        let asks = self.is_proving() && self.done >= ASKS_AHEAD_FROM && !self.is_stopped();
+        asks && !std::mem::replace(&mut self.asked_ahead, true)
     }
 
     pub(super) fn is_stopped(&self) -> bool {

@@ -134,7 +134,14 @@ impl Finished {
         due.map(|(&task, waiting)| {
             waiting.sent = true;
             let (proof, spent) = (waiting.proof, waiting.spent);
-            (waiting.requester, task, Request::Submit { task, proof, spent })
+            let next = None;
+            let submission = Request::Submit {
+                task,
+                proof,
+                spent,
+                next,
+            };
+            (waiting.requester, task, submission)
         })
         .collect()
     }

@@ -89,7 +89,9 @@ async fn prefetch(
             tracing::debug!("the files of a job are not given: {:?}", refused.reason);
             return Err(Fetched::Unwilling);
         }
-        Ok(Response::Lease(_) | Response::Extended { .. }) | Err(_) => return Err(Fetched::Failed),
+        Ok(Response::Lease(_) | Response::Extended { .. } | Response::NoTask(_)) | Err(_) => {
+            return Err(Fetched::Failed);
+        }
     };
     fits(network, limits, &sources, bytes).map_err(|why| {
         tracing::warn!("the files of a job are not fetched: {why}");

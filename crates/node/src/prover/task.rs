@@ -16,6 +16,8 @@ use myriad_net::{
     wire::{Lease, Source, Sources, Work},
 };
 
+use tokio::sync::Notify;
+
 use super::{Engine, EngineError, JobFiles, Limits, Piece};
 
 /// Most bytes of a proof that is to be aggregated: those of segments are the largest.
@@ -74,6 +76,8 @@ pub(super) struct Progress {
     /// Bytes that have come of what is fetched.
     pub came: AtomicU64,
     pub cancelled: AtomicBool,
+    /// The engine is free for it: until then the task waits with its inputs on the disk.
+    pub turn: Notify,
 }
 
 /// The tools of a task.
@@ -84,14 +88,15 @@ pub(super) struct Tools<E> {
     pub files: LastFiles,
 }
 
-/// Does what a lease asks for.
+/// Does what a lease asks for. `others` is the number of tasks that are under way meanwhile.
 pub(super) async fn carry_out<E: Engine>(
     tools: Arc<Tools<E>>,
     requester: Peer,
     lease: Lease,
+    others: u64,
     progress: Arc<Progress>,
 ) -> End {
-    match try_carry_out(tools, requester, lease, progress).await {
+    match try_carry_out(tools, requester, lease, others, progress).await {
         Ok((proof, pin, usage)) => End::Proven(proof, pin, Box::new(usage)),
         Err(end) => end,
     }
@@ -101,13 +106,15 @@ async fn try_carry_out<E: Engine>(
     tools: Arc<Tools<E>>,
     requester: Peer,
     lease: Lease,
+    others: u64,
     progress: Arc<Progress>,
 ) -> Result<(BlobRef, Pin, Usage), End> {
     within(&lease, &tools.limits)?;
     forget_others(&tools, Identified::of(&lease, requester));
-    fits(&lease, tools.network.blobs())?;
+    fits(&lease, others, tools.network.blobs())?;
     let files = files(&tools, requester, &lease, &progress.came).await?;
     let (piece, pins) = piece(&tools, requester, lease.work, &progress.came).await?;
+    progress.turn.notified().await;
     if progress.cancelled.load(Ordering::SeqCst) {
         return Err(End::Stopped);
     }
@@ -213,15 +220,15 @@ fn proofs(lease: &Lease) -> Vec<&Source> {
     }
 }
 
-/// Holds what a task is made from, and its proof, to the room on the disk, before anything is
-/// fetched.
-fn fits(lease: &Lease, blobs: &BlobStore) -> Result<(), End> {
+/// Holds what a task is made from, its proof, and those of the tasks under way, to the room on the
+/// disk, before anything is fetched.
+fn fits(lease: &Lease, others: u64, blobs: &BlobStore) -> Result<(), End> {
     let missing = lease
         .sources
         .all()
         .chain(proofs(lease))
         .filter(|source| !blobs.contains(&source.blob.blob));
-    let needed = missing.map(|source| source.blob.bytes).sum::<u64>() + PROOF_BYTES_MAX;
+    let needed = missing.map(|source| source.blob.bytes).sum::<u64>() + PROOF_BYTES_MAX * (1 + others);
     let room = blobs.room_bytes();
     if needed > room {
         return Err(End::Unwilling(format!(

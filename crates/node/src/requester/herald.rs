@@ -164,7 +164,7 @@ impl Listener {
 
     fn answer(&mut self, peer: Peer, request: Request, reply: Reply) {
         match request {
-            Request::Offer(_) => {
+            Request::Offer(_) | Request::OfferAhead(_) => {
                 let reason = "the job is being executed, and there are tasks when that is done";
                 reply.send(refused(Why::NotNow, reason, Some(RETRY.as_millis() as u64)));
             }

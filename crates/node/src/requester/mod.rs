@@ -174,7 +174,7 @@ pub fn run(
         } => (*prepared, leased, truth),
     };
 
-    let policy = if owns { one_machine() } else { Policy::default() };
+    let policy = if owns { one_machine() } else { network_policy() };
     let mut spec = prepared.spec(options, leased);
     // Nothing is proven for it, so that to ask a prover would only take longer.
     spec.own_final = options.final_form == FinalForm::Fast;
@@ -203,6 +203,14 @@ pub fn run(
         .backend
         .into_prepared()
         .conclude(job, options, &ended.usages, recorder)
+}
+
+/// How peers of the network are treated.
+fn network_policy() -> Policy {
+    Policy {
+        ahead: true,
+        ..Policy::default()
+    }
 }
 
 /// A job whose plan is known. All that can fail before the driver runs has been done, so that no

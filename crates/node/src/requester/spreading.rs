@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Blob, Peer};
+use myriad_core::{
+    Blob, Peer,
+    spreading::{Copies, FETCHING_AT_ONCE},
+};
 use myriad_net::{
     Network,
     wire::{Response, Source, Sources, Why},
@@ -19,14 +22,6 @@ use myriad_net::{
 
 use super::{Files, driver::refused};
 
-/// Provers that fetch from this node at once: with more, each of them would have the files later,
-/// and with it those that wait for them.
-const SENT_AT_ONCE: usize = 4;
-/// Copies that this node sends while others have the files.
-const COPIES: usize = 8;
-/// Provers that are sent to one that has the files at once: at home it sends slower than it
-/// fetches, and two at once would both have them when the second one of two in turn has them.
-const FETCHING_AT_ONCE: usize = 1;
 /// A prover that so many were sent to in a row, in vain, is named no more.
 const VAIN_MAX: u32 = 3;
 /// Provers of each kind that are remembered: twice as many as there are connections.
@@ -47,6 +42,8 @@ pub(super) struct Spreading {
     patience: Duration,
     holders: BTreeMap<Peer, Holder>,
     fetching: BTreeMap<Peer, Fetching>,
+    /// What this node sends itself.
+    copies: Copies,
     /// Those that were sent to this node. Each gets one turn, or else a few that never finish would
     /// keep all others from it.
     served: BTreeSet<Peer>,
@@ -63,6 +60,7 @@ struct Holder {
 struct Fetching {
     /// This node, if it is none.
     from: Option<Peer>,
+    since: Instant,
     until: Instant,
 }
 
@@ -84,6 +82,7 @@ impl Spreading {
             patience: START + Duration::from_secs(bytes / RATE_MIN),
             holders: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            copies: Copies::default(),
             served: BTreeSet::new(),
             waiting: BTreeSet::new(),
             looked: None,
@@ -100,7 +99,7 @@ impl Spreading {
         now: Instant,
     ) -> Response {
         if files.all().all(|file| holds.contains(&file.blob)) {
-            self.has_all(peer);
+            self.has_all(peer, now);
             return Response::Received;
         }
         let from = match self.turn(peer, now) {
@@ -130,23 +129,32 @@ impl Spreading {
 
     /// A peer is gone.
     pub(super) fn forget(&mut self, peer: Peer) {
-        self.end(peer, true);
+        self.end(peer, None);
         self.holders.remove(&peer);
         self.waiting.remove(&peer);
     }
 
-    fn has_all(&mut self, peer: Peer) {
-        self.end(peer, false);
+    fn has_all(&mut self, peer: Peer, now: Instant) {
+        self.end(peer, Some(now));
         self.waiting.remove(&peer);
         if self.holders.len() < PEERS_MAX {
             self.holders.entry(peer).or_default();
         }
     }
 
-    /// The turn of a peer is over.
-    fn end(&mut self, peer: Peer, in_vain: bool) {
-        let from = self.fetching.remove(&peer).and_then(|fetching| fetching.from);
-        let Some(from) = from else { return };
+    /// The turn of a peer is over; it has the files since then, if it was not in vain.
+    fn end(&mut self, peer: Peer, has_since: Option<Instant>) {
+        let Some(fetching) = self.fetching.remove(&peer) else {
+            return;
+        };
+        let Some(from) = fetching.from else {
+            match has_since {
+                Some(now) => self.copies.has_come(now - fetching.since),
+                None => self.copies.has_failed(),
+            }
+            return;
+        };
+        let in_vain = has_since.is_none();
         let Some(holder) = self.holders.get_mut(&from) else {
             return;
         };
@@ -164,14 +172,14 @@ impl Spreading {
         self.looked = Some(now);
         let late = self.fetching.iter().filter(|(_, fetching)| fetching.until < now);
         let late: Vec<Peer> = late.map(|(&peer, _)| peer).collect();
-        late.into_iter().for_each(|peer| self.end(peer, true));
+        late.into_iter().for_each(|peer| self.end(peer, None));
     }
 
     /// From whom a peer that lacks files gets them now. One that asks again has not got them where
     /// it was sent.
     fn turn(&mut self, peer: Peer, now: Instant) -> Turn {
         self.end_late(now);
-        self.end(peer, true);
+        self.end(peer, None);
         // It has lost them since, if it ever had them.
         self.holders.remove(&peer);
         let free = self
@@ -193,13 +201,15 @@ impl Spreading {
         };
         self.waiting.remove(&peer);
         let until = now + self.patience;
-        self.fetching.insert(peer, Fetching { from, until });
+        let since = now;
+        self.fetching.insert(peer, Fetching { from, since, until });
         match from {
             Some(from) => {
                 self.holders.entry(from).or_default().fetching += 1;
                 Turn::FromHolder(from)
             }
             None => {
+                self.copies.begins();
                 self.served.insert(peer);
                 Turn::FromHere
             }
@@ -208,10 +218,7 @@ impl Spreading {
 
     /// Whether this node sends a peer a copy now. Nobody else can while nobody has all.
     fn may_send(&self, peer: Peer) -> bool {
-        let sending = self.fetching.values().filter(|fetching| fetching.from.is_none());
-        let has_copies = self.served.len() < COPIES || self.holders.is_empty();
-        sending.count() < SENT_AT_ONCE
-            && has_copies
+        self.copies.may_begin(self.holders.is_empty())
             && self.served.len() < PEERS_MAX
             && !self.served.contains(&peer)
     }
@@ -241,7 +248,7 @@ mod tests {
                 .map(|&number| (number, spreading.turn(peer(number), now)))
                 .collect();
             for (number, _) in turns.iter().filter(|(_, turn)| !matches!(turn, Turn::Wait(_))) {
-                spreading.has_all(peer(*number));
+                spreading.has_all(peer(*number), now + SECOND);
                 left.remove(number);
             }
             round += 1;
@@ -265,7 +272,7 @@ mod tests {
     fn those_who_never_finish_lose_their_turn_for_good() {
         let start = Instant::now();
         let mut spreading = Spreading::of_bytes(1 << 20);
-        for number in 0..SENT_AT_ONCE {
+        for number in 0..4 {
             assert_eq!(spreading.turn(peer(number), start), Turn::FromHere);
         }
         assert!(matches!(spreading.turn(peer(9), start), Turn::Wait(_)));
@@ -275,7 +282,7 @@ mod tests {
             "it has had its turn"
         );
         assert_eq!(spreading.turn(peer(9), late), Turn::FromHere);
-        spreading.has_all(peer(9));
+        spreading.has_all(peer(9), late);
         assert_eq!(spreading.turn(peer(0), late), Turn::FromHolder(peer(9)));
     }
 
@@ -283,11 +290,11 @@ mod tests {
     fn one_that_has_nothing_to_send_is_named_no_more() {
         let now = Instant::now();
         let mut spreading = Spreading::of_bytes(1 << 20);
-        spreading.has_all(peer(0));
+        spreading.has_all(peer(0), now);
         for number in 1..=VAIN_MAX as usize {
             assert_eq!(spreading.turn(peer(number), now), Turn::FromHolder(peer(0)));
             // It asks again, and hears of nobody better.
-            spreading.end(peer(number), true);
+            spreading.end(peer(number), None);
         }
         assert_eq!(spreading.turn(peer(9), now), Turn::FromHere);
         assert_eq!(spreading.holders().count(), 0);
@@ -301,7 +308,7 @@ mod tests {
             let now = start + SECOND * (number as u32 / 8);
             spreading.turn(peer(number), now);
             if number % 3 == 0 {
-                spreading.has_all(peer(number));
+                spreading.has_all(peer(number), now);
             }
         }
         for remembered in [

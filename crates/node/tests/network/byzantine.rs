@@ -179,7 +179,15 @@ async fn misbehave(network: &Network, requester: Peer, habit: Habit, acted: &Ato
     };
     let spent = Spent::default();
     let _ = network
-        .ask(requester, Request::Submit { task, proof, spent })
+        .ask(
+            requester,
+            Request::Submit {
+                task,
+                proof,
+                spent,
+                next: None,
+            },
+        )
         .await;
     // What comes of it is seen in what it gets next.
     sleep(Duration::from_secs(2)).await;

@@ -62,9 +62,10 @@ impl Endless {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
-                            Response::Received
-                        }
+                        Request::Submit { .. }
+                        | Request::OfferAhead(_)
+                        | Request::Prepare { .. }
+                        | Request::Notice(_) => Response::Received,
                     });
                 }
             }

@@ -70,9 +70,13 @@ impl Holder {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        (Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_), _) => {
-                            Response::Received
-                        }
+                        (
+                            Request::Submit { .. }
+                            | Request::OfferAhead(_)
+                            | Request::Prepare { .. }
+                            | Request::Notice(_),
+                            _,
+                        ) => Response::Received,
                     };
                     reply.send(answer);
                 }

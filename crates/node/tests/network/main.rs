@@ -1,5 +1,6 @@
 //! Requesters and provers over real connections on loopback; only proving is pretended.
 
+mod ahead;
 mod beforehand;
 mod byzantine;
 mod disk;
@@ -84,6 +85,7 @@ async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> 
         task: lease.task,
         proof: keeps(&segment_proof(&description)),
         spent: Spent::default(),
+        next: None,
     };
     network.ask(requester, submit).await.unwrap();
 }

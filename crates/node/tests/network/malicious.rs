@@ -91,9 +91,10 @@ impl Malicious {
                             told.lock().unwrap().push(why);
                             Response::Received
                         }
-                        Request::Submit { .. } | Request::Prepare { .. } | Request::Notice(_) => {
-                            Response::Received
-                        }
+                        Request::Submit { .. }
+                        | Request::OfferAhead(_)
+                        | Request::Prepare { .. }
+                        | Request::Notice(_) => Response::Received,
                     });
                 }
             }

@@ -10,7 +10,12 @@ use myriad_net::{
 };
 
 use super::Driver;
-use crate::prover::{Engine, current::Stop, offers::Outcome, task::End};
+use crate::prover::{
+    Engine,
+    current::{Current, Stop},
+    offers::Outcome,
+    task::End,
+};
 
 impl<E: Engine> Driver<E> {
     pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
@@ -24,6 +29,16 @@ impl<E: Engine> Driver<E> {
     /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
     pub(super) fn end_current(&mut self, end: End) -> Option<String> {
         let current = self.current.take().expect("its task has ended");
+        let disk = self.end_of(current, end);
+        if disk.is_none() {
+            self.go_on(Instant::now());
+        }
+        disk
+    }
+
+    /// A task has ended, the one at hand or the next one. Gives the reason if this machine's disk
+    /// does not serve.
+    pub(super) fn end_of(&mut self, current: Current, end: End) -> Option<String> {
         let (requester, task, work, since) = (current.requester, current.task, current.work, current.since);
         let now = Instant::now();
         let took = current.proved_for(now);

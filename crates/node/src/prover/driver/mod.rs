@@ -4,8 +4,10 @@
 //! job that has no tasks yet, [`Current`] for the task at hand, [`Finished`] for proofs, [`Disk`]
 //! for the disk. The files beside this one hold the driver's own methods, by subject.
 
+mod ahead;
 mod beforehand;
 mod endings;
+mod offering;
 mod view;
 
 use std::{
@@ -18,7 +20,7 @@ use std::{
 use myriad_core::{JobId, Peer, SPEED_ONE, TaskRef};
 use myriad_net::{
     AskError, Event as NetEvent, Network, Regard, SignedReceipt, parse_peer, short_name,
-    wire::{Lease, Notice, OfferMessage, Refused, Request, Response, Returned, Role, Why},
+    wire::{Lease, Notice, Refused, Request, Response, Returned, Role, Why},
 };
 use tokio::{
     sync::mpsc,
@@ -64,7 +66,15 @@ enum Answer {
         answer: Result<Response, AskError>,
     },
     Submission {
+        peer: Peer,
         task: TaskRef,
+        /// When an offer was made with it, if one was.
+        offered: Option<Instant>,
+        answer: Result<Response, AskError>,
+    },
+    /// The answer of the requester of the task at hand.
+    Ahead {
+        peer: Peer,
         answer: Result<Response, AskError>,
     },
 }
@@ -88,6 +98,10 @@ struct Driver<E: Engine> {
     offers: Offers,
     prefetch: Option<Prefetch>,
     current: Option<Current>,
+    /// The task that comes after that one.
+    next: Option<Current>,
+    /// Since when that one's requester is asked for it.
+    asking_ahead: Option<Instant>,
     finished: Finished,
     receipts: Arc<Receipts>,
 
@@ -126,10 +140,16 @@ pub async fn run<E: Engine>(
     let mut stop = std::pin::pin!(stop);
     driver.write(status, &observe);
     loop {
-        let (current, prefetch) = (&mut driver.current, &mut driver.prefetch);
+        let (current, prefetch, next) = (&mut driver.current, &mut driver.prefetch, &mut driver.next);
         let task = async {
             match current {
                 Some(current) => current.end().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ahead = async {
+            match next {
+                Some(next) => next.end().await,
                 None => std::future::pending().await,
             }
         };
@@ -147,6 +167,7 @@ pub async fn run<E: Engine>(
             },
             Some(answer) = answers.recv() => driver.handle_answer(answer),
             end = task => disk = driver.end_current(end),
+            end = ahead => disk = driver.end_next(end),
             end = beforehand => driver.end_prefetch(end),
             Some(_) = driver.returning.join_next() => {}
             _ = tick.tick() => driver.tick(),
@@ -200,6 +221,8 @@ impl<E: Engine> Driver<E> {
             offers: Offers::new(crate::engine_fingerprint(), payers, Instant::now()),
             prefetch: None,
             current: None,
+            next: None,
+            asking_ahead: None,
             finished: Finished::new(network.blobs().clone()),
             receipts: Arc::new(receipts),
             core_speed: calibration.core_speed,
@@ -279,6 +302,7 @@ impl<E: Engine> Driver<E> {
                     tracing::info!("{} is revoked: {reason:?}", task.task);
                     self.stop_current(Stop::Revoked);
                 }
+                self.stop_next(Stop::Revoked, |next| next.task == task && next.requester == peer);
             }
             Notice::Verdict {
                 task,
@@ -310,6 +334,7 @@ impl<E: Engine> Driver<E> {
         {
             self.stop_current(Stop::Revoked);
         }
+        self.stop_next(Stop::Revoked, |next| next.is_of(job, requester));
         self.stop_prefetch(|prefetch| prefetch.is_of(job, requester));
         self.finished.close(job, requester);
     }
@@ -337,6 +362,7 @@ impl<E: Engine> Driver<E> {
     fn stop(&mut self) {
         self.stopping = Some(Instant::now());
         self.stop_current(Stop::Owner);
+        self.stop_next(Stop::Owner, |_| true);
         self.stop_prefetch(|_| true);
     }
 
@@ -344,7 +370,8 @@ impl<E: Engine> Driver<E> {
     /// proofs are where they belong, unless that takes too long.
     fn may_end(&self) -> bool {
         self.stopping.is_some_and(|since| {
-            let done = self.current.is_none() && self.returning.is_empty() && self.finished.submitted() == 0;
+            let is_free = self.current.is_none() && self.next.is_none();
+            let done = is_free && self.returning.is_empty() && self.finished.submitted() == 0;
             done || since.elapsed() > FAREWELL_MAX
         })
     }
@@ -361,6 +388,7 @@ impl<E: Engine> Driver<E> {
             self.tools.engine.stop();
         }
         self.renew();
+        self.ask_ahead(now);
         self.submit();
     }
 
@@ -390,16 +418,6 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Submits what is due.
-    fn submit(&mut self) {
-        for (peer, task, submission) in self.finished.due(Instant::now()) {
-            self.ask(peer, submission, move |answer| Answer::Submission {
-                task,
-                answer,
-            });
-        }
-    }
-
     /// Asks a peer, beside everything else; what it answers is handled as `answer`.
     fn ask(
         &self,
@@ -415,31 +433,6 @@ impl<E: Engine> Driver<E> {
         });
     }
 
-    /// Offers this machine to those whose turn it is, if it is free.
-    fn offer(&mut self) {
-        let now = Instant::now();
-        if self.stopping.is_some() || self.current.is_some() || self.disk.why_not(now).is_some() {
-            return;
-        }
-        while let Some(peer) = self.offers.next(&self.limits, now) {
-            self.offer_to(peer, now);
-        }
-    }
-
-    fn offer_to(&mut self, peer: Peer, since: Instant) {
-        let offer = OfferMessage {
-            memory: self.memory_offered,
-            threads: u16::try_from(self.limits.threads).unwrap_or(u16::MAX),
-            speed: self.speed as u32,
-            holds: self.network.blobs().held(HOLDS_NAMED),
-        };
-        self.ask(peer, Request::Offer(offer), move |answer| Answer::Offer {
-            peer,
-            since,
-            answer,
-        });
-    }
-
     fn handle_answer(&mut self, answer: Answer) {
         match answer {
             Answer::Offer { peer, since, answer } => {
@@ -447,13 +440,23 @@ impl<E: Engine> Driver<E> {
                 match answer {
                     Ok(Response::Lease(lease)) => self.begin(peer, *lease, since),
                     Ok(Response::Refused(refused)) => self.offers.refused(peer, Some(&refused), now),
-                    Ok(Response::Received | Response::Extended { .. } | Response::Files(_)) | Err(_) => {
-                        self.offers.refused(peer, None, now);
-                    }
+                    Ok(_) | Err(_) => self.offers.refused(peer, None, now),
                 }
             }
             Answer::Renewal { task, answer } => self.renewed(task, answer),
-            Answer::Submission { task, answer } => self.finished.answered(task, answer),
+            Answer::Submission {
+                peer,
+                task,
+                offered,
+                answer,
+            } => {
+                let answer = match offered {
+                    Some(since) => self.answered_with(peer, since, answer),
+                    None => answer,
+                };
+                self.finished.answered(task, answer);
+            }
+            Answer::Ahead { peer, answer } => self.answered_ahead(peer, answer),
         }
     }
 

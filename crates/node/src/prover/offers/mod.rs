@@ -312,6 +312,16 @@ impl Offers {
     /// of those that may have something the ones that the owner prefers, if there are any, and of
     /// those the one that was served least, but for whose turn it is.
     pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Peer> {
+        let next = self.choice(limits, now);
+        if let Some(requester) = next.and_then(|peer| self.requesters.get_mut(&peer)) {
+            requester.asked = Some(now);
+            self.last = next;
+        }
+        next
+    }
+
+    /// The requester that [`Self::next`] gives.
+    pub(super) fn choice(&self, limits: &Limits, now: Instant) -> Option<Peer> {
         if !self.may_ask(now) {
             return None;
         }
@@ -338,16 +348,18 @@ impl Offers {
             let served_s = requester.served_s - turn.as_secs_f64();
             (!preferred, (served_s * 1e3) as i64)
         };
-        let next = after
+        after
             .chain(self.requesters.iter())
             .filter(ready)
             .min_by_key(order)
-            .map(|(&peer, _)| peer);
-        if let Some(requester) = next.and_then(|peer| self.requesters.get_mut(&peer)) {
-            requester.asked = Some(now);
-            self.last = next;
+            .map(|(&peer, _)| peer)
+    }
+
+    /// It has not looked at the offer that came with a submission.
+    pub(super) fn not_asked(&mut self, peer: Peer) {
+        if let Some(requester) = self.requesters.get_mut(&peer) {
+            requester.asked = None;
         }
-        next
     }
 
     /// Whether a requester has this job open, as far as is known.

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use myriad_core::{Blob, Peer};
+use myriad_core::{Blob, Peer, spreading::HOLDERS_NAMED_FROM};
 
-/// Holders that are remembered of one blob. Enough that one of them has time.
+/// Holders that are remembered of one proof. Enough that one of them has time.
 const HOLDERS_MAX: usize = 32;
 /// Blobs that are remembered. A job has a proof for each task, and two or three files.
 const BLOBS_MAX: usize = 1 << 18;
@@ -18,7 +18,17 @@ pub(super) struct Holders {
 }
 
 impl Holders {
+    /// A peer has a proof.
     pub(super) fn add(&mut self, blob: Blob, peer: Peer) {
+        self.add_up_to(HOLDERS_MAX, blob, peer);
+    }
+
+    /// A peer has one of the job's files, which many fetch at once.
+    pub(super) fn add_of_file(&mut self, blob: Blob, peer: Peer) {
+        self.add_up_to(HOLDERS_NAMED_FROM, blob, peer);
+    }
+
+    fn add_up_to(&mut self, most: usize, blob: Blob, peer: Peer) {
         if !self.of.contains_key(&blob) && self.of.len() >= BLOBS_MAX {
             return;
         }
@@ -26,7 +36,7 @@ impl Holders {
         if holders.contains(&peer) {
             return;
         }
-        if holders.len() == HOLDERS_MAX
+        if holders.len() >= most
             && let Some(first) = holders.pop_front()
             && let Some(count) = self.counts.get_mut(&first)
         {

@@ -1,6 +1,6 @@
 //! Describes the job and its tasks to peers: the announcement, and the content of a lease.
 
-use myriad_core::{TaskId, TaskRef, Time};
+use myriad_core::{Peer, TaskId, TaskRef, Time};
 use myriad_net::{
     blob::BlobRef,
     wire::{Lease, Source, Sources, Work},
@@ -19,7 +19,9 @@ impl<J: JobBackend> Driver<'_, J> {
             .announce(self.files.announcement(&self.network, self.job, extent, open));
     }
 
-    pub(super) fn lease(&mut self, task: TaskRef, until: Time) -> Lease {
+    /// The lease of a task, for a peer that may have made one of the proofs that it takes a moment
+    /// ago.
+    pub(super) fn lease(&mut self, peer: Peer, task: TaskRef, until: Time) -> Lease {
         let Files {
             program,
             openvm_toml,
@@ -37,7 +39,10 @@ impl<J: JobBackend> Driver<'_, J> {
             TaskId::Segment(index) => Work::Segment(self.backend.segment(index)),
             TaskId::Node(node) => Work::Aggregate {
                 level: node.level,
-                children: inputs.iter().map(|&child| self.proof_source(child)).collect(),
+                children: inputs
+                    .iter()
+                    .map(|&child| self.proof_source(peer, child))
+                    .collect(),
             },
             TaskId::Final => {
                 let top = inputs.iter().find(|input| matches!(input, TaskId::Node(_)));
@@ -47,8 +52,8 @@ impl<J: JobBackend> Driver<'_, J> {
                 };
                 Work::Finish {
                     level: node.level,
-                    top: self.proof_source(TaskId::Node(node)),
-                    last_segment: self.proof_source(*last.expect("and of the last segment")),
+                    top: self.proof_source(peer, TaskId::Node(node)),
+                    last_segment: self.proof_source(peer, *last.expect("and of the last segment")),
                 }
             }
         };
@@ -64,10 +69,16 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    pub(super) fn proof_source(&mut self, task: TaskId) -> Source {
-        let durable = self.proofs.proof(task);
-        let (proof, _) = durable.expect("a task can start when the proofs that it is made of are durable");
-        self.source(proof)
+    fn proof_source(&mut self, peer: Peer, task: TaskId) -> Source {
+        match self.proofs.proof(task) {
+            Some((proof, _)) => self.source(proof),
+            // It has it itself, and nobody else.
+            None => {
+                let claimed = self.proofs.claimed_by(peer, task);
+                let proof = claimed.expect("a proof that a task takes is durable, or its own peer's");
+                self.network.source(proof, vec![peer])
+            }
+        }
     }
 
     pub(super) fn source(&mut self, blob: BlobRef) -> Source {

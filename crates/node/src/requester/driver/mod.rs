@@ -134,7 +134,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let (earlier, spreading) = heard.into_parts(&files);
         let mut holders = Holders::default();
         for peer in spreading.holders() {
-            files.all().for_each(|file| holders.add(file.blob, peer));
+            files.all().for_each(|file| holders.add_of_file(file.blob, peer));
         }
         let Joined {
             network,
@@ -198,6 +198,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             // If nobody listens, the job is over.
             let _ = sender.send(Completion::Ready(ready));
         });
+        let job = self.job;
+        for peer in self.spreading.holders().collect::<Vec<_>>() {
+            self.input(Input::HasFiles { peer, job });
+        }
         self.input(Input::Open(Box::new(spec)));
         self.show_restored();
         for event in std::mem::take(&mut self.earlier) {
@@ -384,7 +388,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     "lease of {name} to {}",
                     short_name(peer)
                 );
-                let lease = self.lease(task, until);
+                let lease = self.lease(peer, task, until);
                 let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
                 let prover = self.place(peer);
@@ -393,8 +397,32 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     task: task.task,
                 });
             }
-            // The policy gives none.
-            Output::LeaseAhead { .. } | Output::Begun { .. } => {}
+            Output::LeaseAhead { peer, task, until } => {
+                let name = task.task.to_string();
+                tracing::debug!(
+                    stage = "ahead",
+                    task = name,
+                    "lease ahead of {name} to {}",
+                    short_name(peer)
+                );
+                let lease = self.lease(peer, task, until);
+                let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
+                debug_assert!(answered, "leases answer offers");
+            }
+            Output::Begun { peer, task, .. } => {
+                let name = task.task.to_string();
+                tracing::debug!(
+                    stage = "begun",
+                    task = name,
+                    "{} is at {name}, which it had ahead",
+                    short_name(peer)
+                );
+                let prover = self.place(peer);
+                self.observer.event(&Event::Started {
+                    prover,
+                    task: task.task,
+                });
+            }
             Output::Extended { peer, until, .. } => {
                 let lease_ms = self.millis_until(until);
                 self.outbox.answer(peer, Response::Extended { lease_ms });

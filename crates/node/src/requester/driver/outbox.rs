@@ -14,6 +14,8 @@ pub(super) struct Outbox {
     network: Network,
     /// The peer that is being answered, with what it waits for.
     caller: Option<(Peer, Reply)>,
+    /// Its submission has been taken note of, and the reply is about the offer that came with it.
+    is_taken: bool,
     sending: Sending,
 }
 
@@ -22,17 +24,32 @@ impl Outbox {
         Self {
             network,
             caller: None,
+            is_taken: false,
             sending: Sending::default(),
         }
     }
 
     /// A peer waits for the reply to its request, until [`Self::end_reply`].
     pub(super) fn begin_reply(&mut self, peer: Peer, reply: Reply) {
-        self.caller = Some((peer, reply));
+        (self.caller, self.is_taken) = (Some((peer, reply)), false);
+    }
+
+    /// Whether the peer still waits for the reply.
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.caller.is_some()
+    }
+
+    /// From now on the reply is about the offer that came with a submission.
+    pub(super) fn submission_is_taken(&mut self) {
+        self.is_taken = true;
     }
 
     /// Answers the peer, if it is the one that waits; whether it was.
     pub(super) fn answer(&mut self, peer: Peer, response: Response) -> bool {
+        let response = match response {
+            Response::Refused(refused) if self.is_taken => Response::NoTask(refused),
+            response => response,
+        };
         match self.caller.take_if(|(caller, _)| *caller == peer) {
             Some((_, reply)) => {
                 reply.send(response);

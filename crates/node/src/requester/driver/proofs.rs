@@ -167,6 +167,13 @@ impl<F> Proofs<F> {
         self.blobs.contains(&blob)
     }
 
+    /// The proof of a task that a peer says that it has, and of which nothing has come yet.
+    pub(super) fn claimed_by(&self, peer: Peer, task: TaskId) -> Option<BlobRef> {
+        let mut claims = self.claims.values();
+        let claim = claims.find(|claim| (claim.peer, claim.task) == (peer, task))?;
+        Some(claim.proof)
+    }
+
     /// Whether somebody says that its proof is this blob, and nothing has come of that yet.
     pub(super) fn is_claimed(&self, blob: Blob) -> bool {
         self.claims.values().any(|claim| claim.proof.blob == blob)

@@ -18,7 +18,7 @@ use crate::{engine_fingerprint, requester::backend::JobBackend};
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_request(&mut self, peer: Peer, request: Request, reply: Reply) {
         let task = match &request {
-            Request::Offer(_) => None,
+            Request::Offer(_) | Request::OfferAhead(_) => None,
             Request::Prepare { job, holds } => return reply.send(self.prepare(peer, *job, holds)),
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. } => {
                 Some(*task)
@@ -30,17 +30,23 @@ impl<J: JobBackend> Driver<'_, J> {
             return reply.send(no_such_job());
         }
         match request {
-            Request::Offer(offer) => self.handle_offer(peer, offer, reply),
+            Request::Offer(offer) => self.handle_offer(peer, &offer, false, reply),
+            Request::OfferAhead(offer) => self.handle_offer(peer, &offer, true, reply),
             Request::Renew { task, progress } => {
                 // A peer that proves has the files, and spares this node the next copy.
                 if progress > 0 && self.requester.may_submit(peer, task) {
                     for file in self.files.all().collect::<Vec<_>>() {
-                        self.holders.add(file.blob, peer);
+                        self.holders.add_of_file(file.blob, peer);
                     }
                 }
                 self.input_from(peer, reply, Input::Renewed { peer, task, progress });
             }
-            Request::Submit { task, proof, spent } => {
+            Request::Submit {
+                task,
+                proof,
+                spent,
+                next,
+            } => {
                 let name = task.task.to_string();
                 tracing::debug!(
                     stage = "claim",
@@ -57,7 +63,16 @@ impl<J: JobBackend> Driver<'_, J> {
                     task,
                     proof: proof.blob,
                 };
-                self.input_from(peer, reply, input);
+                self.outbox.begin_reply(peer, reply);
+                self.input(input);
+                if let Some(offer) = next
+                    && self.outbox.is_unanswered()
+                    && let Some(offer) = self.offer_of(peer, &offer)
+                {
+                    self.outbox.submission_is_taken();
+                    self.input(Input::Offer { peer, offer });
+                }
+                self.outbox.end_reply();
             }
             Request::Return { task, why } => {
                 let why = match why {
@@ -84,32 +99,51 @@ impl<J: JobBackend> Driver<'_, J> {
         if is_banned || !hello.is_some_and(is_served) {
             return refused(Why::NotServed, NOT_SERVED, None);
         }
-        for &blob in holds.iter().filter(|blob| self.files.has(**blob)) {
-            self.holders.add(blob, peer);
-        }
+        self.note_files(peer, holds);
         self.spreading
             .answer(&self.network, &self.files, peer, holds, Instant::now())
     }
 
-    fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
-        let origin = match self.peers.hello(peer) {
-            Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
-            _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
+    /// A peer says what it has. If that is all of the job's files, it is the first to be woken.
+    fn note_files(&mut self, peer: Peer, holds: &[Blob]) {
+        for &blob in holds.iter().filter(|blob| self.files.has(**blob)) {
+            self.holders.add_of_file(blob, peer);
+        }
+        if self.files.all().all(|file| holds.contains(&file.blob)) {
+            let job = self.job;
+            self.input(Input::HasFiles { peer, job });
+        }
+    }
+
+    /// Answers an offer of a peer that is free, or of one that is at a task and wants the next one.
+    fn handle_offer(&mut self, peer: Peer, offer: &OfferMessage, ahead: bool, reply: Reply) {
+        let Some(offer) = self.offer_of(peer, offer) else {
+            return reply.send(refused(Why::NotServed, OTHER_ENGINE, None));
         };
+        let input = if ahead {
+            Input::OfferAhead { peer, offer }
+        } else {
+            Input::Offer { peer, offer }
+        };
+        self.input_from(peer, reply, input);
+    }
+
+    /// Takes note of what a peer has, and says what it offers; none if its engine is another one.
+    fn offer_of(&mut self, peer: Peer, offer: &OfferMessage) -> Option<Offer> {
+        let hello = self.peers.hello(peer);
+        let (_, origin) = hello.filter(|(hello, _)| hello.engine == engine_fingerprint())?;
         // Blobs that this job is not made of are not remembered: anyone can name any number of
         // them.
-        for blob in offer.holds {
-            if self.is_of_job(blob) {
-                self.holders.add(blob, peer);
-            }
+        for &blob in offer.holds.iter().filter(|blob| self.proofs.has(**blob)) {
+            self.holders.add(blob, peer);
         }
-        let offer = Offer {
+        self.note_files(peer, &offer.holds);
+        Some(Offer {
             memory: offer.memory,
             speed: offer.speed,
             trust: self.peers.trust(peer),
             origin,
-        };
-        self.input_from(peer, reply, Input::Offer { peer, offer });
+        })
     }
 
     /// Whether a blob is one of the job's files, or an accepted proof of it.

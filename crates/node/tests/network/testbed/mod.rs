@@ -199,6 +199,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         redundancy: request.redundancy,
         // A task that is given out once is not taken over, either.
         look_ahead: request.redundancy != Redundancy::Fixed(1),
+        ahead: true,
         ..Policy::default()
     };
     let served = ServedJob {

@@ -72,6 +72,8 @@ pub struct Pretender {
     pub fault: Fault,
     /// How fast it says that it is.
     pub calibration: Calibration,
+    /// The CPU time that it says each task has taken so far.
+    pub cpu: Duration,
     pub stopped: Arc<AtomicBool>,
     pub started: Arc<AtomicUsize>,
     /// Tasks that were stopped.
@@ -84,6 +86,7 @@ impl Pretender {
             delay,
             fault,
             calibration: Calibration::unmeasured(1),
+            cpu: Duration::ZERO,
             stopped: Arc::default(),
             started: Arc::default(),
             stops: Arc::default(),
@@ -149,7 +152,10 @@ impl Engine for Pretender {
     }
 
     fn sample(&self) -> Sample {
-        Sample::default()
+        Sample {
+            cpu: self.cpu,
+            ..Sample::default()
+        }
     }
 
     fn calibration(&self, _: usize) -> Calibration {
