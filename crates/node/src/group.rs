@@ -373,8 +373,8 @@ mod tests {
     #[test]
     fn a_child_without_a_group_that_takes_too_much_is_ended_all_the_same() {
         let root = tempfile::tempdir().unwrap();
-        // It takes sixty times what is lent, if nobody ends it.
-        let greedy = "ulimit -v 4194304; head -c 1 > /dev/null; exec tail /dev/zero";
+        // It takes four times what is lent, and keeps it until somebody ends it.
+        let greedy = "head -c 1 > /dev/null; x=$(head -c 268435456 /dev/zero | tr '\\0' x); kill -STOP $$";
         let mut child = child(greedy, MemoryBudget::from_bytes(64 << 20), root.path());
         assert!(child.group.is_none());
         let WorkerError::Died(death) = ask(&mut child) else {

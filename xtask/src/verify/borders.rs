@@ -104,6 +104,11 @@ const BORDERS: &[Border] = &[
         reason: "only tests and benchmarks choose the device that proves; the product proves with swirl's",
     },
     Border {
+        call: "probe::",
+        allowed: &["crates/engine/"],
+        reason: "only tests see or change the proofs that are made",
+    },
+    Border {
         call: "BabyBearPoseidon2CpuEngine",
         allowed: &[],
         reason: "only tests and benchmarks prove with OpenVM's device; the product proves with swirl's",

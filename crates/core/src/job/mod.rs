@@ -158,7 +158,7 @@ impl Job {
     /// The tasks whose proofs a task takes: its children, and for the final proof the last segment
     /// too, which shows the public values.
     pub(crate) fn inputs(&self, task: TaskId) -> impl Iterator<Item = TaskId> + use<> {
-        let last = (task == TaskId::Final).then_some(TaskId::Segment(self.tree.segments() - 1));
+        let last = (task == TaskId::Final).then(|| TaskId::Segment(self.tree.segments() - 1));
         self.tree.children(task).chain(last)
     }
 

@@ -206,7 +206,9 @@ impl Scenario {
                 arities,
                 priority: rng.below(2) as i32,
                 opened: rng.duration(Duration::ZERO..seconds(120)),
-                growth: growths.chance(500).then(|| Growth::random(&mut growths, segments)),
+                growth: growths
+                    .chance(500)
+                    .then(|| Growth::random(&mut growths, segments)),
             }
         });
         let jobs = jobs.collect();
