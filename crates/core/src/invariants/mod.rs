@@ -6,7 +6,6 @@
 mod accepted;
 mod banned;
 mod fitting;
-mod grown;
 mod kept;
 mod moving;
 mod obsolete;
@@ -17,7 +16,6 @@ use thiserror::Error;
 pub use accepted::Accepted;
 pub use banned::Banned;
 pub use fitting::Fitting;
-pub use grown::Grown;
 pub use kept::Kept;
 pub use moving::Moving;
 pub use obsolete::Obsolete;
@@ -64,7 +62,6 @@ pub struct All {
     accepted: Accepted,
     banned: Banned,
     fitting: Fitting,
-    grown: Grown,
     kept: Kept,
     moving: Moving,
     obsolete: Obsolete,
@@ -115,11 +112,10 @@ impl All {
         &mut self,
         mut look: impl FnMut(&mut dyn Watch) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
-        let all: [&mut dyn Watch; 8] = [
+        let all: [&mut dyn Watch; 7] = [
             &mut self.accepted,
             &mut self.banned,
             &mut self.fitting,
-            &mut self.grown,
             &mut self.kept,
             &mut self.moving,
             &mut self.obsolete,

@@ -15,11 +15,9 @@ impl Requester {
         let Some(job) = job.filter(|job| job.tree.contains(task.task)) else {
             return;
         };
-        // A proof is needed by nobody once everything that takes it has been made. While the plan
-        // grows, what will take it is not known.
+        // A proof is needed by nobody once everything that takes it has been made.
         let needs = |taker| matches!(job.task(taker).state, TaskState::Open | TaskState::Waiting(_));
-        let is_needed = job.tree.is_growing() || job.takers(task.task).any(needs);
-        if job.task(task.task).state != TaskState::Done(proof) || !is_needed {
+        if job.task(task.task).state != TaskState::Done(proof) || !job.takers(task.task).any(needs) {
             return;
         }
         let event = Event::Reopened {

@@ -135,7 +135,6 @@ mod tests {
         };
         Scenario {
             jobs: vec![Job {
-                growth: None,
                 segments,
                 arities: myriad_core::Arities {
                     leaf: 2,
