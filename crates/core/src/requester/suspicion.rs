@@ -222,6 +222,7 @@ impl Requester {
                 continue;
             };
             if standing.pardon(task) {
+                self.banned.remove(&peer);
                 self.outputs.push_back(Output::Learned { peer });
                 self.outputs
                     .push_back(Output::Event(Event::Pardoned { peer, task }));

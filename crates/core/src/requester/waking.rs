@@ -91,8 +91,6 @@ impl Requester {
         let Some(task) = woken else {
             return;
         };
-        // It is no machine that is about to be free.
-        self.foresee(peer);
         let job = self.jobs.get_mut(&task.job);
         let mut job = job.filter(|job| job.tree.contains(task.task));
         if let Some(job) = &mut job {
