@@ -1,14 +1,6 @@
 //! A context that does not fit its key is refused with the reason. It is not proven, and does not
 //! end the process.
 
-#[path = "common/booleans.rs"]
-mod booleans;
-#[allow(dead_code, reason = "the parameters are used, and no random circuits")]
-#[path = "common/circuit.rs"]
-mod circuit;
-
-use booleans::{Booleans, airs, context};
-use circuit::params;
 use myriad_swirl::{SwirlEngine, SwirlError};
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
@@ -19,6 +11,11 @@ use openvm_stark_backend::{
     prover::{DeviceDataTransporter, DeviceMultiStarkProvingKey, ProvingContext, TraceCommitter},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::{BabyBearPoseidon2Config, F};
+
+use crate::common::{
+    booleans::{Booleans, airs, context},
+    circuit::params,
+};
 
 type Backend = CpuBackend<BabyBearPoseidon2Config>;
 type Key = DeviceMultiStarkProvingKey<Backend>;

@@ -2,9 +2,6 @@
 //!
 //! Neither looks at constraints, so the tests take random traces and points.
 
-#[path = "common/transcript.rs"]
-mod transcript;
-
 use std::sync::Arc;
 
 use myriad_swirl::SwirlDevice;
@@ -28,7 +25,8 @@ use openvm_stark_sdk::{
     config::baby_bear_poseidon2::{BabyBearPoseidon2Config as SC, BabyBearPoseidon2CpuEngine, Digest, EF, F},
     p3_baby_bear::default_babybear_poseidon2_16,
 };
-use transcript::SmallestWitness;
+
+use crate::common::transcript::SmallestWitness;
 
 /// A trace: width, log2 of the height, whether rotated, and the widths of cached traces.
 #[derive(Clone)]

@@ -1,12 +1,5 @@
 //! The proofs are byte for byte those of OpenVM's CPU backend.
 
-mod common;
-
-use common::{
-    booleans::{Booleans, airs, context},
-    circuit::{Circuit, Random, Shape, params},
-    transcript::SmallestWitness,
-};
 use myriad_swirl::{SwirlEngine, SwirlError};
 use openvm_stark_backend::{
     StarkEngine, SystemParams,
@@ -15,6 +8,12 @@ use openvm_stark_backend::{
 };
 use openvm_stark_sdk::config::{
     app_params_with_100_bits_security, baby_bear_poseidon2::BabyBearPoseidon2CpuEngine,
+};
+
+use crate::common::{
+    booleans::{Booleans, airs, context},
+    circuit::{Circuit, Random, Shape, params},
+    transcript::SmallestWitness,
 };
 
 type Stock = BabyBearPoseidon2CpuEngine<SmallestWitness>;

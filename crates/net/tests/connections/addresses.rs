@@ -1,9 +1,6 @@
 //! Addresses that hostile peers name, and connections that they take: over real connections on
 //! loopback, each of whose addresses stands for a machine of the internet.
 
-#[expect(dead_code, reason = "other tests use the rest")]
-mod support;
-
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
@@ -28,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use support::{Alive, AliveEvent, address, node_at, stranger};
+use crate::support::{Alive, AliveEvent, address, node_at, stranger};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

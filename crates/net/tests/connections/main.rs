@@ -1,6 +1,8 @@
 //! Nodes that have to do with each other, and with peers that are slow, busy or lying, over real
 //! connections on loopback.
 
+mod addresses;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{
