@@ -128,12 +128,17 @@ fn the_commitment_to_a_program_is_that_of_openvm() {
 fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
     let job = job();
     let verifier = Verifier::new(&job.program, &job.keys).unwrap();
-    let segment = |segment| probe::with(both, || job.segment(segment, &verifier)).unwrap();
     let node =
         |level, children: &[Vec<u8>]| probe::with(both, || job.node(level, children, &verifier)).unwrap();
-    let proofs: Vec<Vec<u8>> = job.segments.iter().map(segment).collect();
+    // OpenVM's device takes several times as long, so it makes one proof of each kind.
+    let mut proofs = vec![probe::with(both, || job.segment(&job.segments[0], &verifier)).unwrap()];
+    let others = job.segments[1..].iter();
+    proofs.extend(others.map(|segment| job.segment(segment, &verifier).unwrap()));
     let last = &proofs[2];
-    let leaves = [&proofs[..2], &proofs[2..]].map(|proofs| node(Level::LEAF, proofs));
+    let leaves = [
+        node(Level::LEAF, &proofs[..2]),
+        job.node(Level::LEAF, &proofs[2..], &verifier).unwrap(),
+    ];
     let internal = node(Level::INTERNAL_FOR_LEAF, &leaves);
     let top = node(Level::INTERNAL_RECURSIVE, std::slice::from_ref(&internal));
     // A node over its own kind.
@@ -141,7 +146,7 @@ fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
         job.final_proof(Level::INTERNAL_RECURSIVE, &top, last, &verifier)
     });
     made.map(drop).unwrap();
-    assert_eq!(COMPARED.get(), 8);
+    assert_eq!(COMPARED.get(), 5);
 
     spoilt::is_not_handed_out(&job, &verifier, (&leaves[1], &proofs[2..]), (&top, last));
     // All levels from the third on share a key.
@@ -156,12 +161,12 @@ fn segments_nodes_of_every_kind_and_final_proofs_are_those_of_openvm() {
 }
 
 #[test]
-fn a_segment_of_a_block_and_a_leaf_over_it_are_those_of_openvm() {
+fn a_segment_of_a_block_is_that_of_openvm() {
     let job = block();
     let verifier = Verifier::new(&job.program, &job.keys).unwrap();
-    let proof = probe::with(both, || job.segment(&job.segments[0], &verifier)).unwrap();
+    let segment = &job.segments[0];
+    probe::with(both, || job.segment(segment, &verifier)).unwrap();
     let chips = CHIPS.take();
     assert!(chips.iter().any(|chip| chip.contains("Keccakf")), "{chips:?}");
-    probe::with(both, || job.node(Level::LEAF, &[proof], &verifier)).unwrap();
-    assert_eq!(COMPARED.get(), 2);
+    assert_eq!(COMPARED.get(), 1);
 }
