@@ -155,7 +155,7 @@ impl Network {
     /// See [`AskError`].
     pub async fn ask(&self, peer: Peer, request: Request) -> Result<Response, AskError> {
         let id = id_of(peer).ok_or(AskError::NoNode)?;
-        let (answer, answered) = oneshot::channel();
+        let (answer, receiver) = oneshot::channel();
         let command = Command::Ask {
             peer: id,
             request,
@@ -163,7 +163,7 @@ impl Network {
         };
         let ended = |_| AskError::Broken("the network has ended".into());
         self.0.commands.send(command).map_err(|_| ended(()))?;
-        answered.await.unwrap_or_else(|_| Err(ended(())))
+        receiver.await.unwrap_or_else(|_| Err(ended(())))
     }
 
     /// Tells the network of a job of this node's, again and again until it is closed. Who, when and

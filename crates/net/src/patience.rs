@@ -73,7 +73,7 @@ impl Round {
     pub(crate) fn of(progress: bool, busy: Option<Duration>, absent: bool) -> Self {
         match busy {
             _ if progress => Self::Progress,
-            Some(told) => Self::Busy(told),
+            Some(pause) => Self::Busy(pause),
             None if absent => Self::Absent,
             None => Self::Failed,
         }
@@ -108,8 +108,8 @@ impl Patience {
                 (self.failed, self.pause, self.busy_pause) = (0, ROUND_PAUSE, BUSY_PAUSE_MIN);
                 BUSY_PAUSE_MIN
             }
-            Round::Busy(told) => {
-                let pause = self.busy_pause.max(told).min(BUSY_PAUSE_MAX);
+            Round::Busy(wanted) => {
+                let pause = self.busy_pause.max(wanted).min(BUSY_PAUSE_MAX);
                 self.busy_pause = (self.busy_pause * 2).min(BUSY_PAUSE_MAX);
                 self.spread(pause)
             }

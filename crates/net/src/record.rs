@@ -75,8 +75,8 @@ mod tests {
     fn what_a_peer_has_signed_is_read() {
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
-        let told = vec![address(1), address(2)];
-        assert_eq!(read(&sign(&key, told.clone()), &id).unwrap(), told);
+        let signed = vec![address(1), address(2)];
+        assert_eq!(read(&sign(&key, signed.clone()), &id).unwrap(), signed);
         assert_eq!(sign(&key, Vec::new()), []);
         assert_eq!(read(&[], &id).unwrap(), []);
         // The addresses are as long as they may be.

@@ -183,13 +183,13 @@ impl Fetcher {
             let mut more = Came::default();
             let mut busy: Option<Duration> = None;
             let mut absent = true;
-            let asked: Vec<&Contact> = source
+            let holders: Vec<&Contact> = source
                 .holders
                 .iter()
                 .filter(|holder| holder.peer != own && !liars.contains(&holder.peer))
                 .collect();
-            for (place, &holder) in asked.iter().enumerate() {
-                let is_last = place + 1 == asked.len();
+            for (place, &holder) in holders.iter().enumerate() {
+                let is_last = place + 1 == holders.len();
                 let attempt = Attempt {
                     want,
                     holder,
@@ -210,8 +210,8 @@ impl Fetcher {
                     }
                     Err(Failure::Fetch(e)) => {
                         absent &= matches!(e, FetchError::NotFound);
-                        if let Some(told) = busy_for(&e) {
-                            busy = Some(busy.map_or(told, |others| others.min(told)));
+                        if let Some(pause) = busy_for(&e) {
+                            busy = Some(busy.map_or(pause, |others| others.min(pause)));
                         }
                         if e.blames_sender() {
                             liars.push(holder.peer);
@@ -224,7 +224,7 @@ impl Fetcher {
                     None => last.push((holder.peer, why)),
                 }
             }
-            if asked.iter().all(|holder| liars.contains(&holder.peer)) {
+            if holders.iter().all(|holder| liars.contains(&holder.peer)) {
                 break;
             }
             match patience.after(Round::of(more.any(), busy, absent), Instant::now()) {

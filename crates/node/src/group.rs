@@ -307,8 +307,8 @@ mod tests {
     }
 
     fn ask(child: &mut LimitedWorker) -> WorkerError {
-        let asked = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
-        asked.unwrap_err()
+        let loaded = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
+        loaded.unwrap_err()
     }
 
     #[test]

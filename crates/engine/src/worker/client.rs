@@ -15,8 +15,8 @@ use super::{
     death::{Death, last_lines},
     error::WorkerError,
     protocol::{
-        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_frame,
-        write_frame,
+        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
+        read_frame, write_frame,
     },
     source::{Source, send},
     usage::{Usage, Watch},
@@ -351,11 +351,11 @@ impl Worker {
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
         let watch = Watch::start(lock(&self.process).child.id());
-        let asked = Asked {
+        let head = RequestHead {
             request,
             files: files.iter().map(|file| file.bytes).collect(),
         };
-        let mut sent = write_frame(stdin, &asked, REQUEST_BYTES_MAX);
+        let mut sent = write_frame(stdin, &head, REQUEST_BYTES_MAX);
         for file in files {
             sent = match sent {
                 Ok(()) => send(stdin, file)?,

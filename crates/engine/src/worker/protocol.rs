@@ -24,7 +24,7 @@ pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A request, with how many bytes each of the files has that follow it, one after the other.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct RequestHead {
     pub request: Request,
     pub files: Vec<u64>,
 }

@@ -14,8 +14,8 @@ use super::{
     confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
     protocol::{
-        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_files,
-        read_frame, write_frame,
+        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
+        read_files, read_frame, write_frame,
     },
     usage::Meter,
 };
@@ -114,7 +114,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
 
 /// The next request, with its files.
 fn receive(stdin: &mut impl io::Read) -> io::Result<Option<(Request, Vec<Vec<u8>>)>> {
-    let Some(Asked { request, files }) = read_frame(stdin, REQUEST_BYTES_MAX)? else {
+    let Some(RequestHead { request, files }) = read_frame(stdin, REQUEST_BYTES_MAX)? else {
         return Ok(None);
     };
     let files = read_files(stdin, &files)?;

@@ -208,7 +208,7 @@ impl Actor {
 
     /// Tells the node of a job, and gets in touch with the peer that has it; `from` brought the
     /// news.
-    fn announced_by(&mut self, announcement: Announcement, told: Vec<Multiaddr>, from: &PeerId) {
+    fn announced_by(&mut self, announcement: Announcement, stated: Vec<Multiaddr>, from: &PeerId) {
         let requester = id_of(announcement.requester);
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
             let calls_from = self.calls_from(from);
@@ -217,7 +217,7 @@ impl Actor {
             } else {
                 Informant::Forwarded(*from, &calls_from)
             };
-            let addresses = self.learn(id, told, by);
+            let addresses = self.learn(id, stated, by);
             if self
                 .peers
                 .get(&id)

@@ -50,7 +50,7 @@ impl EngineBackend {
         own_worker: OwnWorker,
     ) -> (Self, impl FnOnce() + Send + 'static) {
         let found: Arc<OnceLock<Found>> = Arc::default();
-        let (tell, known) = watch::channel(false);
+        let (known_sender, known) = watch::channel(false);
         let segments = prepared.plan.segments.clone();
         // A job that is given up is not to stay locked until this has come to its end.
         let store = Arc::downgrade(&prepared.store);
@@ -65,7 +65,7 @@ impl EngineBackend {
                 let ready = verifying.statement().map(|_| ()).map_err(|e| e.to_string());
                 found.get_or_init(|| boundaries.and_then(|boundaries| ready.map(|()| boundaries)));
                 // If nobody waits, the job is over.
-                let _ = tell.send(true);
+                let _ = known_sender.send(true);
             }
         };
         let backend = Self {

@@ -402,10 +402,10 @@ mod tests {
     #[test]
     fn a_process_that_dies_once_casts_no_doubt() {
         let dies_at = |times: &'static [usize]| {
-            let mut asked = 0;
+            let mut calls = 0;
             let engine = move |_: Work<'_>| {
-                asked += 1;
-                match times.contains(&asked) {
+                calls += 1;
+                match times.contains(&calls) {
                     true => Err(Trouble::Died("killed".into())),
                     false => Ok((b"node".to_vec(), 1)),
                 }

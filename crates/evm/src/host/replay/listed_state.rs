@@ -38,7 +38,7 @@ pub(super) struct ListedState {
     /// Whether a system call is asking now.
     pub(super) is_system_call: bool,
     /// The numbers of the blocks whose hashes were asked for since it was emptied.
-    pub(super) hashes_asked: Vec<u64>,
+    pub(super) hash_queries: Vec<u64>,
     /// The first thing that was asked for and is not known.
     pub(super) fault: Option<Unlisted>,
 }
@@ -56,7 +56,7 @@ impl ListedState {
             leaves: 0,
             hashes,
             is_system_call: false,
-            hashes_asked: Vec::new(),
+            hash_queries: Vec::new(),
             fault: None,
         };
         for account in accounts {
@@ -221,7 +221,7 @@ impl Database for ListedState {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Unlisted> {
-        self.hashes_asked.push(number);
+        self.hash_queries.push(number);
         match self.hashes.get(&number) {
             Some(hash) => Ok(*hash),
             None => self.note(Unlisted::BlockHash(number)),

@@ -95,7 +95,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
             .entry(header.number)
             .or_insert_with(|| header.hash_slow());
         remarks.extend(run.differing.into_iter().map(Remark::Tracer));
-        for of_one in run.hashes_asked.chunk_by(|(a, _), (b, _)| a == b) {
+        for of_one in run.hash_queries.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(place, number)) = of_one.iter().min_by_key(|(_, number)| *number) else {
                 continue;
             };

@@ -31,7 +31,7 @@ pub(super) struct Run {
     /// The transactions' differences from their expected outcomes.
     pub(super) differing: Vec<Difference>,
     /// The blocks whose hashes a transaction has asked for.
-    pub(super) hashes_asked: Vec<(Place, u64)>,
+    pub(super) hash_queries: Vec<(Place, u64)>,
 }
 
 impl Run {
@@ -95,7 +95,7 @@ pub(super) fn run(
         slot_number: None,
     };
     let mut executor = EthBlockExecutor::new(evm, context, rules, AlloyReceiptBuilder::default());
-    let mut hashes_asked = Vec::new();
+    let mut hash_queries = Vec::new();
     let mut outcomes = Vec::with_capacity(block.senders.len());
     let mut differing = Vec::new();
     let mut result = executor.apply_pre_execution_changes();
@@ -115,8 +115,8 @@ pub(super) fn run(
             // The cache keeps the hashes that it was told, and would not ask again for the next
             // transaction.
             state.block_hashes = BlockHashCache::new();
-            let asked = state.database.hashes_asked.drain(..);
-            hashes_asked.extend(asked.map(|number| (at, number)));
+            let numbers = state.database.hash_queries.drain(..);
+            hash_queries.extend(numbers.map(|number| (at, number)));
             if result.is_err() {
                 break;
             }
@@ -157,7 +157,7 @@ pub(super) fn run(
         logs_bloom: blooms.fold(Bloom::ZERO, |all, bloom| all | bloom),
         outcomes,
         differing,
-        hashes_asked,
+        hash_queries,
     })
 }
 

@@ -152,9 +152,9 @@ impl<'a> Bench<'a> {
             taken += children;
         }
         let others = 1..=most;
-        let asked = |children: &usize| every || *children == groups[0];
+        let is_wanted = |children: &usize| every || *children == groups[0];
         for children in
-            others.filter(|children| asked(children) && !warm.contains(children) && fits(*children))
+            others.filter(|children| is_wanted(children) && !warm.contains(children) && fits(*children))
         {
             self.aggregate(worker, level, &below[..children], threads, false, false)?;
         }

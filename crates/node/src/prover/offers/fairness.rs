@@ -115,13 +115,14 @@ impl Offers {
     /// twice as many after each [`PATIENCE`], so that the silent ones among hundreds cost seconds
     /// together.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
-        let asked = || {
+        let unanswered = || {
             let requesters = self.requesters.values();
-            requesters.filter_map(|requester| Some((requester.asked?, requester.setbacks.patience())))
+            requesters
+                .filter_map(|requester| Some((requester.unanswered_since?, requester.setbacks.patience())))
         };
-        let late = asked()
+        let late = unanswered()
             .filter(|(since, patience)| now - *since >= *patience)
             .count();
-        asked().count() - late <= late
+        unanswered().count() - late <= late
     }
 }

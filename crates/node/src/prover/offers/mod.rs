@@ -69,7 +69,7 @@ struct Requester {
     jobs: BTreeMap<JobId, JobFacts>,
     connected: bool,
     /// Since when an offer to it is unanswered.
-    asked: Option<Instant>,
+    unanswered_since: Option<Instant>,
     next: Option<Instant>,
     /// It has said that it wakes this machine, and when to ask if it has not by then. Another job
     /// of it is no reason to ask.
@@ -236,14 +236,14 @@ impl Offers {
             (requester.next, requester.wakes) = (None, false);
             requester.jobs.values_mut().for_each(|job| job.files.hurry());
             // The answer to an offer may be under way, and say to wait.
-            requester.woken_meanwhile = requester.asked.is_some();
+            requester.woken_meanwhile = requester.unanswered_since.is_some();
         }
     }
 
     /// It gave a task, which this machine takes.
     pub(super) fn granted(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
-            (requester.asked, requester.next, requester.why) = (None, None, None);
+            (requester.unanswered_since, requester.next, requester.why) = (None, None, None);
             (requester.wakes, requester.woken_meanwhile) = (false, false);
         }
     }
@@ -260,8 +260,8 @@ impl Offers {
     /// How long the requester took to answer, or to fail to, which is charged to it.
     fn answered(&mut self, peer: Peer, now: Instant) -> Duration {
         let requester = self.requesters.get_mut(&peer);
-        let asked = requester.and_then(|requester| requester.asked.take());
-        let waited = asked.map_or(Duration::ZERO, |since| now - since);
+        let since = requester.and_then(|requester| requester.unanswered_since.take());
+        let waited = since.map_or(Duration::ZERO, |since| now - since);
         self.charge(peer, waited, now);
         waited
     }
@@ -275,8 +275,8 @@ impl Offers {
         let pause = match refused {
             None => RETRY,
             Some(Refused { why, retry_ms, .. }) => {
-                let told = retry_ms.map(|ms| Duration::from_millis(ms).clamp(RETRY / 4, RETRY_MAX));
-                told.unwrap_or(match why {
+                let wanted_pause = retry_ms.map(|ms| Duration::from_millis(ms).clamp(RETRY / 4, RETRY_MAX));
+                wanted_pause.unwrap_or(match why {
                     Why::NoWork | Why::Memory => WAIT,
                     Why::Banned | Why::NotServed => LONG,
                     Why::NotNow | Why::NotLeased | Why::TooFast => RETRY,
@@ -317,7 +317,7 @@ impl Offers {
         }
         let ready = |(peer, requester): &(&Peer, &Requester)| {
             requester.connected
-                && requester.asked.is_none()
+                && requester.unanswered_since.is_none()
                 && requester.setbacks.remaining(now).is_zero()
                 && allowed(**peer, limits)
                 && requester.next.is_none_or(|next| next <= now)
@@ -344,7 +344,7 @@ impl Offers {
             .min_by_key(order)
             .map(|(&peer, _)| peer);
         if let Some(requester) = next.and_then(|peer| self.requesters.get_mut(&peer)) {
-            requester.asked = Some(now);
+            requester.unanswered_since = Some(now);
             self.last = next;
         }
         next
@@ -413,8 +413,8 @@ impl Offers {
 impl Requester {
     /// Why it gives nothing, although it could be asked.
     fn why_not(&self, now: Instant) -> String {
-        let asked = self.asked.map(|since| now - since);
-        if let Some(waited) = asked.filter(|waited| *waited >= PATIENCE) {
+        let waited = self.unanswered_since.map(|since| now - since);
+        if let Some(waited) = waited.filter(|waited| *waited >= PATIENCE) {
             return format!("it does not answer, and was asked {} s ago", waited.as_secs());
         }
         let why = self.why.clone().unwrap_or_else(|| "it is being asked".into());

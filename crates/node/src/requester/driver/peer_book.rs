@@ -275,8 +275,8 @@ mod tests {
     #[test]
     fn peers_of_no_use_do_not_fill_the_screen() {
         let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
-        let told = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
-        assert_eq!(told, STRANGERS_TOLD_MAX);
+        let lines = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
+        assert_eq!(lines, STRANGERS_TOLD_MAX);
     }
 
     #[test]

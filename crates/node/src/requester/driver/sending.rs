@@ -145,11 +145,11 @@ mod tests {
 
     /// Whether an honest peer hears something.
     async fn is_heard(sending: &Sending) -> bool {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         sending.send(HONEST, ready(()), |answer| {
-            let _ = tell.send(answer);
+            let _ = sender.send(answer);
         });
-        timeout(PATIENCE, told).await == Ok(Ok(Some(())))
+        timeout(PATIENCE, receiver).await == Ok(Ok(Some(())))
     }
 
     /// All holders of a proof are told that it is obsolete, and anybody may say that it holds all.
@@ -185,21 +185,21 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_much_for_a_peer_is_said_to_be_in_vain_and_lanes_go() {
         let sending = Sending::default();
-        let (mut ends, mut told) = (Vec::new(), Vec::new());
+        let (mut ends, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..=TO_PEER_MAX {
             let (end, ended) = oneshot::channel::<()>();
-            let (tell, hears) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             sending.send(HONEST, ended, |answer| {
-                let _ = tell.send(answer.is_some());
+                let _ = sender.send(answer.is_some());
             });
             ends.push(end);
-            told.push(hears);
+            receivers.push(receiver);
         }
         // The last one alone.
-        assert!(!told.pop().unwrap().await.unwrap());
+        assert!(!receivers.pop().unwrap().await.unwrap());
         drop(ends);
-        for hears in told {
-            assert!(hears.await.unwrap());
+        for receiver in receivers {
+            assert!(receiver.await.unwrap());
         }
         sending.close(PATIENCE).await;
         assert!(sending.lanes.lock().is_empty());
