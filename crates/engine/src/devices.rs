@@ -124,7 +124,7 @@ pub fn finish_fast_and_verify(
 /// Judges the proof of a segment that reveals nothing as if its STARK held.
 ///
 /// # Errors
-/// What the circuits above require of it and it has not.
+/// If it lacks what the circuits above require of it.
 pub fn usable_segment(verifier: &Verifier, stark: Proof<SC>) -> Result<Boundary, VerifyError> {
     let proof = SegmentProof {
         stark,
@@ -136,7 +136,7 @@ pub fn usable_segment(verifier: &Verifier, stark: Proof<SC>) -> Result<Boundary,
 /// Judges a node as if its STARK held.
 ///
 /// # Errors
-/// What the circuits above require of it and it has not.
+/// If it lacks what the circuits above require of it.
 pub fn usable_node(verifier: &Verifier, level: Level, stark: &Proof<SC>) -> Result<Boundary, VerifyError> {
     verifier.shown_by_node(level, stark)
 }

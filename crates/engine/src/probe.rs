@@ -1,5 +1,5 @@
 //! Lets a test see, change or replace the proofs that this process makes. No worker of this build
-//! does it.
+//! uses it.
 //!
 //! An engine of a test's own would do the same, but everything that is generic over engines would
 //! be compiled for it once more, which takes minutes. OpenVM's aggregation makes its engine itself,
@@ -22,7 +22,7 @@ pub type Key = DeviceMultiStarkProvingKey<Backend>;
 pub type Context = ProvingContext<Backend>;
 /// Proves as this build does.
 pub type Prove<'a> = &'a dyn Fn(Context) -> Result<Proof<SC>, SwirlError>;
-/// What is done in the place of proving.
+/// A function that takes the place of proving.
 type Probe = dyn Fn(&Key, Context, Prove<'_>) -> Result<Proof<SC>, SwirlError>;
 
 thread_local! {

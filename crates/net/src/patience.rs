@@ -15,7 +15,7 @@ const START: Duration = Duration::from_secs(30);
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;
 /// A peer that is silent for this long, or cannot be reached, is left in the same way.
 const HASTE: Duration = Duration::from_secs(5);
-/// How long it may take to reach the last peer that there is, and open a stream.
+/// The time that it may take to reach the last peer left, and to open a stream.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A blob is given up after this many rounds in which all failed.
@@ -30,7 +30,7 @@ const ROUND_PAUSE: Duration = Duration::from_secs(3);
 /// up to the pause between rounds.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long a blob may take besides the time for its bytes. It is the time that a requester needs
+/// The time that a blob may take besides that for its bytes. It is the time that a requester needs
 /// to send a program to a hundred provers that have all just come.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 

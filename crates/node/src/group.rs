@@ -171,12 +171,12 @@ impl Group {
                 last = e;
                 continue;
             }
-            // From here on it is removed if it does not serve.
+            // From here on it is removed if it turns out to be of no use.
             let group = Self { dir };
             match fs::write(group.dir.join("memory.max"), memory_max.to_string()) {
                 Ok(()) => {
-                    // Where there is no swap there is no such file; nor where tasks are not this
-                    // process's to limit.
+                    // The file is missing where there is no swap, or where this process may not
+                    // limit tasks.
                     let _ = fs::write(group.dir.join("memory.swap.max"), "0");
                     let _ = fs::write(group.dir.join("pids.max"), TASKS_MAX.to_string());
                     return Ok(group);
@@ -238,7 +238,7 @@ fn remove_left(place: &Path, root: &Path) {
     }
 }
 
-/// Where a group may be made: beside the one that this process is in, or below it.
+/// The folders in which a group may be made: beside this process's own group, or below it.
 fn places(root: &Path) -> Vec<PathBuf> {
     let read = |path| fs::read_to_string(root.join(path)).unwrap_or_default();
     let (mounts, groups) = (read("proc/self/mountinfo"), read("proc/self/cgroup"));

@@ -26,8 +26,8 @@ const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("s
 const OWED: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("owed v1");
 /// Receipts that are kept for provers which may never come back; what is more is given up.
 const OWED_MAX: u64 = 50_000;
-/// How often, and how far apart, it is tried to open a file that somebody else has open: that is
-/// for milliseconds.
+/// The tries to open a file that another process has open, and the pause between them. The other
+/// process has it open for milliseconds.
 const OPEN_TRIES: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
 /// Peers that are remembered. When there are more, those are forgotten that have never delivered.

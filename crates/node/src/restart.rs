@@ -20,7 +20,7 @@ const CHIPS: usize = 30;
 /// Leaves a journal of `segments` segments behind, every other of which is proven.
 ///
 /// # Errors
-/// Where the disk does not serve, or the program is none.
+/// If the disk fails, or the program cannot be loaded.
 pub fn leave_journal(
     job: &Job,
     options: &Options,
@@ -67,7 +67,7 @@ pub fn leave_journal(
 /// are left.
 ///
 /// # Errors
-/// Where the disk does not serve, or the program is none.
+/// If the disk fails, or the program cannot be loaded.
 pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration), RunError> {
     let start = Instant::now();
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;

@@ -31,9 +31,9 @@ const CHILDREN_MAX: usize = 2;
 /// Another one is started when more proofs than this wait: it takes seconds to make ready, and some
 /// hundred MiB.
 const WAITING_MAX: usize = 3;
-/// How often a child has to die over a proof before that is refused: the machine may have been
-/// short of memory for a moment. The second one is new, and to make it ready has taken more than
-/// any proof does.
+/// A proof is refused once this many children have died over it: the machine may have been short of
+/// memory for a moment. The second child is new, and making it ready has taken more memory than any
+/// proof does.
 const DEATHS_NEEDED: usize = 2;
 /// Memory of a child, in bytes: the largest program that is allowed has 1.1 GB when it is loaded,
 /// and is committed to.
@@ -67,7 +67,7 @@ pub enum Objection {
 #[derive(Debug)]
 pub struct ProgramOnly {
     pub image: Vec<u8>,
-    /// Where it needs more of the VM than integers and input.
+    /// The VM's extensions, if the program needs more than integers and input.
     pub openvm_toml: Option<String>,
     pub config: WorkerConfig,
 }

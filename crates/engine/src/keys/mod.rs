@@ -45,7 +45,7 @@ pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 const KEY_SETS_MAX: usize = 64;
 /// Files that were being written when a process was killed are removed after so long.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
-/// How long a process waits for another one that makes the same keys, before it makes them too.
+/// A process waits this long for another one that makes the same keys, before it makes them too.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
 const OTHERS_POLL: Duration = Duration::from_millis(50);
 

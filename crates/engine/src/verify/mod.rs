@@ -259,7 +259,8 @@ impl Verifier {
         self.shown_by_segment(&proof, public_values)
     }
 
-    /// What a segment proof shows whose STARK holds, if a leaf can be made over it.
+    /// The boundary that a segment proof shows, if a leaf can be made over it. The caller has
+    /// verified its STARK.
     pub(crate) fn shown_by_segment(
         &self,
         proof: &SegmentProof,
@@ -342,7 +343,8 @@ impl Verifier {
         self.shown_by_node(level, &proof)
     }
 
-    /// What a node shows whose STARK holds, if another node can be made over it.
+    /// The boundary that a node shows, if another node can be made over it. The caller has verified
+    /// its STARK.
     pub(crate) fn shown_by_node(&self, level: Level, proof: &Proof<SC>) -> Result<Boundary, VerifyError> {
         above::node_present(proof)?;
         self.check_lineage(level, proof)?;

@@ -33,7 +33,7 @@ const LONGEST_MAX_S: f64 = 24.0 * 3600.0;
 /// Nodes over more children than this are not looked at: no circuit has room for them.
 const CHILDREN_MAX: u32 = 4;
 
-/// How fast a machine is, until its work shows it.
+/// The speed of a machine, until its work shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// Seconds of a reference core's work for each of one of its own.

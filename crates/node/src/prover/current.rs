@@ -81,7 +81,7 @@ impl Current {
         }
     }
 
-    /// How it ends. May be dropped and called again until it has.
+    /// Waits for its end. The future may be dropped and asked for again until then.
     pub(super) async fn end(&mut self) -> End {
         let end = (&mut self.handle).await;
         end.unwrap_or_else(|e| End::Failed(format!("a bug in myriad: {e}")))
@@ -172,7 +172,7 @@ impl Current {
         Tenure::is_worth_finishing(self.done)
     }
 
-    /// How long the engine has been at it.
+    /// The time for which the engine has worked on it.
     pub(super) fn proved_for(&self, now: Instant) -> Duration {
         let since = self.tenure.proving_since();
         since.map_or(Duration::ZERO, |since| now - since)

@@ -69,7 +69,7 @@ impl Disk {
         self.refused = Some((what, now + PAUSE));
     }
 
-    /// How much blobs may take that take `used` bytes now.
+    /// The bytes that blobs may take, if they take `used` bytes now.
     fn usable(&self, used: u64) -> u64 {
         match self.free_bytes {
             Some(free) => used

@@ -15,15 +15,15 @@ use myriad_net::{
     wire::{Request, Response, Spent, Why},
 };
 
-/// How often a proof is submitted again that its requester has not answered to.
+/// The pause before a proof is submitted again to a requester that has not answered.
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
-/// How long a proof is offered to a requester that cannot be reached.
+/// A proof is submitted again for this long to a requester that cannot be reached.
 const SUBMIT_FOR: Duration = Duration::from_secs(3600);
-/// Proofs that are kept for others at most, and the part of the disk lent that they may take: the
-/// rest is for what the next task is made from.
+/// The most proofs that are kept for others, and the part of the lent disk that they may take. The
+/// rest is for the files of the next task.
 const KEPT_MAX: usize = 4096;
 const KEPT_PART: f64 = 0.5;
-/// Proofs that are waited for receipts of. A prover makes a few hundred a day.
+/// Proofs whose receipts may be outstanding. A prover makes a few hundred proofs a day.
 const UNPAID_MAX: usize = 10_000;
 
 /// The proofs of this machine that somebody may still want something of.
@@ -50,7 +50,7 @@ struct Submission {
 struct Unpaid {
     requester: Peer,
     proof: Blob,
-    /// How long this machine was at it.
+    /// The time that this machine spent on it.
     took: Duration,
 }
 
@@ -118,7 +118,7 @@ impl Finished {
         }
     }
 
-    /// How many wait for the judgement of their requesters.
+    /// The number of proofs that their requesters have not judged yet.
     pub(super) fn submitted(&self) -> usize {
         self.submissions.len()
     }

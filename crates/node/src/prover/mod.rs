@@ -76,7 +76,7 @@ pub struct JobFiles {
     pub openvm_toml: Option<String>,
     /// The largest encoded [`myriad_engine::Input`], in bytes.
     pub input: BlobRef,
-    /// Where the files are, and the proofs of a [`Piece`].
+    /// The store that has the files, and the proofs of a [`Piece`].
     pub blobs: BlobStore,
     /// The engine that the job's proofs are made with, as the requester says.
     pub engine: [u8; 32],
@@ -113,7 +113,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Samples the task under way.
     fn sample(&self) -> Sample;
 
-    /// How fast it is with so many threads, before any of its work has shown it.
+    /// Its speed with so many threads, before any of its work has shown it.
     fn calibration(&self, threads: usize) -> Calibration {
         Calibration::unmeasured(threads)
     }

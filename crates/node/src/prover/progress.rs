@@ -7,8 +7,9 @@ const LIMIT: f64 = 0.995;
 /// The excess over [`EVEN_UNTIL`] that makes the rest to [`LIMIT`] smaller by a factor of e.
 const DECAY: f64 = 0.5;
 
-/// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it
-/// rises ever more slowly: the expectation may be too low, and only the proof itself is all of it.
+/// The share of a task that is done, in thousandths, from CPU time taken and expected. Near the end
+/// it rises ever more slowly: the expectation may be too low, and only the proof itself is all of
+/// it.
 pub(super) fn share_done(taken: f64, expected: f64) -> u16 {
     let share = taken / expected.max(0.001);
     let shown = if share < EVEN_UNTIL {

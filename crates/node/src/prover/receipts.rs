@@ -58,7 +58,7 @@ pub struct Earned {
     pub instructions: u64,
     /// The time that all of them are reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
-    /// How long this machine was at them, in milliseconds.
+    /// The time that this machine spent on them, in milliseconds.
     #[serde(default)]
     pub measured_ms: u64,
     /// When the first and the last proof was accepted, in seconds since 1970.
@@ -87,7 +87,7 @@ struct Line {
     work_ms: u64,
     accepted: u64,
     signature: String,
-    /// How long this machine was at it. It is not signed, and earlier builds did not say it.
+    /// The time that this machine spent on it. It is not signed, and earlier builds left it out.
     #[serde(default)]
     measured_ms: u64,
 }

@@ -82,8 +82,8 @@ impl Default for Activity {
     }
 }
 
-/// Where a prover leaves its status. It is the only one of its data folder for as long as this
-/// lives.
+/// The file where a prover leaves its status. As long as this value lives, no other prover of the
+/// data folder has the file.
 pub struct StatusFile {
     path: PathBuf,
     _lock: File,
@@ -126,7 +126,7 @@ impl StatusFile {
     /// status of its own.
     ///
     /// # Errors
-    /// Where the disk does not serve, or a thousand provers are running.
+    /// If the disk fails, or a thousand provers are running.
     pub fn claim(data_dir: &Path) -> Result<(PathBuf, Self), StoreError> {
         let mut number = 1;
         loop {

@@ -50,7 +50,7 @@ impl Identified {
     }
 }
 
-/// How a lease ended.
+/// The end of a lease.
 pub(super) enum End {
     /// The proof is kept, and pinned.
     Proven(BlobRef, Pin, Box<Usage>),

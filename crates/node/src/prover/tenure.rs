@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 /// How long a lease may go without a byte: a requester with a hundred new provers serves them one
 /// after the other, and a new identity is worth one turn of a minute.
 const GRACE: Duration = Duration::from_secs(60);
-/// From then on so many bytes a second must have come on the mean: what a holder is left for where
-/// there is another one. The largest input that is lent for by default, 256 MiB, takes 17 minutes
-/// at it.
+/// From then on, at least this many bytes a second must have come on average. A fetch also leaves a
+/// slower holder for another one. At this rate, the largest input that is taken by default, 256
+/// MiB, takes 17 minutes.
 const RATE_MIN: u64 = 256 << 10;
-/// How much longer than the lease this machine goes on: two renewals, of which one may be lost.
+/// This machine goes on for so long after the lease has run out: two renewals, of which one may be
+/// lost.
 const LATE_MAX: Duration = Duration::from_secs(10);
 /// Longer leases than this are not believed.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -23,9 +24,9 @@ const WORTH_FINISHING: u16 = 500;
 pub(super) struct Tenure {
     since: Instant,
     until: Instant,
-    /// Since when the engine is at it.
+    /// The time at which the engine began to work on it.
     proving_since: Option<Instant>,
-    /// How long the engine may be at it, whatever the requester says.
+    /// The longest that the engine may work on it, whatever the requester says.
     longest: Duration,
 }
 

@@ -33,7 +33,7 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
     ///
     /// # Errors
-    /// Where the disk does not serve.
+    /// If the disk fails.
     fn persist(&self, task: TaskId, proof: BlobRef, finding: Self::Finding) -> Result<(), StoreError>;
 
     /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order.
@@ -43,10 +43,10 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Ends an attempt that is under way: the job is over.
     fn stop(&self);
 
-    /// Makes durable that a proof which was accepted is none. Blocks.
+    /// Makes durable that an accepted proof does not count any more. Blocks.
     ///
     /// # Errors
-    /// Where the disk does not serve.
+    /// If the disk fails.
     fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError>;
 
     /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it

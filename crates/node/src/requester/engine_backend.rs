@@ -182,7 +182,7 @@ impl JobBackend for EngineBackend {
         {
             return Attempt::Made { proof, finding };
         }
-        // Where that fails, this finds out which proof is the cause.
+        // If that fails, this finds out which proof is the cause.
         self.own_worker.attempt(allowance, make, inputs, examine)
     }
 

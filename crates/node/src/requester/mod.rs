@@ -61,7 +61,7 @@ pub struct Joined {
     pub events: UnboundedReceiver<NetEvent>,
     /// Provers on the requester's own machines. A task that fails there fails because of the job.
     pub own: BTreeSet<Peer>,
-    /// How many provers the tree is chosen for.
+    /// The number of provers for which the tree is chosen.
     pub provers_expected: usize,
     /// Threads and cores that each of them has.
     pub threads_expected: usize,

@@ -21,9 +21,9 @@ use crate::{
     watchdog::{Bounds, guard},
 };
 
-/// How often a node has to fail over one child alone before the child's proof is refuted or
-/// doubted: this machine's memory may be bad, too, and it may have been short of memory or time for
-/// a moment.
+/// A child's proof is refuted or doubted once a node has failed this often over that child alone:
+/// this machine's memory may be bad, too, and it may have been short of memory or time for a
+/// moment.
 const FAILURES_NEEDED: usize = 2;
 /// A child process may take so many times the memory that its task is expected to take, and so many
 /// times the time on top of what it takes to start and load keys. Honest proofs take what was

@@ -41,7 +41,7 @@ pub struct Operation {
     input: Bytes,
     /// Most gas of a round.
     round_gas: u64,
-    /// What contracts of 24 KiB, whose addresses are in the calldata, are full of.
+    /// The byte that fills the contracts of 24 KiB whose addresses are in the calldata.
     contracts: Option<u8>,
 }
 

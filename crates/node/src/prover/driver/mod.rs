@@ -40,10 +40,10 @@ use super::{
 use crate::StoreError;
 
 const TICK: Duration = Duration::from_millis(250);
-/// How often the status is written at least.
+/// The status is written at least this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// How long the end may take, in which a task is handed back and proofs are fetched that were just
-/// made.
+/// The time that shutting down may take: a task is handed back, and requesters fetch the proofs
+/// that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Requesters that have signed for proofs and are let in whoever else is there: as many as there
 /// are connections.
@@ -101,7 +101,7 @@ struct Driver<E: Engine> {
     /// For how long this machine was suspended last, and since when it goes on.
     resumed: Option<(Duration, Instant)>,
 
-    // How it ends.
+    // The end.
     /// Since when it is to end.
     stopping: Option<Instant>,
 }

@@ -31,7 +31,7 @@ const SETBACK_PAUSE: Duration = Duration::from_secs(2);
 /// after.
 pub(super) const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(600);
 
-/// How often in a row a requester has taken this machine's time for nothing.
+/// Counts how often in a row a requester has taken this machine's time for nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Setbacks {
     pub count: u32,
@@ -46,13 +46,13 @@ impl Setbacks {
         self.count = self.count.saturating_add(1);
     }
 
-    /// How long its pause still lasts.
+    /// The rest of its pause.
     pub(super) fn remaining(&self, now: Instant) -> Duration {
         self.until.map_or(Duration::ZERO, |until| until - now)
     }
 
-    /// How long the machine waits for its answer alone: half as long after each setback, so that an
-    /// identity costs two seconds at most, ever.
+    /// The time for which the machine waits for its answer alone. Each setback halves it, so that
+    /// an identity costs at most two seconds in all.
     pub(super) fn patience(&self) -> Duration {
         PATIENCE / 1u32.checked_shl(self.count).unwrap_or(u32::MAX)
     }

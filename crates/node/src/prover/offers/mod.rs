@@ -29,23 +29,22 @@ pub(super) use self::{
 };
 use super::Limits;
 
-/// How long to wait before asking again where a notice should come instead.
+/// The pause before this machine asks again where a notice should come first.
 const WAIT: Duration = Duration::from_secs(30);
-/// After an answer that speaks of none, for instance because the connection broke.
+/// The pause after an answer that names none, or after no answer because the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a requester is left alone that does not want this machine, or that this machine does
-/// not want.
+/// The pause for a requester that does not want this machine, or that this machine does not want.
 const LONG: Duration = Duration::from_secs(600);
-/// Longer pauses than this are not asked of anyone.
+/// The longest pause that a requester may ask for.
 const RETRY_MAX: Duration = Duration::from_secs(600);
-/// Requesters that are remembered; their announcements are signed, but identities cost nothing.
+/// Requesters that are remembered. Their announcements are signed, but identities cost nothing.
 const REQUESTERS_MAX: usize = 1024;
-/// A job that was not announced for so long is taken for closed: open ones are every 20 s.
+/// A job that was not announced for so long counts as closed: open ones are announced every 20 s.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
-/// Requesters of which the owner is told something at once.
+/// The owner is told about this many requesters at once.
 const REASONS_SHOWN: usize = 4;
-/// Clocks that are apart by less than this are told to nobody: a greeting may be on its way for
-/// half of it.
+/// Clocks that differ by less than this are not worth a word: a greeting may be on its way for half
+/// of that time.
 const CLOCK_APART_S: u64 = 60;
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
@@ -53,12 +52,12 @@ const JOBS_MAX: usize = 64;
 /// The requesters that this machine knows, and whose turn it is.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// The requester of the last offer: among those that were served as much, the next one follows
-    /// in order.
+    /// The requester of the last offer. Among requesters that were served equally, the one after it
+    /// comes next.
     last: Option<Peer>,
-    /// The requester whose turn it is: the last one that this machine worked for, and not in vain.
+    /// The requester whose turn it is: the last one for which this machine made a proof.
     serving: Option<Peer>,
-    /// When what was served was last reckoned down.
+    /// The time at which the served seconds were last reckoned down.
     reckoned: Instant,
     engine: [u8; 32],
     credit: Credit,
@@ -68,27 +67,27 @@ pub(super) struct Offers {
 struct Requester {
     jobs: BTreeMap<JobId, JobFacts>,
     connected: bool,
-    /// Since when an offer to it is unanswered.
+    /// The time of the offer to it that it has not answered yet.
     unanswered_since: Option<Instant>,
     next: Option<Instant>,
-    /// It has said that it wakes this machine, and when to ask if it has not by then. Another job
-    /// of it is no reason to ask.
+    /// It has said that it will wake this machine, and when to ask if it has not by then. A new job
+    /// of its is no reason to ask.
     wakes: bool,
     /// It has woken this machine while its answer to an offer was under way.
     woken_meanwhile: bool,
-    /// Why it got no task from there.
+    /// The reason for which this machine got no task from it.
     why: Option<String>,
     /// Seconds that this machine has worked for it or waited for it, lately: see
     /// [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
-    /// The seconds that its clock was ahead of this machine's when it greeted, and when that was;
-    /// if it is worth telling.
+    /// The seconds that its clock was ahead of this machine's when it greeted, and the time of the
+    /// greeting; none if the difference is not worth a word.
     clock_ahead: Option<(i64, Instant)>,
 }
 
 struct JobFacts {
-    /// None while its requester executes it, and has no task of it.
+    /// None while its requester executes the program, and so has no tasks yet.
     extent: Option<Extent>,
     bytes: u64,
     heard: Instant,
@@ -109,13 +108,13 @@ impl Offers {
         }
     }
 
-    /// A requester has greeted, with this engine.
+    /// A requester that has this engine has greeted.
     pub(super) fn greeted(&mut self, peer: Peer, engine: [u8; 32], build: &str, now: Instant) {
         let same = engine == self.engine;
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
-        // Its process may be another one, which does not know who has the files.
+        // Its process may be a new one, which does not know who has the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
         }
@@ -168,7 +167,7 @@ impl Offers {
         }
     }
 
-    /// Notes what a requester says of a job; true if it is closed.
+    /// Notes what a requester says about a job; true if the job is closed.
     pub(super) fn announced(&mut self, said: &Announcement, now: Instant) -> bool {
         if !self.requesters.contains_key(&said.requester)
             && self.requesters.len() >= REQUESTERS_MAX
@@ -248,8 +247,8 @@ impl Offers {
         }
     }
 
-    /// It gave a task when this machine had one already. That is nobody's fault; but for the wait
-    /// it pays.
+    /// It gave a task when this machine had one already. That is nobody's fault, but it pays for
+    /// the wait.
     pub(super) fn too_late(&mut self, peer: Peer, now: Instant) {
         self.answered(peer, now);
         if let Some(requester) = self.requesters.get_mut(&peer) {
@@ -257,7 +256,7 @@ impl Offers {
         }
     }
 
-    /// How long the requester took to answer, or to fail to, which is charged to it.
+    /// The time that the requester took to answer, or to fail to. It is charged to the requester.
     fn answered(&mut self, peer: Peer, now: Instant) -> Duration {
         let requester = self.requesters.get_mut(&peer);
         let since = requester.and_then(|requester| requester.unanswered_since.take());
@@ -266,7 +265,7 @@ impl Offers {
         waited
     }
 
-    /// It gave none; `refused` is its answer, if there was one.
+    /// It gave no task; `refused` is its answer, if there was one.
     pub(super) fn refused(&mut self, peer: Peer, refused: Option<&Refused>, now: Instant) {
         let waited = self.answered(peer, now);
         let Some(requester) = self.requesters.get_mut(&peer) else {
@@ -308,9 +307,10 @@ impl Offers {
         }
     }
 
-    /// The next requester to offer to now, if it is not better to wait for the answers of others:
-    /// of those that may have something the ones that the owner prefers, if there are any, and of
-    /// those the one that was served least, but for whose turn it is.
+    /// The next requester to get an offer now, unless it is better to wait for the answers of
+    /// others. Among the requesters that may have a task, those that the owner prefers come first.
+    /// Among these comes the one that was served least, and the one whose turn it is has a head
+    /// start of [`TURN`].
     pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Peer> {
         if !self.may_ask(now) {
             return None;
@@ -357,7 +357,7 @@ impl Offers {
             .is_some_and(|requester| requester.jobs.contains_key(&job))
     }
 
-    /// Jobs that are open, and requesters that are connected.
+    /// The numbers of open jobs and of connected requesters.
     pub(super) fn counts(&self) -> (usize, usize) {
         let jobs = self
             .requesters
@@ -411,7 +411,7 @@ impl Offers {
 }
 
 impl Requester {
-    /// Why it gives nothing, although it could be asked.
+    /// The reason for which it gives no task, although it could be asked.
     fn why_not(&self, now: Instant) -> String {
         let waited = self.unanswered_since.map(|since| now - since);
         if let Some(waited) = waited.filter(|waited| *waited >= PATIENCE) {
@@ -441,7 +441,7 @@ impl JobFacts {
         self.extent.is_some() && self.unwilling(limits).is_none() && self.files.may_ask(now)
     }
 
-    /// Why this machine does not serve it, as far as it has been announced.
+    /// The reason for which this machine does not serve it, as far as the announcement tells.
     fn unwilling(&self, limits: &Limits) -> Option<String> {
         let memory = limits.memory.bytes();
         let extent = self.extent.unwrap_or(Extent {

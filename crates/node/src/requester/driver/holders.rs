@@ -9,11 +9,12 @@ const HOLDERS_MAX: usize = 32;
 /// Blobs that are remembered. A job has a proof for each task, and two or three files.
 const BLOBS_MAX: usize = 1 << 18;
 
-/// Those who said that they hold a blob, or made it. A lie costs who believes it one attempt.
+/// The peers that said that they hold a blob, or that made it. A lie costs the peer that believes
+/// it one attempt.
 #[derive(Default)]
 pub(super) struct Holders {
     of: BTreeMap<Blob, VecDeque<Peer>>,
-    /// How many blobs each of them is named for.
+    /// The number of blobs for which each of them is named.
     counts: HashMap<Peer, usize>,
 }
 

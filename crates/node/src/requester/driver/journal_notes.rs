@@ -47,7 +47,7 @@ impl JournalNotes {
     /// Waits until the last note is written.
     pub(super) async fn written(&mut self) {
         if let Some(writing) = self.writing.take() {
-            // Where the disk does not serve, that was said.
+            // If the disk failed, that was said already.
             let _ = writing.await;
         }
     }

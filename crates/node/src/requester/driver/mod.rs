@@ -65,7 +65,8 @@ use crate::{Event, Observer, RunError, engine_fingerprint};
 
 /// How long the end waits for provers to hear that their work is not wanted any more.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
-/// How often the observer hears what the network does, and the journal who is at which task.
+/// The interval at which the observer hears what the network does, and the journal which peer works
+/// on which task.
 const TICK: Duration = Duration::from_millis(500);
 /// The longest sleep of the loop where the state machine waits for nothing.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
@@ -110,7 +111,7 @@ pub struct Driver<'a, J: JobBackend> {
     observer: &'a mut dyn Observer,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 
-    // How it ends.
+    // The end.
     usages: Vec<(Kind, Usage)>,
     finished: bool,
     failed: Option<RunError>,

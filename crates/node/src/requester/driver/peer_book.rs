@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 use super::receipt_book::Settlement;
 use crate::requester::backend::PeerBackend;
 
-/// How long a peer whose connection broke may take to come back before its tasks go to others.
+/// A peer whose connection broke may take this long to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a peer that was at a task may take to find this requester again after a restart.
+/// After a restart, a peer that was working on a task may take this long to find this requester
+/// again.
 const RETURN_PATIENCE: Duration = Duration::from_secs(30);
-/// How often what was learned of peers is made durable.
+/// The interval at which what was learned of peers is made durable.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
 /// Peers of no use that the user is told of in one job. Names cost nothing, and whoever comes with
@@ -42,7 +43,7 @@ pub(super) struct PeerBook {
     /// gets the first that is free: one identity after the other takes no more places than there
     /// are at once.
     places: BTreeMap<Peer, usize>,
-    /// How many peers of no use the user was told of.
+    /// The number of useless peers that the user was told about.
     strangers_told: usize,
     /// The standings that are being made durable.
     writing: TaskTracker,

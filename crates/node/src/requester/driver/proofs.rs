@@ -47,7 +47,7 @@ struct Accepted<F> {
     stage: Stage<F>,
 }
 
-/// How far an accepted proof is.
+/// The state of an accepted proof.
 enum Stage<F> {
     Accepted(F),
     Persisting,

@@ -20,7 +20,7 @@ const TO_PEER_AT_ONCE: usize = 4;
 /// Messages to one peer that are on their way or wait. There is nothing that it has to hear, and a
 /// peer that answers has far fewer.
 const TO_PEER_MAX: usize = 256;
-/// How long a message counts to those that are on their way: what answers takes less.
+/// A message counts as being on its way for this long. A peer that answers takes less.
 const COUNTS_FOR: Duration = Duration::from_secs(2);
 
 /// Messages on their way.
