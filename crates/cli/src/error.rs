@@ -92,7 +92,7 @@ pub enum Error {
     #[error(transparent)]
     Jobs(#[from] JobsError),
     #[error(
-        "{text:?} is no name of a peer; a name reads 12D3KooW..., and a node prints its own at the start"
+        "{text:?} is not the name of a peer; a name looks like 12D3KooW..., and a node prints its own when it starts"
     )]
     PeerName { text: String },
     #[error("cannot start the runtime of the network: {0}")]

@@ -135,7 +135,7 @@ pub enum SettingsError {
         reason: String,
         source_name: String,
     },
-    #[error("there is no setting `{name}` ({source_name}); there are {}", NAMES.join(", "))]
+    #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
     #[error("this system has no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,

@@ -118,14 +118,14 @@ impl std::fmt::Display for Address {
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error(
-        "{text:?} is no address ({reason}); one reads /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, with /p2p/ID at the end where the peer is known"
+        "{text:?} is not an address ({reason}); write /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, with /p2p/ID at the end if the peer is known"
     )]
     Address { text: String, reason: String },
     #[error("cannot listen on {address}: {reason}; name another address with --listen")]
     Listen { address: String, reason: String },
-    #[error("the network does not start: {0}")]
+    #[error("the network cannot be started: {0}")]
     Setup(String),
-    #[error("the local network cannot be searched for peers: {0}; --no-mdns does without")]
+    #[error("the local network cannot be searched for peers: {0}; --no-mdns turns the search off")]
     Mdns(io::Error),
 }
 

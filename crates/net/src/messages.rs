@@ -120,7 +120,7 @@ pub enum AskError {
     Timeout,
     #[error("the peer does not speak this protocol")]
     NoNode,
-    #[error("the peer's answer is no message: {0}")]
+    #[error("the peer's answer is not a message: {0}")]
     Garbage(String),
     #[error("the connection broke: {0}")]
     Broken(String),

@@ -20,7 +20,7 @@ pub(crate) enum RecordError {
     Size { bytes: usize },
     #[error("not a signed peer record: {0}")]
     Syntax(String),
-    #[error("a peer record of {named}, and {expected} was to speak for itself")]
+    #[error("a peer record of {named}, where one of {expected} itself is needed")]
     OfAnother { named: String, expected: String },
     #[error("a peer record with {count} addresses, and {ADDRESSES_MAX} are allowed")]
     Addresses { count: usize },

@@ -213,7 +213,7 @@ impl Shared {
             }
             deaths += 1;
             if deaths == DEATHS_NEEDED {
-                let reason = format!("what verifies it does not live to the end, {deaths} times: {reason}");
+                let reason = format!("the child that verifies it has died {deaths} times: {reason}");
                 return Err(Objection::Invalid(reason));
             }
             tracing::warn!("the engine child that verifies is started again: {reason}");

@@ -187,7 +187,7 @@ mod stage {
         nodes.clone().find(|kind| kind.name() == name).ok_or_else(|| {
             let known: Vec<_> = nodes.map(Kind::name).collect();
             D::Error::custom(format!(
-                "there is no stage {name:?}; there are {}",
+                "there is no stage {name:?}; the stages are {}",
                 known.join(", ")
             ))
         })
@@ -201,7 +201,7 @@ pub enum ProfileError {
     Read(#[from] std::io::Error),
     #[error("it has more than {PROFILE_BYTES_MAX} bytes, which no machine profile has")]
     TooLarge,
-    #[error("it is no machine profile: {0}; `myriad bench --out FILE` writes one")]
+    #[error("it is not a machine profile: {0}; `myriad bench --out FILE` writes one")]
     Syntax(#[from] serde_json::Error),
     #[error(
         "it has version {actual}, and this build reads {PROFILE_VERSION}: measure again with `myriad bench`"

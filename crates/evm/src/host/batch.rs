@@ -20,12 +20,12 @@ use crate::{
     validate_recording,
 };
 
-/// Why block files are no batch. Blocks are named by their numbers.
+/// Why block files cannot be a batch. Blocks are named by their numbers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
     /// There are no blocks, or too many.
-    #[error("{actual} blocks are no batch: 1 to {BLOCKS_MAX} can be one")]
+    #[error("a batch cannot have {actual} blocks: 1 to {BLOCKS_MAX} are allowed")]
     Blocks {
         /// The number of files.
         actual: usize,
@@ -78,7 +78,7 @@ pub enum BatchError {
     #[error(transparent)]
     Invalid(#[from] BlockError),
     /// All blocks together have too many parts.
-    #[error("the batch has {actual} {what}, {max} are possible: make it of fewer blocks")]
+    #[error("the batch has {actual} {what}, and {max} are allowed: make it of fewer blocks")]
     TooMany {
         /// State nodes or codes.
         what: &'static str,
@@ -88,7 +88,7 @@ pub enum BatchError {
         max: usize,
     },
     /// All blocks together are too long.
-    #[error("the batch has {actual} bytes of input for the guest, {max} are possible: make it of fewer blocks", max = INPUT_BYTES_MAX)]
+    #[error("the batch has {actual} bytes of input for the guest, and {max} are allowed: make it of fewer blocks", max = INPUT_BYTES_MAX)]
     TooLong {
         /// Bytes of input.
         actual: usize,

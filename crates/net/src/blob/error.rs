@@ -47,12 +47,12 @@ pub enum FetchError {
     // The text is in quotes and escaped, since it is a stranger's.
     #[error("the peer refused: {reason:?}")]
     Refused { reason: String },
-    #[error("the peer sent something else than the blob, from byte {at} on")]
+    #[error("the peer sent other bytes than the blob's, from byte {at} on")]
     Corrupt {
         /// The first byte of the blob that what failed the check would have covered.
         at: u64,
     },
-    #[error("the blob has {wanted} bytes by its reference and {found} bytes by the peer")]
+    #[error("the blob has {wanted} bytes, and the peer says that it has {found}")]
     WrongSize { wanted: u64, found: u64 },
     /// A peer does so that is asked for more at once than it can look at.
     #[error("the peer closed the stream without an answer")]
@@ -63,7 +63,7 @@ pub enum FetchError {
     Stalled { idle: Duration },
     #[error("less than {rate_min} bytes a second came")]
     Slow { rate_min: u64 },
-    #[error("not done after {} s, the longest that one request may take; ask again, and it goes on from there", allowed.as_secs())]
+    #[error("not done after {} s, the longest that one request may take; ask again, and it continues from there", allowed.as_secs())]
     TooSlow { allowed: Duration },
     #[error("the peer does not speak the protocol: {what}")]
     Protocol { what: String },

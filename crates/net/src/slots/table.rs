@@ -41,21 +41,19 @@ pub enum Regard {
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refused {
-    #[error("{count} connections are there from {ip}, and {allowed} are allowed to such peers")]
+    #[error("{ip} has {count} connections, and such peers may have {allowed}")]
     Host {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error(
-        "{count} connections are there from the network of {ip}, and {allowed} are allowed to such peers"
-    )]
+    #[error("the network of {ip} has {count} connections, and such peers may have {allowed}")]
     Subnet {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error("{count} connections are there, and {allowed} are allowed to such peers")]
+    #[error("there are {count} connections, and such peers may have {allowed}")]
     Full { count: usize, allowed: usize },
 }
 

@@ -79,8 +79,7 @@ pub enum Fleet {
 }
 
 /// The notice that the deadline is over.
-pub(crate) const MISSED: &str =
-    "the deadline is over; the job goes on, and Ctrl-C ends it: accepted proofs stay for the same command";
+pub(crate) const MISSED: &str = "the deadline has passed, and the job continues; Ctrl-C ends it, and accepted proofs stay for the same command";
 
 /// The engine children are the peers of a requester that trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {
@@ -249,7 +248,7 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    #[error("{task} failed {attempts} times, the last time so: {last}")]
+    #[error("{task} failed {attempts} times, at last with: {last}")]
     Task {
         task: TaskId,
         attempts: usize,
@@ -263,7 +262,7 @@ pub enum RunError {
     Truth { reason: String },
     #[error("the network has ended")]
     NetworkEnded,
-    #[error("interrupted; accepted proofs are kept, and the same command goes on from there")]
+    #[error("interrupted; accepted proofs are kept, and the same command continues from there")]
     Interrupted,
     #[error("a bug in myriad, at {task}: {reason}")]
     Bug { task: TaskId, reason: String },

@@ -130,16 +130,16 @@ pub struct Jobs {
 pub enum JobsError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("there is no job {wanted} in {}; `myriad jobs list` shows which there are", dir.display())]
+    #[error("there is no job {wanted} in {}; `myriad jobs list` lists all jobs", dir.display())]
     None { wanted: String, dir: PathBuf },
-    #[error("{wanted} begins the names of {found} jobs: give more of it")]
+    #[error("the names of {found} jobs begin with {wanted}: give more of the name")]
     Ambiguous { wanted: String, found: usize },
     #[error("{} cannot be read: {reason}", path.display())]
     Record { path: PathBuf, reason: String },
     #[error("{} has version {found}, and this build reads {RECORD_VERSION}: use a build that is as new", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error(
-        "the program or the input of job {id} is no longer in this data folder; run again the command that began it"
+        "the program or the input of job {id} is no longer in this data folder; run the command that began it again"
     )]
     Incomplete { id: JobId },
     #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]

@@ -150,7 +150,7 @@ impl JobBackend for EngineBackend {
             let equals = boundary.check_equals(&expected);
             equals.map_err(|e| Objection::Invalid(e.to_string()))?;
         } else if task != TaskId::Final {
-            let reason = "what verifies it does not say what it is a piece of";
+            let reason = "the child that verified it does not say which piece it covers";
             return Err(Objection::Unable(reason.into()));
         }
         Ok(expected)

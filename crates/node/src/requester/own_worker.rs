@@ -260,7 +260,7 @@ fn search<F>(
         }
     }
     let nobody = Attempt::Unable(format!(
-        "over each of its children alone it can be, and not over all: {failed}"
+        "a node over each of its children alone can be made, and one over all of them cannot: {failed}"
     ));
     let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;

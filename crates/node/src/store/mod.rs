@@ -116,7 +116,7 @@ pub enum StoreError {
     Damaged { path: PathBuf, reason: String },
     #[error("another prover is running on this data folder (it holds {}); name another one with --data-dir", path.display())]
     InUse { path: PathBuf },
-    #[error("the disk does not serve: {reason}")]
+    #[error("the disk failed: {reason}")]
     Disk { reason: String },
     #[error(transparent)]
     Blobs(#[from] BlobError),

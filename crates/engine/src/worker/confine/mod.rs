@@ -63,12 +63,12 @@ pub enum ConfineError {
     Keys { path: String, reason: String },
     #[error(
         "{0}; Linux 5.13 or later is needed, with landlock among the modules in /sys/kernel/security/lsm; \
-         --unconfined does without"
+         --unconfined turns confinement off"
     )]
     Landlock(String),
     #[error(
         "the kernel takes no filter of system calls ({0}); it has to be built with CONFIG_SECCOMP_FILTER, and no \
-         container may forbid seccomp; --unconfined does without"
+         container may forbid seccomp; --unconfined turns confinement off"
     )]
     Filter(String),
 }

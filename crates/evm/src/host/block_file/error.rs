@@ -102,7 +102,7 @@ pub enum BlockFileError {
         before: B256,
     },
     /// More blocks than a batch may have.
-    #[error("the block file has {actual} blocks, a batch has at most {BLOCKS_MAX}: make several of it")]
+    #[error("the block file has {actual} blocks, and {BLOCKS_MAX} are allowed: make several files of it")]
     TooManyBlocks {
         /// The number that it has.
         actual: usize,

@@ -73,7 +73,7 @@ pub enum ChainConfigError {
     #[error("it has no `chainId`")]
     NoChainId,
     /// It is not what geth's genesis files have.
-    #[error("it is no `config` object of a geth genesis file: {0}")]
+    #[error("it is not the `config` object of a geth genesis file: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It is of another chain.
     #[error("it is of chain {actual}, and the block is of chain {expected}")]
@@ -96,7 +96,7 @@ pub enum ChainConfigError {
         family: Option<&'static str>,
     },
     /// A number of its blob schedule is out of bounds.
-    #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, possible are 1 to 2^64 - 1")]
+    #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, and 1 to 2^64 - 1 are allowed")]
     UpdateFraction {
         /// Its name in the schedule, e.g. `prague` or `bpo1`.
         fork: String,

@@ -117,7 +117,7 @@ pub enum ReplayError {
     #[error("the replay file has no blocks")]
     NoBlocks,
     /// No transaction says which chain it is for.
-    #[error("no transaction of the replay file has a chain id, so that its chain is not known")]
+    #[error("no transaction of the replay file has a chain id, so its chain is not known")]
     NoChain,
     /// The chain is neither built in nor described.
     #[error(
@@ -238,7 +238,7 @@ pub enum ReplayError {
         place: Place,
     },
     /// The result is no valid batch: a mistake in this crate, or a block that no chain has.
-    #[error("the replayed blocks are no valid batch: {0}")]
+    #[error("the replayed blocks are not a valid batch: {0}")]
     Batch(#[from] Box<BatchError>),
 }
 

@@ -35,7 +35,7 @@ impl<E: Engine> Driver<E> {
             && since.elapsed() < RESUMED_SHOWN
         {
             status.remarks.push(format!(
-                "this machine was suspended for {} s, until {} s ago: what it was at may have gone to others",
+                "this machine was suspended for {} s, until {} s ago: its task may have gone to others",
                 time.as_secs(),
                 since.elapsed().as_secs()
             ));

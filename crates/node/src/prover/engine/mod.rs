@@ -145,7 +145,7 @@ impl Child {
         let actual = job_id_of(&loaded.program, &loaded.input);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
-                "the job is called {}, and its program and input make it {actual}",
+                "the job is called {}, but its program and input give it the name {actual}",
                 files.job
             )));
         }
@@ -274,7 +274,7 @@ fn refused(error: WorkerError) -> EngineError {
         )
     );
     if of_requester {
-        EngineError::Unwilling(printable(&format!("what the job is made of: {error}")))
+        EngineError::Unwilling(printable(&format!("the job's files: {error}")))
     } else {
         failed(error)
     }

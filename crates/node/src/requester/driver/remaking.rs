@@ -28,7 +28,10 @@ impl<J: JobBackend> Driver<'_, J> {
                 return;
             }
             self.observer.event(&Event::Notice {
-                text: format!("provers fail at {}: it is done here, to see why", task.task),
+                text: format!(
+                    "provers fail at {}: this machine does it itself, to see why",
+                    task.task
+                ),
             });
         }
         let inputs = self.requester.inputs(task).into_iter();
