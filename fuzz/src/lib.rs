@@ -20,6 +20,7 @@
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod extensions;
 mod mutate;
