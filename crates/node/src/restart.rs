@@ -1,4 +1,4 @@
-//! A journal as a long job leaves it, and a requester's steps before its first lease, for
+//! The journal of a long job, and a requester's steps before its first lease, for
 //! `benches/restart.rs` alone.
 
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::{
     store::{Planned, TaskKey},
 };
 
-/// Rows of the chips of a segment, of which a plan has so many numbers.
+/// The number of chips of a segment; a plan has the rows of each.
 const CHIPS: usize = 30;
 
-/// Leaves a journal of `segments` segments behind, every other of which is proven.
+/// Leaves a journal of `segments` segments behind, of which every other one is proven.
 ///
 /// # Errors
 /// If the disk fails, or the program cannot be loaded.

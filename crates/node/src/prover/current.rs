@@ -20,7 +20,7 @@ use super::{
     tenure::Tenure,
 };
 
-/// A lease is renewed at least so often, so that its requester sees how far the task is.
+/// A lease is renewed at least this often, so that its requester sees how far the task has come.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Current {
@@ -28,14 +28,14 @@ pub(super) struct Current {
     pub task: TaskRef,
     /// The time on the reference machine that its requester says it takes.
     pub work: Duration,
-    /// Since when it was asked for.
+    /// The time at which it was asked for.
     pub since: Instant,
     tenure: Tenure,
     renewed: Instant,
     progress: Arc<Progress>,
-    /// How much of it is done, in thousandths.
+    /// The share of it that is done, in thousandths.
     done: u16,
-    /// Why it is being stopped by this machine, if it is.
+    /// The reason for which this machine is stopping it, if it is.
     stopped: Option<Stop>,
     handle: JoinHandle<End>,
 }
@@ -115,7 +115,7 @@ impl Current {
         self.stopped.is_some()
     }
 
-    /// Why it was stopped, if it was.
+    /// The reason for which it was stopped, if it was.
     pub(super) fn into_stop(self) -> Option<Stop> {
         self.stopped
     }
@@ -167,7 +167,7 @@ impl Current {
         self.tenure.extended(lease_ms, now);
     }
 
-    /// Whether it is worth going on although it is not this machine's any more.
+    /// Whether it is worth finishing although it is not this machine's any more.
     pub(super) fn is_worth_finishing(&self) -> bool {
         Tenure::is_worth_finishing(self.done)
     }

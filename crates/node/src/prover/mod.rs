@@ -43,14 +43,15 @@ pub use engine::Child;
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
-/// An engine child may take this share more than is lent: what a requester expects is measured, and
-/// the allocator of one machine is not that of another. It is looked at a few times a second.
+/// An engine child may take this share above the lent memory. There is such a share because a
+/// requester's expectations come from measurements, and allocators differ from machine to machine.
+/// The child is looked at a few times a second.
 const MEMORY_SLACK: f64 = 1.06;
 
 /// The limits that the owner of the machine sets.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Memory of the engine child. One that takes more is stopped.
+    /// Memory of the engine child. A child that takes more is stopped.
     pub memory: MemoryBudget,
     pub threads: usize,
     /// Most instructions of a job: the last segment is reached by executing all before it.
@@ -99,7 +100,7 @@ pub enum Piece {
     },
 }
 
-/// A maker of proofs: an engine child, or in tests of load something that only takes its time.
+/// A maker of proofs: an engine child, or in load tests something that only takes time.
 pub trait Engine: Send + Sync + 'static {
     /// Makes a proof. Blocks; one at a time.
     ///
@@ -107,7 +108,7 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`EngineError`].
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError>;
 
-    /// Ends what is under way, if anything is, at once.
+    /// Ends the task under way at once, if there is one.
     fn stop(&self);
 
     /// Samples the task under way.
@@ -135,7 +136,8 @@ pub enum EngineError {
     /// The job is not what it says, or more than is allowed.
     #[error("{0}")]
     Unwilling(String),
-    /// This machine cannot, and no requester is at fault: its disk, its keys, its processes.
+    /// This machine cannot do it, because of its disk, its keys or its processes. No requester is
+    /// at fault.
     #[error("{0}")]
     Unable(String),
     #[error("{0}")]

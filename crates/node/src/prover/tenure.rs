@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a lease may go without a byte: a requester with a hundred new provers serves them one
-/// after the other, and a new identity is worth one turn of a minute.
+/// A lease may go without a byte for this long. A requester with a hundred new provers serves them
+/// one after the other, and a new identity is worth one turn of a minute.
 const GRACE: Duration = Duration::from_secs(60);
 /// From then on, at least this many bytes a second must have come on average. A fetch also leaves a
 /// slower holder for another one. At this rate, the largest input that is taken by default, 256
@@ -47,7 +47,7 @@ impl Tenure {
         self.until = now + bounded(lease_ms);
     }
 
-    /// The engine is at it, from now on if it was not before.
+    /// The engine works on it: from now on, if it did not before.
     pub(super) fn proves(&mut self, now: Instant) {
         self.proving_since.get_or_insert(now);
     }
@@ -61,13 +61,13 @@ impl Tenure {
         now - self.until > LATE_MAX
     }
 
-    /// Whether a task of which `done` thousandths are done is worth going on with although it is
-    /// not this machine's any more.
+    /// Whether a task of which `done` thousandths are done is worth finishing although it is not
+    /// this machine's any more.
     pub(super) fn is_worth_finishing(done: u16) -> bool {
         done >= WORTH_FINISHING
     }
 
-    /// Why no more is fetched, if `came` bytes have come until `now`.
+    /// The reason to stop fetching, if `came` bytes have come until `now`.
     pub(super) fn end_of_fetching(&self, came: u64, now: Instant) -> Option<String> {
         let elapsed = now - self.since;
         if self.is_over(now) {
@@ -79,8 +79,8 @@ impl Tenure {
         too_slow(came, elapsed, GRACE)
     }
 
-    /// Why the engine is stopped at `now`, when it seems to have done so many thousandths. Covers
-    /// all that it does: making keys, loading, and proving.
+    /// The reason to stop the engine at `now`, when it seems to have done so many thousandths. This
+    /// covers everything that it does: making keys, loading, and proving.
     pub(super) fn end_of_proving(&self, done: u16, now: Instant) -> Option<String> {
         let proving = self.proving_since.map_or(Duration::ZERO, |since| now - since);
         if proving > self.longest {
@@ -108,8 +108,8 @@ impl Tenure {
     }
 }
 
-/// Why no more is fetched, if `came` bytes have come in the time that `elapsed` since it was begun:
-/// for `grace`, nothing has to come.
+/// The reason to stop a fetch that was begun `elapsed` ago, if `came` bytes have come. During
+/// `grace`, nothing has to come.
 pub(super) fn too_slow(came: u64, elapsed: Duration, grace: Duration) -> Option<String> {
     let expected = elapsed.saturating_sub(grace).as_secs() * RATE_MIN;
     (came < expected).then(|| {

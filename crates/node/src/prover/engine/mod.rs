@@ -20,8 +20,8 @@ use crate::{
     text::printable,
 };
 
-/// Proves in a child process. It keeps the keys and the program of the job that it was last at, for
-/// the same requester: what one of them sends may have taken the child over, and the next one is to
+/// Proves in a child process. It keeps the keys and the program of its last job, for the same
+/// requester only: a requester's files may have taken the child over, and the next requester is to
 /// get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
@@ -93,8 +93,8 @@ impl Origin {
 struct Running {
     pid: Option<u32>,
     stopper: Option<Stopper>,
-    /// CPU time that it had taken before the task; none while keys are made, which is no progress
-    /// of a task.
+    /// The CPU time that it had taken before the task; none while it makes keys, which is not
+    /// progress of a task.
     before: Option<Duration>,
     busy: bool,
     /// It is to be stopped, whether it has started or not.
@@ -138,7 +138,7 @@ impl Child {
         };
         self.watch(&worker, Is::AtTask)?;
         let (image, input) = (source(files, files.program)?, source(files, files.input)?);
-        // Only the child looks at what they are: a stranger has made them.
+        // Only the child decodes them: a stranger has made them.
         let loaded = worker
             .load(image, files.openvm_toml.clone(), input)
             .map_err(|e| refused(worker.explain(e)))?;

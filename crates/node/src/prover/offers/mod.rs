@@ -1,7 +1,7 @@
 //! Decides which requester gets this machine's next offer, and says why there is none if there is
 //! none.
 //!
-//! It reads no clock: each call that depends on the time is told it.
+//! It reads no clock: its caller tells it the time.
 
 mod beforehand;
 mod fairness;
@@ -205,9 +205,9 @@ impl Offers {
         false
     }
 
-    /// Forgets the requester that was heard of longest ago, of those that are not connected:
-    /// anybody can announce the jobs of any number of identities, and only a connected one can give
-    /// a task.
+    /// Of the requesters that are not connected, forgets the one that was heard of longest ago.
+    /// Anybody can announce jobs of any number of identities, and only a connected requester can
+    /// give a task.
     fn make_room(&mut self) -> bool {
         let away = self
             .requesters

@@ -50,7 +50,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 reason,
             }),
             CoreEvent::Pardoned { peer, task } => {
-                // It would not ask again for long.
+                // Otherwise it would not ask again for a long time.
                 self.outbox.notify(peer, Notice::Wake);
                 self.observer.event(&Event::Notice {
                     text: format!(

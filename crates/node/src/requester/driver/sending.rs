@@ -1,5 +1,5 @@
-//! Sends messages to many peers at once, of which some are silent on purpose: those take nothing of
-//! what the others hear.
+//! Sends messages to many peers at once. Some are silent on purpose; these delay nothing that the
+//! others hear.
 
 use std::{
     collections::HashMap,
@@ -13,11 +13,11 @@ use myriad_core::Peer;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
-/// Messages that are on their way at once; what is more waits.
+/// Messages that are on their way at once. More than these wait.
 const SENT_AT_ONCE: usize = 256;
-/// Those to one peer: a proof has a verdict, a receipt, and children that are obsolete.
+/// Messages on their way to one peer: a proof has a verdict, a receipt, and obsolete children.
 const TO_PEER_AT_ONCE: usize = 4;
-/// Messages to one peer that are on their way or wait. There is nothing that it has to hear, and a
+/// Messages to one peer that are on their way or wait. The peer need not hear any of them, and a
 /// peer that answers has far fewer.
 const TO_PEER_MAX: usize = 256;
 /// A message counts as being on its way for this long. A peer that answers takes less.
@@ -53,8 +53,8 @@ impl Default for Sending {
 }
 
 impl Sending {
-    /// Sends a message to a peer by `asks`. `then` hears its result; none where the peer has so
-    /// many to answer already that this one is not sent.
+    /// Sends a message to a peer by `asks`. `then` gets the result. It is none if the peer has so
+    /// many to answer already that this message is not sent.
     pub(super) fn send<T>(
         &self,
         peer: Peer,
@@ -75,7 +75,7 @@ impl Sending {
             let answer = match timeout(counts_for, &mut asks).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    // Those who do not answer must not keep others from hearing anything.
+                    // Peers that do not answer must not keep others from hearing anything.
                     drop(permit);
                     asks.await
                 }
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Far more than it takes, on a machine that does other work too.
+    /// Far more than is needed, even on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
     const HONEST: Peer = Peer([1; 32]);
 
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(sending.tasks.len(), 32 * TO_PEER_MAX);
     }
 
-    /// So many that each of them takes but one message, a wake.
+    /// Here are so many peers that each of them gets only one message, a wake.
     #[tokio::test]
     async fn silent_peers_keep_nobody_from_hearing_however_many_they_are() {
         let sending = Sending {
