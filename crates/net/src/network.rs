@@ -120,7 +120,7 @@ impl Network {
         Ok((Self(Arc::new(inner)), received))
     }
 
-    /// Leaves the network at once, whoever still holds a handle.
+    /// Leaves the network at once, even if others still hold a handle.
     pub fn close(&self) {
         self.0.shared.closed.notify_one();
     }
@@ -218,7 +218,7 @@ impl Network {
     }
 
     /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
-    /// `told_by` said where it is.
+    /// `told_by` is the peer that named the holders.
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
     /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than

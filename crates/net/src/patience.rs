@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::blob::{FetchLimits, STALL};
 
-/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; bytes that come
-/// slower than that come too late to be of use.
+/// Bytes a second. A home that sends 2 Mbit/s gives this much to each of four peers. Bytes that
+/// come more slowly come too late to be of use.
 const RATE_MIN: u64 = 64 << 10;
 /// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
@@ -222,7 +222,7 @@ mod tests {
         for round in 1..ROUNDS {
             let pause = patience.after(Round::Failed, now);
             assert_eq!(pause, Some(ROUND_PAUSE * (1 << (round - 1))));
-            // Being turned away neither counts nor makes up for it.
+            // Being turned away neither counts as a failure nor makes up for one.
             assert!(patience.after(Round::Busy(RETRY), now).is_some());
         }
         assert_eq!(patience.after(Round::Failed, now), None);

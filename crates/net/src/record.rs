@@ -1,8 +1,8 @@
 //! Signed peer records: a peer's own statement of where it can be reached, wherever it is read.
 //!
-//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. The sequence
-//! number in it is not looked at: it comes from a clock, and the announcement that carries the
-//! record says itself which of two is later.
+//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. Its sequence
+//! number is ignored: it comes from a clock, and the announcement that carries the record shows
+//! which of two is later.
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::limits::{ADDRESSES_MAX, RECORD_BYTES_MAX};
 
-/// Why a record says nothing.
+/// Why a record does not count.
 #[derive(Debug, Error)]
 pub(crate) enum RecordError {
     #[error("a peer record of {bytes} bytes, and {RECORD_BYTES_MAX} are allowed")]

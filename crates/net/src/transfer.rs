@@ -28,12 +28,12 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too: of those beyond the permits, this many at once are told when
-/// to come again, and the rest are just closed.
+/// Turning streams away is work too. Of the streams beyond the permits, this many at once are told
+/// when to come again. The rest are closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// The time after which a stream that was turned away should come again.
 const RETRY_MS: u32 = 500;
-/// How long such a stream may take to say what it wants, and to take the answer.
+/// The time that such a stream may take to make its request, and to take the answer.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves blobs to all peers that ask, within the limits, until the swarm ends.
@@ -122,7 +122,7 @@ impl Drop for Place {
     }
 }
 
-/// Why a blob could not be had.
+/// Why a blob could not be fetched.
 #[derive(Debug, Error)]
 pub enum FetchFailed {
     #[error("none of {} peers gave the blob {blob} of {bytes} bytes: {}", tried.len(), list(tried))]
@@ -239,7 +239,8 @@ impl Fetcher {
         })
     }
 
-    /// Asks one peer; `there` is told how much of the blob is there whenever something has come.
+    /// Asks one peer. `there` gets the number of bytes of the blob that are there, whenever some
+    /// have come.
     async fn fetch_from(
         &self,
         blobs: &BlobStore,
@@ -270,8 +271,8 @@ impl Fetcher {
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect();
-        // Does nothing where a connection is there. A stream that is asked for earlier would have
-        // the peer dialled without its addresses.
+        // Does nothing if there is a connection. Opening a stream without one would dial the peer
+        // without its addresses.
         let (dialled, ready) = oneshot::channel();
         let _ = self.commands.send(Command::Dial {
             peer: id,
