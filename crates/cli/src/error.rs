@@ -1,5 +1,5 @@
-//! Why a command failed: the text, the exit code, and the word for it in JSON. Commands make
-//! errors, and `main` reports them.
+//! The failure of a command: its text, its exit code, and its word in JSON. Commands make errors,
+//! and `main` reports them.
 
 use std::{
     error::Error as _,

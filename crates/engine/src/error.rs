@@ -136,7 +136,7 @@ pub enum ExecuteError {
     )]
     TooLong {
         max: u64,
-        /// Up to where it was stopped.
+        /// The number of instructions after which it was stopped.
         actual: u64,
         output: String,
     },
@@ -182,7 +182,7 @@ fn said(output: &str) -> String {
     }
 }
 
-/// Why keys could not be had.
+/// Why keys could not be read or made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum KeyError {
     #[error(

@@ -25,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 use myriad_engine::worker::{ConfineError, KeyAccess, can_confine, confine};
 use nix::libc::{self, c_long};
 
-/// The things that the processes know of each other.
+/// The things that the processes know about each other.
 struct Surroundings {
     /// A folder that is not the keys'.
     outside: PathBuf,

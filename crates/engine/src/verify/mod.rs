@@ -241,8 +241,8 @@ impl Verifier {
             .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
     }
 
-    /// Verifies a segment proof that this process has made: it shows public values or not, and has
-    /// to be a proof of those.
+    /// Verifies a segment proof that this process has made, for the public values that it shows, if
+    /// any.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -359,7 +359,7 @@ impl Verifier {
         })
     }
 
-    /// Checks which keys the children, and theirs in turn, were verified with.
+    /// Checks the keys with which the children, and their children in turn, were verified.
     ///
     /// A node exposes the commitments of the levels below it, those above are zero; the commitment
     /// of its own child is the one its constraints were evaluated with.

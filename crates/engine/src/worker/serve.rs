@@ -28,14 +28,14 @@ use crate::{
 /// The arguments of a child.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Folder of the key cache, which it reads where it works with keys.
+    /// Folder of the key cache, which it reads if it works with keys.
     pub keys: PathBuf,
     /// Whether it makes keys, or works with them.
     pub access: KeyAccess,
     /// Most bytes that the process may map for its data. The system refuses more, and the process
     /// ends with a message, rather than pushing its neighbours out of memory.
     pub data_bytes_max: Option<u64>,
-    /// Go on where the kernel cannot confine it, or only in part.
+    /// Continue if the kernel cannot confine it, or only in part.
     pub unconfined: bool,
 }
 
@@ -53,7 +53,7 @@ pub enum ServeError {
 /// A process calls it before it has opened a file or started a thread.
 ///
 /// # Errors
-/// See [`ServeError`]. A request that fails is no error: it is answered.
+/// See [`ServeError`]. A request that fails is not an error: it is answered.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
@@ -134,8 +134,8 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
-    /// The verifier is made once something was proven, since a proof that memory has spoilt is not
-    /// handed out; or once others' proofs are to be verified.
+    /// The verifier is made for the first own proof, since a proof that memory has spoilt is not
+    /// handed out, or for the first proof of others.
     verifier: Option<Verifier>,
     output: GuestOutput,
 }
@@ -215,7 +215,7 @@ impl State {
                 Ok(Answer::Executed)
             }
             Request::Boundaries(segments) => {
-                // It copies the program's memory, and a prover's tools are needed for proving only.
+                // It copies the program's memory, and a prover's tools are needed only for proving.
                 *tools = Tools::None;
                 let boundaries = truth::boundaries(program, input, &segments);
                 output.take();
