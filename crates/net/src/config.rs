@@ -118,7 +118,8 @@ impl std::fmt::Display for Address {
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error(
-        "{text:?} is not an address ({reason}); write /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, with /p2p/ID at the end if the peer is known"
+        "{text:?} is not an address ({reason}); write /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, \
+         with /p2p/ID at the end if the peer is known"
     )]
     Address { text: String, reason: String },
     #[error("cannot listen on {address}: {reason}; name another address with --listen")]

@@ -80,7 +80,8 @@ pub enum PlanError {
     #[error("there is no machine: name some with --nodes")]
     NoMachines,
     #[error(
-        "a part of {honest} of {machines} machines is less than one honest machine: name more with --nodes, or a larger part with --honest"
+        "a part of {honest} of {machines} machines is less than one honest machine: name more with --nodes, or a \
+         larger part with --honest"
     )]
     NobodyHonest { machines: u64, honest: f64 },
     #[error(

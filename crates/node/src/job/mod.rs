@@ -79,7 +79,8 @@ pub enum Fleet {
 }
 
 /// The notice that the deadline has passed.
-pub(crate) const MISSED: &str = "the deadline has passed, and the job continues; Ctrl-C ends it, and accepted proofs stay for the same command";
+pub(crate) const MISSED: &str = "the deadline has passed, and the job continues; Ctrl-C ends it, and accepted proofs \
+                                 stay for the same command";
 
 /// The peers are engine children, and the requester trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {
