@@ -1,4 +1,4 @@
-//! The targets: what is decoded, what is valid, and what must hold.
+//! The targets: for each, the decoder, valid samples, and what must hold.
 
 mod blobs;
 mod blocks;

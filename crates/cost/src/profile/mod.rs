@@ -64,7 +64,7 @@ pub struct Disk {
     pub read_bytes_per_s: f64,
 }
 
-/// The virtual machine that a program wants: what its costs depend on most.
+/// The virtual machine that a program needs. Its costs depend on this most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vm {
@@ -194,7 +194,7 @@ mod stage {
     }
 }
 
-/// Why a profile is not used. Texts that quote the file have it escaped.
+/// Why a profile is not used. Texts that quote the file escape it.
 #[derive(Debug, Error)]
 pub enum ProfileError {
     #[error("it cannot be read: {0}")]

@@ -1,9 +1,9 @@
 //! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than
 //! one file, or with files of more than one block.
 //!
-//! A batch is worth it where blocks are small. One proof has one start and one end. A witness that
-//! several blocks read is there once, and values that one block writes and a later one reads are
-//! not in it at all.
+//! A batch pays off if blocks are small. One proof has only one start and one end. The witness has
+//! only once what several blocks read, and does not have values that one block writes and a later
+//! one reads.
 
 use std::collections::HashSet;
 
@@ -66,7 +66,8 @@ pub enum BatchError {
         /// The sum over its blocks.
         actual: u64,
     },
-    /// With their system calls they may, since the state has another code there than Ethereum.
+    /// With their system calls they may take more gas, since the state has another code there than
+    /// Ethereum.
     #[error(
         "the transactions and system calls of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
     )]
@@ -95,8 +96,8 @@ pub enum BatchError {
     },
 }
 
-/// Joins block files in the order of their blocks, executes the batch, and leaves of the witnesses
-/// what that needs.
+/// Joins block files in the order of their blocks, executes the batch, and keeps only the needed
+/// parts of the witnesses.
 ///
 /// # Errors
 /// See [`BatchError`]. A block that does not follow its predecessor is refused before anything is
@@ -287,7 +288,7 @@ mod tests {
         let bytes: usize = input.state.iter().map(|node| node.len()).sum();
         assert!(10 * bytes < 9 * apart, "{bytes} bytes of nodes, {apart} apart");
 
-        // One block is no batch of another kind.
+        // A batch of one block is like the block itself.
         let (single, outcome) = batch(&files[..1]).unwrap();
         assert_eq!(outcome, singles[0]);
         assert!(single.later.is_empty());
@@ -413,7 +414,7 @@ mod tests {
         assert!(of_later_blocks > 0);
     }
 
-    /// The statement about a batch is about how many blocks it has, and whether the first one's
+    /// The statement about a batch includes its number of blocks, and whether the first one's
     /// parent was known.
     #[test]
     fn public_values_tell_batches_apart() {

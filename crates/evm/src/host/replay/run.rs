@@ -112,7 +112,7 @@ pub(super) fn run(
             });
             result = executed.map(drop);
             let state = executor.evm_mut().db_mut();
-            // The cache keeps the hashes that it was told, and would not ask again for the next
+            // The cache keeps hashes that were read, and would not read them again for the next
             // transaction.
             state.block_hashes = BlockHashCache::new();
             let numbers = state.database.hash_queries.drain(..);
@@ -140,7 +140,7 @@ pub(super) fn run(
     drop(state);
     let result = match finished {
         Ok(result) => result,
-        // A failure that follows from a difference is not the cause: the difference is.
+        // If a failure follows from a difference, the difference is the cause.
         Err(error) => {
             let first = differing.into_iter().next();
             return Err(first.map_or_else(|| fault(at, listed, &error), Into::into));
