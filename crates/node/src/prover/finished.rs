@@ -213,7 +213,7 @@ impl Finished {
             return None;
         };
         if receipt.requester != peer || receipt.prover != prover || !signed.is_genuine() {
-            tracing::warn!("requester {} sends a receipt that is none", short_name(peer));
+            tracing::warn!("requester {} sends a receipt that is not valid", short_name(peer));
             return None;
         }
         self.unpaid.remove(&receipt.task);

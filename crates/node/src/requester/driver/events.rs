@@ -42,7 +42,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 });
                 self.observer.event(&Event::Reopened {
                     task: task.task,
-                    reason: format!("the proof by {maker} is none after all: {reason}"),
+                    reason: format!("the proof by {maker} turned out to be of no use: {reason}"),
                 });
             }
             CoreEvent::Reopened { task, reason, .. } => self.observer.event(&Event::Reopened {
