@@ -31,7 +31,7 @@ const FILE: &str = "receipts.jsonl";
 /// A line has about 600 bytes. A longer one is not ours.
 const LINE_BYTES_MAX: usize = 4096;
 /// With receipts for this much work, a requester has been of use. It is some ten segments. An
-/// attacker that wants to be many such peers keeps this machine in work for hours.
+/// attacker that wants many such identities has to keep this machine at work for hours.
 const USEFUL_AFTER: Duration = Duration::from_secs(600);
 
 /// The receipts of a prover.
