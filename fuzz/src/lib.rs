@@ -1,5 +1,5 @@
-//! Fuzz targets: what decodes bytes from a peer, a file or the network, given bytes that are nearly
-//! right.
+//! Fuzz targets: they feed nearly right bytes to everything that decodes bytes from a peer, a file
+//! or the network.
 //!
 //! Each [`Target`] has valid samples, made from real values, so that they follow the formats by
 //! themselves. `tests/targets.rs` checks that the samples decode, and replays `corpus/TARGET/`:
@@ -20,6 +20,7 @@
 //! `samples/fibonacci.vmexe` is `guests/elf/fibonacci.elf` as OpenVM writes programs.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 pub mod extensions;
 mod mutate;

@@ -33,8 +33,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts so many provers, which look for their requester at `address`. Returns them, and who
-    /// they are.
+    /// Starts this many provers, which look for their requester at `address`. Returns them, and
+    /// their names.
     pub fn start(
         count: usize,
         address: &str,
@@ -49,7 +49,7 @@ impl Cluster {
         };
         let mut own = BTreeSet::new();
         let folders = (0..).map(|index: u32| settings.data_dir.join("cluster").join(index.to_string()));
-        // Provers of another command that is running are its own.
+        // The provers of another running command are its own.
         let first = |dir: &Path| StatusFile::folder(dir, 1);
         for dir in folders
             .filter(|dir| !StatusFile::is_running(&first(dir)))

@@ -1,5 +1,5 @@
-//! Why a command failed: the text, the exit code, and the word for it in JSON. Commands make
-//! errors, and `main` reports them.
+//! The failure of a command: its text, its exit code, and its word in JSON. Commands make errors,
+//! and `main` reports them.
 
 use std::{
     error::Error as _,
@@ -92,7 +92,7 @@ pub enum Error {
     #[error(transparent)]
     Jobs(#[from] JobsError),
     #[error(
-        "{text:?} is no name of a peer; a name reads 12D3KooW..., and a node prints its own at the start"
+        "{text:?} is not the name of a peer; a name looks like 12D3KooW..., and a node prints its own when it starts"
     )]
     PeerName { text: String },
     #[error("cannot start the runtime of the network: {0}")]

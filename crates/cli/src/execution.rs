@@ -11,7 +11,7 @@ use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Setti
 /// Executes in an engine child, and cuts for the memory budget.
 ///
 /// # Errors
-/// A program that does not end well, or a child that does not.
+/// A program that fails, or a child that does.
 pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<(Plan, Usage), Error> {
     let (plan, usage, _) = planned(program, input, settings)?;
     Ok((plan, usage))

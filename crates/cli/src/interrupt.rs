@@ -18,7 +18,7 @@ use crate::{
 
 /// The longest time for telling the provers.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long an error waits for a signal that may have caused it, and is still on its way.
+/// An error waits this long for a signal that may have caused it, and is still on its way.
 const GRACE: Duration = Duration::from_millis(100);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -26,14 +26,14 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static WAITED_FOR: AtomicBool = AtomicBool::new(false);
 static STOP: Notify = Notify::const_new();
 
-/// Is done when the process is told to end. The caller then ends the process within [`FAREWELL`],
+/// Completes when the process is told to end. The caller then ends the process within [`FAREWELL`],
 /// or the handler does.
 pub async fn interrupted() {
     WAITED_FOR.store(true, Ordering::SeqCst);
     STOP.notified().await;
 }
 
-/// Has SIGINT, SIGTERM and SIGHUP end the process, from now on, with a line on what is kept. `tidy`
+/// From now on, SIGINT, SIGTERM and SIGHUP end the process, with a line about what is kept. `tidy`
 /// runs before, to take a progress display off the screen.
 pub fn on_interrupt(json: bool, tidy: impl Fn() + Send + 'static) {
     let handler = move || {

@@ -32,7 +32,7 @@ use crate::{
 /// Commands that prove on the network at once with one data folder: more than any machine executes
 /// for.
 const REQUESTERS_MAX: usize = 64;
-/// How long to wait until the system gives an address to listen on.
+/// The time to wait until the system gives an address to listen on.
 const LISTENING_PATIENCE: Duration = Duration::from_secs(10);
 /// The variable that filters the log, as tracing's `EnvFilter` reads it.
 const LOG_ENV: &str = "MYRIAD_LOG";
@@ -45,7 +45,7 @@ pub fn log(level: &str) {
             "error,myriad={level},myriad_net={level},myriad_node={level}"
         ))
     });
-    // A logger that is there already stays.
+    // If there is a logger already, it stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

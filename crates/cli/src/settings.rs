@@ -64,8 +64,8 @@ const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
 /// per gas. The longest time that a task may take follows from it.
 const JOB_INSTRUCTIONS_MAX: u64 = 10_000_000_000;
 
-/// Days that a job stays which is done or cancelled: for as long, the same command finds its proofs
-/// again.
+/// The days for which a done or cancelled job stays. As long as it does, the same command finds its
+/// proofs again.
 const KEEP_JOBS_DAYS: u32 = 30;
 
 /// The default `nice` value of a lent machine's engine child, behind its owner's programs.
@@ -126,7 +126,7 @@ pub struct OwnerSettings {
     pub prefer: Vec<String>,
 }
 
-/// Why there are no settings.
+/// Why the settings could not be loaded.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     #[error("{key}{reason} ({source_name})")]
@@ -135,7 +135,7 @@ pub enum SettingsError {
         reason: String,
         source_name: String,
     },
-    #[error("there is no setting `{name}` ({source_name}); there are {}", NAMES.join(", "))]
+    #[error("there is no setting `{name}` ({source_name}); the settings are {}", NAMES.join(", "))]
     UnknownName { name: String, source_name: String },
     #[error("this system has no folder for a user's data; name one with --data-dir or MYRIAD_DATA_DIR")]
     NoDataDir,
@@ -187,7 +187,7 @@ impl Settings {
     /// [`NAMES`].
     ///
     /// # Errors
-    /// A name in `myriad.toml` that is none, a value of the wrong kind, or no place for data.
+    /// An unknown name in `myriad.toml`, a value of the wrong kind, or no place for data.
     pub fn load(flags: &impl Serialize) -> Result<Self, SettingsError> {
         // A file that is there has to be readable; to have none is no error.
         let file = if Path::new(FILE).exists() {
@@ -279,7 +279,7 @@ impl Settings {
         })
     }
 
-    /// Threads of each of this many children, unless the user has said.
+    /// The threads of each of this many children, unless the user has set them.
     pub fn threads_each(&self, children: usize) -> usize {
         if let Some(wanted) = self.threads_wanted {
             return wanted.get();
@@ -292,7 +292,7 @@ impl Settings {
     }
 }
 
-/// Tells an engine child to go on where the kernel cannot confine it.
+/// Tells an engine child to continue if the kernel cannot confine it.
 pub const UNCONFINED: &str = "--unconfined";
 
 /// Checks that this kernel can confine engine children. If it cannot, a note says so, once.

@@ -2,7 +2,7 @@
 //! is held out, with all others that cut into segments of the same size.
 //!
 //! A model of three coefficients fits a handful of measurements well, whether it predicts others or
-//! not. Only held-out measurements tell.
+//! not. Only held-out measurements show that.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! The tree for a present job, whose segments and workers are known.
 //!
-//! Few large pieces cost least in total, but leave workers idle at the end, where the path from the
-//! last segment to the final proof is walked alone. Called by the drivers in `myriad-node`, which
-//! know which arities fit the memory.
+//! A few large pieces cost least in total, but leave workers idle at the end, where one worker
+//! alone walks the path from the last segment to the final proof. Called by the drivers in
+//! `myriad-node`, which know which arities fit the memory.
 
 use std::time::Duration;
 

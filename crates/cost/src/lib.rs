@@ -7,7 +7,7 @@
 //! - [`trees`]: aggregation trees on paper, and the choice of one; [`job`]: the choice for a
 //!   present job.
 //! - [`planner`]: the best segments and tree for a fleet, how long a job takes there, and what
-//!   binds.
+//!   limits it.
 //!
 //! It reads no clock, draws no number, and does no I/O but reading a profile that it is told to. It
 //! knows neither the engine, nor the network, nor a simulator, so that the drivers, the planner and

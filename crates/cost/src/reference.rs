@@ -1,9 +1,9 @@
-//! The machine that work is measured in.
+//! The machine whose seconds are the unit of work.
 //!
 //! Requesters and provers of one network have to agree on a second of work
 //! ([`SPEED_ONE`](myriad_core::SPEED_ONE)): it is a second of one core of this machine. Its profile
-//! is part of the build. So a requester knows the cost of tasks without having measured anything,
-//! and a prover knows its speed beside it.
+//! is part of the build. So a requester knows the cost of tasks without a measurement of its own,
+//! and a prover knows its relative speed.
 
 use std::sync::LazyLock;
 

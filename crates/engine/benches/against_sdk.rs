@@ -1,5 +1,5 @@
-//! `myriad prove` against the OpenVM SDK's own `Sdk::prove`: same program, same input, same cores,
-//! same memory limit, one after the other in one run.
+//! Compares `myriad prove` with the OpenVM SDK's own `Sdk::prove`: the same program, input, cores
+//! and memory limit, one after the other in one run.
 //!
 //! ```text
 //! cargo build --release
@@ -9,14 +9,14 @@
 //! Without programs it takes the fibonacci guest with 2 M instructions and the demo's block;
 //! `fibonacci` or `sample-block` alone takes one of them. `-` stands for no `openvm.toml`.
 //!
-//! Each side is a process of its own with warm keys: the SDK's are made before its clock starts,
-//! Myriad's are cached by an `execute`. Peak memory of Myriad is that of its largest process.
+//! Each side is a separate process with warm keys. The SDK's are made before its clock starts, and
+//! an `execute` caches Myriad's. The peak memory of Myriad is that of its largest process.
 //!
-//! The SDK knows no limit for the memory of its process. So it is given the widest tree and
+//! The SDK knows no limit for the memory of its process. So it first gets the widest tree and
 //! segments as large as Myriad's, and then less, until the process stays below the limit; see
-//! [`SDK_CHOICES`]. The last of these runs counts. `--tries` says how many of the choices are
+//! [`SDK_CHOICES`]. The last of these runs counts. `--tries` is the number of choices that are
 //! tried. If the process stays below the limit with none of them, the fastest run counts, and its
-//! peak shows that it is not held to Myriad's limit.
+//! peak shows that it was above Myriad's limit.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! Real memory and time of every kind of task, beside what the engine expects of it.
+//! Measures the real memory and time of every kind of task, beside the engine's expectation.
 //!
 //! ```text
 //! cargo bench --workspace --bench memory -- [sample-block] [NAME ELF OPENVM_TOML INPUT_FILE]... [--budgets 2,4] [--tree 1,2,3]
@@ -164,7 +164,7 @@ fn measure_tree(
         .collect::<Result<_, _>>()?;
     let mut level = Level::LEAF;
     for arity in levels {
-        // Smaller ones stand for the ends of levels.
+        // Smaller nodes stand for the ends of levels.
         for children in 1..arity.min(below.len()) {
             measure_node(
                 subject,

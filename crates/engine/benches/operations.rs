@@ -1,14 +1,14 @@
-//! The cost of each operation of the EVM to a prover: blocks full of it, executed in the VM and not
-//! proven.
+//! Measures the cost of each operation of the EVM to a prover: blocks full of it are executed in
+//! the VM and not proven.
 //!
 //! ```text
 //! cargo bench --workspace --bench operations -- [NAME]... [--gas 1000000] [--guest ELF OPENVM_TOML]
 //! ```
 //!
 //! A row has instructions and trace cells (OpenVM's `execute_metered_cost`) per gas, without those
-//! of a block that does nothing, and the time that the block takes natively. With names, the
-//! operations whose names have one of them in it. In the VM each block has to give the public
-//! values that it has natively.
+//! of a block that does nothing, and the time that the block takes natively. With names, only
+//! operations whose names contain one of them are measured. In the VM, each block has to give the
+//! public values that it has natively.
 
 use std::{env, fs, time::Instant};
 

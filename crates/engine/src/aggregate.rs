@@ -56,11 +56,11 @@ impl Level {
 
     /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node
     /// of this level for programs of `config`. For more children than are allowed, it is the peak
-    /// of the most. The process holds parts of the job on top: see [`Program::held_bytes`].
+    /// of the largest allowed number. The process holds parts of the job on top: see
+    /// [`Program::held_bytes`].
     ///
-    /// `internal_for_leaf` is how many children the internal-for-leaf nodes of the tree have: the
-    /// proof of one over more children is larger, and so is what internal-recursive nodes above it
-    /// take.
+    /// `internal_for_leaf` is the number of children of the tree's internal-for-leaf nodes. The
+    /// proof of one over more children is larger, and internal-recursive nodes above it take more.
     pub fn peak_bytes(self, config: &VmConfig, children: usize, internal_for_leaf: usize) -> u64 {
         node_peak_bytes(config, self.circuit(), children, internal_for_leaf)
     }
@@ -84,8 +84,8 @@ impl fmt::Display for Level {
     }
 }
 
-/// Aggregates on the levels of one circuit. Each circuit's keys and tables take memory, so a
-/// process that aggregates holds those of one at a time.
+/// Aggregates on the levels of one circuit. The keys and tables of a circuit take memory, so a
+/// process that aggregates holds those of one circuit at a time.
 pub(crate) struct Aggregator<E = OwnEngine> {
     circuit: Circuit,
     prover: Prover,

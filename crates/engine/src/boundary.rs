@@ -1,4 +1,4 @@
-//! The boundary of a piece: what its proof says of the execution, in plain values.
+//! The boundary of a piece: the statement of its proof about the execution, in plain values.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ pub struct Boundary {
 }
 
 impl Boundary {
-    /// Checks that `next` goes on where this piece ends.
+    /// Checks that `next` begins where this piece ends.
     ///
     /// # Errors
     /// [`VerifyError::Boundary`] with the first difference. It does not say which of the two lies.

@@ -1,6 +1,6 @@
-//! A prover that was changed, for tests: its proofs hold, and nothing can be made over them.
+//! A changed prover, for tests: its proofs are valid, and no node can be made over them.
 //!
-//! A stranger's prover can be changed like this. No worker of this build does it.
+//! A stranger can change a prover like this. No worker of this build does.
 
 use myriad_swirl::SwirlError;
 use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};

@@ -12,7 +12,7 @@ pub(crate) enum Circuit {
 }
 
 impl Circuit {
-    /// The most proofs that it has room for. A leaf evaluates the constraints of the whole VM in a
+    /// The most proofs for which it has room. A leaf evaluates the constraints of the whole VM in a
     /// table with columns for that many proofs, used or not; room for four costs no more time than
     /// room for one.
     pub(crate) const fn children_max(self) -> usize {

@@ -1,4 +1,4 @@
-//! The VM configuration of a program: which extensions it has, and the parameters of its proof.
+//! The VM configuration of a program: its extensions, and the parameters of its proof.
 
 use std::{fmt, sync::LazyLock};
 
@@ -50,7 +50,7 @@ impl Description {
         Self(openvm_toml.map(|text| *blake3::hash(text.as_bytes()).as_bytes()))
     }
 
-    /// The name of the keys that this build makes of it.
+    /// The name of the keys that this build makes for it.
     pub(crate) fn key_name(self) -> String {
         static BUILD: LazyLock<Fingerprint> = LazyLock::new(|| VmConfig::riscv32().fingerprint());
         let mut hasher = blake3::Hasher::new_derive_key("myriad engine key file v2");
@@ -111,7 +111,7 @@ impl VmConfig {
         if vm.contains_key("deferral") {
             return Err(ConfigError::Deferral);
         }
-        // Other sizes are another security analysis, and hostile ones take all memory.
+        // Other sizes would need another security analysis, and hostile ones take all memory.
         let system = vm.get("system").and_then(|system| system.get("config"));
         if system.is_some_and(|config| config.get("memory_config").is_some()) {
             return Err(ConfigError::Memory);
@@ -195,8 +195,8 @@ impl VmConfig {
         self.extensions() == 0
     }
 
-    /// The number of extensions beside RV32IM and input and output, each modulus and each curve
-    /// counted: the more there are, the more chips the circuit of a leaf has to verify.
+    /// The number of extensions besides RV32IM and input and output, where each modulus and each
+    /// curve counts as one. The more there are, the more chips the circuit of a leaf has to verify.
     pub(crate) fn extensions(&self) -> usize {
         let SdkVmConfig {
             system: _,
@@ -264,7 +264,7 @@ fn log_tallest_table(vm: &SdkVmConfig) -> usize {
     .into_iter()
     .flatten()
     .fold(RANGE_CHECK_ROWS, u64::max);
-    // The least power that is no smaller; the tables of a hostile file can have 2^64 rows.
+    // The next power of two; the tables of a hostile file can have 2^64 rows.
     (u64::BITS - (tallest - 1).leading_zeros()) as usize
 }
 

@@ -61,7 +61,7 @@ pub fn finish<E: ProvingEngine>(
     Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
 }
 
-/// Proves a segment, and hands the proof out only if it is one: as a child does.
+/// Proves a segment, and hands the proof out only if it verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -76,7 +76,7 @@ pub fn prove_and_verify(
     proven(&mut prover, program, input, segment, || Ok(verifier))
 }
 
-/// Makes a node of the tree, and hands it out only if it is one: as a child does.
+/// Makes a node of the tree, and hands it out only if it verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -92,7 +92,7 @@ pub fn aggregate_and_verify(
 }
 
 /// Makes the final proof of [`FinalForm::Small`](crate::FinalForm), of a top node of at least
-/// [`Level::INTERNAL_RECURSIVE`], and hands it out only if it is one: as a child does.
+/// [`Level::INTERNAL_RECURSIVE`], and hands it out only if it verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -108,7 +108,7 @@ pub fn finish_and_verify(
     finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
 }
 
-/// The same of [`FinalForm::Fast`](crate::FinalForm).
+/// The same for [`FinalForm::Fast`](crate::FinalForm).
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -124,7 +124,7 @@ pub fn finish_fast_and_verify(
 /// Judges the proof of a segment that reveals nothing as if its STARK held.
 ///
 /// # Errors
-/// What the circuits above require of it and it has not.
+/// If it lacks what the circuits above require of it.
 pub fn usable_segment(verifier: &Verifier, stark: Proof<SC>) -> Result<Boundary, VerifyError> {
     let proof = SegmentProof {
         stark,
@@ -136,12 +136,12 @@ pub fn usable_segment(verifier: &Verifier, stark: Proof<SC>) -> Result<Boundary,
 /// Judges a node as if its STARK held.
 ///
 /// # Errors
-/// What the circuits above require of it and it has not.
+/// If it lacks what the circuits above require of it.
 pub fn usable_node(verifier: &Verifier, level: Level, stark: &Proof<SC>) -> Result<Boundary, VerifyError> {
     verifier.shown_by_node(level, stark)
 }
 
-/// Has the verifier take the circuits above for ones that can count fewer interactions than this.
+/// Makes the verifier assume that the circuits above can count fewer interactions than this.
 pub fn set_interactions_max(verifier: &mut Verifier, max: u32) {
     verifier.set_interactions_max(max);
 }
@@ -149,7 +149,7 @@ pub fn set_interactions_max(verifier: &mut Verifier, max: u32) {
 /// The key that a program's segments are proven with.
 ///
 /// # Errors
-/// Keys that are not there.
+/// Keys that are missing.
 pub fn app_key(program: &Program, keys: &KeyCache) -> Result<AppProvingKey<SdkVmConfig>, KeyError> {
     Ok(keys.get(program.config())?.app)
 }
@@ -162,7 +162,7 @@ pub fn exe(program: &Program) -> Arc<VmExe<F>> {
 /// OpenVM's own commitment to a program.
 ///
 /// # Errors
-/// Keys that are not there.
+/// Keys that are missing.
 pub fn stock_commitment(program: &Program, keys: &KeyCache) -> Result<[F; 8], ProveError> {
     let prover: SegmentProver = SegmentProver::new(program, keys)?;
     Ok(prover.stock_commitment(program))
@@ -176,7 +176,7 @@ pub fn program_commitment(verifier: &Verifier) -> [F; 8] {
 /// The virtual machine of a program, by which it is metered.
 ///
 /// # Errors
-/// Keys that are not there, or that make no virtual machine.
+/// Keys that are missing, or that make no virtual machine.
 pub fn vm(program: &Program, keys: &KeyCache) -> Result<Vm, ExecuteError> {
     execute::vm(&keys.get(program.config())?.app)
 }

@@ -124,7 +124,7 @@ pub enum InputError {
     FieldElement { index: usize, actual: u32, modulus: u32 },
 }
 
-/// Why an execution did not end well.
+/// Why an execution failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum ExecuteError {
     #[error("the program ended with exit code {code}{}", said(.output))]
@@ -136,7 +136,7 @@ pub enum ExecuteError {
     )]
     TooLong {
         max: u64,
-        /// Up to where it was stopped.
+        /// The number of instructions after which it was stopped.
         actual: u64,
         output: String,
     },
@@ -182,7 +182,7 @@ fn said(output: &str) -> String {
     }
 }
 
-/// Why keys could not be had.
+/// Why keys could not be read or made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum KeyError {
     #[error(
@@ -197,7 +197,7 @@ pub enum KeyError {
         path.display()
     )]
     Missing { path: PathBuf },
-    #[error("no keys follow from this VM configuration: {reason}")]
+    #[error("keys cannot be made for this VM configuration: {reason}")]
     Keygen { reason: String },
 }
 
@@ -275,7 +275,7 @@ pub enum VerifyError {
     OtherProgram { actual: String, expected: String },
     #[error("the proof is of another VM configuration or another level of the tree: {reason}")]
     OtherKeys { reason: String },
-    #[error("the program did not end well: exit code {code}")]
+    #[error("the program failed, with exit code {code}")]
     ExitCode { code: u32 },
     #[error("the proof says that {what} is {actual}, but {expected} was expected")]
     Boundary {

@@ -14,7 +14,7 @@ use crate::{
     prove::{PublicValuesProof, SegmentProof},
 };
 
-/// Most bytes of the file; one has about 0.6 MB.
+/// Most bytes of the file. A real one has about 0.6 MB.
 pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
 
 /// The way in which the final proof is made from the top node of the aggregation tree. OpenVM's
@@ -26,7 +26,7 @@ pub enum FinalForm {
     /// smaller.
     #[default]
     Small,
-    /// The proof of the top node as it is. Nothing is proven for it.
+    /// The proof of the top node as it is, without further proving.
     Fast,
 }
 
@@ -54,7 +54,7 @@ pub struct FinalProof {
 /// that the proof of the program's last segment shows. Nobody has verified it yet.
 ///
 /// # Errors
-/// [`AggregateError::Failed`] for what are no such proofs.
+/// [`AggregateError::Failed`] for proofs of another kind.
 pub(crate) fn of_top(top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, AggregateError> {
     let failed = |reason: String| AggregateError::Failed {
         level: "the final proof".into(),
@@ -87,8 +87,9 @@ pub(crate) fn encode(inner: Proof<SC>, public_values: PublicValuesProof) -> Resu
     serde_json::to_vec_pretty(&versioned).map_err(|e| e.to_string())
 }
 
-/// Reads the file of a final proof, and only the very bytes that [`encode`] writes: otherwise there
-/// would be many files for one proof, and a flipped bit (`a` to `A`) could go unnoticed.
+/// Reads the file of a final proof. It accepts only the very bytes that [`encode`] writes.
+/// Otherwise there would be many files for one proof, and a flipped bit (`a` to `A`) could go
+/// unnoticed.
 pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
     let malformed = |reason: String| VerifyError::Malformed { reason };
     if bytes.len() > FINAL_PROOF_BYTES_MAX {

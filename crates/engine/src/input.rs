@@ -35,7 +35,7 @@ impl Input {
     /// A stream of one item of raw bytes (`--input-bytes`).
     ///
     /// # Errors
-    /// More than [`INPUT_BYTES_MAX`] bytes. No bytes are an item too, an empty one.
+    /// More than [`INPUT_BYTES_MAX`] bytes. An empty item is allowed.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, InputError> {
         check_size(bytes.len())?;
         Ok(Self {
@@ -46,7 +46,7 @@ impl Input {
     /// Reads one hex string, or JSON with an array of them under the key `input`.
     ///
     /// A hex string has an optional `0x`, then `01` and bytes, or `02` and field elements of 32
-    /// bits, little endian. White space around the text is passed over.
+    /// bits, little endian. White space around the text is ignored.
     ///
     /// # Errors
     /// Anything else, and more than [`INPUT_BYTES_MAX`] bytes of text.
@@ -90,7 +90,7 @@ impl Input {
         postcard::to_stdvec(self).expect("an input is plain data")
     }
 
-    /// Decodes what may be any bytes.
+    /// Decodes bytes from anywhere.
     ///
     /// # Errors
     /// Bytes that no [`Input::encode`] makes, and, checked first, more than

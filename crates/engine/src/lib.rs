@@ -2,7 +2,8 @@
 //!
 //! This is the only crate that knows OpenVM. Its public surface is bytes in, bytes out and typed
 //! errors, without anything of OpenVM's, so that another zkVM could stand behind it. It never
-//! touches the network, and on disk only the folder of the [`KeyCache`] that its caller names.
+//! touches the network. On disk it touches only the folder of the [`KeyCache`] that its caller
+//! names.
 //!
 //! The way of a job through this crate:
 //!
@@ -12,7 +13,7 @@
 //!  hex, JSON or bytes  ──▶ Input  ──┘               │            │
 //!                                                   ▼            ▼
 //!                                            segment proof … segment proof      level 0
-//!                                                   └─ 1 to 4 ───┘    (1 with extensions)
+//!                                                   └─ 1 to 4 ───┘
 //!                                                      leaf                     level 1
 //!                                                   └─ 1 to 3 ─┘
 //!                                               internal-for-leaf               level 2

@@ -1,5 +1,5 @@
-//! Predicts the memory of tasks, in real bytes of the proving process; OpenVM's own estimate is one
-//! for GPUs.
+//! Predicts the memory of tasks, in real bytes of the proving process. OpenVM's own estimate is for
+//! GPUs.
 
 use std::{fmt, str::FromStr};
 
@@ -86,8 +86,8 @@ const BYTES_PER_PROGRAM_CELL: u64 = 4;
 /// Threads that a segment is planned for, whatever machine proves it. Each has working memory of up
 /// to 1 MiB; nothing large is there once for each thread.
 const THREADS: usize = 16;
-/// Stands for the peak memory of a segment that no proof can be of, because a trace is higher than
-/// it may be.
+/// Stands for the peak memory of a segment that cannot be proven, because a trace is higher than it
+/// may be.
 pub(crate) const NO_PROOF: u64 = u64::MAX;
 /// Bytes of a field element.
 const BYTES_PER_CELL: u64 = 4;
@@ -101,8 +101,9 @@ const BYTES_PER_INPUT_BYTE: u64 = 6;
 /// Whether a chip of this name shows hashes of memory.
 ///
 /// Metering counts for it, and for the two chips that say which memory was touched, all nodes over
-/// each page that is touched, before and after. That is the most there can be: all of a page is
-/// touched, and nothing in it was or is zero. The prediction takes these counts as they are.
+/// each page that is touched, before and after. That is the largest possible number: as if all of a
+/// page were touched, and nothing in it were zero before or after. The prediction takes these
+/// counts as they are.
 pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
     name.starts_with("Poseidon2PeripheryAir")
 }
@@ -110,9 +111,9 @@ pub(crate) fn is_memory_hash_chip(name: &str) -> bool {
 /// Predicts the peak memory of the process that proves a segment: the device's prediction for the
 /// proof, and the memory that the process holds beside it.
 ///
-/// The device's [`MemoryModel`] is exact, but it is no sum over rows, and OpenVM can only cut by
+/// The device's [`MemoryModel`] is exact, but it is not a sum over rows, and OpenVM can only cut by
 /// such a sum. So cuts are made by a sum that is nearly proportional to it
-/// ([`Self::segmentation`]), and the caller has to look at the model's prediction for the segments.
+/// ([`Self::segmentation`]), and the caller has to check the model's prediction for the segments.
 pub(crate) struct CostModel {
     device: MemoryModel,
     names: Vec<String>,
@@ -169,10 +170,10 @@ impl CostModel {
     /// Has OpenVM cut an execution where the rows of a segment come to more than `bytes`: the rows
     /// of their stacked cells, and of the fraction tree that is there beside them.
     ///
-    /// OpenVM's own measure is made for GPUs, on which other things bind: with it, segments came
-    /// out anywhere from half the budget to all of it. Here, OpenVM's numbers for cells are the
-    /// bytes of rows, and everything else in its formula is as little as it can be. The phase with
-    /// the fraction tree takes most in almost every segment.
+    /// OpenVM's own measure is made for GPUs, which have other limits: with it, segments came out
+    /// anywhere from half the budget to all of it. Here, OpenVM's numbers for cells are the bytes
+    /// of rows, and everything else in its formula is as little as it can be. The phase with the
+    /// fraction tree takes most in almost every segment.
     pub(crate) fn segmentation(&self, bytes: u64) -> SegmentationCtx {
         let counting = ProvingMemoryConfig {
             base_field_size: 1,
@@ -188,7 +189,7 @@ impl CostModel {
             zerocheck_save_memory: true,
         };
         let rows = bytes.saturating_sub(self.held_bytes) as usize;
-        // One interaction, since the formula has a part that is the same for any number but none.
+        // One interaction, since the formula has a constant part for any number but zero.
         let max_memory = counting.estimate(ProvingMemoryCounts::new(0, rows, 1, 0)).total;
         let chips = self.widths.len();
         let row_bytes = self.widths.iter().zip(&self.interactions);
@@ -204,7 +205,7 @@ impl CostModel {
             SegmentationLimits {
                 max_trace_height_bits: self.log_height_max as u8,
                 max_memory,
-                // The limit of the proof system, which is far more than memory allows.
+                // The limit of the proof system, which is far above what memory allows.
                 max_interactions: F::ORDER_U32,
             },
             counting,
@@ -227,7 +228,7 @@ impl CostModel {
         }
     }
 
-    /// Why no proof has such heights.
+    /// The reason for which no proof has such heights.
     pub(crate) fn misfit(&self, trace_heights: &[u32]) -> String {
         match self.peak(trace_heights) {
             Ok(peak) => format!("a segment takes {} bytes", peak.with_traces()),

@@ -1,8 +1,8 @@
 //! Lets a test see, change or replace the proofs that this process makes. No worker of this build
-//! does it.
+//! uses it.
 //!
-//! An engine of a test's own would do the same, but everything that is generic over engines would
-//! be compiled for it once more, which takes minutes. OpenVM's aggregation makes its engine itself,
+//! A test could also have an engine of its own, but everything that is generic over engines would
+//! then be compiled once more, which takes minutes. OpenVM's aggregation makes its engine itself,
 //! of nothing but parameters. So a probe is not handed over: it belongs to a thread.
 
 use std::{cell::RefCell, rc::Rc};
@@ -22,19 +22,19 @@ pub type Key = DeviceMultiStarkProvingKey<Backend>;
 pub type Context = ProvingContext<Backend>;
 /// Proves as this build does.
 pub type Prove<'a> = &'a dyn Fn(Context) -> Result<Proof<SC>, SwirlError>;
-/// What is done in the place of proving.
+/// A function that takes the place of proving.
 type Probe = dyn Fn(&Key, Context, Prove<'_>) -> Result<Proof<SC>, SwirlError>;
 
 thread_local! {
     static PROBE: RefCell<Option<Rc<Probe>>> = const { RefCell::new(None) };
 }
 
-/// Works, and has `probe` take the place of each proof that this thread makes meanwhile.
+/// Runs `work`. For each proof that this thread makes meanwhile, `probe` takes its place.
 pub fn with<T>(
     probe: impl Fn(&Key, Context, Prove<'_>) -> Result<Proof<SC>, SwirlError> + 'static,
     work: impl FnOnce() -> T,
 ) -> T {
-    /// Puts the earlier probe back, also where the work panics.
+    /// Puts the earlier probe back, even if the work panics.
     struct Earlier(Option<Rc<Probe>>);
 
     impl Drop for Earlier {

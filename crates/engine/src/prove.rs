@@ -51,7 +51,7 @@ impl SegmentProof {
         Ok(bytes)
     }
 
-    /// Decodes what may be any bytes.
+    /// Decodes bytes from anywhere.
     pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, String> {
         let reader = &mut bytes;
         let fail = |e: std::io::Error| e.to_string();
@@ -74,7 +74,7 @@ impl SegmentProof {
 
 /// Proves segments of one program, one after the other, on whatever input.
 ///
-/// Making it commits to the program, which takes a good part of a second; keep it.
+/// To make it commits to the program, which takes a good part of a second. Keep it.
 pub(crate) struct SegmentProver<E = OwnEngine> {
     /// OpenVM's VM, which is bound to OpenVM's own device, but does not commit or prove with it.
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,

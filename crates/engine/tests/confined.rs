@@ -25,8 +25,8 @@ use libtest_mimic::{Arguments, Trial};
 use myriad_engine::worker::{ConfineError, KeyAccess, can_confine, confine};
 use nix::libc::{self, c_long};
 
-/// The things that the processes know of each other.
-struct World {
+/// The things that the processes know about each other.
+struct Surroundings {
     /// A folder that is not the keys'.
     outside: PathBuf,
     keys: PathBuf,
@@ -50,12 +50,12 @@ enum End {
 use End::{Done, Killed, Refused};
 
 /// A name, an attempt, and its end for a child that works with keys and for one that makes them.
-type Attempt = (&'static str, fn(&World) -> io::Result<()>, End, End);
+type Attempt = (&'static str, fn(&Surroundings) -> io::Result<()>, End, End);
 
 const ATTEMPTS: &[Attempt] = &[
     (
         "read a key",
-        |w| fs::read(w.keys.join("a.keys")).map(drop),
+        |at| fs::read(at.keys.join("a.keys")).map(drop),
         Done,
         Refused,
     ),
@@ -66,57 +66,57 @@ const ATTEMPTS: &[Attempt] = &[
     ("read it from another thread", read_in_thread, Refused, Refused),
     (
         "list a folder outside",
-        |w| fs::read_dir(&w.outside).map(drop),
+        |at| fs::read_dir(&at.outside).map(drop),
         Refused,
         Refused,
     ),
     (
         "read another's environment",
-        |w| open(w, "environ"),
+        |at| open(at, "environ"),
         Refused,
         Refused,
     ),
-    ("open another's memory", |w| open(w, "mem"), Refused, Refused),
+    ("open another's memory", |at| open(at, "mem"), Refused, Refused),
     (
         "write a file outside",
-        |w| fs::write(w.outside.join("new"), "x"),
+        |at| fs::write(at.outside.join("new"), "x"),
         Killed,
         Killed,
     ),
     (
         "remove a file outside",
-        |w| fs::remove_file(scrap(&w.outside)),
+        |at| fs::remove_file(scrap(&at.outside)),
         Killed,
         Killed,
     ),
     (
         "write a new key",
-        |w| fs::write(w.keys.join("new.keys"), "x"),
+        |at| fs::write(at.keys.join("new.keys"), "x"),
         Killed,
         Killed,
     ),
     (
         "change a key",
-        |w| fs::write(w.keys.join("b.keys"), "x"),
+        |at| fs::write(at.keys.join("b.keys"), "x"),
         Killed,
         Killed,
     ),
     ("append to a key", append, Killed, Killed),
     (
         "remove a key",
-        |w| fs::remove_file(scrap(&w.keys)),
+        |at| fs::remove_file(scrap(&at.keys)),
         Killed,
         Killed,
     ),
     (
         "rename a key",
-        |w| fs::rename(scrap(&w.keys), w.keys.join("other")),
+        |at| fs::rename(scrap(&at.keys), at.keys.join("other")),
         Killed,
         Killed,
     ),
     (
         "make a folder",
-        |w| fs::create_dir(w.keys.join("folder")),
+        |at| fs::create_dir(at.keys.join("folder")),
         Killed,
         Killed,
     ),
@@ -130,7 +130,7 @@ const ATTEMPTS: &[Attempt] = &[
     ("change it by the older call", set_permissions, Killed, Killed),
     (
         "connect by TCP",
-        |w| TcpStream::connect(("127.0.0.1", w.port)).map(drop),
+        |at| TcpStream::connect(("127.0.0.1", at.port)).map(drop),
         Killed,
         Killed,
     ),
@@ -155,7 +155,7 @@ const ATTEMPTS: &[Attempt] = &[
     ("start a process", start_process, Killed, Killed),
     (
         "signal another process",
-        |w| call(libc::SYS_kill, &[w.victim.into(), 0]),
+        |at| call(libc::SYS_kill, &[at.victim.into(), 0]),
         Killed,
         Killed,
     ),
@@ -189,32 +189,32 @@ const ATTEMPTS: &[Attempt] = &[
     ("ignore the filter's signal", ignore_signal, Killed, Killed),
 ];
 
-fn start_thread(_: &World) -> io::Result<()> {
+fn start_thread(_: &Surroundings) -> io::Result<()> {
     thread::spawn(|| ())
         .join()
         .map_err(|_| io::Error::other("it panicked"))
 }
 
-fn take_memory(_: &World) -> io::Result<()> {
+fn take_memory(_: &Surroundings) -> io::Result<()> {
     drop(std::hint::black_box(vec![1u8; 64 << 20]));
     Ok(())
 }
 
-fn read_outside(world: &World) -> io::Result<()> {
-    fs::read(world.outside.join("secret")).map(drop)
+fn read_outside(surroundings: &Surroundings) -> io::Result<()> {
+    fs::read(surroundings.outside.join("secret")).map(drop)
 }
 
-fn read_around(world: &World) -> io::Result<()> {
-    fs::read(world.keys.join("../outside/secret")).map(drop)
+fn read_around(surroundings: &Surroundings) -> io::Result<()> {
+    fs::read(surroundings.keys.join("../outside/secret")).map(drop)
 }
 
-fn read_in_thread(world: &World) -> io::Result<()> {
-    let secret = world.outside.join("secret");
+fn read_in_thread(surroundings: &Surroundings) -> io::Result<()> {
+    let secret = surroundings.outside.join("secret");
     thread::spawn(move || fs::read(secret).map(drop)).join().unwrap()
 }
 
-fn open(world: &World, file: &str) -> io::Result<()> {
-    File::open(format!("/proc/{}/{file}", world.victim)).map(drop)
+fn open(surroundings: &Surroundings, file: &str) -> io::Result<()> {
+    File::open(format!("/proc/{}/{file}", surroundings.victim)).map(drop)
 }
 
 /// A file that nobody needs, which was made before.
@@ -222,10 +222,10 @@ fn scrap(dir: &Path) -> PathBuf {
     dir.join("scrap")
 }
 
-fn append(world: &World) -> io::Result<()> {
+fn append(surroundings: &Surroundings) -> io::Result<()> {
     OpenOptions::new()
         .append(true)
-        .open(world.keys.join("b.keys"))
+        .open(surroundings.keys.join("b.keys"))
         .map(drop)
 }
 
@@ -238,19 +238,19 @@ fn call(number: c_long, arguments: &[c_long]) -> io::Result<()> {
     }
 }
 
-fn change_mode(world: &World) -> io::Result<()> {
-    let path = CString::new(world.keys.join("b.keys").to_str().unwrap()).unwrap();
+fn change_mode(surroundings: &Surroundings) -> io::Result<()> {
+    let path = CString::new(surroundings.keys.join("b.keys").to_str().unwrap()).unwrap();
     call(
         libc::SYS_fchmodat,
         &[libc::AT_FDCWD.into(), path.as_ptr() as c_long, 0o666],
     )
 }
 
-fn set_permissions(world: &World) -> io::Result<()> {
-    fs::set_permissions(world.keys.join("b.keys"), Permissions::from_mode(0o600))
+fn set_permissions(surroundings: &Surroundings) -> io::Result<()> {
+    fs::set_permissions(surroundings.keys.join("b.keys"), Permissions::from_mode(0o600))
 }
 
-fn start_process(_: &World) -> io::Result<()> {
+fn start_process(_: &Surroundings) -> io::Result<()> {
     // SAFETY: the new process ends at once.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -260,28 +260,34 @@ fn start_process(_: &World) -> io::Result<()> {
     }
 }
 
-fn signal_thread(world: &World) -> io::Result<()> {
-    call(libc::SYS_tgkill, &[world.victim.into(), world.victim.into(), 0])
+fn signal_thread(surroundings: &Surroundings) -> io::Result<()> {
+    call(
+        libc::SYS_tgkill,
+        &[surroundings.victim.into(), surroundings.victim.into(), 0],
+    )
 }
 
 /// The system signals the process that is named here when there is something to read.
-fn have_signalled(world: &World) -> io::Result<()> {
-    call(libc::SYS_fcntl, &[1, libc::F_SETOWN.into(), world.victim.into()])
+fn have_signalled(surroundings: &Surroundings) -> io::Result<()> {
+    call(
+        libc::SYS_fcntl,
+        &[1, libc::F_SETOWN.into(), surroundings.victim.into()],
+    )
 }
 
-fn trace(world: &World) -> io::Result<()> {
+fn trace(surroundings: &Surroundings) -> io::Result<()> {
     call(
         libc::SYS_ptrace,
-        &[libc::PTRACE_SEIZE.into(), world.victim.into()],
+        &[libc::PTRACE_SEIZE.into(), surroundings.victim.into()],
     )
 }
 
 /// No bytes of it: whether it may is looked at all the same.
-fn read_memory(world: &World) -> io::Result<()> {
-    call(libc::SYS_process_vm_readv, &[world.victim.into()])
+fn read_memory(surroundings: &Surroundings) -> io::Result<()> {
+    call(libc::SYS_process_vm_readv, &[surroundings.victim.into()])
 }
 
-fn limit_another(world: &World) -> io::Result<()> {
+fn limit_another(surroundings: &Surroundings) -> io::Result<()> {
     let limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -289,7 +295,7 @@ fn limit_another(world: &World) -> io::Result<()> {
     let limit = (&raw const limit) as c_long;
     call(
         libc::SYS_prlimit64,
-        &[world.victim.into(), libc::RLIMIT_CORE.into(), limit],
+        &[surroundings.victim.into(), libc::RLIMIT_CORE.into(), limit],
     )
 }
 
@@ -298,24 +304,24 @@ fn map(protection: i32, flags: i32) -> io::Result<()> {
     call(libc::SYS_mmap, &[0, 4096, protection.into(), flags.into(), -1, 0])
 }
 
-fn map_code(_: &World) -> io::Result<()> {
+fn map_code(_: &Surroundings) -> io::Result<()> {
     map(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE)
 }
 
 /// It would not count for the limit of data.
-fn map_shared(_: &World) -> io::Result<()> {
+fn map_shared(_: &Surroundings) -> io::Result<()> {
     map(libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED)
 }
 
 /// A mapping that grows as a stack does would not count either.
-fn map_stack(_: &World) -> io::Result<()> {
+fn map_stack(_: &Surroundings) -> io::Result<()> {
     map(
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_GROWSDOWN,
     )
 }
 
-fn share_segment(_: &World) -> io::Result<()> {
+fn share_segment(_: &Surroundings) -> io::Result<()> {
     // SAFETY: nothing is mapped, and the segment is removed.
     let segment = unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, libc::IPC_CREAT | 0o600) };
     if segment == -1 {
@@ -324,7 +330,7 @@ fn share_segment(_: &World) -> io::Result<()> {
     call(libc::SYS_shmctl, &[segment.into(), libc::IPC_RMID.into(), 0])
 }
 
-fn ignore_signal(_: &World) -> io::Result<()> {
+fn ignore_signal(_: &Surroundings) -> io::Result<()> {
     // SAFETY: it is not sent before the process ends.
     match unsafe { libc::signal(libc::SIGSYS, libc::SIG_IGN) } {
         libc::SIG_ERR => Err(io::Error::last_os_error()),
@@ -337,7 +343,7 @@ fn attempt(args: &[String]) -> ExitCode {
     let [name, how, outside, keys, victim, port] = args else {
         panic!("{args:?}");
     };
-    let world = World {
+    let surroundings = Surroundings {
         outside: outside.into(),
         keys: keys.into(),
         victim: victim.parse().unwrap(),
@@ -346,12 +352,12 @@ fn attempt(args: &[String]) -> ExitCode {
     let (_, attempt, ..) = ATTEMPTS.iter().find(|(known, ..)| known == name).unwrap();
     match how.as_str() {
         "free" => {}
-        "read" => confine(&world.keys, KeyAccess::Read).unwrap(),
-        "make" => confine(&world.keys, KeyAccess::Make).unwrap(),
+        "read" => confine(&surroundings.keys, KeyAccess::Read).unwrap(),
+        "make" => confine(&surroundings.keys, KeyAccess::Make).unwrap(),
         "late" => {
             let (_stop, wait) = std::sync::mpsc::channel::<()>();
             thread::spawn(move || wait.recv());
-            let late = confine(&world.keys, KeyAccess::Read);
+            let late = confine(&surroundings.keys, KeyAccess::Read);
             assert!(
                 matches!(late, Err(ConfineError::Threads { count: 2 })),
                 "{late:?}"
@@ -359,7 +365,7 @@ fn attempt(args: &[String]) -> ExitCode {
         }
         _ => panic!("{how}"),
     }
-    match attempt(&world) {
+    match attempt(&surroundings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("{e}");
@@ -372,18 +378,18 @@ fn attempt(args: &[String]) -> ExitCode {
     }
 }
 
-fn start(name: &str, how: &str, world: &World) -> Output {
-    for dir in [&world.outside, &world.keys] {
+fn start(name: &str, how: &str, surroundings: &Surroundings) -> Output {
+    for dir in [&surroundings.outside, &surroundings.keys] {
         fs::write(scrap(dir), "nobody needs this").unwrap();
     }
     for left in ["folder", "other", "new.keys"] {
-        let left = world.keys.join(left);
+        let left = surroundings.keys.join(left);
         let _ = fs::remove_file(&left).or_else(|_| fs::remove_dir(&left));
     }
     Command::new(env::current_exe().unwrap())
         .args(["try", name, how])
-        .args([&world.outside, &world.keys])
-        .args([world.victim.to_string(), world.port.to_string()])
+        .args([&surroundings.outside, &surroundings.keys])
+        .args([surroundings.victim.to_string(), surroundings.port.to_string()])
         .output()
         .unwrap()
 }
@@ -421,23 +427,23 @@ fn try_all() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut victim = Command::new("/bin/sleep").arg("600").spawn().unwrap();
-    let world = World {
+    let surroundings = Surroundings {
         outside: dir.path().join("outside"),
         keys: dir.path().join("keys"),
         victim: victim.id() as i32,
         port: listener.local_addr().unwrap().port(),
     };
-    for dir in [&world.outside, &world.keys] {
+    for dir in [&surroundings.outside, &surroundings.keys] {
         fs::create_dir(dir).unwrap();
     }
-    fs::write(world.outside.join("secret"), "known to the owner").unwrap();
+    fs::write(surroundings.outside.join("secret"), "known to the owner").unwrap();
     for key in ["a.keys", "b.keys"] {
-        fs::write(world.keys.join(key), "a key").unwrap();
+        fs::write(surroundings.keys.join(key), "a key").unwrap();
     }
     let mut wrong = Vec::new();
     for (name, _, with_keys, making) in ATTEMPTS {
         for (how, wanted) in [("free", Done), ("read", *with_keys), ("make", *making)] {
-            let output = start(name, how, &world);
+            let output = start(name, how, &surroundings);
             let end = ended(&output);
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             println!("{how}: {name}: {end:?} {said}");
@@ -450,7 +456,7 @@ fn try_all() {
         }
     }
     // A process that has threads already does not count as confined.
-    let late = start("read a key", "late", &world);
+    let late = start("read a key", "late", &surroundings);
     if ended(&late) != Some(Done) {
         wrong.push(format!("late: {late:?}"));
     }

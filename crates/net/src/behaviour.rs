@@ -34,17 +34,17 @@ pub(crate) const JOBS_TOPIC: &str = "/myriad/jobs/3";
 
 /// A peer that does not answer for this long counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-/// How long a request may take: its answer needs no work, only the way there and back.
+/// The longest time of a request. Its answer takes no work, only the way there and back.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that one connection may have open, of all protocols. A peer that opens more loses the
 /// connection.
 const STREAMS_MAX: u32 = 128;
 /// Most requests of one protocol that one connection handles at once.
 const REQUESTS_AT_ONCE: usize = 32;
-/// A home machine that leads nowhere must not block the dialling of others: twice as many as are
+/// Dials that lead nowhere must not block others, so this is twice the number of peers that are
 /// dialled again and again.
 const PENDING_CONNECTIONS_MAX: u32 = 256;
-/// A peer has one by QUIC and one by TCP in each direction, when both sides dial at once.
+/// When both sides dial at once, a peer has one by QUIC and one by TCP in each direction.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Connections are for leases, which come and go; keeping them costs next to nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -54,8 +54,8 @@ const KAD_MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The time for which the score of a peer that is gone is kept. Most peers have no score to keep,
 /// and identities cost nothing, so it is short.
 const SCORE_KEPT: Duration = Duration::from_secs(600);
-/// Peers on one address that are nothing special: the machines of a firm or a school behind one
-/// router.
+/// Peers on one address that do not lower their scores: the machines of a firm or a school behind
+/// one router.
 const COLOCATED_MAX: f64 = 64.0;
 
 #[derive(NetworkBehaviour)]
@@ -93,8 +93,8 @@ pub(crate) fn swarm(config: &Config, gate: SharedGate) -> Result<Swarm<Capped<Be
     Ok(swarm)
 }
 
-/// QUIC and TCP, through the gate, and names above it: so the addresses that names lead to are
-/// looked at like all others.
+/// QUIC and TCP go through the gate, and names are looked up above it. So the gate checks the
+/// addresses of names like all others.
 fn transport(
     key: &Keypair,
     gate: SharedGate,
@@ -175,7 +175,7 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
         .max_transmit_size(ANNOUNCEMENT_BYTES_MAX)
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
-        // Nobody is dialled because a neighbour wants to be rid of this node.
+        // A neighbour that wants to be rid of this node cannot make it dial others.
         .prune_peers(0)
         .build()
         .map_err(|e| setup(&e))?;
@@ -198,14 +198,14 @@ fn gossip(config: &Config) -> Result<gossipsub::Behaviour, StartError> {
 /// - `n` peers on one address more than [`COLOCATED_MAX`] cost each of them 0.1 `n`²: ten 10, 28
 ///   78, 29 84.
 ///
-/// Below 0 a peer is none of those that messages are forwarded to at once. Below -10 it is not told
-/// which messages there are, below -50 it is sent none, and below -80 it is not listened to. The
-/// fourth invalid message within 18 s leads there, or one every half a minute for ever.
+/// Below 0, messages are not forwarded to a peer at once. Below -10 it is not told which messages
+/// there are, below -50 it is sent none, and below -80 nobody listens to it. The fourth invalid
+/// message within 18 s leads there, and so does one every half a minute for ever.
 fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossipsub::PeerScoreThresholds) {
     let jobs = gossipsub::TopicScoreParams {
         topic_weight: 1.0,
-        // Being there and bringing news earns nothing: by default it soon makes up for two dozen
-        // invalid messages. Announcements are rare, so that delivering few is no fault either.
+        // Being there and bringing news earns nothing; by default it would soon make up for two
+        // dozen invalid messages. Announcements are rare, so delivering few is not a fault either.
         time_in_mesh_weight: 0.0,
         first_message_deliveries_weight: 0.0,
         mesh_message_deliveries_weight: 0.0,
@@ -221,7 +221,7 @@ fn scores(topic: &gossipsub::IdentTopic) -> (gossipsub::PeerScoreParams, gossips
         ..Default::default()
     };
     scores.topics.insert(topic.hash(), jobs);
-    // The provers of a local cluster are many on one address.
+    // A local cluster has many provers on one address.
     let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     scores.ip_colocation_factor_whitelist.extend(here);
     let thresholds = gossipsub::PeerScoreThresholds {
@@ -253,8 +253,7 @@ fn kad(config: &Config) -> kad::Behaviour<kad::store::MemoryStore> {
         .set_provider_record_ttl(Some(PROVIDER_TTL))
         // The actor does this itself, with each announcement.
         .set_provider_publication_interval(None)
-        // There are no records to be sent on; libp2p would remember the keys of all that were sent
-        // here.
+        // No records are sent on. libp2p would remember the keys of all that were sent here.
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_max_packet_size(KAD_MESSAGE_BYTES_MAX)

@@ -17,7 +17,7 @@ pub struct Config {
     /// `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
     pub listen: Listen,
-    /// Addresses where others reach this node. A node that has some helps others to find each
+    /// Addresses at which others reach this node. A node that has some helps others to find each
     /// other.
     pub external: Vec<Address>,
     /// Peers to begin with.
@@ -29,8 +29,8 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// Addresses where a node listens unless told otherwise: any port, QUIC and TCP, IPv4 and IPv6.
-/// Each is a socket of its own, which takes connections of its own family alone.
+/// The default addresses where a node listens: any port, QUIC and TCP, IPv4 and IPv6. Each is a
+/// separate socket, which takes only connections of its own family.
 const LISTEN: [&str; 4] = [
     "/ip4/0.0.0.0/udp/0/quic-v1",
     "/ip4/0.0.0.0/tcp/0",
@@ -48,7 +48,7 @@ pub enum Listen {
 }
 
 impl Listen {
-    /// The addresses, and whether each of them has to do.
+    /// The addresses, and whether all of them must work.
     pub(crate) fn addresses(&self) -> (Vec<Address>, bool) {
         match self {
             Self::Anywhere => {
@@ -72,7 +72,7 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Blobs that are sent at once; a peer that asks for more is told when to come again.
     pub blobs_sent_at_once: usize,
-    /// The most of these to one peer.
+    /// Blobs that are sent to one peer at once.
     pub blobs_sent_per_peer: usize,
     /// The reach of an address, which decides who may send this node there. It is [`Scope::of`],
     /// except in networks that play the internet.
@@ -118,14 +118,15 @@ impl std::fmt::Display for Address {
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error(
-        "{text:?} is no address ({reason}); one reads /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, with /p2p/ID at the end where the peer is known"
+        "{text:?} is not an address ({reason}); write /ip4/192.0.2.1/udp/4001/quic-v1 or /dns4/example.org/tcp/4001, \
+         with /p2p/ID at the end if the peer is known"
     )]
     Address { text: String, reason: String },
     #[error("cannot listen on {address}: {reason}; name another address with --listen")]
     Listen { address: String, reason: String },
-    #[error("the network does not start: {0}")]
+    #[error("the network cannot be started: {0}")]
     Setup(String),
-    #[error("the local network cannot be searched for peers: {0}; --no-mdns does without")]
+    #[error("the local network cannot be searched for peers: {0}; --no-mdns turns the search off")]
     Mdns(io::Error),
 }
 

@@ -17,8 +17,8 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
     make_with(&missing(dir), sync_dir)
 }
 
-/// Makes a folder in one that is there, so that it survives a crash. Nothing is done where there is
-/// such a folder.
+/// Makes a folder in one that is there, so that it survives a crash. Does nothing if the folder
+/// exists.
 ///
 /// # Errors
 /// As [`make_dir`], and a folder above that is missing.
@@ -29,7 +29,7 @@ pub(crate) fn make_dir_below(dir: &Path) -> io::Result<()> {
     make_with(&[dir.to_owned()], sync_dir)
 }
 
-/// Makes folders that are missing, in this order, and has each in the folder above it.
+/// Makes missing folders, in this order, and syncs the folder above each.
 fn make_with(missing: &[PathBuf], mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     for new in missing {
         match fs::create_dir(new) {
@@ -43,7 +43,7 @@ fn make_with(missing: &[PathBuf], mut sync: impl FnMut(&Path) -> io::Result<()>)
     Ok(())
 }
 
-/// Has the entries of a folder on the disk.
+/// Syncs the entries of a folder to the disk.
 ///
 /// # Errors
 /// A folder that cannot be opened or synced.

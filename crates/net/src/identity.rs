@@ -120,7 +120,8 @@ impl Identity {
         };
         make_dir(dir).map_err(write)?;
         let pair = ed25519::Keypair::generate();
-        // Whole or not at all: of two starts at once one is first, and both take its key.
+        // The file appears whole or not at all. Of two starts at once, one is first, and both take
+        // its key.
         let written = tempfile::Builder::new()
             .prefix(".half-")
             .permissions(Permissions::from_mode(MODE))
@@ -146,9 +147,9 @@ impl Identity {
 
 /// The number of this start, which is higher than those of all before in `dir`, and durable.
 ///
-/// A peer that knows an announcement of an earlier start tells by it which of the two is later: no
-/// clock has to be right for that. The clock only helps where the file was lost, or comes from a
-/// backup: then the number goes on from the seconds since 1970.
+/// By this number, a peer that knows an announcement of an earlier start can tell which of the two
+/// is later, without a clock that is right. The clock only helps if the file was lost or comes from
+/// a backup: then the numbers continue from the seconds since 1970.
 fn count_boot(dir: &Path) -> io::Result<u32> {
     let mut file = File::options()
         .create(true)
@@ -159,7 +160,7 @@ fn count_boot(dir: &Path) -> io::Result<u32> {
     // Starts at once get different numbers.
     file.lock()?;
     let mut text = String::new();
-    // Text that is no number, or too long, counts as lost.
+    // A text that is not a number, or is too long, counts as lost.
     let last: u32 = match (&mut file).take(BOOTS_BYTES + 1).read_to_string(&mut text) {
         Ok(_) => text.trim_end().parse().unwrap_or(0),
         Err(e) if e.kind() == io::ErrorKind::InvalidData => 0,
@@ -167,7 +168,7 @@ fn count_boot(dir: &Path) -> io::Result<u32> {
     };
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let boot = next_boot(last, clock.as_secs());
-    // All of it in one write, of the same length each time: there is no moment without a number.
+    // It is one write, of the same length each time, so that there is always a number.
     file.write_all_at(format!("{boot:010}\n").as_bytes(), 0)?;
     file.set_len(BOOTS_BYTES)?;
     file.sync_all()?;

@@ -51,8 +51,8 @@ pub enum Event {
     Greeted {
         peer: Peer,
         hello: Hello,
-        /// The network that it calls from, as a number; none where its address says nothing, as on
-        /// a LAN.
+        /// The network that it calls from, as a number; none if its address says nothing, as on a
+        /// LAN.
         origin: Option<u64>,
         /// The milliseconds that its clock is ahead of this one, less the time of the greeting on
         /// its way; below 0 where it is behind.
@@ -62,8 +62,8 @@ pub enum Event {
     OtherVersion { peer: Peer, theirs: u32, build: String },
     /// The last connection with a peer is gone.
     Lost { peer: Peer },
-    /// A requester has a job, or has it no more. The requester signed this, and it is newer than
-    /// the requester's earlier announcements.
+    /// A requester has a job, or does not have it any more. The requester signed this, and it is
+    /// newer than the requester's earlier announcements.
     Announced(Announcement),
     /// This machine was suspended for so long; all connections are lost and opened anew.
     Resumed { time: Duration },
@@ -75,7 +75,7 @@ pub enum Event {
     },
 }
 
-/// The means to answer a peer that waits. Dropped without an answer, the peer is told that the
+/// Answers a peer that waits. If it is dropped without an answer, the peer is told that the
 /// connection failed.
 #[derive(Debug)]
 pub struct Reply {
@@ -120,7 +120,7 @@ pub enum AskError {
     Timeout,
     #[error("the peer does not speak this protocol")]
     NoNode,
-    #[error("the peer's answer is no message: {0}")]
+    #[error("the peer's answer is not a message: {0}")]
     Garbage(String),
     #[error("the connection broke: {0}")]
     Broken(String),

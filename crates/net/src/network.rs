@@ -120,7 +120,7 @@ impl Network {
         Ok((Self(Arc::new(inner)), received))
     }
 
-    /// Leaves the network at once, whoever still holds a handle.
+    /// Leaves the network at once, even if others still hold a handle.
     pub fn close(&self) {
         self.0.shared.closed.notify_one();
     }
@@ -155,7 +155,7 @@ impl Network {
     /// See [`AskError`].
     pub async fn ask(&self, peer: Peer, request: Request) -> Result<Response, AskError> {
         let id = id_of(peer).ok_or(AskError::NoNode)?;
-        let (answer, answered) = oneshot::channel();
+        let (answer, receiver) = oneshot::channel();
         let command = Command::Ask {
             peer: id,
             request,
@@ -163,7 +163,7 @@ impl Network {
         };
         let ended = |_| AskError::Broken("the network has ended".into());
         self.0.commands.send(command).map_err(|_| ended(()))?;
-        answered.await.unwrap_or_else(|_| Err(ended(())))
+        receiver.await.unwrap_or_else(|_| Err(ended(())))
     }
 
     /// Tells the network of a job of this node's, again and again until it is closed. Who, when and
@@ -218,7 +218,7 @@ impl Network {
     }
 
     /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
-    /// `told_by` said where it is.
+    /// `told_by` is the peer that named the holders.
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
     /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::blob::{FetchLimits, STALL};
 
-/// Bytes a second. A home that sends 2 Mbit/s gives four peers this much each; bytes that come
-/// slower than that come too late to be of use.
+/// Bytes a second. A home that sends 2 Mbit/s gives this much to each of four peers. Bytes that
+/// come more slowly come too late to be of use.
 const RATE_MIN: u64 = 64 << 10;
 /// The time that a peer gets besides, to read and hash the blob before its first byte.
 const START: Duration = Duration::from_secs(30);
@@ -15,7 +15,7 @@ const START: Duration = Duration::from_secs(30);
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;
 /// A peer that is silent for this long, or cannot be reached, is left in the same way.
 const HASTE: Duration = Duration::from_secs(5);
-/// How long it may take to reach the last peer that there is, and open a stream.
+/// The time that it may take to reach the last peer left, and to open a stream.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A blob is given up after this many rounds in which all failed.
@@ -30,7 +30,7 @@ const ROUND_PAUSE: Duration = Duration::from_secs(3);
 /// up to the pause between rounds.
 const BUSY_PAUSE_MIN: Duration = Duration::from_millis(250);
 const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How long a blob may take besides the time for its bytes. It is the time that a requester needs
+/// The time that a blob may take besides that for its bytes. It is the time that a requester needs
 /// to send a program to a hundred provers that have all just come.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -73,7 +73,7 @@ impl Round {
     pub(crate) fn of(progress: bool, busy: Option<Duration>, absent: bool) -> Self {
         match busy {
             _ if progress => Self::Progress,
-            Some(told) => Self::Busy(told),
+            Some(pause) => Self::Busy(pause),
             None if absent => Self::Absent,
             None => Self::Failed,
         }
@@ -108,8 +108,8 @@ impl Patience {
                 (self.failed, self.pause, self.busy_pause) = (0, ROUND_PAUSE, BUSY_PAUSE_MIN);
                 BUSY_PAUSE_MIN
             }
-            Round::Busy(told) => {
-                let pause = self.busy_pause.max(told).min(BUSY_PAUSE_MAX);
+            Round::Busy(wanted) => {
+                let pause = self.busy_pause.max(wanted).min(BUSY_PAUSE_MAX);
                 self.busy_pause = (self.busy_pause * 2).min(BUSY_PAUSE_MAX);
                 self.spread(pause)
             }
@@ -222,7 +222,7 @@ mod tests {
         for round in 1..ROUNDS {
             let pause = patience.after(Round::Failed, now);
             assert_eq!(pause, Some(ROUND_PAUSE * (1 << (round - 1))));
-            // Being turned away neither counts nor makes up for it.
+            // Being turned away neither counts as a failure nor makes up for one.
             assert!(patience.after(Round::Busy(RETRY), now).is_some());
         }
         assert_eq!(patience.after(Round::Failed, now), None);

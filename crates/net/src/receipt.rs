@@ -1,5 +1,5 @@
 //! Receipts: a requester signs one when it has accepted a proof, so that the prover can show that
-//! it made it.
+//! it made the proof.
 
 use libp2p::identity::ed25519;
 use myriad_core::{Blob, Peer, TaskRef};
@@ -20,7 +20,7 @@ pub struct Receipt {
     pub task: TaskRef,
     /// The proof that was accepted.
     pub proof: Blob,
-    /// Instructions of a segment; 0 for what aggregates.
+    /// The instructions of a segment; 0 for any other task.
     pub instructions: u64,
     /// The time that the task is reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,

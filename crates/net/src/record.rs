@@ -1,8 +1,8 @@
 //! Signed peer records: a peer's own statement of where it can be reached, wherever it is read.
 //!
-//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. The sequence
-//! number in it is not looked at: it comes from a clock, and the announcement that carries the
-//! record says itself which of two is later.
+//! The form is libp2p's (RFC 0002 and 0003), as go-libp2p and js-libp2p write it. Its sequence
+//! number is ignored: it comes from a clock, and the announcement that carries the record shows
+//! which of two is later.
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -13,14 +13,14 @@ use thiserror::Error;
 
 use crate::limits::{ADDRESSES_MAX, RECORD_BYTES_MAX};
 
-/// Why a record says nothing.
+/// Why a record does not count.
 #[derive(Debug, Error)]
 pub(crate) enum RecordError {
     #[error("a peer record of {bytes} bytes, and {RECORD_BYTES_MAX} are allowed")]
     Size { bytes: usize },
     #[error("not a signed peer record: {0}")]
     Syntax(String),
-    #[error("a peer record of {named}, and {expected} was to speak for itself")]
+    #[error("a peer record of {named}, where one of {expected} itself is needed")]
     OfAnother { named: String, expected: String },
     #[error("a peer record with {count} addresses, and {ADDRESSES_MAX} are allowed")]
     Addresses { count: usize },
@@ -75,8 +75,8 @@ mod tests {
     fn what_a_peer_has_signed_is_read() {
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
-        let told = vec![address(1), address(2)];
-        assert_eq!(read(&sign(&key, told.clone()), &id).unwrap(), told);
+        let signed = vec![address(1), address(2)];
+        assert_eq!(read(&sign(&key, signed.clone()), &id).unwrap(), signed);
         assert_eq!(sign(&key, Vec::new()), []);
         assert_eq!(read(&[], &id).unwrap(), []);
         // The addresses are as long as they may be.

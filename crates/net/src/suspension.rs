@@ -1,13 +1,13 @@
 //! Notices that this machine was suspended, as by closing its lid.
 //!
-//! [`Instant`](std::time::Instant) stands still during a suspension, so afterwards nothing has
+//! [`Instant`](std::time::Instant) stands still during a suspension. So afterwards nothing has
 //! timed out here, and everything has elsewhere. The time since the machine was started
 //! (`CLOCK_BOOTTIME`) goes on.
 
 use std::{fs, time::Duration};
 
 /// Shorter pauses do not count: the two clocks are read one after the other, on a machine that may
-/// be busy. A peer that is silent for less than this is not given up by anyone.
+/// be busy. Nobody gives up a peer that is silent for less than this.
 const SUSPENDED_MIN: Duration = Duration::from_secs(5);
 
 /// Compares the time that has passed with the time in which this machine was running.

@@ -1,4 +1,4 @@
-//! Text that a stranger may have had a hand in, as people are shown it. Whatever shows such text
+//! Makes text that a stranger may have influenced safe to show to people. Whatever shows such text
 //! calls this: messages as they are decoded, what an engine child says, errors and files on the
 //! terminal.
 

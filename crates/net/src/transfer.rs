@@ -28,12 +28,12 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too: of those beyond the permits, this many at once are told when
-/// to come again, and the rest are just closed.
+/// Turning streams away is work too. Of the streams beyond the permits, this many at once are told
+/// when to come again. The rest are closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// The time after which a stream that was turned away should come again.
 const RETRY_MS: u32 = 500;
-/// How long such a stream may take to say what it wants, and to take the answer.
+/// The time that such a stream may take to make its request, and to take the answer.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Serves blobs to all peers that ask, within the limits, until the swarm ends.
@@ -122,7 +122,7 @@ impl Drop for Place {
     }
 }
 
-/// Why a blob could not be had.
+/// Why a blob could not be fetched.
 #[derive(Debug, Error)]
 pub enum FetchFailed {
     #[error("none of {} peers gave the blob {blob} of {bytes} bytes: {}", tried.len(), list(tried))]
@@ -183,13 +183,13 @@ impl Fetcher {
             let mut more = Came::default();
             let mut busy: Option<Duration> = None;
             let mut absent = true;
-            let asked: Vec<&Contact> = source
+            let holders: Vec<&Contact> = source
                 .holders
                 .iter()
                 .filter(|holder| holder.peer != own && !liars.contains(&holder.peer))
                 .collect();
-            for (place, &holder) in asked.iter().enumerate() {
-                let is_last = place + 1 == asked.len();
+            for (place, &holder) in holders.iter().enumerate() {
+                let is_last = place + 1 == holders.len();
                 let attempt = Attempt {
                     want,
                     holder,
@@ -210,8 +210,8 @@ impl Fetcher {
                     }
                     Err(Failure::Fetch(e)) => {
                         absent &= matches!(e, FetchError::NotFound);
-                        if let Some(told) = busy_for(&e) {
-                            busy = Some(busy.map_or(told, |others| others.min(told)));
+                        if let Some(pause) = busy_for(&e) {
+                            busy = Some(busy.map_or(pause, |others| others.min(pause)));
                         }
                         if e.blames_sender() {
                             liars.push(holder.peer);
@@ -224,7 +224,7 @@ impl Fetcher {
                     None => last.push((holder.peer, why)),
                 }
             }
-            if asked.iter().all(|holder| liars.contains(&holder.peer)) {
+            if holders.iter().all(|holder| liars.contains(&holder.peer)) {
                 break;
             }
             match patience.after(Round::of(more.any(), busy, absent), Instant::now()) {
@@ -239,7 +239,8 @@ impl Fetcher {
         })
     }
 
-    /// Asks one peer; `there` is told how much of the blob is there whenever something has come.
+    /// Asks one peer. `there` gets the number of bytes of the blob that are there, whenever some
+    /// have come.
     async fn fetch_from(
         &self,
         blobs: &BlobStore,
@@ -270,8 +271,8 @@ impl Fetcher {
             .iter()
             .filter_map(|text| text.parse().ok())
             .collect();
-        // Does nothing where a connection is there. A stream that is asked for earlier would have
-        // the peer dialled without its addresses.
+        // Does nothing if there is a connection. Opening a stream without one would dial the peer
+        // without its addresses.
         let (dialled, ready) = oneshot::channel();
         let _ = self.commands.send(Command::Dial {
             peer: id,

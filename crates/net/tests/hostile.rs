@@ -56,8 +56,8 @@ async fn honest_is_served(victim: &Network, at: &str, blob: BlobRef) {
     timeout(PATIENCE, greeted)
         .await
         .expect("an honest peer is greeted");
-    let asked = honest.ask(victim.peer(), Request::Notice(Notice::Wake));
-    let answer = timeout(PATIENCE, asked).await.expect("it is answered");
+    let request = honest.ask(victim.peer(), Request::Notice(Notice::Wake));
+    let answer = timeout(PATIENCE, request).await.expect("it is answered");
     assert!(matches!(answer, Ok(Response::Received)), "{answer:?}");
     let source = source(blob, &[at]);
     let fetched = timeout(PATIENCE, honest.fetch(&source, victim.peer(), |_| ())).await;

@@ -40,7 +40,7 @@ fn main() {
         let provers: Vec<Prover> = (0..provers)
             .map(|_| Prover::start(&at, Pretender::new(task, Fault::None)))
             .collect();
-        let asked = Request {
+        let wanted = Request {
             seed: 1,
             segments,
             task,
@@ -53,7 +53,7 @@ fn main() {
             execution: None,
         };
         let before = cpu_s();
-        let outcome = request(network.clone(), events, asked).await;
+        let outcome = request(network.clone(), events, wanted).await;
         outcome.result.unwrap();
         let tasks = tree(segments).task_count();
         let (cpu, wall) = (cpu_s() - before, outcome.took.as_secs_f64());

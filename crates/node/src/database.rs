@@ -10,8 +10,8 @@ use redb::Database;
 /// Memory that a database may keep of its file, which has some hundred bytes for each task or peer.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// A database of redb. That panics over some damaged files, when it opens, reads, writes and also
-/// when it closes them; here these are errors, and closing leaves the file as it is.
+/// A database of redb. redb panics over some damaged files, when it opens, reads, writes and even
+/// when it closes them. Here such panics are errors, and closing leaves the file as it is.
 pub(crate) struct GuardedDatabase(Option<Database>);
 
 impl GuardedDatabase {
@@ -84,8 +84,8 @@ mod tests {
             .map_err(redb::Error::from)
     }
 
-    /// Each page of a file in turn is not what it was: whatever is done then is done or refused,
-    /// and the process goes on.
+    /// Damages each page of a file in turn. Every operation then succeeds or is refused, and the
+    /// process lives on.
     #[test]
     fn no_damaged_page_ends_the_process() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! Engine children that are held to their memory. Where this process may make a control group, the
-//! kernel itself holds the child to it, and ends it when it takes more; elsewhere this process
-//! looks at the child while it works.
+//! Engine children that are held to their memory. If this process may make a control group, the
+//! kernel itself limits the child, and ends it when it takes more. Otherwise this process watches
+//! the child while it works.
 //!
 //! A group can be made as root, and under systemd with `Delegate=memory pids` and
 //! `DelegateSubgroup=node`: the node is then in a group below one that is its own, and makes others
@@ -19,11 +19,11 @@ use myriad_engine::{
     worker::{Death, Worker, WorkerConfig, WorkerError},
 };
 
-/// A child may take this share more than is lent at no moment: what it is expected to take is
-/// measured, and the allocator of one machine is not that of another.
+/// A child may never take more than this share above the lent memory. There is such a share because
+/// expectations come from measurements, and allocators differ from machine to machine.
 const MEMORY_HARD: f64 = 1.12;
-/// Threads and processes in the group: more than a child has on any machine, and fewer than it
-/// takes to leave none for others.
+/// Threads and processes in the group: more than a child has on any machine, and too few to leave
+/// none for others.
 const TASKS_MAX: usize = 1024;
 /// The prefix of a group's name; the process id and a counter follow.
 const PREFIX: &str = "myriad-engine-";
@@ -31,7 +31,7 @@ const PREFIX: &str = "myriad-engine-";
 /// The groups that this process has tried to make.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// An engine child whose memory is limited: by the kernel, where this process can have it do so.
+/// An engine child whose memory is limited: by the kernel, if this process can make a group.
 pub struct LimitedWorker {
     // It ends before its group is removed.
     worker: Worker,
@@ -41,8 +41,8 @@ pub struct LimitedWorker {
 }
 
 impl LimitedWorker {
-    /// Starts a child to which so much memory is lent, as [`Worker::spawn`] does. The kernel ends
-    /// it when it takes 12 % more, and gives it no swap.
+    /// Starts a child with this much memory, as [`Worker::spawn`] does. The kernel ends it when it
+    /// takes 12 % more, and gives it no swap.
     ///
     /// # Errors
     /// [`WorkerError::Start`], also where there is a group and the child cannot be put into it.
@@ -87,7 +87,7 @@ impl LimitedWorker {
         Ok(limited)
     }
 
-    /// The reason for which the kernel has ended the child, where its group was full.
+    /// The reason for which the kernel has ended the child, if its group was full.
     pub(crate) fn excess(&self) -> Option<String> {
         let is_full = self.group.as_ref().is_some_and(Group::was_full);
         is_full.then(|| {
@@ -160,9 +160,9 @@ impl Group {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for place in places(root) {
             remove_left(&place, root);
-            // systemd makes the controllers of a delegated group available, and leaves it to its
-            // owner to turn them on for the groups below. Where that is not this process's to do,
-            // they are on already or the limit below fails.
+            // systemd makes the controllers of a delegated group available, and leaves it to the
+            // owner to turn them on for the groups below. If this process may not do that, they are
+            // on already, or setting the limit below fails.
             for controller in ["+pids", "+memory"] {
                 let _ = fs::write(place.join("cgroup.subtree_control"), controller);
             }
@@ -171,12 +171,12 @@ impl Group {
                 last = e;
                 continue;
             }
-            // From here on it is removed if it does not serve.
+            // From here on it is removed if it turns out to be of no use.
             let group = Self { dir };
             match fs::write(group.dir.join("memory.max"), memory_max.to_string()) {
                 Ok(()) => {
-                    // Where there is no swap there is no such file; nor where tasks are not this
-                    // process's to limit.
+                    // The file is missing where there is no swap, or where this process may not
+                    // limit tasks.
                     let _ = fs::write(group.dir.join("memory.swap.max"), "0");
                     let _ = fs::write(group.dir.join("pids.max"), TASKS_MAX.to_string());
                     return Ok(group);
@@ -238,7 +238,7 @@ fn remove_left(place: &Path, root: &Path) {
     }
 }
 
-/// Where a group may be made: beside the one that this process is in, or below it.
+/// The folders in which a group may be made: beside this process's own group, or below it.
 fn places(root: &Path) -> Vec<PathBuf> {
     let read = |path| fs::read_to_string(root.join(path)).unwrap_or_default();
     let (mounts, groups) = (read("proc/self/mountinfo"), read("proc/self/cgroup"));
@@ -307,8 +307,8 @@ mod tests {
     }
 
     fn ask(child: &mut LimitedWorker) -> WorkerError {
-        let asked = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
-        asked.unwrap_err()
+        let loaded = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
+        loaded.unwrap_err()
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! - [`prover`]: lends this machine to requesters.
 //! - [`bench`](mod@bench): measures this machine.
 //!
-//! Requesters keep every accepted proof in a [`Store`], so that the same request goes on where it
+//! Requesters keep every accepted proof in a [`Store`], so that the same request continues where it
 //! stopped.
 
 #![forbid(unsafe_code)]

@@ -6,8 +6,8 @@
 //!                        owed         from the prover and its proof to postcard of the receipt that it was not there to take
 //! ```
 //!
-//! Several requesters may share a data folder, so the file is open for milliseconds only. It holds
-//! nothing that a job depends on: where it does not serve, peers are strangers again.
+//! Several requesters may share a data folder, so the file is open for milliseconds only. No job
+//! depends on it: if it cannot be used, peers are strangers again.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,16 +21,16 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Tab
 
 use crate::database::GuardedDatabase;
 
-/// The version is part of the name: older builds do not see what they would misread.
+/// The version is part of the name, so that older builds do not see rows that they would misread.
 const STANDINGS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("standings v1");
 const OWED: TableDefinition<'_, &[u8; 64], &[u8]> = TableDefinition::new("owed v1");
-/// Receipts that are kept for provers which may never come back; what is more is given up.
+/// Receipts that are kept for provers that may never come back. Receipts beyond that are given up.
 const OWED_MAX: u64 = 50_000;
-/// How often, and how far apart, it is tried to open a file that somebody else has open: that is
-/// for milliseconds.
+/// The tries to open a file that another process has open, and the pause between them. The other
+/// process has it open for milliseconds.
 const OPEN_TRIES: u32 = 100;
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
-/// Peers that are remembered. When there are more, those are forgotten that have never delivered.
+/// Peers that are remembered. When there are more, those that have never delivered are forgotten.
 const PEERS_MAX: u64 = 50_000;
 
 /// The file of a data folder.
@@ -45,7 +45,7 @@ impl Peers {
         }
     }
 
-    /// Waits for others who have it open, in this process or another one.
+    /// Waits for others that have it open, in this process or another one.
     fn open(&self) -> Result<GuardedDatabase, redb::Error> {
         let mut tries = 0;
         loop {

@@ -6,12 +6,12 @@ use std::{fs, time::Duration};
 /// follows, and when it started.
 const USER_TIME_FIELD: usize = 11;
 const STARTED_FIELD: usize = 19;
-/// The kernel shows times to programs in hundredths of a second, whatever it counts in itself.
+/// The kernel shows times in hundredths of a second, whatever it counts in itself.
 const TICK: Duration = Duration::from_millis(10);
 
-/// When a process started, in ticks since the system did: with its number, that names it for as
-/// long as the system runs. None where there is no such process, or the system does not say (Linux
-/// does).
+/// The start of a process, in ticks since the start of the system. With its number, that names the
+/// process for as long as the system runs. None if there is no such process, or if the system does
+/// not say (Linux does).
 pub(crate) fn started(pid: u32) -> Option<u64> {
     fields_from(pid, STARTED_FIELD)?.first().copied()
 }

@@ -1,4 +1,4 @@
-//! A journal as a long job leaves it, and a requester's steps before its first lease, for
+//! The journal of a long job, and a requester's steps before its first lease, for
 //! `benches/restart.rs` alone.
 
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::{
     store::{Planned, TaskKey},
 };
 
-/// Rows of the chips of a segment, of which a plan has so many numbers.
+/// The number of chips of a segment; a plan has the rows of each.
 const CHIPS: usize = 30;
 
-/// Leaves a journal of `segments` segments behind, every other of which is proven.
+/// Leaves a journal of `segments` segments behind, of which every other one is proven.
 ///
 /// # Errors
-/// Where the disk does not serve, or the program is none.
+/// If the disk fails, or the program cannot be loaded.
 pub fn leave_journal(
     job: &Job,
     options: &Options,
@@ -67,7 +67,7 @@ pub fn leave_journal(
 /// are left.
 ///
 /// # Errors
-/// Where the disk does not serve, or the program is none.
+/// If the disk fails, or the program cannot be loaded.
 pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration), RunError> {
     let start = Instant::now();
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;

@@ -1,12 +1,12 @@
-//! Makes text harmless to show that a stranger may have had a hand in.
+//! Makes text that a stranger may have influenced harmless to show.
 
 use myriad_net::text;
 
 /// Most characters of it.
 const CHARS_MAX: usize = 2000;
 
-/// The beginning of a text, in one line and without what moves the cursor: a child may be in a
-/// stranger's hands, and quotes his files.
+/// The beginning of a text, in one line and without anything that moves the cursor. A child may be
+/// in a stranger's hands, and quotes the stranger's files.
 pub(crate) fn printable(text: &str) -> String {
     text::printable(text.trim(), CHARS_MAX)
 }

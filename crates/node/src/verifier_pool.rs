@@ -1,10 +1,10 @@
 //! The engine children that verify proofs. With `--proof fast` they also put the final proof
-//! together, which then needs no proving. Strangers have made the proofs, so nothing of them is
-//! decoded beside the owner's files.
+//! together, which then needs no proving. Strangers have made the proofs, so no proof is decoded in
+//! the process that has the owner's files.
 //!
 //! They stay from one proof to the next, with the keys and the program ready. An attacker that
-//! takes one over with a proof can have it call any proof valid, and gains no more than a peer that
-//! makes such proofs: everybody that gets the final proof verifies it.
+//! takes a child over with a proof can make it call any proof valid. That gains no more than making
+//! such proofs: everybody that gets the final proof verifies it.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -28,12 +28,12 @@ use crate::{
 /// Most children at once. One verifies 50 proofs in a second, which is what a thousand provers
 /// make.
 const CHILDREN_MAX: usize = 2;
-/// Another one is started when more proofs than this wait: it takes seconds to make ready, and some
-/// hundred MiB.
+/// Another child is started when more proofs than this wait. To make it ready takes seconds, and
+/// some hundred MiB.
 const WAITING_MAX: usize = 3;
-/// How often a child has to die over a proof before that is refused: the machine may have been
-/// short of memory for a moment. The second one is new, and to make it ready has taken more than
-/// any proof does.
+/// A proof is refused once this many children have died over it: the machine may have been short of
+/// memory for a moment. The second child is new, and making it ready has taken more memory than any
+/// proof does.
 const DEATHS_NEEDED: usize = 2;
 /// Memory of a child, in bytes: the largest program that is allowed has 1.1 GB when it is loaded,
 /// and is committed to.
@@ -52,13 +52,13 @@ const PROOF: Bounds = Bounds {
 /// Why a proof does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Objection {
-    /// It is not what it should be.
+    /// It is not the proof that it should be.
     #[error("{0}")]
     Invalid(String),
-    /// It may be a proof, and is one of another program.
+    /// It may be a valid proof, but of another program.
     #[error("{0}")]
     OtherProgram(String),
-    /// This machine could not look at it.
+    /// This machine could not examine it.
     #[error("{0}")]
     Unable(String),
 }
@@ -67,13 +67,13 @@ pub enum Objection {
 #[derive(Debug)]
 pub struct ProgramOnly {
     pub image: Vec<u8>,
-    /// Where it needs more of the VM than integers and input.
+    /// The VM's extensions, if the program needs more than integers and input.
     pub openvm_toml: Option<String>,
     pub config: WorkerConfig,
 }
 
 impl ProgramOnly {
-    /// Starts a child that may take so many bytes of memory.
+    /// Starts a child that may take this many bytes of memory.
     pub(crate) fn spawn(&self, memory_max: u64) -> Result<LimitedWorker, WorkerError> {
         LimitedWorker::spawn(&self.config, MemoryBudget::from_bytes(memory_max))
     }
@@ -91,7 +91,7 @@ pub struct VerifierPool(Arc<Shared>);
 
 struct Shared {
     program: Arc<ProgramOnly>,
-    /// The statement that proofs must make, by the first child before it was given any.
+    /// The statement that proofs must make. The first child gave it before it had seen any proof.
     statement: OnceLock<Result<Statement, String>>,
     children: Mutex<Children>,
     changed: Condvar,
@@ -100,12 +100,12 @@ struct Shared {
 #[derive(Default)]
 struct Children {
     idle: Vec<LimitedWorker>,
-    /// Those that are idle, at work, or being made ready.
+    /// The children that are idle, at work, or being made ready.
     count: usize,
     waiting: usize,
 }
 
-/// A child that is at work. It goes back when this is dropped, if it is still there.
+/// A child at work. It goes back when this is dropped, if it is still alive.
 struct AtWork<'a> {
     shared: &'a Shared,
     worker: Option<LimitedWorker>,
@@ -123,7 +123,7 @@ impl Drop for AtWork<'_> {
 }
 
 impl VerifierPool {
-    /// A thread of its own makes the first child ready, which takes seconds in which tasks can be
+    /// A separate thread makes the first child ready. That takes seconds, in which tasks can be
     /// given out already.
     pub fn begin(program: Arc<ProgramOnly>) -> Self {
         let verifiers = Self(Arc::new(Shared {
@@ -167,7 +167,8 @@ impl VerifierPool {
     /// Blocks.
     ///
     /// # Errors
-    /// Why there is none: the machine may be short of memory, or the proofs be no such proofs.
+    /// The reason for which there is none: the machine may be short of memory, or the proofs may be
+    /// of another kind.
     pub fn finish(&self, level: Level, top: &[u8], last_segment: &[u8]) -> Result<Vec<u8>, String> {
         let mut at_work = self.0.take()?;
         let worker = at_work.worker.as_mut().expect("it was taken");
@@ -205,7 +206,7 @@ impl Shared {
                 }
                 Err(error) => error,
             };
-            // It has died, or nobody knows what it is at.
+            // It has died, or nobody knows what it is doing.
             at_work.worker = None;
             let reason = printable(&excess.unwrap_or_else(|| error.to_string()));
             if !matches!(error, WorkerError::Died(_)) {
@@ -213,7 +214,7 @@ impl Shared {
             }
             deaths += 1;
             if deaths == DEATHS_NEEDED {
-                let reason = format!("what verifies it does not live to the end, {deaths} times: {reason}");
+                let reason = format!("the child that verifies it has died {deaths} times: {reason}");
                 return Err(Objection::Invalid(reason));
             }
             tracing::warn!("the engine child that verifies is started again: {reason}");
@@ -228,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// A child that is ready: an idle one, or a new one where there is none, or where many wait.
+    /// A child that is ready: an idle one, or a new one if none is idle or if many proofs wait.
     fn take(&self) -> Result<AtWork<'_>, String> {
         let mut children = self.children();
         children.waiting += 1;

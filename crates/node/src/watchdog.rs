@@ -13,7 +13,7 @@ use crate::{
     process::resident_bytes,
 };
 
-/// How often the process is looked at.
+/// The interval at which the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The bounds of one piece of work.
@@ -24,8 +24,8 @@ pub(crate) struct Bounds {
     pub time_max: Duration,
 }
 
-/// Gives the result of `work` with a child, and the reason for which the child was ended meanwhile,
-/// if it was: here, or by the kernel for its control group.
+/// Returns the result of `work` with a child. If the child was ended meanwhile, here or by the
+/// kernel for its control group, it also returns the reason.
 pub(crate) fn guard<T>(
     worker: &mut LimitedWorker,
     bounds: Bounds,
@@ -54,8 +54,8 @@ pub(crate) fn guard<T>(
 }
 
 impl LimitedWorker {
-    /// Works with the child, which is ended when it takes 12 % more memory than is lent: also where
-    /// it has no group.
+    /// Works with the child, and ends it when it takes 12 % more memory than is lent, even if it
+    /// has no group.
     ///
     /// # Errors
     /// Those of the work. The end of a child that took too much has its true cause.
@@ -76,7 +76,7 @@ impl LimitedWorker {
     }
 }
 
-/// The resource that a process takes too much of.
+/// The resource of which a process takes too much.
 fn excess(pid: u32, elapsed: Duration, bounds: Bounds) -> Option<String> {
     let Bounds { memory_max, time_max } = bounds;
     if elapsed > time_max {

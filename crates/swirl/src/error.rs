@@ -21,7 +21,7 @@ pub enum SwirlError {
     #[error("the context does not fit the key: {0}")]
     Airs(String),
     /// A trace's height is no power of two, or more than the parameters allow.
-    #[error("{trace} has {height} rows; allowed are powers of two up to {max}")]
+    #[error("{trace} has {height} rows, and powers of two up to {max} are allowed")]
     Height {
         trace: String,
         height: usize,

@@ -1,4 +1,4 @@
-//! The targets: what is decoded, what is valid, and what must hold.
+//! The targets: for each, the decoder, valid samples, and what must hold.
 
 mod blobs;
 mod blocks;
@@ -23,9 +23,9 @@ pub struct Target {
     pub name: &'static str,
     /// Valid inputs.
     pub samples: fn() -> Vec<Vec<u8>>,
-    /// Decodes an input; whether it was one. Panics where what must hold does not.
+    /// Decodes an input; true if it was valid. Panics if a valid one breaks a rule.
     pub run: fn(&[u8]) -> bool,
-    /// How many inputs are tried where nothing else is said: fewer of what takes longer.
+    /// The number of inputs that are tried by default: fewer where one takes longer.
     pub executions: u32,
 }
 

@@ -1,5 +1,5 @@
-//! The step that holds the code to what `docs/SECURITY.md` says of where things are done: some
-//! calls may stand only in the files that are named here, tests apart.
+//! The step that checks where `docs/SECURITY.md` says that things are done: some calls may stand
+//! only in the files that are named here, except in tests.
 
 use std::{fs, path::Path};
 

@@ -7,6 +7,7 @@
 mod borders;
 mod circles;
 mod comments;
+mod map;
 mod markdown;
 mod security;
 mod style;
@@ -95,6 +96,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "security",
         run: security::security,
+    },
+    Step {
+        name: "map",
+        run: map::map,
     },
     Step {
         name: "guests",

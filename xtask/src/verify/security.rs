@@ -84,7 +84,7 @@ impl Place {
 }
 
 /// A path: a name with a slash, or of a Rust file.
-fn path(name: &str) -> Option<&str> {
+pub(super) fn path(name: &str) -> Option<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
     let is_path = (name.contains('/') || name.ends_with(".rs")) && !name.starts_with('/');
     (is_path && name.chars().all(is_plain)).then_some(name)

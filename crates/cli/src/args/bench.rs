@@ -8,23 +8,23 @@ use serde::Serialize;
 
 use super::{DataFlags, shared::as_bytes};
 
-/// Measure this machine: what segments, tree, execution, hashing and disk take here
+/// Measure this machine: the costs of segments, tree, execution, hashing and disk
 ///
-/// Proves segments of two programs for a range of memory budgets, and a small job of each program
-/// whole, and writes what that took as a profile. `prover` offers the speed in the profile, and
-/// `plan` sizes fleets with it. Nothing else should run meanwhile. It takes about half an hour on
-/// two cores. --quick measures one small program, in under three minutes.
+/// Proves segments of two programs for a range of memory budgets, and one small job of each program
+/// from start to end. Writes the times and the memory as a profile. `prover` offers the speed in
+/// the profile, and `plan` sizes fleets with it. Nothing else should run meanwhile. It takes about
+/// half an hour on two cores. --quick measures one small program, in under three minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "\
 Examples:
   myriad bench --quick                          a first look, kept in the data folder
-  myriad bench --memory 7GiB --plots plots      all of it, with plots as SVG
+  myriad bench --memory 7GiB --plots plots      everything, with plots as SVG
   myriad bench --out here.json --json | jq .accuracy"
 )]
 pub struct Bench {
-    /// Measure one small program, two budgets, and no more of the tree than a job needs
+    /// Measure one small program, two budgets, and only the nodes that a job needs
     #[arg(long)]
     pub quick: bool,
     /// Measure with this program only

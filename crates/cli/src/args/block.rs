@@ -12,8 +12,8 @@ use super::{
 
 /// Make, fetch, inspect, execute and prove blocks
 ///
-/// A block file is (gzipped) JSON: a block, or a batch of consecutive ones, the header before, and
-/// the part of the state that they read (their witness).
+/// A block file is JSON, gzipped or not. It has a block or a batch of consecutive blocks, the
+/// header of the block before, and the part of the state that the blocks read (their witness).
 #[derive(Debug, Subcommand)]
 #[command(
     verbatim_doc_comment,
@@ -59,13 +59,13 @@ pub struct Sample {
     pub json: bool,
 }
 
-/// Fetch a block, or consecutive ones, with the witness from a node
+/// Fetch a block or consecutive blocks, with their witness, from a node
 ///
 /// The node has to serve debug_executionWitness, as geth and reth do with their `debug` namespace.
-/// `import` executes what it writes before it writes it, so that it can be proven. Consecutive
-/// blocks become one file, a batch, with one witness; nothing is written unless all of them hold.
-/// `import` asks again if the node is overloaded or the connection breaks. It takes proxies from
-/// HTTPS_PROXY or ALL_PROXY, with exceptions from NO_PROXY.
+/// `import` executes each block before it writes the file, so that the file can be proven.
+/// Consecutive blocks become one file, a batch, with one witness; `import` writes nothing unless
+/// all of them are valid. It asks again if the node is overloaded or the connection breaks. It
+/// takes proxies from HTTPS_PROXY or ALL_PROXY, with exceptions from NO_PROXY.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -92,7 +92,7 @@ pub struct Import {
     /// Geth's genesis file, or its `config`, for a chain not built in [default: ask the node]
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
-    /// Seconds that the node has for each answer
+    /// Seconds that the node may take for each answer
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
     /// Print one JSON document to stdout, also for an error
@@ -121,7 +121,7 @@ pub struct Replay {
     /// The file to write, gzipped unless its name ends in .json
     #[arg(short, long, value_name = "FILE")]
     pub out: PathBuf,
-    /// Geth's genesis file, or its `config`, of a chain not built in
+    /// Geth's genesis file, or its `config`, for a chain not built in
     #[arg(long, value_name = "FILE")]
     pub chain_config: Option<PathBuf>,
     /// Print one JSON document to stdout, also for an error
@@ -149,9 +149,8 @@ pub struct Inspect {
 
 /// Execute a block, or a batch of consecutive blocks, natively and in the zkVM, and compare
 ///
-/// Makes all checks of a stateless client. If the file has no header of the parent, skips the
-/// checks that need it, and lists them. Shows how the instructions are spread over kinds of
-/// operations.
+/// Makes all checks of a stateless client. If the file lacks the parent's header, skips the checks
+/// that need it, and lists them. Shows how many instructions each kind of operation takes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -163,7 +162,7 @@ Examples:
   myriad block execute 7-to-9.json.gz"
 )]
 pub struct ExecuteBlock {
-    /// The block file; of a batch, one with all its blocks, or several in their order
+    /// The block file; for a batch, one file with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]
@@ -172,8 +171,8 @@ pub struct ExecuteBlock {
 
 /// Prove that a block, or a batch of consecutive blocks, is valid
 ///
-/// The public values of the proof stand for the chain, the states before and after, the block's
-/// hash, and the number of blocks of a batch; `verify --block` compares them.
+/// The public values of the proof are a hash of the chain's id, the states before and after, the
+/// block's hash, and for a batch the number of blocks; `verify --block` compares them.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -184,7 +183,7 @@ Examples:
   myriad block prove 7.json.gz 8.json.gz 9.json.gz"
 )]
 pub struct ProveBlock {
-    /// The block file; of a batch, one with all its blocks, or several in their order
+    /// The block file; for a batch, one file with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     #[command(flatten)]

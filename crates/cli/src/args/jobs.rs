@@ -68,7 +68,7 @@ impl CancelJob {
 
 /// Continue a job, as the command that began it would
 ///
-/// Uses the program, input, memory, provers and folder of the proof that the job began with.
+/// Uses the program, input, memory, provers and output folder that the job began with.
 #[derive(Debug, Args, Serialize)]
 #[command(
     verbatim_doc_comment,
@@ -92,7 +92,7 @@ pub struct ResumeJob {
 
 /// Remove jobs that are done or cancelled, and all proofs that no other job has
 ///
-/// Removes all such jobs, unless --older-than or --keep leaves some. Jobs that are running go on.
+/// Removes all such jobs, unless --older-than or --keep leaves some. Running jobs continue.
 /// Does not touch the files of final proofs. Each command that begins a job also removes jobs that
 /// ended more than 30 days ago; `keep_jobs` in myriad.toml sets another number of days.
 #[derive(Debug, Args)]
@@ -108,7 +108,7 @@ pub struct CleanJobs {
     /// Leave jobs that ended in the last DAYS days
     #[arg(long, value_name = "DAYS")]
     pub older_than: Option<u32>,
-    /// Leave the newest jobs, as long as all files that stay take no more than this
+    /// Leave the newest jobs, as long as all files that stay take at most this much
     #[arg(long, value_name = "SIZE")]
     pub keep: Option<ByteSize>,
     #[command(flatten)]

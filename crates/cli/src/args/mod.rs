@@ -150,8 +150,8 @@ pub struct Prove {
 
 /// Verify a final proof
 ///
-/// Exits with 0 if the proof shows that the program ran to its end and revealed the printed public
-/// values, and with 3 if it does not, for whatever reason.
+/// The exit code is 0 if the proof shows that the program ran to its end and revealed the printed
+/// public values. It is 3 if the proof does not, for whatever reason.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -159,7 +159,7 @@ pub struct Prove {
 Examples:
   myriad verify fibonacci.stark.proof --program fibonacci.elf
   myriad verify fibonacci.stark.proof --program fibonacci.elf --public-values 0x1027...
-  myriad verify block.stark.proof --block block.json.gz     that this very block is valid"
+  myriad verify block.stark.proof --block block.json.gz     shows that this very block is valid"
 )]
 pub struct Verify {
     /// The final proof: NAME.stark.proof
@@ -174,7 +174,7 @@ pub struct Verify {
     /// Demand that it reveals these public values
     #[arg(long, value_name = "HEX", conflicts_with = "block")]
     pub public_values: Option<PublicValues>,
-    /// Demand that it is about the block in this file; for a batch, name each file in its order
+    /// Demand that it is about the block in this file; for a batch, name all files in their order
     #[arg(long, value_name = "FILE")]
     pub block: Vec<PathBuf>,
     #[command(flatten)]

@@ -20,7 +20,7 @@ pub struct ProverFlags {
     /// Start N provers on this machine; each joins as a remote prover would
     #[arg(long, value_name = "N")]
     pub provers: Option<NonZeroUsize>,
-    /// Use all provers that can be found on the network
+    /// Use all provers that the network finds
     #[arg(long, conflicts_with = "provers")]
     pub network: bool,
     /// With --network: choose segments and tree for this many provers
@@ -110,11 +110,11 @@ pub struct NetFlags {
     verbatim_doc_comment,
     after_help = "\
 Examples:
-  myriad prover                                        requesters on the local network
-  myriad prover --memory 2GiB --threads 2              no more of this machine than that
+  myriad prover                                        serves requesters on the local network
+  myriad prover --memory 2GiB --threads 2              lends no more of this machine than that
   myriad prover --bootstrap /dns4/example.org/udp/4001/quic-v1
-  myriad prover --only 12D3KooW...                     for one requester alone
-  myriad status                                        in another terminal: what it is doing"
+  myriad prover --only 12D3KooW...                     serves one requester alone
+  myriad status                                        in another terminal: shows what it is doing"
 )]
 pub struct Prover {
     #[command(flatten)]

@@ -8,11 +8,12 @@ use myriad_engine::MemoryBudget;
 
 use super::{DataFlags, InputFlags, shared::count};
 
-/// Size a fleet: how long a job takes on it, or how many machines a deadline takes
+/// Size a fleet: how long a job takes on it, or how many machines a deadline needs
 ///
 /// Finds the best size of segments and shape of the tree for a workload and a fleet. Shows the time
-/// of each stage, what binds, and with --deadline how many machines are needed. Answers at once, by
-/// a model of measured machines; --simulate has the real scheduler try the plan.
+/// of each stage, what limits the fleet, and with --deadline how many machines are needed. It
+/// answers at once, by a model of measured machines; --simulate has the real scheduler try the
+/// plan.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -20,13 +21,13 @@ use super::{DataFlags, InputFlags, shared::count};
     after_help = "\
 Examples:
   myriad plan --gas 30e6 --nodes 1000                     the time for a block of 30 M gas
-  myriad plan --gas 30e6 --deadline 60                    the machines for it in a minute
+  myriad plan --gas 30e6 --deadline 60                    the machines that prove it within a minute
   myriad plan --instructions 90e6 --nodes 840 --honest 0.2 --simulate
   myriad plan fibonacci.elf --input 0x0110270000 --nodes 8 --memory 2GiB
   myriad plan --gas 30e6 --profile desk.json:50 --profile attic.json:20 --json | jq .expected_s"
 )]
 pub struct Plan {
-    /// A program: `plan` executes it to see its cost
+    /// A program: `plan` executes it to find its cost
     #[arg(value_name = "PROGRAM", help_heading = "Workload")]
     pub program: Option<PathBuf>,
     /// Its openvm.toml [default: as `prove` finds it]
@@ -49,7 +50,7 @@ pub struct Plan {
         help_heading = "Workload"
     )]
     pub instructions_per_gas: f64,
-    /// The program of the profile whose costs count [default: evm-block, or one like it]
+    /// The program of the profile whose costs are used [default: evm-block, or one like it]
     #[arg(long, value_name = "NAME", help_heading = "Workload")]
     pub costs_of: Option<String>,
     /// Bytes of program and input together

@@ -84,11 +84,11 @@ pub struct WorkFlags {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// Seconds within which the proof is wanted: says so when they are over, and continues
+    /// Seconds within which the proof is wanted; says so when they have passed, and continues
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<NonZeroU64>,
-    /// The proof: `fast` skips the layer that only makes it smaller
+    /// The form of the proof: `fast` skips the layer that only makes it smaller
     #[arg(long, value_name = "FORM", value_enum, help_heading = "General")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<ProofForm>,
@@ -135,7 +135,7 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     }
     match text.parse::<f64>() {
         Ok(count) if (0.0..=EXACT_MAX).contains(&count) && count.fract() == 0.0 => Ok(count as u64),
-        _ => Err("it is no whole number from 0 to 18446744073709551615, as 90000000 or 90e6".into()),
+        _ => Err("it is not a whole number from 0 to 18446744073709551615, such as 90000000 or 90e6".into()),
     }
 }
 

@@ -6,16 +6,16 @@ use clap::{Args, ValueHint};
 
 /// Try a fleet at scale: requesters with blocks, machines of all kinds, in virtual time
 ///
-/// Reads a scenario: which requesters have blocks to prove and how often; which machines there are,
-/// how honest, how connected, and how long they stay. The real scheduler gives the tasks out;
-/// machine profiles say what tasks take (see `bench`). An hour of ten thousand machines takes
-/// minutes.
+/// Reads a scenario. It says which requesters have blocks to prove and how often, and which
+/// machines there are: how honest, how connected, and how long they stay. The real scheduler gives
+/// the tasks out, and machine profiles say how long tasks take (see `bench`). An hour of ten
+/// thousand machines takes minutes.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
     after_help = "\
 Examples:
-  myriad simulate --example > fleet.toml              a scenario to begin with, every key explained
+  myriad simulate --example > fleet.toml              a scenario to start from, with every key explained
   myriad simulate fleet.toml                          how long it takes, and what is wasted
   myriad simulate fleet.toml --seeds 20 --out here    many worlds; JSON, CSV and plots into a folder
   myriad simulate fleet.toml --json | jq .lag_s"

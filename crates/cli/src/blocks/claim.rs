@@ -1,5 +1,5 @@
-//! The statement of a block's proof, from the block file alone: nothing is executed, the proof
-//! shows that it would end well.
+//! The statement of a block's proof, from the block file alone. Nothing is executed: the proof
+//! shows that the execution succeeds.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub struct Claim {
 
 impl Claim {
     /// The statement about the blocks in a file, or about the batch of those in several; `None`
-    /// where there is none.
+    /// without a file.
     ///
     /// # Errors
     /// A file that is no block file, a first block without its parent's header, which cannot be

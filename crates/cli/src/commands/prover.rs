@@ -142,7 +142,7 @@ fn peers(names: &[String]) -> Result<BTreeSet<Peer>, Error> {
         .collect()
 }
 
-/// The engine child, which stands back behind the owner's programs.
+/// The engine child, which gives way to the owner's programs.
 fn worker(settings: &Settings, args: &Prover, threads: usize) -> Result<WorkerConfig, SettingsError> {
     let keys = args.keys.clone().unwrap_or_else(|| settings.keys_dir());
     let mut config = settings.worker_of(&keys, threads)?;

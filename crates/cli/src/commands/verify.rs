@@ -61,7 +61,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
             openvm_toml: program.openvm_toml.clone(),
             config: config.clone(),
         }));
-        // Said before the child has seen the proof.
+        // The child says this before it has seen the proof.
         let program_commitment = verifiers.statement()?.program_commitment.clone();
         drop(spinner);
         let start = Instant::now();

@@ -85,7 +85,7 @@ impl Estimate {
         self.running.remove(&prover);
     }
 
-    /// A task that was done is not.
+    /// A task that was done is open again.
     pub(super) fn reopened(&mut self, task: TaskId) {
         let kind = match task {
             TaskId::Segment(_) => &mut self.segments,
@@ -95,8 +95,8 @@ impl Estimate {
         kind.done = kind.done.saturating_sub(1);
     }
 
-    /// The prover has left this task. Returns whether it was at the task, and so is idle now: a
-    /// proof is verified while its maker may have begun the next task.
+    /// The prover has left this task. Returns whether it was working on the task, and so is idle
+    /// now: while a proof is verified, its maker may have begun the next task.
     pub(super) fn stopped(&mut self, prover: usize, task: TaskId) -> bool {
         let was = self.running.get(&prover).is_some_and(|(at, _)| *at == task);
         if was {
@@ -140,7 +140,7 @@ impl Estimate {
             .sum();
         let shared = self.segments.left() as f64 * segment + self.nodes.left() as f64 * node - under_way;
         let shared = shared.max(0.0) / self.provers.max(1) as f64;
-        // The way from the last segment to the final proof is walked by one prover alone.
+        // One prover alone walks the way from the last segment to the final proof.
         let path = self.nodes.left().min(LEVELS_MIN) as f64 * node;
         let seconds = shared.max(path) + last;
         Some(Duration::from_secs_f64(seconds))

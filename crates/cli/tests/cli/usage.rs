@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{DONE, FAILED, USAGE, finish, guest, myriad, run};
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &["demo"],
     &["prove"],
     &["verify"],
@@ -12,6 +12,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["block"],
     &["block", "sample"],
     &["block", "import"],
+    &["block", "replay"],
     &["block", "inspect"],
     &["block", "execute"],
     &["block", "prove"],

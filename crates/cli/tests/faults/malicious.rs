@@ -114,7 +114,7 @@ const DEMANDS: [Demand; 7] = [
         bomb: false,
         renamed: true,
         items: 0,
-        refused: Some("and its program and input make it"),
+        refused: Some("but its program and input give it the name"),
     },
     Demand {
         name: "an input that takes sixteen times its size when it is decoded",

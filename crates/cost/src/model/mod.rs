@@ -1,8 +1,8 @@
 //! The cost of any task on a machine, from measurements there: time by threads, memory, bytes,
 //! verification.
 //!
-//! Called by the drivers in `myriad-node`, which choose segment sizes and trees with it and say
-//! with it how fast they are, by the planner, and by the simulator.
+//! The drivers in `myriad-node` choose segment sizes and trees by it, and derive their claimed
+//! speed from it. The planner and the simulator call it, too.
 //!
 //! The laws, whose coefficients are fitted to a [`Profile`] (`docs/PLANNING.md` has their sources):
 //!
@@ -60,7 +60,7 @@ impl CostModel {
     }
 
     /// Completes the model from another machine's where a measurement is missing, scaled by the
-    /// speed of the two at the measurements that both have. A quick look at a machine tells how
+    /// speed of the two at the measurements that both have. A quick look at a machine shows how
     /// fast it is, and the reference supplies the rest.
     #[must_use]
     pub fn completed_by(mut self, reference: &Self) -> Self {

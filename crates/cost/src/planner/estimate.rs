@@ -9,12 +9,12 @@ use super::{
 };
 use crate::trees::{Chosen, Timeline};
 
-/// The added time of a fleet, as a part, if all of it wastes time; if a part of it does, in
-/// proportion. Source: `docs/SIMULATION.md`, where four of five that pretend to work cost a job 20
-/// to 21 % when the factor was taken.
+/// The added part of a job's time if all of the fleet wastes time. If a part of it does, the added
+/// time is in proportion. Source: `docs/SIMULATION.md`, where four of five that pretend to work
+/// cost a job 20 to 21 % when the factor was taken.
 pub(super) const WASTE: f64 = 0.26;
 
-/// A way that was put on paper.
+/// A way that was scheduled on paper.
 pub(super) struct Best {
     way: Way,
     timeline: Timeline,
@@ -163,7 +163,7 @@ pub(super) fn describe(question: &Question, best: &Best) -> FleetPlan {
             execute_s,
             distribute_s,
             segments_s: seconds(timeline.segments_us),
-            // A tree may be done with all but its top before the last segment is, but not its top.
+            // All of a tree but its top may be done before the last segment, but not the top.
             tree_s: seconds(timeline.tree_us - timeline.segments_us),
             final_s: seconds(timeline.end_us - timeline.tree_us),
             requester_s,

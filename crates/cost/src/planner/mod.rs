@@ -1,5 +1,5 @@
-//! Sizes a job for a fleet: which segments, which tree, how long, how many machines, and what
-//! binds.
+//! Sizes a job for a fleet: its segments, its tree, its time, the number of machines, and what
+//! limits it.
 //!
 //! ```text
 //!  Question ─▶ for each cut that was measured, for each arities that fit: how early could it end?   (bounds, microseconds)
@@ -23,7 +23,7 @@ use crate::trees::{Chosen, Timeline, choose};
 use candidates::{Way, candidates};
 use estimate::{Around, Best, describe};
 
-/// Tasks that are put on paper for one plan: about a third of a second.
+/// The most tasks that are scheduled on paper for one plan, which takes about a third of a second.
 const TASKS_ON_PAPER: usize = 400_000;
 /// The same for each number of machines that is tried for a deadline.
 const TASKS_ON_PAPER_SEARCHING: usize = 20_000;

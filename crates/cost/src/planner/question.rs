@@ -80,7 +80,8 @@ pub enum PlanError {
     #[error("there is no machine: name some with --nodes")]
     NoMachines,
     #[error(
-        "{machines} machines of which {honest} are honest make none that is: name more with --nodes, or another part with --honest"
+        "a part of {honest} of {machines} machines is less than one honest machine: name more with --nodes, or a \
+         larger part with --honest"
     )]
     NobodyHonest { machines: u64, honest: f64 },
     #[error(

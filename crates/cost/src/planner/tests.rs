@@ -150,7 +150,7 @@ fn numbers_that_make_no_sense_are_named() {
     };
     for (alter, said) in [
         ((|q| q.honest = 0.0) as fn(&mut Question), "honest"),
-        (|q| q.honest = 0.01, "make none"),
+        (|q| q.honest = 0.01, "less than one honest machine"),
         (|q| q.workload.instructions = f64::NAN, "instructions"),
         (|q| q.classes.clear(), "--nodes"),
         (|q| q.classes[0].link.up_bytes_per_s = 0.0, "uplink"),

@@ -64,7 +64,7 @@ pub struct Disk {
     pub read_bytes_per_s: f64,
 }
 
-/// The virtual machine that a program wants: what its costs depend on most.
+/// The virtual machine that a program needs. Its costs depend on this most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Vm {
@@ -187,21 +187,21 @@ mod stage {
         nodes.clone().find(|kind| kind.name() == name).ok_or_else(|| {
             let known: Vec<_> = nodes.map(Kind::name).collect();
             D::Error::custom(format!(
-                "there is no stage {name:?}; there are {}",
+                "there is no stage {name:?}; the stages are {}",
                 known.join(", ")
             ))
         })
     }
 }
 
-/// Why a profile is not used. Texts that quote the file have it escaped.
+/// Why a profile is not used. Texts that quote the file escape it.
 #[derive(Debug, Error)]
 pub enum ProfileError {
     #[error("it cannot be read: {0}")]
     Read(#[from] std::io::Error),
     #[error("it has more than {PROFILE_BYTES_MAX} bytes, which no machine profile has")]
     TooLarge,
-    #[error("it is no machine profile: {0}; `myriad bench --out FILE` writes one")]
+    #[error("it is not a machine profile: {0}; `myriad bench --out FILE` writes one")]
     Syntax(#[from] serde_json::Error),
     #[error(
         "it has version {actual}, and this build reads {PROFILE_VERSION}: measure again with `myriad bench`"

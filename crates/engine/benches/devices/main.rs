@@ -1,4 +1,4 @@
-//! OpenVM's CPU device and ours in turn, on the same task, each run in a process of its own.
+//! Runs OpenVM's CPU device and ours in turn on the same task, each run in a process of its own.
 //!
 //! ```text
 //! cargo bench --workspace --bench devices -- [TASK]... [--threads 1,2]
@@ -9,9 +9,9 @@
 //! `internal-recursive-3` or `final`; all of them if none is named. The inputs of a task are made
 //! once by the build and kept in the system's folder for temporary files.
 //!
-//! A row is of the proof alone, without the work before it: the execution, traces and, for nodes,
-//! the child proofs' check. `task` is the peak of the whole process. Phases have their CPU seconds
-//! and peak.
+//! A row is about the proof alone, without the work before it: the execution, the traces and, for
+//! nodes, the verification of the children. `task` is the peak of the whole process. Phases have
+//! their CPU seconds and peak.
 
 mod material;
 mod measure;

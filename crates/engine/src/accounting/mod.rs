@@ -1,4 +1,4 @@
-//! Running a program and counting what its instructions are spent on, by the marks in its ELF.
+//! Runs a program, and counts what its instructions are spent on, by the marks in its ELF.
 //!
 //! OpenVM's interpreter is a table of functions, one for each instruction of the program, and a
 //! loop that calls them. The functions tell a context of each row that they need of a chip. OpenVM
@@ -38,13 +38,13 @@ const OPEN_MAX: usize = 64;
 /// The cost under one label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
-    /// The number of times that it began.
+    /// The number of times that the label began.
     pub times: u64,
     /// Instructions executed.
     pub instructions: u64,
-    /// Cells of the rows that these fill in the traces of the VM's chips. Not counted is what no
-    /// single instruction is the cause of: tables, the hashes of memory, and rows that round a
-    /// height up to a power of two.
+    /// Cells of the rows that these fill in the traces of the VM's chips. Cells without a single
+    /// instruction as their cause are not counted: tables, the hashes of memory, and rows that
+    /// round a height up to a power of two.
     pub cells: u64,
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn account(
     let inventory = VmExecutionConfig::<F>::create_executors(program.config().vm())
         .map_err(|e| trapped(e.to_string()))?;
     let exe = program.exe();
-    // OpenVM panics at an access outside of the VM's memory.
+    // OpenVM panics at an access outside the VM's memory.
     let state = caught(|| {
         let code = Code::new(exe, &inventory, &vm.executor_idx_to_air_idx())?;
         let system = &program.config().vm().system.config;
@@ -157,7 +157,7 @@ impl Tally {
         let mut firsts = vec![0; code.instructions_and_debug_infos.len()];
         let marks = program.marks().to_vec();
         for (index, mark) in marks.iter().enumerate().rev() {
-            // Marks of code that was left out are at 0.
+            // Marks of code that the linker left out are at 0.
             let place = mark.pc.checked_sub(base).map(|bytes| bytes / DEFAULT_PC_STEP);
             if let Some(first) = place.and_then(|place| firsts.get_mut(place as usize)) {
                 *first = index as u32 + 1;
@@ -193,8 +193,8 @@ impl Tally {
         }
     }
 
-    /// A jump may come to an address from code that the mark there does not belong to: from the end
-    /// of a loop to its start, which is behind the mark in the source and at the same address.
+    /// A jump may reach an address from code to which the mark there does not belong: from the end
+    /// of a loop to its start, which comes after the mark in the source and has the same address.
     fn enter(&mut self, mark: Mark) {
         if self.whole || self.label == mark.label || self.around.len() == OPEN_MAX {
             return;
@@ -204,7 +204,7 @@ impl Tally {
         self.spent[usize::from(mark.label)].times += 1;
     }
 
-    /// Likewise, from where nothing has begun.
+    /// Likewise, it may come from where nothing has begun.
     fn leave(&mut self, label: u8) {
         if self.label == label
             && let Some(around) = self.around.pop()

@@ -27,11 +27,11 @@ use crate::{
     program::caught,
 };
 
-/// Segments that an execution may be cut into: as many as the planner plans for. A plan of that
-/// many takes some 100 MB with the VM's account of each.
+/// The most segments into which an execution may be cut: as many as the planner plans for. A plan
+/// of that many takes some 100 MB with the VM's account of each.
 const SEGMENTS_MAX: usize = 200_000;
 
-/// Pages of memory that OpenVM has numbers for: 32 bits, less those within a page.
+/// The pages of memory for which OpenVM has numbers: 32 bits, less those within a page.
 const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
 
 /// One piece of an execution, small enough to be proven within a memory budget.
@@ -47,8 +47,8 @@ pub struct Segment {
     pub trace_heights: Vec<u32>,
     /// Whether the program ends in it.
     pub last: bool,
-    /// Field elements in the traces of all chips, with each height rounded up to a power of two:
-    /// what proving time follows.
+    /// Field elements in the traces of all chips, with each height rounded up to a power of two.
+    /// Proving time follows their number.
     pub cells: u64,
     /// Bus interactions of all rows, likewise.
     pub interactions: u64,
@@ -68,8 +68,8 @@ pub struct Plan {
 }
 
 impl Segment {
-    /// The least memory, in bytes, of a process that proves a segment, whatever is in it, where the
-    /// encoded input of its job has this many bytes.
+    /// The least memory, in bytes, of a process that proves any segment of a job whose encoded
+    /// input has this many bytes.
     pub fn least_bytes(input_bytes: u64) -> u64 {
         memory::segment_least_bytes(input_bytes)
     }
@@ -82,7 +82,8 @@ impl Plan {
     }
 }
 
-/// A VM without the program's commitment, which metering does not need and takes longest to make.
+/// A VM without the program's commitment, which takes longest to make, and which metering does not
+/// need.
 pub type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
@@ -148,9 +149,9 @@ pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> 
 
 /// The context in which an execution's rows are counted.
 ///
-/// OpenVM marks the page of an access before it checks that the access is inside of the VM's
-/// memory. It has marks for the pages that the memory has, and checks no bound of its own. An
-/// access at the end of 32 bits, which any program can make, would write beside them.
+/// OpenVM marks the page of an access before it checks that the access is inside the VM's memory.
+/// It has only marks for the pages of the memory, and does not check their bounds. An access at the
+/// end of 32 bits, which any program can make, would write beside them.
 pub(crate) fn metered_ctx(vm: &Vm, program: &Program) -> MeteredCtx {
     let mut ctx = vm.build_metered_ctx(program.exe());
     ctx.memory_ctx.page_indices = BitSet::new(PAGES);
@@ -194,7 +195,7 @@ impl Metering<'_> {
         let mut cut = 0;
         while !ended && cut < segments_max {
             cut += 1;
-            // OpenVM panics at an access outside of the VM's memory.
+            // OpenVM panics at an access outside the VM's memory.
             state = caught(|| interpreter.execute_metered_until_suspend(state))
                 .map_err(|reason| ExecuteError::Trapped {
                     reason,
@@ -217,7 +218,8 @@ impl Metering<'_> {
                 return Err(too_long(executed));
             }
         }
-        // A program that goes on may still change its public values, and nobody asks for them yet.
+        // A program that has not ended may still change its public values, and nobody asks for them
+        // yet.
         let public_values = extract_public_values(
             self.program.config().public_value_bytes(),
             &state.vm_state.memory.memory,
@@ -268,7 +270,7 @@ pub(crate) fn run(
         reason,
         output: output(),
     };
-    // OpenVM panics at an access outside of the VM's memory.
+    // OpenVM panics at an access outside the VM's memory.
     caught(|| {
         let executor = VmExecutor::<F, SdkVmConfig>::new(program.config().vm().clone())
             .map_err(|e| trapped(e.to_string()))?;
@@ -290,7 +292,7 @@ pub(crate) fn explain(error: ExecutionError, output: &dyn Fn() -> String) -> Exe
             output: output(),
         },
         ExecutionError::HintOutOfBounds { pc } => ExecuteError::InputExhausted { pc, output: output() },
-        // OpenVM's only word for a read of an item that there is not.
+        // OpenVM says only this about a read of a missing item.
         ExecutionError::Phantom { pc, inner, .. } if inner.to_string() == "EndOfInputStream" => {
             ExecuteError::InputExhausted { pc, output: output() }
         }

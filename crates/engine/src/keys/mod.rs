@@ -6,7 +6,7 @@
 //! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made
 //! again.
 //!
-//! A child makes the keys of a stranger's text, and its caller writes the file
+//! A child makes the keys for a stranger's text, and its caller writes the file
 //! ([`KeyCache::fill`]). The file's name follows from the text and not from the child's reading of
 //! it. So an attacker that takes over the child can spoil the keys of that text, and no others.
 
@@ -43,16 +43,16 @@ pub(crate) const KEY_FILE_BYTES_MAX: u64 = 8 << 20;
 /// theirs, so the folder would grow without end. This many sets have some 130 MB, and never more
 /// than 512 MiB.
 const KEY_SETS_MAX: usize = 64;
-/// Files that were being written when a process was killed are removed after so long.
+/// Files that a killed process was writing are removed after this time.
 const LEFT_OVER_AFTER: Duration = Duration::from_secs(3600);
-/// How long a process waits for another one that makes the same keys, before it makes them too.
+/// A process waits this long for another one that makes the same keys, before it makes them too.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(120);
 const OTHERS_POLL: Duration = Duration::from_millis(50);
 
 /// The keys that a call makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filling {
-    /// The keys that are not there.
+    /// The keys that are missing.
     Missing,
     /// The missing keys, and those whose file is whole but could not be used by a process that
     /// works with it.
@@ -180,12 +180,13 @@ impl KeyCache {
         Ok(keys)
     }
 
-    /// Keeps what `make` gives as the keys of the configuration that an `openvm.toml` describes,
-    /// where `filling` says so; the plain configuration's without one. Nothing of it is decoded
-    /// here. While another process makes the same keys, this one waits as long as `waits` says so.
+    /// If `filling` says so, keeps the result of `make` as the keys of the configuration that an
+    /// `openvm.toml` describes, or of the plain configuration without one. It is not decoded here.
+    /// While another process makes the same keys, this one waits as long as `waits` says so.
     ///
     /// # Errors
-    /// The errors of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] if it returns no file of keys.
+    /// The errors of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] if the result is not a file of
+    /// keys.
     pub(crate) fn fill<E: From<KeyError>>(
         &self,
         openvm_toml: Option<&str>,
@@ -217,7 +218,7 @@ impl KeyCache {
             Ok(write(&path, &file)?)
         });
         if filled.is_err() {
-            // Strangers' texts that have no keys must not pile up as locks.
+            // Locks for strangers' texts that have no keys must not pile up.
             lock.remove();
         }
         filled
@@ -235,8 +236,8 @@ struct Lock {
 }
 
 impl Lock {
-    /// Waits for the lock of a file of keys; without one in the end where another process is too
-    /// slow, or `waits` says so. Both then make the same, and each writes it whole.
+    /// Waits for the lock of a file of keys. If another process is too slow, or `waits` says so, it
+    /// goes on without the lock. Both then make the same keys, and each writes the whole file.
     fn take(keys: &Path, waits: impl Fn() -> bool) -> Result<Self, KeyError> {
         let path = keys.with_extension("lock");
         let until = Instant::now() + OTHERS_PATIENCE;
@@ -301,7 +302,7 @@ fn generate(config: &VmConfig) -> Result<KeySet, KeyError> {
     .unwrap_or_else(|reason| Err(KeyError::Keygen { reason }))
 }
 
-/// The bytes of a file of keys; none where there is no file, or one that is too large.
+/// The bytes of a file of keys; none if the file is missing or too large.
 fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeyError> {
     match fs::metadata(path) {
         Ok(meta) if meta.len() > KEY_FILE_BYTES_MAX => Ok(None),
@@ -329,7 +330,7 @@ fn touch(path: &Path) {
     let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
 }
 
-/// The keys of a configuration in a file, or none where there is no file or it is damaged.
+/// The keys of a configuration in a file; none if the file is missing or damaged.
 fn read(path: &Path, config: &VmConfig) -> Result<Option<KeySet>, KeyError> {
     let Some(file) = read_file(path)? else {
         return Ok(None);

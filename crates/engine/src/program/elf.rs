@@ -1,4 +1,4 @@
-//! Checks what an ELF is, and how much it asks for, before OpenVM's loader believes it.
+//! Checks what kind of ELF it is, and how much it asks for, before OpenVM's loader believes it.
 
 use super::{INITIAL_BYTES_MAX, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, within};
 use crate::error::ProgramError;
@@ -45,8 +45,7 @@ pub(super) fn check(image: &[u8]) -> Result<(), ProgramError> {
     within("instructions", code_bytes / INSTRUCTION_BYTES, INSTRUCTIONS_MAX)
 }
 
-/// The entries of the table of segments; none where there is no table, which OpenVM's loader
-/// refuses.
+/// The entries of the table of segments; none without a table, which OpenVM's loader refuses.
 fn segments(image: &[u8]) -> Result<&[[u8; ENTRY_BYTES]], ProgramError> {
     let half = |place: usize| usize::from(u16::from_le_bytes([image[place], image[place + 1]]));
     let start = half(28) | half(30) << 16;

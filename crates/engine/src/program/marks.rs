@@ -26,7 +26,7 @@ const LEAVE: u32 = 1 << 9;
 pub(crate) struct Mark {
     pub pc: u32,
     pub label: u8,
-    /// All that is called there counts for this label, whatever its own marks say.
+    /// Everything that is called there counts for this label, whatever its own marks say.
     pub whole: bool,
     /// Whether the label ends there; else it begins.
     pub leave: bool,

@@ -130,12 +130,12 @@ fn check_memory(exe: &VmExe<F>, config: &VmConfig) -> Result<(), String> {
     }
 }
 
-/// The first bytes of a file that is no program, in hex.
+/// The first bytes of a file that is not a program, in hex.
 fn start_of(image: &[u8]) -> String {
     hex::encode(&image[..image.len().min(4)])
 }
 
-/// Refuses more of something than a program may have.
+/// Refuses a program that has more of something than is allowed.
 fn within(what: &str, actual: u64, max: u64) -> Result<(), ProgramError> {
     if actual > max {
         return Err(ProgramError::TooMuch {

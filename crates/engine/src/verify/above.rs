@@ -1,6 +1,6 @@
 //! The requirements that the circuits above put on a proof, beyond its validity.
 //!
-//! A proof is there to be aggregated. A proof that verifies, but that no node can be made over,
+//! A proof is made to be aggregated. A proof that verifies, but over which no node can be made,
 //! would stop the job for ever. The peer that tried would look like a liar, since its node does not
 //! verify. So a proof is accepted only if the circuit of the next stage accepts it.
 //!
@@ -33,7 +33,7 @@
 //! | stacked columns | no more than `w_stack`, the most that the next prover commits to | `B/proof_shape.rs` | `B` |
 //! | rounds, openings, paths, proofs of work | as many, and as deep, as the key says | `R/{gkr,batch_constraint,stacking,whir}` | `B/proof_shape.rs`, `B/whir.rs` |
 //!
-//! Trace generation above asserts nothing of a child that is not among these.
+//! Trace generation above asserts nothing else about a child.
 
 use openvm_circuit::{
     arch::{BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, ExitCode, MERKLE_AIR_ID, PROGRAM_AIR_ID},

@@ -241,8 +241,8 @@ impl Verifier {
             .unwrap_or_else(|reason| Err(VerifyError::Invalid { reason }))
     }
 
-    /// Verifies a segment proof that this process has made: it shows public values or not, and has
-    /// to be a proof of those.
+    /// Verifies a segment proof that this process has made, for the public values that it shows, if
+    /// any.
     ///
     /// # Errors
     /// See [`VerifyError`].
@@ -259,7 +259,8 @@ impl Verifier {
         self.shown_by_segment(&proof, public_values)
     }
 
-    /// What a segment proof shows whose STARK holds, if a leaf can be made over it.
+    /// The boundary that a segment proof shows, if a leaf can be made over it. The caller has
+    /// verified its STARK.
     pub(crate) fn shown_by_segment(
         &self,
         proof: &SegmentProof,
@@ -342,7 +343,8 @@ impl Verifier {
         self.shown_by_node(level, &proof)
     }
 
-    /// What a node shows whose STARK holds, if another node can be made over it.
+    /// The boundary that a node shows, if another node can be made over it. The caller has verified
+    /// its STARK.
     pub(crate) fn shown_by_node(&self, level: Level, proof: &Proof<SC>) -> Result<Boundary, VerifyError> {
         above::node_present(proof)?;
         self.check_lineage(level, proof)?;
@@ -357,7 +359,7 @@ impl Verifier {
         })
     }
 
-    /// Checks which keys the children, and theirs in turn, were verified with.
+    /// Checks the keys with which the children, and their children in turn, were verified.
     ///
     /// A node exposes the commitments of the levels below it, those above are zero; the commitment
     /// of its own child is the one its constraints were evaluated with.

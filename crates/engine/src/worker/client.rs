@@ -1,4 +1,4 @@
-//! The caller's side: starts a child, asks it, and says how it died if it did.
+//! The caller's side: starts a child, sends it requests, and describes its death.
 
 use std::{
     collections::VecDeque,
@@ -15,8 +15,8 @@ use super::{
     death::{Death, last_lines},
     error::WorkerError,
     protocol::{
-        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_frame,
-        write_frame,
+        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
+        read_frame, write_frame,
     },
     source::{Source, send},
     usage::{Usage, Watch},
@@ -48,9 +48,9 @@ const WAIT_STEP: Duration = Duration::from_millis(2);
 /// It is more than `memory`, which is the real memory. An address space of a guest is mapped whole,
 /// 512 MiB of which few pages are touched, once for each state that is held; chips' records have
 /// room for more rows than there are; and the allocator keeps addresses whose pages it has given
-/// back. A child that took 3.5 GiB had mapped more than 12 GiB. To have addresses go back with the
-/// pages would halve that, and map most allocations by themselves. A thread has a stack of 2 MiB,
-/// and an arena of the allocator.
+/// back. A child that took 3.5 GiB had mapped more than 12 GiB. Giving addresses back with the
+/// pages would halve that, but would map most allocations separately. A thread has a stack of 2
+/// MiB, and an arena of the allocator.
 pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
     const MAPS: u64 = 4 << 30;
     const THREAD: u64 = 64 << 20;
@@ -160,7 +160,8 @@ impl Worker {
         lock(&self.process).child.id()
     }
 
-    /// Gives the means to end the child from another thread, in the middle of a task if need be.
+    /// Returns a [`Stopper`], which ends the child from another thread, in the middle of a task if
+    /// need be.
     pub fn stopper(&self) -> Stopper {
         Stopper(Arc::clone(&self.process))
     }
@@ -185,7 +186,7 @@ impl Worker {
                     Ok(file)
                 }
                 Ok((other, _)) => Err(unexpected(&other)),
-                // It has no file, and is not to pass for its caller's disk.
+                // The child has no file, so its error must not pass for one of its caller's disk.
                 Err(WorkerError::Failed(Failure::Keys(
                     e @ (KeyError::Io { .. } | KeyError::Missing { .. }),
                 ))) => Err(WorkerError::Protocol(e.to_string())),
@@ -311,7 +312,8 @@ impl Worker {
         )
     }
 
-    /// Has it make ready to verify proofs of the program, and gives what proofs of it must say.
+    /// Has it prepare to verify proofs of the program. Returns the statement that such proofs must
+    /// make.
     ///
     /// # Errors
     /// See [`Worker::load`].
@@ -351,11 +353,11 @@ impl Worker {
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
         let watch = Watch::start(lock(&self.process).child.id());
-        let asked = Asked {
+        let head = RequestHead {
             request,
             files: files.iter().map(|file| file.bytes).collect(),
         };
-        let mut sent = write_frame(stdin, &asked, REQUEST_BYTES_MAX);
+        let mut sent = write_frame(stdin, &head, REQUEST_BYTES_MAX);
         for file in files {
             sent = match sent {
                 Ok(()) => send(stdin, file)?,
@@ -407,8 +409,8 @@ impl Drop for Worker {
     }
 }
 
-/// Has the keys of a configuration of the caller's own made, where there are none that can be read,
-/// by a child that ends with it. Gives what that took; none where they were there.
+/// Has a child make the keys of the caller's own configuration, if no readable ones are there. The
+/// child ends afterwards. Returns the cost; none if the keys were there.
 ///
 /// # Errors
 /// See [`Worker::make_keys`]; and an `openvm.toml` that is refused.

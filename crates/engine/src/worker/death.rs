@@ -59,7 +59,7 @@ impl fmt::Display for Death {
 }
 
 impl Death {
-    /// The death of a child with this status, which has written so to stderr.
+    /// The death of a child with this status and these last lines on stderr.
     pub(super) fn of(status: io::Result<ExitStatus>, stderr: String, stopped: bool) -> Self {
         let status = match status {
             Ok(status) => status,
@@ -83,8 +83,8 @@ impl Death {
     }
 }
 
-/// Linux kills with SIGKILL what takes too much; a refused allocation makes Rust abort with a
-/// message.
+/// Linux kills a process that takes too much with SIGKILL. A refused allocation makes Rust abort
+/// with a message.
 fn is_out_of_memory(status: ExitStatus, stderr: &str) -> bool {
     status.signal() == Some(Signal::SIGKILL as i32) || stderr.contains("memory allocation of")
 }

@@ -22,9 +22,9 @@ pub(super) const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// of 16 MiB at most.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
 
-/// A request, with how many bytes each of the files has that follow it, one after the other.
+/// A request, and the number of bytes of each file that follows it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct RequestHead {
     pub request: Request,
     pub files: Vec<u64>,
 }
@@ -89,7 +89,7 @@ pub(super) enum Answer {
     Boundaries(Vec<Boundary>),
     Proof(Vec<u8>),
     Statement(Statement),
-    /// The proof holds, and says this.
+    /// The proof is valid, and says this.
     Holds(Shown),
     Account(Account),
 }
@@ -133,7 +133,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the keys that it works with could not be had.
+    /// Whether the child could not read its keys.
     pub fn is_of_keys(&self) -> bool {
         matches!(
             self,

@@ -14,8 +14,8 @@ use super::{
     confine::{self, ConfineError, KeyAccess},
     output::GuestOutput,
     protocol::{
-        ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_files,
-        read_frame, write_frame,
+        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
+        read_files, read_frame, write_frame,
     },
     usage::Meter,
 };
@@ -28,14 +28,14 @@ use crate::{
 /// The arguments of a child.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// Folder of the key cache, which it reads where it works with keys.
+    /// Folder of the key cache, which it reads if it works with keys.
     pub keys: PathBuf,
     /// Whether it makes keys, or works with them.
     pub access: KeyAccess,
     /// Most bytes that the process may map for its data. The system refuses more, and the process
     /// ends with a message, rather than pushing its neighbours out of memory.
     pub data_bytes_max: Option<u64>,
-    /// Go on where the kernel cannot confine it, or only in part.
+    /// Continue if the kernel cannot confine it, or only in part.
     pub unconfined: bool,
 }
 
@@ -53,7 +53,7 @@ pub enum ServeError {
 /// A process calls it before it has opened a file or started a thread.
 ///
 /// # Errors
-/// See [`ServeError`]. A request that fails is no error: it is answered.
+/// See [`ServeError`]. A request that fails is not an error: it is answered.
 pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     confine::close_inherited();
     let (output, stdout) = GuestOutput::capture()?;
@@ -114,7 +114,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
 
 /// The next request, with its files.
 fn receive(stdin: &mut impl io::Read) -> io::Result<Option<(Request, Vec<Vec<u8>>)>> {
-    let Some(Asked { request, files }) = read_frame(stdin, REQUEST_BYTES_MAX)? else {
+    let Some(RequestHead { request, files }) = read_frame(stdin, REQUEST_BYTES_MAX)? else {
         return Ok(None);
     };
     let files = read_files(stdin, &files)?;
@@ -134,8 +134,8 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
-    /// The verifier is made once something was proven, since a proof that memory has spoilt is not
-    /// handed out; or once others' proofs are to be verified.
+    /// The verifier is made for the first own proof, since a proof that memory has spoilt is not
+    /// handed out, or for the first proof of others.
     verifier: Option<Verifier>,
     output: GuestOutput,
 }
@@ -215,7 +215,7 @@ impl State {
                 Ok(Answer::Executed)
             }
             Request::Boundaries(segments) => {
-                // It copies the program's memory, and a prover's tools are needed for proving only.
+                // It copies the program's memory, and a prover's tools are needed only for proving.
                 *tools = Tools::None;
                 let boundaries = truth::boundaries(program, input, &segments);
                 output.take();

@@ -11,8 +11,8 @@ use crate::Input;
 /// Bytes of a file that are in the caller's memory at once on their way to a child.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A file for a child: a number of bytes, wherever they are. They need not be in memory, since they
-/// go through it piece by piece; and the child alone decodes them.
+/// A file for a child: a number of bytes, wherever they are. They need not be in memory at once,
+/// since they pass through piece by piece. Only the child decodes them.
 pub struct Source<'a> {
     pub(super) bytes: u64,
     from: Box<dyn Read + 'a>,

@@ -1,4 +1,4 @@
-//! What is counted by marks, against OpenVM's own counts.
+//! Counts by marks, compared with OpenVM's own counts.
 
 use myriad_engine::{Account, ExecuteError, Input, KeyCache, Program, Spent, devices};
 use openvm_circuit::system::memory::merkle::public_values::extract_public_values;
@@ -11,7 +11,7 @@ const FIBONACCI: &[u8] = include_bytes!("../../../../guests/elf/fibonacci.elf");
 const WHOLE: u32 = 1 << 8;
 const LEAVE: u32 = 1 << 9;
 
-/// How many numbers the program adds, as it reads it.
+/// The input: how many numbers the program adds.
 const INPUT: [u8; 8] = 500u64.to_le_bytes();
 
 /// The program with these marks.

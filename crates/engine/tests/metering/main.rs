@@ -56,8 +56,8 @@ fn an_access_outside_of_memory_is_marked_inside_of_the_marks_and_then_refused() 
     );
 }
 
-/// Of budgets that nobody may ask for, some are enough all the same; the refusal of the others says
-/// what is needed.
+/// Some budgets below the smallest that a user may set are enough all the same. The refusal of the
+/// others says how much is needed.
 #[test]
 fn budgets_below_half_a_gib_are_kept_or_refused() {
     let elf = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/elf/fibonacci.elf");

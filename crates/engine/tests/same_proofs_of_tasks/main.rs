@@ -1,6 +1,6 @@
 //! Real proofs of each kind are byte for byte those of OpenVM's CPU device, where both grind alike.
-//! What this build and its children do with proofs that hold, and that are not good enough, is
-//! tested with the same proofs.
+//! The same proofs test what this build and its children do with proofs that hold, but are not good
+//! enough.
 //!
 //! This target proves as `engine` has it compiled, and compiles the proving of OpenVM's device
 //! alone: a type of its own for engines would compile everything that is generic over them.
@@ -22,7 +22,7 @@ use stock::{CHIPS, COMPARED, both};
 /// A few rounds of `fibonacci`, which are cut into three segments.
 const ROUNDS: u64 = 300;
 const INSTRUCTIONS: u64 = 1000;
-/// Of a segment from the middle of a block.
+/// Instructions of a segment from the middle of a block.
 const BLOCK_INSTRUCTIONS: u64 = 20_000;
 const BUDGET: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 

@@ -1,4 +1,4 @@
-//! What the circuits above require of a proof is required of each, beside that it holds.
+//! Each proof must meet all requirements of the circuits above, besides being valid.
 
 use myriad_engine::{
     Level, Verifier, VerifyError,

@@ -1,9 +1,9 @@
 //! Block files as one batch, with one witness: `myriad block execute` and `prove` with more than
 //! one file, or with files of more than one block.
 //!
-//! A batch is worth it where blocks are small. One proof has one start and one end. A witness that
-//! several blocks read is there once, and values that one block writes and a later one reads are
-//! not in it at all.
+//! A batch pays off if blocks are small. One proof has only one start and one end. The witness has
+//! only once what several blocks read, and does not have values that one block writes and a later
+//! one reads.
 
 use std::collections::HashSet;
 
@@ -20,12 +20,12 @@ use crate::{
     validate_recording,
 };
 
-/// Why block files are no batch. Blocks are named by their numbers.
+/// Why block files cannot be a batch. Blocks are named by their numbers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchError {
     /// There are no blocks, or too many.
-    #[error("{actual} blocks are no batch: 1 to {BLOCKS_MAX} can be one")]
+    #[error("a batch cannot have {actual} blocks: 1 to {BLOCKS_MAX} are allowed")]
     Blocks {
         /// The number of files.
         actual: usize,
@@ -66,7 +66,8 @@ pub enum BatchError {
         /// The sum over its blocks.
         actual: u64,
     },
-    /// With their system calls they may, since the state has another code there than Ethereum.
+    /// With their system calls they may take more gas, since the state has another code there than
+    /// Ethereum.
     #[error(
         "the transactions and system calls of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
     )]
@@ -78,7 +79,7 @@ pub enum BatchError {
     #[error(transparent)]
     Invalid(#[from] BlockError),
     /// All blocks together have too many parts.
-    #[error("the batch has {actual} {what}, {max} are possible: make it of fewer blocks")]
+    #[error("the batch has {actual} {what}, and {max} are allowed: make it of fewer blocks")]
     TooMany {
         /// State nodes or codes.
         what: &'static str,
@@ -88,15 +89,15 @@ pub enum BatchError {
         max: usize,
     },
     /// All blocks together are too long.
-    #[error("the batch has {actual} bytes of input for the guest, {max} are possible: make it of fewer blocks", max = INPUT_BYTES_MAX)]
+    #[error("the batch has {actual} bytes of input for the guest, and {max} are allowed: make it of fewer blocks", max = INPUT_BYTES_MAX)]
     TooLong {
         /// Bytes of input.
         actual: usize,
     },
 }
 
-/// Joins block files in the order of their blocks, executes the batch, and leaves of the witnesses
-/// what that needs.
+/// Joins block files in the order of their blocks, executes the batch, and keeps only the needed
+/// parts of the witnesses.
 ///
 /// # Errors
 /// See [`BatchError`]. A block that does not follow its predecessor is refused before anything is
@@ -287,7 +288,7 @@ mod tests {
         let bytes: usize = input.state.iter().map(|node| node.len()).sum();
         assert!(10 * bytes < 9 * apart, "{bytes} bytes of nodes, {apart} apart");
 
-        // One block is no batch of another kind.
+        // A batch of one block is like the block itself.
         let (single, outcome) = batch(&files[..1]).unwrap();
         assert_eq!(outcome, singles[0]);
         assert!(single.later.is_empty());
@@ -413,7 +414,7 @@ mod tests {
         assert!(of_later_blocks > 0);
     }
 
-    /// The statement about a batch is about how many blocks it has, and whether the first one's
+    /// The statement about a batch includes its number of blocks, and whether the first one's
     /// parent was known.
     #[test]
     fn public_values_tell_batches_apart() {

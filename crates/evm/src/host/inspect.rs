@@ -37,7 +37,7 @@ pub struct BlockSummary {
     pub state_root: B256,
     /// Unix time, in seconds.
     pub timestamp: u64,
-    /// Gas that the blocks say they use.
+    /// The gas that the blocks use, by their headers.
     pub gas_used: u64,
     /// Most gas that they may use.
     pub gas_limit: u64,
@@ -101,7 +101,7 @@ pub struct WitnessSummary {
     pub header_bytes: usize,
 }
 
-/// Looks into a block file. Nothing is executed, and nothing that the file says is checked.
+/// Summarises a block file. It executes nothing, and checks none of the file's statements.
 ///
 /// # Errors
 /// The block or the parent is not RLP, or the chain is not known.

@@ -15,9 +15,10 @@ thread_local! {
 /// estimates, from blocks that were full of one precompile (`cargo bench --workspace --bench
 /// operations`).
 ///
-/// It counts nothing where this process has called a precompile before the first call of this.
+/// It counts nothing if this process has called a precompile before the first call of this
+/// function.
 pub fn in_software<T>(validate: impl FnOnce() -> T) -> (T, u64) {
-    // It says only that there is one already.
+    // The error says only that there is one already.
     revm::precompile::install_crypto(Counting);
     IN_SOFTWARE.set(0);
     let result = validate();

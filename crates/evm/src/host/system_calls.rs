@@ -107,7 +107,7 @@ fn calls_gas(input: &StatelessInput, last: &Header) -> u64 {
         },
     };
     let (mut arena, mut accounts) = (Arena::new(NodeStore::new(&input.state)), Trie::new(root));
-    // Where the witness does not tell, executing the first block ends with that.
+    // If the witness lacks the account, executing the first block fails for that reason.
     let code_hash = |address| {
         let leaf = arena.get(&mut accounts, &keccak256(address)).ok().flatten();
         let account = leaf.and_then(|mut leaf| TrieAccount::decode(&mut leaf).ok());

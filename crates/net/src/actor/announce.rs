@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Announcements that one neighbour may bring in a second, over a while; ten times as many at once.
-/// This is what two thousand open jobs take, and it bounds what ever new identities can announce.
+/// Two thousand open jobs need this many, and it limits what ever new identities can announce.
 const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {
@@ -36,7 +36,8 @@ pub(super) fn greeting_numbers() -> DefaultDirectRateLimiter {
 
 /// The verdict on an announcement.
 enum Heard {
-    /// It is to be acted on; here the requester says that it is reached.
+    /// It is to be acted on. The addresses are those at which the requester says that it is
+    /// reached.
     New(Vec<Multiaddr>),
     Old,
     Invalid,
@@ -56,12 +57,12 @@ impl Actor {
 
     /// A peer says that it has jobs, and this node is to tell others.
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
-        // One peer's words must not make the answer for all too long to be read, or lead others
+        // The words of one peer must not make the answer to all too long to be read, or lead others
         // astray.
         let calls_from = self.calls_from(&record.provider);
         record.addresses = self.learn(record.provider, record.addresses, Informant::Itself(&calls_from));
-        // A requester without a public address says nothing here, and its neighbours may still
-        // reach it.
+        // A requester without a public address names none here, and its neighbours may still reach
+        // it.
         if let Some(peer) = self
             .peers
             .get(&record.provider)
@@ -129,7 +130,7 @@ impl Actor {
         match encode(&announcement, ANNOUNCEMENT_BYTES_MAX) {
             Ok(bytes) => match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
                 Ok(_) => self.shared.count_message(),
-                // The announcement is repeated when somebody is there to hear it.
+                // It is repeated when somebody is there to hear it.
                 Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => self.unheard = true,
                 Err(e) => tracing::debug!("an announcement does not go out: {e}"),
             },
@@ -174,7 +175,7 @@ impl Actor {
 
     /// The number of the next announcement.
     pub(super) fn next_sequence(&mut self) -> u64 {
-        // Four thousand million announcements in one start take years.
+        // Four billion announcements in one start take years.
         self.announced = self.announced.saturating_add(1);
         sequence(self.hello.boot, self.announced)
     }
@@ -196,7 +197,8 @@ impl Actor {
         let Some(id) = id_of(announcement.requester) else {
             return Heard::Invalid;
         };
-        // Only news is read: a signature takes longer to check than all else.
+        // The signature is only checked if it is news, since that takes longer than everything
+        // else.
         match record::read(&announcement.record, &id) {
             Ok(addresses) => Heard::New(addresses),
             Err(e) => {
@@ -208,7 +210,7 @@ impl Actor {
 
     /// Tells the node of a job, and gets in touch with the peer that has it; `from` brought the
     /// news.
-    fn announced_by(&mut self, announcement: Announcement, told: Vec<Multiaddr>, from: &PeerId) {
+    fn announced_by(&mut self, announcement: Announcement, stated: Vec<Multiaddr>, from: &PeerId) {
         let requester = id_of(announcement.requester);
         if let Some(id) = requester.filter(|_| self.role == Role::Prover && announcement.open) {
             let calls_from = self.calls_from(from);
@@ -217,7 +219,7 @@ impl Actor {
             } else {
                 Informant::Forwarded(*from, &calls_from)
             };
-            let addresses = self.learn(id, told, by);
+            let addresses = self.learn(id, stated, by);
             if self
                 .peers
                 .get(&id)
@@ -226,7 +228,7 @@ impl Actor {
                 self.dial(id, addresses.clone());
             }
             if addresses.is_empty() && !self.peers.contains_key(&id) {
-                // It may be of a network of its own, where the hash table knows it.
+                // It may be in another private network, where only the hash table knows it.
                 self.unplaced = true;
             } else {
                 self.want(id, addresses, by);

@@ -33,7 +33,7 @@ impl Actor {
         self.gate.lock().learn(id, said, informant)
     }
 
-    /// Wants a connection with a peer from now on; the one that is there counts.
+    /// Wants a connection with a peer from now on. One that exists counts.
     pub(super) fn want(&mut self, id: PeerId, addresses: Vec<Multiaddr>, informant: Informant<'_>) {
         let now = Instant::now();
         self.redial.want(id, addresses, teller(id, informant), now);
@@ -55,7 +55,7 @@ impl Actor {
         if peer == *self.swarm.local_peer_id() {
             return;
         }
-        // Peers that the hash table alone knows are its own affair.
+        // Peers that only the hash table knows are dialled by the hash table itself.
         if !addresses.is_empty() {
             self.gate.lock().choose(peer);
         }
@@ -66,7 +66,7 @@ impl Actor {
             .peers
             .get(&peer)
             .is_some_and(|known| known.has_moved(&addresses));
-        // Anyone can say that it has moved; the connection will show it.
+        // Anyone can say that it has moved. The connection will show whether it has.
         let condition = if moved {
             PeerCondition::NotDialing
         } else {
@@ -113,8 +113,8 @@ impl Actor {
         let peer = self.peers.entry(id).or_insert_with(|| Connected::new(address));
         peer.calls_from(address);
         let anew = self.renewing.remove(&connection);
-        // Not on the first connection alone: where both dial at once, it may be the other one's for
-        // each.
+        // Not only on the first connection: if both dial at once, each may see another one as the
+        // first.
         if endpoint.is_dialer() && (peer.hello.is_none() || anew) {
             let hello = self.greeting();
             self.swarm.behaviour_mut().hello.send_request(&id, Ok(hello));
@@ -153,9 +153,9 @@ impl Actor {
         }
     }
 
-    /// This machine goes on after it was suspended. No process is left at the other end of its
-    /// connections, which would show only when nothing comes on them. All are opened anew at once,
-    /// by whichever side is reached first.
+    /// This machine wakes from a suspension. The other ends of its connections may be gone, which
+    /// would show only after silence. All are opened anew at once, by the side that reaches the
+    /// other first.
     pub(super) fn resumed(&mut self, time: Duration) {
         tracing::info!(
             "this machine was suspended for {} s: all connections are opened anew",
@@ -176,9 +176,9 @@ impl Actor {
     }
 
     /// A peer is another process now, on a new connection beside those with the process that is
-    /// gone. Messages on the old ones are lost, and protocols that greet a peer once have greeted
-    /// the old process. So all are closed, and the two meet anew. Only the peer itself can bring
-    /// this about.
+    /// gone. Messages on the old connections are lost, and protocols that greet a peer once have
+    /// greeted the old process. So all are closed, and the two meet anew. Only the peer itself can
+    /// cause this.
     pub(super) fn started_again(&mut self, id: PeerId, hello: &Hello) {
         tracing::debug!("peer {id} was started again");
         // All its jobs say the same.

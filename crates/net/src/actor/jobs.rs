@@ -13,12 +13,12 @@ use crate::wire::{Announcement, PROTOCOL_VERSION};
 const JOBS_PER_REQUESTER_MAX: usize = 32;
 /// Requesters that are remembered; the one that was silent for longest is forgotten first.
 const REQUESTERS_MAX: usize = 1024;
-/// The time in which a job can be news again once, over a while. Honest requesters announce it
-/// every 20 s, and when it is closed.
+/// On average, a job can be news once in this time. Honest requesters announce it every 20 s, and
+/// when it is closed.
 const NEWS_PAUSE: Duration = Duration::from_secs(5);
-/// A job can be news this many times at once; each pause allows one more. A job that is proven in
-/// no time is news three times: when it is begun, planned and closed. It is asked for again a few
-/// times in a row, and a requester that is killed and started again has another address.
+/// A job can be news this many times at once; each pause allows one more. A job that is proven at
+/// once is news three times: when it is begun, planned and closed. The same job may be requested a
+/// few times in a row, and a requester that is killed and started again has another address.
 pub(super) const NEWS_BURST: u32 = 6;
 
 /// The treatment of an announcement.
@@ -26,7 +26,7 @@ pub(super) const NEWS_BURST: u32 = 6;
 pub(super) enum Judgement {
     /// Forward it and act on it.
     New,
-    /// Neither forward nor blame: it is known, too soon, or of no use here.
+    /// It is neither forwarded nor a fault: it is known, too soon, or of no use here.
     Old,
     /// Its author or the peer that forwarded it is at fault.
     Invalid,
@@ -39,7 +39,7 @@ pub(super) struct Jobs {
 }
 
 struct Requester {
-    /// When there was news of it.
+    /// The time of its last news.
     heard: Instant,
     jobs: BTreeMap<JobId, Known>,
 }
@@ -48,15 +48,16 @@ struct Known {
     sequence: u64,
     open: bool,
     heard: Instant,
-    /// The time until which its news would last, at one in each pause.
+    /// The time until which its news so far would last, at one for each pause.
     spent: Instant,
 }
 
 impl Jobs {
-    /// Judges an announcement that `author` has signed and that arrived at `now`. The clocks of the
-    /// two do not matter: later announcements of a requester have higher numbers, and are as fresh
-    /// as they are here. An announcement that a third party replays is known already, or is of a
-    /// job that nobody here has heard of. The node asks the requester itself about such a job.
+    /// Judges an announcement that `author` has signed and that arrived at `now`. The clocks of
+    /// both do not matter: later announcements of a requester have higher numbers, and their age
+    /// counts from their arrival here. An announcement that a third party replays is known already,
+    /// or is of a job that nobody here has heard of. The node asks the requester itself about such
+    /// a job.
     pub(super) fn judge(
         &mut self,
         announcement: &Announcement,
@@ -98,7 +99,7 @@ impl Requester {
         }
         if self.jobs.len() >= JOBS_PER_REQUESTER_MAX {
             let oldest = self.jobs.iter().min_by_key(|(_, known)| known.sequence);
-            // A job gives way only to a later one, and only after a pause: otherwise ever new jobs
+            // A job gives way only to a later one, and only after a pause. Otherwise ever new jobs
             // would be news without end.
             let gives_way = |known: &Known| known.sequence < said.sequence && now - known.heard >= NEWS_PAUSE;
             match oldest.map(|(&job, known)| (job, gives_way(known))) {

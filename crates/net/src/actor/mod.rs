@@ -56,7 +56,7 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_secs(1);
-/// A peer that has not said what it is after this time is no node of ours.
+/// A peer that has not greeted after this time is not a node of ours.
 const GREETING_PATIENCE: Duration = Duration::from_secs(20);
 /// A job is announced once more this long after it was opened, for peers that have not heard it the
 /// first time.
@@ -64,7 +64,7 @@ const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// The pause between searches of the hash table for requesters, by a prover that is connected with
 /// none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
-/// The pause where a requester is known to be there, and its address is not: after a restart it has
+/// The same pause if a requester is known to exist and its address is not: after a restart it has
 /// other addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
 /// The most peers of the local network that a prover dials; a requester dials all.
@@ -105,9 +105,9 @@ pub(crate) struct Actor {
     /// Limits announcements, by the peer that forwards them.
     news_limiter: DefaultKeyedRateLimiter<PeerId>,
     strikes: Strikes,
-    /// When open jobs are announced again.
+    /// The time at which open jobs are announced again.
     announce_next: Instant,
-    /// Something was announced, and no peer was there to hear it.
+    /// Something was announced while no peer was there to hear it.
     unheard: bool,
     /// Connections that are being opened with peers that seem to have been started again.
     renewing: HashSet<ConnectionId>,
@@ -115,7 +115,7 @@ pub(crate) struct Actor {
     started: Instant,
     suspension: Suspension,
     since_boot: SinceBoot,
-    /// A requester was heard of, and no believed address of it is known.
+    /// A requester was heard of, but no believed address of its is known.
     unplaced: bool,
     shared: Arc<Shared>,
 }
@@ -196,8 +196,8 @@ impl Actor {
         Self { since_boot, ..self }
     }
 
-    /// Runs until the last [`crate::Network`] is dropped. The actor has a sender of commands
-    /// itself, for the answers that it is given, so that the channel's end would not tell.
+    /// Runs until the last [`crate::Network`] is dropped. The actor itself has a sender of
+    /// commands, for answers, so the channel's end does not show when that is.
     pub(crate) async fn run(mut self) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -474,8 +474,8 @@ impl Connected {
     }
 }
 
-/// The milliseconds that a peer's clock is ahead of this one, which says `now_ms`; below 0 where it
-/// is behind.
+/// The milliseconds that a peer's clock is ahead of this one, which says `now_ms`; below 0 if it is
+/// behind.
 fn clock_ahead_ms(hello: &Hello, now_ms: u64) -> i64 {
     let ahead = i128::from(hello.clock_ms) - i128::from(now_ms);
     ahead.clamp(i64::MIN.into(), i64::MAX.into()) as i64

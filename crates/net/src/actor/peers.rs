@@ -14,9 +14,9 @@ pub(super) struct Connected {
     pub since: Instant,
     /// Its greeting, once it has sent one.
     pub hello: Option<Hello>,
-    /// The addresses where it says that it listens, as far as they are believed.
+    /// The addresses at which it says that it listens, as far as they are believed.
     pub addresses: Vec<Multiaddr>,
-    /// The addresses that its connections come from, or go to; none where a name was dialled.
+    /// The addresses that its connections come from or go to; none if a name was dialled.
     pub from: Vec<IpAddr>,
     /// The network that it called from first; see [`crate::peer::origin`].
     pub origin: Option<u64>,

@@ -20,10 +20,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 const STRANGER_DIALS_MAX: u32 = 4;
 /// A stranger that was not reached is not dialled for this long, whoever names it.
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
-/// Strangers of whom that is remembered.
+/// The most strangers for which that is remembered.
 const UNREACHED_MAX: usize = 1024;
 /// Strangers that are dialled at one time, once a second, if the gate has room for this many. Names
-/// that others make up must not have this node knock at doors all over the internet.
+/// that others make up must not make this node dial machines all over the internet.
 const STRANGERS_AT_ONCE: usize = 8;
 /// Peers that are dialled again and again. Those of the bootstrap list are among them.
 const WANTED_MAX: usize = 128;
@@ -43,14 +43,14 @@ struct Wanted {
     since: Instant,
     /// The dials since it was seen last.
     dials: u32,
-    /// The source that said that it is there.
+    /// The source that has named it.
     teller: Option<Teller>,
 }
 
 /// Peers to be connected with.
 pub(super) struct Redial {
     wanted: HashMap<PeerId, Wanted>,
-    /// Strangers that were dialled in vain, and until when they are not dialled again.
+    /// Strangers that were dialled in vain, and the time until which they are not dialled again.
     unreached: Recent<PeerId, Instant>,
 }
 
@@ -117,7 +117,7 @@ impl Redial {
     /// Lets go of one peer, unless all are wanted for ever. Anyone can say that a peer which does
     /// not exist has a job. So a peer that was never met goes first: one that was named by the
     /// teller who named most, among these the one dialled most often, and then the earliest. If all
-    /// were met, the one goes that was met before all others; its next announcement brings it back.
+    /// were met, the one that was met first goes. Its next announcement brings it back.
     fn make_place(&mut self) -> bool {
         let mut named: HashMap<Option<Teller>, usize> = HashMap::new();
         let strangers = self.wanted.values().filter(|wanted| wanted.is_stranger());
@@ -198,9 +198,9 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is. Each teller gets one in turn. Those of its strangers come
-    /// first that were dialled least often, and then the latest: names that were made up in bulk
-    /// are behind a newcomer.
+    /// The strangers whose turn it is. The tellers take turns, with one stranger each. Of a
+    /// teller's strangers, those that were dialled least often come first, and then the latest, so
+    /// that names that were made up in bulk come after a newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {
         type Place = (u32, Reverse<Instant>, PeerId);
         let mut waiting: HashMap<Option<Teller>, Vec<Place>> = HashMap::new();
@@ -222,7 +222,7 @@ impl Redial {
 }
 
 impl Wanted {
-    /// Whether only others have said that it is there.
+    /// Whether only others have named it.
     fn is_stranger(&self) -> bool {
         self.until.is_some() && !self.was_connected
     }

@@ -1,4 +1,4 @@
-//! Greetings and requests: what peers ask and answer, and bytes that are no message.
+//! Greetings and requests: the questions and answers of peers, and bytes that are not a message.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -57,7 +57,7 @@ impl Actor {
         if hello.version != PROTOCOL_VERSION {
             let (theirs, build) = (hello.version, hello.build.clone());
             let first = peer.hello.replace(hello).is_none();
-            // Or else a peer could fill a screen with it.
+            // Otherwise a peer could fill a screen with it.
             if first {
                 self.send(id, |peer| Event::OtherVersion { peer, theirs, build });
             }

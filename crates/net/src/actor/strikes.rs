@@ -13,8 +13,8 @@ const STRIKES_MAX: u32 = 5;
 /// A peer is forgiven if it has sent no invalid message for this long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(3600);
 /// The most peers whose strikes are remembered, and the most that are shut out. Beyond that the
-/// oldest are forgotten: identities cost nothing, and an attacker with thousands needs no
-/// forgetting.
+/// oldest are forgotten. Identities cost nothing, so an attacker with thousands gains nothing by
+/// that.
 const REMEMBERED_MAX: usize = 4096;
 
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) struct Strikes {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Strike {
     Borne,
-    /// It is not to be spoken to any more; one that was not so far may be instead.
+    /// The node stops speaking to it, and may forget that about another peer instead.
     Out {
         instead: Option<PeerId>,
     },

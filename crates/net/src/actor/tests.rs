@@ -195,10 +195,10 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
     for sequence in 1..100 {
         actor.handle_announcement(&id, announcement(&id, sequence));
     }
-    let mut told = 0;
+    let mut news = 0;
     while let Ok(event) = events.try_recv() {
         assert!(matches!(event, Event::Announced(_)));
-        told += 1;
+        news += 1;
     }
-    assert_eq!(told, jobs::NEWS_BURST, "of a hundred at once");
+    assert_eq!(news, jobs::NEWS_BURST, "of a hundred at once");
 }

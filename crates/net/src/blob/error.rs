@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::stream_clock::Late;
 
-/// Why the folder of blobs did not serve.
+/// Why the folder of blobs could not be used.
 #[derive(Debug, Error)]
 pub enum BlobError {
     #[error("cannot write {}: {reason}; free some space there or name another folder with --data-dir, and try again", path.display())]
@@ -47,14 +47,14 @@ pub enum FetchError {
     // The text is in quotes and escaped, since it is a stranger's.
     #[error("the peer refused: {reason:?}")]
     Refused { reason: String },
-    #[error("the peer sent something else than the blob, from byte {at} on")]
+    #[error("the peer sent other bytes than the blob's, from byte {at} on")]
     Corrupt {
-        /// The first byte of the blob that what failed the check would have covered.
+        /// The first byte of the part that failed the check.
         at: u64,
     },
-    #[error("the blob has {wanted} bytes by its reference and {found} bytes by the peer")]
+    #[error("the blob has {wanted} bytes, and the peer says that it has {found}")]
     WrongSize { wanted: u64, found: u64 },
-    /// A peer does so that is asked for more at once than it can look at.
+    /// A peer does so when it gets more requests at once than it can read.
     #[error("the peer closed the stream without an answer")]
     Unanswered,
     #[error("the connection broke: {0}")]
@@ -63,7 +63,7 @@ pub enum FetchError {
     Stalled { idle: Duration },
     #[error("less than {rate_min} bytes a second came")]
     Slow { rate_min: u64 },
-    #[error("not done after {} s, the longest that one request may take; ask again, and it goes on from there", allowed.as_secs())]
+    #[error("not done after {} s, the longest that one request may take; ask again, and it continues from there", allowed.as_secs())]
     TooSlow { allowed: Duration },
     #[error("the peer does not speak the protocol: {what}")]
     Protocol { what: String },
@@ -72,8 +72,8 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether this takes a faulty or lying peer. A connection that breaks or stalls is nobody's
-    /// fault, and of two sizes either may be the wrong one.
+    /// Whether only a faulty or lying peer causes this. A broken or stalled connection is nobody's
+    /// fault, and of two sizes either may be wrong.
     pub fn blames_sender(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Protocol { .. })
     }
@@ -105,7 +105,7 @@ pub enum ServeError {
 }
 
 impl ServeError {
-    /// Whether this takes a faulty or hostile peer.
+    /// Whether only a faulty or hostile peer causes this.
     pub fn blames_client(&self) -> bool {
         matches!(self, Self::Protocol { .. })
     }

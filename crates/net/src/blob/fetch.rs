@@ -29,7 +29,7 @@ pub struct FetchLimits {
     /// The longest time for the whole fetch.
     pub time_max: Duration,
     /// Bytes of the blob that must come in each second. A peer may be behind by as many as it
-    /// should have sent within `stall`; 0 lets it be as slow as the other limits allow.
+    /// should have sent within `stall`. With 0, it may be as slow as the other limits allow.
     pub rate_min: u64,
     /// Most bytes of the blob.
     pub bytes_max: u64,
@@ -51,20 +51,20 @@ impl Default for FetchLimits {
 pub struct Fetched {
     /// Bytes that came over the stream, hash pairs and frames included.
     pub bytes_received: u64,
-    /// The number of bytes of the blob that were there already.
+    /// The bytes of the blob that were there already.
     pub resumed_from: u64,
 }
 
-/// Fetches a blob over a new stream of [`super::PROTOCOL`], unless it is there already: then
-/// nothing is sent. While another fetch of the same blob is under way, this one waits, and then
-/// finds it.
+/// Fetches a blob over a new stream of [`super::PROTOCOL`]. If the blob is there already, nothing
+/// is sent. While another fetch of the same blob is under way, this one waits, and then finds the
+/// blob.
 ///
-/// `progress` is told how many bytes of the blob are there, whenever that changes. The future may
-/// be dropped at any time.
+/// `progress` gets the number of bytes that are there, whenever it changes. The future may be
+/// dropped at any time.
 ///
 /// # Errors
-/// Each [`FetchError`]; see [`FetchError::blames_sender`]. Whatever it is, bytes that were checked
-/// are kept for the next fetch, unless the disk is damaged or full.
+/// Each [`FetchError`]; see [`FetchError::blames_sender`]. Checked bytes are kept for the next
+/// fetch, unless the disk is damaged or full.
 pub async fn fetch<S>(
     store: &BlobStore,
     want: BlobRef,
@@ -99,8 +99,7 @@ where
     };
     let resumed_from = partial.bytes();
     let mut bytes_received = 0;
-    // A blob that was there but for its name needs nothing more. Only the peer tells about an empty
-    // one.
+    // A blob that lacked only its name needs nothing more. Only the peer can confirm an empty one.
     if resumed_from < want.bytes || want.bytes == 0 {
         let clock = StreamClock::new(limits.stall, limits.time_max);
         let answer_bytes = request(&mut stream, &clock, want, resumed_from).await?;
@@ -132,7 +131,8 @@ async fn open(store: &BlobStore, want: BlobRef, patience: Duration) -> Result<Op
     }
 }
 
-/// Asks for the blob from byte `from` on. Says how many bytes the answer had, if it is favourable.
+/// Asks for the blob from byte `from` on. Returns the number of bytes of the answer, if the peer
+/// has the blob.
 async fn request<S>(stream: &mut S, clock: &StreamClock, want: BlobRef, from: u64) -> Result<u64, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -175,7 +175,7 @@ where
 {
     let from = partial.bytes();
     if want.bytes == 0 && want != BlobRef::of(&[]) {
-        // There is no group to check, and yet the peer says that it has this.
+        // There is no group to check, although the peer says that it has the blob.
         return Err(FetchError::Corrupt { at: 0 });
     }
     let mut slice = Slice::new(want, from..want.bytes);

@@ -35,14 +35,14 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Index {
     quota_bytes: u64,
-    /// Counts uses. It is no time, but puts them in order.
+    /// Counts uses, to put them in order. It is not a time.
     clock: u64,
     files: HashMap<Key, Entry>,
     /// The sum of the sizes in `files`.
     files_bytes: u64,
     /// Bytes of the files that are being written and are not in `files` yet.
     claimed_bytes: u64,
-    /// The part of them that room has been made for.
+    /// The part of them for which room has been made.
     filled_bytes: u64,
     /// The number of pins of each blob. The blob need not be there yet.
     pins: HashMap<Blob, usize>,
@@ -80,7 +80,7 @@ impl Index {
         self.files_bytes + self.filled_bytes
     }
 
-    /// A file is there, new or as before.
+    /// A file exists, new or as before.
     pub(super) fn found(&mut self, key: Key, bytes: u64) {
         match self.files.get_mut(&key) {
             Some(entry) => {
@@ -100,7 +100,7 @@ impl Index {
         }
     }
 
-    /// A file is not there any more.
+    /// A file is gone.
     pub(super) fn gone(&mut self, key: Key) {
         if let Some(entry) = self.files.remove(&key) {
             self.files_bytes -= entry.bytes;
@@ -111,7 +111,7 @@ impl Index {
     pub(super) fn lost(&mut self, blob: Blob) {
         if self.files.contains_key(&Key::Whole(blob)) {
             self.gone(Key::Whole(blob));
-            // Callers that want to know ask often; others never do.
+            // Some callers ask often, and others never do.
             if self.lost.len() < LOST_MAX {
                 self.lost.push(blob);
             }
@@ -197,8 +197,8 @@ impl Index {
         }
     }
 
-    /// Claims room for a file of `needed` bytes. Nothing has to go yet: a stranger's announcement
-    /// is no reason to drop anything.
+    /// Claims room for a file of `needed` bytes. Nothing goes yet: a stranger's announcement is not
+    /// a reason to drop anything.
     ///
     /// # Errors
     /// [`BlobError::Quota`] if room could not be made for all that is claimed.

@@ -2,7 +2,7 @@
 //!
 //! The node keeps the blobs that it needs and makes in a [`BlobStore`]. The swarm hands each stream
 //! of [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask.
-//! Nothing here knows of peers, jobs or the network: a stream is anything that reads and writes.
+//! Nothing here knows about peers, jobs or the network: a stream is anything that reads and writes.
 //!
 //! One stream carries one request:
 //!
@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A frame is its length (u32, little-endian) and as many bytes of postcard. The encoding is that
-//! of bao with groups of 16 KiB. The hash pairs on the way to a group come before it, so each group
-//! is checked on arrival, and not after half a gigabyte.
+//! of bao with groups of 16 KiB. The hash pairs on the way to a group come before it, so that each
+//! group is checked on arrival, and not only after half a gigabyte.
 //!
 //! These rules always hold:
 //!
@@ -55,7 +55,7 @@ pub use store::{BlobStore, Pin};
 /// The name of the protocol, for negotiation.
 pub const PROTOCOL: &str = "/myriad/blob/1";
 
-/// Most bytes of a blob. The largest there is, the input of a job, has tens of megabytes. This
+/// Most bytes of a blob. The largest real one, the input of a job, has tens of megabytes. This
 /// bounds the bytes that a stranger can make us hash or store at once.
 pub const BLOB_BYTES_MAX: u64 = 512 << 20;
 
@@ -63,15 +63,15 @@ pub const BLOB_BYTES_MAX: u64 = 512 << 20;
 /// more hash pairs on the wire (here 0.4 %), larger ones lose more when a connection breaks.
 pub const GROUP_BYTES: u64 = 16 << 10;
 
-/// How long a stream may make no progress. It is longer than a slow disk takes to read and hash the
-/// largest blob before its first byte can be sent.
+/// The longest time for which a stream may make no progress. A slow disk takes less to read and
+/// hash the largest blob before its first byte can be sent.
 pub const STALL: Duration = Duration::from_secs(20);
 
-/// How long one stream may take in all, so that one that trickles does not hold its place for days.
-/// A client that needs longer goes on with another request.
+/// The longest time of one stream in all, so that a trickling one does not hold its place for days.
+/// A client that needs longer continues with another request.
 pub const TIME_MAX: Duration = Duration::from_secs(3600);
 
-/// A blob and its length: one has to know both to fetch it.
+/// A blob and its length. A fetch needs both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobRef {
     /// The BLAKE3 hash of its bytes.
@@ -90,7 +90,7 @@ impl BlobRef {
     }
 }
 
-/// Runs work that waits for the disk where it holds up nobody else.
+/// Runs work that waits for the disk on a thread where it holds up nothing else.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

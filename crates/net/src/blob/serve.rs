@@ -26,9 +26,9 @@ use super::{
 /// Bytes that are read, checked and sent at once. A stream costs this much memory, and a client
 /// must take this much within the time for a stall.
 const BATCH_BYTES: usize = 64 << 10;
-/// The streams that are served at once unless said otherwise. Each may hash a whole blob first.
+/// The streams that are served at once by default. Each may hash a whole blob first.
 const SLOTS: usize = 16;
-/// When to come again where all are taken, unless said otherwise.
+/// The default time after which clients should come again if all permits are taken.
 const RETRY_MS: u32 = 2_000;
 
 /// The limits of serving a peer. The caller has decided before which peer may ask, and how often.
@@ -41,7 +41,7 @@ pub struct ServeLimits {
     /// Permits of serving: this many requests are served at once, and the others hear that we are
     /// busy.
     pub slots: Arc<Semaphore>,
-    /// When they should come again, in milliseconds.
+    /// The time after which the others should come again, in milliseconds.
     pub retry_ms: u32,
 }
 
@@ -78,7 +78,7 @@ where
     let clock = &StreamClock::new(limits.stall, limits.time_max);
     let parsed = match read_frame::<Request>(stream, clock).await {
         Ok(Some((request, _))) => request.parse(),
-        // It needs nothing after all.
+        // The client needs nothing after all.
         Ok(None) => return Ok(Served { bytes_sent: 0 }),
         Err(FrameError::Late(late)) => return Err(late.into()),
         Err(FrameError::Malformed(what)) => Err(what),
@@ -130,7 +130,7 @@ where
     Ok(Served { bytes_sent })
 }
 
-/// Sends a range, and ends the stream. Says how many bytes that took.
+/// Sends a range, and ends the stream. Returns the number of bytes that were sent.
 async fn send<S>(
     store: &BlobStore,
     stream: &mut S,

@@ -82,7 +82,7 @@ impl Rules {
 /// as if it had failed, until it succeeds.
 ///
 /// A key that rests is never forgotten: otherwise naming enough other keys would end its rest.
-/// Where all of them rest, no other key is tried until one of them may be.
+/// If all of them rest, no other key is tried until one of them may be.
 pub(crate) struct Budget<K> {
     rules: Rules,
     most: usize,

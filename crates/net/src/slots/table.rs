@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::reach::{Host, Recent, Scope, ScopeOf, Subnet};
 
-/// One connection in this many is kept for peers that have been of use, and one for those that may
+/// One connection in this many is kept for peers that have been of use, and one for peers that may
 /// come to be.
 const RESERVED_SHARE: usize = 8;
 /// Connections from one address: those of the machines of a firm or a school behind one router. One
@@ -15,7 +15,7 @@ const RESERVED_SHARE: usize = 8;
 const PER_HOST_MAX: usize = 256;
 /// One connection in this many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
-/// The same for strangers alone, of whom nothing is known.
+/// The same for strangers alone.
 const STRANGERS_PER_HOST_MAX: usize = 128;
 const STRANGERS_SUBNET_SHARE: usize = 4;
 /// Connections that have not said whose they are: in all, from one address, and from one subnet.
@@ -28,34 +28,31 @@ const REGARDED_MAX: usize = 1 << 16;
 /// The worth of a peer to this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Regard {
-    /// It has done something for this node: there is room for it, unless many of such are there or
-    /// too many at its address.
+    /// It has done something for this node. There is room for it, unless many such peers are there,
+    /// or too many at its address.
     Useful,
     #[default]
     Stranger,
-    /// It has done harm: it is let in while there is plenty of room, and is the first that has to
-    /// go.
+    /// It has done harm. It is let in while there is plenty of room, and is the first to go.
     Harmful,
 }
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refused {
-    #[error("{count} connections are there from {ip}, and {allowed} are allowed to such peers")]
+    #[error("{ip} has {count} connections, and such peers may have {allowed}")]
     Host {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error(
-        "{count} connections are there from the network of {ip}, and {allowed} are allowed to such peers"
-    )]
+    #[error("the network of {ip} has {count} connections, and such peers may have {allowed}")]
     Subnet {
         ip: IpAddr,
         count: usize,
         allowed: usize,
     },
-    #[error("{count} connections are there, and {allowed} are allowed to such peers")]
+    #[error("there are {count} connections, and such peers may have {allowed}")]
     Full { count: usize, allowed: usize },
 }
 
@@ -198,8 +195,8 @@ impl Table {
         let for_kind = self.most - reserved;
         let (count, allowed, from) = match regard {
             _ if of_kind >= for_kind => (of_kind, for_kind, regard),
-            // The places that are kept for its kind are taken by peers that came to be of use when
-            // they were there already.
+            // The places for its kind are taken by peers that were there before they came to be of
+            // use.
             Regard::Stranger if of_kind < reserved => (all, self.most, other),
             Regard::Useful => (all, self.most, other),
             _ => (all, self.most, regard),
@@ -215,9 +212,9 @@ impl Table {
     }
 
     /// The connection that goes for a peer of this regard at this address. It is one of those that
-    /// are of use or one of the others, as `from` says. First goes one that does harm, then any
-    /// stranger for a peer that is of use, then the latest of the subnet that has most, if the
-    /// newcomer's own would not have as many then.
+    /// are of use or one of the others, as `from` says. First goes a peer that does harm. Then any
+    /// stranger goes for a peer that is of use. Then the latest peer of the largest subnet goes,
+    /// unless the newcomer's own subnet would then be as large.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {
         if regard == Regard::Harmful {
             return None;

@@ -10,12 +10,12 @@ use crate::limits::RECORD_BYTES_MAX;
 pub const ANNOUNCEMENT_BYTES_MAX: usize = 16 << 10;
 
 /// The number of a requester's announcement: its start, in the higher 32 bits, and the number
-/// within that start. A clock that is wrong, or corrected, changes nothing about the order.
+/// within that start. A wrong or corrected clock does not change the order.
 pub fn sequence(boot: u32, number: u32) -> u64 {
     u64::from(boot) << 32 | u64::from(number)
 }
 
-/// Says that a job wants provers, or that it does not any more.
+/// Says that a job wants provers, or that it does not want them any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
     pub version: u32,

@@ -23,7 +23,7 @@ impl<Q, A> Clone for Frames<Q, A> {
     }
 }
 
-/// The reason for which a request could not be read. libp2p says nothing of such requests, and
+/// The reason for which a request could not be read. libp2p does not report such requests, and
 /// their sender has to be known.
 #[derive(Debug)]
 pub(crate) struct Garbage(pub String);

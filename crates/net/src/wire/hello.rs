@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Announcement, Bounded, PROTOCOL_VERSION, WireError, bound, printable};
 
-/// Most open jobs that a requester names in its greeting; of the others peers hear by gossip.
+/// The most open jobs that a requester names in its greeting. Peers hear of the others by gossip.
 pub(crate) const JOBS_MAX: usize = 16;
 /// Most bytes of the name of a build.
 const BUILD_BYTES_MAX: usize = 64;
@@ -26,7 +26,7 @@ pub struct Hello {
     /// The number of its start. If it is another than before, no process is left at the other end
     /// of older connections.
     pub boot: u32,
-    /// The time by its clock, in milliseconds since 1970. People are told where it is far off; it
+    /// The time by its clock, in milliseconds since 1970. People are told if it is far off; it
     /// decides nothing.
     pub clock_ms: u64,
 }
@@ -47,7 +47,7 @@ impl Bounded for Hello {
         self.jobs.iter().try_for_each(Bounded::check)
     }
 
-    /// Only the number of another version is understood, which is enough to say so.
+    /// Of another version, only the number is understood, which is enough to report it.
     fn of_other_version(bytes: &[u8]) -> Option<Self> {
         let (version, _) = postcard::take_from_bytes::<u32>(bytes).ok()?;
         (version != PROTOCOL_VERSION).then(|| Self {

@@ -25,7 +25,7 @@ pub use task::{
     Spent, Why, Work,
 };
 
-/// The version of all messages. Peers of another one say so and part.
+/// The version of all messages. Peers with different versions say so and part.
 pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Most bytes of a frame of the task protocol: a lease with its sources is below 10 KiB.
@@ -33,7 +33,7 @@ pub const FRAME_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of a reason that one peer gives another.
 pub const TEXT_BYTES_MAX: usize = 512;
 
-/// Why a message was not taken.
+/// Why a message was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
     #[error("a message of {bytes} bytes, and {allowed} are allowed")]
@@ -51,7 +51,7 @@ pub enum WireError {
 /// Whether the parts of a message that has been decoded are within their bounds.
 pub trait Bounded {
     /// # Errors
-    /// The first part that is not.
+    /// The first part that is out of bounds.
     fn check(&self) -> Result<(), WireError>;
 
     /// Decodes a message of another version as far as possible; none for most types.

@@ -36,7 +36,7 @@ pub enum Request {
     },
     /// A prover gives a task back undone.
     Return { task: TaskRef, why: Returned },
-    /// A requester has something to say.
+    /// A requester tells a prover something.
     Notice(Notice),
     /// A prover means to serve a job that is being executed, and has these blobs.
     Prepare { job: JobId, holds: Vec<Blob> },
@@ -49,11 +49,11 @@ pub struct OfferMessage {
     pub threads: u16,
     /// The speed in thousandths of the machine that costs are measured on.
     pub speed: u32,
-    /// Programs and inputs that it has already.
+    /// The programs and inputs that it has already.
     pub holds: Vec<Blob>,
 }
 
-/// The cost of a task, as the prover says; for people, and believed by nobody.
+/// The cost of a task, as the prover states it. It is for people, and nobody believes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     pub wall_ms: u64,
@@ -72,7 +72,7 @@ pub enum Returned {
         #[serde(deserialize_with = "printable")]
         reason: String,
     },
-    /// It tried, and this is what happened.
+    /// It tried, and failed for this reason.
     Failed {
         #[serde(deserialize_with = "printable")]
         message: String,
@@ -103,7 +103,7 @@ pub enum Notice {
     Obsolete { proofs: Vec<Blob> },
     /// A job was opened or closed.
     Job(Box<Announcement>),
-    /// A proof was accepted, and this says so to others.
+    /// A proof was accepted, and this receipt shows it to others.
     Receipt(Box<SignedReceipt>),
 }
 
@@ -112,11 +112,11 @@ pub enum Notice {
 pub enum Response {
     /// The answer to an offer: do this task.
     Lease(Box<Lease>),
-    /// The refusal of a request, and why.
+    /// The refusal of a request, with the reason.
     Refused(Refused),
     /// The answer to a renewal: this many milliseconds are left now.
     Extended { lease_ms: u64 },
-    /// It has been taken note of.
+    /// The request has been noted.
     Received,
     /// The files of a job, for a prover that lacks some of them, and the peer that is to send them.
     Files(Box<Sources>),
@@ -128,8 +128,8 @@ pub struct Refused {
     /// A text for people.
     #[serde(deserialize_with = "printable")]
     pub reason: String,
-    /// When to ask again, in milliseconds. With [`Why::NoWork`] and [`Why::Memory`] it also says
-    /// that a wake comes before, if there is work.
+    /// The time after which to ask again, in milliseconds. With [`Why::NoWork`] and
+    /// [`Why::Memory`], it also means that a wake will come earlier if there is work.
     pub retry_ms: Option<u64>,
 }
 
@@ -148,7 +148,7 @@ pub enum Why {
     NotLeased,
     /// More requests than one peer may make.
     TooFast,
-    /// The peer is no requester, or of another build.
+    /// The peer is not a requester, or has another build.
     NotServed,
 }
 

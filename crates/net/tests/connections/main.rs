@@ -248,13 +248,13 @@ async fn nodes_meet_by_ipv6() {
             )
         };
         let (server, _events) = at(dirs[0].path(), Role::Requester, &[]);
-        let told = address(&server).await;
-        assert!(told.starts_with("/ip6/::1/"), "{told}");
-        let (prover, mut events) = at(dirs[1].path(), Role::Prover, &[&told]);
+        let listening = address(&server).await;
+        assert!(listening.starts_with("/ip6/::1/"), "{listening}");
+        let (prover, mut events) = at(dirs[1].path(), Role::Prover, &[&listening]);
         let greeted = async { while !matches!(events.recv().await, Some(Event::Greeted { .. })) {} };
         timeout(PATIENCE, greeted).await.expect("they meet");
         let blob = server.blobs().put(b"over IPv6").unwrap();
-        let source = source(blob, &[&told]);
+        let source = source(blob, &[&listening]);
         let fetched = timeout(PATIENCE, prover.fetch(&source, server.peer(), |_| ())).await;
         fetched.expect("in good time").unwrap();
     }
@@ -283,13 +283,13 @@ async fn a_node_that_is_not_told_where_listens_by_both_families() {
         "/ip6/::1/tcp/",
     ];
     let listens = async {
-        let told = |start: &&str| {
+        let is_bound = |start: &&str| {
             network
                 .listening()
                 .iter()
                 .any(|address| address.starts_with(start))
         };
-        while !all.iter().all(told) {
+        while !all.iter().all(is_bound) {
             sleep(Duration::from_millis(20)).await;
         }
     };

@@ -12,15 +12,15 @@ use myriad_net::durable::make_dir;
 
 use super::{BenchError, Step};
 
-/// Written and read back: enough that one sync is a small part of it, and less than any disk has to
-/// spare.
+/// The bytes that are written and read back: so many that one sync is a small part, and fewer than
+/// any disk has to spare.
 const FILE_BYTES: usize = 128 << 20;
-/// Written at once, as blobs are.
+/// The bytes of one write, as for blobs.
 const CHUNK_BYTES: usize = 1 << 20;
 /// The number of times that it is hashed.
 const HASH_ROUNDS: usize = 64;
 
-/// Bytes hashed in a second on one thread, and the disk of `folder`.
+/// Measures the bytes that one thread hashes in a second, and the disk of `folder`.
 pub(super) fn measure(folder: &Path, observe: &mut dyn FnMut(&Step)) -> Result<(f64, Disk), BenchError> {
     let what = "hashing and disk";
     observe(&Step::Begins { what: what.into() });
@@ -48,7 +48,7 @@ pub(super) fn measure(folder: &Path, observe: &mut dyn FnMut(&Step)) -> Result<(
 
 fn on_disk(folder: &Path, mut chunk: Vec<u8>) -> io::Result<Disk> {
     make_dir(folder)?;
-    // It goes away by itself, however this ends.
+    // The file removes itself, however this ends.
     let file = tempfile::NamedTempFile::new_in(folder)?;
     let writing = Instant::now();
     let mut writer = file.as_file();
@@ -66,7 +66,7 @@ fn on_disk(folder: &Path, mut chunk: Vec<u8>) -> io::Result<Disk> {
     })
 }
 
-/// More than none, whatever the clock says.
+/// More than zero, whatever the clock says.
 fn seconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64().max(1e-9)
 }

@@ -1,5 +1,5 @@
-//! Measuring this machine: [`run`] proves as much as is needed to know the cost of any task here,
-//! and makes a [`Profile`] of it.
+//! Measuring this machine: [`run`] proves just enough to know the cost of any task here, and makes
+//! a [`Profile`] from it.
 //!
 //! ```text
 //!  Subject ─▶ cut for each budget (metering only) ─▶ prove segments of some, on all threads and on one ─┐
@@ -7,8 +7,7 @@
 //!          ─▶ a small job whole: leaves, nodes of every arity that fits, the final proof ───────────────┘
 //! ```
 //!
-//! All of it is real: children of the engine do the work, as they do for a job, and every proof is
-//! verified.
+//! All of the work is real: engine children do it, as for a job, and verify every proof.
 
 mod disk;
 mod subject;
@@ -31,9 +30,10 @@ pub struct Subject {
     /// An ELF or a `.vmexe`.
     pub image: Vec<u8>,
     pub openvm_toml: Option<String>,
-    /// Its length is that of a job that the machine is measured for: it is cut for every budget.
+    /// The long execution, with the length of a real job: it is cut for every budget.
     pub long: Input,
-    /// A few segments at [`Self::whole_budget`]: it is proven whole, to measure the tree.
+    /// The short execution, of a few segments at [`Self::whole_budget`]: it is proven whole, to
+    /// measure the tree.
     pub short: Input,
     pub whole_budget: MemoryBudget,
 }
@@ -45,7 +45,7 @@ pub struct BenchOptions {
     pub name: String,
     /// The build, for people.
     pub build: String,
-    /// Folder of keys; the disk that it is on is measured.
+    /// Folder of keys; its disk is the one that is measured.
     pub data_dir: PathBuf,
     /// Most memory of an engine child. Budgets and nodes above it are not tried.
     pub memory: MemoryBudget,

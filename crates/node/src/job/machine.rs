@@ -6,10 +6,10 @@ use std::{fs, path::Path, thread};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     pub cores: usize,
-    /// Memory that can be used without pushing anything else out, in bytes; none where the system
-    /// does not say.
+    /// Memory that can be used without pushing anything else out, in bytes; none if the system does
+    /// not say.
     pub free_bytes: Option<u64>,
-    /// All memory, in bytes; none where the system does not say.
+    /// All memory, in bytes; none if the system does not say.
     pub total_bytes: Option<u64>,
 }
 
@@ -36,7 +36,8 @@ impl Machine {
 fn free_bytes(root: &Path) -> Option<u64> {
     let read = |path| fs::read_to_string(root.join(path)).ok();
     let system = read("proc/meminfo").and_then(|text| field(&text, "MemAvailable:"))?;
-    // The files are the container's own in a container; without a limit the first says `max`.
+    // In a container, these files are the container's own. Without a limit, the first one says
+    // `max`.
     let number = |path| read(path)?.trim().parse::<u64>().ok();
     let of_group = number("sys/fs/cgroup/memory.max")
         .and_then(|max| Some(max.saturating_sub(number("sys/fs/cgroup/memory.current")?)));

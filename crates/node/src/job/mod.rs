@@ -54,8 +54,8 @@ pub struct Options {
     pub max_instructions: u64,
     /// The form of the final proof.
     pub final_form: FinalForm,
-    /// The time within which the proof is wanted. The job goes on when it is over, and a note says
-    /// so.
+    /// The time within which the proof is wanted. When it has passed, the job continues, and a note
+    /// says so.
     pub deadline: Option<Duration>,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
@@ -78,11 +78,11 @@ pub enum Fleet {
     Network { provers: usize },
 }
 
-/// The notice that the deadline is over.
-pub(crate) const MISSED: &str =
-    "the deadline is over; the job goes on, and Ctrl-C ends it: accepted proofs stay for the same command";
+/// The notice that the deadline has passed.
+pub(crate) const MISSED: &str = "the deadline has passed, and the job continues; Ctrl-C ends it, and accepted proofs \
+                                 stay for the same command";
 
-/// The engine children are the peers of a requester that trusts them.
+/// The peers are engine children, and the requester trusts them.
 pub(crate) fn child_peer(child: usize) -> Peer {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&(child as u64).to_be_bytes());
@@ -117,7 +117,7 @@ pub(crate) fn one_machine() -> Policy {
 /// An event on the way, for a progress display. Events are sent in order from one thread.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The keys of the program's configuration are looked for, and made if they are not there.
+    /// The search for the keys of the program's configuration has begun. Missing keys are made.
     Preparing,
     /// The keys are there; the time to make them, if they had to be made.
     KeysReady {
@@ -133,7 +133,7 @@ pub enum Event {
         nodes: usize,
         /// Engine children that will run side by side, or the provers that are reckoned with.
         provers: usize,
-        /// Tasks that an earlier run has left done.
+        /// Tasks that an earlier run has done.
         reused: usize,
         /// The public values that the program reveals.
         public_values: Vec<u8>,
@@ -152,15 +152,16 @@ pub enum Event {
         prover: usize,
         task: TaskId,
     },
-    /// A proof has been verified and stored. The prover that made it may be at its next task
-    /// already.
+    /// A proof has been verified and stored. The prover that made it may be working on its next
+    /// task already.
     Done {
         prover: usize,
         task: TaskId,
         usage: Usage,
         proof_bytes: usize,
     },
-    /// A task was taken from a prover, or given back. The prover may be at another one already.
+    /// A task was taken from a prover, or given back. The prover may be working on another one
+    /// already.
     Idle {
         prover: usize,
         task: TaskId,
@@ -182,7 +183,7 @@ pub enum Event {
         task: TaskId,
         reason: String,
     },
-    /// A task that was done is not: the proof turned out to be none.
+    /// A task that was done is open again: its proof turned out to be of no use.
     Reopened {
         task: TaskId,
         reason: String,
@@ -214,7 +215,7 @@ pub struct Outcome {
     pub baseline_path: PathBuf,
     /// Bytes of the file at `proof_path`.
     pub proof_bytes: usize,
-    /// Tasks that an earlier run had left done.
+    /// Tasks that an earlier run had done.
     pub reused: usize,
     pub wall: Duration,
     /// Whether that was within the deadline, if there was one.
@@ -249,7 +250,7 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Worker(#[from] WorkerError),
-    #[error("{task} failed {attempts} times, the last time so: {last}")]
+    #[error("{task} failed {attempts} times, at last with: {last}")]
     Task {
         task: TaskId,
         attempts: usize,
@@ -263,7 +264,7 @@ pub enum RunError {
     Truth { reason: String },
     #[error("the network has ended")]
     NetworkEnded,
-    #[error("interrupted; accepted proofs are kept, and the same command goes on from there")]
+    #[error("interrupted; accepted proofs are kept, and the same command continues from there")]
     Interrupted,
     #[error("a bug in myriad, at {task}: {reason}")]
     Bug { task: TaskId, reason: String },

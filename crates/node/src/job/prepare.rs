@@ -29,8 +29,8 @@ use crate::{
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller
 /// segments keep more children at work, and cost more altogether.
 const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
-/// With more segments for each child than this, only the whole budget is tried: all children work
-/// until near the end.
+/// With more segments for each child than this, only the whole budget is tried, because all
+/// children have work until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
 /// A smaller budget is tried, which takes one more execution, unless its expected time is this many
 /// times as long. The expectation does not know the length of the last segment.
@@ -52,7 +52,7 @@ pub(crate) struct Prepared {
     pub final_form: FinalForm,
     /// The accepted proofs that an earlier run has left.
     pub done: BTreeMap<TaskId, Entry>,
-    /// The leases of then: each task, with the peer that held it.
+    /// The leases of the earlier run: each task, with the peer that held it.
     pub leased: Vec<Held>,
     start: Instant,
     /// The time and memory that planning took.
@@ -111,7 +111,7 @@ pub(crate) fn prepare(
     let allowed = allowed(config, held, options.memory)?;
 
     observer.event(&Event::Preparing);
-    // A child of their own makes them: children that run programs cannot write them.
+    // A separate child makes the keys: children that run programs cannot write them.
     let made = worker::make_keys(&options.worker, job.openvm_toml.clone())?;
     observer.event(&Event::KeysReady {
         made: made.map(|usage| usage.wall),
@@ -186,7 +186,7 @@ fn earlier(
 }
 
 impl Prepared {
-    /// The job for the state machine from now on, with the peers that may still be at its tasks.
+    /// The job for the state machine, with the peers that may still be working on its tasks.
     pub(crate) fn spec(&self, options: &Options, leased: Vec<Held>) -> JobSpec {
         let left = |deadline: Duration| Time::default() + deadline.saturating_sub(self.start.elapsed());
         JobSpec {
@@ -206,7 +206,7 @@ impl Prepared {
     }
 
     /// Verifies the bytes that are offered as the proof of a task, and returns the boundary of its
-    /// piece. The final proof is of the whole, and has to reveal the execution's public values.
+    /// piece. The final proof covers the whole, and has to reveal the execution's public values.
     /// Blocks.
     ///
     /// # Errors
@@ -335,7 +335,7 @@ struct Chosen {
 }
 
 /// Plans with the full budget, and with those parts of it that may be better; the best estimate
-/// wins. Also says what planning took.
+/// wins. Also gives the cost of planning.
 fn choose(
     planner: &mut LimitedWorker,
     options: &Options,
@@ -377,7 +377,7 @@ fn choose(
         match plan_for(budget) {
             Ok(chosen) if chosen.estimate < best => better = Some(chosen),
             Ok(_) => {}
-            // Less memory than allowed need not be enough.
+            // A smaller budget than the allowed one may be too small.
             Err(WorkerError::Failed(Failure::Execute(e))) if e.asks_for_memory() => break,
             Err(e) => return Err(e),
         }

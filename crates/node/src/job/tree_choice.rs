@@ -1,9 +1,9 @@
 //! Chooses the arities of the tree that finish soonest, and says which smaller segments may be
 //! worth a try.
 //!
-//! The times of tasks are those on the reference machine ([`myriad_cost::reference`]): only ratios
-//! matter here, and for peers it is the measure of work. The engine's own expectation says what
-//! fits.
+//! The times of tasks are those on the reference machine ([`myriad_cost::reference`]), because only
+//! ratios matter here, and because peers measure work in its seconds. The engine's own expectation
+//! says which tasks fit.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn load(segment: &Segment) -> Load {
 }
 
 /// A guess of the plan of the same execution for a smaller budget: segments that are all alike, as
-/// many more as the reference machine's were. None where those were the same, or were never cut so
+/// many more as the reference machine's were. None if those were the same, or were never cut so
 /// small.
 pub(crate) fn supposed(
     config: &VmConfig,
@@ -150,7 +150,7 @@ fn cost(
         );
         node.expect("the reference has nodes of every arity").cpu_s
     };
-    // Memory is the engine's own expectation, with which segments were cut and arities chosen.
+    // Memory is the engine's own expectation, by which segments were cut and arities chosen.
     let (seconds, memory) = match task {
         TaskId::Segment(index) => {
             let segment = &plan.segments[index as usize];

@@ -31,11 +31,12 @@ pub(super) enum Command {
 
 /// Its answer.
 pub(super) enum Answer {
-    /// The child made a proof, or it did not.
+    /// The child has made a proof, or has failed to.
     Done(Result<(Vec<u8>, Usage), RunError>),
-    /// The proof of this task, which it takes, is damaged on the disk or not there any more.
+    /// The proof of this task, which the other one is made from, is damaged or missing on the disk.
     Lost(TaskId),
-    /// The proof holds, and says where its piece starts and ends; the final proof covers all.
+    /// The proof is valid, and shows where its piece starts and ends; the final proof covers
+    /// everything.
     Checked(Vec<u8>, Result<Option<Boundary>, String>),
 }
 
@@ -59,7 +60,7 @@ struct State {
 }
 
 impl Stoppers {
-    /// Ends the children that there are, and those that may still be started.
+    /// Ends the running children, and those that may still be started.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;
@@ -80,7 +81,7 @@ impl Stoppers {
 }
 
 impl Shared<'_> {
-    /// Carries out commands until nobody is left to give one. A child that dies is replaced when
+    /// Carries out commands until nobody is left to send one. A child that dies is replaced when
     /// there is work again.
     pub(super) fn serve(
         &self,
@@ -146,7 +147,7 @@ impl Shared<'_> {
         Ok(made)
     }
 
-    /// The proofs that a task takes, in order; or the task whose proof is not there.
+    /// The proofs that a task takes, in order, or the task whose proof is missing.
     fn inputs(&self, task: TaskId) -> Result<Result<Vec<Vec<u8>>, TaskId>, RunError> {
         let Prepared {
             tree, store, keys, ..

@@ -30,7 +30,7 @@ pub(super) type Usages = Vec<(Kind, Usage)>;
 
 /// Works until the final proof is stored or something fails for good.
 ///
-/// `planner` is a child that is there already, if one is.
+/// `planner` is a child that runs already, if there is one.
 pub(super) fn drive(
     shared: &Shared<'_>,
     children: usize,
@@ -59,7 +59,7 @@ pub(super) fn drive(
         };
         let result = driver.run(&answers);
         if result.is_err() {
-            // The other children would only work for nothing.
+            // The work of the other children would be wasted.
             shared.stoppers.stop();
         }
         result.map(|()| driver.usages)
@@ -70,7 +70,7 @@ struct Driver<'a, 's> {
     shared: &'a Shared<'s>,
     requester: Requester,
     start: Instant,
-    /// The channel to each child's thread; none to one that was given up.
+    /// The channel to each child's thread; none for a thread that was given up.
     commands: Vec<Option<Sender<Command>>>,
     /// Children without a task.
     idle: Vec<bool>,
@@ -278,7 +278,7 @@ impl Driver<'_, '_> {
                     self.boundaries.remove(&input.task);
                     self.input(Input::Lost { task: input, proof })?;
                 }
-                // The task is only given back if another child has said so before.
+                // If another child has reported the loss already, only this task is given back.
                 if self.requester.leases(input.job).contains(&(task, peer)) {
                     let (task, why) = (self.task(task), Return::Surplus);
                     self.input(Input::Returned { peer, task, why })?;
@@ -294,7 +294,7 @@ impl Driver<'_, '_> {
         let others = self.idle.iter().filter(|idle| !**idle).count() > 1;
         let task = self.task(task);
         if death.out_of_memory && others {
-            // The machine does not hold this many children: go on with one less. It is not the
+            // The machine has no room for this many children: continue with one less. It is not the
             // task's fault.
             self.observer.event(&Event::Retrying {
                 task: task.task,

@@ -1,5 +1,5 @@
 //! The speed that this machine claims and the memory that it offers: measured by `myriad bench`, or
-//! else those of a machine of which nothing is known.
+//! else those of an unmeasured machine.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,21 +19,21 @@ use crate::engine_fingerprint;
 
 /// The file that `myriad bench` writes into the data folder.
 pub const PROFILE_FILE: &str = "profile.json";
-/// A machine offers this part of the memory that it lends at least, whatever was measured: one that
-/// takes more than twice what the engine expects measured something else.
+/// A machine offers at least this part of its lent memory, whatever was measured. If tasks seem to
+/// take more than twice what the engine expects, something else was measured.
 const MEMORY_SHARE_MIN: f64 = 0.5;
-/// A task may take so many times what the largest one should: this machine may be busy with its
-/// owner's work, was perhaps not measured, and programs are not all alike. The limit frees this
+/// A task may take this many times as long as the largest one should: this machine may be busy with
+/// its owner's work, may never have been measured, and programs differ. The limit frees this
 /// machine from a requester that never lets go.
 const LONGEST_FACTOR: f64 = 20.0;
-/// To make the keys of a configuration and to load them, in seconds of one reference core.
+/// The time to make and load the keys of a configuration, in seconds of one reference core.
 const KEYS_WORK_S: f64 = 60.0;
-/// And no machine is so slow that one task is worth more than a day.
+/// However slow the machine, no task is worth more than a day.
 const LONGEST_MAX_S: f64 = 24.0 * 3600.0;
-/// Nodes over more children than this are not looked at: no circuit has room for them.
+/// Nodes over more children than this do not count: no circuit has room for them.
 const CHILDREN_MAX: u32 = 4;
 
-/// How fast a machine is, until its work shows it.
+/// The speed of a machine, until its work shows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Calibration {
     /// Seconds of a reference core's work for each of one of its own.

@@ -20,7 +20,7 @@ use super::{
     tenure::Tenure,
 };
 
-/// A lease is renewed at least so often, so that its requester sees how far the task is.
+/// A lease is renewed at least this often, so that its requester sees how far the task has come.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Current {
@@ -28,14 +28,14 @@ pub(super) struct Current {
     pub task: TaskRef,
     /// The time on the reference machine that its requester says it takes.
     pub work: Duration,
-    /// Since when it was asked for.
+    /// The time at which it was asked for.
     pub since: Instant,
     tenure: Tenure,
     renewed: Instant,
     progress: Arc<Progress>,
-    /// How much of it is done, in thousandths.
+    /// The share of it that is done, in thousandths.
     done: u16,
-    /// Why it is being stopped by this machine, if it is.
+    /// The reason for which this machine is stopping it, if it is.
     stopped: Option<Stop>,
     handle: JoinHandle<End>,
 }
@@ -81,7 +81,7 @@ impl Current {
         }
     }
 
-    /// How it ends. May be dropped and called again until it has.
+    /// Waits for its end. The future may be dropped and asked for again until then.
     pub(super) async fn end(&mut self) -> End {
         let end = (&mut self.handle).await;
         end.unwrap_or_else(|e| End::Failed(format!("a bug in myriad: {e}")))
@@ -115,7 +115,7 @@ impl Current {
         self.stopped.is_some()
     }
 
-    /// Why it was stopped, if it was.
+    /// The reason for which it was stopped, if it was.
     pub(super) fn into_stop(self) -> Option<Stop> {
         self.stopped
     }
@@ -167,12 +167,12 @@ impl Current {
         self.tenure.extended(lease_ms, now);
     }
 
-    /// Whether it is worth going on although it is not this machine's any more.
+    /// Whether it is worth finishing although it is not this machine's any more.
     pub(super) fn is_worth_finishing(&self) -> bool {
         Tenure::is_worth_finishing(self.done)
     }
 
-    /// How long the engine has been at it.
+    /// The time for which the engine has worked on it.
     pub(super) fn proved_for(&self, now: Instant) -> Duration {
         let since = self.tenure.proving_since();
         since.map_or(Duration::ZERO, |since| now - since)

@@ -9,12 +9,12 @@ use myriad_engine::SEGMENT_PROOF_BYTES_MAX;
 use myriad_net::blob::BlobStore;
 use nix::sys::statvfs::statvfs;
 
-/// Bytes of the disk that are left alone: the journal of receipts, the status and the machine's
-/// other programs write there, too.
+/// Bytes of the disk that are left free for the journal of receipts, the status, and the machine's
+/// other programs.
 const RESERVE_BYTES: u64 = 64 << 20;
-/// Without room for the largest proof no task is asked for: it would be done for nothing.
+/// Without room for the largest proof, this machine asks for no task: its work would be wasted.
 pub(super) const ROOM_MIN: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
-/// How often the disk is looked at.
+/// The interval at which the disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause before this machine asks for a task again after its disk failed one. The reported free
 /// bytes may not all be usable, for instance with quotas.
@@ -26,11 +26,11 @@ pub(super) struct Disk {
     /// The owner's limit, in bytes.
     lent_bytes: u64,
     looked: Option<Instant>,
-    /// Free bytes, where the system says.
+    /// Free bytes, if the system says.
     free_bytes: Option<u64>,
-    /// Room for more, when that was last looked at.
+    /// Room for more, in bytes, at the last look.
     room_bytes: u64,
-    /// Why a task could not be done here, and until when that counts.
+    /// The reason for which a task could not be done here, and the time until which that counts.
     refused: Option<(String, Instant)>,
 }
 
@@ -69,7 +69,7 @@ impl Disk {
         self.refused = Some((what, now + PAUSE));
     }
 
-    /// How much blobs may take that take `used` bytes now.
+    /// The bytes that blobs may take, if they take `used` bytes now.
     fn usable(&self, used: u64) -> u64 {
         match self.free_bytes {
             Some(free) => used
@@ -96,7 +96,7 @@ impl Disk {
         })
     }
 
-    /// That less can be used than the owner lends, if that is so.
+    /// A remark that less can be used than the owner lends, if that is so.
     pub(super) fn remark(&self, usable: u64) -> Option<String> {
         let free = self.free_bytes.filter(|_| usable < self.lent_bytes)?;
         Some(format!(
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(disk(None, 0).usable(GIB), 10 * GIB);
         assert_eq!(disk(Some(100 * GIB), 0).usable(GIB), 10 * GIB);
         assert_eq!(disk(Some(2 * GIB), 0).usable(GIB), 3 * GIB - RESERVE_BYTES);
-        // Something else takes the disk: what is used has to shrink.
+        // Something else fills the disk, so that the blobs have to shrink.
         assert_eq!(disk(Some(0), 0).usable(GIB), GIB - RESERVE_BYTES);
         assert_eq!(disk(Some(0), 0).usable(0), 0);
         assert_eq!(disk(Some(100 * GIB), 0).remark(10 * GIB), None);

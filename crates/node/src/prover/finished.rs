@@ -15,18 +15,18 @@ use myriad_net::{
     wire::{Request, Response, Spent, Why},
 };
 
-/// How often a proof is submitted again that its requester has not answered to.
+/// The pause before a proof is submitted again to a requester that has not answered.
 const SUBMIT_EVERY: Duration = Duration::from_secs(3);
-/// How long a proof is offered to a requester that cannot be reached.
+/// A proof is submitted again for this long to a requester that cannot be reached.
 const SUBMIT_FOR: Duration = Duration::from_secs(3600);
-/// Proofs that are kept for others at most, and the part of the disk lent that they may take: the
-/// rest is for what the next task is made from.
+/// The most proofs that are kept for others, and the part of the lent disk that they may take. The
+/// rest is for the files of the next task.
 const KEPT_MAX: usize = 4096;
 const KEPT_PART: f64 = 0.5;
-/// Proofs that are waited for receipts of. A prover makes a few hundred a day.
+/// Proofs whose receipts may be outstanding. A prover makes a few hundred proofs a day.
 const UNPAID_MAX: usize = 10_000;
 
-/// The proofs of this machine that somebody may still want something of.
+/// The proofs of this machine that somebody may still need.
 pub(super) struct Finished {
     blobs: BlobStore,
     /// Proofs that their requesters have not judged yet.
@@ -50,7 +50,7 @@ struct Submission {
 struct Unpaid {
     requester: Peer,
     proof: Blob,
-    /// How long this machine was at it.
+    /// The time that this machine spent on it.
     took: Duration,
 }
 
@@ -118,7 +118,7 @@ impl Finished {
         }
     }
 
-    /// How many wait for the judgement of their requesters.
+    /// The number of proofs that their requesters have not judged yet.
     pub(super) fn submitted(&self) -> usize {
         self.submissions.len()
     }
@@ -162,7 +162,8 @@ impl Finished {
                 let proof = waiting.proof.blob;
                 tracing::info!("the proof of {} is not wanted: {:?}", task.task, refused.reason);
                 self.submissions.remove(&task);
-                // It may be there already: a second submission of what is accepted is refused, too.
+                // The requester may have it already: it refuses a second submission of an accepted
+                // proof, too.
                 if !self.kept.contains_key(&proof) {
                     self.blobs.release(&proof);
                 }
@@ -174,8 +175,8 @@ impl Finished {
         }
     }
 
-    /// A requester says what it found of a proof. Whether it was one that it was given, and had not
-    /// judged yet.
+    /// A requester judges a proof. Returns whether the proof was submitted to it, and not judged
+    /// yet.
     pub(super) fn judged(&mut self, requester: Peer, task: TaskRef, accepted: bool, reason: &str) -> bool {
         let submission = self.submissions.get(&task);
         let Some(proof) = submission
@@ -197,8 +198,9 @@ impl Finished {
         true
     }
 
-    /// Whether a receipt is one for what this prover has made, from the requester that has it, and
-    /// the first. Then how long this machine was at it.
+    /// The time that this machine spent on the proof of a receipt. None if the proof is not this
+    /// prover's, if the receipt is not from the requester that has the proof, or if it is not the
+    /// first one.
     pub(super) fn pay(&mut self, peer: Peer, prover: Peer, signed: &SignedReceipt) -> Option<Duration> {
         let receipt = &signed.receipt;
         let due = self.unpaid.get(&receipt.task);
@@ -211,15 +213,15 @@ impl Finished {
             return None;
         };
         if receipt.requester != peer || receipt.prover != prover || !signed.is_genuine() {
-            tracing::warn!("requester {} sends a receipt that is none", short_name(peer));
+            tracing::warn!("requester {} sends a receipt that is not valid", short_name(peer));
             return None;
         }
         self.unpaid.remove(&receipt.task);
         Some(took)
     }
 
-    /// Lets go of proofs that take room from the next task, whatever their requesters say: those
-    /// first that were accepted, and of them the oldest. They are there as long as there is room.
+    /// Lets go of proofs that take room from the next task, whatever their requesters say. Accepted
+    /// ones go first, the oldest before the others. As long as there is room, all stay.
     pub(super) fn bound_kept(&mut self) {
         let most = (self.blobs.quota_bytes() as f64 * KEPT_PART) as u64;
         let mut bytes: u64 = self.kept.values().map(|kept| kept.bytes).sum();
@@ -236,14 +238,15 @@ impl Finished {
         }
     }
 
-    /// Nobody wants anything of a job any more.
+    /// Nobody needs anything from a job any more.
     pub(super) fn close(&mut self, job: JobId, requester: Peer) {
         self.submissions
             .retain(|task, waiting| task.job != job || waiting.requester != requester);
         self.let_go_where(|kept| kept.job == job && kept.requester == requester);
     }
 
-    /// A requester needs these proofs no more. Only the one that they were made for can say so.
+    /// A requester does not need these proofs any more. Only the one for which they were made can
+    /// say so.
     pub(super) fn obsolete(&mut self, requester: Peer, proofs: Vec<Blob>) {
         for proof in proofs {
             if self

@@ -43,14 +43,15 @@ pub use engine::Child;
 pub use receipts::Earned;
 pub use status::{Activity, Status, StatusFile};
 
-/// An engine child may take this share more than is lent: what a requester expects is measured, and
-/// the allocator of one machine is not that of another. It is looked at a few times a second.
+/// An engine child may take this share above the lent memory. There is such a share because a
+/// requester's expectations come from measurements, and allocators differ from machine to machine.
+/// The child is looked at a few times a second.
 const MEMORY_SLACK: f64 = 1.06;
 
 /// The limits that the owner of the machine sets.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Memory of the engine child. One that takes more is stopped.
+    /// Memory of the engine child. A child that takes more is stopped.
     pub memory: MemoryBudget,
     pub threads: usize,
     /// Most instructions of a job: the last segment is reached by executing all before it.
@@ -76,7 +77,7 @@ pub struct JobFiles {
     pub openvm_toml: Option<String>,
     /// The largest encoded [`myriad_engine::Input`], in bytes.
     pub input: BlobRef,
-    /// Where the files are, and the proofs of a [`Piece`].
+    /// The store that has the files, and the proofs of a [`Piece`].
     pub blobs: BlobStore,
     /// The engine that the job's proofs are made with, as the requester says.
     pub engine: [u8; 32],
@@ -99,7 +100,7 @@ pub enum Piece {
     },
 }
 
-/// A maker of proofs: an engine child, or in tests of load something that only takes its time.
+/// A maker of proofs: an engine child, or in load tests something that only takes time.
 pub trait Engine: Send + Sync + 'static {
     /// Makes a proof. Blocks; one at a time.
     ///
@@ -107,13 +108,13 @@ pub trait Engine: Send + Sync + 'static {
     /// See [`EngineError`].
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError>;
 
-    /// Ends what is under way, if anything is, at once.
+    /// Ends the task under way at once, if there is one.
     fn stop(&self);
 
     /// Samples the task under way.
     fn sample(&self) -> Sample;
 
-    /// How fast it is with so many threads, before any of its work has shown it.
+    /// Its speed with so many threads, before any of its work has shown it.
     fn calibration(&self, threads: usize) -> Calibration {
         Calibration::unmeasured(threads)
     }
@@ -135,7 +136,8 @@ pub enum EngineError {
     /// The job is not what it says, or more than is allowed.
     #[error("{0}")]
     Unwilling(String),
-    /// This machine cannot, and no requester is at fault: its disk, its keys, its processes.
+    /// This machine cannot do it, because of its disk, its keys or its processes. No requester is
+    /// at fault.
     #[error("{0}")]
     Unable(String),
     #[error("{0}")]

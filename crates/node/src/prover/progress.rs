@@ -1,14 +1,16 @@
 //! The progress of a task, as its requester is told.
 
-/// Up to this share, progress is the time taken by the time expected.
+/// Up to this share, progress is the time taken divided by the expected time.
 const EVEN_UNTIL: f64 = 0.9;
 /// Beyond it, progress approaches this share and never reaches it.
 const LIMIT: f64 = 0.995;
-/// The excess over [`EVEN_UNTIL`] that makes the rest to [`LIMIT`] smaller by a factor of e.
+/// An excess of this much over [`EVEN_UNTIL`] makes the rest up to [`LIMIT`] smaller by a factor of
+/// e.
 const DECAY: f64 = 0.5;
 
-/// How much of a task is done, in thousandths, from CPU time taken and expected. Near the end it
-/// rises ever more slowly: the expectation may be too low, and only the proof itself is all of it.
+/// The share of a task that is done, in thousandths, from CPU time taken and expected. Near the end
+/// it rises ever more slowly: the expectation may be too low, and only the proof itself completes
+/// it.
 pub(super) fn share_done(taken: f64, expected: f64) -> u16 {
     let share = taken / expected.max(0.001);
     let shown = if share < EVEN_UNTIL {

@@ -1,4 +1,4 @@
-//! The receipts that requesters have signed for this prover, one a line, in a file that its owner
+//! The receipts that requesters have signed for this prover, one a line, in a file that the owner
 //! can read, copy and show to others.
 //!
 //! ```text
@@ -8,9 +8,9 @@
 //! Only receipts for proofs that were made here are kept, each once, so that nobody can fill the
 //! disk with them. A line that a crash has cut short is cut off at the next start.
 //!
-//! A requester may sign anything. Beside its receipt stands how long this machine was at the task,
-//! by its own clock. That time alone decides what the requester is worth to this node: identities
-//! cost nothing, and a machine's time does.
+//! A requester may sign anything. So each line also has the time that this machine spent on the
+//! task, by its own clock. That time alone decides what the requester is worth to this node:
+//! identities cost nothing, and a machine's time does.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 
 const FILE: &str = "receipts.jsonl";
-/// A line is about 600 bytes; what is longer is none of ours.
+/// A line has about 600 bytes. A longer one is not ours.
 const LINE_BYTES_MAX: usize = 4096;
-/// After so much work that it has signed for, a requester has been of use. Some ten segments; who
-/// wants to be as many peers has this machine for hours.
+/// With receipts for this much work, a requester has been of use. It is some ten segments. An
+/// attacker that wants many such identities has to keep this machine at work for hours.
 const USEFUL_AFTER: Duration = Duration::from_secs(600);
 
 /// The receipts of a prover.
@@ -42,8 +42,7 @@ pub(super) struct Receipts {
 
 struct Inner {
     file: File,
-    /// Bytes of the file before a line that was not written to its end, and which the next one must
-    /// not follow.
+    /// The length of the file before a line that was cut short. The next line goes there.
     torn_at: Option<u64>,
     earned: BTreeMap<Peer, Earned>,
 }
@@ -58,7 +57,7 @@ pub struct Earned {
     pub instructions: u64,
     /// The time that all of them are reckoned to take on the reference machine, in milliseconds.
     pub work_ms: u64,
-    /// How long this machine was at them, in milliseconds.
+    /// The time that this machine spent on them, in milliseconds.
     #[serde(default)]
     pub measured_ms: u64,
     /// When the first and the last proof was accepted, in seconds since 1970.
@@ -67,8 +66,7 @@ pub struct Earned {
 }
 
 impl Earned {
-    /// Whether this machine has done so much for the requester, and was signed for it, that it is
-    /// no stranger.
+    /// Whether the requester has signed for so much work that it is not a stranger.
     pub(super) fn is_useful(&self) -> bool {
         self.measured_ms >= USEFUL_AFTER.as_millis() as u64
     }
@@ -87,7 +85,7 @@ struct Line {
     work_ms: u64,
     accepted: u64,
     signature: String,
-    /// How long this machine was at it. It is not signed, and earlier builds did not say it.
+    /// The time that this machine spent on it. It is not signed, and earlier builds left it out.
     #[serde(default)]
     measured_ms: u64,
 }
@@ -141,7 +139,7 @@ impl Line {
 }
 
 impl Receipts {
-    /// Reads what is in a prover's folder. Lines that are no receipts are left alone, and count for
+    /// Reads the file in a prover's folder. Lines that are not receipts stay, and count for
     /// nothing.
     ///
     /// # Errors
@@ -194,8 +192,8 @@ impl Receipts {
         Ok(Self { path, inner })
     }
 
-    /// Keeps a receipt for what this machine was at for so long, and gives what its requester has
-    /// signed for in all. Blocks until it is durable.
+    /// Keeps a receipt for a task on which this machine spent so long, and returns the sum that its
+    /// requester has signed for. Blocks until the receipt is durable.
     ///
     /// # Errors
     /// [`StoreError::Write`]
@@ -212,8 +210,8 @@ impl Receipts {
         Ok(add(&mut inner.earned, &signed.receipt, measured))
     }
 
-    /// The work that each requester has signed for, at most so many of them: those first that kept
-    /// this machine busy for longest.
+    /// The work that each requester has signed for, for at most so many requesters: first those
+    /// that kept this machine busy for longest.
     pub(super) fn earned(&self, most: usize) -> Vec<Earned> {
         let mut earned: Vec<Earned> = self.lock().earned.values().cloned().collect();
         earned.sort_by_key(|earned| std::cmp::Reverse(earned.measured_ms));
@@ -227,8 +225,8 @@ impl Receipts {
 }
 
 impl Inner {
-    /// Adds a line by `write`. Where that fails, what is there of it goes before the next one
-    /// comes.
+    /// Adds a line by `write`. If that fails, the part that was written is removed before the next
+    /// line comes.
     fn append(
         &mut self,
         line: &[u8],

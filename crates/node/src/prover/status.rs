@@ -14,7 +14,7 @@ use crate::{StoreError, store::write_durably};
 
 const STATUS_FILE: &str = "status.json";
 const LOCK_FILE: &str = "prover.lock";
-/// A status is some kilobytes; more is none.
+/// A status has some kilobytes. A larger file is not one.
 const STATUS_BYTES_MAX: u64 = 1 << 20;
 
 /// The activity of a prover, and its record since the start.
@@ -43,7 +43,7 @@ pub struct Status {
     pub blob_bytes_in: u64,
     pub blob_bytes_out: u64,
     pub disk_used_bytes: u64,
-    /// The limit of blobs, in bytes: what the owner lends, or less where the disk has less.
+    /// The limit of blobs, in bytes: as much as the owner lends, or less if the disk has less.
     #[serde(default)]
     pub disk_lent_bytes: u64,
     /// Bytes that the engine child may take.
@@ -56,7 +56,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Activity {
-    /// It has nothing to do, and this is why.
+    /// It has nothing to do, for this reason.
     Idle {
         why: String,
     },
@@ -82,8 +82,8 @@ impl Default for Activity {
     }
 }
 
-/// Where a prover leaves its status. It is the only one of its data folder for as long as this
-/// lives.
+/// The file where a prover leaves its status. As long as this value lives, no other prover of the
+/// data folder has the file.
 pub struct StatusFile {
     path: PathBuf,
     _lock: File,
@@ -126,7 +126,7 @@ impl StatusFile {
     /// status of its own.
     ///
     /// # Errors
-    /// Where the disk does not serve, or a thousand provers are running.
+    /// If the disk fails, or a thousand provers are running.
     pub fn claim(data_dir: &Path) -> Result<(PathBuf, Self), StoreError> {
         let mut number = 1;
         loop {

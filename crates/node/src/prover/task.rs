@@ -21,7 +21,7 @@ use super::{Engine, EngineError, JobFiles, Limits, Piece};
 /// Most bytes of a proof that is to be aggregated: those of segments are the largest.
 const PROOF_BYTES_MAX: u64 = SEGMENT_PROOF_BYTES_MAX as u64;
 
-/// The files of the job that was worked at last, so that they are read once.
+/// The files of the last job, so that they are read only once.
 pub(super) type LastFiles = Mutex<Option<(Identified, Arc<JobFiles>, Vec<Pin>)>>;
 
 /// The key of fetched files: the job, their hashes, and the sender, because anybody can name
@@ -50,19 +50,19 @@ impl Identified {
     }
 }
 
-/// How a lease ended.
+/// The end of a lease.
 pub(super) enum End {
     /// The proof is kept, and pinned.
     Proven(BlobRef, Pin, Box<Usage>),
-    /// It is not this machine's any more, or this machine is to stop.
+    /// It is not this machine's any more, or this machine has to stop.
     Stopped,
     /// The owner's limits do not allow the job, or the job is not what it says.
     Unwilling(String),
     Failed(String),
-    /// This machine cannot now, and no requester is at fault: its disk is full, or its keys cannot
-    /// be read.
+    /// This machine cannot do it now: its disk is full, or its keys cannot be read. No requester is
+    /// at fault.
     Unable(String),
-    /// This machine's own disk does not serve.
+    /// This machine's own disk fails.
     Disk(String),
 }
 
@@ -71,7 +71,7 @@ pub(super) enum End {
 pub(super) struct Progress {
     /// The engine is at work; before that, inputs are being fetched.
     pub proving: AtomicBool,
-    /// Bytes that have come of what is fetched.
+    /// The bytes of the fetched files that have come.
     pub came: AtomicU64,
     pub cancelled: AtomicBool,
 }
@@ -115,7 +115,8 @@ async fn try_carry_out<E: Engine>(
     progress.proving.store(true, Ordering::SeqCst);
     let blobs = tools.network.blobs().clone();
     let made = tokio::task::spawn_blocking(move || {
-        // Looked at again: whoever cancels sees `proving` and stops the engine, or is seen here.
+        // This is checked again: whoever cancels either sees `proving` and stops the engine, or is
+        // seen here.
         if progress.cancelled.load(Ordering::SeqCst) {
             return Err(End::Stopped);
         }
@@ -138,7 +139,7 @@ async fn try_carry_out<E: Engine>(
         .unwrap_or_else(|e| Err(End::Failed(format!("a bug in myriad: {e}"))))
 }
 
-/// Holds what the requester asks for to the owner's limits, before anything is fetched.
+/// Checks a lease against the owner's limits, before anything is fetched.
 fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
     let allowed = limits.memory.bytes();
     bounds(
@@ -165,7 +166,7 @@ fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
     bounds("bytes of a proof to be aggregated", largest, PROOF_BYTES_MAX, "").map_err(End::Unwilling)
 }
 
-/// Holds a job's files to the owner's limits, and to what any job's may be.
+/// Checks a job's files against the owner's limits, and against those of any job.
 pub(super) fn files_within(sources: &Sources, limits: &Limits) -> Result<(), String> {
     let allowed = limits.max_input_bytes;
     bounds(
@@ -213,8 +214,7 @@ fn proofs(lease: &Lease) -> Vec<&Source> {
     }
 }
 
-/// Holds what a task is made from, and its proof, to the room on the disk, before anything is
-/// fetched.
+/// Checks that the disk has room for the task's files and its proof, before anything is fetched.
 fn fits(lease: &Lease, blobs: &BlobStore) -> Result<(), End> {
     let missing = lease
         .sources
@@ -340,7 +340,7 @@ async fn fetch(network: &Network, requester: Peer, source: &Source, came: &Atomi
     }
 }
 
-/// The end of a task over a disk that fails: where the disk is full, the next task may find room.
+/// The end of a task because of a failing disk. If the disk is full, the next task may find room.
 fn of_disk(e: &BlobError) -> End {
     if e.is_disk_full() {
         full(e)

@@ -3,14 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a lease may go without a byte: a requester with a hundred new provers serves them one
-/// after the other, and a new identity is worth one turn of a minute.
+/// A lease may go without a byte for this long. A requester with a hundred new provers serves them
+/// one after the other, and a new identity is worth one turn of a minute.
 const GRACE: Duration = Duration::from_secs(60);
-/// From then on so many bytes a second must have come on the mean: what a holder is left for where
-/// there is another one. The largest input that is lent for by default, 256 MiB, takes 17 minutes
-/// at it.
+/// From then on, at least this many bytes a second must have come on average. A fetch also leaves a
+/// slower holder for another one. At this rate, the largest input that is taken by default, 256
+/// MiB, takes 17 minutes.
 const RATE_MIN: u64 = 256 << 10;
-/// How much longer than the lease this machine goes on: two renewals, of which one may be lost.
+/// This machine goes on for so long after the lease has run out: two renewals, of which one may be
+/// lost.
 const LATE_MAX: Duration = Duration::from_secs(10);
 /// Longer leases than this are not believed.
 const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -23,9 +24,9 @@ const WORTH_FINISHING: u16 = 500;
 pub(super) struct Tenure {
     since: Instant,
     until: Instant,
-    /// Since when the engine is at it.
+    /// The time at which the engine began to work on it.
     proving_since: Option<Instant>,
-    /// How long the engine may be at it, whatever the requester says.
+    /// The longest that the engine may work on it, whatever the requester says.
     longest: Duration,
 }
 
@@ -46,7 +47,7 @@ impl Tenure {
         self.until = now + bounded(lease_ms);
     }
 
-    /// The engine is at it, from now on if it was not before.
+    /// The engine works on it: from now on, if it did not before.
     pub(super) fn proves(&mut self, now: Instant) {
         self.proving_since.get_or_insert(now);
     }
@@ -60,13 +61,13 @@ impl Tenure {
         now - self.until > LATE_MAX
     }
 
-    /// Whether a task of which `done` thousandths are done is worth going on with although it is
-    /// not this machine's any more.
+    /// Whether a task of which `done` thousandths are done is worth finishing although it is not
+    /// this machine's any more.
     pub(super) fn is_worth_finishing(done: u16) -> bool {
         done >= WORTH_FINISHING
     }
 
-    /// Why no more is fetched, if `came` bytes have come until `now`.
+    /// The reason to stop fetching, if `came` bytes have come until `now`.
     pub(super) fn end_of_fetching(&self, came: u64, now: Instant) -> Option<String> {
         let elapsed = now - self.since;
         if self.is_over(now) {
@@ -78,8 +79,8 @@ impl Tenure {
         too_slow(came, elapsed, GRACE)
     }
 
-    /// Why the engine is stopped at `now`, when it seems to have done so many thousandths. Covers
-    /// all that it does: making keys, loading, and proving.
+    /// The reason to stop the engine at `now`, when it seems to have done so many thousandths. This
+    /// covers everything that it does: making keys, loading, and proving.
     pub(super) fn end_of_proving(&self, done: u16, now: Instant) -> Option<String> {
         let proving = self.proving_since.map_or(Duration::ZERO, |since| now - since);
         if proving > self.longest {
@@ -107,8 +108,8 @@ impl Tenure {
     }
 }
 
-/// Why no more is fetched, if `came` bytes have come in the time that `elapsed` since it was begun:
-/// for `grace`, nothing has to come.
+/// The reason to stop a fetch that was begun `elapsed` ago, if `came` bytes have come. During
+/// `grace`, nothing has to come.
 pub(super) fn too_slow(came: u64, elapsed: Duration, grace: Duration) -> Option<String> {
     let expected = elapsed.saturating_sub(grace).as_secs() * RATE_MIN;
     (came < expected).then(|| {

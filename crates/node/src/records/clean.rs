@@ -1,5 +1,5 @@
-//! Removes what no job of a data folder needs any more. Called by `myriad jobs gc`, and by whatever
-//! begins a job.
+//! Removes what no job of a data folder needs any more. `myriad jobs gc` calls it, and so does
+//! every command that begins a job.
 //!
 //! If a job is running, only the blobs of the removed jobs go: its journal is locked, and a blob
 //! that no record names may be one of its proofs. A proof of the running job that equals one of a
@@ -21,13 +21,13 @@ use crate::{
     store::{cleaning, job_dir, jobs_lock, open_blobs},
 };
 
-/// The done and cancelled jobs that stay; by default none.
+/// The done and cancelled jobs that stay. By default there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
-    /// Jobs that ended no longer ago than this stay. If there is no limit of bytes, all of them do.
+    /// Jobs that ended no longer ago than this stay. Without a limit of bytes, all of them do.
     pub newer_than: Option<Duration>,
-    /// The newest of them stay, as long as everything that stays takes at most this many bytes. If
-    /// there is no limit of age, they stay however old.
+    /// The newest jobs stay, as long as everything that stays takes at most this many bytes.
+    /// Without a limit of age, they stay however old they are.
     pub bytes: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ pub struct Removed {
     pub jobs: usize,
     pub blobs: usize,
     pub bytes: u64,
-    /// Jobs that were running, whose proofs were left, and with them all that is of no job.
+    /// Jobs that were running. Their proofs stay, and so does everything that belongs to no job.
     pub running: usize,
 }
 
@@ -49,7 +49,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Bytes of those of `more` that are not wanted yet.
+    /// The bytes of those blobs in `more` that are not wanted yet.
     fn bytes_of(&self, more: &HashMap<Blob, u64>) -> u64 {
         let new = more.iter().filter(|(blob, _)| !self.blobs.contains_key(blob));
         new.map(|(_, bytes)| bytes).sum()
@@ -73,7 +73,7 @@ impl Keep {
     }
 }
 
-/// Whether nobody works on a job, or wants to.
+/// Whether nobody works on a job or wants to.
 fn is_over(job: &Listed) -> bool {
     let ended = job
         .record
@@ -82,15 +82,15 @@ fn is_over(job: &Listed) -> bool {
     ended && !job.running
 }
 
-/// The time since a job ended. A record of the future is one of a clock that was wrong, and as good
-/// as new.
+/// The time since a job ended. A record from the future comes from a wrong clock, and counts as
+/// new.
 fn age_of(record: &Record) -> Duration {
     Duration::from_secs(now_s().saturating_sub(record.updated))
 }
 
 impl Jobs {
     /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob
-    /// that no other job has. While a job is running, blobs that were of no job before stay.
+    /// that no other job has. While a job is running, blobs that belong to no job stay.
     ///
     /// # Errors
     /// [`JobsError::Record`] and [`JobsError::Newer`] where the record of a job that is running
@@ -144,8 +144,8 @@ impl Jobs {
         Ok(removed)
     }
 
-    /// Removes jobs that ended longer ago than `age`, without a word to the user. If that fails,
-    /// the next time will do.
+    /// Removes jobs that ended longer ago than `age`, without a word to the user. If that fails, it
+    /// is tried again next time.
     pub(super) fn tidy(&self, age: Duration) {
         let is_due = |jobs: Vec<Listed>| {
             let ended = jobs

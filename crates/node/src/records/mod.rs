@@ -32,14 +32,14 @@ use crate::{
 const RECORD_FILE: &str = "job.json";
 /// Raised when older builds would misread a record.
 const RECORD_VERSION: u32 = 1;
-/// A record is a kilobyte; more is none.
+/// A record has a kilobyte. A larger file is not one.
 const RECORD_BYTES_MAX: u64 = 1 << 20;
 /// Jobs that are looked at; more than a data folder ever has.
 const JOBS_MAX: usize = 100_000;
 /// The pause between looks at whether the process of a cancelled job has ended.
 const ENDED_POLL: Duration = Duration::from_millis(50);
 
-/// The facts of a job that are known without its journal.
+/// The facts about a job that are known without its journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
@@ -58,7 +58,7 @@ pub struct Record {
     pub out_dir: PathBuf,
     pub memory_bytes: u64,
     pub max_instructions: u64,
-    /// Small in records of older builds.
+    /// The form of the final proof; `small` in records of older builds.
     #[serde(default)]
     pub final_form: FinalForm,
     pub fleet: Fleet,
@@ -114,7 +114,7 @@ impl Part {
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub id: JobId,
-    /// None where it is not to be read.
+    /// None if it cannot be read.
     pub record: Option<Record>,
     /// Whether a process is working on it.
     pub running: bool,
@@ -125,21 +125,21 @@ pub struct Jobs {
     data_dir: PathBuf,
 }
 
-/// Why nothing could be done with the jobs of a data folder.
+/// Why an operation on the jobs of a data folder failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("there is no job {wanted} in {}; `myriad jobs list` shows which there are", dir.display())]
+    #[error("there is no job {wanted} in {}; `myriad jobs list` lists all jobs", dir.display())]
     None { wanted: String, dir: PathBuf },
-    #[error("{wanted} begins the names of {found} jobs: give more of it")]
+    #[error("the names of {found} jobs begin with {wanted}: give more of the name")]
     Ambiguous { wanted: String, found: usize },
     #[error("{} cannot be read: {reason}", path.display())]
     Record { path: PathBuf, reason: String },
     #[error("{} has version {found}, and this build reads {RECORD_VERSION}: use a build that is as new", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error(
-        "the program or the input of job {id} is no longer in this data folder; run again the command that began it"
+        "the program or the input of job {id} is no longer in this data folder; run the command that began it again"
     )]
     Incomplete { id: JobId },
     #[error("job {id} is running in process {pid}, which cannot be told to stop: {reason}")]
@@ -156,7 +156,7 @@ impl Jobs {
     /// All jobs, those begun last first.
     ///
     /// # Errors
-    /// [`JobsError::Store`] where the folder is not to be read.
+    /// [`JobsError::Store`] if the folder cannot be read.
     pub fn list(&self) -> Result<Vec<Listed>, JobsError> {
         let dir = self.data_dir.join("jobs");
         let read = |reason| StoreError::Read {
@@ -309,7 +309,7 @@ impl Jobs {
                 std::thread::sleep(ENDED_POLL);
             }
         }
-        // It may have come to its end meanwhile.
+        // It may have ended meanwhile.
         let mut record = self.record(id)?;
         if record.state == State::Open {
             record.state = State::Cancelled;

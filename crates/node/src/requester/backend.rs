@@ -9,8 +9,8 @@ use myriad_net::{SignedReceipt, blob::BlobRef};
 
 use crate::{RunError, StoreError, peers::Peers, verifier_pool::Objection};
 
-/// The job, to the driver: what its tasks are, whether a proof is valid, and where accepted ones
-/// go.
+/// The job as the driver sees it: what its tasks are, whether a proof is valid, and where accepted
+/// proofs go.
 pub trait JobBackend: Send + Sync + 'static {
     /// The statement that examining a proof has found.
     type Finding: Send + 'static;
@@ -18,7 +18,7 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Waits until proofs can be examined.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
 
-    /// Instructions of a segment; 0 of other tasks.
+    /// The instructions of a segment; 0 for other tasks.
     fn instructions(&self, task: TaskId) -> u64;
 
     /// The description of a segment, as the engine of a prover takes it.
@@ -33,24 +33,25 @@ pub trait JobBackend: Send + Sync + 'static {
     /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
     ///
     /// # Errors
-    /// Where the disk does not serve.
+    /// If the disk fails.
     fn persist(&self, task: TaskId, proof: BlobRef, finding: Self::Finding) -> Result<(), StoreError>;
 
-    /// Does a node, or the final proof, here: `inputs` are the proofs that it is made of, in order.
-    /// Blocks, for as long as that takes.
+    /// Makes a node or the final proof on this machine; `inputs` are the proofs that it is made
+    /// from, in order. Blocks until it is done.
     fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Self::Finding>;
 
     /// Ends an attempt that is under way: the job is over.
     fn stop(&self);
 
-    /// Makes durable that a proof which was accepted is none. Blocks.
+    /// Makes durable that an accepted proof does not count any more. Blocks.
     ///
     /// # Errors
-    /// Where the disk does not serve.
+    /// If the disk fails.
     fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError>;
 
-    /// Notes durably who is at which task now, by what has changed. Blocks. Nothing depends on it
-    /// but that work which is under way when this process dies is not given to others.
+    /// Notes durably which peer works on which task now, as changes to the last note. Blocks. Only
+    /// one thing depends on it: if this process dies, tasks that are under way are not given to
+    /// others.
     fn note_leases(&self, begun: &[(TaskId, Peer)], ended: &[(TaskId, Peer)]);
 }
 
@@ -59,7 +60,7 @@ pub trait PeerBackend: Send + Sync + 'static {
     /// The standings of peers from earlier jobs.
     fn standings(&self) -> Vec<(Peer, Standing)>;
 
-    /// Keeps what this one has shown. Blocks.
+    /// Keeps what this job has shown. Blocks.
     fn remember(&self, standings: &[(Peer, Standing)]);
 
     /// Receipts of earlier jobs whose provers were away.
@@ -87,15 +88,14 @@ impl PeerBackend for Peers {
     }
 }
 
-/// The result of doing a task here.
+/// The result of doing a task on this machine.
 #[derive(Debug)]
 pub enum Attempt<F> {
-    /// Its proof, and what that says; it was examined like everybody's.
+    /// Its proof, and what the proof says. It was examined like any other.
     Made { proof: Vec<u8>, finding: F },
-    /// Over the proof of this child alone no node can be made.
+    /// No node can be made over the proof of this child alone.
     Refuted { child: TaskId, reason: String },
-    /// Over the proof of this child the process does not live to the end, which may be this
-    /// machine's fault.
+    /// The process dies over the proof of this child, which may be this machine's fault.
     Doubted { child: TaskId, reason: String },
     /// Nothing was found out.
     Unable(String),
@@ -104,6 +104,7 @@ pub enum Attempt<F> {
 /// The results that are left when the final proof is durable.
 pub struct Ended<J> {
     pub backend: J,
-    /// The cost of the tasks: the time as this requester saw it, memory and CPU as the provers say.
+    /// The cost of the tasks: the time as this requester saw it, and memory and CPU time as the
+    /// provers stated them.
     pub usages: Vec<(Kind, Usage)>,
 }

@@ -20,18 +20,18 @@ use crate::{
 };
 
 /// Most bytes of the proof of a top node that becomes the final proof as it is: the file has it in
-/// hex. Honest ones have some 300 kB; one that is padded would leave no room for the rest.
+/// hex. An honest one has some 300 kB. A padded one would leave no room for the rest.
 const FAST_TOP_BYTES_MAX: usize = FINAL_PROOF_BYTES_MAX / 2 - (64 << 10);
 
 /// The true boundaries of the segments.
 pub(super) enum Truth {
-    /// An earlier run has found it out.
+    /// An earlier run has found them.
     Known(Vec<Boundary>),
-    /// This child can, with the job loaded.
+    /// This child can find them, with the job loaded.
     Unknown(LimitedWorker),
 }
 
-/// The true boundary of each segment, or why it is not known.
+/// The true boundary of each segment, or the reason for which it is not known.
 type Found = Result<Vec<Boundary>, String>;
 
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
@@ -43,16 +43,16 @@ pub(super) struct EngineBackend {
 }
 
 impl EngineBackend {
-    /// Also gives what finds the truth out, to be called where it may block.
+    /// Also returns a function that finds the truth. It has to be called where it may block.
     pub(super) fn new(
         prepared: Prepared,
         truth: Truth,
         own_worker: OwnWorker,
     ) -> (Self, impl FnOnce() + Send + 'static) {
         let found: Arc<OnceLock<Found>> = Arc::default();
-        let (tell, known) = watch::channel(false);
+        let (known_sender, known) = watch::channel(false);
         let segments = prepared.plan.segments.clone();
-        // A job that is given up is not to stay locked until this has come to its end.
+        // A job that is given up must not stay locked until this ends.
         let store = Arc::downgrade(&prepared.store);
         let find = {
             let (found, verifying) = (Arc::clone(&found), prepared.verifying.clone());
@@ -65,7 +65,7 @@ impl EngineBackend {
                 let ready = verifying.statement().map(|_| ()).map_err(|e| e.to_string());
                 found.get_or_init(|| boundaries.and_then(|boundaries| ready.map(|()| boundaries)));
                 // If nobody waits, the job is over.
-                let _ = tell.send(true);
+                let _ = known_sender.send(true);
             }
         };
         let backend = Self {
@@ -93,7 +93,7 @@ impl EngineBackend {
 /// Executes the job once more, and notes what it shows for the next run.
 fn find_out(mut planner: LimitedWorker, segments: &[Segment], store: &Weak<Store>) -> Found {
     let boundaries = planner.within(|child| child.boundaries(segments));
-    // The child has done all that it is needed for, and its memory is wanted elsewhere.
+    // The child is not needed any more, and its memory is wanted elsewhere.
     drop(planner);
     let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;
     if let Some(store) = store.upgrade()
@@ -109,7 +109,7 @@ impl JobBackend for EngineBackend {
 
     async fn ready(&self) -> Result<(), RunError> {
         let mut known = self.known.clone();
-        // An error means that it was told, and who tells is gone.
+        // An error means that the value was sent, and that the sender is gone.
         let _ = known.wait_for(|known| *known).await;
         match self.truth.get() {
             Some(Ok(_)) => Ok(()),
@@ -150,7 +150,7 @@ impl JobBackend for EngineBackend {
             let equals = boundary.check_equals(&expected);
             equals.map_err(|e| Objection::Invalid(e.to_string()))?;
         } else if task != TaskId::Final {
-            let reason = "what verifies it does not say what it is a piece of";
+            let reason = "the child that verified it does not say which piece it covers";
             return Err(Objection::Unable(reason.into()));
         }
         Ok(expected)
@@ -182,7 +182,7 @@ impl JobBackend for EngineBackend {
         {
             return Attempt::Made { proof, finding };
         }
-        // Where that fails, this finds out which proof is the cause.
+        // If that fails, this finds out which proof is the cause.
         self.own_worker.attempt(allowance, make, inputs, examine)
     }
 

@@ -55,17 +55,17 @@ use crate::{
     store::Held,
 };
 
-/// The network, and what is to be expected of it.
+/// The network, and what to expect of it.
 pub struct Joined {
     pub network: Network,
     pub events: UnboundedReceiver<NetEvent>,
     /// Provers on the requester's own machines. A task that fails there fails because of the job.
     pub own: BTreeSet<Peer>,
-    /// How many provers the tree is chosen for.
+    /// The number of provers for which the tree is chosen.
     pub provers_expected: usize,
     /// Threads and cores that each of them has.
     pub threads_expected: usize,
-    /// Is done when the user does not want to wait any longer: provers are told, and accepted
+    /// Completes when the user does not want to wait any longer. The provers are told, and accepted
     /// proofs stay.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -122,7 +122,7 @@ pub struct ServedJob {
     pub spec: JobSpec,
     /// The proofs that an earlier run has left.
     pub done: HashMap<TaskId, BlobRef>,
-    /// The news that came while it was being planned.
+    /// The news that came while the job was being planned.
     pub heard: Heard,
 }
 
@@ -158,7 +158,7 @@ pub fn run(
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);
-    // With a plan on the disk there is nothing to wait for, and perhaps nothing to do.
+    // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
     let is_planned = opened.store().planned()?.is_some();
     let herald = (!is_planned).then(|| announce(&opened, &files, &peers, &mut joined, runtime));
     let owns = !joined.own.is_empty();
@@ -177,7 +177,7 @@ pub fn run(
 
     let policy = if owns { one_machine() } else { Policy::default() };
     let mut spec = prepared.spec(options, leased);
-    // Nothing is proven for it, so that to ask a prover would only take longer.
+    // It takes no proving, so asking a prover would only take longer.
     spec.own_final = options.final_form == FinalForm::Fast;
     let done = prepared
         .done
@@ -206,8 +206,8 @@ pub fn run(
         .conclude(job, options, &ended.usages, recorder)
 }
 
-/// A job whose plan is known. All that can fail before the driver runs has been done, so that no
-/// job stays announced that nobody serves.
+/// A job whose plan is known. Everything that can fail before the driver runs has been done, so
+/// that no job stays announced without somebody to serve it.
 enum Ready {
     /// An earlier run has left the final proof.
     Done(Box<Prepared>),
@@ -233,7 +233,7 @@ impl Ready {
         }
         let mut leased = std::mem::take(&mut prepared.leased);
         if owns {
-            // Those of an earlier run ended with it.
+            // The leases of an earlier run ended with it.
             prepared.store.note_leases(&[], &leased)?;
             leased.clear();
         }
@@ -268,7 +268,7 @@ fn announce(
     )
 }
 
-/// The news that the herald has, if there was one. Where the job has no tasks, it is closed.
+/// The news that the herald has, if there was one. If the job has no tasks, the herald closes it.
 async fn heard(herald: Option<Herald>, has_tasks: bool, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
     match herald {
         Some(herald) if has_tasks => herald.end(events).await,

@@ -21,20 +21,20 @@ use crate::{
     watchdog::{Bounds, guard},
 };
 
-/// How often a node has to fail over one child alone before the child's proof is refuted or
-/// doubted: this machine's memory may be bad, too, and it may have been short of memory or time for
-/// a moment.
+/// A child's proof is refuted or doubted once a node has failed this often over that child alone:
+/// this machine's memory may be bad, too, and it may have been short of memory or time for a
+/// moment.
 const FAILURES_NEEDED: usize = 2;
-/// A child process may take so many times the memory that its task is expected to take, and so many
-/// times the time on top of what it takes to start and load keys. Honest proofs take what was
+/// A child process may take this many times the expected memory of its task. It may also take this
+/// many times the expected time, on top of starting and loading keys. Honest proofs take what was
 /// measured, and this machine may be busy.
 const MEMORY_FACTOR: f64 = 1.5;
-/// The memory that it is allowed in any case, in bytes.
+/// The memory that a child may take in any case, in bytes.
 const MEMORY_MIN: u64 = 2 << 30;
 const TIME_FACTOR: u32 = 20;
 const START_MAX: Duration = Duration::from_secs(120);
 
-/// Starts the engine child that does nodes here, and ends it when nobody needs it any more.
+/// Starts the engine child that makes nodes here, and ends it when nobody needs it any more.
 pub(super) struct OwnWorker {
     program: Arc<ProgramOnly>,
     running: Mutex<Running>,
@@ -46,12 +46,12 @@ struct Running {
     stopper: Option<Stopper>,
 }
 
-/// Why a child process has made nothing.
+/// The reason for which a child process has made nothing.
 #[derive(Debug)]
 enum Trouble {
-    /// It has tried, and no proof comes of these children here.
+    /// It has tried, and cannot make a proof from these children here.
     NoProof(String),
-    /// It has tried, and has died of it, or was ended because it took too much.
+    /// It has tried and died, or was ended because it took too much.
     Died(String),
     /// It could not try.
     NoTry(String),
@@ -142,7 +142,7 @@ impl OwnWorker {
         attempt
     }
 
-    /// Has the child do one piece of work; another child if the last one has died.
+    /// Has the child do one piece of work. If the last child has died, another one does it.
     fn carry_out(
         &self,
         worker: &mut Option<LimitedWorker>,
@@ -202,7 +202,7 @@ fn ask(worker: &mut LimitedWorker, work: Work<'_>) -> Result<(Vec<u8>, Usage), W
     }
 }
 
-/// Does the task; and if that fails, each child alone, to find the one that is to blame.
+/// Does the task. If that fails, it tries each child alone, to find the one that is to blame.
 fn search<F>(
     inputs: &[(TaskId, Vec<u8>)],
     make: &Make,
@@ -260,13 +260,13 @@ fn search<F>(
         }
     }
     let nobody = Attempt::Unable(format!(
-        "over each of its children alone it can be, and not over all: {failed}"
+        "a node over each of its children alone can be made, and one over all of them cannot: {failed}"
     ));
     let Some((_, child)) = costliest.filter(|_| died) else {
         return nobody;
     };
-    // Together they take too much. The one that takes most is made anew, and if that helps nothing,
-    // the next one.
+    // Together they take too much. The one that takes most is made anew; if that does not help, the
+    // next one is.
     match carry_out(whole) {
         Ok((proof, _)) => match examine(&proof) {
             Ok(finding) => Attempt::Made { proof, finding },
@@ -402,10 +402,10 @@ mod tests {
     #[test]
     fn a_process_that_dies_once_casts_no_doubt() {
         let dies_at = |times: &'static [usize]| {
-            let mut asked = 0;
+            let mut calls = 0;
             let engine = move |_: Work<'_>| {
-                asked += 1;
-                match times.contains(&asked) {
+                calls += 1;
+                match times.contains(&calls) {
                     true => Err(Trouble::Died("killed".into())),
                     false => Ok((b"node".to_vec(), 1)),
                 }

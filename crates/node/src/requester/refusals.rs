@@ -7,7 +7,8 @@ use myriad_net::wire::{Hello, Refused, Response, Role, Why, cut};
 
 use crate::engine_fingerprint;
 
-/// When a peer that is woken asks all the same: a wake may be lost, and the connection stay.
+/// The time after which a peer that waits to be woken asks all the same: a wake may be lost
+/// although the connection stays.
 const WOKEN_BY: Duration = Duration::from_secs(300);
 /// A network with too many strangers at work has room again when one of their tasks ends.
 const CROWDED_RETRY: Duration = Duration::from_secs(30);
@@ -16,10 +17,10 @@ const UNCHECKED_RETRY: Duration = Duration::from_millis(500);
 
 pub(super) const OTHER_ENGINE: &str =
     "this requester's engine is another one: one of the two builds has to be updated";
-/// Why a peer does not hear where a job's files are.
+/// The reason for which a peer does not hear where a job's files are.
 pub(super) const NOT_SERVED: &str = "a job's files are for provers with the same engine that are not banned";
 
-/// Whether a peer that greets so may do tasks.
+/// Whether a peer with this greeting may do tasks.
 pub(super) fn is_served(hello: &Hello) -> bool {
     hello.role == Role::Prover && hello.engine == engine_fingerprint()
 }
@@ -38,7 +39,7 @@ pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
             refused(Why::NotNow, &reason, ms(*remaining + Duration::from_millis(1)))
         }
         Refusal::Banned { .. } => refused(Why::Banned, &reason, None),
-        // Said twice, and heard once already.
+        // It was said twice, and heard once already.
         Refusal::Submitted => Response::Received,
         Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done => refused(Why::NotLeased, &reason, None),
     }

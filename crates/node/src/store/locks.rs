@@ -7,13 +7,13 @@ use std::{
 
 use super::StoreError;
 
-/// The file that all lock, shared, that work on a job of this data folder.
+/// The file on which every process that works on a job of this data folder has a shared lock.
 pub(crate) fn jobs_lock(data_dir: &Path) -> Result<File, StoreError> {
     lock_file(&data_dir.join("jobs").join("lock"))
 }
 
-/// Keeps everybody from removing jobs for as long as it lives, which is no longer than it takes to
-/// begin one. Waits for those that are at it.
+/// As long as it lives, nobody removes jobs. It lives no longer than it takes to begin one. Waits
+/// for those that are removing some.
 pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
     let (path, file) = cleaning_lock(data_dir)?;
     file.lock_shared()
@@ -21,8 +21,7 @@ pub(crate) fn beginning(data_dir: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Keeps everybody from beginning or removing a job for as long as it lives. Waits for those that
-/// are at it.
+/// As long as it lives, nobody begins or removes a job. Waits for those that are doing so.
 pub(crate) fn cleaning(data_dir: &Path) -> Result<File, StoreError> {
     let (path, file) = cleaning_lock(data_dir)?;
     file.lock().map_err(|reason| StoreError::Write { path, reason })?;

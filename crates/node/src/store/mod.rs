@@ -1,4 +1,4 @@
-//! The journal of a job on disk, so that the job goes on where it stopped.
+//! The journal of a job on disk, so that the job continues where it stopped.
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
@@ -13,8 +13,8 @@
 //! on it. An entry whose blob is missing or damaged counts as missing, and its task is done again.
 //! The journal is open in one process at a time, which makes it the lock of the job.
 //!
-//! The plan is kept because another run, with other memory free, would cut elsewhere and find no
-//! proof of its segments. It also takes minutes to make if the execution is long.
+//! The plan is kept because another run with other free memory would cut elsewhere, and find no
+//! proofs of its segments. It also takes minutes to make if the execution is long.
 
 mod locks;
 
@@ -77,9 +77,10 @@ pub struct Entry {
 /// The plan of a job, which its tasks follow from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The memory that the user allowed each engine child, in bytes. Other memory is another plan.
+    /// The memory that the user allowed each engine child, in bytes. Another amount makes another
+    /// plan.
     pub memory_bytes: u64,
-    /// The engine that cut it, which others may cut elsewhere.
+    /// The engine that cut it. Other engines may cut elsewhere.
     pub engine: [u8; 32],
     pub arities: Arities,
     pub plan: Plan,
@@ -95,11 +96,11 @@ pub struct Store {
     blobs: BlobStore,
     /// Blobs that the journal names must stay.
     pins: Mutex<Vec<Pin>>,
-    /// Keeps `jobs gc` from taking for rubbish what belongs to no job that it can look into.
+    /// Keeps `jobs gc` from removing the blobs of a job whose journal it cannot read.
     _in_use: File,
 }
 
-/// Why the disk did not serve.
+/// Why the disk failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
     #[error("cannot write {}: {reason}; nothing that was accepted is lost: free some space or name another folder with --data-dir or --out, and run the same command again", path.display())]
@@ -116,7 +117,7 @@ pub enum StoreError {
     Damaged { path: PathBuf, reason: String },
     #[error("another prover is running on this data folder (it holds {}); name another one with --data-dir", path.display())]
     InUse { path: PathBuf },
-    #[error("the disk does not serve: {reason}")]
+    #[error("the disk failed: {reason}")]
     Disk { reason: String },
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -156,10 +157,10 @@ impl TaskKey {
     }
 }
 
-/// The blobs of a data folder, whole or in part of other jobs, too.
+/// The blobs of a data folder, which other jobs use, too.
 ///
 /// # Errors
-/// [`StoreError::Blobs`] where the folder does not serve.
+/// [`StoreError::Blobs`] if the folder cannot be used.
 pub fn open_blobs(data_dir: &Path, quota_bytes: u64) -> Result<BlobStore, StoreError> {
     Ok(BlobStore::open(&data_dir.join("blobs"), quota_bytes)?)
 }
@@ -204,14 +205,14 @@ impl Store {
     }
 
     /// The proofs in the journal of a job that nobody works on, by the pieces that they cover. Does
-    /// not wait for others who work on the jobs of the folder.
+    /// not wait for others that work on the jobs of the folder.
     pub(crate) fn names(data_dir: &Path, job: JobId) -> Result<BTreeMap<[u8; 32], BlobRef>, StoreError> {
         let path = journal_path(data_dir, job);
         let journal = open_journal(&path)?;
         journal.run(named).map_err(|e| failed(&path, e))
     }
 
-    /// Makes a journal of this version out of an older one, or of none.
+    /// Makes a journal of this version from an older one, or from none.
     fn migrate(&self) -> Result<(), StoreError> {
         let found = self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
@@ -366,14 +367,14 @@ impl Store {
         }
     }
 
-    /// Keeps an accepted proof; when this returns, it survives a crash.
+    /// Keeps an accepted proof. When this returns, it survives a crash.
     pub(crate) fn put(&self, key: TaskKey, accepted: &Accepted) -> Result<BlobRef, StoreError> {
         let proof = self.blobs.put(&accepted.proof)?;
         self.accept(key, proof, accepted.boundary)?;
         Ok(proof)
     }
 
-    /// Notes that a proof which is among the blobs is accepted; when this returns, it survives a
+    /// Notes that a proof among the blobs is accepted. When this returns, the note survives a
     /// crash.
     pub(crate) fn accept(&self, key: TaskKey, proof: BlobRef, boundary: Boundary) -> Result<(), StoreError> {
         self.pin(proof);
@@ -389,8 +390,8 @@ impl Store {
         })
     }
 
-    /// Notes that a proof which was accepted is none, if it is still the one; when this returns, it
-    /// is not found again.
+    /// Notes that an accepted proof does not count any more, if the journal still has it. When this
+    /// returns, it is not found again.
     pub(crate) fn forget(&self, key: TaskKey, proof: Blob) -> Result<(), StoreError> {
         self.write(|transaction| {
             let mut accepted = transaction.open_table(ACCEPTED)?;
@@ -446,15 +447,15 @@ fn failed(path: &Path, error: redb::Error) -> StoreError {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, and stays. Its folder is made if need be.
+/// Writes a file durably, so that it is there whole or not at all. Makes its folder if need be.
 pub(crate) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     let dir = above(path);
     let write = || -> io::Result<()> {
         make_dir(dir)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY_PREFIX);
-        // A temporary file is for its owner alone; what becomes of this one is as readable as the
-        // user wants new files to be.
+        // A temporary file is for its owner alone. The final file is as readable as the user wants
+        // new files to be.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let mut file = builder.tempfile_in(dir)?;

@@ -8,11 +8,11 @@ async fn no_prover_gets_a_final_proof_that_the_requester_makes() {
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
     let prover = Prover::start(&at, honest());
-    let asked = Request {
+    let wanted = Request {
         own_final: true,
         ..ask(41, SEGMENTS)
     };
-    let outcome = timeout(PATIENCE, request(network, events, asked)).await.unwrap();
+    let outcome = timeout(PATIENCE, request(network, events, wanted)).await.unwrap();
     all_accepted_once(&outcome, SEGMENTS);
     let begun = |of: TaskId| {
         let starts = |event: &&Event| matches!(event, Event::Started { task, .. } if *task == of);

@@ -227,7 +227,7 @@ async fn a_requester_that_was_killed_finds_its_provers_at_work() {
         .map(|_| Prover::start(&at, Pretender::new(task, Fault::None)))
         .collect();
     let journal = Journal::default();
-    let asked = || Request {
+    let wanted = || Request {
         task,
         leases: journal.clone(),
         ..ask_once(8, 2)
@@ -241,7 +241,7 @@ async fn a_requester_that_was_killed_finds_its_provers_at_work() {
         }
     };
     tokio::select! {
-        outcome = request(network.clone(), events, asked()) => panic!("it is done already: {:?}", outcome.result),
+        outcome = request(network.clone(), events, wanted()) => panic!("it is done already: {:?}", outcome.result),
         () = at_work => {}
     }
     network.close();
@@ -250,7 +250,7 @@ async fn a_requester_that_was_killed_finds_its_provers_at_work() {
 
     let (network, events) = start(dirs[1].path(), Role::Requester, &at);
     address(&network).await;
-    let outcome = timeout(PATIENCE, request(network, events, asked()))
+    let outcome = timeout(PATIENCE, request(network, events, wanted()))
         .await
         .unwrap();
     all_accepted_once(&outcome, 2);
@@ -266,7 +266,7 @@ async fn provers_hear_of_an_interrupted_job_and_leave_it() {
     let (network, events, at) = requester(&dir).await;
     let prover = Prover::start(&at, Pretender::new(PATIENCE, Fault::None));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let asked = Request {
+    let wanted = Request {
         stop: Box::pin(async { stopped.await.unwrap() }),
         ..ask(9, 1)
     };
@@ -276,7 +276,7 @@ async fn provers_hear_of_an_interrupted_job_and_leave_it() {
         }
         stop.send(()).unwrap();
     };
-    let both = async { tokio::join!(request(network, events, asked), begun) };
+    let both = async { tokio::join!(request(network, events, wanted), begun) };
     let (outcome, ()) = timeout(PATIENCE, both).await.unwrap();
     assert!(matches!(outcome.result, Err(RunError::Interrupted)));
     let leaves = async {
@@ -405,11 +405,11 @@ async fn a_proof_that_no_node_can_be_made_over_is_found_out_and_its_maker_banned
     let outcome = outcome.unwrap();
     all_accepted_once(&outcome, SEGMENTS);
     let notices = |text: &str| -> Vec<&String> {
-        let told = outcome.events.iter().filter_map(|event| match event {
+        let texts = outcome.events.iter().filter_map(|event| match event {
             Event::Notice { text } => Some(text),
             _ => None,
         });
-        told.filter(|told| told.contains(text)).collect()
+        texts.filter(|shown| shown.contains(text)).collect()
     };
     let banned = notices(" is banned: ");
     assert_eq!(banned.len(), 1, "{banned:?}");
@@ -436,11 +436,11 @@ async fn a_job_that_fails_on_its_owners_machine_is_the_jobs_failure() {
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
     let own = Prover::start(&at, Pretender::new(TASK, Fault::Fails));
-    let asked = Request {
+    let wanted = Request {
         own: [own.peer()].into(),
         ..ask(6, 2)
     };
-    let outcome = timeout(PATIENCE, request(network, events, asked)).await.unwrap();
+    let outcome = timeout(PATIENCE, request(network, events, wanted)).await.unwrap();
     let error = outcome.result.unwrap_err().to_string();
     assert!(error.contains("it does not work here"), "{error}");
 }

@@ -62,12 +62,12 @@ async fn requesters_that_never_answer_keep_no_prover_from_others() {
     let (network, events, mut at) = requester(&dir).await;
     at.extend(silent.iter().map(|requester| requester.at.clone()));
     let prover = Prover::start(&at, honest());
-    let asked = async {
+    let one_is_asked = async {
         while !silent.iter().any(Silent::was_asked) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, asked).await.unwrap();
+    timeout(PATIENCE, one_is_asked).await.unwrap();
     let outcome = timeout(PATIENCE, request(network, events, ask(13, 4)))
         .await
         .unwrap();

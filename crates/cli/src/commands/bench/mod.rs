@@ -35,7 +35,7 @@ use crate::{
 const BUDGETS_GIB: [f64; 11] = [0.25, 0.35, 0.5, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0];
 const BUDGETS_QUICK_GIB: [f64; 2] = [0.25, 0.5];
 /// Budgets that an execution is cut for, in GiB: from the least to what few home machines have.
-/// Nothing is proven for it, so that it may be more than this machine has.
+/// Nothing is proven for them, so they may be more than this machine has.
 const CUTS_GIB: [f64; 20] = [
     0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.75, 0.85, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 16.0,
 ];
@@ -170,7 +170,7 @@ fn options(args: &Bench, settings: &Settings) -> Result<BenchOptions, Error> {
     })
 }
 
-/// The part of the time that threads were ready in which they had no core.
+/// The part of the time in which threads were ready and had no core.
 fn disturbed(profile: &Profile) -> f64 {
     let segments = profile
         .programs

@@ -1,22 +1,22 @@
-//! Finds what to cut an execution for, so that each segment fits the memory budget and there are
-//! few of them.
+//! Finds the number by which to cut an execution, so that each segment fits the memory budget and
+//! there are few segments.
 
 use super::Plan;
 use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
 
 /// This part of the budget is left free, in case a peak comes out above the expected one.
 const MARGIN_SHARE: u64 = 32;
-/// The number of segments that a look takes to find the sum to cut by.
+/// The number of first segments that settle the sum to cut by.
 const LOOK_SEGMENTS: usize = 8;
 /// The most looks.
 const LOOKS_MAX: u32 = 3;
-/// This part of the budget may be left over by the largest of them.
+/// The largest of them may leave this part of the budget unused.
 const SPARE: u64 = 32;
-/// The most executions of a program to be cut for less and less, the last time for the least that
-/// there is. Once is enough unless a segment comes out too large.
+/// The most executions of a program, each cut for less than the one before, and the last one as
+/// finely as possible. One is enough unless a segment comes out too large.
 const CUTS_MAX: u32 = 7;
-/// The sum to cut by stays between this part of the budget beside an empty segment and this many
-/// times that, whatever a few segments say.
+/// Whatever a few segments show, the sum to cut by stays between this part of the budget above an
+/// empty segment, and this many times that.
 const SCRAPS: u64 = 10;
 /// `log2` of the number of parts of the budget, of which one is too small to look for a cut in it.
 const LOG_PARTS: u32 = 12;
@@ -94,7 +94,7 @@ pub(super) fn within(
         if !fits {
             too_large = Some(too_large.map_or(bytes, |known| known.min(bytes)));
         }
-        // Segments without a proof say nothing of the others.
+        // Segments that cannot be proven say nothing about the others.
         let peaks = plan.segments.iter().map(|segment| segment.peak_bytes);
         let Some(peak) = peaks.filter(|&peak| peak != NO_PROOF).max() else {
             break;
@@ -138,15 +138,15 @@ struct Search {
     within: u64,
     least: u64,
     segments_max: usize,
-    /// The least with which a segment came out too large.
+    /// The least number for which a segment came out too large.
     too_large: Option<u64>,
-    /// The most with which there were too many segments.
+    /// The largest number for which there were too many segments.
     too_many: Option<u64>,
-    /// The most with which all fitted, and into what.
+    /// The largest number for which all segments fitted, and those segments.
     fits: Option<(u64, Plan)>,
     /// The least peak of a cut that did not fit.
     needed: Option<u64>,
-    /// Rows of a segment that no proof can be of.
+    /// The rows of a segment that cannot be proven.
     rows: Option<Vec<u32>>,
 }
 
@@ -201,7 +201,7 @@ impl Search {
             self.rows = without.map(|segment| segment.trace_heights.clone());
         }
         if !few {
-            // Neither a finer nor a coarser cut is of use.
+            // Neither a finer nor a coarser cut helps.
             return Next::Refuse(match finite.max() {
                 Some(peak) if peak > self.within => too_small(peak),
                 _ => self.refusal(),
@@ -257,7 +257,7 @@ impl Search {
         }
     }
 
-    /// Why nothing fits, as far as it is known.
+    /// The reason for which nothing fits, as far as it is known.
     fn refusal(&self) -> Refusal {
         match (self.needed, &self.rows) {
             (Some(needed), _) => too_small(needed),

@@ -7,9 +7,9 @@
 //! have.
 //!
 //! An ELF goes through the transpiler, but a `.vmexe` has instructions as they are run. So each
-//! operand of each instruction is held to the values that the transpiler puts there, whether an
-//! interpreter would mind or not. The transpiler's own mistakes are refused with it: it makes
-//! instructions for moduli and curves that the VM does not have.
+//! operand of each instruction must have a value that the transpiler puts there, whether an
+//! interpreter would mind others or not. The transpiler's own mistakes are refused with it: it
+//! makes instructions for moduli and curves that the VM does not have.
 
 mod rules;
 #[cfg(test)]
@@ -25,9 +25,9 @@ use self::rules::Rules;
 use super::{INSTRUCTION_BYTES, INSTRUCTIONS_MAX};
 use crate::{VmConfig, error::ProgramError};
 
-/// Most bytes below the first instruction. OpenVM links programs at 2 MiB. Its interpreters have an
-/// entry in each table for every instruction that could be there, as for those that are, so that as
-/// many are allowed.
+/// Most bytes below the first instruction. OpenVM links programs at 2 MiB. In each table, its
+/// interpreters have an entry for every instruction that could be there, as for the real ones. So
+/// as many are allowed.
 const PC_BASE_MAX: u64 = INSTRUCTION_BYTES * INSTRUCTIONS_MAX;
 
 /// Names of an instruction's operands, as OpenVM has them.
@@ -44,8 +44,8 @@ pub(super) fn check(exe: &VmExe<F>, config: &VmConfig) -> Result<(), ProgramErro
     let rules = Rules::of(config.vm());
     let pcs = (exe.program.pc_base..).step_by(INSTRUCTION_BYTES as usize);
     for ((index, there), pc) in code.iter().enumerate().zip(pcs) {
-        // Besides, the rows that fill up the table of instructions in a proof would have the
-        // numbers of those after it.
+        // Also, the rows that fill up the table of instructions in a proof would have the numbers
+        // of those after it.
         let Some((instruction, _)) = there else {
             return Err(ProgramError::Code {
                 what: format!("instruction {index} (pc {pc:#x})"),
@@ -58,7 +58,8 @@ pub(super) fn check(exe: &VmExe<F>, config: &VmConfig) -> Result<(), ProgramErro
     Ok(())
 }
 
-/// Refuses code that is nowhere, or where the interpreters' tables would take too much memory.
+/// Refuses code without a place, or at a place where the interpreters' tables would take too much
+/// memory.
 fn check_place(pc_base: u64, count: u64, pc_start: u64) -> Result<(), ProgramError> {
     let bad = |what: &str, actual: String, allowed: String| {
         let what = what.into();

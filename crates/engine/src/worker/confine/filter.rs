@@ -14,7 +14,7 @@ use seccompiler::{
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Allowed with whatever arguments.
+/// Allowed with any arguments.
 const FREE: &[libc::c_long] = &[
     // Pipes and open files.
     libc::SYS_read,
@@ -159,7 +159,7 @@ fn allowed() -> Result<Rules, BackendError> {
     ];
     let harmless = harmless.map(|command| is(1, command)).into_iter();
     rules.insert(libc::SYS_fcntl, harmless.collect::<Result<_, _>>()?);
-    // Limits of its own are read, and not set.
+    // It may read its own limits, and not set them.
     let reads = SeccompRule::new(vec![equal(0, 0)?, equal64(2, 0)?])?;
     rules.insert(libc::SYS_prlimit64, vec![reads]);
     #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
 //! Confines an engine child: it may do next to nothing to the machine that it runs on.
 //!
 //! Programs, inputs and proofs of strangers are decoded, executed and proven in a child, by a large
-//! library that was not written for hostile bytes. Should one of them take the child over, it finds
+//! library that was not written for hostile bytes. If one of them takes the child over, it finds
 //!
 //! - no file that it could write, and none to read but its keys (Landlock),
 //! - no socket, no other program, no other process: system calls that proving does not need are
@@ -39,9 +39,9 @@ const FILES_MAX: u64 = 32;
 /// The use that a child makes of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyAccess {
-    /// It works with those that there are.
+    /// It works with the existing keys.
     Read,
-    /// It makes them and answers with them, and does nothing else. It opens no file.
+    /// It makes keys and answers with them, and does nothing else. It opens no file.
     Make,
 }
 
@@ -63,12 +63,12 @@ pub enum ConfineError {
     Keys { path: String, reason: String },
     #[error(
         "{0}; Linux 5.13 or later is needed, with landlock among the modules in /sys/kernel/security/lsm; \
-         --unconfined does without"
+         --unconfined turns confinement off"
     )]
     Landlock(String),
     #[error(
         "the kernel takes no filter of system calls ({0}); it has to be built with CONFIG_SECCOMP_FILTER, and no \
-         container may forbid seccomp; --unconfined does without"
+         container may forbid seccomp; --unconfined turns confinement off"
     )]
     Filter(String),
 }
@@ -77,7 +77,7 @@ pub enum ConfineError {
 /// open.
 ///
 /// # Errors
-/// See [`ConfineError`]; then it is confined in part, or not at all.
+/// See [`ConfineError`]. The process is then confined in part, or not at all.
 pub fn confine(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
     let count = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if count != 1 {
@@ -173,9 +173,10 @@ fn restrict_files(keys: &Path, access: KeyAccess) -> Result<(), ConfineError> {
     }
 }
 
-/// Has the allocator give back freed memory by a thread of its own, from now on.
+/// From now on, a thread of the allocator gives freed memory back.
 ///
-/// It could start it with the process, as its settings say; that thread would not be confined.
+/// The allocator's settings could start that thread with the process, but then it would not be
+/// confined.
 #[expect(unsafe_code, reason = "the allocator is set by its C interface")]
 pub(super) fn start_background_threads() -> io::Result<()> {
     let mut on = true;

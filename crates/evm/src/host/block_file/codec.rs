@@ -69,8 +69,8 @@ impl RawWitness {
         self.check_answer()
     }
 
-    /// The witness of a node: where there are no codes, some say `null`, and some give no headers
-    /// at all.
+    /// The witness as a node gives it. Without codes, some say `null`, and some give no headers at
+    /// all.
     pub(crate) fn check_answer(self) -> Result<Witness, BlockFileError> {
         let state = self.state.ok_or(BlockFileError::MissingField {
             field: "witness.state",
@@ -278,7 +278,7 @@ pub(super) fn decode(
     let raw = serde_json::from_reader::<_, RawFile>(&mut json);
     let fault = match &raw {
         Err(error) if !error.is_io() => {
-            // The output of a damaged compression says little.
+            // Damaged compression has meaningless output.
             let rest = io::copy(&mut json, &mut io::sink());
             let exceeded = json.get_ref().is_exceeded();
             rest.err().filter(|_| !exceeded)

@@ -56,7 +56,7 @@ fn write_json(file: &BlockFile, mut to: impl Write) -> io::Result<()> {
         chain_id: file.chain_id,
         chain_config: file.chain_config.as_ref(),
         block: file.later.is_empty().then_some(&file.block),
-        // Older readers, which know of single blocks alone, then say that there is none.
+        // Older readers, which know only single blocks, then say that the block is missing.
         blocks: (!file.later.is_empty()).then(|| iter::once(&file.block).chain(&file.later).collect()),
         parent,
         parent_state_root,
@@ -70,7 +70,7 @@ fn write_json(file: &BlockFile, mut to: impl Write) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
-/// Counts the bytes that are written, and ends where no command would read them any more.
+/// Counts the written bytes, and fails at the number that no command would read.
 struct Counted<W> {
     to: W,
     written: u64,
@@ -121,8 +121,8 @@ pub(super) fn encode<W: Write>(file: &BlockFile, to: W, gzip: bool, bytes_max: u
     encoder.finish()?.flush()
 }
 
-/// Writes to a temporary name beside `path`, syncs, renames: a reader sees the old file or the new
-/// one, never half.
+/// Writes to a temporary name beside `path`, syncs, and renames. A reader sees the old file or the
+/// new one, never half of one.
 pub(super) fn write_atomically(
     path: &Path,
     content: impl FnOnce(&mut File) -> io::Result<()>,

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockFileError {
-    /// The operating system would not give us the file.
+    /// The operating system did not give us the file.
     #[error("cannot read block file {}: {source}", path.display())]
     Read {
         /// The file.
@@ -26,7 +26,7 @@ pub enum BlockFileError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// The operating system would not take the file.
+    /// The operating system did not take the file.
     #[error("cannot write block file {}: {source}", path.display())]
     Write {
         /// The file.
@@ -80,7 +80,7 @@ pub enum BlockFileError {
         /// The fault, with line and column.
         detail: String,
     },
-    /// A field that every block file has is not there.
+    /// A field that every block file has is missing.
     #[error("the block file has no `{field}`; it must have {}", super::FIELDS)]
     MissingField {
         /// The field's name in the JSON, e.g. `witness.state`.
@@ -102,7 +102,7 @@ pub enum BlockFileError {
         before: B256,
     },
     /// More blocks than a batch may have.
-    #[error("the block file has {actual} blocks, a batch has at most {BLOCKS_MAX}: make several of it")]
+    #[error("the block file has {actual} blocks, and {BLOCKS_MAX} are allowed: make several files of it")]
     TooManyBlocks {
         /// The number that it has.
         actual: usize,
@@ -133,7 +133,7 @@ pub enum BlockFileError {
         /// The number in its header.
         actual: u64,
     },
-    /// The guest does not take as much.
+    /// The input is longer than the guest reads.
     #[error(
         "the block and its witness have {actual} bytes, and the guest takes at most {INPUT_BYTES_MAX}: \
          the block reads too much to be proven"

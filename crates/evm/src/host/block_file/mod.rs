@@ -48,11 +48,11 @@ pub use error::BlockFileError;
 /// (`docs/evm-block.md`). A file that inflates further is a gzip bomb.
 pub const JSON_BYTES_MAX: u64 = 600 << 20;
 
-/// Most gas that a block may have room for. Ethereum's blocks have 30 to 60 M and the largest
-/// rollups' a few hundred; 10^10 would be 5 * 10^10 instructions of the guest and more, which
-/// nobody proves. Executing such a block natively takes minutes and a few GB at the very most. But
-/// the gas limit of a made-up block, after a made-up parent, can be 2^62, and then neither time nor
-/// the EVM's memory has a bound.
+/// The largest gas limit of a block. Ethereum's blocks have 30 to 60 M, and the largest rollups' a
+/// few hundred. 10^10 would be 5 * 10^10 instructions of the guest and more, which nobody proves.
+/// Executing such a block natively takes minutes and a few GB at the very most. But the gas limit
+/// of a made-up block, after a made-up parent, can be 2^62, and then neither time nor the EVM's
+/// memory has a bound.
 pub const GAS_LIMIT_MAX: u64 = 10_000_000_000;
 
 /// Most gas that the transactions of a batch may take together. It is no more than that of one
@@ -82,7 +82,7 @@ pub struct BlockFile {
     pub witness: Witness,
     /// Geth's genesis `config` object, for a chain that is not built in. Kept as it came.
     pub chain_config: Option<Value>,
-    /// The block was made up, or its state was, and so its hash: it is of no chain that anybody
+    /// The block or its state was made up, and so was its hash: it belongs to no chain that anybody
     /// runs.
     pub synthetic: bool,
     /// A text for people.
@@ -280,7 +280,7 @@ impl BlockFile {
                     _ => Ok(()),
                 }
             }
-            // Bytes that are no block are not executed either, and `validate` says why.
+            // Bytes that are not a block are not executed either, and `validate` gives the reason.
             Err(BlockFileError::BadField { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -299,7 +299,7 @@ impl Witness {
     }
 }
 
-/// Most gas that the transactions of a block can take, whatever its header says that they took.
+/// The most gas that the transactions of a block can take, whatever its header says.
 pub(super) fn gas_max(block: &Block) -> u64 {
     let transactions = block.body.transactions.iter().map(Transaction::gas_limit);
     let gas = transactions.fold(0, u64::saturating_add);

@@ -2,9 +2,9 @@
 //! `chainConfig` of a block file, and for a node's description of its chain when a block is
 //! imported.
 //!
-//! Parsing is alloy-genesis's, which knows the habits of geth, reth and the test networks. Keys
-//! that no supported rule depends on, such as the forks before the Merge, are ignored. An unknown
-//! key may stand for a rule, and refuses the whole configuration: a proof by rules that are not the
+//! alloy-genesis parses it, which knows the habits of geth, reth and the test networks. Keys that
+//! no supported rule depends on, such as the forks before the Merge, are ignored. An unknown key
+//! may stand for a rule, and refuses the whole configuration: a proof by rules that are not the
 //! chain's would be worth nothing.
 
 use alloy_eips::eip7840;
@@ -65,7 +65,7 @@ const FAMILIES: [(&str, &[&str]); 8] = [
     ),
 ];
 
-/// Why a `config` object is of no use.
+/// Why a `config` object cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChainConfigError {
@@ -73,7 +73,7 @@ pub enum ChainConfigError {
     #[error("it has no `chainId`")]
     NoChainId,
     /// It is not what geth's genesis files have.
-    #[error("it is no `config` object of a geth genesis file: {0}")]
+    #[error("it is not the `config` object of a geth genesis file: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It is of another chain.
     #[error("it is of chain {actual}, and the block is of chain {expected}")]
@@ -96,7 +96,7 @@ pub enum ChainConfigError {
         family: Option<&'static str>,
     },
     /// A number of its blob schedule is out of bounds.
-    #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, possible are 1 to 2^64 - 1")]
+    #[error("`blobSchedule.{fork}.baseFeeUpdateFraction` is {actual}, and 1 to 2^64 - 1 are allowed")]
     UpdateFraction {
         /// Its name in the schedule, e.g. `prague` or `bpo1`.
         fork: String,
@@ -226,7 +226,7 @@ fn blob_schedule(geth: &GethConfig, forks: &[(String, u64)]) -> Result<BlobSched
     Ok(schedule)
 }
 
-/// Refuses what may be a rule and is not read. A value of `null` or `false` is as good as no key.
+/// Refuses an unread key that may stand for a rule. A value of `null` or `false` counts as no key.
 fn check_keys(
     config: &Value,
     geth: &GethConfig,
@@ -245,7 +245,7 @@ fn check_keys(
             family: family.map(|&(name, _)| name),
         });
     }
-    // Nothing is read of forks that the chain does not have.
+    // Values for forks that the chain does not have are not read.
     for (fork, _) in blob_forks {
         let entry = config.get("blobSchedule").and_then(|schedule| schedule.get(fork));
         let mut keys = entry.and_then(Value::as_object).into_iter().flatten();

@@ -149,8 +149,11 @@ fn any_later_fork_ends_what_is_known() {
 fn what_is_wrong_is_named() {
     for (config, text) in [
         (json!({}), "no `chainId`"),
-        (json!("x"), "no `config` object"),
-        (json!({"chainId": 5, "pragueTime": "soon"}), "no `config` object"),
+        (json!("x"), "not the `config` object"),
+        (
+            json!({"chainId": 5, "pragueTime": "soon"}),
+            "not the `config` object",
+        ),
         (json!({"chainId": 6}), "of chain 6, and the block is of chain 5"),
         (
             json!({"chainId": 5, "pragueTime": 0, "blobSchedule": {"prague":
@@ -161,7 +164,10 @@ fn what_is_wrong_is_named() {
             json!({"chainId": 5, "pragueTime": 8, "osakaTime": 7}),
             "`osakaTime` is 7, which is before 8",
         ),
-        (json!({"chainId": 5, "bpo9Time": "soon"}), "no `config` object"),
+        (
+            json!({"chainId": 5, "bpo9Time": "soon"}),
+            "not the `config` object",
+        ),
     ] {
         let error = from_geth(&config, 5).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");

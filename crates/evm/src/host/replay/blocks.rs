@@ -1,4 +1,4 @@
-//! The blocks of a replay file: transactions and headers as the chain has them, held against each
+//! The blocks of a replay file: transactions and headers as the chain has them, compared with each
 //! other.
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-/// A block as the chain has it, and what its transactions came to.
+/// A block as the chain has it, and the outcomes of its transactions.
 pub(super) struct ChainBlock {
     pub(super) block: Block,
     pub(super) fork: Fork,
@@ -226,8 +226,8 @@ fn header(header: ReplayHeader, fork: Fork) -> Header {
 }
 
 /// Headers before the first block, which the file does not have, from block `earliest` on. The last
-/// of them, the parent, has no more than the rules for the first block ask of it. The first one has
-/// the chain's own hash of the block before it, if the file has that.
+/// of them, the parent, has only what the rules for the first block need. The first one has the
+/// chain's own hash of the block before it, if the file has that.
 pub(super) fn ancestors(
     first: &Header,
     state_root: B256,

@@ -43,7 +43,7 @@ pub struct Difference {
     pub what: &'static str,
     /// The value by the file's own transactions and headers, or by executing them.
     pub actual: String,
-    /// The value that the file says.
+    /// The value in the file.
     pub expected: String,
 }
 
@@ -51,8 +51,8 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remark {
-    /// The tracer says of a transaction what its own headers, with which the execution agrees, do
-    /// not.
+    /// The tracer states an outcome of a transaction that its own headers contradict. The execution
+    /// agrees with the headers.
     Tracer(Difference),
     /// A transaction asks for the hashes of earlier blocks (BLOCKHASH), which are synthetic ones.
     BlockHashes {
@@ -117,7 +117,7 @@ pub enum ReplayError {
     #[error("the replay file has no blocks")]
     NoBlocks,
     /// No transaction says which chain it is for.
-    #[error("no transaction of the replay file has a chain id, so that its chain is not known")]
+    #[error("no transaction of the replay file has a chain id, so its chain is not known")]
     NoChain,
     /// The chain is neither built in nor described.
     #[error(
@@ -150,7 +150,7 @@ pub enum ReplayError {
         /// Its type, shortened where it is long.
         tx_type: String,
     },
-    /// A transaction lacks a price, or has a signature that is none.
+    /// A transaction lacks a price, or has an invalid signature.
     #[error("{place}: {detail}")]
     Transaction {
         /// The transaction.
@@ -158,7 +158,7 @@ pub enum ReplayError {
         /// Its fault.
         detail: &'static str,
     },
-    /// The file contradicts itself, or what executing its blocks comes to.
+    /// The file contradicts itself, or the result of executing its blocks.
     #[error("{0}")]
     Conflict(#[from] Difference),
     /// A block has room for more gas than is executed.
@@ -199,7 +199,7 @@ pub enum ReplayError {
         /// Where.
         place: Place,
     },
-    /// A slot with a value, of an account that is not there.
+    /// A slot has a value, and its account is missing.
     #[error("the replay file lists {what} with a value, and has no such account")]
     Orphan {
         /// The slot.
@@ -237,8 +237,8 @@ pub enum ReplayError {
         /// The block, and the transaction if it is known.
         place: Place,
     },
-    /// The result is no valid batch: a mistake in this crate, or a block that no chain has.
-    #[error("the replayed blocks are no valid batch: {0}")]
+    /// The result is not a valid batch: a mistake in this crate, or a block that no chain has.
+    #[error("the replayed blocks are not a valid batch: {0}")]
     Batch(#[from] Box<BatchError>),
 }
 

@@ -151,7 +151,7 @@ pub(super) struct ReplayOutcome {
 #[derive(Debug, Default)]
 pub(super) struct Logs {
     data: Vec<u8>,
-    /// Where each one ends in `data`.
+    /// The end of each one in `data`.
     ends: Vec<u32>,
 }
 

@@ -29,17 +29,17 @@ pub(super) struct Account {
 pub(super) struct ListedState {
     pub(super) accounts: BTreeMap<Address, Account>,
     pub(super) codes: BTreeMap<B256, Bytes>,
-    /// The accounts that were asked for or listed, there or not, and the slots of each.
+    /// The accounts that were read or listed, existing or not, and the slots of each.
     pub(super) touched: BTreeMap<Address, BTreeSet<U256>>,
     /// The number of accounts and slots.
     leaves: usize,
     /// Hashes of earlier blocks.
     pub(super) hashes: BTreeMap<u64, B256>,
-    /// Whether a system call is asking now.
+    /// Whether a system call is running.
     pub(super) is_system_call: bool,
-    /// The numbers of the blocks whose hashes were asked for since it was emptied.
-    pub(super) hashes_asked: Vec<u64>,
-    /// The first thing that was asked for and is not known.
+    /// The numbers of the blocks whose hashes were read since this was emptied.
+    pub(super) hash_queries: Vec<u64>,
+    /// The first thing that was read and is not known.
     pub(super) fault: Option<Unlisted>,
 }
 
@@ -56,7 +56,7 @@ impl ListedState {
             leaves: 0,
             hashes,
             is_system_call: false,
-            hashes_asked: Vec::new(),
+            hash_queries: Vec::new(),
             fault: None,
         };
         for account in accounts {
@@ -67,7 +67,7 @@ impl ListedState {
             listed.add(account.address, None);
             let (nonce, balance) = (account.nonce.0, account.balance.0);
             let code_hash = keccak256(&account.code);
-            // An empty account is none, by EIP-161.
+            // By EIP-161, an empty account does not exist.
             if nonce == 0 && balance.is_zero() && account.code.is_empty() {
                 continue;
             }
@@ -103,7 +103,7 @@ impl ListedState {
         Ok(listed)
     }
 
-    /// The hash of an account's code; that of no code where there is no account.
+    /// The hash of an account's code; that of empty code if there is no account.
     pub(super) fn code_hash(&self, address: Address) -> B256 {
         let account = self.accounts.get(&address);
         account.map_or(KECCAK256_EMPTY, |account| account.code_hash)
@@ -185,8 +185,8 @@ impl Database for ListedState {
     type Error = Unlisted;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Unlisted> {
-        // The tracer does not list accounts that are not there; where one should be, the outcomes
-        // tell.
+        // The tracer does not list missing accounts. If an account is missing by mistake, the
+        // outcomes show it.
         self.touch(address, None)?;
         Ok(self.accounts.get(&address).map(|account| AccountInfo {
             nonce: account.nonce,
@@ -221,7 +221,7 @@ impl Database for ListedState {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Unlisted> {
-        self.hashes_asked.push(number);
+        self.hash_queries.push(number);
         match self.hashes.get(&number) {
             Some(hash) => Ok(*hash),
             None => self.note(Unlisted::BlockHash(number)),

@@ -1,7 +1,7 @@
 //! The real traffic of a chain as block files: `myriad block replay`.
 //!
-//! Linea's tracer is tested with *replay files*: blocks of the chain with what their transactions
-//! came to, and the accounts, slots and codes that they touch, without proofs. From one, this
+//! Linea's tracer is tested with *replay files*: blocks of the chain with the outcomes of their
+//! transactions, and the accounts, slots and codes that they touch, without proofs. From one, this
 //! module makes a block file with the same blocks as a batch.
 //!
 //! *The chain's own*: transactions, signatures, senders, codes, gas, receipts, and of the headers
@@ -10,8 +10,8 @@
 //!
 //! *Synthetic*: the tries around the accounts and slots (`synthetic.rs`), and so the state roots,
 //! the hashes of blocks, and the parent hashes. A transaction that reads the hash of an earlier
-//! block reads a synthetic one. If its result changes by that, its block's header has the changed
-//! result, and there is a [`Remark`] of it.
+//! block reads a synthetic one. If that changes its result, its block's header has the changed
+//! result, and a [`Remark`] says so.
 //!
 //! The blocks are executed twice by alloy-evm, with the hashes of the chain and with those of the
 //! synthetic headers, and then validated as any batch is.
@@ -95,7 +95,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
             .entry(header.number)
             .or_insert_with(|| header.hash_slow());
         remarks.extend(run.differing.into_iter().map(Remark::Tracer));
-        for of_one in run.hashes_asked.chunk_by(|(a, _), (b, _)| a == b) {
+        for of_one in run.hash_queries.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(place, number)) = of_one.iter().min_by_key(|(_, number)| *number) else {
                 continue;
             };
@@ -143,7 +143,7 @@ fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, Repla
         synthetic: true,
         description: None,
     };
-    // Executed once more, as any batch; and with no more of the witness than it needs.
+    // It is executed once more, as any batch, and keeps only what it needs of the witness.
     let file = batch_file(&[whole]).map_err(Box::new)?;
     Ok(Replayed {
         file: BlockFile {

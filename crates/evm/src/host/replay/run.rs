@@ -31,7 +31,7 @@ pub(super) struct Run {
     /// The transactions' differences from their expected outcomes.
     pub(super) differing: Vec<Difference>,
     /// The blocks whose hashes a transaction has asked for.
-    pub(super) hashes_asked: Vec<(Place, u64)>,
+    pub(super) hash_queries: Vec<(Place, u64)>,
 }
 
 impl Run {
@@ -95,7 +95,7 @@ pub(super) fn run(
         slot_number: None,
     };
     let mut executor = EthBlockExecutor::new(evm, context, rules, AlloyReceiptBuilder::default());
-    let mut hashes_asked = Vec::new();
+    let mut hash_queries = Vec::new();
     let mut outcomes = Vec::with_capacity(block.senders.len());
     let mut differing = Vec::new();
     let mut result = executor.apply_pre_execution_changes();
@@ -112,11 +112,11 @@ pub(super) fn run(
             });
             result = executed.map(drop);
             let state = executor.evm_mut().db_mut();
-            // The cache keeps the hashes that it was told, and would not ask again for the next
+            // The cache keeps hashes that were read, and would not read them again for the next
             // transaction.
             state.block_hashes = BlockHashCache::new();
-            let asked = state.database.hashes_asked.drain(..);
-            hashes_asked.extend(asked.map(|number| (at, number)));
+            let numbers = state.database.hash_queries.drain(..);
+            hash_queries.extend(numbers.map(|number| (at, number)));
             if result.is_err() {
                 break;
             }
@@ -140,7 +140,7 @@ pub(super) fn run(
     drop(state);
     let result = match finished {
         Ok(result) => result,
-        // A failure that follows from a difference is not the cause: the difference is.
+        // If a failure follows from a difference, the difference is the cause.
         Err(error) => {
             let first = differing.into_iter().next();
             return Err(first.map_or_else(|| fault(at, listed, &error), Into::into));
@@ -157,7 +157,7 @@ pub(super) fn run(
         logs_bloom: blooms.fold(Bloom::ZERO, |all, bloom| all | bloom),
         outcomes,
         differing,
-        hashes_asked,
+        hash_queries,
     })
 }
 

@@ -35,7 +35,7 @@ const STORAGE_LEVELS: usize = 4;
 /// Nibbles of a key.
 const KEY_NIBBLES: usize = 64;
 
-/// A leaf on a path that is touched; `None` if there is nothing at its end.
+/// A leaf on a touched path; `None` if there is nothing at its end.
 type Leaf = (B256, Option<Vec<u8>>);
 
 /// The nodes of all tries before the first block.
@@ -248,7 +248,7 @@ impl Maker<'_> {
         Some(self.branch(&references))
     }
 
-    /// A trie of leaves that are all there, in their order.
+    /// A trie of existing leaves, in their order.
     fn small(&mut self, leaves: &[(B256, Vec<u8>)], depth: usize) -> Option<(Vec<u8>, RlpNode)> {
         let (first, last) = (&leaves.first()?.0, &leaves.last()?.0);
         if let [(key, value)] = leaves {

@@ -1,8 +1,8 @@
-//! A draft of a block: any one of a few contracts and transactions, of any fork, on a small world.
+//! A draft of a block: any one of a few contracts and transactions, of any fork, on a small state.
 //! [`features`](super::features()) and the tests make their blocks with it.
 //!
-//! Roots and witness are alloy-trie's and execution is alloy-evm's, as in a sample, so that none of
-//! it is the code that validates the block.
+//! Roots and witness are alloy-trie's and execution is alloy-evm's, as in a sample, so none of it
+//! is the code that validates the block.
 
 use std::collections::BTreeMap;
 
@@ -110,7 +110,7 @@ impl Draft {
         Ok(address)
     }
 
-    /// Somebody new, with 10 ether.
+    /// A new account, with 10 ether.
     fn sender(&mut self) -> (SigningKey, Address) {
         let key = key(&mut self.rng);
         let address = Address::from_public_key(key.verifying_key());
@@ -220,7 +220,7 @@ impl Draft {
         self.push(tx, true);
     }
 
-    /// Somebody lets a contract's code stand for the own, and is called.
+    /// An account delegates to a contract's code, and is called.
     pub(super) fn delegate(&mut self, code: Address) {
         let (key, authority) = self.sender();
         let authorization = Authorization {

@@ -24,7 +24,7 @@ const END_GAS: u64 = 25_000;
 const OUTPUT_BYTES: usize = 256;
 /// Copies of a cheap instruction in the loop, so that the loop itself hardly counts.
 const REPEATED: usize = 200;
-/// Contracts of 24 KiB that are there to be looked at.
+/// The number of contracts of 24 KiB that operations look at.
 const CONTRACTS: usize = 400;
 const CONTRACT_BYTES: usize = 24 << 10;
 
@@ -41,7 +41,7 @@ pub struct Operation {
     input: Bytes,
     /// Most gas of a round.
     round_gas: u64,
-    /// What contracts of 24 KiB, whose addresses are in the calldata, are full of.
+    /// The byte that fills the contracts of 24 KiB whose addresses are in the calldata.
     contracts: Option<u8>,
 }
 
@@ -165,7 +165,7 @@ fn large_contract(draft: &mut Draft, number: usize, fill: u8) -> Address {
     address
 }
 
-/// No operation: the cost of a block whatever is in it.
+/// No operation: the cost of a block with nothing in it.
 pub fn nothing() -> Operation {
     Operation::of("nothing", "", 0).with_setup("STOP")
 }

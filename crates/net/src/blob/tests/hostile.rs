@@ -149,14 +149,14 @@ async fn answers_are_held_to_their_limits() {
 async fn ask(server: &BlobStore, script: &[u8]) -> (Option<Response>, Result<Served, ServeError>) {
     let (mut near, far) = pipe();
     let clock = stream_clock::StreamClock::new(STALL, STALL);
-    let asking = async {
+    let client = async {
         near.write_all(script).await.unwrap();
         let response = request::read_frame(&mut near, &clock).await.unwrap();
         let mut rest = Vec::new();
         near.read_to_end(&mut rest).await.unwrap();
         response.map(|(response, _)| response)
     };
-    tokio::join!(asking, async {
+    tokio::join!(client, async {
         // The stream ends with this, however it was served.
         let mut far = far;
         let served = serve(server, &mut far, &ServeLimits::default()).await;

@@ -70,10 +70,10 @@ async fn fetch_from(
     want: BlobRef,
 ) -> (Result<Fetched, FetchError>, Result<Served, ServeError>) {
     let (near, far) = pipe();
-    let (asking, serving) = (FetchLimits::default(), ServeLimits::default());
+    let (fetch_limits, serve_limits) = (FetchLimits::default(), ServeLimits::default());
     tokio::join!(
-        fetch(client, want, near, &asking, |_| {}),
-        serve(server, far, &serving)
+        fetch(client, want, near, &fetch_limits, |_| {}),
+        serve(server, far, &serve_limits)
     )
 }
 

@@ -83,7 +83,7 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
     let (_here, server, want) = store_with(&bytes);
     let (there, mut client) = store();
     let received = Arc::new(AtomicU64::new(0));
-    let (asking, serving) = (FetchLimits::default(), ServeLimits::default());
+    let (fetch_limits, serve_limits) = (FetchLimits::default(), ServeLimits::default());
     let mut attempts = 0;
     loop {
         attempts += 1;
@@ -103,8 +103,8 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
         };
         let mut seen = Vec::new();
         let (fetched, _) = tokio::join!(
-            fetch(&client, want, near, &asking, |bytes| seen.push(bytes)),
-            serve(&server, far, &serving)
+            fetch(&client, want, near, &fetch_limits, |bytes| seen.push(bytes)),
+            serve(&server, far, &serve_limits)
         );
         assert!(seen.is_sorted_by(|a, b| a < b));
         match fetched {
@@ -178,12 +178,12 @@ async fn of_two_fetches_of_a_blob_one_waits_and_finds_it() {
         let (near, far) = pipe();
         let (near_too, far_too) = pipe();
         let limits = FetchLimits::default();
-        let serving = ServeLimits::default();
+        let serve_limits = ServeLimits::default();
         let (one, two, _, _) = tokio::join!(
             fetch(&client, want, near, &limits, |_| {}),
             fetch(second, want, near_too, &limits, |_| {}),
-            serve(&server, far, &serving),
-            serve(&server, far_too, &serving),
+            serve(&server, far, &serve_limits),
+            serve(&server, far_too, &serve_limits),
         );
         let (one, two) = (one.unwrap(), two.unwrap());
         let nothing = Fetched {
@@ -213,9 +213,9 @@ async fn a_peer_without_the_blob_or_without_time_says_so() {
         ..Default::default()
     };
     let (near, far) = pipe();
-    let asking = FetchLimits::default();
+    let fetch_limits = FetchLimits::default();
     let (fetched, served) = tokio::join!(
-        fetch(&client, want, near, &asking, |_| {}),
+        fetch(&client, want, near, &fetch_limits, |_| {}),
         serve(&server, far, &limits)
     );
     assert!(matches!(fetched, Err(FetchError::Busy { retry_ms: 1234 })));

@@ -86,18 +86,18 @@ pub(crate) enum Informant<'a> {
 /// Why an address is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("{0} is no address that a node can have")]
+    #[error("{0} is not an address that a node can have")]
     Nowhere(IpAddr),
-    #[error("{ip} is of a {scope:?} network, and nobody there has said that the peer is at it")]
+    #[error("{ip} belongs to a {scope:?} network, and nobody in it has said that the peer is there")]
     OutOfScope { ip: IpAddr, scope: Scope },
-    #[error("attempts at {what} of {ip} have failed too often; it rests for {} s more", left.as_secs())]
+    #[error("too many attempts at {what} of {ip} have failed; the next one is in {} s", left.as_secs())]
     Resting {
         ip: IpAddr,
         what: &'static str,
         left: Duration,
     },
     #[error(
-        "this node has tried as many machines of strangers as it does in a time; {ip} has to wait for {} ms at least",
+        "this node dials no more strangers' machines for now; {ip} has to wait for at least {} ms",
         left.as_millis()
     )]
     Hurried { ip: IpAddr, left: Duration },

@@ -14,7 +14,8 @@ use myriad_engine::{
 use super::{BenchError, BenchOptions, Step, Subject};
 use crate::job::vm_of;
 
-/// The repetitions of an execution, of which the fastest counts: slower ones were disturbed.
+/// The repetitions of an execution. The fastest one counts, because something has disturbed the
+/// slower ones.
 const EXECUTIONS: usize = 3;
 
 pub(super) fn measure(
@@ -95,7 +96,7 @@ impl Made {
     }
 }
 
-/// More than none, whatever the clock says.
+/// More than zero, whatever the clock says.
 fn seconds(measured: f64) -> f64 {
     measured.max(1e-6)
 }
@@ -189,7 +190,8 @@ impl<'a> Bench<'a> {
         let mut worker = self.worker(threads, true)?;
         let mut plans: Vec<(MemoryBudget, Plan)> = Vec::new();
         for &budget in self.options.budgets.iter().filter(|&&b| b <= self.options.memory) {
-            // Sizes go in steps: a budget that is cut as the one before has nothing new.
+            // Sizes go in steps, so a budget may be cut like the one before. Then it has nothing
+            // new.
             match plan(&mut worker, budget)? {
                 Some((plan, _))
                     if plans
@@ -204,7 +206,7 @@ impl<'a> Bench<'a> {
         let count = plans.len();
         let mut cold = true;
         for (place, (budget, plan)) in plans.into_iter().enumerate() {
-            // Fewer threads only have to show what threads do, which two sizes tell, or one.
+            // With fewer threads, one or two sizes are enough to show the effect of threads.
             let last = place + 1 == count;
             if !(first || place == 0 || (last && self.options.every_arity)) {
                 continue;

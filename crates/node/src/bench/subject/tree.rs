@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
                 allowed: self.options.memory,
             });
         }
-        // The top has to take all that there is.
+        // The top node has to take all nodes that there are.
         let groups: Vec<usize> = match kind {
             Kind::InternalRecursive if fits(most) => split(below.len(), most),
             Kind::InternalRecursive => split(below.len(), least),
@@ -137,8 +137,8 @@ impl<'a> Bench<'a> {
             Kind::InternalForLeaf if fits(PAIR) => split(below.len(), PAIR),
             _ => split(below.len(), 1),
         };
-        // The first node of a kind is made with keys to load. Whatever was seen only so is made
-        // again.
+        // The first node of a kind also loads keys. Nodes that were measured only like that are
+        // made again.
         let mut cold = true;
         let mut above = Vec::new();
         let mut warm = BTreeSet::new();
@@ -152,9 +152,9 @@ impl<'a> Bench<'a> {
             taken += children;
         }
         let others = 1..=most;
-        let asked = |children: &usize| every || *children == groups[0];
+        let is_wanted = |children: &usize| every || *children == groups[0];
         for children in
-            others.filter(|children| asked(children) && !warm.contains(children) && fits(*children))
+            others.filter(|children| is_wanted(children) && !warm.contains(children) && fits(*children))
         {
             self.aggregate(worker, level, &below[..children], threads, false, false)?;
         }

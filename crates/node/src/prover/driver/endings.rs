@@ -29,7 +29,7 @@ impl<E: Engine> Driver<E> {
         });
     }
 
-    /// The task at hand has ended. Gives the reason if this machine's disk does not serve.
+    /// The task at hand has ended. Gives the reason if this machine's disk fails.
     pub(super) fn end_current(&mut self, end: End) -> Option<String> {
         let current = self.current.take().expect("its task has ended");
         let (requester, task, work, since) = (current.requester, current.task, current.work, current.since);
@@ -63,7 +63,7 @@ impl<E: Engine> Driver<E> {
                 );
                 self.failed(requester, task, why);
             }
-            // It may go better next time, and the requester need not count it as a failure.
+            // It may succeed next time, and the requester need not count it as a failure.
             (_, Some(Stop::Overdue(reason))) => {
                 tracing::warn!(
                     "{} of requester {} is given back: {reason}",

@@ -40,15 +40,15 @@ use super::{
 use crate::StoreError;
 
 const TICK: Duration = Duration::from_millis(250);
-/// How often the status is written at least.
+/// The status is written at least this often.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// How long the end may take, in which a task is handed back and proofs are fetched that were just
-/// made.
+/// The time that shutting down may take: a task is handed back, and requesters fetch the proofs
+/// that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Requesters that have signed for proofs and are let in whoever else is there: as many as there
 /// are connections.
 const PAYERS_MAX: usize = 2048;
-/// Blobs that an offer says are held.
+/// The most blobs that an offer names as held.
 const HOLDS_NAMED: usize = 32;
 
 /// The answers to requests that the driver has made.
@@ -78,9 +78,9 @@ struct Driver<E: Engine> {
     core_speed: f64,
     /// Work done for each second, in thousandths, as learned.
     speed: f64,
-    /// For tasks as the engine reckons their memory.
+    /// The offered memory, as the engine reckons the memory of tasks.
     memory_offered: u64,
-    /// The bound of any task's time here.
+    /// The longest that any task may take here.
     longest: Duration,
     disk: Disk,
 
@@ -98,10 +98,10 @@ struct Driver<E: Engine> {
     returning: JoinSet<()>,
     status: Status,
     written: Instant,
-    /// For how long this machine was suspended last, and since when it goes on.
+    /// The length of this machine's last suspension, and the time of its end.
     resumed: Option<(Duration, Instant)>,
 
-    // How it ends.
+    // The end.
     /// Since when it is to end.
     stopping: Option<Instant>,
 }
@@ -109,7 +109,7 @@ struct Driver<E: Engine> {
 /// Serves requesters until `stop` is done; then hands back the task at hand and ends.
 ///
 /// # Errors
-/// [`StoreError`] where the disk does not serve.
+/// [`StoreError`] if the disk fails.
 pub async fn run<E: Engine>(
     network: Network,
     mut events: mpsc::UnboundedReceiver<NetEvent>,
@@ -171,7 +171,7 @@ pub async fn run<E: Engine>(
 }
 
 impl<E: Engine> Driver<E> {
-    /// A driver at no task. `dir` has the receipts of earlier runs.
+    /// A driver without a task. `dir` has the receipts of earlier runs.
     fn new(
         network: Network,
         engine: E,
@@ -314,7 +314,7 @@ impl<E: Engine> Driver<E> {
         self.finished.close(job, requester);
     }
 
-    /// Keeps a receipt for what was made here, from who has it, once.
+    /// Keeps a receipt for a proof that was made here, from the requester that has it, once.
     fn keep_receipt(&mut self, peer: Peer, signed: SignedReceipt) {
         let Some(took) = self.finished.pay(peer, self.network.peer(), &signed) else {
             return;
@@ -400,7 +400,7 @@ impl<E: Engine> Driver<E> {
         }
     }
 
-    /// Asks a peer, beside everything else; what it answers is handled as `answer`.
+    /// Asks a peer, beside everything else. Its answer is handled as `answer`.
     fn ask(
         &self,
         peer: Peer,
@@ -485,7 +485,7 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
-        // The lease says who has the files now, and goes on where this ends.
+        // The lease says who has the files now. It continues the fetch that ends here.
         self.stop_prefetch(|prefetch| prefetch.is_of(lease.task.job, requester));
         let name = lease.task.task.to_string();
         tracing::info!(stage = "lease", "{name} for requester {}", short_name(requester));

@@ -8,9 +8,9 @@ use crate::prover::{
     status::{Status, now_s},
 };
 
-/// Requesters that the status shows with what they have signed for.
+/// The requesters that the status shows with their receipts.
 const EARNED_SHOWN: usize = 32;
-/// How long the status tells of a suspension.
+/// The status mentions a suspension for this long.
 const RESUMED_SHOWN: Duration = Duration::from_secs(900);
 
 impl<E: Engine> Driver<E> {
@@ -35,7 +35,7 @@ impl<E: Engine> Driver<E> {
             && since.elapsed() < RESUMED_SHOWN
         {
             status.remarks.push(format!(
-                "this machine was suspended for {} s, until {} s ago: what it was at may have gone to others",
+                "this machine was suspended for {} s, until {} s ago: its task may have gone to others",
                 time.as_secs(),
                 since.elapsed().as_secs()
             ));
@@ -52,7 +52,7 @@ impl<E: Engine> Driver<E> {
         };
         observe(&self.status);
         if let Err(e) = file.write(&self.status) {
-            // Only who asks for the status misses it.
+            // Only somebody that asks for the status misses it.
             tracing::warn!("{e}");
         }
     }

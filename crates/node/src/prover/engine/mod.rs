@@ -20,8 +20,8 @@ use crate::{
     text::printable,
 };
 
-/// Proves in a child process. It keeps the keys and the program of the job that it was last at, for
-/// the same requester: what one of them sends may have taken the child over, and the next one is to
+/// Proves in a child process. It keeps the keys and the program of its last job, for the same
+/// requester only: a requester's files may have taken the child over, and the next requester is to
 /// get no false proofs from it.
 pub struct Child {
     config: WorkerConfig,
@@ -93,8 +93,8 @@ impl Origin {
 struct Running {
     pid: Option<u32>,
     stopper: Option<Stopper>,
-    /// CPU time that it had taken before the task; none while keys are made, which is no progress
-    /// of a task.
+    /// The CPU time that it had taken before the task; none while it makes keys, which is not
+    /// progress of a task.
     before: Option<Duration>,
     busy: bool,
     /// It is to be stopped, whether it has started or not.
@@ -138,14 +138,14 @@ impl Child {
         };
         self.watch(&worker, Is::AtTask)?;
         let (image, input) = (source(files, files.program)?, source(files, files.input)?);
-        // Only the child looks at what they are: a stranger has made them.
+        // Only the child decodes them: a stranger has made them.
         let loaded = worker
             .load(image, files.openvm_toml.clone(), input)
             .map_err(|e| refused(worker.explain(e)))?;
         let actual = job_id_of(&loaded.program, &loaded.input);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
-                "the job is called {}, and its program and input make it {actual}",
+                "the job is called {}, but its program and input give it the name {actual}",
                 files.job
             )));
         }
@@ -274,7 +274,7 @@ fn refused(error: WorkerError) -> EngineError {
         )
     );
     if of_requester {
-        EngineError::Unwilling(printable(&format!("what the job is made of: {error}")))
+        EngineError::Unwilling(printable(&format!("the job's files: {error}")))
     } else {
         failed(error)
     }

@@ -1,5 +1,5 @@
-//! Shares this machine's time among requesters, and lets those wait that take time and give no
-//! proof a chance.
+//! Shares this machine's time among requesters, and makes those wait that take its time without
+//! giving a proof a chance.
 //!
 //! Each requester has an account of the seconds that this machine gave it: at its tasks, and
 //! waiting for its answers. The one with the least goes first. A requester that does not answer, or
@@ -12,17 +12,17 @@ use myriad_core::Peer;
 
 use super::Offers;
 
-/// Work for a requester counts half after so long, so that one that had much yesterday need not
-/// wait today.
+/// After this time, work for a requester counts half, so that a requester that got much yesterday
+/// need not wait today.
 pub(super) const SERVED_HALF_LIFE: Duration = Duration::from_secs(3600);
 
-/// Another requester has its turn when it was served less by so much: to go from one to the other
-/// costs a machine the time to fetch and load another job, and between tasks of seconds that would
-/// be most of what it does.
+/// Another requester gets its turn when it was served this much less. A change of requester costs a
+/// machine the time to fetch and load another job, and with tasks of seconds that would be most of
+/// its time.
 pub(super) const TURN: Duration = Duration::from_secs(60);
 
-/// How long this machine waits for the answer of one requester before it offers itself to another
-/// one as well: a requester with hundreds of provers answers within milliseconds.
+/// This machine waits this long for the answer of one requester before it also offers itself to
+/// another one. A requester with hundreds of provers answers within milliseconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// The first pause after a requester did not answer or its task came to nothing. Each further one
 /// is twice as long.
@@ -31,7 +31,7 @@ const SETBACK_PAUSE: Duration = Duration::from_secs(2);
 /// after.
 pub(super) const SETBACK_PAUSE_MAX: Duration = Duration::from_secs(600);
 
-/// How often in a row a requester has taken this machine's time for nothing.
+/// Counts how often in a row a requester has taken this machine's time for nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Setbacks {
     pub count: u32,
@@ -46,13 +46,13 @@ impl Setbacks {
         self.count = self.count.saturating_add(1);
     }
 
-    /// How long its pause still lasts.
+    /// The rest of its pause.
     pub(super) fn remaining(&self, now: Instant) -> Duration {
         self.until.map_or(Duration::ZERO, |until| until - now)
     }
 
-    /// How long the machine waits for its answer alone: half as long after each setback, so that an
-    /// identity costs two seconds at most, ever.
+    /// The time for which the machine waits for its answer alone. Each setback halves it, so that
+    /// an identity costs at most two seconds in all.
     pub(super) fn patience(&self) -> Duration {
         PATIENCE / 1u32.checked_shl(self.count).unwrap_or(u32::MAX)
     }
@@ -69,11 +69,12 @@ pub(in crate::prover) enum Outcome {
 }
 
 impl Offers {
-    /// This machine was busy for a requester so long, from the offer on, whatever came of it:
-    /// leases that fail at once take time, too. A turn ends with a task that came to nothing.
+    /// Notes that this machine was busy for a requester for so long, from the offer on, whatever
+    /// came of it: leases that fail at once take time, too. A turn ends with a task that came to
+    /// nothing.
     ///
-    /// A requester that has a job for the first time begins with what the one has that was served
-    /// least: a new identity is worth one turn, and no more.
+    /// A requester that has a job for the first time begins with the account of the least-served
+    /// one, so that a new identity is worth one turn and no more.
     pub(in crate::prover) fn worked(&mut self, peer: Peer, time: Duration, outcome: Outcome, now: Instant) {
         self.charge(peer, time, now);
         let Some(requester) = self.requesters.get_mut(&peer) else {
@@ -111,17 +112,18 @@ impl Offers {
         least.unwrap_or(0.0)
     }
 
-    /// Whether one more requester may be asked now: one at first; and while there is no answer,
-    /// twice as many after each [`PATIENCE`], so that the silent ones among hundreds cost seconds
-    /// together.
+    /// Whether one more requester may be asked now. At first it is one. While there is no answer,
+    /// it is twice as many after each [`PATIENCE`], so that all silent ones among hundreds together
+    /// cost seconds.
     pub(super) fn may_ask(&self, now: Instant) -> bool {
-        let asked = || {
+        let unanswered = || {
             let requesters = self.requesters.values();
-            requesters.filter_map(|requester| Some((requester.asked?, requester.setbacks.patience())))
+            requesters
+                .filter_map(|requester| Some((requester.unanswered_since?, requester.setbacks.patience())))
         };
-        let late = asked()
+        let late = unanswered()
             .filter(|(since, patience)| now - *since >= *patience)
             .count();
-        asked().count() - late <= late
+        unanswered().count() - late <= late
     }
 }

@@ -1,7 +1,7 @@
 //! Decides which requester gets this machine's next offer, and says why there is none if there is
 //! none.
 //!
-//! It reads no clock: each call that depends on the time is told it.
+//! It reads no clock: its caller tells it the time.
 
 mod beforehand;
 mod fairness;
@@ -29,23 +29,22 @@ pub(super) use self::{
 };
 use super::Limits;
 
-/// How long to wait before asking again where a notice should come instead.
+/// The pause before this machine asks again where a notice should come first.
 const WAIT: Duration = Duration::from_secs(30);
-/// After an answer that speaks of none, for instance because the connection broke.
+/// The pause after an answer that names none, or after no answer because the connection broke.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long a requester is left alone that does not want this machine, or that this machine does
-/// not want.
+/// The pause for a requester that does not want this machine, or that this machine does not want.
 const LONG: Duration = Duration::from_secs(600);
-/// Longer pauses than this are not asked of anyone.
+/// The longest pause that a requester may ask for.
 const RETRY_MAX: Duration = Duration::from_secs(600);
-/// Requesters that are remembered; their announcements are signed, but identities cost nothing.
+/// Requesters that are remembered. Their announcements are signed, but identities cost nothing.
 const REQUESTERS_MAX: usize = 1024;
-/// A job that was not announced for so long is taken for closed: open ones are every 20 s.
+/// A job that was not announced for so long counts as closed: open ones are announced every 20 s.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
-/// Requesters of which the owner is told something at once.
+/// The owner is told about this many requesters at once.
 const REASONS_SHOWN: usize = 4;
-/// Clocks that are apart by less than this are told to nobody: a greeting may be on its way for
-/// half of it.
+/// Clocks that differ by less than this are not worth a word: a greeting may be on its way for half
+/// of that time.
 const CLOCK_APART_S: u64 = 60;
 /// Jobs of one requester that are remembered.
 const JOBS_MAX: usize = 64;
@@ -53,12 +52,12 @@ const JOBS_MAX: usize = 64;
 /// The requesters that this machine knows, and whose turn it is.
 pub(super) struct Offers {
     requesters: BTreeMap<Peer, Requester>,
-    /// The requester of the last offer: among those that were served as much, the next one follows
-    /// in order.
+    /// The requester of the last offer. Among requesters that were served equally, the one after it
+    /// comes next.
     last: Option<Peer>,
-    /// The requester whose turn it is: the last one that this machine worked for, and not in vain.
+    /// The requester whose turn it is: the last one for which this machine made a proof.
     serving: Option<Peer>,
-    /// When what was served was last reckoned down.
+    /// The time at which the served seconds were last reckoned down.
     reckoned: Instant,
     engine: [u8; 32],
     credit: Credit,
@@ -68,27 +67,27 @@ pub(super) struct Offers {
 struct Requester {
     jobs: BTreeMap<JobId, JobFacts>,
     connected: bool,
-    /// Since when an offer to it is unanswered.
-    asked: Option<Instant>,
+    /// The time of the offer to it that it has not answered yet.
+    unanswered_since: Option<Instant>,
     next: Option<Instant>,
-    /// It has said that it wakes this machine, and when to ask if it has not by then. Another job
-    /// of it is no reason to ask.
+    /// It has said that it will wake this machine, and when to ask if it has not by then. A new job
+    /// of its is no reason to ask.
     wakes: bool,
     /// It has woken this machine while its answer to an offer was under way.
     woken_meanwhile: bool,
-    /// Why it got no task from there.
+    /// The reason for which this machine got no task from it.
     why: Option<String>,
     /// Seconds that this machine has worked for it or waited for it, lately: see
     /// [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
-    /// The seconds that its clock was ahead of this machine's when it greeted, and when that was;
-    /// if it is worth telling.
+    /// The seconds that its clock was ahead of this machine's when it greeted, and the time of the
+    /// greeting; none if the difference is not worth a word.
     clock_ahead: Option<(i64, Instant)>,
 }
 
 struct JobFacts {
-    /// None while its requester executes it, and has no task of it.
+    /// None while its requester executes the program, and so has no tasks yet.
     extent: Option<Extent>,
     bytes: u64,
     heard: Instant,
@@ -109,13 +108,13 @@ impl Offers {
         }
     }
 
-    /// A requester has greeted, with this engine.
+    /// A requester that has this engine has greeted.
     pub(super) fn greeted(&mut self, peer: Peer, engine: [u8; 32], build: &str, now: Instant) {
         let same = engine == self.engine;
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
-        // Its process may be another one, which does not know who has the files.
+        // Its process may be a new one, which does not know who has the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
         }
@@ -168,7 +167,7 @@ impl Offers {
         }
     }
 
-    /// Notes what a requester says of a job; true if it is closed.
+    /// Notes what a requester says about a job; true if the job is closed.
     pub(super) fn announced(&mut self, said: &Announcement, now: Instant) -> bool {
         if !self.requesters.contains_key(&said.requester)
             && self.requesters.len() >= REQUESTERS_MAX
@@ -206,9 +205,9 @@ impl Offers {
         false
     }
 
-    /// Forgets the requester that was heard of longest ago, of those that are not connected:
-    /// anybody can announce the jobs of any number of identities, and only a connected one can give
-    /// a task.
+    /// Of the requesters that are not connected, forgets the one that was heard of longest ago.
+    /// Anybody can announce jobs of any number of identities, and only a connected requester can
+    /// give a task.
     fn make_room(&mut self) -> bool {
         let away = self
             .requesters
@@ -236,20 +235,20 @@ impl Offers {
             (requester.next, requester.wakes) = (None, false);
             requester.jobs.values_mut().for_each(|job| job.files.hurry());
             // The answer to an offer may be under way, and say to wait.
-            requester.woken_meanwhile = requester.asked.is_some();
+            requester.woken_meanwhile = requester.unanswered_since.is_some();
         }
     }
 
     /// It gave a task, which this machine takes.
     pub(super) fn granted(&mut self, peer: Peer) {
         if let Some(requester) = self.requesters.get_mut(&peer) {
-            (requester.asked, requester.next, requester.why) = (None, None, None);
+            (requester.unanswered_since, requester.next, requester.why) = (None, None, None);
             (requester.wakes, requester.woken_meanwhile) = (false, false);
         }
     }
 
-    /// It gave a task when this machine had one already. That is nobody's fault; but for the wait
-    /// it pays.
+    /// It gave a task when this machine had one already. That is nobody's fault, but it pays for
+    /// the wait.
     pub(super) fn too_late(&mut self, peer: Peer, now: Instant) {
         self.answered(peer, now);
         if let Some(requester) = self.requesters.get_mut(&peer) {
@@ -257,16 +256,16 @@ impl Offers {
         }
     }
 
-    /// How long the requester took to answer, or to fail to, which is charged to it.
+    /// The time that the requester took to answer, or to fail to. It is charged to the requester.
     fn answered(&mut self, peer: Peer, now: Instant) -> Duration {
         let requester = self.requesters.get_mut(&peer);
-        let asked = requester.and_then(|requester| requester.asked.take());
-        let waited = asked.map_or(Duration::ZERO, |since| now - since);
+        let since = requester.and_then(|requester| requester.unanswered_since.take());
+        let waited = since.map_or(Duration::ZERO, |since| now - since);
         self.charge(peer, waited, now);
         waited
     }
 
-    /// It gave none; `refused` is its answer, if there was one.
+    /// It gave no task; `refused` is its answer, if there was one.
     pub(super) fn refused(&mut self, peer: Peer, refused: Option<&Refused>, now: Instant) {
         let waited = self.answered(peer, now);
         let Some(requester) = self.requesters.get_mut(&peer) else {
@@ -275,8 +274,8 @@ impl Offers {
         let pause = match refused {
             None => RETRY,
             Some(Refused { why, retry_ms, .. }) => {
-                let told = retry_ms.map(|ms| Duration::from_millis(ms).clamp(RETRY / 4, RETRY_MAX));
-                told.unwrap_or(match why {
+                let wanted_pause = retry_ms.map(|ms| Duration::from_millis(ms).clamp(RETRY / 4, RETRY_MAX));
+                wanted_pause.unwrap_or(match why {
                     Why::NoWork | Why::Memory => WAIT,
                     Why::Banned | Why::NotServed => LONG,
                     Why::NotNow | Why::NotLeased | Why::TooFast => RETRY,
@@ -308,16 +307,17 @@ impl Offers {
         }
     }
 
-    /// The next requester to offer to now, if it is not better to wait for the answers of others:
-    /// of those that may have something the ones that the owner prefers, if there are any, and of
-    /// those the one that was served least, but for whose turn it is.
+    /// The next requester to get an offer now, unless it is better to wait for the answers of
+    /// others. Among the requesters that may have a task, those that the owner prefers come first.
+    /// Among these comes the one that was served least, and the one whose turn it is has a head
+    /// start of [`TURN`].
     pub(super) fn next(&mut self, limits: &Limits, now: Instant) -> Option<Peer> {
         if !self.may_ask(now) {
             return None;
         }
         let ready = |(peer, requester): &(&Peer, &Requester)| {
             requester.connected
-                && requester.asked.is_none()
+                && requester.unanswered_since.is_none()
                 && requester.setbacks.remaining(now).is_zero()
                 && allowed(**peer, limits)
                 && requester.next.is_none_or(|next| next <= now)
@@ -344,7 +344,7 @@ impl Offers {
             .min_by_key(order)
             .map(|(&peer, _)| peer);
         if let Some(requester) = next.and_then(|peer| self.requesters.get_mut(&peer)) {
-            requester.asked = Some(now);
+            requester.unanswered_since = Some(now);
             self.last = next;
         }
         next
@@ -357,7 +357,7 @@ impl Offers {
             .is_some_and(|requester| requester.jobs.contains_key(&job))
     }
 
-    /// Jobs that are open, and requesters that are connected.
+    /// The numbers of open jobs and of connected requesters.
     pub(super) fn counts(&self) -> (usize, usize) {
         let jobs = self
             .requesters
@@ -411,10 +411,10 @@ impl Offers {
 }
 
 impl Requester {
-    /// Why it gives nothing, although it could be asked.
+    /// The reason for which it gives no task, although it could be asked.
     fn why_not(&self, now: Instant) -> String {
-        let asked = self.asked.map(|since| now - since);
-        if let Some(waited) = asked.filter(|waited| *waited >= PATIENCE) {
+        let waited = self.unanswered_since.map(|since| now - since);
+        if let Some(waited) = waited.filter(|waited| *waited >= PATIENCE) {
             return format!("it does not answer, and was asked {} s ago", waited.as_secs());
         }
         let why = self.why.clone().unwrap_or_else(|| "it is being asked".into());
@@ -441,7 +441,7 @@ impl JobFacts {
         self.extent.is_some() && self.unwilling(limits).is_none() && self.files.may_ask(now)
     }
 
-    /// Why this machine does not serve it, as far as it has been announced.
+    /// The reason for which this machine does not serve it, as far as the announcement tells.
     fn unwilling(&self, limits: &Limits) -> Option<String> {
         let memory = limits.memory.bytes();
         let extent = self.extent.unwrap_or(Extent {

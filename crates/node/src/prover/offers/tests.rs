@@ -189,7 +189,7 @@ fn silent_requesters_take_seconds_of_a_day() {
     let honest = Peer([3; 32]);
     let mut machine = Machine::new(&[1, 2, 3]);
     let start = machine.now;
-    let mut asked: Vec<(Peer, Instant)> = Vec::new();
+    let mut unanswered: Vec<(Peer, Instant)> = Vec::new();
     let mut worked = Duration::ZERO;
     while machine.now - start < DAY {
         let mut leased = false;
@@ -199,7 +199,7 @@ fn silent_requesters_take_seconds_of_a_day() {
                 leased = true;
                 break;
             }
-            asked.push((peer, machine.now));
+            unanswered.push((peer, machine.now));
         }
         let step = if leased { TASK } else { Duration::from_millis(250) };
         machine.wait(step);
@@ -208,7 +208,7 @@ fn silent_requesters_take_seconds_of_a_day() {
             machine.offers.worked(honest, TASK, Outcome::Proof, machine.now);
         }
         let now = machine.now;
-        asked.retain(|&(peer, since)| {
+        unanswered.retain(|&(peer, since)| {
             let waits = now - since < UNANSWERED;
             if !waits {
                 machine.offers.refused(peer, None, now);
@@ -239,7 +239,10 @@ fn a_hundred_silent_requesters_keep_the_machine_for_seconds_once() {
                 break;
             }
         }
-        if machine.offers.requesters[&Peer([200; 32])].asked.is_some() {
+        if machine.offers.requesters[&Peer([200; 32])]
+            .unanswered_since
+            .is_some()
+        {
             break waited;
         }
         assert!(waited < Duration::from_secs(60), "it is never asked");

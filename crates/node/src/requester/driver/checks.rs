@@ -17,7 +17,7 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let check = self.proofs.begin_check(peer, task.task, proof);
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
-        // A blob that was there before is a proof of another job, or of this one.
+        // A blob that was there before is a proof of another job or of this one.
         let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
             // If nobody listens, the job is over.
@@ -93,7 +93,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Examination::Unavailable(reason) => (None, Ok(Verdict::Unavailable { reason })),
             Examination::Failed(error) => (None, Err(error)),
         };
-        // One of the proofs that were checked side by side is enough.
+        // Of several proofs that were checked side by side, one is enough.
         let awaited = self.requester.awaits(peer, task, proof);
         let finding = finding.filter(|_| awaited);
         let accepted = finding.is_some();
@@ -115,7 +115,7 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// Removes what a peer sent that is no proof of its task.
+    /// Removes a blob that a peer sent and that is not a proof of its task.
     fn discard(&self, proof: Blob) {
         if self.proofs.is_claimed(proof) || self.is_of_job(proof) {
             return;

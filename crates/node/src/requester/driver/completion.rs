@@ -8,11 +8,11 @@ use myriad_net::SignedReceipt;
 use super::{examiner::Examination, proofs::ClaimNumber, trials::TrialOutcome};
 use crate::{RunError, StoreError};
 
-/// One that has ended, or has something to say.
+/// Something that has ended, or has something to say.
 pub(super) enum Completion<F> {
     Ready(Result<(), RunError>),
     Checked(Checked<F>),
-    /// A proof that is being fetched does not come.
+    /// The fetch of a proof stalls.
     Stalled {
         peer: Peer,
         task: TaskRef,
@@ -45,7 +45,7 @@ pub(super) struct Checked<F> {
     pub peer: Peer,
     pub task: TaskRef,
     pub proof: Blob,
-    /// None where the peer had claimed another proof meanwhile.
+    /// None if the peer had claimed another proof meanwhile.
     pub claim: Option<ClaimNumber>,
     /// Whether the blob was not there before.
     pub fetched: bool,

@@ -42,7 +42,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 });
                 self.observer.event(&Event::Reopened {
                     task: task.task,
-                    reason: format!("the proof by {maker} is none after all: {reason}"),
+                    reason: format!("the proof by {maker} turned out to be of no use: {reason}"),
                 });
             }
             CoreEvent::Reopened { task, reason, .. } => self.observer.event(&Event::Reopened {
@@ -50,7 +50,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 reason,
             }),
             CoreEvent::Pardoned { peer, task } => {
-                // It would not ask again for long.
+                // Otherwise it would not ask again for a long time.
                 self.outbox.notify(peer, Notice::Wake);
                 self.observer.event(&Event::Notice {
                     text: format!(

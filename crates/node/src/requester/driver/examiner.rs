@@ -20,15 +20,15 @@ use tokio::{
 
 use crate::{StoreError, requester::backend::JobBackend, verifier_pool::Objection};
 
-/// Proofs that are fetched at once: enough that peers which send slowly do not keep others waiting.
-/// Fetched bytes go to the disk as they come.
+/// Proofs that are fetched at once: so many that slow peers do not keep others waiting. Fetched
+/// bytes go to the disk as they come.
 const FETCHED_AT_ONCE: usize = 64;
-/// Proofs that are in memory at once to be verified, each of 16 MiB at most: as many as make
-/// another child worth while, and some.
+/// Proofs that are in memory at once to be verified, each of at most 16 MiB: as many as make a
+/// second child worthwhile, and a few more.
 const VERIFIED_AT_ONCE: usize = 6;
 
-/// Most bytes of a proof of this kind of task: what the engine's verifier takes. Nobody has made a
-/// larger one.
+/// Most bytes of a proof of this kind of task: as many as the engine's verifier takes. Nobody has
+/// made a larger one.
 fn bytes_max(kind: Kind) -> u64 {
     let max = match kind {
         Kind::Segment => SEGMENT_PROOF_BYTES_MAX,
@@ -113,7 +113,7 @@ impl<J: JobBackend> Examiner<J> {
         let fetched = match unless_it_stalls(&mut fetch, patience).await {
             Some(fetched) => fetched,
             None => {
-                // Those who send nothing must not keep others from being fetched from.
+                // Peers that send nothing must not hold up the fetches from others.
                 drop(permit);
                 stalled();
                 fetch.await
@@ -148,8 +148,8 @@ impl<J: JobBackend> Examiner<J> {
     }
 }
 
-/// The result of a fetch, unless it takes longer from now on than `patience` says, which grows with
-/// the bytes that have come.
+/// The result of a fetch, unless it takes longer from now on than `patience`, which grows with the
+/// bytes that have come.
 async fn unless_it_stalls<T>(
     mut fetch: impl Future<Output = T> + Unpin,
     patience: impl Fn() -> Duration,
@@ -180,7 +180,7 @@ mod tests {
         let start = Instant::now();
         let takes = Duration::from_millis(300);
         let slow = Box::pin(tokio::time::sleep(takes));
-        // Whenever it is looked at, something has come that is worth some time.
+        // At each look, bytes have come that are worth some more time.
         let more = || start.elapsed() + Duration::from_millis(100);
         assert_eq!(unless_it_stalls(slow, more).await, Some(()));
         assert!(start.elapsed() >= takes);

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use myriad_core::{Blob, Peer};
 
-/// Holders that are remembered of one blob. Enough that one of them has time.
+/// The remembered holders of one blob: enough that one of them has time.
 const HOLDERS_MAX: usize = 32;
 /// Blobs that are remembered. A job has a proof for each task, and two or three files.
 const BLOBS_MAX: usize = 1 << 18;
 
-/// Those who said that they hold a blob, or made it. A lie costs who believes it one attempt.
+/// The peers that said that they hold a blob, or that made it. A lie costs the peer that believes
+/// it one attempt.
 #[derive(Default)]
 pub(super) struct Holders {
     of: BTreeMap<Blob, VecDeque<Peer>>,
-    /// How many blobs each of them is named for.
+    /// The number of blobs for which each of them is named.
     counts: HashMap<Peer, usize>,
 }
 
@@ -39,9 +40,9 @@ impl Holders {
         *self.counts.entry(peer).or_default() += 1;
     }
 
-    /// All that these peers hold is out of reach. Anybody can come and go without end: those who
-    /// hold nothing cost no look at all blobs, and the others one together. Gives whether there was
-    /// one.
+    /// Everything that these peers hold is out of reach. Anybody can come and go without end, so
+    /// peers that hold nothing cost no look at all blobs, and the others together cost one. Returns
+    /// whether there was one.
     pub(super) fn forget(&mut self, peers: &[Peer]) -> bool {
         let held = |peer: &&Peer| self.counts.remove(*peer).is_some();
         let gone: BTreeSet<Peer> = peers.iter().filter(held).copied().collect();
@@ -54,7 +55,7 @@ impl Holders {
         !gone.is_empty()
     }
 
-    /// Some of those who hold it, others each time, so that none is asked by all.
+    /// Some of the peers that hold it, others each time, so that not everybody asks the same one.
     pub(super) fn some(&mut self, blob: Blob, count: usize) -> Vec<Peer> {
         let Some(holders) = self.of.get_mut(&blob) else {
             return Vec::new();
@@ -90,7 +91,7 @@ mod tests {
         assert_eq!(holders.counts.len(), HOLDERS_MAX, "nobody else holds anything");
     }
 
-    /// A job has hundreds of thousands of blobs, and each of them would be looked at.
+    /// A job has hundreds of thousands of blobs, and a look would go over each of them.
     #[test]
     fn those_who_come_and_go_and_hold_nothing_cost_nothing() {
         let mut holders = Holders::default();

@@ -9,7 +9,7 @@ use crate::requester::backend::JobBackend;
 
 /// The leases as the journal has them.
 pub(super) struct JournalNotes {
-    /// The leases that it has, or will have when `writing` is done.
+    /// The leases that it has now, or will have when `writing` is done.
     leases: BTreeSet<(TaskId, Peer)>,
     writing: Option<JoinHandle<()>>,
 }
@@ -30,7 +30,7 @@ impl JournalNotes {
             .is_some_and(|writing| !writing.is_finished())
     }
 
-    /// Makes durable who is at which task `now`, beside everything else.
+    /// Makes durable which peer works on which task `now`, beside everything else.
     pub(super) fn note<J: JobBackend>(&mut self, now: BTreeSet<(TaskId, Peer)>, backend: &Arc<J>) {
         let begun: Vec<_> = now.difference(&self.leases).copied().collect();
         let ended: Vec<_> = self.leases.difference(&now).copied().collect();
@@ -47,7 +47,7 @@ impl JournalNotes {
     /// Waits until the last note is written.
     pub(super) async fn written(&mut self) {
         if let Some(writing) = self.writing.take() {
-            // Where the disk does not serve, that was said.
+            // If the disk failed, that was said already.
             let _ = writing.await;
         }
     }

@@ -63,9 +63,11 @@ use super::{
 };
 use crate::{Event, Observer, RunError, engine_fingerprint};
 
-/// How long the end waits for provers to hear that their work is not wanted any more.
+/// The time for which the end waits until provers have heard that their work is not wanted any
+/// more.
 const FAREWELL_MAX: Duration = Duration::from_secs(2);
-/// How often the observer hears what the network does, and the journal who is at which task.
+/// The interval at which the observer hears what the network does, and the journal which peer works
+/// on which task.
 const TICK: Duration = Duration::from_millis(500);
 /// The longest sleep of the loop where the state machine waits for nothing.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
@@ -110,14 +112,14 @@ pub struct Driver<'a, J: JobBackend> {
     observer: &'a mut dyn Observer,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 
-    // How it ends.
+    // The end.
     usages: Vec<(Kind, Usage)>,
     finished: bool,
     failed: Option<RunError>,
 }
 
 impl<'a, J: JobBackend> Driver<'a, J> {
-    /// Serves `job` to the peers of a network that was joined; see [`Self::run`].
+    /// Serves `job` to the peers of a joined network; see [`Self::run`].
     pub fn new(
         joined: Joined,
         job: ServedJob,
@@ -230,7 +232,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        // Tasks that are left hold the backend, too; they end by themselves.
+        // The remaining tasks hold the backend, too. They end by themselves.
         let Self {
             mut backend,
             usages,
@@ -261,7 +263,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         self.failed = Some(RunError::Interrupted);
     }
 
-    /// Waits until what was said last is heard, and until the disk has what is true at the end.
+    /// Waits until peers have heard the last messages, and until the disk has the final state.
     async fn say_farewell(&mut self) {
         self.notes.written().await;
         self.note_leases();
@@ -271,7 +273,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         self.peers.written().await;
     }
 
-    /// Makes durable who is at which task, beside everything else.
+    /// Makes durable which peer works on which task, beside everything else.
     fn note_leases(&mut self) {
         if !self.notes.is_writing() {
             let now = self.requester.leases(self.job).into_iter().collect();
@@ -361,7 +363,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         self.send_waiting_receipts(peer);
     }
 
-    /// Tells of a peer that is of no use here.
+    /// Tells the user of a peer that is of no use here.
     fn tell_of_stranger(&mut self, text: String) {
         if self.peers.may_tell_of_stranger() {
             self.observer.event(&Event::Notice { text });

@@ -12,7 +12,7 @@ use super::sending::Sending;
 
 pub(super) struct Outbox {
     network: Network,
-    /// The peer that is being answered, with what it waits for.
+    /// The peer that is being answered, with the reply for which it waits.
     caller: Option<(Peer, Reply)>,
     sending: Sending,
 }
@@ -42,15 +42,16 @@ impl Outbox {
         }
     }
 
-    /// Nothing more is said to the peer that waits; if nothing was, it hears that it was heard.
+    /// Ends the reply to the waiting peer. If nothing was said, the peer hears that its request has
+    /// arrived.
     pub(super) fn end_reply(&mut self) {
         if let Some((_, reply)) = self.caller.take() {
             reply.send(Response::Received);
         }
     }
 
-    /// Tells a peer something, whether it hears it or not: all that is told also follows from the
-    /// answers to what it asks.
+    /// Sends a notice to a peer, which may be lost: the answers to the peer's own requests say the
+    /// same.
     pub(super) fn notify(&self, peer: Peer, notice: Notice) {
         self.sending.send(peer, self.asks(peer, notice), move |answer| {
             if let Some(Err(e)) = answer
@@ -61,7 +62,7 @@ impl Outbox {
         });
     }
 
-    /// Wakes a peer. `declined` is called if it says that it does not come.
+    /// Wakes a peer. `declined` is called if the peer says that it does not come.
     pub(super) fn wake(&self, peer: Peer, declined: impl FnOnce() + Send + 'static) {
         self.sending.send(peer, self.asks(peer, Notice::Wake), |answer| {
             if matches!(answer, Some(Ok(Response::Refused(_)))) {
@@ -93,8 +94,8 @@ impl Outbox {
         async move { network.ask(peer, Request::Notice(notice)).await }
     }
 
-    /// Waits until all that was said is heard, but no longer than `most`: a peer that does not hear
-    /// it will find out.
+    /// Waits until all messages have arrived, but no longer than `most`: a peer that misses one
+    /// will find out.
     pub(super) async fn close(&self, most: Duration) {
         self.sending.close(most).await;
     }

@@ -14,15 +14,16 @@ use tokio_util::task::TaskTracker;
 use super::receipt_book::Settlement;
 use crate::requester::backend::PeerBackend;
 
-/// How long a peer whose connection broke may take to come back before its tasks go to others.
+/// A peer whose connection broke may take this long to come back before its tasks go to others.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a peer that was at a task may take to find this requester again after a restart.
+/// After a restart, a peer that was working on a task may take this long to find this requester
+/// again.
 const RETURN_PATIENCE: Duration = Duration::from_secs(30);
-/// How often what was learned of peers is made durable.
+/// The interval at which what was learned of peers is made durable.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
-/// Peers of no use that the user is told of in one job. Names cost nothing, and whoever comes with
-/// ever new ones is not to fill the screen.
+/// The most useless peers that the user is told about in one job. Names cost nothing, and an
+/// attacker with ever new ones must not fill the screen.
 const STRANGERS_TOLD_MAX: usize = 16;
 
 pub(super) struct PeerBook {
@@ -33,16 +34,16 @@ pub(super) struct PeerBook {
     hellos: HashMap<Peer, (Hello, Option<u64>)>,
     /// The number of the start of each peer that is connected or waited for.
     boots: HashMap<Peer, u32>,
-    /// Peers without a connection, and until when they are waited for.
+    /// Peers without a connection, and the time until which the requester waits for them.
     away: BTreeMap<Peer, Instant>,
-    /// Peers of whom something was learned that is not durable yet.
+    /// Peers about which something was learned that is not durable yet.
     learned: BTreeSet<Peer>,
     remembered: Instant,
-    /// The place on the observer's screen of each prover that is there or waited for. A new one
-    /// gets the first that is free: one identity after the other takes no more places than there
-    /// are at once.
+    /// The place on the observer's screen of each prover that is connected or awaited. A new prover
+    /// gets the first free place, so that one identity after the other takes no more places than
+    /// there are provers at once.
     places: BTreeMap<Peer, usize>,
-    /// How many peers of no use the user was told of.
+    /// The number of useless peers that the user was told about.
     strangers_told: usize,
     /// The standings that are being made durable.
     writing: TaskTracker,
@@ -60,7 +61,7 @@ fn regard(standing: &Standing) -> Regard {
 }
 
 impl PeerBook {
-    /// `returning` are the peers that were at a task when an earlier run ended.
+    /// `returning` are the peers that were working on a task when an earlier run ended.
     pub(super) fn new(
         backend: Arc<dyn PeerBackend>,
         own: BTreeSet<Peer>,
@@ -94,8 +95,8 @@ impl PeerBook {
         standings
     }
 
-    /// A peer has said what it is. Whether it has been started again: the process that is gone was
-    /// perhaps at a task.
+    /// A peer has greeted. Returns whether it was started anew: its earlier process may have been
+    /// working on a task.
     pub(super) fn greeted(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) -> bool {
         self.away.remove(&peer);
         let before = self.boots.insert(peer, hello.boot);
@@ -115,7 +116,7 @@ impl PeerBook {
         self.away.insert(peer, now + LOST_PATIENCE);
     }
 
-    /// The peers that have been away for too long; nobody waits for them any more.
+    /// The peers that have been away for too long. The requester does not wait for them any more.
     pub(super) fn take_gone(&mut self, now: Instant) -> Vec<Peer> {
         let gone = self.away.iter().filter(|(_, until)| now > **until);
         let gone: Vec<Peer> = gone.map(|(&peer, _)| peer).collect();
@@ -135,9 +136,9 @@ impl PeerBook {
         }
     }
 
-    /// The places on the screen of provers that are neither there nor waited for; from now on
-    /// others get them. A prover may have left its place before: what became of its proof is heard
-    /// late, and gives it another one. `here` stays.
+    /// Frees the places on the screen of provers that are neither connected nor awaited, except
+    /// that of `here`, and returns them. A prover may have left its place before: late news of its
+    /// proof gives it another one.
     pub(super) fn take_left(&mut self, here: Peer) -> Vec<usize> {
         let (hellos, away) = (&self.hellos, &self.away);
         let is_left = |peer: &Peer, _: &mut usize| {
@@ -167,8 +168,7 @@ impl PeerBook {
         (free, true)
     }
 
-    /// Something was learned of a peer.
-    /// Whether the user is to be told of one more peer that is of no use.
+    /// Whether the user may be told about one more useless peer. Counts it.
     pub(super) fn may_tell_of_stranger(&mut self) -> bool {
         self.strangers_told += 1;
         self.strangers_told <= STRANGERS_TOLD_MAX
@@ -206,7 +206,7 @@ impl PeerBook {
         self.writing.spawn_blocking(move || backend.settle(&owed, &paid));
     }
 
-    /// Waits until all of that is durable. Where the disk does not serve, that was said.
+    /// Waits until all of that is durable. If the disk failed, that was said already.
     pub(super) async fn written(&self) {
         self.writing.close();
         self.writing.wait().await;
@@ -275,8 +275,8 @@ mod tests {
     #[test]
     fn peers_of_no_use_do_not_fill_the_screen() {
         let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
-        let told = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
-        assert_eq!(told, STRANGERS_TOLD_MAX);
+        let lines = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
+        assert_eq!(lines, STRANGERS_TOLD_MAX);
     }
 
     #[test]

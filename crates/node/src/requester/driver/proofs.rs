@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use myriad_core::{Blob, Peer, TaskId};
 use myriad_net::{blob::BlobRef, wire::Spent};
 
-/// All proofs of a job; `F` is what examining one finds that it says.
+/// All proofs of a job; `F` is what the examination of a proof has found.
 pub(super) struct Proofs<F> {
-    /// Claims that nothing has come of yet, by the order in which they were made.
+    /// Claims without a result yet, in the order in which they were made.
     claims: BTreeMap<ClaimNumber, Claim>,
     next: ClaimNumber,
     /// The accepted proof of each task.
@@ -27,7 +27,7 @@ pub(super) struct Proofs<F> {
     lost: BTreeSet<Blob>,
 }
 
-/// Tells two claims apart that say the same.
+/// Tells apart two claims that say the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ClaimNumber(u64);
 
@@ -37,7 +37,7 @@ struct Claim {
     task: TaskId,
     proof: BlobRef,
     spent: Spent,
-    /// Somebody looks at it; before that, it waits for that.
+    /// It is being examined; before that, it waits.
     checking: bool,
 }
 
@@ -47,7 +47,7 @@ struct Accepted<F> {
     stage: Stage<F>,
 }
 
-/// How far an accepted proof is.
+/// The state of an accepted proof.
 enum Stage<F> {
     Accepted(F),
     Persisting,
@@ -81,8 +81,8 @@ impl<F> Proofs<F> {
         }
     }
 
-    /// A peer says that it has a proof. A claim of the same peer and task that nobody has looked at
-    /// yet is superseded.
+    /// A peer says that it has a proof. Its earlier claim of the same task is superseded, unless it
+    /// is being examined.
     pub(super) fn claim(&mut self, peer: Peer, task: TaskId, proof: BlobRef, spent: Spent) {
         self.claims
             .retain(|_, claim| claim.checking || (claim.peer, claim.task) != (peer, task));
@@ -97,8 +97,8 @@ impl<F> Proofs<F> {
         self.next.0 += 1;
     }
 
-    /// The claim that is to be examined now; none where the peer says that its proof is another one
-    /// by now, and that one is not examined either.
+    /// The claim that is to be examined now. None if the peer names another proof by now; that one
+    /// is not examined either.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskId, proof: Blob) -> Option<Check> {
         let mut claims = self.claims.iter_mut();
         let waits = |claim: &Claim| !claim.checking && (claim.peer, claim.task) == (peer, task);
@@ -114,7 +114,7 @@ impl<F> Proofs<F> {
         })
     }
 
-    /// A check has ended, with the finding where its proof is accepted.
+    /// A check has ended: with the finding, if its proof is accepted.
     pub(super) fn settle(&mut self, claim: ClaimNumber, finding: Option<F>) {
         let Some(Claim {
             task, proof, spent, ..
@@ -134,7 +134,7 @@ impl<F> Proofs<F> {
         self.blobs.insert(proof.blob);
     }
 
-    /// The record of a task's accepted proof that is to be made durable: given once.
+    /// The record of a task's accepted proof that is to be made durable. It is given only once.
     pub(super) fn persist(&mut self, task: TaskId) -> Option<(BlobRef, F)> {
         let accepted = self.accepted.get_mut(&task)?;
         match std::mem::replace(&mut accepted.stage, Stage::Persisting) {
@@ -167,13 +167,13 @@ impl<F> Proofs<F> {
         self.blobs.contains(&blob)
     }
 
-    /// Whether somebody says that its proof is this blob, and nothing has come of that yet.
+    /// Whether there is a claim of this blob without a result yet.
     pub(super) fn is_claimed(&self, blob: Blob) -> bool {
         self.claims.values().any(|claim| claim.proof.blob == blob)
     }
 
-    /// Forgets claims that nobody will look at: those that were refused, or whose tasks were done
-    /// by others. Without that each identity would leave one behind.
+    /// Forgets claims that will not be examined: those that were refused, or whose tasks others
+    /// have done. Otherwise each identity would leave one behind.
     pub(super) fn forget_claims(&mut self, is_awaited: impl Fn(Peer, TaskId) -> bool) {
         self.claims
             .retain(|_, claim| claim.checking || is_awaited(claim.peer, claim.task));
@@ -198,7 +198,7 @@ impl<F> Proofs<F> {
             .collect()
     }
 
-    /// A proof is not the job's any more.
+    /// A proof does not belong to the job any more.
     pub(super) fn let_go(&mut self, task: TaskId, proof: Blob) {
         self.accepted.remove(&task);
         self.blobs.remove(&proof);

@@ -11,11 +11,11 @@ use myriad_net::SignedReceipt;
 
 /// Receipts that have not arrived, as far as is known.
 pub(super) struct ReceiptBook {
-    /// On their way, by their proofs.
+    /// Receipts on their way, by their proofs.
     sending: HashMap<Blob, SignedReceipt>,
-    /// Those of provers that are away.
+    /// Receipts for provers that are away.
     waiting: HashMap<Peer, Vec<SignedReceipt>>,
-    /// The proofs of those that the disk has.
+    /// The proofs of the receipts that the disk has.
     kept: HashSet<Blob>,
     /// The changes that the disk does not know yet.
     unsettled: Settlement,
@@ -24,14 +24,14 @@ pub(super) struct ReceiptBook {
 /// The changes of receipts that the disk is to learn.
 #[derive(Default)]
 pub(super) struct Settlement {
-    /// Receipts that did not arrive, and that it does not have.
+    /// Receipts that did not arrive, and that the disk does not have.
     pub owed: Vec<SignedReceipt>,
-    /// Those that it has, and that did.
+    /// Receipts that the disk has, and that did arrive.
     pub paid: Vec<SignedReceipt>,
 }
 
 impl ReceiptBook {
-    /// `owed` are those of earlier jobs.
+    /// `owed` are the receipts of earlier jobs.
     pub(super) fn new(owed: Vec<SignedReceipt>) -> Self {
         let mut waiting: HashMap<Peer, Vec<SignedReceipt>> = HashMap::new();
         let kept = owed.iter().map(|signed| signed.receipt.proof).collect();
@@ -51,8 +51,8 @@ impl ReceiptBook {
         self.sending.insert(signed.receipt.proof, signed.clone());
     }
 
-    /// Whether a receipt has arrived is known. One that has not waits until its prover is back, if
-    /// need be in another job.
+    /// Notes whether a receipt has arrived. One that has not waits until its prover is back, in
+    /// another job if need be.
     pub(super) fn sent(&mut self, signed: SignedReceipt, arrived: bool) {
         let proof = signed.receipt.proof;
         self.sending.remove(&proof);

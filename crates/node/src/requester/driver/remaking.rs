@@ -1,6 +1,6 @@
 //! Makes proofs again, or makes them here. The blob store finds a damaged or lost proof when it
 //! serves or reads it. When no node may come of an accepted proof, an engine child of this machine
-//! tries the node, beside everything else, to find out why. A final proof that takes no proving is
+//! tries the node, beside everything else, to find out why. A final proof that needs no proving is
 //! made here, too.
 
 use std::{
@@ -19,16 +19,19 @@ use super::{
 use crate::{Event, requester::backend::JobBackend};
 
 impl<J: JobBackend> Driver<'_, J> {
-    /// Does a task here that peers fail at or that is for no peer, or has it wait for the one that
+    /// Does a task here at which peers fail or that no peer may do, or has it wait for the one that
     /// is being done.
     pub(super) fn begin_trial(&mut self, task: TaskRef) {
-        // One that is for no peer waits for no other: it takes no proving.
+        // A task that no peer may do waits for no other: it needs no proving.
         if !self.requester.is_for_caller(task) {
             if !self.trials.begin(task) {
                 return;
             }
             self.observer.event(&Event::Notice {
-                text: format!("provers fail at {}: it is done here, to see why", task.task),
+                text: format!(
+                    "provers fail at {}: this machine does it itself, to see why",
+                    task.task
+                ),
             });
         }
         let inputs = self.requester.inputs(task).into_iter();
@@ -96,7 +99,7 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// Has done again what the disk has lost and the job still needs.
+    /// Has the proofs made again that the disk has lost and the job still needs.
     pub(super) fn look_for_lost(&mut self) {
         self.proofs.note_lost(self.network.blobs().take_lost());
         for (task, proof) in self.proofs.lost() {

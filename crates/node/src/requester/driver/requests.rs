@@ -26,7 +26,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. } => {
                 Some(*task)
             }
-            // Requesters give notice; nobody gives them any.
+            // Only requesters give notices, and nobody gives them any.
             Request::Notice(_) => return reply.send(Response::Received),
         };
         if task.is_some_and(|task| task.job != self.job) {
@@ -35,7 +35,7 @@ impl<J: JobBackend> Driver<'_, J> {
         match request {
             Request::Offer(offer) => self.handle_offer(peer, offer, reply),
             Request::Renew { task, progress } => {
-                // A peer that proves has the files, and spares this node the next copy.
+                // A peer that proves has the files, so this node need not send the next copy.
                 if progress > 0 && self.requester.may_submit(peer, task) {
                     for file in self.files.all().collect::<Vec<_>>() {
                         self.holders.add(file.blob, peer);
@@ -51,7 +51,8 @@ impl<J: JobBackend> Driver<'_, J> {
                     "claim of {name} by {}",
                     short_name(peer)
                 );
-                // Claims of tasks that are not leased are not kept: a peer could claim without end.
+                // Claims of tasks that are not leased are not kept, because a peer could claim
+                // without end.
                 if self.requester.may_submit(peer, task) {
                     self.proofs.claim(peer, task.task, proof, spent);
                 }
@@ -99,8 +100,8 @@ impl<J: JobBackend> Driver<'_, J> {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
-        // Blobs that this job is not made of are not remembered: anyone can name any number of
-        // them.
+        // Blobs that do not belong to this job are not remembered, because anyone can name any
+        // number of them.
         for blob in offer.holds {
             if self.is_of_job(blob) {
                 self.holders.add(blob, peer);
@@ -120,7 +121,7 @@ impl<J: JobBackend> Driver<'_, J> {
         self.files.has(blob) || self.proofs.has(blob)
     }
 
-    /// Tells the state machine what a peer said; what it makes of it answers the peer.
+    /// Tells the state machine what a peer said. Its outputs answer the peer.
     fn input_from(&mut self, peer: Peer, reply: Reply, input: Input) {
         self.outbox.begin_reply(peer, reply);
         self.input(input);

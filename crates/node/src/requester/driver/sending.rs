@@ -1,5 +1,5 @@
-//! Sends messages to many peers at once, of which some are silent on purpose: those take nothing of
-//! what the others hear.
+//! Sends messages to many peers at once. Some are silent on purpose; these delay nothing that the
+//! others hear.
 
 use std::{
     collections::HashMap,
@@ -13,14 +13,14 @@ use myriad_core::Peer;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
-/// Messages that are on their way at once; what is more waits.
+/// Messages that are on their way at once. More than these wait.
 const SENT_AT_ONCE: usize = 256;
-/// Those to one peer: a proof has a verdict, a receipt, and children that are obsolete.
+/// Messages on their way to one peer: a proof has a verdict, a receipt, and obsolete children.
 const TO_PEER_AT_ONCE: usize = 4;
-/// Messages to one peer that are on their way or wait. There is nothing that it has to hear, and a
+/// Messages to one peer that are on their way or wait. The peer need not hear any of them, and a
 /// peer that answers has far fewer.
 const TO_PEER_MAX: usize = 256;
-/// How long a message counts to those that are on their way: what answers takes less.
+/// A message counts as being on its way for this long. A peer that answers takes less.
 const COUNTS_FOR: Duration = Duration::from_secs(2);
 
 /// Messages on their way.
@@ -53,8 +53,8 @@ impl Default for Sending {
 }
 
 impl Sending {
-    /// Sends a message to a peer by `asks`. `then` hears its result; none where the peer has so
-    /// many to answer already that this one is not sent.
+    /// Sends a message to a peer by `asks`. `then` gets the result. It is none if the peer has so
+    /// many to answer already that this message is not sent.
     pub(super) fn send<T>(
         &self,
         peer: Peer,
@@ -75,7 +75,7 @@ impl Sending {
             let answer = match timeout(counts_for, &mut asks).await {
                 Ok(answer) => answer,
                 Err(_) => {
-                    // Those who do not answer must not keep others from hearing anything.
+                    // Peers that do not answer must not keep others from hearing anything.
                     drop(permit);
                     asks.await
                 }
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Far more than it takes, on a machine that does other work too.
+    /// Far more than is needed, even on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
     const HONEST: Peer = Peer([1; 32]);
 
@@ -145,11 +145,11 @@ mod tests {
 
     /// Whether an honest peer hears something.
     async fn is_heard(sending: &Sending) -> bool {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         sending.send(HONEST, ready(()), |answer| {
-            let _ = tell.send(answer);
+            let _ = sender.send(answer);
         });
-        timeout(PATIENCE, told).await == Ok(Ok(Some(())))
+        timeout(PATIENCE, receiver).await == Ok(Ok(Some(())))
     }
 
     /// All holders of a proof are told that it is obsolete, and anybody may say that it holds all.
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(sending.tasks.len(), 32 * TO_PEER_MAX);
     }
 
-    /// So many that each of them takes but one message, a wake.
+    /// Here are so many peers that each of them gets only one message, a wake.
     #[tokio::test]
     async fn silent_peers_keep_nobody_from_hearing_however_many_they_are() {
         let sending = Sending {
@@ -185,21 +185,21 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_much_for_a_peer_is_said_to_be_in_vain_and_lanes_go() {
         let sending = Sending::default();
-        let (mut ends, mut told) = (Vec::new(), Vec::new());
+        let (mut ends, mut receivers) = (Vec::new(), Vec::new());
         for _ in 0..=TO_PEER_MAX {
             let (end, ended) = oneshot::channel::<()>();
-            let (tell, hears) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             sending.send(HONEST, ended, |answer| {
-                let _ = tell.send(answer.is_some());
+                let _ = sender.send(answer.is_some());
             });
             ends.push(end);
-            told.push(hears);
+            receivers.push(receiver);
         }
         // The last one alone.
-        assert!(!told.pop().unwrap().await.unwrap());
+        assert!(!receivers.pop().unwrap().await.unwrap());
         drop(ends);
-        for hears in told {
-            assert!(hears.await.unwrap());
+        for receiver in receivers {
+            assert!(receiver.await.unwrap());
         }
         sending.close(PATIENCE).await;
         assert!(sending.lanes.lock().is_empty());

@@ -1,5 +1,5 @@
-//! The nodes that peers fail at, and that the requester tries itself: the one under way, those that
-//! wait, and the result of each.
+//! The nodes at which peers fail, and which the requester therefore tries itself: the one under
+//! way, those that wait, and the result of each.
 
 use std::collections::VecDeque;
 
@@ -45,7 +45,7 @@ impl Trials {
         true
     }
 
-    /// The one that was under way has ended.
+    /// The task that was under way has ended.
     pub(super) fn end(&mut self) {
         self.under_way = false;
     }
@@ -56,8 +56,8 @@ impl Trials {
     }
 }
 
-/// Does a task that is made of these proofs. Blocks. A proof that is refuted or doubted is not in
-/// the journal any more when this returns.
+/// Does a task that is made from these proofs. Blocks. When this returns, the journal does not have
+/// a refuted or doubted proof any more.
 pub(super) fn attempt<J: JobBackend>(
     backend: &J,
     blobs: &BlobStore,

@@ -102,7 +102,7 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-/// How a requester is to run.
+/// The settings of a requester's run.
 pub struct Request {
     pub seed: u8,
     pub segments: u32,
@@ -274,7 +274,7 @@ impl Prover {
         Self::start_in(tempfile::tempdir().unwrap(), bootstrap, engine)
     }
 
-    /// With what an earlier one has left in its folder.
+    /// Starts in the folder of an earlier prover, with all that it has left there.
     pub fn start_in(dir: tempfile::TempDir, bootstrap: &[String], engine: Pretender) -> Self {
         let joined = start(dir.path(), Role::Prover, bootstrap);
         Self::run(dir, joined, engine)

@@ -269,7 +269,7 @@ fn what_depends_on_hashes_is_told() {
         validate(&made.file.to_input().unwrap()).unwrap();
         made
     };
-    let asked = |made: &super::Replayed, number: u64| {
+    let dependents = |made: &super::Replayed, number: u64| {
         let place = Place {
             block: 1_048_576,
             transaction: Some(1),
@@ -302,12 +302,12 @@ fn what_depends_on_hashes_is_told() {
             json["blockHashes"].as_array_mut().unwrap().push(hash);
         }
         let made = replay_bytes(json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
-        assert_eq!(asked(&made, 1_048_576 - back), 0, "{back}");
+        assert_eq!(dependents(&made, 1_048_576 - back), 0, "{back}");
         assert!(!made.file.description.unwrap().contains("depend on"));
     }
     // Logging a hash changes the receipts of two transactions of each block.
     let made = of("PUSH 1 NUMBER SUB BLOCKHASH PUSH 0 MSTORE PUSH 32 PUSH 0 LOG0 STOP");
-    assert_eq!(asked(&made, 1_048_575), 2 * BLOCKS);
+    assert_eq!(dependents(&made, 1_048_575), 2 * BLOCKS);
     let description = made.file.description.as_ref().unwrap();
     assert!(
         description.contains(&format!("{} depend on those hashes", 2 * BLOCKS))
@@ -332,7 +332,7 @@ fn all_that_ask_for_hashes_are_told() {
     // Two transactions of each block call it.
     let replay = replayed("PUSH 1 NUMBER SUB BLOCKHASH PUSH 2 SSTORE STOP", BLOCKS).unwrap();
     let made = replay_bytes(replay.json.to_string().as_bytes(), Some(&replay.chain_config)).unwrap();
-    let asking: Vec<_> = made
+    let readers: Vec<_> = made
         .remarks
         .iter()
         .filter_map(|remark| match remark {
@@ -344,7 +344,7 @@ fn all_that_ask_for_hashes_are_told() {
         .collect();
     let expected = (1_048_576..).take(BLOCKS);
     let expected = expected.flat_map(|block| [1, 2].map(|index| (block, index, block - 1, 1)));
-    assert_eq!(asking, expected.collect::<Vec<_>>());
+    assert_eq!(readers, expected.collect::<Vec<_>>());
 }
 
 #[test]
