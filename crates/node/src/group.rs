@@ -55,11 +55,20 @@ impl LimitedWorker {
     /// # Errors
     /// As [`Self::spawn`].
     pub fn spawn_for_keys(config: &WorkerConfig, memory: MemoryBudget) -> Result<Self, WorkerError> {
-        Self::begin(config, Worker::spawn_for_keys(config)?, memory, Path::new("/"))
+        Self::spawn_for_keys_below(config, memory, Path::new("/"))
+    }
+
+    /// The same with the files of the machine below `root`.
+    pub(crate) fn spawn_for_keys_below(
+        config: &WorkerConfig,
+        memory: MemoryBudget,
+        root: &Path,
+    ) -> Result<Self, WorkerError> {
+        Self::begin(config, Worker::spawn_for_keys(config)?, memory, root)
     }
 
     /// Limits a child that has read nothing yet.
-    fn begin(
+    pub(crate) fn begin(
         config: &WorkerConfig,
         worker: Worker,
         memory: MemoryBudget,

@@ -407,19 +407,13 @@ impl Drop for Worker {
     }
 }
 
-/// Has the keys of a configuration of the caller's own made, where there are none that can be read,
-/// by a child that ends with it. Gives what that took; none where they were there.
+/// Whether there are keys of a configuration of the caller's own that can be read.
 ///
 /// # Errors
-/// See [`Worker::make_keys`]; and an `openvm.toml` that is refused.
-pub fn make_keys(config: &WorkerConfig, openvm_toml: Option<String>) -> Result<Option<Usage>, WorkerError> {
-    let vm = openvm_toml.as_deref();
-    let vm = vm.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
-    if KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?) {
-        return Ok(None);
-    }
-    let mut maker = Worker::spawn_for_keys(config)?;
-    maker.make_keys(openvm_toml, Filling::Rotten).map(Some)
+/// An `openvm.toml` that is refused.
+pub fn has_keys(config: &WorkerConfig, openvm_toml: Option<&str>) -> Result<bool, WorkerError> {
+    let vm = openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
+    Ok(KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?))
 }
 
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
