@@ -8,9 +8,10 @@ use std::{fs, path::Path};
 
 use myriad_engine::{
     Input, MemoryBudget, ProgramError,
-    worker::{Failure, Worker, WorkerConfig, WorkerError, make_keys},
+    worker::{Failure, Worker, WorkerConfig, WorkerError},
 };
 use myriad_fuzz::{Rng, extensions, programs::Exe, setting, targets::VMEXE};
+use myriad_node::{KEYS_MEMORY_MIN, make_keys};
 
 /// The rounds of these in CI, which take some seconds.
 const TIMES: u64 = 10;
@@ -38,7 +39,7 @@ impl Child {
             threads: 1,
         };
         let openvm_toml = openvm_toml.map(str::to_owned);
-        make_keys(&config, openvm_toml.clone()).expect("keys can be made");
+        make_keys(&config, KEYS_MEMORY_MIN, openvm_toml.clone()).expect("keys can be made");
         let worker = Worker::spawn(&config).expect("it was built");
         Self {
             config,

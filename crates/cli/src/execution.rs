@@ -1,10 +1,7 @@
 //! Executing a program without proving it, for `execute`, `block execute` and `plan`.
 
-use myriad_engine::{
-    Account, Input, Plan,
-    worker::{Usage, make_keys},
-};
-use myriad_node::LimitedWorker;
+use myriad_engine::{Account, Input, Plan, worker::Usage};
+use myriad_node::{LimitedWorker, make_keys};
 
 use crate::{error::Error, files::ProgramFile, progress::Spinner, settings::Settings};
 
@@ -41,7 +38,7 @@ fn planned(
     let config = settings.sole_worker()?;
     {
         let _spinner = Spinner::new("getting keys ready");
-        make_keys(&config, program.openvm_toml.clone())?;
+        make_keys(&config, settings.memory, program.openvm_toml.clone())?;
     }
     let _spinner = Spinner::new(format!("executing {}", program.name));
     let mut worker = LimitedWorker::spawn(&config, settings.memory)?;

@@ -14,8 +14,8 @@
 use std::{env, fs, path::PathBuf};
 
 use myriad_engine::{
-    Input, Level, MemoryBudget, Program, Segment,
-    worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig, make_keys, serve},
+    Filling, Input, Level, MemoryBudget, Program, Segment,
+    worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig, has_keys, serve},
 };
 use myriad_evm::host::sample::{self, SampleSpec};
 
@@ -216,7 +216,9 @@ fn start(subject: &Subject) -> Fallible<Worker> {
         keys: keys_dir(),
         threads: std::thread::available_parallelism()?.get(),
     };
-    make_keys(&config, subject.openvm_toml.clone())?;
+    if !has_keys(&config, subject.openvm_toml.as_deref())? {
+        Worker::spawn_for_keys(&config)?.make_keys(subject.openvm_toml.clone(), Filling::Rotten)?;
+    }
     let mut worker = Worker::spawn(&config)?;
     worker.load(
         subject.image.clone(),

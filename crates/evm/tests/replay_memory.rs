@@ -1,5 +1,7 @@
-//! The memory of a replay file that is made of what takes most memory for its bytes. A test binary
-//! of its own: the system says the most that a process has ever taken.
+//! The memory of a replay file that is made of what takes most memory for its bytes.
+
+#[path = "common/peak.rs"]
+mod peak;
 
 use std::{
     fs::{self, File},
@@ -49,20 +51,12 @@ fn write(path: &Path, transaction: &str, count: usize) {
     file.flush().unwrap();
 }
 
-/// The most memory that this process has taken since it was last forgotten, in bytes.
-fn peak() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
-}
-
 #[test]
 fn what_is_short_in_a_file_takes_little_more_memory() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("replay.json");
+    // Memory that the allocator keeps from one file counts for the next one, too.
+    let before = peak::forget();
     for (what, transaction, count) in [
         ("transactions", transaction(0, 0), 300),
         ("entries of access lists", transaction(0, 4096), 1),
@@ -71,15 +65,13 @@ fn what_is_short_in_a_file_takes_little_more_memory() {
         write(&path, &transaction, count);
         let bytes = fs::metadata(&path).unwrap().len();
         assert!(bytes > FILE_BYTES / 2, "{what}: {bytes} bytes");
-        // Forgets the peak so far.
-        fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = peak();
+        peak::forget();
         let error = replay(&path, None).unwrap_err();
         assert!(
             matches!(error, ReplayError::UnknownChain { chain_id: 2 }),
             "{what}: {error}"
         );
-        let taken = peak() - before;
+        let taken = peak::bytes() - before;
         eprintln!("{what}: {taken} bytes of memory for {bytes}");
         assert!(
             taken <= MEMORY_MAX * bytes,

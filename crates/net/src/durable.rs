@@ -14,33 +14,39 @@ use std::{
 /// # Errors
 /// A folder that cannot be made or synced, or a file in its place.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    make_with(&missing(dir), sync_dir)
+    make_all_with(dir, sync_dir)
 }
 
-/// Makes a folder in one that is there, so that it survives a crash. Does nothing if the folder
-/// exists.
+fn make_all_with(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let missing = missing(dir);
+    // Whoever made the lowest folder that is there may have been killed before it was synced: it
+    // makes one after the other.
+    match sync(above(missing.first().map_or(dir, |first| above(first)))) {
+        // The folder above is another user's, who has made this one.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+        synced => synced?,
+    }
+    missing.iter().try_for_each(|new| make_with(new, &mut sync))
+}
+
+/// Makes a folder in one that is there, if need be. Its name is on the disk when this returns, and
+/// whoever has made it may have been killed before that.
 ///
 /// # Errors
 /// As [`make_dir`], and a folder above that is missing.
 pub(crate) fn make_dir_below(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    make_with(&[dir.to_owned()], sync_dir)
+    make_with(dir, sync_dir)
 }
 
-/// Makes missing folders, in this order, and syncs the folder above each.
-fn make_with(missing: &[PathBuf], mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
-    for new in missing {
-        match fs::create_dir(new) {
-            Ok(()) => {}
-            // Another process was first; whether it has synced is not known.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && new.is_dir() => {}
-            Err(e) => return Err(e),
-        }
-        sync(above(new))?;
+/// Makes a folder if it is missing, and has it in the folder above it.
+fn make_with(new: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    match fs::create_dir(new) {
+        Ok(()) => {}
+        // Another process was first; whether it has synced is not known.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && new.is_dir() => {}
+        Err(e) => return Err(e),
     }
-    Ok(())
+    sync(above(new))
 }
 
 /// Syncs the entries of a folder to the disk.
@@ -74,33 +80,67 @@ fn missing(dir: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    /// Makes a folder and gives those that were synced for it.
+    fn synced(dir: &Path) -> Vec<PathBuf> {
+        let mut synced = Vec::new();
+        make_all_with(dir, |dir| {
+            synced.push(dir.to_owned());
+            sync_dir(dir)
+        })
+        .unwrap();
+        synced
+    }
+
     #[test]
     fn each_folder_that_is_missing_is_made_below_one_that_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a/b/c");
-        fs::create_dir(dir.path().join("a")).unwrap();
-        assert_eq!(missing(&path), [dir.path().join("a/b"), path.clone()]);
-        let mut synced = Vec::new();
-        let sync = |dir: &Path| {
-            synced.push(dir.to_owned());
-            sync_dir(dir)
-        };
-        make_with(&missing(&path), sync).unwrap();
-        assert_eq!(synced, [dir.path().join("a"), dir.path().join("a/b")]);
+        let at = |path: &str| dir.path().join(path);
+        let path = at("a/b/c");
+        fs::create_dir(at("a")).unwrap();
+        assert_eq!(missing(&path), [at("a/b"), path.clone()]);
+        // The first of them is there, and whether it is on the disk is not known.
+        assert_eq!(synced(&path), [dir.path().to_owned(), at("a"), at("a/b")]);
         assert!(path.is_dir() && missing(&path).is_empty());
-        make_dir(&path).unwrap();
-        make_dir(&dir.path().join("d/e")).unwrap();
-        assert!(dir.path().join("d/e").is_dir());
+        make_dir(&at("d/e")).unwrap();
+        assert!(at("d/e").is_dir());
         assert_eq!(
             (above(&path), above(Path::new("data"))),
             (path.parent().unwrap(), Path::new("."))
         );
 
-        fs::write(dir.path().join("file"), "").unwrap();
-        assert!(make_dir(&dir.path().join("file/x")).is_err());
+        fs::write(at("file"), "").unwrap();
+        assert!(make_dir(&at("file/x")).is_err());
         make_dir_below(&path.join("d")).unwrap();
         make_dir_below(&path.join("d")).unwrap();
         assert!(path.join("d").is_dir());
         assert!(make_dir_below(&path.join("e/f")).is_err());
+    }
+
+    /// A process that was killed between making and syncing a folder leaves one that a failing
+    /// machine forgets, with all that others have put into it since.
+    #[test]
+    fn a_folder_that_somebody_else_has_made_is_synced_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        fs::create_dir_all(&path).unwrap();
+        assert_eq!(synced(&path), [dir.path().join("a")]);
+        let mut above_it = Vec::new();
+        make_with(&path, |dir| {
+            above_it.push(dir.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(above_it, [dir.path().join("a")]);
+    }
+
+    #[test]
+    fn a_folder_above_that_is_another_users_is_left_to_its_owner() {
+        let denied = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        let dir = tempfile::tempdir().unwrap();
+        make_all_with(dir.path(), denied).unwrap();
+        // What is made here is this process's to sync.
+        assert!(make_all_with(&dir.path().join("new"), denied).is_err());
+        let broken = |_: &Path| Err(io::Error::other("no disk"));
+        assert!(make_all_with(dir.path(), broken).is_err());
     }
 }

@@ -38,6 +38,8 @@ pub struct LimitedWorker {
     group: Option<Group>,
     /// The most that it may take, in bytes.
     memory_max: u64,
+    /// The reason for which this process has ended it, where it took too much.
+    ended: Option<String>,
 }
 
 impl LimitedWorker {
@@ -55,11 +57,20 @@ impl LimitedWorker {
     /// # Errors
     /// As [`Self::spawn`].
     pub fn spawn_for_keys(config: &WorkerConfig, memory: MemoryBudget) -> Result<Self, WorkerError> {
-        Self::begin(config, Worker::spawn_for_keys(config)?, memory, Path::new("/"))
+        Self::spawn_for_keys_below(config, memory, Path::new("/"))
+    }
+
+    /// The same with the files of the machine below `root`.
+    pub(crate) fn spawn_for_keys_below(
+        config: &WorkerConfig,
+        memory: MemoryBudget,
+        root: &Path,
+    ) -> Result<Self, WorkerError> {
+        Self::begin(config, Worker::spawn_for_keys(config)?, memory, root)
     }
 
     /// Limits a child that has read nothing yet.
-    fn begin(
+    pub(crate) fn begin(
         config: &WorkerConfig,
         worker: Worker,
         memory: MemoryBudget,
@@ -77,6 +88,7 @@ impl LimitedWorker {
             worker,
             group,
             memory_max,
+            ended: None,
         };
         if let Some(group) = &limited.group {
             group.add(limited.worker.pid()).map_err(|e| WorkerError::Start {
@@ -87,21 +99,42 @@ impl LimitedWorker {
         Ok(limited)
     }
 
-    /// The reason for which the kernel has ended the child, if its group was full.
+    /// The reason for which the child was ended, if it took too much. It was ended here, or by the
+    /// kernel because its group was full.
     pub(crate) fn excess(&self) -> Option<String> {
         let is_full = self.group.as_ref().is_some_and(Group::was_full);
-        is_full.then(|| {
+        let full = is_full.then(|| {
             format!(
                 "the engine child took all of the {} bytes of memory that its control group allows",
                 self.memory_max
             )
-        })
+        });
+        self.ended.clone().or(full)
+    }
+
+    /// Keeps the reason for which it was ended: its work may have come to an end just before, and
+    /// only the next piece of work finds the child gone.
+    pub(crate) fn note_ended(&mut self, reason: String) {
+        self.ended = Some(reason);
+    }
+
+    /// The child for further work, unless it was ended when this piece came to its end.
+    pub(crate) fn if_left(self) -> Option<Self> {
+        self.excess().is_none().then_some(self)
     }
 
     /// An error of the child with the true cause of its death: a machine that is short of memory
     /// would have ended it in the same way.
     pub(crate) fn explain(&self, error: WorkerError) -> WorkerError {
-        explained(error, self.excess())
+        match (error, self.excess()) {
+            (WorkerError::Died(death), Some(excess)) => WorkerError::Died(Death {
+                out_of_memory: false,
+                stopped: false,
+                status: format!("{excess}; raise --memory: {}", death.status),
+                ..death
+            }),
+            (error, _) => error,
+        }
     }
 
     /// Whether the kernel holds the child to its memory.
@@ -112,19 +145,6 @@ impl LimitedWorker {
     /// The memory that is lent to the child, in bytes.
     pub(crate) fn memory_max(&self) -> u64 {
         self.memory_max
-    }
-}
-
-/// An error of a child that was ended for taking too much says so.
-pub(crate) fn explained(error: WorkerError, excess: Option<String>) -> WorkerError {
-    match (error, excess) {
-        (WorkerError::Died(death), Some(excess)) => WorkerError::Died(Death {
-            out_of_memory: false,
-            stopped: false,
-            status: format!("{excess}; raise --memory: {}", death.status),
-            ..death
-        }),
-        (error, _) => error,
     }
 }
 

@@ -113,8 +113,9 @@ struct AtWork<'a> {
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
+        let left = self.worker.take().and_then(LimitedWorker::if_left);
         let mut children = self.shared.children();
-        match self.worker.take() {
+        match left {
             Some(worker) => children.idle.push(worker),
             None => children.count -= 1,
         }

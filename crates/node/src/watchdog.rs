@@ -8,10 +8,7 @@ use std::{
 
 use myriad_engine::worker::WorkerError;
 
-use crate::{
-    group::{LimitedWorker, explained},
-    process::resident_bytes,
-};
+use crate::{group::LimitedWorker, process::resident_bytes};
 
 /// The interval at which the process is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,8 +21,9 @@ pub(crate) struct Bounds {
     pub time_max: Duration,
 }
 
-/// Returns the result of `work` with a child. If the child was ended meanwhile, here or by the
-/// kernel for its control group, it also returns the reason.
+/// Returns the result of `work` with a child. If the child was ended meanwhile or before, here or by
+/// the kernel for its control group, it also returns the reason. Work may come to a good end just
+/// before its child is ended.
 pub(crate) fn guard<T>(
     worker: &mut LimitedWorker,
     bounds: Bounds,
@@ -48,8 +46,10 @@ pub(crate) fn guard<T>(
         });
         let worked = work(worker);
         drop(done);
-        let excess = watch.join().unwrap_or(None);
-        (worked, excess.or_else(|| worker.excess()))
+        if let Ok(Some(excess)) = watch.join() {
+            worker.note_ended(excess);
+        }
+        (worked, worker.excess())
     })
 }
 
@@ -63,16 +63,16 @@ impl LimitedWorker {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,
     ) -> Result<T, WorkerError> {
-        let (worked, excess) = if self.has_group() {
-            (work(self), self.excess())
+        let worked = if self.has_group() {
+            work(self)
         } else {
             let bounds = Bounds {
                 memory_max: self.memory_max(),
                 time_max: Duration::MAX,
             };
-            guard(self, bounds, work)
+            guard(self, bounds, work).0
         };
-        worked.map_err(|error| explained(error, excess))
+        worked.map_err(|error| self.explain(error))
     }
 }
 
@@ -87,4 +87,50 @@ fn excess(pid: u32, elapsed: Duration, bounds: Bounds) -> Option<String> {
     (memory > memory_max).then(|| {
         format!("the engine child took {memory} bytes of memory, and {memory_max} are allowed for this task")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_engine::{
+        MemoryBudget,
+        worker::{Worker, WorkerConfig},
+    };
+
+    use super::*;
+
+    /// The watch ends the child when its work has just been done, so that the next piece finds it
+    /// gone.
+    #[test]
+    fn a_child_that_is_ended_as_its_work_ends_is_known_to_have_taken_too_much() {
+        const GREEDY: &str = "x=$(head -c 268435456 /dev/zero | tr '\\0' x); sleep 60";
+        let config = WorkerConfig {
+            command: "/bin/sh".into(),
+            args: vec!["-c".into(), GREEDY.into()],
+            keys: "none".into(),
+            threads: 1,
+        };
+        // No groups can be made here.
+        let root = tempfile::tempdir().unwrap();
+        let lent = MemoryBudget::from_bytes(64 << 20);
+        let worker = Worker::spawn(&config).unwrap();
+        let mut child = LimitedWorker::begin(&config, worker, lent, root.path()).unwrap();
+        let done = child.within(|child| {
+            while resident_bytes(child.pid()).is_some_and(|bytes| bytes > 0) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Ok(())
+        });
+        assert!(done.is_ok(), "{done:?}");
+        let next = child.within(|child| child.load(Vec::<u8>::new(), None, Vec::<u8>::new()));
+        let Err(WorkerError::Died(death)) = next else {
+            panic!("it was ended: {next:?}");
+        };
+        let text = death.to_string();
+        assert!(
+            text.contains("75161927 are allowed") && text.contains("raise --memory"),
+            "{text}"
+        );
+        assert!(!death.stopped && !death.out_of_memory, "{death:?}");
+        assert!(child.if_left().is_none(), "it is of no more use");
+    }
 }

@@ -3,8 +3,8 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use myriad_engine::{FINAL_PROOF_BYTES_MAX, ProofOf, Shown, worker::make_keys};
-use myriad_node::{Objection, ProgramOnly, RunError, VerifierPool};
+use myriad_engine::{FINAL_PROOF_BYTES_MAX, ProofOf, Shown};
+use myriad_node::{Objection, ProgramOnly, RunError, VerifierPool, make_keys};
 use serde::Serialize;
 
 use crate::{
@@ -55,7 +55,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
     let (program, program_commitment, shown, start) = loop {
         let program = programs.remove(0);
         let spinner = Spinner::new("getting keys ready");
-        make_keys(&config, program.openvm_toml.clone())?;
+        make_keys(&config, settings.memory, program.openvm_toml.clone())?;
         let verifiers = VerifierPool::begin(Arc::new(ProgramOnly {
             image: program.image.clone(),
             openvm_toml: program.openvm_toml.clone(),

@@ -5,7 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
-use myriad_engine::worker::{Worker, WorkerConfig, make_keys};
+use myriad_engine::worker::{Worker, WorkerConfig};
+use myriad_node::{KEYS_MEMORY_MIN, make_keys};
 use serde_json::Value;
 
 pub const DONE: i32 = 0;
@@ -104,7 +105,7 @@ pub fn engine_child(keys: &Path, more: &[&str]) -> Worker {
 
 /// An engine child of the binary that finds the keys of a program without `openvm.toml`.
 pub fn plain_engine_child(keys: &Path, more: &[&str]) -> Worker {
-    make_keys(&worker_config(keys, &[]), None).unwrap();
+    make_keys(&worker_config(keys, &[]), KEYS_MEMORY_MIN, None).unwrap();
     engine_child(keys, more)
 }
 

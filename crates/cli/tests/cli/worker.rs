@@ -10,9 +10,10 @@ use std::{
 use myriad_engine::{
     AggregateError, Boundary, ExecuteError, Filling, Input, KeyCache, Level, MemoryBudget,
     OPENVM_TOML_BYTES_MAX, Program, ProofOf, ProveError, Verifier, VmConfig,
-    worker::{Failure, Worker, WorkerError, make_keys},
+    worker::{Failure, Worker, WorkerError},
 };
 use myriad_evm::host::BlockFile;
+use myriad_node::{KEYS_MEMORY_MIN, make_keys};
 
 use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
@@ -66,7 +67,7 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     let toml = fs::read_to_string(guest("evm-block").replace(".elf", ".openvm.toml")).unwrap();
     let program = Program::load(&image, Some(&toml)).unwrap();
     let keys = data_dir().join("keys");
-    make_keys(&worker_config(&keys, &[]), Some(toml.clone())).unwrap();
+    make_keys(&worker_config(&keys, &[]), KEYS_MEMORY_MIN, Some(toml.clone())).unwrap();
     let mut worker = engine_child(&keys, &[]);
     worker
         .load(image, Some(toml), Input::from_bytes(input).unwrap())

@@ -3,13 +3,13 @@
 use std::{fs, future::Future, path::Path, time::Duration};
 
 use myriad_core::Peer;
-use myriad_engine::worker::{Worker, WorkerConfig, make_keys};
+use myriad_engine::worker::{Worker, WorkerConfig};
 use myriad_net::{
     Config, Event, Identity, Limits, Network,
     blob::BlobStore,
     wire::{Lease, OfferMessage, Request, Response, Role, Spent},
 };
-use myriad_node::engine_fingerprint;
+use myriad_node::{KEYS_MEMORY_MIN, engine_fingerprint, make_keys};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
     time::{sleep, timeout},
@@ -51,7 +51,7 @@ pub fn engine() -> Worker {
         keys: keys.into(),
         threads: 2,
     };
-    make_keys(&config, None).unwrap();
+    make_keys(&config, KEYS_MEMORY_MIN, None).unwrap();
     Worker::spawn(&config).unwrap()
 }
 

@@ -409,19 +409,13 @@ impl Drop for Worker {
     }
 }
 
-/// Has a child make the keys of the caller's own configuration, if no readable ones are there. The
-/// child ends afterwards. Returns the cost; none if the keys were there.
+/// Whether readable keys of the caller's own configuration are there.
 ///
 /// # Errors
-/// See [`Worker::make_keys`]; and an `openvm.toml` that is refused.
-pub fn make_keys(config: &WorkerConfig, openvm_toml: Option<String>) -> Result<Option<Usage>, WorkerError> {
-    let vm = openvm_toml.as_deref();
-    let vm = vm.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
-    if KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?) {
-        return Ok(None);
-    }
-    let mut maker = Worker::spawn_for_keys(config)?;
-    maker.make_keys(openvm_toml, Filling::Rotten).map(Some)
+/// An `openvm.toml` that is refused.
+pub fn has_keys(config: &WorkerConfig, openvm_toml: Option<&str>) -> Result<bool, WorkerError> {
+    let vm = openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
+    Ok(KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?))
 }
 
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {

@@ -34,7 +34,7 @@ mod serve;
 mod source;
 mod usage;
 
-pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max, make_keys};
+pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max, has_keys};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;

@@ -11,6 +11,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use myriad_core::Blob;
@@ -31,6 +32,8 @@ const HASH_BUFFER_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub(super) struct Layout {
     dir: PathBuf,
+    /// Whether the folder of the blobs that begin with a byte is on the disk.
+    synced: [AtomicBool; 256],
 }
 
 /// A file that was found in the folder.
@@ -55,7 +58,10 @@ impl Layout {
     pub(super) fn open(dir: &Path) -> Result<Self, BlobError> {
         let partial = dir.join(PARTIAL);
         make_dir(&partial).map_err(write_error(&partial))?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self {
+            dir: dir.to_owned(),
+            synced: [const { AtomicBool::new(false) }; 256],
+        })
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -177,8 +183,22 @@ impl Layout {
     }
 
     fn make_shard(&self, blob: &Blob) -> io::Result<PathBuf> {
+        self.make_shard_with(blob, make_dir_below)
+    }
+
+    /// The folder of a blob, which is on the disk. It may be there and not be on it where another
+    /// process has made it, so that it is looked after once.
+    fn make_shard_with(
+        &self,
+        blob: &Blob,
+        make: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<PathBuf> {
         let shard = self.dir.join(&hex::encode(blob.0)[..2]);
-        make_dir_below(&shard)?;
+        let synced = &self.synced[usize::from(blob.0[0])];
+        if !synced.load(Ordering::Acquire) || !shard.is_dir() {
+            make(&shard)?;
+            synced.store(true, Ordering::Release);
+        }
         Ok(shard)
     }
 
@@ -277,5 +297,40 @@ pub(super) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     {
         let _ = (file, named);
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_blob_is_synced_once_whoever_has_made_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::open(dir.path()).unwrap();
+        let blob = Blob([0xab; 32]);
+        let shard = dir.path().join("ab");
+        // Another process has made it, and was killed.
+        fs::create_dir(&shard).unwrap();
+        let mut made = 0;
+        let mut make = |blob: &Blob| {
+            layout.make_shard_with(blob, |dir| {
+                made += 1;
+                make_dir_below(dir)
+            })
+        };
+        assert_eq!(make(&blob).unwrap(), shard);
+        assert_eq!(make(&blob).unwrap(), shard);
+        // Somebody removes it while nothing is in it.
+        fs::remove_dir(&shard).unwrap();
+        assert_eq!(make(&blob).unwrap(), shard);
+        assert!(shard.is_dir());
+        make(&Blob([0xcd; 32])).unwrap();
+        assert_eq!(made, 3);
+        // What was not synced is tried again.
+        let other = Blob([0xef; 32]);
+        let broken = |_: &Path| Err(io::Error::other("no disk"));
+        assert!(layout.make_shard_with(&other, broken).is_err());
+        assert!(layout.make_shard_with(&other, broken).is_err());
     }
 }

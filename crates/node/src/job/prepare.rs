@@ -10,7 +10,7 @@ use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
     Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
-    worker::{self, Failure, Usage, WorkerError},
+    worker::{Failure, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
@@ -22,6 +22,7 @@ use crate::{
     Store,
     group::LimitedWorker,
     job_id,
+    keys::make_keys,
     store::{Entry, Held, Planned, TaskKey, write_durably},
     verifier_pool::{Objection, ProgramOnly, VerifierPool},
 };
@@ -112,7 +113,7 @@ pub(crate) fn prepare(
 
     observer.event(&Event::Preparing);
     // A separate child makes the keys: children that run programs cannot write them.
-    let made = worker::make_keys(&options.worker, job.openvm_toml.clone())?;
+    let made = make_keys(&options.worker, options.memory, job.openvm_toml.clone())?;
     observer.event(&Event::KeysReady {
         made: made.map(|usage| usage.wall),
     });
@@ -286,7 +287,7 @@ impl Prepared {
         let program = Arc::new(ProgramOnly {
             image: Vec::new(),
             openvm_toml: None,
-            config: worker::WorkerConfig {
+            config: myriad_engine::worker::WorkerConfig {
                 command: dir.join("no program"),
                 args: Vec::new(),
                 keys: dir.join("keys"),

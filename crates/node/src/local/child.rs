@@ -143,7 +143,7 @@ impl Shared<'_> {
                 child.finish(level(top.level), self.options.final_form, proof, last)
             }
         })?;
-        *worker = Some(started);
+        *worker = started.if_left();
         Ok(made)
     }
 

@@ -1,9 +1,10 @@
 //! Removes what no job of a data folder needs any more. `myriad jobs gc` calls it, and so does
 //! every command that begins a job.
 //!
-//! If a job is running, only the blobs of the removed jobs go: its journal is locked, and a blob
-//! that no record names may be one of its proofs. A proof of the running job that equals one of a
-//! removed job, to the byte, then counts as damaged and is made anew.
+//! If a job is running, its journal is locked, and a blob that no record names may be one of its
+//! proofs. So the blobs of the removed jobs go, and those that all running jobs have listed as not
+//! theirs when they began. A proof of the running job that equals one of a removed job, to the
+//! byte, then counts as damaged and is made anew.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +19,7 @@ use serde::Serialize;
 use super::{Jobs, JobsError, Listed, Record, State, now_s};
 use crate::{
     StoreError,
-    store::{cleaning, job_dir, jobs_lock, open_blobs},
+    store::{cleaning, job_dir, jobs_lock, open_blobs, others_of_all},
 };
 
 /// The done and cancelled jobs that stay. By default there are none.
@@ -37,7 +38,8 @@ pub struct Removed {
     pub jobs: usize,
     pub blobs: usize,
     pub bytes: u64,
-    /// Jobs that were running. Their proofs stay, and so does everything that belongs to no job.
+    /// Jobs that were running. Their proofs stay, and so do blobs of no job that came since these
+    /// jobs began.
     pub running: usize,
 }
 
@@ -90,7 +92,8 @@ fn age_of(record: &Record) -> Duration {
 
 impl Jobs {
     /// Removes jobs that are done or cancelled, but for those that `keep` names, and every blob
-    /// that no other job has. While a job is running, blobs that belong to no job stay.
+    /// that no other job has. While a job is running, blobs of no job stay if they came since it
+    /// began.
     ///
     /// # Errors
     /// [`JobsError::Record`] and [`JobsError::Newer`] where the record of a job that is running
@@ -133,6 +136,9 @@ impl Jobs {
         }
         if is_alone {
             unwanted.extend(blobs.held(usize::MAX));
+        } else {
+            let running = others.iter().filter(|job| job.running).map(|job| job.id);
+            unwanted.extend(others_of_all(&self.data_dir, running));
         }
         unwanted.retain(|blob| !wanted.blobs.contains_key(blob) && blobs.contains(blob));
         for blob in &unwanted {

@@ -150,19 +150,90 @@ fn cleaning_leaves_what_a_job_still_needs() {
     assert!(matches!(jobs.load(SECOND, &blobs), Err(JobsError::Record { .. })));
 }
 
+/// A proof that says nothing, of these bytes.
+fn proof(text: &str) -> Accepted {
+    let root = "[1,2,3,4,5,6,7,8]";
+    let boundary = format!(
+        r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#
+    );
+    Accepted {
+        boundary: serde_json::from_str(&boundary).unwrap(),
+        proof: text.as_bytes().to_vec(),
+    }
+}
+
+#[test]
+fn cleaning_beside_jobs_takes_what_was_of_no_job_before_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    let held = |text: &str| blobs.contains(&BlobRef::of(text.as_bytes()).blob);
+    // It ran before, and its proof is from then.
+    let first = begin(dir.path(), FIRST, "first", &[planned()]);
+    first.put(TaskKey([1; 32]), &proof("proof of the first")).unwrap();
+    drop(first);
+    for text in ["before both", "accepted later"] {
+        blobs.put(text.as_bytes()).unwrap();
+    }
+    let first = begin(dir.path(), FIRST, "first", &[planned()]);
+    blobs.put(b"between").unwrap();
+    let second = begin(dir.path(), SECOND, "second", &[planned()]);
+    second
+        .put(TaskKey([2; 32]), &proof("proof of the second"))
+        .unwrap();
+    blobs.put(b"after both").unwrap();
+    let stays = [
+        "first",
+        "second",
+        "proof of the first",
+        "proof of the second",
+        "between",
+        "after both",
+    ];
+    let removed = jobs.clean(Keep::default()).unwrap();
+    assert_eq!((removed.jobs, removed.blobs, removed.running), (0, 2, 2));
+    assert!(stays.into_iter().all(held));
+    assert!(!held("before both") && !held("accepted later"));
+
+    // A job accepts what was of no job before it: its list does not serve any more.
+    blobs.put(b"accepted later").unwrap();
+    drop((first, second));
+    let first = begin(dir.path(), FIRST, "first", &[planned()]);
+    first.put(TaskKey([3; 32]), &proof("accepted later")).unwrap();
+    assert_eq!(jobs.clean(Keep::default()).unwrap().blobs, 0);
+    assert!(held("accepted later") && held("between"));
+    // Nor does one that an earlier process has left.
+    drop(first);
+    let first = Store::open(dir.path(), FIRST, blobs.clone()).unwrap();
+    assert!(first.get(TaskKey([3; 32])).unwrap().is_some());
+    let removed = jobs.clean(Keep::default()).unwrap();
+    assert_eq!((removed.blobs, held("accepted later")), (2, true));
+}
+
+#[test]
+fn cleaning_beside_a_job_without_a_list_leaves_all_that_is_of_no_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let jobs = Jobs::of(dir.path());
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    blobs.put(b"of no job").unwrap();
+    let running = begin(dir.path(), FIRST, "first", &[planned()]);
+    let list = job_dir(dir.path(), FIRST).join("others");
+    let whole = fs::read(&list).unwrap();
+    // Cut off, as by another build.
+    fs::write(&list, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(jobs.clean(Keep::default()).unwrap().blobs, 0);
+    fs::remove_file(&list).unwrap();
+    assert_eq!(jobs.clean(Keep::default()).unwrap().blobs, 0);
+    fs::write(&list, &whole).unwrap();
+    assert_eq!(jobs.clean(Keep::default()).unwrap().blobs, 1);
+    drop(running);
+}
+
 #[test]
 fn cleaning_beside_a_job_leaves_all_that_may_be_its() {
     let dir = tempfile::tempdir().unwrap();
     let jobs = Jobs::of(dir.path());
     let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
-    let root = "[1,2,3,4,5,6,7,8]";
-    let boundary = format!(
-        r#"{{"initial_pc":0,"final_pc":4,"initial_root":{root},"final_root":{root},"exit_code":null}}"#
-    );
-    let proof = |text: &str| Accepted {
-        boundary: serde_json::from_str(&boundary).unwrap(),
-        proof: text.as_bytes().to_vec(),
-    };
     let running = begin(dir.path(), FIRST, "first", &[planned()]);
     running
         .put(TaskKey([1; 32]), &proof("proof of the first"))

@@ -156,14 +156,14 @@ impl OwnWorker {
         let (made, excess) = guard(&mut started, allowance.bounds, |worker| ask(worker, work));
         match made {
             Ok((proof, usage)) => {
-                *worker = Some(started);
+                *worker = started.if_left();
                 Ok((proof, usage.peak_bytes))
             }
             Err(WorkerError::Failed(Failure::Aggregate(AggregateError::Keys(e)))) => {
                 Err(Trouble::NoTry(printable(&e.to_string())))
             }
             Err(WorkerError::Failed(Failure::Aggregate(e))) => {
-                *worker = Some(started);
+                *worker = started.if_left();
                 Err(Trouble::NoProof(printable(&e.to_string())))
             }
             Err(WorkerError::Died(_)) if self.running().stopped => {

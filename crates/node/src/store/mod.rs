@@ -4,6 +4,7 @@
 //! DATA_DIR/jobs/JOB_ID/journal.redb    accepted   which tasks are done: TaskKey -> blob and boundary
 //!                                      planned    how the execution was cut, and what is true of its segments
 //!                                      leases     who was at which task
+//! DATA_DIR/jobs/JOB_ID/others          the blobs that were there before, and were not of the job; see others
 //! DATA_DIR/jobs/lock                   shared by all that work on a job; see crate::records
 //! DATA_DIR/jobs/cleaning               of whoever removes jobs; shared by those that begin one, for so long
 //! DATA_DIR/blobs/                      the proofs themselves, by their hash; see myriad_net::blob
@@ -17,6 +18,7 @@
 //! proofs of its segments. It also takes minutes to make if the execution is long.
 
 mod locks;
+mod others;
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +38,11 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub(crate) use self::locks::{beginning, cleaning, jobs_lock};
+use self::others::Others;
+pub(crate) use self::{
+    locks::{beginning, cleaning, jobs_lock},
+    others::others_of_all,
+};
 use crate::database::GuardedDatabase;
 
 /// The version of the journal's tables. Raised when older builds would misread them. Version 1 had
@@ -96,6 +102,8 @@ pub struct Store {
     blobs: BlobStore,
     /// Blobs that the journal names must stay.
     pins: Mutex<Vec<Pin>>,
+    /// What `jobs gc` may take for rubbish while the journal is locked.
+    others: Others,
     /// Keeps `jobs gc` from removing the blobs of a job whose journal it cannot read.
     _in_use: File,
 }
@@ -193,14 +201,18 @@ impl Store {
         let in_use = jobs_lock(data_dir)?;
         in_use.lock_shared().map_err(unwritable)?;
         let journal = open_journal(&path)?;
-        let store = Self {
+        let mut store = Self {
             path,
             journal,
             blobs,
             pins: Mutex::default(),
+            others: Others::none(&job_dir(data_dir, job)),
             _in_use: in_use,
         };
         store.migrate()?;
+        let own = store.journal.run(named).map_err(|e| failed(&store.path, e))?;
+        let own = own.into_values().map(|proof| proof.blob).collect();
+        store.others.note(store.blobs.held(usize::MAX), &own);
         Ok(store)
     }
 
@@ -378,6 +390,7 @@ impl Store {
     /// crash.
     pub(crate) fn accept(&self, key: TaskKey, proof: BlobRef, boundary: Boundary) -> Result<(), StoreError> {
         self.pin(proof);
+        self.others.is_own(&proof.blob);
         let entry = postcard::to_stdvec(&Entry { proof, boundary }).map_err(|e| StoreError::Write {
             path: self.path.clone(),
             reason: io::Error::other(e),

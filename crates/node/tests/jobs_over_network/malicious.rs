@@ -215,3 +215,44 @@ async fn what_requesters_demand_is_held_to_the_owners_limits() {
         .unwrap();
     all_accepted_once(&outcome, 4);
 }
+
+/// A hundred peers of another version, and as many provers with another engine: the first of them
+/// are told of, and the job is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_of_no_use_do_not_fill_the_screen() {
+    const PEERS: u8 = 100;
+    /// The most that a job tells of (`STRANGERS_TOLD_MAX` of `myriad-node`).
+    const TOLD_MAX: usize = 16;
+    let dir = tempfile::tempdir().unwrap();
+    let (network, mut events, at) = requester(&dir).await;
+    let (sender, with_more) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut told = false;
+        while let Some(event) = events.recv().await {
+            // From the first offer on, the plan is there.
+            if !told && matches!(event, NetEvent::Asked { .. }) {
+                told = true;
+                for number in 0..PEERS {
+                    let strange = NetEvent::OtherVersion {
+                        peer: Peer([number; 32]),
+                        theirs: 99,
+                        build: "somebody's".into(),
+                    };
+                    sender.send(strange).unwrap();
+                }
+            }
+            if sender.send(event).is_err() {
+                break;
+            }
+        }
+    });
+    let prover = Prover::start(&at, honest());
+    let outcome = timeout(PATIENCE, request(network, with_more, ask(24, 4)))
+        .await
+        .unwrap();
+    all_accepted_once(&outcome, 4);
+    let is_of_stranger =
+        |event: &&Event| matches!(event, Event::Notice { text } if text.contains("speaks version 99"));
+    assert_eq!(outcome.events.iter().filter(is_of_stranger).count(), TOLD_MAX);
+    prover.stop().await;
+}

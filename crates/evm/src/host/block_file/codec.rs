@@ -214,6 +214,10 @@ impl<R> Bounded<R> {
         self.read > self.bytes_max
     }
 
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
     /// The first bytes that were read.
     pub(crate) fn start(&self) -> &[u8] {
         &self.start

@@ -77,17 +77,23 @@ pub enum ImportError {
         body: String,
     },
     /// The answer is longer than we read.
-    #[error("the answer to {method} has more than the {bytes_max} bytes that are read")]
+    #[error(
+        "the answer to {method} has at least {bytes} bytes, and {bytes_max} are read: a node that gives lists has \
+         shorter answers than one that gives nodes by their hashes"
+    )]
     TooLarge {
         /// The RPC method.
         method: &'static str,
+        /// The length that the node says, or else what was read until it was too much.
+        bytes: u64,
         /// The limit.
         bytes_max: u64,
     },
     /// The node does not have the method.
     #[error(
         "{node} does not serve {method} ({message}); enable the `debug` namespace (geth and reth: \
-         --http --http.api eth,debug), or use a node that has the method"
+         --http --http.api eth,debug; Nethermind: --JsonRpc.EnabledModules Eth,Debug; Besu: \
+         --rpc-http-api=ETH,DEBUG), or use a node that has the method"
     )]
     MethodNotFound {
         /// The node.

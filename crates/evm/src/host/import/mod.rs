@@ -1,6 +1,6 @@
 //! Imports a block from a node, over JSON-RPC: `myriad block import`.
 //!
-//! It takes a node that serves `debug_executionWitness`, such as geth, reth or op-geth with the
+//! It takes a node that serves `debug_executionWitness`: geth, reth, Nethermind or Besu with the
 //! `debug` namespace. The block itself comes as RLP (`debug_getRawBlock`), or as JSON where the
 //! node has no such method, and is then built again and compared with its hash.
 //!
@@ -17,7 +17,7 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, iter, str::FromStr, time::Duration};
 
 use alloy_consensus::Header;
 use alloy_primitives::{B256, Bytes, keccak256};
@@ -38,7 +38,7 @@ use crate::{
 pub use error::{BlockIdError, BlocksError, ImportError};
 use json_block::{JsonBlock, JsonHeader};
 pub use range::{Blocks, import_range};
-use rpc::Node;
+use rpc::{INVALID_PARAMS, Node};
 
 /// The block to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,14 @@ pub struct Retries {
     /// The first pause; each one after it is twice as long. A node may ask for longer ones, up to a
     /// minute.
     pub first_pause: Duration,
+}
+
+impl Retries {
+    /// The pauses, one fewer than there are tries.
+    fn pauses(self) -> impl Iterator<Item = Duration> {
+        iter::successors(Some(self.first_pause), |pause| Some(pause.saturating_mul(2)))
+            .take(self.tries.saturating_sub(1) as usize)
+    }
 }
 
 impl Default for ImportOptions {
@@ -310,11 +318,27 @@ fn unsupported(id: BlockId, source: UnsupportedType) -> ImportError {
 /// The block as RLP.
 fn block(node: &Node, id: BlockId) -> Result<Bytes, ImportError> {
     match raw(node, "debug_getRawBlock", "block", id) {
-        Err(ImportError::MethodNotFound { .. }) => {
-            let (method, block) = json::<JsonBlock>(node, "block", id, true)?;
-            block.encode(method, id)
-        }
+        Err(error) if is_no_answer(&error, id) => match json::<JsonBlock>(node, "block", id, true) {
+            Ok((method, block)) => block.encode(method, id),
+            // The first refusal says more.
+            Err(ImportError::MethodNotFound { .. }) => Err(error),
+            Err(error) => Err(error),
+        },
         other => other,
+    }
+}
+
+/// Whether a node without an answer may still have the block: it does not have the method, or knows
+/// blocks by their numbers alone there. Besu refuses a hash, and older versions of Nethermind say
+/// that there is no block `latest`.
+fn is_no_answer(error: &ImportError, id: BlockId) -> bool {
+    match error {
+        ImportError::MethodNotFound { .. } => true,
+        ImportError::NotFound { .. }
+        | ImportError::Rpc {
+            code: INVALID_PARAMS, ..
+        } => !matches!(id, BlockId::Number(_)),
+        _ => false,
     }
 }
 
@@ -389,38 +413,57 @@ fn raw(node: &Node, method: &'static str, what: &'static str, id: BlockId) -> Re
     };
     match node.call(method, &json!([id.param()])) {
         Ok(answer) => answer.ok_or_else(missing),
-        // Geth's way to say so.
-        Err(ImportError::Rpc { message, .. }) if message.contains("not found") => Err(missing()),
+        Err(ImportError::Rpc { message, .. }) if is_of_missing_block(&message) => Err(missing()),
         Err(error) => Err(error),
     }
 }
 
+/// Whether a node says that it does not have the block. Each has its own words: geth, reth and Besu
+/// `block not found`, Nethermind `Unable to find block` where it is asked for a witness.
+fn is_of_missing_block(message: &str) -> bool {
+    let text = message.to_ascii_lowercase();
+    ["not found", "unable to find", "unknown block"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
 /// The witness of a block, by its number, which is the one way that all nodes know. A block that
 /// was asked for by its hash need not be part of the chain. So its witness is asked for by its hash
-/// where the node can: reth and geth have a name each for it.
+/// where the node can: reth and older versions of geth have a name each for it, and in Nethermind,
+/// Besu and newer versions of geth one method takes both.
 fn witness(node: &Node, id: BlockId, number: u64) -> Result<Witness, ImportError> {
-    const BY_NUMBER: &str = "debug_executionWitness";
-    const BY_HASH: [&str; 2] = [
+    const METHOD: &str = "debug_executionWitness";
+    const BY_HASH: [&str; 3] = [
         "debug_executionWitnessByBlockHash",
         "debug_executionWitnessByHash",
+        METHOD,
     ];
     if let BlockId::Hash(_) = id {
         for method in BY_HASH {
             match witness_by(node, method, id) {
-                Err(ImportError::MethodNotFound { .. }) => {}
+                Err(
+                    ImportError::MethodNotFound { .. }
+                    | ImportError::Rpc {
+                        code: INVALID_PARAMS, ..
+                    },
+                ) => {}
                 other => return other,
             }
         }
     }
-    witness_by(node, BY_NUMBER, BlockId::Number(number))
+    witness_by(node, METHOD, BlockId::Number(number))
 }
 
 fn witness_by(node: &Node, method: &'static str, id: BlockId) -> Result<Witness, ImportError> {
-    let answer: Option<RawWitness> = node.call(method, &json!([id.param()]))?;
-    let answer = answer.ok_or_else(|| ImportError::NotFound {
+    let missing = || ImportError::NotFound {
         what: "witness",
         block: id.to_string(),
-    })?;
+    };
+    let answer: RawWitness = match node.call(method, &json!([id.param()])) {
+        Ok(answer) => answer.ok_or_else(missing)?,
+        Err(ImportError::Rpc { message, .. }) if is_of_missing_block(&message) => return Err(missing()),
+        Err(error) => return Err(error),
+    };
     answer.check_answer().map_err(|error| malformed(method, &error))
 }
 

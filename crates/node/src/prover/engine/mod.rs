@@ -1,6 +1,7 @@
 //! The engine child of a prover.
 
 use std::{
+    mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -159,6 +160,15 @@ impl Child {
         Ok(Loaded { of, worker })
     }
 
+    /// Forgets the child that was at work. One that was stopped when its work had just ended is not
+    /// kept: the next task would find it gone, and be given back as if it had been stopped itself.
+    fn end(&self) {
+        let running = mem::take(&mut *self.running());
+        if running.stopped {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+
     /// Has the keys made by a child that sees nothing of the job but its configuration.
     fn make_keys(&self, files: &JobFiles, filling: Filling) -> Result<(), EngineError> {
         let mut maker = LimitedWorker::spawn_for_keys(&self.config, self.memory).map_err(failed)?;
@@ -292,7 +302,7 @@ impl Engine for Child {
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         self.running().busy = true;
         let made = self.do_work(files, piece);
-        *self.running() = Running::default();
+        self.end();
         made
     }
 

@@ -199,3 +199,26 @@ fn making_keys_is_no_progress_of_a_task() {
     more(cpu_time(worker.pid()).unwrap() + Duration::from_millis(50));
     assert!(child.sample().cpu > Duration::ZERO);
 }
+
+/// The task was over when it was told to stop, so that nothing of it is left for the next one.
+#[test]
+fn a_child_that_was_stopped_as_its_work_ended_is_not_given_the_next_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let made = key_file(b"made");
+    let keys = [&[0, 0, made.len() as u8][..], &made].concat();
+    fs::write(dir.join("made"), frame(&keys)).unwrap();
+    fs::write(dir.join("proof"), frame(&[0, 5, 1, 42])).unwrap();
+    let script = "if [ $0 = --make-keys ]; then cat made; else cat loaded proof proof; fi; exec sleep 600";
+    let child = Child::new(config(dir, script), MEMORY, None);
+    let (files, piece) = job(dir);
+    child.running().busy = true;
+    assert_eq!(child.do_work(&files, &piece).unwrap().0, [42]);
+    child.stop();
+    child.end();
+    let next = child.work(&files, &piece);
+    assert!(matches!(&next, Ok((proof, _)) if *proof == [42]), "{next:?}");
+    // One that was let alone goes on: it has another proof.
+    assert_eq!(child.work(&files, &piece).unwrap().0, [42]);
+}

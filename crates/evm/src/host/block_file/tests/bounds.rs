@@ -145,3 +145,32 @@ fn a_batch_that_could_run_for_ever_is_refused() {
     single.block = with_gas(&files[0], u64::MAX);
     single.to_input().unwrap();
 }
+
+/// The nodes share their bytes, so that the test takes no memory to speak of.
+#[test]
+fn an_input_beyond_the_guests_limit_is_refused() {
+    const NODE_BYTES: usize = 1 << 20;
+    let spec = SampleSpec {
+        txs: 1,
+        seed: 1,
+        accounts: 300,
+        token_holders: 50,
+    };
+    let mut file = generate(&spec).unwrap();
+    let room = INPUT_BYTES_MAX - file.to_input().unwrap().encoded_bytes();
+    let node = Bytes::from(vec![0; NODE_BYTES]);
+    // Each node has a word for its length.
+    let (whole, rest) = (room / (NODE_BYTES + 4), room % (NODE_BYTES + 4));
+    file.witness.state.extend(vec![node.clone(); whole]);
+    file.witness.state.push(node.slice(..rest - 4));
+    assert_eq!(file.to_input().unwrap().encoded_bytes(), INPUT_BYTES_MAX);
+    file.witness.state.push(Bytes::new());
+    let error = file.to_input().unwrap_err();
+    let text = error.to_string();
+    assert!(
+        matches!(error, BlockFileError::InputTooLong { actual } if actual == INPUT_BYTES_MAX + 4)
+            && text.contains("268435460 bytes")
+            && text.contains("at most 268435456"),
+        "{text}"
+    );
+}

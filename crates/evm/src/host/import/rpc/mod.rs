@@ -40,6 +40,8 @@ const FAILURE_BYTES_MAX: u64 = 64 << 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Most headers that a user may add.
 const HEADERS_MAX: usize = 16;
+/// JSON-RPC's code for parameters that the method does not take.
+pub(super) const INVALID_PARAMS: i64 = -32_602;
 
 /// A node, by its address.
 pub(super) struct Node {
@@ -50,6 +52,7 @@ pub(super) struct Node {
     headers: HeaderMap,
     timeout: Duration,
     retries: Retries,
+    wait: fn(Duration),
 }
 
 #[derive(Deserialize)]
@@ -116,7 +119,14 @@ impl Node {
             headers: headers(&options.headers)?,
             timeout,
             retries: options.retries,
+            wait: thread::sleep,
         })
+    }
+
+    /// The same node, with something else in place of waiting between two tries.
+    #[cfg(test)]
+    pub(super) fn with_wait(self, wait: fn(Duration)) -> Self {
+        Self { wait, ..self }
     }
 
     /// Calls a method; `None` if its result is `null`. If the node is overloaded or the connection
@@ -126,17 +136,13 @@ impl Node {
         method: &'static str,
         params: &Value,
     ) -> Result<Option<T>, ImportError> {
-        let mut pause = self.retries.first_pause;
-        for _ in 1..self.retries.tries {
+        for pause in self.retries.pauses() {
             match self.try_call(method, params) {
                 Ok(result) => return Ok(result),
                 Err(Failure { error, again: None }) => return Err(error),
                 Err(Failure {
                     again: Some(asked), ..
-                }) => {
-                    thread::sleep(pause.max(asked));
-                    pause *= 2;
-                }
+                }) => (self.wait)(pause.max(asked)),
             }
         }
         self.try_call(method, params).map_err(|failure| failure.error)
@@ -164,11 +170,29 @@ impl Node {
             true => JSON_BYTES_MAX,
             false => ANSWER_BYTES_MAX,
         };
+        // A node that says the length is not read first.
+        if let Some(bytes) = response
+            .body()
+            .content_length()
+            .filter(|bytes| *bytes > bytes_max)
+        {
+            return Err(ImportError::TooLarge {
+                method,
+                bytes,
+                bytes_max,
+            }
+            .into());
+        }
         let mut body = BufReader::new(Bounded::new(response.into_body().into_reader(), bytes_max));
         let answer = serde_json::from_reader::<_, Answer<T>>(&mut body).map_err(|error| {
             let body = body.get_ref();
             if body.is_exceeded() {
-                ImportError::TooLarge { method, bytes_max }
+                let bytes = body.bytes_read();
+                ImportError::TooLarge {
+                    method,
+                    bytes,
+                    bytes_max,
+                }
             } else if error.is_io() {
                 self.failed(method, io::Error::from(error).into())
             } else {

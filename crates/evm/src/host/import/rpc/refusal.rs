@@ -12,8 +12,12 @@ use serde::{
 const METHOD_NOT_FOUND: i64 = -32_601;
 /// A method that is known and not supported (EIP-1474).
 const METHOD_NOT_SUPPORTED: i64 = -32_004;
+/// A method of a namespace that is not enabled, in Besu's answers.
+const METHOD_NOT_ENABLED: i64 = -32_604;
 /// More requests than allowed (EIP-1474).
 const LIMIT_EXCEEDED: i64 = -32_005;
+/// All that could answer are busy, in Nethermind's answers.
+const MODULE_TIMEOUT: i64 = -32_017;
 
 /// A node's refusal, instead of a result.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,12 +30,13 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn is_limit(&self) -> bool {
-        self.code == LIMIT_EXCEEDED || self.code == 429
+        matches!(self.code, LIMIT_EXCEEDED | MODULE_TIMEOUT | 429)
     }
 
-    /// Some gateways have no code of their own for it.
+    /// Some gateways have no code of their own for it. Nor has Nethermind where the method's
+    /// namespace is disabled, or is for its consensus client alone.
     pub(super) fn is_method_missing(&self) -> bool {
-        const WORDS: [&str; 7] = [
+        const WORDS: [&str; 9] = [
             "not found",
             "not available",
             "not supported",
@@ -39,10 +44,14 @@ impl Refusal {
             "not allowed",
             "not exist",
             "not whitelisted",
+            "is disabled",
+            "must be authenticated",
         ];
         let text = self.message.to_ascii_lowercase();
-        matches!(self.code, METHOD_NOT_FOUND | METHOD_NOT_SUPPORTED)
-            || text.contains("method") && WORDS.iter().any(|word| text.contains(word))
+        matches!(
+            self.code,
+            METHOD_NOT_FOUND | METHOD_NOT_SUPPORTED | METHOD_NOT_ENABLED
+        ) || text.contains("method") && WORDS.iter().any(|word| text.contains(word))
     }
 }
 
@@ -163,5 +172,52 @@ mod tests {
         assert!(says(-32_600, "Unsupported method: debug_getRawBlock").is_method_missing());
         assert!(says(0, "the method debug_x does not exist/is not available").is_method_missing());
         assert!(!says(-32_000, "block #7 not found").is_method_missing());
+    }
+
+    /// The words of nodes whose `debug` namespace is not enabled, by their sources.
+    #[test]
+    fn a_namespace_that_is_not_enabled_is_a_missing_method() {
+        for (code, message) in [
+            // geth, reth, Nethermind without the method, Besu.
+            (
+                -32_601,
+                "the method debug_getRawBlock does not exist/is not available",
+            ),
+            (-32_601, "Method not found"),
+            (-32_601, "The method 'debug_getRawBlock' is not supported."),
+            (-32_604, "Method not enabled"),
+            // Nethermind with a method that may not be called here.
+            (
+                -32_600,
+                "The method 'debug_getRawBlock' is found but the namespace 'Debug' is disabled for \
+                 http://127.0.0.1:8545. Consider adding the namespace 'Debug' to \
+                 JsonRpc.AdditionalRpcUrls for an additional URL, or to JsonRpc.EnabledModules for \
+                 the default URL.",
+            ),
+            (
+                -32_600,
+                "The method 'debug_getRawBlock' is found in namespace 'Debug' for \
+                 http://127.0.0.1:8545' but is disabled for Http.",
+            ),
+            (-32_600, "The method 'debug_getRawBlock' must be authenticated."),
+        ] {
+            let refusal = Refusal {
+                code,
+                message: message.to_owned(),
+            };
+            assert!(refusal.is_method_missing(), "{message}");
+            assert!(!refusal.is_limit(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_busy_is_asked_again() {
+        for code in [-32_005, -32_017, 429] {
+            let refusal = Refusal {
+                code,
+                message: String::new(),
+            };
+            assert!(refusal.is_limit() && !refusal.is_method_missing(), "{code}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Imports from a server in this process, which answers as each test likes.
 
 mod ancestors;
+mod nodes;
 mod range;
+mod retries;
 mod shapes;
 
 use std::{
@@ -26,6 +28,10 @@ enum Reply {
     Refusal(Value),
     /// An HTTP status with a body.
     Http(u16, Vec<u8>),
+    /// An HTTP status, and the seconds to wait before the next try.
+    Later(u16, &'static str),
+    /// A body of so many bytes is announced, and does not come.
+    Announce(u64),
     /// The server sends these bytes, and is silent then.
     Hang(&'static [u8]),
     /// Byte after byte without end.
@@ -107,6 +113,8 @@ fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
         ),
         Reply::Refusal(error) => respond(200, "", &json(json!({ "error": error }))),
         Reply::Http(status, body) => respond(status, "", &body),
+        Reply::Later(status, seconds) => respond(status, &format!("Retry-After: {seconds}\r\n"), b""),
+        Reply::Announce(bytes) => write!(stream, "HTTP/1.1 200 x\r\nContent-Length: {bytes}\r\n\r\n"),
         Reply::Hang(start) => stream.write_all(start),
         Reply::Drip => {
             stream.write_all(b"HTTP/1.1 200 x\r\nContent-Length: 1000000\r\n\r\n")?;
@@ -363,7 +371,27 @@ fn an_answer_without_end_is_refused() {
         method => honest(&file, method),
     });
     let error = import(&url, NUMBER, &ImportOptions::default()).unwrap_err();
-    assert!(matches!(error, ImportError::TooLarge { .. }), "{error}");
+    let ImportError::TooLarge { bytes, bytes_max, .. } = error else {
+        panic!("{error}");
+    };
+    assert!(bytes > bytes_max && bytes_max == crate::host::block_file::JSON_BYTES_MAX);
+}
+
+/// Nothing is read of an answer that says itself that it is too long: this one never comes.
+#[test]
+fn an_answer_that_says_its_length_is_refused_before_it_is_read() {
+    let bytes_max = crate::host::block_file::JSON_BYTES_MAX;
+    let says = move |bytes| fails("debug_executionWitness", NUMBER, move || Reply::Announce(bytes));
+    let error = says(bytes_max + 1);
+    let shown = error.to_string();
+    assert!(
+        matches!(error, ImportError::TooLarge { bytes, .. } if bytes == bytes_max + 1)
+            && shown.contains("629145601 bytes")
+            && shown.contains("629145600 are read"),
+        "{shown}"
+    );
+    let error = says(bytes_max);
+    assert!(matches!(error, ImportError::Timeout { .. }), "{error}");
 }
 
 #[test]

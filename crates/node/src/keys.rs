@@ -1,0 +1,104 @@
+//! Keys of the configurations of this machine's own jobs. Those of strangers' jobs are made by
+//! `crate::prover`.
+
+use std::path::Path;
+
+use myriad_engine::{
+    Filling, MemoryBudget,
+    worker::{Usage, WorkerConfig, WorkerError, has_keys},
+};
+
+use crate::group::LimitedWorker;
+
+/// The memory that is lent to a child that makes keys, if no more is: it makes them for machines of
+/// any size.
+pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
+
+/// Has the keys of a configuration made, where there are none that can be read, by a child that
+/// ends with it and is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives what that took; none
+/// where they were there.
+///
+/// # Errors
+/// The child's own failure, or its death; and an `openvm.toml` that is refused.
+pub fn make_keys(
+    config: &WorkerConfig,
+    memory: MemoryBudget,
+    openvm_toml: Option<String>,
+) -> Result<Option<Usage>, WorkerError> {
+    make_keys_below(config, memory.max(KEYS_MEMORY_MIN), openvm_toml, Path::new("/"))
+}
+
+/// The same with the files of the machine below `root`.
+fn make_keys_below(
+    config: &WorkerConfig,
+    memory: MemoryBudget,
+    openvm_toml: Option<String>,
+    root: &Path,
+) -> Result<Option<Usage>, WorkerError> {
+    if has_keys(config, openvm_toml.as_deref())? {
+        return Ok(None);
+    }
+    let mut maker = LimitedWorker::spawn_for_keys_below(config, memory, root)?;
+    maker
+        .within(|maker| maker.make_keys(openvm_toml, Filling::Rotten))
+        .map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn config(dir: &Path, script: &str) -> WorkerConfig {
+        WorkerConfig {
+            command: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            keys: dir.join("keys"),
+            threads: 1,
+        }
+    }
+
+    const LENT: MemoryBudget = MemoryBudget::from_bytes(64 << 20);
+
+    #[test]
+    fn a_child_that_makes_keys_is_held_to_its_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        // Four times what is lent, and then the child ends by itself.
+        let greedy = "head -c 1 > /dev/null; x=$(head -c 268435456 /dev/zero | tr '\\0' x); sleep 10";
+        let made = make_keys_below(&config(dir.path(), greedy), LENT, None, dir.path());
+        let Err(WorkerError::Died(death)) = made else {
+            panic!("it took all memory: {made:?}");
+        };
+        let text = death.to_string();
+        assert!(text.contains("75161927 are allowed"), "{text}");
+    }
+
+    #[test]
+    fn a_child_that_makes_keys_has_a_group() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        for dir in ["proc/self", "sys/fs/cgroup"] {
+            fs::create_dir_all(at(dir)).unwrap();
+        }
+        let mounts = "31 30 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        fs::write(at("proc/self/mountinfo"), mounts).unwrap();
+        fs::write(at("proc/self/cgroup"), "0::/\n").unwrap();
+        let made = make_keys_below(
+            &config(root.path(), "head -c 1 > /dev/null"),
+            LENT,
+            None,
+            root.path(),
+        );
+        assert!(matches!(made, Err(WorkerError::Died(_))), "{made:?}");
+        // These files are no kernel's, so that the folder stays.
+        let groups = fs::read_dir(at("sys/fs/cgroup"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_dir());
+        let limits: Vec<_> = groups
+            .map(|group| fs::read_to_string(group.path().join("memory.max")).unwrap())
+            .collect();
+        assert_eq!(limits, ["75161927"]);
+    }
+}
