@@ -6,8 +6,9 @@ use std::{error::Error, fs, path::Path};
 use myriad_engine::{Input, KeyCache, Program, devices};
 use myriad_evm::{host::sample::operations, validate};
 
-const COMPARED: [&str; 11] = [
+const COMPARED: [&str; 12] = [
     "ecrecover",
+    "MODEXP",
     "DIV",
     "SDIV",
     "MOD",

@@ -19,9 +19,24 @@ type Result<T> = core::result::Result<T, Box<WitnessError>>;
 
 const CODE: u32 = Kind::Code as u32;
 
-/// Zeros after a code: as many as the longest instruction asks for after its first byte, and a
-/// STOP.
-const PADDING_BYTES: usize = 34;
+/// Zeros after a code in a witness: as many as the longest instruction asks for after its first
+/// byte, and a STOP. So the code runs where it is, and nobody copies it.
+pub const PADDING_BYTES: usize = 34;
+
+/// A code as a witness has it: with zeros after it.
+pub fn padded(code: &[u8]) -> Bytes {
+    let mut padded = Vec::with_capacity(code.len() + PADDING_BYTES);
+    padded.extend_from_slice(code);
+    padded.resize(code.len() + PADDING_BYTES, 0);
+    padded.into()
+}
+
+/// The code, if there are zeros after it.
+pub fn unpadded(padded: &Bytes) -> Option<Bytes> {
+    let length = padded.len().checked_sub(PADDING_BYTES)?;
+    let is_padded = padded[length..].iter().all(|&byte| byte == 0);
+    is_padded.then(|| padded.slice(..length))
+}
 
 /// The codes of a witness by their hashes, and those that the block makes.
 #[derive(Debug)]
@@ -34,7 +49,8 @@ pub(crate) struct Codes<'a> {
 
 #[derive(Debug)]
 struct WitnessCode<'a> {
-    bytes: &'a Bytes,
+    padded: &'a Bytes,
+    bytes: Bytes,
     /// Whether anything has asked for it.
     is_used: bool,
     /// Analysed when it is first run.
@@ -42,17 +58,26 @@ struct WitnessCode<'a> {
 }
 
 impl<'a> Codes<'a> {
+    /// What has no zeros after it is no code, and its hash that of nothing.
     pub(crate) fn new(codes: &'a [Bytes]) -> Self {
-        let hashes: Vec<_> = codes.iter().map(keccak256).collect();
-        let unread = |bytes| WitnessCode {
-            bytes,
-            is_used: false,
-            analysed: None,
-        };
-        let witness = hashes.iter().zip(codes);
-        let witness = witness.map(|(&hash, bytes)| (hash, unread(bytes)));
+        let mut hashes = Vec::with_capacity(codes.len());
+        let mut witness = B256Map::default();
+        for padded in codes {
+            let code = unpadded(padded);
+            let hash = code.as_ref().map_or(B256::ZERO, keccak256);
+            hashes.push(hash);
+            if let Some(bytes) = code {
+                let unread = WitnessCode {
+                    padded,
+                    bytes,
+                    is_used: false,
+                    analysed: None,
+                };
+                witness.insert(hash, unread);
+            }
+        }
         Self {
-            witness: witness.collect(),
+            witness,
             hashes,
             created: B256Map::default(),
         }
@@ -74,7 +99,7 @@ impl<'a> Codes<'a> {
         if let Some(code) = &code.analysed {
             return Ok(code.clone());
         }
-        let analysed = scope::<CODE, _>(|| analysed(code.bytes));
+        let analysed = scope::<CODE, _>(|| analysed(&code.bytes, code.padded));
         let analysed = analysed.ok_or_else(|| Box::new(WitnessError::MalformedCode { hash }))?;
         Ok(code.analysed.insert(analysed).clone())
     }
@@ -109,24 +134,21 @@ impl<'a> Codes<'a> {
 }
 
 /// A code that can run: with its jump destinations, or a delegation. `None` for what could only be
-/// a delegation, and is none.
+/// a delegation, and is none. `padded` is the same with zeros after it.
 ///
 /// revm finds the same jump destinations, with half as many instructions again.
 #[expect(
     unsafe_code,
     reason = "revm trusts the zeros after a code that it has not analysed itself"
 )]
-fn analysed(code: &Bytes) -> Option<Bytecode> {
+fn analysed(code: &Bytes, padded: &Bytes) -> Option<Bytecode> {
     if code.is_empty() || code.starts_with(EIP7702_MAGIC_BYTES) {
         return Bytecode::new_raw_checked(code.clone()).ok();
     }
     let table = JumpTable::from_slice(&jump_destinations(code), code.len());
-    let mut padded = Vec::with_capacity(code.len() + PADDING_BYTES);
-    padded.extend_from_slice(code);
-    padded.resize(code.len() + PADDING_BYTES, 0);
     // SAFETY: an instruction takes at most 32 bytes after its first one, which is in the code or is
     // the zero after it. So there are enough zeros for the last PUSH, and a STOP after its bytes.
-    Some(unsafe { Bytecode::new_analyzed(padded.into(), code.len(), table) })
+    Some(unsafe { Bytecode::new_analyzed(padded.clone(), code.len(), table) })
 }
 
 /// A bit for each byte of a code: whether it is a JUMPDEST, and no byte of a PUSH.
@@ -170,8 +192,9 @@ mod tests {
         ) {
             let code = Bytes::from(code);
             let expected = Bytecode::new_raw_checked(code.clone());
-            prop_assert_eq!(analysed(&code).is_some(), expected.is_ok());
-            if let (Some(analysed), Ok(expected)) = (analysed(&code), expected) {
+            let analysed = analysed(&code, &padded(&code));
+            prop_assert_eq!(analysed.is_some(), expected.is_ok());
+            if let (Some(analysed), Ok(expected)) = (analysed, expected) {
                 prop_assert_eq!(analysed.len(), expected.len());
                 prop_assert_eq!(analysed.original_byte_slice(), expected.original_byte_slice());
                 for at in 0..code.len() + 40 {
@@ -182,5 +205,28 @@ mod tests {
                 prop_assert!(analysed.bytecode()[code.len()..].iter().all(|byte| *byte == 0));
             }
         }
+    }
+
+    /// What follows a code would run where the code has no end.
+    #[test]
+    fn a_code_without_zeros_after_it_is_none() {
+        let code = [opcode::ADDRESS];
+        assert_eq!(unpadded(&padded(&code)).unwrap(), code[..]);
+        assert_eq!(unpadded(&padded(&[])).unwrap(), Bytes::new());
+        for at in 0..PADDING_BYTES {
+            let mut other = padded(&code).to_vec();
+            other[code.len() + at] = 1;
+            let other = Bytes::from(other);
+            assert_eq!(unpadded(&other), None);
+            let codes = [other, padded(&code)];
+            let mut codes = Codes::new(&codes[..1]);
+            assert!(codes.get(keccak256(code)).is_err());
+            assert!(codes.get(B256::ZERO).is_err());
+        }
+        let codes = [vec![0; PADDING_BYTES - 1].into(), padded(&code)];
+        let mut codes = Codes::new(&codes);
+        assert!(codes.get(B256::ZERO).is_err());
+        assert!(codes.get(keccak256(code)).is_ok());
+        assert_eq!(codes.used(), [false, true]);
     }
 }

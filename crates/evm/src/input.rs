@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Words are 32 bits, all numbers little endian. The lengths come first and the items are aligned,
-//! so that the guest neither copies nor searches: each item is a slice of the input.
+//! so that the guest neither copies nor searches: each item is a slice of the input. A code has
+//! zeros after it, which its length counts, so that it can run where it is.
 
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes};
@@ -19,7 +20,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use crate::{BlobParams, BlobSchedule, ChainConfig, InputError, RuleSet};
 
 /// "MYB" and the version of the encoding.
-const MAGIC: u32 = u32::from_le_bytes(*b"MYB2");
+const MAGIC: u32 = u32::from_le_bytes(*b"MYB3");
 /// The configuration of the chain is part of the input.
 const OWN_CHAIN: u32 = 1 << 0;
 /// The parent is a header, and not only a state root.
@@ -68,7 +69,8 @@ pub struct StatelessInput {
     /// Nodes of the state and storage tries, in any order. Those that a batch makes itself may be
     /// missing.
     pub state: Vec<Bytes>,
-    /// Codes of contracts, in any order.
+    /// Codes of contracts, in any order, with [`PADDING_BYTES`](crate::codes::PADDING_BYTES)
+    /// zeros after each.
     pub codes: Vec<Bytes>,
 }
 

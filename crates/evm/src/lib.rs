@@ -15,6 +15,7 @@
 //! - [`trie`]: a Merkle-Patricia trie over a witness
 //! - [`validate`]: the checks, and their result
 //! - [`BlockError`]: each way in which a block or its witness can be wrong
+//! - [`codes`]: how the codes of a witness lie in the input
 //! - [`crypto`]: the hook for accelerated signature recovery
 //! - [`arithmetic`]: divisions on the VM's words
 //! - [`accounting`]: marks that say what the guest's instructions are spent on
@@ -25,7 +26,7 @@ extern crate alloc;
 pub mod accounting;
 pub mod arithmetic;
 pub mod chain;
-mod codes;
+pub mod codes;
 pub mod crypto;
 pub mod error;
 pub mod execute;

@@ -6,7 +6,8 @@ mod common;
 use alloy_primitives::{B256, b256, keccak256};
 use common::{Of, block, real_blocks};
 use myriad_evm::{
-    BlockError, Fork, StatelessInput, error::WitnessError, trie::TrieError, validate, validate_recording,
+    BlockError, Fork, StatelessInput, codes::unpadded, error::WitnessError, trie::TrieError, validate,
+    validate_recording,
 };
 
 const KNOWN: [(u64, B256, u64, usize); 3] = [
@@ -96,7 +97,7 @@ fn needs_each_code(name: &str, input: &StatelessInput) {
     let mut spare = 0;
     for at in (0..input.codes.len()).filter(|&at| used.codes[at]) {
         let mut input = input.clone();
-        let missing = keccak256(input.codes.remove(at));
+        let missing = keccak256(unpadded(&input.codes.remove(at)).unwrap());
         match validate(&input) {
             Err(BlockError::Witness(WitnessError::MissingCode {
                 hash,

@@ -33,6 +33,14 @@ fn write(place: &mut Place, [a, b, c]: [u32; DIGIT_LIMBS]) {
     write_half(place, [a, b, c, 0]);
 }
 
+/// Writes the lower half of a place whose upper half is zero.
+#[inline(always)]
+pub fn write_low(place: &mut Place, low: [u32; 4]) {
+    // SAFETY: a place has as many bytes, and is aligned to all of them.
+    let limbs: &mut [u32; 8] = unsafe { &mut *core::ptr::from_mut(place).cast() };
+    limbs[..4].copy_from_slice(&low);
+}
+
 #[inline(always)]
 pub fn write_half(place: &mut Place, [a, b, c, d]: [u32; 4]) {
     // SAFETY: a place has as many bytes, and is aligned to all of them.
@@ -79,9 +87,7 @@ mod vm {
     }
 }
 #[cfg(target_os = "zkvm")]
-use vm::add;
-#[cfg(target_os = "zkvm")]
-pub use vm::write_product;
+pub use vm::{add, write_product};
 
 /// Outside the VM, for tests.
 #[cfg(not(target_os = "zkvm"))]
@@ -91,7 +97,7 @@ pub fn write_product(place: &mut Place, a: &Place, b: &Place) {
 
 /// Outside the VM, for tests.
 #[cfg(not(target_os = "zkvm"))]
-fn add(place: &mut Place, term: &Place) {
+pub fn add(place: &mut Place, term: &Place) {
     host::operate(place, term, |place, term| *place += term);
 }
 

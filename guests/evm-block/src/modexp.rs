@@ -11,6 +11,8 @@ use crate::digits::{
     zeros,
 };
 
+mod small;
+
 const LIMB_BYTES: usize = 4;
 const LIMB_BITS: usize = 32;
 const DIGIT_BITS: usize = DIGIT_LIMBS * LIMB_BITS;
@@ -32,6 +34,7 @@ pub fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Vec<u8> {
     let mut base = from_bytes(base);
     reduce(&mut base, &modulus);
     let power = match lowest % 2 {
+        _ if bits(&modulus) <= small::BITS_MAX => small::power(&base, exponent, &modulus),
         1 => Odd::new(&modulus).power(&base, exponent),
         _ => Even::new(&modulus).power(&base, exponent),
     };
@@ -54,6 +57,12 @@ fn trim(limbs: &mut Vec<u32>) {
     }
 }
 
+/// Of a number without zeros at the top.
+fn bits(limbs: &[u32]) -> usize {
+    let zeros = limbs.last().map_or(0, |top| top.leading_zeros() as usize);
+    LIMB_BITS * limbs.len() - zeros
+}
+
 fn to_bytes(limbs: &[u32]) -> Vec<u8> {
     let bytes = limbs.iter().rev().flat_map(|limb| limb.to_be_bytes());
     bytes.skip_while(|&byte| byte == 0).collect()
@@ -62,11 +71,12 @@ fn to_bytes(limbs: &[u32]) -> Vec<u8> {
 /// What powers are computed by.
 trait Modulus {
     /// A number in the form that is multiplied.
-    fn enter(&mut self, number: &[u32]) -> Vec<Place>;
-    fn leave(&mut self, number: Vec<Place>) -> Vec<u32>;
-    /// Takes a product of two numbers, to be [given](Self::give).
-    fn take(&mut self, a: &[Place], b: &[Place]);
-    fn give(&mut self, number: &mut [Place]);
+    type Number: Clone;
+
+    fn enter(&mut self, number: &[u32]) -> Self::Number;
+    fn leave(&mut self, number: Self::Number) -> Vec<u32>;
+    fn multiply(&mut self, number: &mut Self::Number, factor: &Self::Number);
+    fn square(&mut self, number: &mut Self::Number);
 
     /// By windows of the exponent, which does not begin with a zero.
     fn power(&mut self, base: &[u32], exponent: &[u8]) -> Vec<u32> {
@@ -91,21 +101,18 @@ trait Modulus {
         let mut powers = alloc::vec![self.enter(base)];
         for i in 1..(1 << width) - 1 {
             let mut next = powers[i - 1].clone();
-            self.take(&next, &powers[0]);
-            self.give(&mut next);
+            self.multiply(&mut next, &powers[0]);
             powers.push(next);
         }
         let windows = bits.div_ceil(width);
         let mut result = powers[window((windows - 1) * width) - 1].clone();
         for at in (0..windows - 1).rev() {
             for _ in 0..width {
-                self.take(&result, &result);
-                self.give(&mut result);
+                self.square(&mut result);
             }
             let window = window(at * width);
             if window > 0 {
-                self.take(&result, &powers[window - 1]);
-                self.give(&mut result);
+                self.multiply(&mut result, &powers[window - 1]);
             }
         }
         self.leave(result)
@@ -124,8 +131,7 @@ struct Odd<'a> {
 
 impl<'a> Odd<'a> {
     fn new(modulus: &'a [u32]) -> Self {
-        let bits = LIMB_BITS * modulus.len() - modulus[modulus.len() - 1].leading_zeros() as usize;
-        let count = (bits + 2).div_ceil(DIGIT_BITS);
+        let count = (bits(modulus) + 2).div_ceil(DIGIT_BITS);
         let mut square = alloc::vec![0; 2 * count * DIGIT_LIMBS + 1];
         square[2 * count * DIGIT_LIMBS] = 1;
         reduce(&mut square, modulus);
@@ -164,7 +170,17 @@ fn negative_inverse(number: &[u32]) -> Place {
     place.swap_remove(0)
 }
 
+impl Odd<'_> {
+    /// `(sums + f·m) / R` with a factor f less than R: of a product of two numbers, less than
+    /// `4m² / R + m`.
+    fn give(&mut self, number: &mut [Place]) {
+        clear(&mut self.sums, &mut self.clearing, number);
+    }
+}
+
 impl Modulus for Odd<'_> {
+    type Number = Vec<Place>;
+
     fn enter(&mut self, number: &[u32]) -> Vec<Place> {
         let mut number = digits(number, self.square.len());
         write_products(&mut self.sums, &number, &self.square, &mut self.clearing.term);
@@ -174,8 +190,7 @@ impl Modulus for Odd<'_> {
 
     fn leave(&mut self, mut number: Vec<Place>) -> Vec<u32> {
         let one = digits(&[1], number.len());
-        self.take(&number, &one);
-        self.give(&mut number);
+        self.multiply(&mut number, &one);
         let mut limbs = to_limbs(&number);
         // It is at most the modulus.
         trim(&mut limbs);
@@ -185,13 +200,14 @@ impl Modulus for Odd<'_> {
         limbs
     }
 
-    fn take(&mut self, a: &[Place], b: &[Place]) {
-        write_products(&mut self.sums, a, b, &mut self.clearing.term);
+    fn multiply(&mut self, number: &mut Vec<Place>, factor: &Vec<Place>) {
+        write_products(&mut self.sums, number, factor, &mut self.clearing.term);
+        self.give(number);
     }
 
-    /// `(a·b + f·m) / R` with a factor f less than R: less than `4m² / R + m`.
-    fn give(&mut self, number: &mut [Place]) {
-        clear(&mut self.sums, &mut self.clearing, number);
+    fn square(&mut self, number: &mut Vec<Place>) {
+        write_products(&mut self.sums, number, number, &mut self.clearing.term);
+        self.give(number);
     }
 }
 
@@ -215,7 +231,20 @@ impl<'a> Even<'a> {
     }
 }
 
+impl Even<'_> {
+    /// What is left of the sums.
+    fn give(&mut self, number: &mut [Place]) {
+        normalize(&self.sums, [0; 4], &mut self.product);
+        let mut product = to_limbs(&self.product);
+        trim(&mut product);
+        reduce(&mut product, self.modulus);
+        write_digits(&product, number);
+    }
+}
+
 impl Modulus for Even<'_> {
+    type Number = Vec<Place>;
+
     fn enter(&mut self, number: &[u32]) -> Vec<Place> {
         digits(number, self.sums.len() / 2)
     }
@@ -224,15 +253,13 @@ impl Modulus for Even<'_> {
         to_limbs(&number)
     }
 
-    fn take(&mut self, a: &[Place], b: &[Place]) {
-        write_products(&mut self.sums, a, b, &mut self.term);
+    fn multiply(&mut self, number: &mut Vec<Place>, factor: &Vec<Place>) {
+        write_products(&mut self.sums, number, factor, &mut self.term);
+        self.give(number);
     }
 
-    fn give(&mut self, number: &mut [Place]) {
-        normalize(&self.sums, [0; 4], &mut self.product);
-        let mut product = to_limbs(&self.product);
-        trim(&mut product);
-        reduce(&mut product, self.modulus);
-        write_digits(&product, number);
+    fn square(&mut self, number: &mut Vec<Place>) {
+        write_products(&mut self.sums, number, number, &mut self.term);
+        self.give(number);
     }
 }

@@ -55,8 +55,11 @@ fn number(limbs: &Limbs) -> U256 {
 /// The exponent, if the number is a power of two.
 #[inline(always)]
 fn exponent_of_two(number: &U256) -> Option<usize> {
-    // Most numbers are none by their highest limb.
     let limbs = limbs(number);
+    // Most numbers are none by their lowest limb.
+    if limbs[0] & limbs[0].wrapping_sub(1) != 0 {
+        return None;
+    }
     let at = limbs.iter().rposition(|&limb| limb != 0)?;
     let is_power = limbs[at].is_power_of_two() && limbs[..at].iter().all(|&limb| limb == 0);
     is_power.then(|| 32 * at + limbs[at].trailing_zeros() as usize)

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     BlockError, Outcome, StatelessInput,
+    codes::unpadded,
     input::{BLOCKS_MAX, CODES_MAX, HEADERS_MAX, INPUT_BYTES_MAX, STATE_NODES_MAX},
     validate_recording,
 };
@@ -138,7 +139,7 @@ pub fn batch_file(files: &[BlockFile]) -> Result<BlockFile, BatchError> {
         parent: input.parent,
         witness: Witness {
             state: input.state,
-            codes: input.codes,
+            codes: input.codes.iter().filter_map(unpadded).collect(),
             headers: input.headers,
         },
         chain_config: files.first().and_then(|file| file.chain_config.clone()),

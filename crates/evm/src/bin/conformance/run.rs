@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, rc::Rc};
 use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_rlp::Decodable;
 use myriad_evm::{
-    BlockError, ChainConfig, Outcome, Parent, StatelessInput, error::WitnessError,
+    BlockError, ChainConfig, Outcome, Parent, StatelessInput, codes::padded, error::WitnessError,
     host::sample::world::World, input::HEADERS_MAX, validate, validate_with_changes,
 };
 
@@ -99,7 +99,7 @@ impl Known {
             .codes
             .values()
             .filter(|code| !code.is_empty())
-            .cloned()
+            .map(|code| padded(code))
             .collect();
         let witness = (world.nodes(), codes);
         Self {

@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     Block, ChainConfig, Parent, StatelessInput,
+    codes::padded,
     input::{BLOCKS_MAX, INPUT_BYTES_MAX},
 };
 pub(super) use codec::{Bounded, RawWitness, chain_config, quantity};
@@ -255,7 +256,7 @@ impl BlockFile {
             parent: self.parent.clone(),
             headers: self.witness.headers.clone(),
             state: self.witness.state.clone(),
-            codes: self.witness.codes.clone(),
+            codes: self.witness.codes.iter().map(|code| padded(code)).collect(),
         };
         match input.encoded_bytes() {
             actual if actual > INPUT_BYTES_MAX => Err(BlockFileError::InputTooLong { actual }),

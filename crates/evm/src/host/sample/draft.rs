@@ -35,7 +35,7 @@ use crate::{
     host::{BlockFile, Witness, chain_config},
 };
 
-const GAS_LIMIT: u64 = 30_000_000;
+pub(super) const GAS_LIMIT: u64 = 30_000_000;
 const BASE_FEE: u64 = 7_000_000;
 /// Plenty for each transaction of a draft.
 pub(super) const TX_GAS: u64 = 2_000_000;
@@ -51,6 +51,8 @@ pub(super) struct Draft {
     plan: Vec<Planned>,
     /// Wei per gas in the parent.
     pub(super) base_fee: u64,
+    /// Of the block and of those before it.
+    pub(super) gas_limit: u64,
 }
 
 impl Draft {
@@ -72,6 +74,7 @@ impl Draft {
             rng,
             plan: Vec::new(),
             base_fee: BASE_FEE,
+            gas_limit: GAS_LIMIT,
         }
     }
 
@@ -200,6 +203,17 @@ impl Draft {
         self.push(tx, true);
     }
 
+    /// A transfer with no more gas than it takes.
+    pub(super) fn transfer(&mut self, to: Address, value: U256, gas_limit: u64) {
+        let tx = TxEip1559 {
+            to: TxKind::Call(to),
+            value,
+            gas_limit,
+            ..Self::fees()
+        };
+        self.push(tx, true);
+    }
+
     pub(super) fn with_blobs(&mut self, to: Address, blobs: u8) {
         let hash = |number: u8| {
             let mut hash = keccak256([number]);
@@ -288,7 +302,7 @@ impl Draft {
             }),
             parent_beacon_block_root: parent.parent_beacon_block_root.map(|_| self.rng.hash()),
             beneficiary: parent.beneficiary,
-            gas_limit: GAS_LIMIT,
+            gas_limit: self.gas_limit,
             ..Header::default()
         };
         let execution = execute(self.rules, &self.world, &header, &self.plan, withdrawals.as_ref())?;
@@ -343,8 +357,8 @@ impl Draft {
                 transactions_root: EMPTY_TRANSACTIONS,
                 receipts_root: EMPTY_RECEIPTS,
                 number: PARENT_NUMBER - back,
-                gas_limit: GAS_LIMIT,
-                gas_used: GAS_LIMIT / 2,
+                gas_limit: self.gas_limit,
+                gas_used: self.gas_limit / 2,
                 timestamp: PARENT_TIMESTAMP - SLOT_SECONDS * back,
                 mix_hash: self.rng.hash(),
                 base_fee_per_gas: Some(self.base_fee),

@@ -1,16 +1,16 @@
 //! Blocks that spend all their gas on one operation, to measure what each operation costs a prover
 //! per gas.
 //!
-//! Each has one transaction, whose contract repeats the operation in a loop until there is not
-//! enough gas for one more round. `cargo bench --workspace --bench operations` executes them in the
-//! VM.
+//! Each has one transaction, or as many as its gas takes, whose contract repeats the operation in a
+//! loop until there is not enough gas for one more round. `cargo bench --workspace --bench
+//! operations` executes them in the VM, and the example `operation_block` writes one of any size.
 
 use alloy_primitives::{Address, Bytes, U256, keccak256};
 use revm::bytecode::opcode;
 
 use super::{
     SampleError,
-    draft::Draft,
+    draft::{Draft, GAS_LIMIT},
     operation_inputs::{blake2f, bls12_381, bn254, ecrecover, even_modexp, kzg, modexp, p256},
 };
 use crate::{Fork, host::BlockFile};
@@ -24,8 +24,10 @@ const END_GAS: u64 = 25_000;
 const OUTPUT_BYTES: usize = 256;
 /// Copies of a cheap instruction in the loop, so that the loop itself hardly counts.
 const REPEATED: usize = 200;
-/// The number of contracts of 24 KiB that operations look at.
-const CONTRACTS: usize = 400;
+/// The number of contracts of 24 KiB that a transaction can look at: at least this many, and one for
+/// each `GAS_PER_CONTRACT` of gas, of which the address in the calldata takes 368.
+const CONTRACTS_MIN: usize = 400;
+const GAS_PER_CONTRACT: u64 = 3_000;
 const CONTRACT_BYTES: usize = 24 << 10;
 
 /// An operation that a block can be full of.
@@ -43,6 +45,9 @@ pub struct Operation {
     round_gas: u64,
     /// The byte that fills the contracts of 24 KiB whose addresses are in the calldata.
     contracts: Option<u8>,
+    /// Nothing is called: each transaction is a transfer.
+    is_transfer: bool,
+    fork: Fork,
 }
 
 impl Operation {
@@ -55,6 +60,8 @@ impl Operation {
             input: Bytes::new(),
             round_gas,
             contracts: None,
+            is_transfer: false,
+            fork: Fork::Osaka,
         }
     }
 
@@ -93,38 +100,39 @@ impl Operation {
         ))
     }
 
-    /// A block of the newest fork with one transaction of this much gas, of which at most one round
-    /// is not used.
+    /// A block with this much gas, of the newest fork unless the name says another, of which each transaction leaves at most one
+    /// round.
     ///
     /// # Errors
-    /// [`SampleError::OutOfBounds`] if the gas is not enough for one round, or more than a
-    /// transaction may have, and mistakes in this crate.
+    /// [`SampleError::OutOfBounds`] if the gas is not enough for one round, or more than
+    /// [`GAS_MAX`](Self::GAS_MAX), and mistakes in this crate.
     pub fn block(&self, gas: u64) -> Result<BlockFile, SampleError> {
-        let mut draft = Draft::new(Fork::Osaka);
-        let contracts: Vec<Address> = match self.contracts {
-            Some(fill) => (0..CONTRACTS)
-                .map(|i| large_contract(&mut draft, i, fill))
-                .collect(),
-            None => Vec::new(),
-        };
-        let words: Vec<u8> = contracts
-            .iter()
-            .flat_map(|address| address.into_word().0)
-            .collect();
-        let input = if contracts.is_empty() {
-            self.input.clone()
-        } else {
-            words.into()
-        };
+        let mut draft = Draft::new(self.fork);
         let least = self.gas_min();
         if !(least..=Self::GAS_MAX).contains(&gas) {
             return Err(SampleError::OutOfBounds {
-                what: "the gas of the transaction",
+                what: "the gas of the block",
                 actual: gas as usize,
                 min: least as usize,
                 max: Self::GAS_MAX as usize,
             });
         }
+        draft.gas_limit = gas.max(GAS_LIMIT);
+        if self.is_transfer {
+            for _ in 0..gas / BASE_GAS {
+                let to = draft.rng.address();
+                draft.transfer(to, U256::ONE, BASE_GAS);
+            }
+        } else {
+            self.call_contract(&mut draft, gas)?;
+        }
+        let mut file = draft.file()?;
+        file.description = Some(format!("A made-up block of no real chain, full of {}", self.name));
+        Ok(file)
+    }
+
+    /// By as few transactions as have room for the gas, with the same gas each.
+    fn call_contract(&self, draft: &mut Draft, gas: u64) -> Result<(), SampleError> {
         let source = format!(
             "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY {}
             again: {}
@@ -135,23 +143,36 @@ impl Operation {
             self.end,
         );
         let contract = draft.deploy(&source, U256::ZERO, &[])?;
-        draft.with_gas(contract, input, gas);
-        let mut file = draft.file()?;
-        file.description = Some(format!("A made-up block of no real chain, full of {}", self.name));
-        Ok(file)
+        let transactions = gas.div_ceil(Self::TRANSACTION_GAS_MAX);
+        let gas = gas / transactions;
+        for transaction in 0..transactions as usize {
+            let input = match self.contracts {
+                Some(fill) => {
+                    let count = CONTRACTS_MIN.max((gas / GAS_PER_CONTRACT) as usize);
+                    let numbers = (0..count).map(|i| count * transaction + i);
+                    let addresses = numbers.map(|number| large_contract(draft, number, fill));
+                    addresses.flat_map(|address| address.into_word().0).collect()
+                }
+                None => self.input.clone(),
+            };
+            draft.with_gas(contract, input, gas);
+        }
+        Ok(())
     }
 
     /// Gas of a transaction that has two rounds.
     pub fn gas_min(&self) -> u64 {
         let input = match self.contracts {
-            Some(_) => 32 * CONTRACTS,
+            Some(_) => 32 * CONTRACTS_MIN,
             None => self.input.len(),
         };
         BASE_GAS + GAS_PER_BYTE * input as u64 + 2 * self.round_gas + 100_000
     }
 
     /// Most gas of a transaction (EIP-7825).
-    pub const GAS_MAX: u64 = 1 << 24;
+    const TRANSACTION_GAS_MAX: u64 = 1 << 24;
+    /// Most gas of a block: twice as much as Ethereum's have.
+    pub const GAS_MAX: u64 = 120_000_000;
 }
 
 /// A contract with a code that no other one has, and that stops at once.
@@ -170,9 +191,35 @@ pub fn nothing() -> Operation {
     Operation::of("nothing", "", 0).with_setup("STOP")
 }
 
+/// A MODEXP, a point evaluation, a pairing and a MULMOD of what they give: little enough to be
+/// proven whole.
+pub fn together() -> Operation {
+    let calls = [(5, modexp(32, 256, 32)), (0xa, kzg()), (8, bn254::pairs(2))];
+    let mut input = Vec::new();
+    let mut code = String::from("PUSH 0 ");
+    for (address, bytes) in calls {
+        code += &format!(
+            "PUSH 64 PUSH 0x2000 PUSH {} PUSH {} PUSH {address} GAS STATICCALL ADD
+             PUSH 0x2000 MLOAD ADD ",
+            bytes.len(),
+            input.len()
+        );
+        input.extend(bytes);
+    }
+    code += &format!(
+        "PUSH {} PUSH {} DUP3 MULMOD PUSH 0 SSTORE STOP",
+        bits(256),
+        bits(255)
+    );
+    Operation {
+        input: input.into(),
+        ..Operation::of("precompiles together", "", 210_000).with_setup(&code)
+    }
+}
+
 /// The operations that may cost a prover much.
 pub fn operations() -> Vec<Operation> {
-    [precompiles(), arithmetic(), instructions(), state()].concat()
+    [precompiles(), arithmetic(), instructions(), state(), creations()].concat()
 }
 
 fn precompiles() -> Vec<Operation> {
@@ -218,6 +265,16 @@ fn precompiles() -> Vec<Operation> {
         ),
         modexp(64, 512, 64, 98_400),
         modexp(8, 8_192, 8, 260_000),
+        modexp(8, 8_192, 8, 2_730).of_prague(),
+        precompile(
+            "MODEXP of 8 bytes, 8192 bits, even modulus",
+            5,
+            even_modexp(8, 8_192, 8),
+            2_730,
+        )
+        .of_prague(),
+        modexp(16, 320, 16, 425).of_prague(),
+        modexp(32, 256, 32, 1_360).of_prague(),
         modexp(256, 17, 256, 32_768),
         modexp(512, 17, 512, 131_072),
         modexp(1_024, 2, 1_024, 40_000),
@@ -358,19 +415,60 @@ fn state() -> Vec<Operation> {
             ..each_contract("STATICCALL to JUMPDESTs", static_call)
         },
         repeated("SLOAD, warm", "PUSH 1 SLOAD POP", 105),
-        Operation::of("SLOAD of absent slots, cold", "DUP1 SLOAD POP PUSH 1 ADD", 2_200).with_setup("PUSH 1"),
+        // Each transaction has another caller, and so other slots.
+        Operation::of("SLOAD of absent slots, cold", "DUP1 SLOAD POP PUSH 1 ADD", 2_200).with_setup("CALLER"),
         Operation::of(
             "BALANCE of absent accounts, cold",
             "DUP1 BALANCE POP PUSH 1 ADD",
             2_700,
         )
-        .with_setup("PUSH 0x10000"),
-        Operation::of("SSTORE of new slots", "DUP1 DUP1 SSTORE PUSH 1 ADD", 22_200).with_setup("PUSH 1"),
+        .with_setup("CALLER PUSH 1 ADD"),
+        Operation::of("SSTORE of new slots", "DUP1 DUP1 SSTORE PUSH 1 ADD", 22_200).with_setup("CALLER"),
         repeated("SSTORE, warm", "PUSH 1 PUSH 1 SSTORE", 106),
     ]
 }
 
+/// Contracts that come into being, and accounts.
+fn creations() -> Vec<Operation> {
+    // The code of a creation returns so many zeros from its memory.
+    let create = |name: &str, [upper, lower]: [u8; 2], gas: u64| {
+        let init = [opcode::PUSH2, upper, lower, opcode::PUSH0, opcode::RETURN];
+        let size = init.len();
+        Operation {
+            input: Bytes::copy_from_slice(&init),
+            ..Operation::of(name, format!("PUSH {size} PUSH 0 PUSH 0 CREATE POP"), gas)
+        }
+    };
+    // All of memory is full of it, by copies of twice as much each.
+    let jumpdests = U256::from_be_bytes([opcode::JUMPDEST; 32]);
+    let doubled = (5..16).map(|exponent| 1 << exponent);
+    let doubled: String = doubled
+        .map(|size: usize| format!("PUSH {size} PUSH 0 PUSH {size} MCOPY "))
+        .collect();
+    vec![
+        create("CREATE of an empty code", [0, 0], 32_100),
+        create("CREATE of a code of 24 KiB", [0x60, 0], 5_050_000),
+        Operation::of(
+            "CREATE by 48 KiB of JUMPDEST",
+            format!("PUSH {} PUSH 0 PUSH 0 CREATE POP", 2 * CONTRACT_BYTES),
+            86_000,
+        )
+        .with_setup(&format!("PUSH {jumpdests} PUSH 0 MSTORE {doubled}")),
+        Operation {
+            is_transfer: true,
+            ..Operation::of("transfers to new accounts", "", 0)
+        },
+    ]
+}
+
 impl Operation {
+    /// Before Osaka's prices.
+    fn of_prague(mut self) -> Self {
+        self.name += ", before Osaka";
+        self.fork = Fork::Prague;
+        self
+    }
+
     fn with_round_gas(mut self, round_gas: u64) -> Self {
         self.round_gas = round_gas;
         self
@@ -378,61 +476,5 @@ impl Operation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{BlockError, error::WitnessError, validate, validate_recording};
-
-    /// Natively; the benchmark executes them in the VM.
-    #[test]
-    fn each_block_is_valid_and_uses_its_gas() {
-        let all = operations();
-        assert!(all.len() > 70);
-        for operation in all {
-            let gas = 1_500_000;
-            let file = operation
-                .block(gas)
-                .unwrap_or_else(|e| panic!("{}: {e}", operation.name));
-            let outcome = validate(&file.to_input().unwrap());
-            outcome.unwrap_or_else(|e| panic!("{}: {e}", operation.name));
-            let used = file.decode_block().unwrap().header.gas_used;
-            let least = gas - operation.round_gas - END_GAS;
-            let is_cold = operation.contracts.is_some();
-            assert!(used >= least || is_cold, "{}: {used} of {gas}", operation.name);
-        }
-    }
-
-    /// revm would look through it for jump destinations as well, which is no use there.
-    #[test]
-    fn a_code_that_is_only_looked_at_has_to_be_there() {
-        for name in ["EXTCODESIZE of contracts", "EXTCODECOPY of 1 byte"] {
-            let mut all = state().into_iter();
-            let operation = all.find(|operation| operation.name.starts_with(name)).unwrap();
-            let file = operation.block(operation.gas_min()).unwrap();
-            let input = file.to_input().unwrap();
-            let (_, used) = validate_recording(&input).unwrap();
-            assert!(used.codes.iter().filter(|used| **used).count() > 10, "{name}");
-            for (place, is_used) in used.codes.into_iter().enumerate().take(12) {
-                let mut without = input.clone();
-                without.codes.remove(place);
-                match validate(&without) {
-                    Ok(_) => assert!(!is_used, "{name} {place}"),
-                    Err(BlockError::Witness(WitnessError::MissingCode { account, .. })) => {
-                        assert!(is_used && account.is_some(), "{name} {place}");
-                    }
-                    Err(other) => panic!("{name} {place}: {other}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn too_little_gas_is_named() {
-        let error = precompiles()[0].block(1_000).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("the gas of the transaction 1000 is out of bounds"),
-            "{error}"
-        );
-    }
-}
+#[path = "operations_tests.rs"]
+mod tests;

@@ -100,3 +100,27 @@ fn digits_at_the_bounds() {
         }
     }
 }
+
+/// Of at most 126 bits all of a number is one digit, odd or even.
+#[test]
+fn small_moduli_of_every_length() {
+    for bits in (1..20).chain([31, 32, 33, 63, 64, 65, 95, 96, 97, 120, 125, 126, 127, 128]) {
+        let random = u128::from_be_bytes(bytes(bits, 16).try_into().unwrap());
+        let modulus = random >> (128 - bits) | 1 << (bits - 1);
+        let greatest = u128::MAX >> (128 - bits);
+        for zeros in [0, 1, 2, bits / 2, bits - 1] {
+            for modulus in [modulus, greatest] {
+                let modulus = (modulus >> zeros | 1) << zeros;
+                let base = &bytes(bits + 500, 16);
+                check(base, &bytes(bits + 900, 1), &modulus.to_be_bytes());
+                check(
+                    &(modulus - 1).to_be_bytes(),
+                    &[1, 0x80, 0xff],
+                    &modulus.to_be_bytes(),
+                );
+                check(&u128::MAX.to_be_bytes(), &[2], &modulus.to_be_bytes());
+                check(&(1u128 << zeros).to_be_bytes(), &[0x80], &modulus.to_be_bytes());
+            }
+        }
+    }
+}
