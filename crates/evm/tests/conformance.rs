@@ -15,7 +15,7 @@ use myriad_evm::{
     Block, Fork, Parent,
     host::{
         BlockFile,
-        sample::{CHAIN_ID, features_of_a_young_chain, world::World},
+        sample::{CHAIN_ID, chain_state::ChainState, features_of_a_young_chain},
     },
 };
 use serde_json::{Map, Value, json};
@@ -33,7 +33,7 @@ const FORKS: [Fork; 5] = [
 type Entry = (Block, Option<&'static str>);
 
 /// One test in the format of Ethereum's fixtures.
-fn fixture(fork: &str, file: &BlockFile, world: &World, blocks: &[Entry]) -> Value {
+fn fixture(fork: &str, file: &BlockFile, chain_state: &ChainState, blocks: &[Entry]) -> Value {
     let Parent::Header(parent) = &file.parent else {
         panic!("the sample has its parent's header");
     };
@@ -41,7 +41,7 @@ fn fixture(fork: &str, file: &BlockFile, world: &World, blocks: &[Entry]) -> Val
         header: Header::decode(&mut parent.as_ref()).unwrap(),
         body: BlockBody::default(),
     };
-    let account = |account: &myriad_evm::host::sample::world::Account| {
+    let account = |account: &myriad_evm::host::sample::chain_state::Account| {
         let slots = account.storage.iter();
         let slots: Map<_, _> = slots
             .map(|(slot, value)| (format!("{slot:#x}"), json!(value)))
@@ -49,11 +49,11 @@ fn fixture(fork: &str, file: &BlockFile, world: &World, blocks: &[Entry]) -> Val
         json!({
             "nonce": format!("{:#x}", account.nonce),
             "balance": account.balance,
-            "code": world.codes.get(&account.code_hash).cloned().unwrap_or_default(),
+            "code": chain_state.codes.get(&account.code_hash).cloned().unwrap_or_default(),
             "storage": slots,
         })
     };
-    let pre = world
+    let pre = chain_state
         .accounts
         .iter()
         .map(|(address, it)| (address.to_string(), account(it)));
@@ -112,7 +112,7 @@ fn sent_twice(block: &Block) -> Block {
 fn made_up_fixtures_hold_in_all_modes() {
     let folder = TempDir::new().unwrap();
     for fork in FORKS {
-        let (file, world) = features_of_a_young_chain(fork).unwrap();
+        let (file, chain_state) = features_of_a_young_chain(fork).unwrap();
         let block = file.decode_block().unwrap();
         let blocks = [
             (other_root(&block), Some("BlockException.INVALID_STATE_ROOT")),
@@ -122,15 +122,15 @@ fn made_up_fixtures_hold_in_all_modes() {
             ),
             (block, None),
         ];
-        let test = fixture(&fork.to_string(), &file, &world, &blocks);
+        let test = fixture(&fork.to_string(), &file, &chain_state, &blocks);
         write(folder.path(), &format!("made/{fork}/features.json"), &test);
     }
-    let (file, world) = features_of_a_young_chain(Fork::Prague).unwrap();
+    let (file, chain_state) = features_of_a_young_chain(Fork::Prague).unwrap();
     let later = [(file.decode_block().unwrap(), None)];
     write(
         folder.path(),
         "made/later.json",
-        &fixture("Amsterdam", &file, &world, &later),
+        &fixture("Amsterdam", &file, &chain_state, &later),
     );
     let (report, status) = conformance(folder.path(), &["--mutate", "400", "--seed", "5"]);
     assert!(status.success(), "{report:#}");
@@ -151,9 +151,9 @@ fn made_up_fixtures_hold_in_all_modes() {
 
 #[test]
 fn what_is_wrong_is_reported() {
-    let (file, world) = features_of_a_young_chain(Fork::Cancun).unwrap();
+    let (file, chain_state) = features_of_a_young_chain(Fork::Cancun).unwrap();
     let block = file.decode_block().unwrap();
-    let cancun = |entries: &[Entry]| fixture("Cancun", &file, &world, entries);
+    let cancun = |entries: &[Entry]| fixture("Cancun", &file, &chain_state, entries);
     let mut other_state = cancun(&[(block.clone(), None)]);
     let pre = other_state["pre"].as_object_mut().unwrap();
     pre.values_mut().next().unwrap()["nonce"] = json!("0x77");

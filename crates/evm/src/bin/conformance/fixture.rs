@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy_rlp::Decodable;
 use myriad_evm::{
     Block, ChainConfig,
-    host::sample::world::{Account, World},
+    host::sample::chain_state::{Account, ChainState},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub struct Content {
     /// Header of the block that the test begins with, in RLP.
     pub genesis: Bytes,
     /// The state after that block.
-    pub world: World,
+    pub chain_state: ChainState,
     pub blocks: Vec<TestBlock>,
     /// Hash of the last block of the chain that the test ends with.
     pub last_hash: B256,
@@ -101,8 +101,8 @@ fn read_test(name: String, test: Value) -> Result<Test, String> {
         Ok(chain) => {
             let genesis = Block::decode(&mut raw.genesis.as_ref());
             let genesis = genesis.map_err(|error| failed(format!("genesisRLP: {error}")))?;
-            let world = world(raw.pre);
-            let root = world.state_trie().root();
+            let chain_state = chain_state(raw.pre);
+            let root = chain_state.state_trie().root();
             if root != genesis.header.state_root {
                 let expected = genesis.header.state_root;
                 return Err(failed(format!(
@@ -112,7 +112,7 @@ fn read_test(name: String, test: Value) -> Result<Test, String> {
             Ok(Content {
                 chain,
                 genesis: alloy_rlp::encode(&genesis.header).into(),
-                world,
+                chain_state,
                 blocks: raw.blocks,
                 last_hash: raw.last_hash,
             })
@@ -126,13 +126,13 @@ fn read_test(name: String, test: Value) -> Result<Test, String> {
     })
 }
 
-fn world(pre: BTreeMap<Address, RawAccount>) -> World {
-    let mut world = World::default();
+fn chain_state(pre: BTreeMap<Address, RawAccount>) -> ChainState {
+    let mut chain_state = ChainState::default();
     for (address, account) in pre {
         let code_hash = keccak256(&account.code);
-        world.codes.insert(code_hash, account.code);
+        chain_state.codes.insert(code_hash, account.code);
         let slots = account.storage.into_iter();
-        world.accounts.insert(
+        chain_state.accounts.insert(
             address,
             Account {
                 nonce: account.nonce.to(),
@@ -142,5 +142,5 @@ fn world(pre: BTreeMap<Address, RawAccount>) -> World {
             },
         );
     }
-    world
+    chain_state
 }

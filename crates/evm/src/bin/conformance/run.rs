@@ -6,7 +6,7 @@ use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_rlp::Decodable;
 use myriad_evm::{
     BlockError, ChainConfig, Outcome, Parent, StatelessInput, codes::padded, error::WitnessError,
-    host::sample::world::World, input::HEADERS_MAX, validate, validate_with_changes,
+    host::sample::chain_state::ChainState, input::HEADERS_MAX, validate, validate_with_changes,
 };
 
 use crate::{
@@ -87,25 +87,25 @@ struct Known {
     /// In RLP.
     header: Bytes,
     parent: B256,
-    world: World,
+    chain_state: ChainState,
     /// All nodes and codes of the state after it.
     witness: (Vec<Bytes>, Vec<Bytes>),
 }
 
 impl Known {
-    fn new(header: Bytes, world: World) -> Self {
+    fn new(header: Bytes, chain_state: ChainState) -> Self {
         let parent = parent_in_header(&mut header.as_ref()).unwrap_or_default();
-        let codes = world
+        let codes = chain_state
             .codes
             .values()
             .filter(|code| !code.is_empty())
             .map(|code| padded(code))
             .collect();
-        let witness = (world.nodes(), codes);
+        let witness = (chain_state.nodes(), codes);
         Self {
             header,
             parent,
-            world,
+            chain_state,
             witness,
         }
     }
@@ -123,7 +123,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn test(&mut self, content: &Content) -> Result<(), Stopped> {
         let mut last = keccak256(&content.genesis);
-        let genesis = Known::new(content.genesis.clone(), content.world.clone());
+        let genesis = Known::new(content.genesis.clone(), content.chain_state.clone());
         let mut chain = BTreeMap::from([(last, Rc::new(genesis))]);
         for (index, block) in content.blocks.iter().enumerate() {
             self.block = index;
@@ -174,9 +174,9 @@ impl Run<'_> {
         if StatelessInput::decode(input.encode().into()).as_ref() != Ok(&input) {
             return self.stop(Kind::WrongReject, "it does not survive the encoding".to_owned());
         }
-        let mut world = parent.world.clone();
-        world.apply(&changes);
-        let root = world.state_trie().root();
+        let mut chain_state = parent.chain_state.clone();
+        chain_state.apply(&changes);
+        let root = chain_state.state_trie().root();
         if root != outcome.state_root {
             let expected = outcome.state_root;
             let message = format!("the state that follows has the root {root}, and not {expected}");
@@ -197,7 +197,7 @@ impl Run<'_> {
             input: least,
             outcome,
         });
-        Ok(Known::new(header, world))
+        Ok(Known::new(header, chain_state))
     }
 
     fn stop<T>(&mut self, kind: Kind, message: String) -> Result<T, Stopped> {

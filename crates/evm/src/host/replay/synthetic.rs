@@ -325,7 +325,7 @@ fn nibble_at(key: &B256, depth: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::sample::world::Trie as Whole;
+    use crate::host::sample::chain_state::Trie as Whole;
 
     fn key(number: u64) -> B256 {
         keccak256(number.to_be_bytes())

@@ -26,11 +26,11 @@ use revm::database::{BundleState, State, states::bundle_state::BundleRetention};
 
 use super::{
     ACCOUNTS_MAX, CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError, SampleSpec, TXS_MAX,
+    chain_state::{ChainState, Reads, Recorder},
     genesis::Genesis,
     merkle::Trie,
     rng::Rng,
     traffic::{self, Planned},
-    world::{Reads, Recorder, World},
 };
 use crate::{
     Block, ChainConfig, Fork, Parent, Transaction,
@@ -90,7 +90,7 @@ pub(super) struct Sample {
     block: Block,
     pub(super) genesis: Genesis,
     pub(super) before: Trie,
-    pub(super) after: World,
+    pub(super) after: ChainState,
     /// The part of the state before that the block reads.
     pub(super) reads: Reads,
 }
@@ -123,7 +123,7 @@ impl Sample {
         let later = plan.split_off(plan.len().min(txs));
         let withdrawals = withdrawals(&genesis, &mut rng);
         // ... which only then is complete.
-        let before = genesis.world.state_trie();
+        let before = genesis.chain_state.state_trie();
         parent.state_root = before.root();
 
         let first = Self::run(genesis, before, parent, plan, withdrawals, &mut rng)?;
@@ -140,8 +140,8 @@ impl Sample {
         rng: &mut Rng,
     ) -> Result<Self, SampleError> {
         let header = child_header(&parent, rng);
-        let execution = execute(RULES, &genesis.world, &header, &plan, Some(&withdrawals))?;
-        let after = genesis.world.after(&execution.changes);
+        let execution = execute(RULES, &genesis.chain_state, &header, &plan, Some(&withdrawals))?;
+        let after = genesis.chain_state.after(&execution.changes);
         let state_root = after.state_trie().root();
         let block = seal(
             RULES,
@@ -165,7 +165,7 @@ impl Sample {
     fn followed_by(self, plan: Vec<Planned>, rng: &mut Rng) -> Result<Self, SampleError> {
         let before = self.after.state_trie();
         let genesis = Genesis {
-            world: self.after,
+            chain_state: self.after,
             ..self.genesis
         };
         let withdrawals = Withdrawals::default();
@@ -173,7 +173,7 @@ impl Sample {
     }
 
     pub(super) fn file(&self, description: String) -> BlockFile {
-        let world = &self.genesis.world;
+        let chain_state = &self.genesis.chain_state;
         let codes = self.reads.codes.iter();
         let parent = Bytes::from(alloy_rlp::encode(&self.parent));
         let chain = ChainConfig::prague_from_genesis(CHAIN_ID);
@@ -183,8 +183,10 @@ impl Sample {
             later: Vec::new(),
             parent: Parent::Header(parent.clone()),
             witness: Witness {
-                state: world.witness(&self.before, &self.reads, &self.after),
-                codes: codes.filter_map(|hash| world.codes.get(hash).cloned()).collect(),
+                state: chain_state.witness(&self.before, &self.reads, &self.after),
+                codes: codes
+                    .filter_map(|hash| chain_state.codes.get(hash).cloned())
+                    .collect(),
                 // The witness is as a node gives it: the parent is always there.
                 headers: vec![parent],
             },
@@ -266,14 +268,14 @@ pub(super) struct Execution {
 /// Runs a block by alloy-evm alone.
 pub(super) fn execute(
     rules: Rules,
-    world: &World,
+    chain_state: &ChainState,
     header: &Header,
     plan: &[Planned],
     withdrawals: Option<&Withdrawals>,
 ) -> Result<Execution, SampleError> {
     let failed = |error: &dyn std::fmt::Display| SampleError::Execution(error.to_string());
     let recorder = Recorder {
-        world,
+        chain_state,
         reads: Reads::default(),
     };
     let mut state = State::builder()

@@ -103,15 +103,15 @@ mod tests {
     use super::*;
     use crate::host::sample::{
         SampleSpec,
+        chain_state::{Reads, Recorder},
         genesis::Genesis,
         rng::Rng,
-        world::{Reads, Recorder},
     };
 
     /// The result of a call, or the data that it reverts with.
     fn run(genesis: &Genesis, to: Address, data: Bytes) -> Result<Bytes, Bytes> {
         let recorder = Recorder {
-            world: &genesis.world,
+            chain_state: &genesis.chain_state,
             reads: Reads::default(),
         };
         let state = State::builder().with_database(recorder).build();
@@ -151,7 +151,7 @@ mod tests {
         let ask = |to, signature, arguments: &[B256]| run(&genesis, to, call(signature, arguments));
         let (owner, spender) = (sequencer.into_word(), pool.into_word());
         let time = U256::from(super::super::PARENT_TIMESTAMP - 60);
-        let supply = genesis.world.accounts[&token0].storage[&token::SUPPLY];
+        let supply = genesis.chain_state.accounts[&token0].storage[&token::SUPPLY];
 
         assert_eq!(ask(token0, "decimals()", &[]), words(&[U256::from(18)]));
         assert_eq!(ask(token0, "totalSupply()", &[]), words(&[supply]));

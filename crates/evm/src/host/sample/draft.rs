@@ -25,10 +25,10 @@ use super::{
     CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError,
     asm::assemble_with,
     build::{Rules, execute, seal},
+    chain_state::{Account, ChainState},
     genesis::{system_contracts, units},
     rng::Rng,
     traffic::{Planned, key, sign, signature},
-    world::{Account, World},
 };
 use crate::{
     BlobParams, BlobSchedule, ChainConfig, Fork, Parent, Transaction,
@@ -46,7 +46,7 @@ pub(super) const ANCESTORS: u64 = 4;
 /// A block in the making.
 pub(super) struct Draft {
     pub(super) rules: Rules,
-    pub(super) world: World,
+    pub(super) chain_state: ChainState,
     pub(super) rng: Rng,
     plan: Vec<Planned>,
     /// Wei per gas in the parent.
@@ -58,19 +58,21 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn new(fork: Fork) -> Self {
         let mut rng = Rng::new(fork as u64);
-        let mut world = World::default();
+        let mut chain_state = ChainState::default();
         for _ in 0..300 {
             let balance = rng.amount();
-            world.accounts.insert(rng.address(), Account::plain(1, balance));
+            chain_state
+                .accounts
+                .insert(rng.address(), Account::plain(1, balance));
         }
-        system_contracts(&mut world, &mut rng);
+        system_contracts(&mut chain_state, &mut rng);
         Self {
             rules: Rules {
                 fork,
                 has_bpo: false,
                 deposit_contract: None,
             },
-            world,
+            chain_state,
             rng,
             plan: Vec::new(),
             base_fee: BASE_FEE,
@@ -94,8 +96,8 @@ impl Draft {
         let slots = slots
             .iter()
             .map(|&(slot, value)| (U256::from(slot), U256::from(value)));
-        self.world.deploy(address, code, slots.collect());
-        if let Some(account) = self.world.accounts.get_mut(&address) {
+        self.chain_state.deploy(address, code, slots.collect());
+        if let Some(account) = self.chain_state.accounts.get_mut(&address) {
             account.balance = balance;
         }
         Ok(address)
@@ -107,7 +109,7 @@ impl Draft {
         let source = "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY
             PUSH topic(DepositEvent(bytes,bytes,bytes,bytes,bytes)) CALLDATASIZE PUSH 0 LOG1 STOP";
         let address = DEPOSIT_CONTRACT;
-        self.world
+        self.chain_state
             .deploy(address, self.assemble(source)?, BTreeMap::new());
         self.rules.deposit_contract = Some(address);
         Ok(address)
@@ -117,7 +119,9 @@ impl Draft {
     fn sender(&mut self) -> (SigningKey, Address) {
         let key = key(&mut self.rng);
         let address = Address::from_public_key(key.verifying_key());
-        self.world.accounts.insert(address, Account::plain(0, units(10)));
+        self.chain_state
+            .accounts
+            .insert(address, Account::plain(0, units(10)));
         (key, address)
     }
 
@@ -262,9 +266,9 @@ impl Draft {
 
     /// The same, with a state after the block that is mended where alloy-evm has the rules wrong.
     #[expect(clippy::too_many_lines, reason = "one field after the other")]
-    pub(super) fn sealed_on(mut self, mend: impl FnOnce(&mut World)) -> Result<BlockFile, SampleError> {
+    pub(super) fn sealed_on(mut self, mend: impl FnOnce(&mut ChainState)) -> Result<BlockFile, SampleError> {
         let fork = self.rules.fork;
-        let before = self.world.state_trie();
+        let before = self.chain_state.state_trie();
         let ancestors = self.ancestors(before.root());
         let parent = &ancestors[ancestors.len() - 1];
         let withdrawals = (fork >= Fork::Shanghai).then(|| {
@@ -305,8 +309,14 @@ impl Draft {
             gas_limit: self.gas_limit,
             ..Header::default()
         };
-        let execution = execute(self.rules, &self.world, &header, &self.plan, withdrawals.as_ref())?;
-        let mut after = self.world.after(&execution.changes);
+        let execution = execute(
+            self.rules,
+            &self.chain_state,
+            &header,
+            &self.plan,
+            withdrawals.as_ref(),
+        )?;
+        let mut after = self.chain_state.after(&execution.changes);
         mend(&mut after);
         let root = after.state_trie().root();
         let block = seal(
@@ -328,9 +338,9 @@ impl Draft {
             later: Vec::new(),
             parent: Parent::Header(headers[headers.len() - 1].clone()),
             witness: Witness {
-                state: self.world.witness(&before, &execution.reads, &after),
+                state: self.chain_state.witness(&before, &execution.reads, &after),
                 codes: codes
-                    .filter_map(|hash| self.world.codes.get(hash).cloned())
+                    .filter_map(|hash| self.chain_state.codes.get(hash).cloned())
                     .collect(),
                 headers,
             },
@@ -369,7 +379,9 @@ impl Draft {
                 requests_hash: since(Fork::Prague).then_some(EMPTY_REQUESTS_HASH),
                 ..Header::default()
             };
-            self.world.block_hashes.insert(header.number, header.hash_slow());
+            self.chain_state
+                .block_hashes
+                .insert(header.number, header.hash_slow());
             ancestors.push(header);
         }
         ancestors

@@ -7,11 +7,11 @@ use alloy_primitives::{Address, Bytes, U256};
 
 use super::{
     SampleError,
+    chain_state::ChainState,
     contracts::deposit_event,
     draft::{ANCESTORS, Draft},
     genesis::units,
     osaka,
-    world::World,
 };
 use crate::{Fork, host::BlockFile};
 
@@ -33,10 +33,10 @@ pub fn features(fork: Fork) -> Result<BlockFile, SampleError> {
 ///
 /// # Errors
 /// None but for mistakes in this crate.
-pub fn features_of_a_young_chain(fork: Fork) -> Result<(BlockFile, World), SampleError> {
+pub fn features_of_a_young_chain(fork: Fork) -> Result<(BlockFile, ChainState), SampleError> {
     let draft = with_features(Draft::new(fork), 1)?;
-    let world = draft.world.clone();
-    Ok((draft.file()?, world))
+    let chain_state = draft.chain_state.clone();
+    Ok((draft.file()?, chain_state))
 }
 
 /// Makes a block of Osaka, the first one after a change of the blob parameters alone (EIP-7892),

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     BlockError, RuleSet, Transaction,
     error::WitnessError,
-    host::sample::{draft::TX_GAS, world::Account},
+    host::sample::{chain_state::Account, draft::TX_GAS},
     validate, validate_recording,
 };
 
@@ -51,7 +51,7 @@ fn prague_needs_the_queues_of_requests() {
     ] {
         let without = |fork| {
             let mut draft = Draft::new(fork);
-            draft.world.accounts.remove(&queue);
+            draft.chain_state.accounts.remove(&queue);
             outcome(&draft.file().unwrap())
         };
         without(Fork::Cancun).unwrap();
@@ -75,7 +75,7 @@ fn a_system_call_has_thirty_million_gas() {
             let mut draft = Draft::new(fork);
             let code = draft.assemble("GAS PUSH 0 SSTORE STOP").unwrap();
             let before = [(U256::ZERO, U256::from(1))];
-            draft.world.deploy(queue, code, before.into());
+            draft.chain_state.deploy(queue, code, before.into());
             draft
         };
         let by_alloy = outcome(&draft().file().unwrap());
@@ -115,7 +115,7 @@ fn nothing_is_created_over_storage() {
     let address = draft.create(init);
     let mut account = Account::plain(0, U256::ZERO);
     account.storage.insert(U256::from(1), U256::from(2));
-    draft.world.accounts.insert(address, account);
+    draft.chain_state.accounts.insert(address, account);
     match outcome(&draft.file().unwrap()) {
         Err(BlockError::GasUsed { actual, .. }) => assert_eq!(actual, TX_GAS),
         other => panic!("{other:?}"),
@@ -128,7 +128,7 @@ fn nothing_is_created_over_storage() {
     let address = factory.create2(B256::with_last_byte(7), keccak256(&init));
     let mut account = Account::plain(0, units(1));
     account.storage.insert(U256::from(1), U256::from(2));
-    draft.world.accounts.insert(address, account);
+    draft.chain_state.accounts.insert(address, account);
     assert!(matches!(
         outcome(&draft.file().unwrap()),
         Err(BlockError::GasUsed { .. })
@@ -201,7 +201,9 @@ fn a_delegates_code_that_cannot_run_is_not_needed() {
         let code = draft.assemble("PUSH 1 PUSH 0 SSTORE STOP").unwrap();
         let callee = draft.rng.address();
         let delegation = [&[0xef, 0x01, 0x00], delegate.as_slice()].concat();
-        draft.world.deploy(callee, delegation.into(), Default::default());
+        draft
+            .chain_state
+            .deploy(callee, delegation.into(), Default::default());
         let also = also.replace("DELEGATE", &delegate.to_string());
         let caller = draft
             .deploy(
@@ -251,7 +253,7 @@ fn linea_has_no_queues_and_no_blobs() {
                 WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS,
                 CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS,
             ] {
-                draft.world.accounts.remove(&queue);
+                draft.chain_state.accounts.remove(&queue);
             }
             draft
         };

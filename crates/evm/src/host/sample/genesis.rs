@@ -7,9 +7,9 @@ use alloy_primitives::{Address, U256};
 
 use super::{
     PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError, SampleSpec,
+    chain_state::{Account, ChainState},
     contracts::{pool, token},
     rng::Rng,
-    world::{Account, World},
 };
 
 /// Length of the ring buffers of EIP-2935 and EIP-4788: 8191, a prime.
@@ -17,7 +17,7 @@ const RING: u64 = eip2935::HISTORY_SERVE_WINDOW as u64;
 
 /// The state, and the roles of its accounts.
 pub(super) struct Genesis {
-    pub(super) world: World,
+    pub(super) chain_state: ChainState,
     /// Plain accounts that have nothing to do with the block, until it sends them something.
     pub(super) people: Vec<Address>,
     pub(super) tokens: [Address; 2],
@@ -33,16 +33,18 @@ pub(super) fn units(units: u64) -> U256 {
 
 impl Genesis {
     pub(super) fn new(spec: &SampleSpec, rng: &mut Rng) -> Result<Self, SampleError> {
-        let mut world = World::default();
+        let mut chain_state = ChainState::default();
         let people: Vec<_> = (0..spec.accounts).map(|_| rng.address()).collect();
         for &person in &people {
             let nonce = if rng.chance(60) { rng.below(200) } else { 0 };
-            world.accounts.insert(person, Account::plain(nonce, rng.amount()));
+            chain_state
+                .accounts
+                .insert(person, Account::plain(nonce, rng.amount()));
         }
         let sequencer = people[0];
         let tokens = [rng.address(), rng.address()];
         for token in tokens {
-            world.deploy(token, token::code()?, BTreeMap::new());
+            chain_state.deploy(token, token::code()?, BTreeMap::new());
         }
         let pool = rng.address();
         let reserves = [
@@ -58,11 +60,11 @@ impl Genesis {
             ),
             (pool::LOCK, U256::from(1)),
         ]);
-        world.deploy(pool, pool::code()?, storage);
-        system_contracts(&mut world, rng);
+        chain_state.deploy(pool, pool::code()?, storage);
+        system_contracts(&mut chain_state, rng);
 
         let mut genesis = Self {
-            world,
+            chain_state,
             people,
             tokens,
             pool,
@@ -112,7 +114,7 @@ impl Genesis {
 
     fn storage(&mut self, contract: Address) -> &mut BTreeMap<U256, U256> {
         &mut self
-            .world
+            .chain_state
             .accounts
             .entry(contract)
             .or_insert_with(|| Account::plain(0, U256::ZERO))
@@ -122,7 +124,7 @@ impl Genesis {
 
 /// The contracts that Prague's rules call in each block, with the code that their EIPs publish, as
 /// they are after many blocks: full ring buffers, empty queues.
-pub(super) fn system_contracts(world: &mut World, rng: &mut Rng) {
+pub(super) fn system_contracts(chain_state: &mut ChainState, rng: &mut Rng) {
     let history = (1..=RING).map(|age| {
         let number = PARENT_NUMBER - age;
         (U256::from(number % RING), rng.hash().into())
@@ -159,6 +161,6 @@ pub(super) fn system_contracts(world: &mut World, rng: &mut Rng) {
             none(),
         ),
     ] {
-        world.deploy(address, code.clone(), storage);
+        chain_state.deploy(address, code.clone(), storage);
     }
 }

@@ -1,6 +1,6 @@
 //! Roots and proofs of the sample's tries, by alloy-trie's hash builder: it goes through *all*
 //! leaves once, and shares nothing with the trie that `validate` updates. Called by
-//! [`world`](super::world).
+//! [`chain_state`](super::chain_state).
 
 use std::collections::BTreeSet;
 

@@ -25,6 +25,7 @@
 
 mod asm;
 mod build;
+pub mod chain_state;
 mod contracts;
 mod draft;
 mod features;
@@ -38,7 +39,6 @@ mod rng;
 #[cfg(test)]
 mod tests;
 mod traffic;
-pub mod world;
 
 pub use asm::AsmError;
 pub(super) use build::Rules;

@@ -182,7 +182,7 @@ fn large_contract(draft: &mut Draft, number: usize, fill: u8) -> Address {
     let hash = keccak256(number.to_be_bytes());
     code[1..33].copy_from_slice(&hash[..]);
     let address = draft.rng.address();
-    draft.world.deploy(address, code.into(), Default::default());
+    draft.chain_state.deploy(address, code.into(), Default::default());
     address
 }
 

@@ -22,10 +22,10 @@ use super::{
     CHAIN_ID, PARENT_NUMBER, PARENT_TIMESTAMP, SLOT_SECONDS, SampleError,
     asm::assemble,
     build::{Execution, RULES, execute, seal},
+    chain_state::{Account, ChainState, Reads},
     genesis::{system_contracts, units},
     rng::Rng,
     traffic::{Planned, key, signature},
-    world::{Account, Reads, World},
 };
 use crate::{Block, ChainConfig, Transaction, host::chain_config};
 
@@ -61,15 +61,15 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
 #[expect(clippy::too_many_lines, reason = "one JSON document, key by key")]
 pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     let mut rng = Rng::new(18);
-    let mut world = World::default();
-    system_contracts(&mut world, &mut rng);
+    let mut chain_state = ChainState::default();
+    system_contracts(&mut chain_state, &mut rng);
     let contract = rng.address();
     let slots = (SLOT..SLOT + 4).map(|slot| (U256::from(slot), U256::from(7)));
-    world.deploy(contract, assemble(source)?.into(), slots.collect());
+    chain_state.deploy(contract, assemble(source)?.into(), slots.collect());
     let senders = [key(&mut rng), key(&mut rng), key(&mut rng)];
     for sender in &senders {
         let account = Account::plain(0, units(10));
-        world.accounts.insert(address(sender), account);
+        chain_state.accounts.insert(address(sender), account);
     }
     let mut parent = Header {
         parent_hash: rng.hash(),
@@ -89,7 +89,7 @@ pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replay
         requests_hash: Some(EMPTY_REQUESTS_HASH),
         ..Header::default()
     };
-    let before = world.clone();
+    let before = chain_state.clone();
     let mut hashes = BTreeMap::from([(parent.number, parent.hash_slow())]);
     if let Some(number) = parent.number.checked_sub(1) {
         hashes.insert(number, parent.parent_hash);
@@ -110,7 +110,7 @@ pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replay
             parent_beacon_block_root: Some(B256::ZERO),
             ..Header::default()
         };
-        world.block_hashes.clone_from(&hashes);
+        chain_state.block_hashes.clone_from(&hashes);
         let plan = plan(&senders, nonce, contract, rng.address());
         let senders: Vec<_> = plan.iter().map(|planned| planned.sender).collect();
         let none = Withdrawals::default();
@@ -119,18 +119,18 @@ pub fn replayed_after(number: u64, source: &str, blocks: usize) -> Result<Replay
             changes,
             reads: more,
             spent,
-        } = execute(RULES, &world, &header, &plan, Some(&none))?;
+        } = execute(RULES, &chain_state, &header, &plan, Some(&none))?;
         for (address, slots) in more.slots {
             reads.slots.entry(address).or_default().extend(slots);
         }
-        world = world.after(&changes);
-        world.codes.extend(
+        chain_state = chain_state.after(&changes);
+        chain_state.codes.extend(
             changes
                 .contracts
                 .iter()
                 .map(|(hash, code)| (*hash, code.original_bytes())),
         );
-        let root = world.state_trie().root();
+        let root = chain_state.state_trie().root();
         let block = seal(RULES, header, root, &result, plan, Some(none));
         parent = block.header.clone();
         hashes.insert(parent.number, parent.hash_slow());
@@ -299,29 +299,29 @@ fn tx_json(tx: &Transaction, sender: Address) -> Value {
 }
 
 /// The tracer lists no account that is not there.
-fn accounts(world: &World, reads: &BTreeMap<Address, BTreeSet<U256>>) -> Vec<Value> {
+fn accounts(chain_state: &ChainState, reads: &BTreeMap<Address, BTreeSet<U256>>) -> Vec<Value> {
     let there = reads
         .keys()
-        .filter_map(|address| Some((address, world.accounts.get(address)?)));
+        .filter_map(|address| Some((address, chain_state.accounts.get(address)?)));
     there
         .map(|(address, account)| {
             json!({
                 "address": address,
                 "nonce": account.nonce,
                 "balance": word(account.balance),
-                "code": world.codes.get(&account.code_hash).cloned().unwrap_or_default(),
+                "code": chain_state.codes.get(&account.code_hash).cloned().unwrap_or_default(),
             })
         })
         .collect()
 }
 
-fn storage(world: &World, reads: &BTreeMap<Address, BTreeSet<U256>>) -> Vec<Value> {
+fn storage(chain_state: &ChainState, reads: &BTreeMap<Address, BTreeSet<U256>>) -> Vec<Value> {
     let slots = reads
         .iter()
         .flat_map(|(address, slots)| slots.iter().map(move |slot| (address, slot)));
     slots
         .map(|(address, slot)| {
-            let account = world.accounts.get(address);
+            let account = chain_state.accounts.get(address);
             let value = account.and_then(|account| account.storage.get(slot));
             json!({"address": address, "key": word(*slot), "value": word(value.copied().unwrap_or_default())})
         })

@@ -79,7 +79,7 @@ fn the_default_is_as_deep_as_it_says() {
     };
     let people: [_; 20] = genesis.people[..20].try_into().unwrap();
     let accounts = people.map(keccak256);
-    let token = genesis.world.accounts[&genesis.tokens[0]].storage_trie();
+    let token = genesis.chain_state.accounts[&genesis.tokens[0]].storage_trie();
     let slots = people.map(|holder| keccak256(B256::from(token::balance(holder))));
     let (account, slot) = (depth(&sample.before, accounts), depth(&token, slots));
     println!("{account} nodes to an account, {slot} to a token's slot");
@@ -101,7 +101,7 @@ fn some_deletion_makes_a_branch_collapse() {
         let mut sample = Sample::new(&small(40, seed), usize::MAX).unwrap().0;
         let nodes = sample.file(String::new()).witness.state.len();
         // The comparison is with the witness if nothing were deleted.
-        for (address, account) in &sample.genesis.world.accounts {
+        for (address, account) in &sample.genesis.chain_state.accounts {
             let later = &mut sample.after.accounts.get_mut(address).unwrap().storage;
             for (&slot, &value) in &account.storage {
                 later.entry(slot).or_insert(value);
@@ -126,7 +126,7 @@ fn the_pool_keeps_its_word() {
     let k = |reserves: [U256; 2]| reserves[0] * reserves[1];
     assert!(k(reserves) > k(genesis.reserves), "the fee is the pool's");
     for token in genesis.tokens {
-        let before = &genesis.world.accounts[&token].storage;
+        let before = &genesis.chain_state.accounts[&token].storage;
         assert_eq!(before[&token::SUPPLY], storage(token)[&token::SUPPLY]);
     }
 }

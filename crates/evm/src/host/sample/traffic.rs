@@ -6,10 +6,10 @@ use k256::ecdsa::SigningKey;
 
 use super::{
     CHAIN_ID,
+    chain_state::Account,
     contracts::{pool, token},
     genesis::{Genesis, units},
     rng::Rng,
-    world::Account,
 };
 use crate::Transaction;
 
@@ -231,7 +231,7 @@ impl Traffic<'_> {
         let nonce = self.rng.below(500);
         let balance = units(self.rng.between(20, 100));
         self.genesis
-            .world
+            .chain_state
             .accounts
             .insert(address, Account::plain(nonce, balance));
         let trusts_pool = self.rng.chance(60);

@@ -16,7 +16,7 @@ use crate::StateChanges;
 
 /// A whole state.
 #[derive(Clone, Debug, Default)]
-pub struct World {
+pub struct ChainState {
     /// All accounts.
     pub accounts: BTreeMap<Address, Account>,
     /// Codes of contracts by their hashes.
@@ -25,7 +25,7 @@ pub struct World {
     pub(super) block_hashes: BTreeMap<u64, B256>,
 }
 
-/// One account of a [`World`].
+/// One account of a [`ChainState`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Transactions that it has sent, or contracts that it has created.
@@ -75,7 +75,7 @@ impl Account {
     }
 }
 
-impl World {
+impl ChainState {
     /// Puts a contract at an address, with nonce 1 as any contract since EIP-161.
     pub(super) fn deploy(&mut self, address: Address, code: Bytes, storage: BTreeMap<U256, U256>) {
         let code_hash = keccak256(&code);
@@ -141,13 +141,13 @@ impl World {
 
     /// The state after a block, by alloy-evm.
     pub(super) fn after(&self, changes: &BundleState) -> Self {
-        let mut world = self.clone();
+        let mut chain_state = self.clone();
         for (&address, change) in &changes.state {
             let Some(info) = &change.info else {
-                world.accounts.remove(&address);
+                chain_state.accounts.remove(&address);
                 continue;
             };
-            let account = world
+            let account = chain_state
                 .accounts
                 .entry(address)
                 .or_insert_with(|| Account::plain(0, U256::ZERO));
@@ -161,7 +161,7 @@ impl World {
                 };
             }
         }
-        world
+        chain_state
     }
 
     /// The nodes of this state that a stateless client needs to execute the block that read
@@ -219,7 +219,7 @@ pub(super) struct Reads {
 /// The database of the EVM: the state before the block, and a note of all that is read of it.
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
-    pub(super) world: &'a World,
+    pub(super) chain_state: &'a ChainState,
     pub(super) reads: Reads,
 }
 
@@ -228,26 +228,30 @@ impl Database for Recorder<'_> {
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Infallible> {
         self.reads.slots.entry(address).or_default();
-        Ok(self.world.accounts.get(&address).map(|account| AccountInfo {
-            nonce: account.nonce,
-            balance: account.balance,
-            code_hash: account.code_hash,
-            // Asked for by `code_by_hash` where it is run.
-            code: None,
-            ..AccountInfo::default()
-        }))
+        Ok(self
+            .chain_state
+            .accounts
+            .get(&address)
+            .map(|account| AccountInfo {
+                nonce: account.nonce,
+                balance: account.balance,
+                code_hash: account.code_hash,
+                // Asked for by `code_by_hash` where it is run.
+                code: None,
+                ..AccountInfo::default()
+            }))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Infallible> {
         self.reads.codes.insert(hash);
         Ok(Bytecode::new_raw(
-            self.world.codes.get(&hash).cloned().unwrap_or_default(),
+            self.chain_state.codes.get(&hash).cloned().unwrap_or_default(),
         ))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Infallible> {
         self.reads.slots.entry(address).or_default().insert(slot);
-        let account = self.world.accounts.get(&address);
+        let account = self.chain_state.accounts.get(&address);
         Ok(account
             .and_then(|account| account.storage.get(&slot))
             .copied()
@@ -255,6 +259,11 @@ impl Database for Recorder<'_> {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Infallible> {
-        Ok(self.world.block_hashes.get(&number).copied().unwrap_or_default())
+        Ok(self
+            .chain_state
+            .block_hashes
+            .get(&number)
+            .copied()
+            .unwrap_or_default())
     }
 }
