@@ -20,6 +20,7 @@
 //! - [`arithmetic`]: divisions on the VM's words
 //! - [`accounting`]: marks that say what the guest's instructions are spent on
 #![cfg_attr(not(feature = "host"), no_std)]
+#![warn(unreachable_pub)]
 
 extern crate alloc;
 

@@ -12,6 +12,8 @@
 //! are then changed at random. The exit code is 0 if nothing is wrong, 1 if something is, and 2
 //! where the fixtures were not run.
 
+#![forbid(unsafe_code)]
+
 mod cause;
 mod fixture;
 mod guard;
