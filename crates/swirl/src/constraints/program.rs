@@ -209,6 +209,15 @@ impl<F: Field> Program<F> {
         }) as u32
     }
 
+    /// Gives each sink another number: `numbers` has it at the place of the old one.
+    pub(crate) fn renumber_sinks(&mut self, numbers: &[usize]) {
+        for op in &mut self.ops {
+            if matches!(op.code, Code::Sink) {
+                op.target = numbers[op.target as usize] as u32;
+            }
+        }
+    }
+
     /// The number of values that [`Self::run`] works on, inputs included.
     pub(crate) fn registers(&self) -> usize {
         self.registers

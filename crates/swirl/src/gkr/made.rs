@@ -258,9 +258,7 @@ impl<F: PackedField, EF: ExtensionField<F>, const G: usize> Sink<F, EF, G> for A
         let pairs = self.rounds.pairs();
         let (first, eq, at_one) = ((self.first + group) * pairs, self.eq, self.at_one);
         self.rounds.each_pair::<F>(packs, |i, (even, odd)| {
-            let (index, block) = (first + i, eq.block());
-            let eq = eq.low[index % block] * eq.high[index / block];
-            add_term(sums, even, odd, eq, at_one);
+            add_term(sums, even, odd, eq.of_pack(first + i), at_one);
         });
     }
 }
