@@ -12,7 +12,7 @@ use super::{
     program::{Context, Program},
 };
 use crate::{
-    gkr::{Leaves, Sink, Sums, add},
+    gkr::{Added, GRID, Leaves, Sink, add},
     packed::{ExtPack, Pack, PackedField, dot, ext_from_fn, ext_lane, width},
 };
 
@@ -176,7 +176,7 @@ impl<F: PackedField, EF: ExtensionField<F>> Leaves<F, EF> for TraceLeaves<'_, F,
         self.scalars(0)
     }
 
-    fn each<S: Sink<F, EF, G>, const G: usize>(&self, mut sink: S) -> Sums<ExtPack<F, EF>> {
+    fn each<S: Sink<F, EF, G>, const G: usize>(&self, mut sink: S) -> Added<ExtPack<F, EF>> {
         let mut sums = zero::<F, EF>();
         // The traces are sorted by height, so those that are long enough come first.
         let long = self.airs.partition_point(|air| self.is_long::<G>(air));
@@ -203,8 +203,8 @@ impl<F: PackedField, EF: ExtensionField<F>> Leaves<F, EF> for TraceLeaves<'_, F,
     }
 }
 
-const fn zero<F: PackedField, EF: ExtensionField<F>>() -> Sums<ExtPack<F, EF>> {
-    [ExtPack::<F, EF>::ZERO; 3]
+const fn zero<F: PackedField, EF: ExtensionField<F>>() -> Added<ExtPack<F, EF>> {
+    [ExtPack::<F, EF>::ZERO; GRID]
 }
 
 impl<F: PackedField, EF: ExtensionField<F>> TraceLeaves<'_, F, EF> {
@@ -253,7 +253,7 @@ fn fill<F, EF, S, const G: usize>(
     air: &Air<'_, F>,
     fractions: &Fractions<F, EF>,
     mut sink: S,
-) -> (Sums<ExtPack<F, EF>>, S)
+) -> (Added<ExtPack<F, EF>>, S)
 where
     F: PackedField,
     EF: ExtensionField<F>,
