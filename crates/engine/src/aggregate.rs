@@ -14,6 +14,7 @@ use openvm_stark_backend::{
     proof::Proof,
 };
 use serde::{Deserialize, Serialize};
+use tracing::info_span;
 
 use crate::{
     KeyCache, Program, VmConfig, backend::ProvingEngine, circuit::Circuit, error::AggregateError,
@@ -101,6 +102,7 @@ impl<E: ProvingEngine> Aggregator<E> {
     pub(crate) fn new(program: &Program, keys: &KeyCache, circuit: Circuit) -> Result<Self, AggregateError> {
         let keys = keys.get(program.config())?;
         let app_vk = || keys.app.app_vm_pk.vm_pk.get_vk();
+        let _span = info_span!("circuit.make").entered();
         let prover = caught(|| match circuit {
             Circuit::Leaf => Prover::Leaf(prover::<E, _>(app_vk(), keys.leaf, false)),
             Circuit::InternalForLeaf => {

@@ -19,6 +19,7 @@ use openvm_stark_backend::{
     prover::{DeviceDataTransporter, ProvingContext},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
+use tracing::info_span;
 
 use crate::{
     Input, KeyCache, Program, Segment,
@@ -109,6 +110,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
     pub(crate) fn new(program: &Program, keys: &KeyCache) -> Result<Self, ProveError> {
         let key = keys.get(program.config())?.app.app_vm_pk;
         let make = || {
+            let span = info_span!("vm.make").entered();
             let engine = E::new(key.get_params());
             let stock = DefaultStarkEngine::new(key.get_params());
             let device_key = stock.device().transport_pk_to_device(&key.vm_pk);
@@ -124,7 +126,12 @@ impl<E: ProvingEngine> SegmentProver<E> {
             };
             let made = VirtualMachine::new(stock, builder, key.vm_config.clone(), device_key);
             let vm = made.map_err(|e| e.to_string())?;
-            let committed = commitment::commit(&program.exe().program, engine.device())?;
+            drop(span);
+            let committed = {
+                let _span = info_span!("program.commit").entered();
+                commitment::commit(&program.exe().program, engine.device())?
+            };
+            let _span = info_span!("vm.load").entered();
             let made = VmInstance::new(vm, program.exe().clone(), committed);
             let instance = made.map_err(|e| e.to_string())?;
             Ok(Self {
@@ -159,6 +166,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
             )));
         }
         caught(|| {
+            let reach = info_span!("segment.reach").entered();
             let state = vm
                 .executor()
                 .instance(program.exe())
@@ -170,6 +178,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
                         segment.instret_start
                     ))
                 })?;
+            drop(reach);
             vm.transport_init_memory_to_device(&state.memory);
             let PreflightExecutionOutput {
                 system_records,
@@ -188,7 +197,10 @@ impl<E: ProvingEngine> SegmentProver<E> {
             let mut context = vm
                 .generate_proving_ctx(system_records, record_arenas)
                 .map_err(|e| mismatch(e.to_string()))?;
-            self.hashes.add_to(&mut context);
+            {
+                let _span = info_span!("system.hashes").entered();
+                self.hashes.add_to(&mut context);
+            }
             let stark = self
                 .engine
                 .prove(vm.pk(), context)

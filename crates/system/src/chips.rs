@@ -22,6 +22,7 @@ use openvm_stark_backend::{
     prover::{AirProvingContext, CommittedTraceData},
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
+use tracing::info_span;
 
 use crate::{Backend, Digest, HashRecords, MemoryTree, SC, paths::Paths, touched};
 
@@ -104,6 +105,7 @@ impl SystemChipComplex<Arena, Backend> for LeanSystem {
         records: SystemRecords<F>,
         _: Vec<Arena>,
     ) -> Vec<AirProvingContext<Backend>> {
+        let _span = info_span!("system.traces").entered();
         let program = self.program.clone().expect("a program was loaded");
         let program = program_context(program, &records.filtered_exec_frequencies);
         self.connector.begin(records.from_state);

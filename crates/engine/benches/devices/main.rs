@@ -1,7 +1,7 @@
 //! Runs OpenVM's CPU device and ours in turn on the same task, each run in a process of its own.
 //!
 //! ```text
-//! cargo bench --workspace --bench devices -- [TASK]... [--threads 1,2]
+//! cargo bench --workspace --bench devices -- [TASK]... [--threads 1,2] [--around]
 //! ```
 //!
 //! A task is `segment` (655,000 instructions of `fibonacci`), `evm-segment` (190,000 of
@@ -12,6 +12,9 @@
 //! A row is about the proof alone, without the work before it: the execution, the traces and, for
 //! nodes, the verification of the children. `task` is the peak of the whole process. Phases have
 //! their CPU seconds and peak.
+//!
+//! With `--around`, only our device proves. The table then has everything else that a process does
+//! for its first task, and the keys that are made once for a configuration.
 
 mod material;
 mod measure;
@@ -19,14 +22,16 @@ mod measure;
 use std::{env, path::Path, process::Command};
 
 use myriad_engine::{
-    Level,
+    KeyCache, Level, Verifier,
     devices::{self, ProvingEngine},
 };
 use myriad_swirl::SwirlEngine;
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2CpuEngine;
 
 use material::{Material, SEGMENTS, Subject};
-use measure::{COMMIT, CONSTRAINTS, Clock, Measured, OPENINGS, PROOF, Phases, RUN, Run};
+use measure::{
+    AROUND, COMMIT, CONSTRAINTS, Clock, Measured, OPENINGS, PROOF, Phases, RUN, Run, VERIFIER, VERIFY, timed,
+};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -75,26 +80,31 @@ fn run<E: ProvingEngine>(task: &str) -> Fallible<Run> {
     let program = &subject.program;
     tracing::subscriber::set_global_default(Phases)?;
     let whole = Clock::start();
-    match task {
+    let proof = match task {
         "segment" | "evm-segment" => {
-            devices::prove_segment::<Measured<E>>(program, keys, &subject.input, &subject.segments[0])?;
+            devices::prove_segment::<Measured<E>>(program, keys, &subject.input, &subject.segments[0])?
         }
-        "final" => {
-            devices::finish::<Measured<E>>(
-                program,
-                keys,
-                Level::INTERNAL_RECURSIVE,
-                &children[0],
-                &children[1],
-            )?;
-        }
-        _ => {
-            devices::aggregate::<Measured<E>>(program, keys, level_of(task)?, &children)?;
-        }
-    }
+        "final" => devices::finish::<Measured<E>>(
+            program,
+            keys,
+            Level::INTERNAL_RECURSIVE,
+            &children[0],
+            &children[1],
+        )?,
+        _ => devices::aggregate::<Measured<E>>(program, keys, level_of(task)?, &children)?,
+    };
     // The peak is reset with each phase, and the last one is over.
-    let phases = std::mem::take(&mut *RUN.lock().unwrap());
     let after = whole.stop().peak_bytes;
+    let verifier = timed(VERIFIER, || Verifier::new(program, keys))?;
+    timed(VERIFY, || -> Fallible<()> {
+        match task {
+            "segment" | "evm-segment" => drop(verifier.segment(&proof, None)?),
+            "final" => drop(verifier.final_proof(&proof)?),
+            _ => drop(verifier.node(level_of(task)?, &proof)?),
+        }
+        Ok(())
+    })?;
+    let phases = std::mem::take(&mut *RUN.lock().unwrap());
     let peaks = phases.values().map(|cost| cost.peak_bytes);
     Ok(Run {
         task_peak_bytes: peaks.chain([after]).max().unwrap_or(0),
@@ -120,18 +130,22 @@ fn main() -> Fallible<()> {
     {
         let run = match device.as_str() {
             "stock" => run::<BabyBearPoseidon2CpuEngine>(task)?,
+            "keys" => make_keys(task)?,
             _ => run::<SwirlEngine>(task)?,
         };
         println!("{}", serde_json::to_string(&run)?);
         return Ok(());
     }
     let mut threads = vec![2];
+    let mut is_around = false;
     let mut tasks = Vec::new();
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         if arg == "--threads" {
             let list = args.next().ok_or("--threads wants a list such as 1,2")?;
             threads = list.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        } else if arg == "--around" {
+            is_around = true;
         } else {
             tasks.push(arg);
         }
@@ -140,6 +154,9 @@ fn main() -> Fallible<()> {
         tasks = TASKS.map(String::from).to_vec();
     }
     let binary = env::current_exe()?;
+    if is_around {
+        return show_around(&binary, &tasks, &threads);
+    }
     println!(
         "| task | threads | device | CPU s | wall s | peak MiB | commit | constraints | openings | task MiB |"
     );
@@ -160,6 +177,47 @@ fn main() -> Fallible<()> {
                 own_proof.peak_bytes as f64 / stock_proof.peak_bytes as f64,
                 own.task_peak_bytes as f64 / stock.task_peak_bytes as f64,
             );
+        }
+    }
+    Ok(())
+}
+
+/// Makes the keys of a task's program, and nothing else.
+fn make_keys(task: &str) -> Fallible<Run> {
+    let material = Material::new()?;
+    let subject = if task.starts_with("evm") {
+        material.evm()?
+    } else {
+        material.fibonacci()?
+    };
+    let dir = tempfile::tempdir()?;
+    let made = KeyCache::new(dir.path());
+    timed(KEYS, || made.ensure(subject.program.config()))?;
+    Ok(Run {
+        phases: std::mem::take(&mut *RUN.lock().unwrap()),
+        task_peak_bytes: 0,
+    })
+}
+
+const KEYS: &str = "make the keys";
+
+/// The table of what is around the proofs of these tasks.
+fn show_around(binary: &Path, tasks: &[String], threads: &[usize]) -> Fallible<()> {
+    println!("| task | threads | phase | CPU s | wall s |");
+    println!("|---|---|---|---|---|");
+    for task in tasks {
+        child(binary, "own", task, 2)?;
+        for &threads in threads {
+            let mut phases = child(binary, "own", task, threads)?.phases;
+            phases.extend(child(binary, "keys", task, threads)?.phases.remove_entry(KEYS));
+            for phase in AROUND.iter().chain([&KEYS]) {
+                if let Some(cost) = phases.get(*phase) {
+                    println!(
+                        "| {task} | {threads} | {phase} | {:.2} | {:.2} |",
+                        cost.cpu_s, cost.wall_s
+                    );
+                }
+            }
         }
     }
     Ok(())

@@ -6,7 +6,10 @@ use myriad_engine::{Input, KeyCache, Level, MemoryBudget, Plan, Program, Segment
 use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_swirl::SwirlEngine;
 
-use crate::Fallible;
+use crate::{
+    Fallible,
+    measure::{LOAD, timed},
+};
 
 /// Segments of the program whose tree is made.
 pub const SEGMENTS: usize = 3;
@@ -40,7 +43,8 @@ impl Material {
     }
 
     pub fn fibonacci(&self) -> Fallible<Subject> {
-        let program = Program::load(&fs::read("guests/elf/fibonacci.elf")?, None)?;
+        let elf = fs::read("guests/elf/fibonacci.elf")?;
+        let program = timed(LOAD, || Program::load(&elf, None))?;
         self.keys.ensure(program.config())?;
         let input = Input::from_bytes(ROUNDS.to_le_bytes().to_vec())?;
         let plan = devices::plan(&program, &self.keys, &input, PLAN_BUDGET, u64::MAX)?;
@@ -55,7 +59,8 @@ impl Material {
     /// The block of `myriad demo`, and a segment from its middle.
     pub fn evm(&self) -> Fallible<Subject> {
         let toml = fs::read_to_string("guests/elf/evm-block.openvm.toml")?;
-        let program = Program::load(&fs::read("guests/elf/evm-block.elf")?, Some(&toml))?;
+        let elf = fs::read("guests/elf/evm-block.elf")?;
+        let program = timed(LOAD, || Program::load(&elf, Some(&toml)))?;
         self.keys.ensure(program.config())?;
         let spec = SampleSpec {
             txs: 2,

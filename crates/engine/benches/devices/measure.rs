@@ -40,14 +40,73 @@ pub const COMMIT: &str = "commit";
 pub const CONSTRAINTS: &str = "constraints";
 pub const OPENINGS: &str = "openings";
 
-/// The phase that a span is, by either device's name for it. The phase after the constraints is the
-/// openings.
-fn phase_of(span: &str) -> Option<&'static str> {
-    match span {
-        "prover.main_trace_commit" => Some(COMMIT),
-        "prover.rap_constraints" | "prove_zerocheck_and_logup" => Some(CONSTRAINTS),
-        _ => None,
+/// A span that is measured, by OpenVM's name for it, by our device's, or by the engine's.
+struct Known {
+    span: &'static str,
+    phase: &'static str,
+    /// Whether it is one of the three phases of a proof, whose peaks are measured. Their clocks
+    /// reset the peak of the process, so no such span is open inside another one.
+    has_peak: bool,
+}
+
+const fn of_proof(span: &'static str, phase: &'static str) -> Known {
+    Known {
+        span,
+        phase,
+        has_peak: true,
     }
+}
+
+const fn around(span: &'static str, phase: &'static str) -> Known {
+    Known {
+        span,
+        phase,
+        has_peak: false,
+    }
+}
+
+/// The phase after the constraints is the openings.
+const KNOWN: [Known; 14] = [
+    of_proof("prover.main_trace_commit", COMMIT),
+    of_proof("prover.rap_constraints", CONSTRAINTS),
+    of_proof("prove_zerocheck_and_logup", CONSTRAINTS),
+    around("keys.read", "read the keys"),
+    around("vm.make", "make the VM"),
+    around("circuit.make", "make the circuit"),
+    around("program.commit", "commit to the program"),
+    around("vm.load", "translate the program"),
+    around("segment.reach", "execute up to the segment"),
+    around("vm.transport_init_memory", "follow memory to its start"),
+    around("execute_preflight", "execute it with records"),
+    around("trace_gen", "make the traces"),
+    around("system.traces", "of these, the system's"),
+    around("compile", "compile constraints"),
+];
+
+/// The phases around a proof in their order, those of [`KNOWN`] and those that [`timed`] measures.
+pub const AROUND: [&str; 15] = [
+    LOAD,
+    "read the keys",
+    "make the VM",
+    "make the circuit",
+    "commit to the program",
+    "translate the program",
+    "execute up to the segment",
+    "follow memory to its start",
+    "execute it with records",
+    "make the traces",
+    "of these, the system's",
+    PROOF,
+    "compile constraints",
+    VERIFIER,
+    VERIFY,
+];
+pub const LOAD: &str = "load the program";
+pub const VERIFIER: &str = "make the verifier";
+pub const VERIFY: &str = "verify the proof";
+
+fn known(span: &str) -> Option<usize> {
+    KNOWN.iter().position(|known| known.span == span)
 }
 
 pub static RUN: Mutex<BTreeMap<String, Cost>> = Mutex::new(BTreeMap::new());
@@ -62,6 +121,11 @@ impl Clock {
     pub fn start() -> Self {
         // 5 resets the peak of the resident set; see proc(5).
         fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
+        Self::of_time()
+    }
+
+    /// Leaves the peak as it is.
+    fn of_time() -> Self {
         Self {
             start: Instant::now(),
             cpu_s: cpu_s(),
@@ -75,6 +139,26 @@ impl Clock {
             peak_bytes: peak_bytes(),
         }
     }
+
+    fn without_peak(self) -> Cost {
+        Cost {
+            peak_bytes: 0,
+            ..self.stop()
+        }
+    }
+}
+
+/// Works, and notes what that takes as a phase.
+pub fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
+    let clock = Clock::of_time();
+    let done = work();
+    note(phase, clock.without_peak());
+    done
+}
+
+/// The last cost of a phase counts: that of the outermost span, and of the task itself.
+fn note(phase: &str, cost: Cost) {
+    RUN.lock().unwrap().insert(phase.into(), cost);
 }
 
 fn cpu_s() -> f64 {
@@ -104,16 +188,12 @@ thread_local! {
 
 impl Subscriber for Phases {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_span() && phase_of(metadata.name()).is_some()
+        metadata.is_span() && known(metadata.name()).is_some()
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        // A phase is open once at a time, so that its place among all names is enough.
-        Id::from_u64(if phase_of(span.metadata().name()) == Some(COMMIT) {
-            1
-        } else {
-            2
-        })
+        // Spans of one name are one to us: the outermost ends last.
+        Id::from_u64(known(span.metadata().name()).map_or(0, |known| known as u64) + 1)
     }
 
     fn record(&self, _: &Id, _: &Record<'_>) {}
@@ -123,14 +203,27 @@ impl Subscriber for Phases {
     fn event(&self, _: &Event<'_>) {}
 
     fn enter(&self, span: &Id) {
-        let phase = if span.into_u64() == 1 { COMMIT } else { CONSTRAINTS };
-        OPEN.with_borrow_mut(|open| open.push((phase, Clock::start())));
+        let known = &KNOWN[span.into_u64() as usize - 1];
+        let clock = if known.has_peak {
+            Clock::start()
+        } else {
+            Clock::of_time()
+        };
+        OPEN.with_borrow_mut(|open| open.push((known.phase, clock)));
     }
 
-    fn exit(&self, _: &Id) {
+    fn exit(&self, span: &Id) {
+        let known = &KNOWN[span.into_u64() as usize - 1];
         let popped = OPEN.with_borrow_mut(Vec::pop);
         if let Some((phase, clock)) = popped {
-            RUN.lock().unwrap().insert(phase.into(), clock.stop());
+            note(
+                phase,
+                if known.has_peak {
+                    clock.stop()
+                } else {
+                    clock.without_peak()
+                },
+            );
             if phase == CONSTRAINTS {
                 OPEN.with_borrow_mut(|open| open.push((OPENINGS, Clock::start())));
             }

@@ -30,6 +30,7 @@ use openvm_stark_backend::keygen::types::MultiStarkProvingKey;
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
 use openvm_verify_stark_host::pvs::VkCommit;
 use serde::{Deserialize, Serialize};
+use tracing::info_span;
 
 use crate::{VmConfig, config::Description, error::KeyError, own_engine::OwnEngine, program::caught};
 
@@ -158,6 +159,7 @@ impl KeyCache {
     /// The keys of a configuration, which have to be there: an engine child that works with them
     /// cannot make them.
     pub(crate) fn get(&self, config: &VmConfig) -> Result<KeySet, KeyError> {
+        let _span = info_span!("keys.read").entered();
         let path = self.path(config.described());
         read(&path, config)?.ok_or(KeyError::Missing { path })
     }

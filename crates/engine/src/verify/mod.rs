@@ -5,6 +5,7 @@ mod above;
 use std::borrow::Borrow;
 
 use myriad_swirl::SwirlEngine;
+use myriad_system::MemoryTree;
 use openvm_circuit::{
     arch::{
         CONNECTOR_AIR_ID, MERKLE_AIR_ID, PROGRAM_AIR_ID, PROGRAM_CACHED_TRACE_INDEX,
@@ -12,11 +13,7 @@ use openvm_circuit::{
     },
     system::{
         connector::VmConnectorPvs,
-        memory::{
-            AddressMap,
-            dimensions::MemoryDimensions,
-            merkle::{MemoryMerklePvs, MerkleTree},
-        },
+        memory::{AddressMap, dimensions::MemoryDimensions, merkle::MemoryMerklePvs},
         program::trace::compute_exe_commit,
     },
 };
@@ -159,8 +156,9 @@ impl Verifier {
         let start_root: Digest = caught(|| {
             let mut memory = AddressMap::new(system.memory_config.addr_spaces.clone());
             memory.set_from_sparse(&program.exe().init_memory);
-            MerkleTree::from_memory(&memory, &memory_dimensions, &hasher).root()
+            MemoryTree::new(memory_dimensions).update(&memory)
         })
+        .and_then(|root| root)
         .map_err(|reason| KeyError::Keygen { reason })?;
         let pc_start = program.exe().pc_start;
         let baseline = VerificationBaseline {

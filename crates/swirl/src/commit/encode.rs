@@ -29,6 +29,10 @@ use crate::packed::{PackedField, Sizes, transpose};
 /// Bytes of the block that the second step transforms and hashes: half of a usual L2 cache.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// Runs of the first step that are read together: their coefficients lie beside each other, and by
+/// themselves each would be a single cache line out of every page.
+const TOGETHER: usize = 4;
+
 /// A class is at most the fourth part of the points of a coset of the message's length: with more
 /// parts, each would read all of the message for ever less memory.
 const MAX_LOG_FOLD: usize = 2;
@@ -223,21 +227,28 @@ impl<F: PackedField + TwoAdicField> Encoder<F> {
             .map(F::Packing::from)
             .collect();
         let twiddles = self.roots.twiddles(log_n1, shift.exp_power_of_2(log_n2));
+        let together = TOGETHER.min(n2 / lanes);
         partial
-            .par_chunks_exact_mut(n1)
+            .par_chunks_exact_mut(together * n1)
             .enumerate()
-            .for_each(|(run, out)| {
-                let message = messages[run / (n2 / lanes)];
-                let start = run % (n2 / lanes) * lanes;
-                for (i, out) in out.iter_mut().enumerate() {
-                    let at = start + i * n2;
-                    *out = *F::Packing::from_slice(&message[at..at + lanes]);
-                    for (part, &weight) in weights.iter().enumerate().skip(1) {
-                        let at = at + part * class;
-                        *out += *F::Packing::from_slice(&message[at..at + lanes]) * weight;
+            .for_each(|(task, out)| {
+                let first = task * together;
+                let message = messages[first / (n2 / lanes)];
+                let start = first % (n2 / lanes) * lanes;
+                for i in 0..n1 {
+                    for run in 0..together {
+                        let at = start + i * n2 + run * lanes;
+                        let mut sum = *F::Packing::from_slice(&message[at..at + lanes]);
+                        for (part, &weight) in weights.iter().enumerate().skip(1) {
+                            let at = at + part * class;
+                            sum += *F::Packing::from_slice(&message[at..at + lanes]) * weight;
+                        }
+                        out[run * n1 + i] = sum;
                     }
                 }
-                evaluate(out, |i| F::Packing::from(twiddles[i]));
+                for run in out.chunks_exact_mut(n1) {
+                    evaluate(run, |i| F::Packing::from(twiddles[i]));
+                }
             });
     }
 

@@ -1,5 +1,7 @@
 //! The input layer of the fraction sums: a fraction for each interaction of each row.
 
+use std::ops::Range;
+
 use openvm_stark_backend::{
     p3_field::{ExtensionField, PackedValue, PrimeCharacteristicRing},
     p3_maybe_rayon::prelude::*,
@@ -10,8 +12,8 @@ use super::{
     program::{Context, Program},
 };
 use crate::{
-    gkr::{Leaves, Sink, Sums, add},
-    packed::{ExtPack, Pack, PackedField, ext_from_fn, ext_lane, width},
+    gkr::{Added, GRID, Leaves, Sink, add},
+    packed::{ExtPack, Pack, PackedField, dot, ext_from_fn, ext_lane, width},
 };
 
 /// Groups of packs of rows that a thread computes at a time.
@@ -20,13 +22,25 @@ pub(crate) const GROUPS: usize = 8;
 /// Interactions of an AIR, each by itself.
 pub(crate) struct Fractions<F: PackedField, EF> {
     program: Program<F>,
-    /// For each sink, its interaction and the power of beta, if it is a field of the message and
-    /// not the count.
-    sinks: Vec<(usize, Option<EF>)>,
-    /// The numerators and denominators of each interaction, as far as they do not depend on the
-    /// row.
-    constants: Vec<(F, EF)>,
+    interactions: Vec<Interaction<F, EF>>,
+    /// For each place among a row's values, the power of beta that its field of a message is
+    /// multiplied with; zero for counts.
+    factors: Vec<EF>,
     norm: F,
+}
+
+/// One interaction: where its parts that depend on the row are among the row's values, and the sum
+/// of those that do not.
+struct Interaction<F, EF> {
+    count: Count<F>,
+    fields: Range<usize>,
+    /// The denominator without those fields.
+    constant: EF,
+}
+
+enum Count<F> {
+    Constant(F),
+    Value(usize),
 }
 
 impl<F: PackedField, EF: ExtensionField<F>> Fractions<F, EF> {
@@ -37,73 +51,99 @@ impl<F: PackedField, EF: ExtensionField<F>> Fractions<F, EF> {
         alpha: EF,
         beta: &[EF],
     ) -> Self {
-        let mut nodes = vec![];
-        let mut sinks = vec![];
-        let mut constants = vec![];
-        for (index, interaction) in air.dag.interactions.iter().enumerate() {
-            nodes.push(interaction.count);
-            sinks.push((index, None));
-            for (&node, &beta) in interaction.message.iter().zip(beta) {
-                nodes.push(node);
-                sinks.push((index, Some(beta)));
-            }
-            let bus = bus_term::<F, EF>(beta, interaction.message.len(), interaction.bus_index);
-            constants.push((F::ZERO, alpha + bus));
+        let of = &air.dag.interactions;
+        let sinks = of
+            .iter()
+            .flat_map(|i| [i.count].into_iter().chain(i.message.iter().copied()));
+        let sinks: Vec<usize> = sinks.collect();
+        let mut program = Program::compile(&air.dag.constraints.nodes, context, &sinks, &air.inputs);
+        let mut constants: Vec<Option<F>> = vec![None; sinks.len()];
+        for (sink, value) in program.constant_sinks.drain(..) {
+            constants[sink] = Some(value);
         }
-        let program = Program::compile(&air.dag.constraints.nodes, context, &nodes, &air.inputs);
-        for &(sink, value) in &program.constant_sinks {
-            match sinks[sink] {
-                (index, None) => constants[index].0 += value,
-                (index, Some(beta)) => constants[index].1 += beta * value,
+        let mut factors = Vec::with_capacity(sinks.len());
+        let mut places: Vec<usize> = Vec::with_capacity(sinks.len());
+        let mut interactions = Vec::with_capacity(of.len());
+        let mut constants = constants.into_iter();
+        // The place of the next value, or the constant that stands for it.
+        let mut place = |factors: &mut Vec<EF>, factor: EF| {
+            places.push(factors.len());
+            let constant = constants.next().expect("each sink has its place");
+            if constant.is_none() {
+                factors.push(factor);
             }
+            constant
+        };
+        for interaction in of {
+            let at = factors.len();
+            let count = place(&mut factors, EF::ZERO).map_or(Count::Value(at), Count::Constant);
+            let first = factors.len();
+            let len = interaction.message.len();
+            let mut constant = alpha + bus_term::<F, EF>(beta, len, interaction.bus_index);
+            for &beta in &beta[..len] {
+                if let Some(value) = place(&mut factors, beta) {
+                    constant += beta * value;
+                }
+            }
+            interactions.push(Interaction {
+                count,
+                fields: first..factors.len(),
+                constant,
+            });
         }
+        program.renumber_sinks(&places);
         Self {
             program,
-            sinks,
-            constants,
+            interactions,
+            factors,
             norm: F::from_usize(1 << air.log_repeated(l_skip)).inverse(),
         }
     }
 
-    /// The fractions of as many rows as there are lanes, to `out`.
+    /// The fractions of as many rows as there are lanes, to `out`; `scratch` is that of
+    /// [`Self::scratch`].
     fn eval(
         &self,
         air: &Air<'_, F>,
         row: usize,
-        registers: &mut [Pack<F>],
+        scratch: &mut [Pack<F>],
         out: &mut [(Pack<F>, ExtPack<F, EF>)],
     ) {
+        let (registers, values) = scratch.split_at_mut(self.program.registers());
         for ((register, &input), &read) in registers.iter_mut().zip(&air.inputs).zip(&self.program.reads) {
             if read {
                 *register = air.trace.rows(input, row);
             }
         }
-        for (fraction, &(p, q)) in out.iter_mut().zip(&self.constants) {
-            *fraction = (p.into(), q.into());
+        self.program.run(registers, |sink, value| values[sink] = value);
+        for (fraction, interaction) in out.iter_mut().zip(&self.interactions) {
+            fraction.0 = match interaction.count {
+                Count::Constant(count) => count.into(),
+                Count::Value(at) => values[at],
+            };
+            let fields = interaction.fields.clone();
+            fraction.1 = dot::<F, EF>(&self.factors[fields.clone()], &values[fields]) + interaction.constant;
         }
-        self.program.run(registers, |sink, value| match self.sinks[sink] {
-            (index, None) => out[index].0 += value,
-            (index, Some(beta)) => out[index].1 += ExtPack::<F, EF>::from(beta) * value,
-        });
     }
 
-    pub(crate) fn register_count(&self) -> usize {
-        self.program.registers()
+    /// Packs that a thread works on: the program's registers, and the values that it gives.
+    pub(crate) fn scratch_packs(&self) -> usize {
+        self.program.registers() + self.factors.len()
     }
 
     /// Bytes of the fractions' program and its tables.
     pub(crate) fn bytes(&self) -> usize {
         self.program.bytes()
-            + self.sinks.capacity() * size_of::<(usize, Option<EF>)>()
-            + self.constants.capacity() * size_of::<(F, EF)>()
+            + self.interactions.capacity() * size_of::<Interaction<F, EF>>()
+            + self.factors.capacity() * size_of::<EF>()
     }
 
-    fn registers(&self) -> Vec<Pack<F>> {
-        vec![Pack::<F>::ZERO; self.program.registers()]
+    fn scratch(&self) -> Vec<Pack<F>> {
+        vec![Pack::<F>::ZERO; self.scratch_packs()]
     }
 
-    fn scratch(&self) -> Vec<(Pack<F>, ExtPack<F, EF>)> {
-        vec![(Pack::<F>::ZERO, ExtPack::<F, EF>::ZERO); self.constants.len()]
+    fn row(&self) -> Vec<(Pack<F>, ExtPack<F, EF>)> {
+        vec![(Pack::<F>::ZERO, ExtPack::<F, EF>::ZERO); self.interactions.len()]
     }
 }
 
@@ -136,7 +176,7 @@ impl<F: PackedField, EF: ExtensionField<F>> Leaves<F, EF> for TraceLeaves<'_, F,
         self.scalars(0)
     }
 
-    fn each<S: Sink<F, EF, G>, const G: usize>(&self, mut sink: S) -> Sums<ExtPack<F, EF>> {
+    fn each<S: Sink<F, EF, G>, const G: usize>(&self, mut sink: S) -> Added<ExtPack<F, EF>> {
         let mut sums = zero::<F, EF>();
         // The traces are sorted by height, so those that are long enough come first.
         let long = self.airs.partition_point(|air| self.is_long::<G>(air));
@@ -163,8 +203,8 @@ impl<F: PackedField, EF: ExtensionField<F>> Leaves<F, EF> for TraceLeaves<'_, F,
     }
 }
 
-const fn zero<F: PackedField, EF: ExtensionField<F>>() -> Sums<ExtPack<F, EF>> {
-    [ExtPack::<F, EF>::ZERO; 3]
+const fn zero<F: PackedField, EF: ExtensionField<F>>() -> Added<ExtPack<F, EF>> {
+    [ExtPack::<F, EF>::ZERO; GRID]
 }
 
 impl<F: PackedField, EF: ExtensionField<F>> TraceLeaves<'_, F, EF> {
@@ -185,11 +225,11 @@ impl<F: PackedField, EF: ExtensionField<F>> TraceLeaves<'_, F, EF> {
                 continue;
             }
             let height = air.trace.height;
-            let mut registers = fractions.registers();
+            let mut scratch = fractions.scratch();
             let mut packs: Vec<Vec<_>> = vec![];
             for row in (0..height).step_by(width::<F>()) {
-                let mut out = fractions.scratch();
-                fractions.eval(air, row, &mut registers, &mut out);
+                let mut out = fractions.row();
+                fractions.eval(air, row, &mut scratch, &mut out);
                 packs.push(out);
             }
             let fraction = |index: usize, row: usize| {
@@ -213,22 +253,22 @@ fn fill<F, EF, S, const G: usize>(
     air: &Air<'_, F>,
     fractions: &Fractions<F, EF>,
     mut sink: S,
-) -> (Sums<ExtPack<F, EF>>, S)
+) -> (Added<ExtPack<F, EF>>, S)
 where
     F: PackedField,
     EF: ExtensionField<F>,
     S: Sink<F, EF, G>,
 {
-    if fractions.constants.is_empty() {
+    if fractions.interactions.is_empty() {
         return (zero::<F, EF>(), sink);
     }
     let groups = air.trace.height / (G * width::<F>());
     let chunk = GROUPS.min(groups);
     // For each chunk of rows, its part of each interaction's column.
     let mut chunks: Vec<Vec<S>> = (0..groups / chunk)
-        .map(|_| Vec::with_capacity(fractions.constants.len()))
+        .map(|_| Vec::with_capacity(fractions.interactions.len()))
         .collect();
-    for _ in 0..fractions.constants.len() {
+    for _ in 0..fractions.interactions.len() {
         for chunk_parts in &mut chunks {
             let part;
             (part, sink) = sink.split_at(chunk);
@@ -240,14 +280,14 @@ where
         .enumerate()
         .fold(
             || {
-                let rows: [_; G] = std::array::from_fn(|_| fractions.scratch());
-                (zero::<F, EF>(), fractions.registers(), rows)
+                let rows: [_; G] = std::array::from_fn(|_| fractions.row());
+                (zero::<F, EF>(), fractions.scratch(), rows)
             },
-            |(mut sums, mut registers, mut rows), (index, mut parts)| {
+            |(mut sums, mut scratch, mut rows), (index, mut parts)| {
                 for group in 0..chunk {
                     for (i, out) in rows.iter_mut().enumerate() {
                         let pack = (index * chunk + group) * G + i;
-                        fractions.eval(air, pack * width::<F>(), &mut registers, out);
+                        fractions.eval(air, pack * width::<F>(), &mut scratch, out);
                     }
                     for (column, part) in parts.iter_mut().enumerate() {
                         let packs = (
@@ -257,7 +297,7 @@ where
                         part.put(&mut sums, group, &packs);
                     }
                 }
-                (sums, registers, rows)
+                (sums, scratch, rows)
             },
         )
         .map(|(sums, ..)| sums)

@@ -1,8 +1,10 @@
 //! Expressions compiled to straight-line programs over registers.
 
+use std::collections::{HashMap, HashSet};
+
 use openvm_stark_backend::{
     air_builders::symbolic::{SymbolicExpressionNode, symbolic_variable::Entry},
-    p3_field::{Algebra, Field, PackedValue, PrimeCharacteristicRing},
+    p3_field::{Algebra, Field, PrimeCharacteristicRing},
 };
 
 use crate::packed::Pack;
@@ -64,6 +66,12 @@ pub(crate) struct Program<F: Field> {
     pub constant_sinks: Vec<(usize, F)>,
 }
 
+/// The registers of inputs, and the places of constants, by their value.
+struct Places<F> {
+    inputs: HashMap<Input, u32>,
+    constants: HashMap<F, u32>,
+}
+
 #[derive(Clone, Copy)]
 enum Value<F> {
     Constant(F),
@@ -104,13 +112,18 @@ impl<F: Field> Program<F> {
             reads: vec![false; inputs.len()],
             constant_sinks: vec![],
         };
+        let places = inputs.iter().zip(0..).map(|(&input, register)| (input, register));
+        let mut places = Places {
+            inputs: places.collect(),
+            constants: HashMap::new(),
+        };
         let mut values: Vec<Value<F>> = vec![Value::Constant(F::ZERO); nodes.len()];
         let mut free: Vec<u32> = vec![];
         for (index, node) in nodes.iter().enumerate() {
             if !needed[index] {
                 continue;
             }
-            values[index] = program.emit(node, context, &values, inputs, |program, operands| {
+            values[index] = program.emit(node, context, &values, &mut places, |program, operands| {
                 // Registers whose last use this is may take the result.
                 for &operand in operands {
                     if let Value::Register(register) = values[operand]
@@ -147,15 +160,15 @@ impl<F: Field> Program<F> {
         node: &SymbolicExpressionNode<F>,
         context: &Context<'_, F>,
         values: &[Value<F>],
-        inputs: &[Input],
+        places: &mut Places<F>,
         mut result: impl FnMut(&mut Self, &[usize]) -> u32,
     ) -> Value<F> {
         use SymbolicExpressionNode as Node;
         use Value::{Constant, Register};
         if let Some(input) = input(node, context) {
-            let register = inputs.iter().position(|&i| i == input).expect("it was collected");
-            self.reads[register] = true;
-            return Register(register as u32);
+            let register = places.inputs[&input];
+            self.reads[register as usize] = true;
+            return Register(register);
         }
         let (code, a, b) = match *node {
             Node::Constant(value) => return Constant(value),
@@ -170,7 +183,7 @@ impl<F: Field> Program<F> {
             } => match (values[left_idx], values[right_idx]) {
                 (Constant(a), Constant(b)) => return Constant(a + b),
                 (Register(a), Constant(b)) | (Constant(b), Register(a)) => {
-                    (Code::AddConstant, a, self.constant(b))
+                    (Code::AddConstant, a, self.constant(places, b))
                 }
                 (Register(a), Register(b)) => (Code::Add, a, b),
             },
@@ -178,8 +191,8 @@ impl<F: Field> Program<F> {
                 left_idx, right_idx, ..
             } => match (values[left_idx], values[right_idx]) {
                 (Constant(a), Constant(b)) => return Constant(a - b),
-                (Register(a), Constant(b)) => (Code::AddConstant, a, self.constant(-b)),
-                (Constant(b), Register(a)) => (Code::SubFromConstant, a, self.constant(b)),
+                (Register(a), Constant(b)) => (Code::AddConstant, a, self.constant(places, -b)),
+                (Constant(b), Register(a)) => (Code::SubFromConstant, a, self.constant(places, b)),
                 (Register(a), Register(b)) => (Code::Sub, a, b),
             },
             Node::Mul {
@@ -187,7 +200,7 @@ impl<F: Field> Program<F> {
             } => match (values[left_idx], values[right_idx]) {
                 (Constant(a), Constant(b)) => return Constant(a * b),
                 (Register(a), Constant(b)) | (Constant(b), Register(a)) => {
-                    (Code::MulConstant, a, self.constant(b))
+                    (Code::MulConstant, a, self.constant(places, b))
                 }
                 (Register(a), Register(b)) => (Code::Mul, a, b),
             },
@@ -201,12 +214,20 @@ impl<F: Field> Program<F> {
         self.ops.push(Op { code, target, a, b });
     }
 
-    fn constant(&mut self, value: F) -> u32 {
-        let found = self.constants.iter().position(|c| c.as_slice()[0] == value);
-        found.unwrap_or_else(|| {
+    fn constant(&mut self, places: &mut Places<F>, value: F) -> u32 {
+        *places.constants.entry(value).or_insert_with(|| {
             self.constants.push(Pack::<F>::from(value));
-            self.constants.len() - 1
-        }) as u32
+            self.constants.len() as u32 - 1
+        })
+    }
+
+    /// Gives each sink another number: `numbers` has it at the place of the old one.
+    pub(crate) fn renumber_sinks(&mut self, numbers: &[usize]) {
+        for op in &mut self.ops {
+            if matches!(op.code, Code::Sink) {
+                op.target = numbers[op.target as usize] as u32;
+            }
+        }
     }
 
     /// The number of values that [`Self::run`] works on, inputs included.
@@ -310,7 +331,7 @@ pub(crate) fn inputs_of<F: Field>(
         }
     }
     inputs.reverse();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     inputs.retain(|&input| seen.insert(input));
     inputs
 }

@@ -12,8 +12,8 @@ pub(crate) struct Compiled {
     pub inputs: usize,
     /// Registers of constraints and interactions together.
     pub registers: usize,
-    /// Registers of the interactions, each by itself.
-    pub fraction_registers: usize,
+    /// Packs that a thread works on for the interactions, each by itself.
+    pub fraction_packs: usize,
     /// The sums that constraints and interactions add to, each with a weight.
     pub sinks: usize,
     /// Bytes of the programs.
@@ -42,7 +42,7 @@ pub(crate) fn compiled<F: PackedField, EF: ExtensionField<F>>(
     Compiled {
         inputs: air.inputs.len(),
         registers: air.all.registers().max(air.interactions.registers()),
-        fraction_registers: fractions.register_count(),
+        fraction_packs: fractions.scratch_packs(),
         sinks: air.sinks(),
         programs: size_of::<Air<'_, F>>() + air.bytes() + 2 * constants,
         fractions: size_of::<Fractions<F, EF>>() + fractions.bytes() + constants,

@@ -40,9 +40,17 @@ impl<F: Field, EF: ExtensionField<F>> SplitEq<F, EF> {
         }
     }
 
-    /// Packs of a block.
+    /// Packs of a block, a power of two.
     pub(crate) fn block(&self) -> usize {
         self.low.len()
+    }
+
+    /// The factor of a pack by its place among all.
+    #[inline(always)]
+    pub(crate) fn of_pack(&self, index: usize) -> EF {
+        let block = self.block();
+        // A processor takes longer to divide than to multiply the two.
+        self.low[index & (block - 1)] * self.high[index >> block.trailing_zeros()]
     }
 }
 

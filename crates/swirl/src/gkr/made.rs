@@ -11,7 +11,7 @@ use openvm_stark_backend::p3_field::{ExtensionField, Field, PrimeCharacteristicR
 use super::{
     eq::SplitEq,
     layer::{Layer, Nodes, denominators, sum},
-    rows::{Pair, ROW, Row, Sums, add_term, bind, layer_pair, packed_pair},
+    rows::{GRID, Pair, ROW, Row, Sums, add_grid, add_term, bind, layer_pair, packed_pair},
 };
 use crate::packed::{ExtPack, Pack, PackedField, split, split_ext};
 
@@ -27,13 +27,16 @@ pub(crate) const fn log_group<const G: usize>() -> usize {
     G.trailing_zeros() as usize
 }
 
+/// The sums that a sink adds to: as many as it needs, the first ones.
+pub(crate) type Added<T> = [T; GRID];
+
 /// Takes groups in, in any order, and by parts that are taken in by several threads.
 pub(crate) trait Sink<F: Field, EF: ExtensionField<F>, const G: usize>: Send + Sized {
     /// The part of the first groups, and that of the rest.
     fn split_at(self, groups: usize) -> (Self, Self);
 
     /// Takes in a group, by its number in this part, and adds its sums to `sums`.
-    fn put(&mut self, sums: &mut Sums<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>);
+    fn put(&mut self, sums: &mut Added<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>);
 }
 
 /// Bytes of the largest sink.
@@ -55,7 +58,7 @@ pub(crate) trait Leaves<F: PackedField, EF: ExtensionField<F>>: Sync {
     fn short(&self) -> (Vec<F>, Vec<EF>);
 
     /// Gives all groups to `sink`, and returns the sums that it has added up.
-    fn each<S: Sink<F, EF, G>, const G: usize>(&self, sink: S) -> Sums<ExtPack<F, EF>>;
+    fn each<S: Sink<F, EF, G>, const G: usize>(&self, sink: S) -> Added<ExtPack<F, EF>>;
 }
 
 /// A layer this many above the input layer, at most as many as there are over a group.
@@ -112,10 +115,30 @@ impl<EF: Field, const G: usize> Rounds<EF, G> {
         EF: ExtensionField<F>,
         L: Leaves<F, EF>,
     {
-        leaves.each(Add {
+        let [at_zero, at_one, square, ..] = leaves.each(Add {
             rounds: self,
             eq,
             at_one,
+            first: 0,
+        });
+        [at_zero, at_one, square]
+    }
+
+    /// Whether this round and the next one take groups as they come.
+    pub(crate) fn are_two(&self) -> bool {
+        self.bound.len() + 2 <= self.all()
+    }
+
+    /// The sums of this round and the next one; `eq` is that of the next one's pairs.
+    pub(crate) fn grid<F, L>(&self, leaves: &L, eq: &SplitEq<F, EF>) -> [ExtPack<F, EF>; GRID]
+    where
+        F: PackedField,
+        EF: ExtensionField<F>,
+        L: Leaves<F, EF>,
+    {
+        leaves.each(AddTwo {
+            rounds: self,
+            eq,
             first: 0,
         })
     }
@@ -227,7 +250,7 @@ impl<F: PackedField, EF: ExtensionField<F>, const G: usize> Sink<F, EF, G> for S
     }
 
     #[inline]
-    fn put(&mut self, _: &mut Sums<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
+    fn put(&mut self, _: &mut Added<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
         let (p, q) = raised::<F, EF, G>(packs, self.above);
         let packs = G >> self.above;
         self.p[packs * group..][..packs].copy_from_slice(&p[..packs]);
@@ -254,13 +277,46 @@ impl<F: PackedField, EF: ExtensionField<F>, const G: usize> Sink<F, EF, G> for A
     }
 
     #[inline]
-    fn put(&mut self, sums: &mut Sums<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
+    fn put(&mut self, sums: &mut Added<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
         let pairs = self.rounds.pairs();
         let (first, eq, at_one) = ((self.first + group) * pairs, self.eq, self.at_one);
         self.rounds.each_pair::<F>(packs, |i, (even, odd)| {
-            let (index, block) = (first + i, eq.block());
-            let eq = eq.low[index % block] * eq.high[index / block];
-            add_term(sums, even, odd, eq, at_one);
+            let sums = sums.first_chunk_mut().expect("there are more than three");
+            add_term(sums, even, odd, eq.of_pack(first + i), at_one);
+        });
+    }
+}
+
+/// Adds up the sums of two rounds.
+struct AddTwo<'a, F: Field, EF: ExtensionField<F>, const G: usize> {
+    rounds: &'a Rounds<EF, G>,
+    eq: &'a SplitEq<F, EF>,
+    /// The number of the part's first group among all.
+    first: usize,
+}
+
+impl<F: PackedField, EF: ExtensionField<F>, const G: usize> Sink<F, EF, G> for AddTwo<'_, F, EF, G> {
+    fn split_at(self, groups: usize) -> (Self, Self) {
+        let rest = Self {
+            first: self.first + groups,
+            ..self
+        };
+        (self, rest)
+    }
+
+    #[inline]
+    fn put(&mut self, sums: &mut Added<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
+        let (eq, phase) = (self.eq, self.rounds.phase());
+        let first = (self.first + group) * self.rounds.pairs() / 2;
+        let mut before = None;
+        self.rounds.each_pair::<F>(packs, |i, pair| match before.take() {
+            None => before = Some(pair),
+            Some((even, odd)) => {
+                let split =
+                    |a: Row<_>, b: Row<_>| <[_; 2]>::from(packed_pair::<F, EF>([a, b].as_flattened(), phase));
+                let rows = [split(even, pair.0), split(odd, pair.1)];
+                add_grid(sums, rows, eq.of_pack(first + i / 2));
+            }
         });
     }
 }
@@ -287,7 +343,7 @@ impl<F: PackedField, EF: ExtensionField<F>, const G: usize> Sink<F, EF, G> for K
     }
 
     #[inline]
-    fn put(&mut self, _: &mut Sums<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
+    fn put(&mut self, _: &mut Added<ExtPack<F, EF>>, group: usize, packs: &Group<F, EF, G>) {
         let (rows, r) = (&mut self.rows[ROW * group..][..ROW], self.r);
         self.rounds
             .each_pair::<F>(packs, |_, pair| rows.copy_from_slice(&bind::<F, EF>(pair, r)));

@@ -26,8 +26,8 @@ use tracing::info_span;
 pub(crate) use self::{
     eq::{LOG_BLOCK_MAX, SplitEq, small_eq},
     layer::unpack,
-    made::{Leaves, SINK_BYTES, Sink},
-    rows::{ROW, Sums, add},
+    made::{Added, Leaves, SINK_BYTES, Sink},
+    rows::{GRID, ROW, add},
 };
 use self::{
     layer::{Layer, Nodes, log_packed_min},

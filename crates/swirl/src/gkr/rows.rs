@@ -33,8 +33,87 @@ where
     sums[2] += term(std::array::from_fn(|i| odd[i] - even[i])) * eq;
 }
 
-pub(crate) fn add<T: PrimeCharacteristicRing + Copy>(a: Sums<T>, b: Sums<T>) -> Sums<T> {
+pub(crate) fn add<T: PrimeCharacteristicRing + Copy, const N: usize>(a: [T; N], b: [T; N]) -> [T; N] {
     std::array::from_fn(|i| a[i] + b[i])
+}
+
+/// The sums of two rounds at once. Each has the factor of the rest of `eq`, without those of the
+/// two variables; `[a][b]` is at the first one's value `a` and the second one's value `b`.
+///
+/// The term is of degree two in each variable. What stands for infinity is the coefficient of the
+/// square.
+#[derive(Clone, Copy)]
+pub(crate) struct Grid<T> {
+    zero: Row3<T>,
+    infinity: Row3<T>,
+    /// At one in the first variable. Its value at one in the second follows from the claim.
+    one: [T; 2],
+}
+
+/// At zero, one and infinity.
+type Row3<T> = [T; 3];
+
+/// The number of a grid's sums.
+pub(crate) const GRID: usize = 8;
+
+impl<T: PrimeCharacteristicRing + Copy> Grid<T> {
+    pub(super) fn new([a, b, c, d, e, f, g, h]: [T; GRID]) -> Self {
+        Self {
+            zero: [a, b, c],
+            infinity: [d, e, f],
+            one: [g, h],
+        }
+    }
+
+    /// Adds the value that all rows have which are not stored.
+    pub(super) fn add_constant(&mut self, value: T) {
+        self.zero[0] += value;
+        self.zero[1] += value;
+        self.one[0] += value;
+    }
+
+    /// The sums of the first round, where the second variable's coordinate is `x`; not the one at
+    /// one.
+    pub(super) fn first(&self, x: T) -> Sums<T> {
+        let at = |row: Row3<T>| row[0] + x * (row[1] - row[0]);
+        [at(self.zero), T::ZERO, at(self.infinity)]
+    }
+
+    /// The sums of the second round, where the first variable is bound to `r`; not the one at one.
+    pub(super) fn second(&self, r: T) -> Sums<T> {
+        let at = |zero: T, one: T, infinity: T| zero + r * (one - zero - infinity) + r.square() * infinity;
+        [
+            at(self.zero[0], self.one[0], self.infinity[0]),
+            T::ZERO,
+            at(self.zero[2], self.one[1], self.infinity[2]),
+        ]
+    }
+}
+
+/// Adds the terms of four rows to the sums of a grid: `rows[a][b]` has the first variable's value
+/// `a` and the second one's value `b`.
+#[inline(always)]
+pub(super) fn add_grid<T, S>(sums: &mut [T; GRID], rows: [[Row<T>; 2]; 2], eq: S)
+where
+    S: Copy,
+    T: PrimeCharacteristicRing + Copy + std::ops::Mul<S, Output = T>,
+{
+    let less = |a: Row<T>, b: Row<T>| -> Row<T> { std::array::from_fn(|i| a[i] - b[i]) };
+    let [[r00, r01], [r10, r11]] = rows;
+    let (i0, i1) = (less(r10, r00), less(r11, r01));
+    let terms = [
+        r00,
+        r01,
+        less(r01, r00),
+        i0,
+        i1,
+        less(i1, i0),
+        r10,
+        less(r11, r10),
+    ];
+    for (sum, row) in sums.iter_mut().zip(terms) {
+        *sum += term(row) * eq;
+    }
 }
 
 /// Rows with the round's variable bound to `r`.

@@ -21,7 +21,7 @@ use super::{
     eq::{SplitEq, eq_prefix},
     layer::{Layer, Nodes, unpack},
     made::{Leaves, Rounds},
-    rows::{Pair, ROW, Row, Sums, add, add_term, bind, layer_pair, packed_pair, term},
+    rows::{Grid, Pair, ROW, Row, Sums, add, add_term, bind, layer_pair, packed_pair, term},
 };
 use crate::packed::{ExtPack, PackedField, ext_sum, log_width};
 
@@ -43,6 +43,10 @@ pub(crate) struct LayerSumcheck<'a, F: Field, EF: ExtensionField<F>, L, const G:
     claim: EF,
     /// The last round's polynomial, by its coefficients.
     poly: [EF; 3],
+    /// The sums of the last round and the next one, where they were made together.
+    grid: Option<Grid<EF>>,
+    /// The next round's sums, where they are known already.
+    ahead: Option<Sums<EF>>,
 }
 
 enum State<'a, F: Field, EF: ExtensionField<F>, L, const G: usize> {
@@ -117,6 +121,8 @@ where
             factor: EF::ONE,
             claim,
             poly: [EF::ZERO; 3],
+            grid: None,
+            ahead: None,
         }
     }
 
@@ -124,8 +130,36 @@ where
     pub(crate) fn round(&mut self) -> [EF; 3] {
         let x = self.point[self.bound];
         let inverse = x.try_inverse();
-        let sums = self.sums(inverse.is_none());
+        let sums = match self.ahead.take() {
+            Some(sums) => sums,
+            None => self.two_rounds().unwrap_or_else(|| self.sums(inverse.is_none())),
+        };
         self.finish_round(x, inverse, sums)
+    }
+
+    /// The sums of this round, if those of the next one can be made with them.
+    fn two_rounds(&mut self) -> Option<Sums<EF>> {
+        let State::Made { leaves, rounds } = &self.state else {
+            return None;
+        };
+        let (&[x, next], rest) = self.point[self.bound..].split_first_chunk()?;
+        // The claim gives no value at one where a coordinate is zero.
+        if !rounds.are_two() || x == EF::ZERO || next == EF::ZERO {
+            return None;
+        }
+        let eq = SplitEq::<F, EF>::new(rest, rounds.phase() + 1);
+        let sums = rounds.grid(*leaves, &eq);
+        let mut grid = Grid::new(sums.map(|sum| ext_sum::<F, EF>(&(sum * eq.lanes))));
+        let pairs = leaves.groups::<G>() * rounds.pairs() / 2;
+        grid.add_constant(self.padding(rest, pairs));
+        self.grid = Some(grid);
+        Some(grid.first(next))
+    }
+
+    /// The sum of the terms of the rows that are not stored, which have the same value everywhere.
+    fn padding(&self, rest: &[EF], pairs: usize) -> EF {
+        let weight = EF::ONE - eq_prefix(&rest[log_width::<F>()..], pairs);
+        term(self.pad_row()) * weight
     }
 
     fn finish_round(&mut self, x: EF, inverse: Option<EF>, [at_zero, at_one, square]: Sums<EF>) -> [EF; 3] {
@@ -149,6 +183,7 @@ where
     pub(crate) fn bind(&mut self, r: EF) {
         self.factor *= eq_factor(self.point[self.bound], r);
         self.claim = self.poly_at(r);
+        self.ahead = self.grid.take().map(|grid| grid.second(r));
         self.bound += 1;
         let left = self.point.len() - self.bound;
         let phase = match &mut self.state {
@@ -258,9 +293,7 @@ where
             _ => self.packed_sums(&eq, pairs, at_one),
         };
         let mut sums = sums.map(|sum| ext_sum::<F, EF>(&(sum * eq.lanes)));
-        // The rows that are not stored have the same value everywhere.
-        let weight = EF::ONE - eq_prefix(&rest[log_width::<F>()..], pairs);
-        let padding = term(self.pad_row()) * weight;
+        let padding = self.padding(rest, pairs);
         sums[0] += padding;
         sums[1] += padding;
         sums

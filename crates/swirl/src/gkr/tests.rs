@@ -35,11 +35,11 @@ impl Leaves<F, EF> for Given {
         (self.p.clone(), self.q.clone())
     }
 
-    fn each<S: Sink<F, EF, G>, const G: usize>(&self, sink: S) -> Sums<ExtPack<F, EF>> {
+    fn each<S: Sink<F, EF, G>, const G: usize>(&self, sink: S) -> Added<ExtPack<F, EF>> {
         let w = width::<F>();
         let p = |i: usize| self.p.get(i).copied().unwrap_or(F::ZERO);
         let q = |i: usize| self.q.get(i).copied().unwrap_or(self.alpha);
-        let mut sums = [ExtPack::<F, EF>::ZERO; 3];
+        let mut sums = [ExtPack::<F, EF>::ZERO; GRID];
         // The groups come by two parts, as from several threads.
         let first = self.groups::<G>() / 3;
         let (low, high) = sink.split_at(first);

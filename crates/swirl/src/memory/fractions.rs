@@ -93,7 +93,7 @@ impl Walk<'_> {
             let chunks = groups / GROUPS.min(groups);
             let parts = chunks * (size_of::<Vec<u8>>() + p.air.interactions * gkr::SINK_BYTES);
             let scratch = self.kept.group * p.air.interactions * (sizes.pack + sizes.ext_pack);
-            let of_thread = scratch + p.air.compiled.fraction_registers * sizes.pack;
+            let of_thread = scratch + p.air.compiled.fraction_packs * sizes.pack;
             parts + self.threads.min(chunks) * of_thread
         };
         let with_interactions = self.present[..long].iter().filter(|p| p.air.interactions > 0);
@@ -110,7 +110,7 @@ impl Walk<'_> {
             let rows = p.height.div_ceil(sizes.lanes());
             rows * p.air.interactions * (sizes.pack + sizes.ext_pack)
                 + pushed(rows, 0) * size_of::<Vec<u8>>()
-                + p.air.compiled.fraction_registers * sizes.pack
+                + p.air.compiled.fraction_packs * sizes.pack
         };
         pushed(count, 0) * (sizes.f + sizes.ef) + short.iter().map(packs).max().unwrap_or(0)
     }
