@@ -62,7 +62,7 @@ pub struct WhatIf {
     pub early: bool,
     /// A block is announced when its execution begins, and machines fetch program and input
     /// meanwhile, from each other. Segments are given out when it is executed. The product does so,
-    /// and so this is on unless a scenario turns it off; then machines fetch with their first lease.
+    /// and this is on unless a scenario turns it off: then machines fetch with their first lease.
     #[serde(default = "defaults::yes")]
     pub announced: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
