@@ -16,6 +16,13 @@ pub enum Input {
     Open(Box<JobSpec>),
     /// A peer has room for one more task.
     Offer { peer: Peer, offer: Offer },
+    /// A peer says that it has the program and the input of a job that is open or about to be.
+    /// Others are expected to fetch them for so long before they can begin with a task.
+    FilesHeld {
+        peer: Peer,
+        job: JobId,
+        spares: Duration,
+    },
     /// A peer is still at its task.
     Renewed {
         peer: Peer,

@@ -44,6 +44,7 @@
 #![warn(unreachable_pub)]
 
 mod forecast;
+mod holders;
 mod ids;
 mod input;
 pub mod invariants;
@@ -55,6 +56,7 @@ mod policy;
 mod ready;
 mod redundancy;
 mod requester;
+pub mod spreading;
 mod standing;
 mod time;
 mod tree;

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use crate::ids::{Peer, TaskId};
+use crate::{
+    holders::{Holders, Order},
+    ids::{JobId, Peer, TaskId},
+    input::{Cost, SPEED_ONE},
+};
 
 /// Memory is sorted in steps of this many bytes: few enough steps to look through all of them.
 const MEMORY_STEP: u64 = 64 << 20;
@@ -15,6 +19,10 @@ const MEMORY_STEP: u64 = 64 << 20;
 /// A peer whose merit is below the best one's by more than this part is not preferred for being
 /// small.
 const MERIT_PART: u32 = 5;
+
+/// A peer with a job's files is as good as another one if the other has more merit by no more than
+/// this part: merits are not known better.
+const ALIKE_PART: u32 = 20;
 
 /// An odd number whose bits are spread.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -143,9 +151,9 @@ pub(crate) struct Parked {
     places: HashMap<Peer, (u64, u32, Option<u64>)>,
     /// How many peers of each network wait.
     origins: BTreeMap<u64, usize>,
+    /// Who has which job's files, of these peers and of others.
+    files: Holders,
 }
-
-type Order = (Reverse<u32>, u64, Peer);
 
 impl Parked {
     /// Chooses the order among peers alike, while none waits.
@@ -166,6 +174,7 @@ impl Parked {
     pub(crate) fn insert(&mut self, peer: Peer, memory: u64, merit: u32, origin: Option<u64>) {
         self.remove(peer);
         let order = self.order(peer, merit);
+        self.files.waits(order, memory);
         self.steps
             .entry(memory / MEMORY_STEP)
             .or_default()
@@ -206,6 +215,7 @@ impl Parked {
             }
         }
         let (step, order) = (memory / MEMORY_STEP, self.order(peer, merit));
+        self.files.waits_no_more(order);
         if let Some(peers) = self.steps.get_mut(&step) {
             peers.remove(&order);
             if peers.is_empty() {
@@ -214,21 +224,62 @@ impl Parked {
         }
     }
 
+    /// A peer has a job's files, which is open or about to be.
+    pub(crate) fn note_files(&mut self, peer: Peer, job: JobId) {
+        let place = self.places.get(&peer);
+        let place = place.map(|&(memory, merit, _)| (self.order(peer, merit), memory));
+        self.files.note(peer, job, place);
+    }
+
+    pub(crate) fn forget_files(&mut self, job: JobId) {
+        self.files.forget_job(job);
+    }
+
+    /// A peer is gone, with all that it has.
+    pub(crate) fn forget(&mut self, peer: Peer) {
+        self.remove(peer);
+        self.files.forget_peer(peer);
+    }
+
+    /// Others than the holders of a job's files would fetch them for so long.
+    pub(crate) fn set_spared(&mut self, job: JobId, spared: Duration) {
+        self.files.set_spared(job, spared);
+    }
+
+    /// The peer for a task of a job: the best of those with the job's files, if it would end about
+    /// as soon as the [best](Self::best) of all, which might have to fetch them.
+    pub(crate) fn best_for(&self, job: JobId, cost: Cost) -> Option<Peer> {
+        let best = self.best(cost.memory)?;
+        let Some((merit, holder)) = self.files.best(job, cost.memory) else {
+            return Some(best);
+        };
+        let &(_, most, _) = self.places.get(&best)?;
+        let micros = |time: Duration| time.as_micros();
+        // As if fetching were a part of its work.
+        let spared = micros(self.files.spared(job)) * u128::from(most) / u128::from(SPEED_ONE);
+        let work = micros(cost.work);
+        let (sooner, later) = ((work + spared) * u128::from(merit), work * u128::from(most));
+        let is_sooner = sooner >= later - later / u128::from(ALIKE_PART);
+        Some(if is_sooner { holder } else { best })
+    }
+
     /// The peer for a task that needs `memory`. It has the least memory that is enough, so that
     /// large machines stay free for large tasks, and the most merit among those alike. A peer with
     /// much less merit than another is never chosen: a ready task waits for nothing but this
     /// machine.
     pub(crate) fn best(&self, memory: u64) -> Option<Peer> {
-        let best_of_each = || {
-            self.steps
-                .range(memory / MEMORY_STEP..)
-                .filter_map(|(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
-                .map(|(&(Reverse(merit), _, peer), _)| (merit, peer))
-        };
-        let most = best_of_each().map(|(merit, _)| merit).max()?;
-        best_of_each()
+        let most = self.best_of_each(memory).map(|(merit, _)| merit).max()?;
+        self.best_of_each(memory)
             .find(|(merit, _)| *merit >= most - most / MERIT_PART)
             .map(|(_, peer)| peer)
+    }
+
+    /// The merit of the best peer of each step that has this much memory, and the peer.
+    fn best_of_each(&self, memory: u64) -> impl Iterator<Item = (u32, Peer)> {
+        self.steps
+            .range(memory / MEMORY_STEP..)
+            .filter_map(move |(_, peers)| peers.iter().find(|&(_, &offered)| offered >= memory))
+            .map(|(&(Reverse(merit), _, peer), _)| (merit, peer))
     }
 }
 
@@ -283,5 +334,39 @@ mod tests {
         assert_eq!(take(&mut parked, 2 * GIB + 1), None, "not even by a byte");
         parked.remove(peer(2));
         assert_eq!(take(&mut parked, 1), None);
+    }
+
+    #[test]
+    fn a_peer_with_the_files_is_woken_before_others_that_would_end_no_sooner() {
+        let mut parked = Parked::default();
+        let (peer, job) = (|byte| Peer([byte; 32]), JobId([1; 32]));
+        let cost = Cost {
+            work: Duration::from_secs(10),
+            memory: GIB,
+        };
+        parked.insert(peer(1), 2 * GIB, 1000, None);
+        parked.insert(peer(2), 4 * GIB, 950, None);
+        assert_eq!(parked.best_for(job, cost), Some(peer(1)));
+        parked.note_files(peer(2), job);
+        assert_eq!(parked.best_for(job, cost), Some(peer(2)), "it is about as good");
+        let other = JobId([2; 32]);
+        assert_eq!(parked.best_for(other, cost), Some(peer(1)), "of another job");
+        // It is slower now by more than fetching takes the other one.
+        parked.insert(peer(2), 4 * GIB, 800, None);
+        assert_eq!(parked.best_for(job, cost), Some(peer(1)));
+        parked.set_spared(job, Duration::from_secs(1));
+        assert_eq!(parked.best_for(job, cost), Some(peer(1)));
+        parked.set_spared(job, Duration::from_secs(2));
+        assert_eq!(parked.best_for(job, cost), Some(peer(2)));
+        parked.remove(peer(2));
+        assert_eq!(parked.best_for(job, cost), Some(peer(1)), "it is at a task");
+        parked.insert(peer(2), 4 * GIB, 1000, None);
+        parked.forget(peer(2));
+        parked.insert(peer(2), 4 * GIB, 1000, None);
+        assert_eq!(
+            parked.best_for(job, cost),
+            Some(peer(1)),
+            "it came back without them"
+        );
     }
 }

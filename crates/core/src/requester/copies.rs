@@ -155,7 +155,7 @@ impl Requester {
         if !own.is_copyable() {
             return;
         }
-        let candidate = self.parked.best(own.cost.memory);
+        let candidate = self.parked.best_for(task.job, own.cost);
         let worth = candidate
             .filter(|peer| !own.is_with(*peer))
             .and_then(|peer| self.peers.get(&peer))

@@ -143,6 +143,8 @@ impl Requester {
         }
         let (until, late) = (lease.until, lease.late);
         if let Some(ends) = moved {
+            // Without the files there is no progress.
+            self.files_held(peer, task.job);
             self.ends_at(peer, if late { Time::NEVER } else { ends });
         }
         self.outputs.push_back(Output::Extended { peer, task, until });
@@ -271,7 +273,7 @@ impl Requester {
     }
 
     pub(super) fn peer_lost(&mut self, now: Time, peer: Peer) {
-        self.parked.remove(peer);
+        self.parked.forget(peer);
         let leases = self.peers.get(&peer).map(|state| state.leases.clone());
         for task in leases.unwrap_or_default() {
             self.end_lease(peer, task);

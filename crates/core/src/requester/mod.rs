@@ -120,6 +120,10 @@ impl Requester {
         match input {
             Input::Open(spec) => self.open(now, *spec),
             Input::Offer { peer, offer } => self.offered(now, peer, offer),
+            Input::FilesHeld { peer, job, spares } => {
+                self.files_held(peer, job);
+                self.parked.set_spared(job, spares);
+            }
             Input::Renewed { peer, task, progress } => self.renewed(now, peer, task, progress),
             Input::Returned { peer, task, why } => self.returned(now, peer, task, why),
             Input::Submitted { peer, task, proof } => self.submitted(now, peer, task, proof),
@@ -308,6 +312,7 @@ impl Requester {
 
     /// Forgets a job, and tells the holders of its tasks.
     fn close(&mut self, now: Time, id: JobId, why: &Revocation) {
+        self.parked.forget_files(id);
         let Some(job) = self.jobs.get(&id) else {
             return;
         };

@@ -202,6 +202,7 @@ impl Requester {
             self.forgettable.remove(&(state.seen, peer));
             self.outputs.push_back(Output::Learned { peer });
         }
+        self.files_held(peer, task.job);
         self.foresee(peer);
         for other in passed_over {
             self.looked_at(other, task);
@@ -228,7 +229,7 @@ impl Requester {
         if state.standing.banned.is_some() {
             return;
         }
-        self.parked.remove(peer);
+        self.parked.forget(peer);
         self.in_vain(task);
         let state = self.peers.get_mut(&peer).expect("seen above");
         self.newcomers.note(&state.standing, false);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{Alarm, Requester};
 use crate::{
-    ids::{Peer, TaskRef},
+    ids::{JobId, Peer, TaskRef},
     output::Output,
     time::Time,
 };
@@ -20,6 +20,15 @@ const DECLINE_PATIENCE: Duration = Duration::from_millis(500);
 const WOKEN_LOG_MAX: u32 = 8;
 
 impl Requester {
+    /// A peer has a job's files. What a peer says that has not delivered yet does not count.
+    pub(super) fn files_held(&mut self, peer: Peer, job: JobId) {
+        let is_own = self.is_own(peer);
+        let standing = self.standing(peer);
+        if is_own || standing.is_some_and(|standing| standing.is_proven() && standing.banned.is_none()) {
+            self.parked.note_files(peer, job);
+        }
+    }
+
     /// Wakes a peer for a ready task, or several if nobody came before; false if none waits that
     /// has the memory for it. The caller is asked to do its own tasks.
     pub(super) fn wake(&mut self, task: TaskRef, now: Time) -> bool {
@@ -29,16 +38,19 @@ impl Requester {
             return true;
         }
         let own = job.task(task.task);
-        let (memory, at_once) = (own.cost.memory, 1usize << own.overslept.min(WOKEN_LOG_MAX));
+        let (cost, at_once) = (own.cost, 1usize << own.overslept.min(WOKEN_LOG_MAX));
         let mut woken = 0;
         while woken < at_once
-            && let Some(peer) = self.parked.best(memory)
+            && let Some(best) = self.parked.best(cost.memory)
         {
-            // The others are no faster.
-            if self.is_left_on_waking(now, task, peer) {
+            let holder = self.parked.best_for(task.job, cost);
+            let candidates = holder.into_iter().chain([best]);
+            let mut timely = candidates.filter(|peer| !self.is_left_on_waking(now, task, *peer));
+            let Some(peer) = timely.next() else {
+                // The others are no faster.
                 self.leave(now, task);
                 break;
-            }
+            };
             self.parked.remove(peer);
             self.wake_for(peer, task, now);
             woken += 1;

@@ -267,6 +267,10 @@ impl Harness {
                 let (peer, offer) = (peer(index), offer(index));
                 drop(self.input(Input::Offer { peer, offer })?);
             }
+            Step::Has(index) => {
+                let (peer, job, spares) = (peer(index), job(index % JOBS), Duration::from_secs(index as u64));
+                drop(self.input(Input::FilesHeld { peer, job, spares })?);
+            }
             Step::Act(index, habit) => self.act(index, habit)?,
             Step::Intrude(index, segment) => {
                 let task = TaskId::Segment(segment);

@@ -60,6 +60,8 @@ pub fn hand() -> impl Strategy<Value = Hand> {
 #[derive(Clone, Debug)]
 pub enum Step {
     Offer(usize),
+    /// It says that it has the files of a job.
+    Has(usize),
     Act(usize, Habit),
     /// A submission out of the blue.
     Intrude(usize, u32),
@@ -92,6 +94,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     let job = 0..JOBS;
     prop_oneof![
         6 => peer.clone().prop_map(Step::Offer),
+        1 => peer.clone().prop_map(Step::Has),
         6 => (peer.clone(), habit()).prop_map(|(peer, habit)| Step::Act(peer, habit)),
         1 => (peer.clone(), 0..9u32).prop_map(|(peer, segment)| Step::Intrude(peer, segment)),
         5 => any::<bool>().prop_map(Step::Check),

@@ -13,7 +13,7 @@ use myriad_engine::{
 use myriad_net::{
     FetchFailed, Network,
     blob::{BlobError, BlobRef, BlobStore, Pin},
-    wire::{Lease, Source, Sources, Work},
+    wire::{Lease, Request, Source, Sources, Work},
 };
 
 use super::{Engine, EngineError, JobFiles, Limits, Piece};
@@ -254,6 +254,8 @@ async fn files<E>(
         return Ok(files);
     }
     let sources = &lease.sources;
+    let blobs = tools.network.blobs();
+    let is_missing = sources.all().any(|source| !blobs.contains(&source.blob.blob));
     let toml = async {
         match &sources.openvm_toml {
             Some(source) => {
@@ -268,6 +270,9 @@ async fn files<E>(
         toml,
         fetch(&tools.network, requester, &sources.input, came),
     )?;
+    if is_missing {
+        say_that_they_are_here(&tools.network, requester, lease);
+    }
     let mut pins = vec![program, input];
     let openvm_toml = toml.map(|(text, pin)| {
         pins.push(pin);
@@ -286,6 +291,17 @@ async fn files<E>(
     let mut last = tools.files.lock().unwrap_or_else(PoisonError::into_inner);
     *last = Some((wanted, Arc::clone(&files), pins));
     Ok(files)
+}
+
+/// Tells the requester that a job's files have come: it names this machine to others, and knows how
+/// fast they came.
+fn say_that_they_are_here(network: &Network, requester: Peer, lease: &Lease) {
+    let holds = lease.sources.all().map(|source| source.blob.blob).collect();
+    let (network, job) = (network.clone(), lease.task.job);
+    tokio::spawn(async move {
+        // If it is not heard, others fetch them elsewhere.
+        let _ = network.ask(requester, Request::Prepare { job, holds }).await;
+    });
 }
 
 /// The piece to prove, and the guard that keeps its inputs on the disk.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use myriad_core::{JobId, Peer, Standing};
@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     Files,
     refusals::{NOT_SERVED, is_served, no_such_job, refused},
-    spreading::Spreading,
+    spreading::{Prover, Spreading},
 };
 
 /// When a prover is to ask again that offers itself all the same. It hears of the plan before.
@@ -51,8 +51,8 @@ pub struct Heard {
 
 impl Heard {
     /// The events that the driver has to know of, in order, and who has the files.
-    pub(super) fn into_parts(self, files: &Files) -> (Vec<NetEvent>, Spreading) {
-        let spreading = self.spreading.unwrap_or_else(|| Spreading::new(files));
+    pub(super) fn into_parts(self, job: JobId, files: &Files) -> (Vec<NetEvent>, Spreading) {
+        let spreading = self.spreading.unwrap_or_else(|| Spreading::new(job, files));
         (self.events, spreading)
     }
 }
@@ -64,6 +64,8 @@ struct Listener {
     job: JobId,
     files: Files,
     banned: BTreeSet<Peer>,
+    /// Those that have delivered for earlier jobs.
+    proven: BTreeSet<Peer>,
     spreading: Spreading,
     /// The greeting of each connected peer.
     greetings: BTreeMap<Peer, NetEvent>,
@@ -82,12 +84,14 @@ impl Herald {
         standings: &[(Peer, Standing)],
     ) -> Self {
         let banned = standings.iter().filter(|(_, standing)| standing.banned.is_some());
+        let proven = standings.iter().filter(|(_, standing)| standing.is_proven());
         let listener = Listener {
             network: network.clone(),
             events: std::mem::replace(events, mpsc::unbounded_channel().1),
             job,
-            spreading: Spreading::new(&files),
+            spreading: Spreading::new(job, &files),
             banned: banned.map(|&(peer, _)| peer).collect(),
+            proven: proven.map(|&(peer, _)| peer).collect(),
             greetings: BTreeMap::new(),
             news: Vec::new(),
             files,
@@ -176,9 +180,12 @@ impl Listener {
                 let response = if self.banned.contains(&peer) || !hello.is_some_and(is_served) {
                     refused(Why::NotServed, NOT_SERVED, None)
                 } else {
-                    let (network, files) = (&self.network, &self.files);
-                    self.spreading
-                        .answer(network, files, peer, &holds, Instant::now())
+                    let prover = Prover {
+                        peer,
+                        is_proven: self.proven.contains(&peer),
+                        holds: &holds,
+                    };
+                    self.spreading.answer(&self.network, &self.files, &prover)
                 };
                 reply.send(response);
             }

@@ -1,319 +1,135 @@
-//! Decides from whom each prover fetches a job's files before it has a task of the job, so that
-//! they go from prover to prover like a tree and this node sends few copies.
+//! Tells provers from whom they get a job's files. [`myriad_core::spreading`] decides it.
 //!
 //! ```text
 //! Prepare, holding some ─▶ fetch from a prover that has all, or from this node, or ask again later
 //! Prepare, holding all  ─▶ it has all, and is named to others
+//! Offer, holding some   ─▶ the lease names the best source first
 //! ```
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use myriad_core::{Blob, Peer};
+use myriad_core::{
+    Blob, JobId, Peer, Time,
+    spreading::{self, Sender, Turn, Wants},
+};
 use myriad_net::{
     Network,
-    wire::{Response, Source, Sources, Why},
+    blob::BlobRef,
+    wire::{Contact, Response, Source, Sources, Why},
 };
 
 use super::{Files, refusals::refused};
 
-/// Provers that fetch from this node at once: with more, each of them would have the files later,
-/// and with it those that wait for them.
-const SENT_AT_ONCE: usize = 4;
-/// Copies that this node sends while others have the files.
-const COPIES: usize = 8;
-/// Provers that are sent to one that has the files at once: at home it sends slower than it
-/// fetches, and two at once would both have them when the second one of two in turn has them.
-const FETCHING_AT_ONCE: usize = 1;
-/// After so many failed fetches in a row from one prover, nobody is sent to it any more.
-const VAIN_MAX: u32 = 3;
-/// Provers of each kind that are remembered: twice as many as there are connections.
-const PEERS_MAX: usize = 4096;
-/// A prover that fetches may take so long, and a second for each [`RATE_MIN`] bytes, before another
-/// one gets its turn.
-const START: Duration = Duration::from_secs(10);
-/// Bytes a second; slower ones are left by those who fetch, too.
-const RATE_MIN: u64 = 256 << 10;
-/// When those ask again whose turn has not come, and for how many that wait it is later by as much.
-const RETRY: Duration = Duration::from_millis(500);
-const WAITING_PER_RETRY: usize = 1024;
-/// How often turns are looked at that have taken too long.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Provers that a lease names for the job's files, beside this node.
+const HOLDERS_NAMED: usize = 3;
 
-/// The peers that have a job's files, and those that are fetching them.
+/// The provers that have a job's files, and those that are fetching them.
 pub(super) struct Spreading {
-    patience: Duration,
-    holders: BTreeMap<Peer, Holder>,
-    fetching: BTreeMap<Peer, Fetching>,
-    /// Those that were sent to this node. Each gets one turn, or else a few that never finish would
-    /// keep all others from it.
-    served: BTreeSet<Peer>,
-    waiting: BTreeSet<Peer>,
-    looked: Option<Instant>,
+    job: JobId,
+    decider: spreading::Spreading,
+    start: Instant,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Holder {
-    fetching: usize,
-    vain: u32,
+/// A prover that wants a job's files.
+pub(super) struct Prover<'a> {
+    pub peer: Peer,
+    /// Whether it has delivered before.
+    pub is_proven: bool,
+    /// Blobs that it has, of this job and of others, as it says.
+    pub holds: &'a [Blob],
 }
 
-struct Fetching {
-    /// This node, if it is none.
-    from: Option<Peer>,
-    until: Instant,
-}
+impl Prover<'_> {
+    pub(super) fn has_all(&self, files: &Files) -> bool {
+        files.all().all(|file| self.holds.contains(&file.blob))
+    }
 
-/// The next step of a prover that wants the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    FromHolder(Peer),
-    FromHere,
-    Wait(Duration),
+    fn wants(&self, files: &Files) -> Wants {
+        let missing = files.all().filter(|file| !self.holds.contains(&file.blob));
+        Wants {
+            peer: self.peer,
+            bytes: missing.map(|file| file.bytes).sum(),
+            believed: self.is_proven,
+        }
+    }
 }
 
 impl Spreading {
-    pub(super) fn new(files: &Files) -> Self {
-        Self::of_bytes(files.all().map(|file| file.bytes).sum())
-    }
-
-    fn of_bytes(bytes: u64) -> Self {
+    pub(super) fn new(job: JobId, files: &Files) -> Self {
+        let mut decider = spreading::Spreading::default();
+        decider.add(job, files.all().map(|file| file.bytes).sum());
         Self {
-            patience: START + Duration::from_secs(bytes / RATE_MIN),
-            holders: BTreeMap::new(),
-            fetching: BTreeMap::new(),
-            served: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            looked: None,
+            job,
+            decider,
+            start: Instant::now(),
         }
     }
 
-    /// Answers a prover that has the blobs `holds` of `files`, and of others.
-    pub(super) fn answer(
-        &mut self,
-        network: &Network,
-        files: &Files,
-        peer: Peer,
-        holds: &[Blob],
-        now: Instant,
-    ) -> Response {
-        if files.all().all(|file| holds.contains(&file.blob)) {
-            self.has_all(peer);
+    fn now(&self) -> Time {
+        Time(self.start.elapsed().as_micros() as u64)
+    }
+
+    /// Answers a prover that has no task yet.
+    pub(super) fn answer(&mut self, network: &Network, files: &Files, prover: &Prover<'_>) -> Response {
+        if prover.has_all(files) {
+            self.has_all(prover.peer);
             return Response::Received;
         }
-        let from = match self.turn(peer, now) {
+        let from = match self.decider.turn(self.now(), self.job, prover.wants(files)) {
             Turn::Wait(pause) => {
                 let reason = "others fetch the job's files first, and will have them for this machine";
                 return refused(Why::NotNow, reason, Some(pause.as_millis() as u64));
             }
-            Turn::FromHolder(holder) => holder,
-            Turn::FromHere => network.peer(),
+            Turn::From(from) => from,
         };
-        let source = |blob| Source {
-            blob,
-            holders: vec![network.contact(from)],
-        };
-        Response::Files(Box::new(Sources {
-            program: source(files.program),
-            openvm_toml: files.openvm_toml.map(source),
-            input: source(files.input),
-            engine: files.engine,
-        }))
+        Response::Files(Box::new(sources(files, &[contact(network, from)])))
+    }
+
+    /// Where a prover with a lease gets the job's files.
+    pub(super) fn sources(&mut self, network: &Network, files: &Files, prover: &Prover<'_>) -> Sources {
+        let wants = prover.wants(files);
+        let from = self.decider.sources(self.now(), self.job, wants, HOLDERS_NAMED);
+        let others = from.into_iter().filter(|from| *from != Sender::Peer(prover.peer));
+        let contacts: Vec<Contact> = others.map(|from| contact(network, from)).collect();
+        sources(files, &contacts)
     }
 
     /// Those that have said that they have all.
     pub(super) fn holders(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.holders.keys().copied()
+        self.decider.holders(self.job)
+    }
+
+    pub(super) fn has_all(&mut self, peer: Peer) {
+        self.decider.has_all(self.now(), self.job, peer);
+    }
+
+    /// How long a prover without the files is expected to fetch them now.
+    pub(super) fn takes(&self) -> std::time::Duration {
+        self.decider.takes(self.job)
     }
 
     /// A peer is gone.
     pub(super) fn forget(&mut self, peer: Peer) {
-        self.end(peer, true);
-        self.holders.remove(&peer);
-        self.waiting.remove(&peer);
-    }
-
-    fn has_all(&mut self, peer: Peer) {
-        self.end(peer, false);
-        self.waiting.remove(&peer);
-        if self.holders.len() < PEERS_MAX {
-            self.holders.entry(peer).or_default();
-        }
-    }
-
-    /// The turn of a peer is over.
-    fn end(&mut self, peer: Peer, in_vain: bool) {
-        let from = self.fetching.remove(&peer).and_then(|fetching| fetching.from);
-        let Some(from) = from else { return };
-        let Some(holder) = self.holders.get_mut(&from) else {
-            return;
-        };
-        holder.fetching = holder.fetching.saturating_sub(1);
-        holder.vain = if in_vain { holder.vain + 1 } else { 0 };
-        if holder.vain >= VAIN_MAX {
-            self.holders.remove(&from);
-        }
-    }
-
-    fn end_late(&mut self, now: Instant) {
-        if self.looked.is_some_and(|looked| now - looked < LOOK_EVERY) {
-            return;
-        }
-        self.looked = Some(now);
-        let late = self.fetching.iter().filter(|(_, fetching)| fetching.until < now);
-        let late: Vec<Peer> = late.map(|(&peer, _)| peer).collect();
-        late.into_iter().for_each(|peer| self.end(peer, true));
-    }
-
-    /// From whom a peer that lacks files gets them now. One that asks again has not got them where
-    /// it was sent.
-    fn turn(&mut self, peer: Peer, now: Instant) -> Turn {
-        self.end_late(now);
-        self.end(peer, true);
-        // It has lost them since, if it ever had them.
-        self.holders.remove(&peer);
-        let free = self
-            .holders
-            .iter()
-            .filter(|(_, holder)| holder.fetching < FETCHING_AT_ONCE);
-        let holder = free
-            .min_by_key(|(_, holder)| (holder.vain, holder.fetching))
-            .map(|(&holder, _)| holder);
-        let from = match holder {
-            Some(holder) => Some(holder),
-            None if self.may_send(peer) => None,
-            None => {
-                if self.waiting.len() < PEERS_MAX {
-                    self.waiting.insert(peer);
-                }
-                return Turn::Wait(RETRY * (1 + self.waiting.len() / WAITING_PER_RETRY) as u32);
-            }
-        };
-        self.waiting.remove(&peer);
-        let until = now + self.patience;
-        self.fetching.insert(peer, Fetching { from, until });
-        match from {
-            Some(from) => {
-                self.holders.entry(from).or_default().fetching += 1;
-                Turn::FromHolder(from)
-            }
-            None => {
-                self.served.insert(peer);
-                Turn::FromHere
-            }
-        }
-    }
-
-    /// Whether this node sends a peer a copy now. Nobody else can while nobody has all.
-    fn may_send(&self, peer: Peer) -> bool {
-        let sending = self.fetching.values().filter(|fetching| fetching.from.is_none());
-        let has_copies = self.served.len() < COPIES || self.holders.is_empty();
-        sending.count() < SENT_AT_ONCE
-            && has_copies
-            && self.served.len() < PEERS_MAX
-            && !self.served.contains(&peer)
+        self.decider.forget(peer);
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn contact(network: &Network, from: Sender) -> Contact {
+    network.contact(match from {
+        Sender::Requester => network.peer(),
+        Sender::Peer(peer) => peer,
+    })
+}
 
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn peer(number: usize) -> Peer {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        Peer(id)
-    }
-
-    /// Lets `peers` ask once a second, each of which has the files a second after it is told where.
-    /// Says after how many seconds all have them.
-    fn spread(spreading: &mut Spreading, peers: usize, start: Instant) -> u32 {
-        let mut left: BTreeSet<usize> = (0..peers).collect();
-        let mut round = 0;
-        while !left.is_empty() {
-            let now = start + SECOND * round;
-            let turns: Vec<(usize, Turn)> = left
-                .iter()
-                .map(|&number| (number, spreading.turn(peer(number), now)))
-                .collect();
-            for (number, _) in turns.iter().filter(|(_, turn)| !matches!(turn, Turn::Wait(_))) {
-                spreading.has_all(peer(*number));
-                left.remove(number);
-            }
-            round += 1;
-            assert!(round < 100, "{} are left", left.len());
-        }
-        round
-    }
-
-    #[test]
-    fn a_thousand_provers_have_the_files_of_eight_copies_in_a_few_rounds() {
-        let mut spreading = Spreading::of_bytes(1 << 20);
-        let rounds = spread(&mut spreading, 1000, Instant::now());
-        assert!(spreading.served.len() <= COPIES, "{}", spreading.served.len());
-        // Each that has them gives them to one, and so there are twice as many each time.
-        assert!(rounds <= 10, "{rounds}");
-        assert_eq!(spreading.holders.len(), 1000);
-        assert!(spreading.fetching.is_empty() && spreading.waiting.is_empty());
-    }
-
-    #[test]
-    fn those_who_never_finish_lose_their_turn_for_good() {
-        let start = Instant::now();
-        let mut spreading = Spreading::of_bytes(1 << 20);
-        for number in 0..SENT_AT_ONCE {
-            assert_eq!(spreading.turn(peer(number), start), Turn::FromHere);
-        }
-        assert!(matches!(spreading.turn(peer(9), start), Turn::Wait(_)));
-        let late = start + spreading.patience + SECOND;
-        assert!(
-            matches!(spreading.turn(peer(0), late), Turn::Wait(_)),
-            "it has had its turn"
-        );
-        assert_eq!(spreading.turn(peer(9), late), Turn::FromHere);
-        spreading.has_all(peer(9));
-        assert_eq!(spreading.turn(peer(0), late), Turn::FromHolder(peer(9)));
-    }
-
-    #[test]
-    fn one_that_has_nothing_to_send_is_named_no_more() {
-        let now = Instant::now();
-        let mut spreading = Spreading::of_bytes(1 << 20);
-        spreading.has_all(peer(0));
-        for number in 1..=VAIN_MAX as usize {
-            assert_eq!(spreading.turn(peer(number), now), Turn::FromHolder(peer(0)));
-            // It asks again, and hears of nobody better.
-            spreading.end(peer(number), true);
-        }
-        assert_eq!(spreading.turn(peer(9), now), Turn::FromHere);
-        assert_eq!(spreading.holders().count(), 0);
-    }
-
-    #[test]
-    fn however_many_come_and_go_few_are_remembered() {
-        let start = Instant::now();
-        let mut spreading = Spreading::of_bytes(1 << 20);
-        for number in 0..3 * PEERS_MAX {
-            let now = start + SECOND * (number as u32 / 8);
-            spreading.turn(peer(number), now);
-            if number % 3 == 0 {
-                spreading.has_all(peer(number));
-            }
-        }
-        for remembered in [
-            spreading.holders.len(),
-            spreading.served.len(),
-            spreading.waiting.len(),
-        ] {
-            assert!(remembered <= PEERS_MAX, "{remembered}");
-        }
-        (0..3 * PEERS_MAX).for_each(|number| spreading.forget(peer(number)));
-        assert!(
-            spreading.holders.is_empty() && spreading.waiting.is_empty() && spreading.fetching.is_empty()
-        );
+fn sources(files: &Files, holders: &[Contact]) -> Sources {
+    let source = |blob: BlobRef| Source {
+        blob,
+        holders: holders.to_vec(),
+    };
+    Sources {
+        program: source(files.program),
+        openvm_toml: files.openvm_toml.map(source),
+        input: source(files.input),
+        engine: files.engine,
     }
 }

@@ -176,19 +176,24 @@ impl Machine {
     }
 
     /// Whether it has to fetch the requester's program, and whether the block's input, before it
-    /// can do a task of a block. It has both from then on.
-    pub(crate) fn lacks(&mut self, block: (usize, u32)) -> (bool, bool) {
-        let program = self
-            .met(block.0)
-            .is_some_and(|met| !std::mem::replace(&mut met.has_program, true));
-        let input = !self.inputs.contains(&block);
-        if input {
+    /// can do a task of a block.
+    pub(crate) fn lacks(&self, block: (usize, u32)) -> (bool, bool) {
+        let met = self.place_of(block.0).map(|place| &self.met[place]);
+        let program = met.is_some_and(|met| !met.has_program);
+        (program, !self.inputs.contains(&block))
+    }
+
+    /// It has both from now on, or gets them.
+    pub(crate) fn gets(&mut self, block: (usize, u32)) {
+        if let Some(met) = self.met(block.0) {
+            met.has_program = true;
+        }
+        if !self.inputs.contains(&block) {
             if self.inputs.len() == INPUTS_KEPT {
                 self.inputs.pop_front();
             }
             self.inputs.push_back(block);
         }
-        (program, input)
     }
 
     /// The time of work here that takes `work` at the speed of its profile.

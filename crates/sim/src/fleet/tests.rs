@@ -171,8 +171,16 @@ fn what_is_not_built_changes_what_it_says() {
     let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
     // There is work for more machines than a swarm is sent inputs for.
     let slow = slow.replace("instructions = 3e6", "instructions = 3e7");
-    let played =
-        |what_if: &str| play(&[&format!("[what_if]\n{what_if}\n"), &slow, &home(40, "")[..]].concat());
+    let played = |what_if: &str| {
+        play(
+            &[
+                &format!("[what_if]\nannounced = false\n{what_if}\n"),
+                &slow,
+                &home(40, "")[..],
+            ]
+            .concat(),
+        )
+    };
     let (with, without) = (copies(&played("swarm = true")), copies(&played("")));
     assert!(with <= 8 && without > 8, "{with} {without}");
     let arities = setup(&["[what_if]\narities = [1, 1, 2]\n", ONE_BLOCK, &home(4, "")].concat());
@@ -187,41 +195,76 @@ fn what_is_not_built_changes_what_it_says() {
     );
 }
 
-#[test]
-fn files_that_are_fetched_during_the_execution_come_from_few_copies_and_save_time() {
-    let played = |what_if: &str| {
-        play(&format!(
+/// A block over a link of so many Mbit/s, announced before it is executed and after.
+fn announced_over(up_mbit: u32) -> [Outcome; 2] {
+    ["true", "false"].map(|announced| {
+        let outcome = play(&format!(
             "
             [what_if]
-            {what_if}
+            announced = {announced}
             [[requesters]]
             name = \"r\"
             gas = 30e6
             program_mb = 0
-            up_mbit = 100
+            up_mbit = {up_mbit}
             [[machines]]
             name = \"m\"
             count = 100
             known = true
             "
-        ))
-    };
-    let (with, without) = (played("announced = true"), played(""));
-    assert!(with.all_proven && without.all_proven);
-    let copies = |outcome: &Outcome| outcome.worlds[0].counts.input_copies;
+        ));
+        assert!(outcome.all_proven);
+        outcome
+    })
+}
+
+#[test]
+fn files_that_are_fetched_during_the_execution_save_time_over_every_link() {
+    for up_mbit in [20, 100, 1000, 10_000] {
+        let [with, without] = announced_over(up_mbit).map(|outcome| outcome.makespan_s.unwrap().mean);
+        assert!(with < without, "{up_mbit} Mbit/s: {with} {without}");
+    }
+}
+
+#[test]
+fn the_faster_a_requesters_link_the_more_copies_go_over_it_and_over_a_homes_eight() {
+    let copies = [20, 100, 1000].map(|up_mbit| {
+        let [with, without] = announced_over(up_mbit).map(|outcome| outcome.worlds[0].counts.input_copies);
+        assert!(without > 50, "{up_mbit} Mbit/s: {without}");
+        with
+    });
     assert!(
-        copies(&with) <= 8 && copies(&without) > 50,
-        "{} {}",
-        copies(&with),
-        copies(&without)
+        copies[0] <= 8 && copies.is_sorted() && copies[2] > 8,
+        "{copies:?}"
     );
-    let makespan_s = |outcome: &Outcome| outcome.makespan_s.unwrap().mean;
-    assert!(
-        makespan_s(&with) < makespan_s(&without),
-        "{} {}",
-        makespan_s(&with),
-        makespan_s(&without)
-    );
+}
+
+/// Machines that fetch beforehand are the ones that begin: in a stream they are woken first.
+#[test]
+fn announcing_slows_no_stream_down() {
+    let [with, without] = ["true", "false"].map(|announced| {
+        let outcome = play(&format!(
+            "
+            hours = 0.05
+            patience_hours = 0.2
+            [what_if]
+            announced = {announced}
+            [[requesters]]
+            name = \"r\"
+            count = 2
+            every_s = 30
+            gas = 10e6
+            up_mbit = 10_000
+            [[machines]]
+            name = \"m\"
+            count = 1000
+            known = true
+            "
+        ));
+        assert!(outcome.all_proven);
+        outcome.lag_s.unwrap().median
+    });
+    assert!(with < without, "{with} {without}");
 }
 
 #[test]

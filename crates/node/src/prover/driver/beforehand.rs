@@ -12,7 +12,10 @@ impl<E: Engine> Driver<E> {
         if self.stopping.is_some() || self.prefetch.is_some() || self.disk.why_not(now).is_some() {
             return;
         }
-        let Some(wanted) = self.offers.next_beforehand(&self.limits, now) else {
+        let Some(wanted) = self
+            .offers
+            .next_beforehand(&self.limits, self.current.is_some(), now)
+        else {
             return;
         };
         let holds = self.network.blobs().held(HOLDS_NAMED);

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Peer};
+use myriad_core::{
+    JobId, Peer,
+    spreading::{AT_TASK_LATER, head_start},
+};
 
 use super::{Limits, Offers, Requester, allowed, fairness::Setbacks};
 
@@ -24,12 +27,6 @@ const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Nobody is put off for longer, or asked again sooner.
 const LATER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
-
-/// A machine without a job's files leaves its first tasks to those that have them, for this part of
-/// the time that the execution took, and no longer than [`HEAD_START_MAX`]: what it would fetch is
-/// on its way to many others then.
-const HEAD_START: u32 = 4;
-const HEAD_START_MAX: Duration = Duration::from_secs(3);
 
 /// How far the files of a job are that has no tasks yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -88,8 +85,7 @@ impl Beforehand {
     pub(super) fn heard(&mut self, has_tasks: bool, now: Instant) {
         match self.executed_since {
             Some(since) if has_tasks => {
-                let head_start = ((now - since) / HEAD_START).min(HEAD_START_MAX);
-                self.asks_from.get_or_insert(now + head_start);
+                self.asks_from.get_or_insert(now + head_start(now - since));
             }
             None if has_tasks => {}
             _ if self.asks_from.take().is_some() => self.executed_since = Some(now),
@@ -97,6 +93,12 @@ impl Beforehand {
                 self.executed_since.get_or_insert(now);
             }
         }
+    }
+
+    /// Whether machines like this one fetch it by now.
+    fn is_turn(&self, at_task: bool, now: Instant) -> bool {
+        let since = self.executed_since.filter(|_| at_task);
+        since.is_none_or(|since| since + AT_TASK_LATER <= now)
     }
 
     /// Its requester wants this machine now, with the files or without.
@@ -139,8 +141,13 @@ impl Credit {
 impl Offers {
     /// The files that this machine fetches next, if it should now: of requesters that execute a job
     /// which its owner lends for, those of whom the owner prefers, and of those the one that was
-    /// served least.
-    pub(in crate::prover) fn next_beforehand(&mut self, limits: &Limits, now: Instant) -> Option<Wanted> {
+    /// served least. A machine that is `at_task` comes later.
+    pub(in crate::prover) fn next_beforehand(
+        &mut self,
+        limits: &Limits,
+        at_task: bool,
+        now: Instant,
+    ) -> Option<Wanted> {
         let credit = &self.credit;
         let candidates = self
             .requesters
@@ -152,6 +159,7 @@ impl Offers {
                         && job.unwilling(limits).is_none()
                         && job.files.state == State::Missing
                         && job.files.tries < TRIES
+                        && job.files.is_turn(at_task, now)
                         && job.files.next.is_none_or(|next| next <= now)
                         && credit.may_begin(peer, job.bytes, now)
                 });
@@ -291,7 +299,7 @@ mod tests {
         for second in 0..86_400 {
             let now = start + Duration::from_secs(second);
             meets(offers, now);
-            if let Some(wanted) = offers.next_beforehand(&limits(), now) {
+            if let Some(wanted) = offers.next_beforehand(&limits(), false, now) {
                 offers.fetched(wanted, &Fetched::Here, now);
                 count += 1;
                 bytes += wanted.bytes;
@@ -306,7 +314,7 @@ mod tests {
         let mut offers = Offers::new(ENGINE, [], now);
         meets(&mut offers, 1, 1, 1000, now);
         assert_eq!(offers.next(&limits(), now), None, "there are no tasks");
-        let wanted = offers.next_beforehand(&limits(), now).unwrap();
+        let wanted = offers.next_beforehand(&limits(), false, now).unwrap();
         let expected = Wanted {
             requester: Peer([1; 32]),
             job: JobId([1; 32]),
@@ -320,7 +328,11 @@ mod tests {
         offers.fetched(wanted, &Fetched::Here, now);
         assert!(idle(&offers).contains("has its files already"));
         let later = now + SETBACK_PAUSE_MAX;
-        assert_eq!(offers.next_beforehand(&limits(), later), None, "they are here");
+        assert_eq!(
+            offers.next_beforehand(&limits(), false, later),
+            None,
+            "they are here"
+        );
 
         offers.announced(&planned(1, 1, 1000), now);
         assert_eq!(offers.next(&limits(), now), Some(Peer([1; 32])));
@@ -332,7 +344,7 @@ mod tests {
         let asks_after = |executed_s: u64, has_files: bool| {
             let mut offers = Offers::new(ENGINE, [], start);
             meets(&mut offers, 1, 1, 1000, start);
-            let wanted = offers.next_beforehand(&limits(), start).unwrap();
+            let wanted = offers.next_beforehand(&limits(), false, start).unwrap();
             if has_files {
                 offers.fetched(wanted, &Fetched::Here, start);
             }
@@ -347,7 +359,7 @@ mod tests {
         };
         assert_eq!(asks_after(8, true), Duration::ZERO);
         assert_eq!(asks_after(8, false), Duration::from_secs(2));
-        assert_eq!(asks_after(100, false), HEAD_START_MAX);
+        assert_eq!(asks_after(100, false), Duration::from_secs(3));
         assert_eq!(asks_after(0, false), Duration::ZERO);
 
         // One that is woken is waited for.
@@ -361,27 +373,41 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_at_a_task_lets_free_ones_fetch_first() {
+        let now = Instant::now();
+        let mut offers = Offers::new(ENGINE, [], now);
+        meets(&mut offers, 1, 1, 1000, now);
+        assert_eq!(offers.next_beforehand(&limits(), true, now), None);
+        let later = now + AT_TASK_LATER;
+        assert!(offers.next_beforehand(&limits(), true, later).is_some());
+    }
+
+    #[test]
     fn what_its_owner_does_not_lend_for_is_not_fetched() {
         let now = Instant::now();
         let mut offers = Offers::new(ENGINE, [], now);
         let huge = limits().max_input_bytes + myriad_engine::PROGRAM_BYTES_MAX as u64 + 1;
         meets(&mut offers, 1, 1, huge, now);
-        assert_eq!(offers.next_beforehand(&limits(), now), None);
+        assert_eq!(offers.next_beforehand(&limits(), false, now), None);
         meets(&mut offers, 2, 1, 1000, now);
         let never = Limits {
             never: BTreeSet::from([Peer([2; 32])]),
             ..limits()
         };
-        assert_eq!(offers.next_beforehand(&never, now), None);
+        assert_eq!(offers.next_beforehand(&never, false, now), None);
         let only = Limits {
             only: BTreeSet::from([Peer([3; 32])]),
             ..limits()
         };
-        assert_eq!(offers.next_beforehand(&only, now), None);
+        assert_eq!(offers.next_beforehand(&only, false, now), None);
         offers.lost(Peer([2; 32]));
-        assert_eq!(offers.next_beforehand(&limits(), now), None, "it is not there");
+        assert_eq!(
+            offers.next_beforehand(&limits(), false, now),
+            None,
+            "it is not there"
+        );
         meets(&mut offers, 2, 1, 1000, now);
-        assert!(offers.next_beforehand(&limits(), now).is_some());
+        assert!(offers.next_beforehand(&limits(), false, now).is_some());
     }
 
     #[test]
@@ -411,7 +437,7 @@ mod tests {
         assert!(bytes / 86_400 < 100_000, "{bytes} bytes");
         let mut offers = Offers::new(ENGINE, [], start);
         meets(&mut offers, 1, 1, STRANGERS_BYTES_MAX + 1, start);
-        assert_eq!(offers.next_beforehand(&limits(), start), None);
+        assert_eq!(offers.next_beforehand(&limits(), false, start), None);
     }
 
     #[test]
@@ -448,14 +474,14 @@ mod tests {
         let mut offers = Offers::new(ENGINE, [], now);
         meets(&mut offers, 1, 1, 1000, now);
         for _ in 0..10 {
-            let wanted = offers.next_beforehand(&limits(), now).unwrap();
+            let wanted = offers.next_beforehand(&limits(), false, now).unwrap();
             offers.fetched(wanted, &Fetched::Later(Duration::from_secs(3)), now);
-            assert_eq!(offers.next_beforehand(&limits(), now), None);
+            assert_eq!(offers.next_beforehand(&limits(), false, now), None);
             now += Duration::from_secs(3);
         }
         let mut tries = 0;
         for _ in 0..100 {
-            if let Some(wanted) = offers.next_beforehand(&limits(), now) {
+            if let Some(wanted) = offers.next_beforehand(&limits(), false, now) {
                 offers.fetched(wanted, &Fetched::Failed, now);
                 tries += 1;
             }

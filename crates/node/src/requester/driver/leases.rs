@@ -1,15 +1,15 @@
 //! Describes the job and its tasks to peers: the announcement, and the content of a lease.
 
-use myriad_core::{TaskId, TaskRef, Time};
+use myriad_core::{Peer, TaskId, TaskRef, Time};
 use myriad_net::{
     blob::BlobRef,
-    wire::{Lease, Source, Sources, Work},
+    wire::{Lease, Source, Work},
 };
 
 use super::Driver;
-use crate::requester::{Files, backend::JobBackend};
+use crate::requester::{backend::JobBackend, spreading::Prover};
 
-/// Holders that a lease names for each blob, beside this node.
+/// Holders that a lease names for each proof, beside this node.
 const HOLDERS_NAMED: usize = 3;
 
 impl<J: JobBackend> Driver<'_, J> {
@@ -19,19 +19,13 @@ impl<J: JobBackend> Driver<'_, J> {
             .announce(self.files.announcement(&self.network, self.job, extent, open));
     }
 
-    pub(super) fn lease(&mut self, task: TaskRef, until: Time) -> Lease {
-        let Files {
-            program,
-            openvm_toml,
-            input,
-            engine,
-        } = self.files.clone();
-        let sources = Sources {
-            program: self.source(program),
-            openvm_toml: openvm_toml.map(|file| self.source(file)),
-            input: self.source(input),
-            engine,
+    pub(super) fn lease(&mut self, peer: Peer, task: TaskRef, until: Time) -> Lease {
+        let prover = Prover {
+            peer,
+            is_proven: self.is_proven(peer),
+            holds: &self.offered,
         };
+        let sources = self.spreading.sources(&self.network, &self.files, &prover);
         let inputs = self.requester.inputs(task);
         let work = match task.task {
             TaskId::Segment(index) => Work::Segment(self.backend.segment(index)),

@@ -40,7 +40,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time};
+use myriad_core::{
+    Blob, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
+};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     Event as NetEvent, Network, short_name,
@@ -94,6 +96,8 @@ pub struct Driver<'a, J: JobBackend> {
     peers: PeerBook,
     holders: Holders,
     spreading: Spreading,
+    /// The blobs that the peer has whose offer is being answered.
+    offered: Vec<Blob>,
     receipts: ReceiptBook,
     notes: JournalNotes,
 
@@ -135,11 +139,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             done,
             heard,
         } = job;
-        let (earlier, spreading) = heard.into_parts(&files);
-        let mut holders = Holders::default();
-        for peer in spreading.holders() {
-            files.all().for_each(|file| holders.add(file.blob, peer));
-        }
+        let (earlier, spreading) = heard.into_parts(spec.id, &files);
         let Joined {
             network,
             events,
@@ -168,8 +168,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             start: Instant::now(),
             proofs: Proofs::new(done),
             peers,
-            holders,
+            holders: Holders::default(),
             spreading,
+            offered: Vec::new(),
             receipts,
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
             spec: Some(spec),
@@ -202,6 +203,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             // If nobody listens, the job is over.
             let _ = sender.send(Completion::Ready(ready));
         });
+        let holders: Vec<Peer> = self.spreading.holders().collect();
+        for peer in holders {
+            self.has_files(peer);
+        }
         self.input(Input::Open(Box::new(spec)));
         self.show_restored();
         for event in std::mem::take(&mut self.earlier) {
@@ -388,7 +393,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     "lease of {name} to {}",
                     short_name(peer)
                 );
-                let lease = self.lease(task, until);
+                let lease = self.lease(peer, task, until);
                 let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
                 let prover = self.place(peer);

@@ -1,9 +1,7 @@
 //! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
 //! return.
 
-use std::time::Instant;
-
-use myriad_core::{Blob, Input, JobId, Offer, Peer, Return};
+use myriad_core::{Blob, Input, JobId, Offer, Peer, Return, Standing};
 use myriad_net::{
     Reply, short_name,
     wire::{OfferMessage, Request, Response, Returned, Why},
@@ -15,6 +13,7 @@ use crate::{
     requester::{
         backend::JobBackend,
         refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
+        spreading::Prover,
     },
 };
 
@@ -37,9 +36,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Request::Renew { task, progress } => {
                 // A peer that proves has the files, so this node need not send the next copy.
                 if progress > 0 && self.requester.may_submit(peer, task) {
-                    for file in self.files.all().collect::<Vec<_>>() {
-                        self.holders.add(file.blob, peer);
-                    }
+                    self.has_files(peer);
                 }
                 self.input_from(peer, reply, Input::Renewed { peer, task, progress });
             }
@@ -88,11 +85,29 @@ impl<J: JobBackend> Driver<'_, J> {
         if is_banned || !hello.is_some_and(is_served) {
             return refused(Why::NotServed, NOT_SERVED, None);
         }
-        for &blob in holds.iter().filter(|blob| self.files.has(**blob)) {
-            self.holders.add(blob, peer);
+        let prover = Prover {
+            peer,
+            is_proven: self.is_proven(peer),
+            holds,
+        };
+        let has_all = prover.has_all(&self.files);
+        let response = self.spreading.answer(&self.network, &self.files, &prover);
+        if has_all {
+            self.has_files(peer);
         }
-        self.spreading
-            .answer(&self.network, &self.files, peer, holds, Instant::now())
+        response
+    }
+
+    /// Whether a peer has delivered before.
+    pub(super) fn is_proven(&self, peer: Peer) -> bool {
+        self.requester.standing(peer).is_some_and(Standing::is_proven)
+    }
+
+    /// A peer says that it has the job's files. It is named to others, and woken before others.
+    pub(super) fn has_files(&mut self, peer: Peer) {
+        self.spreading.has_all(peer);
+        let (job, spares) = (self.job, self.spreading.takes());
+        self.input(Input::FilesHeld { peer, job, spares });
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
@@ -100,12 +115,16 @@ impl<J: JobBackend> Driver<'_, J> {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
-        // Blobs that do not belong to this job are not remembered, because anyone can name any
-        // number of them.
-        for blob in offer.holds {
-            if self.is_of_job(blob) {
+        // Blobs that are no proof of this job are not remembered, because anyone can name any number
+        // of them.
+        for &blob in &offer.holds {
+            if self.proofs.has(blob) {
                 self.holders.add(blob, peer);
             }
+        }
+        self.offered = offer.holds;
+        if self.files.all().all(|file| self.offered.contains(&file.blob)) {
+            self.has_files(peer);
         }
         let offer = Offer {
             memory: offer.memory,
@@ -114,6 +133,7 @@ impl<J: JobBackend> Driver<'_, J> {
             origin,
         };
         self.input_from(peer, reply, Input::Offer { peer, offer });
+        self.offered = Vec::new();
     }
 
     /// Whether a blob is one of the job's files, or an accepted proof of it.

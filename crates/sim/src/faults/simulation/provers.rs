@@ -1,9 +1,14 @@
 //! Takes what provers do and say on its way to the requester.
 
+use std::time::Duration;
+
 use myriad_core::{Input, Time};
 
 use super::{Happens, Simulation};
-use crate::{faults::prover::Say, peer::LOST_AFTER};
+use crate::{
+    faults::{prover::Say, scenario::Job},
+    peer::LOST_AFTER,
+};
 
 impl Simulation<'_> {
     /// Comes back when a prover wants to act.
@@ -45,6 +50,14 @@ impl Simulation<'_> {
             return Ok(());
         }
         let peer = prover.peer;
+        if matches!(say, Say::Offer(_)) && from % 2 == 0 {
+            // Liars claim it as well as others, of jobs that are open and of others.
+            for number in 0..self.scenario.jobs.len() {
+                let job = Job::id(number);
+                let spares = Duration::from_secs(number as u64);
+                self.input(Input::FilesHeld { peer, job, spares }, None)?;
+            }
+        }
         let input = match say {
             Say::Offer(offer) => Input::Offer { peer, offer },
             Say::Renew { task, progress } => Input::Renewed { peer, task, progress },

@@ -3,6 +3,10 @@
 use super::Spread;
 use crate::peer::Habit;
 
+pub(super) fn yes() -> bool {
+    true
+}
+
 pub(super) fn one() -> u64 {
     1
 }

@@ -47,9 +47,9 @@ pub struct ScenarioFile {
     pub machines: Vec<MachineTable>,
 }
 
-/// Switches for questions of the kind "how much is it worth?". Each of them but `announced` is off
-/// in the product, which has no such switch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Switches for questions of the kind "how much is it worth?". The product has no such switches: it
+/// does what `announced` says, and nothing of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhatIf {
     /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those
@@ -61,9 +61,9 @@ pub struct WhatIf {
     #[serde(default)]
     pub early: bool,
     /// A block is announced when its execution begins, and machines fetch program and input
-    /// meanwhile, from each other. Segments are given out when it is executed. The product does so;
-    /// off, machines fetch with their first lease.
-    #[serde(default)]
+    /// meanwhile, from each other. Segments are given out when it is executed. The product does so,
+    /// and this is on unless a scenario turns it off: then machines fetch with their first lease.
+    #[serde(default = "defaults::yes")]
     pub announced: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
@@ -79,6 +79,19 @@ pub struct WhatIf {
     /// nodes above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
     #[serde(default)]
     pub delegated: bool,
+}
+
+impl Default for WhatIf {
+    fn default() -> Self {
+        Self {
+            arities: None,
+            early: false,
+            announced: true,
+            ahead: false,
+            swarm: false,
+            delegated: false,
+        }
+    }
 }
 
 /// Requesters that are alike.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Policy, Requester, Time};
+use myriad_core::{Policy, Requester, Time, spreading::Spreading};
 
 use super::{Happens, Side, World, timeouts::Timeouts};
 use crate::{
@@ -43,6 +43,7 @@ impl<'a> World<'a> {
             sides.push(Side {
                 table,
                 state: Requester::new(Policy::default()),
+                spreading: Spreading::default(),
                 cores: vec![Time::default(); requester.cores as usize],
                 waiting: VecDeque::new(),
                 under_way: 0,
@@ -85,6 +86,7 @@ impl<'a> World<'a> {
             links,
             queue,
             shared: HashMap::new(),
+            chains: HashMap::new(),
             rng,
             counts: Counts::default(),
             leases: 0,

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use myriad_core::{Blob, Input, JobId, Peer, Requester, Return, TaskRef, Time};
+use myriad_core::{Blob, Input, JobId, Peer, Requester, Return, TaskRef, Time, spreading::Spreading};
 
 use super::{
     link::Link,
@@ -22,8 +22,9 @@ use super::{
     setup::Setup,
 };
 use crate::{queue::Queue, rng::Rng};
+use spreading::Shared;
 use timeouts::Timeouts;
-use transfers::Shared;
+use transfers::Chains;
 
 enum Say {
     Offer,
@@ -50,13 +51,23 @@ enum Happens {
         side: usize,
         block: u32,
     },
-    /// Its segments are known.
-    /// Its execution begins, and goes on until then.
+    /// Its execution begins.
     Announces {
         side: usize,
         block: u32,
-        until: Time,
     },
+    /// Machines that have waited may fetch its files.
+    SpreadsOn {
+        side: usize,
+        block: u32,
+    },
+    /// Its requester hears that a machine has its files.
+    HasFiles {
+        side: usize,
+        block: u32,
+        machine: usize,
+    },
+    /// Its segments are known.
     Opens {
         side: usize,
         block: u32,
@@ -111,6 +122,7 @@ enum Happens {
 struct Side {
     table: usize,
     state: Requester,
+    spreading: Spreading,
     /// The time until which each core is taken, by executing and verifying.
     cores: Vec<Time>,
     waiting: VecDeque<u32>,
@@ -138,8 +150,9 @@ pub(super) struct World<'a> {
     listening: Vec<usize>,
     /// The links of the requesters.
     links: Vec<Link>,
-    /// The machines that have program and input of a block.
+    /// The machines that have program and input of a block, or fetch them.
     shared: HashMap<(usize, u32), Shared>,
+    chains: HashMap<(usize, u32), Chains>,
     rng: Rng,
     counts: Counts,
     timeline: Timeline,
@@ -215,7 +228,12 @@ impl<'a> World<'a> {
                 self.sides[side].waiting.push_back(block);
                 self.execute(side);
             }
-            Happens::Announces { side, block, until } => self.spreads(side, block, until),
+            Happens::Announces { side, block } => self.spreads(side, block),
+            Happens::SpreadsOn { side, block } => self.spreads_on(side, block),
+            Happens::HasFiles { side, block, machine } => {
+                self.has_files(side, block, machine);
+                self.spreads_on(side, block);
+            }
             Happens::Opens { side, block } => self.opens(side, block),
             Happens::Reaches {
                 side,

@@ -40,9 +40,11 @@ impl World<'_> {
             let done = requester.occupy(now, workload.metering);
             let began = Time::default() + (done - Time::default()).saturating_sub(workload.metering);
             requester.began.insert(block, began);
+            let table = &self.setup.file.requesters[table];
+            let bytes = (table.program_mb + table.input_mb) * 1e6;
+            requester.spreading.add(job_id(side, block), bytes as u64);
             if self.setup.file.what_if.announced {
-                let until = done;
-                self.queue.push(began, Happens::Announces { side, block, until });
+                self.queue.push(began, Happens::Announces { side, block });
             }
             let opens = if self.setup.file.what_if.early {
                 began + workload.metering / workload.tree.segments().max(1)
@@ -147,12 +149,6 @@ impl World<'_> {
             return;
         }
         let peer = machine.peer;
-        if let Say::Renew(task, progress) = say
-            && progress > 0
-            && self.sides[side].state.may_submit(peer, task)
-        {
-            self.holds(side, place, task);
-        }
         let input = match say {
             Say::Offer => Input::Offer {
                 peer,
@@ -255,6 +251,8 @@ impl World<'_> {
         requester.open -= 1;
         self.open[side] = requester.open > 0;
         self.shared.remove(&(side, block));
+        self.chains.remove(&(side, block));
+        self.sides[side].spreading.remove(job);
         self.sides[side].began.remove(&block);
         self.left -= 1;
         self.execute(side);

@@ -1,51 +1,26 @@
 //! Transfers: programs and inputs, and the proofs that nodes take, each with its sender.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use myriad_core::{TaskRef, Time};
+use myriad_core::{TaskRef, Time, spreading::Sender};
 
-use super::{World, block_of, made_by};
-use crate::fleet::link::transfer;
+use super::{World, block_of, job_id, made_by};
+use crate::{fleet::link::transfer, peer::index};
 
 /// Provers that a lease names for program and input, as in `myriad-node`.
 const SOURCES: usize = 3;
-/// Provers that the requester remembers of an input, as in `myriad-node`.
-const HOLDERS_MAX: usize = 32;
 /// Copies of an input that the requester sends if machines pass it on while they still get it, each
 /// to one more.
 const CHAINS: u64 = 8;
 /// Bytes that are passed on at once.
 const PIECE_BYTES: u64 = 64 << 10;
 
-/// The machines that have program and input of a block, as far as the requester knows, and since
-/// when.
+/// The ends of the chains along which a block's files go, and since when each has them.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
-    holders: VecDeque<(usize, Time)>,
+pub(super) struct Chains {
+    ends: VecDeque<(usize, Time)>,
     /// Sent by the requester.
     copies: u64,
-    /// The machines that fetch them before they have a task.
-    pub(super) turns: HashMap<usize, Turn>,
-}
-
-impl Shared {
-    pub(super) fn hold(&mut self, place: usize, since: Time) {
-        if self.holders.iter().any(|(holder, _)| *holder == place) {
-            return;
-        }
-        if self.holders.len() == HOLDERS_MAX {
-            self.holders.pop_front();
-        }
-        self.holders.push_back((place, since));
-    }
-}
-
-/// When a machine fetches program and input before it has a task, and what it lacks of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    pub(super) begins: Time,
-    pub(super) ends: Time,
-    pub(super) bytes: u64,
 }
 
 impl World<'_> {
@@ -53,36 +28,21 @@ impl World<'_> {
     pub(super) fn fetches(&mut self, side: usize, place: usize, task: TaskRef) -> Time {
         let mut ready = self.now;
         let block = (side, block_of(task.job));
-        let shared = self.shared.entry(block).or_default();
-        let mut lacking = None;
-        match shared.turns.remove(&place) {
-            Some(turn) if turn.begins <= ready => ready = ready.max(turn.ends),
-            // Its lease was faster than its turn.
-            Some(turn) => lacking = Some(turn.bytes),
-            None => lacking = self.lacking(side, place, block),
-        }
-        if let Some(bytes) = lacking {
-            let from = self.executing(side, block.1).unwrap_or(self.now);
-            let source = if self.setup.file.what_if.swarm {
-                self.chained(place, block)
+        if let Some(bytes) = self.lacking(side, place, block) {
+            let asked = self.executing(side, block.1).unwrap_or(self.now);
+            let there = if self.setup.file.what_if.swarm {
+                self.chained(asked, block, place, bytes)
             } else {
-                self.named(place, block, from, bytes)
+                let from = self.first_source(block, place, bytes);
+                self.fetches_files(asked, block, place, from, bytes)
             };
-            let mut there = self.fetch(from, side, place, source.map(|(source, _)| source), bytes);
-            if let Some((source, since)) = source {
-                // Its last piece comes after it has it itself.
-                let link = self.machines[source].link;
-                there = there.max(since + link.takes(PIECE_BYTES) + link.one_way(&self.machines[place].link));
-            }
             ready = ready.max(there);
-            let shared = self.shared.entry(block).or_default();
-            if source.is_none() {
-                shared.copies += 1;
-                self.counts.input_copies += 1;
-            }
-            if self.setup.file.what_if.swarm {
-                shared.holders.push_back((place, there));
-            }
+        } else if let Some(there) = self
+            .shared
+            .get(&block)
+            .and_then(|shared| shared.there.get(&place))
+        {
+            ready = ready.max(*there);
         }
         let workload = &self.setup.workloads[self.sides[side].table];
         let inputs: Vec<(Option<usize>, u64)> = self.sides[side]
@@ -106,25 +66,13 @@ impl World<'_> {
         ready
     }
 
-    /// The bytes of a block's program and input that a machine lacks, and has from then on; none if
-    /// it has both.
-    pub(super) fn lacking(&mut self, side: usize, place: usize, block: (usize, u32)) -> Option<u64> {
+    /// The bytes of a block's program and input that a machine lacks; none if it has both.
+    pub(super) fn lacking(&self, side: usize, place: usize, block: (usize, u32)) -> Option<u64> {
         let (program, input) = self.machines[place].lacks(block);
         let table = &self.setup.file.requesters[self.sides[side].table];
         let mb = [(program, table.program_mb), (input, table.input_mb)];
         let missing = mb.iter().filter(|(lacks, _)| *lacks);
         (program || input).then(|| missing.map(|(_, mb)| mb * 1e6).sum::<f64>() as u64)
-    }
-
-    /// A machine has reported progress with a task of a block: it has program and input, and is
-    /// named to others.
-    pub(super) fn holds(&mut self, side: usize, place: usize, task: TaskRef) {
-        if self.setup.file.what_if.swarm {
-            return;
-        }
-        let now = self.now;
-        let shared = self.shared.entry((side, block_of(task.job))).or_default();
-        shared.hold(place, now);
     }
 
     /// Whether one machine can fetch from another.
@@ -133,29 +81,42 @@ impl World<'_> {
         other.online && !(machine.behind_nat && other.behind_nat)
     }
 
-    /// The prover of those that a lease names that has sent program and input first, and since when
-    /// it has them.
-    fn named(&mut self, place: usize, block: (usize, u32), now: Time, bytes: u64) -> Option<(usize, Time)> {
-        let shared = self.shared.get_mut(&block)?;
-        let count = SOURCES.min(shared.holders.len());
-        let named: Vec<(usize, Time)> = shared.holders.iter().copied().take(count).collect();
-        // The named holders change each time, so that none is asked by all.
-        shared.holders.rotate_left(count);
-        // It may have had them and thrown them away for other blocks'.
-        let reachable = named
-            .into_iter()
-            .filter(|&(holder, _)| holder != place && self.is_reachable(place, holder));
-        reachable.min_by_key(|&(holder, _)| (self.machines[holder].link.up.ends(now, bytes), holder))
+    /// The machine from which one gets a block's files with its lease; none if from the requester.
+    fn first_source(&mut self, block: (usize, u32), place: usize, bytes: u64) -> Option<usize> {
+        let (side, number) = block;
+        let (job, wants) = (job_id(side, number), self.wants(side, place, bytes));
+        let sources = self.sides[side].spreading.sources(self.now, job, wants, SOURCES);
+        let machines = sources.into_iter().map(|sender| match sender {
+            Sender::Requester => None,
+            Sender::Peer(peer) => Some(index(peer)),
+        });
+        let is_there = |from: &Option<usize>| from.is_none_or(|from| self.is_reachable(place, from));
+        machines.into_iter().find(is_there).flatten()
     }
 
-    /// The last machine of one of the chains along which program and input go, and when it has all.
-    fn chained(&mut self, place: usize, block: (usize, u32)) -> Option<(usize, Time)> {
-        let shared = self.shared.get_mut(&block)?;
-        if shared.copies < CHAINS {
-            return None;
+    /// A machine gets a block's files from the last one of one of the chains along which they go.
+    fn chained(&mut self, asked: Time, block: (usize, u32), place: usize, bytes: u64) -> Time {
+        let chains = self.chains.entry(block).or_default();
+        let last = if chains.copies < CHAINS {
+            None
+        } else {
+            chains.ends.pop_front()
+        };
+        let last = last.filter(|&(last, _)| last != place && self.is_reachable(place, last));
+        let mut there = self.fetch(asked, block.0, place, last.map(|(last, _)| last), bytes);
+        self.machines[place].gets(block);
+        if let Some((last, since)) = last {
+            // Its last piece comes after it has it itself.
+            let link = self.machines[last].link;
+            there = there.max(since + link.takes(PIECE_BYTES) + link.one_way(&self.machines[place].link));
         }
-        let last = shared.holders.pop_front()?;
-        (last.0 != place && self.is_reachable(place, last.0)).then_some(last)
+        let chains = self.chains.entry(block).or_default();
+        if last.is_none() {
+            chains.copies += 1;
+            self.counts.input_copies += 1;
+        }
+        chains.ends.push_back((place, there));
+        there
     }
 
     /// The time when the bytes are there; they come from the requester if from no machine.

@@ -124,11 +124,11 @@ pub fn alone(report: &mut Report<'_>) -> Result<(), ReportError> {
         ..usual
     };
     for (what, what_if) in [
-        ("as built, but announced after execution", usual),
+        ("as built", usual),
         (
-            "announced before execution, as built",
+            "announced after execution, as before",
             WhatIf {
-                announced: true,
+                announced: false,
                 ..usual
             },
         ),

@@ -1,0 +1,468 @@
+//! Decides from whom each peer gets the files of a job, so that they go from peer to peer like a
+//! tree, and the requester sends no more copies than its link has room for.
+//!
+//! ```text
+//! no tasks yet: asks ─▶ fetches from a peer that has all, or from the requester, or asks later
+//! with a lease: fetches from the one that is expected to have it there first
+//! has all ─▶ it is named to others, and is woken before others (Input::FilesHeld)
+//! ```
+//!
+//! The requester's link is known by the copies that it has sent: as long as each comes as fast as
+//! from a peer at home, the requester is as good a sender, and sends one more at once. Peers say
+//! themselves when they have got one. Only those that have delivered before are believed about
+//! their speed; a lie about the rest costs those that are sent to the liar one attempt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    ids::{JobId, Peer},
+    time::Time,
+};
+
+/// Bytes a second of a home's uplink until copies from peers have shown more or less: 20 Mbit/s.
+const HOME_RATE: u64 = 2_500_000;
+/// By how much the peers' links are taken for faster or slower than that at most.
+const HOME_RATE_SPREAD: u64 = 4;
+/// A new rate counts this part.
+const RATE_PART: u64 = 4;
+
+/// Peers that the requester sends to at once in the beginning. With more, over a home's link, each
+/// of them would have the files later, and with it those that wait for them.
+const AT_ONCE_MIN: usize = 4;
+/// The same over the fastest link.
+const AT_ONCE_MAX: usize = 32;
+/// Copies that the requester sends for each that it sends at once, before there are tasks and while
+/// others have the files.
+const COPIES_PER_PLACE: usize = 2;
+/// Peers that fetch before there are tasks: more than most jobs have first tasks. Others would only
+/// have the files in vain.
+const ENOUGH: usize = 512;
+/// Peers that are sent to one that has the files at once, before there are tasks: at home it sends
+/// slower than it fetches, and two at once would both have them when the second one of two in turn
+/// has them.
+const LOAD_MAX: usize = 1;
+
+/// After so many failed fetches in a row from one peer, nobody is sent to it any more.
+const VAIN_MAX: u32 = 3;
+/// Peers of each kind that are remembered: twice as many as there are connections.
+const PEERS_MAX: usize = 4096;
+/// A peer that fetches may take so long, and a second for each [`RATE_MIN`] bytes, before another
+/// one gets its turn.
+const START: Duration = Duration::from_secs(10);
+/// Bytes a second; slower ones are left by those who fetch, too.
+const RATE_MIN: u64 = 256 << 10;
+/// When those ask again whose turn has not come, and for how many that wait it is later by as much.
+const RETRY: Duration = Duration::from_millis(500);
+const WAITING_PER_RETRY: usize = 1024;
+/// How often turns are looked at that have taken too long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A peer without the files leaves a job's first tasks to those that have them, for this part of
+/// the time that the execution took, and no longer than [`HEAD_START_MAX`]: what it would fetch is
+/// on its way to many others then.
+const HEAD_START_PART: u32 = 4;
+const HEAD_START_MAX: Duration = Duration::from_secs(3);
+/// How long a peer that is at a task lets free ones fetch first. It will hardly be the one that
+/// begins with the job, and what it passes on keeps its own proof waiting. By then those that are
+/// free have the files, if any are.
+pub const AT_TASK_LATER: Duration = Duration::from_secs(6);
+
+/// How long peers without a job's files leave its first tasks to others, if the job was executed
+/// for so long.
+pub fn head_start(executed_for: Duration) -> Duration {
+    (executed_for / HEAD_START_PART).min(HEAD_START_MAX)
+}
+
+/// One that sends files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    Requester,
+    Peer(Peer),
+}
+
+/// The next step of a peer that wants the files before there are tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    From(Sender),
+    /// It is to ask again after so long.
+    Wait(Duration),
+}
+
+/// A peer that wants a job's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    pub peer: Peer,
+    /// How many of their bytes it lacks.
+    pub bytes: u64,
+    /// Whether it has delivered, so that it is believed when it says that it has got them.
+    pub believed: bool,
+}
+
+/// Who has the files of a requester's jobs, and who is fetching them.
+#[derive(Clone, Debug)]
+pub struct Spreading {
+    link: Link,
+    /// Bytes a second that a peer sends.
+    home: u64,
+    jobs: BTreeMap<JobId, OfJob>,
+    looked: Time,
+}
+
+/// The same of one job.
+#[derive(Clone, Debug, Default)]
+struct OfJob {
+    /// All its files together.
+    bytes: u64,
+    holders: BTreeMap<Peer, Holder>,
+    /// The holders, the best to be sent to first.
+    order: BTreeSet<Order>,
+    /// Raised for each that is sent to a holder.
+    turns: u64,
+    fetching: BTreeMap<Peer, Fetching>,
+    /// How many of these from the requester.
+    sending: usize,
+    /// Those that were sent to the requester before there were tasks. Each gets one turn, or else a
+    /// few that never finish would keep all others from it.
+    served: BTreeSet<Peer>,
+    waiting: BTreeSet<Peer>,
+}
+
+/// Peers that fetch from it, failures in a row, when it was last named, and the holder.
+type Order = (usize, u32, u64, Peer);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Holder {
+    load: usize,
+    vain: u32,
+    turn: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fetching {
+    from: Sender,
+    bytes: u64,
+    believed: bool,
+    since: Time,
+    until: Time,
+    /// Copies that its sender was sending then, with this one.
+    beside: usize,
+    /// It was told of no other sender.
+    alone: bool,
+}
+
+/// The requester's link, as its copies have shown it.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    sending: usize,
+    /// Bytes a second of all its copies together.
+    rate: u64,
+}
+
+impl Link {
+    /// A copy has come that was one of so many.
+    fn has_sent(&mut self, rate: u64, beside: usize, home: u64) {
+        let seen = rate.saturating_mul(beside as u64);
+        if seen > self.rate {
+            self.rate = seen;
+        } else if rate < home {
+            // Faster ones may have been slowed down by those that get them.
+            self.rate = mean(self.rate, seen);
+        }
+    }
+
+    /// The number of copies that come as fast together as each would from a peer at home.
+    fn as_fast_as(&self, home: u64) -> usize {
+        (self.rate / home) as usize
+    }
+
+    /// How many are sent at once before there are tasks.
+    fn at_once(&self, home: u64) -> usize {
+        self.as_fast_as(home).clamp(AT_ONCE_MIN, AT_ONCE_MAX)
+    }
+
+    /// How long one more copy takes.
+    fn expects(&self, bytes: u64) -> Duration {
+        time(bytes.saturating_mul(self.sending as u64 + 1), self.rate)
+    }
+}
+
+/// How long a copy takes from a peer from which so many others fetch.
+fn from_peer(bytes: u64, load: usize, home: u64) -> Duration {
+    time(bytes.saturating_mul(load as u64 + 1), home)
+}
+
+fn mean(before: u64, new: u64) -> u64 {
+    (before * (RATE_PART - 1) + new) / RATE_PART
+}
+
+fn time(bytes: u64, rate: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / rate.max(1))
+}
+
+fn rate(bytes: u64, took: Duration) -> u64 {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1000) / millis
+}
+
+impl Default for Spreading {
+    fn default() -> Self {
+        Self {
+            link: Link {
+                sending: 0,
+                rate: HOME_RATE * AT_ONCE_MIN as u64,
+            },
+            home: HOME_RATE,
+            jobs: BTreeMap::new(),
+            looked: Time::default(),
+        }
+    }
+}
+
+impl Spreading {
+    /// A job is there, or will be, whose files have so many bytes together.
+    pub fn add(&mut self, job: JobId, bytes: u64) {
+        self.jobs.entry(job).or_default().bytes = bytes;
+    }
+
+    /// A job is over.
+    pub fn remove(&mut self, job: JobId) {
+        self.link.sending -= self.jobs.remove(&job).map_or(0, |job| job.sending);
+    }
+
+    /// Those that have said that they have all of a job's files.
+    pub fn holders(&self, job: JobId) -> impl Iterator<Item = Peer> + '_ {
+        let holders = self.jobs.get(&job).map(|job| job.holders.keys().copied());
+        holders.into_iter().flatten()
+    }
+
+    /// How long a peer is expected to fetch all of a job's files now.
+    pub fn takes(&self, job: JobId) -> Duration {
+        self.jobs.get(&job).map_or(Duration::ZERO, |job| {
+            let load = job.order.first().map(|(load, ..)| *load);
+            let from_peer = load.map(|load| from_peer(job.bytes, load, self.home));
+            let from_here = self.link.expects(job.bytes);
+            from_peer.map_or(from_here, |from_peer| from_peer.min(from_here))
+        })
+    }
+
+    /// Before there are tasks: from whom a peer gets a job's files. One that asks again has not got
+    /// them where it was sent.
+    pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {
+        self.end_late(now);
+        self.end(id, wants.peer, true);
+        let at_once = self.link.at_once(self.home);
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Turn::Wait(RETRY);
+        };
+        // Each job has a few first copies, whatever is sent of others.
+        let has_room = self.link.sending < at_once || job.sending < AT_ONCE_MIN;
+        // It has lost them since, if it ever had them.
+        job.take(wants.peer);
+        let free = job.order.first().filter(|(load, ..)| *load < LOAD_MAX);
+        let is_enough = job.holders.len() + job.fetching.len() >= ENOUGH;
+        let from = match free {
+            Some(&(.., holder)) if !is_enough => Sender::Peer(holder),
+            None if !is_enough && has_room && job.may_be_sent_to(wants.peer, at_once) => Sender::Requester,
+            _ => return Turn::Wait(job.waits(wants.peer)),
+        };
+        if from == Sender::Requester {
+            job.served.insert(wants.peer);
+        }
+        self.begin(now, id, wants, from, true);
+        Turn::From(from)
+    }
+
+    /// From whom a peer gets a job's files with a lease: from `count` peers at most and the
+    /// requester, the best one first.
+    pub fn sources(&mut self, now: Time, id: JobId, wants: Wants, count: usize) -> Vec<Sender> {
+        self.end_late(now);
+        let Some(job) = self.jobs.get(&id) else {
+            return vec![Sender::Requester];
+        };
+        let others = job.order.iter().filter(|(.., holder)| *holder != wants.peer);
+        let load = others.clone().next().map(|(load, ..)| *load);
+        let from_peer = load.map(|load| from_peer(wants.bytes, load, self.home));
+        let others = others.take(count).map(|&(.., holder)| Sender::Peer(holder));
+        let mut sources: Vec<Sender> = others.collect();
+        // A queue there would keep the next job's first copies waiting.
+        let has_room = self.link.sending < self.link.as_fast_as(self.home);
+        if from_peer.is_some_and(|from_peer| !has_room || from_peer < self.link.expects(wants.bytes)) {
+            sources.push(Sender::Requester);
+        } else {
+            sources.insert(0, Sender::Requester);
+        }
+        if let Some(&Fetching { from, .. }) = job.fetching.get(&wants.peer) {
+            // It has begun there already.
+            sources.retain(|source| *source != from);
+            sources.insert(0, from);
+        } else if wants.bytes > 0 && job.fetching.len() < PEERS_MAX {
+            self.begin(now, id, wants, sources[0], false);
+        }
+        sources
+    }
+
+    /// A peer has all of a job's files, as it says.
+    pub fn has_all(&mut self, now: Time, id: JobId, peer: Peer) {
+        if let Some(fetching) = self.end(id, peer, false) {
+            self.learn(&fetching, now - fetching.since);
+        }
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        job.waiting.remove(&peer);
+        if job.holders.len() < PEERS_MAX && !job.holders.contains_key(&peer) {
+            job.put(peer, Holder::default());
+        }
+    }
+
+    /// A peer was told where to fetch, and cannot reach the one that has the files. Nobody is to
+    /// blame.
+    pub fn cannot_reach(&mut self, job: JobId, peer: Peer) {
+        self.end(job, peer, false);
+    }
+
+    /// A peer is gone.
+    pub fn forget(&mut self, peer: Peer) {
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        for id in jobs {
+            self.end(id, peer, true);
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.take(peer);
+                job.waiting.remove(&peer);
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Time, id: JobId, wants: Wants, from: Sender, alone: bool) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let Wants {
+            peer,
+            bytes,
+            believed,
+        } = wants;
+        job.waiting.remove(&peer);
+        let beside = match from {
+            Sender::Requester => {
+                self.link.sending += 1;
+                job.sending += 1;
+                self.link.sending
+            }
+            Sender::Peer(holder) => {
+                job.turns += 1;
+                let turn = job.turns;
+                let before = job.take(holder).unwrap_or_default();
+                let load = before.load + 1;
+                job.put(holder, Holder { load, turn, ..before });
+                load
+            }
+        };
+        let fetching = Fetching {
+            from,
+            bytes,
+            believed,
+            since: now,
+            until: now + START + Duration::from_secs(bytes / RATE_MIN),
+            beside,
+            alone,
+        };
+        job.fetching.insert(peer, fetching);
+    }
+
+    /// A peer fetches no more.
+    fn end(&mut self, id: JobId, peer: Peer, in_vain: bool) -> Option<Fetching> {
+        let job = self.jobs.get_mut(&id)?;
+        let mut fetching = job.fetching.remove(&peer)?;
+        match fetching.from {
+            Sender::Requester => {
+                fetching.beside = fetching.beside.min(self.link.sending);
+                self.link.sending -= 1;
+                job.sending -= 1;
+            }
+            Sender::Peer(from) => {
+                if let Some(before) = job.take(from) {
+                    let vain = match (in_vain, fetching.alone) {
+                        (true, _) => before.vain + 1,
+                        (false, true) => 0,
+                        // Another one may have sent them.
+                        (false, false) => before.vain,
+                    };
+                    let load = before.load.saturating_sub(1);
+                    if vain < VAIN_MAX {
+                        job.put(from, Holder { load, vain, ..before });
+                    }
+                }
+            }
+        }
+        Some(fetching)
+    }
+
+    /// A copy took so long, or has not come in this time.
+    fn learn(&mut self, fetching: &Fetching, took: Duration) {
+        if !fetching.believed {
+            return;
+        }
+        let rate = rate(fetching.bytes, took);
+        match fetching.from {
+            Sender::Requester => self.link.has_sent(rate, fetching.beside, self.home),
+            Sender::Peer(_) => {
+                let rate = rate.saturating_mul(fetching.beside as u64);
+                let (least, most) = (HOME_RATE / HOME_RATE_SPREAD, HOME_RATE * HOME_RATE_SPREAD);
+                self.home = mean(self.home, rate.clamp(least, most));
+            }
+        }
+    }
+
+    fn end_late(&mut self, now: Time) {
+        if now - self.looked < LOOK_EVERY {
+            return;
+        }
+        self.looked = now;
+        let mut late = Vec::new();
+        for (&id, job) in &self.jobs {
+            let of_job = job.fetching.iter().filter(|(_, fetching)| fetching.until < now);
+            late.extend(of_job.map(|(&peer, _)| (id, peer)));
+        }
+        for (id, peer) in late {
+            if let Some(fetching) = self.end(id, peer, true) {
+                self.learn(&fetching, now - fetching.since);
+            }
+        }
+    }
+}
+
+impl OfJob {
+    fn take(&mut self, peer: Peer) -> Option<Holder> {
+        let holder = self.holders.remove(&peer)?;
+        self.order.remove(&(holder.load, holder.vain, holder.turn, peer));
+        Some(holder)
+    }
+
+    fn put(&mut self, peer: Peer, holder: Holder) {
+        self.holders.insert(peer, holder);
+        self.order.insert((holder.load, holder.vain, holder.turn, peer));
+    }
+
+    /// Whether the requester sends a peer a copy before there are tasks. Nobody else can while
+    /// nobody has all.
+    fn may_be_sent_to(&self, peer: Peer, at_once: usize) -> bool {
+        (self.served.len() < COPIES_PER_PLACE * at_once || self.holders.is_empty())
+            && self.served.len() < PEERS_MAX
+            && !self.served.contains(&peer)
+    }
+
+    /// A peer waits for its turn, and asks again after so long.
+    fn waits(&mut self, peer: Peer) -> Duration {
+        if self.waiting.len() < PEERS_MAX {
+            self.waiting.insert(peer);
+        }
+        RETRY * (1 + self.waiting.len() / WAITING_PER_RETRY) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests;

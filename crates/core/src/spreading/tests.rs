@@ -1,0 +1,258 @@
+//! Copies over slow links and fast ones, and peers that lie about theirs.
+
+use std::collections::VecDeque;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const JOB: JobId = JobId([1; 32]);
+const MB: u64 = 1_000_000;
+
+fn peer(number: usize) -> Peer {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    Peer(id)
+}
+
+fn wants(number: usize) -> Wants {
+    Wants {
+        peer: peer(number),
+        bytes: MB,
+        believed: true,
+    }
+}
+
+fn spreading() -> Spreading {
+    let mut spreading = Spreading::default();
+    spreading.add(JOB, MB);
+    spreading
+}
+
+fn is_empty(spreading: &Spreading) -> bool {
+    let job = &spreading.jobs[&JOB];
+    let none = [
+        job.load(),
+        job.sending,
+        spreading.link.sending,
+        job.fetching.len(),
+    ];
+    none == [0; 4] && job.waiting.is_empty()
+}
+
+impl OfJob {
+    fn load(&self) -> usize {
+        self.holders.values().map(|holder| holder.load).sum()
+    }
+}
+
+/// Has peers fetch over a link of the requester that sends so many bytes a second to each of
+/// them in turn, and of a home's from peers. Says how many copies the requester sends until a
+/// hundred have the files.
+fn copies_over(rate: u64) -> usize {
+    let mut spreading = spreading();
+    let (mut now, mut free) = (Time(0), Time(0));
+    let mut coming: BTreeSet<(Time, usize)> = BTreeSet::new();
+    let (mut asking, mut copies, mut here) = ((0..100).collect::<VecDeque<usize>>(), 0, 0);
+    while here < 100 {
+        while let Some(&number) = asking.front()
+            && let Turn::From(from) = spreading.turn(now, JOB, wants(number))
+        {
+            asking.pop_front();
+            let there = match from {
+                Sender::Requester => {
+                    copies += 1;
+                    free = free.max(now) + time(MB, rate);
+                    free
+                }
+                Sender::Peer(_) => now + time(MB, HOME_RATE),
+            };
+            coming.insert((there, number));
+        }
+        let (there, number) = coming.pop_first().expect("somebody fetches");
+        now = there;
+        spreading.has_all(now, JOB, peer(number));
+        here += 1;
+    }
+    assert!(is_empty(&spreading));
+    copies
+}
+
+#[test]
+fn a_slow_link_sends_eight_copies_and_a_fast_one_more() {
+    assert_eq!(copies_over(HOME_RATE), COPIES_PER_PLACE * AT_ONCE_MIN);
+    let (faster, fast) = (copies_over(8 * HOME_RATE), copies_over(100 * HOME_RATE));
+    assert!(
+        faster > COPIES_PER_PLACE * AT_ONCE_MIN && fast > faster,
+        "{faster} {fast}"
+    );
+    assert!(fast <= COPIES_PER_PLACE * AT_ONCE_MAX, "{fast}");
+}
+
+#[test]
+fn hundreds_have_the_files_in_a_few_rounds_and_no_more_than_are_of_use() {
+    let mut spreading = spreading();
+    let (mut left, mut rounds) = ((0..ENOUGH).collect::<Vec<_>>(), 0);
+    while !left.is_empty() {
+        rounds += 1;
+        assert!(rounds < 100, "{} are left", left.len());
+        let now = Time(0) + SECOND * rounds;
+        let turn = |number: &usize| spreading.turn(now, JOB, wants(*number));
+        let turns: Vec<Turn> = left.iter().map(turn).collect();
+        for (number, turn) in std::mem::take(&mut left).into_iter().zip(turns) {
+            match turn {
+                Turn::From(_) => spreading.has_all(now + SECOND, JOB, peer(number)),
+                Turn::Wait(_) => left.push(number),
+            }
+        }
+    }
+    assert!(rounds <= 10, "{rounds}: each that has them gives them to one");
+    assert_eq!(spreading.holders(JOB).count(), ENOUGH);
+    let late = Time(0) + SECOND * 100;
+    assert!(matches!(spreading.turn(late, JOB, wants(ENOUGH)), Turn::Wait(_)));
+    assert_eq!(spreading.jobs[&JOB].waiting.len(), 1);
+    spreading.forget(peer(ENOUGH));
+    assert!(is_empty(&spreading));
+}
+
+#[test]
+fn those_who_never_finish_lose_their_turn_for_good() {
+    let mut spreading = spreading();
+    for number in 0..AT_ONCE_MIN {
+        assert_eq!(
+            spreading.turn(Time(0), JOB, wants(number)),
+            Turn::From(Sender::Requester)
+        );
+    }
+    assert!(matches!(spreading.turn(Time(0), JOB, wants(9)), Turn::Wait(_)));
+    let late = Time(0) + START + SECOND * 5;
+    assert!(
+        matches!(spreading.turn(late, JOB, wants(0)), Turn::Wait(_)),
+        "it has had its turn"
+    );
+    assert_eq!(spreading.turn(late, JOB, wants(9)), Turn::From(Sender::Requester));
+    spreading.has_all(late, JOB, peer(9));
+    let from = Sender::Peer(peer(9));
+    assert_eq!(spreading.turn(late, JOB, wants(0)), Turn::From(from));
+}
+
+#[test]
+fn one_that_has_nothing_to_send_is_named_no_more() {
+    let mut spreading = spreading();
+    spreading.has_all(Time(0), JOB, peer(0));
+    for number in 1..=VAIN_MAX as usize {
+        let from = Sender::Peer(peer(0));
+        assert_eq!(spreading.turn(Time(0), JOB, wants(number)), Turn::From(from));
+        // It asks again, and hears of nobody better.
+        spreading.end(JOB, peer(number), true);
+    }
+    assert_eq!(
+        spreading.turn(Time(0), JOB, wants(9)),
+        Turn::From(Sender::Requester)
+    );
+    assert_eq!(spreading.holders(JOB).count(), 0);
+}
+
+#[test]
+fn however_many_come_and_go_few_are_remembered() {
+    let mut spreading = spreading();
+    for number in 0..3 * PEERS_MAX {
+        let now = Time(0) + SECOND * (number as u32 / 8);
+        spreading.turn(now, JOB, wants(number));
+        spreading.sources(now, JOB, wants(number + PEERS_MAX), 3);
+        if number % 3 == 0 {
+            spreading.has_all(now, JOB, peer(number));
+        }
+    }
+    let job = &spreading.jobs[&JOB];
+    for remembered in [
+        job.holders.len(),
+        job.order.len(),
+        job.fetching.len(),
+        job.served.len(),
+        job.waiting.len(),
+    ] {
+        assert!(remembered <= PEERS_MAX, "{remembered}");
+    }
+    (0..4 * PEERS_MAX).for_each(|number| spreading.forget(peer(number)));
+    assert!(is_empty(&spreading) && spreading.holders(JOB).count() == 0);
+}
+
+#[test]
+fn with_a_lease_the_one_that_is_sooner_is_named_first() {
+    let mut spreading = spreading();
+    let sources = |spreading: &mut Spreading, number| spreading.sources(Time(0), JOB, wants(number), 3);
+    assert_eq!(
+        sources(&mut spreading, 0),
+        [Sender::Requester],
+        "nobody else has them"
+    );
+    for number in 100..102 {
+        spreading.has_all(Time(0), JOB, peer(number));
+    }
+    // As many as it sends at once as fast as a home, the next ones from peers, with the
+    // requester to fall back on.
+    let firsts: Vec<Sender> = (1..8).map(|number| sources(&mut spreading, number)[0]).collect();
+    let from_here = |from: &&Sender| **from == Sender::Requester;
+    assert_eq!(
+        firsts.iter().filter(from_here).count(),
+        AT_ONCE_MIN - 1,
+        "{firsts:?}"
+    );
+    assert_eq!(spreading.jobs[&JOB].load(), 4);
+    let last = sources(&mut spreading, 8);
+    assert_eq!((last.len(), last[2]), (3, Sender::Requester));
+    // One that has begun goes on there.
+    assert_eq!(sources(&mut spreading, 1)[0], firsts[0]);
+    assert_eq!(sources(&mut spreading, 7)[0], firsts[6]);
+}
+
+#[test]
+fn what_strangers_say_of_their_speed_changes_nothing() {
+    for believed in [true, false] {
+        let mut spreading = spreading();
+        for number in 0..AT_ONCE_MIN {
+            let wants = Wants {
+                believed,
+                ..wants(number)
+            };
+            spreading.turn(Time(0), JOB, wants);
+        }
+        let before = spreading.link.rate;
+        for number in 0..AT_ONCE_MIN {
+            // At once, as it says.
+            spreading.has_all(Time(1000), JOB, peer(number));
+        }
+        assert_eq!(spreading.link.rate > before, believed);
+    }
+}
+
+#[test]
+fn a_slow_copy_shows_that_the_link_is_slow_and_so_does_one_that_does_not_come() {
+    let mut spreading = spreading();
+    let first = spreading.takes(JOB);
+    for number in 0..AT_ONCE_MIN {
+        spreading.turn(Time(0), JOB, wants(number));
+    }
+    let late = Time(0) + START + SECOND * 5;
+    spreading.has_all(late, JOB, peer(0));
+    let slow = spreading.link.rate;
+    assert!(slow < HOME_RATE * AT_ONCE_MIN as u64, "{slow}");
+    spreading.turn(late + SECOND, JOB, wants(9));
+    assert!(spreading.link.rate < slow && spreading.takes(JOB) > first);
+}
+
+#[test]
+fn a_job_that_is_over_gives_the_link_back() {
+    let mut spreading = spreading();
+    spreading.turn(Time(0), JOB, wants(0));
+    spreading.remove(JOB);
+    assert_eq!((spreading.link.sending, spreading.jobs.len()), (0, 0));
+    spreading.has_all(Time(0), JOB, peer(0));
+    assert_eq!(spreading.holders(JOB).count(), 0);
+}
+
+#[test]
+fn others_go_first_for_a_part_of_the_execution_and_not_for_long() {
+    assert_eq!(head_start(SECOND * 4), SECOND);
+    assert_eq!(head_start(SECOND * 4000), HEAD_START_MAX);
+}
