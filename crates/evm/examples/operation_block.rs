@@ -1,5 +1,6 @@
-//! Writes a block that is full of one operation of the EVM, of up to 120 M gas: `cargo run --release
-//! -p myriad-evm --example operation_block -- "SSTORE of new slots" 60000000 BLOCK.json.gz`.
+//! Writes a block that is full of one operation of the EVM, of up to 120 M gas: `cargo run
+//! --release -p myriad-evm --example operation_block -- "SSTORE of new slots" 60000000
+//! BLOCK.json.gz`.
 //!
 //! Without arguments it says which operations there are.
 

@@ -21,9 +21,9 @@ pub(crate) struct Bounds {
     pub time_max: Duration,
 }
 
-/// Returns the result of `work` with a child. If the child was ended meanwhile or before, here or by
-/// the kernel for its control group, it also returns the reason. Work may come to a good end just
-/// before its child is ended.
+/// Returns the result of `work` with a child. If the child was ended meanwhile or before, here or
+/// by the kernel for its control group, it also returns the reason. Work may come to a good end
+/// just before its child is ended.
 pub(crate) fn guard<T>(
     worker: &mut LimitedWorker,
     bounds: Bounds,

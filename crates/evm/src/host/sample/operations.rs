@@ -24,8 +24,8 @@ const END_GAS: u64 = 25_000;
 const OUTPUT_BYTES: usize = 256;
 /// Copies of a cheap instruction in the loop, so that the loop itself hardly counts.
 const REPEATED: usize = 200;
-/// The number of contracts of 24 KiB that a transaction can look at: at least this many, and one for
-/// each `GAS_PER_CONTRACT` of gas, of which the address in the calldata takes 368.
+/// The number of contracts of 24 KiB that a transaction can look at: at least this many, and one
+/// for each `GAS_PER_CONTRACT` of gas, of which the address in the calldata takes 368.
 const CONTRACTS_MIN: usize = 400;
 const GAS_PER_CONTRACT: u64 = 3_000;
 const CONTRACT_BYTES: usize = 24 << 10;
@@ -100,8 +100,8 @@ impl Operation {
         ))
     }
 
-    /// A block with this much gas, of the newest fork unless the name says another, of which each transaction leaves at most one
-    /// round.
+    /// A block with this much gas, of the newest fork unless the name says another, of which each
+    /// transaction leaves at most one round.
     ///
     /// # Errors
     /// [`SampleError::OutOfBounds`] if the gas is not enough for one round, or more than

@@ -115,8 +115,8 @@ impl<J: JobBackend> Driver<'_, J> {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
-        // Blobs that are no proof of this job are not remembered, because anyone can name any number
-        // of them.
+        // Blobs that are no proof of this job are not remembered, because anyone can name any
+        // number of them.
         for &blob in &offer.holds {
             if self.proofs.has(blob) {
                 self.holders.add(blob, peer);
