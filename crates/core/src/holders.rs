@@ -80,7 +80,7 @@ impl Holders {
         }
     }
 
-    /// The one with the most merit of those that wait and have this much memory.
+    /// The waiting peer with the most merit that has this much memory.
     pub(crate) fn best(&self, job: JobId, memory: u64) -> Option<(u32, Peer)> {
         let mut waiting = self.jobs.get(&job)?.waiting.iter();
         let (&(Reverse(merit), _, peer), _) = waiting.find(|(_, offered)| **offered >= memory)?;

@@ -12,22 +12,18 @@
 //! themselves when they have got one. Only those that have delivered before are believed about
 //! their speed; a lie about the rest costs those that are sent to the liar one attempt.
 
+mod link;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
+use self::link::{HOME_RATE, HOME_RATE_SPREAD, Link, from_peer, mean, rate};
 use crate::{
     ids::{JobId, Peer},
     time::Time,
 };
-
-/// Bytes a second of a home's uplink until copies from peers have shown more or less: 20 Mbit/s.
-const HOME_RATE: u64 = 2_500_000;
-/// By how much the peers' links are taken for faster or slower than that at most.
-const HOME_RATE_SPREAD: u64 = 4;
-/// A new rate counts this part.
-const RATE_PART: u64 = 4;
 
 /// Peers that the requester sends to at once in the beginning. With more, over a home's link, each
 /// of them would have the files later, and with it those that wait for them.
@@ -45,8 +41,8 @@ const ENOUGH: usize = 512;
 /// has them.
 const LOAD_MAX: usize = 1;
 
-/// After so many failed fetches in a row from one peer, nobody is sent to it any more.
-const VAIN_MAX: u32 = 3;
+/// After failed fetches by so many different peers in a row, nobody is sent to a holder any more.
+const VAIN_MAX: usize = 3;
 /// Peers of each kind that are remembered: twice as many as there are connections.
 const PEERS_MAX: usize = 4096;
 /// A peer that fetches may take so long, and a second for each [`RATE_MIN`] bytes, before another
@@ -54,7 +50,8 @@ const PEERS_MAX: usize = 4096;
 const START: Duration = Duration::from_secs(10);
 /// Bytes a second; slower ones are left by those who fetch, too.
 const RATE_MIN: u64 = 256 << 10;
-/// When those ask again whose turn has not come, and for how many that wait it is later by as much.
+/// A peer whose turn has not come asks again after this time, and later by as much for each
+/// [`WAITING_PER_RETRY`] peers that wait.
 const RETRY: Duration = Duration::from_millis(500);
 const WAITING_PER_RETRY: usize = 1024;
 /// How often turns are looked at that have taken too long.
@@ -76,7 +73,7 @@ pub fn head_start(executed_for: Duration) -> Duration {
     (executed_for / HEAD_START_PART).min(HEAD_START_MAX)
 }
 
-/// One that sends files.
+/// A sender of a job's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sender {
     Requester,
@@ -111,12 +108,14 @@ pub struct Spreading {
     looked: Time,
 }
 
-/// The same of one job.
+/// The holders and the fetches of one job.
 #[derive(Clone, Debug, Default)]
 struct OfJob {
     /// All its files together.
     bytes: u64,
     holders: BTreeMap<Peer, Holder>,
+    /// What came of fetches from peers, also of those that are no holders any more.
+    records: BTreeMap<Peer, Record>,
     /// The holders, the best to be sent to first.
     order: BTreeSet<Order>,
     /// Raised for each that is sent to a holder.
@@ -130,14 +129,34 @@ struct OfJob {
     waiting: BTreeSet<Peer>,
 }
 
-/// Peers that fetch from it, failures in a row, when it was last named, and the holder.
-type Order = (usize, u32, u64, Peer);
+/// The number of peers that fetch from a holder, its failures, when it was last named, and its
+/// name.
+type Order = (usize, usize, u64, Peer);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Holder {
     load: usize,
-    vain: u32,
+    vain: usize,
     turn: u64,
+}
+
+/// What came of fetches from one peer.
+#[derive(Clone, Debug, Default)]
+struct Record {
+    /// The peers whose fetches have failed since the last one that came to its end.
+    failed: BTreeSet<Peer>,
+    /// Whether a peer that is believed has fetched the files from it. After that, strangers'
+    /// fetches count no more, or else a few of them could have all holders forgotten.
+    has_sent: bool,
+}
+
+/// How a fetch ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Complete,
+    Failed,
+    /// The sender is not to blame.
+    Otherwise,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -151,60 +170,6 @@ struct Fetching {
     beside: usize,
     /// It was told of no other sender.
     alone: bool,
-}
-
-/// The requester's link, as its copies have shown it.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    sending: usize,
-    /// Bytes a second of all its copies together.
-    rate: u64,
-}
-
-impl Link {
-    /// A copy has come that was one of so many.
-    fn has_sent(&mut self, rate: u64, beside: usize, home: u64) {
-        let seen = rate.saturating_mul(beside as u64);
-        if seen > self.rate {
-            self.rate = seen;
-        } else if rate < home {
-            // Faster ones may have been slowed down by those that get them.
-            self.rate = mean(self.rate, seen);
-        }
-    }
-
-    /// The number of copies that come as fast together as each would from a peer at home.
-    fn as_fast_as(&self, home: u64) -> usize {
-        (self.rate / home) as usize
-    }
-
-    /// How many are sent at once before there are tasks.
-    fn at_once(&self, home: u64) -> usize {
-        self.as_fast_as(home).clamp(AT_ONCE_MIN, AT_ONCE_MAX)
-    }
-
-    /// How long one more copy takes.
-    fn expects(&self, bytes: u64) -> Duration {
-        time(bytes.saturating_mul(self.sending as u64 + 1), self.rate)
-    }
-}
-
-/// How long a copy takes from a peer from which so many others fetch.
-fn from_peer(bytes: u64, load: usize, home: u64) -> Duration {
-    time(bytes.saturating_mul(load as u64 + 1), home)
-}
-
-fn mean(before: u64, new: u64) -> u64 {
-    (before * (RATE_PART - 1) + new) / RATE_PART
-}
-
-fn time(bytes: u64, rate: u64) -> Duration {
-    Duration::from_millis(bytes.saturating_mul(1000) / rate.max(1))
-}
-
-fn rate(bytes: u64, took: Duration) -> u64 {
-    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
-    bytes.saturating_mul(1000) / millis
 }
 
 impl Default for Spreading {
@@ -252,7 +217,7 @@ impl Spreading {
     /// them where it was sent.
     pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {
         self.end_late(now);
-        self.end(id, wants.peer, true);
+        self.end(id, wants.peer, Ended::Failed);
         let at_once = self.link.at_once(self.home);
         let Some(job) = self.jobs.get_mut(&id) else {
             return Turn::Wait(RETRY);
@@ -298,6 +263,13 @@ impl Spreading {
             // It has begun there already.
             sources.retain(|source| *source != from);
             sources.insert(0, from);
+            // That peer may be none of the best, and a lease has no room for one more.
+            let is_surplus = |source: &Sender| matches!(source, Sender::Peer(_));
+            if sources.len() > count + 1
+                && let Some(last) = sources.iter().rposition(is_surplus)
+            {
+                sources.remove(last);
+            }
         } else if wants.bytes > 0 && job.fetching.len() < PEERS_MAX {
             self.begin(now, id, wants, sources[0], false);
         }
@@ -306,29 +278,32 @@ impl Spreading {
 
     /// A peer has all of a job's files, as it says.
     pub fn has_all(&mut self, now: Time, id: JobId, peer: Peer) {
-        if let Some(fetching) = self.end(id, peer, false) {
+        if let Some(fetching) = self.end(id, peer, Ended::Complete) {
             self.learn(&fetching, now - fetching.since);
         }
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         job.waiting.remove(&peer);
-        if job.holders.len() < PEERS_MAX && !job.holders.contains_key(&peer) {
-            job.put(peer, Holder::default());
+        let vain = job.records.get(&peer).map_or(0, |record| record.failed.len());
+        if job.holders.len() < PEERS_MAX && vain < VAIN_MAX && !job.holders.contains_key(&peer) {
+            // It comes behind those that were named before, however often it says so.
+            let (load, turn) = (0, job.turns);
+            job.put(peer, Holder { load, vain, turn });
         }
     }
 
     /// A peer was told where to fetch, and cannot reach the one that has the files. Nobody is to
     /// blame.
     pub fn cannot_reach(&mut self, job: JobId, peer: Peer) {
-        self.end(job, peer, false);
+        self.end(job, peer, Ended::Otherwise);
     }
 
     /// A peer is gone.
     pub fn forget(&mut self, peer: Peer) {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
-            self.end(id, peer, true);
+            self.end(id, peer, Ended::Otherwise);
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.take(peer);
                 job.waiting.remove(&peer);
@@ -374,7 +349,7 @@ impl Spreading {
     }
 
     /// A peer fetches no more.
-    fn end(&mut self, id: JobId, peer: Peer, in_vain: bool) -> Option<Fetching> {
+    fn end(&mut self, id: JobId, peer: Peer, ended: Ended) -> Option<Fetching> {
         let job = self.jobs.get_mut(&id)?;
         let mut fetching = job.fetching.remove(&peer)?;
         match fetching.from {
@@ -385,12 +360,12 @@ impl Spreading {
             }
             Sender::Peer(from) => {
                 if let Some(before) = job.take(from) {
-                    let vain = match (in_vain, fetching.alone) {
-                        (true, _) => before.vain + 1,
-                        (false, true) => 0,
+                    let ended = match ended {
                         // Another one may have sent them.
-                        (false, false) => before.vain,
+                        Ended::Complete if !fetching.alone => Ended::Otherwise,
+                        ended => ended,
                     };
+                    let vain = job.note(from, peer, fetching.believed, ended);
                     let load = before.load.saturating_sub(1);
                     if vain < VAIN_MAX {
                         job.put(from, Holder { load, vain, ..before });
@@ -428,7 +403,7 @@ impl Spreading {
             late.extend(of_job.map(|(&peer, _)| (id, peer)));
         }
         for (id, peer) in late {
-            if let Some(fetching) = self.end(id, peer, true) {
+            if let Some(fetching) = self.end(id, peer, Ended::Failed) {
                 self.learn(&fetching, now - fetching.since);
             }
         }
@@ -445,6 +420,23 @@ impl OfJob {
     fn put(&mut self, peer: Peer, holder: Holder) {
         self.holders.insert(peer, holder);
         self.order.insert((holder.load, holder.vain, holder.turn, peer));
+    }
+
+    /// Notes how a peer's fetch from a holder ended: the holder's failures now.
+    fn note(&mut self, holder: Peer, by: Peer, believed: bool, ended: Ended) -> usize {
+        if self.records.len() >= PEERS_MAX && !self.records.contains_key(&holder) {
+            return 0;
+        }
+        let record = self.records.entry(holder).or_default();
+        match ended {
+            Ended::Complete => {
+                record.failed.clear();
+                record.has_sent |= believed;
+            }
+            Ended::Failed if believed || !record.has_sent => drop(record.failed.insert(by)),
+            Ended::Failed | Ended::Otherwise => {}
+        }
+        record.failed.len()
     }
 
     /// Whether the requester sends a peer a copy before there are tasks. Nobody else can while

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::*;
+use super::{link::time, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 const JOB: JobId = JobId([1; 32]);
@@ -19,6 +19,13 @@ fn wants(number: usize) -> Wants {
         peer: peer(number),
         bytes: MB,
         believed: true,
+    }
+}
+
+fn stranger(number: usize) -> Wants {
+    Wants {
+        believed: false,
+        ..wants(number)
     }
 }
 
@@ -139,17 +146,70 @@ fn those_who_never_finish_lose_their_turn_for_good() {
 fn one_that_has_nothing_to_send_is_named_no_more() {
     let mut spreading = spreading();
     spreading.has_all(Time(0), JOB, peer(0));
-    for number in 1..=VAIN_MAX as usize {
+    for number in 1..=VAIN_MAX {
         let from = Sender::Peer(peer(0));
         assert_eq!(spreading.turn(Time(0), JOB, wants(number)), Turn::From(from));
         // It asks again, and hears of nobody better.
-        spreading.end(JOB, peer(number), true);
+        spreading.end(JOB, peer(number), Ended::Failed);
+        // To come anew, as one that has lost the files, is no way out.
+        spreading.turn(Time(0), JOB, wants(0));
+        spreading.has_all(Time(0), JOB, peer(0));
     }
     assert_eq!(
         spreading.turn(Time(0), JOB, wants(9)),
         Turn::From(Sender::Requester)
     );
     assert_eq!(spreading.holders(JOB).count(), 0);
+}
+
+#[test]
+fn a_stranger_that_asks_again_and_again_has_nobody_forgotten() {
+    let mut spreading = spreading();
+    for number in 0..5 {
+        spreading.has_all(Time(0), JOB, peer(number));
+    }
+    for _ in 0..100 {
+        spreading.turn(Time(0), JOB, stranger(9));
+    }
+    assert_eq!(spreading.holders(JOB).count(), 5);
+}
+
+#[test]
+fn a_few_strangers_have_nobody_forgotten_that_has_sent_the_files() {
+    let mut spreading = spreading();
+    for number in 0..5 {
+        spreading.has_all(Time(0), JOB, peer(number));
+    }
+    for number in 10..15 {
+        let turn = spreading.turn(Time(0), JOB, wants(number));
+        assert!(matches!(turn, Turn::From(Sender::Peer(_))), "{turn:?}");
+        spreading.has_all(Time(0), JOB, peer(number));
+        spreading.forget(peer(number));
+    }
+    for number in 20..120 {
+        spreading.turn(Time(0), JOB, stranger(20 + number % 4));
+    }
+    assert_eq!(spreading.holders(JOB).count(), 5);
+}
+
+#[test]
+fn a_lease_names_no_more_senders_than_it_has_room_for() {
+    for holders in 1..8 {
+        let mut spreading = spreading();
+        for number in 100..100 + holders {
+            spreading.has_all(Time(0), JOB, peer(number));
+        }
+        let Turn::From(from) = spreading.turn(Time(0), JOB, wants(1)) else {
+            panic!("somebody has them");
+        };
+        let sources = spreading.sources(Time(0), JOB, wants(1), 3);
+        assert_eq!(
+            (sources[0], sources.len()),
+            (from, 4.min(holders + 1)),
+            "{sources:?}"
+        );
+        assert!(sources.contains(&Sender::Requester), "{sources:?}");
+    }
 }
 
 #[test]
@@ -170,6 +230,7 @@ fn however_many_come_and_go_few_are_remembered() {
         job.fetching.len(),
         job.served.len(),
         job.waiting.len(),
+        job.records.len(),
     ] {
         assert!(remembered <= PEERS_MAX, "{remembered}");
     }

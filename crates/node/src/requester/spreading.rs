@@ -15,13 +15,13 @@ use myriad_core::{
 use myriad_net::{
     Network,
     blob::BlobRef,
-    wire::{Contact, Response, Source, Sources, Why},
+    wire::{Contact, HOLDERS_MAX, Response, Source, Sources, Why},
 };
 
 use super::{Files, refusals::refused};
 
 /// Provers that a lease names for the job's files, beside this node.
-const HOLDERS_NAMED: usize = 3;
+const HOLDERS_NAMED: usize = HOLDERS_MAX - 1;
 
 /// The provers that have a job's files, and those that are fetching them.
 pub(super) struct Spreading {

@@ -77,12 +77,7 @@ impl<J: JobBackend> Driver<'_, J> {
         if job != self.job {
             return no_such_job();
         }
-        let is_banned = self
-            .requester
-            .standing(peer)
-            .is_some_and(|standing| standing.banned.is_some());
-        let hello = self.peers.hello(peer).map(|(hello, _)| hello);
-        if is_banned || !hello.is_some_and(is_served) {
+        if !self.may_be_named(peer) {
             return refused(Why::NotServed, NOT_SERVED, None);
         }
         let prover = Prover {
@@ -96,6 +91,14 @@ impl<J: JobBackend> Driver<'_, J> {
             self.has_files(peer);
         }
         response
+    }
+
+    /// Whether others may be sent to a peer: it is a prover with the same engine, and not banned.
+    fn may_be_named(&self, peer: Peer) -> bool {
+        let standing = self.requester.standing(peer);
+        let is_banned = standing.is_some_and(|standing| standing.banned.is_some());
+        let hello = self.peers.hello(peer).map(|(hello, _)| hello);
+        !is_banned && hello.is_some_and(is_served)
     }
 
     /// Whether a peer has delivered before.
@@ -115,15 +118,17 @@ impl<J: JobBackend> Driver<'_, J> {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
+        // The state machine refuses a banned peer's offer, and nobody may be sent to it either.
+        let may_be_named = self.may_be_named(peer);
         // Blobs that are no proof of this job are not remembered, because anyone can name any
         // number of them.
         for &blob in &offer.holds {
-            if self.proofs.has(blob) {
+            if may_be_named && self.proofs.has(blob) {
                 self.holders.add(blob, peer);
             }
         }
         self.offered = offer.holds;
-        if self.files.all().all(|file| self.offered.contains(&file.blob)) {
+        if may_be_named && self.files.all().all(|file| self.offered.contains(&file.blob)) {
             self.has_files(peer);
         }
         let offer = Offer {

@@ -1,0 +1,69 @@
+//! The speed of the requester's link and of peers' links, as copies have shown it.
+
+use std::time::Duration;
+
+use super::{AT_ONCE_MAX, AT_ONCE_MIN};
+
+/// Bytes a second of a home's uplink until copies from peers have shown more or less: 20 Mbit/s.
+pub(super) const HOME_RATE: u64 = 2_500_000;
+/// How many times faster or slower than that the peers' links are taken to be at most.
+pub(super) const HOME_RATE_SPREAD: u64 = 4;
+/// The requester's link is not taken to be faster than this: more would change no decision, and a
+/// peer may say at once that it has the files.
+const RATE_MAX: u64 = AT_ONCE_MAX as u64 * HOME_RATE * HOME_RATE_SPREAD;
+/// The weight of a new rate in the mean is one in this many.
+const RATE_PART: u64 = 4;
+
+/// The requester's link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) sending: usize,
+    /// Bytes a second of all its copies together.
+    pub(super) rate: u64,
+}
+
+impl Link {
+    /// A copy has come that was one of so many.
+    pub(super) fn has_sent(&mut self, rate: u64, beside: usize, home: u64) {
+        let seen = rate.saturating_mul(beside as u64).min(RATE_MAX);
+        if seen > self.rate {
+            self.rate = seen;
+        } else if rate < home {
+            // Faster ones may have been slowed down by the peers that get them.
+            self.rate = mean(self.rate, seen);
+        }
+    }
+
+    /// The number of copies that come as fast together as each would from a peer at home.
+    pub(super) fn as_fast_as(&self, home: u64) -> usize {
+        (self.rate / home) as usize
+    }
+
+    /// How many are sent at once before there are tasks.
+    pub(super) fn at_once(&self, home: u64) -> usize {
+        self.as_fast_as(home).clamp(AT_ONCE_MIN, AT_ONCE_MAX)
+    }
+
+    /// How long one more copy takes.
+    pub(super) fn expects(&self, bytes: u64) -> Duration {
+        time(bytes.saturating_mul(self.sending as u64 + 1), self.rate)
+    }
+}
+
+/// How long a copy takes from a peer from which so many others fetch.
+pub(super) fn from_peer(bytes: u64, load: usize, home: u64) -> Duration {
+    time(bytes.saturating_mul(load as u64 + 1), home)
+}
+
+pub(super) fn mean(before: u64, new: u64) -> u64 {
+    (before * (RATE_PART - 1) + new) / RATE_PART
+}
+
+pub(super) fn time(bytes: u64, rate: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / rate.max(1))
+}
+
+pub(super) fn rate(bytes: u64, took: Duration) -> u64 {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(1000) / millis
+}
