@@ -22,11 +22,17 @@ fn make_all_with(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> i
     // Whoever made the lowest folder that is there may have been killed before it was synced: it
     // makes one after the other.
     match sync(above(missing.first().map_or(dir, |first| above(first)))) {
-        // The folder above is another user's, who has made this one.
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+        // The folder above is another user's, who has made this one, or of a file system that
+        // syncs no folders.
+        Err(e) if cannot_sync(&e) => {}
         synced => synced?,
     }
     missing.iter().try_for_each(|new| make_with(new, &mut sync))
+}
+
+fn cannot_sync(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported)
 }
 
 /// Makes a folder in one that is there, if need be. Its name is on the disk when this returns, and

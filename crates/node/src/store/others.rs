@@ -47,7 +47,9 @@ impl Others {
     }
 
     /// The job names this blob from now on. If it was listed, as one that an earlier process had
-    /// fetched and not noted, the list is of no use any more.
+    /// fetched and not noted, the list is of no use any more. A `jobs gc` that has read the list
+    /// just before may still remove the blob: the journal then counts the proof as missing, and its
+    /// task is done again.
     pub(super) fn is_own(&self, blob: &Blob) {
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         if listed.contains(blob) {
