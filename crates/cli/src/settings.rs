@@ -57,7 +57,7 @@ const NAMES: [&str; 19] = [
 /// Memory of an engine child by default: a home machine can spare it.
 pub const MEMORY: MemoryBudget = MemoryBudget::from_bytes(4 << 30);
 /// Most instructions of an execution by default. No valid block of 60 M gas needs as many: the
-/// costliest operation that has been measured takes 2,782 instructions per gas, which are 167
+/// costliest operation that has been measured takes 2,673 instructions per gas, which are 167
 /// billion.
 const MAX_INSTRUCTIONS: u64 = 200_000_000_000;
 /// Most instructions of a stranger's job by default: thirty blocks of 30 M gas at 10 instructions
@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(limit(8 << 30) - limit(4 << 30), 4 * (4 << 30));
     }
 
-    /// The most expensive operation takes 2,782 instructions per gas. A stranger's job is held to
+    /// The most expensive operation takes 2,673 instructions per gas. A stranger's job is held to
     /// less.
     #[test]
     fn a_block_of_sixty_million_gas_is_within_the_limit_of_instructions() {

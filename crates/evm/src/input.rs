@@ -134,6 +134,7 @@ impl StatelessInput {
     ///
     /// # Errors
     /// The bytes are not such an input. Nothing is allocated that is longer than they are.
+    #[expect(clippy::too_many_lines, reason = "one part of the input after the other")]
     pub fn decode(bytes: Bytes) -> Result<Self, InputError> {
         if bytes.len() > INPUT_BYTES_MAX {
             return Err(InputError::TooLong {

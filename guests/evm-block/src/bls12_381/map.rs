@@ -165,6 +165,7 @@ impl IsogenousCurve for Fp {
         &Z
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of coefficients")]
     fn isogeny() -> [&'static [Self]; 4] {
         static X_NUMERATOR: [Fp; 12] = [
             fp(

@@ -73,6 +73,7 @@ pub fn replay_bytes(bytes: &[u8], chain_config: Option<&Value>) -> Result<Replay
     build(format::decode(bytes, failed)?, chain_config)
 }
 
+#[expect(clippy::too_many_lines, reason = "the parts of a batch, in their order")]
 fn build(replay: Replay, chain_config: Option<&Value>) -> Result<Replayed, ReplayError> {
     let chain = chain(blocks::chain_id(&replay.blocks.0)?, chain_config)?;
     let hashes = blocks::hashes(replay.block_hashes.0)?;

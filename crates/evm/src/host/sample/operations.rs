@@ -222,6 +222,7 @@ pub fn operations() -> Vec<Operation> {
     [precompiles(), arithmetic(), instructions(), state(), creations()].concat()
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of operations")]
 fn precompiles() -> Vec<Operation> {
     let precompile = Operation::precompile;
     let sha256 = |bytes: usize| {

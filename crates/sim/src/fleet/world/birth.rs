@@ -22,6 +22,7 @@ use crate::{
 };
 
 impl<'a> World<'a> {
+    #[expect(clippy::too_many_lines, reason = "each part of a world, in their order")]
     pub(super) fn new(setup: &'a Setup, seed: u64) -> Self {
         let file = &setup.file;
         let mut rng = Rng::new(seed, "fleet");

@@ -113,6 +113,7 @@ fn refused(change: impl FnOnce(&mut Value)) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn what_is_otherwise_than_the_file_says_is_named() {
     let says = |change: &dyn Fn(&mut Value), text: &str| {
         let error = refused(change);
