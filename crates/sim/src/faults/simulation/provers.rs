@@ -50,7 +50,7 @@ impl Simulation<'_> {
             return Ok(());
         }
         let peer = prover.peer;
-        if matches!(say, Say::Offer(_)) && from % 2 == 0 {
+        if matches!(say, Say::Offer(_)) && from.is_multiple_of(2) {
             // Liars claim it as well as others, of jobs that are open and of others.
             for number in 0..self.scenario.jobs.len() {
                 let job = Job::id(number);
