@@ -1,6 +1,6 @@
 //! The codes of contracts: those of a witness, and those that the block makes.
 //!
-//! Called by [`state`](crate::state).
+//! Called by `state`.
 
 use alloc::{boxed::Box, vec::Vec};
 use alloy_primitives::{B256, Bytes, keccak256, map::B256Map};

@@ -7,7 +7,7 @@
 //! bound the phase reaches. The commitment has to hash all rows of the codeword, and the other
 //! phases have to read the traces a number of times. A phase that is far from its bound computes.
 
-#[path = "../tests/common/booleans.rs"]
+#[path = "../tests/device/common/booleans.rs"]
 mod booleans;
 
 use std::{

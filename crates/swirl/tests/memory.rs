@@ -2,10 +2,10 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts is one")]
 
-#[path = "common/booleans.rs"]
+#[path = "device/common/booleans.rs"]
 mod booleans;
 #[allow(dead_code, reason = "the parameters are used, and no random circuits")]
-#[path = "common/circuit.rs"]
+#[path = "device/common/circuit.rs"]
 mod circuit;
 
 use std::{

@@ -1,7 +1,6 @@
 //! The device beside OpenVM's CPU device: the same proofs, the same openings, and a reason for
 //! whatever does not fit. They are one target, since each would compile both devices once more.
 
-#[path = "../common/mod.rs"]
 mod common;
 mod misfits;
 mod openings;
