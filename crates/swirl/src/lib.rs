@@ -67,8 +67,8 @@
 //! The transcript grinds, not the device. With several threads, OpenVM's transcripts take the first
 //! proof-of-work witness that any thread finds, so two proofs of one context may differ there and
 //! in all that follows. Both are valid. With a transcript that takes the smallest witness, such as
-//! that of `tests/device/common/transcript.rs`, a proof follows from its context alone, and has the bytes
-//! of OpenVM's device with that transcript.
+//! that of `tests/device/common/transcript.rs`, a proof follows from its context alone, and has the
+//! bytes of OpenVM's device with that transcript.
 //!
 //! # In OpenVM
 //!
