@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     path::PathBuf,
     thread,
@@ -414,6 +414,14 @@ fn import_goes_through_the_proxy_of_the_environment() {
         let connect = header();
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let request = header();
+        let length = request.iter().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            let is_length = name.eq_ignore_ascii_case("content-length");
+            is_length.then(|| value.trim().parse::<usize>().unwrap())
+        });
+        // A socket that is closed with unread bytes resets the connection, and the answer is lost.
+        let mut asked = vec![0; length.expect("the request has a length")];
+        reader.read_exact(&mut asked).unwrap();
         let body = r#"{"error": {"code": -32000, "message": "told through the proxy"}}"#;
         write!(
             stream,
