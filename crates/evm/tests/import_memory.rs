@@ -3,9 +3,11 @@
 
 #[path = "common/peak.rs"]
 mod peak;
+#[path = "../src/host/import/tests/request.rs"]
+mod request;
 
 use std::{
-    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    io::{self, BufWriter, Write},
     net::{TcpListener, TcpStream},
     sync::{Mutex, PoisonError},
     thread,
@@ -112,32 +114,12 @@ fn serve(answer: Answer) -> String {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let method = asked(&mut stream);
+            let (_, asked) = request::read(&mut stream);
             // The client leaves where it is told too much.
-            let _ = answer.reply(&method, &mut stream);
+            let _ = answer.reply(asked["method"].as_str().unwrap(), &mut stream);
         }
     });
     url
-}
-
-fn asked(stream: &mut TcpStream) -> String {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let line = line.trim().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let request: Value = serde_json::from_slice(&body).unwrap();
-    request["method"].as_str().unwrap().to_owned()
 }
 
 /// Imports a block from a node whose answers have this share of what is allowed, writes its file,

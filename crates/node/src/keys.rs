@@ -11,7 +11,8 @@ use myriad_engine::{
 use crate::group::LimitedWorker;
 
 /// The memory that is lent to a child that makes keys, if no more is: it makes them for machines of
-/// any size.
+/// any size. Keys of `evm-block` took 347 MiB (the largest process of `myriad execute` with a new
+/// data folder); other extensions may take more.
 pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 
 /// Has the keys of a configuration made, where there are none that can be read, by a child that

@@ -93,19 +93,25 @@ fn job(dir: &Path) -> (JobFiles, Piece) {
 
 type Proven = Result<(Vec<u8>, Usage), EngineError>;
 
+/// Writes what scripts in the place of children answer, each into a file of its name.
+fn write_answers(dir: &Path) {
+    // The program's, the input's and the engine's hash.
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let made = key_file(b"made");
+    let keys = [&[0, 0, made.len() as u8][..], &made].concat();
+    fs::write(dir.join("made"), frame(&keys)).unwrap();
+    // A proof of one byte.
+    fs::write(dir.join("proof"), frame(&[0, 5, 1, 42])).unwrap();
+}
+
 /// A task with keys that are whole and that the first child cannot read; `again` is what each
 /// further one says. Gives what came of it, how many answers with keys were taken, and the file of
 /// keys in the end.
 fn with_rotten_keys(again: &str) -> (Proven, usize, Vec<u8>) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    // The program's, the input's and the engine's hash.
-    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
-    let made = key_file(b"made");
-    let keys = [&[0, 0, made.len() as u8][..], &made].concat();
-    fs::write(dir.join("made"), frame(&keys)).unwrap();
-    // A proof of one byte; and keys that are missing, at a path of no characters.
-    fs::write(dir.join("proof"), frame(&[0, 5, 1, 42])).unwrap();
+    write_answers(dir);
+    // Keys that are missing, at a path of no characters.
     fs::write(dir.join("missing"), frame(&[1, 5, 0, 1, 0])).unwrap();
     let script = format!(
         "if [ $0 = --make-keys ]; then head -c 5 > asked; [ -s asked ] && echo >> made-keys; cat made
@@ -205,11 +211,7 @@ fn making_keys_is_no_progress_of_a_task() {
 fn a_child_that_was_stopped_as_its_work_ended_is_not_given_the_next_task() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
-    let made = key_file(b"made");
-    let keys = [&[0, 0, made.len() as u8][..], &made].concat();
-    fs::write(dir.join("made"), frame(&keys)).unwrap();
-    fs::write(dir.join("proof"), frame(&[0, 5, 1, 42])).unwrap();
+    write_answers(dir);
     let script = "if [ $0 = --make-keys ]; then cat made; else cat loaded proof proof; fi; exec sleep 600";
     let child = Child::new(config(dir, script), MEMORY, None);
     let (files, piece) = job(dir);

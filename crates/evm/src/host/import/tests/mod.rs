@@ -3,11 +3,12 @@
 mod ancestors;
 mod nodes;
 mod range;
+mod request;
 mod retries;
 mod shapes;
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
     thread,
 };
@@ -56,7 +57,7 @@ fn serve_headers(reply: impl Fn(&[String], &str, &Value) -> Reply + Send + 'stat
         let mut open = Vec::new();
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let (header, request) = read_request(&mut stream);
+            let (header, request) = request::read(&mut stream);
             let method = request["method"].as_str().unwrap();
             // The client may have left in the meantime.
             let _ = send(&mut stream, reply(&header, method, &request["params"]));
@@ -64,27 +65,6 @@ fn serve_headers(reply: impl Fn(&[String], &str, &Value) -> Reply + Send + 'stat
         }
     });
     url
-}
-
-fn read_request(stream: &mut TcpStream) -> (Vec<String>, Value) {
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    let mut header = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let line = line.trim().to_ascii_lowercase();
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.is_empty() {
-            break;
-        }
-        header.push(line);
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    (header, serde_json::from_slice(&body).unwrap())
 }
 
 fn send(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
