@@ -3,10 +3,6 @@
 use super::Spread;
 use crate::peer::Habit;
 
-pub(super) fn yes() -> bool {
-    true
-}
-
 pub(super) fn one() -> u64 {
     1
 }

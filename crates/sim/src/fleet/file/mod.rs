@@ -50,7 +50,7 @@ pub struct ScenarioFile {
 /// Switches for questions of the kind "how much is it worth?". The product has no such switches: it
 /// does what `announced` says, and nothing of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct WhatIf {
     /// Most children of leaves, internal-for-leaf and internal-recursive nodes, in place of those
     /// that the planner chooses.
@@ -58,26 +58,21 @@ pub struct WhatIf {
     /// A block is announced when it comes. Machines fetch and execute it while the requester does,
     /// and have their keys loaded; a segment can be proven when it is cut. At best: every machine
     /// knows beforehand which one it will get.
-    #[serde(default)]
     pub early: bool,
     /// A block is announced when its execution begins, and machines fetch program and input
     /// meanwhile, from each other. Segments are given out when it is executed. The product does so,
     /// and this is on unless a scenario turns it off: then machines fetch with their first lease.
-    #[serde(default = "defaults::yes")]
     pub announced: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
     /// back.
-    #[serde(default)]
     pub ahead: bool,
     /// The requester sends eight copies of an input, and each machine that gets it passes it on to
     /// one more, piece by piece. Without this, those that have reported progress are named to
     /// others.
-    #[serde(default)]
     pub swarm: bool,
     /// The requester neither fetches nor verifies segments and leaves: the machines that make the
     /// nodes above check them (`docs/DELEGATED_CHECKS.md`). At best: nobody lies.
-    #[serde(default)]
     pub delegated: bool,
 }
 
