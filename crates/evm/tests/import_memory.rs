@@ -23,7 +23,7 @@ use myriad_evm::{
     },
     input::{CODES_MAX, INPUT_BYTES_MAX, STATE_NODES_MAX},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The memory of an import, in parts of the bytes that a node may answer with.
 const MEMORY_MAX: f64 = 0.8;
