@@ -121,7 +121,7 @@ mod worst {
         least: HashSet<u64>,
         /// Where the last result comes from that is this other representation, of a number modulo
         /// this prime.
-        places: HashMap<(Vec<u8>, Vec<u8>), u64>,
+        places: HashMap<Key, u64>,
         /// Whether more results turned out to have to be the least representation, so that there is
         /// no proof.
         is_refused: bool,
@@ -156,8 +156,18 @@ mod worst {
         }
     }
 
-    fn key<F: IntMod>(number: &F) -> (Vec<u8>, Vec<u8>) {
-        (number.as_le_bytes().to_vec(), F::MODULUS.as_ref().to_vec())
+    /// Bytes of the longest number.
+    const BYTES_MAX: usize = 48;
+
+    /// The bytes of a number, and the prime's lowest ones, which no other prime has. Each result is
+    /// noted by one, so it needs no heap.
+    type Key = ([u8; BYTES_MAX], [u8; 8]);
+
+    fn key<F: IntMod>(number: &F) -> Key {
+        let mut bytes = [0; BYTES_MAX];
+        let own = number.as_le_bytes();
+        bytes[..own.len()].copy_from_slice(own);
+        (bytes, *F::MODULUS.as_ref().first_chunk().unwrap())
     }
 
     fn scramble(number: u64) -> u64 {
@@ -236,26 +246,39 @@ mod worst {
     }
 
     pub fn reduced<F: IntMod>(number: &F) -> F {
+        if number.is_reduced() {
+            return number.clone();
+        }
         F::from_biguint(number.as_biguint() % F::modulus_biguint())
     }
 
+    /// Adds the prime as often as the host chooses, and as there is room. By bytes: almost all
+    /// results pass here, and numbers of any size would be thrice as slow.
     pub fn choose<F: IntMod>(number: &mut F) {
         HOST.with_borrow_mut(|host| {
             let Some(host) = host else { return };
-            let mut greater = number.as_biguint();
+            let mut greater = number.as_le_bytes().to_vec();
+            let mut next = greater.clone();
             for _ in 0..host.added() {
-                let next = &greater + F::modulus_biguint();
-                if next.bits() > 8 * F::NUM_LIMBS as u64 {
+                if add(&mut next, F::MODULUS.as_ref()) {
                     break;
                 }
-                greater = next;
+                greater.copy_from_slice(&next);
             }
-            let greater = F::from_biguint(greater);
-            if !greater.is_reduced() {
-                host.note(&greater);
-                *number = greater;
+            if greater != number.as_le_bytes() {
+                *number = F::from_le_bytes_unchecked(&greater);
+                host.note(number);
             }
         });
+    }
+
+    /// Adds a number of as many bytes, the lowest first. Returns the carry.
+    fn add(number: &mut [u8], other: &[u8]) -> bool {
+        let mut carry = false;
+        for (byte, &other) in number.iter_mut().zip(other) {
+            (*byte, carry) = byte.carrying_add(other, carry);
+        }
+        carry
     }
 
     pub fn is<F: IntMod>(a: &F, b: &F) -> bool {
