@@ -31,6 +31,7 @@ pub mod codes;
 pub mod crypto;
 pub mod error;
 pub mod execute;
+pub mod fork;
 mod header;
 #[cfg(feature = "host")]
 pub mod host;
@@ -39,11 +40,12 @@ pub mod rules;
 mod state;
 pub mod trie;
 
-pub use chain::{BlobParams, BlobSchedule, ChainConfig, Fork};
+pub use chain::{BlobParams, BlobSchedule, ChainConfig};
 pub use error::{BlockError, InputError};
 #[cfg(feature = "host")]
 pub use execute::{AccountChange, StateChanges, validate_with_changes};
 pub use execute::{Outcome, WitnessUse, validate, validate_recording};
+pub use fork::Fork;
 pub use input::{Parent, StatelessInput};
 pub use rules::RuleSet;
 
