@@ -47,7 +47,10 @@ pub fn circles(repository: &Path) -> Result<Finding> {
         };
         let text = fs::read_to_string(repository.join(&path))?;
         let modules = crates.entry(root).or_default();
-        modules.entry(module).or_default().extend(uses(&file, &product(&text)));
+        modules
+            .entry(module)
+            .or_default()
+            .extend(uses(&file, &product(&text)));
     }
     let problems: Vec<String> = crates.values().flat_map(circles_of_crate).collect();
     Ok(Finding::from_problems(&problems))
@@ -112,7 +115,8 @@ fn uses(file: &str, text: &str) -> Vec<Use> {
 }
 
 fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !is_part_of_name(c)).filter(|word| !word.is_empty())
+    code.split(|c: char| !is_part_of_name(c))
+        .filter(|word| !word.is_empty())
 }
 
 fn is_part_of_name(c: char) -> bool {
@@ -240,7 +244,10 @@ fn target_through(from: &Module, path: &[String], modules: &Modules, re_exports:
 /// The path, seen from a module, that the first of these names stands for there by a `use`.
 fn re_exported(module: &Module, names: &[String], modules: &Modules) -> Option<Vec<String>> {
     let (first, rest) = names.split_first()?;
-    let used = modules.get(module)?.iter().find(|used| used.name.as_ref() == Some(first))?;
+    let used = modules
+        .get(module)?
+        .iter()
+        .find(|used| used.name.as_ref() == Some(first))?;
     Some(used.path.iter().chain(rest).cloned().collect())
 }
 
@@ -324,7 +331,10 @@ mod tests {
         let mut modules = Modules::new();
         for (file, text) in sources {
             let (_, module) = place(file).expect("it is a source");
-            modules.entry(module).or_default().extend(uses(file, &product(text)));
+            modules
+                .entry(module)
+                .or_default()
+                .extend(uses(file, &product(text)));
         }
         circles_of_crate(&modules)
     }

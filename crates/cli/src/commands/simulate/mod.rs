@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An example of a scenario.
-const EXAMPLE: &str = include_str!("simulate/example.toml");
+const EXAMPLE: &str = include_str!("example.toml");
 /// Requesters that are shown in a summary.
 const SHOWN: usize = 12;
 
