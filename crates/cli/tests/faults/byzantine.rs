@@ -17,7 +17,7 @@ use tokio::time::{Duration, sleep};
 use crate::{
     LISTEN, LISTENING, MEMORY, ROUNDS, guest, keys,
     peer::{Stranger, engine, patiently},
-    process::{Process, myriad},
+    process::{Process, field, myriad},
     wait_for, wait_for_stage, with_keys,
 };
 
@@ -218,26 +218,15 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     assert!(status.success(), "{status}");
 
     let log = fs::read_to_string(dir.join("requester.log")).unwrap();
-    let mut banned: Vec<&str> = log
-        .lines()
-        .filter_map(|line| {
-            line.split_once("prover ")?
-                .1
-                .split_once(" is banned")
-                .map(|(name, _)| name)
-        })
-        .collect();
+    let bans = || log.lines().filter(|line| field(line, "stage") == Some("ban"));
+    let mut banned: Vec<&str> = bans().filter_map(|line| field(line, "peer")).collect();
     liars.sort();
     banned.sort_unstable();
     assert_eq!(banned, liars, "these and nobody else");
-    // Not as one that does not hold.
+    // The proof of the changed prover holds, and is refused for what it says.
     let unusable = "the exit code of a piece that does not end the program is 43";
-    assert_eq!(
-        log.lines()
-            .filter(|line| line.contains(" is banned") && line.contains(unusable))
-            .count(),
-        1
-    );
+    let of_unusable = bans().filter(|line| field(line, "reason").is_some_and(|reason| reason.contains(unusable)));
+    assert_eq!(of_unusable.count(), 1);
     let verified = myriad()
         .arg("verify")
         .arg(dir.join("fibonacci.stark.proof"))

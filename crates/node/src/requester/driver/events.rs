@@ -63,8 +63,16 @@ impl<J: JobBackend> Driver<'_, J> {
             CoreEvent::Banned { peer, task, reason } => {
                 self.holders.forget(&[peer]);
                 self.spreading.forget(peer);
+                let (name, task_name) = (short_name(peer), task.task.to_string());
+                tracing::debug!(
+                    stage = "ban",
+                    task = task_name,
+                    peer = name,
+                    reason = &*reason,
+                    "prover {name} is banned"
+                );
                 self.observer.event(&Event::Notice {
-                    text: format!("prover {} is banned: {}: {reason}", short_name(peer), task.task),
+                    text: format!("prover {name} is banned: {task_name}: {reason}"),
                 });
                 let text = cut(&*reason);
                 let verdict = Notice::Verdict {
