@@ -96,7 +96,7 @@ fn without_looking_ahead_it_takes_it() {
 }
 
 #[test]
-fn who_is_gone_keeps_nobody_waiting() {
+fn a_peer_that_is_gone_keeps_nobody_waiting() {
     let mut desk = desk(once());
     assert!(waits(&ask(&mut desk, SLOW)));
     let outputs = desk.input(Input::PeerLost { peer: peer(FAST) });
@@ -105,7 +105,7 @@ fn who_is_gone_keeps_nobody_waiting() {
 }
 
 #[test]
-fn who_is_late_keeps_nobody_waiting() {
+fn a_late_peer_keeps_nobody_waiting() {
     let mut desk = desk(once());
     assert!(waits(&ask(&mut desk, SLOW)));
     // Nothing is heard of the fast one for 12 s, of which 6 have passed.
@@ -237,7 +237,7 @@ fn a_boast_keeps_nobody_from_a_task() {
 
 /// A task that does not fit the fast machines is not left for them.
 #[test]
-fn a_task_is_left_only_for_those_who_have_the_memory() {
+fn a_task_is_left_only_for_peers_that_have_the_memory() {
     let small = |desk: &mut Desk| desk.ask(peer(FAST), offer_of(2000));
     let large = |desk: &mut Desk| {
         let memory = 2 * GIB;

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_exist_has_no_id() {
+    fn a_peer_that_cannot_exist_has_no_id() {
         // Not the encoding of any point.
         let impossible = (0..=u8::MAX)
             .map(|byte| Peer([byte; 32]))

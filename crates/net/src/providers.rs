@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_records_of_who_has_jobs_are_kept() {
+    fn only_records_of_peers_with_jobs_are_kept() {
         let mut store = store(PeerId::random());
         let now = Instant::now();
         let other = ProviderRecord {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_fill_the_table_first_keep_nobody_out() {
+    fn the_first_to_fill_the_table_keep_nobody_out() {
         let own = PeerId::random();
         let mut store = store(own);
         let mut now = Instant::now();

@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_time_is_not_taken_for_who_has_nothing() {
+    fn a_busy_peer_is_not_taken_for_one_that_has_nothing() {
         let busy = FetchError::Busy { retry_ms: 500 };
         assert_eq!(busy_for(&busy), Some(Duration::from_millis(500)));
         assert_eq!(busy_for(&FetchError::Unanswered), Some(Duration::ZERO));

@@ -137,7 +137,7 @@ async fn garbage_and_floods_are_borne() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_too_often_is_told_so_and_who_is_not_there_is_not_waited_for() {
+async fn a_peer_that_asks_too_often_is_told_so_and_an_absent_one_is_not_waited_for() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (victim, mut events) = node(dirs[0].path(), Role::Requester, &[], Limits::default());
     tokio::spawn(async move {

@@ -225,7 +225,8 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     assert_eq!(banned, liars, "these and nobody else");
     // The proof of the changed prover holds, and is refused for what it says.
     let unusable = "the exit code of a piece that does not end the program is 43";
-    let of_unusable = bans().filter(|line| field(line, "reason").is_some_and(|reason| reason.contains(unusable)));
+    let of_unusable =
+        bans().filter(|line| field(line, "reason").is_some_and(|reason| reason.contains(unusable)));
     assert_eq!(of_unusable.count(), 1);
     let verified = myriad()
         .arg("verify")

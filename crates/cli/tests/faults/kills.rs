@@ -306,7 +306,7 @@ fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, us
     nodes.made
 }
 
-pub fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {
+pub fn nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice() {
     let wanted = setting("MYRIAD_FAULTS_KILLS", KILLS as u64) as usize;
     let seed = setting("MYRIAD_FAULTS_SEED", 1);
     // Kept if this fails.

@@ -49,9 +49,9 @@ fn main() -> ExitCode {
     let everywhere = || Ok(());
     let tests = vec![
         trial(
-            "whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice",
+            "nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice",
             everywhere(),
-            kills::whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice,
+            kills::nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice,
         ),
         trial(
             "real_proofs_of_something_else_are_seen_through_and_their_makers_banned",

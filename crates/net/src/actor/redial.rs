@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_wanted_is_dialled_with_growing_pauses() {
+    fn a_wanted_peer_is_dialled_with_growing_pauses() {
         let mut redial = Redial::default();
         let id = PeerId::random();
         let now = Instant::now();
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_most_gives_way_first() {
+    fn the_peer_that_names_most_gives_way_first() {
         let mut redial = Redial::default();
         let mut now = Instant::now();
         let [liar, other] = [(); 2].map(|()| Some(Teller::Peer(PeerId::random())));

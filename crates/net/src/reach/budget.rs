@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_thousands_of_others_ends_nobodys_rest() {
+    fn a_peer_that_names_thousands_of_others_ends_nobodys_rest() {
         let mut now = Instant::now();
         let mut budget = Budget::new(RULES, 10);
         while budget.rests(&0, now).is_none() {

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_of_use_always_gets_in() {
+    fn a_peer_that_was_of_use_always_gets_in() {
         let mut visitors = Visitors::new();
         visitors.flood(10_000, 10_000);
         let count = visitors.table.open.len();
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_harm_goes_first_and_takes_nobodys_place() {
+    fn a_harmful_peer_goes_first_and_takes_nobodys_place() {
         let mut visitors = Visitors::new();
         let harmful = PeerId::random();
         visitors.comes(harmful, "9.9.9.9").unwrap();
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_knock_and_say_nothing_are_bounded() {
+    fn peers_that_knock_and_say_nothing_are_bounded() {
         let mut table = Table::new(4096, Scope::of);
         let mut knocks = (0..).map(ConnectionId::new_unchecked);
         let mut knock = |table: &mut Table, from: &str| {

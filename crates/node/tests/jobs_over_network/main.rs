@@ -145,7 +145,7 @@ async fn provers_share_a_job_and_move_no_more_than_they_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_joins_later_works_and_who_leaves_is_replaced() {
+async fn a_late_prover_works_and_one_that_leaves_is_replaced() {
     const SEGMENTS: u32 = 40;
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
@@ -185,7 +185,7 @@ async fn who_joins_later_works_and_who_leaves_is_replaced() {
 
 /// Nobody has to notice that it is gone, which would take longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_stopped_hands_its_task_back() {
+async fn a_stopped_prover_hands_its_task_back() {
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
     let stopped = Prover::start(&at, Pretender::new(TASK, Fault::Hangs));

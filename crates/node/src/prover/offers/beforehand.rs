@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_have_the_files_ask_for_the_first_tasks() {
+    fn holders_of_the_files_ask_for_the_first_tasks() {
         let start = Instant::now();
         let asks_after = |executed_s: u64, has_files: bool| {
             let mut offers = Offers::new(ENGINE, [], start);

@@ -49,7 +49,7 @@ fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
 }
 
 #[test]
-fn who_wastes_time_costs_time_and_the_state_machine_agrees() {
+fn wasted_time_costs_time_and_the_state_machine_agrees() {
     let asked = |honest| Question {
         honest,
         ..question(2e7, vec![class(100, 2, 4)])
