@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Dial {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
-        told_by: Option<PeerId>,
+        teller: Option<PeerId>,
         dialled: oneshot::Sender<()>,
     },
     Regard {
@@ -68,7 +68,7 @@ pub enum Event {
     /// This machine was suspended for so long; all connections are lost and opened anew.
     Resumed { time: Duration },
     /// A peer asks, and waits for the reply.
-    Asked {
+    Request {
         peer: Peer,
         request: Request,
         reply: Reply,

@@ -218,7 +218,7 @@ impl Network {
     }
 
     /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
-    /// `told_by` is the peer that named the holders.
+    /// `teller` is the peer that named the holders.
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
     /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than
@@ -230,12 +230,12 @@ impl Network {
     pub async fn fetch(
         &self,
         source: &Source,
-        told_by: Peer,
+        teller: Peer,
         came: impl FnMut(u64) + Send,
     ) -> Result<(), FetchFailed> {
         self.0
             .fetcher
-            .fetch(&self.0.blobs, self.0.peer, source, told_by, came)
+            .fetch(&self.0.blobs, self.0.peer, source, teller, came)
             .await
     }
 }

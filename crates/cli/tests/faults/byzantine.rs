@@ -185,7 +185,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     eprintln!("logs in {}", dir.display());
     let data = dir.join("requester");
     with_keys(&data);
-    let (tell, requester_said) = channel();
+    let (lines, requester_said) = channel();
     let mut command = myriad();
     command
         .arg("prove")
@@ -196,7 +196,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
         .arg(&data)
         .arg("--out")
         .arg(&dir);
-    let requester = Process::start(1, command, &dir.join("requester.log"), tell);
+    let requester = Process::start(1, command, &dir.join("requester.log"), lines);
     let line = wait_for(&requester_said, LISTENING);
     let (_, address) = line.split_once(LISTENING).unwrap();
     wait_for_stage(&requester_said, "announce");
@@ -204,7 +204,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut liars = runtime.block_on(hand_in_wrong_proofs(&dir, address));
 
-    let (tell, _prover_said) = channel();
+    let (lines, _prover_said) = channel();
     let mut command = myriad();
     command
         .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
@@ -212,7 +212,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
         .arg(keys())
         .arg("--data-dir")
         .arg(dir.join("prover"));
-    let honest = Process::start(2, command, &dir.join("prover.log"), tell);
+    let honest = Process::start(2, command, &dir.join("prover.log"), lines);
     let status = requester.wait();
     honest.kill();
     assert!(status.success(), "{status}");

@@ -224,7 +224,7 @@ impl Requester {
         });
         loop {
             let event = self.events.recv().await.expect("the network goes on");
-            let Event::Asked { request, reply, .. } = event else {
+            let Event::Request { request, reply, .. } = event else {
                 continue;
             };
             match request {
@@ -302,7 +302,7 @@ pub fn bombs_are_given_back_and_the_next_job_is_done() {
         requesters
     };
     let requesters = runtime.block_on(patiently("all listen", start));
-    let (tell, said) = channel();
+    let (lines, said) = channel();
     let mut command = myriad();
     let owner = dir.join("prover");
     command
@@ -315,7 +315,7 @@ pub fn bombs_are_given_back_and_the_next_job_is_done() {
     for requester in &requesters {
         command.args(["--bootstrap", &requester.network.listening()[0]]);
     }
-    let prover = Process::start(1, command, &dir.join("prover.log"), tell);
+    let prover = Process::start(1, command, &dir.join("prover.log"), lines);
     for (demand, mut requester) in DEMANDS.iter().zip(requesters) {
         let name = demand.name;
         let answer = runtime.block_on(patiently(name, requester.demand(demand)));

@@ -131,8 +131,8 @@ struct Spec<'a> {
 }
 
 impl EthereumHardforks for Spec<'_> {
-    fn ethereum_fork_activation(&self, asked: EthereumHardfork) -> ForkCondition {
-        let since = match asked {
+    fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
+        let since = match fork {
             // Its irregular state change is to no block that is supported.
             EthereumHardfork::Dao => return ForkCondition::Never,
             EthereumHardfork::Shanghai => Fork::Shanghai,

@@ -235,10 +235,10 @@ impl Actor {
             Command::Dial {
                 peer,
                 addresses,
-                told_by,
+                teller,
                 dialled,
             } => {
-                let addresses = match told_by {
+                let addresses = match teller {
                     Some(by) => {
                         let calls_from = self.calls_from(&by);
                         self.learn(peer, addresses, Informant::Another(by, &calls_from))

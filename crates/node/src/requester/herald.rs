@@ -162,7 +162,7 @@ impl Listener {
                     self.news.push(event);
                 }
             }
-            NetEvent::Asked { peer, request, reply } => self.answer(peer, request, reply),
+            NetEvent::Request { peer, request, reply } => self.answer(peer, request, reply),
         }
     }
 

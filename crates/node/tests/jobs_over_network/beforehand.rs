@@ -294,7 +294,7 @@ impl Idler {
         let count = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                let NetEvent::Asked { request, reply, .. } = event else {
+                let NetEvent::Request { request, reply, .. } = event else {
                     continue;
                 };
                 reply.send(match request {

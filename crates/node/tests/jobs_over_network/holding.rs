@@ -45,7 +45,7 @@ impl Holder {
             async move {
                 let mut unanswered = Vec::new();
                 while let Some(event) = events.recv().await {
-                    let NetEvent::Asked { request, reply, .. } = event else {
+                    let NetEvent::Request { request, reply, .. } = event else {
                         continue;
                     };
                     let answer = match (request, grip.extends_ms) {

@@ -34,7 +34,7 @@ impl Silent {
             async move {
                 let mut unanswered = Vec::new();
                 while let Some(event) = events.recv().await {
-                    if let NetEvent::Asked { request, reply, .. } = event {
+                    if let NetEvent::Request { request, reply, .. } = event {
                         *offers.lock().unwrap() += usize::from(matches!(request, Request::Offer(_)));
                         unanswered.push(reply);
                     }

@@ -248,7 +248,7 @@ impl<E: Engine> Driver<E> {
                     self.close(said.job, said.requester);
                 }
             }
-            NetEvent::Asked { peer, request, reply } => {
+            NetEvent::Request { peer, request, reply } => {
                 let is_wake = matches!(request, Request::Notice(Notice::Wake));
                 reply.send(if is_wake && self.current.is_some() {
                     // The requester need not wait for this machine.

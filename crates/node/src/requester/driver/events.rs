@@ -6,7 +6,7 @@ use myriad_core::{Event as CoreEvent, Peer, TaskId, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     short_name,
-    wire::{Notice, Spent, cut},
+    wire::{Notice, Spent, shortened},
 };
 
 use super::Driver;
@@ -74,7 +74,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 self.observer.event(&Event::Notice {
                     text: format!("prover {name} is banned: {task_name}: {reason}"),
                 });
-                let text = cut(&*reason);
+                let text = shortened(&*reason);
                 let verdict = Notice::Verdict {
                     task,
                     accepted: false,

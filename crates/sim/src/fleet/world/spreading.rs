@@ -194,7 +194,7 @@ impl World<'_> {
         let spreading = &mut self.sides[side].spreading;
         spreading.has_all(now, job, peer);
         let spares = spreading.takes(job);
-        self.tell(side, Input::FilesHeld { peer, job, spares });
+        self.input(side, Input::FilesHeld { peer, job, spares });
     }
 
     /// From when on a machine asks for a task of a block that has just been executed.

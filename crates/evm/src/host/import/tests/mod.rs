@@ -334,7 +334,7 @@ fn each_way_to_misbehave_is_named() {
     });
     is(e, |e| matches!(e, E::OtherParent { .. }), "reorganise");
     let e = changed(BlockId::Number(7), |_| {});
-    is(e, |e| matches!(e, E::OtherBlock { asked: 7, .. }), "1048576");
+    is(e, |e| matches!(e, E::OtherBlock { wanted: 7, .. }), "1048576");
     let e = changed(BlockId::Number(0), |file| {
         let mut block = file.decode_block().unwrap();
         block.header.number = 0;
