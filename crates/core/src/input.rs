@@ -116,7 +116,7 @@ pub struct Offer {
 /// The owner of a peer. The caller decides it; a peer cannot say it of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The requester's own: what fails there fails because of the job.
+    /// The requester's own machine. A task that fails there fails because of the job.
     Own,
     Stranger,
 }

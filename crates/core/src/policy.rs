@@ -35,14 +35,14 @@ pub struct Policy {
     /// of the task's expected time. A home machine that has other work meanwhile is easily half as
     /// fast as measured.
     pub slack: u32,
-    /// The same for a machine that always took the expected time.
+    /// [`Self::slack`] of a machine that always took the expected time.
     pub slack_steady: u32,
     /// No lease is shorter: fetching the inputs and the answer's way take time that no cost counts.
     pub lease_min: Duration,
     /// Renewing stretches a lease to this many times its first length at most, however much
     /// progress is claimed.
     pub stretch_max: u32,
-    /// The same for a stranger without an accepted proof.
+    /// [`Self::stretch_max`] for a stranger without an accepted proof.
     pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
@@ -68,7 +68,7 @@ pub struct Policy {
     /// no attack. It costs a peer that fails on purpose this many leases, and the caller one node.
     pub suspicious: usize,
     /// The caller also does it this long after the first failure, if no peer holds it that has
-    /// delivered before and is in time: there may be no more peers who could.
+    /// delivered before and is in time: there may be no other peer that could.
     pub suspicious_after: Duration,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,

@@ -1,5 +1,5 @@
-//! Jobs among peers that proptest makes up. Whatever peers do, [`myriad_core::invariants`] hold;
-//! and if honest peers are left, every job ends.
+//! Jobs among peers that proptest makes up. [`myriad_core::invariants`] hold whatever peers do, and
+//! every job ends if honest peers are left.
 
 mod harness;
 mod memory;

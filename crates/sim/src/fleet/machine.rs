@@ -148,8 +148,8 @@ impl Machine {
             .filter(|met| !met.parked && open[met.side as usize])
     }
 
-    /// The requester to ask now: of those with open blocks the one that was served least, but for
-    /// whose turn it is.
+    /// The requester to ask now: the least-served one with open blocks. The one whose turn it is
+    /// has an advantage of [`TURN`].
     pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let serving = self.last.map(|(requester, _)| requester as u32);
         let ready = self.candidates(open).filter(|met| met.next <= now);
