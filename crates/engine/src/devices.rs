@@ -108,7 +108,8 @@ pub fn finish_and_verify(
     finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
 }
 
-/// The same for [`FinalForm::Fast`](crate::FinalForm).
+/// Makes the final proof of [`FinalForm::Fast`](crate::FinalForm), and hands it out only if it
+/// verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.

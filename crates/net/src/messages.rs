@@ -30,7 +30,8 @@ pub(crate) enum Command {
         channel: ResponseChannel<Response>,
         response: Response,
     },
-    /// An announcement of a job of our own; the actor fills in who, when and where.
+    /// An announcement of a job of our own; the actor fills in the peer, the time and the
+    /// addresses.
     Announce(Box<Announcement>),
     Dial {
         peer: PeerId,

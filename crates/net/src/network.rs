@@ -74,8 +74,8 @@ impl Network {
         Self::start_with_clock(config, since_boot)
     }
 
-    /// The same with another clock: `since_boot` says how long ago the machine was started, with
-    /// all the time in which it was suspended, and none where that is not known.
+    /// [`Self::start`] with another clock: `since_boot` says how long ago the machine was started,
+    /// with all the time in which it was suspended. It gives none where that is not known.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -166,15 +166,15 @@ impl Network {
         receiver.await.unwrap_or_else(|_| Err(ended(())))
     }
 
-    /// Tells the network of a job of this node's, again and again until it is closed. Who, when and
-    /// where are filled in.
+    /// Tells the network of a job of this node's, again and again until it is closed. The network
+    /// fills in the peer, the time and the addresses.
     pub fn announce(&self, announcement: Announcement) {
         // Once the network has ended, nobody listens.
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
     /// Sets the worth of a peer to this node. A useful peer keeps its connection, and gets one,
-    /// whoever else is there.
+    /// whichever others are there.
     pub fn regard(&self, peer: Peer, regard: Regard) {
         if let Some(id) = id_of(peer) {
             // Once the network has ended, there are no connections.

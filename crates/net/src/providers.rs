@@ -20,7 +20,7 @@ pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY
 const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
 
 /// Keeps a requester's record of itself, at the head of the list. libp2p names only the first
-/// twenty to those who ask, and takes none in when there are 64. So an attacker that fills the
+/// twenty to peers that ask, and takes none in when there are 64. So an attacker that fills the
 /// table first would keep everybody else out. In this order a requester is named for as long as
 /// fewer than twenty have said it since. A repeated record replaces the earlier one: after a
 /// restart a requester listens elsewhere.

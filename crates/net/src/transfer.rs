@@ -28,7 +28,7 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too. Of the streams beyond the permits, this many at once are told
+/// Turning streams away is work too. This many of the streams beyond the permits are told at once
 /// when to come again. The rest are closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// The time after which a stream that was turned away should come again.

@@ -78,7 +78,7 @@ fn place(file: &str) -> Option<(String, Module)> {
     Some((root, module))
 }
 
-/// What a file uses: the paths of all `use` declarations, and those in code.
+/// The paths that a file uses: those of all `use` declarations, and those in code.
 fn uses(file: &str, text: &str) -> Vec<Use> {
     let mut uses = Vec::new();
     // The indentations of the modules written into the file that the line is in.
@@ -271,7 +271,7 @@ fn circles_of_crate(modules: &Modules) -> Vec<String> {
     families.values().flat_map(circles_among).collect()
 }
 
-/// A description of each circle; of those that share a module, the first.
+/// A description of each circle. Only the first of several that share a module is described.
 fn circles_among(siblings: &Siblings) -> Vec<String> {
     let mut named: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::new();

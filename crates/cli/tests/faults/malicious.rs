@@ -33,9 +33,10 @@ const INSTRUCTIONS_MAX: u64 = 3_000_000;
 /// Rows of every trace, which are as many as one can have. They take more memory than the prover
 /// lends.
 const BOMB: u32 = 1 << 20;
-/// No more than there are rows for.
+/// Instructions of the bomb, no more than there are rows for.
 const BOMB_INSTRUCTIONS: u64 = 1_700_000;
-/// The same of the program that allocates, which touches more memory with each.
+/// Instructions of the program that allocates, no more than there are rows for. It touches more
+/// memory with each.
 const ALLOCATING_INSTRUCTIONS: u64 = 1_000_000;
 /// Items of one byte in an input of 64 MiB, nearly the largest beside which a segment fits:
 /// decoded, they take 1 GiB.

@@ -64,8 +64,8 @@ const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// The pause between searches of the hash table for requesters, by a prover that is connected with
 /// none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
-/// The same pause if a requester is known to exist and its address is not: after a restart it has
-/// other addresses.
+/// The pause between these searches if a requester is known to exist and its address is not: after
+/// a restart it has other addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
 /// The most peers of the local network that a prover dials; a requester dials all.
 const LAN_PEERS_MAX: usize = 16;
@@ -191,7 +191,7 @@ impl Actor {
         }
     }
 
-    /// The same with another clock; see [`since_boot`].
+    /// The actor with another clock; see [`since_boot`].
     pub(crate) fn with_clock(self, since_boot: SinceBoot) -> Self {
         Self { since_boot, ..self }
     }

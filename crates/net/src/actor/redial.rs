@@ -18,14 +18,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Each further pause is four times as long for a peer that was never met, and after this many
 /// dials it is given up.
 const STRANGER_DIALS_MAX: u32 = 4;
-/// A stranger that was not reached is not dialled for this long, whoever names it.
+/// A stranger that was not reached is not dialled for this long, whichever peer names it.
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
 /// The most strangers for which that is remembered.
 const UNREACHED_MAX: usize = 1024;
 /// Strangers that are dialled at one time, once a second, if the gate has room for this many. Names
 /// that others make up must not make this node dial machines all over the internet.
 const STRANGERS_AT_ONCE: usize = 8;
-/// Peers that are dialled again and again. Those of the bootstrap list are among them.
+/// Peers that are dialled again and again, with those of the bootstrap list among them.
 const WANTED_MAX: usize = 128;
 /// The time for which a peer that was not seen is dialled, unless it is of the bootstrap list.
 const WANTED_FOR: Duration = Duration::from_secs(900);
@@ -198,9 +198,9 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is. The tellers take turns, with one stranger each. Of a
-    /// teller's strangers, those that were dialled least often come first, and then the latest, so
-    /// that names that were made up in bulk come after a newcomer.
+    /// The strangers whose turn it is. The tellers take turns, with one stranger each. A teller's
+    /// least-dialled strangers come first, and the latest of them before the others, so that names
+    /// that were made up in bulk come after a newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {
         type Place = (u32, Reverse<Instant>, PeerId);
         let mut waiting: HashMap<Option<Teller>, Vec<Place>> = HashMap::new();

@@ -15,7 +15,7 @@ const RESERVED_SHARE: usize = 8;
 const PER_HOST_MAX: usize = 256;
 /// One connection in this many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
-/// The same for strangers alone.
+/// [`PER_HOST_MAX`] and [`SUBNET_SHARE`] for strangers alone.
 const STRANGERS_PER_HOST_MAX: usize = 128;
 const STRANGERS_SUBNET_SHARE: usize = 4;
 /// Connections that have not said whose they are: in all, from one address, and from one subnet.
@@ -211,10 +211,10 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// The connection that goes for a peer of this regard at this address. It is one of those that
-    /// are of use or one of the others, as `from` says. First goes a peer that does harm. Then any
-    /// stranger goes for a peer that is of use. Then the latest peer of the largest subnet goes,
-    /// unless the newcomer's own subnet would then be as large.
+    /// The connection that gives way to a peer of this regard at this address. It is one of the
+    /// useful peers or one of the others, as `from` says. A peer that does harm goes first. Any
+    /// stranger goes next, if the newcomer is of use. The latest peer of the largest subnet goes
+    /// last, unless the newcomer's own subnet would then be as large.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {
         if regard == Regard::Harmful {
             return None;

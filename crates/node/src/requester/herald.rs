@@ -64,7 +64,7 @@ struct Listener {
     job: JobId,
     files: Files,
     banned: BTreeSet<Peer>,
-    /// Those that have delivered for earlier jobs.
+    /// The peers that have delivered for earlier jobs.
     proven: BTreeSet<Peer>,
     spreading: Spreading,
     /// The greeting of each connected peer.

@@ -94,7 +94,7 @@ impl Spreading {
         sources(files, &contacts)
     }
 
-    /// Those that have said that they have all.
+    /// The peers that have said that they have all files.
     pub(super) fn holders(&self) -> impl Iterator<Item = Peer> + '_ {
         self.decider.holders(self.job)
     }

@@ -261,7 +261,7 @@ async fn no_question_waits_for_the_plan() {
     }
 }
 
-/// A requester that never has a task, and answers whoever wants its files.
+/// A requester that never has a task, and answers each peer that wants its files.
 struct Idler {
     network: Network,
     at: String,

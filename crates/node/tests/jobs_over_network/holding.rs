@@ -25,7 +25,7 @@ pub struct Grip {
     pub input_bytes: usize,
 }
 
-/// A requester with one lease for whoever asks first, for a task like any other.
+/// A requester with one lease for the first peer that asks, for a task like any other.
 pub struct Holder {
     network: Network,
     pub at: String,

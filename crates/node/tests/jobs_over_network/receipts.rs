@@ -106,7 +106,7 @@ fn earned(prover: &Prover) -> Vec<Earned> {
     prover.status.lock().unwrap().earned.clone()
 }
 
-/// A receipt from somebody who never had anything done is heard, and that is all.
+/// A receipt from a peer that never had anything done is heard, and that is all.
 async fn forge(prover: &Prover) {
     let dir = tempfile::tempdir().unwrap();
     let at = [address(&prover.network).await];

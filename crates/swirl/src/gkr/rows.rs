@@ -40,8 +40,8 @@ pub(crate) fn add<T: PrimeCharacteristicRing + Copy, const N: usize>(a: [T; N], 
 /// The sums of two rounds at once. Each has the factor of the rest of `eq`, without those of the
 /// two variables; `[a][b]` is at the first one's value `a` and the second one's value `b`.
 ///
-/// The term is of degree two in each variable. What stands for infinity is the coefficient of the
-/// square.
+/// The term is of degree two in each variable. The coefficient of the square stands for the value
+/// at infinity.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<T> {
     zero: Row3<T>,

@@ -45,8 +45,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The time that shutting down may take: a task is handed back, and requesters fetch the proofs
 /// that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
-/// Requesters that have signed for proofs and are let in whoever else is there: as many as there
-/// are connections.
+/// Requesters that have signed for proofs and are let in whichever others are there: as many as
+/// there are connections.
 const PAYERS_MAX: usize = 2048;
 /// The most blobs that an offer names as held.
 const HOLDS_NAMED: usize = 32;

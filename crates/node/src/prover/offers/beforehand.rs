@@ -139,9 +139,9 @@ impl Credit {
 }
 
 impl Offers {
-    /// The files that this machine fetches next, if it should now: of requesters that execute a job
-    /// which its owner lends for, those of whom the owner prefers, and of those the one that was
-    /// served least. A machine that is `at_task` comes later.
+    /// The files that this machine fetches next, if it should now. They are of a requester that
+    /// executes a job which the owner lends for: of the owner's preferred ones the least-served. A
+    /// machine that is `at_task` comes later.
     pub(in crate::prover) fn next_beforehand(
         &mut self,
         limits: &Limits,

@@ -205,7 +205,7 @@ impl Offers {
         false
     }
 
-    /// Of the requesters that are not connected, forgets the one that was heard of longest ago.
+    /// Forgets the requester that was heard of longest ago and is not connected.
     /// Anybody can announce jobs of any number of identities, and only a connected requester can
     /// give a task.
     fn make_room(&mut self) -> bool {
