@@ -1,5 +1,5 @@
-//! What a block's precompiles would take in software. In a process of its own, since the counting
-//! is for the whole process.
+//! The instructions that a block's precompiles would take in software. The test has a process of
+//! its own, since the counting is for the whole process.
 
 use myriad_evm::{
     host::{

@@ -15,7 +15,8 @@ use crate::group::LimitedWorker;
 /// data folder); other extensions may take more.
 pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 
-/// Has the keys of a configuration made, if none can be read. A child makes them, and ends then. It is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives the child's usage; none if the keys were
+/// Has the keys of a configuration made, if none can be read. A child makes them, and ends then. It
+/// is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives the child's usage; none if the keys were
 /// there.
 ///
 /// # Errors

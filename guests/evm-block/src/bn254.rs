@@ -106,8 +106,8 @@ impl Pairing for Bn254 {
     }
 }
 
-/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes
-/// back.
+/// The Frobenius map on the twisted curve: `(x, y)` goes to the curve, is taken to the power of `p`
+/// there, and comes back.
 fn frobenius(point: &Point<G2>) -> Point<G2> {
     let coefficients = Bn254::frobenius_coefficients();
     let x = point.x.conjugate().mul(&coefficients[2]);

@@ -4,8 +4,8 @@
 //!
 //! - A result is right modulo the prime, but nothing forces the host to give its least
 //!   representation. [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof.
-//!   Comparisons do so of themselves. Whatever is read as an integer goes through one of the two:
-//!   bytes for others, a sign, and an element that becomes one of another field.
+//!   Comparisons do so of themselves. Every element that is read as an integer goes through one of
+//!   the two: bytes for others, a sign, and an element that becomes one of another field.
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`]
 //!   does.
@@ -19,9 +19,9 @@ use crate::{
 
 /// A field, by operations that write into a place.
 ///
-/// The VM's instructions take three addresses. What a function returns is copied, since its address
-/// has gone to an instruction, and to copy an element takes ten times as many instructions as to
-/// multiply it.
+/// The VM's instructions take three addresses. The result of a function is copied, since its
+/// address has gone to an instruction. Copying an element takes ten times as many instructions as
+/// multiplying it.
 pub trait Field: Clone + Sized + 'static {
     fn zero() -> &'static Self;
     fn one() -> &'static Self;

@@ -20,7 +20,7 @@ pub enum Twist {
     Multiplicative,
 }
 
-/// What a curve's pairing computes with.
+/// The fields, groups and constants of a curve's pairing.
 pub trait Pairing: Sized + 'static {
     type Fp2: Complex;
     type G1: Curve<Field = <Self::Fp2 as Complex>::Base>;
@@ -95,7 +95,7 @@ impl<P: Pairing> Fp12<P> {
             double.set_sum(a, a);
         }
         let mut term = P::Fp2::place();
-        // Of the products of coefficients whose powers have this sum.
+        // The sum of the products of coefficients whose powers have this sum.
         let mut set_sum = |sum: &mut P::Fp2, power: usize| {
             let first = power.saturating_sub(DEGREE - 1);
             let pairs = first..power.div_ceil(2);

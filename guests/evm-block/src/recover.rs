@@ -9,7 +9,7 @@ use crate::curve::{Coordinate, GENERATOR, Multiples, Scalar, lift_x, mul_add};
 /// Recovery by the VM's instructions.
 #[derive(Clone, Copy)]
 pub struct VmRecover {
-    /// Of the generator's negative.
+    /// The multiples of the generator's negative.
     generator: &'static Multiples,
 }
 

@@ -25,7 +25,7 @@ use core::{
     ptr,
 };
 
-/// What blocks are aligned to, and their sizes are multiples of.
+/// The alignment of blocks. Their sizes are multiples of it.
 const GRAIN: usize = 16;
 /// Up to this size there is a class for each multiple of [`GRAIN`].
 const SMALL_MAX: usize = 1024;
@@ -207,7 +207,7 @@ fn passed(bytes: usize, end: usize) {
             }
         }
 
-        // What is printed cannot fail.
+        // Printing cannot fail.
         let _ = writeln!(
             Output,
             "ERROR: {bytes} bytes more, and what the program has in memory passes the VM's memory of {end} bytes"

@@ -32,7 +32,7 @@ fn map<F: IsogenousCurve>(u: &F) -> Sum<F::Group> {
     let (x, y) = map_to_isogenous(u);
     let [x_numerator, x_denominator, y_numerator, y_denominator] =
         F::isogeny().map(|coefficients| polynomial(coefficients, &x));
-    // What is there goes to the point at infinity.
+    // Points where a denominator is zero go to the point at infinity.
     if x_denominator.is_zero() || y_denominator.is_zero() {
         return Sum(None);
     }

@@ -152,8 +152,8 @@ impl Pairing for Bls12 {
     }
 }
 
-/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes
-/// back.
+/// The Frobenius map on the twisted curve: `(x, y)` goes to the curve, is taken to the power of `p`
+/// there, and comes back.
 fn frobenius(point: &Point<G2>) -> Point<G2> {
     // The inverses of the coefficients 2 and 3.
     static X: Fp2 = fp2(

@@ -72,7 +72,7 @@ fn place(number: u128) -> Place {
 struct Montgomery {
     modulus: Place,
     number: u128,
-    /// Of the modulus, negative, modulo R.
+    /// The negative inverse of the modulus, modulo R.
     inverse: u128,
     inverse_place: Place,
     /// A number less than R.

@@ -205,7 +205,7 @@ pub enum ReplayError {
         /// The slot.
         what: Unlisted,
     },
-    /// The same account or slot twice.
+    /// An account or slot is listed twice.
     #[error("the replay file lists {what} twice")]
     Twice {
         /// The account or slot.

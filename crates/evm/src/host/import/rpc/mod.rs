@@ -123,7 +123,7 @@ impl Node {
         })
     }
 
-    /// The same node, with something else in place of waiting between two tries.
+    /// This node, with something else in place of waiting between two tries.
     #[cfg(test)]
     pub(super) fn with_wait(self, wait: fn(Duration)) -> Self {
         Self { wait, ..self }

@@ -48,7 +48,7 @@ fn serve(reply: impl Fn(&str, &Value) -> Reply + Send + 'static) -> String {
     serve_headers(move |_, method, params| reply(method, params))
 }
 
-/// The same, with the lines of the request's header, in lower case.
+/// Starts a server that also sees the lines of the request's header, in lower case.
 fn serve_headers(reply: impl Fn(&[String], &str, &Value) -> Reply + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -353,8 +353,8 @@ fn a_node_that_gives_rlp_by_numbers_alone_gives_json_of_the_latest() {
     assert_eq!(imported.block, chain.file.block);
 }
 
-/// What each node says where its `debug` namespace is not enabled, and that the error says how to
-/// enable it.
+/// The answer of each node whose `debug` namespace is not enabled leads to an error that says how
+/// to enable it.
 #[test]
 fn a_node_without_the_namespace_is_told_from_one_without_the_block() {
     let disabled = "The method 'debug_executionWitness' is found but the namespace 'Debug' is disabled for \
