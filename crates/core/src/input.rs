@@ -72,8 +72,8 @@ pub struct JobSpec {
     pub costs: Vec<Cost>,
     /// Jobs of higher priority go first whenever they have a task that is ready.
     pub priority: i32,
-    /// When it should be done. Among jobs of the same priority the one with the earliest goes
-    /// first.
+    /// The time by which it should be done. The earliest one goes first among jobs of the same
+    /// priority.
     pub deadline: Option<Time>,
     /// Whether the caller makes the final proof itself, because that takes no proving.
     /// [`Output::Try`](crate::Output::Try) asks it to as soon as the top of the tree is there, and

@@ -16,7 +16,7 @@ use crate::{
     time::Time,
 };
 
-/// Newcomers of whom this requester has seen the first lease end. At this many both counts are
+/// The newcomers whose first lease this requester has seen end. At this many, both counts are
 /// halved.
 const NEWCOMERS_MAX: u32 = 256;
 /// The chance, in thousandths, that newcomers deliver before any was seen, and the number of

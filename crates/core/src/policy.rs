@@ -53,11 +53,11 @@ pub struct Policy {
     /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
     /// before they begin.
     pub doubt_min: Duration,
-    /// Leases that strangers without an accepted proof, who call from one network, may hold
-    /// together. Their proofs that nobody has looked at yet count too. At most this many of them
-    /// are woken when there is work; others ask by themselves.
+    /// Leases that strangers of one network, without an accepted proof, may hold together. Their
+    /// unchecked proofs count too. At most this many of them are woken when there is work. Others
+    /// ask by themselves.
     pub unproven_per_origin: usize,
-    /// Peers that are remembered. When there are more, those go first that nothing is known of.
+    /// Peers that are remembered. When there are more, peers of which nothing is known go first.
     pub peers_max: usize,
     /// A job fails after this many failures of one task on the requester's own machines. Strangers
     /// may be lying: a task that fails on them is only not given to them again, and its failures

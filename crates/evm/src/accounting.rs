@@ -87,7 +87,7 @@ impl Kind {
         Self::P256,
     ];
 
-    /// For people.
+    /// The name of the kind, for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Other => "other",

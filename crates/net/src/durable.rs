@@ -22,8 +22,8 @@ fn make_all_with(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> i
     // The process that made the lowest existing folder may have been killed before it was synced:
     // it makes one after the other.
     match sync(above(missing.first().map_or(dir, |first| above(first)))) {
-        // The folder above is another user's, who has made this one, or of a file system that
-        // syncs no folders.
+        // The folder above belongs to another user, which has made this one, or to a file system
+        // that syncs no folders.
         Err(e) if cannot_sync(&e) => {}
         synced => synced?,
     }

@@ -20,10 +20,10 @@ pub type Place = Secp256k1Coordinate;
 /// Limbs of a digit.
 pub const DIGIT_LIMBS: usize = 3;
 
-/// Limbs of what has been carried to a sum: of a sum without its lowest digit.
+/// The limbs that are carried to a sum: those of a sum without its lowest digit.
 type Carry = [u32; 4];
 
-/// To be called before anything else here.
+/// Must be called before anything else here.
 pub fn set_up() {
     <Place as IntMod>::set_up_once();
 }

@@ -31,7 +31,7 @@ pub trait Field: Clone + Sized + 'static {
     fn add_assign(&mut self, other: &Self);
     fn sub_assign(&mut self, other: &Self);
     fn mul_assign(&mut self, other: &Self);
-    /// By anything but zero.
+    /// Divides by anything but zero.
     fn div_assign(&mut self, other: &Self);
     /// Has no proof with another than the least representation of either.
     fn equals(&self, other: &Self) -> bool;
@@ -59,7 +59,7 @@ pub trait Field: Clone + Sized + 'static {
         product
     }
 
-    /// By anything but zero.
+    /// The quotient by anything but zero.
     fn div(&self, other: &Self) -> Self {
         let mut quotient = self.clone();
         quotient.div_assign(other);
@@ -91,7 +91,7 @@ pub trait Field: Clone + Sized + 'static {
         self.mul(self)
     }
 
-    /// To the power of a number in big endian.
+    /// Raises to the power of a number in big endian.
     fn power(&self, exponent: &[u8]) -> Self {
         const WINDOW: usize = 16;
         let mut powers = alloc::vec::Vec::with_capacity(WINDOW);

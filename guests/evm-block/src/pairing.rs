@@ -134,7 +134,7 @@ impl<P: Pairing> Fp12<P> {
         }))
     }
 
-    /// To the power of `p`.
+    /// Raises to the power of `p`.
     pub fn frobenius(&self) -> Self {
         let coefficients = P::frobenius_coefficients();
         Self(array::from_fn(|i| match i {
@@ -266,7 +266,7 @@ impl<P: Pairing> Walk<P> {
         self.multiply(slope, value);
     }
 
-    /// To the sum with a point of the second group.
+    /// Goes on to the sum with a point of the second group.
     pub fn add(&mut self, point: &Point<P::G2>, value: &mut Fp12<P>) {
         let slope = self
             .at

@@ -84,7 +84,7 @@ impl Requester {
                 let rank = job.task(task).rank;
                 Some(Copy { task, rank, worth })
             })
-            // Of copies with equal worth, the first one.
+            // The first one of copies with equal worth.
             .max_by_key(|copy| (copy.worth.gain, copy.rank, Reverse(copy.task)))
     }
 

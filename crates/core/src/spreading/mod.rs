@@ -1,5 +1,5 @@
-//! Decides from whom each peer gets the files of a job, so that they go from peer to peer like a
-//! tree, and the requester sends no more copies than its link has room for.
+//! Decides which peer sends the files of a job to which other one, so that they go from peer to
+//! peer like a tree, and the requester sends no more copies than its link has room for.
 //!
 //! ```text
 //! no tasks yet: asks ─▶ fetches from a peer that has all, or from the requester, or asks later
@@ -214,8 +214,8 @@ impl Spreading {
         })
     }
 
-    /// Before there are tasks: from whom a peer gets a job's files. One that asks again has not got
-    /// them where it was sent.
+    /// The source of a job's files for a peer, before there are tasks. A peer that asks again has
+    /// not got them where it was sent.
     pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {
         self.end_late(now);
         self.end(id, wants.peer, Ended::Failed);

@@ -399,7 +399,7 @@ struct Results {
     gas_used: u64,
     receipts_root: B256,
     logs_bloom: Bloom,
-    /// From Prague on.
+    /// The hash of the requests, from Prague on.
     requests_hash: Option<B256>,
 }
 

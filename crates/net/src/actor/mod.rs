@@ -89,7 +89,7 @@ pub(crate) struct Actor {
     gate: SharedGate,
     scope_of: ScopeOf,
     redial: Redial,
-    /// Bootstrap peers of whom only the address is known, with the connection on which they are
+    /// Bootstrap peers of which only the address is known, with the connection on which they are
     /// dialled.
     nameless: Vec<(Multiaddr, Option<PeerId>)>,
     dialling: HashMap<ConnectionId, usize>,

@@ -116,8 +116,9 @@ impl Redial {
 
     /// Lets go of one peer, unless all are wanted for ever. Anyone can say that a peer which does
     /// not exist has a job. So a peer that was never met goes first: one that was named by the
-    /// teller who named most, among these the one dialled most often, and then the earliest. If all
-    /// were met, the one that was met first goes. Its next announcement brings it back.
+    /// teller that named most; among its strangers the one dialled most often, and then the
+    /// earliest. If all were met, the one that was met first goes. Its next announcement brings it
+    /// back.
     fn make_place(&mut self) -> bool {
         let mut named: HashMap<Option<Teller>, usize> = HashMap::new();
         let strangers = self.wanted.values().filter(|wanted| wanted.is_stranger());
@@ -328,12 +329,13 @@ mod tests {
         assert!(!full.wanted.contains_key(&honest));
     }
 
-    /// By the gate's own budget, as the node dials: all who are nowhere take its whole room.
+    /// Dials by the gate's own budget, as the node does. The peers that are nowhere take its whole
+    /// room.
     #[test]
     fn a_newcomer_is_dialled_as_soon_as_there_is_room_for_one() {
         let mut gate = Gate::new(|_| Some(Scope::Global));
         let mut redial = Redial::default();
-        // They cannot be told apart by who names them, either.
+        // Their tellers do not tell them apart, either.
         let teller = Some(Teller::Peer(PeerId::random()));
         let nowhere = |n: usize| {
             let address = |part| format!("/ip4/8.{part}.{n}.1/udp/9/quic-v1").parse().unwrap();

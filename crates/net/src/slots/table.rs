@@ -98,7 +98,7 @@ impl Table {
         self.regards.get(id).copied().unwrap_or_default()
     }
 
-    /// A peer knocks, and has not said who it is.
+    /// A peer knocks, and has not given its name.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -121,7 +121,7 @@ impl Table {
         Ok(())
     }
 
-    /// The peer has said who it is, or is gone.
+    /// The peer has given its name, or is gone.
     pub(crate) fn knocked(&mut self, connection: ConnectionId) {
         self.pending.remove(&connection);
     }

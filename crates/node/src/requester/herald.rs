@@ -50,7 +50,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// The events that the driver has to know of, in order, and who has the files.
+    /// The events that the driver has to know of, in order, and the holders of the files.
     pub(super) fn into_parts(self, job: JobId, files: &Files) -> (Vec<NetEvent>, Spreading) {
         let spreading = self.spreading.unwrap_or_else(|| Spreading::new(job, files));
         (self.events, spreading)

@@ -1,4 +1,4 @@
-//! Tells provers from whom they get a job's files. [`myriad_core::spreading`] decides it.
+//! Tells provers which peers send them a job's files. [`myriad_core::spreading`] decides it.
 //!
 //! ```text
 //! Prepare, holding some ─▶ fetch from a prover that has all, or from this node, or ask again later

@@ -169,7 +169,8 @@ async fn a_job_that_cannot_be_planned_is_closed() {
     drop(stays);
 }
 
-/// As `kill -9` in the middle of the execution, and the same command again.
+/// Ends the requester as `kill -9` would, in the middle of the execution, and runs the same command
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_is_killed_while_it_executes_loses_nothing() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -46,11 +46,12 @@ pub(crate) fn add<T: PrimeCharacteristicRing + Copy, const N: usize>(a: [T; N], 
 pub(crate) struct Grid<T> {
     zero: Row3<T>,
     infinity: Row3<T>,
-    /// At one in the first variable. Its value at one in the second follows from the claim.
+    /// The sums at one in the first variable. Its value at one in the second follows from the
+    /// claim.
     one: [T; 2],
 }
 
-/// At zero, one and infinity.
+/// The values at zero, one and infinity.
 type Row3<T> = [T; 3];
 
 /// The number of a grid's sums.

@@ -177,11 +177,11 @@ fn is_pairing_one(pairs: Vec<Pair<Bls12>>) -> bool {
     final_exponentiation(&value).is_one()
 }
 
-/// To a power that is `(p¹² - 1)/r` times 3: <https://eprint.iacr.org/2020/875>.
+/// Raises to the power of `(p¹² - 1)/r` times 3: <https://eprint.iacr.org/2020/875>.
 fn final_exponentiation(value: &Fp12<Bls12>) -> Fp12<Bls12> {
     let to_seed = |value: &Fp12<Bls12>| value.power(ROUNDS).conjugate();
     let r = value.easy_part();
-    // To the power of (x - 1)²
+    // The power of (x - 1)²
     let y = to_seed(&r).mul(&r.conjugate());
     let y = to_seed(&y).mul(&y.conjugate());
     // x + p

@@ -133,9 +133,9 @@ pub struct Mutations {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub total: Counts,
-    /// By fork.
+    /// The counts by fork.
     pub forks: BTreeMap<String, Counts>,
-    /// By folder.
+    /// The counts by folder.
     pub folders: BTreeMap<String, Counts>,
     /// Tests that were not run, or not to their end, by the reason.
     pub skipped: BTreeMap<String, u64>,

@@ -84,7 +84,7 @@ enum Stopped {
 
 /// A block that the next ones can build on.
 struct Known {
-    /// In RLP.
+    /// The header in RLP.
     header: Bytes,
     parent: B256,
     chain_state: ChainState,

@@ -37,7 +37,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: the {what} is {actual}, and the file says {expected}")]
 pub struct Difference {
-    /// Where.
+    /// The place in the file.
     pub place: Place,
     /// The name of the value, e.g. `gas used`.
     pub what: &'static str,
@@ -196,7 +196,7 @@ pub enum ReplayError {
          are made for; divide the file's blocks among several"
     )]
     TooMuchTouched {
-        /// Where.
+        /// The place in the file.
         place: Place,
     },
     /// A slot has a value, and its account is missing.
@@ -214,7 +214,7 @@ pub enum ReplayError {
     /// The execution reads a part of the state that the file does not have.
     #[error("{place} reads {what}, which the replay file does not have")]
     Missing {
-        /// Where.
+        /// The place in the file.
         place: Place,
         /// The missing part.
         what: Unlisted,

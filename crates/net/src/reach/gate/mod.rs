@@ -1,4 +1,5 @@
-//! The one gate for addresses: which may be learnt from whom, and which may be dialled when.
+//! The one gate for addresses: it decides which of them a peer may tell, and which may be dialled
+//! when.
 
 use std::{
     net::IpAddr,
@@ -73,7 +74,7 @@ pub(crate) enum Teller {
 pub(crate) enum Informant<'a> {
     /// The owner of this node.
     Owner,
-    /// A machine on the local network, to all who listen there.
+    /// A machine on the local network, to all machines that listen there.
     Lan,
     /// The peer itself, whose connections come from these addresses; none where they are not known.
     Itself(&'a [IpAddr]),

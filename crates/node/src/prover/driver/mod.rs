@@ -485,7 +485,7 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
-        // The lease says who has the files now. It continues the fetch that ends here.
+        // The lease names the peers that have the files now. It continues the fetch that ends here.
         self.stop_prefetch(|prefetch| prefetch.is_of(lease.task.job, requester));
         let name = lease.task.task.to_string();
         tracing::info!(stage = "lease", "{name} for requester {}", short_name(requester));

@@ -31,12 +31,12 @@ const LATER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// How far the files of a job are that has no tasks yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beforehand {
-    /// Since when the job is known to be executed.
+    /// The time since which the job is known to be executed.
     executed_since: Option<Instant>,
-    /// When to ask for a task without the files.
+    /// The time from which it asks for a task without the files.
     asks_from: Option<Instant>,
     tries: u32,
-    /// When to ask again.
+    /// The time to ask again.
     next: Option<Instant>,
     state: State,
 }

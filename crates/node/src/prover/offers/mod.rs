@@ -114,7 +114,7 @@ impl Offers {
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
-        // Its process may be a new one, which does not know who has the files.
+        // Its process may be a new one, which does not know the holders of the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
         }

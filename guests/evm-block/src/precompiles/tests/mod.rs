@@ -109,7 +109,7 @@ mod bn254 {
         ])
     }
 
-    /// On the twisted curve, but not of the group.
+    /// A point on the twisted curve that is not of the group.
     fn outside_g2() -> [u8; 128] {
         g2([
             "0000000000000000000000000000000000000000000000000000000000000001",
