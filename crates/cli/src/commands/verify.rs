@@ -75,7 +75,7 @@ pub fn run(args: &Verify) -> Result<(), Error> {
         }
     };
     let Shown::Whole(shown) = shown else {
-        let reason = "what verifies it says that it is of a piece".into();
+        let reason = "the verifier says that it is the proof of a piece".into();
         return Err(NoVerifier { reason }.into());
     };
     let report = Report {

@@ -322,7 +322,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         });
     }
 
-    /// Makes durable what was learned of peers, beside everything else.
+    /// Makes the knowledge of peers durable, beside everything else.
     fn remember(&mut self) {
         self.peers
             .remember(&self.requester, &self.network, Instant::now());
