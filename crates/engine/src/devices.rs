@@ -193,7 +193,7 @@ pub fn metered_ctx(program: &Program, keys: &KeyCache) -> Result<MeteredCtx, Exe
 /// Executes a program and counts by its marks.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn account(
     program: &Program,
     keys: &KeyCache,

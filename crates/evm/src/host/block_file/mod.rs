@@ -106,7 +106,7 @@ impl BlockFile {
     /// Reads a block file, gzipped or not.
     ///
     /// # Errors
-    /// Whatever is wrong with the file's bytes. The RLP inside is looked at by
+    /// Every fault of the file's bytes. The RLP inside is looked at by
     /// [`Self::decode_block`] and others.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, BlockFileError> {
         codec::read_file(path.as_ref())
