@@ -14,7 +14,7 @@ use myriad_core::{JobId, TaskRef};
 use myriad_net::{
     Event as NetEvent,
     blob::BlobRef,
-    wire::{Refused, Request as Asked, Response, Sources, Why},
+    wire::{Refused, Request as WireRequest, Response, Sources, Why},
 };
 use myriad_node::engine_fingerprint;
 
@@ -232,7 +232,7 @@ async fn no_question_waits_for_the_plan() {
     let (network, events, at) = requester(&dirs[0]).await;
     let (stranger, _events) = start(dirs[1].path(), Role::Prover, &at);
     let requester = network.peer();
-    let question = |job: u8| Asked::Renew {
+    let question = |job: u8| WireRequest::Renew {
         task: TaskRef {
             job: JobId([job; 32]),
             task: TaskId::Segment(0),
@@ -299,11 +299,11 @@ impl Idler {
                     continue;
                 };
                 reply.send(match request {
-                    Asked::Prepare { .. } => {
+                    WireRequest::Prepare { .. } => {
                         count.fetch_add(1, Ordering::SeqCst);
                         Response::Files(Box::new(sources.clone()))
                     }
-                    Asked::Offer(_) => Response::Refused(Refused {
+                    WireRequest::Offer(_) => Response::Refused(Refused {
                         why: Why::NotNow,
                         reason: "it executes".into(),
                         retry_ms: Some(500),
