@@ -56,7 +56,7 @@ pub const LEAVE: u32 = 1 << 9;
 
 #[cfg(any(feature = "host", test))]
 impl Kind {
-    /// In the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 27] = [
         Self::Other,
         Self::Memory,

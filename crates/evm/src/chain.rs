@@ -337,7 +337,7 @@ mod tests {
         }
     }
 
-    /// Against the times and the parameters of other authors.
+    /// Compares them with the times and the parameters of other authors.
     #[test]
     fn the_built_in_chains_are_as_others_have_them() {
         let times = |chain: &ChainConfig| {

@@ -275,7 +275,7 @@ impl<P: Pairing> Walk<P> {
         self.multiply(slope, value);
     }
 
-    /// By the line on which the walk has come here, through the negative of where it is.
+    /// Multiplies by the line on which the walk has come here, through the negative of where it is.
     fn multiply(&mut self, slope: P::Fp2, value: &mut Fp12<P>) {
         let mut constant = slope.mul(&self.at.x);
         constant.add_assign(&self.at.y);

@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// By another implementation, which has the rule of low `s` that this one has not.
+    /// Recovers by another implementation, which has the rule of low `s` that this one has not.
     fn reference(signature: &[u8; 64], recovery_id: u8, digest: &[u8; 32]) -> Option<PublicKey> {
         let mut signature = Signature::from_slice(signature).ok()?;
         let mut recovery_id = recovery_id & 1;

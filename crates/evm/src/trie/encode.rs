@@ -1,4 +1,4 @@
-//! From nodes to their hashes.
+//! Encodes and hashes nodes.
 
 use alloc::vec::Vec;
 use alloy_primitives::{B256, keccak256};

@@ -86,8 +86,8 @@ impl Group for G1 {
     const OFF_CURVE: PrecompileHalt = PrecompileHalt::Bls12381G1NotOnCurve;
     const OUTSIDE: PrecompileHalt = PrecompileHalt::Bls12381G1NotInSubgroup;
 
-    /// From section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another with
-    /// the same y.
+    /// The test of section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another
+    /// with the same y.
     fn has(point: &Point<G1>) -> bool {
         static BETA: Fp = fp(
             "00000000000000005f19672fdf76ce51ba69c6076a0f77eaddb3a93be6f89688de17d813620a00022e01fffffffefffe",
@@ -101,7 +101,7 @@ impl Group for G2 {
     const OFF_CURVE: PrecompileHalt = PrecompileHalt::Bls12381G2NotOnCurve;
     const OUTSIDE: PrecompileHalt = PrecompileHalt::Bls12381G2NotInSubgroup;
 
-    /// From section 4 of the same: x times the point is its image by Frobenius.
+    /// The test of section 4 of the same paper: x times the point is its image by Frobenius.
     fn has(point: &Point<G2>) -> bool {
         point.times(MINUS_SEED).negative().0.as_ref() == Some(&frobenius(point))
     }
@@ -296,7 +296,7 @@ pub fn pairing_check(pairs: &[(G1Coordinates, G2Coordinates)]) -> Result<bool, P
 pub mod for_tests {
     use super::{map::square_root_of_complex, *};
 
-    /// With an x coordinate from this number on.
+    /// A point with an x coordinate from this number on.
     pub fn on_g1_curve(start: &[u8; FP_BYTES]) -> [u8; G1_BYTES] {
         let mut x = read_fp(start).unwrap();
         loop {

@@ -78,7 +78,7 @@ trait Modulus {
     fn multiply(&mut self, number: &mut Self::Number, factor: &Self::Number);
     fn square(&mut self, number: &mut Self::Number);
 
-    /// By windows of the exponent, which does not begin with a zero.
+    /// Computes by windows of the exponent, which does not begin with a zero.
     fn power(&mut self, base: &[u32], exponent: &[u8]) -> Vec<u32> {
         let bits = 8 * exponent.len() - exponent[0].leading_zeros() as usize;
         let width = match bits {

@@ -54,7 +54,7 @@ fn limbs(number: u128) -> [u32; LIMBS] {
     core::array::from_fn(|i| (number >> (LIMB_BITS * i)) as u32)
 }
 
-/// Without zeros at the top.
+/// The limbs of a number, without zeros at the top.
 fn limbs_of(number: u128) -> Vec<u32> {
     let mut limbs = limbs(number).to_vec();
     trim(&mut limbs);

@@ -11,7 +11,7 @@ use myriad_evm::{Block, Parent, StatelessInput, Transaction};
 
 /// Longest extra data.
 const EXTRA_DATA_BYTES_MAX: usize = 32;
-/// By which part of it a gas limit may differ from the parent's.
+/// The part of the parent's gas limit by which a block's may differ from it.
 const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 const GAS_LIMIT_MIN: u64 = 5_000;
 

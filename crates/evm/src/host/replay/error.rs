@@ -179,7 +179,8 @@ pub enum ReplayError {
         /// The sum over its blocks.
         actual: u64,
     },
-    /// With their system calls they may, since the state has another code there than Ethereum.
+    /// The blocks may take more gas with their system calls, since the state has another code there
+    /// than Ethereum.
     #[error(
         "the transactions and system calls of the replay file may take {actual} gas, and {BATCH_GAS_MAX} are allowed: divide its blocks among several"
     )]

@@ -280,7 +280,7 @@ impl Prover {
         Self::run(dir, joined, engine)
     }
 
-    /// On a network that was started.
+    /// Runs a prover on a network that was started.
     pub fn run(
         dir: tempfile::TempDir,
         (network, events): (Network, UnboundedReceiver<NetEvent>),

@@ -197,7 +197,7 @@ impl World<'_> {
         self.input(side, Input::FilesHeld { peer, job, spares });
     }
 
-    /// From when on a machine asks for a task of a block that has just been executed.
+    /// The time from which a machine asks for a task of a block that has just been executed.
     pub(super) fn head_start(&self, side: usize, block: u32, place: usize) -> Time {
         let now = self.now;
         let there = self
