@@ -135,7 +135,7 @@ impl Exe {
                 7 => there.opcode = other.opcode,
                 8 => there.opcode = there.opcode.wrapping_add(rng.number() % 5).wrapping_sub(2),
                 9 => there.opcode = rng.number() % 0x820,
-                // A register of those that there are.
+                // One of the existing registers.
                 10..=14 => there.operands[(rng.number() % 3) as usize] = operand(4 * (rng.number() % 32)),
                 _ => {
                     let edge = EDGES[(rng.number() % EDGES.len() as u64) as usize];

@@ -84,7 +84,7 @@ fn a_program_that_uses_other_address_spaces_is_refused_before_it_runs() {
     }
 }
 
-/// Whatever a program is and does, the child is there for the next one, or was refused memory.
+/// The child is there for the next program, or was refused memory, whatever a program is and does.
 #[test]
 fn programs_that_load_are_executed_and_do_no_harm() {
     let sample = Exe::read(VMEXE);
@@ -95,7 +95,8 @@ fn programs_that_load_are_executed_and_do_no_harm() {
     child.survives("program", |rng| sample.changed(rng));
 }
 
-/// The same for the instructions of the extensions, which read and write far more at once.
+/// The child also survives the instructions of the extensions, which read and write far more at
+/// once.
 #[test]
 fn programs_that_use_extensions_are_executed_and_do_no_harm() {
     let mut child = Child::start(Some(extensions::OPENVM_TOML));

@@ -17,7 +17,7 @@ use myriad_evm::{
     host::{BatchError, BlockFileError, import::ImportError, replay::ReplayError, sample::SampleError},
 };
 use myriad_net::{IdentityError, StartError};
-use myriad_node::{RunError, StoreError, bench::BenchError, records::JobsError};
+use myriad_node::{NoVerifier, RunError, StoreError, bench::BenchError, records::JobsError};
 use myriad_sim::{
     fleet::{RehearsalError, ScenarioError},
     plot::PlotError,
@@ -173,6 +173,12 @@ struct Document<'a> {
     kind: &'a str,
 }
 
+impl From<NoVerifier> for Error {
+    fn from(error: NoVerifier) -> Self {
+        Self::Run(error.into())
+    }
+}
+
 impl Error {
     pub fn exit(&self) -> Exit {
         match self {
@@ -211,7 +217,7 @@ impl Error {
                 RunError::NetworkEnded => "network",
                 RunError::Interrupted => "interrupted",
                 RunError::Task { .. }
-                | RunError::Verifier { .. }
+                | RunError::Verifier(_)
                 | RunError::Unsound { .. }
                 | RunError::Bug { .. } => "engine",
             },

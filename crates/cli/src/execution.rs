@@ -14,7 +14,7 @@ pub fn plan(program: &ProgramFile, input: Input, settings: &Settings) -> Result<
     Ok((plan, usage))
 }
 
-/// The same, and then executes once more and counts by the marks in the program.
+/// [`plan`], with a second execution that counts by the marks in the program.
 ///
 /// # Errors
 /// The errors of [`plan`].

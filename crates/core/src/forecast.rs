@@ -1,4 +1,4 @@
-//! When the machines that are relied on will be free.
+//! The times at which the machines that are relied on will be free.
 
 use std::{
     cmp::Reverse,

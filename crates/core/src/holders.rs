@@ -21,7 +21,7 @@ const JOBS_MAX: usize = 256;
 /// The place of a peer among those that wait: by merit, then in an order of the requester's own.
 pub(crate) type Order = (Reverse<u32>, u64, Peer);
 
-/// Who has which job's files.
+/// The peers that have the files of each job.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Holders {
     jobs: BTreeMap<JobId, OfJob>,
@@ -31,7 +31,7 @@ pub(crate) struct Holders {
 #[derive(Clone, Debug, Default)]
 struct OfJob {
     peers: BTreeSet<Peer>,
-    /// Those that wait, with the memory of each.
+    /// The holders that wait, with the memory of each.
     waiting: BTreeMap<Order, u64>,
     /// How long others would fetch the files.
     spared: Duration,

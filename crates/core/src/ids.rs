@@ -49,8 +49,8 @@ id! {
     JobId
 }
 id! {
-    /// A machine on the network: its public key. It says nothing about who owns it; making another
-    /// one costs nothing.
+    /// A machine on the network: its public key. It says nothing about the owner, and making
+    /// another one costs nothing.
     Peer
 }
 id! {

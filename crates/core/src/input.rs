@@ -72,8 +72,8 @@ pub struct JobSpec {
     pub costs: Vec<Cost>,
     /// Jobs of higher priority go first whenever they have a task that is ready.
     pub priority: i32,
-    /// When it should be done. Among jobs of the same priority the one with the earliest goes
-    /// first.
+    /// The time by which it should be done. The earliest one goes first among jobs of the same
+    /// priority.
     pub deadline: Option<Time>,
     /// Whether the caller makes the final proof itself, because that takes no proving.
     /// [`Output::Try`](crate::Output::Try) asks it to as soon as the top of the tree is there, and
@@ -116,7 +116,7 @@ pub struct Offer {
 /// The owner of a peer. The caller decides it; a peer cannot say it of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The requester's own: what fails there fails because of the job.
+    /// The requester's own machine. A task that fails there fails because of the job.
     Own,
     Stranger,
 }

@@ -1,4 +1,5 @@
-//! The job state machine of Myriad: which task goes to whom, and what becomes of it.
+//! The job state machine of Myriad: it decides which peer gets which task, and follows the task to
+//! its end.
 //!
 //! This crate does no I/O, reads no clock, draws no random numbers and knows no zkVM. A
 //! [`Requester`] is told what happened, and says what to do; the network and a simulator drive the

@@ -16,7 +16,7 @@ use crate::{
     time::Time,
 };
 
-/// Newcomers of whom this requester has seen the first lease end. At this many both counts are
+/// The newcomers whose first lease this requester has seen end. At this many, both counts are
 /// halved.
 const NEWCOMERS_MAX: u32 = 256;
 /// The chance, in thousandths, that newcomers deliver before any was seen, and the number of
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_steady_gets_shorter_leases() {
+    fn a_steady_peer_gets_shorter_leases() {
         let policy = Policy::default();
         let mut peer = peer(1000);
         let unknown = peer.lease_length(Kind::Leaf, COST, &policy);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_late_gets_longer_leases() {
+    fn a_late_peer_gets_longer_leases() {
         let policy = Policy::default();
         let mut peer = peer(1000);
         let before = peer.lease_length(Kind::Leaf, COST, &policy);

@@ -35,14 +35,14 @@ pub struct Policy {
     /// of the task's expected time. A home machine that has other work meanwhile is easily half as
     /// fast as measured.
     pub slack: u32,
-    /// The same for a machine that always took the expected time.
+    /// [`Self::slack`] of a machine that always took the expected time.
     pub slack_steady: u32,
     /// No lease is shorter: fetching the inputs and the answer's way take time that no cost counts.
     pub lease_min: Duration,
     /// Renewing stretches a lease to this many times its first length at most, however much
     /// progress is claimed.
     pub stretch_max: u32,
-    /// The same for a stranger without an accepted proof.
+    /// [`Self::stretch_max`] for a stranger without an accepted proof.
     pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
@@ -53,11 +53,11 @@ pub struct Policy {
     /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
     /// before they begin.
     pub doubt_min: Duration,
-    /// Leases that strangers without an accepted proof, who call from one network, may hold
-    /// together. Their proofs that nobody has looked at yet count too. At most this many of them
-    /// are woken when there is work; others ask by themselves.
+    /// Leases that strangers of one network, without an accepted proof, may hold together. Their
+    /// unchecked proofs count too. At most this many of them are woken when there is work. Others
+    /// ask by themselves.
     pub unproven_per_origin: usize,
-    /// Peers that are remembered. When there are more, those go first that nothing is known of.
+    /// Peers that are remembered. When there are more, peers of which nothing is known go first.
     pub peers_max: usize,
     /// A job fails after this many failures of one task on the requester's own machines. Strangers
     /// may be lying: a task that fails on them is only not given to them again, and its failures
@@ -68,7 +68,7 @@ pub struct Policy {
     /// no attack. It costs a peer that fails on purpose this many leases, and the caller one node.
     pub suspicious: usize,
     /// The caller also does it this long after the first failure, if no peer holds it that has
-    /// delivered before and is in time: there may be no more peers who could.
+    /// delivered before and is in time: there may be no other peer that could.
     pub suspicious_after: Duration,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,

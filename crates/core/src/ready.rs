@@ -77,7 +77,7 @@ impl Ready {
             .map(|(_, task)| task)
     }
 
-    /// The same of those with a shorter path above than this.
+    /// The [best](Self::best) of the tasks whose path above is shorter than `rank`.
     pub(crate) fn best_below(
         &self,
         rank: Duration,
@@ -127,7 +127,7 @@ impl Ready {
         self.count == 0
     }
 
-    /// A task of those that need the least memory.
+    /// One of the tasks that need the least memory.
     pub(crate) fn smallest(&self) -> Option<TaskId> {
         let step = self.steps.values().next()?;
         let smallest = step.tasks.iter().min_by_key(|(_, memory)| **memory)?;
@@ -151,7 +151,7 @@ pub(crate) struct Parked {
     places: HashMap<Peer, (u64, u32, Option<u64>)>,
     /// How many peers of each network wait.
     origins: BTreeMap<u64, usize>,
-    /// Who has which job's files, of these peers and of others.
+    /// The peers that have the files of each job, those that wait here and others.
     files: Holders,
 }
 

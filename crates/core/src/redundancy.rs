@@ -42,14 +42,14 @@ pub enum Redundancy {
 pub struct Adaptive {
     /// Work that may be done twice, in thousandths of the work of the job.
     pub waste_max: u32,
-    /// The same in addition, where strangers never deliver; where some do, the part of it that the
-    /// others are.
+    /// Work that may be done twice beyond that, in thousandths of the work of the job, where
+    /// strangers never deliver. Where some deliver, it shrinks to the share of those that do not.
     pub waste_unsure: u32,
     /// The least gain, in thousandths of the time that the candidate needs: below it, the estimates
     /// are not that good.
     pub gain_min: u32,
-    /// The least gain, in thousandths of the work that is expected to be wasted: what may be wasted
-    /// is for the best copies.
+    /// The least gain, in thousandths of the work that is expected to be wasted. It keeps the
+    /// allowed waste for the best copies.
     pub gain_per_waste: u32,
     /// Holders that deliver with no more than this chance together, in thousandths, keep nobody
     /// else from the task, whatever was wasted before.
@@ -187,7 +187,7 @@ fn expected_end(holders: &[Holder], again: Duration) -> Duration {
     end.saturating_add(share(again, nobody_yet))
 }
 
-/// The same with one more.
+/// [`expected_end`] with one more holder, the candidate.
 fn end_with(holders: &[Holder], candidate: Holder, again: Duration) -> Duration {
     let place = holders.partition_point(|holder| holder.remaining <= candidate.remaining);
     let (before, after) = holders.split_at(place);

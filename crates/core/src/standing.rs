@@ -70,7 +70,7 @@ impl Standing {
         (count > 0).then(|| (sum / count) as u32)
     }
 
-    /// The same within the bounds that hold here: a file may say anything.
+    /// This standing within the bounds that hold here: a file may say anything.
     pub(crate) fn bounded(mut self) -> Self {
         for count in [
             &mut self.accepted,

@@ -96,7 +96,7 @@ fn without_looking_ahead_it_takes_it() {
 }
 
 #[test]
-fn who_is_gone_keeps_nobody_waiting() {
+fn a_peer_that_is_gone_keeps_nobody_waiting() {
     let mut desk = desk(once());
     assert!(waits(&ask(&mut desk, SLOW)));
     let outputs = desk.input(Input::PeerLost { peer: peer(FAST) });
@@ -105,7 +105,7 @@ fn who_is_gone_keeps_nobody_waiting() {
 }
 
 #[test]
-fn who_is_late_keeps_nobody_waiting() {
+fn a_late_peer_keeps_nobody_waiting() {
     let mut desk = desk(once());
     assert!(waits(&ask(&mut desk, SLOW)));
     // Nothing is heard of the fast one for 12 s, of which 6 have passed.
@@ -237,7 +237,7 @@ fn a_boast_keeps_nobody_from_a_task() {
 
 /// A task that does not fit the fast machines is not left for them.
 #[test]
-fn a_task_is_left_only_for_those_who_have_the_memory() {
+fn a_task_is_left_only_for_peers_that_have_the_memory() {
     let small = |desk: &mut Desk| desk.ask(peer(FAST), offer_of(2000));
     let large = |desk: &mut Desk| {
         let memory = 2 * GIB;
@@ -262,7 +262,7 @@ fn a_task_is_left_only_for_those_who_have_the_memory() {
     assert_eq!(large(&mut desk).unwrap().task, TaskId::Segment(1));
 }
 
-/// Of two machines that wait, the smaller one is woken, since it is nearly as fast as the other.
+/// The smaller of two machines that wait is woken, since it is nearly as fast as the other.
 /// The task is not left for the faster one, which nobody would wake.
 #[test]
 fn a_task_is_not_left_for_a_machine_that_waits() {
@@ -348,7 +348,7 @@ fn a_fast_machine_takes_over_what_a_slow_one_has_hardly_begun() {
 }
 
 /// A newcomer's claims beyond the machine that costs are measured on count for nothing, and it
-/// takes nothing from those who have delivered.
+/// takes nothing from peers that have delivered.
 #[test]
 fn a_newcomer_takes_over_from_newcomers_alone() {
     let mut desk = Desk::new(once(), spec(1));
@@ -371,7 +371,7 @@ fn a_task_of_an_earlier_run_is_not_taken_over() {
     let taken_over = |leased: Vec<(TaskId, Peer)>| {
         let mut desk = Desk::new(once(), JobSpec { leased, ..spec(2) });
         if desk.requester.leases(JOB).is_empty() {
-            // The same in this run.
+            // The peer gets the same task in this run.
             desk.ask(peer(SLOW), offer(None)).unwrap();
         }
         let own = ask(&mut desk, FAST).unwrap();

@@ -1,4 +1,4 @@
-//! Peers with a job's files, and what becomes of those that only say that they have them.
+//! Peers with a job's files, and peers that only say that they have them.
 
 mod desk;
 
@@ -13,7 +13,7 @@ const NEWCOMER: u32 = 9;
 /// Peers 1 to 4 have delivered, are alike and wait, and so does a newcomer.
 fn waiting() -> Desk {
     let policy = Policy {
-        // Whatever was measured.
+        // The measured speeds do not matter here.
         look_ahead: false,
         ..once()
     };
@@ -83,7 +83,7 @@ fn no_task_is_left_undone_for_want_of_a_peer_with_the_files() {
     assert!(desk.ask(instead[0], offer(None)).is_ok());
 }
 
-/// Whoever makes progress with a job has its files.
+/// A peer that makes progress with a job has its files.
 #[test]
 fn those_that_work_at_a_job_are_woken_for_its_nodes() {
     let mut desk = waiting();

@@ -11,7 +11,7 @@ use myriad_core::{
 };
 
 #[test]
-fn who_hands_a_task_back_does_not_get_it_again_at_once() {
+fn a_peer_that_hands_a_task_back_does_not_get_it_again_at_once() {
     let mut desk = Desk::new(once(), spec(1));
     let task = desk.ask(peer(1), offer(None)).unwrap();
     let why = Return::Stopping;
@@ -35,7 +35,7 @@ fn who_hands_a_task_back_does_not_get_it_again_at_once() {
 /// A prover that asks several requesters at once gives back the lease that comes second. Its pause
 /// does not grow, however often that happens.
 #[test]
-fn who_got_another_task_first_may_come_again_after_a_moment() {
+fn a_peer_that_got_another_task_first_may_come_again_after_a_moment() {
     let policy = once();
     let mut desk = Desk::new(policy, spec(1));
     for _ in 0..10 {
@@ -55,7 +55,7 @@ fn who_got_another_task_first_may_come_again_after_a_moment() {
 
 /// All may try again where all have failed once: the reason may have passed.
 #[test]
-fn who_failed_may_try_again_if_nobody_else_does() {
+fn a_peer_that_failed_may_try_again_if_nobody_else_does() {
     let mut desk = Desk::new(once(), spec(1));
     for number in 1..=3 {
         let task = desk.ask(peer(number), offer(None)).unwrap();
@@ -72,7 +72,7 @@ fn who_failed_may_try_again_if_nobody_else_does() {
 }
 
 #[test]
-fn who_failed_gets_another_task_first() {
+fn a_peer_that_failed_gets_another_task_first() {
     let mut desk = Desk::new(once(), spec(2));
     let first = desk.ask(peer(1), offer(None)).unwrap();
     let message = "no luck".to_owned();
@@ -109,7 +109,7 @@ fn one_network_has_few_newcomers_at_work_and_any_number_of_proven_machines() {
 }
 
 #[test]
-fn those_who_never_delivered_are_forgotten_first() {
+fn peers_that_never_delivered_are_forgotten_first() {
     let policy = Policy {
         peers_max: 10,
         ..once()
@@ -159,7 +159,7 @@ fn a_lease_of_an_earlier_run_runs_out() {
 }
 
 #[test]
-fn who_was_banned_before_stays_banned() {
+fn a_peer_that_was_banned_before_stays_banned() {
     let standing = Standing {
         banned: Some("it lied".into()),
         ..Standing::default()
@@ -274,7 +274,7 @@ fn a_newcomer_on_trial_has_company_and_no_blame() {
 
 /// Nobody begins a copy of another's task a moment before there is a task that nobody holds.
 #[test]
-fn who_is_needed_in_a_moment_is_not_given_a_copy() {
+fn a_peer_that_is_needed_in_a_moment_is_not_given_a_copy() {
     let copies = Adaptive {
         waste_unsure: 1000,
         ..Adaptive::default()

@@ -71,7 +71,7 @@ fn until_woken(desk: &mut Desk, first: Vec<Peer>, honest: Peer) -> Duration {
 }
 
 #[test]
-fn those_who_boast_and_do_not_come_delay_no_proven_machine() {
+fn boasters_that_do_not_come_delay_no_proven_machine() {
     let honest = peer(80_000);
     let (mut desk, workers) = busy(&[honest]);
     for number in 0..1000 {
@@ -88,7 +88,7 @@ fn those_who_boast_and_do_not_come_delay_no_proven_machine() {
 }
 
 #[test]
-fn a_thousand_who_do_not_come_delay_a_newcomer_for_seconds() {
+fn a_thousand_absent_peers_delay_a_newcomer_for_seconds() {
     let honest = peer(80_000);
     let (mut desk, workers) = busy(&[]);
     for number in 0..1000 {
@@ -102,7 +102,7 @@ fn a_thousand_who_do_not_come_delay_a_newcomer_for_seconds() {
 }
 
 #[test]
-fn who_does_not_come_is_called_after_others_next_time() {
+fn a_peer_that_does_not_come_is_called_after_others_next_time() {
     let (mut desk, workers) = busy(&[]);
     let [idle, honest] = [peer(1), peer(80_000)];
     parks(&mut desk, idle, boasts(None));
@@ -119,7 +119,7 @@ fn who_does_not_come_is_called_after_others_next_time() {
 /// A machine that says at once that it is busy with another's task costs its way to the requester
 /// and back, not the patience for one that does not come.
 #[test]
-fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
+fn a_peer_that_declines_is_replaced_at_once_and_no_worse_for_it() {
     let [busy_one, other] = [peer(1), peer(2)];
     let (mut desk, workers) = busy(&[busy_one, other]);
     let fast = Offer {
@@ -146,7 +146,7 @@ fn who_declines_is_replaced_at_once_and_no_worse_for_it() {
 
 /// A machine that declines late has kept others waiting.
 #[test]
-fn who_declines_late_is_called_after_others_next_time() {
+fn a_peer_that_declines_late_is_called_after_others_next_time() {
     let [late, other, third] = [peer(1), peer(2), peer(3)];
     let (mut desk, workers) = busy(&[late, other, third]);
     let fast = Offer {
@@ -179,7 +179,7 @@ fn nothing_is_kept_for_strangers_that_may_not_come() {
 }
 
 #[test]
-fn one_network_has_few_newcomers_among_those_who_are_called() {
+fn one_network_has_few_newcomers_among_the_called_peers() {
     let (mut desk, workers) = busy(&[]);
     for number in 0..1000 {
         parks(&mut desk, peer(number), boasts(Some(7)));

@@ -106,8 +106,8 @@ pub fn lawful() -> Profile {
     }
 }
 
-/// The same with nothing that takes time but the tasks: of machines that have done one of each kind
-/// before, and of proofs that are verified in no time.
+/// [`lawful`] where only the tasks take time: the machines have done one of each kind before, and
+/// proofs are verified in no time.
 pub fn timeless() -> Profile {
     let mut profile = lawful();
     let program = &mut profile.programs[0];

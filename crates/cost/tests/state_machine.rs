@@ -1,6 +1,6 @@
 //! The list schedule beside the state machine that it stands for. The same tasks, given out by
-//! [`Requester`] to children that share cores, end when the schedule says. No tree is passed over
-//! that the state machine would finish sooner.
+//! [`Requester`] to children that share cores, end when the schedule says. The choice passes over
+//! no tree that the state machine would finish sooner.
 
 use std::{collections::HashMap, time::Duration};
 

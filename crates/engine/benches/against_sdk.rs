@@ -53,7 +53,7 @@ const SDK_CHOICES: [SdkChoice; 6] = [
 struct SdkChoice {
     children_leaf: usize,
     children_internal: usize,
-    /// Its segments, as a share of those of Myriad.
+    /// Its segments, as a share of Myriad's.
     segment_share: f64,
 }
 

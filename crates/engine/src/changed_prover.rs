@@ -33,7 +33,7 @@ pub fn prove_suspended_with_43(
 /// in the trace as in its public values.
 ///
 /// # Errors
-/// Those of proving.
+/// The errors of proving.
 ///
 /// # Panics
 /// If the segment ends the program.

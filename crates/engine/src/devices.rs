@@ -108,7 +108,8 @@ pub fn finish_and_verify(
     finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
 }
 
-/// The same for [`FinalForm::Fast`](crate::FinalForm).
+/// Makes the final proof of [`FinalForm::Fast`](crate::FinalForm), and hands it out only if it
+/// verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -192,7 +193,7 @@ pub fn metered_ctx(program: &Program, keys: &KeyCache) -> Result<MeteredCtx, Exe
 /// Executes a program and counts by its marks.
 ///
 /// # Errors
-/// Those of a worker's task.
+/// The errors of a worker's task.
 pub fn account(
     program: &Program,
     keys: &KeyCache,

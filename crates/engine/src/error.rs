@@ -248,7 +248,7 @@ pub enum AggregateError {
     Unsound { level: String, reason: String },
 }
 
-/// Why a proof was refused. Whatever the cause, the proof shows nothing.
+/// Why a proof was refused. The proof shows nothing, whatever the cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum VerifyError {
     #[error("the proof has {actual} bytes, and {max} are allowed for {what}")]

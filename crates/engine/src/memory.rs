@@ -264,7 +264,8 @@ struct NodePeaks {
     leaf: [u64; 4],
     internal_for_leaf: [u64; 3],
     internal_recursive: [u64; 3],
-    /// The same where the internal-for-leaf nodes of the tree have one child each.
+    /// [`Self::internal_recursive`] where the internal-for-leaf nodes of the tree have one child
+    /// each.
     internal_recursive_over_ones: [u64; 3],
 }
 

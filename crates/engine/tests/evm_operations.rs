@@ -27,7 +27,7 @@ fn the_vm_gives_what_the_host_gives() -> Result<(), Box<dyn Error>> {
     let elf = fs::read(format!("{guests}evm-block-precompiles.elf"))?;
     let openvm_toml = fs::read_to_string(format!("{guests}evm-block-precompiles.openvm.toml"))?;
     let program = Program::load(&elf, Some(&openvm_toml))?;
-    // The same for all tests of the workspace and from one run to the next.
+    // All tests of the workspace share the keys, from one run to the next.
     let keys = KeyCache::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("data/keys"));
     keys.ensure(program.config())?;
 

@@ -1,9 +1,9 @@
-//! What the guest's instructions are spent on, by kinds of operations.
+//! Marks in the guest's code, by which its instructions are counted by kinds of operations.
 //!
 //! A [`scope`] marks the instructions of an operation, and all that they call, as of a kind. In the
 //! guest, a mark is a note about an address in the code, in a section of the ELF that is not
-//! loaded: no instruction is executed for it, and no proof knows of it. Whoever executes the guest
-//! and looks at its ELF can count by kinds.
+//! loaded: no instruction is executed for it, and no proof knows of it. A program that executes the
+//! guest and reads its ELF can count by kinds.
 //!
 //! ```text
 //! section .myriad.marks: for each mark, address (4 bytes, little endian) ‖ word (4 bytes, little endian)
@@ -14,11 +14,11 @@
 //! must not be inside another one of the same kind with nothing between: then an end that was not
 //! meant is one of a kind that has not begun, and counts for nothing.
 
-/// What operations are of a kind: their number is in the marks.
+/// The kinds of operations, by the number that is in the marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// What no scope has.
+    /// All instructions outside of any scope.
     Other = 0,
     /// The guest's allocator has this number, too.
     Memory = 1,
@@ -49,14 +49,14 @@ pub enum Kind {
     P256 = 26,
 }
 
-/// A bit of a mark: what the operation calls is of its own kind, whatever the scopes in it say.
+/// A bit of a mark: all that the operation calls is of its kind, whatever the scopes in it say.
 pub const WHOLE: u32 = 1 << 8;
 /// A bit of a mark: the operation ends.
 pub const LEAVE: u32 = 1 << 9;
 
 #[cfg(any(feature = "host", test))]
 impl Kind {
-    /// In the order of their numbers.
+    /// All kinds, in the order of their numbers.
     pub const ALL: [Self; 27] = [
         Self::Other,
         Self::Memory,
@@ -87,7 +87,7 @@ impl Kind {
         Self::P256,
     ];
 
-    /// For people.
+    /// The name of the kind, for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Other => "other",

@@ -1,13 +1,10 @@
-//! Which rules hold at which time: the forks of a chain, from Paris to Osaka, and its blob
-//! parameters.
+//! The rules of a chain by time: its forks, from Paris to Osaka, and its blob parameters.
 
 use alloc::borrow::Cow;
 use alloy_eips::eip4844::{BLOB_TX_MIN_BLOB_GASPRICE, fake_exponential};
 use alloy_primitives::{Address, address};
-use core::fmt;
-use revm::primitives::hardfork::SpecId;
 
-use crate::{BlockError, RuleSet};
+use crate::{BlockError, Fork, RuleSet};
 
 /// Number and price of blobs in a block (EIP-7840).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +66,8 @@ impl BlobSchedule {
         Self(Cow::Borrowed(entries))
     }
 
-    /// Adds parameters that hold from a time on, which is no earlier than those before. The same
-    /// schedule has one form: what never holds, and what changes nothing, is not kept.
+    /// Adds parameters that hold from a time on, which is no earlier than those before. A schedule
+    /// has one form: parameters that never hold, or that change nothing, are not kept.
     pub fn push(&mut self, since: u64, params: BlobParams) {
         let entries = self.0.to_mut();
         if entries.last().is_some_and(|&(last, _)| last >= since) {
@@ -95,49 +92,6 @@ impl BlobSchedule {
     }
 }
 
-/// A set of rules that this crate knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fork {
-    Paris,
-    Shanghai,
-    Cancun,
-    Prague,
-    Osaka,
-}
-
-impl Fork {
-    /// All of them, the earliest first.
-    pub const ALL: [Self; 5] = [
-        Self::Paris,
-        Self::Shanghai,
-        Self::Cancun,
-        Self::Prague,
-        Self::Osaka,
-    ];
-
-    pub(crate) const fn spec(self) -> SpecId {
-        match self {
-            Self::Paris => SpecId::MERGE,
-            Self::Shanghai => SpecId::SHANGHAI,
-            Self::Cancun => SpecId::CANCUN,
-            Self::Prague => SpecId::PRAGUE,
-            Self::Osaka => SpecId::OSAKA,
-        }
-    }
-}
-
-impl fmt::Display for Fork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Paris => "Paris",
-            Self::Shanghai => "Shanghai",
-            Self::Cancun => "Cancun",
-            Self::Prague => "Prague",
-            Self::Osaka => "Osaka",
-        })
-    }
-}
-
 /// The rules of a chain. Times are Unix times in seconds; a fork is active from its time on, and
 /// `None` is a fork that the chain does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,13 +108,14 @@ pub struct ChainConfig {
     pub amsterdam_time: Option<u64>,
     /// Read from Cancun on.
     pub blobs: BlobSchedule,
-    /// Whose logs are deposit requests (EIP-6110), from Prague on. With `None` no log is one.
+    /// The contract whose logs are deposit requests (EIP-6110), from Prague on. With `None` no log
+    /// is one.
     pub deposit_contract: Option<Address>,
-    /// What of Ethereum's rules does not hold.
+    /// The rules in which the chain differs from Ethereum.
     pub rules: RuleSet,
 }
 
-/// What Linea says of blobs, of which its blocks have none.
+/// Linea's blob parameters. Its blocks have no blobs.
 const LINEA_BLOBS: BlobParams = BlobParams {
     target: 0,
     max: 6,
@@ -171,8 +126,8 @@ const LINEA_BLOBS: BlobParams = BlobParams {
 const DEPOSIT_CONTRACT: Address = address!("00000000219ab540356cbb839cbe05303d7705fa");
 
 impl ChainConfig {
-    /// Ethereum mainnet. No time is set for Amsterdam; what its blocks have more in their headers
-    /// is refused.
+    /// Ethereum mainnet. No time is set for Amsterdam. The additional fields in the headers of its
+    /// blocks are refused.
     pub const MAINNET: Self = Self {
         chain_id: 1,
         paris_block: 15_537_394,
@@ -382,7 +337,7 @@ mod tests {
         }
     }
 
-    /// Against the times and the parameters of other authors.
+    /// Compares them with the times and the parameters of other authors.
     #[test]
     fn the_built_in_chains_are_as_others_have_them() {
         let times = |chain: &ChainConfig| {

@@ -58,7 +58,7 @@ struct WitnessCode<'a> {
 }
 
 impl<'a> Codes<'a> {
-    /// What has no zeros after it is no code, and its hash that of nothing.
+    /// Bytes without zeros after them are no code, and have the hash zero.
     pub(crate) fn new(codes: &'a [Bytes]) -> Self {
         let mut hashes = Vec::with_capacity(codes.len());
         let mut witness = B256Map::default();
@@ -108,7 +108,7 @@ impl<'a> Codes<'a> {
     pub(crate) fn bytes(&mut self, hash: B256) -> Result<Bytes> {
         let is_created = hash == KECCAK_EMPTY || self.created.contains_key(&hash);
         match self.witness.get_mut(&hash) {
-            // What could be a delegation has to be a whole one.
+            // Bytes that could be a delegation have to be a whole one.
             Some(code) if !is_created && !code.bytes.starts_with(EIP7702_MAGIC_BYTES) => {
                 code.is_used = true;
                 Ok(code.bytes.clone())
@@ -182,7 +182,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// Of codes that are full of what counts.
+        /// The jump destinations of codes that are full of `JUMPDEST` and `PUSH` are those of revm.
         #[test]
         fn jump_destinations_are_those_of_revm(
             code in prop::collection::vec(
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// What follows a code would run where the code has no end.
+    /// Without an end of the code, the bytes after it would run.
     #[test]
     fn a_code_without_zeros_after_it_is_none() {
         let code = [opcode::ADDRESS];

@@ -1,4 +1,4 @@
-//! What can be wrong with a block, its witness, or the bytes that carry them.
+//! The faults of a block, of its witness, and of the bytes that carry them.
 
 use alloc::{boxed::Box, string::String};
 use alloy_primitives::{Address, B256};
@@ -22,7 +22,7 @@ pub enum BlockError {
         chain_id: u64,
         number: u64,
         timestamp: u64,
-        /// Which rules it has, in a few words.
+        /// The era of its rules, in a few words.
         era: &'static str,
         first_number: u64,
         end_timestamp: Option<u64>,
@@ -76,7 +76,7 @@ pub enum BlockError {
     BlobTransaction {
         /// Place in the block, from 0.
         index: usize,
-        /// Whose rules hold.
+        /// The family of chains whose rules hold.
         family: &'static str,
     },
     #[error("invalid transaction: transaction {index}: {reason}")]
@@ -132,15 +132,15 @@ fn of_amsterdam(field: &str) -> &'static str {
     }
 }
 
-/// What is wrong with a transaction's signature.
+/// A fault of a transaction's signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
     #[error("its s value is in the upper half of the curve's order (EIP-2)")]
     HighS,
     #[error("no public key can be recovered from it")]
     NotRecoverable,
-    /// The transactions are not those of the header, and this one's signature points to nobody:
-    /// what was signed, or the signature, has been changed.
+    /// The transactions are not those of the header, and this one's signature points to nobody. The
+    /// transaction or the signature has been changed.
     #[error(
         "it recovers to {sender}, which is no account of the pre-state, and the transactions are \
          not those that the header commits to"
@@ -148,7 +148,7 @@ pub enum SignatureFault {
     UnknownSender { sender: Address },
 }
 
-/// What the witness lacks, or has wrong.
+/// A fault of the witness: a part that it lacks, or has wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessError {
     #[error("{error}, on the way to {target}")]
@@ -176,7 +176,7 @@ pub enum WitnessError {
     },
 }
 
-/// What was looked for, or written, in a trie.
+/// The account or slot that was looked for, or written, in a trie.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrieTarget {
     #[error("account {address}")]
@@ -209,7 +209,7 @@ fn of_account(account: &Option<Address>) -> String {
 
 impl revm::database_interface::DBErrorMarker for Box<WitnessError> {}
 
-/// What is wrong with the bytes of a [`StatelessInput`](crate::StatelessInput).
+/// A fault of the bytes of a [`StatelessInput`](crate::StatelessInput).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InputError {
     #[error("the input is {actual} bytes long, at most {max} are allowed")]

@@ -299,7 +299,7 @@ impl<'a> Ancestors<'a> {
 mod tests {
     use super::*;
 
-    /// Against alloy-eips's own formulas, where those do not overflow.
+    /// Compares it with alloy-eips's own formulas, where those do not overflow.
     #[test]
     fn excess_blob_gas_is_that_of_others() {
         use alloy_eips::eip7840::BlobParams as Theirs;

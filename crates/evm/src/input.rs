@@ -44,7 +44,7 @@ pub const BLOCKS_MAX: usize = 1 << 10;
 /// Most entries in a chain's blob schedule. Ethereum has had four in two years.
 pub const BLOB_CHANGES_MAX: usize = 64;
 
-/// What is known about the block's parent.
+/// The block's parent, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parent {
     /// Its header in RLP.
@@ -66,7 +66,7 @@ pub struct StatelessInput {
     pub parent: Parent,
     /// Headers of ancestors in RLP, for BLOCKHASH, in any order.
     pub headers: Vec<Bytes>,
-    /// Nodes of the state and storage tries, in any order. Those that a batch makes itself may be
+    /// Nodes of the state and storage tries, in any order. Nodes that a batch makes itself may be
     /// missing.
     pub state: Vec<Bytes>,
     /// Codes of contracts, in any order, with [`PADDING_BYTES`](crate::codes::PADDING_BYTES)
@@ -220,8 +220,8 @@ fn put_word(out: &mut Vec<u8>, word: u32) {
     out.extend_from_slice(&word.to_le_bytes());
 }
 
-/// Of a chain configuration all but the chain id: the number of its rule set; each optional value
-/// as a word that says whether it is there, and the value or zeros; and the number of blob
+/// Encodes all of a chain configuration but the chain id: the number of its rule set; each optional
+/// value as a word that says whether it is there, and the value or zeros; and the number of blob
 /// parameters, with the time and the three numbers of each.
 pub(crate) fn encode_chain(chain: &ChainConfig) -> Vec<u8> {
     let mut out = Vec::new();

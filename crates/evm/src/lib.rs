@@ -5,20 +5,20 @@
 //! the guest `guests/evm-block` calls [`validate`] and reveals [`Outcome::public_values`], and on
 //! the host, where the same code says beforehand whether a block is worth proving.
 //!
-//! What it never does: read a file, a clock or the network (all of that is in the `host` module,
-//! which the guest does not have), trust a length it has not checked, or take a missing trie node
-//! for an empty one.
+//! The validation reads no file, no clock and no network: all of that is in the `host` module,
+//! which the guest does not have. It trusts no length that it has not checked, and never takes a
+//! missing trie node for an empty one.
 //!
 //! - [`StatelessInput`]: the input, and its encoding as the guest's input bytes
 //! - [`ChainConfig`]: forks by timestamp, from Paris to Osaka
-//! - [`RuleSet`]: what of Ethereum's rules a family of chains has otherwise
+//! - [`RuleSet`]: the rules in which a family of chains differs from Ethereum
 //! - [`trie`]: a Merkle-Patricia trie over a witness
 //! - [`validate`]: the checks, and their result
 //! - [`BlockError`]: each way in which a block or its witness can be wrong
 //! - [`codes`]: how the codes of a witness lie in the input
 //! - [`crypto`]: the hook for accelerated signature recovery
 //! - [`arithmetic`]: divisions on the VM's words
-//! - [`accounting`]: marks that say what the guest's instructions are spent on
+//! - [`accounting`]: marks by which the guest's instructions are counted
 #![cfg_attr(not(feature = "host"), no_std)]
 #![warn(unreachable_pub)]
 
@@ -31,6 +31,7 @@ pub mod codes;
 pub mod crypto;
 pub mod error;
 pub mod execute;
+pub mod fork;
 mod header;
 #[cfg(feature = "host")]
 pub mod host;
@@ -39,11 +40,12 @@ pub mod rules;
 mod state;
 pub mod trie;
 
-pub use chain::{BlobParams, BlobSchedule, ChainConfig, Fork};
+pub use chain::{BlobParams, BlobSchedule, ChainConfig};
 pub use error::{BlockError, InputError};
 #[cfg(feature = "host")]
 pub use execute::{AccountChange, StateChanges, validate_with_changes};
 pub use execute::{Outcome, WitnessUse, validate, validate_recording};
+pub use fork::Fork;
 pub use input::{Parent, StatelessInput};
 pub use rules::RuleSet;
 

@@ -1,14 +1,13 @@
-//! What differs between chains that have Ethereum's forks, as data.
+//! The differences between chains that have Ethereum's forks, as data.
 //!
-//! Each thing that differs is a field of [`RuleSet`], and each place that checks a rule asks for
-//! it. What is no such rule is not here: fork times, blob parameters and addresses are of a chain
-//! and not of a family, and stand in [`ChainConfig`](crate::ChainConfig). A family whose blocks
-//! hold more than Ethereum's, such as the deposits of the OP Stack, needs a transaction type and a
-//! price beside its rules: its blocks are refused by their transactions' type, and its chains by
-//! the keys of their configurations.
+//! Each difference is a field of [`RuleSet`], and each place that checks a rule asks for it. Fork
+//! times, blob parameters and addresses belong to a chain and not to a family, and stand in
+//! [`ChainConfig`](crate::ChainConfig). A family whose blocks hold more than Ethereum's, such as
+//! the deposits of the OP Stack, needs a transaction type and a price beside its rules: its blocks
+//! are refused by their transactions' type, and its chains by the keys of their configurations.
 
-/// The rules of a family of chains, by what they have otherwise than Ethereum. There are no others
-/// than those named here.
+/// The rules of a family of chains, by their differences from Ethereum. There are no others than
+/// those named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RuleSet {
@@ -16,7 +15,7 @@ pub struct RuleSet {
     pub(crate) id: u32,
     /// The family, for messages.
     pub name: &'static str,
-    /// What a block before Paris is, for messages.
+    /// The era of a block before Paris, for messages.
     pub(crate) before_paris: &'static str,
     /// From Prague on, the queues of EIP-7002 and 7251 are called at the end of a block, and have
     /// to be there.

@@ -65,7 +65,7 @@ struct CachedAccount {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// What the storage trie holds.
+    /// The value in the storage trie.
     original: U256,
     present: U256,
 }
@@ -85,8 +85,8 @@ impl<'a> WitnessState<'a> {
         }
     }
 
-    /// Goes on to the block after the one whose [`Self::root`] was asked for last: what that block
-    /// has left is what the next one begins with.
+    /// Goes on to the block after the one whose [`Self::root`] was asked for last. The next block
+    /// begins with the state that it has left.
     pub(crate) fn begin_block(&mut self, ancestors: Ancestors<'a>) {
         self.ancestors = ancestors;
         for account in self.cache.values_mut() {
@@ -94,7 +94,7 @@ impl<'a> WitnessState<'a> {
         }
     }
 
-    /// What the witness lacked, if anything, since the state was made.
+    /// The part that the witness lacked, if any, since the state was made.
     pub(crate) fn take_fault(&mut self) -> Option<WitnessError> {
         self.fault.take().map(|fault| *fault)
     }
@@ -409,7 +409,7 @@ fn decode_whole<T: Decodable>(bytes: &mut &[u8]) -> alloy_rlp::Result<T> {
     }
 }
 
-/// What a block does to the state.
+/// The changes of the state by a block.
 #[cfg(feature = "host")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StateChanges {
@@ -419,7 +419,7 @@ pub struct StateChanges {
     pub codes: Vec<Bytes>,
 }
 
-/// What a block does to one account.
+/// The change of one account by a block.
 #[cfg(feature = "host")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountChange {
@@ -433,7 +433,7 @@ pub struct AccountChange {
 
 #[cfg(feature = "host")]
 impl WitnessState<'_> {
-    /// What has changed, once [`Self::root`] has written it to the tries.
+    /// The changes, once [`Self::root`] has written them to the tries.
     pub(crate) fn changes(&mut self) -> StateChanges {
         let arena = &mut self.arena;
         let changed = self.cache.iter();

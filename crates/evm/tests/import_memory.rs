@@ -178,7 +178,7 @@ fn takes(share: f64) {
             written < 16 << 20,
             "{list}: {written} bytes of memory to write it"
         );
-        // What is written is read.
+        // The written file can be read.
         let read = BlockFile::read(&path).unwrap();
         assert_eq!(read.block, file.block);
     }

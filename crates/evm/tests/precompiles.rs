@@ -1,5 +1,5 @@
-//! What a block's precompiles would take in software. In a process of its own, since the counting
-//! is for the whole process.
+//! The instructions that a block's precompiles would take in software. The test has a process of
+//! its own, since the counting is for the whole process.
 
 use myriad_evm::{
     host::{
@@ -16,7 +16,7 @@ fn instructions(operation: &Operation) -> u64 {
     instructions
 }
 
-/// By the name of each, the least for the two calls that there are at least.
+/// Each precompile, with the least for the two calls that there are at least.
 #[test]
 fn what_would_be_in_software_is_counted() {
     // The hash of a block's requests is one of SHA-256.

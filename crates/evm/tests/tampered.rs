@@ -13,7 +13,7 @@ use myriad_evm::{
     validate,
 };
 
-/// Of Prague, with a parent header, and without blobs.
+/// Is of Prague, has a parent header, and no blobs.
 const SAMPLE: Of = Of::Sample;
 /// Has blobs.
 const CANCUN: Of = Of::Fork(Fork::Cancun);
@@ -112,7 +112,7 @@ fn fields_of_another_fork() {
     );
 }
 
-/// The same header, by the rules of other forks.
+/// The header of the sample, by the rules of other forks.
 #[test]
 fn rules_of_another_fork() {
     use BlockError::*;
@@ -292,7 +292,7 @@ fn signatures() {
             }
         );
     }
-    // These recover, to somebody who is not there.
+    // These recover, to an account that does not exist.
     assert_refused!(
         [SAMPLE, CANCUN],
         |b| change_transaction(b, |tx, s| (tx, Signature::new(s.r(), s.s(), !s.v()))),
@@ -365,7 +365,7 @@ fn encoding() {
     assert!(matches!(validate(&longer), Err(BlockError::MalformedRlp { .. })));
 }
 
-/// What was not checked, or by other rules, does not look like what was.
+/// The public values of a block with fewer checks, or by other rules, are others.
 #[test]
 fn public_values_say_what_was_checked() {
     for of in [SAMPLE, CANCUN] {

@@ -73,7 +73,7 @@ pub(crate) struct Behaviour {
     pub kad: kad::Behaviour<kad::store::MemoryStore>,
     pub identify: identify::Behaviour,
     pub mdns: Toggle<mdns::tokio::Behaviour>,
-    /// The same by IPv6: each speaks one family.
+    /// mDNS by IPv6: each of the two speaks one family.
     pub mdns6: Toggle<mdns::tokio::Behaviour>,
     pub ping: ping::Behaviour,
 }

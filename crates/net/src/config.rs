@@ -74,8 +74,8 @@ pub struct Limits {
     pub blobs_sent_at_once: usize,
     /// Blobs that are sent to one peer at once.
     pub blobs_sent_per_peer: usize,
-    /// The reach of an address, which decides who may send this node there. It is [`Scope::of`],
-    /// except in networks that play the internet.
+    /// The reach of an address, which decides whether a peer may send this node there. It is
+    /// [`Scope::of`], except in networks that play the internet.
     pub scope_of: fn(IpAddr) -> Option<Scope>,
 }
 

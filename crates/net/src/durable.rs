@@ -19,11 +19,11 @@ pub fn make_dir(dir: &Path) -> io::Result<()> {
 
 fn make_all_with(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     let missing = missing(dir);
-    // Whoever made the lowest folder that is there may have been killed before it was synced: it
-    // makes one after the other.
+    // The process that made the lowest existing folder may have been killed before it was synced:
+    // it makes one after the other.
     match sync(above(missing.first().map_or(dir, |first| above(first)))) {
-        // The folder above is another user's, who has made this one, or of a file system that
-        // syncs no folders.
+        // The folder above belongs to another user, which has made this one, or to a file system
+        // that syncs no folders.
         Err(e) if cannot_sync(&e) => {}
         synced => synced?,
     }
@@ -35,8 +35,8 @@ fn cannot_sync(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported)
 }
 
-/// Makes a folder in one that is there, if need be. Its name is on the disk when this returns, and
-/// whoever has made it may have been killed before that.
+/// Makes a folder in one that is there, if need be. Its name is on the disk when this returns, even
+/// if the process that made the folder was killed before that.
 ///
 /// # Errors
 /// As [`make_dir`], and a folder above that is missing.
@@ -144,7 +144,7 @@ mod tests {
         let denied = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
         let dir = tempfile::tempdir().unwrap();
         make_all_with(dir.path(), denied).unwrap();
-        // What is made here is this process's to sync.
+        // This process has to sync the folders that it makes.
         assert!(make_all_with(&dir.path().join("new"), denied).is_err());
         let broken = |_: &Path| Err(io::Error::other("no disk"));
         assert!(make_all_with(dir.path(), broken).is_err());

@@ -120,8 +120,8 @@ impl Identity {
         };
         make_dir(dir).map_err(write)?;
         let pair = ed25519::Keypair::generate();
-        // The file appears whole or not at all. Of two starts at once, one is first, and both take
-        // its key.
+        // The file appears whole or not at all. If two nodes start at once, one is first, and both
+        // take its key.
         let written = tempfile::Builder::new()
             .prefix(".half-")
             .permissions(Permissions::from_mode(MODE))

@@ -30,12 +30,13 @@ pub(crate) enum Command {
         channel: ResponseChannel<Response>,
         response: Response,
     },
-    /// An announcement of a job of our own; the actor fills in who, when and where.
+    /// An announcement of a job of our own; the actor fills in the peer, the time and the
+    /// addresses.
     Announce(Box<Announcement>),
     Dial {
         peer: PeerId,
         addresses: Vec<Multiaddr>,
-        told_by: Option<PeerId>,
+        teller: Option<PeerId>,
         dialled: oneshot::Sender<()>,
     },
     Regard {
@@ -68,7 +69,7 @@ pub enum Event {
     /// This machine was suspended for so long; all connections are lost and opened anew.
     Resumed { time: Duration },
     /// A peer asks, and waits for the reply.
-    Asked {
+    Request {
         peer: Peer,
         request: Request,
         reply: Reply,

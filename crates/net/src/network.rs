@@ -74,8 +74,8 @@ impl Network {
         Self::start_with_clock(config, since_boot)
     }
 
-    /// The same with another clock: `since_boot` says how long ago the machine was started, with
-    /// all the time in which it was suspended, and none where that is not known.
+    /// [`Self::start`] with another clock: `since_boot` says how long ago the machine was started,
+    /// with all the time in which it was suspended. It gives none where that is not known.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -166,15 +166,15 @@ impl Network {
         receiver.await.unwrap_or_else(|_| Err(ended(())))
     }
 
-    /// Tells the network of a job of this node's, again and again until it is closed. Who, when and
-    /// where are filled in.
+    /// Tells the network of a job of this node's, again and again until it is closed. The network
+    /// fills in the peer, the time and the addresses.
     pub fn announce(&self, announcement: Announcement) {
         // Once the network has ended, nobody listens.
         let _ = self.0.commands.send(Command::Announce(Box::new(announcement)));
     }
 
     /// Sets the worth of a peer to this node. A useful peer keeps its connection, and gets one,
-    /// whoever else is there.
+    /// whichever others are there.
     pub fn regard(&self, peer: Peer, regard: Regard) {
         if let Some(id) = id_of(peer) {
             // Once the network has ended, there are no connections.
@@ -218,7 +218,7 @@ impl Network {
     }
 
     /// Fetches a blob from the peers that have it, in the order of its holders, and keeps it.
-    /// `told_by` is the peer that named the holders.
+    /// `teller` is the peer that named the holders.
     ///
     /// A holder that is slow or silent is left for the next one within seconds, and the bytes that
     /// it sent are kept. Busy ones are asked again for five minutes; the whole takes no longer than
@@ -230,12 +230,12 @@ impl Network {
     pub async fn fetch(
         &self,
         source: &Source,
-        told_by: Peer,
+        teller: Peer,
         came: impl FnMut(u64) + Send,
     ) -> Result<(), FetchFailed> {
         self.0
             .fetcher
-            .fetch(&self.0.blobs, self.0.peer, source, told_by, came)
+            .fetch(&self.0.blobs, self.0.peer, source, teller, came)
             .await
     }
 }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_turned_away_together_comes_again_one_by_one() {
+    fn peers_turned_away_together_come_again_one_by_one() {
         let now = Instant::now();
         let mut pauses: Vec<Duration> = (0..16)
             .map(|seed| {

@@ -75,8 +75,8 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_exist_has_no_id() {
-        // Not the encoding of any point.
+    fn a_peer_that_cannot_exist_has_no_id() {
+        // This is not the encoding of any point.
         let impossible = (0..=u8::MAX)
             .map(|byte| Peer([byte; 32]))
             .find(|&peer| id_of(peer).is_none());

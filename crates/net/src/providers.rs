@@ -20,7 +20,7 @@ pub(crate) const PROVIDER_TTL: Duration = Duration::from_secs(6 * ANNOUNCE_EVERY
 const PROVIDED_PAUSE: Duration = Duration::from_secs(ANNOUNCE_EVERY.as_secs() / 2);
 
 /// Keeps a requester's record of itself, at the head of the list. libp2p names only the first
-/// twenty to those who ask, and takes none in when there are 64. So an attacker that fills the
+/// twenty to peers that ask, and takes none in when there are 64. So an attacker that fills the
 /// table first would keep everybody else out. In this order a requester is named for as long as
 /// fewer than twenty have said it since. A repeated record replaces the earlier one: after a
 /// restart a requester listens elsewhere.
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_records_of_who_has_jobs_are_kept() {
+    fn only_records_of_peers_with_jobs_are_kept() {
         let mut store = store(PeerId::random());
         let now = Instant::now();
         let other = ProviderRecord {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_fill_the_table_first_keep_nobody_out() {
+    fn the_first_to_fill_the_table_keep_nobody_out() {
         let own = PeerId::random();
         let mut store = store(own);
         let mut now = Instant::now();

@@ -1,6 +1,6 @@
-//! Makes text that a stranger may have influenced safe to show to people. Whatever shows such text
-//! calls this: messages as they are decoded, what an engine child says, errors and files on the
-//! terminal.
+//! Makes text that a stranger may have influenced safe to show to people. All code that shows such
+//! text calls this: for messages as they are decoded, for the words of an engine child, for errors
+//! and files on the terminal.
 
 /// The character that is shown in place of `c`: a space for the end of a line and a tab, and a
 /// question mark for all else that is not printed. Otherwise a stranger could move the cursor of a

@@ -28,7 +28,7 @@ use crate::{
     wire::{Contact, Source},
 };
 
-/// Turning streams away is work too. Of the streams beyond the permits, this many at once are told
+/// Turning streams away is work too. This many of the streams beyond the permits are told at once
 /// when to come again. The rest are closed.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// The time after which a stream that was turned away should come again.
@@ -168,7 +168,7 @@ impl Fetcher {
         blobs: &BlobStore,
         own: Peer,
         source: &Source,
-        told_by: Peer,
+        teller: Peer,
         mut came: impl FnMut(u64) + Send,
     ) -> Result<(), FetchFailed> {
         let want = source.blob;
@@ -193,7 +193,7 @@ impl Fetcher {
                 let attempt = Attempt {
                     want,
                     holder,
-                    told_by,
+                    teller,
                     is_last,
                 };
                 let why = match self
@@ -250,10 +250,10 @@ impl Fetcher {
         let Attempt {
             want,
             holder,
-            told_by,
+            teller,
             is_last,
         } = attempt;
-        let opened = self.open(holder, told_by, opening(is_last)).await;
+        let opened = self.open(holder, teller, opening(is_last)).await;
         let stream = CountingStream {
             stream: opened.map_err(Failure::Open)?,
             read: &self.shared.blob_bytes_in,
@@ -264,7 +264,7 @@ impl Fetcher {
         fetched.map(drop).map_err(Failure::Fetch)
     }
 
-    async fn open(&self, holder: &Contact, told_by: Peer, patience: Duration) -> Result<Stream, String> {
+    async fn open(&self, holder: &Contact, teller: Peer, patience: Duration) -> Result<Stream, String> {
         let id = id_of(holder.peer).ok_or("there is no such peer")?;
         let addresses = holder
             .addresses
@@ -277,7 +277,7 @@ impl Fetcher {
         let _ = self.commands.send(Command::Dial {
             peer: id,
             addresses,
-            told_by: id_of(told_by),
+            teller: id_of(teller),
             dialled,
         });
         ready.await.map_err(|_| "the network has ended")?;
@@ -313,7 +313,7 @@ impl Came {
 struct Attempt<'a> {
     want: BlobRef,
     holder: &'a Contact,
-    told_by: Peer,
+    teller: Peer,
     /// Whether no other holder is left to be asked.
     is_last: bool,
 }
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_time_is_not_taken_for_who_has_nothing() {
+    fn a_busy_peer_is_not_taken_for_one_that_has_nothing() {
         let busy = FetchError::Busy { retry_ms: 500 };
         assert_eq!(busy_for(&busy), Some(Duration::from_millis(500)));
         assert_eq!(busy_for(&FetchError::Unanswered), Some(Duration::ZERO));

@@ -72,7 +72,7 @@ async fn garbage_and_floods_are_borne() {
     // Its driver answers whatever gets through.
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            if let Event::Asked { reply, .. } = event {
+            if let Event::Request { reply, .. } = event {
                 reply.send(Response::Received);
             }
         }
@@ -137,12 +137,12 @@ async fn garbage_and_floods_are_borne() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_asks_too_often_is_told_so_and_who_is_not_there_is_not_waited_for() {
+async fn a_peer_that_asks_too_often_is_told_so_and_an_absent_one_is_not_waited_for() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let (victim, mut events) = node(dirs[0].path(), Role::Requester, &[], Limits::default());
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            if let Event::Asked { reply, .. } = event {
+            if let Event::Request { reply, .. } = event {
                 reply.send(Response::Received);
             }
         }

@@ -1,6 +1,6 @@
-//! From the start of a requester until its first lease, with the journal of a job of 10,000 tasks,
-//! every other segment of which is proven. What the network needs to bring a prover that asks is
-//! not in it.
+//! The time from the start of a requester until its first lease, with the journal of a job of
+//! 10,000 tasks, every other segment of which is proven. The time that the network needs to bring a
+//! prover is not in it.
 //!
 //! ```text
 //! cargo bench --workspace --bench restart [-- SEGMENTS]

@@ -52,7 +52,7 @@ impl LimitedWorker {
         Self::begin(config, Worker::spawn(config)?, memory, Path::new("/"))
     }
 
-    /// The same for a child that makes keys.
+    /// Starts a child that makes keys, with this much memory.
     ///
     /// # Errors
     /// As [`Self::spawn`].
@@ -60,7 +60,7 @@ impl LimitedWorker {
         Self::spawn_for_keys_below(config, memory, Path::new("/"))
     }
 
-    /// The same with the files of the machine below `root`.
+    /// [`Self::spawn_for_keys`] with the files of the machine below `root`.
     pub(crate) fn spawn_for_keys_below(
         config: &WorkerConfig,
         memory: MemoryBudget,

@@ -1,5 +1,5 @@
-//! Keys of the configurations of this machine's own jobs. Those of strangers' jobs are made by
-//! `crate::prover`.
+//! Keys of the configurations of this machine's own jobs. `crate::prover` makes those of strangers'
+//! jobs.
 
 use std::path::Path;
 
@@ -15,9 +15,9 @@ use crate::group::LimitedWorker;
 /// data folder); other extensions may take more.
 pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 
-/// Has the keys of a configuration made, where there are none that can be read, by a child that
-/// ends with it and is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives what that took; none
-/// where they were there.
+/// Has the keys of a configuration made, if none can be read. A child makes them, and ends then. It
+/// is held to `memory`, or to [`KEYS_MEMORY_MIN`]. Gives the child's usage; none if the keys were
+/// there.
 ///
 /// # Errors
 /// The child's own failure, or its death; and an `openvm.toml` that is refused.
@@ -29,7 +29,7 @@ pub fn make_keys(
     make_keys_below(config, memory.max(KEYS_MEMORY_MIN), openvm_toml, Path::new("/"))
 }
 
-/// The same with the files of the machine below `root`.
+/// [`make_keys`] with the files of the machine below `root`.
 fn make_keys_below(
     config: &WorkerConfig,
     memory: MemoryBudget,

@@ -85,7 +85,7 @@ impl Peers {
         let read = self.open().and_then(|database| database.run(read));
         read.unwrap_or_else(|e| {
             tracing::warn!(
-                "what is known of peers cannot be read from {}: {e}; move the file away, and it is made anew",
+                "the knowledge of peers cannot be read from {}: {e}; move the file away, and it is made anew",
                 self.path.display()
             );
             Vec::new()
@@ -102,7 +102,7 @@ impl Peers {
         };
         if let Err(e) = self.open().and_then(|database| database.run(write)) {
             tracing::warn!(
-                "what was learned of peers cannot be written to {}: {e}; free some space, or move the file away where it is damaged",
+                "the knowledge of peers cannot be written to {}: {e}; free some space, or move the file away if it is damaged",
                 self.path.display()
             );
         }
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(
             std::fs::read(&peers.path).unwrap(),
             [7; 5000],
-            "it is left for who wants to look"
+            "it is left as it was"
         );
     }
 }

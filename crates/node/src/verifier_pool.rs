@@ -19,7 +19,6 @@ use myriad_engine::{
 use thiserror::Error;
 
 use crate::{
-    RunError,
     group::LimitedWorker,
     text::printable,
     watchdog::{Bounds, guard},
@@ -61,6 +60,13 @@ pub enum Objection {
     /// This machine could not examine it.
     #[error("{0}")]
     Unable(String),
+}
+
+/// There is no child that could verify proofs of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("proofs cannot be verified: {reason}")]
+pub struct NoVerifier {
+    pub reason: String,
 }
 
 /// The program of a job, for children that need no input of it.
@@ -143,15 +149,15 @@ impl VerifierPool {
     /// The statement that proofs of the program must make. Waits until a child is ready.
     ///
     /// # Errors
-    /// [`RunError::Verifier`]
-    pub fn statement(&self) -> Result<&Statement, RunError> {
+    /// [`NoVerifier`], if the first child could not be made ready.
+    pub fn statement(&self) -> Result<&Statement, NoVerifier> {
         let statement = self.0.statement.get_or_init(|| {
             let mut first = self.0.new_child();
             let (worker, statement) = self.0.ready()?;
             first.worker = Some(worker);
             Ok(statement)
         });
-        statement.as_ref().map_err(|reason| RunError::Verifier {
+        statement.as_ref().map_err(|reason| NoVerifier {
             reason: reason.clone(),
         })
     }
@@ -379,8 +385,8 @@ mod tests {
         let program = program(dir.path(), "");
         fs::write(dir.path().join("statement"), b"").unwrap();
         let verifiers = VerifierPool::begin(program);
-        let error = verifiers.statement().unwrap_err();
-        assert!(matches!(&error, RunError::Verifier { .. }), "{error}");
+        let NoVerifier { reason } = verifiers.statement().unwrap_err();
+        assert_ne!(reason, "");
         assert!(matches!(
             verifiers.verify(&FINAL, PROOF_BYTES),
             Err(Objection::Unable(_))

@@ -58,7 +58,7 @@ impl LimitedWorker {
     /// has no group.
     ///
     /// # Errors
-    /// Those of the work. The end of a child that took too much has its true cause.
+    /// The errors of the work. The end of a child that took too much has its true cause.
     pub fn within<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, WorkerError>,

@@ -55,7 +55,7 @@ pub(super) fn blob_answers() -> Vec<Vec<u8>> {
     vec![stream.heard]
 }
 
-/// Whatever is answered, nothing but the blob itself is kept under its name.
+/// Nothing but the blob itself is kept under its name, whatever is answered.
 pub(super) fn blob_answer(bytes: &[u8]) -> bool {
     let (_dir, _, want) = shared();
     let dir = tempfile::tempdir().expect("a folder");

@@ -106,8 +106,8 @@ impl Pairing for Bn254 {
     }
 }
 
-/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes
-/// back.
+/// The Frobenius map on the twisted curve: `(x, y)` goes to the curve, is taken to the power of `p`
+/// there, and comes back.
 fn frobenius(point: &Point<G2>) -> Point<G2> {
     let coefficients = Bn254::frobenius_coefficients();
     let x = point.x.conjugate().mul(&coefficients[2]);
@@ -130,9 +130,9 @@ fn is_pairing_one(pairs: Vec<Pair<Bn254>>) -> bool {
     final_exponentiation(&value).is_one()
 }
 
-/// To a power that is `(p¹² - 1)/r` times a number prime to r.
+/// Raises to the power of `(p¹² - 1)/r` times a number prime to r.
 ///
-/// From Fuentes-Castañeda, Knapp and Rodríguez-Henríquez, "Faster hashing to G2".
+/// The method is from Fuentes-Castañeda, Knapp and Rodríguez-Henríquez, "Faster hashing to G2".
 fn final_exponentiation(value: &Fp12<Bn254>) -> Fp12<Bn254> {
     let to_minus_seed = |value: &Fp12<Bn254>| value.power(SignedDigits::new(SEED)).conjugate();
     let r = value.easy_part();
@@ -180,7 +180,7 @@ fn read_g2(bytes: &[u8]) -> Result<Option<Point<G2>>, PrecompileHalt> {
         .ok_or(PrecompileHalt::Bn254AffineGFailedToCreate)
 }
 
-/// From section 4.3 of <https://eprint.iacr.org/2022/352>.
+/// The test of section 4.3 of <https://eprint.iacr.org/2022/352>.
 fn is_in_g2(point: &Point<G2>) -> bool {
     // 6u² times, which has too many digits for one step.
     point.times(SEED).times(6 * SEED).0.as_ref() == Some(&frobenius(point))

@@ -50,7 +50,7 @@ const WINDOW: usize = 1 << WINDOW_BITS;
 pub struct Multiples([Secp256k1Point; WINDOW - 1]);
 
 impl Multiples {
-    /// Of a point on the curve, which is not the point at infinity.
+    /// The multiples of a point on the curve, which is not the point at infinity.
     pub fn new(point: &Secp256k1Point) -> Self {
         Secp256k1Point::set_up_once();
         // SAFETY: the setup is done. The order of the group is a prime, so that no point is its own

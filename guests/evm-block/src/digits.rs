@@ -2,8 +2,8 @@
 //! and add.
 //!
 //! A digit has 96 bits. The product of two, and a sum of fewer than 2^31 of those, is less than
-//! 2^224 and so less than the prime: modulo the prime, it is what it is without. One instruction so
-//! does what takes a hundred by products of 32 bits.
+//! 2^224 and so less than the prime. Reducing it modulo the prime does not change it. So one
+//! instruction does the work of a hundred with products of 32 bits.
 
 use alloc::vec::Vec;
 
@@ -20,10 +20,10 @@ pub type Place = Secp256k1Coordinate;
 /// Limbs of a digit.
 pub const DIGIT_LIMBS: usize = 3;
 
-/// Limbs of what has been carried to a sum: of a sum without its lowest digit.
+/// The limbs that are carried to a sum: those of a sum without its lowest digit.
 type Carry = [u32; 4];
 
-/// To be called before anything else here.
+/// Must be called before anything else here.
 pub fn set_up() {
     <Place as IntMod>::set_up_once();
 }
@@ -176,7 +176,8 @@ fn split([a, b, c, rest @ ..]: [u32; 7]) -> ([u32; DIGIT_LIMBS], Carry) {
     ([a, b, c], rest)
 }
 
-/// Makes digits of sums: what does not fit is carried to the next one. The last one has room.
+/// Makes digits of sums. The part that does not fit is carried to the next one. The last one has
+/// room.
 #[inline(always)]
 pub fn normalize(sums: &[Place], mut carry: Carry, number: &mut [Place]) {
     for (sum, place) in sums.iter().zip(number) {
@@ -198,7 +199,7 @@ pub fn to_limbs(digits: &[Place]) -> Vec<u32> {
 /// A modulus's digits, and places to compute in.
 pub struct Clearing {
     pub modulus: Vec<Place>,
-    /// Of the lowest digit, negative, modulo a digit.
+    /// The negative inverse of the lowest digit, modulo a digit.
     pub inverse: Place,
     pub lowest: Place,
     pub factor: Place,

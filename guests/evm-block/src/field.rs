@@ -4,8 +4,8 @@
 //!
 //! - A result is right modulo the prime, but nothing forces the host to give its least
 //!   representation. [`Coordinate::write`] and [`is_odd`] do: with another one there is no proof.
-//!   Comparisons do so of themselves. Whatever is read as an integer goes through one of the two:
-//!   bytes for others, a sign, and an element that becomes one of another field.
+//!   Comparisons do so of themselves. Every element that is read as an integer goes through one of
+//!   the two: bytes for others, a sign, and an element that becomes one of another field.
 //! - The host could choose the quotient of a division by zero: [`Field::div`] is not for that.
 //! - A number from outside is below the prime only if that was looked at: [`Coordinate::read`]
 //!   does.
@@ -19,9 +19,9 @@ use crate::{
 
 /// A field, by operations that write into a place.
 ///
-/// The VM's instructions take three addresses. What a function returns is copied, since its address
-/// has gone to an instruction, and to copy an element takes ten times as many instructions as to
-/// multiply it.
+/// The VM's instructions take three addresses. The result of a function is copied, since its
+/// address has gone to an instruction. Copying an element takes ten times as many instructions as
+/// multiplying it.
 pub trait Field: Clone + Sized + 'static {
     fn zero() -> &'static Self;
     fn one() -> &'static Self;
@@ -31,7 +31,7 @@ pub trait Field: Clone + Sized + 'static {
     fn add_assign(&mut self, other: &Self);
     fn sub_assign(&mut self, other: &Self);
     fn mul_assign(&mut self, other: &Self);
-    /// By anything but zero.
+    /// Divides by anything but zero.
     fn div_assign(&mut self, other: &Self);
     /// Has no proof with another than the least representation of either.
     fn equals(&self, other: &Self) -> bool;
@@ -59,7 +59,7 @@ pub trait Field: Clone + Sized + 'static {
         product
     }
 
-    /// By anything but zero.
+    /// The quotient by anything but zero.
     fn div(&self, other: &Self) -> Self {
         let mut quotient = self.clone();
         quotient.div_assign(other);
@@ -91,7 +91,7 @@ pub trait Field: Clone + Sized + 'static {
         self.mul(self)
     }
 
-    /// To the power of a number in big endian.
+    /// Raises to the power of a number in big endian.
     fn power(&self, exponent: &[u8]) -> Self {
         const WINDOW: usize = 16;
         let mut powers = alloc::vec::Vec::with_capacity(WINDOW);

@@ -5,8 +5,8 @@ use openvm_algebra_guest::moduli_macros;
 #[cfg(feature = "precompiles")]
 use openvm_algebra_guest::{IntMod, complex_macros};
 
-/// Operations whose result is written to its place. An instruction takes three addresses: what a
-/// function returns instead is copied, which takes ten times as many instructions.
+/// Operations whose result is written to its place. An instruction takes three addresses. A result
+/// that a function returns instead is copied, which takes ten times as many instructions.
 #[cfg(feature = "precompiles")]
 pub trait InPlace {
     fn write_sum(&mut self, a: &Self, b: &Self);

@@ -2,9 +2,10 @@
 //! as the VM leaves it.
 //!
 //! A result is right modulo the prime, and the host may give any representation of it that has
-//! room. A comparison, and whatever else asks for the least representation, has no proof with
-//! another one. So the worst host gives the least representation of those results that are asked
-//! for it, and another one of all others. [`worst`] has a formula computed by such a host.
+//! room. A comparison, and every other operation that asks for the least representation, has no
+//! proof with another one. So the worst host gives the least representation of those results that
+//! are asked for it, and another one of all others. [`worst`] has a formula computed by such a
+//! host.
 
 #[cfg(not(test))]
 pub use vm::*;
@@ -112,8 +113,8 @@ mod worst {
 
     /// The choices of one computation.
     struct Host {
-        /// Of this choice among the possible ones; 0 is to take a greater representation wherever
-        /// there is one.
+        /// The seed of this choice among the possible ones. 0 takes a greater representation
+        /// wherever there is one.
         seed: u64,
         /// How many results there were.
         results: u64,
@@ -148,7 +149,7 @@ mod worst {
         }
 
         fn refuse<F: IntMod>(&mut self, number: &F) {
-            // What comes from outside is not the host's choice, and not asked for in this form.
+            // A number from outside is not the host's choice, and not asked for in this form.
             if let Some(place) = self.places.get(&key(number)) {
                 self.is_refused = true;
                 self.least.insert(*place);
@@ -175,8 +176,8 @@ mod worst {
         u64::from_le_bytes(bytes[..8].try_into().unwrap())
     }
 
-    /// What `compute` comes to by a host that gives another than the least representation wherever
-    /// there is a proof with one, and how many results it gave so.
+    /// The result of `compute` by a host that gives another than the least representation wherever
+    /// there is a proof with one, and the number of results that it gave so.
     pub fn worst<T>(seed: u64, compute: impl Fn() -> T) -> (T, usize) {
         let mut least = HashSet::new();
         for _ in 0..PASSES_MAX {

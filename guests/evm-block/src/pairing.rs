@@ -20,7 +20,7 @@ pub enum Twist {
     Multiplicative,
 }
 
-/// What a curve's pairing computes with.
+/// The fields, groups and constants of a curve's pairing.
 pub trait Pairing: Sized + 'static {
     type Fp2: Complex;
     type G1: Curve<Field = <Self::Fp2 as Complex>::Base>;
@@ -95,7 +95,7 @@ impl<P: Pairing> Fp12<P> {
             double.set_sum(a, a);
         }
         let mut term = P::Fp2::place();
-        // Of the products of coefficients whose powers have this sum.
+        // The sum of the products of coefficients whose powers have this sum.
         let mut set_sum = |sum: &mut P::Fp2, power: usize| {
             let first = power.saturating_sub(DEGREE - 1);
             let pairs = first..power.div_ceil(2);
@@ -134,7 +134,7 @@ impl<P: Pairing> Fp12<P> {
         }))
     }
 
-    /// To the power of `p`.
+    /// Raises to the power of `p`.
     pub fn frobenius(&self) -> Self {
         let coefficients = P::frobenius_coefficients();
         Self(array::from_fn(|i| match i {
@@ -266,7 +266,7 @@ impl<P: Pairing> Walk<P> {
         self.multiply(slope, value);
     }
 
-    /// To the sum with a point of the second group.
+    /// Goes on to the sum with a point of the second group.
     pub fn add(&mut self, point: &Point<P::G2>, value: &mut Fp12<P>) {
         let slope = self
             .at
@@ -275,7 +275,7 @@ impl<P: Pairing> Walk<P> {
         self.multiply(slope, value);
     }
 
-    /// By the line on which the walk has come here, through the negative of where it is.
+    /// Multiplies by the line on which the walk has come here, through the negative of where it is.
     fn multiply(&mut self, slope: P::Fp2, value: &mut Fp12<P>) {
         let mut constant = slope.mul(&self.at.x);
         constant.add_assign(&self.at.y);

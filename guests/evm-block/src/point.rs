@@ -33,12 +33,12 @@ impl<C: Curve> PartialEq for Point<C> {
 }
 
 impl<C: Curve> Point<C> {
-    /// `None` for what is not on the curve.
+    /// `None` if the point is not on the curve.
     pub fn new(x: C::Field, y: C::Field) -> Option<Self> {
         y.square().equals(&C::right_side(&x)).then_some(Self { x, y })
     }
 
-    /// For what is on the curve.
+    /// A point of which the caller knows that it is on the curve.
     pub const fn unchecked(x: C::Field, y: C::Field) -> Self {
         Self { x, y }
     }
@@ -194,7 +194,7 @@ pub struct SignedDigits {
 }
 
 impl SignedDigits {
-    /// Of a number below 2^126.
+    /// The signed digits of a number below 2^126.
     pub const fn new(number: u128) -> Self {
         assert!(number >> 126 == 0);
         // The binary digits of 3n less those of n are twice the digits of n.

@@ -9,7 +9,7 @@ use crate::curve::{Coordinate, GENERATOR, Multiples, Scalar, lift_x, mul_add};
 /// Recovery by the VM's instructions.
 #[derive(Clone, Copy)]
 pub struct VmRecover {
-    /// Of the generator's negative.
+    /// The multiples of the generator's negative.
     generator: &'static Multiples,
 }
 
@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// By another implementation, which has the rule of low `s` that this one has not.
+    /// Recovers by another implementation, which has the rule of low `s` that this one has not.
     fn reference(signature: &[u8; 64], recovery_id: u8, digest: &[u8; 32]) -> Option<PublicKey> {
         let mut signature = Signature::from_slice(signature).ok()?;
         let mut recovery_id = recovery_id & 1;

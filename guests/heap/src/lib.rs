@@ -25,11 +25,11 @@ use core::{
     ptr,
 };
 
-/// What blocks are aligned to, and their sizes are multiples of.
+/// The alignment of blocks. Their sizes are multiples of it.
 const GRAIN: usize = 16;
 /// Up to this size there is a class for each multiple of [`GRAIN`].
 const SMALL_MAX: usize = 1024;
-/// From there on there are so many for each power of two.
+/// The classes of each power of two above that.
 const STEPS: usize = 4;
 const STEPS_LOG: u32 = STEPS.ilog2();
 const SMALL_CLASSES: usize = SMALL_MAX / GRAIN + 1;
@@ -136,7 +136,7 @@ impl State {
         Block { start, is_new: true }
     }
 
-    /// From a freed block of a larger class; null if there is none.
+    /// Cuts a block from a freed one of a larger class; null if there is none.
     #[cold]
     #[inline(never)]
     fn cut(&mut self, class: usize) -> *mut u8 {
@@ -207,7 +207,7 @@ fn passed(bytes: usize, end: usize) {
             }
         }
 
-        // What is printed cannot fail.
+        // Printing cannot fail.
         let _ = writeln!(
             Output,
             "ERROR: {bytes} bytes more, and what the program has in memory passes the VM's memory of {end} bytes"

@@ -1,4 +1,4 @@
-//! The heap on the host: what it gives out is aligned, its own, and used again.
+//! The heap on the host: its blocks are aligned, its own, and used again.
 
 use std::{alloc::System, vec, vec::Vec};
 
@@ -112,8 +112,8 @@ impl Aligned for *mut u8 {
     }
 }
 
-/// What grows and goes for ever, as the memory of calls does, soon takes no more memory than
-/// before. A block that grows where it is leaves none of its first class behind for the next one.
+/// Memory that grows and goes for ever, as that of calls does, soon takes no more than before. A
+/// block that grows where it is leaves none of its first class behind for the next one.
 #[test]
 fn freed_memory_is_used_again() {
     const LAST: usize = 1 << 20;

@@ -86,7 +86,7 @@ const BORDERS: &[Border] = &[
             "guests/",
             "xtask/",
         ],
-        reason: "what a node writes is on the disk only once the folder above it is synced: use `durable::make_dir`",
+        reason: "a node's file is on the disk only once the folder above it is synced: use `durable::make_dir`",
     },
     Border {
         call: "commands::",
@@ -96,7 +96,7 @@ const BORDERS: &[Border] = &[
     Border {
         call: "libp2p::",
         allowed: &["crates/net/"],
-        reason: "what comes from peers is bounded in one crate",
+        reason: "bytes from peers are bounded in one crate",
     },
     Border {
         call: "devices::",

@@ -1,9 +1,11 @@
 //! The step that finds circles among modules: siblings in a crate that use each other, at once or
-//! through others. It reads `use` declarations, and leaves tests out.
+//! through others. It reads `use` declarations, and paths in code that begin with `crate`, `super`
+//! or `self`. Where a path leads to a re-export, it goes on to what is re-exported. Tests are left
+//! out.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs,
+    fs, iter,
     path::Path,
 };
 
@@ -23,12 +25,17 @@ type Modules = BTreeMap<Module, Vec<Use>>;
 /// For each module, the siblings that it or a module below it uses, each with an example.
 type Siblings = BTreeMap<String, BTreeMap<String, Use>>;
 
-/// A path in a `use` declaration.
+/// A path in a `use` declaration, or in code.
 #[derive(Clone, Debug)]
 struct Use {
     file: String,
     path: Vec<String>,
+    /// The name that a `use` declaration gives in its module.
+    name: Option<String>,
 }
+
+/// The re-exports that one path may lead through. Only a circle of re-exports has more.
+const RE_EXPORTS_MAX: usize = 16;
 
 /// No module uses a sibling that uses it.
 pub fn circles(repository: &Path) -> Result<Finding> {
@@ -39,12 +46,11 @@ pub fn circles(repository: &Path) -> Result<Finding> {
             continue;
         };
         let text = fs::read_to_string(repository.join(&path))?;
-        let uses = paths(&product(&text)).into_iter().map(|path| Use {
-            file: file.clone().into_owned(),
-            path,
-        });
         let modules = crates.entry(root).or_default();
-        modules.entry(module).or_default().extend(uses);
+        modules
+            .entry(module)
+            .or_default()
+            .extend(uses(&file, &product(&text)));
     }
     let problems: Vec<String> = crates.values().flat_map(circles_of_crate).collect();
     Ok(Finding::from_problems(&problems))
@@ -72,24 +78,74 @@ fn place(file: &str) -> Option<(String, Module)> {
     Some((root, module))
 }
 
-/// The paths of all `use` declarations.
-fn paths(text: &str) -> Vec<Vec<String>> {
-    let mut paths = Vec::new();
+/// The paths that a file uses: those of all `use` declarations, and those in code.
+fn uses(file: &str, text: &str) -> Vec<Use> {
+    let mut uses = Vec::new();
+    // The indentations of the modules written into the file that the line is in.
+    let mut inline: Vec<usize> = Vec::new();
     let mut declaration = String::new();
     for line in text.lines() {
+        let indentation = line.len() - line.trim_start().len();
         let code = line.split("//").next().unwrap_or_default().trim();
-        if declaration.is_empty() {
-            let Some(tree) = declared(code) else { continue };
+        let mut found = Vec::new();
+        if !declaration.is_empty() {
+            declaration += code;
+        } else if let Some(tree) = declared(code) {
             tree.clone_into(&mut declaration);
         } else {
-            declaration += code;
+            found.extend(paths_in_code(code).into_iter().map(|path| (path, None)));
         }
         if let Some(tree) = declaration.strip_suffix(';') {
-            expand(&[], tree, &mut paths);
+            expand(&[], tree, &mut found);
             declaration.clear();
         }
+        let from_file = |(path, name)| Some((outside(path, inline.len())?, name));
+        uses.extend(found.into_iter().filter_map(from_file).map(|(path, name)| Use {
+            file: file.to_owned(),
+            path,
+            name,
+        }));
+        if code.ends_with('{') && words(code).any(|word| word == "mod") {
+            inline.push(indentation);
+        } else if code == "}" {
+            inline.pop_if(|begun| *begun == indentation);
+        }
     }
-    paths
+    uses
+}
+
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !is_part_of_name(c))
+        .filter(|word| !word.is_empty())
+}
+
+fn is_part_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// The paths in a line of code that begin with `crate`, `super` or `self`.
+fn paths_in_code(line: &str) -> Vec<Vec<String>> {
+    let chains = line.split(|c: char| !is_part_of_name(c) && c != ':');
+    let begins = |path: &Vec<String>| ["crate", "super", "self"].contains(&path[0].as_str());
+    chains
+        .filter(|chain| chain.contains("::"))
+        .map(|chain| {
+            let names = chain.trim_matches(':').split("::");
+            names.map(str::to_owned).collect()
+        })
+        .filter(begins)
+        .collect()
+}
+
+/// A path that stands in so many modules written into a file, seen from the file's own module. None
+/// where it does not leave them.
+fn outside(path: Vec<String>, inline: usize) -> Option<Vec<String>> {
+    if inline == 0 || path.first().is_some_and(|first| first == "crate") {
+        return Some(path);
+    }
+    let supers = path.iter().take_while(|name| *name == "super").count();
+    let own = || iter::once("self".to_owned());
+    (supers >= inline).then(|| own().chain(path.into_iter().skip(inline)).collect())
 }
 
 /// The beginning of the tree that a line declares, if it begins a `use` declaration.
@@ -102,8 +158,9 @@ fn declared(line: &str) -> Option<&str> {
     private.strip_prefix("use ")
 }
 
-/// Adds the paths of a tree, such as `a::{b, c::d}`, each behind `stem`.
-fn expand(stem: &[&str], tree: &str, paths: &mut Vec<Vec<String>>) {
+/// Adds the paths of a tree, such as `a::{b, c::d}`, each behind `stem` and with the name that it
+/// gives.
+fn expand(stem: &[&str], tree: &str, paths: &mut Vec<(Vec<String>, Option<String>)>) {
     for branch in branches(tree) {
         let (path, inner) = match branch.split_once('{') {
             Some((path, rest)) => (path, rest.trim_end().strip_suffix('}')),
@@ -113,7 +170,14 @@ fn expand(stem: &[&str], tree: &str, paths: &mut Vec<Vec<String>>) {
         let names: Vec<&str> = stem.iter().copied().chain(names).collect();
         match inner {
             Some(inner) => expand(&names, inner, paths),
-            None => paths.push(names.into_iter().map(str::to_owned).collect()),
+            None => {
+                let last = names.iter().rev().find(|name| **name != "self").copied();
+                let name = branch.split(" as ").nth(1).or(last);
+                paths.push((
+                    names.iter().map(|&name| name.to_owned()).collect(),
+                    name.map(|name| name.trim().to_owned()),
+                ));
+            }
         }
     }
 }
@@ -135,6 +199,11 @@ fn branches(tree: &str) -> Vec<&str> {
 
 /// The module of the crate that a path leads to, or into. None where it leads out of the crate.
 fn target(from: &Module, path: &[String], modules: &Modules) -> Option<Module> {
+    target_through(from, path, modules, RE_EXPORTS_MAX)
+}
+
+/// [`target`] through at most this many re-exports.
+fn target_through(from: &Module, path: &[String], modules: &Modules, re_exports: usize) -> Option<Module> {
     let mut at = from.clone();
     let mut rest = path;
     match path.first()?.as_str() {
@@ -158,14 +227,28 @@ fn target(from: &Module, path: &[String], modules: &Modules) -> Option<Module> {
             rest = &rest[1..];
         }
     }
-    for name in rest {
+    while let [name, inner @ ..] = rest {
         at.push(name.clone());
         if !modules.contains_key(&at) {
             at.pop();
             break;
         }
+        rest = inner;
     }
-    Some(at)
+    let origin = re_exported(&at, rest, modules)
+        .filter(|_| re_exports > 0)
+        .and_then(|path| target_through(&at, &path, modules, re_exports - 1));
+    Some(origin.unwrap_or(at))
+}
+
+/// The path, seen from a module, that the first of these names stands for there by a `use`.
+fn re_exported(module: &Module, names: &[String], modules: &Modules) -> Option<Vec<String>> {
+    let (first, rest) = names.split_first()?;
+    let used = modules
+        .get(module)?
+        .iter()
+        .find(|used| used.name.as_ref() == Some(first))?;
+    Some(used.path.iter().chain(rest).cloned().collect())
 }
 
 fn circles_of_crate(modules: &Modules) -> Vec<String> {
@@ -188,7 +271,7 @@ fn circles_of_crate(modules: &Modules) -> Vec<String> {
     families.values().flat_map(circles_among).collect()
 }
 
-/// A description of each circle; of those that share a module, the first.
+/// A description of each circle. Only the first of several that share a module is described.
 fn circles_among(siblings: &Siblings) -> Vec<String> {
     let mut named: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::new();
@@ -205,7 +288,7 @@ fn circles_among(siblings: &Siblings) -> Vec<String> {
             .iter()
             .zip(next)
             .map(|(&user, &used)| {
-                let Use { file, path } = &siblings[user][used];
+                let Use { file, path, .. } = &siblings[user][used];
                 format!("`{user}` uses `{used}` ({file}: `{}`)", path.join("::"))
             })
             .collect();
@@ -248,11 +331,10 @@ mod tests {
         let mut modules = Modules::new();
         for (file, text) in sources {
             let (_, module) = place(file).expect("it is a source");
-            let uses = paths(&product(text)).into_iter().map(|path| Use {
-                file: (*file).into(),
-                path,
-            });
-            modules.entry(module).or_default().extend(uses);
+            modules
+                .entry(module)
+                .or_default()
+                .extend(uses(file, &product(text)));
         }
         circles_of_crate(&modules)
     }
@@ -292,6 +374,38 @@ mod tests {
             assert!(circles[0].contains(part), "{circles:?}");
         }
         assert_eq!(found(&sources[..5]), [""; 0]);
+    }
+
+    #[test]
+    fn a_circle_may_hide_behind_a_re_export() {
+        for (root, b) in [
+            ("pub use a::A;", "use crate::A;"),
+            ("pub use a::{B, A as Other};", "use crate::{Other, x::Y};"),
+            ("pub(crate) use self::a::A;", "fn f() -> super::A {}"),
+            ("use a;", "impl crate::a::A for B {}"),
+            ("mod a;", "mod inner {\n    fn f() -> super::super::a::A {}\n}"),
+        ] {
+            let sources = [
+                ("x/src/lib.rs", root),
+                ("x/src/a/mod.rs", "pub use inner::A;"),
+                ("x/src/a/inner.rs", "use crate::b::B;"),
+                ("x/src/b.rs", b),
+            ];
+            let circles = found(&sources);
+            assert_eq!(circles.len(), 1, "{root}, {b}: {circles:?}");
+            assert!(circles[0].contains("`b` uses `a` (x/src/b.rs: `"), "{circles:?}");
+        }
+    }
+
+    #[test]
+    fn re_exports_of_others_and_in_a_circle_lead_nowhere() {
+        let root = "pub use a::A;\npub use std::b::C;";
+        let a = "pub use crate::A;";
+        let b = "use crate::{A, C};\nmod inner {\n    use super::C;\n    fn f() { self::a::b() }\n}\n// crate::a::A";
+        assert_eq!(
+            found(&[("x/src/lib.rs", root), ("x/src/a.rs", a), ("x/src/b.rs", b)]),
+            [""; 0]
+        );
     }
 
     #[test]

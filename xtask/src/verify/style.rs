@@ -1,8 +1,7 @@
-//! The steps that hold the sources to the house's taste: a head on every file, one style of modules
-//! in each crate, short subjects of commits.
+//! The steps that hold the sources to the house's taste: a head on every file, one style of
+//! modules, short subjects of commits.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -34,52 +33,23 @@ pub fn heads(repository: &Path) -> Result<Finding> {
     Ok(Finding::from_problems(&problems))
 }
 
-/// The file of a module that has others below it is `x/mod.rs` or `x.rs`, the same in all of a
-/// crate.
+/// The file of a module with parts is `x/mod.rs`: no `x.rs` lies beside a folder `x`.
 pub fn modules(repository: &Path) -> Result<Finding> {
-    Ok(Finding::from_problems(&mixed(&rust_files(repository)?)))
+    Ok(Finding::from_problems(&beside_folders(&files(repository)?)))
 }
 
-fn mixed(files: &[PathBuf]) -> Vec<String> {
-    let mut crates: BTreeMap<&Path, [Vec<&Path>; 2]> = BTreeMap::new();
-    for file in files {
-        let Some(root) = crate_of(file) else { continue };
-        let [inside, beside] = crates.entry(root).or_default();
-        let below = file.with_extension("");
-        if file.ends_with("mod.rs") {
-            inside.push(file);
-        } else if files.iter().any(|other| other.starts_with(&below)) {
-            beside.push(file);
-        }
-    }
-    let mut problems = Vec::new();
-    for [inside, beside] in crates.values() {
-        if inside.is_empty() || beside.is_empty() {
-            continue;
-        }
-        let (odd, usual) = if inside.len() < beside.len() {
-            (inside, beside)
-        } else {
-            (beside, inside)
-        };
-        for file in odd {
-            problems.push(format!(
-                "{}: the crate's other modules are files like {}",
-                file.display(),
-                usual[0].display()
-            ));
-        }
-    }
-    problems
-}
-
-/// The folder of the crate: what stands before `src`, `tests` or `benches`.
-fn crate_of(file: &Path) -> Option<&Path> {
-    let is_part = |folder: &&Path| {
-        let part = |name: &str| folder.ends_with(name);
-        part("src") || part("tests") || part("benches")
+fn beside_folders(files: &[PathBuf]) -> Vec<String> {
+    let has_folder = |file: &&PathBuf| {
+        let folder = file.with_extension("");
+        has_extension(file, "rs") && files.iter().any(|other| other.starts_with(&folder))
     };
-    file.ancestors().filter(is_part).last()?.parent()
+    let found = files.iter().filter(has_folder);
+    found
+        .map(|file| {
+            let inside = file.with_extension("").join("mod.rs");
+            format!("{}: move it to {}", file.display(), inside.display())
+        })
+        .collect()
 }
 
 /// The subjects of the last commits fit a line. A clone needs no remote for it.
@@ -115,29 +85,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crate_has_one_style_of_modules() {
+    fn a_module_with_parts_lies_in_its_folder() {
         let files = |names: &[&str]| -> Vec<PathBuf> { names.iter().map(PathBuf::from).collect() };
-        let one = files(&[
+        let inside = files(&[
             "crates/a/src/lib.rs",
             "crates/a/src/x/mod.rs",
             "crates/a/src/x/tests.rs",
+            "crates/a/src/x_y.rs",
+            "crates/a/src/z.toml",
+            "crates/a/src/z/mod.rs",
+            "crates/a/tests/x.rs",
         ]);
-        assert_eq!(mixed(&one), [""; 0]);
-        let other = files(&[
+        assert_eq!(beside_folders(&inside), [""; 0]);
+        let beside = files(&[
             "guests/b/src/x.rs",
             "guests/b/src/x/tests.rs",
             "guests/b/src/y.rs",
         ]);
-        assert_eq!(mixed(&other), [""; 0]);
-        assert_eq!(mixed(&[one.clone(), other].concat()), [""; 0]);
-        let both = files(&[
-            "crates/a/src/y.rs",
-            "crates/a/src/y/tests.rs",
-            "crates/a/src/z/mod.rs",
-        ]);
-        let found = mixed(&[one, both].concat());
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("crates/a/src/y.rs"), "{found:?}");
+        assert_eq!(
+            beside_folders(&[inside, beside].concat()),
+            ["guests/b/src/x.rs: move it to guests/b/src/x/mod.rs"]
+        );
     }
 
     #[test]

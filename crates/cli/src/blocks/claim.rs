@@ -40,8 +40,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The statement about the blocks in a file, or about the batch of those in several; `None`
-    /// without a file.
+    /// The statement about the blocks in a file, or about the batch of the blocks in several files;
+    /// `None` without a file.
     ///
     /// # Errors
     /// A file that is no block file, a first block without its parent's header, which cannot be
@@ -53,7 +53,7 @@ impl Claim {
         }
     }
 
-    /// The same, of files that have been read.
+    /// The statement about the blocks in files that have been read.
     fn of(paths: &[PathBuf], files: &[BlockFile]) -> Result<Self, Error> {
         let look = |(path, file): (&PathBuf, &BlockFile)| {
             let fail = block_file(path);

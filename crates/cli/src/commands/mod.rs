@@ -20,7 +20,7 @@ use crate::{args::Command, error::Error};
 /// Runs a command.
 ///
 /// # Errors
-/// Whatever keeps it from its end; see [`Error`].
+/// The cause that keeps it from its end; see [`Error`].
 pub fn run(command: Command) -> Result<(), Error> {
     match command {
         Command::Demo(args) => demo::run(&args),

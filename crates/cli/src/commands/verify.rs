@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc, time::Instant};
 
 use myriad_engine::{FINAL_PROOF_BYTES_MAX, ProofOf, Shown};
-use myriad_node::{Objection, ProgramOnly, RunError, VerifierPool, make_keys};
+use myriad_node::{NoVerifier, Objection, ProgramOnly, VerifierPool, make_keys};
 use serde::Serialize;
 
 use crate::{
@@ -71,12 +71,12 @@ pub fn run(args: &Verify) -> Result<(), Error> {
             Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
                 return Err(proves_nothing(&args.proof, reason));
             }
-            Err(Objection::Unable(reason)) => return Err(RunError::Verifier { reason }.into()),
+            Err(Objection::Unable(reason)) => return Err(NoVerifier { reason }.into()),
         }
     };
     let Shown::Whole(shown) = shown else {
-        let reason = "what verifies it says that it is of a piece".into();
-        return Err(RunError::Verifier { reason }.into());
+        let reason = "the verifier says that it is the proof of a piece".into();
+        return Err(NoVerifier { reason }.into());
     };
     let report = Report {
         verified: true,

@@ -146,10 +146,10 @@ impl Bars {
         }
     }
 
-    /// Tells the lines of the work, if there are any yet.
-    fn work(&mut self, tell: impl FnOnce(&mut Work)) {
+    /// Changes the lines of the work, if there are any yet.
+    fn work(&mut self, update: impl FnOnce(&mut Work)) {
         if let Some(work) = &mut self.work {
-            tell(work);
+            update(work);
         }
     }
 
@@ -254,10 +254,10 @@ impl Work {
             bytes(bytes_in),
             bytes(bytes_out)
         );
-        self.tell();
+        self.show_footer();
     }
 
-    fn tell(&self) {
+    fn show_footer(&self) {
         let peak = match self.peak_bytes {
             0 => format!("at most {} per prover", self.memory),
             peak => format!("peak {} of {} per prover", bytes(peak), self.memory),
@@ -303,7 +303,7 @@ impl Work {
         self.tree.set_position(self.estimate.nodes().done as u64);
         self.stopped(prover, task);
         self.peak_bytes = self.peak_bytes.max(peak_bytes);
-        self.tell();
+        self.show_footer();
         let end = self.estimate.left().map(|left| Instant::now() + left);
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
     }

@@ -29,7 +29,7 @@ pub fn myriad<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> C
         command.env_remove(name);
     }
     command.env_remove("RUST_BACKTRACE");
-    // Not the workspace, where a developer's own myriad.toml may lie.
+    // This is not the workspace, where a developer's own myriad.toml may lie.
     command
         .current_dir(env!("CARGO_TARGET_TMPDIR"))
         .env("MYRIAD_DATA_DIR", data_dir())

@@ -73,7 +73,7 @@ fn a_program_is_proven_and_verified_and_not_proven_again() {
     let values = first["public_values"].as_str().unwrap();
     verify(&proof, &["--public-values", values]).exits(DONE);
 
-    // Whatever is not this proof of this program is invalid, and nothing else.
+    // Everything but this proof of this program is invalid.
     verify(&proof, &["--public-values", &values.replace('6', "7")])
         .exits(PROOF_INVALID)
         .says("public values");

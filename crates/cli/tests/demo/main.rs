@@ -29,7 +29,7 @@ fn run(command: &mut Command, data: &Path) -> Output {
 
 /// The picture shows a prover at a task at nearly every moment. In this job some prover always
 /// works, except while a message goes between two tasks.
-fn who_works_is_seen_at_work(pictures: &[String]) {
+fn workers_are_seen_at_work(pictures: &[String]) {
     let working: Vec<&String> = pictures
         .iter()
         .filter(|picture| picture.contains("Segments") && picture.contains("so far"))
@@ -102,7 +102,7 @@ fn a_sample_block_becomes_one_proof_of_that_block() {
         .arg(&data);
     let (demo, pictures) = screen::run(&mut demo);
     assert!(demo.status.success(), "{}", pictures.join("\n---\n"));
-    who_works_is_seen_at_work(&pictures);
+    workers_are_seen_at_work(&pictures);
     let json: Value = serde_json::from_slice(&demo.stdout).unwrap();
     assert_eq!(json["verified"], true);
     let (segments, nodes) = (

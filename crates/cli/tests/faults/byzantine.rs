@@ -17,7 +17,7 @@ use tokio::time::{Duration, sleep};
 use crate::{
     LISTEN, LISTENING, MEMORY, ROUNDS, guest, keys,
     peer::{Stranger, engine, patiently},
-    process::{Process, myriad},
+    process::{Process, field, myriad},
     wait_for, wait_for_stage, with_keys,
 };
 
@@ -185,7 +185,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     eprintln!("logs in {}", dir.display());
     let data = dir.join("requester");
     with_keys(&data);
-    let (tell, requester_said) = channel();
+    let (lines, requester_said) = channel();
     let mut command = myriad();
     command
         .arg("prove")
@@ -196,7 +196,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
         .arg(&data)
         .arg("--out")
         .arg(&dir);
-    let requester = Process::start(1, command, &dir.join("requester.log"), tell);
+    let requester = Process::start(1, command, &dir.join("requester.log"), lines);
     let line = wait_for(&requester_said, LISTENING);
     let (_, address) = line.split_once(LISTENING).unwrap();
     wait_for_stage(&requester_said, "announce");
@@ -204,7 +204,7 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut liars = runtime.block_on(hand_in_wrong_proofs(&dir, address));
 
-    let (tell, _prover_said) = channel();
+    let (lines, _prover_said) = channel();
     let mut command = myriad();
     command
         .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
@@ -212,32 +212,22 @@ pub fn real_proofs_of_something_else_are_seen_through_and_their_makers_banned() 
         .arg(keys())
         .arg("--data-dir")
         .arg(dir.join("prover"));
-    let honest = Process::start(2, command, &dir.join("prover.log"), tell);
+    let honest = Process::start(2, command, &dir.join("prover.log"), lines);
     let status = requester.wait();
     honest.kill();
     assert!(status.success(), "{status}");
 
     let log = fs::read_to_string(dir.join("requester.log")).unwrap();
-    let mut banned: Vec<&str> = log
-        .lines()
-        .filter_map(|line| {
-            line.split_once("prover ")?
-                .1
-                .split_once(" is banned")
-                .map(|(name, _)| name)
-        })
-        .collect();
+    let bans = || log.lines().filter(|line| field(line, "stage") == Some("ban"));
+    let mut banned: Vec<&str> = bans().filter_map(|line| field(line, "peer")).collect();
     liars.sort();
     banned.sort_unstable();
     assert_eq!(banned, liars, "these and nobody else");
-    // Not as one that does not hold.
+    // The proof of the changed prover holds, and is refused for what it says.
     let unusable = "the exit code of a piece that does not end the program is 43";
-    assert_eq!(
-        log.lines()
-            .filter(|line| line.contains(" is banned") && line.contains(unusable))
-            .count(),
-        1
-    );
+    let of_unusable =
+        bans().filter(|line| field(line, "reason").is_some_and(|reason| reason.contains(unusable)));
+    assert_eq!(of_unusable.count(), 1);
     let verified = myriad()
         .arg("verify")
         .arg(dir.join("fibonacci.stark.proof"))

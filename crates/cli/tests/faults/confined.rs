@@ -48,7 +48,7 @@ fn is_confined(pid: u32) {
         let line = limits.lines().find_map(|line| line.strip_prefix(limit)).unwrap();
         assert_eq!(line.split_whitespace().next(), Some("0"), "{limit}");
     }
-    // Its threads, too: what confines files is given on from thread to thread.
+    // Its threads, too: a thread inherits the confinement of files from the one that starts it.
     for thread in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
         let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
         assert!(status.contains("Seccomp:\t2\n"), "{status}");

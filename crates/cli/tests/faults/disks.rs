@@ -30,7 +30,7 @@ done
 /// beside the others; and enough.
 const SIZES: &str = "8k 900k 2500k 16m";
 
-/// Makes namespaces in which file systems can be mounted, whoever the user is.
+/// Makes namespaces in which any user can mount file systems.
 const NAMESPACES: [&str; 3] = ["--user", "--map-root-user", "--mount"];
 /// The input for [`execute`]: the fibonacci guest for 100 rounds.
 const INPUT: &str = "0x0164000000";

@@ -107,7 +107,7 @@ struct Nodes {
     program: PathBuf,
     input: String,
     bootstrap: String,
-    tell: Sender<Said>,
+    lines: Sender<Said>,
     heard: Receiver<Said>,
     started: usize,
     requester: Option<Process>,
@@ -139,7 +139,7 @@ impl Nodes {
             .arg(self.dir.join("out"));
         let number = self.number();
         let log = self.dir.join("requester.log");
-        self.requester = Some(Process::start(number, command, &log, self.tell.clone()));
+        self.requester = Some(Process::start(number, command, &log, self.lines.clone()));
     }
 
     fn start_prover(&mut self, place: usize) {
@@ -153,7 +153,7 @@ impl Nodes {
             .arg(self.dir.join(format!("prover-{place}")));
         let number = self.number();
         let log = self.dir.join(format!("prover-{place}.log"));
-        self.provers[place] = Some(Process::start(number, command, &log, self.tell.clone()));
+        self.provers[place] = Some(Process::start(number, command, &log, self.lines.clone()));
     }
 
     /// Whether this stage is to take its victim now.
@@ -264,14 +264,14 @@ impl Nodes {
 
 /// A job in which every stage takes its victims; gives how often each did.
 fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, usize> {
-    let (tell, heard) = channel();
+    let (lines, heard) = channel();
     let mut nodes = Nodes {
         dir: dir.to_owned(),
         program: guest("fibonacci"),
         // Each job is another one.
         input: format!("0x01{}", hex::encode((ROUNDS + place).to_le_bytes())),
         bootstrap: bootstrap.to_owned(),
-        tell,
+        lines,
         heard,
         started: 0,
         requester: None,
@@ -306,7 +306,7 @@ fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, us
     nodes.made
 }
 
-pub fn whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice() {
+pub fn nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice() {
     let wanted = setting("MYRIAD_FAULTS_KILLS", KILLS as u64) as usize;
     let seed = setting("MYRIAD_FAULTS_SEED", 1);
     // Kept if this fails.

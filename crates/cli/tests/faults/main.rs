@@ -49,9 +49,9 @@ fn main() -> ExitCode {
     let everywhere = || Ok(());
     let tests = vec![
         trial(
-            "whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice",
+            "nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice",
             everywhere(),
-            kills::whoever_is_killed_the_job_is_done_and_nothing_accepted_is_proven_twice,
+            kills::nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice,
         ),
         trial(
             "real_proofs_of_something_else_are_seen_through_and_their_makers_banned",
@@ -153,12 +153,12 @@ fn with_keys(dir: &Path) {
 
 /// A peer that helps others to find each other, and its address.
 fn bootstrap(dir: &Path) -> (Process, String) {
-    let (tell, heard) = channel();
+    let (lines, heard) = channel();
     let mut command = myriad();
     command
         .args(["bootstrap", "--no-mdns", "--listen", LISTEN, "--data-dir"])
         .arg(dir.join("bootstrap"));
-    let process = Process::start(0, command, &dir.join("bootstrap.log"), tell);
+    let process = Process::start(0, command, &dir.join("bootstrap.log"), lines);
     let line = wait_for(&heard, "--bootstrap ");
     let (_, address) = line.split_once("--bootstrap ").unwrap();
     (process, address.trim().to_owned())

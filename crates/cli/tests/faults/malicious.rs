@@ -33,9 +33,10 @@ const INSTRUCTIONS_MAX: u64 = 3_000_000;
 /// Rows of every trace, which are as many as one can have. They take more memory than the prover
 /// lends.
 const BOMB: u32 = 1 << 20;
-/// No more than there are rows for.
+/// Instructions of the bomb, no more than there are rows for.
 const BOMB_INSTRUCTIONS: u64 = 1_700_000;
-/// The same of the program that allocates, which touches more memory with each.
+/// Instructions of the program that allocates, no more than there are rows for. It touches more
+/// memory with each.
 const ALLOCATING_INSTRUCTIONS: u64 = 1_000_000;
 /// Items of one byte in an input of 64 MiB, nearly the largest beside which a segment fits:
 /// decoded, they take 1 GiB.
@@ -224,7 +225,7 @@ impl Requester {
         });
         loop {
             let event = self.events.recv().await.expect("the network goes on");
-            let Event::Asked { request, reply, .. } = event else {
+            let Event::Request { request, reply, .. } = event else {
                 continue;
             };
             match request {
@@ -302,7 +303,7 @@ pub fn bombs_are_given_back_and_the_next_job_is_done() {
         requesters
     };
     let requesters = runtime.block_on(patiently("all listen", start));
-    let (tell, said) = channel();
+    let (lines, said) = channel();
     let mut command = myriad();
     let owner = dir.join("prover");
     command
@@ -315,7 +316,7 @@ pub fn bombs_are_given_back_and_the_next_job_is_done() {
     for requester in &requesters {
         command.args(["--bootstrap", &requester.network.listening()[0]]);
     }
-    let prover = Process::start(1, command, &dir.join("prover.log"), tell);
+    let prover = Process::start(1, command, &dir.join("prover.log"), lines);
     for (demand, mut requester) in DEMANDS.iter().zip(requesters) {
         let name = demand.name;
         let answer = runtime.block_on(patiently(name, requester.demand(demand)));

@@ -77,7 +77,7 @@ impl Stranger {
         // It ignores everything that it is told from now on.
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                if let Event::Asked { reply, .. } = event {
+                if let Event::Request { reply, .. } = event {
                     reply.send(Response::Received);
                 }
             }

@@ -14,7 +14,7 @@ pub fn two_requesters_with_one_data_folder_are_two_peers() {
     let dir = tempfile::tempdir().unwrap().keep();
     with_keys(&dir);
     let start = |number: usize| {
-        let (tell, heard) = channel();
+        let (lines, heard) = channel();
         let mut command = myriad();
         command
             .arg("prove")
@@ -26,7 +26,7 @@ pub fn two_requesters_with_one_data_folder_are_two_peers() {
             .arg("--out")
             .arg(dir.join(number.to_string()));
         let log = dir.join(format!("requester-{number}.log"));
-        let process = Process::start(number, command, &log, tell);
+        let process = Process::start(number, command, &log, lines);
         wait_for_stage(&heard, "announce");
         process
     };

@@ -13,7 +13,7 @@ pub struct Fitting {
     /// Jobs whose final proof the caller makes.
     own_final: BTreeSet<JobId>,
     /// Proofs that the caller was asked to persist since the job was opened.
-    asked: BTreeSet<(TaskRef, Blob)>,
+    to_persist: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
     offers: BTreeMap<Peer, Offer>,
 }
@@ -39,7 +39,7 @@ impl Checker for Fitting {
             Input::Offer { peer, offer } => {
                 self.offers.insert(*peer, *offer);
             }
-            Input::Persisted { task, proof } if self.asked.contains(&(*task, *proof)) => {
+            Input::Persisted { task, proof } if self.to_persist.contains(&(*task, *proof)) => {
                 self.done.insert(*task);
             }
             _ => {}
@@ -52,16 +52,16 @@ impl Checker for Fitting {
             self.jobs.remove(job);
             self.own_final.remove(job);
             self.done.retain(|task| task.job != *job);
-            self.asked.retain(|(task, _)| task.job != *job);
+            self.to_persist.retain(|(task, _)| task.job != *job);
         }
         if let Output::Persist { task, proof, .. } = output {
-            self.asked.insert((*task, *proof));
+            self.to_persist.insert((*task, *proof));
         }
         if let Output::Event(Event::Refuted { task, proof, .. } | Event::Reopened { task, proof, .. }) =
             output
         {
             self.done.remove(task);
-            self.asked.remove(&(*task, *proof));
+            self.to_persist.remove(&(*task, *proof));
         }
         let Output::Lease { peer, task, .. } = output else {
             return Ok(());

@@ -11,7 +11,7 @@ use crate::{Blob, Event, Input, JobId, Output, TaskId, TaskRef, Time, Tree};
 pub struct Obsolete {
     trees: BTreeMap<JobId, Tree>,
     /// Proofs that the caller was asked to persist since the job was opened.
-    asked: BTreeSet<(TaskRef, Blob)>,
+    to_persist: BTreeSet<(TaskRef, Blob)>,
     durable: BTreeSet<TaskRef>,
 }
 
@@ -26,7 +26,7 @@ impl Checker for Obsolete {
                 self.durable
                     .extend(spec.done.iter().map(|&(task, _)| TaskRef { job, task }));
             }
-            Input::Persisted { task, proof } if self.asked.contains(&(*task, *proof)) => {
+            Input::Persisted { task, proof } if self.to_persist.contains(&(*task, *proof)) => {
                 self.durable.insert(*task);
             }
             _ => {}
@@ -38,16 +38,16 @@ impl Checker for Obsolete {
             // If the job is opened again, it starts from what the caller has kept.
             self.trees.remove(job);
             self.durable.retain(|task| task.job != *job);
-            self.asked.retain(|(task, _)| task.job != *job);
+            self.to_persist.retain(|(task, _)| task.job != *job);
         }
         if let Output::Persist { task, proof, .. } = output {
-            self.asked.insert((*task, *proof));
+            self.to_persist.insert((*task, *proof));
         }
         if let Output::Event(Event::Refuted { task, proof, .. } | Event::Reopened { task, proof, .. }) =
             output
         {
             self.durable.remove(task);
-            self.asked.remove(&(*task, *proof));
+            self.to_persist.remove(&(*task, *proof));
         }
         let Output::Obsolete { task } = output else {
             return Ok(());

@@ -244,8 +244,8 @@ impl Task {
             .is_some_and(|(woken, more)| woken != peer && more > merit)
     }
 
-    /// Notes that a peer has failed at it. When there are too many the oldest of those goes that
-    /// `may_go`; it may try again.
+    /// Notes that a peer has failed at it. When there are too many, the oldest failure of a peer
+    /// that `may_go` is forgotten, and that peer may try again.
     pub(crate) fn note_failure(&mut self, peer: Peer, message: String, may_go: impl Fn(Peer) -> bool) {
         if self.failures.len() >= FAILURES_MAX {
             let oldest = self.failures.iter().position(|(failed, _)| may_go(*failed));
@@ -254,8 +254,8 @@ impl Task {
         self.failures.push((peer, message));
     }
 
-    /// Notes who held a lease of it that was `granted` then. When there are too many the one goes
-    /// that got it first, of those that `may_go` if there are any; a proof of it comes too late.
+    /// Notes a peer that held a lease of it, `granted` then. When there are too many, the earliest
+    /// holder is forgotten, if possible one that `may_go`. A proof of it comes too late.
     pub(crate) fn note_former(&mut self, peer: Peer, granted: Time, may_go: impl Fn(Peer) -> bool) {
         if self.former.len() >= FORMER_MAX && !self.former.contains_key(&peer) {
             let first = self

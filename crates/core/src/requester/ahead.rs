@@ -28,7 +28,7 @@ pub(super) const MOVED_MAX: u32 = 3;
 /// thousandths.
 const SOONER_BY: u32 = 400;
 
-/// The order of jobs: by priority, of those alike by when they are due, then by age.
+/// The order of jobs: by priority; among equals by when they are due, then by age.
 pub(super) fn order(job: &Job) -> (Reverse<i32>, Time, u64) {
     let deadline = job.deadline.unwrap_or(Time::NEVER);
     (Reverse(job.priority), deadline, job.sequence)
@@ -69,7 +69,7 @@ impl Requester {
         self.forecast.is_sooner(now, &question, demand)
     }
 
-    /// The same for a peer that makes an offer; `jobs` are all jobs in their order.
+    /// [`Self::is_better_left`] for a peer that makes an offer; `jobs` are all jobs in their order.
     pub(super) fn is_left_by(
         &self,
         now: Time,
@@ -82,7 +82,7 @@ impl Requester {
         self.is_better_left(now, before, (job, task), peer)
     }
 
-    /// The same for a peer that is about to be woken.
+    /// [`Self::is_better_left`] for a peer that is about to be woken.
     pub(super) fn is_left_on_waking(&self, now: Time, task: TaskRef, peer: Peer) -> bool {
         let job = &self.jobs[&task.job];
         if job.was_left_for_long(task.task, now) {

@@ -56,8 +56,8 @@ pub(super) struct Copy {
 }
 
 impl Requester {
-    /// The task of a job of which one more copy, at this peer, is worth most; only of those that
-    /// are `doubtful`, or of all.
+    /// The task of a job of which one more copy, at this peer, is worth most: among the `doubtful`
+    /// tasks alone, or among all.
     pub(super) fn best_copy(&self, now: Time, job: &Job, peer: Peer, doubtful: bool) -> Option<Copy> {
         let state = self.peers.get(&peer)?;
         let first = job.doubtful.iter().map(|(_, task)| *task).take(LOOKED_AT_MAX);
@@ -84,7 +84,7 @@ impl Requester {
                 let rank = job.task(task).rank;
                 Some(Copy { task, rank, worth })
             })
-            // The first of those that are worth the same.
+            // The first one of copies with equal worth.
             .max_by_key(|copy| (copy.worth.gain, copy.rank, Reverse(copy.task)))
     }
 

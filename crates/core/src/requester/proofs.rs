@@ -75,7 +75,7 @@ impl Requester {
             checking: false,
             stalled: false,
         };
-        // Strangers who have nothing to lose do not keep others waiting, beyond the one that is
+        // Strangers, which have nothing to lose, do not keep others waiting, beyond the one that is
         // being checked.
         let behind = |other: &Claim| !other.checking && !other.proven;
         let place = match own.claims.iter().position(behind) {

@@ -20,7 +20,7 @@ const DECLINE_PATIENCE: Duration = Duration::from_millis(500);
 const WOKEN_LOG_MAX: u32 = 8;
 
 impl Requester {
-    /// A peer has a job's files. What a peer says that has not delivered yet does not count.
+    /// A peer has a job's files. The word of a peer that has not delivered yet does not count.
     pub(super) fn files_held(&mut self, peer: Peer, job: JobId) {
         let is_own = self.is_own(peer);
         let standing = self.standing(peer);
@@ -126,7 +126,7 @@ impl Requester {
         Some(task)
     }
 
-    /// No peer came of those woken for these tasks: wakes others for them, or for the tasks that
+    /// None of the peers woken for these tasks came. Wakes others for them, or for the tasks that
     /// are still ready.
     pub(super) fn wake_instead(&mut self, now: Time, overslept: BTreeSet<TaskRef>) {
         let mut woken = false;

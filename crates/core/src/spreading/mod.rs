@@ -1,5 +1,5 @@
-//! Decides from whom each peer gets the files of a job, so that they go from peer to peer like a
-//! tree, and the requester sends no more copies than its link has room for.
+//! Decides which peer sends the files of a job to which other one, so that they go from peer to
+//! peer like a tree, and the requester sends no more copies than its link has room for.
 //!
 //! ```text
 //! no tasks yet: asks ─▶ fetches from a peer that has all, or from the requester, or asks later
@@ -28,7 +28,7 @@ use crate::{
 /// Peers that the requester sends to at once in the beginning. With more, over a home's link, each
 /// of them would have the files later, and with it those that wait for them.
 const AT_ONCE_MIN: usize = 4;
-/// The same over the fastest link.
+/// [`AT_ONCE_MIN`] over the fastest link.
 const AT_ONCE_MAX: usize = 32;
 /// Copies that the requester sends for each that it sends at once, before there are tasks and while
 /// others have the files.
@@ -48,7 +48,8 @@ const PEERS_MAX: usize = 4096;
 /// A peer that fetches may take so long, and a second for each [`RATE_MIN`] bytes, before another
 /// one gets its turn.
 const START: Duration = Duration::from_secs(10);
-/// Bytes a second; slower ones are left by those who fetch, too.
+/// The rate below which a sender counts as slow, in bytes a second. Peers that fetch leave slower
+/// senders, too.
 const RATE_MIN: u64 = 256 << 10;
 /// A peer whose turn has not come asks again after this time, and later by as much for each
 /// [`WAITING_PER_RETRY`] peers that wait.
@@ -98,7 +99,7 @@ pub struct Wants {
     pub believed: bool,
 }
 
-/// Who has the files of a requester's jobs, and who is fetching them.
+/// The peers that have the files of a requester's jobs, and those that are fetching them.
 #[derive(Clone, Debug)]
 pub struct Spreading {
     link: Link,
@@ -114,7 +115,7 @@ struct OfJob {
     /// All its files together.
     bytes: u64,
     holders: BTreeMap<Peer, Holder>,
-    /// What came of fetches from peers, also of those that are no holders any more.
+    /// The outcomes of fetches from each peer, former holders included.
     records: BTreeMap<Peer, Record>,
     /// The holders, the best to be sent to first.
     order: BTreeSet<Order>,
@@ -123,8 +124,8 @@ struct OfJob {
     fetching: BTreeMap<Peer, Fetching>,
     /// How many of these from the requester.
     sending: usize,
-    /// Those that were sent to the requester before there were tasks. Each gets one turn, or else a
-    /// few that never finish would keep all others from it.
+    /// The peers that were sent to the requester before there were tasks. Each gets one turn, or
+    /// else a few that never finish would keep all others from it.
     served: BTreeSet<Peer>,
     waiting: BTreeSet<Peer>,
 }
@@ -140,7 +141,7 @@ struct Holder {
     turn: u64,
 }
 
-/// What came of fetches from one peer.
+/// The outcomes of fetches from one peer.
 #[derive(Clone, Debug, Default)]
 struct Record {
     /// The peers whose fetches have failed since the last one that came to its end.
@@ -197,7 +198,7 @@ impl Spreading {
         self.link.sending -= self.jobs.remove(&job).map_or(0, |job| job.sending);
     }
 
-    /// Those that have said that they have all of a job's files.
+    /// The peers that have said that they have all of a job's files.
     pub fn holders(&self, job: JobId) -> impl Iterator<Item = Peer> + '_ {
         let holders = self.jobs.get(&job).map(|job| job.holders.keys().copied());
         holders.into_iter().flatten()
@@ -213,8 +214,8 @@ impl Spreading {
         })
     }
 
-    /// Before there are tasks: from whom a peer gets a job's files. One that asks again has not got
-    /// them where it was sent.
+    /// The source of a job's files for a peer, before there are tasks. A peer that asks again has
+    /// not got them where it was sent.
     pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {
         self.end_late(now);
         self.end(id, wants.peer, Ended::Failed);
@@ -240,7 +241,7 @@ impl Spreading {
         Turn::From(from)
     }
 
-    /// From whom a peer gets a job's files with a lease: from `count` peers at most and the
+    /// The sources of a job's files that a peer gets with a lease: `count` peers at most and the
     /// requester, the best one first.
     pub fn sources(&mut self, now: Time, id: JobId, wants: Wants, count: usize) -> Vec<Sender> {
         self.end_late(now);

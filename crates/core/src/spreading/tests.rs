@@ -122,7 +122,7 @@ fn hundreds_have_the_files_in_a_few_rounds_and_no_more_than_are_of_use() {
 }
 
 #[test]
-fn those_who_never_finish_lose_their_turn_for_good() {
+fn peers_that_never_finish_lose_their_turn_for_good() {
     let mut spreading = spreading();
     for number in 0..AT_ONCE_MIN {
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Jobs among peers that proptest makes up. Whatever peers do, [`myriad_core::invariants`] hold;
-//! and if honest peers are left, every job ends.
+//! Jobs among peers that proptest makes up. [`myriad_core::invariants`] hold whatever peers do, and
+//! every job ends if honest peers are left.
 
 mod harness;
 mod memory;
@@ -128,7 +128,7 @@ fn strangers_cannot_fail_a_job() {
 
 /// A peer that is woken and cannot use the task does not keep it from the next one.
 #[test]
-fn who_is_woken_in_vain_wakes_the_next() {
+fn a_peer_woken_in_vain_wakes_the_next() {
     let mut harness = Harness::new(ONCE);
     let woken = |outputs: &[Output]| {
         let mut woken = outputs.iter().filter_map(|output| match output {

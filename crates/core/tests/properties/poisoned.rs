@@ -80,7 +80,7 @@ fn a_node_that_several_fail_at_is_done_by_the_requester_and_what_is_wrong_below_
             let standing = harness.requester.standing(peer(index)).unwrap();
             assert_eq!((standing.failed, &standing.banned), (0, &None), "{index}");
         }
-        // The same bytes are not accepted again, whoever brings them.
+        // The same bytes are not accepted again from any peer.
         let other = peer(101);
         let offer = offer(1);
         harness.input(Input::Offer { peer: other, offer }).unwrap();
@@ -136,7 +136,7 @@ fn a_proof_that_is_looked_at_when_its_task_turns_out_to_be_impossible_bans_nobod
     harness.recover().unwrap();
 }
 
-/// The same where no other peer is there to fail.
+/// The requester does a node that one peer has failed at, where no other peer is there to fail.
 #[test]
 fn a_node_that_nobody_is_at_after_one_has_failed_is_done_by_the_requester() {
     let (mut harness, segment, leaf) = poisoned();

@@ -44,7 +44,7 @@ pub fn habit() -> impl Strategy<Value = Habit> {
 pub enum Hand {
     Able,
     Unable,
-    /// Whatever it tries dies over the first proof that it takes.
+    /// Each attempt dies over the first proof that it takes.
     Dies,
 }
 

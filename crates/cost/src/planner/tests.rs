@@ -56,17 +56,17 @@ fn machines_without_end_take_the_longest_path() {
 fn the_parts_are_the_whole_and_no_bound_is_passed() {
     for machines in [1, 3, 20, 500] {
         for honest in [0.5, 1.0] {
-            let mut asked = question(2e7, vec![class(machines, 2, 4), class(machines, 8, 3)]);
-            asked.honest = honest;
-            asked.workload.shared_bytes = 1 << 20;
-            for class in &mut asked.classes {
+            let mut question = question(2e7, vec![class(machines, 2, 4), class(machines, 8, 3)]);
+            question.honest = honest;
+            question.workload.shared_bytes = 1 << 20;
+            for class in &mut question.classes {
                 class.link = Link {
                     up_bytes_per_s: 1e6,
                     down_bytes_per_s: 5e6,
                     latency_s: 0.05,
                 };
             }
-            let plan = match plan(&asked) {
+            let plan = match plan(&question) {
                 Err(PlanError::NobodyHonest { .. }) => continue,
                 plan => plan.unwrap(),
             };
@@ -86,9 +86,9 @@ fn the_parts_are_the_whole_and_no_bound_is_passed() {
 #[test]
 fn fewer_machines_than_are_named_for_a_deadline_are_late() {
     for deadline_s in [120.0, 200.0, 1000.0] {
-        let asked = question(5e6, vec![class(1, 2, 4)]);
-        let machines = machines_for(&asked, deadline_s).unwrap();
-        let with = |machines| plan(&scaled(&asked, machines)).unwrap().expected_s;
+        let question = question(5e6, vec![class(1, 2, 4)]);
+        let machines = machines_for(&question, deadline_s).unwrap();
+        let with = |machines| plan(&scaled(&question, machines)).unwrap().expected_s;
         assert!(with(machines) <= deadline_s);
         for fewer in 1..machines {
             assert!(
@@ -108,18 +108,18 @@ fn a_deadline_shorter_than_the_longest_path_is_met_by_nobody() {
 
 #[test]
 fn what_is_scarce_binds() {
-    let asked = || question(3e7, vec![class(1000, 2, 4)]);
-    let binds = |asked: &Question| plan(asked).unwrap().binds;
-    assert_eq!(binds(&asked()), Binds::Path);
-    let mut thin = asked();
+    let question = || question(3e7, vec![class(1000, 2, 4)]);
+    let binds = |question: &Question| plan(question).unwrap().binds;
+    assert_eq!(binds(&question()), Binds::Path);
+    let mut thin = question();
     thin.requester.link.down_bytes_per_s = 1e4;
     assert_eq!(binds(&thin), Binds::RequesterDownlink);
     assert!(plan(&thin).unwrap().parts.requester_s > 0.0);
-    let mut heavy = asked();
+    let mut heavy = question();
     heavy.workload.shared_bytes = 1 << 40;
     heavy.classes[0].link.down_bytes_per_s = 1e8;
     assert_eq!(binds(&heavy), Binds::Start);
-    let mut slow = asked();
+    let mut slow = question();
     slow.requester.model = ProgramModel::fit(&lawful().programs[0]).unwrap();
     slow.requester.cores = 1;
     slow.workload.instructions = 1e10;
@@ -144,9 +144,9 @@ fn memory_that_a_class_lacks_is_not_used() {
 #[test]
 fn numbers_that_make_no_sense_are_named() {
     let broken = |alter: fn(&mut Question)| {
-        let mut asked = question(1e6, vec![class(10, 2, 4)]);
-        alter(&mut asked);
-        plan(&asked).unwrap_err().to_string()
+        let mut question = question(1e6, vec![class(10, 2, 4)]);
+        alter(&mut question);
+        plan(&question).unwrap_err().to_string()
     };
     for (alter, said) in [
         ((|q| q.honest = 0.0) as fn(&mut Question), "honest"),
@@ -164,9 +164,9 @@ fn numbers_that_make_no_sense_are_named() {
 
 #[test]
 fn a_fleet_keeps_its_proportions() {
-    let asked = question(1e6, vec![class(1, 2, 4), class(3, 2, 4)]);
+    let question = question(1e6, vec![class(1, 2, 4), class(3, 2, 4)]);
     for (machines, expected) in [(4, [1, 3]), (8, [2, 6]), (1, [0, 1]), (1000, [250, 750])] {
-        let scaled = scaled(&asked, machines);
+        let scaled = scaled(&question, machines);
         assert_eq!([scaled.classes[0].machines, scaled.classes[1].machines], expected);
     }
 }
@@ -175,8 +175,8 @@ fn a_fleet_keeps_its_proportions() {
 /// which a count of tasks shows without a clock.
 #[test]
 fn large_jobs_are_outlined() {
-    let asked = question(5e9, vec![class(10_000, 2, 4)]);
-    let plan = plan(&asked).unwrap();
+    let question = question(5e9, vec![class(10_000, 2, 4)]);
+    let plan = plan(&question).unwrap();
     assert!(plan.segment.segments > 5000);
     near(plan.parts.total_s(), plan.expected_s);
     let most = plan.bounds.machines_s + plan.bounds.path_s;

@@ -35,7 +35,7 @@ impl Profile {
         if self.engine.len() != 64 || !self.engine.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(absurd(
                 "engine",
-                format!("{:?}", cut(&self.engine)),
+                format!("{:?}", shortened(&self.engine)),
                 "64 digits of hex",
             ));
         }
@@ -198,14 +198,14 @@ fn absurd(what: &str, actual: String, allowed: &str) -> ProfileError {
     }
 }
 
-fn cut(text: &str) -> String {
+fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
 fn name(what: &str, text: &str) -> Result<(), ProfileError> {
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
         let allowed = format!("1 to {NAME_BYTES_MAX} bytes without control characters");
-        return Err(absurd(what, format!("{:?}", cut(text)), &allowed));
+        return Err(absurd(what, format!("{:?}", shortened(text)), &allowed));
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ impl SharedCores {
     }
 }
 
-/// The same for one class.
+/// The time of a task of each shape on a machine of one class, in microseconds.
 #[derive(Clone, Debug)]
 pub struct ClassTimes {
     pub machines: u64,
@@ -65,7 +65,7 @@ pub struct Timeline {
     pub end_us: u64,
     /// Machine time spent, for each class; of cores, where these are shared.
     pub busy_us: Vec<u64>,
-    /// The same for each kind of task, over all classes.
+    /// Machine time spent on each kind of task, over all classes.
     pub kinds_us: [u64; KINDS],
 }
 

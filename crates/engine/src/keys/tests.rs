@@ -56,7 +56,7 @@ fn what_a_child_makes_of_one_text_is_the_keys_of_no_other() {
     fill(Some("a"), file_of(b"of a")).unwrap();
     let name = Description::of(Some("b")).key_name();
     let before = others(&name);
-    // Whatever it says, and in whatever form.
+    // The answer spoils no other keys, whatever it says, in whatever form.
     for wrong in [
         Vec::new(),
         b"keys".to_vec(),

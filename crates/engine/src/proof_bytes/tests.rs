@@ -43,8 +43,8 @@ impl Bytes {
             .words(&[0, 0, 0])
     }
 
-    /// The same, no rounds, and nothing stacked, with one round of WHIR that folds `folding` times:
-    /// up to the number of commitments.
+    /// [`Self::up_to_rounds`], then no rounds, nothing stacked, and one round of WHIR that folds
+    /// `folding` times: up to the number of commitments.
     fn up_to_commits(folding: u32) -> Self {
         Self::up_to_rounds()
             .words(&[0])
@@ -221,7 +221,7 @@ fn no_count_that_is_changed_takes_all_memory() {
         for word in [0, 1, 1 << 16, 1 << 24, u32::MAX] {
             let mut changed = bytes.clone();
             changed[place..place + WORD].copy_from_slice(&u32::to_le_bytes(word));
-            // Some of these are proofs too: what counts is that it ends, and soon.
+            // Some of these are proofs too. The test is that decoding ends, and soon.
             let _ = decode(&changed);
         }
     }

@@ -109,7 +109,8 @@ pub(super) fn present(proof: &Proof<SC>, chips: &[(&str, usize)]) -> Result<(), 
     Ok(())
 }
 
-/// The same for a node, which must have nothing of deferral either.
+/// Checks that the chips of a node have traces whose public values the stage above reads, and that
+/// the node has nothing of deferral.
 ///
 /// # Errors
 /// [`VerifyError::Unusable`]

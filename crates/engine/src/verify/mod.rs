@@ -139,7 +139,7 @@ impl Verifier {
         Self::of_keys(program, cache.load(program.config())?)
     }
 
-    /// The same with the keys of the program's configuration.
+    /// The verifier of a program, by the keys of its configuration.
     pub(crate) fn of_keys(program: &Program, keys: KeySet) -> Result<Self, KeyError> {
         let params = keys.app.app_vm_pk.get_params();
         let committed =

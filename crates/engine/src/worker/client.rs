@@ -431,7 +431,7 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Executed => "that it has executed",
         Answer::Boundaries(_) => "boundaries",
         Answer::Proof(_) => "a proof",
-        Answer::Statement(_) => "what proofs must say",
+        Answer::Statement(_) => "the statement of proofs",
         Answer::Holds(_) => "that a proof holds",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))

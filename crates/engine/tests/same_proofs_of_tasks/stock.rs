@@ -41,7 +41,7 @@ thread_local! {
 #[derive(Clone)]
 struct Replayed {
     inner: CpuTranscript,
-    /// In the order in which they are asked for, the last one first.
+    /// The witnesses, in the reverse order of the questions for them.
     witnesses: Vec<F>,
 }
 

@@ -172,7 +172,7 @@ impl<const N: usize> Divisor<N> {
 
 /// `(2^64 - 1) / divisor - 2^32`, of a divisor whose highest bit is set.
 ///
-/// By halves of a limb, since the VM has no instruction for the quotient.
+/// Computes by halves of a limb, since the VM has no instruction for the quotient.
 pub(super) fn reciprocal_of_one(divisor: u32) -> u32 {
     const HALF: u32 = 0xffff;
     let (upper, lower) = (divisor >> 16, divisor & HALF);

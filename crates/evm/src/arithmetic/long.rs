@@ -30,7 +30,7 @@ pub fn reduce(number: &mut Vec<u32>, modulus: &[u32]) {
     match modulus[..] {
         [divisor] => {
             let reciprocal = reciprocal_of_one(divisor);
-            // What the shift has pushed out is less than the divisor.
+            // The bits that the shift has pushed out are less than the divisor.
             let mut remainder = 0;
             for &limb in number.iter().rev() {
                 remainder = two_by_one(join(remainder, limb), divisor, reciprocal).1;

@@ -17,7 +17,7 @@ pub type Limbs = [u32; 8];
 /// The product of two, in the same order.
 pub type Product = [u32; 16];
 
-/// What multiplies in place of [`product`].
+/// The function that multiplies in place of [`product`].
 static MULTIPLY: OnceLock<fn(&Limbs, &Limbs) -> Product> = OnceLock::new();
 
 /// Makes MULMOD multiply by `product`. Has no effect after the first call.

@@ -328,7 +328,7 @@ fn call_unrun<const KIND: u8>(
     };
     let result = contract::call::<KIND, _, _>(context);
     if let Some(hash) = host.journaled_state.database.end_unrun() {
-        // Whoever looks at this code afterwards has to find that it is missing.
+        // An instruction that looks at this code afterwards has to find that it is missing.
         let accounts = &mut host.journaled_state.state;
         let code = accounts
             .get(&callee)

@@ -39,7 +39,7 @@ pub(super) fn replace<'s, 'w>(instructions: &mut EthInstructions<EthInterpreter,
     set(opcode::EXTCODECOPY, Instruction::new(extcodecopy));
 }
 
-/// What `operation` makes of the two numbers on top takes their place.
+/// Puts the result of `operation` in the place of the two numbers on top.
 #[inline(always)]
 fn binary(
     interpreter: &mut Interpreter<EthInterpreter>,
@@ -54,7 +54,7 @@ fn binary(
     Ok(())
 }
 
-/// The same of three.
+/// Puts the result of `operation` in the place of the three numbers on top.
 #[inline(always)]
 fn ternary(
     interpreter: &mut Interpreter<EthInterpreter>,
@@ -134,7 +134,7 @@ fn extcodecopy(context: Context<'_, '_, '_>) -> InstructionExecResult {
         interpreter.resize_memory(host.gas_params(), place, length)?;
     }
     let code = code_of(interpreter, host, Address::from_word(address.into()))?;
-    // What is beyond the end of the code is zeros.
+    // The bytes beyond the end of the code are zeros.
     let from = usize::try_from(from).map_or(code.len(), |from| from.min(code.len()));
     interpreter.memory.set_data(place, from, length, &code);
     Ok(())

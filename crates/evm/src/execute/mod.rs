@@ -5,10 +5,11 @@
 //! 2. the header by itself and after its parent;
 //! 3. signatures, before the transactions root: a broken signature is reported as one;
 //! 4. the body against the header: transactions, withdrawals, blob gas;
-//! 5. execution on the witness: what it lacks is reported before anything that follows from it;
+//! 5. execution on the witness: a part that it lacks is reported before anything that follows from
+//!    that;
 //! 6. the results against the header: gas, receipts, bloom, requests, and the state root last.
 //!
-//! Of a batch of blocks, all headers are looked at before the first block is executed.
+//! All headers of a batch of blocks are looked at before the first block is executed.
 
 mod deposits;
 mod evm;
@@ -41,7 +42,7 @@ const BLOCK_BYTES_MAX: usize = 8 << 20;
 
 const BODY: u32 = Kind::Body as u32;
 
-/// What is true of a valid block, or of a batch of them.
+/// The facts of a valid block, or of a batch of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub chain_id: u64,
@@ -61,7 +62,7 @@ pub struct Outcome {
     pub transactions: usize,
     /// Names of the checks that could not be made, because the parent's header is not known.
     pub skipped: Vec<&'static str>,
-    /// What the guest reveals: see [`public_values`].
+    /// The values that the guest reveals: see [`public_values`].
     pub public_values: B256,
 }
 
@@ -91,8 +92,8 @@ pub fn validate_recording(input: &StatelessInput) -> Result<(Outcome, WitnessUse
     })
 }
 
-/// Validates a block, and says also what it did to the state: for whoever has the whole state and
-/// wants that after the block. Of a batch, it is what the last block did.
+/// Validates a block, and also gives the changes of the state. A caller that has the whole state
+/// makes the state after the block of them. For a batch, they are the changes by the last block.
 ///
 /// # Errors
 /// As [`validate`].
@@ -249,8 +250,8 @@ fn execute(
 ///            [ ‖ 0x01, where the checks that need the parent's header were skipped ] )
 /// ```
 ///
-/// Of a batch, the first state root is that before the first block, and the other two are of the
-/// last one.
+/// For a batch, the first state root is that before the first block. The other two hashes are of
+/// the last block.
 ///
 /// A chain that is not built in is part of the input, so that its rules have to be part of the
 /// statement; and a block of which less was checked must not look like any other. The eight forms
@@ -393,12 +394,12 @@ fn check_body(block: &Block, senders: &[Address], state: &mut WitnessState<'_>) 
     }
 }
 
-/// What execution gives, other than the state.
+/// The results of an execution, without the state.
 struct Results {
     gas_used: u64,
     receipts_root: B256,
     logs_bloom: Bloom,
-    /// From Prague on.
+    /// The hash of the requests, from Prague on.
     requests_hash: Option<B256>,
 }
 

@@ -29,7 +29,8 @@ use crate::{
 /// Most blobs of one transaction, from Osaka on (EIP-7594).
 const BLOBS_PER_TX_MAX: u64 = 6;
 
-/// Runs the block on the state. What the witness lacks is the error, whatever else follows from it.
+/// Runs the block on the state. If the witness lacks a part, that is the error, whatever else
+/// follows from it.
 pub(super) fn run(
     block: &Block,
     senders: &[Address],
@@ -131,8 +132,8 @@ struct Spec<'a> {
 }
 
 impl EthereumHardforks for Spec<'_> {
-    fn ethereum_fork_activation(&self, asked: EthereumHardfork) -> ForkCondition {
-        let since = match asked {
+    fn ethereum_fork_activation(&self, fork: EthereumHardfork) -> ForkCondition {
+        let since = match fork {
             // Its irregular state change is to no block that is supported.
             EthereumHardfork::Dao => return ForkCondition::Never,
             EthereumHardfork::Shanghai => Fork::Shanghai,
@@ -173,7 +174,7 @@ fn system_call(error: BlockExecutionError) -> BlockError {
     }
 }
 
-/// What is wrong with a transaction, without its hash: its place in the block says which one it is.
+/// The fault of a transaction, without its hash: its place in the block says which one it is.
 fn transaction_fault(error: BlockExecutionError) -> String {
     match error {
         BlockExecutionError::Validation(BlockValidationError::InvalidTx { error, .. }) => error.to_string(),

@@ -67,8 +67,8 @@ pub enum BatchError {
         /// The sum over its blocks.
         actual: u64,
     },
-    /// With their system calls they may take more gas, since the state has another code there than
-    /// Ethereum.
+    /// The blocks may take more gas with their system calls, since the state has another code there
+    /// than Ethereum.
     #[error(
         "the transactions and system calls of the batch may take {actual} gas, and {BATCH_GAS_MAX} are allowed: make it of fewer blocks"
     )]

@@ -57,8 +57,8 @@ static CALLS: [SystemCall; 4] = [
 ];
 
 /// Most gas that the system calls of so many blocks take, with the codes of which these are the
-/// hashes. Nobody can put another code to these addresses by a transaction: what is there before
-/// the first block, or nothing, is there until the last.
+/// hashes. Nobody can put another code to these addresses by a transaction. The code that is there
+/// before the first block, if any, is there until the last.
 pub(super) fn gas(
     blocks: usize,
     fork: Fork,

@@ -5,7 +5,7 @@
 //! configurations. But the block that shows it has to be there first, and a configuration can be
 //! written without those keys.
 
-/// Chains of the OP Stack by their ids. Those that are not here are refused by their other marks.
+/// Chains of the OP Stack by their ids. Other chains of it are refused by their other marks.
 const OP_STACK: [(u64, &str); 10] = [
     (10, "OP Mainnet"),
     (130, "Unichain"),

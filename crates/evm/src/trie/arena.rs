@@ -12,7 +12,7 @@ use super::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NodeId(u32);
 
-/// What a node refers to.
+/// The target of a reference in a node.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Child<'a> {
     Empty,
@@ -95,7 +95,7 @@ pub(super) struct Entry<'a> {
     pub(super) reference: Reference,
 }
 
-/// What a removal has left of a node.
+/// The rest of a node after a removal.
 enum Rest<'a> {
     /// The key was not there.
     Unchanged,

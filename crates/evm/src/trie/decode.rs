@@ -1,4 +1,4 @@
-//! From the bytes of a node to the node.
+//! Decodes the bytes of a node.
 
 use alloc::boxed::Box;
 use alloy_primitives::B256;

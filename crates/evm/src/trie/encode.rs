@@ -1,4 +1,4 @@
-//! From nodes to their hashes.
+//! Encodes and hashes nodes.
 
 use alloc::vec::Vec;
 use alloy_primitives::{B256, keccak256};
@@ -30,7 +30,7 @@ impl<'a> Arena<'a> {
         }
     }
 
-    /// Makes sure of a node's reference, and so first of those of its children.
+    /// Settles the reference of a node, after the references of its children.
     fn settle(&mut self, id: NodeId, depth: usize) -> Reference {
         if !matches!(self.entry(id).reference, Reference::Changed) {
             return self.entry(id).reference;

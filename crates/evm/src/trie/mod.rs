@@ -1,6 +1,7 @@
 //! A Merkle-Patricia trie over a witness: the part of a trie that a block touches.
 //!
-//! Called by the state of the block ([`crate::validate`]), and by whoever makes tries from nothing.
+//! The state of the block ([`crate::validate`]) uses it, and so does code that makes tries from
+//! nothing.
 //!
 //! ```text
 //!  witness nodes ──hash──> NodeStore        (hash -> bytes, each node hashed once)
@@ -41,7 +42,7 @@ const HASH_PREFIX: u8 = alloy_rlp::EMPTY_STRING_CODE + HASH_BYTES as u8;
 /// Nibbles in a key: all keys are hashes.
 const KEY_NIBBLES: usize = 2 * HASH_BYTES;
 
-/// What can be wrong with the nodes of a trie.
+/// The faults of the nodes of a trie.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrieError {
     #[error("missing trie node: the witness has no node with hash {hash}, at path {path}")]

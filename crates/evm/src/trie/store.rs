@@ -8,8 +8,8 @@ const EMPTY: u32 = u32::MAX;
 
 /// The nodes of a witness by their hashes.
 ///
-/// An open-addressing table without a hash function: the keys are hashes. Whoever finds witness
-/// nodes whose hashes begin alike makes it slower, and nothing worse.
+/// An open-addressing table without a hash function: the keys are hashes. An attacker that finds
+/// witness nodes whose hashes begin alike makes it slower, and nothing worse.
 #[derive(Debug)]
 pub struct NodeStore<'a> {
     nodes: Vec<StoredNode<'a>>,

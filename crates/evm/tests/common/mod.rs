@@ -15,7 +15,7 @@ use myriad_evm::{
     },
 };
 
-/// Which block.
+/// The choice of a block.
 #[derive(Clone, Copy, Debug)]
 pub enum Of {
     /// A made-up one of Prague, as `block sample` makes them.

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_who_is_silent_for_longest_is_forgotten() {
+    fn memory_is_bounded_and_the_longest_silent_peer_is_forgotten() {
         let mut ear = Ear::new();
         for job in 0..1000 {
             ear.hears(&announcement(1, job, FIRST + job));

@@ -64,8 +64,8 @@ const ANNOUNCE_SOON: Duration = Duration::from_secs(6);
 /// The pause between searches of the hash table for requesters, by a prover that is connected with
 /// none.
 const SEARCH_EVERY: Duration = Duration::from_secs(15);
-/// The same pause if a requester is known to exist and its address is not: after a restart it has
-/// other addresses.
+/// The pause between these searches if a requester is known to exist and its address is not: after
+/// a restart it has other addresses.
 const UNPLACED_EVERY: Duration = Duration::from_secs(3);
 /// The most peers of the local network that a prover dials; a requester dials all.
 const LAN_PEERS_MAX: usize = 16;
@@ -89,7 +89,7 @@ pub(crate) struct Actor {
     gate: SharedGate,
     scope_of: ScopeOf,
     redial: Redial,
-    /// Bootstrap peers of whom only the address is known, with the connection on which they are
+    /// Bootstrap peers of which only the address is known, with the connection on which they are
     /// dialled.
     nameless: Vec<(Multiaddr, Option<PeerId>)>,
     dialling: HashMap<ConnectionId, usize>,
@@ -191,7 +191,7 @@ impl Actor {
         }
     }
 
-    /// The same with another clock; see [`since_boot`].
+    /// The actor with another clock; see [`since_boot`].
     pub(crate) fn with_clock(self, since_boot: SinceBoot) -> Self {
         Self { since_boot, ..self }
     }
@@ -235,10 +235,10 @@ impl Actor {
             Command::Dial {
                 peer,
                 addresses,
-                told_by,
+                teller,
                 dialled,
             } => {
-                let addresses = match told_by {
+                let addresses = match teller {
                     Some(by) => {
                         let calls_from = self.calls_from(&by);
                         self.learn(peer, addresses, Informant::Another(by, &calls_from))

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_other_addresses_was_started_again() {
+    fn a_peer_with_other_addresses_was_started_again() {
         let [was, other] = ["/ip4/10.0.0.1/udp/1/quic-v1", "/ip4/10.0.0.1/udp/2/quic-v1"];
         let named = format!("{was}/p2p/{}", PeerId::random());
         let mut peer = Connected::new(&was.parse().unwrap());

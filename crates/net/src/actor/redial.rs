@@ -18,14 +18,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Each further pause is four times as long for a peer that was never met, and after this many
 /// dials it is given up.
 const STRANGER_DIALS_MAX: u32 = 4;
-/// A stranger that was not reached is not dialled for this long, whoever names it.
+/// A stranger that was not reached is not dialled for this long, whichever peer names it.
 const UNREACHED_FOR: Duration = Duration::from_secs(900);
 /// The most strangers for which that is remembered.
 const UNREACHED_MAX: usize = 1024;
 /// Strangers that are dialled at one time, once a second, if the gate has room for this many. Names
 /// that others make up must not make this node dial machines all over the internet.
 const STRANGERS_AT_ONCE: usize = 8;
-/// Peers that are dialled again and again. Those of the bootstrap list are among them.
+/// Peers that are dialled again and again, with those of the bootstrap list among them.
 const WANTED_MAX: usize = 128;
 /// The time for which a peer that was not seen is dialled, unless it is of the bootstrap list.
 const WANTED_FOR: Duration = Duration::from_secs(900);
@@ -116,8 +116,9 @@ impl Redial {
 
     /// Lets go of one peer, unless all are wanted for ever. Anyone can say that a peer which does
     /// not exist has a job. So a peer that was never met goes first: one that was named by the
-    /// teller who named most, among these the one dialled most often, and then the earliest. If all
-    /// were met, the one that was met first goes. Its next announcement brings it back.
+    /// teller that named most; among its strangers the one dialled most often, and then the
+    /// earliest. If all were met, the one that was met first goes. Its next announcement brings it
+    /// back.
     fn make_place(&mut self) -> bool {
         let mut named: HashMap<Option<Teller>, usize> = HashMap::new();
         let strangers = self.wanted.values().filter(|wanted| wanted.is_stranger());
@@ -198,9 +199,9 @@ impl Redial {
 }
 
 impl Redial {
-    /// The strangers whose turn it is. The tellers take turns, with one stranger each. Of a
-    /// teller's strangers, those that were dialled least often come first, and then the latest, so
-    /// that names that were made up in bulk come after a newcomer.
+    /// The strangers whose turn it is. The tellers take turns, with one stranger each. A teller's
+    /// least-dialled strangers come first, and the latest of them before the others, so that names
+    /// that were made up in bulk come after a newcomer.
     fn strangers_turn(&self, connected: impl Fn(&PeerId) -> bool, most: usize, now: Instant) -> Vec<PeerId> {
         type Place = (u32, Reverse<Instant>, PeerId);
         let mut waiting: HashMap<Option<Teller>, Vec<Place>> = HashMap::new();
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_wanted_is_dialled_with_growing_pauses() {
+    fn a_wanted_peer_is_dialled_with_growing_pauses() {
         let mut redial = Redial::default();
         let id = PeerId::random();
         let now = Instant::now();
@@ -328,12 +329,13 @@ mod tests {
         assert!(!full.wanted.contains_key(&honest));
     }
 
-    /// By the gate's own budget, as the node dials: all who are nowhere take its whole room.
+    /// Dials by the gate's own budget, as the node does. The peers that are nowhere take its whole
+    /// room.
     #[test]
     fn a_newcomer_is_dialled_as_soon_as_there_is_room_for_one() {
         let mut gate = Gate::new(|_| Some(Scope::Global));
         let mut redial = Redial::default();
-        // They cannot be told apart by who names them, either.
+        // Their tellers do not tell them apart, either.
         let teller = Some(Teller::Peer(PeerId::random()));
         let nowhere = |n: usize| {
             let address = |part| format!("/ip4/8.{part}.{n}.1/udp/9/quic-v1").parse().unwrap();
@@ -370,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_most_gives_way_first() {
+    fn the_peer_that_names_most_gives_way_first() {
         let mut redial = Redial::default();
         let mut now = Instant::now();
         let [liar, other] = [(); 2].map(|()| Some(Teller::Peer(PeerId::random())));

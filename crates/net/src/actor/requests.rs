@@ -13,7 +13,7 @@ use libp2p::{
 use super::{Actor, UNANSWERED_MAX, clock_ahead_ms, now_ms, peers::Connected, strikes::Strike};
 use crate::{
     messages::{AskError, Command, Event, Reply},
-    wire::{Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Why, WireError, cut},
+    wire::{Garbage, Hello, Notice, PROTOCOL_VERSION, Refused, Request, Response, Why, WireError, shortened},
 };
 
 /// By then the limiter has room for at least one more request of the peer.
@@ -166,7 +166,7 @@ impl Actor {
             None
         };
         if let Some((why, reason, retry)) = refusal {
-            let reason = cut(reason);
+            let reason = shortened(reason);
             let refused = Response::Refused(Refused {
                 why,
                 reason,
@@ -186,7 +186,7 @@ impl Actor {
         }
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let reply = Reply::new(channel, self.answers.clone(), Arc::clone(&self.unanswered));
-        self.send(id, |peer| Event::Asked { peer, request, reply });
+        self.send(id, |peer| Event::Request { peer, request, reply });
     }
 }
 

@@ -56,7 +56,7 @@ fn we_dialled() -> ConnectedPoint {
 }
 
 #[tokio::test]
-async fn who_dials_greets_until_the_other_has_said_what_it_is() {
+async fn the_dialler_greets_until_the_other_has_said_what_it_is() {
     let (_dir, mut actor, mut events) = actor(&[], Limits::default());
     let id = Keypair::generate_ed25519().public().to_peer_id();
     let connection = ConnectionId::new_unchecked;
@@ -100,7 +100,7 @@ async fn a_peer_of_another_version_is_told_of_once() {
 
 /// Each answer to a greeting says something of jobs, and so has a number.
 #[tokio::test]
-async fn those_who_greet_without_end_do_not_use_up_the_numbers_of_announcements() {
+async fn endless_greetings_do_not_use_up_the_numbers_of_announcements() {
     const GREETINGS: u32 = 2000;
     let (_dir, mut actor, _events) = actor(&[], Limits::default());
     let job = announcement(actor.swarm.local_peer_id(), 0);

@@ -327,7 +327,7 @@ mod tests {
         assert!(shard.is_dir());
         make(&Blob([0xcd; 32])).unwrap();
         assert_eq!(made, 3);
-        // What was not synced is tried again.
+        // A folder that was not synced is tried again.
         let other = Blob([0xef; 32]);
         let broken = |_: &Path| Err(io::Error::other("no disk"));
         assert!(layout.make_shard_with(&other, broken).is_err());

@@ -1,8 +1,9 @@
 //! Blobs: programs, inputs and proofs, kept on disk by their hash and moved between peers.
 //!
 //! The node keeps the blobs that it needs and makes in a [`BlobStore`]. The swarm hands each stream
-//! of [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides whom to serve and whom to ask.
-//! Nothing here knows about peers, jobs or the network: a stream is anything that reads and writes.
+//! of [`PROTOCOL`] to [`serve()`] or [`fetch()`], and decides which peers to serve and which to
+//! ask. Nothing here knows about peers, jobs or the network: a stream is anything that reads and
+//! writes.
 //!
 //! One stream carries one request:
 //!

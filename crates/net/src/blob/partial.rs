@@ -86,7 +86,7 @@ impl Partial {
             _pin: pin,
             _turn: turn,
         };
-        partial.cut().map_err(write_error(&partial.path))?;
+        partial.truncate().map_err(write_error(&partial.path))?;
         let mut room = store.claim(want.bytes)?;
         room.fill_to(partial.bytes)?;
         partial.room = Some(room);
@@ -111,7 +111,7 @@ impl Partial {
             Err(reason) => {
                 let error = write_error(&self.path)(reason);
                 // An owner that makes space on a full disk needs this space too.
-                if error.is_disk_full() || self.cut().is_err() {
+                if error.is_disk_full() || self.truncate().is_err() {
                     self.discard();
                 }
                 Err(error)
@@ -150,7 +150,7 @@ impl Partial {
     }
 
     /// Cuts the file to the part that is known to be whole, and goes on there.
-    fn cut(&mut self) -> io::Result<()> {
+    fn truncate(&mut self) -> io::Result<()> {
         self.file.set_len(self.bytes)?;
         self.file.seek(SeekFrom::Start(self.bytes)).map(drop)
     }

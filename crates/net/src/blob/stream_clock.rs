@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_too_slow_is_left_within_seconds_whatever_it_sent_before() {
+    fn a_slow_sender_is_left_within_seconds_whatever_it_sent_before() {
         for first in [0, 1_000_000] {
             assert_eq!(held(first, 0), 5);
             assert_eq!(held(first, 100), 5);

@@ -27,8 +27,8 @@ pub(super) type HashTree = PostOrderMemOutboard;
 pub(super) struct Trees {
     /// The trees, the least recently used first.
     kept: Mutex<Vec<(Blob, Arc<HashTree>)>>,
-    /// Held while a tree is made: requests of strangers take one core, and of many who ask for the
-    /// same blob, the first has it made for all.
+    /// Held while a tree is made: requests of strangers take one core, and the first of many
+    /// requests for a blob makes its tree for all.
     making: Mutex<()>,
 }
 

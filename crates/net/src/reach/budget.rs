@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_thousands_of_others_ends_nobodys_rest() {
+    fn a_peer_that_names_thousands_of_others_ends_nobodys_rest() {
         let mut now = Instant::now();
         let mut budget = Budget::new(RULES, 10);
         while budget.rests(&0, now).is_none() {
@@ -327,8 +327,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
-        /// Whatever is named in whatever order, a rest that was begun is kept, and memory is
-        /// bounded.
+        /// A rest that was begun is kept, and memory is bounded, whatever is named in whatever
+        /// order.
         #[test]
         fn a_rest_is_kept_whatever_is_named(
             names in prop::collection::vec((0..40u8, 0..40u64, prop::bool::weighted(0.1)), 1..2000),

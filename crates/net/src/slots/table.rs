@@ -15,7 +15,7 @@ const RESERVED_SHARE: usize = 8;
 const PER_HOST_MAX: usize = 256;
 /// One connection in this many may be of one subnet.
 const SUBNET_SHARE: usize = 2;
-/// The same for strangers alone.
+/// [`PER_HOST_MAX`] and [`SUBNET_SHARE`] for strangers alone.
 const STRANGERS_PER_HOST_MAX: usize = 128;
 const STRANGERS_SUBNET_SHARE: usize = 4;
 /// Connections that have not said whose they are: in all, from one address, and from one subnet.
@@ -98,7 +98,7 @@ impl Table {
         self.regards.get(id).copied().unwrap_or_default()
     }
 
-    /// A peer knocks, and has not said who it is.
+    /// A peer knocks, and has not given its name.
     ///
     /// # Errors
     /// See [`Refused`].
@@ -121,7 +121,7 @@ impl Table {
         Ok(())
     }
 
-    /// The peer has said who it is, or is gone.
+    /// The peer has given its name, or is gone.
     pub(crate) fn knocked(&mut self, connection: ConnectionId) {
         self.pending.remove(&connection);
     }
@@ -211,10 +211,10 @@ impl Table {
         Ok(Some((open.peer, victim)))
     }
 
-    /// The connection that goes for a peer of this regard at this address. It is one of those that
-    /// are of use or one of the others, as `from` says. First goes a peer that does harm. Then any
-    /// stranger goes for a peer that is of use. Then the latest peer of the largest subnet goes,
-    /// unless the newcomer's own subnet would then be as large.
+    /// The connection that gives way to a peer of this regard at this address. It is one of the
+    /// useful peers or one of the others, as `from` says. A peer that does harm goes first. Any
+    /// stranger goes next, if the newcomer is of use. The latest peer of the largest subnet goes
+    /// last, unless the newcomer's own subnet would then be as large.
     fn gives_way(&self, regard: Regard, from: Regard, ip: Option<IpAddr>) -> Option<ConnectionId> {
         if regard == Regard::Harmful {
             return None;
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_of_use_always_gets_in() {
+    fn a_peer_that_was_of_use_always_gets_in() {
         let mut visitors = Visitors::new();
         visitors.flood(10_000, 10_000);
         let count = visitors.table.open.len();
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_harm_goes_first_and_takes_nobodys_place() {
+    fn a_harmful_peer_goes_first_and_takes_nobodys_place() {
         let mut visitors = Visitors::new();
         let harmful = PeerId::random();
         visitors.comes(harmful, "9.9.9.9").unwrap();
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_knock_and_say_nothing_are_bounded() {
+    fn peers_that_knock_and_say_nothing_are_bounded() {
         let mut table = Table::new(4096, Scope::of);
         let mut knocks = (0..).map(ConnectionId::new_unchecked);
         let mut knock = |table: &mut Table, from: &str| {

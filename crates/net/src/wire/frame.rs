@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_a_request_that_is_none_can_be_told() {
+    fn the_sender_of_a_request_that_is_none_can_be_told() {
         let read = |bytes: &[u8]| {
             let mut codec = Frames::<Response, Response>::default();
             let protocol = StreamProtocol::new("/test");

@@ -47,7 +47,7 @@ impl Bounded for Hello {
         self.jobs.iter().try_for_each(Bounded::check)
     }
 
-    /// Of another version, only the number is understood, which is enough to report it.
+    /// Only the number of another version is understood, which is enough to report it.
     fn of_other_version(bytes: &[u8]) -> Option<Self> {
         let (version, _) = postcard::take_from_bytes::<u32>(bytes).ok()?;
         (version != PROTOCOL_VERSION).then(|| Self {

@@ -130,7 +130,7 @@ fn printable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String
 }
 
 /// The text, cut to the length that a peer may be sent.
-pub fn cut(text: impl Into<String>) -> String {
+pub fn shortened(text: impl Into<String>) -> String {
     let mut text = text.into();
     if text.len() > TEXT_BYTES_MAX {
         let end = (0..=TEXT_BYTES_MAX).rev().find(|&at| text.is_char_boundary(at));

@@ -281,11 +281,11 @@ fn what_a_lease_names_is_bounded() {
 
 #[test]
 fn texts_are_cut_between_characters() {
-    assert_eq!(cut("short"), "short");
+    assert_eq!(shortened("short"), "short");
     let long = "é".repeat(TEXT_BYTES_MAX);
-    assert_eq!(cut(long).len(), TEXT_BYTES_MAX);
+    assert_eq!(shortened(long).len(), TEXT_BYTES_MAX);
     let odd = format!("x{}", "é".repeat(TEXT_BYTES_MAX));
-    assert_eq!(cut(odd).len(), TEXT_BYTES_MAX - 1);
+    assert_eq!(shortened(odd).len(), TEXT_BYTES_MAX - 1);
 }
 
 #[test]

@@ -224,7 +224,7 @@ async fn nobody_is_sent_elsewhere_or_inwards() {
 /// there. The newcomer's first words may reach nobody, and are said again after 6 s and 20 s more.
 /// If its turn came last, a hundred others would be dialled before, one in two seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn those_who_are_nowhere_keep_no_newcomer_out() {
+async fn peers_that_are_nowhere_keep_no_newcomer_out() {
     let forwarder = start(Role::Bootstrap, "127.0.0.5", &[], Limits::default());
     let at = address(&forwarder.network).await;
     let limits = Limits {

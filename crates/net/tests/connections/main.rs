@@ -208,7 +208,7 @@ async fn job(events: &mut UnboundedReceiver<Event>) -> u8 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_forwards_what_is_invalid_is_not_listened_to_any_more() {
+async fn a_peer_that_forwards_invalid_messages_is_not_listened_to_any_more() {
     let dir = tempfile::tempdir().unwrap();
     let (victim, mut events) = node(dir.path(), Role::Prover, &[], Limits::default());
     let at = address(&victim).await;

@@ -21,7 +21,7 @@ pub(crate) use tree_choice::{allowed, vm_of};
 
 use myriad_net::blob::BlobError;
 
-use crate::StoreError;
+use crate::{StoreError, verifier_pool::NoVerifier};
 
 /// A job: a program and an input to prove.
 #[derive(Clone, Debug)]
@@ -244,8 +244,8 @@ pub struct Stage {
 pub enum RunError {
     #[error(transparent)]
     Program(#[from] ProgramError),
-    #[error("proofs cannot be verified: {reason}")]
-    Verifier { reason: String },
+    #[error(transparent)]
+    Verifier(#[from] NoVerifier),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

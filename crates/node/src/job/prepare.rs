@@ -24,7 +24,7 @@ use crate::{
     job_id,
     keys::make_keys,
     store::{Entry, Held, Planned, TaskKey, write_durably},
-    verifier_pool::{Objection, ProgramOnly, VerifierPool},
+    verifier_pool::{NoVerifier, Objection, ProgramOnly, VerifierPool},
 };
 
 /// Budgets that segments may be cut for beside the whole one, as shares of it: more and smaller
@@ -251,7 +251,7 @@ impl Prepared {
                     task: TaskId::Final,
                     reason,
                 },
-                Objection::Unable(reason) => RunError::Verifier { reason },
+                Objection::Unable(reason) => NoVerifier { reason }.into(),
             })?;
         let verify = verifying.elapsed();
         let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));

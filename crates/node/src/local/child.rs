@@ -19,7 +19,7 @@ use crate::{
     Job, Options, RunError,
     group::LimitedWorker,
     job::{Prepared, level, start_child},
-    verifier_pool::Objection,
+    verifier_pool::{NoVerifier, Objection},
 };
 
 /// A command for a child's thread.
@@ -104,7 +104,7 @@ impl Shared<'_> {
                     Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
                         Answer::Checked(proof, Err(reason))
                     }
-                    Err(Objection::Unable(reason)) => Answer::Done(Err(RunError::Verifier { reason })),
+                    Err(Objection::Unable(reason)) => Answer::Done(Err(NoVerifier { reason }.into())),
                 },
             }))
             .unwrap_or_else(|panic| {

@@ -201,7 +201,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    fn tell(&self, child: usize, command: Command) {
+    fn send(&self, child: usize, command: Command) {
         if let Some(commands) = &self.commands[child] {
             // A thread that is gone has said so in its last answer.
             let _ = commands.send(command);
@@ -212,13 +212,13 @@ impl Driver<'_, '_> {
         let child = child_of(peer);
         self.idle[child] = false;
         self.observer.event(&Event::Started { prover: child, task });
-        self.tell(child, Command::Do(task));
+        self.send(child, Command::Do(task));
     }
 
     fn check(&mut self, peer: Peer, task: TaskId) {
         let made = self.checked.get_mut(&task).expect("it was made before");
         let proof = std::mem::take(&mut made.proof);
-        self.tell(child_of(peer), Command::Check(task, proof));
+        self.send(child_of(peer), Command::Check(task, proof));
     }
 
     fn persist(&mut self, peer: Peer, task: TaskId) -> Result<(), RunError> {

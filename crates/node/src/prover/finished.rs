@@ -139,7 +139,8 @@ impl Finished {
         .collect()
     }
 
-    /// A requester is there again: what was made while the connection was broken goes there `now`.
+    /// A requester is there again: the proofs made while the connection was broken are submitted
+    /// `now`.
     pub(super) fn submit_again(&mut self, requester: Peer, now: Instant) {
         let waiting = self.submissions.values_mut();
         waiting

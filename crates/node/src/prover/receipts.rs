@@ -310,7 +310,7 @@ mod tests {
 
     /// The content of a receipt costs its author nothing.
     #[test]
-    fn who_has_paid_is_known_by_what_this_machine_has_measured() {
+    fn a_payer_is_known_by_what_this_machine_has_measured() {
         let dir = tempfile::tempdir().unwrap();
         let receipts = Receipts::open(dir.path()).unwrap();
         let boasts = receipts

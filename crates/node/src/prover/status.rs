@@ -67,7 +67,7 @@ pub enum Activity {
     Proving {
         task: String,
         requester: String,
-        /// In thousandths.
+        /// The done part of the task, in thousandths.
         progress: u16,
         seconds: u64,
     },

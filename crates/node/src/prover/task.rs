@@ -115,7 +115,7 @@ async fn try_carry_out<E: Engine>(
     progress.proving.store(true, Ordering::SeqCst);
     let blobs = tools.network.blobs().clone();
     let made = tokio::task::spawn_blocking(move || {
-        // This is checked again: whoever cancels either sees `proving` and stops the engine, or is
+        // This is checked again: a cancellation either sees `proving` and stops the engine, or is
         // seen here.
         if progress.cancelled.load(Ordering::SeqCst) {
             return Err(End::Stopped);
@@ -194,8 +194,8 @@ fn bounds(what: &str, actual: u64, allowed: u64, flag: &str) -> Result<(), Strin
     Ok(())
 }
 
-/// Bytes of memory that a task takes at least, whatever its requester says: what is too much is not
-/// begun.
+/// Bytes of memory that a task takes at least, whatever its requester says. A task that takes too
+/// much is not begun.
 fn least_bytes(lease: &Lease) -> u64 {
     match &lease.work {
         Work::Segment(_) => Segment::least_bytes(lease.sources.input.blob.bytes),

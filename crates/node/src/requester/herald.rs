@@ -50,7 +50,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// The events that the driver has to know of, in order, and who has the files.
+    /// The events that the driver has to know of, in order, and the holders of the files.
     pub(super) fn into_parts(self, job: JobId, files: &Files) -> (Vec<NetEvent>, Spreading) {
         let spreading = self.spreading.unwrap_or_else(|| Spreading::new(job, files));
         (self.events, spreading)
@@ -64,7 +64,7 @@ struct Listener {
     job: JobId,
     files: Files,
     banned: BTreeSet<Peer>,
-    /// Those that have delivered for earlier jobs.
+    /// The peers that have delivered for earlier jobs.
     proven: BTreeSet<Peer>,
     spreading: Spreading,
     /// The greeting of each connected peer.
@@ -162,7 +162,7 @@ impl Listener {
                     self.news.push(event);
                 }
             }
-            NetEvent::Asked { peer, request, reply } => self.answer(peer, request, reply),
+            NetEvent::Request { peer, request, reply } => self.answer(peer, request, reply),
         }
     }
 

@@ -63,7 +63,7 @@ type Made = (Vec<u8>, u64);
 /// The bounds of one piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowance {
-    /// In bytes.
+    /// The memory that the task needs, in bytes.
     memory_needed: u64,
     bounds: Bounds,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use myriad_core::Refusal;
-use myriad_net::wire::{Hello, Refused, Response, Role, Why, cut};
+use myriad_net::wire::{Hello, Refused, Response, Role, Why, shortened};
 
 use crate::engine_fingerprint;
 
@@ -53,7 +53,7 @@ pub(super) fn no_such_job() -> Response {
 pub(super) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response {
     Response::Refused(Refused {
         why,
-        reason: cut(reason),
+        reason: shortened(reason),
         retry_ms,
     })
 }

@@ -1,4 +1,4 @@
-//! Tells provers from whom they get a job's files. [`myriad_core::spreading`] decides it.
+//! Tells provers which peers send them a job's files. [`myriad_core::spreading`] decides it.
 //!
 //! ```text
 //! Prepare, holding some ─▶ fetch from a prover that has all, or from this node, or ask again later
@@ -94,7 +94,7 @@ impl Spreading {
         sources(files, &contacts)
     }
 
-    /// Those that have said that they have all.
+    /// The peers that have said that they have all files.
     pub(super) fn holders(&self) -> impl Iterator<Item = Peer> + '_ {
         self.decider.holders(self.job)
     }

@@ -102,7 +102,7 @@ pub struct Store {
     blobs: BlobStore,
     /// Blobs that the journal names must stay.
     pins: Mutex<Vec<Pin>>,
-    /// What `jobs gc` may take for rubbish while the journal is locked.
+    /// The blobs that `jobs gc` may take for rubbish while the journal is locked.
     others: Others,
     /// Keeps `jobs gc` from removing the blobs of a job whose journal it cannot read.
     _in_use: File,
@@ -137,7 +137,7 @@ pub fn job_id(program: &Program, input: &Input) -> JobId {
     job_id_of(&program.hash(), &input.hash())
 }
 
-/// The same from their hashes, for callers that have not loaded them.
+/// [`job_id`] from the hashes of program and input, for callers that have not loaded them.
 pub(crate) fn job_id_of(program: &[u8; 32], input: &[u8; 32]) -> JobId {
     let mut hasher = blake3::Hasher::new_derive_key("myriad job v1");
     hasher.update(program).update(input);

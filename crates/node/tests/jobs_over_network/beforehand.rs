@@ -14,7 +14,7 @@ use myriad_core::{JobId, TaskRef};
 use myriad_net::{
     Event as NetEvent,
     blob::BlobRef,
-    wire::{Refused, Request as Asked, Response, Sources, Why},
+    wire::{Refused, Request as WireRequest, Response, Sources, Why},
 };
 use myriad_node::engine_fingerprint;
 
@@ -169,7 +169,8 @@ async fn a_job_that_cannot_be_planned_is_closed() {
     drop(stays);
 }
 
-/// As `kill -9` in the middle of the execution, and the same command again.
+/// Ends the requester as `kill -9` would, in the middle of the execution, and runs the same command
+/// again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_requester_that_is_killed_while_it_executes_loses_nothing() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -231,7 +232,7 @@ async fn no_question_waits_for_the_plan() {
     let (network, events, at) = requester(&dirs[0]).await;
     let (stranger, _events) = start(dirs[1].path(), Role::Prover, &at);
     let requester = network.peer();
-    let question = |job: u8| Asked::Renew {
+    let question = |job: u8| WireRequest::Renew {
         task: TaskRef {
             job: JobId([job; 32]),
             task: TaskId::Segment(0),
@@ -261,7 +262,7 @@ async fn no_question_waits_for_the_plan() {
     }
 }
 
-/// A requester that never has a task, and answers whoever wants its files.
+/// A requester that never has a task, and answers each peer that wants its files.
 struct Idler {
     network: Network,
     at: String,
@@ -294,15 +295,15 @@ impl Idler {
         let count = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
-                let NetEvent::Asked { request, reply, .. } = event else {
+                let NetEvent::Request { request, reply, .. } = event else {
                     continue;
                 };
                 reply.send(match request {
-                    Asked::Prepare { .. } => {
+                    WireRequest::Prepare { .. } => {
                         count.fetch_add(1, Ordering::SeqCst);
                         Response::Files(Box::new(sources.clone()))
                     }
-                    Asked::Offer(_) => Response::Refused(Refused {
+                    WireRequest::Offer(_) => Response::Refused(Refused {
                         why: Why::NotNow,
                         reason: "it executes".into(),
                         retry_ms: Some(500),

@@ -100,7 +100,7 @@ impl Byzantine {
                 // It ignores the answer.
                 tokio::spawn(async move {
                     while let Some(event) = events.recv().await {
-                        if let myriad_net::Event::Asked { reply, .. } = event {
+                        if let myriad_net::Event::Request { reply, .. } = event {
                             reply.send(Response::Received);
                         }
                     }

@@ -49,7 +49,7 @@ impl Endless {
             async move {
                 let mut next = 0;
                 while let Some(event) = events.recv().await {
-                    let NetEvent::Asked { request, reply, .. } = event else {
+                    let NetEvent::Request { request, reply, .. } = event else {
                         continue;
                     };
                     reply.send(match request {

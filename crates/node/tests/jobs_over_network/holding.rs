@@ -25,7 +25,7 @@ pub struct Grip {
     pub input_bytes: usize,
 }
 
-/// A requester with one lease for whoever asks first, for a task like any other.
+/// A requester with one lease for the first peer that asks, for a task like any other.
 pub struct Holder {
     network: Network,
     pub at: String,
@@ -45,7 +45,7 @@ impl Holder {
             async move {
                 let mut unanswered = Vec::new();
                 while let Some(event) = events.recv().await {
-                    let NetEvent::Asked { request, reply, .. } = event else {
+                    let NetEvent::Request { request, reply, .. } = event else {
                         continue;
                     };
                     let answer = match (request, grip.extends_ms) {

@@ -1,4 +1,4 @@
-//! A link between a node and whoever dials it here, which can be slow, or lead nowhere any more.
+//! A link between a node and the peers that dial it here. It can be slow, or lead nowhere any more.
 
 use std::{
     net::{SocketAddr, UdpSocket},

@@ -55,7 +55,7 @@ fn ask(seed: u8, segments: u32) -> Request {
     }
 }
 
-/// The same with each task given to one prover at a time, so that one that is lost is missed.
+/// [`ask`] with each task given to one prover at a time, so that one that is lost is missed.
 fn ask_once(seed: u8, segments: u32) -> Request {
     Request {
         redundancy: Redundancy::Fixed(1),
@@ -126,8 +126,8 @@ async fn provers_share_a_job_and_move_no_more_than_they_need() {
     let proofs = (tree(SEGMENTS).task_count() * PROOF_BYTES) as f64;
     let received = outcome.traffic.blob_bytes_in as f64;
     assert!(received < 1.1 * proofs, "{received} bytes for {proofs} of proofs");
-    // Program and input go to each prover at most once, whoever has them; of the children's proofs
-    // a prover needs at most those that it has not made itself.
+    // Program and input go to each prover at most once, whichever peers have them. A prover needs
+    // at most those of the children's proofs that it has not made itself.
     let files = 800_000.0;
     for prover in &provers {
         let received = prover.network.traffic().blob_bytes_in as f64;
@@ -145,7 +145,7 @@ async fn provers_share_a_job_and_move_no_more_than_they_need() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_joins_later_works_and_who_leaves_is_replaced() {
+async fn a_late_prover_works_and_one_that_leaves_is_replaced() {
     const SEGMENTS: u32 = 40;
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
@@ -185,7 +185,7 @@ async fn who_joins_later_works_and_who_leaves_is_replaced() {
 
 /// Nobody has to notice that it is gone, which would take longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_stopped_hands_its_task_back() {
+async fn a_stopped_prover_hands_its_task_back() {
     let dir = tempfile::tempdir().unwrap();
     let (network, events, at) = requester(&dir).await;
     let stopped = Prover::start(&at, Pretender::new(TASK, Fault::Hangs));

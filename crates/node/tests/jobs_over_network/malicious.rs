@@ -81,7 +81,7 @@ impl Malicious {
             let returns = Arc::clone(&returns);
             async move {
                 while let Some(event) = events.recv().await {
-                    let NetEvent::Asked { request, reply, .. } = event else {
+                    let NetEvent::Request { request, reply, .. } = event else {
                         continue;
                     };
                     reply.send(match request {
@@ -230,7 +230,7 @@ async fn peers_of_no_use_do_not_fill_the_screen() {
         let mut told = false;
         while let Some(event) = events.recv().await {
             // From the first offer on, the plan is there.
-            if !told && matches!(event, NetEvent::Asked { .. }) {
+            if !told && matches!(event, NetEvent::Request { .. }) {
                 told = true;
                 for number in 0..PEERS {
                     let strange = NetEvent::OtherVersion {

@@ -67,7 +67,7 @@ async fn what_is_owed_is_given_in_a_later_job() {
     let (_back, mut heard) = start(home.path(), Role::Prover, &at);
     let given = async {
         loop {
-            if let Some(NetEvent::Asked { request, reply, .. }) = heard.recv().await {
+            if let Some(NetEvent::Request { request, reply, .. }) = heard.recv().await {
                 reply.send(Response::Received);
                 if let WireRequest::Notice(Notice::Receipt(signed)) = request {
                     return signed;
@@ -94,7 +94,7 @@ async fn what_is_owed_is_given_in_a_later_job() {
 async fn proves_one(network: Network, mut heard: UnboundedReceiver<NetEvent>, requester: Peer) {
     claim(&network, requester, |proof| network.blobs().put(proof).unwrap()).await;
     loop {
-        if let Some(NetEvent::Asked { request, .. }) = heard.recv().await
+        if let Some(NetEvent::Request { request, .. }) = heard.recv().await
             && let WireRequest::Notice(Notice::Verdict { .. } | Notice::Receipt(_)) = request
         {
             return network.close();
@@ -106,7 +106,7 @@ fn earned(prover: &Prover) -> Vec<Earned> {
     prover.status.lock().unwrap().earned.clone()
 }
 
-/// A receipt from somebody who never had anything done is heard, and that is all.
+/// A receipt from a peer that never had anything done is heard, and that is all.
 async fn forge(prover: &Prover) {
     let dir = tempfile::tempdir().unwrap();
     let at = [address(&prover.network).await];

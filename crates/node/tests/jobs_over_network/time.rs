@@ -34,7 +34,7 @@ impl Silent {
             async move {
                 let mut unanswered = Vec::new();
                 while let Some(event) = events.recv().await {
-                    if let NetEvent::Asked { request, reply, .. } = event {
+                    if let NetEvent::Request { request, reply, .. } = event {
                         *offers.lock().unwrap() += usize::from(matches!(request, Request::Offer(_)));
                         unanswered.push(reply);
                     }
@@ -74,7 +74,7 @@ async fn requesters_that_never_answer_keep_no_prover_from_others() {
     all_accepted_once(&outcome, 4);
     // One unanswered offer alone would take 20 s.
     assert!(outcome.took < Duration::from_secs(12), "{:?}", outcome.took);
-    // The owner sees who does not answer.
+    // The owner sees the requester that does not answer.
     let seen = async {
         loop {
             let activity = prover.status.lock().unwrap().activity.clone();

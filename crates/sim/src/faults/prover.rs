@@ -88,7 +88,7 @@ pub(crate) struct Prover {
 enum State {
     Idle,
     /// An offer is on its way.
-    Asking,
+    Offering,
     Working(Doing),
 }
 
@@ -189,9 +189,9 @@ impl Prover {
             says.push(Say::Submit { task, proof });
         }
         match &self.state {
-            State::Idle | State::Asking => {
+            State::Idle | State::Offering => {
                 says.push(Say::Offer(self.offer));
-                self.state = State::Asking;
+                self.state = State::Offering;
                 let patience = if self.unsent.is_some() {
                     SUBMIT_EVERY
                 } else {
@@ -221,7 +221,7 @@ impl Prover {
                     says.push(Say::Return { task, why });
                 }
                 says.push(Say::Offer(self.offer));
-                self.state = State::Asking;
+                self.state = State::Offering;
                 self.alarm = self.after(now, SUBMIT_EVERY);
             }
             State::Working(doing) => {

@@ -20,7 +20,7 @@ pub fn charts(outcome: &Outcome) -> Vec<(&'static str, Plot)> {
             x: Axis::linear("virtual time, seconds"),
             y: Axis::linear("machines"),
             series: vec![
-                moments(first, ("there", Colour::Bound), |moment| moment.online),
+                moments(first, ("online", Colour::Other), |moment| moment.online),
                 moments(first, ("at work", Colour::Usual), |moment| moment.working),
             ],
         },

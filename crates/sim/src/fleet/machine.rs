@@ -30,7 +30,7 @@ pub(super) struct Machine {
     pub boot: u32,
     pub doing: Option<Doing>,
     /// An offer is on its way.
-    pub asking: bool,
+    pub offer_pending: bool,
     /// The time at which it asks again, if no requester wakes it before.
     pub alarm: Time,
     /// It is among those that have nothing to do and hear of a block, or was when it was last
@@ -113,7 +113,7 @@ impl Machine {
 
     /// It has nothing to do, and waits for no answer.
     pub(crate) const fn is_idle(&self) -> bool {
-        self.online && self.doing.is_none() && !self.asking
+        self.online && self.doing.is_none() && !self.offer_pending
     }
 
     /// A requester, if they are connected.
@@ -142,17 +142,17 @@ impl Machine {
     }
 
     /// The requesters with open blocks that have not said that they will wake it.
-    fn asked<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a Met> {
+    fn candidates<'a>(&'a self, open: &'a [bool]) -> impl Iterator<Item = &'a Met> {
         self.met
             .iter()
             .filter(|met| !met.parked && open[met.side as usize])
     }
 
-    /// The requester to ask now: of those with open blocks the one that was served least, but for
-    /// whose turn it is.
+    /// The requester to ask now: the least-served one with open blocks. The one whose turn it is
+    /// has an advantage of [`TURN`].
     pub(crate) fn next(&self, open: &[bool], now: Time) -> Option<usize> {
         let serving = self.last.map(|(requester, _)| requester as u32);
-        let ready = self.asked(open).filter(|met| met.next <= now);
+        let ready = self.candidates(open).filter(|met| met.next <= now);
         let order = |met: &&Met| {
             let turn = if serving == Some(met.side) {
                 Duration::ZERO
@@ -166,7 +166,7 @@ impl Machine {
 
     /// When it would ask one that it may not ask yet.
     pub(crate) fn earliest(&self, open: &[bool]) -> Time {
-        let nexts = self.asked(open).map(|met| met.next);
+        let nexts = self.candidates(open).map(|met| met.next);
         nexts.min().unwrap_or(Time::NEVER)
     }
 

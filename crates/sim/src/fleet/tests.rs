@@ -320,7 +320,7 @@ fn every_way_to_waste_time_is_survived() {
 }
 
 #[test]
-fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
+fn a_machine_that_threw_a_block_away_does_not_fetch_it_from_itself() {
     let stream = stream()
         .replace("count = 2", "count = 20")
         .replace("input_mb = 0", "input_mb = 1");
@@ -329,7 +329,7 @@ fn who_threw_a_block_away_does_not_fetch_it_from_itself() {
 }
 
 #[test]
-fn who_cannot_be_reached_has_the_requester_serve_all() {
+fn unreachable_machines_have_the_requester_serve_all() {
     let text = [
         &ONE_BLOCK.replace("input_mb = 0", "input_mb = 1"),
         &home(8, "nat = 1.0")[..],

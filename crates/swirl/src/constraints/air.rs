@@ -102,7 +102,7 @@ impl<'a, F: PackedField> Air<'a, F> {
 /// The factor with which each sink adds to each sum.
 pub(crate) struct Weights<EF> {
     factors: Vec<EF>,
-    /// The sinks of each sum. Those of constraints come last.
+    /// The sinks of each sum. The sinks of constraints come last.
     sinks: Sums<Range<usize>>,
     /// The part that does not depend on the row.
     pub all_constant: Sums<EF>,

@@ -40,17 +40,18 @@ pub(crate) fn add<T: PrimeCharacteristicRing + Copy, const N: usize>(a: [T; N], 
 /// The sums of two rounds at once. Each has the factor of the rest of `eq`, without those of the
 /// two variables; `[a][b]` is at the first one's value `a` and the second one's value `b`.
 ///
-/// The term is of degree two in each variable. What stands for infinity is the coefficient of the
-/// square.
+/// The term is of degree two in each variable. The coefficient of the square stands for the value
+/// at infinity.
 #[derive(Clone, Copy)]
 pub(crate) struct Grid<T> {
     zero: Row3<T>,
     infinity: Row3<T>,
-    /// At one in the first variable. Its value at one in the second follows from the claim.
+    /// The sums at one in the first variable. Its value at one in the second follows from the
+    /// claim.
     one: [T; 2],
 }
 
-/// At zero, one and infinity.
+/// The values at zero, one and infinity.
 type Row3<T> = [T; 3];
 
 /// The number of a grid's sums.

@@ -90,8 +90,7 @@ fn decompress(bytes: &[u8; FP_BYTES]) -> Option<Sum<G1>> {
     }
     let x = Fp::read(&bytes)?;
     let mut y = square_root(&G1::right_side(&x))?;
-    // Of y and -y the larger one is the one of which half is not below half of the prime: twice it
-    // is odd, less the prime.
+    // The larger one of y and -y is above half of the prime. Its double, less the prime, is odd.
     if is_odd(&y.double()) != is_larger {
         y = y.neg();
     }

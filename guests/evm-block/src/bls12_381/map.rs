@@ -1,5 +1,5 @@
-//! From the field to the groups (EIP-2537), by the simplified method of Shallue, van de Woestijne
-//! and Ulas: RFC 9380, sections 6.6.3 and 8.8.
+//! The maps from the field to the groups (EIP-2537), by the simplified method of Shallue, van de
+//! Woestijne and Ulas: RFC 9380, sections 6.6.3 and 8.8.
 
 use myriad_evm::crypto::PrecompileHalt;
 
@@ -32,7 +32,7 @@ fn map<F: IsogenousCurve>(u: &F) -> Sum<F::Group> {
     let (x, y) = map_to_isogenous(u);
     let [x_numerator, x_denominator, y_numerator, y_denominator] =
         F::isogeny().map(|coefficients| polynomial(coefficients, &x));
-    // What is there goes to the point at infinity.
+    // Points where a denominator is zero go to the point at infinity.
     if x_denominator.is_zero() || y_denominator.is_zero() {
         return Sum(None);
     }
@@ -104,7 +104,7 @@ fn clear_cofactor(point: &Sum<G2>) -> Sum<G2> {
     result
 }
 
-/// By a power, since the prime is 3 modulo 4: nothing is taken from the host as a hint.
+/// The root is a power, since the prime is 3 modulo 4. Nothing is taken from the host as a hint.
 pub fn square_root(number: &Fp) -> Option<Fp> {
     // (p + 1) / 4
     const EXPONENT: [u8; FP_BYTES] = big_endian(

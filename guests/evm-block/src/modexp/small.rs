@@ -54,7 +54,7 @@ fn limbs(number: u128) -> [u32; LIMBS] {
     core::array::from_fn(|i| (number >> (LIMB_BITS * i)) as u32)
 }
 
-/// Without zeros at the top.
+/// The limbs of a number, without zeros at the top.
 fn limbs_of(number: u128) -> Vec<u32> {
     let mut limbs = limbs(number).to_vec();
     trim(&mut limbs);
@@ -72,7 +72,7 @@ fn place(number: u128) -> Place {
 struct Montgomery {
     modulus: Place,
     number: u128,
-    /// Of the modulus, negative, modulo R.
+    /// The negative inverse of the modulus, modulo R.
     inverse: u128,
     inverse_place: Place,
     /// A number less than R.

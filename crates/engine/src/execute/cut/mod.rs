@@ -15,8 +15,8 @@ const SPARE: u64 = 32;
 /// The most executions of a program, each cut for less than the one before, and the last one as
 /// finely as possible. One is enough unless a segment comes out too large.
 const CUTS_MAX: u32 = 7;
-/// Whatever a few segments show, the sum to cut by stays between this part of the budget above an
-/// empty segment, and this many times that.
+/// The sum to cut by stays between this part of the budget above an empty segment, and this many
+/// times that, whatever a few segments show.
 const SCRAPS: u64 = 10;
 /// `log2` of the number of parts of the budget, of which one is too small to look for a cut in it.
 const LOG_PARTS: u32 = 12;

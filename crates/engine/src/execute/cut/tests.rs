@@ -275,8 +275,8 @@ fn cut(execution: &Execution, budget: u64, segments_max: usize) -> (Result<Plan,
     (cut.unwrap(), runs)
 }
 
-/// Cut for nothing, each segment has a thousand instructions: what does not fit then fits in no
-/// cut.
+/// Cut for nothing, each segment has a thousand instructions. A segment that does not fit then fits
+/// in no cut.
 #[test]
 fn a_cut_is_found_wherever_there_is_one() {
     for seed in 0..20_000 {

@@ -271,7 +271,7 @@ impl Rules {
         self.numbered("curve", curve, opcodes);
     }
 
-    /// The same opcodes again for each modulus, field or curve of the configuration.
+    /// Allows the opcodes once for each modulus, field or curve of the configuration.
     fn numbered<O: LocalOpcode + std::fmt::Debug, const COUNT: usize>(
         &mut self,
         what: &str,

@@ -1,4 +1,5 @@
-//! Which refusals are of the kind that a fixture asks for, by the names of its exceptions.
+//! The comparison of a refusal with the kind that a fixture asks for, by the names of its
+//! exceptions.
 
 use myriad_evm::BlockError;
 

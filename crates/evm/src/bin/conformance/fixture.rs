@@ -20,7 +20,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 pub struct Test {
     pub name: String,
     pub network: String,
-    /// What it is run with; else the reason why it cannot be run.
+    /// The content that it is run with, or the reason why it cannot be run.
     pub content: Result<Content, String>,
 }
 

@@ -16,7 +16,7 @@ pub fn silence_panics() {
     }));
 }
 
-/// What `task` gives, or what it panicked with.
+/// The result of `task`, or the message of its panic.
 pub fn catch<T>(task: impl FnOnce() -> T) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(task)).map_err(|_| LAST.take())
 }

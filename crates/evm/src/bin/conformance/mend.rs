@@ -1,6 +1,6 @@
 //! Mends what an invalid block says of its own body and of its execution.
 //!
-//! Who made the fixture broke one rule, and could not always know the roots that a validator
+//! The author of a fixture broke one rule, and could not always know the roots that a validator
 //! without that rule would find. A block that is refused for such a root alone does not show that
 //! the rule is there.
 

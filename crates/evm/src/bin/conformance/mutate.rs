@@ -24,7 +24,8 @@ const SUBJECT_GAS_MAX: u64 = 2_000_000;
 /// 2^64 by the golden ratio.
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What is changed; `None` where the input has nothing of that kind, or no longer is one.
+/// A change of an input. It gives `None` where the input has nothing of that kind, or is none
+/// afterwards.
 type Mutate = fn(&mut StatelessInput, &mut Rng, &StatelessInput) -> Option<()>;
 
 const KINDS: [(&str, Mutate); 15] = [

@@ -1,4 +1,4 @@
-//! From the network that a fixture names to the rules of a chain.
+//! The rules of the network that a fixture names.
 
 use std::collections::BTreeMap;
 

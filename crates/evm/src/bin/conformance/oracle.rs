@@ -1,7 +1,7 @@
-//! What a mutated block may say otherwise and still be valid.
+//! The differences that a mutated block may have and still be valid.
 //!
 //! A validator accepts only what it has executed to the roots in the header, so a block that was
-//! changed and is accepted differs where the rules leave a choice: this is the list of all such
+//! changed and is accepted differs where the rules leave a choice. This is the list of all such
 //! places, apart from the validator's own code.
 
 use alloy_consensus::Header;
@@ -11,7 +11,7 @@ use myriad_evm::{Block, Parent, StatelessInput, Transaction};
 
 /// Longest extra data.
 const EXTRA_DATA_BYTES_MAX: usize = 32;
-/// By which part of it a gas limit may differ from the parent's.
+/// The part of the parent's gas limit by which a block's may differ from it.
 const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 const GAS_LIMIT_MIN: u64 = 5_000;
 
@@ -44,14 +44,14 @@ pub fn may_be_valid(original: &StatelessInput, mutated: &StatelessInput) -> bool
 fn may_have_header(before: &Header, after: &Header, parent: &Header) -> bool {
     let step = parent.gas_limit / GAS_LIMIT_BOUND_DIVISOR;
     let free = Header {
-        // What execution reads of these, the state root tells.
+        // The state root tells whether execution reads another value of these.
         beneficiary: after.beneficiary,
         mix_hash: after.mix_hash,
         parent_beacon_block_root: after.parent_beacon_block_root,
         timestamp: after.timestamp,
         gas_limit: after.gas_limit,
         extra_data: after.extra_data.clone(),
-        // Of the body, which is compared itself.
+        // The roots of the body, which is compared itself.
         transactions_root: after.transactions_root,
         withdrawals_root: after.withdrawals_root,
         ..before.clone()

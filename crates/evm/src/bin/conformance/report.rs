@@ -1,4 +1,4 @@
-//! What came of a run: counts by fork and folder, and each fault.
+//! The report on a run: counts by fork and folder, and each fault.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,7 +16,7 @@ pub struct Counts {
     pub accepted: u64,
     /// Invalid blocks that were refused for a cause of the right kind.
     pub refused: u64,
-    /// Those of them whose roots were mended first.
+    /// The refused blocks whose roots were mended first.
     pub mended: u64,
     /// Times that an accepted block was tried without one part of its least witness, and refused.
     pub taken_out: u64,
@@ -60,7 +60,7 @@ impl Counts {
     }
 }
 
-/// In which way something is wrong.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -108,7 +108,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What came of the mutations.
+/// The outcome of the mutations.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Mutations {
     pub seed: u64,
@@ -125,17 +125,17 @@ pub struct Mutations {
     pub panics: u64,
     /// How many of each kind there were.
     pub by_kind: BTreeMap<&'static str, u64>,
-    /// What is wrong: the number of the mutation, and what became of it.
+    /// The faults: the number of the mutation, and its outcome.
     pub faults: Vec<(u64, String)>,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub total: Counts,
-    /// By fork.
+    /// The counts by fork.
     pub forks: BTreeMap<String, Counts>,
-    /// By folder.
+    /// The counts by folder.
     pub folders: BTreeMap<String, Counts>,
     /// Tests that were not run, or not to their end, by the reason.
     pub skipped: BTreeMap<String, u64>,

@@ -78,13 +78,13 @@ pub fn file(name: &str, tests: Vec<Test>) -> (Report, Vec<Subject>) {
 enum Stopped {
     /// A block has rules that `validate` says it does not have.
     Unsupported,
-    /// What comes after a block that should have been accepted is not known.
+    /// A block that should have been accepted was not. The state after it is not known.
     Fault,
 }
 
 /// A block that the next ones can build on.
 struct Known {
-    /// In RLP.
+    /// The header in RLP.
     header: Bytes,
     parent: B256,
     chain_state: ChainState,
@@ -257,8 +257,8 @@ impl Run<'_> {
             match result {
                 Ok(Err(BlockError::Witness(_))) => self.counts.taken_out += 1,
                 Ok(Err(error)) => self.fault(Kind::WrongCause, format!("{without}: {error}")),
-                // What is called with more value than there is does not run, and need not be there.
-                // Where it is there it is read, so that it is in the least witness.
+                // A code that is called with more value than there is does not run, and need not be
+                // there. Where it is there it is read, so that it is in the least witness.
                 Ok(Ok(outcome)) if what == "code" && outcome == *expected => self.counts.spare_codes += 1,
                 Ok(Ok(_)) => self.fault(Kind::WrongAccept, without),
                 Err(panic) => self.fault(Kind::Panic, format!("{without}: {panic}")),

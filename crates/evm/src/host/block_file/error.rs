@@ -145,7 +145,7 @@ pub enum BlockFileError {
     /// The block is of a chain with transactions of its own.
     #[error(transparent)]
     TransactionType(#[from] UnsupportedType),
-    /// The same, of a batch.
+    /// A block of a batch is of a chain with transactions of its own.
     #[error("`blocks[{index}]` of the block file: {source}")]
     OfBatch {
         /// The block's index, from 0.

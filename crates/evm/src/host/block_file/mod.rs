@@ -106,7 +106,7 @@ impl BlockFile {
     /// Reads a block file, gzipped or not.
     ///
     /// # Errors
-    /// Whatever is wrong with the file's bytes. The RLP inside is looked at by
+    /// Every fault of the file's bytes. The RLP inside is looked at by
     /// [`Self::decode_block`] and others.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, BlockFileError> {
         codec::read_file(path.as_ref())
@@ -145,7 +145,7 @@ impl BlockFile {
         self.write_within(path.as_ref(), JSON_BYTES_MAX)
     }
 
-    /// The same with another limit.
+    /// Writes the file with another limit, in bytes of JSON.
     fn write_within(&self, path: &Path, bytes_max: u64) -> Result<(), BlockFileError> {
         let plain = path.extension().is_some_and(|extension| extension == "json");
         let written = encode::write_atomically(path, |file| encode::encode(self, file, !plain, bytes_max));

@@ -135,10 +135,10 @@ pub enum ImportError {
     #[error("block 0 is the genesis: nothing is executed in it, so there is nothing to prove")]
     Genesis,
     /// The block has another hash than asked for.
-    #[error("the node was asked for block {asked} and gave one whose header has the hash {given}")]
+    #[error("the node was asked for block {wanted} and gave one whose header has the hash {given}")]
     OtherHash {
         /// The hash asked for.
-        asked: B256,
+        wanted: B256,
         /// The hash of the header that came.
         given: B256,
     },
@@ -206,10 +206,10 @@ pub enum ImportError {
         source: Box<BlockFileError>,
     },
     /// The node gave another block than asked for.
-    #[error("the node was asked for block {asked} and gave block {given}")]
+    #[error("the node was asked for block {wanted} and gave block {given}")]
     OtherBlock {
         /// The number asked for.
-        asked: u64,
+        wanted: u64,
         /// The number in the block.
         given: u64,
     },

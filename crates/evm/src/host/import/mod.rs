@@ -184,12 +184,15 @@ fn without_witness(
     };
     let number = header.number;
     match id {
-        BlockId::Number(asked) if asked != number => {
-            return Err(ImportError::OtherBlock { asked, given: number });
+        BlockId::Number(wanted) if wanted != number => {
+            return Err(ImportError::OtherBlock {
+                wanted,
+                given: number,
+            });
         }
-        BlockId::Hash(asked) if asked != header.hash_slow() => {
+        BlockId::Hash(wanted) if wanted != header.hash_slow() => {
             return Err(ImportError::OtherHash {
-                asked,
+                wanted,
                 given: header.hash_slow(),
             });
         }

@@ -37,7 +37,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: the {what} is {actual}, and the file says {expected}")]
 pub struct Difference {
-    /// Where.
+    /// The place in the file.
     pub place: Place,
     /// The name of the value, e.g. `gas used`.
     pub what: &'static str,
@@ -179,7 +179,8 @@ pub enum ReplayError {
         /// The sum over its blocks.
         actual: u64,
     },
-    /// With their system calls they may, since the state has another code there than Ethereum.
+    /// The blocks may take more gas with their system calls, since the state has another code there
+    /// than Ethereum.
     #[error(
         "the transactions and system calls of the replay file may take {actual} gas, and {BATCH_GAS_MAX} are allowed: divide its blocks among several"
     )]
@@ -196,7 +197,7 @@ pub enum ReplayError {
          are made for; divide the file's blocks among several"
     )]
     TooMuchTouched {
-        /// Where.
+        /// The place in the file.
         place: Place,
     },
     /// A slot has a value, and its account is missing.
@@ -205,7 +206,7 @@ pub enum ReplayError {
         /// The slot.
         what: Unlisted,
     },
-    /// The same account or slot twice.
+    /// An account or slot is listed twice.
     #[error("the replay file lists {what} twice")]
     Twice {
         /// The account or slot.
@@ -214,7 +215,7 @@ pub enum ReplayError {
     /// The execution reads a part of the state that the file does not have.
     #[error("{place} reads {what}, which the replay file does not have")]
     Missing {
-        /// Where.
+        /// The place in the file.
         place: Place,
         /// The missing part.
         what: Unlisted,

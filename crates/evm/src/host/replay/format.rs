@@ -350,7 +350,7 @@ fn data<'de, const MAX: usize, D: Deserializer<'de>>(deserializer: D) -> Result<
     Data::<MAX>::deserialize(deserializer).map(|data| data.0)
 }
 
-/// At most `MAX` bytes in hex, with or without `0x`.
+/// A text of at most `MAX` bytes in hex, with or without `0x`.
 struct Data<const MAX: usize>(Bytes);
 
 impl<'de, const MAX: usize> Deserialize<'de> for Data<MAX> {

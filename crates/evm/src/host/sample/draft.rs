@@ -51,7 +51,7 @@ pub(super) struct Draft {
     plan: Vec<Planned>,
     /// Wei per gas in the parent.
     pub(super) base_fee: u64,
-    /// Of the block and of those before it.
+    /// The gas limit of the block and of those before it.
     pub(super) gas_limit: u64,
 }
 
@@ -264,7 +264,8 @@ impl Draft {
         self.sealed_on(|_| ())
     }
 
-    /// The same, with a state after the block that is mended where alloy-evm has the rules wrong.
+    /// Executes and seals it, with a state after the block that is mended where alloy-evm has the
+    /// rules wrong.
     #[expect(clippy::too_many_lines, reason = "one field after the other")]
     pub(super) fn sealed_on(mut self, mend: impl FnOnce(&mut ChainState)) -> Result<BlockFile, SampleError> {
         let fork = self.rules.fork;

@@ -28,8 +28,8 @@ pub fn features(fork: Fork) -> Result<BlockFile, SampleError> {
     with_features(Draft::new(fork), ANCESTORS - 1)?.file()
 }
 
-/// The same, but BLOCKHASH only knows the parent's hash. Also returns the whole state before the
-/// block.
+/// [`features`] where BLOCKHASH only knows the parent's hash. Also returns the whole state before
+/// the block.
 ///
 /// # Errors
 /// None but for mistakes in this crate.

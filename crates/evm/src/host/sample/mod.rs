@@ -15,7 +15,7 @@
 //!   5 % that fail; some clear a slot, and with it make a branch of a storage trie collapse;
 //! - two withdrawals, and a parent with a header.
 //!
-//! The same [`SampleSpec`] gives the same bytes. State roots and witness come from alloy-trie,
+//! Equal [`SampleSpec`]s give equal bytes. State roots and witness come from alloy-trie,
 //! which rebuilds each trie from all its leaves, and execution from alloy-evm's own block executor.
 //! Apart from the EVM itself, the code that later validates the block is another, so that each
 //! checks the other.

@@ -48,7 +48,7 @@ pub(super) fn modexp(base: usize, exponent_bits: usize, modulus: usize) -> Vec<u
     .concat()
 }
 
-/// The same with a modulus that is even.
+/// An input of MODEXP with a modulus that is even.
 pub(super) fn even_modexp(base: usize, exponent_bits: usize, modulus: usize) -> Vec<u8> {
     let mut input = modexp(base, exponent_bits, modulus);
     if let Some(last) = input.last_mut() {
@@ -57,8 +57,7 @@ pub(super) fn even_modexp(base: usize, exponent_bits: usize, modulus: usize) -> 
     input
 }
 
-/// An input with a state and a message that look random, and 128 bytes as the number of those
-/// hashed.
+/// An input with a state and a message that look random, and 128 as the number of hashed bytes.
 pub(super) fn blake2f(rounds: u32) -> Vec<u8> {
     [
         &rounds.to_be_bytes()[..],

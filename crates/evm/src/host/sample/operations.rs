@@ -131,7 +131,7 @@ impl Operation {
         Ok(file)
     }
 
-    /// By as few transactions as have room for the gas, with the same gas each.
+    /// Calls it by as few transactions as have room for the gas, with the same gas each.
     fn call_contract(&self, draft: &mut Draft, gas: u64) -> Result<(), SampleError> {
         let source = format!(
             "CALLDATASIZE PUSH 0 PUSH 0 CALLDATACOPY {}

@@ -1,4 +1,4 @@
-//! Of blocks that are full of one operation.
+//! Tests of blocks that are full of one operation.
 
 use super::*;
 use crate::{BlockError, error::WitnessError, validate, validate_recording};
@@ -22,7 +22,7 @@ fn each_block_is_valid_and_uses_its_gas() {
     }
 }
 
-/// Of what a transaction would find done by the one before.
+/// A transaction finds nothing done by the one before.
 #[test]
 fn each_transaction_of_a_large_block_uses_its_gas() {
     for name in [

@@ -54,7 +54,7 @@ pub fn replayed(source: &str, blocks: usize) -> Result<Replayed, SampleError> {
     replayed_after(PARENT_NUMBER, source, blocks)
 }
 
-/// The same, where the block before the first one has this number.
+/// [`replayed`], where the block before the first one has this number.
 ///
 /// # Errors
 /// The errors of [`replayed`].

@@ -12,7 +12,7 @@ use rand_chacha::{
 pub struct Rng(ChaCha8Rng);
 
 impl Rng {
-    /// The same numbers for the same seed.
+    /// A generator whose numbers follow from the seed.
     pub fn new(seed: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());

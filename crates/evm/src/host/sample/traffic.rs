@@ -127,7 +127,7 @@ struct Traffic<'a> {
 }
 
 impl Traffic<'_> {
-    /// The `place`th call of a kind, and the index of the trader who makes it.
+    /// The `place`th call of a kind, and the index of the trader that makes it.
     fn call(&mut self, kind: Kind, place: usize) -> (usize, Call) {
         let place = place % 8;
         // A sender that gives all away does not send again.

@@ -1,4 +1,5 @@
-//! The one gate for addresses: which may be learnt from whom, and which may be dialled when.
+//! The one gate for addresses: it decides which of them a peer may tell, and which may be dialled
+//! when.
 
 use std::{
     net::IpAddr,
@@ -28,8 +29,8 @@ const SUBNET_RULES: Rules = Rules {
     pause_max: Duration::from_secs(900),
 };
 /// Attempts at machines where the peer was not met: this many at once, and a further one after each
-/// interval. Whatever is said, this node does not knock at more doors. These are for peers that
-/// were chosen to be dialled, by turns among those who named them.
+/// interval. This node does not knock at more doors, whatever it is told. These are for peers that
+/// were chosen to be dialled, by turns among the peers that named them.
 const CHOSEN_AT_ONCE: u32 = 256;
 const CHOSEN_EVERY: Duration = Duration::from_millis(250);
 /// Attempts at peers that libp2p's hash table wants to ask by itself, so that liars there take
@@ -73,7 +74,7 @@ pub(crate) enum Teller {
 pub(crate) enum Informant<'a> {
     /// The owner of this node.
     Owner,
-    /// A machine on the local network, to all who listen there.
+    /// A machine on the local network, to all machines that listen there.
     Lan,
     /// The peer itself, whose connections come from these addresses; none where they are not known.
     Itself(&'a [IpAddr]),

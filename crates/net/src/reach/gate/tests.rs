@@ -21,7 +21,7 @@ const FAR: &str = "/ip4/8.8.8.8/tcp/1";
 const NAME: &str = "/dns4/example.org/tcp/1";
 
 #[test]
-fn who_calls_from_afar_sends_nobody_into_nearer_networks() {
+fn a_caller_from_afar_sends_nobody_into_nearer_networks() {
     let id = PeerId::random();
     let other = PeerId::random();
     let said = all(&[
@@ -279,7 +279,7 @@ fn no_flood_of_names_makes_a_node_dial_more_than_so_often() {
 /// The ways to have a place dialled more often than it may be: by other machines in between, as
 /// many as are remembered and more.
 #[test]
-fn who_rests_does_so_whoever_else_is_named() {
+fn a_resting_peer_rests_whichever_other_is_named() {
     let mut gate = gate();
     let mut now = Instant::now();
     let victim = ip("8.8.8.8");
@@ -299,7 +299,7 @@ fn who_rests_does_so_whoever_else_is_named() {
 }
 
 #[test]
-fn who_is_there_is_not_kept_out_by_what_is_said_of_its_machine() {
+fn a_present_peer_is_not_kept_out_by_what_is_said_of_its_machine() {
     let mut gate = gate();
     let now = Instant::now();
     let [met, honest, liar] = [(); 3].map(|()| PeerId::random());

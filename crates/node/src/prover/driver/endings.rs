@@ -6,7 +6,7 @@ use myriad_core::{Peer, SPEED_ONE, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     short_name,
-    wire::{Request, Returned, cut},
+    wire::{Request, Returned, shortened},
 };
 
 use super::Driver;
@@ -70,7 +70,7 @@ impl<E: Engine> Driver<E> {
                     task.task,
                     short_name(requester)
                 );
-                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+                self.decline(requester, task, reason);
             }
             (End::Unwilling(reason), None) => {
                 tracing::warn!(
@@ -78,14 +78,14 @@ impl<E: Engine> Driver<E> {
                     short_name(requester)
                 );
                 self.offers.unwilling(requester, reason.clone(), now);
-                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+                self.decline(requester, task, reason);
             }
             (End::Failed(message), None) => self.failed(requester, task, message),
             (End::Stopped, None) => self.failed(requester, task, "the engine child was stopped".into()),
             (End::Unable(reason), None) => {
                 tracing::warn!("{} is given back: {reason}", task.task);
                 self.disk.refuses(reason.clone(), now);
-                self.give_back(requester, task, Returned::Unwilling { reason: cut(reason) });
+                self.decline(requester, task, reason);
             }
             (End::Disk(reason), None) => {
                 self.give_back(requester, task, Returned::Stopping);
@@ -95,16 +95,16 @@ impl<E: Engine> Driver<E> {
         None
     }
 
+    fn decline(&mut self, requester: Peer, task: TaskRef, reason: String) {
+        let reason = shortened(reason);
+        self.give_back(requester, task, Returned::Unwilling { reason });
+    }
+
     fn failed(&mut self, requester: Peer, task: TaskRef, message: String) {
         self.status.failed += 1;
         tracing::warn!("{} failed: {message}", task.task);
-        self.give_back(
-            requester,
-            task,
-            Returned::Failed {
-                message: cut(message),
-            },
-        );
+        let message = shortened(message);
+        self.give_back(requester, task, Returned::Failed { message });
     }
 
     /// Corrects the machine's speeds by a task that it has done.

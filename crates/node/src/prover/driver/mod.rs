@@ -45,8 +45,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The time that shutting down may take: a task is handed back, and requesters fetch the proofs
 /// that were just made.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
-/// Requesters that have signed for proofs and are let in whoever else is there: as many as there
-/// are connections.
+/// Requesters that have signed for proofs and are let in whichever others are there: as many as
+/// there are connections.
 const PAYERS_MAX: usize = 2048;
 /// The most blobs that an offer names as held.
 const HOLDS_NAMED: usize = 32;
@@ -248,7 +248,7 @@ impl<E: Engine> Driver<E> {
                     self.close(said.job, said.requester);
                 }
             }
-            NetEvent::Asked { peer, request, reply } => {
+            NetEvent::Request { peer, request, reply } => {
                 let is_wake = matches!(request, Request::Notice(Notice::Wake));
                 reply.send(if is_wake && self.current.is_some() {
                     // The requester need not wait for this machine.
@@ -485,7 +485,7 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
-        // The lease says who has the files now. It continues the fetch that ends here.
+        // The lease names the peers that have the files now. It continues the fetch that ends here.
         self.stop_prefetch(|prefetch| prefetch.is_of(lease.task.job, requester));
         let name = lease.task.task.to_string();
         tracing::info!(stage = "lease", "{name} for requester {}", short_name(requester));

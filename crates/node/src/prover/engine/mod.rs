@@ -199,8 +199,8 @@ impl Child {
         Ok(())
     }
 
-    /// The same with keys that were made anew if the child cannot read those that are there. What
-    /// it says of them is not believed twice: a stranger's program may have taken it over.
+    /// Does a piece of work, with keys made anew if the child cannot read the existing ones. The
+    /// child's word on them is not believed twice: a stranger's program may have taken it over.
     fn do_work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         match self.try_work(files, piece)? {
             Ok(made) => Ok(made),

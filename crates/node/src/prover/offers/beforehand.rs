@@ -31,12 +31,12 @@ const LATER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// How far the files of a job are that has no tasks yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beforehand {
-    /// Since when the job is known to be executed.
+    /// The time since which the job is known to be executed.
     executed_since: Option<Instant>,
-    /// When to ask for a task without the files.
+    /// The time from which it asks for a task without the files.
     asks_from: Option<Instant>,
     tries: u32,
-    /// When to ask again.
+    /// The time to ask again.
     next: Option<Instant>,
     state: State,
 }
@@ -139,9 +139,9 @@ impl Credit {
 }
 
 impl Offers {
-    /// The files that this machine fetches next, if it should now: of requesters that execute a job
-    /// which its owner lends for, those of whom the owner prefers, and of those the one that was
-    /// served least. A machine that is `at_task` comes later.
+    /// The files that this machine fetches next, if it should now. They are of a requester that
+    /// executes a job which the owner lends for: of the owner's preferred ones the least-served. A
+    /// machine that is `at_task` comes later.
     pub(in crate::prover) fn next_beforehand(
         &mut self,
         limits: &Limits,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_have_the_files_ask_for_the_first_tasks() {
+    fn holders_of_the_files_ask_for_the_first_tasks() {
         let start = Instant::now();
         let asks_after = |executed_s: u64, has_files: bool| {
             let mut offers = Offers::new(ENGINE, [], start);

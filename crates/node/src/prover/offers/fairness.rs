@@ -100,7 +100,7 @@ impl Offers {
         }
     }
 
-    /// The time of the least-served requester, of those with a job.
+    /// The time of the least-served requester with a job.
     pub(super) fn least_served(&self) -> f64 {
         let with_jobs = self
             .requesters

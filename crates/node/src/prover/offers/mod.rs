@@ -114,7 +114,7 @@ impl Offers {
         let requester = self.requesters.entry(peer).or_default();
         requester.connected = true;
         requester.wakes = false;
-        // Its process may be a new one, which does not know who has the files.
+        // Its process may be a new one, which does not know the holders of the files.
         for job in requester.jobs.values_mut() {
             job.files = Beforehand::default();
         }
@@ -205,7 +205,7 @@ impl Offers {
         false
     }
 
-    /// Of the requesters that are not connected, forgets the one that was heard of longest ago.
+    /// Forgets the requester that was heard of longest ago and is not connected.
     /// Anybody can announce jobs of any number of identities, and only a connected requester can
     /// give a task.
     fn make_room(&mut self) -> bool {

@@ -253,7 +253,7 @@ fn a_hundred_silent_requesters_keep_the_machine_for_seconds_once() {
 }
 
 #[test]
-fn who_takes_time_for_nothing_is_left_alone_for_longer_each_time() {
+fn a_requester_that_takes_time_for_nothing_is_left_alone_for_longer_each_time() {
     let mut machine = Machine::new(&[1]);
     let peer = Peer([1; 32]);
     let mut pauses = Vec::new();
@@ -353,7 +353,7 @@ fn whom_the_owner_prefers_goes_first() {
 }
 
 #[test]
-fn who_refuses_is_left_alone_until_it_wakes() {
+fn a_requester_that_refuses_is_left_alone_until_it_wakes() {
     let mut machine = Machine::new(&[1]);
     let peer = Peer([1; 32]);
     assert_eq!(machine.next(&limits()), Some(peer));
@@ -368,7 +368,7 @@ fn who_refuses_is_left_alone_until_it_wakes() {
 }
 
 #[test]
-fn who_will_wake_this_machine_is_not_asked_for_another_job_of_it() {
+fn a_requester_that_will_wake_this_machine_is_not_asked_for_another_job_of_it() {
     let mut machine = Machine::new(&[1]);
     let peer = Peer([1; 32]);
     let another = |byte| Announcement {

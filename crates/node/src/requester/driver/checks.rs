@@ -93,7 +93,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Examination::Unavailable(reason) => (None, Ok(Verdict::Unavailable { reason })),
             Examination::Failed(error) => (None, Err(error)),
         };
-        // Of several proofs that were checked side by side, one is enough.
+        // One of several proofs that were checked side by side is enough.
         let awaited = self.requester.awaits(peer, task, proof);
         let finding = finding.filter(|_| awaited);
         let accepted = finding.is_some();

@@ -6,7 +6,7 @@ use myriad_core::{Event as CoreEvent, Peer, TaskId, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     short_name,
-    wire::{Notice, Spent, cut},
+    wire::{Notice, Spent, shortened},
 };
 
 use super::Driver;
@@ -60,21 +60,30 @@ impl<J: JobBackend> Driver<'_, J> {
                     ),
                 });
             }
-            CoreEvent::Banned { peer, task, reason } => {
-                self.holders.forget(&[peer]);
-                self.spreading.forget(peer);
-                self.observer.event(&Event::Notice {
-                    text: format!("prover {} is banned: {}: {reason}", short_name(peer), task.task),
-                });
-                let text = cut(&*reason);
-                let verdict = Notice::Verdict {
-                    task,
-                    accepted: false,
-                    reason: text,
-                };
-                self.outbox.notify(peer, verdict);
-            }
+            CoreEvent::Banned { peer, task, reason } => self.banned(peer, task, &reason),
         }
+    }
+
+    fn banned(&mut self, peer: Peer, task: TaskRef, reason: &str) {
+        self.holders.forget(&[peer]);
+        self.spreading.forget(peer);
+        let (name, task_name) = (short_name(peer), task.task.to_string());
+        tracing::debug!(
+            stage = "ban",
+            task = task_name,
+            peer = name,
+            reason,
+            "prover {name} is banned"
+        );
+        self.observer.event(&Event::Notice {
+            text: format!("prover {name} is banned: {task_name}: {reason}"),
+        });
+        let verdict = Notice::Verdict {
+            task,
+            accepted: false,
+            reason: shortened(reason),
+        };
+        self.outbox.notify(peer, verdict);
     }
 
     fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {

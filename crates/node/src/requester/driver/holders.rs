@@ -93,7 +93,7 @@ mod tests {
 
     /// A job has hundreds of thousands of blobs, and a look would go over each of them.
     #[test]
-    fn those_who_come_and_go_and_hold_nothing_cost_nothing() {
+    fn peers_that_come_and_go_and_hold_nothing_cost_nothing() {
         let mut holders = Holders::default();
         let blobs = [Blob([1; 32]), Blob([2; 32])];
         for blob in blobs {

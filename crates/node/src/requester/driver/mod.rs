@@ -46,7 +46,7 @@ use myriad_core::{
 use myriad_engine::worker::Usage;
 use myriad_net::{
     Event as NetEvent, Network, short_name,
-    wire::{Extent, Hello, Notice, PROTOCOL_VERSION, Response, Role, cut},
+    wire::{Extent, Hello, Notice, PROTOCOL_VERSION, Response, Role, shortened},
 };
 use tokio::{
     sync::mpsc,
@@ -322,7 +322,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         });
     }
 
-    /// Makes durable what was learned of peers, beside everything else.
+    /// Makes the knowledge of peers durable, beside everything else.
     fn remember(&mut self) {
         self.peers
             .remember(&self.requester, &self.network, Instant::now());
@@ -345,7 +345,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     time.as_secs()
                 ),
             }),
-            NetEvent::Asked { peer, request, reply } => self.handle_request(peer, request, reply),
+            NetEvent::Request { peer, request, reply } => self.handle_request(peer, request, reply),
         }
     }
 
@@ -433,7 +433,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     let task = task.task;
                     self.observer.event(&Event::Idle { prover, task });
                 }
-                let reason = cut(why.to_string());
+                let reason = shortened(why.to_string());
                 self.outbox.notify(peer, Notice::Revoke { task, reason });
             }
             Output::Announce { open, .. } => {

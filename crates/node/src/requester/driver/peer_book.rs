@@ -1,5 +1,5 @@
-//! The requester's knowledge of its peers: what they said of themselves, which of them it waits
-//! for, what it has learnt of them, and their places on the screen.
+//! The requester's knowledge of its peers: their greetings, those that it waits for, its memory of
+//! them, and their places on the screen.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -155,7 +155,8 @@ impl PeerBook {
         self.places.get(&peer).copied()
     }
 
-    /// The same; it gets one if it has none, and then the second value is true.
+    /// The place of a prover on the screen. A prover without one gets one, and then the second
+    /// value is true.
     pub(super) fn place_or_new(&mut self, peer: Peer) -> (usize, bool) {
         if let Some(place) = self.place(peer) {
             return (place, false);

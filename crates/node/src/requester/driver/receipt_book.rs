@@ -87,7 +87,7 @@ impl ReceiptBook {
         Some(settlement)
     }
 
-    /// The job ends: what is on its way is owed, too.
+    /// The job ends: receipts on their way are owed, too.
     pub(super) fn give_up_sending(&mut self) {
         for (_, signed) in mem::take(&mut self.sending) {
             self.sent(signed, false);

@@ -44,14 +44,14 @@ impl<J: JobBackend> Driver<'_, J> {
         });
     }
 
-    /// Makes durable what is owed, beside everything else.
+    /// Makes the owed receipts durable, beside everything else.
     pub(super) fn settle_receipts(&mut self) {
         if let Some(settlement) = self.receipts.settle() {
             self.peers.settle(settlement);
         }
     }
 
-    /// The same when the job ends: what is on its way is owed, too.
+    /// Makes the owed receipts durable when the job ends. Receipts on their way are owed, too.
     pub(super) fn settle_receipts_at_last(&mut self) {
         while let Ok(completion) = self.completions.try_recv() {
             if let Completion::Receipt { signed, arrived } = completion {

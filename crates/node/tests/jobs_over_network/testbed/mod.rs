@@ -1,7 +1,7 @@
 //! Requesters and provers on loopback, with an engine that only takes its time.
 //!
-//! It stands for the prover's engine child and the requester's verifier, and for nothing else: what
-//! is between them is what runs in earnest.
+//! It stands for the prover's engine child and the requester's verifier, and for nothing else. All
+//! code between them is the real one.
 
 mod ledger;
 mod pretence;
@@ -45,7 +45,7 @@ pub fn start(dir: &Path, role: Role, bootstrap: &[String]) -> (Network, Unbounde
     start_with_clock(dir, role, bootstrap, || None)
 }
 
-/// The same on a machine that says that it was started so long ago.
+/// [`start`] on a machine that says that it was started so long ago.
 pub fn start_with_clock(
     dir: &Path,
     role: Role,
@@ -55,7 +55,7 @@ pub fn start_with_clock(
     Network::start_with_clock(config(dir, role, bootstrap, 1 << 30), clock).unwrap()
 }
 
-/// The same with so much room for blobs.
+/// [`start`] with so much room for blobs.
 pub fn start_with_quota(
     dir: &Path,
     role: Role,
@@ -67,7 +67,7 @@ pub fn start_with_quota(
 
 fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Config {
     Config {
-        // The same after another start in the same folder.
+        // The identity stays after another start in the same folder.
         identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
@@ -280,7 +280,7 @@ impl Prover {
         Self::run(dir, joined, engine)
     }
 
-    /// On a network that was started.
+    /// Runs a prover on a network that was started.
     pub fn run(
         dir: tempfile::TempDir,
         (network, events): (Network, UnboundedReceiver<NetEvent>),

@@ -57,8 +57,8 @@ impl Simulation<'_> {
         }
     }
 
-    /// Gives the requester an input, and carries out its outputs; `asking` waits for an answer.
-    pub(super) fn input(&mut self, input: Input, asking: Option<usize>) -> Result<(), String> {
+    /// Gives the requester an input, and carries out its outputs; `offerer` waits for an answer.
+    pub(super) fn input(&mut self, input: Input, offerer: Option<usize>) -> Result<(), String> {
         if self.requester.is_none() {
             return Ok(());
         }
@@ -90,9 +90,9 @@ impl Simulation<'_> {
                 self.hasher.update(line.as_bytes());
                 self.keep(line);
             }
-            answered |= self.output(output, asking, about)?;
+            answered |= self.output(output, offerer, about)?;
         }
-        if let Some(prover) = asking
+        if let Some(prover) = offerer
             && !answered
         {
             self.answer(prover, Hear::Received { submitted });
@@ -100,11 +100,11 @@ impl Simulation<'_> {
         Ok(())
     }
 
-    /// Carries out an output of the requester. Returns whether it answers `asking`.
+    /// Carries out an output of the requester. Returns whether it answers `offerer`.
     fn output(
         &mut self,
         output: Output,
-        asking: Option<usize>,
+        offerer: Option<usize>,
         about: Option<TaskRef>,
     ) -> Result<bool, String> {
         match output {
@@ -126,11 +126,11 @@ impl Simulation<'_> {
             Output::Extended { .. } => return Ok(true),
             Output::Refuse { peer, why } => {
                 let prover = self.by_peer[&peer];
-                debug_assert_eq!(Some(prover), asking);
+                debug_assert_eq!(Some(prover), offerer);
                 self.answer(prover, Hear::Refused { why, about });
                 return Ok(true);
             }
-            Output::Wake { peer } => self.tell(peer, Hear::Wake),
+            Output::Wake { peer } => self.send(peer, Hear::Wake),
             Output::Try { task } => self.try_it(task),
             Output::Check { peer, task, proof } => {
                 if self.journal.done.contains_key(&task) {
@@ -151,7 +151,7 @@ impl Simulation<'_> {
             Output::Revoke { peer, task, why } => {
                 self.report.expired += u64::from(why == myriad_core::Revocation::Expired);
                 self.lease_ends(task, peer);
-                self.tell(peer, Hear::Revoked(task));
+                self.send(peer, Hear::Revoked(task));
             }
             Output::Learned { peer } => {
                 let standing = self
@@ -211,7 +211,7 @@ impl Simulation<'_> {
         }
     }
 
-    fn tell(&mut self, peer: Peer, hear: Hear) {
+    fn send(&mut self, peer: Peer, hear: Hear) {
         let prover = self.by_peer[&peer];
         self.answer(prover, hear);
     }

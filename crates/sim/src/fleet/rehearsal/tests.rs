@@ -19,11 +19,11 @@ fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
         (3e6, 40, 16),
         (1e5, 2, 5),
     ] {
-        let asked = question(instructions, vec![class(machines, 2, memory)]);
-        let plan = planner::plan(&asked).unwrap();
+        let question = question(instructions, vec![class(machines, 2, memory)]);
+        let plan = planner::plan(&question).unwrap();
         let mut all = Vec::new();
-        for tried in planner::plans(&asked).unwrap() {
-            let end_s = perform(&asked, &tried, 1e6).makespan_s.unwrap();
+        for tried in planner::plans(&question).unwrap() {
+            let end_s = perform(&question, &tried, 1e6).makespan_s.unwrap();
             let chosen = tried.arities == plan.arities && tried.segment == plan.segment;
             all.push((end_s, chosen));
         }
@@ -49,21 +49,21 @@ fn no_choice_beats_the_planners_when_the_state_machine_does_them_all() {
 }
 
 #[test]
-fn who_wastes_time_costs_time_and_the_state_machine_agrees() {
-    let asked = |honest| Question {
+fn wasted_time_costs_time_and_the_state_machine_agrees() {
+    let partly_honest = |honest| Question {
         honest,
         ..question(2e7, vec![class(100, 2, 4)])
     };
     let alone = planner::plan(&question(2e7, vec![class(20, 2, 4)])).unwrap();
-    let with = planner::plan(&asked(0.2)).unwrap();
+    let with = planner::plan(&partly_honest(0.2)).unwrap();
     assert_eq!((with.machines, with.machines_honest), (100, 20));
     assert!(with.expected_s > alone.expected_s && with.expected_s < 1.3 * alone.expected_s);
-    let rehearsed = rehearse(&asked(0.2), &with).unwrap();
+    let rehearsed = rehearse(&partly_honest(0.2), &with).unwrap();
     assert!(
         (0.7..1.4).contains(&rehearsed.planned_to_simulated),
         "{rehearsed:?}"
     );
-    let rehearsed = rehearse(&asked(1.0), &planner::plan(&asked(1.0)).unwrap()).unwrap();
+    let rehearsed = rehearse(&partly_honest(1.0), &planner::plan(&partly_honest(1.0)).unwrap()).unwrap();
     assert!(
         (0.9..1.1).contains(&rehearsed.planned_to_simulated),
         "{rehearsed:?}"

@@ -204,7 +204,7 @@ impl<'a> World<'a> {
                     if self.now > limit {
                         break;
                     }
-                    self.tell(side, Input::Timeout);
+                    self.input(side, Input::Timeout);
                 }
                 _ => {
                     let Some((time, happens)) = self.queue.pop() else {
@@ -268,14 +268,14 @@ impl<'a> World<'a> {
                 task,
                 proof,
             } => self.verifies(side, peer, task, proof),
-            Happens::Finds { side, input } => self.tell(side, input),
+            Happens::Finds { side, input } => self.input(side, input),
             Happens::Toggles { machine } => self.toggles(machine),
             Happens::Lost { machine, boot } => {
                 let peer = self.machines[machine].peer;
                 if self.machines[machine].boot == boot {
                     let met: Vec<usize> = self.machines[machine].met.iter().map(Met::side).collect();
                     for side in met {
-                        self.tell(side, Input::PeerLost { peer });
+                        self.input(side, Input::PeerLost { peer });
                     }
                 }
             }

@@ -21,7 +21,7 @@ impl World<'_> {
         }
         match machine.next(&self.open, now) {
             Some(side) => {
-                machine.asking = true;
+                machine.offer_pending = true;
                 self.say(place, side, Say::Offer);
             }
             None => {
@@ -62,19 +62,19 @@ impl World<'_> {
         let machine = &mut self.machines[place];
         match hear {
             Hear::Lease(task) => {
-                machine.asking = false;
+                machine.offer_pending = false;
                 if machine.is_idle() {
                     machine.may_ask(side, now);
                     self.begins(side, place, task);
                 }
             }
             Hear::Refused(wait) => {
-                machine.asking = false;
+                machine.offer_pending = false;
                 machine.may_ask(side, now + wait);
                 self.asks(place);
             }
             Hear::Parked => {
-                machine.asking = false;
+                machine.offer_pending = false;
                 if let Some(met) = machine.met(side) {
                     met.parked = true;
                 }
@@ -250,7 +250,7 @@ impl World<'_> {
                     task: doing.task,
                     why: Return::Stopping,
                 };
-                self.tell(doing.requester, back);
+                self.input(doing.requester, back);
             }
             self.stops(place);
             self.counts.leavings += 1;
@@ -258,7 +258,7 @@ impl World<'_> {
         let machine = &mut self.machines[place];
         machine.online = !machine.online;
         machine.boot += 1;
-        machine.asking = false;
+        machine.offer_pending = false;
         let (online, boot, works) = (machine.online, machine.boot, machine.works());
         if works {
             self.timeline.online(self.now, if online { 1 } else { -1 });

@@ -81,7 +81,7 @@ impl World<'_> {
         requester.open += 1;
         self.open[side] = true;
         self.is_spread(side, block);
-        self.tell(side, Input::Open(Box::new(spec)));
+        self.input(side, Input::Open(Box::new(spec)));
         self.announces(side, block);
     }
 
@@ -159,11 +159,11 @@ impl World<'_> {
             Say::Submit(task, proof) => Input::Submitted { peer, task, proof },
             Say::Return(task, why) => Input::Returned { peer, task, why },
         };
-        self.tell(side, input);
+        self.input(side, input);
     }
 
     /// Gives a requester an input, and carries out its outputs.
-    pub(super) fn tell(&mut self, side: usize, input: Input) {
+    pub(super) fn input(&mut self, side: usize, input: Input) {
         self.counts.inputs += 1;
         let now = self.now;
         // A refusal to a machine that has work is not about its next task.

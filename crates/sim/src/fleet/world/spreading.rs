@@ -16,14 +16,14 @@ use crate::{fleet::machine::Machine, peer::index, rng::Rng};
 pub(super) struct Shared {
     /// When each machine that has fetched them has them.
     pub(super) there: HashMap<usize, Time>,
-    /// Those that may fetch them before there are tasks, until there are.
-    asking: Option<Asking>,
+    /// The machines that may fetch them before there are tasks. None once there are tasks.
+    inquiry: Option<Inquiry>,
 }
 
 /// The machines that ask for the files before there are tasks, in an order that nobody chooses:
 /// first those that are free, then those that are at a task.
 #[derive(Debug)]
-struct Asking {
+struct Inquiry {
     began: Time,
     next: usize,
     step: usize,
@@ -36,7 +36,7 @@ struct Asking {
     planned: Time,
 }
 
-impl Asking {
+impl Inquiry {
     fn new(machines: usize, began: Time, rng: &mut Rng) -> Self {
         let step = loop {
             let step = 1 + rng.below(machines as u64) as usize;
@@ -106,8 +106,8 @@ impl World<'_> {
     /// A block is announced before it is executed: machines that work and are there fetch what they
     /// lack, unless they did so in vain too often.
     pub(super) fn spreads(&mut self, side: usize, block: u32) {
-        let asking = Asking::new(self.machines.len(), self.now, &mut self.rng);
-        self.shared.entry((side, block)).or_default().asking = Some(asking);
+        let inquiry = Inquiry::new(self.machines.len(), self.now, &mut self.rng);
+        self.shared.entry((side, block)).or_default().inquiry = Some(inquiry);
         self.spreads_on(side, block);
     }
 
@@ -116,10 +116,10 @@ impl World<'_> {
         let now = self.now;
         let job = job_id(side, block);
         let shared = self.shared.get_mut(&(side, block));
-        let Some(mut asking) = shared.and_then(|shared| shared.asking.take()) else {
+        let Some(mut inquiry) = shared.and_then(|shared| shared.inquiry.take()) else {
             return;
         };
-        while let Some(place) = asking.next(now, side, &mut self.machines) {
+        while let Some(place) = inquiry.next(now, side, &mut self.machines) {
             let Some(bytes) = self.lacking(side, place, (side, block)) else {
                 self.has_files(side, block, place);
                 continue;
@@ -130,7 +130,7 @@ impl World<'_> {
                 Turn::From(sender) => sender,
                 Turn::Wait(pause) => {
                     // It asks again then, or when another one has all.
-                    asking.waits(place, now + pause);
+                    inquiry.waits(place, now + pause);
                     break;
                 }
             };
@@ -150,11 +150,11 @@ impl World<'_> {
             let asked = now + 2 * self.machines[place].link.one_way(&self.links[side]);
             self.fetches_files(asked, (side, block), place, from, bytes);
         }
-        if asking.until > asking.planned.max(now) {
-            asking.planned = asking.until;
-            self.queue.push(asking.until, Happens::SpreadsOn { side, block });
+        if inquiry.until > inquiry.planned.max(now) {
+            inquiry.planned = inquiry.until;
+            self.queue.push(inquiry.until, Happens::SpreadsOn { side, block });
         }
-        self.shared.entry((side, block)).or_default().asking = Some(asking);
+        self.shared.entry((side, block)).or_default().inquiry = Some(inquiry);
     }
 
     /// A machine fetches what it lacks of a block's files. Gives when they are there.
@@ -194,10 +194,10 @@ impl World<'_> {
         let spreading = &mut self.sides[side].spreading;
         spreading.has_all(now, job, peer);
         let spares = spreading.takes(job);
-        self.tell(side, Input::FilesHeld { peer, job, spares });
+        self.input(side, Input::FilesHeld { peer, job, spares });
     }
 
-    /// From when on a machine asks for a task of a block that has just been executed.
+    /// The time from which a machine asks for a task of a block that has just been executed.
     pub(super) fn head_start(&self, side: usize, block: u32, place: usize) -> Time {
         let now = self.now;
         let there = self
@@ -217,7 +217,7 @@ impl World<'_> {
     /// A block has tasks: from now on its files are fetched with leases.
     pub(super) fn is_spread(&mut self, side: usize, block: u32) {
         if let Some(shared) = self.shared.get_mut(&(side, block)) {
-            shared.asking = None;
+            shared.inquiry = None;
         }
     }
 }

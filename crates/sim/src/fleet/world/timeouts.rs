@@ -1,4 +1,4 @@
-//! When which requester is to be told the time.
+//! The times at which requesters are to hear the time.
 
 use std::collections::BTreeSet;
 

@@ -223,7 +223,8 @@ fn maps() {
     }
 }
 
-/// From <https://github.com/ethereum/c-kzg-4844>, `verify_kzg_proof_case_correct_proof_4_4`.
+/// The proof of <https://github.com/ethereum/c-kzg-4844>,
+/// `verify_kzg_proof_case_correct_proof_4_4`.
 fn proof() -> ([u8; 32], [u8; 32], [u8; 48], [u8; 48]) {
     (
         minus_one(),

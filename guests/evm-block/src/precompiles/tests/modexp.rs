@@ -101,7 +101,7 @@ fn digits_at_the_bounds() {
     }
 }
 
-/// Of at most 126 bits all of a number is one digit, odd or even.
+/// A number of at most 126 bits is one digit, odd or even.
 #[test]
 fn small_moduli_of_every_length() {
     for bits in (1..20).chain([31, 32, 33, 63, 64, 65, 95, 96, 97, 120, 125, 126, 127, 128]) {

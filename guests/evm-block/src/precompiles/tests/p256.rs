@@ -100,10 +100,9 @@ fn sums_of_equal_and_opposite_points() {
     }
 }
 
-/// What `r` is compared with is a coordinate modulo the order, which is less than the prime. Here
-/// the coordinate is at least the order; less than 2^256 - p, so that it has a second
-/// representation below 2^256; and such a one that `r` follows from that second representation,
-/// which is not valid.
+/// `r` is compared with a coordinate modulo the order, which is less than the prime. Here the
+/// coordinate is at least the order. It is less than 2^256 - p, so that it has a second
+/// representation below 2^256. `r` follows from that second representation, which is not valid.
 #[test]
 fn a_coordinate_is_compared_modulo_the_order() {
     let digest = scramble(3);

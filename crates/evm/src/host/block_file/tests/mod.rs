@@ -296,7 +296,7 @@ fn each_fault_is_named() {
     };
     let error = other.to_input().unwrap_err();
     assert!(matches!(error, E::ChainConfig(_)), "{error}");
-    // Whatever the configuration says.
+    // The id alone counts, whatever the configuration says.
     let base = BlockFile {
         chain_id: 8_453,
         chain_config: Some(json!({"chainId": 8_453, "pragueTime": 0})),
@@ -344,7 +344,7 @@ fn real_blocks_are_read() {
     }
 }
 
-/// Whatever is wrong with a file, it comes out as an error, and never as a panic.
+/// Every fault of a file comes out as an error, and never as a panic.
 #[test]
 fn damage_is_an_error_and_no_panic() {
     let spec = SampleSpec {

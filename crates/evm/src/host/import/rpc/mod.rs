@@ -123,7 +123,7 @@ impl Node {
         })
     }
 
-    /// The same node, with something else in place of waiting between two tries.
+    /// This node, with something else in place of waiting between two tries.
     #[cfg(test)]
     pub(super) fn with_wait(self, wait: fn(Duration)) -> Self {
         Self { wait, ..self }
@@ -141,8 +141,9 @@ impl Node {
                 Ok(result) => return Ok(result),
                 Err(Failure { error, again: None }) => return Err(error),
                 Err(Failure {
-                    again: Some(asked), ..
-                }) => (self.wait)(pause.max(asked)),
+                    again: Some(retry_after),
+                    ..
+                }) => (self.wait)(pause.max(retry_after)),
             }
         }
         self.try_call(method, params).map_err(|failure| failure.error)
@@ -213,11 +214,11 @@ impl Node {
     /// The meaning of a status that is no success.
     fn refused(&self, method: &'static str, response: Response<Body>) -> Failure {
         let status = response.status();
-        let asked = response.headers().get("retry-after");
-        let asked = asked.and_then(|value| value.to_str().ok()?.parse().ok());
-        let asked = asked.map_or(Duration::ZERO, Duration::from_secs);
+        let retry_after = response.headers().get("retry-after");
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map_or(Duration::ZERO, Duration::from_secs);
         let is_passing = status.as_u16() == 429 || status.is_server_error();
-        let again = is_passing.then_some(asked.min(RETRY_AFTER_MAX));
+        let again = is_passing.then_some(retry_after.min(RETRY_AFTER_MAX));
         let mut body = Vec::new();
         let reader = response.into_body().into_reader();
         if let Err(error) = reader.take(FAILURE_BYTES_MAX).read_to_end(&mut body) {

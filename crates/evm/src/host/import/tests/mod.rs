@@ -48,7 +48,7 @@ fn serve(reply: impl Fn(&str, &Value) -> Reply + Send + 'static) -> String {
     serve_headers(move |_, method, params| reply(method, params))
 }
 
-/// The same, with the lines of the request's header, in lower case.
+/// Starts a server that also sees the lines of the request's header, in lower case.
 fn serve_headers(reply: impl Fn(&[String], &str, &Value) -> Reply + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -334,7 +334,7 @@ fn each_way_to_misbehave_is_named() {
     });
     is(e, |e| matches!(e, E::OtherParent { .. }), "reorganise");
     let e = changed(BlockId::Number(7), |_| {});
-    is(e, |e| matches!(e, E::OtherBlock { asked: 7, .. }), "1048576");
+    is(e, |e| matches!(e, E::OtherBlock { wanted: 7, .. }), "1048576");
     let e = changed(BlockId::Number(0), |file| {
         let mut block = file.decode_block().unwrap();
         block.header.number = 0;

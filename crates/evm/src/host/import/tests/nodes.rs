@@ -230,9 +230,9 @@ fn specified(chain: &Chain, method: &str, params: &Value) -> Reply {
     }
 }
 
-type Answering = fn(&Chain, &str, &Value) -> Reply;
+type NodeKind = fn(&Chain, &str, &Value) -> Reply;
 
-const NODES: [(&str, Answering); 6] = [
+const NODES: [(&str, NodeKind); 6] = [
     ("geth", geth),
     ("geth of two methods", geth_of_two_methods),
     ("reth", reth),
@@ -244,12 +244,12 @@ const NODES: [(&str, Answering); 6] = [
 /// The methods that were called, with their first parameters.
 type Calls = Arc<Mutex<Vec<(String, Value)>>>;
 
-fn start(answering: Answering) -> (String, Calls) {
+fn start(kind: NodeKind) -> (String, Calls) {
     let calls = Calls::default();
     let (chain, noted) = (Chain::new(), Arc::clone(&calls));
     let url = serve(move |method, params| {
         noted.lock().unwrap().push((method.to_owned(), params[0].clone()));
-        answering(&chain, method, params)
+        kind(&chain, method, params)
     });
     (url, calls)
 }
@@ -265,9 +265,9 @@ fn options(chain: &Chain) -> ImportOptions {
 #[test]
 fn a_block_comes_from_each_node_by_its_number_and_as_the_latest() {
     let chain = Chain::new();
-    for (name, answering) in NODES {
+    for (name, kind) in NODES {
         for id in [BlockId::Number(chain.number()), BlockId::Latest] {
-            let (url, calls) = start(answering);
+            let (url, calls) = start(kind);
             let imported = import(&url, id, &options(&chain)).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(imported.block, chain.file.block, "{name}");
             assert_eq!(imported.parent, chain.file.parent, "{name}");
@@ -295,8 +295,8 @@ fn a_block_comes_from_each_node_by_its_number_and_as_the_latest() {
 fn a_block_comes_from_each_node_by_its_hash_and_its_witness_does() {
     let chain = Chain::new();
     let hash = json!(chain.hash());
-    for (name, answering) in NODES {
-        let (url, calls) = start(answering);
+    for (name, kind) in NODES {
+        let (url, calls) = start(kind);
         let id = BlockId::Hash(chain.hash());
         let imported = import(&url, id, &options(&chain)).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(
@@ -313,9 +313,9 @@ fn a_block_comes_from_each_node_by_its_hash_and_its_witness_does() {
 #[test]
 fn a_block_that_a_node_does_not_have_is_named() {
     let chain = Chain::new();
-    for (name, answering) in NODES {
+    for (name, kind) in NODES {
         for id in [BlockId::Number(5), BlockId::Hash(B256::repeat_byte(5))] {
-            let (url, _) = start(answering);
+            let (url, _) = start(kind);
             let error = import(&url, id, &options(&chain)).unwrap_err();
             assert!(
                 matches!(&error, ImportError::NotFound { what: "block", block } if *block == id.to_string()),
@@ -324,11 +324,11 @@ fn a_block_that_a_node_does_not_have_is_named() {
         }
     }
     // The witness alone is missing.
-    for (name, answering) in NODES {
+    for (name, kind) in NODES {
         let served = Chain::new();
         let url = serve(move |method, params| match method {
-            method if method.contains("Witness") => answering(&served, method, &json!(["0x5"])),
-            method => answering(&served, method, params),
+            method if method.contains("Witness") => kind(&served, method, &json!(["0x5"])),
+            method => kind(&served, method, params),
         });
         let id = BlockId::Number(chain.number());
         let error = import(&url, id, &options(&chain)).unwrap_err();
@@ -353,8 +353,8 @@ fn a_node_that_gives_rlp_by_numbers_alone_gives_json_of_the_latest() {
     assert_eq!(imported.block, chain.file.block);
 }
 
-/// What each node says where its `debug` namespace is not enabled, and that the error says how to
-/// enable it.
+/// The answer of each node whose `debug` namespace is not enabled leads to an error that says how
+/// to enable it.
 #[test]
 fn a_node_without_the_namespace_is_told_from_one_without_the_block() {
     let disabled = "The method 'debug_executionWitness' is found but the namespace 'Debug' is disabled for \

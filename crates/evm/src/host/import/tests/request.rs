@@ -1,4 +1,5 @@
-//! What a test's server reads of a client. `tests/import_memory.rs` takes this file in, too.
+//! The request that a test's server reads of a client. `tests/import_memory.rs` takes this file in,
+//! too.
 
 use std::{
     io::{BufRead, BufReader, Read},

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// An example of a scenario.
-const EXAMPLE: &str = include_str!("simulate/example.toml");
+const EXAMPLE: &str = include_str!("example.toml");
 /// Requesters that are shown in a summary.
 const SHOWN: usize = 12;
 
@@ -170,7 +170,7 @@ fn text(report: &Report<'_>, setup: &Setup) -> String {
     rows.row(
         "machines",
         &format!(
-            "those that deliver worked {:.1} % of the time; {:.1} % of their work led to no accepted proof",
+            "machines that deliver worked {:.1} % of the time; {:.1} % of their work led to no accepted proof",
             100.0 * outcome.utilisation,
             100.0 * outcome.wasted.max(0.0)
         ),

@@ -86,8 +86,8 @@ impl Group for G1 {
     const OFF_CURVE: PrecompileHalt = PrecompileHalt::Bls12381G1NotOnCurve;
     const OUTSIDE: PrecompileHalt = PrecompileHalt::Bls12381G1NotInSubgroup;
 
-    /// From section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another with
-    /// the same y.
+    /// The test of section 6 of <https://eprint.iacr.org/2021/1130>: -x² times the point is another
+    /// with the same y.
     fn has(point: &Point<G1>) -> bool {
         static BETA: Fp = fp(
             "00000000000000005f19672fdf76ce51ba69c6076a0f77eaddb3a93be6f89688de17d813620a00022e01fffffffefffe",
@@ -101,7 +101,7 @@ impl Group for G2 {
     const OFF_CURVE: PrecompileHalt = PrecompileHalt::Bls12381G2NotOnCurve;
     const OUTSIDE: PrecompileHalt = PrecompileHalt::Bls12381G2NotInSubgroup;
 
-    /// From section 4 of the same: x times the point is its image by Frobenius.
+    /// The test of section 4 of the same paper: x times the point is its image by Frobenius.
     fn has(point: &Point<G2>) -> bool {
         point.times(MINUS_SEED).negative().0.as_ref() == Some(&frobenius(point))
     }
@@ -152,8 +152,8 @@ impl Pairing for Bls12 {
     }
 }
 
-/// Of the twisted curve: `(x, y)` becomes `(x, y)` to the power of `p` on the curve, and that comes
-/// back.
+/// The Frobenius map on the twisted curve: `(x, y)` goes to the curve, is taken to the power of `p`
+/// there, and comes back.
 fn frobenius(point: &Point<G2>) -> Point<G2> {
     // The inverses of the coefficients 2 and 3.
     static X: Fp2 = fp2(
@@ -177,11 +177,11 @@ fn is_pairing_one(pairs: Vec<Pair<Bls12>>) -> bool {
     final_exponentiation(&value).is_one()
 }
 
-/// To a power that is `(p¹² - 1)/r` times 3: <https://eprint.iacr.org/2020/875>.
+/// Raises to the power of `(p¹² - 1)/r` times 3: <https://eprint.iacr.org/2020/875>.
 fn final_exponentiation(value: &Fp12<Bls12>) -> Fp12<Bls12> {
     let to_seed = |value: &Fp12<Bls12>| value.power(ROUNDS).conjugate();
     let r = value.easy_part();
-    // To the power of (x - 1)²
+    // The power of (x - 1)²
     let y = to_seed(&r).mul(&r.conjugate());
     let y = to_seed(&y).mul(&y.conjugate());
     // x + p
@@ -296,7 +296,7 @@ pub fn pairing_check(pairs: &[(G1Coordinates, G2Coordinates)]) -> Result<bool, P
 pub mod for_tests {
     use super::{map::square_root_of_complex, *};
 
-    /// With an x coordinate from this number on.
+    /// A point with an x coordinate from this number on.
     pub fn on_g1_curve(start: &[u8; FP_BYTES]) -> [u8; G1_BYTES] {
         let mut x = read_fp(start).unwrap();
         loop {

@@ -57,7 +57,7 @@ fn trim(limbs: &mut Vec<u32>) {
     }
 }
 
-/// Of a number without zeros at the top.
+/// The length in bits of a number without zeros at the top.
 fn bits(limbs: &[u32]) -> usize {
     let zeros = limbs.last().map_or(0, |top| top.leading_zeros() as usize);
     LIMB_BITS * limbs.len() - zeros
@@ -68,7 +68,7 @@ fn to_bytes(limbs: &[u32]) -> Vec<u8> {
     bytes.skip_while(|&byte| byte == 0).collect()
 }
 
-/// What powers are computed by.
+/// A modulus that powers are computed by.
 trait Modulus {
     /// A number in the form that is multiplied.
     type Number: Clone;
@@ -78,7 +78,7 @@ trait Modulus {
     fn multiply(&mut self, number: &mut Self::Number, factor: &Self::Number);
     fn square(&mut self, number: &mut Self::Number);
 
-    /// By windows of the exponent, which does not begin with a zero.
+    /// Computes by windows of the exponent, which does not begin with a zero.
     fn power(&mut self, base: &[u32], exponent: &[u8]) -> Vec<u32> {
         let bits = 8 * exponent.len() - exponent[0].leading_zeros() as usize;
         let width = match bits {
@@ -150,7 +150,7 @@ impl<'a> Odd<'a> {
     }
 }
 
-/// Of the lowest digit of an odd number, modulo a digit.
+/// The negative inverse of the lowest digit of an odd number, modulo a digit.
 fn negative_inverse(number: &[u32]) -> Place {
     let lowest = number[0];
     // Right in 5 bits, and each round in twice as many.
@@ -232,7 +232,7 @@ impl<'a> Even<'a> {
 }
 
 impl Even<'_> {
-    /// What is left of the sums.
+    /// Gives the sums, reduced by the modulus.
     fn give(&mut self, number: &mut [Place]) {
         normalize(&self.sums, [0; 4], &mut self.product);
         let mut product = to_limbs(&self.product);

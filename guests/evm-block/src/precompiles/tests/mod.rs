@@ -39,8 +39,8 @@ fn plus<const N: usize>(mut bytes: [u8; N], last: i16) -> [u8; N] {
     bytes
 }
 
-/// The same by a host that gives other representations than the least: all that it can, and some by
-/// chance.
+/// The outcome is the same by a host that gives other representations than the least: all that it
+/// can, and some by chance.
 #[track_caller]
 fn by_the_worst_host<T: PartialEq + core::fmt::Debug>(outcome: &T, call: impl Fn() -> T) {
     for seed in [0, 1] {
@@ -49,7 +49,8 @@ fn by_the_worst_host<T: PartialEq + core::fmt::Debug>(outcome: &T, call: impl Fn
     }
 }
 
-/// The same outcome, which is the error's cause, too.
+/// The outcome by our implementation and by the default one, which must be equal, the error's cause
+/// included.
 #[track_caller]
 fn agree<T: PartialEq + core::fmt::Debug>(
     call: impl Fn(&dyn Crypto) -> Result<T, PrecompileHalt>,
@@ -108,7 +109,7 @@ mod bn254 {
         ])
     }
 
-    /// On the twisted curve, but not of the group.
+    /// A point on the twisted curve that is not of the group.
     fn outside_g2() -> [u8; 128] {
         g2([
             "0000000000000000000000000000000000000000000000000000000000000001",
