@@ -123,7 +123,10 @@ fn valid_products<P: Copy>(points: Vec<P>, is_valid: impl Fn(P, [u8; 32]) -> boo
         [0xff; 32],
     ];
     let valid = |point| {
-        let first = scalars[..2].iter().filter(|scalar| is_valid(point, **scalar)).count();
+        let first = scalars[..2]
+            .iter()
+            .filter(|scalar| is_valid(point, **scalar))
+            .count();
         assert!(first == 0 || first == 2, "one scalar of two is refused");
         let others = if first == 0 { &[] } else { &scalars[2..] };
         assert!(others.iter().all(|scalar| is_valid(point, *scalar)));
@@ -279,7 +282,7 @@ fn point_evaluations() {
         }
     }
     assert_eq!(accepted, 2);
-    for seed in 0..8 {
+    for seed in 0..4 {
         let mut bytes = below_prime(seed);
         bytes[0] |= 0x80;
         assert!(!check(&z, &y, &bytes, &proof));
