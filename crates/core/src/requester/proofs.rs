@@ -42,14 +42,14 @@ impl Requester {
             return self.refuse(peer, Refusal::Submitted);
         }
         if own.refuted.contains(&proof) {
-            self.end_lease(peer, task);
-            self.invalid(
-                now,
-                peer,
-                task,
-                "it was refuted before: no node can be made over it".into(),
-            );
-            return self.release(now, task);
+            // A late proof ends no lease, and leaves its task where it is.
+            let ended = self.end_lease(peer, task);
+            let reason = "it was refuted before: no node can be made over it".into();
+            self.invalid(now, peer, task, reason);
+            if ended.is_some() {
+                self.release(now, task);
+            }
+            return;
         }
         let mut proven = false;
         if let Some(state) = self.peers.get_mut(&peer) {

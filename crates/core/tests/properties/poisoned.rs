@@ -93,6 +93,30 @@ fn a_node_that_several_fail_at_is_done_by_the_requester_and_what_is_wrong_below_
     }
 }
 
+/// A peer that has given its lease back is banned for such bytes too, and the task stays ready.
+#[test]
+fn a_refuted_proof_that_comes_late_changes_no_count() {
+    let (mut harness, segment, leaf) = poisoned();
+    fail(&mut harness, leaf, 100..103, Habit::Honest);
+    harness.step(&Step::Try(Hand::Able)).unwrap();
+    let late = peer(101);
+    let offer = offer(1);
+    harness.input(Input::Offer { peer: late, offer }).unwrap();
+    assert_eq!(harness.leases[&late], [segment]);
+    let why = Return::Stopping;
+    let given_back = Input::Returned {
+        peer: late,
+        task: segment,
+        why,
+    };
+    harness.input(given_back).unwrap();
+    harness.submit(late, segment, poison_of(2)).unwrap();
+    assert!(harness.requester.standing(late).unwrap().banned.is_some());
+    assert_eq!(harness.requester.progress(job(0)).unwrap().under_way, 0);
+    harness.recover().unwrap();
+    assert_eq!(harness.finished, [job(0)]);
+}
+
 /// A proof that is handed in for a node before it turns out that nobody could have made it is held
 /// against nobody.
 #[test]
