@@ -3,6 +3,7 @@
 mod ahead;
 mod assign;
 mod copies;
+mod growing;
 mod leases;
 mod proofs;
 mod reopening;
@@ -119,6 +120,13 @@ impl Requester {
     pub fn handle_input(&mut self, now: Time, input: Input) {
         match input {
             Input::Open(spec) => self.open(now, *spec),
+            Input::Grow { job, costs, done } => self.grow(now, job, costs, done),
+            Input::Settle {
+                job,
+                tree,
+                costs,
+                done,
+            } => self.settle(now, job, (tree, costs), done),
             Input::Offer { peer, offer } => self.offered(now, peer, offer),
             Input::Renewed { peer, task, progress } => self.renewed(now, peer, task, progress),
             Input::Returned { peer, task, why } => self.returned(now, peer, task, why),
@@ -268,10 +276,9 @@ impl Requester {
         self.parked.set_salt(u64::from_le_bytes(
             *spec.id.0.first_chunk().expect("a hash is longer"),
         ));
-        let leased = spec.leased.clone();
         let (id, job) = Job::new(spec, self.jobs_opened, &self.policy.redundancy);
         self.jobs_opened += 1;
-        if job.is_done(TaskId::Final) {
+        if job.tree.contains(TaskId::Final) && job.is_done(TaskId::Final) {
             self.outputs.push_back(Output::Event(Event::JobDone { job: id }));
             return;
         }
@@ -285,21 +292,8 @@ impl Requester {
         }
         self.jobs.insert(id, job);
         self.outputs.push_back(Output::Announce { job: id, open: true });
-        for (task, peer) in leased {
-            self.restore(now, peer, TaskRef { job: id, task });
-        }
-        self.suspect_again(now, id);
         // Announcing reaches the peers that do not wait here.
-        for task in ready {
-            let job = &self.jobs[&id];
-            if self.parked.is_empty() && !job.is_for_caller(task) {
-                continue;
-            }
-            if !job.task(task).leases.is_empty() {
-                continue;
-            }
-            self.wake(TaskRef { job: id, task }, now);
-        }
+        self.has_new(now, id, ready);
     }
 
     fn refuse(&mut self, peer: Peer, why: Refusal) {

@@ -65,6 +65,11 @@ pub struct WhatIf {
     /// off, machines fetch with their first lease.
     #[serde(default)]
     pub announced: bool,
+    /// Segments are given out as they are cut, while the execution goes on, from when so many are
+    /// known that the block is no small one (`STREAMED_FROM` in `fleet/world/streaming.rs`). Their
+    /// true boundaries are known as soon.
+    #[serde(default)]
+    pub streamed: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
     /// back.

@@ -5,6 +5,7 @@ mod birth;
 mod provers;
 mod requesters;
 mod spreading;
+mod streaming;
 mod timeouts;
 mod transfers;
 
@@ -50,16 +51,29 @@ enum Happens {
         side: usize,
         block: u32,
     },
-    /// Its segments are known.
     /// Its execution begins, and goes on until then.
     Announces {
         side: usize,
         block: u32,
         until: Time,
     },
+    /// Its segments are known.
     Opens {
         side: usize,
         block: u32,
+    },
+    /// The first of its segments are known.
+    Streams {
+        side: usize,
+        block: u32,
+        began: Time,
+    },
+    /// So many of its segments are known now.
+    Grows {
+        side: usize,
+        block: u32,
+        began: Time,
+        known: u32,
     },
     Reaches {
         side: usize,
@@ -216,7 +230,17 @@ impl<'a> World<'a> {
                 self.execute(side);
             }
             Happens::Announces { side, block, until } => self.spreads(side, block, until),
-            Happens::Opens { side, block } => self.opens(side, block),
+            Happens::Opens { side, block } => {
+                let workload = &self.setup.workloads[self.sides[side].table];
+                self.opens(side, block, workload.tree.clone(), workload.costs.clone());
+            }
+            Happens::Streams { side, block, began } => self.streams(side, block, began),
+            Happens::Grows {
+                side,
+                block,
+                began,
+                known,
+            } => self.grows(side, block, began, known),
             Happens::Reaches {
                 side,
                 machine,

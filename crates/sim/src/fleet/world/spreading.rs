@@ -74,14 +74,18 @@ impl World<'_> {
         self.counts.input_copies += copies;
     }
 
-    /// From when on a machine asks for a task of a block that has just been executed.
+    /// From when on a machine asks for a task of a block that has just been executed, or is being
+    /// executed while its segments are given out. Then, too, those come first that have the files:
+    /// what the others fetch with their leases would keep these from getting them.
     pub(super) fn head_start(&self, side: usize, block: u32, place: usize) -> Time {
         let now = self.now;
         let shared = self.shared.get(&(side, block));
         let began = self.sides[side].began.get(&block);
         match (shared.map(|shared| shared.turns.get(&place)), began) {
             (Some(turn), Some(&began)) if self.setup.file.what_if.announced => {
-                let late = now + ((now - began) / HEAD_START).min(HEAD_START_MAX);
+                let workload = &self.setup.workloads[self.sides[side].table];
+                let executed = now.max(began + workload.metering);
+                let late = executed + ((executed - began) / HEAD_START).min(HEAD_START_MAX);
                 turn.map_or(late, |turn| turn.ends.max(now).min(late))
             }
             _ => now,
