@@ -18,8 +18,8 @@ use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caugh
 /// Executes `program` on `input`, stops where each of `segments` ends, and returns the boundary
 /// that each proof must have.
 ///
-/// `segments` are all segments of a plan, in order. It needs no keys, and takes the memory that the
-/// program uses twice.
+/// `segments` are the first segments of a plan, or all of them, in order. It needs no keys, and
+/// takes the memory that the program uses twice.
 ///
 /// # Errors
 /// [`ProveError::Mismatch`] with the first segment that the execution does not have.
@@ -61,10 +61,9 @@ fn follow(
                 segment.instret_start
             ));
         }
-        if segment.last != (index + 1 == segments.len()) {
-            let is = if segment.last { "is" } else { "is not" };
+        if segment.last && index + 1 != segments.len() {
             return Err(format!(
-                "it {is} the end of the plan's {} segments",
+                "it is the end of the execution, and one of {} segments",
                 segments.len()
             ));
         }

@@ -88,6 +88,20 @@ impl Bars {
             Event::Planning => {
                 self.begin("Execution", "running the program, to cut it into segments");
             }
+            Event::Cut {
+                segments,
+                provers,
+                reused,
+            } => {
+                self.phase.set_message(format!(
+                    "running the program; {} so far",
+                    plural(*segments, "segment")
+                ));
+                match &mut self.work {
+                    Some(work) => work.grow(*segments, None),
+                    None => self.begin_work(Estimate::growing(*segments, *provers, *reused), *provers),
+                }
+            }
             Event::Planned {
                 instructions,
                 segments,
@@ -109,14 +123,13 @@ impl Bars {
                 if *reused == segments + nodes + 1 {
                     return;
                 }
-                let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
-                self.work = Some(Work::new(
-                    &self.screen,
-                    estimate,
-                    *provers,
-                    self.start,
-                    self.memory,
-                ));
+                match &mut self.work {
+                    Some(work) => work.grow(*segments, Some(*nodes)),
+                    None => {
+                        let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
+                        self.begin_work(estimate, *provers);
+                    }
+                }
             }
             Event::Joined { prover, name } => self.work(|work| work.joined(*prover, name)),
             Event::Left { prover } => self.work(|work| work.left(*prover)),
@@ -144,6 +157,16 @@ impl Bars {
                 self.line("");
             }
         }
+    }
+
+    fn begin_work(&mut self, estimate: Estimate, provers: usize) {
+        self.work = Some(Work::new(
+            &self.screen,
+            estimate,
+            provers,
+            self.start,
+            self.memory,
+        ));
     }
 
     /// Tells the lines of the work, if there are any yet.
@@ -289,6 +312,13 @@ impl Work {
             line.reset_elapsed();
             line.enable_steady_tick(TICK);
         }
+    }
+
+    /// More of the work is known.
+    fn grow(&mut self, segments: usize, nodes: Option<usize>) {
+        self.estimate.grow(segments, nodes);
+        self.segments.set_length(self.estimate.segments().total as u64);
+        self.tree.set_length(self.estimate.nodes().total as u64);
     }
 
     fn reopened(&mut self, task: TaskId) {

@@ -45,6 +45,8 @@ pub(super) enum Request {
     Plan {
         budget: MemoryBudget,
         max_instructions: u64,
+        /// The segments of an execution that has more than this many are told of as they are cut.
+        stream_from: Option<u32>,
     },
     /// Execute to the end, and count by the program's marks.
     Account {
@@ -54,7 +56,7 @@ pub(super) enum Request {
     Execute {
         instructions: u64,
     },
-    /// Find the start and the end of each segment of the plan.
+    /// Find the start and the end of each of these first segments of the plan.
     Boundaries(Vec<Segment>),
     Prove(Segment),
     /// The children's proofs follow.
@@ -92,6 +94,8 @@ pub(super) enum Answer {
     /// The proof holds, and says this.
     Holds(Shown),
     Account(Account),
+    /// Further segments of the plan. The answer comes later.
+    Cut(Vec<Segment>),
 }
 
 /// The job that a child was given, by hashes.

@@ -17,7 +17,7 @@ use super::{
         ANSWER_BYTES_MAX, Answer, Asked, Failure, Loaded, REQUEST_BYTES_MAX, Request, Response, read_files,
         read_frame, write_frame,
     },
-    usage::Meter,
+    usage::{Meter, Usage},
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
@@ -102,7 +102,14 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
     };
     for (request, files) in requests {
         let meter = Meter::start();
-        let result = state.answer(request, files);
+        let mut tell = |segments: &[Segment]| {
+            let response = Response {
+                usage: Usage::default(),
+                result: Ok(Answer::Cut(segments.to_vec())),
+            };
+            write_frame(&mut *stdout, &response, ANSWER_BYTES_MAX)
+        };
+        let result = state.answer(request, files, &mut tell);
         let response = Response {
             usage: meter.stop(),
             result,
@@ -170,7 +177,12 @@ impl State {
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each request")]
-    fn answer(&mut self, request: Request, files: Vec<Vec<u8>>) -> Result<Answer, Failure> {
+    fn answer(
+        &mut self,
+        request: Request,
+        files: Vec<Vec<u8>>,
+        tell: &mut dyn FnMut(&[Segment]) -> io::Result<()>,
+    ) -> Result<Answer, Failure> {
         let wanted = match request {
             Request::MakeKeys { .. } => KeyAccess::Make,
             _ => KeyAccess::Read,
@@ -200,8 +212,18 @@ impl State {
             Request::Plan {
                 budget,
                 max_instructions,
+                stream_from,
             } => {
-                let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
+                let mut tell = |segments: &[Segment]| {
+                    // A caller that is gone is noticed by the thread that waits for requests.
+                    let _ = tell(segments);
+                };
+                let reports = stream_from.map(|from| execute::Reports {
+                    from: from as usize,
+                    tell: &mut tell,
+                });
+                let taken = || output.take();
+                let plan = execute::plan(program, keys, input, budget, max_instructions, reports, &taken)?;
                 Ok(Answer::Plan(plan))
             }
             Request::Account { max_instructions } => {

@@ -6,17 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
+use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
-    worker::{self, Failure, Usage, WorkerError},
+    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, Segment, VmConfig,
+    worker::{Failure, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
 use super::{
     Event, Job, Observer, Options, Outcome, RunError, Stage,
-    tree_choice::{allowed, best_arities, supposed, tree},
+    outset::{Outset, deadline},
+    tree_choice::supposed,
 };
 use crate::{
     Store,
@@ -32,6 +33,9 @@ const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
 /// With more segments for each child than this, only the whole budget is tried: all children work
 /// until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
+/// The same with more segments than this: to execute once more takes longer than finer segments
+/// gain, and meanwhile the first of them could be proven.
+const SMALL_JOB_SEGMENTS_MAX: usize = 64;
 /// A smaller budget is tried, which takes one more execution, unless its expected time is this many
 /// times as long. The expectation does not know the length of the last segment.
 const WORTH_TRYING: f64 = 1.1;
@@ -54,17 +58,17 @@ pub(crate) struct Prepared {
     pub done: BTreeMap<TaskId, Entry>,
     /// The leases of then: each task, with the peer that held it.
     pub leased: Vec<Held>,
-    start: Instant,
+    pub(super) start: Instant,
     /// The time and memory that planning took.
-    executed: Usage,
+    pub(super) executed: Usage,
 }
 
 /// A job whose journal is locked by this process.
 pub(crate) struct Opened {
     pub id: JobId,
-    program: Program,
-    store: Store,
-    start: Instant,
+    pub(super) program: Program,
+    pub(super) store: Store,
+    pub(super) start: Instant,
 }
 
 impl Opened {
@@ -100,101 +104,38 @@ pub(crate) fn prepare(
     hands: Hands,
     observer: &mut dyn Observer,
 ) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
-    let Opened {
-        id,
-        program,
-        store,
-        start,
-    } = opened;
-    let config = program.config();
-    let held = program.held_bytes(&job.input);
-    let allowed = allowed(config, held, options.memory)?;
-
-    observer.event(&Event::Preparing);
-    // A child of their own makes them: children that run programs cannot write them.
-    let made = worker::make_keys(&options.worker, job.openvm_toml.clone())?;
-    observer.event(&Event::KeysReady {
-        made: made.map(|usage| usage.wall),
-    });
-    let program_only = Arc::new(ProgramOnly {
-        image: job.image.clone(),
-        openvm_toml: job.openvm_toml.clone(),
-        config: options.worker.clone(),
-    });
-    let verifying = VerifierPool::begin(Arc::clone(&program_only));
-
-    let mut executed = Usage::default();
-    let mut planner = None;
-    let engine = *config.fingerprint().as_bytes();
-    let Planned { plan, arities, .. } = match earlier(&store, options, engine, &allowed)? {
-        Some(planned) => planned,
-        None => {
-            observer.event(&Event::Planning);
-            let child = planner.insert(start_child(job, options)?);
-            let (planned, usage) = choose(child, options, config, hands.children, |plan| {
-                best_arities(config, plan, &allowed, hands)
-            })?;
-            executed = usage;
-            store.set_planned(&planned)?;
-            planned
-        }
-    };
-    let (tree, costs) = tree(config, held, &plan, arities, options.final_form);
-    let keys = keys(&tree, &plan, options.final_form);
-    let done = store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
-    let leased = store.leases()?;
-    observer.event(&Event::Planned {
-        instructions: plan.instructions,
-        segments: plan.segments.len(),
-        nodes: tree.node_count(),
-        provers: hands.children,
-        reused: done.len(),
-        public_values: plan.public_values.clone(),
-    });
-    let prepared = Prepared {
-        id,
-        program: program_only,
-        verifying,
-        store: Arc::new(store),
-        plan,
-        tree,
-        costs,
-        keys,
-        final_form: options.final_form,
-        done,
-        leased,
-        start,
-        executed,
-    };
-    Ok((prepared, planner))
+    let outset = Outset::new(opened, job, options, observer)?;
+    if let Some(planned) = outset.earlier(options)? {
+        let prepared = outset.planned(planned, Usage::default())?;
+        observer.event(&prepared.planned_event(hands));
+        return Ok((prepared, None));
+    }
+    observer.event(&Event::Planning);
+    let mut child = start_child(job, options)?;
+    let from = stream_from(hands);
+    let (planned, usage) = outset.choose(&mut child, options, hands, from, &mut |_| {})?;
+    outset.store.set_planned(&planned)?;
+    let prepared = outset.planned(planned, usage)?;
+    observer.event(&prepared.planned_event(hands));
+    Ok((prepared, Some(child)))
 }
 
-/// The earlier plan of the job, if it still holds: the proofs that are there are of its segments.
-fn earlier(
-    store: &Store,
-    options: &Options,
-    engine: [u8; 32],
-    allowed: &[Arities],
-) -> Result<Option<Planned>, RunError> {
-    Ok(store.planned()?.filter(|planned| {
-        planned.memory_bytes == options.memory.bytes()
-            && planned.engine == engine
-            && planned.plan.instructions <= options.max_instructions
-            && !planned.plan.segments.is_empty()
-            && allowed.contains(&planned.arities)
-    }))
+/// A job with more segments than this is not small: it is executed once, and its segments can be
+/// given out as they are cut.
+pub(crate) fn stream_from(hands: Hands) -> u32 {
+    let each = SMALL_JOB_SEGMENTS_PER_CHILD.saturating_mul(hands.children);
+    each.min(SMALL_JOB_SEGMENTS_MAX) as u32
 }
 
 impl Prepared {
     /// The job for the state machine from now on, with the peers that may still be at its tasks.
     pub(crate) fn spec(&self, options: &Options, leased: Vec<Held>) -> JobSpec {
-        let left = |deadline: Duration| Time::default() + deadline.saturating_sub(self.start.elapsed());
         JobSpec {
             id: self.id,
             tree: self.tree.clone(),
             costs: self.costs.clone(),
             priority: 0,
-            deadline: options.deadline.map(left),
+            deadline: deadline(self.start, options),
             own_final: false,
             leased,
             done: self
@@ -202,6 +143,18 @@ impl Prepared {
                 .iter()
                 .map(|(&task, entry)| (task, entry.proof.blob))
                 .collect(),
+        }
+    }
+
+    /// Says that the plan is there, and who is reckoned with.
+    pub(crate) fn planned_event(&self, hands: Hands) -> Event {
+        Event::Planned {
+            instructions: self.plan.instructions,
+            segments: self.plan.segments.len(),
+            nodes: self.tree.node_count(),
+            provers: hands.children,
+            reused: self.done.len(),
+            public_values: self.plan.public_values.clone(),
         }
     }
 
@@ -286,7 +239,7 @@ impl Prepared {
         let program = Arc::new(ProgramOnly {
             image: Vec::new(),
             openvm_toml: None,
-            config: worker::WorkerConfig {
+            config: myriad_engine::worker::WorkerConfig {
                 command: dir.join("no program"),
                 args: Vec::new(),
                 keys: dir.join("keys"),
@@ -334,18 +287,22 @@ struct Chosen {
     estimate: Duration,
 }
 
-/// Plans with the full budget, and with those parts of it that may be better; the best estimate
-/// wins. Also says what planning took.
-fn choose(
+/// Plans with the full budget, and with those parts of it that may be better if the job is small;
+/// the best estimate wins. Also says what planning took.
+pub(super) fn choose(
     planner: &mut LimitedWorker,
     options: &Options,
     config: &VmConfig,
-    children: usize,
+    from: u32,
+    cut: &mut dyn FnMut(Vec<Segment>),
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
 ) -> Result<(Planned, Usage), WorkerError> {
     let mut executed = Usage::default();
-    let mut plan_for = |budget| {
-        let (plan, usage) = planner.within(|child| child.plan(budget, options.max_instructions))?;
+    let mut plan_for = |budget, cut: Option<&mut dyn FnMut(Vec<Segment>)>| {
+        let (plan, usage) = planner.within(|child| match cut {
+            Some(cut) => child.plan_streamed(budget, options.max_instructions, from, cut),
+            None => child.plan(budget, options.max_instructions),
+        })?;
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);
@@ -362,8 +319,8 @@ fn choose(
         arities,
         plan,
     };
-    let full = plan_for(options.memory)?;
-    if full.plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * children {
+    let full = plan_for(options.memory, Some(cut))?;
+    if full.plan.segments.len() > from as usize {
         return Ok((planned(full), executed));
     }
     let mut better: Option<Chosen> = None;
@@ -374,7 +331,7 @@ fn choose(
         if !supposed(config, &full.plan, options.memory, budget).is_some_and(may_be_better) {
             continue;
         }
-        match plan_for(budget) {
+        match plan_for(budget, None) {
             Ok(chosen) if chosen.estimate < best => better = Some(chosen),
             Ok(_) => {}
             // Less memory than allowed need not be enough.
@@ -386,7 +343,7 @@ fn choose(
 }
 
 /// The key under which the proof of each task is stored.
-fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
+pub(super) fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
     let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
     for task in tree.tasks() {
         let level = match task {

@@ -15,8 +15,13 @@ pub trait JobBackend: Send + Sync + 'static {
     /// The statement that examining a proof has found.
     type Finding: Send + 'static;
 
-    /// Waits until proofs can be examined.
+    /// Waits until proofs of all tasks can be examined.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Waits until a proof of this task can be examined.
+    fn ready_for(&self, _task: TaskId) -> impl Future<Output = Result<(), RunError>> + Send {
+        self.ready()
+    }
 
     /// Instructions of a segment; 0 of other tasks.
     fn instructions(&self, task: TaskId) -> u64;

@@ -4,6 +4,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,6 +34,8 @@ use super::{
 const RETRY: Duration = Duration::from_secs(5);
 /// Events that are kept for the driver, beside the greetings of connected peers.
 const NEWS_MAX: usize = 64;
+/// How often it is found out who has the files.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the word that there is no job has to go out before the process may end.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -39,6 +45,7 @@ pub struct Herald {
     /// The announcement for the case that there will be no driver.
     closed: Announcement,
     stop: oneshot::Sender<()>,
+    is_spread: Arc<AtomicBool>,
     task: JoinHandle<Listener>,
 }
 
@@ -65,6 +72,10 @@ struct Listener {
     files: Files,
     banned: BTreeSet<Peer>,
     spreading: Spreading,
+    /// Whether most provers that are connected have the files.
+    is_spread: Arc<AtomicBool>,
+    /// When that was looked at.
+    looked: Instant,
     /// The greeting of each connected peer.
     greetings: BTreeMap<Peer, NetEvent>,
     /// Events that the driver has to show.
@@ -81,12 +92,15 @@ impl Herald {
         files: Files,
         standings: &[(Peer, Standing)],
     ) -> Self {
+        let is_spread: Arc<AtomicBool> = Arc::default();
         let banned = standings.iter().filter(|(_, standing)| standing.banned.is_some());
         let listener = Listener {
             network: network.clone(),
             events: std::mem::replace(events, mpsc::unbounded_channel().1),
             job,
             spreading: Spreading::new(&files),
+            is_spread: Arc::clone(&is_spread),
+            looked: Instant::now(),
             banned: banned.map(|&(peer, _)| peer).collect(),
             greetings: BTreeMap::new(),
             news: Vec::new(),
@@ -101,11 +115,18 @@ impl Herald {
             network,
             closed,
             stop,
+            is_spread,
             task: tokio::spawn(listener.listen(stopped)),
         }
     }
 
-    /// The job is planned: gives the events back, and what the driver has to know.
+    /// Whether most provers that are connected have the files. If others got tasks, what they fetch
+    /// with these would keep the rest from getting the files in their turn.
+    pub fn is_spread(&self) -> bool {
+        self.is_spread.load(Ordering::Relaxed)
+    }
+
+    /// The job has tasks: gives the events back, and what the driver has to know.
     pub async fn end(self, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
         // If it does not listen, the network has ended.
         let _ = self.stop.send(());
@@ -135,6 +156,7 @@ impl Listener {
                 // Events that have come belong to the driver already.
                 biased;
                 _ = &mut stopped => return self,
+                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
                 event = self.events.recv() => match event {
                     Some(event) => self.handle(event),
                     None => return self,
@@ -144,6 +166,9 @@ impl Listener {
     }
 
     fn handle(&mut self, event: NetEvent) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+        }
         match event {
             NetEvent::Greeted { peer, .. } => {
                 self.greetings.insert(peer, event);
@@ -160,6 +185,15 @@ impl Listener {
             }
             NetEvent::Asked { peer, request, reply } => self.answer(peer, request, reply),
         }
+    }
+
+    /// Finds out whether most provers have the files.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let served = |event: &&NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello));
+        let provers = self.greetings.values().filter(served).count();
+        let is_spread = provers > 0 && 2 * self.spreading.holders().count() >= provers;
+        self.is_spread.store(is_spread, Ordering::Relaxed);
     }
 
     fn answer(&mut self, peer: Peer, request: Request, reply: Reply) {

@@ -3,6 +3,9 @@
 
 use std::fs;
 
+use myriad_core::Arities;
+use myriad_engine::Plan;
+
 use super::*;
 
 fn accepted() -> Accepted {
@@ -176,6 +179,40 @@ fn plan_truth_and_leases_survive_a_restart_and_go_with_their_plan() {
     store.set_planned(&planned(2)).unwrap();
     assert_eq!(store.truth().unwrap(), None);
     assert_eq!(store.leases().unwrap(), []);
+}
+
+#[test]
+fn a_plan_that_is_being_made_keeps_its_holders_until_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 7).unwrap();
+    let held = |task, peer| (TaskId::Segment(task), Peer([peer; 32]));
+    store.set_planned(&planned(1)).unwrap();
+    store.set_truth(&[accepted().boundary]).unwrap();
+    store.note_leases(&[held(0, 1)], &[]).unwrap();
+    let growing = Growing {
+        memory_bytes: 1,
+        engine: [1; 32],
+        from: 8,
+    };
+    assert_eq!(store.growing().unwrap(), None);
+    // What was known of an earlier plan is not known of this one.
+    store.set_growing(growing).unwrap();
+    assert_eq!(store.planned().unwrap(), None);
+    assert_eq!(store.truth().unwrap(), None);
+    assert_eq!(store.leases().unwrap(), []);
+    store.note_leases(&[held(0, 2)], &[]).unwrap();
+    drop(store);
+    let store = open(dir.path(), 7).unwrap();
+    assert_eq!(store.growing().unwrap(), Some(growing));
+    store.set_growing(growing).unwrap();
+    assert_eq!(store.leases().unwrap(), [held(0, 2)], "it is the same one");
+    store.settle_planned(&planned(1)).unwrap();
+    assert_eq!(store.leases().unwrap(), [held(0, 2)]);
+    assert_eq!(store.growing().unwrap(), None);
+    store.set_growing(growing).unwrap();
+    store.note_leases(&[held(0, 3)], &[]).unwrap();
+    store.set_growing(Growing { from: 9, ..growing }).unwrap();
+    assert_eq!(store.leases().unwrap(), [], "its segments may be others");
 }
 
 /// A power cut in the middle of a commit: some pages of the file are new, the others old.

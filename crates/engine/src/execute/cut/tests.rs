@@ -20,6 +20,13 @@ fn plan(peaks: &[u64]) -> Plan {
     }
 }
 
+fn within(
+    limits: Limits,
+    mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
+) -> Result<Result<Plan, Refusal>, ExecuteError> {
+    super::within(limits, None, |sums, segments_max, _| run(sums[0].1, segments_max))
+}
+
 /// An execution that comes to `bytes`, with segments that take the part `taken` of the bytes that
 /// they are cut for.
 struct Fake {
@@ -219,21 +226,47 @@ impl Execution {
     }
 
     fn run(&self, bytes: u64, segments_max: usize) -> Segmented {
-        let limit = bytes.saturating_sub(self.least);
+        self.run_for(&[(0, bytes)], segments_max, &mut |_| true)
+    }
+
+    fn run_for(
+        &self,
+        sums: &[(usize, u64)],
+        segments_max: usize,
+        seen: &mut dyn FnMut(&Segment) -> bool,
+    ) -> Segmented {
+        let limit = |segments: &Vec<u64>| {
+            let (_, bytes) = sums.iter().rfind(|(from, _)| *from <= segments.len()).unwrap();
+            bytes.saturating_sub(self.least)
+        };
         let mut segments = Vec::new();
         let mut held: Option<u64> = None;
+        let mut goes_on = true;
+        let mut sees = |segments: &[u64]| {
+            let is_one = segments.len() <= segments_max;
+            goes_on = !is_one || goes_on && seen(&plan(&segments[segments.len() - 1..]).segments[0]);
+            goes_on
+        };
         for (place, &rows) in self.rows.iter().enumerate() {
             let last = place + 1 == self.rows.len();
             let with = held.unwrap_or(0) + rows;
             held = match held {
-                Some(before) if with > limit && (!last || self.looked_at_to_the_end) => {
+                Some(before) if with > limit(&segments) && (!last || self.looked_at_to_the_end) => {
                     segments.push(self.peak(before));
+                    if !sees(&segments) {
+                        let plan = plan(&segments);
+                        return Segmented { plan, whole: false };
+                    }
                     Some(rows)
                 }
                 _ => Some(with),
             };
         }
         segments.extend(held.map(|rows| self.peak(rows)));
+        if !sees(&segments) {
+            let plan = plan(&segments);
+            return Segmented { plan, whole: false };
+        }
         let whole = segments.len() <= segments_max;
         segments.truncate(segments_max);
         Segmented {
@@ -349,4 +382,93 @@ fn a_cut_of_few_enough_segments_is_found_unless_hardly_any_fits() {
         }
     }
     assert!(found > 100 && refused > 100, "{found} found, {refused} refused");
+}
+
+fn peaks(segments: &[Segment]) -> Vec<u64> {
+    segments.iter().map(|segment| segment.peak_bytes).collect()
+}
+
+/// What was told of is the plan, in a long execution; in a short one nothing is told, and the plan
+/// is the one that it would be without.
+#[test]
+fn segments_that_were_told_of_stay_as_they_are() {
+    let (mut long, mut again) = (0, 0);
+    for seed in 0..20_000 {
+        let mut random = Random(seed);
+        let execution = Execution::random(&mut random);
+        let budget = execution.least + 1 + random.below(1500);
+        let within = budget - budget / MARGIN_SHARE;
+        let from = random.below(12) as usize;
+        let possible = execution.least <= within && execution.fitting(execution.least, within).is_some();
+        let (mut told, mut runs) = (Vec::new(), 0);
+        let reports = Reports {
+            from,
+            tell: &mut |segments| told.extend(peaks(segments)),
+        };
+        let limits = limits(budget, execution.least, ALL);
+        let result = super::within(limits, Some(reports), |sums, max, seen| {
+            runs += 1;
+            Ok(execution.run_for(sums, max, seen))
+        });
+        assert!(runs <= 2 * RUNS_MAX, "seed {seed}: {runs} executions");
+        let result = result.unwrap();
+        if told.is_empty() {
+            let (without, _) = cut(&execution, budget, ALL);
+            let of = |cut: &Result<Plan, Refusal>| cut.as_ref().ok().map(|plan| peaks(&plan.segments));
+            assert_eq!(of(&result), of(&without), "seed {seed}");
+            continue;
+        }
+        long += 1;
+        again += u32::from(runs > LOOKS_MAX + 1);
+        assert!(told.len() > from, "seed {seed}");
+        assert!(told.iter().all(|peak| *peak <= within), "seed {seed}");
+        match result {
+            Ok(plan) => assert_eq!(peaks(&plan.segments), told, "seed {seed}"),
+            Err(refusal) => assert!(!possible, "seed {seed}: {refusal:?}"),
+        }
+    }
+    assert!(long > 1000 && again > 100, "{long} long ones, {again} cut again");
+}
+
+#[test]
+fn what_does_not_fit_after_others_were_told_of_is_cut_for_less_from_there_on() {
+    let (mut told, mut asked) = (Vec::new(), Vec::new());
+    let reports = Reports {
+        from: 2,
+        tell: &mut |segments| told.push(peaks(segments)),
+    };
+    // The last segment takes 100 more than it is cut for.
+    let run = |sums: &[(usize, u64)], max: usize, seen: &mut dyn FnMut(&Segment) -> bool| {
+        asked.push((sums.to_vec(), max));
+        let mut segments = Vec::new();
+        for place in 0..LOOK_SEGMENTS + 4 {
+            let (_, bytes) = *sums.iter().rfind(|(from, _)| *from <= place).unwrap();
+            let excess = if place == 4 + LOOK_SEGMENTS - 1 { 100 } else { 0 };
+            segments.push(bytes + excess);
+            let is_last = segments.len() == max;
+            if !seen(&plan(&segments[place..]).segments[0]) || is_last {
+                break;
+            }
+        }
+        let whole = segments.len() == LOOK_SEGMENTS + 4;
+        let plan = plan(&segments);
+        Ok(Segmented { plan, whole })
+    };
+    let cut = super::within(limits(10_000, 0, ALL), Some(reports), run)
+        .unwrap()
+        .unwrap();
+    let last = LOOK_SEGMENTS + 3;
+    assert_eq!(asked[0], (vec![(0, WITHIN)], LOOK_SEGMENTS));
+    assert_eq!(
+        asked[1..],
+        [
+            (vec![(0, WITHIN)], ALL),
+            (vec![(0, WITHIN), (last, WITHIN - 100)], ALL)
+        ]
+    );
+    let expected: Vec<u64> = vec![WITHIN; last + 1];
+    assert_eq!(peaks(&cut.segments), expected);
+    assert_eq!(told.concat(), expected);
+    assert_eq!(told[0].len(), 3, "once there are more than two");
+    assert!(told[1..].iter().all(|segments| segments.len() == 1));
 }

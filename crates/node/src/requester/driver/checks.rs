@@ -53,7 +53,7 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_completion(&mut self, completion: Completion<J::Finding>) {
         match completion {
             Completion::Ready(Ok(())) => {}
-            Completion::Ready(Err(error)) => self.failed = Some(error),
+            Completion::Ready(Err(error)) => self.failed = Some(self.why_unplanned().unwrap_or(error)),
             Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
             Completion::Checked(checked) => self.settle_check(checked),
             Completion::Stalled { peer, task, proof } => {

@@ -98,6 +98,11 @@ impl<J: JobBackend> Examiner<J> {
                 claim.bytes
             ));
         }
+        // What nobody can judge yet takes no room here, and keeps nobody else from being fetched
+        // from.
+        if backend.ready_for(task).await.is_err() {
+            return Examination::Unavailable("the job has failed".into());
+        }
         let blobs = network.blobs().clone();
         let source = Source {
             blob: claim,
@@ -123,9 +128,6 @@ impl<J: JobBackend> Examiner<J> {
             Ok(_) => {}
             Err(FetchFailed::Disk(e)) => return Examination::Failed(e.into()),
             Err(e) => return Examination::Unavailable(e.to_string()),
-        }
-        if backend.ready().await.is_err() {
-            return Examination::Unavailable("the job has failed".into());
         }
         let _permit = verifying.acquire().await;
         let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {

@@ -19,6 +19,7 @@ mod checks;
 mod completion;
 mod events;
 mod examiner;
+mod growing;
 mod holders;
 mod journal_notes;
 mod leases;
@@ -56,7 +57,7 @@ use self::{
     outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, trials::Trials,
 };
 use super::{
-    Files, Joined, ServedJob,
+    Files, Growth, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
     refusals::refusal,
     spreading::Spreading,
@@ -77,6 +78,8 @@ pub struct Driver<'a, J: JobBackend> {
     job: JobId,
     /// Until it is opened.
     spec: Option<JobSpec>,
+    /// More of the plan, while it is being made.
+    growth: Option<mpsc::UnboundedReceiver<Growth>>,
     files: Files,
     extent: Extent,
     /// The expected cost of each task: time of a reference core, and bytes of memory.
@@ -131,6 +134,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             instructions,
             spec,
             done,
+            growth,
             heard,
         } = job;
         let (earlier, spreading) = heard.into_parts(&files);
@@ -154,6 +158,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let tasks = spec.tree.tasks().zip(&spec.costs);
         Self {
             job: spec.id,
+            growth,
             files,
             extent: Extent {
                 instructions,
@@ -201,7 +206,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             let _ = sender.send(Completion::Ready(ready));
         });
         self.input(Input::Open(Box::new(spec)));
-        self.show_restored();
+        self.show_restored(|_| true);
         for event in std::mem::take(&mut self.earlier) {
             self.handle_event(event);
         }
@@ -218,6 +223,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     None => self.failed = Some(RunError::NetworkEnded),
                 },
                 Some(completion) = self.completions.recv() => self.handle_completion(completion),
+                growth = growing::next(&mut self.growth) => self.grow(growth),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
                 () = &mut self.stop => self.give_up(),
@@ -247,9 +253,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         }
     }
 
-    /// Shows the provers that were at work when an earlier run ended.
-    fn show_restored(&mut self) {
-        for (task, peer) in self.requester.leases(self.job) {
+    /// Shows the provers that were at work at these tasks when an earlier run ended.
+    fn show_restored(&mut self, is_new: impl Fn(TaskId) -> bool) {
+        let leases = self.requester.leases(self.job).into_iter();
+        for (task, peer) in leases.filter(|(task, _)| is_new(*task)) {
             let prover = self.place(peer);
             self.observer.event(&Event::Started { prover, task });
         }

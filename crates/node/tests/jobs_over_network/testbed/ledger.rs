@@ -11,6 +11,7 @@ use myriad_node::{
     Objection, RunError, StoreError,
     requester::{Attempt, JobBackend, PeerBackend},
 };
+use tokio::sync::watch;
 
 use super::pretence::{POISON, node_proof, poison, pretend, segment_proof};
 
@@ -23,6 +24,8 @@ pub struct Ledger {
     expected: HashMap<TaskId, [u8; 32]>,
     pub accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
+    /// Of so many segments it is known what is true; of all tasks if there is none.
+    truth: Option<watch::Receiver<u32>>,
 }
 
 pub type Held = (TaskId, Peer);
@@ -59,6 +62,14 @@ impl Ledger {
             expected,
             accepted: Arc::default(),
             leases,
+            truth: None,
+        }
+    }
+
+    pub fn with_truth(self, truth: watch::Receiver<u32>) -> Self {
+        Self {
+            truth: Some(truth),
+            ..self
         }
     }
 }
@@ -71,6 +82,14 @@ impl JobBackend for Ledger {
     type Finding = ();
 
     async fn ready(&self) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    async fn ready_for(&self, task: TaskId) -> Result<(), RunError> {
+        if let (Some(truth), TaskId::Segment(index)) = (&self.truth, task) {
+            // A test that is over needs no truth.
+            let _ = truth.clone().wait_for(|known| index < *known).await;
+        }
         Ok(())
     }
 
