@@ -253,7 +253,7 @@ impl Worker {
         };
         let mut told = Told::default();
         let answer = self.ask_with(request, Vec::new(), &mut |segments| {
-            told.add(&segments)?;
+            told.add(&segments, max_instructions)?;
             cut(segments);
             Ok(())
         })?;
@@ -290,7 +290,8 @@ impl Worker {
     /// Executes again, and returns the start and the end of each of a plan's segments. A proof must
     /// say the same, if it is of this input.
     ///
-    /// `segments` are the first of the plan, or all of them, in order, and so are the boundaries.
+    /// `segments` are the first of the plan, or all of them, in order, and so are the boundaries. Or
+    /// they follow those that were asked for last: then the child goes on where it stopped.
     /// For the boundary of a proof of the aggregation tree, see [`Boundary::join`].
     ///
     /// # Errors

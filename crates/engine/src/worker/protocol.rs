@@ -56,7 +56,8 @@ pub(super) enum Request {
     Execute {
         instructions: u64,
     },
-    /// Find the start and the end of each of these first segments of the plan.
+    /// Find the start and the end of each of these segments: the first of the plan, or those that
+    /// follow the ones before.
     Boundaries(Vec<Segment>),
     Prove(Segment),
     /// The children's proofs follow.

@@ -21,8 +21,12 @@ use super::{
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig, accounting, aggregate::Aggregator, circuit::Circuit, execute, final_proof, keys,
-    prove::SegmentProver, truth,
+    VerifyError, VmConfig, accounting,
+    aggregate::Aggregator,
+    circuit::Circuit,
+    execute, final_proof, keys,
+    prove::SegmentProver,
+    truth::{self, Walk},
 };
 
 /// The arguments of a child.
@@ -97,6 +101,7 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         access: options.access,
         job: None,
         tools: Tools::None,
+        walk: None,
         verifier: None,
         output,
     };
@@ -141,6 +146,8 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
+    /// The execution whose boundaries were asked for last, which goes on if more are.
+    walk: Option<Walk>,
     /// The verifier is made once something was proven, since a proof that memory has spoilt is not
     /// handed out; or once others' proofs are to be verified.
     verifier: Option<Verifier>,
@@ -172,6 +179,7 @@ impl State {
             self.tools = Tools::None;
             self.verifier = None;
         }
+        self.walk = None;
         self.job = Some((program, input));
         Ok(loaded)
     }
@@ -202,6 +210,7 @@ impl State {
             keys,
             job,
             tools,
+            walk,
             verifier,
             output,
             ..
@@ -239,11 +248,12 @@ impl State {
             Request::Boundaries(segments) => {
                 // It copies the program's memory, and a prover's tools are needed for proving only.
                 *tools = Tools::None;
-                let boundaries = truth::boundaries(program, input, &segments);
+                let boundaries = truth::boundaries(program, input, &segments, walk);
                 output.take();
                 Ok(Answer::Boundaries(boundaries?))
             }
             Request::Prove(segment) => {
+                *walk = None;
                 let prover = tools.prover(program, keys)?;
                 let proven = proven(prover, program, input, &segment, || {
                     // The guest prints the same text a second time; nobody wants to hear it twice.

@@ -41,14 +41,14 @@ pub(super) fn pass(
     let mut cut = run(&[(0, bytes)], segments_max, &mut |segment| {
         let fits = segment.peak_bytes <= search.within;
         if told > 0 {
-            return advance(fits, segment, reports, &mut told, &mut misfit);
+            return advance(search, segment, reports, &mut told, &mut misfit);
         }
         let Some(held) = first.as_mut().filter(|_| fits) else {
             first = None;
             return true;
         };
         held.push(segment.clone());
-        if held.len() > reports.from {
+        if held.len() > reports.from && held.len() <= search.segments_max {
             (reports.tell)(held);
             told = held.len();
             first = None;
@@ -80,8 +80,7 @@ pub(super) fn pass(
         let mut place = 0;
         cut = run(&sums, segments_max, &mut |segment| {
             place += 1;
-            let fits = segment.peak_bytes <= search.within;
-            place <= told || advance(fits, segment, reports, &mut told, &mut misfit)
+            place <= told || advance(search, segment, reports, &mut told, &mut misfit)
         })?;
     }
     let few = cut.whole && cut.plan.segments.len() <= search.segments_max;
@@ -93,14 +92,18 @@ pub(super) fn pass(
 }
 
 /// Tells of a segment that fits, or notes the one that does not, with its rows. Returns whether to
-/// go on.
+/// go on. The one that is too many is not told of: it says that there is no plan.
 fn advance(
-    fits: bool,
+    search: &Search,
     segment: &Segment,
     reports: &mut Reports<'_>,
     told: &mut usize,
     misfit: &mut Option<(u64, Vec<u32>)>,
 ) -> bool {
+    let fits = segment.peak_bytes <= search.within;
+    if fits && *told == search.segments_max {
+        return false;
+    }
     if fits {
         (reports.tell)(std::slice::from_ref(segment));
         *told += 1;

@@ -431,6 +431,24 @@ fn segments_that_were_told_of_stay_as_they_are() {
 }
 
 #[test]
+fn no_more_segments_are_told_of_than_a_plan_may_have() {
+    const MAX: usize = LOOK_SEGMENTS + 2;
+    let mut told = 0;
+    let reports = Reports {
+        from: 2,
+        tell: &mut |segments| told += segments.len(),
+    };
+    let run = |sums: &[(usize, u64)], max: usize, seen: Seen<'_>| {
+        let segments = vec![sums[0].1; max];
+        let plan = plan(&segments);
+        plan.segments.iter().all(seen);
+        Ok(Segmented { plan, whole: false })
+    };
+    let refused = super::within(limits(10_000, 0, MAX), Some(reports), run).unwrap();
+    assert_eq!((refused.unwrap_err(), told), (Refusal::Segments, MAX));
+}
+
+#[test]
 fn what_does_not_fit_after_others_were_told_of_is_cut_for_less_from_there_on() {
     let (mut told, mut asked) = (Vec::new(), Vec::new());
     let reports = Reports {
