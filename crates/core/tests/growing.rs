@@ -157,20 +157,76 @@ fn what_an_earlier_run_left_is_there_as_soon_as_its_segment() {
     assert_eq!(desk.requester.proof(segment(2)), Some(PROOF));
     assert_eq!(stage(&desk, segment(3)), Some(Stage::Leased(1)));
     assert!(desk.requester.may_submit(peer(8), segment(3)));
-    // Proofs of nodes do not count: peers may be at the segments below.
-    let left = vec![(TaskId::Segment(5), PROOF), (leaf(0).task, PROOF)];
+    // A node counts where all segments below are done: peers may be at those of others.
+    let nodes = [(leaf(0).task, PROOF), (leaf(1).task, PROOF)];
+    let left = [(TaskId::Segment(5), PROOF)].into_iter().chain(nodes).collect();
     settle_with(&mut desk, 4, 7, left);
     assert!(desk.requester.may_submit(peer(9), segment(4)));
     assert_eq!(desk.requester.proof(segment(5)), Some(PROOF));
-    assert_eq!(desk.requester.proof(leaf(0)), None);
+    assert_eq!(desk.requester.proof(leaf(0)), Some(PROOF), "over segment 0 alone");
+    assert_eq!(desk.requester.proof(leaf(1)), None);
     assert_eq!(desk.ask(peer(1), offer(None)), Ok(segment(1)));
     assert_eq!(desk.ask(peer(2), offer(None)), Ok(segment(6)));
-    assert_eq!(
-        desk.ask(peer(3), offer(None)),
-        Ok(leaf(0)),
-        "over segment 0 alone"
-    );
-    assert!(desk.ask(peer(4), offer(None)).is_err());
+    assert!(desk.ask(peer(3), offer(None)).is_err());
+}
+
+/// They hear something else than that there is no such task, and go on.
+#[test]
+fn who_was_at_a_segment_that_is_not_cut_again_yet_is_waited_for() {
+    let leased = (2..5)
+        .map(|index| (TaskId::Segment(index), peer(index)))
+        .collect();
+    let mut desk = Desk::new(once(), JobSpec { leased, ..growing(1) });
+    let renew = |desk: &mut Desk, index| {
+        desk.input(Input::Renewed {
+            peer: peer(index),
+            task: segment(index),
+            progress: 10,
+        })
+    };
+    let refused = |why| vec![Output::Refuse { peer: peer(3), why }];
+    assert!(matches!(renew(&mut desk, 3)[..], [Output::Extended { .. }]));
+    let submit = |desk: &mut Desk, task| {
+        desk.input(Input::Submitted {
+            peer: peer(3),
+            task,
+            proof: PROOF,
+        })
+    };
+    assert_eq!(submit(&mut desk, segment(3)), refused(Refusal::NotYet));
+    assert_eq!(submit(&mut desk, segment(4)), refused(Refusal::NoSuchTask));
+    desk.input(Input::PeerLost { peer: peer(2) });
+    desk.input(Input::Returned {
+        peer: peer(4),
+        task: segment(4),
+        why: Return::Stopping,
+    });
+    assert_eq!(desk.requester.awaited(JOB), [(TaskId::Segment(3), peer(3))]);
+    grow(&mut desk, 4);
+    assert_eq!(desk.requester.awaited(JOB), []);
+    for (index, expected) in [(2, 0), (3, 1), (4, 0)] {
+        assert_eq!(desk.requester.holders(segment(index)).len(), expected);
+    }
+    desk.submit(peer(3), segment(3));
+    assert_eq!(stage(&desk, segment(3)), Some(Stage::Checking));
+}
+
+/// Nobody can judge proofs of segments that the requester has cut and not executed yet.
+#[test]
+fn a_proven_peer_cannot_claim_all_segments_before_anybody_can_judge_it() {
+    let policy = once();
+    let mut desk = Desk::new(policy, growing(9));
+    for _ in 0..4 {
+        let task = desk.ask(peer(1), offer(None)).unwrap();
+        desk.deliver(peer(1), task);
+    }
+    let mut claims = 0;
+    while let Ok(task) = desk.ask(peer(1), offer(None)) {
+        desk.submit(peer(1), task);
+        claims += 1;
+    }
+    assert_eq!(claims, policy.leases_max);
+    assert_eq!(desk.ask(peer(2), offer(None)), Ok(segment(4 + claims as u32)));
 }
 
 /// Whatever the tree will be, something in it takes the proof.

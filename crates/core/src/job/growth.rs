@@ -49,7 +49,7 @@ impl Job {
             submitters: BTreeSet::new(),
             levels: vec![Level::default()],
             tasks: Vec::new(),
-            leased_before: leased,
+            leased_before: leased.into_iter().collect(),
         };
         if tree.is_growing() {
             job.grow(costs, done, redundancy);
@@ -77,8 +77,8 @@ impl Job {
             own.rank = own.cost.work;
             self.levels[0].include(own.rank);
         }
-        let new: Vec<TaskId> = self.tree.tasks().skip(known).collect();
-        let freed = new.into_iter().flat_map(|task| self.find_needed(task)).collect();
+        let new = (known as u32..segments).map(TaskId::Segment);
+        let freed = new.flat_map(|task| self.find_needed(task)).collect();
         self.allow_waste(known, redundancy);
         freed
     }
@@ -121,11 +121,68 @@ impl Job {
         freed
     }
 
+    /// The proofs of `done` that count when the plan is settled with this tree: those of further
+    /// segments, and of nodes all of whose segments are done. A proof of another node would leave
+    /// segments without use that peers are at.
+    pub(crate) fn usable(&self, tree: &Tree, done: Vec<(TaskId, Blob)>) -> Vec<(TaskId, Blob)> {
+        let known = self.tasks.len();
+        let is_done = |task: &Task| matches!(task.state, TaskState::Done(_));
+        let mut of_segment: Vec<bool> = self.tasks.iter().map(is_done).collect();
+        of_segment.resize(tree.segments() as usize, false);
+        for (task, _) in &done {
+            if let TaskId::Segment(index) = *task
+                && (known..of_segment.len()).contains(&(index as usize))
+            {
+                of_segment[index as usize] = true;
+            }
+        }
+        // The number of segments before each that are not done.
+        let mut missing = vec![0];
+        missing.extend(of_segment.iter().scan(0, |missing, is_done| {
+            *missing += u32::from(!is_done);
+            Some(*missing)
+        }));
+        let counts = |task: TaskId| match task {
+            TaskId::Segment(_) => true,
+            TaskId::Node(_) if tree.contains(task) => {
+                let (first, last) = tree.covered(task).into_inner();
+                missing[first as usize] == missing[last as usize + 1]
+            }
+            TaskId::Node(_) | TaskId::Final => false,
+        };
+        done.into_iter().filter(|(task, _)| counts(*task)).collect()
+    }
+
     /// The leases of an earlier run that can go on now: their tasks are there.
     pub(crate) fn take_earlier_leases(&mut self) -> Vec<(TaskId, Peer)> {
         let tree = &self.tree;
-        let is_there = |(task, _): &mut (TaskId, Peer)| tree.contains(*task);
-        self.leased_before.extract_if(.., is_there).collect()
+        if !tree.is_growing() {
+            // The others are of tasks that the plan has not got.
+            let mut leased = std::mem::take(&mut self.leased_before);
+            leased.retain(|(task, _)| tree.contains(*task));
+            return leased.into_iter().collect();
+        }
+        let later = self
+            .leased_before
+            .split_off(&(TaskId::Segment(tree.segments()), Peer([0; 32])));
+        std::mem::replace(&mut self.leased_before, later)
+            .into_iter()
+            .collect()
+    }
+
+    /// The leases of an earlier run, of tasks that the job has not got yet.
+    pub(crate) fn awaited(&self) -> &BTreeSet<(TaskId, Peer)> {
+        &self.leased_before
+    }
+
+    /// A peer is not at this task any more, which the job has not got yet.
+    pub(crate) fn forget_awaited_of(&mut self, peer: Peer, task: TaskId) {
+        self.leased_before.remove(&(task, peer));
+    }
+
+    /// A peer is gone that was at tasks which the job has not got yet.
+    pub(crate) fn forget_awaited(&mut self, peer: Peer) {
+        self.leased_before.retain(|(_, holder)| *holder != peer);
     }
 
     /// Adds tasks after those that are there, in the order of the tree, with the proofs of an

@@ -55,7 +55,7 @@ pub(crate) struct Job {
     levels: Vec<Level>,
     tasks: Vec<Task>,
     /// Leases of an earlier run, of tasks that the job has not got yet.
-    leased_before: Vec<(TaskId, Peer)>,
+    leased_before: BTreeSet<(TaskId, Peer)>,
 }
 
 /// Work that is done more than once.

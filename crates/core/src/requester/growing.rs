@@ -2,7 +2,7 @@
 
 use super::Requester;
 use crate::{
-    ids::{Blob, JobId, TaskId, TaskRef},
+    ids::{Blob, JobId, Peer, TaskId, TaskRef},
     input::Cost,
     job::Job,
     time::Time,
@@ -26,16 +26,22 @@ impl Requester {
         now: Time,
         id: JobId,
         (tree, costs): (Tree, Vec<Cost>),
-        mut done: Vec<(TaskId, Blob)>,
+        done: Vec<(TaskId, Blob)>,
     ) {
-        // A proof of a node would leave segments without use that peers are at.
-        done.retain(|(task, _)| matches!(task, TaskId::Segment(_)));
         let redundancy = self.policy.redundancy;
         if let Some(job) = self.growing(id) {
+            let done = job.usable(&tree, done);
             let freed = job.settle(tree, costs, done, &redundancy);
             self.has_new(now, id, freed);
             self.wake_left(now);
         }
+    }
+
+    /// Whether a peer was at a task when an earlier run ended, and the plan is not there yet to that
+    /// task.
+    pub(super) fn is_awaited(&self, peer: Peer, task: TaskRef) -> bool {
+        let job = self.jobs.get(&task.job);
+        job.is_some_and(|job| job.awaited().contains(&(task.task, peer)))
     }
 
     /// An open job whose plan grows. A job may be over when its execution is cut further.

@@ -252,6 +252,26 @@ impl Requester {
         leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()
     }
 
+    /// The leases of an earlier run that are waited for: of tasks to which the plan of an open job
+    /// is not there yet.
+    pub fn awaited(&self, job: JobId) -> Vec<(TaskId, Peer)> {
+        let awaited = self.jobs.get(&job).map(Job::awaited);
+        awaited.into_iter().flatten().copied().collect()
+    }
+
+    /// The peers that hold a task of an open job.
+    pub fn holders(&self, task: TaskRef) -> Vec<Peer> {
+        let job = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        let leases = job.map(|job| &job.task(task.task).leases);
+        leases
+            .into_iter()
+            .flat_map(|leases| leases.keys().copied())
+            .collect()
+    }
+
     /// The progress of an open job.
     pub fn progress(&self, job: JobId) -> Option<Progress> {
         self.jobs.get(&job).map(|job| Progress {
