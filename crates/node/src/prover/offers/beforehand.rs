@@ -42,6 +42,10 @@ pub(super) struct Beforehand {
     /// When to ask again.
     next: Option<Instant>,
     state: State,
+    /// It was heard of before it had tasks.
+    was_without_tasks: bool,
+    /// This machine has had a task of it.
+    was_leased: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +90,7 @@ pub(in crate::prover) enum Fetched {
 impl Beforehand {
     /// The job was announced, with tasks or without.
     pub(super) fn heard(&mut self, has_tasks: bool, now: Instant) {
+        self.was_without_tasks |= !has_tasks;
         match self.executed_since {
             Some(since) if has_tasks => {
                 let head_start = ((now - since) / HEAD_START).min(HEAD_START_MAX);
@@ -97,6 +102,13 @@ impl Beforehand {
                 self.executed_since.get_or_insert(now);
             }
         }
+    }
+
+    /// Whether its files are fetched beforehand. Those of a job that was heard of while it was
+    /// executed still are when it has tasks, which may be few as long as it is cut. A lease comes
+    /// with its files.
+    fn goes_on(&self, has_tasks: bool) -> bool {
+        !has_tasks || self.was_without_tasks && !self.was_leased
     }
 
     /// Its requester wants this machine now, with the files or without.
@@ -148,7 +160,7 @@ impl Offers {
             .filter(|(peer, requester)| requester.connected && allowed(**peer, limits))
             .flat_map(|(&peer, requester)| {
                 let jobs = requester.jobs.iter().filter(move |(_, job)| {
-                    job.extent.is_none()
+                    job.files.goes_on(job.extent.is_some())
                         && job.unwilling(limits).is_none()
                         && job.files.state == State::Missing
                         && job.files.tries < TRIES
@@ -173,6 +185,14 @@ impl Offers {
     fn files_of(&mut self, wanted: Wanted) -> Option<&mut Beforehand> {
         let requester = self.requesters.get_mut(&wanted.requester)?;
         requester.jobs.get_mut(&wanted.job).map(|job| &mut job.files)
+    }
+
+    /// This machine has a task of a job.
+    pub(in crate::prover) fn leased(&mut self, requester: Peer, job: JobId) {
+        let requester = self.requesters.get_mut(&requester);
+        if let Some(job) = requester.and_then(|requester| requester.jobs.get_mut(&job)) {
+            job.files.was_leased = true;
+        }
     }
 
     /// Notes the outcome of fetching these files.
@@ -324,6 +344,27 @@ mod tests {
 
         offers.announced(&planned(1, 1, 1000), now);
         assert_eq!(offers.next(&limits(), now), Some(Peer([1; 32])));
+    }
+
+    /// The first tasks of a job may be few, as long as it is being cut.
+    #[test]
+    fn files_are_fetched_on_when_there_are_tasks_until_this_machine_has_one() {
+        let now = Instant::now();
+        let job = JobId([1; 32]);
+        let mut offers = Offers::new(ENGINE, [], now);
+        meets(&mut offers, 1, 1, 1000, now);
+        offers.announced(&planned(1, 1, 1000), now);
+        let wanted = offers.next_beforehand(&limits(), now).unwrap();
+        offers.fetched(wanted, &Fetched::Later(Duration::from_secs(1)), now);
+        let later = now + Duration::from_secs(1);
+        let wanted = offers.next_beforehand(&limits(), later).unwrap();
+        assert_eq!(wanted.job, job);
+        offers.fetched(wanted, &Fetched::Later(Duration::from_secs(1)), later);
+        offers.leased(Peer([1; 32]), job);
+        assert_eq!(offers.next_beforehand(&limits(), now + 10 * LATER.1), None);
+        // Its execution was over when this one was heard of.
+        offers.announced(&planned(1, 2, 1000), now);
+        assert_eq!(offers.next_beforehand(&limits(), now + 10 * LATER.1), None);
     }
 
     #[test]
