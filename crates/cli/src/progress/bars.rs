@@ -98,7 +98,7 @@ impl Bars {
                     plural(*segments, "segment")
                 ));
                 match &mut self.work {
-                    Some(work) => work.grow(*segments, None),
+                    Some(work) => work.grow(*segments, None, *reused),
                     None => self.begin_work(Estimate::growing(*segments, *provers, *reused), *provers),
                 }
             }
@@ -124,7 +124,7 @@ impl Bars {
                     return;
                 }
                 match &mut self.work {
-                    Some(work) => work.grow(*segments, Some(*nodes)),
+                    Some(work) => work.grow(*segments, Some(*nodes), *reused),
                     None => {
                         let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
                         self.begin_work(estimate, *provers);
@@ -315,10 +315,13 @@ impl Work {
     }
 
     /// More of the work is known.
-    fn grow(&mut self, segments: usize, nodes: Option<usize>) {
-        self.estimate.grow(segments, nodes);
-        self.segments.set_length(self.estimate.segments().total as u64);
-        self.tree.set_length(self.estimate.nodes().total as u64);
+    fn grow(&mut self, segments: usize, nodes: Option<usize>, reused: usize) {
+        self.estimate.grow(segments, nodes, reused);
+        let (segments, nodes) = (self.estimate.segments(), self.estimate.nodes());
+        self.segments.set_length(segments.total as u64);
+        self.segments.set_position(segments.done as u64);
+        self.tree.set_length(nodes.total as u64);
+        self.tree.set_position(nodes.done as u64);
     }
 
     fn reopened(&mut self, task: TaskId) {

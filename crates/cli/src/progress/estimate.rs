@@ -23,6 +23,8 @@ pub(super) struct Estimate {
     provers: usize,
     /// More segments will be known, and nothing of the tree is.
     growing: bool,
+    /// Proofs that were there before.
+    reused: usize,
     segments: Kind,
     nodes: Kind,
     /// The task of each prover, and since when.
@@ -58,10 +60,17 @@ impl Estimate {
         }
     }
 
-    /// So many segments are known now, and of the tree so many nodes, if that is settled.
-    pub(super) fn grow(&mut self, segments: usize, nodes: Option<usize>) {
+    /// So many segments are known now, and of the tree so many nodes, if that is settled. Of all
+    /// that is known, `reused` proofs were there before; those that come with the tree are counted
+    /// as segments first.
+    pub(super) fn grow(&mut self, segments: usize, nodes: Option<usize>, reused: usize) {
+        let more = reused.saturating_sub(self.reused);
+        let of_segments = more.min(segments.saturating_sub(self.segments.total));
+        self.reused += more;
         self.segments.total = segments;
+        self.segments.done += of_segments;
         self.nodes.total = nodes.unwrap_or_default();
+        self.nodes.done += (more - of_segments).min(self.nodes.left());
         self.growing = nodes.is_none();
     }
 
@@ -72,6 +81,7 @@ impl Estimate {
         Self {
             provers,
             growing: false,
+            reused,
             segments: Kind {
                 total: segments,
                 done: segments_done,
@@ -189,12 +199,26 @@ mod tests {
     #[test]
     fn no_time_is_told_before_the_tree_is_settled() {
         let mut estimate = Estimate::growing(2, 2, 1);
-        estimate.grow(4, None);
+        estimate.grow(4, None, 1);
         estimate.done(TaskId::Segment(1), Duration::from_secs(100));
         assert_eq!(estimate.left(), None);
         assert_eq!((estimate.segments().done, estimate.segments().total), (2, 4));
-        estimate.grow(4, Some(0));
+        estimate.grow(4, Some(0), 1);
         assert_eq!(estimate.left(), Some(Duration::from_secs(100 + 72)));
+    }
+
+    #[test]
+    fn proofs_of_an_earlier_run_count_as_their_segments_become_known() {
+        let mut estimate = Estimate::growing(2, 1, 1);
+        let done = |estimate: &Estimate| (estimate.segments().done, estimate.nodes().done);
+        estimate.grow(5, None, 3);
+        assert_eq!(done(&estimate), (3, 0));
+        estimate.done(TaskId::Segment(4), Duration::from_secs(1));
+        estimate.grow(5, None, 3);
+        assert_eq!(done(&estimate), (4, 0));
+        // One is of a further segment, and two are of nodes.
+        estimate.grow(6, Some(4), 6);
+        assert_eq!(done(&estimate), (5, 2));
     }
 
     #[test]
