@@ -202,6 +202,24 @@ impl Tree {
         }
     }
 
+    /// Says of a task whether all segments that it covers are among these, of which there is one
+    /// entry for each segment.
+    ///
+    /// # Panics
+    /// If there is another number of entries; what it gives, if the task is not of the tree.
+    pub fn covers_only(&self, among: &[bool]) -> impl Fn(TaskId) -> bool + '_ {
+        assert_eq!(among.len(), self.counts[0] as usize, "one entry for each segment");
+        // How many there are before each segment that are not among them.
+        let mut others = vec![0u32];
+        for &is_among in among {
+            others.push(others[others.len() - 1] + u32::from(!is_among));
+        }
+        move |task| {
+            let (first, last) = self.covered(task).into_inner();
+            others[first as usize] == others[last as usize + 1]
+        }
+    }
+
     /// All tasks, each after its children.
     pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
         let nodes = (1..self.counts.len()).flat_map(|level| {

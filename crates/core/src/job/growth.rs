@@ -136,19 +136,11 @@ impl Job {
                 of_segment[index as usize] = true;
             }
         }
-        // The number of segments before each that are not done.
-        let mut missing = vec![0];
-        missing.extend(of_segment.iter().scan(0, |missing, is_done| {
-            *missing += u32::from(!is_done);
-            Some(*missing)
-        }));
+        let is_over_done = tree.covers_only(&of_segment);
         let counts = |task: TaskId| match task {
             TaskId::Segment(_) => true,
-            TaskId::Node(_) if tree.contains(task) => {
-                let (first, last) = tree.covered(task).into_inner();
-                missing[first as usize] == missing[last as usize + 1]
-            }
-            TaskId::Node(_) | TaskId::Final => false,
+            TaskId::Node(_) => tree.contains(task) && is_over_done(task),
+            TaskId::Final => false,
         };
         done.into_iter().filter(|(task, _)| counts(*task)).collect()
     }

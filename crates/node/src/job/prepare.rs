@@ -93,6 +93,26 @@ impl Opened {
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
+
+    /// Whether an earlier run has left a plan for these options.
+    pub(crate) fn has_plan(&self, options: &Options) -> Result<bool, RunError> {
+        let engine = *self.program.config().fingerprint().as_bytes();
+        Ok(self.store.planned()?.is_some_and(|planned| {
+            planned.memory_bytes == options.memory.bytes()
+                && planned.engine == engine
+                && planned.plan.instructions <= options.max_instructions
+        }))
+    }
+
+    /// The leases of segments that an earlier run gave out before its plan was there, if the plan
+    /// for these options is the same.
+    pub(crate) fn half_leased(&self, options: &Options) -> Result<Vec<Held>, RunError> {
+        let engine = *self.program.config().fingerprint().as_bytes();
+        match self.store.growing_for(options.memory.bytes(), engine)? {
+            Some(_) => Ok(self.store.leases()?),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 /// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish

@@ -9,20 +9,21 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError, mpsc},
-    thread::Scope,
+    thread::{self, Scope},
+    time::Duration,
 };
 
 use myriad_core::{Cost, JobSpec, TaskId, Tree};
 use myriad_engine::{
-    FinalForm, Segment,
-    worker::{Stopper, Usage},
+    Boundary, FinalForm, Segment,
+    worker::{Stopper, Usage, WorkerError},
 };
 use myriad_net::blob::BlobRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
     Files, Growth, Heard, ServedJob,
-    engine_backend::{EngineBackend, Truth, find_out, learn_all},
+    engine_backend::{EngineBackend, Truth, find_out, keep_truth},
     knowledge::{Knowledge, Stage},
     own_worker::OwnWorker,
 };
@@ -33,6 +34,12 @@ use crate::{
     store::{Entry, Growing, Held, Planned, TaskKey},
     verifier_pool::ProgramOnly,
 };
+
+/// The child that finds true boundaries may die so often in a row, without getting further than any
+/// before it: the machine may be short of memory for a moment.
+const DEATHS_MAX: u32 = 3;
+/// The pause before another one is started.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The children that plan and execute, which end with the job.
 #[derive(Default)]
@@ -51,6 +58,11 @@ impl Children {
             stopper.stop();
         }
         running.stoppers.push(stopper);
+    }
+
+    fn are_stopped(&self) -> bool {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.over
     }
 
     pub(super) fn stop(&self) {
@@ -109,6 +121,7 @@ impl Open {
         files: Files,
         heard: Heard,
     ) -> (ServedJob, EngineBackend, Option<impl FnOnce() + Send + 'static>) {
+        self.knowledge.watch_verifier();
         let knowledge = Arc::downgrade(&self.knowledge);
         let truth = self.truth.map(|truth| move || find_out(truth, &knowledge));
         let served = ServedJob {
@@ -138,6 +151,7 @@ impl<'a> Beginning<'a> {
         let Self { options, hands, .. } = self;
         let outset = Outset::new(opened, self.job, options, observer)?;
         if let Some(planned) = outset.earlier(options)? {
+            outset.store.forget_growing()?;
             let prepared = outset.planned(planned, Usage::default())?;
             observer.event(&prepared.planned_event(hands));
             return self.planned(prepared, None);
@@ -149,11 +163,7 @@ impl<'a> Beginning<'a> {
             from: stream_from(hands),
         };
         // An earlier run has given out segments of this plan: it has to be the same again.
-        let before = outset.store.growing()?;
-        let before = before.filter(|before| {
-            let from = growing.from;
-            Growing { from, ..*before } == growing
-        });
+        let before = outset.store.growing_for(growing.memory_bytes, growing.engine)?;
         growing.from = before.map_or(growing.from, |before| before.from);
         let (tell, news) = mpsc::channel();
         let planner = outset.clone();
@@ -297,41 +307,67 @@ impl<'a> Beginning<'a> {
         Ok(Begun::Open(Box::new(open)))
     }
 
-    /// Finds out the truth about segments while they are cut: each time that twice as many are
-    /// known, and when all are. So the program is executed about three times as long as it is.
-    fn follow(self, knowledge: &Arc<Knowledge>, more: &mpsc::Receiver<()>) {
-        let verifying = match &*knowledge.stage() {
-            Stage::Growing(_, outset) => Some(outset.verifying.clone()),
-            Stage::Planned(prepared) => Some(prepared.verifying.clone()),
-            Stage::Over => None,
-        };
-        let begun = verifying.map(|verifying| -> Result<LimitedWorker, RunError> {
-            let child = start_child(self.job, self.options)?;
-            self.children.register(child.stopper());
-            // Nothing can be judged before that, either.
-            verifying.statement().map(|_| child)
-        });
-        let mut child = match begun {
-            Some(Ok(child)) => child,
-            Some(Err(e)) => return knowledge.never(e.to_string()),
-            None => return,
-        };
-        let mut covered = 0;
-        while let Some((count, all)) = knowledge.first_count() {
-            if !all && count < (2 * covered).max(1) {
-                if more.recv().is_err() {
+    /// Finds out the truth about segments while they are cut. A child executes the program once,
+    /// from one segment to the next; if it dies, another one does so from the start.
+    fn follow(self, knowledge: &Knowledge, more: &mpsc::Receiver<()>) {
+        let mut child = None;
+        // Segments that the child has executed, and the most that any has.
+        let (mut executed, mut most) = (0, 0);
+        let mut deaths = 0;
+        while let Some((count, is_whole)) = knowledge.first_count() {
+            if executed == count {
+                if is_whole {
+                    // Its memory is wanted elsewhere.
+                    drop(child);
+                    return keep_truth(knowledge);
+                }
+                if more.recv().is_err() && knowledge.first_count() == Some((count, false)) {
                     return knowledge.never("there is no plan".into());
                 }
                 continue;
             }
-            let segments = knowledge.first_segments(count);
-            match child.boundaries(&segments) {
-                Ok((boundaries, _)) if all => return learn_all(knowledge, boundaries),
-                Ok((boundaries, _)) => knowledge.learn(boundaries, false),
-                Err(e) => return knowledge.never(child.explain(e).to_string()),
+            match self.boundaries(&mut child, &knowledge.segments(executed..count)) {
+                Ok(boundaries) => {
+                    if !knowledge.learn(executed, &boundaries) {
+                        return;
+                    }
+                    executed = count;
+                    if executed > most {
+                        (most, deaths) = (executed, 0);
+                    }
+                }
+                Err(e) => {
+                    deaths += 1;
+                    let is_final = matches!(e, WorkerError::Failed(_)) || deaths == DEATHS_MAX;
+                    if is_final || self.children.are_stopped() {
+                        return knowledge.never(e.to_string());
+                    }
+                    tracing::warn!("the engine child that finds true boundaries is started again: {e}");
+                    (child, executed) = (None, 0);
+                    thread::sleep(RESTART_PAUSE);
+                }
             }
-            covered = segments.len();
         }
+    }
+
+    /// The boundaries of the segments that follow those which the child has executed; it is started
+    /// if there is none.
+    fn boundaries(
+        self,
+        child: &mut Option<LimitedWorker>,
+        segments: &[Segment],
+    ) -> Result<Vec<Boundary>, WorkerError> {
+        let child = match child {
+            Some(child) => child,
+            None => {
+                let started = start_child(self.job, self.options)?;
+                self.children.register(started.stopper());
+                child.insert(started)
+            }
+        };
+        child
+            .within(|child| child.boundaries(segments))
+            .map(|(boundaries, _)| boundaries)
     }
 }
 
@@ -400,14 +436,21 @@ impl Forward<'_> {
     fn settled(&mut self, planned: Planned, usage: Usage) -> Result<Growth, RunError> {
         self.outset.store.settle_planned(&planned)?;
         let mut prepared = self.outset.planned(planned, usage)?;
-        // What this run has accepted meanwhile is not left by an earlier one. Neither is a node:
-        // provers are at the segments below.
+        // What this run has accepted meanwhile is not left by an earlier one. Neither is a node over
+        // such a segment: provers are at others that it needs.
         let (known, before) = (self.known, &self.done);
-        prepared.done.retain(|task, _| match task {
-            TaskId::Segment(index) => *index as usize >= known || before.contains_key(task),
-            TaskId::Node(_) | TaskId::Final => false,
+        let segments = (0..prepared.plan.segments.len()).map(|index| {
+            let task = TaskId::Segment(index as u32);
+            let left = if index < known { before } else { &prepared.done };
+            left.contains_key(&task)
         });
-        let is_new = |task: &TaskId| matches!(task, TaskId::Segment(index) if *index as usize >= known);
+        let left: Vec<bool> = segments.collect();
+        let is_over_left = prepared.tree.covers_only(&left);
+        prepared
+            .done
+            .retain(|task, _| *task != TaskId::Final && is_over_left(*task));
+        drop(is_over_left);
+        let is_new = |task: &TaskId| !matches!(task, TaskId::Segment(index) if (*index as usize) < known);
         let new = prepared.done.iter().filter(|(task, _)| is_new(task));
         let settled = Growth::Settled {
             tree: prepared.tree.clone(),

@@ -8,7 +8,7 @@ use myriad_net::blob::BlobRef;
 
 use super::{
     Attempt, JobBackend,
-    knowledge::{Knowledge, Known, Stage},
+    knowledge::{Knowledge, Stage},
     own_worker::{Allowance, Make, OwnWorker},
 };
 use crate::{
@@ -97,14 +97,9 @@ impl EngineBackend {
         self.knowledge.boundary(first as usize, last as usize)
     }
 
-    async fn wait(&self, covers: impl Fn(&Known) -> bool) -> Result<(), RunError> {
-        let mut known = self.knowledge.known();
-        let settled = known.wait_for(|known| covers(known) || matches!(known, Known::Never(_)));
-        let given_up = || Known::Never("the execution was given up".into());
-        match settled.await.map_or_else(|_| given_up(), |known| known.clone()) {
-            Known::Never(reason) => Err(RunError::Truth { reason }),
-            Known::First(_) | Known::All => Ok(()),
-        }
+    /// What a proof of a task shows, compared with what is true.
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
+        self.judge(task, self.verify(task, proof)?)
     }
 }
 
@@ -112,7 +107,7 @@ impl EngineBackend {
 pub(super) fn find_out(truth: Truth, knowledge: &Weak<Knowledge>) {
     let known = || knowledge.upgrade();
     // A job that is given up is not to stay locked until this has come to its end.
-    let Some(segments) = known().map(|known| known.first_segments(usize::MAX)) else {
+    let Some(segments) = known().map(|known| known.segments(0..usize::MAX)) else {
         return;
     };
     let boundaries = match truth {
@@ -128,46 +123,45 @@ pub(super) fn find_out(truth: Truth, knowledge: &Weak<Knowledge>) {
         return;
     };
     match boundaries {
-        Ok(boundaries) => learn_all(&known, boundaries),
+        Ok(boundaries) => {
+            if known.learn(0, &boundaries) {
+                keep_truth(&known);
+            }
+        }
         Err(reason) => known.never(reason),
     }
 }
 
 /// All is known that is true, and the journal has it for the next run.
-pub(super) fn learn_all(knowledge: &Arc<Knowledge>, boundaries: Vec<Boundary>) {
-    let prepared = match &*knowledge.stage() {
-        Stage::Planned(prepared) => Some((Arc::clone(&prepared.store), prepared.verifying.clone())),
-        Stage::Growing(..) | Stage::Over => None,
+pub(super) fn keep_truth(knowledge: &Knowledge) {
+    let store = match &*knowledge.stage() {
+        Stage::Planned(prepared) => Arc::clone(&prepared.store),
+        Stage::Growing(..) | Stage::Over => return,
     };
-    let Some((store, verifying)) = prepared else {
-        return;
-    };
-    if store.truth().ok().flatten().as_ref() != Some(&boundaries)
-        && let Err(e) = store.set_truth(&boundaries)
+    let truth = knowledge.truth();
+    if store.truth().ok().flatten().as_ref() != Some(&truth)
+        && let Err(e) = store.set_truth(&truth)
     {
         tracing::warn!("the next run will have to find out again where segments begin and end: {e}");
     }
     drop(store);
-    // Nothing can be judged without it, either.
-    match verifying.statement() {
-        Ok(_) => knowledge.learn(boundaries, true),
-        Err(e) => knowledge.never(e.to_string()),
-    }
+    knowledge.complete();
 }
 
 impl JobBackend for EngineBackend {
+    type Shown = Option<Boundary>;
     type Finding = Boundary;
 
     async fn ready(&self) -> Result<(), RunError> {
-        self.wait(|known| *known == Known::All).await
+        self.knowledge.wait_for_all().await
     }
 
-    async fn ready_for(&self, task: TaskId) -> Result<(), RunError> {
-        self.wait(|known| match (known, task) {
-            (Known::First(count), TaskId::Segment(index)) => (index as usize) < *count,
-            (known, _) => *known == Known::All,
-        })
-        .await
+    async fn verifiable(&self, task: TaskId) -> Result<(), RunError> {
+        self.knowledge.wait_to_verify(task).await
+    }
+
+    async fn judgeable(&self, task: TaskId) -> Result<(), RunError> {
+        self.knowledge.wait_to_judge(task).await
     }
 
     fn instructions(&self, task: TaskId) -> u64 {
@@ -183,31 +177,30 @@ impl JobBackend for EngineBackend {
         })
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
-        let Some(expected) = self.expected(task) else {
-            unreachable!("nothing is examined before it is ready");
+    fn verify(&self, task: TaskId, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+        if let Some(prepared) = self.planned() {
+            let is_top = task == TaskId::Node(prepared.tree.top());
+            if prepared.final_form == FinalForm::Fast && is_top && proof.len() > FAST_TOP_BYTES_MAX {
+                return Err(Objection::Invalid(format!(
+                    "the proof of the top node has {} bytes, and {FAST_TOP_BYTES_MAX} are allowed where it becomes the final proof",
+                    proof.len()
+                )));
+            }
+            return prepared.verify(task, proof);
+        }
+        let verifying = match &*self.knowledge.stage() {
+            Stage::Growing(_, outset) => outset.verifying.clone(),
+            Stage::Planned(prepared) => prepared.verifying.clone(),
+            Stage::Over => unreachable!("nothing is verified after the end"),
         };
-        let shown = match self.planned() {
-            Some(prepared) => {
-                let is_top = task == TaskId::Node(prepared.tree.top());
-                if prepared.final_form == FinalForm::Fast && is_top && proof.len() > FAST_TOP_BYTES_MAX {
-                    return Err(Objection::Invalid(format!(
-                        "the proof of the top node has {} bytes, and {FAST_TOP_BYTES_MAX} are allowed where it becomes the final proof",
-                        proof.len()
-                    )));
-                }
-                prepared.verify(task, proof)?
-            }
-            None => {
-                let verifying = match &*self.knowledge.stage() {
-                    Stage::Growing(_, outset) => outset.verifying.clone(),
-                    Stage::Planned(prepared) => prepared.verifying.clone(),
-                    Stage::Over => unreachable!("nothing is examined after the end"),
-                };
-                // The truth about the last segment comes with the plan.
-                let of = ProofOf::Segment { public_values: None };
-                verifying.verify(&of, proof)?.piece()
-            }
+        // The last segment's is verified when the plan is there.
+        let of = ProofOf::Segment { public_values: None };
+        Ok(verifying.verify(&of, proof)?.piece())
+    }
+
+    fn judge(&self, task: TaskId, shown: Option<Boundary>) -> Result<Boundary, Objection> {
+        let Some(expected) = self.expected(task) else {
+            unreachable!("nothing is judged before it is known what is true");
         };
         if let Some(boundary) = shown {
             let equals = boundary.check_equals(&expected);
@@ -286,7 +279,7 @@ mod tests {
         let boundary: Boundary = postcard::from_bytes(&[0; 2 + 2 * 8 + 1]).unwrap();
         let task = task(&prepared.tree);
         let knowledge = Knowledge::new(Stage::Planned(Arc::new(prepared)));
-        knowledge.learn(vec![boundary; SEGMENTS as usize], true);
+        assert!(knowledge.learn(0, &vec![boundary; SEGMENTS as usize]));
         let backend = EngineBackend::new(knowledge, own_worker);
         backend.examine(task, &vec![0; bytes]).unwrap_err()
     }

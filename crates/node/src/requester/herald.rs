@@ -1,6 +1,7 @@
 //! Announces a job while it is being executed, and answers peers until its driver runs: provers
-//! that mean to serve it hear where its files are. A job without a plan has never had a task, so
-//! each question about one is answered at once, and no stranger's waits for the driver.
+//! that mean to serve it hear where its files are. Each question about a task is answered at once,
+//! so that no stranger's waits for the driver. Where an earlier run gave out segments before its
+//! plan was there, their holders are told to go on until they are cut again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Peer, Standing};
+use myriad_core::{JobId, Peer, Standing, TaskId};
 use myriad_net::{
     Event as NetEvent, Network, Reply,
     wire::{Announcement, Request, Response, Why},
@@ -34,6 +35,9 @@ use super::{
 const RETRY: Duration = Duration::from_secs(5);
 /// Events that are kept for the driver, beside the greetings of connected peers.
 const NEWS_MAX: usize = 64;
+/// How long the holder of a segment may go on that is not cut again yet, before it says that it
+/// still does.
+const EXTENDED: Duration = Duration::from_secs(60);
 /// How often it is found out who has the files.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the word that there is no job has to go out before the process may end.
@@ -54,13 +58,15 @@ pub struct Herald {
 pub struct Heard {
     events: Vec<NetEvent>,
     spreading: Option<Spreading>,
+    returned: BTreeSet<(TaskId, Peer)>,
 }
 
 impl Heard {
-    /// The events that the driver has to know of, in order, and who has the files.
-    pub(super) fn into_parts(self, files: &Files) -> (Vec<NetEvent>, Spreading) {
+    /// The events that the driver has to know of, in order, who has the files, and the leases of an
+    /// earlier run that were given back.
+    pub(super) fn into_parts(self, files: &Files) -> (Vec<NetEvent>, Spreading, BTreeSet<(TaskId, Peer)>) {
         let spreading = self.spreading.unwrap_or_else(|| Spreading::new(files));
-        (self.events, spreading)
+        (self.events, spreading, self.returned)
     }
 }
 
@@ -71,6 +77,10 @@ struct Listener {
     job: JobId,
     files: Files,
     banned: BTreeSet<Peer>,
+    /// The leases of segments that an earlier run gave out before its plan was there, and those of
+    /// them that were given back.
+    leased: BTreeSet<(TaskId, Peer)>,
+    returned: BTreeSet<(TaskId, Peer)>,
     spreading: Spreading,
     /// Whether most provers that are connected have the files.
     is_spread: Arc<AtomicBool>,
@@ -83,14 +93,15 @@ struct Listener {
 }
 
 impl Herald {
-    /// Announces the job, and takes the network's events until it ends. Runs in the Tokio runtime
-    /// that it is called in.
+    /// Announces the job, and takes the network's events until it ends. `leased` are leases of an
+    /// earlier run that was making the same plan. Runs in the Tokio runtime that it is called in.
     pub fn begin(
         network: Network,
         events: &mut UnboundedReceiver<NetEvent>,
         job: JobId,
         files: Files,
         standings: &[(Peer, Standing)],
+        leased: impl IntoIterator<Item = (TaskId, Peer)>,
     ) -> Self {
         let is_spread: Arc<AtomicBool> = Arc::default();
         let banned = standings.iter().filter(|(_, standing)| standing.banned.is_some());
@@ -102,6 +113,8 @@ impl Herald {
             is_spread: Arc::clone(&is_spread),
             looked: Instant::now(),
             banned: banned.map(|&(peer, _)| peer).collect(),
+            leased: leased.into_iter().collect(),
+            returned: BTreeSet::new(),
             greetings: BTreeMap::new(),
             news: Vec::new(),
             files,
@@ -136,6 +149,7 @@ impl Herald {
         Heard {
             events: greetings.chain(listener.news).collect(),
             spreading: Some(listener.spreading),
+            returned: listener.returned,
         }
     }
 
@@ -196,6 +210,28 @@ impl Listener {
         self.is_spread.store(is_spread, Ordering::Relaxed);
     }
 
+    /// Answers to a question about a task, which only those can have that were given it before.
+    fn answer_holder(&mut self, peer: Peer, task: TaskId, request: &Request) -> Response {
+        let lease = (task, peer);
+        if !self.leased.contains(&lease) {
+            return refused(Why::NotLeased, "the job has no tasks yet", None);
+        }
+        match request {
+            Request::Renew { .. } => Response::Extended {
+                lease_ms: EXTENDED.as_millis() as u64,
+            },
+            Request::Return { .. } => {
+                self.leased.remove(&lease);
+                self.returned.insert(lease);
+                Response::Received
+            }
+            _ => {
+                let reason = "the plan is being made again: submit it again when it is there to this task";
+                refused(Why::NotNow, reason, None)
+            }
+        }
+    }
+
     fn answer(&mut self, peer: Peer, request: Request, reply: Reply) {
         match request {
             Request::Offer(_) => {
@@ -219,7 +255,7 @@ impl Listener {
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. }
                 if task.job == self.job =>
             {
-                reply.send(refused(Why::NotLeased, "the job has no tasks yet", None));
+                reply.send(self.answer_holder(peer, task.task, &request));
             }
             Request::Prepare { .. }
             | Request::Renew { .. }

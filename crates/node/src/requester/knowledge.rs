@@ -1,12 +1,20 @@
 //! What a requester knows of a job's plan and of its truth, both of which may come piece by piece
 //! while the job is being proven.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::{
+    ops::Range,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    thread,
+};
 
+use myriad_core::TaskId;
 use myriad_engine::{Boundary, Segment};
 use tokio::sync::watch;
 
-use crate::job::{Outset, Prepared};
+use crate::{
+    RunError,
+    job::{Outset, Prepared},
+};
 
 /// The plan of a job, as far as it is known.
 #[derive(Clone)]
@@ -18,14 +26,26 @@ pub(super) enum Stage {
     Over,
 }
 
-/// Of how much it is known what is true.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// Of so many segments, from the first one on.
-    First(usize),
-    All,
-    /// It cannot be found out.
-    Never(String),
+/// What can be said about proofs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Proofs can be verified.
+    verifies: bool,
+    /// The plan is there.
+    planned: bool,
+    /// Of so many segments it is known what is true, from the first one on.
+    covered: usize,
+    /// Of all tasks it is known what is true.
+    all: bool,
+    /// Why there will be no more.
+    never: Option<String>,
+}
+
+impl Known {
+    /// There will be no more; the first reason stays.
+    fn end(&mut self, reason: String) {
+        self.never.get_or_insert(reason);
+    }
 }
 
 /// What is known of a job. Whoever plans it, and whoever finds out what is true, add to it.
@@ -37,10 +57,14 @@ pub(super) struct Knowledge {
 
 impl Knowledge {
     pub(super) fn new(stage: Stage) -> Arc<Self> {
+        let known = Known {
+            planned: matches!(stage, Stage::Planned(_)),
+            ..Known::default()
+        };
         Arc::new(Self {
             stage: RwLock::new(stage),
             truth: RwLock::default(),
-            known: watch::channel(Known::First(0)).0,
+            known: watch::channel(known).0,
         })
     }
 
@@ -61,6 +85,8 @@ impl Knowledge {
         let mut stage = self.stage.write().unwrap_or_else(PoisonError::into_inner);
         if let Stage::Growing(..) = *stage {
             *stage = Stage::Planned(Arc::new(prepared));
+            drop(stage);
+            self.known.send_modify(|known| known.planned = true);
         }
     }
 
@@ -92,37 +118,104 @@ impl Knowledge {
         }
     }
 
-    /// So many of the first segments.
-    pub(super) fn first_segments(&self, count: usize) -> Vec<Segment> {
+    /// The segments from one to before another, as far as they are known.
+    pub(super) fn segments(&self, range: Range<usize>) -> Vec<Segment> {
         let stage = self.stage();
         let segments = match &*stage {
             Stage::Growing(segments, _) => segments.as_slice(),
             Stage::Planned(prepared) => &prepared.plan.segments,
             Stage::Over => &[],
         };
-        segments.iter().take(count).cloned().collect()
+        let range = range.start.min(segments.len())..range.end.min(segments.len());
+        segments[range].to_vec()
     }
 
-    /// The true boundaries of the first segments, or of all.
-    pub(super) fn learn(&self, boundaries: Vec<Boundary>, all: bool) {
+    /// The true boundaries of the segments from `first` on. Whether they are the same as those that
+    /// were known before.
+    pub(super) fn learn(&self, first: usize, boundaries: &[Boundary]) -> bool {
         let mut truth = self.truth.write().unwrap_or_else(PoisonError::into_inner);
-        if !boundaries.starts_with(&truth) {
+        let again = boundaries.len().min(truth.len().saturating_sub(first));
+        let (again, new) = boundaries.split_at(again);
+        if truth.get(first..first + again.len()) != Some(again) {
             drop(truth);
-            return self.never("two executions of the program were not the same".into());
+            self.never("two executions of the program were not the same".into());
+            return false;
         }
-        let count = boundaries.len();
-        *truth = boundaries;
+        truth.extend_from_slice(new);
+        let covered = truth.len();
         drop(truth);
-        self.known
-            .send_replace(if all { Known::All } else { Known::First(count) });
+        self.known.send_modify(|known| known.covered = covered);
+        true
     }
 
+    /// The true boundaries, as far as they are known.
+    pub(super) fn truth(&self) -> Vec<Boundary> {
+        self.truth.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The truth about all segments of the plan is known.
+    pub(super) fn complete(&self) {
+        self.known.send_modify(|known| known.all = true);
+    }
+
+    /// What is not known yet will not be.
     pub(super) fn never(&self, reason: String) {
-        self.known.send_replace(Known::Never(reason));
+        self.known.send_modify(|known| known.end(reason));
     }
 
-    pub(super) fn known(&self) -> watch::Receiver<Known> {
-        self.known.subscribe()
+    /// Finds out whether proofs can be verified, beside everything else.
+    pub(super) fn watch_verifier(self: &Arc<Self>) {
+        let verifying = match &*self.stage() {
+            Stage::Growing(_, outset) => outset.verifying.clone(),
+            Stage::Planned(prepared) => prepared.verifying.clone(),
+            Stage::Over => return,
+        };
+        let known = self.known.clone();
+        thread::spawn(move || match verifying.statement() {
+            Ok(_) => known.send_modify(|known| known.verifies = true),
+            Err(e) => known.send_modify(|known| known.end(e.to_string())),
+        });
+    }
+
+    /// Waits until proofs of all tasks can be verified and judged.
+    pub(super) async fn wait_for_all(&self) -> Result<(), RunError> {
+        self.wait(|known| known.verifies && known.all).await
+    }
+
+    /// Waits until a proof of a task can be verified. The last segment's shows public values, which
+    /// the plan says.
+    pub(super) async fn wait_to_verify(&self, task: TaskId) -> Result<(), RunError> {
+        let is_known = match task {
+            TaskId::Segment(index) => {
+                let index = index as usize;
+                let of_plan = self.segments(index..index + 1);
+                of_plan.first().is_some_and(|segment| !segment.last)
+            }
+            TaskId::Node(_) | TaskId::Final => false,
+        };
+        self.wait(|known| known.verifies && (is_known || known.planned))
+            .await
+    }
+
+    /// Waits until a proof of a task can be judged.
+    pub(super) async fn wait_to_judge(&self, task: TaskId) -> Result<(), RunError> {
+        self.wait(|known| match task {
+            TaskId::Segment(index) => known.all || (index as usize) < known.covered,
+            TaskId::Node(_) | TaskId::Final => known.all,
+        })
+        .await
+    }
+
+    async fn wait(&self, covers: impl Fn(&Known) -> bool) -> Result<(), RunError> {
+        let mut known = self.known.subscribe();
+        let settled = known.wait_for(|known| covers(known) || known.never.is_some());
+        let known = settled.await.expect("its sender is here").clone();
+        // What was known before stays true.
+        if covers(&known) {
+            return Ok(());
+        }
+        let reason = known.never.unwrap_or_default();
+        Err(RunError::Truth { reason })
     }
 
     /// The true boundary of the segments from one to another.

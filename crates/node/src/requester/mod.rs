@@ -54,6 +54,7 @@ use crate::{
     job::{Hands, Opened, one_machine},
     peers::Peers,
     records::Recorder,
+    store::Held,
 };
 
 /// The network, and what is to be expected of it.
@@ -186,9 +187,15 @@ pub fn run(
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);
     // With a plan on the disk there is nothing to wait for, and perhaps nothing to do.
-    let is_planned = opened.store().planned()?.is_some();
-    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, &mut joined, runtime));
+    let is_planned = opened.has_plan(options)?;
     let owns = !joined.own.is_empty();
+    // Those of this machine's own provers ended with it.
+    let leased = if owns {
+        Vec::new()
+    } else {
+        opened.half_leased(options)?
+    };
+    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, leased, &mut joined, runtime));
     let children = Children::default();
     thread::scope(|scope| {
         let beginning = Beginning {
@@ -232,6 +239,7 @@ fn announce(
     opened: &Opened,
     files: &Files,
     peers: &Peers,
+    leased: Vec<Held>,
     joined: &mut Joined,
     runtime: &tokio::runtime::Handle,
 ) -> Herald {
@@ -243,6 +251,7 @@ fn announce(
         opened.id,
         files.clone(),
         &peers.standings(),
+        leased,
     )
 }
 

@@ -86,8 +86,19 @@ impl Store {
         self.decoded(GROWING_KEY)
     }
 
-    /// Notes that segments are given out of a plan that is being made. Proofs stay. If an earlier
-    /// run was not making the same one, its plan and the holders of its tasks are forgotten.
+    /// The same, if it was making the plan of this much memory and this engine.
+    pub(crate) fn growing_for(
+        &self,
+        memory_bytes: u64,
+        engine: [u8; 32],
+    ) -> Result<Option<Growing>, StoreError> {
+        let is_same = |growing: &Growing| (growing.memory_bytes, growing.engine) == (memory_bytes, engine);
+        Ok(self.growing()?.filter(is_same))
+    }
+
+    /// Notes that segments are given out of a plan that is being made. Proofs stay, and so does the
+    /// plan that was there before, until this one takes its place. If an earlier run was not making
+    /// the same one, the holders of its tasks are forgotten.
     pub(crate) fn set_growing(&self, growing: Growing) -> Result<(), StoreError> {
         if self.growing()? == Some(growing) {
             return Ok(());
@@ -96,8 +107,19 @@ impl Store {
         self.write(|transaction| {
             let mut table = transaction.open_table(PLANNED)?;
             table.insert(GROWING_KEY, bytes.as_slice())?;
-            table.remove(PLAN_KEY)?;
-            table.remove(TRUTH_KEY)?;
+            transaction.open_table(LEASES)?.retain(|_, ()| false)?;
+            Ok(())
+        })
+    }
+
+    /// Notes that the plan that is there is the job's again. If an earlier run was making another
+    /// one, the holders are of tasks of that.
+    pub(crate) fn forget_growing(&self) -> Result<(), StoreError> {
+        if self.growing()?.is_none() {
+            return Ok(());
+        }
+        self.write(|transaction| {
+            transaction.open_table(PLANNED)?.remove(GROWING_KEY)?;
             transaction.open_table(LEASES)?.retain(|_, ()| false)?;
             Ok(())
         })

@@ -34,7 +34,7 @@ mod sending;
 mod trials;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -53,8 +53,9 @@ use tokio::{
 };
 
 use self::{
-    completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
-    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, trials::Trials,
+    completion::Completion, examiner::Examiner, growing::Unplanned, holders::Holders,
+    journal_notes::JournalNotes, outbox::Outbox, peer_book::PeerBook, proofs::Proofs,
+    receipt_book::ReceiptBook, trials::Trials,
 };
 use super::{
     Files, Growth, Joined, ServedJob,
@@ -115,6 +116,10 @@ pub struct Driver<'a, J: JobBackend> {
 
     // How it ends.
     usages: Vec<(Kind, Usage)>,
+    /// Proofs that are being examined or made durable.
+    checks: usize,
+    /// Why there will be no plan.
+    unplanned: Option<Unplanned>,
     finished: bool,
     failed: Option<RunError>,
 }
@@ -137,7 +142,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             growth,
             heard,
         } = job;
-        let (earlier, spreading) = heard.into_parts(&files);
+        let (earlier, spreading, returned) = heard.into_parts(&files);
         let mut holders = Holders::default();
         for peer in spreading.holders() {
             files.all().for_each(|file| holders.add(file.blob, peer));
@@ -156,6 +161,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let peers = PeerBook::new(Arc::new(peer_backend), own, returning, Instant::now());
         let requester = Requester::with_standings(policy, peers.standings(&network));
         let tasks = spec.tree.tasks().zip(&spec.costs);
+        let leased = spec.leased.iter().copied();
+        let leased = leased.filter(|lease| !returned.contains(lease)).collect();
         Self {
             job: spec.id,
             growth,
@@ -175,7 +182,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             spreading,
             receipts,
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
-            spec: Some(spec),
+            spec: Some(JobSpec { leased, ..spec }),
             examiner: Examiner::new(network.clone(), Arc::clone(&backend)),
             backend,
             trials: Trials::default(),
@@ -188,6 +195,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             observer,
             stop,
             usages: Vec::new(),
+            checks: 0,
+            unplanned: None,
             finished: false,
             failed: None,
         }
@@ -205,8 +214,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             // If nobody listens, the job is over.
             let _ = sender.send(Completion::Ready(ready));
         });
+        let tasks: Vec<TaskId> = spec.tree.tasks().collect();
         self.input(Input::Open(Box::new(spec)));
-        self.show_restored(|_| true);
+        self.show_restored(tasks);
         for event in std::mem::take(&mut self.earlier) {
             self.handle_event(event);
         }
@@ -254,11 +264,12 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     /// Shows the provers that were at work at these tasks when an earlier run ended.
-    fn show_restored(&mut self, is_new: impl Fn(TaskId) -> bool) {
-        let leases = self.requester.leases(self.job).into_iter();
-        for (task, peer) in leases.filter(|(task, _)| is_new(*task)) {
-            let prover = self.place(peer);
-            self.observer.event(&Event::Started { prover, task });
+    fn show_restored(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        for task in tasks {
+            for peer in self.requester.holders(TaskRef { job: self.job, task }) {
+                let prover = self.place(peer);
+                self.observer.event(&Event::Started { prover, task });
+            }
         }
     }
 
@@ -281,7 +292,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// Makes durable who is at which task, beside everything else.
     fn note_leases(&mut self) {
         if !self.notes.is_writing() {
-            let now = self.requester.leases(self.job).into_iter().collect();
+            let mut now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
+            now.extend(self.requester.awaited(self.job));
             self.notes.note(now, &self.backend);
         }
     }
@@ -291,6 +303,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     fn tick(&mut self) {
+        self.end_unplanned();
         let now = Instant::now();
         let gone = self.peers.take_gone(now);
         self.holders.forget(&gone);

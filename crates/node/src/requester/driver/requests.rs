@@ -95,6 +95,9 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
+        if self.unplanned.is_some() {
+            return reply.send(refused(Why::NoWork, "the job ends", None));
+        }
         let origin = match self.peers.hello(peer) {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),

@@ -13,7 +13,7 @@ use myriad_node::{
 };
 use tokio::sync::watch;
 
-use super::pretence::{POISON, node_proof, poison, pretend, segment_proof};
+use super::pretence::{POISON, no_proof, node_proof, poison, pretend, segment_proof};
 
 /// Instructions of each pretended segment.
 pub const SEGMENT_INSTRUCTIONS: u64 = 1000;
@@ -79,13 +79,19 @@ fn description(job: JobId, index: u32) -> Vec<u8> {
 }
 
 impl JobBackend for Ledger {
+    /// Whether it is the proof of its task.
+    type Shown = bool;
     type Finding = ();
 
     async fn ready(&self) -> Result<(), RunError> {
         Ok(())
     }
 
-    async fn ready_for(&self, task: TaskId) -> Result<(), RunError> {
+    async fn verifiable(&self, _: TaskId) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    async fn judgeable(&self, task: TaskId) -> Result<(), RunError> {
         if let (Some(truth), TaskId::Segment(index)) = (&self.truth, task) {
             // A test that is over needs no truth.
             let _ = truth.clone().wait_for(|known| index < *known).await;
@@ -101,14 +107,18 @@ impl JobBackend for Ledger {
         description(self.job, index)
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<(), Objection> {
+    fn verify(&self, task: TaskId, proof: &[u8]) -> Result<bool, Objection> {
+        if proof == no_proof() {
+            return Err(Objection::Invalid("it is no proof".into()));
+        }
         let is_poison = |index| proof == poison(&description(self.job, index));
         let is_expected = *blake3::hash(proof).as_bytes() == self.expected[&task];
-        if is_expected || matches!(task, TaskId::Segment(index) if is_poison(index)) {
-            Ok(())
-        } else {
-            Err(Objection::Invalid("it is the proof of something else".into()))
-        }
+        Ok(is_expected || matches!(task, TaskId::Segment(index) if is_poison(index)))
+    }
+
+    fn judge(&self, _: TaskId, is_right: bool) -> Result<(), Objection> {
+        let other = || Objection::Invalid("it is the proof of something else".into());
+        is_right.then_some(()).ok_or_else(other)
     }
 
     fn persist(&self, task: TaskId, _: BlobRef, (): ()) -> Result<(), StoreError> {

@@ -265,7 +265,7 @@ async fn heard(
     let Some(execution) = execution else {
         return Some(Heard::default());
     };
-    let herald = Herald::begin(network.clone(), events, job, files.clone(), &[]);
+    let herald = Herald::begin(network.clone(), events, job, files.clone(), &[], []);
     if execution.await {
         return Some(herald.end(events).await);
     }
