@@ -1,13 +1,14 @@
 //! Jobs whose plan is still being made when their first segments are given out.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use myriad_core::{JobId, Tree};
+use myriad_core::{JobId, NodeId, Tree};
 use myriad_node::requester::Growth;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    testbed::{Grows, costs},
+    holding::until,
+    testbed::{Grows, costs, node_proof},
     *,
 };
 
@@ -54,11 +55,15 @@ impl Planner {
     }
 
     fn settle(&self) {
-        let tree = tree(SEGMENTS);
+        self.settle_with(SEGMENTS, Vec::new());
+    }
+
+    fn settle_with(&self, segments: u32, done: Vec<(TaskId, BlobRef)>) {
+        let tree = tree(segments);
         let settled = Growth::Settled {
             costs: costs(tree.task_count() - self.known as usize, TASK),
-            done: Vec::new(),
-            instructions: u64::from(SEGMENTS) * 1000,
+            done,
+            instructions: u64::from(segments) * 1000,
             event: planned(&tree),
             tree,
         };
@@ -143,15 +148,122 @@ async fn a_plan_that_cannot_be_made_ends_the_job_with_its_reason() {
     let local = tokio::task::LocalSet::new();
     let job = local.run_until(async {
         let job = tokio::task::spawn_local(request(network, events, asked));
+        // It has delivered, and nobody knows what is true.
         begins(&prover, 1).await;
         let reason = "it runs too long".into();
         let failed = Growth::Failed(RunError::Truth { reason });
         planner.growth.send(failed).unwrap();
+        sleep(TASK * 3).await;
+        assert!(!job.is_finished(), "it hears what comes of its proof");
+        planner.truth.send_replace(1);
         timeout(PATIENCE, job).await.unwrap().unwrap()
     });
     let outcome = job.await;
     let error = outcome.result.unwrap_err().to_string();
     assert!(error.contains("it runs too long"), "{error}");
+    let is_done = |event: &Event| matches!(event, Event::Done { .. });
+    assert_eq!(outcome.events.iter().filter(|event| is_done(event)).count(), 1);
+    assert_eq!(prover.begun(), 1, "nothing was given out any more");
+    let delivered = async {
+        while prover.status.lock().unwrap().accepted == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, delivered).await.expect("it was told");
+}
+
+/// Nobody knows yet what is true of any segment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_proof_at_all_keeps_nobody_waiting_for_the_truth() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, events, at) = requester(&dir).await;
+    let liar = Prover::start(&at, Pretender::new(TASK, Fault::WrongProof));
+    let (planner, grows) = planner(1);
+    let asked = Request {
+        growth: Some(grows),
+        ..ask_once(65, 1)
+    };
+    let local = tokio::task::LocalSet::new();
+    let job = local.run_until(async {
+        let job = tokio::task::spawn_local(request(network, events, asked));
+        begins(&liar, 1).await;
+        let prover = Prover::start(&at, honest());
+        begins(&prover, 1).await;
+        planner.truth.send_replace(1);
+        planner.settle_with(1, Vec::new());
+        timeout(PATIENCE, job).await.unwrap().unwrap()
+    });
+    let outcome = job.await;
+    all_accepted_once(&outcome, 1);
+}
+
+/// As `kill -9` while the plan is being made, and the same command again: segments are cut again
+/// one by one, and those that are at later ones, or have done them, wait for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_at_segments_that_are_not_cut_again_yet_go_on_and_deliver() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (bootstrap, _events) = start(dirs[0].path(), Role::Bootstrap, &[]);
+    let at = vec![address(&bootstrap).await];
+    let delay = Duration::from_secs(3);
+    let provers: Arc<[Prover; 2]> = Arc::new(std::array::from_fn(|_| {
+        Prover::start(&at, Pretender::new(delay, Fault::None))
+    }));
+    let journal = Journal::default();
+    let asked = |grows| Request {
+        leases: journal.clone(),
+        growth: Some(grows),
+        ..ask_once(64, 2)
+    };
+
+    let (_first, grows) = planner(2);
+    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
+    address(&network).await;
+    let at_work = async {
+        while journal.lock().unwrap().len() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        outcome = request(network.clone(), events, asked(grows)) => panic!("it is done already: {:?}", outcome.result),
+        () = at_work => {}
+    }
+    network.close();
+    drop(network);
+
+    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
+    address(&network).await;
+    let (mut again, grows) = planner(1);
+    again.truth.send_replace(2);
+    let seen = Arc::clone(&provers);
+    let execution = async move {
+        let is_idle =
+            |prover: &Prover| matches!(prover.status.lock().unwrap().activity, Activity::Idle { .. });
+        until("both have done their segments", || seen.iter().all(is_idle)).await;
+        // Long enough to be told something.
+        sleep(delay).await;
+        true
+    };
+    let asked = Request {
+        execution: Some(Box::pin(execution)),
+        ..asked(grows)
+    };
+    let local = tokio::task::LocalSet::new();
+    let job = local.run_until(async {
+        let job = tokio::task::spawn_local(request(network, events, asked));
+        until("the first segment is done again", || {
+            journal.lock().unwrap().len() == 1
+        })
+        .await;
+        sleep(delay * 2).await;
+        assert_eq!(journal.lock().unwrap().len(), 1, "the other one is waited for");
+        again.cut(1, Vec::new());
+        again.settle_with(2, Vec::new());
+        timeout(PATIENCE, job).await.unwrap().unwrap()
+    });
+    let outcome = job.await;
+    all_accepted_once(&outcome, 2);
+    let begun: usize = provers.iter().map(Prover::begun).sum();
+    assert_eq!(begun, tree(2).task_count(), "no task was begun twice");
 }
 
 /// A requester that dies while its plan is being made finds what it had accepted, when the same
@@ -165,11 +277,17 @@ async fn proofs_that_an_earlier_run_accepted_before_its_plan_was_there_are_not_m
         let description = [JobId([63; 32]).0.as_slice(), &index.to_le_bytes()].concat();
         (TaskId::Segment(index), segment_proof(&description))
     };
+    let leaf = |index: u32| {
+        let task = TaskId::Node(NodeId { level: 1, index });
+        let children = tree(SEGMENTS).covered(task).map(|index| proof(index).1);
+        (task, node_proof(1, &children.collect::<Vec<_>>()))
+    };
     // These are on its disk.
-    let left: BTreeMap<TaskId, BlobRef> = (1..4)
-        .map(proof)
-        .map(|(task, proof)| (task, network.blobs().put(&proof).unwrap()))
-        .collect();
+    let put = |(task, proof): (TaskId, Vec<u8>)| (task, network.blobs().put(&proof).unwrap());
+    let left: BTreeMap<TaskId, BlobRef> = (1..4).map(proof).map(put).collect();
+    // The first leaf is over a segment that is proven now.
+    assert_eq!(tree(SEGMENTS).covered(leaf(1).0), 3..=5);
+    let further = [proof(4), proof(5), leaf(0), leaf(1)].map(put);
     let (mut planner, grows) = planner(1);
     planner.truth.send_replace(SEGMENTS);
     let asked = Request {
@@ -182,11 +300,14 @@ async fn proofs_that_an_earlier_run_accepted_before_its_plan_was_there_are_not_m
         begins(&prover, 1).await;
         planner.cut(3, left.clone().into_iter().collect());
         begins(&prover, 1).await;
-        planner.settle();
+        planner.settle_with(SEGMENTS, further.to_vec());
         timeout(PATIENCE, job).await.unwrap().unwrap()
     });
     let outcome = job.await;
     outcome.result.as_ref().unwrap();
     assert!(left.keys().all(|task| !outcome.accepted.contains_key(task)));
-    assert_eq!(prover.begun(), tree(SEGMENTS).task_count() - left.len());
+    for (task, _) in further {
+        assert_eq!(outcome.accepted.contains_key(&task), task == leaf(0).0);
+    }
+    assert_eq!(prover.begun(), tree(SEGMENTS).task_count() - left.len() - 3);
 }

@@ -37,7 +37,7 @@ use tokio::{
 
 use ledger::{Debts, Ledger};
 pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
-pub use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, node_proof, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
 pub const PROGRAM_BYTES: usize = 500_000;
