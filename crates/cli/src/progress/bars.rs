@@ -92,16 +92,7 @@ impl Bars {
                 segments,
                 provers,
                 reused,
-            } => {
-                self.phase.set_message(format!(
-                    "running the program; {} so far",
-                    plural(*segments, "segment")
-                ));
-                match &mut self.work {
-                    Some(work) => work.grow(*segments, None, *reused),
-                    None => self.begin_work(Estimate::growing(*segments, *provers, *reused), *provers),
-                }
-            }
+            } => self.cut(*segments, *provers, *reused),
             Event::Planned {
                 instructions,
                 segments,
@@ -123,13 +114,7 @@ impl Bars {
                 if *reused == segments + nodes + 1 {
                     return;
                 }
-                match &mut self.work {
-                    Some(work) => work.grow(*segments, Some(*nodes), *reused),
-                    None => {
-                        let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
-                        self.begin_work(estimate, *provers);
-                    }
-                }
+                self.planned(*segments, *nodes, *provers, *reused);
             }
             Event::Joined { prover, name } => self.work(|work| work.joined(*prover, name)),
             Event::Left { prover } => self.work(|work| work.left(*prover)),
@@ -156,6 +141,26 @@ impl Bars {
                 self.done("Proof", "aggregated and verified");
                 self.line("");
             }
+        }
+    }
+
+    /// The first segments are known, and more will be.
+    fn cut(&mut self, segments: usize, provers: usize, reused: usize) {
+        self.phase.set_message(format!(
+            "running the program; {} so far",
+            plural(segments, "segment")
+        ));
+        match &mut self.work {
+            Some(work) => work.grow(segments, None, reused),
+            None => self.begin_work(Estimate::growing(segments, provers, reused), provers),
+        }
+    }
+
+    /// All of the work is known.
+    fn planned(&mut self, segments: usize, nodes: usize, provers: usize, reused: usize) {
+        match &mut self.work {
+            Some(work) => work.grow(segments, Some(nodes), reused),
+            None => self.begin_work(Estimate::planned(segments, nodes, provers, reused), provers),
         }
     }
 

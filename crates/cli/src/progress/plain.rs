@@ -38,15 +38,7 @@ impl Plain {
             Event::KeysReady { made: Some(took) } => self.line(&format!("keys made, in {}", duration(*took))),
             Event::KeysReady { made: None } => {}
             Event::Planning => self.line("executing the program"),
-            Event::Cut { segments, .. } => {
-                if self.segments == 0 {
-                    self.line(&format!(
-                        "{} so far, which are given out while the program is being executed",
-                        plural(*segments, "segment")
-                    ));
-                }
-                (self.segments, self.so_far) = (*segments, " so far");
-            }
+            Event::Cut { segments, .. } => self.cut(*segments),
             Event::Planned {
                 instructions,
                 segments,
@@ -104,6 +96,16 @@ impl Plain {
             Event::Retrying { task, reason } => self.line(&format!("trying {task} again: {reason}")),
             Event::Finished => self.line("the final proof is verified"),
         }
+    }
+
+    fn cut(&mut self, segments: usize) {
+        if self.segments == 0 {
+            self.line(&format!(
+                "{} so far, which are given out while the program is being executed",
+                plural(segments, "segment")
+            ));
+        }
+        (self.segments, self.so_far) = (segments, " so far");
     }
 
     fn line(&self, text: &str) {

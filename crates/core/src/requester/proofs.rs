@@ -33,11 +33,8 @@ impl Requester {
             };
             return self.refuse(peer, why);
         };
-        let granted = match own.leases.get(&peer) {
-            Some(lease) => Some(lease.granted),
-            None => own.former.get(&peer).copied(),
-        };
-        let Some(granted) = granted else {
+        let held = own.leases.get(&peer).map(|lease| lease.granted);
+        let Some(granted) = held.or_else(|| own.former.get(&peer).copied()) else {
             return self.refuse(peer, Refusal::NotLeased);
         };
         if own.state != TaskState::Open {

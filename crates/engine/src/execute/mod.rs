@@ -179,7 +179,6 @@ impl Metering<'_> {
     /// Executes, and cuts where the rows of a segment would come to more than so many bytes, until
     /// there are `segments_max` segments or `seen`, which is told of each, has seen enough. `sums`
     /// has the bytes, each with the first segment that they are for.
-    #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
     fn run(
         &self,
         sums: &[(usize, u64)],
@@ -233,9 +232,9 @@ impl Metering<'_> {
             // OpenVM counts on from the numbers of the segments before, and not from their rows.
             let cut = &mut state.ctx.segmentation_ctx.segments;
             let count = cut.len();
-            for place in segments.len()..count {
-                let heights = std::mem::take(&mut cut[place].trace_heights);
-                let segment = self.segment(place, &cut[place], heights, ended && place + 1 == count);
+            for (place, cut) in cut.iter_mut().enumerate().skip(segments.len()) {
+                let heights = std::mem::take(&mut cut.trace_heights);
+                let segment = self.segment(place, cut, heights, ended && place + 1 == count);
                 goes_on &= seen(&segment);
                 segments.push(segment);
             }

@@ -274,7 +274,7 @@ impl<'a> Beginning<'a> {
         let (more, cut) = mpsc::channel();
         let mut forward = Forward {
             beginning: self,
-            knowledge: Knowledge::new(Stage::Growing(Vec::new(), outset.clone())),
+            knowledge: Knowledge::new(Stage::Growing(Vec::new(), Box::new(outset.clone()))),
             outset,
             known: 0,
             instructions: 0,
@@ -463,3 +463,6 @@ impl Forward<'_> {
         Ok(settled)
     }
 }
+
+#[cfg(test)]
+mod tests;

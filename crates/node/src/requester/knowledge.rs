@@ -20,7 +20,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) enum Stage {
     /// The first segments, and what is known without a plan.
-    Growing(Vec<Segment>, Outset),
+    Growing(Vec<Segment>, Box<Outset>),
     Planned(Arc<Prepared>),
     /// The job is over.
     Over,
@@ -222,5 +222,70 @@ impl Knowledge {
     pub(super) fn boundary(&self, first: usize, last: usize) -> Option<Boundary> {
         let truth = self.truth.read().unwrap_or_else(PoisonError::into_inner);
         Some(Boundary::join(truth.get(first)?, truth.get(last)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use futures::FutureExt;
+    use myriad_core::{Arities, Tree};
+    use myriad_engine::FinalForm;
+
+    use super::*;
+
+    fn boundary(pc: u8) -> Boundary {
+        let mut bytes = [0; 2 + 2 * 8 + 1];
+        bytes[0] = pc;
+        postcard::from_bytes(&bytes).unwrap()
+    }
+
+    /// A job of two segments whose plan is there.
+    fn knowledge(dir: &std::path::Path) -> Arc<Knowledge> {
+        let arities = Arities {
+            leaf: 2,
+            internal_for_leaf: 2,
+            internal_recursive: 2,
+        };
+        let prepared = Prepared::without_program(dir, Tree::new(2, arities), FinalForm::Small);
+        Knowledge::new(Stage::Planned(Arc::new(prepared)))
+    }
+
+    /// What is known by now; none if that is waited for.
+    fn now(waiting: impl Future<Output = Result<(), RunError>>) -> Option<bool> {
+        waiting.now_or_never().map(|known| known.is_ok())
+    }
+
+    #[test]
+    fn what_was_known_stays_true_when_there_will_be_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let knowledge = knowledge(dir.path());
+        let judged = |task| now(knowledge.wait_to_judge(task));
+        let (first, second) = (TaskId::Segment(0), TaskId::Segment(1));
+        assert_eq!(judged(first), None);
+        assert!(knowledge.learn(0, &[boundary(1)]));
+        assert_eq!((judged(first), judged(second)), (Some(true), None));
+        assert_eq!(now(knowledge.wait_for_all()), None);
+        knowledge.never("it was given up".into());
+        assert_eq!((judged(first), judged(second)), (Some(true), Some(false)));
+        assert_eq!(now(knowledge.wait_for_all()), Some(false));
+        assert_eq!(
+            now(knowledge.wait_to_verify(first)),
+            Some(false),
+            "nobody knew that it can be"
+        );
+    }
+
+    #[test]
+    fn an_execution_that_begins_again_has_to_show_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let knowledge = knowledge(dir.path());
+        assert!(knowledge.learn(0, &[boundary(1)]));
+        assert!(knowledge.learn(0, &[boundary(1), boundary(2)]));
+        assert_eq!(knowledge.truth(), [boundary(1), boundary(2)]);
+        assert!(!knowledge.learn(1, &[boundary(3)]));
+        assert_eq!(knowledge.truth(), [boundary(1), boundary(2)]);
+        assert_eq!(now(knowledge.wait_to_judge(TaskId::Final)), Some(false));
     }
 }

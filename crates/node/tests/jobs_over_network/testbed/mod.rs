@@ -183,16 +183,12 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
     let leased = request.leases.lock().unwrap().iter().copied().collect();
+    let ledger = Ledger::new(job, &tree, request.leases);
     let (tree, growth, ledger) = match request.growth {
-        Some(grows) => {
-            let first = Tree::growing(grows.first);
-            let ledger = Ledger::new(job, &tree, request.leases).with_truth(grows.truth);
-            (first, Some(grows.growth), ledger)
+        Some(Grows { first, growth, truth }) => {
+            (Tree::growing(first), Some(growth), ledger.with_truth(truth))
         }
-        None => {
-            let ledger = Ledger::new(job, &tree, request.leases);
-            (tree, None, ledger)
-        }
+        None => (tree, None, ledger),
     };
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
