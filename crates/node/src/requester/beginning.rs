@@ -60,6 +60,11 @@ impl Children {
         running.stoppers.push(stopper);
     }
 
+    /// What stops them at last: a thread that panics waits for those that wait for them.
+    pub(super) fn stop_at_last(&self) -> StopAtLast<'_> {
+        StopAtLast(self)
+    }
+
     fn are_stopped(&self) -> bool {
         let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.over
@@ -69,6 +74,15 @@ impl Children {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         running.over = true;
         running.stoppers.iter().for_each(Stopper::stop);
+    }
+}
+
+/// Stops the children when it is dropped.
+pub(super) struct StopAtLast<'a>(&'a Children);
+
+impl Drop for StopAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

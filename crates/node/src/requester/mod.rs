@@ -198,6 +198,7 @@ pub fn run(
     let herald = (!is_planned).then(|| announce(&opened, &files, &peers, leased, &mut joined, runtime));
     let children = Children::default();
     thread::scope(|scope| {
+        let _stops = children.stop_at_last();
         let beginning = Beginning {
             job,
             options,
