@@ -289,7 +289,6 @@ async fn proofs_that_an_earlier_run_accepted_before_its_plan_was_there_are_not_m
     assert_eq!(tree(SEGMENTS).covered(leaf(1).0), 3..=5);
     let further = [proof(4), proof(5), leaf(0), leaf(1)].map(put);
     let (mut planner, grows) = planner(1);
-    planner.truth.send_replace(SEGMENTS);
     let asked = Request {
         growth: Some(grows),
         ..ask_once(63, SEGMENTS)
@@ -300,7 +299,10 @@ async fn proofs_that_an_earlier_run_accepted_before_its_plan_was_there_are_not_m
         begins(&prover, 1).await;
         planner.cut(3, left.clone().into_iter().collect());
         begins(&prover, 1).await;
+        // Nobody knows yet whether the proof of the first segment is right.
         planner.settle_with(SEGMENTS, further.to_vec());
+        sleep(TASK).await;
+        planner.truth.send_replace(SEGMENTS);
         timeout(PATIENCE, job).await.unwrap().unwrap()
     });
     let outcome = job.await;

@@ -107,9 +107,11 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// Ends a job that will have no plan, if what peers have claimed is judged.
+    /// Ends a job that will have no plan, if what peers have claimed is judged, and they have heard
+    /// it: a prover forgets what it has made when it hears that the job is closed.
     pub(super) fn end_unplanned(&mut self) {
-        let is_over = |unplanned: &mut Unplanned| self.checks == 0 || Instant::now() >= unplanned.until;
+        let is_judged = self.checks == 0 && self.outbox.is_idle();
+        let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
         if let Some(Unplanned { error, .. }) = self.unplanned.take_if(is_over) {
             self.input(Input::Cancel { job: self.job });
             self.failed = Some(error);

@@ -93,6 +93,11 @@ impl Outbox {
         async move { network.ask(peer, Request::Notice(notice)).await }
     }
 
+    /// Whether all that was said is heard, or given up.
+    pub(super) fn is_idle(&self) -> bool {
+        self.sending.is_idle()
+    }
+
     /// Waits until all that was said is heard, but no longer than `most`: a peer that does not hear
     /// it will find out.
     pub(super) async fn close(&self, most: Duration) {

@@ -182,7 +182,7 @@ pub fn tree(segments: u32) -> Tree {
 pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
-    let leased = request.leases.lock().unwrap().iter().copied().collect();
+    let leased: Vec<_> = request.leases.lock().unwrap().iter().copied().collect();
     let ledger = Ledger::new(job, &tree, request.leases);
     let (tree, growth, ledger) = match request.growth {
         Some(Grows { first, growth, truth }) => {
@@ -200,7 +200,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         engine: engine_fingerprint(),
     };
     let start = Instant::now();
-    let Some(heard) = heard(request.execution, &network, &mut events, job, &files).await else {
+    let Some(heard) = heard(request.execution, &network, &mut events, job, &files, &leased).await else {
         return Outcome {
             accepted: BTreeMap::new(),
             traffic: network.traffic(),
@@ -257,11 +257,19 @@ async fn heard(
     events: &mut UnboundedReceiver<NetEvent>,
     job: JobId,
     files: &Files,
+    leased: &[(TaskId, Peer)],
 ) -> Option<Heard> {
     let Some(execution) = execution else {
         return Some(Heard::default());
     };
-    let herald = Herald::begin(network.clone(), events, job, files.clone(), &[], []);
+    let herald = Herald::begin(
+        network.clone(),
+        events,
+        job,
+        files.clone(),
+        &[],
+        leased.iter().copied(),
+    );
     if execution.await {
         return Some(herald.end(events).await);
     }
