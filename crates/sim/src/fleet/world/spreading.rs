@@ -197,7 +197,7 @@ impl World<'_> {
         self.tell(side, Input::FilesHeld { peer, job, spares });
     }
 
-    /// From when on a machine asks for a task of a block that has just been executed.
+    /// From when on a machine asks for a task of a block whose first tasks are there.
     pub(super) fn head_start(&self, side: usize, block: u32, place: usize) -> Time {
         let now = self.now;
         let there = self
@@ -214,7 +214,7 @@ impl World<'_> {
         }
     }
 
-    /// A block has tasks: from now on its files are fetched with leases.
+    /// A block has all its tasks: from now on its files are fetched with leases.
     pub(super) fn is_spread(&mut self, side: usize, block: u32) {
         if let Some(shared) = self.shared.get_mut(&(side, block)) {
             shared.asking = None;
