@@ -181,14 +181,23 @@ impl Search {
         for tries in 0.. {
             // One more says that there are too many, as long as the execution has not ended.
             let segments_max = self.segments_max.saturating_add(1);
-            let cut = match &mut reports {
-                None => run(&[(0, bytes)], segments_max, &mut |_| true)?,
+            let next = match &mut reports {
+                None => {
+                    let cut = run(&[(0, bytes)], segments_max, &mut |_| true)?;
+                    self.learn(bytes, cut, tries)
+                }
                 Some(reports) => match pass(&self, bytes, reports, &mut run)? {
-                    Passed::Short(cut) => cut,
+                    Passed::Short(cut) => self.learn(bytes, cut, tries),
+                    Passed::Misfit { peak, heights } => {
+                        match peak {
+                            NO_PROOF => self.rows = Some(heights),
+                            peak => self.needs(peak),
+                        }
+                        self.finer(bytes, peak, tries)
+                    }
                     Passed::Long(result) => return Ok(result),
                 },
             };
-            let next = self.learn(bytes, cut, tries);
             match next {
                 Next::Cut(next) => bytes = next,
                 Next::Refuse(refusal) => return Ok(Err(refusal)),
@@ -216,7 +225,7 @@ impl Search {
             .map(|s| s.peak_bytes)
             .filter(|&p| p != NO_PROOF);
         if peak != NO_PROOF && few {
-            self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
+            self.needs(peak);
         }
         if peak == NO_PROOF {
             let without = plan.segments.iter().find(|s| s.peak_bytes == NO_PROOF);
@@ -229,6 +238,16 @@ impl Search {
                 _ => self.refusal(),
             });
         }
+        self.finer(bytes, peak, tries)
+    }
+
+    /// A cut did not fit, which takes `peak`.
+    fn needs(&mut self, peak: u64) {
+        self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
+    }
+
+    /// A segment took `peak`, which is too much, when it was cut for `bytes`.
+    fn finer(&mut self, bytes: u64, peak: u64, tries: u32) -> Next {
         self.too_large = Some(self.too_large.map_or(bytes, |known| known.min(bytes)));
         if self.fits.is_some() || self.too_many.is_some() {
             return self.between();

@@ -18,15 +18,19 @@ pub(crate) struct Reports<'a> {
 
 /// One execution that tells of segments.
 pub(super) enum Passed {
-    /// It told of none: it is short, or one of its first segments did not fit.
+    /// It told of none: it is short.
     Short(Segmented),
+    /// It is long, and ended early: of its first segments, the one with these rows takes most, and
+    /// does not fit.
+    Misfit { peak: u64, heights: Vec<u32> },
     /// It told of all its segments, with more executions if one did not fit.
     Long(Result<Plan, Refusal>),
 }
 
-/// Executes, cuts for `bytes`, and tells of segments once there are so many that all fit. When one
-/// does not fit afterwards, the execution is cut again: the same up to that segment, and for less
-/// from there on.
+/// Executes, cuts for `bytes`, and tells of segments once there are so many that the execution is
+/// long. If one of these does not fit, it ends there: an execution may take hours, and none of it
+/// could be told of. When one does not fit afterwards, the execution is cut again: the same up to
+/// that segment, and for less from there on.
 pub(super) fn pass(
     search: &Search,
     bytes: u64,
@@ -37,26 +41,31 @@ pub(super) fn pass(
     // The segments that were told of, all of which fit.
     let mut told = 0;
     let mut misfit = None;
-    let mut first = Some(Vec::new());
+    let mut first: Vec<Segment> = Vec::new();
     let mut cut = run(&[(0, bytes)], segments_max, &mut |segment| {
-        let fits = segment.peak_bytes <= search.within;
         if told > 0 {
             return advance(search, segment, reports, &mut told, &mut misfit);
         }
-        let Some(held) = first.as_mut().filter(|_| fits) else {
-            first = None;
+        first.push(segment.clone());
+        if first.len() <= reports.from || first.len() > search.segments_max {
             return true;
-        };
-        held.push(segment.clone());
-        if held.len() > reports.from && held.len() <= search.segments_max {
-            (reports.tell)(held);
-            told = held.len();
-            first = None;
         }
-        true
+        let largest = first.iter().max_by_key(|segment| segment.peak_bytes);
+        misfit = largest
+            .filter(|segment| segment.peak_bytes > search.within)
+            .map(|segment| (segment.peak_bytes, segment.trace_heights.clone()));
+        if misfit.is_none() {
+            (reports.tell)(&first);
+            told = first.len();
+            first.clear();
+        }
+        misfit.is_none()
     })?;
     if told == 0 {
-        return Ok(Passed::Short(cut));
+        return Ok(match misfit {
+            Some((peak, heights)) => Passed::Misfit { peak, heights },
+            None => Passed::Short(cut),
+        });
     }
     let mut sums = vec![(0, bytes)];
     let (mut misfits, mut tries) = (0, 0);

@@ -1,5 +1,7 @@
 //! Executions whose segments are told of as they are cut.
 
+use std::cell::Cell;
+
 use super::*;
 
 fn peaks(segments: &[Segment]) -> Vec<u64> {
@@ -107,4 +109,43 @@ fn what_does_not_fit_after_others_were_told_of_is_cut_for_less_from_there_on() {
     assert_eq!(told.concat(), expected);
     assert_eq!(told[0].len(), 3, "once there are more than two");
     assert!(told[1..].iter().all(|segments| segments.len() == 1));
+}
+
+/// Nobody can begin with a segment that was not told of, and a long execution may take hours.
+#[test]
+fn a_long_execution_of_whose_first_segments_one_does_not_fit_begins_anew() {
+    const FROM: usize = 2 * LOOK_SEGMENTS;
+    const COUNT: usize = 50;
+    // One that was looked at, and the first one that was not.
+    for misfit in [1, LOOK_SEGMENTS] {
+        let (executed, untold) = (Cell::new(0), Cell::new(None));
+        let mut told = Vec::new();
+        let reports = Reports {
+            from: FROM,
+            tell: &mut |segments| {
+                untold.set(untold.get().or(Some(executed.get())));
+                told.extend(peaks(segments));
+            },
+        };
+        let run = |sums: &[(usize, u64)], max: usize, seen: &mut dyn FnMut(&Segment) -> bool| {
+            let (_, bytes) = sums[0];
+            let mut segments = Vec::new();
+            for place in 0..COUNT.min(max) {
+                executed.set(executed.get() + 1);
+                let is_too_large = place == misfit && bytes == WITHIN && max != LOOK_SEGMENTS;
+                segments.push(bytes + if is_too_large { 10 } else { 0 });
+                if !seen(&plan(&segments[place..]).segments[0]) {
+                    break;
+                }
+            }
+            let whole = segments.len() == COUNT;
+            let plan = plan(&segments);
+            Ok(Segmented { plan, whole })
+        };
+        let cut = super::super::within(limits(10_000, 0, ALL), Some(reports), run);
+        let expected = vec![WITHIN - 10; COUNT];
+        assert_eq!(peaks(&cut.unwrap().unwrap().segments), expected);
+        assert_eq!(told, expected);
+        assert_eq!(untold.get(), Some(LOOK_SEGMENTS + 2 * (FROM + 1)));
+    }
 }
