@@ -14,6 +14,26 @@ use crate::{
 pub enum Input {
     /// The caller wants a job done.
     Open(Box<JobSpec>),
+    /// The execution of a job whose plan [grows](Tree::growing) was cut further. Each of the new
+    /// segments can be given out from now on.
+    Grow {
+        job: JobId,
+        /// The costs of the segments that follow those known so far.
+        costs: Vec<Cost>,
+        /// Proofs of them that an earlier run has left: accepted and durable.
+        done: Vec<(TaskId, Blob)>,
+    },
+    /// The plan of a job that grew is there to its end, and this is its tree.
+    Settle {
+        job: JobId,
+        /// It begins with all segments that the job has.
+        tree: Tree,
+        /// The cost of each task that the job has not got yet, in the order of [`Tree::tasks`]:
+        /// further segments, the nodes, the final proof.
+        costs: Vec<Cost>,
+        /// Proofs of the further segments that an earlier run has left: accepted and durable.
+        done: Vec<(TaskId, Blob)>,
+    },
     /// A peer has room for one more task.
     Offer { peer: Peer, offer: Offer },
     /// A peer says that it has the program and the input of a job that is open or about to be.
@@ -67,6 +87,8 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub struct JobSpec {
     pub id: JobId,
+    /// One that [grows](Tree::growing), if the execution is not over: the job has only segments
+    /// until [`Input::Settle`].
     pub tree: Tree,
     /// The cost of each task, in the order of [`Tree::tasks`].
     pub costs: Vec<Cost>,
@@ -79,11 +101,11 @@ pub struct JobSpec {
     /// [`Output::Try`](crate::Output::Try) asks it to as soon as the top of the tree is there, and
     /// no peer gets that task.
     pub own_final: bool,
-    /// Proofs that an earlier run has left: accepted and durable.
+    /// Proofs of these tasks that an earlier run has left: accepted and durable.
     pub done: Vec<(TaskId, Blob)>,
     /// The peers that held leases when the earlier run ended, as far as is known, and their tasks.
     /// They may still be at work, and are not told again: they renew their leases, submit, or are
-    /// not heard of.
+    /// not heard of. Their leases go on as soon as the job has their tasks.
     pub leased: Vec<(TaskId, Peer)>,
 }
 

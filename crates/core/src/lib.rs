@@ -29,6 +29,10 @@
 //! says how far it is believed. A peer gets none of the ready tasks where faster ones, as they
 //! become free, would end all of them sooner ([`Policy::look_ahead`]).
 //!
+//! A job may be opened before its plan is there: with a tree that [grows](Tree::growing), to which
+//! [`Input::Grow`] adds segments as they are cut, until [`Input::Settle`] brings the tree. Segments
+//! are given out, proven and kept meanwhile, and nothing of that is lost when the plan is settled.
+//!
 //! These rules always hold, each with a checker in [`invariants`]:
 //!
 //! - a task is done only with a proof that was checked and accepted;
@@ -36,6 +40,8 @@
 //!   it;
 //! - a banned peer gets no lease, and holds none;
 //! - a lease is of a task that can start, and that fits into the memory offered;
+//! - a plan that grows has segments and nothing else, and growing and settling it take nothing from
+//!   anybody;
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others;
 //! - a ready task is left for faster machines no longer than it takes on the machine that costs are

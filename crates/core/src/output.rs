@@ -69,6 +69,8 @@ pub enum Refusal {
     Banned { reason: String },
     #[error("there is no such task")]
     NoSuchTask,
+    #[error("the plan is being made again, and is not there yet to this task: submit it again later")]
+    NotYet,
     #[error("the task was not given to this machine")]
     NotLeased,
     #[error("the task is done")]

@@ -129,10 +129,12 @@ impl PeerState {
         counted
     }
 
-    /// Leases that count against those allowed. On probation, so do proofs that nobody has looked
-    /// at: a liar would have the next task before the first proof is seen to be none.
+    /// Leases that count against those allowed. So do a stranger's proofs that nobody has looked
+    /// at: a liar would have the next task before the first proof is seen to be none. One that was
+    /// proven before could hand in nothing for all segments of a plan, which nobody can judge
+    /// before the requester has executed them.
     pub(crate) fn held(&self) -> usize {
-        let unchecked = if self.is_proven() { 0 } else { self.unchecked.len() };
+        let unchecked = if self.is_own() { 0 } else { self.unchecked.len() };
         self.leases.len() + unchecked
     }
 

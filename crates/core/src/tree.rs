@@ -35,6 +35,9 @@ const TOP_LEVEL_MIN: usize = 3;
 ///
 /// The nodes of a level share the one below in as few groups as the arity allows, of nearly equal
 /// size, each of neighbours.
+///
+/// The tree of a plan that still [grows](Self::growing) has segments, and neither nodes nor a final
+/// proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     /// How many there are on each level, segments first.
@@ -70,6 +73,19 @@ impl Tree {
         Self { counts, starts }
     }
 
+    /// The tree of a plan whose first segments are known, and not how many there will be.
+    pub fn growing(segments: u32) -> Self {
+        Self {
+            counts: vec![segments],
+            starts: vec![0, segments as usize],
+        }
+    }
+
+    /// Whether the plan still grows.
+    pub fn is_growing(&self) -> bool {
+        self.counts.len() == 1
+    }
+
     pub fn segments(&self) -> u32 {
         self.counts[0]
     }
@@ -81,11 +97,15 @@ impl Tree {
 
     /// How many tasks there are: segments, nodes, and the final proof.
     pub fn task_count(&self) -> usize {
-        self.starts[self.counts.len()] + 1
+        self.starts[self.counts.len()] + usize::from(!self.is_growing())
     }
 
     /// The one node of the top level.
+    ///
+    /// # Panics
+    /// If the plan still grows: there is no such node yet.
     pub fn top(&self) -> NodeId {
+        assert!(!self.is_growing(), "a plan that grows has no top yet");
         NodeId {
             level: (self.counts.len() - 1) as u8,
             index: 0,
@@ -99,7 +119,7 @@ impl Tree {
             TaskId::Segment(_) => self.counts[0],
             TaskId::Node(NodeId { level: 0, .. }) => 0,
             TaskId::Node(NodeId { level, .. }) => self.counts.get(usize::from(level)).copied().unwrap_or(0),
-            TaskId::Final => 1,
+            TaskId::Final => u32::from(!self.is_growing()),
         }
     }
 
@@ -134,8 +154,12 @@ impl Tree {
         start(u64::from(index))..start(u64::from(index) + 1)
     }
 
-    /// The task that takes this one's proof; none for the final proof.
+    /// The task that takes this one's proof; none for the final proof, and none that is known while
+    /// the plan grows.
     pub fn parent(&self, task: TaskId) -> Option<TaskId> {
+        if self.is_growing() {
+            return None;
+        }
         let (level, index) = match task {
             TaskId::Segment(index) => (0, index),
             TaskId::Node(NodeId { level, index }) => (usize::from(level), index),
@@ -178,6 +202,24 @@ impl Tree {
         }
     }
 
+    /// Says of a task whether all segments that it covers are among these, of which there is one
+    /// entry for each segment.
+    ///
+    /// # Panics
+    /// If there is another number of entries; what it gives, if the task is not of the tree.
+    pub fn covers_only(&self, among: &[bool]) -> impl Fn(TaskId) -> bool + '_ {
+        assert_eq!(among.len(), self.counts[0] as usize, "one entry for each segment");
+        // How many there are before each segment that are not among them.
+        let mut others = vec![0u32];
+        for &is_among in among {
+            others.push(others[others.len() - 1] + u32::from(!is_among));
+        }
+        move |task| {
+            let (first, last) = self.covered(task).into_inner();
+            others[first as usize] == others[last as usize + 1]
+        }
+    }
+
     /// All tasks, each after its children.
     pub fn tasks(&self) -> impl Iterator<Item = TaskId> + '_ {
         let nodes = (1..self.counts.len()).flat_map(|level| {
@@ -191,7 +233,7 @@ impl Tree {
         (0..self.counts[0])
             .map(TaskId::Segment)
             .chain(nodes)
-            .chain([TaskId::Final])
+            .chain((!self.is_growing()).then_some(TaskId::Final))
     }
 
     /// The place of a task in the order of [`Self::tasks`].
@@ -248,6 +290,25 @@ mod tests {
         assert_eq!(taken.len() + 1, seen.len(), "all but the final proof are taken");
         let in_order: Vec<_> = tree.tasks().take(taken.len()).collect();
         assert_eq!(taken, in_order);
+    }
+
+    #[test]
+    fn a_plan_that_grows_has_segments_and_nothing_else() {
+        for segments in [0, 1, 7] {
+            let tree = Tree::growing(segments);
+            assert!(tree.is_growing());
+            assert_eq!((tree.task_count(), tree.node_count()), (segments as usize, 0));
+            let tasks: Vec<_> = tree.tasks().collect();
+            assert_eq!(tasks, (0..segments).map(TaskId::Segment).collect::<Vec<_>>());
+            for task in tasks {
+                assert!(tree.contains(task));
+                assert_eq!((tree.parent(task), tree.children(task).len()), (None, 0));
+            }
+            let leaf = TaskId::Node(NodeId { level: 1, index: 0 });
+            for task in [TaskId::Final, TaskId::Segment(segments), leaf] {
+                assert!(!tree.contains(task), "{task}");
+            }
+        }
     }
 
     #[test]

@@ -214,5 +214,5 @@ pub fn plan(
     budget: crate::MemoryBudget,
     instructions_max: u64,
 ) -> Result<crate::Plan, crate::ExecuteError> {
-    crate::execute::plan(program, keys, input, budget, instructions_max, &String::new)
+    crate::execute::plan(program, keys, input, budget, instructions_max, None, &String::new)
 }

@@ -175,22 +175,7 @@ impl CostModel {
     /// of rows, and everything else in its formula is as little as it can be. The phase with the
     /// fraction tree takes most in almost every segment.
     pub(crate) fn segmentation(&self, bytes: u64) -> SegmentationCtx {
-        let counting = ProvingMemoryConfig {
-            base_field_size: 1,
-            extension_degree: 0,
-            digest_size: 0,
-            log_blowup: 0,
-            l_skip: 0,
-            log_stacked_height: 0,
-            k_whir: 0,
-            max_constraint_degree: 0,
-            cache_stacked_matrix: false,
-            cache_rs_code_matrix: false,
-            zerocheck_save_memory: true,
-        };
-        let rows = bytes.saturating_sub(self.held_bytes) as usize;
-        // One interaction, since the formula has a constant part for any number but zero.
-        let max_memory = counting.estimate(ProvingMemoryCounts::new(0, rows, 1, 0)).total;
+        let (counting, max_memory) = self.limit(bytes);
         let chips = self.widths.len();
         let row_bytes = self.widths.iter().zip(&self.interactions);
         let row_bytes = row_bytes.map(|(cells, interactions)| {
@@ -210,6 +195,32 @@ impl CostModel {
             },
             counting,
         )
+    }
+
+    /// Has OpenVM cut for this many bytes from now on.
+    pub(crate) fn cut_for(&self, bytes: u64, segmentation: &mut SegmentationCtx) {
+        segmentation.set_max_memory(self.limit(bytes).1);
+    }
+
+    /// What OpenVM is to make of rows, and its limit for this many bytes of them.
+    fn limit(&self, bytes: u64) -> (ProvingMemoryConfig, usize) {
+        let counting = ProvingMemoryConfig {
+            base_field_size: 1,
+            extension_degree: 0,
+            digest_size: 0,
+            log_blowup: 0,
+            l_skip: 0,
+            log_stacked_height: 0,
+            k_whir: 0,
+            max_constraint_degree: 0,
+            cache_stacked_matrix: false,
+            cache_rs_code_matrix: false,
+            zerocheck_save_memory: true,
+        };
+        let rows = bytes.saturating_sub(self.held_bytes) as usize;
+        // One interaction, since the formula has a constant part for any number but zero.
+        let max_memory = counting.estimate(ProvingMemoryCounts::new(0, rows, 1, 0)).total;
+        (counting, max_memory)
     }
 
     pub(crate) fn load(&self, trace_heights: &[u32]) -> Load {

@@ -5,21 +5,36 @@
 //! execution.
 
 use myriad_system::MemoryTree;
-use openvm_circuit::arch::{
-    ExitCode, VmExecutor,
-    instructions::{LocalOpcode, SystemOpcode, exe::VmExe},
-    interpreter::get_pc_index,
+use openvm_circuit::{
+    arch::{
+        ExitCode, VmExecutor, VmState,
+        instructions::{LocalOpcode, SystemOpcode, exe::VmExe},
+        interpreter::get_pc_index,
+    },
+    system::memory::online::GuestMemory,
 };
 use openvm_sdk::F;
 use openvm_sdk_config::SdkVmConfig;
 
-use crate::{Boundary, Input, Program, Segment, error::ProveError, program::caught};
+use crate::{Boundary, Input, Program, Segment, boundary::Root, error::ProveError, program::caught};
+
+/// An execution that has come to the end of a segment, and goes on when there are more segments.
+pub(crate) struct Walk {
+    state: VmState<F, GuestMemory>,
+    tree: MemoryTree,
+    root: Root,
+    /// Instructions, and segments, that it has executed.
+    instructions: u64,
+    segments: usize,
+    ended: bool,
+}
 
 /// Executes `program` on `input`, stops where each of `segments` ends, and returns the boundary
 /// that each proof must have.
 ///
-/// `segments` are all segments of a plan, in order. It needs no keys, and takes the memory that the
-/// program uses twice.
+/// `segments` are the first segments of a plan, or all of them, in order; or they follow those of
+/// `walk`, which then goes on from there. It needs no keys, and takes the memory that the program
+/// uses twice. What it has left is in `walk` afterwards; nothing if it fails.
 ///
 /// # Errors
 /// [`ProveError::Mismatch`] with the first segment that the execution does not have.
@@ -27,15 +42,22 @@ pub(crate) fn boundaries(
     program: &Program,
     input: &Input,
     segments: &[Segment],
+    walk: &mut Option<Walk>,
 ) -> Result<Vec<Boundary>, ProveError> {
+    let Some(Segment { index: first, .. }) = segments.first() else {
+        return Ok(Vec::new());
+    };
+    let first = *first;
     let mut boundaries = Vec::with_capacity(segments.len());
+    let before = if first == 0 { None } else { walk.take() };
     // OpenVM panics at an access outside of the VM's memory.
-    caught(|| follow(program, input, segments, &mut boundaries))
+    let walked = caught(|| follow(program, input, segments, before, &mut boundaries))
         .unwrap_or_else(Err)
         .map_err(|reason| ProveError::Mismatch {
-            segment: boundaries.len() as u32,
+            segment: first.saturating_add(boundaries.len() as u32),
             reason,
-        })?;
+        });
+    *walk = Some(walked?);
     Ok(boundaries)
 }
 
@@ -43,58 +65,81 @@ fn follow(
     program: &Program,
     input: &Input,
     segments: &[Segment],
+    before: Option<Walk>,
     boundaries: &mut Vec<Boundary>,
-) -> Result<(), String> {
+) -> Result<Walk, String> {
     let exe = program.exe();
     let vm = program.config().vm();
     let executor = VmExecutor::<F, SdkVmConfig>::new(vm.clone()).map_err(|e| e.to_string())?;
     let interpreter = executor.instance(exe).map_err(|e| e.to_string())?;
-    let mut state = interpreter.create_initial_vm_state(input.to_stdin());
-
-    let mut tree = MemoryTree::new(vm.system.config.memory_config.memory_dimensions());
-    let mut root = tree.update(&state.memory.memory)?.into();
-    let mut executed = 0;
-    for (index, segment) in segments.iter().enumerate() {
-        if segment.instret_start != executed {
-            return Err(format!(
-                "it starts at instruction {}, and the one before it ends at {executed}",
-                segment.instret_start
-            ));
+    let mut walk = match before {
+        Some(walk) => walk,
+        None => {
+            let state = interpreter.create_initial_vm_state(input.to_stdin());
+            let mut tree = MemoryTree::new(vm.system.config.memory_config.memory_dimensions());
+            Walk {
+                root: tree.update(&state.memory.memory)?.into(),
+                tree,
+                state,
+                instructions: 0,
+                segments: 0,
+                ended: false,
+            }
         }
-        if segment.last != (index + 1 == segments.len()) {
-            let is = if segment.last { "is" } else { "is not" };
-            return Err(format!(
-                "it {is} the end of the plan's {} segments",
-                segments.len()
-            ));
-        }
+    };
+    for segment in segments {
+        walk.check_next(segment)?;
         let before_last = segment.num_insns.checked_sub(1).ok_or("it has no instructions")?;
-        let initial_pc = state.pc();
-        let initial_root = root;
+        let initial_pc = walk.state.pc();
+        let initial_root = walk.root;
         // OpenVM does not tell whether an execution of that many instructions has ended, but its
         // last instruction does.
-        state = interpreter
-            .execute_from_state(state, Some(before_last))
+        walk.state = interpreter
+            .execute_from_state(walk.state, Some(before_last))
             .map_err(|e| e.to_string())?;
-        if ends_at(exe, state.pc()) != segment.last {
+        if ends_at(exe, walk.state.pc()) != segment.last {
             let ends = if segment.last { "does not end" } else { "ends" };
             return Err(format!("the program {ends} in it"));
         }
         // An exit code other than 0 becomes an error here.
-        state = interpreter
-            .execute_from_state(state, Some(1))
+        walk.state = interpreter
+            .execute_from_state(walk.state, Some(1))
             .map_err(|e| e.to_string())?;
-        root = tree.update(&state.memory.memory)?.into();
-        executed += segment.num_insns;
+        walk.root = walk.tree.update(&walk.state.memory.memory)?.into();
+        walk.instructions += segment.num_insns;
+        walk.segments += 1;
+        walk.ended = segment.last;
         boundaries.push(Boundary {
             initial_pc,
-            final_pc: state.pc(),
+            final_pc: walk.state.pc(),
             initial_root,
-            final_root: root,
+            final_root: walk.root,
             exit_code: segment.last.then_some(ExitCode::Success as u32),
         });
     }
-    Ok(())
+    Ok(walk)
+}
+
+impl Walk {
+    /// Whether it goes on with this segment.
+    fn check_next(&self, segment: &Segment) -> Result<(), String> {
+        if segment.index as usize != self.segments {
+            return Err(format!(
+                "it is segment {}, and {} were executed before it",
+                segment.index, self.segments
+            ));
+        }
+        if segment.instret_start != self.instructions {
+            return Err(format!(
+                "it starts at instruction {}, and the one before it ends at {}",
+                segment.instret_start, self.instructions
+            ));
+        }
+        if self.ended {
+            return Err("the one before it is the end of the execution".into());
+        }
+        Ok(())
+    }
 }
 
 /// Whether the instruction at `pc` ends the program.

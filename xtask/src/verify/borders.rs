@@ -163,7 +163,7 @@ mod tests {
         assert!(crossed("crates/engine/src/worker/serve.rs", text).is_empty());
         let text = "let vm = toml.map(VmConfig::from_toml);";
         assert_eq!(crossed("crates/node/src/prover/engine.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/worker/client.rs", text).is_empty());
+        assert!(crossed("crates/engine/src/worker/client/mod.rs", text).is_empty());
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
         assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);

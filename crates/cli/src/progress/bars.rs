@@ -88,6 +88,11 @@ impl Bars {
             Event::Planning => {
                 self.begin("Execution", "running the program, to cut it into segments");
             }
+            Event::Cut {
+                segments,
+                provers,
+                reused,
+            } => self.cut(*segments, *provers, *reused),
             Event::Planned {
                 instructions,
                 segments,
@@ -109,14 +114,7 @@ impl Bars {
                 if *reused == segments + nodes + 1 {
                     return;
                 }
-                let estimate = Estimate::planned(*segments, *nodes, *provers, *reused);
-                self.work = Some(Work::new(
-                    &self.screen,
-                    estimate,
-                    *provers,
-                    self.start,
-                    self.memory,
-                ));
+                self.planned(*segments, *nodes, *provers, *reused);
             }
             Event::Joined { prover, name } => self.work(|work| work.joined(*prover, name)),
             Event::Left { prover } => self.work(|work| work.left(*prover)),
@@ -144,6 +142,36 @@ impl Bars {
                 self.line("");
             }
         }
+    }
+
+    /// The first segments are known, and more will be.
+    fn cut(&mut self, segments: usize, provers: usize, reused: usize) {
+        self.phase.set_message(format!(
+            "running the program; {} so far",
+            plural(segments, "segment")
+        ));
+        match &mut self.work {
+            Some(work) => work.grow(segments, None, reused),
+            None => self.begin_work(Estimate::growing(segments, provers, reused), provers),
+        }
+    }
+
+    /// All of the work is known.
+    fn planned(&mut self, segments: usize, nodes: usize, provers: usize, reused: usize) {
+        match &mut self.work {
+            Some(work) => work.grow(segments, Some(nodes), reused),
+            None => self.begin_work(Estimate::planned(segments, nodes, provers, reused), provers),
+        }
+    }
+
+    fn begin_work(&mut self, estimate: Estimate, provers: usize) {
+        self.work = Some(Work::new(
+            &self.screen,
+            estimate,
+            provers,
+            self.start,
+            self.memory,
+        ));
     }
 
     /// Changes the lines of the work, if there are any yet.
@@ -289,6 +317,16 @@ impl Work {
             line.reset_elapsed();
             line.enable_steady_tick(TICK);
         }
+    }
+
+    /// More of the work is known.
+    fn grow(&mut self, segments: usize, nodes: Option<usize>, reused: usize) {
+        self.estimate.grow(segments, nodes, reused);
+        let (segments, nodes) = (self.estimate.segments(), self.estimate.nodes());
+        self.segments.set_length(segments.total as u64);
+        self.segments.set_position(segments.done as u64);
+        self.tree.set_length(nodes.total as u64);
+        self.tree.set_position(nodes.done as u64);
     }
 
     fn reopened(&mut self, task: TaskId) {

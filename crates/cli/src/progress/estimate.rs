@@ -21,6 +21,10 @@ const FINAL_PER_NODE: f64 = 0.6;
 #[derive(Default)]
 pub(super) struct Estimate {
     provers: usize,
+    /// More segments will be known, and nothing of the tree is.
+    growing: bool,
+    /// Proofs that were there before.
+    reused: usize,
     segments: Kind,
     nodes: Kind,
     /// The task of each prover, and since when.
@@ -48,12 +52,36 @@ impl Kind {
 }
 
 impl Estimate {
+    /// Starts with the first segments known.
+    pub(super) fn growing(segments: usize, provers: usize, reused: usize) -> Self {
+        Self {
+            growing: true,
+            ..Self::planned(segments, 0, provers, reused)
+        }
+    }
+
+    /// So many segments are known now, and of the tree so many nodes, if that is settled. Of all
+    /// that is known, `reused` proofs were there before; those that come with the tree are counted
+    /// as segments first.
+    pub(super) fn grow(&mut self, segments: usize, nodes: Option<usize>, reused: usize) {
+        let more = reused.saturating_sub(self.reused);
+        let of_segments = more.min(segments.saturating_sub(self.segments.total));
+        self.reused += more;
+        self.segments.total = segments;
+        self.segments.done += of_segments;
+        self.nodes.total = nodes.unwrap_or_default();
+        self.nodes.done += (more - of_segments).min(self.nodes.left());
+        self.growing = nodes.is_none();
+    }
+
     /// Starts with the work known. Reused proofs are counted as segments first.
     pub(super) fn planned(segments: usize, nodes: usize, provers: usize, reused: usize) -> Self {
         let segments_done = reused.min(segments);
         let nodes_done = (reused - segments_done).min(nodes);
         Self {
             provers,
+            growing: false,
+            reused,
             segments: Kind {
                 total: segments,
                 done: segments_done,
@@ -117,8 +145,11 @@ impl Estimate {
         kind.wall += wall;
     }
 
-    /// Time that is left, once a task has been measured.
+    /// Time that is left, once a task has been measured and all tasks are known.
     pub(super) fn left(&self) -> Option<Duration> {
+        if self.growing {
+            return None;
+        }
         let (segment, node) = match (self.segments.mean_s(), self.nodes.mean_s()) {
             (None, None) => return None,
             (Some(segment), node) => (
@@ -163,6 +194,31 @@ mod tests {
             left,
             "2 segments by 2 provers, and the final proof"
         );
+    }
+
+    #[test]
+    fn no_time_is_told_before_the_tree_is_settled() {
+        let mut estimate = Estimate::growing(2, 2, 1);
+        estimate.grow(4, None, 1);
+        estimate.done(TaskId::Segment(1), Duration::from_secs(100));
+        assert_eq!(estimate.left(), None);
+        assert_eq!((estimate.segments().done, estimate.segments().total), (2, 4));
+        estimate.grow(4, Some(0), 1);
+        assert_eq!(estimate.left(), Some(Duration::from_secs(100 + 72)));
+    }
+
+    #[test]
+    fn proofs_of_an_earlier_run_count_as_their_segments_become_known() {
+        let mut estimate = Estimate::growing(2, 1, 1);
+        let done = |estimate: &Estimate| (estimate.segments().done, estimate.nodes().done);
+        estimate.grow(5, None, 3);
+        assert_eq!(done(&estimate), (3, 0));
+        estimate.done(TaskId::Segment(4), Duration::from_secs(1));
+        estimate.grow(5, None, 3);
+        assert_eq!(done(&estimate), (4, 0));
+        // One is of a further segment, and two are of nodes.
+        estimate.grow(6, Some(4), 6);
+        assert_eq!(done(&estimate), (5, 2));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(super) struct Plain {
     start: Instant,
     segments: usize,
     nodes: usize,
+    /// What follows the number of segments while there will be more.
+    so_far: &'static str,
     segments_done: usize,
     nodes_done: usize,
 }
@@ -22,6 +24,7 @@ impl Default for Plain {
             start: Instant::now(),
             segments: 0,
             nodes: 0,
+            so_far: "",
             segments_done: 0,
             nodes_done: 0,
         }
@@ -35,6 +38,7 @@ impl Plain {
             Event::KeysReady { made: Some(took) } => self.line(&format!("keys made, in {}", duration(*took))),
             Event::KeysReady { made: None } => {}
             Event::Planning => self.line("executing the program"),
+            Event::Cut { segments, .. } => self.cut(*segments),
             Event::Planned {
                 instructions,
                 segments,
@@ -43,7 +47,7 @@ impl Plain {
                 reused,
                 ..
             } => {
-                (self.segments, self.nodes) = (*segments, *nodes);
+                (self.segments, self.nodes, self.so_far) = (*segments, *nodes, "");
                 self.line(&format!(
                     "{} instructions in {}; {} of the aggregation tree; {}",
                     count(*instructions),
@@ -66,7 +70,8 @@ impl Plain {
                 let which = match task {
                     TaskId::Segment(_) => {
                         self.segments_done += 1;
-                        format!("{} ({} of {})", task, self.segments_done, self.segments)
+                        let (done, all) = (self.segments_done, self.segments);
+                        format!("{task} ({done} of {all}{})", self.so_far)
                     }
                     TaskId::Node(_) => {
                         self.nodes_done += 1;
@@ -91,6 +96,16 @@ impl Plain {
             Event::Retrying { task, reason } => self.line(&format!("trying {task} again: {reason}")),
             Event::Finished => self.line("the final proof is verified"),
         }
+    }
+
+    fn cut(&mut self, segments: usize) {
+        if self.segments == 0 {
+            self.line(&format!(
+                "{} so far, which are given out while the program is being executed",
+                plural(segments, "segment")
+            ));
+        }
+        (self.segments, self.so_far) = (segments, " so far");
     }
 
     fn line(&self, text: &str) {

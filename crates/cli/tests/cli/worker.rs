@@ -88,6 +88,14 @@ fn the_boundaries_of_a_block_chain_from_the_programs_start_to_its_end() {
     let whole = Boundary::join(&boundaries[0], &boundaries[boundaries.len() - 1]);
     assert_eq!(whole.exit_code, Some(0));
 
+    // Where segments are cut while the execution goes on, it is executed once for all of them.
+    let (first, rest) = plan.segments.split_at(1);
+    let (mut parts, _) = worker.boundaries(first).unwrap();
+    assert!(worker.boundaries(&[]).is_ok_and(|(none, _)| none.is_empty()));
+    parts.extend(worker.boundaries(rest).unwrap().0);
+    assert_eq!(parts, boundaries);
+    assert!(worker.boundaries(rest).is_err(), "they do not follow");
+
     // Segments that the execution does not have are named.
     let mut segments = plan.segments;
     segments[1].instret_start += 1;

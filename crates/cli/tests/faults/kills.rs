@@ -32,6 +32,12 @@ use crate::{
 /// Kills that CI makes at least.
 const KILLS: usize = 30;
 const PROVERS: usize = 2;
+/// Rounds that take longer to execute than this test does.
+const ENDLESS_ROUNDS: u64 = 10_000_000_000;
+/// Times that a requester dies whose plan is being made, and proofs that become durable before
+/// each.
+const HALF_PLANNED: usize = 3;
+const PROOFS_EACH: usize = 2;
 /// How long a child may take to see that its node is gone.
 const ORPHAN_MAX: Duration = Duration::from_secs(20);
 
@@ -122,6 +128,28 @@ struct Nodes {
 }
 
 impl Nodes {
+    /// A job of so many rounds, which nobody is at yet.
+    fn new(dir: &Path, bootstrap: &str, rounds: u64, seed: u64) -> Self {
+        let (lines, heard) = channel();
+        with_keys(&dir.join("requester"));
+        Self {
+            dir: dir.to_owned(),
+            program: guest("fibonacci"),
+            input: format!("0x01{}", hex::encode(rounds.to_le_bytes())),
+            bootstrap: bootstrap.to_owned(),
+            lines,
+            heard,
+            started: 0,
+            requester: None,
+            provers: (0..PROVERS).map(|_| None).collect(),
+            left: BTreeMap::new(),
+            made: BTreeMap::new(),
+            rng: Rng(seed),
+            journal: BTreeMap::new(),
+            kept: BTreeSet::new(),
+        }
+    }
+
     fn number(&mut self) -> usize {
         self.started += 1;
         self.started
@@ -222,11 +250,33 @@ impl Nodes {
         }
         for stage in Stage::of_requester(line) {
             if self.strikes(stage) {
-                let orphans = self.requester.take().unwrap().kill();
-                assert!(all_end(&orphans, ORPHAN_MAX), "a child outlives its requester");
-                self.look_at_journal();
+                self.kill_requester();
                 self.start_requester();
                 return;
+            }
+        }
+    }
+
+    fn kill_requester(&mut self) {
+        let orphans = self.requester.take().unwrap().kill();
+        assert!(all_end(&orphans, ORPHAN_MAX), "a child outlives its requester");
+        self.look_at_journal();
+    }
+
+    /// Waits until the requester has said that so many more proofs are durable, all before its plan
+    /// is there.
+    fn until_durable(&mut self, more: usize) {
+        let wanted = self.kept.len() + more;
+        while self.kept.len() < wanted {
+            let (number, line) = self.heard.recv_timeout(SILENCE_MAX).expect("the job goes on");
+            if self
+                .requester
+                .as_ref()
+                .is_some_and(|process| process.number == number)
+            {
+                let line = line.expect("the requester does not end by itself");
+                assert_ne!(field(&line, "stage"), Some("settle"), "the plan is there: {line}");
+                self.requester_said(&line);
             }
         }
     }
@@ -264,25 +314,9 @@ impl Nodes {
 
 /// A job in which every stage takes its victims; gives how often each did.
 fn job(dir: &Path, bootstrap: &str, seed: u64, place: u64) -> BTreeMap<Stage, usize> {
-    let (lines, heard) = channel();
-    let mut nodes = Nodes {
-        dir: dir.to_owned(),
-        program: guest("fibonacci"),
-        // Each job is another one.
-        input: format!("0x01{}", hex::encode((ROUNDS + place).to_le_bytes())),
-        bootstrap: bootstrap.to_owned(),
-        lines,
-        heard,
-        started: 0,
-        requester: None,
-        provers: (0..PROVERS).map(|_| None).collect(),
-        left: Stage::ALL.into_iter().collect(),
-        made: BTreeMap::new(),
-        rng: Rng(seed.wrapping_add(place)),
-        journal: BTreeMap::new(),
-        kept: BTreeSet::new(),
-    };
-    with_keys(&dir.join("requester"));
+    // Each job is another one.
+    let mut nodes = Nodes::new(dir, bootstrap, ROUNDS + place, seed.wrapping_add(place));
+    nodes.left = Stage::ALL.into_iter().collect();
     nodes.run();
 
     let jobs = Jobs::of(&dir.join("requester"));
@@ -328,6 +362,27 @@ pub fn nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice
             made.values().sum::<usize>()
         );
         place += 1;
+    }
+    bootstrap.kill();
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Segments are proven while the execution goes on. The requester dies, and executes anew: what was
+/// durable is there, and is not given out again.
+pub fn a_requester_that_dies_while_its_plan_is_being_made_loses_no_accepted_proof() {
+    // Kept if this fails.
+    let dir = tempfile::tempdir().unwrap().keep();
+    let (bootstrap, address) = bootstrap(&dir);
+    let mut nodes = Nodes::new(&dir, &address, ENDLESS_ROUNDS, 1);
+    (0..PROVERS).for_each(|place| nodes.start_prover(place));
+    for _ in 0..HALF_PLANNED {
+        nodes.start_requester();
+        nodes.until_durable(PROOFS_EACH);
+        nodes.kill_requester();
+    }
+    assert!(nodes.journal.len() >= HALF_PLANNED * PROOFS_EACH);
+    for prover in &mut nodes.provers {
+        prover.take().unwrap().kill();
     }
     bootstrap.kill();
     fs::remove_dir_all(&dir).unwrap();

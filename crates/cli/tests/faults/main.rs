@@ -54,6 +54,11 @@ fn main() -> ExitCode {
             kills::nodes_are_killed_and_the_job_is_done_and_nothing_accepted_is_proven_twice,
         ),
         trial(
+            "a_requester_that_dies_while_its_plan_is_being_made_loses_no_accepted_proof",
+            everywhere(),
+            kills::a_requester_that_dies_while_its_plan_is_being_made_loses_no_accepted_proof,
+        ),
+        trial(
             "real_proofs_of_something_else_are_seen_through_and_their_makers_banned",
             everywhere(),
             byzantine::real_proofs_of_something_else_are_seen_through_and_their_makers_banned,

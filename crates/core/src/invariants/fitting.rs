@@ -3,19 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
+use crate::{Blob, Cost, Event, Input, JobId, Offer, Output, Peer, TaskId, TaskRef, Time, Tree};
 
 /// A lease is an answer to an offer, and fits into the memory that was offered. Its task is not
 /// done, and has durable inputs. The caller's own final proof is leased to nobody.
 #[derive(Clone, Debug, Default)]
 pub struct Fitting {
-    jobs: BTreeMap<JobId, (Tree, BTreeMap<TaskId, u64>)>,
+    jobs: BTreeMap<JobId, (Tree, Vec<u64>)>,
     /// Jobs whose final proof the caller makes.
     own_final: BTreeSet<JobId>,
     /// Proofs that the caller was asked to persist since the job was opened.
     to_persist: BTreeSet<(TaskRef, Blob)>,
     done: BTreeSet<TaskRef>,
     offers: BTreeMap<Peer, Offer>,
+}
+
+impl Fitting {
+    /// A job whose plan grows has these tasks, too; `tree` is there when it is settled.
+    fn grows(&mut self, job: JobId, tree: Option<&Tree>, costs: &[Cost], done: &[(TaskId, Blob)]) {
+        let growing = self.jobs.get_mut(&job).filter(|(tree, _)| tree.is_growing());
+        let Some((grown, memory)) = growing else {
+            return;
+        };
+        memory.extend(costs.iter().map(|cost| cost.memory));
+        *grown = tree
+            .cloned()
+            .unwrap_or_else(|| Tree::growing(memory.len() as u32));
+        // Those of nodes do not count.
+        let segments = done.iter().filter(|(task, _)| matches!(task, TaskId::Segment(_)));
+        self.done.extend(segments.map(|&(task, _)| TaskRef { job, task }));
+    }
 }
 
 impl Checker for Fitting {
@@ -26,8 +43,7 @@ impl Checker for Fitting {
         self.offers.clear();
         match input {
             Input::Open(spec) if !self.jobs.contains_key(&spec.id) => {
-                let memory = spec.costs.iter().map(|cost| cost.memory);
-                let memory = spec.tree.tasks().zip(memory).collect();
+                let memory = spec.costs.iter().map(|cost| cost.memory).collect();
                 self.jobs.insert(spec.id, (spec.tree.clone(), memory));
                 let job = spec.id;
                 if spec.own_final {
@@ -36,6 +52,13 @@ impl Checker for Fitting {
                 let done = spec.done.iter().map(|&(task, _)| TaskRef { job, task });
                 self.done.extend(done);
             }
+            Input::Grow { job, costs, done } => self.grows(*job, None, costs, done),
+            Input::Settle {
+                job,
+                tree,
+                costs,
+                done,
+            } => self.grows(*job, Some(tree), costs, done),
             Input::Offer { peer, offer } => {
                 self.offers.insert(*peer, *offer);
             }
@@ -74,7 +97,10 @@ impl Checker for Fitting {
             .jobs
             .get(&task.job)
             .ok_or_else(|| format!("{task} is of no job"))?;
-        let needed = memory[&task.task];
+        if !tree.contains(task.task) {
+            return Err(format!("{task} is leased, and the job has no such task"));
+        }
+        let needed = memory[tree.place(task.task)];
         if needed > offer.memory {
             return Err(format!(
                 "{task} needs {needed} bytes, and {peer:?} has {}",

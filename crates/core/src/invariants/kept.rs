@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::{Blob, Event, Input, Output, Requester, TaskId, TaskRef, Time, Tried};
+use crate::{Blob, Event, Input, JobId, Output, Requester, TaskId, TaskRef, Time, Tried};
 
 /// An accepted proof stays what it was: one proof for each task, for as long as the job is open.
 ///
@@ -25,20 +25,22 @@ pub struct Kept {
     lost: BTreeSet<(TaskRef, Blob)>,
 }
 
+impl Kept {
+    /// An earlier run has left these proofs.
+    fn restores(&mut self, job: JobId, done: &[(TaskId, Blob)]) {
+        let done = done.iter().map(|&(task, proof)| (TaskRef { job, task }, proof));
+        self.restored.extend(done);
+    }
+}
+
 impl Checker for Kept {
     const RULE: &'static str =
         "an accepted proof is neither lost nor replaced, unless it was refuted or lost";
 
     fn input(&mut self, _now: Time, input: &Input) {
         match input {
-            Input::Open(spec) => {
-                let job = spec.id;
-                let done = spec
-                    .done
-                    .iter()
-                    .map(|&(task, proof)| (TaskRef { job, task }, proof));
-                self.restored.extend(done);
-            }
+            Input::Open(spec) => self.restores(spec.id, &spec.done),
+            Input::Grow { job, done, .. } | Input::Settle { job, done, .. } => self.restores(*job, done),
             Input::Persisted { task, proof } if self.accepted.get(task) == Some(proof) => {
                 self.durable.insert(*task, *proof);
             }

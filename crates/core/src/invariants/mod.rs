@@ -6,6 +6,7 @@
 mod accepted;
 mod banned;
 mod fitting;
+mod grown;
 mod kept;
 mod moving;
 mod obsolete;
@@ -16,6 +17,7 @@ use thiserror::Error;
 pub use accepted::Accepted;
 pub use banned::Banned;
 pub use fitting::Fitting;
+pub use grown::Grown;
 pub use kept::Kept;
 pub use moving::Moving;
 pub use obsolete::Obsolete;
@@ -62,6 +64,7 @@ pub struct All {
     accepted: Accepted,
     banned: Banned,
     fitting: Fitting,
+    grown: Grown,
     kept: Kept,
     moving: Moving,
     obsolete: Obsolete,
@@ -112,10 +115,11 @@ impl All {
         &mut self,
         mut look: impl FnMut(&mut dyn Watch) -> Result<(), Violation>,
     ) -> Result<(), Violation> {
-        let all: [&mut dyn Watch; 7] = [
+        let all: [&mut dyn Watch; 8] = [
             &mut self.accepted,
             &mut self.banned,
             &mut self.fitting,
+            &mut self.grown,
             &mut self.kept,
             &mut self.moving,
             &mut self.obsolete,

@@ -15,6 +15,18 @@ pub struct Obsolete {
     durable: BTreeSet<TaskRef>,
 }
 
+impl Obsolete {
+    /// A job whose plan grows has tasks with these proofs of an earlier run.
+    fn restores(&mut self, job: JobId, done: &[(TaskId, Blob)]) {
+        if self.trees.get(&job).is_some_and(Tree::is_growing) {
+            // Those of nodes do not count.
+            let segments = done.iter().filter(|(task, _)| matches!(task, TaskId::Segment(_)));
+            self.durable
+                .extend(segments.map(|&(task, _)| TaskRef { job, task }));
+        }
+    }
+}
+
 impl Checker for Obsolete {
     const RULE: &'static str = "a proof becomes obsolete only after all that is made from it is durable";
 
@@ -25,6 +37,13 @@ impl Checker for Obsolete {
                 self.trees.insert(job, spec.tree.clone());
                 self.durable
                     .extend(spec.done.iter().map(|&(task, _)| TaskRef { job, task }));
+            }
+            Input::Grow { job, done, .. } => self.restores(*job, done),
+            Input::Settle { job, tree, done, .. } => {
+                self.restores(*job, done);
+                if let Some(grown) = self.trees.get_mut(job).filter(|tree| tree.is_growing()) {
+                    *grown = tree.clone();
+                }
             }
             Input::Persisted { task, proof } if self.to_persist.contains(&(*task, *proof)) => {
                 self.durable.insert(*task);
@@ -53,6 +72,9 @@ impl Checker for Obsolete {
             return Ok(());
         };
         let tree = &self.trees[&task.job];
+        if tree.is_growing() {
+            return Err(format!("{task} is obsolete, and what takes it is not known yet"));
+        }
         let parent = tree
             .parent(task.task)
             .ok_or_else(|| format!("{task} is what the job is for"))?;

@@ -9,6 +9,7 @@ use std::{
 use super::Checker;
 use crate::{
     Cost, Event, Input, JobId, Offer, Output, Peer, Refusal, Requester, Return, Stage, TaskId, TaskRef, Time,
+    Tree,
 };
 
 /// The time for which a ready task may be kept for a peer that was woken for it.
@@ -19,7 +20,7 @@ const WOKEN_PATIENCE: Duration = Duration::from_secs(2);
 /// first such peer was told to, or from when a peer got a task of the same level.
 #[derive(Clone, Debug, Default)]
 pub struct Served {
-    jobs: BTreeMap<JobId, BTreeMap<TaskId, Cost>>,
+    jobs: BTreeMap<JobId, (Tree, Vec<Cost>)>,
     /// The offer that is answered now, and whether the peer is told to wait.
     offer: Option<(Time, Peer, Offer)>,
     waits: bool,
@@ -47,8 +48,20 @@ impl Checker for Served {
         (self.offer, self.waits) = (None, false);
         match input {
             Input::Open(spec) if !self.jobs.contains_key(&spec.id) => {
-                let costs = spec.tree.tasks().zip(spec.costs.iter().copied()).collect();
-                self.jobs.insert(spec.id, costs);
+                self.jobs.insert(spec.id, (spec.tree.clone(), spec.costs.clone()));
+            }
+            Input::Grow { job, costs, .. } => {
+                if let Some((tree, known)) = self.jobs.get_mut(job).filter(|(tree, _)| tree.is_growing()) {
+                    known.extend(costs);
+                    *tree = Tree::growing(known.len() as u32);
+                }
+            }
+            Input::Settle { job, tree, costs, .. } => {
+                let growing = self.jobs.get_mut(job).filter(|(tree, _)| tree.is_growing());
+                if let Some((grown, known)) = growing {
+                    known.extend(costs);
+                    *grown = tree.clone();
+                }
             }
             Input::Offer { peer, offer } => self.offer = Some((now, *peer, *offer)),
             Input::Returned {
@@ -90,9 +103,9 @@ impl Checker for Served {
             return Ok(());
         };
         let is_kept = self.woken.is_some_and(|woken| now - woken <= WOKEN_PATIENCE);
-        for (&job, costs) in &self.jobs {
+        for (&job, (tree, costs)) in &self.jobs {
             for (task, stage) in requester.stages(job) {
-                let (task, cost) = (TaskRef { job, task }, costs[&task]);
+                let (task, cost) = (TaskRef { job, task }, costs[tree.place(task)]);
                 let is_for_it = stage == Stage::Ready && cost.memory <= offer.memory;
                 // It may be kept for the one that was woken.
                 if !is_for_it || is_kept || self.failed.contains(&(peer, task)) {

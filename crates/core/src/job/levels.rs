@@ -21,6 +21,18 @@ pub(super) struct Level {
     pub left: Option<Time>,
 }
 
+impl Level {
+    /// A task with this rank is on it.
+    pub(super) fn include(&mut self, rank: Duration) {
+        self.rank = self.rank.max(rank);
+        self.least = if self.least.is_zero() {
+            rank
+        } else {
+            self.least.min(rank)
+        };
+    }
+}
+
 impl Job {
     /// A task is left for others, with those of its level; until when at most, unless they were
     /// before.

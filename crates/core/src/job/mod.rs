@@ -1,5 +1,6 @@
 //! One job: which tasks are done, which can start, and which peers hold them.
 
+mod growth;
 mod levels;
 mod task;
 
@@ -13,10 +14,9 @@ use self::levels::Level;
 pub use self::task::Stage;
 pub(crate) use self::task::{Claim, Lease, Suspicion, Task, TaskState};
 use crate::{
-    ids::{Blob, JobId, Peer, TaskId},
-    input::JobSpec,
+    ids::{Blob, Peer, TaskId},
     ready::Ready,
-    redundancy::{ONE, Redundancy, share},
+    redundancy::{ONE, share},
     time::Time,
     tree::Tree,
 };
@@ -54,11 +54,16 @@ pub(crate) struct Job {
     /// proof.
     levels: Vec<Level>,
     tasks: Vec<Task>,
+    /// Leases of an earlier run, of tasks that the job has not got yet.
+    leased_before: BTreeSet<(TaskId, Peer)>,
 }
 
 /// Work that is done more than once.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Waste {
+    /// The work that was needed when the job got its tasks, and that of the longest task.
+    pub needed: Duration,
+    pub longest: Duration,
     pub allowed: Duration,
     /// Waste that is allowed in addition where strangers never deliver.
     pub allowed_unsure: Duration,
@@ -82,72 +87,6 @@ impl Waste {
 }
 
 impl Job {
-    /// # Panics
-    /// If the number of costs is not the number of tasks.
-    pub(crate) fn new(spec: JobSpec, sequence: u64, redundancy: &Redundancy) -> (JobId, Self) {
-        let JobSpec {
-            id,
-            tree,
-            costs,
-            priority,
-            deadline,
-            own_final,
-            done,
-            leased: _,
-        } = spec;
-        assert_eq!(costs.len(), tree.task_count(), "every task has a cost");
-        let mut tasks: Vec<Task> = costs.into_iter().map(Task::new).collect();
-        // Parents come after their children.
-        for task in tree.tasks().collect::<Vec<_>>().into_iter().rev() {
-            let above = tree
-                .parent(task)
-                .map_or(Duration::ZERO, |parent| tasks[tree.place(parent)].rank);
-            let own = &mut tasks[tree.place(task)];
-            own.rank = own.cost.work + above;
-        }
-        for (task, proof) in done.into_iter().filter(|(task, _)| tree.contains(*task)) {
-            tasks[tree.place(task)].state = TaskState::Done(proof);
-        }
-        let mut job = Self {
-            priority,
-            deadline,
-            own_final,
-            sequence,
-            tree,
-            ready: Ready::default(),
-            leases: 0,
-            under_way: 0,
-            held: BTreeSet::new(),
-            latest: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
-            soon: BTreeMap::new(),
-            waste: Waste::default(),
-            submitters: BTreeSet::new(),
-            levels: Vec::new(),
-            tasks,
-        };
-        job.levels = vec![Level::default(); job.level(TaskId::Final) + 1];
-        for task in job.tree.tasks() {
-            let level = job.level(task);
-            let rank = job.task(task).rank;
-            let level = &mut job.levels[level];
-            level.rank = level.rank.max(rank);
-            level.least = if level.least.is_zero() {
-                rank
-            } else {
-                level.least.min(rank)
-            };
-        }
-        job.find_needed(TaskId::Final);
-        let needed = job.tasks.iter().filter(|task| task.is_needed());
-        let work = needed.map(|task| task.cost.work).sum();
-        (job.waste.allowed, job.waste.allowed_unsure) = redundancy.waste_allowed(work);
-        // One task may be done twice, however small the job is.
-        let longest = job.tasks.iter().map(|task| task.cost.work).max();
-        job.waste.allowed = job.waste.allowed.max(longest.unwrap_or_default());
-        (id, job)
-    }
-
     /// Marks the tasks that a task still needs: none below one that is done. Returns those that can
     /// start now.
     fn find_needed(&mut self, by: TaskId) -> Vec<TaskId> {
@@ -219,7 +158,7 @@ impl Job {
     /// The tasks whose proofs a task takes: its children, and for the final proof the last segment
     /// too, which shows the public values.
     pub(crate) fn inputs(&self, task: TaskId) -> impl Iterator<Item = TaskId> + use<> {
-        let last = (task == TaskId::Final).then_some(TaskId::Segment(self.tree.segments() - 1));
+        let last = (task == TaskId::Final).then(|| TaskId::Segment(self.tree.segments() - 1));
         self.tree.children(task).chain(last)
     }
 
@@ -406,9 +345,9 @@ impl Job {
         self.task(task).failures.iter().map(|(peer, _)| *peer).collect()
     }
 
-    /// The tasks that take this one's proof.
+    /// The tasks that take this one's proof, as far as they are known.
     pub(crate) fn takers(&self, task: TaskId) -> impl Iterator<Item = TaskId> + use<> {
-        let last = task == TaskId::Segment(self.tree.segments() - 1);
+        let last = !self.tree.is_growing() && task == TaskId::Segment(self.tree.segments() - 1);
         self.tree
             .parent(task)
             .into_iter()

@@ -112,6 +112,10 @@ impl Requester {
             .filter(|job| job.tree.contains(task.task))
             .and_then(|job| job.task_mut(task.task).leases.get_mut(&peer));
         let Some(lease) = lease else {
+            if self.is_awaited(peer, task) {
+                let until = now + policy.lease_min;
+                return self.outputs.push_back(Output::Extended { peer, task, until });
+            }
             return self.refuse(peer, Refusal::NotLeased);
         };
         let progress = progress.min(PROGRESS_ONE);
@@ -222,6 +226,9 @@ impl Requester {
 
     pub(super) fn returned(&mut self, now: Time, peer: Peer, task: TaskRef, why: Return) {
         if self.end_lease(peer, task).is_none() {
+            if let Some(job) = self.jobs.get_mut(&task.job) {
+                job.forget_awaited_of(peer, task.task);
+            }
             return self.refuse(peer, Refusal::NotLeased);
         }
         match why {
@@ -278,6 +285,9 @@ impl Requester {
         for task in leases.unwrap_or_default() {
             self.end_lease(peer, task);
             self.release(now, task);
+        }
+        for job in self.jobs.values_mut() {
+            job.forget_awaited(peer);
         }
         if self.forget_woken(peer).is_some() {
             self.wake_another(now);

@@ -3,6 +3,7 @@
 mod ahead;
 mod assign;
 mod copies;
+mod growing;
 mod leases;
 mod proofs;
 mod reopening;
@@ -119,6 +120,13 @@ impl Requester {
     pub fn handle_input(&mut self, now: Time, input: Input) {
         match input {
             Input::Open(spec) => self.open(now, *spec),
+            Input::Grow { job, costs, done } => self.grow(now, job, costs, done),
+            Input::Settle {
+                job,
+                tree,
+                costs,
+                done,
+            } => self.settle(now, job, (tree, costs), done),
             Input::Offer { peer, offer } => self.offered(now, peer, offer),
             Input::FilesHeld { peer, job, spares } => {
                 self.files_held(peer, job);
@@ -248,6 +256,26 @@ impl Requester {
         leased.into_iter().map(|(task, peer, _)| (task, peer)).collect()
     }
 
+    /// The leases of an earlier run that are waited for: of tasks to which the plan of an open job
+    /// is not there yet.
+    pub fn awaited(&self, job: JobId) -> Vec<(TaskId, Peer)> {
+        let awaited = self.jobs.get(&job).map(Job::awaited);
+        awaited.into_iter().flatten().copied().collect()
+    }
+
+    /// The peers that hold a task of an open job.
+    pub fn holders(&self, task: TaskRef) -> Vec<Peer> {
+        let job = self
+            .jobs
+            .get(&task.job)
+            .filter(|job| job.tree.contains(task.task));
+        let leases = job.map(|job| &job.task(task.task).leases);
+        leases
+            .into_iter()
+            .flat_map(|leases| leases.keys().copied())
+            .collect()
+    }
+
     /// The progress of an open job.
     pub fn progress(&self, job: JobId) -> Option<Progress> {
         self.jobs.get(&job).map(|job| Progress {
@@ -272,10 +300,9 @@ impl Requester {
         self.parked.set_salt(u64::from_le_bytes(
             *spec.id.0.first_chunk().expect("a hash is longer"),
         ));
-        let leased = spec.leased.clone();
         let (id, job) = Job::new(spec, self.jobs_opened, &self.policy.redundancy);
         self.jobs_opened += 1;
-        if job.is_done(TaskId::Final) {
+        if job.tree.contains(TaskId::Final) && job.is_done(TaskId::Final) {
             self.outputs.push_back(Output::Event(Event::JobDone { job: id }));
             return;
         }
@@ -289,21 +316,8 @@ impl Requester {
         }
         self.jobs.insert(id, job);
         self.outputs.push_back(Output::Announce { job: id, open: true });
-        for (task, peer) in leased {
-            self.restore(now, peer, TaskRef { job: id, task });
-        }
-        self.suspect_again(now, id);
         // Announcing reaches the peers that do not wait here.
-        for task in ready {
-            let job = &self.jobs[&id];
-            if self.parked.is_empty() && !job.is_for_caller(task) {
-                continue;
-            }
-            if !job.task(task).leases.is_empty() {
-                continue;
-            }
-            self.wake(TaskRef { job: id, task }, now);
-        }
+        self.has_new(now, id, ready);
     }
 
     fn refuse(&mut self, peer: Peer, why: Refusal) {

@@ -26,13 +26,15 @@ impl Requester {
             .get(&task.job)
             .filter(|job| job.tree.contains(task.task));
         let Some(own) = known.map(|job| job.task(task.task)) else {
-            return self.refuse(peer, Refusal::NoSuchTask);
+            let why = if self.is_awaited(peer, task) {
+                Refusal::NotYet
+            } else {
+                Refusal::NoSuchTask
+            };
+            return self.refuse(peer, why);
         };
-        let granted = match own.leases.get(&peer) {
-            Some(lease) => Some(lease.granted),
-            None => own.former.get(&peer).copied(),
-        };
-        let Some(granted) = granted else {
+        let held = own.leases.get(&peer).map(|lease| lease.granted);
+        let Some(granted) = held.or_else(|| own.former.get(&peer).copied()) else {
             return self.refuse(peer, Refusal::NotLeased);
         };
         if own.state != TaskState::Open {

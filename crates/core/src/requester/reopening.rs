@@ -15,9 +15,11 @@ impl Requester {
         let Some(job) = job.filter(|job| job.tree.contains(task.task)) else {
             return;
         };
-        // A proof is needed by nobody once everything that takes it has been made.
+        // A proof is needed by nobody once everything that takes it has been made. While the plan
+        // grows, what will take it is not known.
         let needs = |taker| matches!(job.task(taker).state, TaskState::Open | TaskState::Waiting(_));
-        if job.task(task.task).state != TaskState::Done(proof) || !job.takers(task.task).any(needs) {
+        let is_needed = job.tree.is_growing() || job.takers(task.task).any(needs);
+        if job.task(task.task).state != TaskState::Done(proof) || !is_needed {
             return;
         }
         let event = Event::Reopened {

@@ -214,6 +214,16 @@ impl Spreading {
         })
     }
 
+    /// How many tasks of a job can be given out without most of their peers fetching the files
+    /// first: as many as have them, and any number if half of the `peers` that there are do. Others
+    /// would fetch the files with their leases, and keep the rest from getting them in their turn.
+    pub fn enough_for(&self, job: JobId, peers: usize) -> usize {
+        match self.jobs.get(&job).map_or(0, |job| job.holders.len()) {
+            holders if holders > 0 && 2 * holders >= peers => usize::MAX,
+            holders => holders,
+        }
+    }
+
     /// The source of a job's files for a peer, before there are tasks. A peer that asks again has
     /// not got them where it was sent.
     pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {

@@ -313,6 +313,18 @@ fn a_job_that_is_over_gives_the_link_back() {
 }
 
 #[test]
+fn as_many_tasks_are_given_out_early_as_have_the_files_or_all_if_most_have_them() {
+    let mut spreading = spreading();
+    assert_eq!(spreading.enough_for(JOB, 0), 0, "nobody is there");
+    assert_eq!(spreading.enough_for(JOB, 1), 0);
+    (0..3).for_each(|number| spreading.has_all(Time(0), JOB, peer(number)));
+    assert_eq!(spreading.enough_for(JOB, 7), 3);
+    assert_eq!(spreading.enough_for(JOB, 6), usize::MAX);
+    spreading.remove(JOB);
+    assert_eq!(spreading.enough_for(JOB, 6), 0);
+}
+
+#[test]
 fn others_go_first_for_a_part_of_the_execution_and_not_for_long() {
     assert_eq!(head_start(SECOND * 4), SECOND);
     assert_eq!(head_start(SECOND * 4000), HEAD_START_MAX);

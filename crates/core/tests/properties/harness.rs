@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Range,
     time::Duration,
 };
 
@@ -43,8 +44,9 @@ pub fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
         internal_recursive: 2,
     };
     let tree = Tree::new(segments, arities);
-    let costs = tree.tasks().map(|task| Cost {
-        work: Duration::from_secs(10),
+    let costs = tree.tasks().enumerate().map(|(place, task)| Cost {
+        // Those of one of the jobs are not all alike.
+        work: Duration::from_secs(10 + if index == 2 { place as u64 % 3 } else { 0 }),
         // Tasks higher in the tree need more memory; peer 2 can do all.
         memory: GIB
             + if matches!(task, TaskId::Segment(_)) {
@@ -66,6 +68,12 @@ pub fn spec(index: usize, segments: u32, done: Vec<(TaskId, Blob)>) -> JobSpec {
     }
 }
 
+/// The proofs of these segments among those of a job.
+fn between(proofs: &[(TaskId, Blob)], segments: Range<u32>) -> Vec<(TaskId, Blob)> {
+    let is_of = |task: TaskId| matches!(task, TaskId::Segment(index) if segments.contains(&index));
+    proofs.iter().filter(|(task, _)| is_of(*task)).copied().collect()
+}
+
 /// The requester, and what its caller would remember.
 pub struct Harness {
     pub requester: Requester,
@@ -76,6 +84,8 @@ pub struct Harness {
     pub persists: VecDeque<(TaskRef, Blob)>,
     pub tries: VecDeque<TaskRef>,
     pub durable: BTreeMap<TaskRef, Blob>,
+    /// Jobs whose plan grows: how many segments are known, and how many there will be.
+    pub growing: BTreeMap<usize, (u32, u32)>,
     pub finished: Vec<JobId>,
     pub failed: Vec<JobId>,
     /// All outputs so far.
@@ -97,6 +107,7 @@ impl Harness {
             persists: VecDeque::new(),
             tries: VecDeque::new(),
             durable: BTreeMap::new(),
+            growing: BTreeMap::new(),
             finished: Vec::new(),
             failed: Vec::new(),
             log: Vec::new(),
@@ -115,6 +126,10 @@ impl Harness {
                 Output::Check { peer, task, proof } => self.checks.push_back((*peer, *task, *proof)),
                 Output::Persist { task, proof, .. } => self.persists.push_back((*task, *proof)),
                 Output::Try { task } => self.tries.push_back(*task),
+                Output::Announce {
+                    job: over,
+                    open: false,
+                } => self.growing.retain(|of, _| job(*of) != *over),
                 Output::Event(Event::JobDone { job }) => self.finished.push(*job),
                 Output::Event(Event::JobFailed { job, .. }) => self.failed.push(*job),
                 _ => {}
@@ -123,10 +138,69 @@ impl Harness {
         Ok(outputs)
     }
 
-    pub fn open(&mut self, index: usize, segments: u32) -> Result<(), Violation> {
+    fn durable_of(&self, index: usize) -> Vec<(TaskId, Blob)> {
         let done = self.durable.iter().filter(|(task, _)| task.job == job(index));
-        let done = done.map(|(task, proof)| (task.task, *proof)).collect();
+        done.map(|(task, proof)| (task.task, *proof)).collect()
+    }
+
+    pub fn open(&mut self, index: usize, segments: u32) -> Result<(), Violation> {
+        let done = self.durable_of(index);
         self.input(Input::Open(Box::new(spec(index, segments, done))))?;
+        Ok(())
+    }
+
+    /// Opens a job whose plan grows, unless an earlier run had its whole plan.
+    pub fn open_growing(&mut self, index: usize, known: u32, segments: u32) -> Result<(), Violation> {
+        let done = self.durable_of(index);
+        let had_plan = done.iter().any(|(task, _)| !matches!(task, TaskId::Segment(_)));
+        if had_plan || self.requester.progress(job(index)).is_some() {
+            return self.open(index, segments);
+        }
+        let whole = spec(index, segments, Vec::new());
+        let known = known.min(segments);
+        let grows = JobSpec {
+            tree: Tree::growing(known),
+            costs: whole.costs[..known as usize].to_vec(),
+            done: between(&done, 0..known),
+            ..whole
+        };
+        self.growing.insert(index, (known, segments));
+        self.input(Input::Open(Box::new(grows)))?;
+        Ok(())
+    }
+
+    /// More segments are known. To a job whose plan does not grow that means nothing.
+    pub fn grow(&mut self, index: usize, more: u32) -> Result<(), Violation> {
+        let id = job(index);
+        let left = self.durable_of(index);
+        let (costs, done) = match self.growing.get_mut(&index) {
+            Some((known, segments)) => {
+                let from = *known;
+                *known = (*known + more).min(*segments);
+                let costs = spec(index, *segments, Vec::new()).costs;
+                let new = costs[from as usize..*known as usize].to_vec();
+                (new, between(&left, from..*known))
+            }
+            None => (spec(index, 3, Vec::new()).costs, Vec::new()),
+        };
+        self.input(Input::Grow { job: id, costs, done })?;
+        Ok(())
+    }
+
+    /// The plan is there. To a job whose plan does not grow that means nothing.
+    pub fn settle(&mut self, index: usize) -> Result<(), Violation> {
+        let growing = self.growing.remove(&index);
+        let left = self.durable_of(index);
+        let (known, segments) = growing.unwrap_or((0, 3));
+        let JobSpec { id, tree, costs, .. } = spec(index, segments, Vec::new());
+        let costs = costs[known as usize..].to_vec();
+        let done = growing.map_or_else(Vec::new, |_| between(&left, known..segments));
+        self.input(Input::Settle {
+            job: id,
+            tree,
+            costs,
+            done,
+        })?;
         Ok(())
     }
 
@@ -304,18 +378,25 @@ impl Harness {
                 }
             }
             Step::Open(index) => self.open(index, 3 + 2 * index as u32)?,
+            Step::OpenGrowing(index, known) => self.open_growing(index, known, 3 + 2 * index as u32)?,
+            Step::Grow(index, more) => self.grow(index, more)?,
+            Step::Settle(index) => self.settle(index)?,
             Step::Cancel(index) => drop(self.input(Input::Cancel { job: job(index) })?),
         }
         Ok(())
     }
 
-    /// From now on the requester's own machine works honestly, with the memory for anything.
+    /// From now on the requester's own machine works honestly, with the memory for anything, and
+    /// all plans are there.
     pub fn recover(&mut self) -> Result<(), Violation> {
         let own = peer(0);
         let offer = Offer {
             memory: 8 * GIB,
             ..offer(0)
         };
+        for index in self.growing.keys().copied().collect::<Vec<_>>() {
+            self.settle(index)?;
+        }
         for _ in 0..2_000 {
             while !self.checks.is_empty() {
                 self.check(true)?;

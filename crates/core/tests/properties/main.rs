@@ -1,6 +1,7 @@
 //! Jobs among peers that proptest makes up. [`myriad_core::invariants`] hold whatever peers do, and
 //! every job ends if honest peers are left.
 
+mod growing;
 mod harness;
 mod memory;
 mod poisoned;
@@ -21,11 +22,15 @@ proptest! {
     #[test]
     fn whatever_peers_do_the_rules_hold_and_jobs_end(
         redundancy in redundancy(),
+        known in prop::option::of(0..9u32),
         steps in prop::collection::vec(step(), 0..300),
     ) {
         let mut harness = Harness::new(redundancy);
         let mut run = || -> Result<(), Violation> {
-            harness.open(0, 9)?;
+            match known {
+                Some(known) => harness.open_growing(0, known, 9)?,
+                None => harness.open(0, 9)?,
+            }
             steps.iter().try_for_each(|step| harness.step(step))?;
             harness.recover()
         };

@@ -78,6 +78,11 @@ pub enum Step {
     Renew(usize, u16),
     Pass(u64),
     Open(usize),
+    /// A job is opened whose first segments are known.
+    OpenGrowing(usize, u32),
+    /// This many segments more are known.
+    Grow(usize, u32),
+    Settle(usize),
     Cancel(usize),
 }
 
@@ -107,6 +112,9 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (peer, any::<u16>()).prop_map(|(peer, progress)| Step::Renew(peer, progress)),
         2 => (0..60u64).prop_map(Step::Pass),
         1 => job.clone().prop_map(Step::Open),
+        1 => (job.clone(), 0..4u32).prop_map(|(job, known)| Step::OpenGrowing(job, known)),
+        2 => (job.clone(), 0..4u32).prop_map(|(job, more)| Step::Grow(job, more)),
+        1 => job.clone().prop_map(Step::Settle),
         1 => job.prop_map(Step::Cancel),
     ]
 }

@@ -6,7 +6,7 @@ use openvm_circuit::{
         ExecutionError, VirtualMachine, VmExecState, VmExecutor,
         execution_mode::{
             MeteredCtx,
-            metered::{ctx::DEFAULT_PAGE_BITS, memory_ctx::BitSet},
+            metered::{ctx::DEFAULT_PAGE_BITS, memory_ctx::BitSet, segment_ctx::Segment as CutByOpenVm},
         },
         interpreter::InterpretedInstance,
     },
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 mod cut;
 
+pub(crate) use self::cut::Reports;
 use self::cut::{Limits, Refusal, Segmented};
 use crate::{
     Input, KeyCache, MemoryBudget, Program,
@@ -29,7 +30,7 @@ use crate::{
 
 /// The most segments into which an execution may be cut: as many as the planner plans for. A plan
 /// of that many takes some 100 MB with the VM's account of each.
-const SEGMENTS_MAX: usize = 200_000;
+pub(crate) const SEGMENTS_MAX: usize = 200_000;
 
 /// The pages of memory for which OpenVM has numbers: 32 bits, less those within a page.
 const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
@@ -88,13 +89,16 @@ pub type Vm = VirtualMachine<DefaultStarkEngine, LeanVmBuilder>;
 
 /// Executes `program` on `input` and cuts it into segments that can be proven within `budget`.
 ///
-/// `output` gives the text that the program has printed since the last call; errors quote it.
+/// With `reports`, the segments of a long execution are told of as they are cut: the plan begins
+/// with them. `output` gives the text that the program has printed since the last call; errors
+/// quote it.
 pub(crate) fn plan(
     program: &Program,
     keys: &KeyCache,
     input: &Input,
     budget: MemoryBudget,
     max_instructions: u64,
+    reports: Option<Reports<'_>>,
     output: &dyn Fn() -> String,
 ) -> Result<Plan, ExecuteError> {
     let vm = vm(&keys.get(program.config())?.app)?;
@@ -133,7 +137,10 @@ pub(crate) fn plan(
         least,
         segments_max: SEGMENTS_MAX,
     };
-    cut::within(limits, |bytes, segments_max| metering.run(bytes, segments_max))?.map_err(refused)
+    let run = |sums: &[_], segments_max, seen: &mut dyn FnMut(&Segment) -> bool| {
+        metering.run(sums, segments_max, seen)
+    };
+    cut::within(limits, reports, run)?.map_err(refused)
 }
 
 pub(crate) fn vm(keys: &AppProvingKey<SdkVmConfig>) -> Result<Vm, ExecuteError> {
@@ -170,10 +177,15 @@ struct Metering<'a> {
 }
 
 impl Metering<'_> {
-    /// Executes, and cuts where the rows of a segment would come to more than `bytes`, until there
-    /// are `segments_max` segments.
-    #[expect(clippy::too_many_lines, reason = "the steps of an execution, in their order")]
-    fn run(&self, bytes: u64, segments_max: usize) -> Result<Segmented, ExecuteError> {
+    /// Executes, and cuts where the rows of a segment would come to more than so many bytes, until
+    /// there are `segments_max` segments or `seen`, which is told of each, has seen enough. `sums`
+    /// has the bytes, each with the first segment that they are for.
+    fn run(
+        &self,
+        sums: &[(usize, u64)],
+        segments_max: usize,
+        seen: &mut dyn FnMut(&Segment) -> bool,
+    ) -> Result<Segmented, ExecuteError> {
         let Self {
             vm,
             interpreter,
@@ -184,6 +196,8 @@ impl Metering<'_> {
         // Errors quote only the text that this execution printed.
         output();
         let mut ctx = metered_ctx(vm, self.program).with_suspend_on_segment(true);
+        let mut sums = sums.iter().copied().peekable();
+        let (_, bytes) = sums.next().expect("there is something to cut for");
         ctx.segmentation_ctx = model.segmentation(bytes);
         let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
         let too_long = |actual| ExecuteError::TooLong {
@@ -191,10 +205,9 @@ impl Metering<'_> {
             actual,
             output: output(),
         };
-        let mut ended = false;
-        let mut cut = 0;
-        while !ended && cut < segments_max {
-            cut += 1;
+        let (mut ended, mut goes_on) = (false, true);
+        let mut segments: Vec<Segment> = Vec::new();
+        while !ended && goes_on && segments.len() < segments_max {
             // OpenVM panics at an access outside the VM's memory.
             state = caught(|| interpreter.execute_metered_until_suspend(state))
                 .map_err(|reason| ExecuteError::Trapped {
@@ -217,6 +230,18 @@ impl Metering<'_> {
             if !ended && executed > self.max_instructions {
                 return Err(too_long(executed));
             }
+            // OpenVM counts on from the numbers of the segments before, and not from their rows.
+            let cut = &mut state.ctx.segmentation_ctx.segments;
+            let count = cut.len();
+            for (place, cut) in cut.iter_mut().enumerate().skip(segments.len()) {
+                let heights = std::mem::take(&mut cut.trace_heights);
+                let segment = self.segment(place, cut, heights, ended && place + 1 == count);
+                goes_on &= seen(&segment);
+                segments.push(segment);
+            }
+            while let Some((_, bytes)) = sums.next_if(|(from, _)| *from <= count) {
+                model.cut_for(bytes, &mut state.ctx.segmentation_ctx);
+            }
         }
         // A program that has not ended may still change its public values, and nobody asks for them
         // yet.
@@ -224,25 +249,6 @@ impl Metering<'_> {
             self.program.config().public_value_bytes(),
             &state.vm_state.memory.memory,
         );
-        let segments = state.ctx.into_segments();
-        let count = segments.len();
-        let segments: Vec<_> = segments
-            .into_iter()
-            .enumerate()
-            .map(|(index, s)| {
-                let load = model.load(&s.trace_heights);
-                Segment {
-                    index: index as u32,
-                    instret_start: s.instret_start,
-                    num_insns: s.num_insns,
-                    last: ended && index + 1 == count,
-                    cells: load.cells,
-                    interactions: load.interactions,
-                    peak_bytes: model.peak_bytes(&s.trace_heights),
-                    trace_heights: s.trace_heights,
-                }
-            })
-            .collect();
         let instructions = segments.iter().map(|s| s.num_insns).sum();
         if instructions > self.max_instructions {
             return Err(too_long(instructions));
@@ -255,6 +261,20 @@ impl Metering<'_> {
             },
             whole: ended,
         })
+    }
+
+    fn segment(&self, place: usize, cut: &CutByOpenVm, trace_heights: Vec<u32>, last: bool) -> Segment {
+        let load = self.model.load(&trace_heights);
+        Segment {
+            index: place as u32,
+            instret_start: cut.instret_start,
+            num_insns: cut.num_insns,
+            last,
+            cells: load.cells,
+            interactions: load.interactions,
+            peak_bytes: self.model.peak_bytes(&trace_heights),
+            trace_heights,
+        }
     }
 }
 

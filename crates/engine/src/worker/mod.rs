@@ -15,7 +15,8 @@
 //!
 //! Requests and answers are frames on the child's stdin and stdout: a length of 4 bytes, little
 //! endian, and that many bytes of postcard. Files follow the request that they belong to, and only
-//! the child decodes them. One request is answered before the next is sent. The guest program's
+//! the child decodes them. One request is answered before the next is sent; before the answer to
+//! `Plan`, segments may come as they are cut. The guest program's
 //! prints would land among the frames, so the child gives it a stdout of its own, keeps the end of
 //! it, and quotes it in errors.
 //!
@@ -32,6 +33,7 @@ mod output;
 mod protocol;
 mod serve;
 mod source;
+mod told;
 mod usage;
 
 pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max, has_keys};

@@ -45,6 +45,8 @@ pub(super) enum Request {
     Plan {
         budget: MemoryBudget,
         max_instructions: u64,
+        /// The segments of an execution that has more than this many are told of as they are cut.
+        stream_from: Option<u32>,
     },
     /// Execute to the end, and count by the program's marks.
     Account {
@@ -54,7 +56,8 @@ pub(super) enum Request {
     Execute {
         instructions: u64,
     },
-    /// Find the start and the end of each segment of the plan.
+    /// Find the start and the end of each of these segments: the first of the plan, or those that
+    /// follow the ones before.
     Boundaries(Vec<Segment>),
     Prove(Segment),
     /// The children's proofs follow.
@@ -92,6 +95,8 @@ pub(super) enum Answer {
     /// The proof is valid, and says this.
     Holds(Shown),
     Account(Account),
+    /// Further segments of the plan. The answer comes later.
+    Cut(Vec<Segment>),
 }
 
 /// The job that a child was given, by hashes.

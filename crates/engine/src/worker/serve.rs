@@ -17,12 +17,16 @@ use super::{
         ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
         read_files, read_frame, write_frame,
     },
-    usage::Meter,
+    usage::{Meter, Usage},
 };
 use crate::{
     AggregateError, FinalForm, Input, KeyCache, KeyError, Level, Program, ProveError, Segment, Verifier,
-    VerifyError, VmConfig, accounting, aggregate::Aggregator, circuit::Circuit, execute, final_proof, keys,
-    prove::SegmentProver, truth,
+    VerifyError, VmConfig, accounting,
+    aggregate::Aggregator,
+    circuit::Circuit,
+    execute, final_proof, keys,
+    prove::SegmentProver,
+    truth::{self, Walk},
 };
 
 /// The arguments of a child.
@@ -97,12 +101,20 @@ pub fn serve(options: &ServeOptions) -> Result<(), ServeError> {
         access: options.access,
         job: None,
         tools: Tools::None,
+        walk: None,
         verifier: None,
         output,
     };
     for (request, files) in requests {
         let meter = Meter::start();
-        let result = state.answer(request, files);
+        let mut tell = |segments: &[Segment]| {
+            let response = Response {
+                usage: Usage::default(),
+                result: Ok(Answer::Cut(segments.to_vec())),
+            };
+            write_frame(&mut *stdout, &response, ANSWER_BYTES_MAX)
+        };
+        let result = state.answer(request, files, &mut tell);
         let response = Response {
             usage: meter.stop(),
             result,
@@ -134,6 +146,8 @@ struct State {
     access: KeyAccess,
     job: Option<(Program, Input)>,
     tools: Tools,
+    /// The execution whose boundaries were asked for last, which goes on if more are.
+    walk: Option<Walk>,
     /// The verifier is made for the first own proof, since a proof that memory has spoilt is not
     /// handed out, or for the first proof of others.
     verifier: Option<Verifier>,
@@ -165,12 +179,18 @@ impl State {
             self.tools = Tools::None;
             self.verifier = None;
         }
+        self.walk = None;
         self.job = Some((program, input));
         Ok(loaded)
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each request")]
-    fn answer(&mut self, request: Request, files: Vec<Vec<u8>>) -> Result<Answer, Failure> {
+    fn answer(
+        &mut self,
+        request: Request,
+        files: Vec<Vec<u8>>,
+        tell: &mut dyn FnMut(&[Segment]) -> io::Result<()>,
+    ) -> Result<Answer, Failure> {
         let wanted = match request {
             Request::MakeKeys { .. } => KeyAccess::Make,
             _ => KeyAccess::Read,
@@ -190,6 +210,7 @@ impl State {
             keys,
             job,
             tools,
+            walk,
             verifier,
             output,
             ..
@@ -200,8 +221,18 @@ impl State {
             Request::Plan {
                 budget,
                 max_instructions,
+                stream_from,
             } => {
-                let plan = execute::plan(program, keys, input, budget, max_instructions, &|| output.take())?;
+                let mut tell = |segments: &[Segment]| {
+                    // A caller that is gone is noticed by the thread that waits for requests.
+                    let _ = tell(segments);
+                };
+                let reports = stream_from.map(|from| execute::Reports {
+                    from: from as usize,
+                    tell: &mut tell,
+                });
+                let taken = || output.take();
+                let plan = execute::plan(program, keys, input, budget, max_instructions, reports, &taken)?;
                 Ok(Answer::Plan(plan))
             }
             Request::Account { max_instructions } => {
@@ -217,11 +248,12 @@ impl State {
             Request::Boundaries(segments) => {
                 // It copies the program's memory, and a prover's tools are needed only for proving.
                 *tools = Tools::None;
-                let boundaries = truth::boundaries(program, input, &segments);
+                let boundaries = truth::boundaries(program, input, &segments, walk);
                 output.take();
                 Ok(Answer::Boundaries(boundaries?))
             }
             Request::Prove(segment) => {
+                *walk = None;
                 let prover = tools.prover(program, keys)?;
                 let proven = proven(prover, program, input, &segment, || {
                     // The guest prints the same text a second time; nobody wants to hear it twice.

@@ -1,6 +1,7 @@
 //! A job, and the parts that all ways of proving it share: the plan, the tree, the store.
 
 mod machine;
+mod outset;
 mod prepare;
 mod tree_choice;
 
@@ -16,7 +17,8 @@ use thiserror::Error;
 
 pub use machine::Machine;
 pub(crate) use myriad_cost::job::Hands;
-pub(crate) use prepare::{Opened, Prepared, level, prepare, start_child};
+pub(crate) use outset::{Outset, prepare};
+pub(crate) use prepare::{Opened, Prepared, level, start_child, stream_from};
 pub(crate) use tree_choice::{allowed, vm_of};
 
 use myriad_net::blob::BlobError;
@@ -125,6 +127,15 @@ pub enum Event {
     },
     /// The program is being executed to cut it into segments.
     Planning,
+    /// So many segments are known, and there will be more: the execution goes on, and these are
+    /// given out.
+    Cut {
+        segments: usize,
+        /// As in [`Self::Planned`].
+        provers: usize,
+        /// How many of them an earlier run has left done.
+        reused: usize,
+    },
     /// The work is known.
     Planned {
         instructions: u64,

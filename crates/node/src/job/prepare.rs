@@ -9,20 +9,16 @@ use std::{
 use myriad_core::{Arities, Cost, JobId, JobSpec, Kind, TaskId, Time, Tree};
 use myriad_cost::job::Hands;
 use myriad_engine::{
-    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, VmConfig,
+    Boundary, FinalForm, Level, MemoryBudget, Plan, Program, ProofOf, Segment, VmConfig,
     worker::{Failure, Usage, WorkerError},
 };
 use myriad_net::blob::BlobStore;
 
-use super::{
-    Event, Job, Observer, Options, Outcome, RunError, Stage,
-    tree_choice::{allowed, best_arities, supposed, tree},
-};
+use super::{Event, Job, Observer, Options, Outcome, RunError, Stage, tree_choice::supposed};
 use crate::{
     Store,
     group::LimitedWorker,
     job_id,
-    keys::make_keys,
     store::{Entry, Held, Planned, TaskKey, write_durably},
     verifier_pool::{NoVerifier, Objection, ProgramOnly, VerifierPool},
 };
@@ -33,6 +29,9 @@ const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
 /// With more segments for each child than this, only the whole budget is tried, because all
 /// children have work until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
+/// The same with more segments than this: to execute once more takes longer than finer segments
+/// gain, and meanwhile the first of them could be proven.
+const SMALL_JOB_SEGMENTS_MAX: usize = 64;
 /// A smaller budget is tried, which takes one more execution, unless its expected time is this many
 /// times as long. The expectation does not know the length of the last segment.
 const WORTH_TRYING: f64 = 1.1;
@@ -55,17 +54,17 @@ pub(crate) struct Prepared {
     pub done: BTreeMap<TaskId, Entry>,
     /// The leases of the earlier run: each task, with the peer that held it.
     pub leased: Vec<Held>,
-    start: Instant,
+    pub(super) start: Instant,
     /// The time and memory that planning took.
-    executed: Usage,
+    pub(super) executed: Usage,
 }
 
 /// A job whose journal is locked by this process.
 pub(crate) struct Opened {
     pub id: JobId,
-    program: Program,
-    store: Store,
-    start: Instant,
+    pub(super) program: Program,
+    pub(super) store: Store,
+    pub(super) start: Instant,
 }
 
 impl Opened {
@@ -90,112 +89,50 @@ impl Opened {
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
-}
 
-/// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish
-/// soonest. In the second case it also returns the child that executed, with the job loaded.
-pub(crate) fn prepare(
-    opened: Opened,
-    job: &Job,
-    options: &Options,
-    hands: Hands,
-    observer: &mut dyn Observer,
-) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
-    let Opened {
-        id,
-        program,
-        store,
-        start,
-    } = opened;
-    let config = program.config();
-    let held = program.held_bytes(&job.input);
-    let allowed = allowed(config, held, options.memory)?;
+    /// Whether an earlier run has left a plan for these options.
+    pub(crate) fn has_plan(&self, options: &Options) -> Result<bool, RunError> {
+        let engine = *self.program.config().fingerprint().as_bytes();
+        Ok(self.store.planned()?.is_some_and(|planned| {
+            planned.memory_bytes == options.memory.bytes()
+                && planned.engine == engine
+                && planned.plan.instructions <= options.max_instructions
+        }))
+    }
 
-    observer.event(&Event::Preparing);
-    // A separate child makes the keys: children that run programs cannot write them.
-    let made = make_keys(&options.worker, options.memory, job.openvm_toml.clone())?;
-    observer.event(&Event::KeysReady {
-        made: made.map(|usage| usage.wall),
-    });
-    let program_only = Arc::new(ProgramOnly {
-        image: job.image.clone(),
-        openvm_toml: job.openvm_toml.clone(),
-        config: options.worker.clone(),
-    });
-    let verifying = VerifierPool::begin(Arc::clone(&program_only));
-
-    let mut executed = Usage::default();
-    let mut planner = None;
-    let engine = *config.fingerprint().as_bytes();
-    let Planned { plan, arities, .. } = match earlier(&store, options, engine, &allowed)? {
-        Some(planned) => planned,
-        None => {
-            observer.event(&Event::Planning);
-            let child = planner.insert(start_child(job, options)?);
-            let (planned, usage) = choose(child, options, config, hands.children, |plan| {
-                best_arities(config, plan, &allowed, hands)
-            })?;
-            executed = usage;
-            store.set_planned(&planned)?;
-            planned
+    /// The leases of segments that an earlier run gave out before its plan was there, if the plan
+    /// for these options is the same.
+    pub(crate) fn half_leased(&self, options: &Options) -> Result<Vec<Held>, RunError> {
+        let engine = *self.program.config().fingerprint().as_bytes();
+        match self.store.growing_for(options.memory.bytes(), engine)? {
+            Some(_) => Ok(self.store.leases()?),
+            None => Ok(Vec::new()),
         }
-    };
-    let (tree, costs) = tree(config, held, &plan, arities, options.final_form);
-    let keys = keys(&tree, &plan, options.final_form);
-    let done = store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
-    let leased = store.leases()?;
-    observer.event(&Event::Planned {
-        instructions: plan.instructions,
-        segments: plan.segments.len(),
-        nodes: tree.node_count(),
-        provers: hands.children,
-        reused: done.len(),
-        public_values: plan.public_values.clone(),
-    });
-    let prepared = Prepared {
-        id,
-        program: program_only,
-        verifying,
-        store: Arc::new(store),
-        plan,
-        tree,
-        costs,
-        keys,
-        final_form: options.final_form,
-        done,
-        leased,
-        start,
-        executed,
-    };
-    Ok((prepared, planner))
+    }
 }
 
-/// The earlier plan of the job, if it still holds: the proofs that are there are of its segments.
-fn earlier(
-    store: &Store,
-    options: &Options,
-    engine: [u8; 32],
-    allowed: &[Arities],
-) -> Result<Option<Planned>, RunError> {
-    Ok(store.planned()?.filter(|planned| {
-        planned.memory_bytes == options.memory.bytes()
-            && planned.engine == engine
-            && planned.plan.instructions <= options.max_instructions
-            && !planned.plan.segments.is_empty()
-            && allowed.contains(&planned.arities)
-    }))
+/// What remains of the time within which the proof is wanted.
+pub(super) fn deadline(start: Instant, options: &Options) -> Option<Time> {
+    let left = |deadline: Duration| Time::default() + deadline.saturating_sub(start.elapsed());
+    options.deadline.map(left)
+}
+
+/// A job with more segments than this is not small: it is executed once, and its segments can be
+/// given out as they are cut.
+pub(crate) fn stream_from(hands: Hands) -> u32 {
+    let each = SMALL_JOB_SEGMENTS_PER_CHILD.saturating_mul(hands.children);
+    each.min(SMALL_JOB_SEGMENTS_MAX) as u32
 }
 
 impl Prepared {
     /// The job for the state machine, with the peers that may still be working on its tasks.
     pub(crate) fn spec(&self, options: &Options, leased: Vec<Held>) -> JobSpec {
-        let left = |deadline: Duration| Time::default() + deadline.saturating_sub(self.start.elapsed());
         JobSpec {
             id: self.id,
             tree: self.tree.clone(),
             costs: self.costs.clone(),
             priority: 0,
-            deadline: options.deadline.map(left),
+            deadline: deadline(self.start, options),
             own_final: false,
             leased,
             done: self
@@ -203,6 +140,18 @@ impl Prepared {
                 .iter()
                 .map(|(&task, entry)| (task, entry.proof.blob))
                 .collect(),
+        }
+    }
+
+    /// Says that the plan is there, and who is reckoned with.
+    pub(crate) fn planned_event(&self, hands: Hands) -> Event {
+        Event::Planned {
+            instructions: self.plan.instructions,
+            segments: self.plan.segments.len(),
+            nodes: self.tree.node_count(),
+            provers: hands.children,
+            reused: self.done.len(),
+            public_values: self.plan.public_values.clone(),
         }
     }
 
@@ -335,18 +284,22 @@ struct Chosen {
     estimate: Duration,
 }
 
-/// Plans with the full budget, and with those parts of it that may be better; the best estimate
-/// wins. Also gives the cost of planning.
-fn choose(
+/// Plans with the full budget, and with those parts of it that may be better if the job is small;
+/// the best estimate wins. Also gives the cost of planning.
+pub(super) fn choose(
     planner: &mut LimitedWorker,
     options: &Options,
     config: &VmConfig,
-    children: usize,
+    from: u32,
+    cut: &mut dyn FnMut(Vec<Segment>),
     best_arities: impl Fn(&Plan) -> (Arities, Duration),
 ) -> Result<(Planned, Usage), WorkerError> {
     let mut executed = Usage::default();
-    let mut plan_for = |budget| {
-        let (plan, usage) = planner.within(|child| child.plan(budget, options.max_instructions))?;
+    let mut plan_for = |budget, cut: Option<&mut dyn FnMut(Vec<Segment>)>| {
+        let (plan, usage) = planner.within(|child| match cut {
+            Some(cut) => child.plan_streamed(budget, options.max_instructions, from, cut),
+            None => child.plan(budget, options.max_instructions),
+        })?;
         executed.wall += usage.wall;
         executed.cpu += usage.cpu;
         executed.peak_bytes = executed.peak_bytes.max(usage.peak_bytes);
@@ -363,8 +316,8 @@ fn choose(
         arities,
         plan,
     };
-    let full = plan_for(options.memory)?;
-    if full.plan.segments.len() > SMALL_JOB_SEGMENTS_PER_CHILD * children {
+    let full = plan_for(options.memory, Some(cut))?;
+    if full.plan.segments.len() > from as usize {
         return Ok((planned(full), executed));
     }
     let mut better: Option<Chosen> = None;
@@ -375,7 +328,7 @@ fn choose(
         if !supposed(config, &full.plan, options.memory, budget).is_some_and(may_be_better) {
             continue;
         }
-        match plan_for(budget) {
+        match plan_for(budget, None) {
             Ok(chosen) if chosen.estimate < best => better = Some(chosen),
             Ok(_) => {}
             // A smaller budget than the allowed one may be too small.
@@ -387,7 +340,7 @@ fn choose(
 }
 
 /// The key under which the proof of each task is stored.
-fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
+pub(super) fn keys(tree: &Tree, plan: &Plan, final_form: FinalForm) -> HashMap<TaskId, TaskKey> {
     let mut keys: HashMap<TaskId, TaskKey> = HashMap::new();
     for task in tree.tasks() {
         let level = match task {

@@ -125,6 +125,15 @@ pub(crate) fn tree(
     (tree, costs)
 }
 
+/// What a segment takes. It does not depend on the tree above.
+pub(crate) fn segment_cost(config: &VmConfig, segment: &Segment) -> Cost {
+    Cost {
+        work: Duration::from_secs_f64(model(config).segment(load(segment), 1).cpu_s),
+        // The engine's own expectation, with which segments were cut.
+        memory: segment.peak_bytes,
+    }
+}
+
 /// Work of a final proof of [`FinalForm::Fast`]: reading two proofs, writing one, and verifying it.
 const FAST_FINAL_WORK: Duration = Duration::from_millis(100);
 
@@ -152,10 +161,7 @@ fn cost(
     };
     // Memory is the engine's own expectation, by which segments were cut and arities chosen.
     let (seconds, memory) = match task {
-        TaskId::Segment(index) => {
-            let segment = &plan.segments[index as usize];
-            (model.segment(load(segment), 1).cpu_s, segment.peak_bytes)
-        }
+        TaskId::Segment(index) => return segment_cost(config, &plan.segments[index as usize]),
         TaskId::Final => (
             match final_form {
                 FinalForm::Small => node(),

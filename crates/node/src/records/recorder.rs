@@ -16,6 +16,8 @@ pub(crate) struct Recorder<'a> {
     jobs: Jobs,
     id: JobId,
     record: Record,
+    /// Tasks that this run has done.
+    done: usize,
     written: Instant,
     observer: &'a mut dyn Observer,
 }
@@ -66,6 +68,7 @@ impl<'a> Recorder<'a> {
             jobs,
             id,
             record,
+            done: 0,
             written: Instant::now(),
             observer,
         })
@@ -101,19 +104,22 @@ impl Observer for Recorder<'_> {
                 reused,
                 ..
             } => {
-                self.record.done = *reused;
+                self.record.done = reused + self.done;
                 // The final proof is a task, too.
                 self.record.tasks = Some(segments + nodes + 1);
                 self.write();
             }
+            Event::Cut { reused, .. } => self.record.done = reused + self.done,
             Event::Done { .. } => {
                 self.record.done += 1;
+                self.done += 1;
                 if self.written.elapsed() > PROGRESS_EVERY {
                     self.write();
                 }
             }
             Event::Reopened { .. } => {
                 self.record.done = self.record.done.saturating_sub(1);
+                self.done = self.done.saturating_sub(1);
                 self.write();
             }
             Event::Finished => {

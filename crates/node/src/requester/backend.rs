@@ -12,11 +12,19 @@ use crate::{RunError, StoreError, peers::Peers, verifier_pool::Objection};
 /// The job as the driver sees it: what its tasks are, whether a proof is valid, and where accepted
 /// proofs go.
 pub trait JobBackend: Send + Sync + 'static {
+    /// The statement of a valid proof, which may be of something else.
+    type Shown: Send + 'static;
     /// The statement that examining a proof has found.
     type Finding: Send + 'static;
 
-    /// Waits until proofs can be examined.
+    /// Waits until proofs of all tasks can be verified and judged.
     fn ready(&self) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Waits until a proof of this task can be verified.
+    fn verifiable(&self, task: TaskId) -> impl Future<Output = Result<(), RunError>> + Send;
+
+    /// Waits until a verified proof of this task can be judged: until it is known what is true.
+    fn judgeable(&self, task: TaskId) -> impl Future<Output = Result<(), RunError>> + Send;
 
     /// The instructions of a segment; 0 for other tasks.
     fn instructions(&self, task: TaskId) -> u64;
@@ -24,11 +32,17 @@ pub trait JobBackend: Send + Sync + 'static {
     /// The description of a segment, as the engine of a prover takes it.
     fn segment(&self, index: u32) -> Vec<u8>;
 
-    /// Whether `proof` is the proof of this very task. Blocks.
+    /// Whether `proof` is a valid proof of such a task, and what it shows. Blocks.
     ///
     /// # Errors
     /// See [`Objection`].
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Self::Finding, Objection>;
+    fn verify(&self, task: TaskId, proof: &[u8]) -> Result<Self::Shown, Objection>;
+
+    /// Whether that is what the proof of this very task shows.
+    ///
+    /// # Errors
+    /// See [`Objection`].
+    fn judge(&self, task: TaskId, shown: Self::Shown) -> Result<Self::Finding, Objection>;
 
     /// Makes durable that a proof, which is among the blobs, is accepted. Blocks.
     ///

@@ -1,21 +1,21 @@
 //! The backend of a real job: engine children that execute, verify and prove, and the store.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use myriad_core::{Blob, TaskId};
-use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, Segment};
+use myriad_engine::{Boundary, FINAL_PROOF_BYTES_MAX, FinalForm, ProofOf, Segment};
 use myriad_net::blob::BlobRef;
-use tokio::sync::watch;
 
 use super::{
     Attempt, JobBackend,
+    knowledge::{Knowledge, Stage},
     own_worker::{Allowance, Make, OwnWorker},
 };
 use crate::{
     RunError, Store, StoreError,
     group::LimitedWorker,
     job::{Prepared, level},
-    store::Held,
+    store::{Held, TaskKey},
     verifier_pool::Objection,
 };
 
@@ -31,122 +31,178 @@ pub(super) enum Truth {
     Unknown(LimitedWorker),
 }
 
-/// The true boundary of each segment, or the reason for which it is not known.
-type Found = Result<Vec<Boundary>, String>;
-
 /// A job whose proofs engine children examine, and whose journal keeps those that are accepted.
 pub(super) struct EngineBackend {
-    prepared: Prepared,
-    truth: Arc<OnceLock<Found>>,
-    known: watch::Receiver<bool>,
+    knowledge: Arc<Knowledge>,
     own_worker: OwnWorker,
 }
 
 impl EngineBackend {
-    /// Also returns a function that finds the truth. It has to be called where it may block.
-    pub(super) fn new(
-        prepared: Prepared,
-        truth: Truth,
-        own_worker: OwnWorker,
-    ) -> (Self, impl FnOnce() + Send + 'static) {
-        let found: Arc<OnceLock<Found>> = Arc::default();
-        let (known_sender, known) = watch::channel(false);
-        let segments = prepared.plan.segments.clone();
-        // A job that is given up must not stay locked until this ends.
-        let store = Arc::downgrade(&prepared.store);
-        let find = {
-            let (found, verifying) = (Arc::clone(&found), prepared.verifying.clone());
-            move || {
-                let boundaries = match truth {
-                    Truth::Known(boundaries) => Ok(boundaries),
-                    Truth::Unknown(planner) => find_out(planner, &segments, &store),
-                };
-                // Nothing can be judged without it, either.
-                let ready = verifying.statement().map(|_| ()).map_err(|e| e.to_string());
-                found.get_or_init(|| boundaries.and_then(|boundaries| ready.map(|()| boundaries)));
-                // If nobody waits, the job is over.
-                let _ = known_sender.send(true);
-            }
-        };
-        let backend = Self {
-            prepared,
-            truth: found,
-            known,
+    pub(super) fn new(knowledge: Arc<Knowledge>, own_worker: OwnWorker) -> Self {
+        Self {
+            knowledge,
             own_worker,
-        };
-        (backend, find)
+        }
     }
 
+    /// The job, which has come to its end.
     pub(super) fn into_prepared(self) -> Prepared {
-        self.prepared
+        let prepared = self.knowledge.end();
+        prepared.expect("no job is done before its plan is there")
     }
 
-    /// The true boundary of what a task covers.
-    fn expected(&self, truth: &[Boundary], task: TaskId) -> Boundary {
-        let tree = &self.prepared.tree;
-        let segments = tree.covered(task);
-        let (first, last) = (*segments.start() as usize, *segments.end() as usize);
-        Boundary::join(&truth[first], &truth[last])
+    fn planned(&self) -> Option<Arc<Prepared>> {
+        match &*self.knowledge.stage() {
+            Stage::Planned(prepared) => Some(Arc::clone(prepared)),
+            Stage::Growing(..) | Stage::Over => None,
+        }
+    }
+
+    fn store(&self) -> Arc<Store> {
+        match &*self.knowledge.stage() {
+            Stage::Planned(prepared) => Arc::clone(&prepared.store),
+            Stage::Growing(_, outset) => Arc::clone(&outset.store),
+            Stage::Over => unreachable!("nothing is kept after the end"),
+        }
+    }
+
+    /// What a segment is, and under which key its proof is stored.
+    fn of_segment<T>(&self, index: u32, read: impl FnOnce(&Segment) -> T) -> T {
+        let stage = self.knowledge.stage();
+        let segments = match &*stage {
+            Stage::Planned(prepared) => prepared.plan.segments.as_slice(),
+            Stage::Growing(segments, _) => segments,
+            Stage::Over => &[],
+        };
+        read(&segments[index as usize])
+    }
+
+    fn key(&self, task: TaskId) -> TaskKey {
+        match (task, self.planned()) {
+            (_, Some(prepared)) => prepared.keys[&task],
+            (TaskId::Segment(index), None) => self.of_segment(index, |segment| {
+                TaskKey::segment(segment.instret_start, segment.num_insns)
+            }),
+            _ => unreachable!("a plan that grows has only segments"),
+        }
+    }
+
+    /// The true boundary of what a task covers; none if it is not known.
+    fn expected(&self, task: TaskId) -> Option<Boundary> {
+        let (first, last) = match (task, self.planned()) {
+            (TaskId::Segment(index), _) => (index, index),
+            (_, Some(prepared)) => prepared.tree.covered(task).into_inner(),
+            (_, None) => return None,
+        };
+        self.knowledge.boundary(first as usize, last as usize)
+    }
+
+    /// What a proof of a task shows, compared with what is true.
+    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
+        self.judge(task, self.verify(task, proof)?)
     }
 }
 
-/// Executes the job once more, and notes what it shows for the next run.
-fn find_out(mut planner: LimitedWorker, segments: &[Segment], store: &Weak<Store>) -> Found {
-    let boundaries = planner.within(|child| child.boundaries(segments));
-    // The child is not needed any more, and its memory is wanted elsewhere.
-    drop(planner);
-    let (boundaries, _) = boundaries.map_err(|e| e.to_string())?;
-    if let Some(store) = store.upgrade()
-        && let Err(e) = store.set_truth(&boundaries)
+/// Finds out what is true of a job whose plan is there, and notes it for the next run. Blocks.
+pub(super) fn find_out(truth: Truth, knowledge: &Weak<Knowledge>) {
+    let known = || knowledge.upgrade();
+    // A job that is given up must not stay locked until this ends.
+    let Some(segments) = known().map(|known| known.segments(0..usize::MAX)) else {
+        return;
+    };
+    let boundaries = match truth {
+        Truth::Known(boundaries) => Ok(boundaries),
+        Truth::Unknown(mut child) => {
+            let found = child.within(|child| child.boundaries(&segments));
+            // The child is not needed any more, and its memory is wanted elsewhere.
+            drop(child);
+            found.map(|(boundaries, _)| boundaries).map_err(|e| e.to_string())
+        }
+    };
+    let Some(known) = known() else {
+        return;
+    };
+    match boundaries {
+        Ok(boundaries) => {
+            if known.learn(0, &boundaries) {
+                keep_truth(&known);
+            }
+        }
+        Err(reason) => known.never(reason),
+    }
+}
+
+/// All is known that is true, and the journal has it for the next run.
+pub(super) fn keep_truth(knowledge: &Knowledge) {
+    let store = match &*knowledge.stage() {
+        Stage::Planned(prepared) => Arc::clone(&prepared.store),
+        Stage::Growing(..) | Stage::Over => return,
+    };
+    let truth = knowledge.truth();
+    if store.truth().ok().flatten().as_ref() != Some(&truth)
+        && let Err(e) = store.set_truth(&truth)
     {
         tracing::warn!("the next run will have to find out again where segments begin and end: {e}");
     }
-    Ok(boundaries)
+    drop(store);
+    knowledge.complete();
 }
 
 impl JobBackend for EngineBackend {
+    type Shown = Option<Boundary>;
     type Finding = Boundary;
 
     async fn ready(&self) -> Result<(), RunError> {
-        let mut known = self.known.clone();
-        // An error means that the value was sent, and that the sender is gone.
-        let _ = known.wait_for(|known| *known).await;
-        match self.truth.get() {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(reason)) => Err(RunError::Truth {
-                reason: reason.clone(),
-            }),
-            None => Err(RunError::Truth {
-                reason: "the execution was given up".into(),
-            }),
-        }
+        self.knowledge.wait_for_all().await
+    }
+
+    async fn verifiable(&self, task: TaskId) -> Result<(), RunError> {
+        self.knowledge.wait_to_verify(task).await
+    }
+
+    async fn judgeable(&self, task: TaskId) -> Result<(), RunError> {
+        self.knowledge.wait_to_judge(task).await
     }
 
     fn instructions(&self, task: TaskId) -> u64 {
         match task {
-            TaskId::Segment(index) => self.prepared.plan.segments[index as usize].num_insns,
+            TaskId::Segment(index) => self.of_segment(index, |segment| segment.num_insns),
             TaskId::Node(_) | TaskId::Final => 0,
         }
     }
 
     fn segment(&self, index: u32) -> Vec<u8> {
-        postcard::to_stdvec(&self.prepared.plan.segments[index as usize]).expect("a segment is plain data")
+        self.of_segment(index, |segment| {
+            postcard::to_stdvec(segment).expect("a segment is plain data")
+        })
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
-        let Some(Ok(truth)) = self.truth.get() else {
-            unreachable!("nothing is examined before it is ready");
-        };
-        let top_of_fast =
-            self.prepared.final_form == FinalForm::Fast && task == TaskId::Node(self.prepared.tree.top());
-        if top_of_fast && proof.len() > FAST_TOP_BYTES_MAX {
-            return Err(Objection::Invalid(format!(
-                "the proof of the top node has {} bytes, and {FAST_TOP_BYTES_MAX} are allowed where it becomes the final proof",
-                proof.len()
-            )));
+    fn verify(&self, task: TaskId, proof: &[u8]) -> Result<Option<Boundary>, Objection> {
+        if let Some(prepared) = self.planned() {
+            let is_top = task == TaskId::Node(prepared.tree.top());
+            if prepared.final_form == FinalForm::Fast && is_top && proof.len() > FAST_TOP_BYTES_MAX {
+                return Err(Objection::Invalid(format!(
+                    "the proof of the top node has {} bytes, and {FAST_TOP_BYTES_MAX} are allowed where it becomes the final proof",
+                    proof.len()
+                )));
+            }
+            return prepared.verify(task, proof);
         }
-        let expected = self.expected(truth, task);
-        if let Some(boundary) = self.prepared.verify(task, proof)? {
+        let verifying = match &*self.knowledge.stage() {
+            Stage::Growing(_, outset) => outset.verifying.clone(),
+            Stage::Planned(prepared) => prepared.verifying.clone(),
+            Stage::Over => unreachable!("nothing is verified after the end"),
+        };
+        // The last segment's is verified when the plan is there.
+        let of = ProofOf::Segment { public_values: None };
+        Ok(verifying.verify(&of, proof)?.piece())
+    }
+
+    fn judge(&self, task: TaskId, shown: Option<Boundary>) -> Result<Boundary, Objection> {
+        let Some(expected) = self.expected(task) else {
+            unreachable!("nothing is judged before it is known what is true");
+        };
+        if let Some(boundary) = shown {
             let equals = boundary.check_equals(&expected);
             equals.map_err(|e| Objection::Invalid(e.to_string()))?;
         } else if task != TaskId::Final {
@@ -157,18 +213,19 @@ impl JobBackend for EngineBackend {
     }
 
     fn persist(&self, task: TaskId, proof: BlobRef, finding: Boundary) -> Result<(), StoreError> {
-        self.prepared
-            .store
-            .accept(self.prepared.keys[&task], proof, finding)
+        self.store().accept(self.key(task), proof, finding)
     }
 
     fn attempt(&self, task: TaskId, inputs: &[(TaskId, Vec<u8>)]) -> Attempt<Boundary> {
+        let Some(prepared) = self.planned() else {
+            return Attempt::Unable("the plan is not there yet".into());
+        };
         let Prepared {
             tree,
             costs,
             final_form,
             ..
-        } = &self.prepared;
+        } = &*prepared;
         let make = match task {
             TaskId::Segment(_) => return Attempt::Unable("a segment is made of no proofs".into()),
             TaskId::Node(node) => Make::Node(level(node.level)),
@@ -177,7 +234,7 @@ impl JobBackend for EngineBackend {
         let allowance = Allowance::of(costs[tree.place(task)]);
         let examine = |proof: &[u8]| self.examine(task, proof).map_err(|e| e.to_string());
         if let (Make::Final(_, FinalForm::Fast), [(_, top), (_, last)]) = (make, inputs)
-            && let Ok(proof) = self.prepared.verifying.finish(level(tree.top().level), top, last)
+            && let Ok(proof) = prepared.verifying.finish(level(tree.top().level), top, last)
             && let Ok(finding) = examine(&proof)
         {
             return Attempt::Made { proof, finding };
@@ -191,11 +248,11 @@ impl JobBackend for EngineBackend {
     }
 
     fn forget(&self, task: TaskId, proof: Blob) -> Result<(), StoreError> {
-        self.prepared.store.forget(self.prepared.keys[&task], proof)
+        self.store().forget(self.key(task), proof)
     }
 
     fn note_leases(&self, begun: &[Held], ended: &[Held]) {
-        if let Err(e) = self.prepared.store.note_leases(begun, ended) {
+        if let Err(e) = self.store().note_leases(begun, ended) {
             tracing::warn!("after a crash, provers at work now would not be waited for: {e}");
         }
     }
@@ -220,13 +277,10 @@ mod tests {
         let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
         // Two counters, two roots of eight words, and no exit code.
         let boundary: Boundary = postcard::from_bytes(&[0; 2 + 2 * 8 + 1]).unwrap();
-        let backend = EngineBackend {
-            truth: Arc::new(OnceLock::from(Ok(vec![boundary; SEGMENTS as usize]))),
-            known: watch::channel(true).1,
-            own_worker,
-            prepared,
-        };
-        let task = task(&backend.prepared.tree);
+        let task = task(&prepared.tree);
+        let knowledge = Knowledge::new(Stage::Planned(Arc::new(prepared)));
+        assert!(knowledge.learn(0, &vec![boundary; SEGMENTS as usize]));
+        let backend = EngineBackend::new(knowledge, own_worker);
         backend.examine(task, &vec![0; bytes]).unwrap_err()
     }
 

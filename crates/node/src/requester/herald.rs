@@ -1,13 +1,18 @@
 //! Announces a job while it is being executed, and answers peers until its driver runs: provers
-//! that mean to serve it hear where its files are. A job without a plan has never had a task, so
-//! each question about one is answered at once, and no stranger's waits for the driver.
+//! that mean to serve it hear where its files are. Each question about a task is answered at once,
+//! so that no stranger's waits for the driver. Where an earlier run gave out segments before its
+//! plan was there, their holders are told to go on until they are cut again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Peer, Standing};
+use myriad_core::{JobId, Peer, Standing, TaskId};
 use myriad_net::{
     Event as NetEvent, Network, Reply,
     wire::{Announcement, Request, Response, Why},
@@ -30,6 +35,11 @@ use super::{
 const RETRY: Duration = Duration::from_secs(5);
 /// Events that are kept for the driver, beside the greetings of connected peers.
 const NEWS_MAX: usize = 64;
+/// How long the holder of a segment may go on that is not cut again yet, before it says that it
+/// still does.
+const EXTENDED: Duration = Duration::from_secs(60);
+/// How often it is found out who has the files.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long the word that there is no job has to go out before the process may end.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -39,6 +49,7 @@ pub struct Herald {
     /// The announcement for the case that there will be no driver.
     closed: Announcement,
     stop: oneshot::Sender<()>,
+    enough_for: Arc<AtomicUsize>,
     task: JoinHandle<Listener>,
 }
 
@@ -47,13 +58,19 @@ pub struct Herald {
 pub struct Heard {
     events: Vec<NetEvent>,
     spreading: Option<Spreading>,
+    returned: BTreeSet<(TaskId, Peer)>,
 }
 
 impl Heard {
-    /// The events that the driver has to know of, in order, and the holders of the files.
-    pub(super) fn into_parts(self, job: JobId, files: &Files) -> (Vec<NetEvent>, Spreading) {
+    /// The events that the driver has to know of, in order, the holders of the files, and the
+    /// leases of an earlier run that were given back.
+    pub(super) fn into_parts(
+        self,
+        job: JobId,
+        files: &Files,
+    ) -> (Vec<NetEvent>, Spreading, BTreeSet<(TaskId, Peer)>) {
         let spreading = self.spreading.unwrap_or_else(|| Spreading::new(job, files));
-        (self.events, spreading)
+        (self.events, spreading, self.returned)
     }
 }
 
@@ -66,7 +83,15 @@ struct Listener {
     banned: BTreeSet<Peer>,
     /// The peers that have delivered for earlier jobs.
     proven: BTreeSet<Peer>,
+    /// The leases of segments that an earlier run gave out before its plan was there, and those of
+    /// them that were given back.
+    leased: BTreeSet<(TaskId, Peer)>,
+    returned: BTreeSet<(TaskId, Peer)>,
     spreading: Spreading,
+    /// How many tasks could be given out.
+    enough_for: Arc<AtomicUsize>,
+    /// When that was looked at.
+    looked: Instant,
     /// The greeting of each connected peer.
     greetings: BTreeMap<Peer, NetEvent>,
     /// Events that the driver has to show.
@@ -74,15 +99,17 @@ struct Listener {
 }
 
 impl Herald {
-    /// Announces the job, and takes the network's events until it ends. Runs in the Tokio runtime
-    /// that it is called in.
+    /// Announces the job, and takes the network's events until it ends. `leased` are leases of an
+    /// earlier run that was making the same plan. Runs in the Tokio runtime that it is called in.
     pub fn begin(
         network: Network,
         events: &mut UnboundedReceiver<NetEvent>,
         job: JobId,
         files: Files,
         standings: &[(Peer, Standing)],
+        leased: impl IntoIterator<Item = (TaskId, Peer)>,
     ) -> Self {
+        let enough_for: Arc<AtomicUsize> = Arc::default();
         let banned = standings.iter().filter(|(_, standing)| standing.banned.is_some());
         let proven = standings.iter().filter(|(_, standing)| standing.is_proven());
         let listener = Listener {
@@ -90,8 +117,12 @@ impl Herald {
             events: std::mem::replace(events, mpsc::unbounded_channel().1),
             job,
             spreading: Spreading::new(job, &files),
+            enough_for: Arc::clone(&enough_for),
+            looked: Instant::now(),
             banned: banned.map(|&(peer, _)| peer).collect(),
             proven: proven.map(|&(peer, _)| peer).collect(),
+            leased: leased.into_iter().collect(),
+            returned: BTreeSet::new(),
             greetings: BTreeMap::new(),
             news: Vec::new(),
             files,
@@ -105,11 +136,18 @@ impl Herald {
             network,
             closed,
             stop,
+            enough_for,
             task: tokio::spawn(listener.listen(stopped)),
         }
     }
 
-    /// The job is planned: gives the events back, and what the driver has to know.
+    /// Whether so many tasks can be given out already: enough provers have the files
+    /// ([`myriad_core::spreading::Spreading::enough_for`]).
+    pub fn is_spread(&self, tasks: usize) -> bool {
+        self.enough_for.load(Ordering::Relaxed) >= tasks
+    }
+
+    /// The job has tasks: gives the events back, and what the driver has to know.
     pub async fn end(self, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
         // If it does not listen, the network has ended.
         let _ = self.stop.send(());
@@ -119,6 +157,7 @@ impl Herald {
         Heard {
             events: greetings.chain(listener.news).collect(),
             spreading: Some(listener.spreading),
+            returned: listener.returned,
         }
     }
 
@@ -139,6 +178,7 @@ impl Listener {
                 // Events that have come belong to the driver already.
                 biased;
                 _ = &mut stopped => return self,
+                () = tokio::time::sleep(LOOK_EVERY) => self.look(),
                 event = self.events.recv() => match event {
                     Some(event) => self.handle(event),
                     None => return self,
@@ -148,6 +188,9 @@ impl Listener {
     }
 
     fn handle(&mut self, event: NetEvent) {
+        if self.looked.elapsed() >= LOOK_EVERY {
+            self.look();
+        }
         match event {
             NetEvent::Greeted { peer, .. } => {
                 self.greetings.insert(peer, event);
@@ -163,6 +206,37 @@ impl Listener {
                 }
             }
             NetEvent::Request { peer, request, reply } => self.answer(peer, request, reply),
+        }
+    }
+
+    /// Finds out for how many tasks enough provers have the files.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let served = |event: &&NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello));
+        let provers = self.greetings.values().filter(served).count();
+        let enough_for = self.spreading.enough_for(provers);
+        self.enough_for.store(enough_for, Ordering::Relaxed);
+    }
+
+    /// Answers to a question about a task, which only those can have that were given it before.
+    fn answer_holder(&mut self, peer: Peer, task: TaskId, request: &Request) -> Response {
+        let lease = (task, peer);
+        if !self.leased.contains(&lease) {
+            return refused(Why::NotLeased, "the job has no tasks yet", None);
+        }
+        match request {
+            Request::Renew { .. } => Response::Extended {
+                lease_ms: EXTENDED.as_millis() as u64,
+            },
+            Request::Return { .. } => {
+                self.leased.remove(&lease);
+                self.returned.insert(lease);
+                Response::Received
+            }
+            _ => {
+                let reason = "the plan is being made again: submit it again when it is there to this task";
+                refused(Why::NotNow, reason, None)
+            }
         }
     }
 
@@ -192,7 +266,7 @@ impl Listener {
             Request::Renew { task, .. } | Request::Submit { task, .. } | Request::Return { task, .. }
                 if task.job == self.job =>
             {
-                reply.send(refused(Why::NotLeased, "the job has no tasks yet", None));
+                reply.send(self.answer_holder(peer, task.task, &request));
             }
             Request::Prepare { .. }
             | Request::Renew { .. }

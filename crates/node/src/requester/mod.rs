@@ -4,12 +4,14 @@
 //! ```text
 //!  Job ─▶ announce ─▶ plan (engine child) ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
 //!            │             │                            ▲                           ▲
-//!            │             └── true boundary of each segment (same child) ──────────┘
+//!            │             └── true boundary of each segment ───────────────────────┘
 //!            └──▶ provers fetch program and input ──────┘
 //! ```
 //!
 //! A job is announced when its files have names. While a child executes it, a [`Herald`] tells
-//! provers where the files are, so that they have them when there are tasks.
+//! provers where the files are, so that they have them when there are tasks. When the job shows to
+//! be large and enough provers have the files, its driver takes over, and gives segments out as
+//! they are cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
 //!
 //! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
 //! fetched, a confined child verifies its STARK, and its boundary is compared with the one that
@@ -18,9 +20,11 @@
 //! blame.
 
 mod backend;
+mod beginning;
 mod driver;
 mod engine_backend;
 mod herald;
+mod knowledge;
 mod own_worker;
 mod refusals;
 mod spreading;
@@ -29,11 +33,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
-    sync::Arc,
+    thread,
 };
 
-use myriad_core::{Blob, JobId, JobSpec, Peer, Policy, TaskId};
-use myriad_engine::FinalForm;
+use myriad_core::{Blob, Cost, JobId, JobSpec, Peer, Policy, TaskId, Tree};
 use myriad_net::{
     Event as NetEvent, Network,
     blob::BlobRef,
@@ -42,14 +45,13 @@ use myriad_net::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
+use beginning::{Beginning, Begun, Children};
 pub use driver::Driver;
-use engine_backend::{EngineBackend, Truth};
 pub use herald::{Heard, Herald};
-use own_worker::OwnWorker;
 
 use crate::{
-    Job, LimitedWorker, Observer, Options, Outcome, RunError,
-    job::{Hands, Opened, Prepared, one_machine, prepare, start_child},
+    Event, Job, Observer, Options, Outcome, RunError,
+    job::{Hands, Opened, one_machine},
     peers::Peers,
     records::Recorder,
     store::Held,
@@ -117,13 +119,39 @@ impl Files {
 /// A job as the driver serves it.
 pub struct ServedJob {
     pub files: Files,
-    /// Instructions of the whole execution.
+    /// Instructions of the execution, as far as it is cut.
     pub instructions: u64,
     pub spec: JobSpec,
     /// The proofs that an earlier run has left.
     pub done: HashMap<TaskId, BlobRef>,
+    /// More of the plan, if that of `spec` grows.
+    pub growth: Option<UnboundedReceiver<Growth>>,
     /// The news that came while the job was being planned.
     pub heard: Heard,
+}
+
+/// More of a plan that is being made while its first segments are given out. Each comes with the
+/// event to be shown, and with the instructions of the execution as far as it is cut.
+#[derive(Debug)]
+pub enum Growth {
+    /// Further segments.
+    Cut {
+        costs: Vec<Cost>,
+        /// The proofs of them that an earlier run has left.
+        done: Vec<(TaskId, BlobRef)>,
+        instructions: u64,
+        event: Event,
+    },
+    /// The plan is there: its tree, and the tasks beyond those that came before.
+    Settled {
+        tree: Tree,
+        costs: Vec<Cost>,
+        done: Vec<(TaskId, BlobRef)>,
+        instructions: u64,
+        event: Event,
+    },
+    /// There will be no plan.
+    Failed(RunError),
 }
 
 /// Proves `job` with the provers of the network.
@@ -159,94 +187,52 @@ pub fn run(
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);
     // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
-    let is_planned = opened.store().planned()?.is_some();
-    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, &mut joined, runtime));
+    let is_planned = opened.has_plan(options)?;
     let owns = !joined.own.is_empty();
-    let planned = prepare(opened, job, options, hands, recorder)
-        .and_then(|planned| Ready::new(planned, job, options, owns));
-    let has_tasks = matches!(planned, Ok(Ready::Open { .. }));
-    let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
-    let (prepared, leased, truth) = match planned? {
-        Ready::Done(prepared) => return prepared.conclude(job, options, &[], recorder),
-        Ready::Open {
-            prepared,
-            leased,
-            truth,
-        } => (*prepared, leased, truth),
+    // Those of this machine's own provers ended with it.
+    let leased = if owns {
+        Vec::new()
+    } else {
+        opened.half_leased(options)?
     };
-
-    let policy = if owns { one_machine() } else { Policy::default() };
-    let mut spec = prepared.spec(options, leased);
-    // It takes no proving, so asking a prover would only take longer.
-    spec.own_final = options.final_form == FinalForm::Fast;
-    let done = prepared
-        .done
-        .iter()
-        .map(|(&task, entry)| (task, entry.proof))
-        .collect();
-    let own_worker = OwnWorker::new(Arc::clone(&prepared.program));
-    let instructions = prepared.plan.instructions;
-    let (backend, truth) = EngineBackend::new(prepared, truth, own_worker);
-    let served = ServedJob {
-        files,
-        instructions,
-        spec,
-        done,
-        heard,
-    };
-    let ended = runtime.block_on(async {
-        tokio::task::spawn_blocking(truth);
-        Driver::new(joined, served, backend, peers, policy, recorder)
-            .run()
-            .await
-    })?;
-    ended
-        .backend
-        .into_prepared()
-        .conclude(job, options, &ended.usages, recorder)
-}
-
-/// A job whose plan is known. Everything that can fail before the driver runs has been done, so
-/// that no job stays announced without somebody to serve it.
-enum Ready {
-    /// An earlier run has left the final proof.
-    Done(Box<Prepared>),
-    /// There are tasks to give out.
-    Open {
-        prepared: Box<Prepared>,
-        /// The leases of an earlier run that may still be worked at.
-        leased: Vec<Held>,
-        truth: Truth,
-    },
-}
-
-impl Ready {
-    /// `owns` says that the provers are this machine's own.
-    fn new(
-        (mut prepared, planner): (Prepared, Option<LimitedWorker>),
-        job: &Job,
-        options: &Options,
-        owns: bool,
-    ) -> Result<Self, RunError> {
-        if prepared.done.contains_key(&TaskId::Final) {
-            return Ok(Self::Done(Box::new(prepared)));
-        }
-        let mut leased = std::mem::take(&mut prepared.leased);
-        if owns {
-            // The leases of an earlier run ended with it.
-            prepared.store.note_leases(&[], &leased)?;
-            leased.clear();
-        }
-        let truth = match prepared.store.truth()? {
-            Some(truth) if truth.len() == prepared.plan.segments.len() => Truth::Known(truth),
-            _ => Truth::Unknown(planner.map_or_else(|| start_child(job, options), Ok)?),
+    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, leased, &mut joined, runtime));
+    let children = Children::default();
+    thread::scope(|scope| {
+        let _stops = children.stop_at_last();
+        let beginning = Beginning {
+            job,
+            options,
+            hands,
+            owns,
+            children: &children,
         };
-        Ok(Self::Open {
-            prepared: Box::new(prepared),
-            leased,
-            truth,
-        })
-    }
+        // The provers of this machine have the files at once.
+        let may_begin = |tasks| owns || herald.as_ref().is_some_and(|herald| herald.is_spread(tasks));
+        let begun = beginning.begin(opened, scope, may_begin, recorder);
+        let has_tasks = matches!(begun, Ok(Begun::Open(_)));
+        let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
+        let prepared_and_usages = match begun {
+            Err(e) => Err(e),
+            Ok(Begun::Done(prepared)) => Ok((*prepared, Vec::new())),
+            Ok(Begun::Open(open)) => {
+                let policy = if owns { one_machine() } else { Policy::default() };
+                let (served, backend, truth) = open.served(files, heard);
+                let ended = runtime.block_on(async {
+                    if let Some(truth) = truth {
+                        tokio::task::spawn_blocking(truth);
+                    }
+                    Driver::new(joined, served, backend, peers, policy, recorder)
+                        .run()
+                        .await
+                });
+                ended.map(|ended| (ended.backend.into_prepared(), ended.usages))
+            }
+        };
+        // Whatever still plans or executes does so for nobody.
+        children.stop();
+        let (prepared, usages) = prepared_and_usages?;
+        prepared.conclude(job, options, &usages, recorder)
+    })
 }
 
 /// Announces a job that is about to be executed.
@@ -254,6 +240,7 @@ fn announce(
     opened: &Opened,
     files: &Files,
     peers: &Peers,
+    leased: Vec<Held>,
     joined: &mut Joined,
     runtime: &tokio::runtime::Handle,
 ) -> Herald {
@@ -265,6 +252,7 @@ fn announce(
         opened.id,
         files.clone(),
         &peers.standings(),
+        leased,
     )
 }
 

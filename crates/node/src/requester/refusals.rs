@@ -39,6 +39,7 @@ pub(super) fn refusal(why: &Refusal, is_parked: bool) -> Response {
             refused(Why::NotNow, &reason, ms(*remaining + Duration::from_millis(1)))
         }
         Refusal::Banned { .. } => refused(Why::Banned, &reason, None),
+        Refusal::NotYet => refused(Why::NotNow, &reason, None),
         // It was said twice, and heard once already.
         Refusal::Submitted => Response::Received,
         Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done => refused(Why::NotLeased, &reason, None),

@@ -108,6 +108,11 @@ impl Spreading {
         self.decider.takes(self.job)
     }
 
+    /// How many tasks can be given out while the job is being executed, with so many provers.
+    pub(super) fn enough_for(&self, provers: usize) -> usize {
+        self.decider.enough_for(self.job, provers)
+    }
+
     /// A peer is gone.
     pub(super) fn forget(&mut self, peer: Peer) {
         self.decider.forget(peer);

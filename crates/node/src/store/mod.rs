@@ -19,6 +19,7 @@
 
 mod locks;
 mod others;
+mod planning;
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +29,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use myriad_core::{Arities, Blob, JobId, Peer, TaskId};
-use myriad_engine::{Boundary, Input, Plan, Program};
+use myriad_core::{Blob, JobId, Peer, TaskId};
+use myriad_engine::{Boundary, Input, Program};
 use myriad_net::{
     blob::{BlobError, BlobRef, BlobStore, Pin},
     durable::{above, make_dir, sync_dir},
@@ -39,9 +40,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::others::Others;
+pub use self::planning::Planned;
 pub(crate) use self::{
     locks::{beginning, cleaning, jobs_lock},
     others::others_of_all,
+    planning::Growing,
 };
 use crate::database::GuardedDatabase;
 
@@ -52,10 +55,8 @@ const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 /// The accepted proofs: from [`TaskKey`] to postcard of [`Entry`].
 const ACCEPTED: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("accepted");
-/// Postcard of [`Planned`] and of the [`Boundary`] of each of its segments.
+/// See [`planning`].
 const PLANNED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("planned");
-const PLAN_KEY: &str = "plan";
-const TRUTH_KEY: &str = "truth";
 /// Postcard of a task and of a peer that holds it.
 const LEASES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("leases");
 /// The beginning of the names of files that are being written.
@@ -78,18 +79,6 @@ pub(crate) struct Accepted {
 pub struct Entry {
     pub proof: BlobRef,
     pub boundary: Boundary,
-}
-
-/// The plan of a job, which its tasks follow from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// The memory that the user allowed each engine child, in bytes. Another amount makes another
-    /// plan.
-    pub memory_bytes: u64,
-    /// The engine that cut it. Other engines may cut elsewhere.
-    pub engine: [u8; 32],
-    pub arities: Arities,
-    pub plan: Plan,
 }
 
 /// The lease of a task, and the peer that holds it.
@@ -293,48 +282,6 @@ impl Store {
             self.blobs.contains(&entry.proof.blob)
         });
         Ok(there.collect())
-    }
-
-    /// The earlier plan of the job; none if there was none, or if it cannot be read any more.
-    pub(crate) fn planned(&self) -> Result<Option<Planned>, StoreError> {
-        self.decoded(PLAN_KEY)
-    }
-
-    /// The true boundaries of that plan's segments.
-    pub(crate) fn truth(&self) -> Result<Option<Vec<Boundary>>, StoreError> {
-        self.decoded(TRUTH_KEY)
-    }
-
-    fn decoded<T: for<'de> Deserialize<'de>>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        self.read(|transaction| {
-            let planned = transaction.open_table(PLANNED)?;
-            let bytes = planned.get(key)?;
-            Ok(bytes.and_then(|bytes| postcard::from_bytes(bytes.value()).ok()))
-        })
-    }
-
-    /// Keeps a new plan. The truth about the old one, and the holders of its tasks, are forgotten;
-    /// its proofs stay.
-    pub(crate) fn set_planned(&self, planned: &Planned) -> Result<(), StoreError> {
-        let bytes = postcard::to_stdvec(planned).expect("a plan is plain data");
-        self.write(|transaction| {
-            let mut table = transaction.open_table(PLANNED)?;
-            table.insert(PLAN_KEY, bytes.as_slice())?;
-            table.remove(TRUTH_KEY)?;
-            transaction.open_table(LEASES)?.retain(|_, ()| false)?;
-            Ok(())
-        })
-    }
-
-    /// Keeps the true boundaries of the plan's segments.
-    pub(crate) fn set_truth(&self, truth: &[Boundary]) -> Result<(), StoreError> {
-        let bytes = postcard::to_stdvec(truth).expect("boundaries are plain data");
-        self.write(|transaction| {
-            transaction
-                .open_table(PLANNED)?
-                .insert(TRUTH_KEY, bytes.as_slice())?;
-            Ok(())
-        })
     }
 
     /// The leases that were noted last.

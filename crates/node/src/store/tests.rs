@@ -3,6 +3,9 @@
 
 use std::fs;
 
+use myriad_core::Arities;
+use myriad_engine::Plan;
+
 use super::*;
 
 fn accepted() -> Accepted {
@@ -176,6 +179,56 @@ fn plan_truth_and_leases_survive_a_restart_and_go_with_their_plan() {
     store.set_planned(&planned(2)).unwrap();
     assert_eq!(store.truth().unwrap(), None);
     assert_eq!(store.leases().unwrap(), []);
+}
+
+#[test]
+fn a_plan_that_is_being_made_keeps_its_holders_until_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 7).unwrap();
+    let held = |task, peer| (TaskId::Segment(task), Peer([peer; 32]));
+    store.set_planned(&planned(1)).unwrap();
+    store.set_truth(&[accepted().boundary]).unwrap();
+    store.note_leases(&[held(0, 1)], &[]).unwrap();
+    let growing = Growing {
+        memory_bytes: 1,
+        engine: [1; 32],
+        from: 8,
+    };
+    assert_eq!(store.growing().unwrap(), None);
+    // An earlier plan stays until this one is there, for whoever wants that again.
+    store.set_growing(growing).unwrap();
+    assert_eq!(store.planned().unwrap(), Some(planned(1)));
+    assert_eq!(store.truth().unwrap(), Some(vec![accepted().boundary]));
+    assert_eq!(store.leases().unwrap(), [], "they were of that one's tasks");
+    store.note_leases(&[held(0, 2)], &[]).unwrap();
+    drop(store);
+    let store = open(dir.path(), 7).unwrap();
+    assert_eq!(store.growing().unwrap(), Some(growing));
+    assert_eq!(store.growing_for(1, [1; 32]).unwrap(), Some(growing));
+    assert_eq!(store.growing_for(2, [1; 32]).unwrap(), None);
+    assert_eq!(store.growing_for(1, [2; 32]).unwrap(), None);
+    store.set_growing(growing).unwrap();
+    assert_eq!(store.leases().unwrap(), [held(0, 2)], "it is the same one");
+    store.settle_planned(&planned(2)).unwrap();
+    assert_eq!(store.planned().unwrap(), Some(planned(2)));
+    assert_eq!(store.truth().unwrap(), None);
+    assert_eq!(store.leases().unwrap(), [held(0, 2)]);
+    assert_eq!(store.growing().unwrap(), None);
+    store.forget_growing().unwrap();
+    assert_eq!(store.leases().unwrap(), [held(0, 2)]);
+    store.set_growing(growing).unwrap();
+    store.note_leases(&[held(0, 3)], &[]).unwrap();
+    store.set_growing(Growing { from: 9, ..growing }).unwrap();
+    assert_eq!(store.leases().unwrap(), [], "its segments may be others");
+    store.note_leases(&[held(0, 4)], &[]).unwrap();
+    store.forget_growing().unwrap();
+    assert_eq!(store.growing().unwrap(), None);
+    assert_eq!(
+        store.leases().unwrap(),
+        [],
+        "they are not of the plan that is there"
+    );
+    assert_eq!(store.planned().unwrap(), Some(planned(2)));
 }
 
 /// A power cut in the middle of a commit: some pages of the file are new, the others old.

@@ -4,6 +4,7 @@ mod beforehand;
 mod byzantine;
 mod disk;
 mod final_form;
+mod growing;
 mod holding;
 mod link;
 mod malicious;
@@ -52,6 +53,7 @@ fn ask(seed: u8, segments: u32) -> Request {
         own_final: false,
         stop: Box::pin(std::future::pending()),
         execution: None,
+        growth: None,
     }
 }
 

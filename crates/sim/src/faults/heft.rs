@@ -135,6 +135,7 @@ mod tests {
         };
         Scenario {
             jobs: vec![Job {
+                growth: None,
                 segments,
                 arities: myriad_core::Arities {
                     leaf: 2,

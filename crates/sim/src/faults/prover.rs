@@ -265,6 +265,8 @@ impl Prover {
                     self.unsent = None;
                     self.wait(now, BANNED_FOR);
                 }
+                // It is submitted again as if the answer was lost.
+                Refusal::NotYet => {}
                 Refusal::NoSuchTask | Refusal::NotLeased | Refusal::Done | Refusal::Submitted => {
                     if self.unsent.is_some_and(|(task, _)| Some(task) == about) {
                         self.unsent = None;

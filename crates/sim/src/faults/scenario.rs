@@ -33,6 +33,27 @@ pub struct Job {
     pub arities: Arities,
     pub priority: i32,
     pub opened: Duration,
+    /// How its plan comes; none if it is there when the job is opened.
+    pub growth: Option<Growth>,
+}
+
+/// A plan that comes while its segments are given out already.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth {
+    /// Segments that are known when the job is opened.
+    pub first: u32,
+    /// One more is known each time that this has passed. With the last one the plan is there.
+    pub every: Duration,
+}
+
+impl Growth {
+    /// That of a plan of so many segments.
+    fn random(rng: &mut Rng, segments: u32) -> Self {
+        Self {
+            first: rng.below(segments.into()) as u32,
+            every: rng.duration(Duration::from_millis(1)..Duration::from_secs(30)),
+        }
+    }
 }
 
 /// Machines that are alike.
@@ -143,6 +164,16 @@ impl Job {
         }
     }
 
+    /// The same job, of which the first segments are known.
+    pub fn growing_spec(&self, index: usize, known: u32) -> JobSpec {
+        let whole = self.spec(index);
+        JobSpec {
+            tree: Tree::growing(known),
+            costs: whole.costs[..known as usize].to_vec(),
+            ..whole
+        }
+    }
+
     /// The work of all tasks on the machine that it was measured on.
     pub fn work(&self) -> Duration {
         self.tree().tasks().map(|task| cost(task.kind()).work).sum()
@@ -167,11 +198,18 @@ impl Scenario {
             internal_for_leaf: 1 + rng.below(3) as u32,
             internal_recursive: 2 + rng.below(2) as u32,
         };
-        let jobs = (0..1 + rng.below(3)).map(|_| Job {
-            segments: 1 + rng.below(24) as u32,
-            arities,
-            priority: rng.below(2) as i32,
-            opened: rng.duration(Duration::ZERO..seconds(120)),
+        let mut growths = Rng::new(seed, "growth");
+        let jobs = (0..1 + rng.below(3)).map(|_| {
+            let segments = 1 + rng.below(24) as u32;
+            Job {
+                segments,
+                arities,
+                priority: rng.below(2) as i32,
+                opened: rng.duration(Duration::ZERO..seconds(120)),
+                growth: growths
+                    .chance(500)
+                    .then(|| Growth::random(&mut growths, segments)),
+            }
         });
         let jobs = jobs.collect();
         let mut classes = vec![Class {

@@ -268,6 +268,42 @@ fn announcing_slows_no_stream_down() {
 }
 
 #[test]
+fn segments_that_are_given_out_as_they_are_cut_save_a_part_of_the_execution() {
+    let played = |gas: &str, what_if: &str| {
+        let outcome = play(&format!(
+            "
+            [what_if]
+            announced = true
+            {what_if}
+            [[requesters]]
+            name = \"r\"
+            gas = {gas}
+            program_mb = 0
+            [[machines]]
+            name = \"m\"
+            count = 500
+            known = true
+            "
+        ));
+        assert!(outcome.all_proven, "{gas} {what_if}");
+        outcome
+    };
+    let makespan_s = |outcome: &Outcome| outcome.makespan_s.unwrap().mean;
+    let opened_s = |outcome: &Outcome| outcome.worlds[0].requesters[0].history[0].opened_s.unwrap();
+    let (with, without) = (played("30e6", "streamed = true"), played("30e6", ""));
+    let sooner_s = opened_s(&without) - opened_s(&with);
+    assert!(sooner_s > 1.0, "{sooner_s}");
+    let saved_s = makespan_s(&without) - makespan_s(&with);
+    assert!(saved_s > sooner_s / 4.0, "{saved_s} of {sooner_s}");
+    // A small block is executed before it is opened.
+    let (with, without) = (played("1e6", "streamed = true"), played("1e6", ""));
+    assert_eq!(
+        (makespan_s(&with), opened_s(&with)),
+        (makespan_s(&without), opened_s(&without))
+    );
+}
+
+#[test]
 fn a_stream_that_is_too_much_lags_more_and_more() {
     let text = ["hours = 6\npatience_hours = 0", &stream(), &home(1, "")].concat();
     let outcome = play(&text.replace("every_s = 600", "every_s = 60"));

@@ -1,8 +1,12 @@
 //! Finds the number by which to cut an execution, so that each segment fits the memory budget and
 //! there are few segments.
 
-use super::Plan;
+mod stream;
+
+use super::{Plan, Segment};
 use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
+pub(crate) use stream::Reports;
+use stream::{Passed, pass};
 
 /// This part of the budget is left free, in case a peak comes out above the expected one.
 const MARGIN_SHARE: u64 = 32;
@@ -20,6 +24,9 @@ const CUTS_MAX: u32 = 7;
 const SCRAPS: u64 = 10;
 /// `log2` of the number of parts of the budget, of which one is too small to look for a cut in it.
 const LOG_PARTS: u32 = 12;
+
+/// Is told of each segment, and says whether to go on.
+type Seen<'a> = &'a mut dyn FnMut(&Segment) -> bool;
 
 /// The segments of an execution, and whether it ended.
 pub(super) struct Segmented {
@@ -54,9 +61,10 @@ pub(super) enum Refusal {
 /// Has `run` execute and cut for a number of bytes, and into a limited number of segments, until no
 /// segment takes more than the budget has room for.
 ///
-/// `run` cuts by a sum over rows, which grows and falls with a segment's memory, but is not equal
-/// to it. So the first segments are cut and looked at, and the sum is set by their memory. Then all
-/// are cut.
+/// `run` gets the sums to cut for, each with the first segment that it is for, and is told whether
+/// to go on after each segment. It cuts by a sum over rows, which grows and falls with a segment's
+/// memory, but is not equal to it. So the first segments are cut and looked at, and the sum is set
+/// by their memory. Then all are cut.
 ///
 /// OpenVM looks at its limit every thousand instructions, and not at the end. A segment can come
 /// out larger by the growth of a trace in that many, which may be to twice its rows, or to more
@@ -68,9 +76,14 @@ pub(super) enum Refusal {
 /// If finer cuts never take more memory, some cut is found wherever there is one. The exception is
 /// where all that fit are within a few hundredths of each other and finer ones have too many
 /// segments.
+///
+/// With `reports`, segments of a long execution are told of once it has shown to be long and the
+/// first of them fit. They stay as they are: where a later one does not fit, only it and those
+/// behind it are cut for less ([`stream`]).
 pub(super) fn within(
     limits: Limits,
-    mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
+    reports: Option<Reports<'_>>,
+    mut run: impl FnMut(&[(usize, u64)], usize, Seen<'_>) -> Result<Segmented, ExecuteError>,
 ) -> Result<Result<Plan, Refusal>, ExecuteError> {
     let Limits {
         budget,
@@ -85,7 +98,8 @@ pub(super) fn within(
     let mut bytes = within;
     let mut too_large: Option<u64> = None;
     for _ in 0..LOOKS_MAX {
-        let Segmented { plan, whole } = run(bytes, LOOK_SEGMENTS.min(segments_max))?;
+        let segments_max = LOOK_SEGMENTS.min(segments_max);
+        let Segmented { plan, whole } = run(&[(0, bytes)], segments_max, &mut |_| true)?;
         let peak = plan.peak_bytes();
         let fits = peak <= within;
         if whole && fits && (plan.segments.len() == 1 || within - peak <= room / SPARE) {
@@ -118,7 +132,7 @@ pub(super) fn within(
         needed: None,
         rows: None,
     };
-    search.from(bytes, run)
+    search.from(bytes, reports, run)
 }
 
 /// The most that is cut for.
@@ -161,12 +175,29 @@ impl Search {
     fn from(
         mut self,
         mut bytes: u64,
-        mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
+        mut reports: Option<Reports<'_>>,
+        mut run: impl FnMut(&[(usize, u64)], usize, Seen<'_>) -> Result<Segmented, ExecuteError>,
     ) -> Result<Result<Plan, Refusal>, ExecuteError> {
         for tries in 0.. {
             // One more says that there are too many, as long as the execution has not ended.
-            let cut = run(bytes, self.segments_max.saturating_add(1))?;
-            let next = self.learn(bytes, cut, tries);
+            let segments_max = self.segments_max.saturating_add(1);
+            let next = match &mut reports {
+                None => {
+                    let cut = run(&[(0, bytes)], segments_max, &mut |_| true)?;
+                    self.learn(bytes, cut, tries)
+                }
+                Some(reports) => match pass(&self, bytes, reports, &mut run)? {
+                    Passed::Short(cut) => self.learn(bytes, cut, tries),
+                    Passed::Misfit { peak, heights } => {
+                        match peak {
+                            NO_PROOF => self.rows = Some(heights),
+                            peak => self.needs(peak),
+                        }
+                        self.finer(bytes, peak, tries)
+                    }
+                    Passed::Long(result) => return Ok(result),
+                },
+            };
             match next {
                 Next::Cut(next) => bytes = next,
                 Next::Refuse(refusal) => return Ok(Err(refusal)),
@@ -194,7 +225,7 @@ impl Search {
             .map(|s| s.peak_bytes)
             .filter(|&p| p != NO_PROOF);
         if peak != NO_PROOF && few {
-            self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
+            self.needs(peak);
         }
         if peak == NO_PROOF {
             let without = plan.segments.iter().find(|s| s.peak_bytes == NO_PROOF);
@@ -207,21 +238,40 @@ impl Search {
                 _ => self.refusal(),
             });
         }
+        self.finer(bytes, peak, tries)
+    }
+
+    /// A cut did not fit, which takes `peak`.
+    fn needs(&mut self, peak: u64) {
+        self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
+    }
+
+    /// A segment took `peak`, which is too much, when it was cut for `bytes`.
+    fn finer(&mut self, bytes: u64, peak: u64, tries: u32) -> Next {
         self.too_large = Some(self.too_large.map_or(bytes, |known| known.min(bytes)));
         if self.fits.is_some() || self.too_many.is_some() {
             return self.between();
         }
+        match self.less(bytes, peak, tries, tries + 2 >= CUTS_MAX) {
+            Some(less) => Next::Cut(less),
+            None => Next::Refuse(self.refusal()),
+        }
+    }
+
+    /// The next sum to cut for, where a segment takes `peak` when it is cut for `bytes`; none where
+    /// there is nothing less. `last` asks for the least.
+    fn less(&self, bytes: u64, peak: u64, tries: u32, last: bool) -> Option<u64> {
         let left = bytes.saturating_sub(self.least);
         if left == 0 {
-            return Next::Refuse(self.refusal());
+            return None;
         }
-        if tries + 2 >= CUTS_MAX {
-            return Next::Cut(self.least);
+        if last {
+            return Some(self.least);
         }
         // The shift loses nothing: it is by no more bits than there are tries.
         let excess = u128::from(peak - self.within) << tries;
         let step = u64::try_from(excess).unwrap_or(u64::MAX).min(left / 2).max(1);
-        Next::Cut(bytes - step)
+        Some(bytes - step)
     }
 
     /// The next try lies between a cut that was too coarse and one that fitted or was too fine.

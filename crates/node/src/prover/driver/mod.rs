@@ -485,6 +485,7 @@ impl<E: Engine> Driver<E> {
             return self.give_back(requester, lease.task, Returned::Surplus);
         }
         self.offers.granted(requester);
+        self.offers.leased(requester, lease.task.job);
         // The lease names the peers that have the files now. It continues the fetch that ends here.
         self.stop_prefetch(|prefetch| prefetch.is_of(lease.task.job, requester));
         let name = lease.task.task.to_string();

@@ -16,6 +16,7 @@ impl<J: JobBackend> Driver<'_, J> {
     /// Fetches a proof and examines it, beside everything else.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let check = self.proofs.begin_check(peer, task.task, proof);
+        self.checks += 1;
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
         // A blob that was there before is a proof of another job or of this one.
         let fetched = !self.network.blobs().contains(&proof);
@@ -42,6 +43,7 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
         self.holders.add(proof, peer);
+        self.checks += 1;
         let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         tokio::task::spawn_blocking(move || {
             let result = backend.persist(task.task, reference, finding);
@@ -53,9 +55,12 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_completion(&mut self, completion: Completion<J::Finding>) {
         match completion {
             Completion::Ready(Ok(())) => {}
-            Completion::Ready(Err(error)) => self.failed = Some(error),
+            Completion::Ready(Err(error)) => self.end_without_truth(error),
             Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
-            Completion::Checked(checked) => self.settle_check(checked),
+            Completion::Checked(checked) => {
+                self.checks -= 1;
+                self.settle_check(checked);
+            }
             Completion::Stalled { peer, task, proof } => {
                 tracing::debug!(
                     "{proof:?} for {} does not come from {}",
@@ -66,16 +71,20 @@ impl<J: JobBackend> Driver<'_, J> {
             }
             Completion::Declined { peer } => self.input(Input::Declined { peer }),
             Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
-            Completion::Persisted { task, proof, result } => match result {
-                Ok(()) => {
-                    let name = task.task.to_string();
-                    tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
-                    self.proofs.durable(task.task, proof);
-                    self.input(Input::Persisted { task, proof });
+            Completion::Persisted { task, proof, result } => {
+                self.checks -= 1;
+                match result {
+                    Ok(()) => {
+                        let name = task.task.to_string();
+                        tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
+                        self.proofs.durable(task.task, proof);
+                        self.input(Input::Persisted { task, proof });
+                    }
+                    Err(error) => self.failed = Some(error.into()),
                 }
-                Err(error) => self.failed = Some(error.into()),
-            },
+            }
         }
+        self.end_unplanned();
     }
 
     fn settle_check(&mut self, checked: Checked<J::Finding>) {
@@ -91,6 +100,8 @@ impl<J: JobBackend> Driver<'_, J> {
             Examination::Accepted(finding) => (Some(finding), Ok(Verdict::Accepted)),
             Examination::Invalid(reason) => (None, Ok(Verdict::Invalid { reason })),
             Examination::Unavailable(reason) => (None, Ok(Verdict::Unavailable { reason })),
+            // Nobody is to blame, and the job ends.
+            Examination::Moot => (None, Ok(Verdict::Accepted)),
             Examination::Failed(error) => (None, Err(error)),
         };
         // One of several proofs that were checked side by side is enough.

@@ -43,6 +43,8 @@ pub(super) enum Examination<F> {
     Accepted(F),
     Invalid(String),
     Unavailable(String),
+    /// It cannot be judged, which is not its maker's fault: the job has failed.
+    Moot,
     /// This machine's own disk fails.
     Failed(StoreError),
 }
@@ -98,25 +100,31 @@ impl<J: JobBackend> Examiner<J> {
                 claim.bytes
             ));
         }
+        if backend.verifiable(task).await.is_err() {
+            return Examination::Moot;
+        }
         let blobs = network.blobs().clone();
         let source = Source {
             blob: claim,
             holders: vec![network.contact(peer)],
         };
-        let permit = fetching.acquire().await;
-        let came = AtomicU64::new(0);
-        let fetch = network.fetch(&source, peer, |bytes| {
-            came.fetch_add(bytes, Ordering::Relaxed);
-        });
-        pin!(fetch);
-        let patience = || stalled_after(claim.bytes, came.load(Ordering::Relaxed));
-        let fetched = match unless_it_stalls(&mut fetch, patience).await {
-            Some(fetched) => fetched,
-            None => {
-                // Peers that send nothing must not hold up the fetches from others.
-                drop(permit);
-                stalled();
-                fetch.await
+        // A proof that waits for something else than its turn holds no place.
+        let fetched = {
+            let permit = fetching.acquire().await;
+            let came = AtomicU64::new(0);
+            let fetch = network.fetch(&source, peer, |bytes| {
+                came.fetch_add(bytes, Ordering::Relaxed);
+            });
+            pin!(fetch);
+            let patience = || stalled_after(claim.bytes, came.load(Ordering::Relaxed));
+            match unless_it_stalls(&mut fetch, patience).await {
+                Some(fetched) => fetched,
+                None => {
+                    // Peers that send nothing must not hold up the fetches from others.
+                    drop(permit);
+                    stalled();
+                    fetch.await
+                }
             }
         };
         match fetched {
@@ -124,27 +132,40 @@ impl<J: JobBackend> Examiner<J> {
             Err(FetchFailed::Disk(e)) => return Examination::Failed(e.into()),
             Err(e) => return Examination::Unavailable(e.to_string()),
         }
-        if backend.ready().await.is_err() {
-            return Examination::Unavailable("the job has failed".into());
+        let verified = {
+            let _permit = verifying.acquire().await;
+            let backend = Arc::clone(&backend);
+            let verify = move || match blobs.get(claim) {
+                Ok(Some(proof)) => backend.verify(task, &proof).map_err(|why| objected(task, why)),
+                Ok(None) => Err(Examination::Unavailable("it was damaged on the disk".into())),
+                Err(e) => Err(Examination::Failed(e.into())),
+            };
+            tokio::task::spawn_blocking(verify).await
+        };
+        let shown = match verified {
+            Ok(Ok(shown)) => shown,
+            Ok(Err(examination)) => return examination,
+            Err(e) => return Examination::Unavailable(format!("it could not be examined: {e}")),
+        };
+        // An invalid one is refused before that.
+        if backend.judgeable(task).await.is_err() {
+            return Examination::Moot;
         }
-        let _permit = verifying.acquire().await;
-        let examined = tokio::task::spawn_blocking(move || match blobs.get(claim) {
-            Ok(Some(proof)) => match backend.examine(task, &proof) {
-                Ok(finding) => Examination::Accepted(finding),
-                Err(Objection::Invalid(reason) | Objection::OtherProgram(reason)) => {
-                    Examination::Invalid(reason)
-                }
-                Err(Objection::Unable(reason)) => {
-                    tracing::warn!("a proof of {task} is not looked at: {reason}");
-                    Examination::Unavailable(reason)
-                }
-            },
-            Ok(None) => Examination::Unavailable("it was damaged on the disk".into()),
-            Err(e) => Examination::Failed(e.into()),
-        });
-        examined
-            .await
-            .unwrap_or_else(|e| Examination::Unavailable(format!("it could not be examined: {e}")))
+        match backend.judge(task, shown) {
+            Ok(finding) => Examination::Accepted(finding),
+            Err(why) => objected(task, why),
+        }
+    }
+}
+
+/// The examination of a proof that there is this objection to.
+fn objected<F>(task: TaskId, why: Objection) -> Examination<F> {
+    match why {
+        Objection::Invalid(reason) | Objection::OtherProgram(reason) => Examination::Invalid(reason),
+        Objection::Unable(reason) => {
+            tracing::warn!("a proof of {task} is not looked at: {reason}");
+            Examination::Unavailable(reason)
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod checks;
 mod completion;
 mod events;
 mod examiner;
+mod growing;
 mod holders;
 mod journal_notes;
 mod leases;
@@ -33,7 +34,7 @@ mod sending;
 mod trials;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -54,11 +55,12 @@ use tokio::{
 };
 
 use self::{
-    completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes,
-    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, trials::Trials,
+    completion::Completion, examiner::Examiner, growing::Unplanned, holders::Holders,
+    journal_notes::JournalNotes, outbox::Outbox, peer_book::PeerBook, proofs::Proofs,
+    receipt_book::ReceiptBook, trials::Trials,
 };
 use super::{
-    Files, Joined, ServedJob,
+    Files, Growth, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
     refusals::refusal,
     spreading::Spreading,
@@ -81,6 +83,8 @@ pub struct Driver<'a, J: JobBackend> {
     job: JobId,
     /// Until it is opened.
     spec: Option<JobSpec>,
+    /// More of the plan, while it is being made.
+    growth: Option<mpsc::UnboundedReceiver<Growth>>,
     files: Files,
     extent: Extent,
     /// The expected cost of each task: time of a reference core, and bytes of memory.
@@ -118,6 +122,10 @@ pub struct Driver<'a, J: JobBackend> {
 
     // The end.
     usages: Vec<(Kind, Usage)>,
+    /// Proofs that are being examined or made durable.
+    checks: usize,
+    /// Why there will be no plan.
+    unplanned: Option<Unplanned>,
     finished: bool,
     failed: Option<RunError>,
 }
@@ -137,9 +145,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             instructions,
             spec,
             done,
+            growth,
             heard,
         } = job;
-        let (earlier, spreading) = heard.into_parts(spec.id, &files);
+        let (earlier, spreading, returned) = heard.into_parts(spec.id, &files);
         let Joined {
             network,
             events,
@@ -154,8 +163,11 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let peers = PeerBook::new(Arc::new(peer_backend), own, returning, Instant::now());
         let requester = Requester::with_standings(policy, peers.standings(&network));
         let tasks = spec.tree.tasks().zip(&spec.costs);
+        let leased = spec.leased.iter().copied();
+        let leased = leased.filter(|lease| !returned.contains(lease)).collect();
         Self {
             job: spec.id,
+            growth,
             files,
             extent: Extent {
                 instructions,
@@ -173,7 +185,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             offered: Vec::new(),
             receipts,
             notes: JournalNotes::new(spec.leased.iter().copied().collect()),
-            spec: Some(spec),
+            spec: Some(JobSpec { leased, ..spec }),
             examiner: Examiner::new(network.clone(), Arc::clone(&backend)),
             backend,
             trials: Trials::default(),
@@ -186,6 +198,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             observer,
             stop,
             usages: Vec::new(),
+            checks: 0,
+            unplanned: None,
             finished: false,
             failed: None,
         }
@@ -207,8 +221,9 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         for peer in holders {
             self.has_files(peer);
         }
+        let tasks: Vec<TaskId> = spec.tree.tasks().collect();
         self.input(Input::Open(Box::new(spec)));
-        self.show_restored();
+        self.show_restored(tasks);
         for event in std::mem::take(&mut self.earlier) {
             self.handle_event(event);
         }
@@ -225,6 +240,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                     None => self.failed = Some(RunError::NetworkEnded),
                 },
                 Some(completion) = self.completions.recv() => self.handle_completion(completion),
+                growth = growing::next(&mut self.growth) => self.grow(growth),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
                 () = &mut self.stop => self.give_up(),
@@ -254,11 +270,13 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         }
     }
 
-    /// Shows the provers that were at work when an earlier run ended.
-    fn show_restored(&mut self) {
-        for (task, peer) in self.requester.leases(self.job) {
-            let prover = self.place(peer);
-            self.observer.event(&Event::Started { prover, task });
+    /// Shows the provers that were at work at these tasks when an earlier run ended.
+    fn show_restored(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+        for task in tasks {
+            for peer in self.requester.holders(TaskRef { job: self.job, task }) {
+                let prover = self.place(peer);
+                self.observer.event(&Event::Started { prover, task });
+            }
         }
     }
 
@@ -281,7 +299,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// Makes durable which peer works on which task, beside everything else.
     fn note_leases(&mut self) {
         if !self.notes.is_writing() {
-            let now = self.requester.leases(self.job).into_iter().collect();
+            let mut now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
+            now.extend(self.requester.awaited(self.job));
             self.notes.note(now, &self.backend);
         }
     }
@@ -291,6 +310,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     fn tick(&mut self) {
+        self.end_unplanned();
         let now = Instant::now();
         let gone = self.peers.take_gone(now);
         self.holders.forget(&gone);

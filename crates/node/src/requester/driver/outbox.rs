@@ -94,6 +94,11 @@ impl Outbox {
         async move { network.ask(peer, Request::Notice(notice)).await }
     }
 
+    /// Whether all messages have arrived, or were given up.
+    pub(super) fn is_idle(&self) -> bool {
+        self.sending.is_idle()
+    }
+
     /// Waits until all messages have arrived, but no longer than `most`: a peer that misses one
     /// will find out.
     pub(super) async fn close(&self, most: Duration) {

@@ -54,6 +54,15 @@ enum Stage<F> {
     Durable,
 }
 
+/// The record of a proof that the journal had before.
+fn durable<F>(proof: BlobRef) -> Accepted<F> {
+    Accepted {
+        proof,
+        spent: Spent::default(),
+        stage: Stage::Durable,
+    }
+}
+
 /// A claim that is to be examined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Check {
@@ -64,20 +73,22 @@ pub(super) struct Check {
 impl<F> Proofs<F> {
     /// `done` are the proofs that an earlier run has left in the journal.
     pub(super) fn new(done: HashMap<TaskId, BlobRef>) -> Self {
-        let durable = |proof| Accepted {
-            proof,
-            spent: Spent::default(),
-            stage: Stage::Durable,
-        };
-        Self {
+        let mut proofs = Self {
             claims: BTreeMap::new(),
             next: ClaimNumber::default(),
-            blobs: done.values().map(|proof| proof.blob).collect(),
-            accepted: done
-                .into_iter()
-                .map(|(task, proof)| (task, durable(proof)))
-                .collect(),
+            blobs: HashSet::new(),
+            accepted: HashMap::new(),
             lost: BTreeSet::new(),
+        };
+        proofs.restore(done);
+        proofs
+    }
+
+    /// An earlier run has left these proofs in the journal, of tasks that the job has just got.
+    pub(super) fn restore(&mut self, done: impl IntoIterator<Item = (TaskId, BlobRef)>) {
+        for (task, proof) in done {
+            self.blobs.insert(proof.blob);
+            self.accepted.insert(task, durable(proof));
         }
     }
 

@@ -1,6 +1,8 @@
 //! Answers the requests of peers: offers, renewals, proofs that they submit, and leases that they
 //! return.
 
+use std::time::Duration;
+
 use myriad_core::{Blob, Input, JobId, Offer, Peer, Return, Standing};
 use myriad_net::{
     Reply, short_name,
@@ -16,6 +18,9 @@ use crate::{
         spreading::Prover,
     },
 };
+
+/// When a prover without a task is to ask again for the files of a job that has all its tasks.
+const SETTLED_RETRY: Duration = Duration::from_secs(60);
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn handle_request(&mut self, peer: Peer, request: Request, reply: Reply) {
@@ -86,6 +91,10 @@ impl<J: JobBackend> Driver<'_, J> {
             holds,
         };
         let has_all = prover.has_all(&self.files);
+        if !has_all && self.growth.is_none() {
+            let reason = "the job has all its tasks, and a lease comes with its files";
+            return refused(Why::NotNow, reason, Some(SETTLED_RETRY.as_millis() as u64));
+        }
         let response = self.spreading.answer(&self.network, &self.files, &prover);
         if has_all {
             self.has_files(peer);
@@ -114,6 +123,9 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
+        if self.unplanned.is_some() {
+            return reply.send(refused(Why::NoWork, "the job ends", None));
+        }
         let origin = match self.peers.hello(peer) {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),

@@ -11,8 +11,9 @@ use myriad_node::{
     Objection, RunError, StoreError,
     requester::{Attempt, JobBackend, PeerBackend},
 };
+use tokio::sync::watch;
 
-use super::pretence::{POISON, node_proof, poison, pretend, segment_proof};
+use super::pretence::{POISON, no_proof, node_proof, poison, pretend, segment_proof};
 
 /// Instructions of each pretended segment.
 pub const SEGMENT_INSTRUCTIONS: u64 = 1000;
@@ -23,6 +24,8 @@ pub struct Ledger {
     expected: HashMap<TaskId, [u8; 32]>,
     pub accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
+    /// Of so many segments it is known what is true; of all tasks if there is none.
+    truth: Option<watch::Receiver<u32>>,
 }
 
 pub type Held = (TaskId, Peer);
@@ -59,6 +62,14 @@ impl Ledger {
             expected,
             accepted: Arc::default(),
             leases,
+            truth: None,
+        }
+    }
+
+    pub fn with_truth(self, truth: watch::Receiver<u32>) -> Self {
+        Self {
+            truth: Some(truth),
+            ..self
         }
     }
 }
@@ -68,9 +79,23 @@ fn description(job: JobId, index: u32) -> Vec<u8> {
 }
 
 impl JobBackend for Ledger {
+    /// Whether it is the proof of its task.
+    type Shown = bool;
     type Finding = ();
 
     async fn ready(&self) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    async fn verifiable(&self, _: TaskId) -> Result<(), RunError> {
+        Ok(())
+    }
+
+    async fn judgeable(&self, task: TaskId) -> Result<(), RunError> {
+        if let (Some(truth), TaskId::Segment(index)) = (&self.truth, task) {
+            // A test that is over needs no truth.
+            let _ = truth.clone().wait_for(|known| index < *known).await;
+        }
         Ok(())
     }
 
@@ -82,14 +107,18 @@ impl JobBackend for Ledger {
         description(self.job, index)
     }
 
-    fn examine(&self, task: TaskId, proof: &[u8]) -> Result<(), Objection> {
+    fn verify(&self, task: TaskId, proof: &[u8]) -> Result<bool, Objection> {
+        if proof == no_proof() {
+            return Err(Objection::Invalid("it is no proof".into()));
+        }
         let is_poison = |index| proof == poison(&description(self.job, index));
         let is_expected = *blake3::hash(proof).as_bytes() == self.expected[&task];
-        if is_expected || matches!(task, TaskId::Segment(index) if is_poison(index)) {
-            Ok(())
-        } else {
-            Err(Objection::Invalid("it is the proof of something else".into()))
-        }
+        Ok(is_expected || matches!(task, TaskId::Segment(index) if is_poison(index)))
+    }
+
+    fn judge(&self, _: TaskId, is_right: bool) -> Result<(), Objection> {
+        let other = || Objection::Invalid("it is the proof of something else".into());
+        is_right.then_some(()).ok_or_else(other)
     }
 
     fn persist(&self, task: TaskId, _: BlobRef, (): ()) -> Result<(), StoreError> {

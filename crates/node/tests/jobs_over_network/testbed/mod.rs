@@ -28,13 +28,16 @@ use myriad_net::{
 use myriad_node::{
     Event, RunError, engine_fingerprint,
     prover::{self, Limits, Status, StatusFile},
-    requester::{Driver, Files, Heard, Herald, Joined, ServedJob},
+    requester::{Driver, Files, Growth, Heard, Herald, Joined, ServedJob},
 };
-use tokio::{sync::mpsc::UnboundedReceiver, sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, oneshot, watch},
+    task::JoinHandle,
+};
 
 use ledger::{Debts, Ledger};
 pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
-pub use pretence::{Fault, PROOF_BYTES, Pretender, segment_proof};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, node_proof, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
 pub const PROGRAM_BYTES: usize = 500_000;
@@ -118,6 +121,26 @@ pub struct Request {
     /// Is done when the job is executed, and says whether there is a plan; if there is none, the
     /// job is planned from the start.
     pub execution: Option<Execution>,
+    /// How the plan comes; none if it is there from the start.
+    pub growth: Option<Grows>,
+}
+
+/// A plan that comes while its segments are given out.
+pub struct Grows {
+    /// Segments that are known from the start.
+    pub first: u32,
+    pub growth: UnboundedReceiver<Growth>,
+    /// Of so many segments it is known what is true.
+    pub truth: watch::Receiver<u32>,
+}
+
+/// What each task of such a job costs.
+pub fn costs(count: usize, work: Duration) -> Vec<Cost> {
+    let cost = Cost {
+        work,
+        memory: 1 << 30,
+    };
+    vec![cost; count]
 }
 
 /// Is done when a job is executed, and says whether there is a plan.
@@ -159,8 +182,14 @@ pub fn tree(segments: u32) -> Tree {
 pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
     let job = JobId([request.seed; 32]);
     let tree = tree(request.segments);
-    let leased = request.leases.lock().unwrap().iter().copied().collect();
+    let leased: Vec<_> = request.leases.lock().unwrap().iter().copied().collect();
     let ledger = Ledger::new(job, &tree, request.leases);
+    let (tree, growth, ledger) = match request.growth {
+        Some(Grows { first, growth, truth }) => {
+            (Tree::growing(first), Some(growth), ledger.with_truth(truth))
+        }
+        None => (tree, None, ledger),
+    };
     let accepted = Arc::clone(&ledger.accepted);
     let blobs = network.blobs();
     let (program, input) = self::files(request.seed);
@@ -171,7 +200,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         engine: engine_fingerprint(),
     };
     let start = Instant::now();
-    let Some(heard) = heard(request.execution, &network, &mut events, job, &files).await else {
+    let Some(heard) = heard(request.execution, &network, &mut events, job, &files, &leased).await else {
         return Outcome {
             accepted: BTreeMap::new(),
             traffic: network.traffic(),
@@ -206,6 +235,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         instructions: 1000,
         spec,
         done: HashMap::new(),
+        growth,
         heard,
     };
     let driver = Driver::new(joined, served, ledger, Debts(request.owed), policy, &mut observer);
@@ -227,11 +257,19 @@ async fn heard(
     events: &mut UnboundedReceiver<NetEvent>,
     job: JobId,
     files: &Files,
+    leased: &[(TaskId, Peer)],
 ) -> Option<Heard> {
     let Some(execution) = execution else {
         return Some(Heard::default());
     };
-    let herald = Herald::begin(network.clone(), events, job, files.clone(), &[]);
+    let herald = Herald::begin(
+        network.clone(),
+        events,
+        job,
+        files.clone(),
+        &[],
+        leased.iter().copied(),
+    );
     if execution.await {
         return Some(herald.end(events).await);
     }
@@ -241,13 +279,9 @@ async fn heard(
 
 /// A job whose tasks are all alike.
 fn spec(job: JobId, tree: Tree, work: Duration, own_final: bool, leased: Vec<(TaskId, Peer)>) -> JobSpec {
-    let cost = Cost {
-        work,
-        memory: 1 << 30,
-    };
     JobSpec {
         id: job,
-        costs: vec![cost; tree.task_count()],
+        costs: costs(tree.task_count(), work),
         tree,
         priority: 0,
         deadline: None,

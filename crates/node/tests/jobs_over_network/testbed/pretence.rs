@@ -45,6 +45,11 @@ pub fn poison(description: &[u8]) -> Vec<u8> {
     proof
 }
 
+/// Bytes that are no proof of anything.
+pub fn no_proof() -> Vec<u8> {
+    vec![7; PROOF_BYTES]
+}
+
 pub const POISON: &[u8] = b"poison";
 
 /// The fault of a pretended engine.
@@ -115,7 +120,7 @@ impl Engine for Pretender {
             (Fault::Poisons, Piece::Segment(description)) => poison(description),
             (Fault::Unable, _) => return Err(EngineError::Unable("its keys cannot be read".into())),
             (Fault::Fails, _) => return Err(EngineError::Failed("it does not work here".into())),
-            (Fault::WrongProof, _) => vec![7; PROOF_BYTES],
+            (Fault::WrongProof, _) => no_proof(),
             (Fault::AnothersProof, Piece::Aggregate { children, .. }) => read(&children[0]),
             (Fault::AnothersProof, Piece::Segment(description)) => {
                 // Every segment but the first claims to be the first.

@@ -25,6 +25,7 @@ fn scenario(seed: u64, segments: u32, classes: Vec<Class>, redundancy: Redundanc
         redundancy,
         look_ahead: true,
         jobs: vec![Job {
+            growth: None,
             segments,
             arities: ARITIES,
             priority: 0,

@@ -55,8 +55,12 @@ impl Simulation<'_> {
                 self.input(Input::Persisted { task, proof }, None)?;
             }
             Happens::Tried { term, task } if term == self.term => self.tried(task)?,
+            Happens::Grows { term, job, known } if term == self.term => self.grow(job, known)?,
             // The requester that asked is no more.
-            Happens::Finds { .. } | Happens::Persisted { .. } | Happens::Tried { .. } => {}
+            Happens::Finds { .. }
+            | Happens::Persisted { .. }
+            | Happens::Tried { .. }
+            | Happens::Grows { .. } => {}
             Happens::Lost { prover, boot } => {
                 let gone = &self.provers[prover];
                 // A prover that came back meanwhile was not lost.

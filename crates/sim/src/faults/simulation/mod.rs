@@ -1,6 +1,7 @@
 //! One requester, its peers, and the messages between them, in virtual time.
 
 mod events;
+mod growing;
 mod proofs;
 mod provers;
 mod requester;
@@ -89,6 +90,12 @@ enum Happens {
     Opens {
         job: usize,
     },
+    /// This many segments of a job are known, or its plan is there.
+    Grows {
+        term: u32,
+        job: usize,
+        known: u32,
+    },
     RequesterCrashes,
     RequesterStarts,
     PeerCrashes {
@@ -115,6 +122,8 @@ struct Journal {
     leases: BTreeSet<(TaskRef, Peer)>,
     standings: BTreeMap<Peer, Standing>,
     opened: BTreeSet<usize>,
+    /// Jobs whose plan is there to its end.
+    planned: BTreeSet<usize>,
     finished: BTreeSet<usize>,
 }
 

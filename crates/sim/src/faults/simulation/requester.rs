@@ -1,7 +1,7 @@
 //! The requester's side: the inputs of its state machine, the outputs, and the content of its disk.
 
 use myriad_core::{
-    Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, TaskRef, Time,
+    Blob, Event, Input, JobSpec, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
     invariants::{All, Violation},
 };
 
@@ -42,10 +42,14 @@ impl Simulation<'_> {
         let id = Job::id(index);
         let done = self.journal.done.iter().filter(|(task, _)| task.job == id);
         let leased = self.journal.leases.iter().filter(|(task, _)| task.job == id);
+        let done: Vec<_> = done.map(|(task, proof)| (task.task, *proof)).collect();
+        let leased = leased.map(|(task, peer)| (task.task, *peer)).collect();
+        let begun = self.begun_spec(index);
+        let is_there = |(task, _): &(TaskId, Blob)| begun.tree.contains(*task);
         let spec = JobSpec {
-            done: done.map(|(task, proof)| (task.task, *proof)).collect(),
-            leased: leased.map(|(task, peer)| (task.task, *peer)).collect(),
-            ..self.scenario.jobs[index].spec(index)
+            done: done.into_iter().filter(is_there).collect(),
+            leased,
+            ..begun
         };
         self.input(Input::Open(Box::new(spec)), None)
     }

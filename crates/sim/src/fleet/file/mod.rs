@@ -63,6 +63,10 @@ pub struct WhatIf {
     /// meanwhile, from each other. Segments are given out when it is executed. The product does so,
     /// and this is on unless a scenario turns it off: then machines fetch with their first lease.
     pub announced: bool,
+    /// Segments are given out as they are cut, while the execution goes on, from when so many are
+    /// known that the block is no small one (`STREAMED_FROM` in `fleet/world/streaming.rs`). Their
+    /// true boundaries are known as soon.
+    pub streamed: bool,
     /// A machine has its next lease when its last task ends, and hears at once of a lease that its
     /// own proof has made possible: offers, leases and wakes take no time. At best: none is given
     /// back.
@@ -82,6 +86,7 @@ impl Default for WhatIf {
             arities: None,
             early: false,
             announced: true,
+            streamed: false,
             ahead: false,
             swarm: false,
             delegated: false,

@@ -5,6 +5,7 @@ mod birth;
 mod provers;
 mod requesters;
 mod spreading;
+mod streaming;
 mod timeouts;
 mod transfers;
 
@@ -71,6 +72,20 @@ enum Happens {
     Opens {
         side: usize,
         block: u32,
+    },
+    /// So many of its segments are known now, and none is given out yet.
+    Streams {
+        side: usize,
+        block: u32,
+        began: Time,
+        known: u32,
+    },
+    /// So many of its segments are known now.
+    Grows {
+        side: usize,
+        block: u32,
+        began: Time,
+        known: u32,
     },
     Reaches {
         side: usize,
@@ -234,7 +249,23 @@ impl<'a> World<'a> {
                 self.has_files(side, block, machine);
                 self.spreads_on(side, block);
             }
-            Happens::Opens { side, block } => self.opens(side, block),
+            Happens::Opens { side, block } => {
+                let workload = &self.setup.workloads[self.sides[side].table];
+                self.is_spread(side, block);
+                self.opens(side, block, workload.tree.clone(), workload.costs.clone());
+            }
+            Happens::Streams {
+                side,
+                block,
+                began,
+                known,
+            } => self.streams(side, block, began, known),
+            Happens::Grows {
+                side,
+                block,
+                began,
+                known,
+            } => self.grows(side, block, began, known),
             Happens::Reaches {
                 side,
                 machine,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use myriad_core::{
-    Blob, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Refusal, Revocation, SPEED_ONE, TaskRef,
-    Time, Tried, Trust, Verdict, stalled_after,
+    Blob, Cost, Event, Input, JobId, JobSpec, Kind, Offer, Output, Peer, Refusal, Revocation, SPEED_ONE,
+    TaskRef, Time, Tree, Tried, Trust, Verdict, stalled_after,
 };
 
-use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by};
+use super::{Happens, Hear, Say, Side, World, block_of, job_id, made_by, streaming::STREAMED_FROM};
 use crate::{
     fleet::{link::transfer, outcome::seconds},
     peer::{BANNED_FOR, BUSY_FOR, GOOD, Habit, WAIT, WITHHELD, WITHHELD_FOR, index},
@@ -46,6 +46,18 @@ impl World<'_> {
             if self.setup.file.what_if.announced {
                 self.queue.push(began, Happens::Announces { side, block });
             }
+            if self.setup.file.what_if.streamed
+                && let Some(known) = super::streaming::known_at(workload, began, STREAMED_FROM)
+            {
+                let streams = Happens::Streams {
+                    side,
+                    block,
+                    began,
+                    known: STREAMED_FROM,
+                };
+                self.queue.push(known, streams);
+                continue;
+            }
             let opens = if self.setup.file.what_if.early {
                 began + workload.metering / workload.tree.segments().max(1)
             } else {
@@ -61,17 +73,17 @@ impl World<'_> {
         began.filter(|_| self.setup.file.what_if.early)
     }
 
-    pub(super) fn opens(&mut self, side: usize, block: u32) {
+    /// A block has tasks: those of `tree`, with what each costs.
+    pub(super) fn opens(&mut self, side: usize, block: u32, tree: Tree, costs: Vec<Cost>) {
         let requester = &mut self.sides[side];
-        let workload = &self.setup.workloads[requester.table];
         let record = &mut requester.blocks[block as usize];
         record.opened_s = Some(seconds(self.now));
         let arrived = Duration::from_secs_f64(record.arrived_s.unwrap_or(0.0));
         let deadline_s = self.setup.file.requesters[requester.table].deadline_s;
         let spec = JobSpec {
             id: job_id(side, block),
-            tree: workload.tree.clone(),
-            costs: workload.costs.clone(),
+            tree,
+            costs,
             priority: 0,
             deadline: deadline_s.map(|s| Time::default() + arrived + Duration::from_secs_f64(s)),
             own_final: false,
@@ -80,7 +92,6 @@ impl World<'_> {
         };
         requester.open += 1;
         self.open[side] = true;
-        self.is_spread(side, block);
         self.input(side, Input::Open(Box::new(spec)));
         self.announces(side, block);
     }

@@ -214,7 +214,7 @@ impl World<'_> {
         }
     }
 
-    /// A block has tasks: from now on its files are fetched with leases.
+    /// A block has all its tasks: from now on its files are fetched with leases.
     pub(super) fn is_spread(&mut self, side: usize, block: u32) {
         if let Some(shared) = self.shared.get_mut(&(side, block)) {
             shared.inquiry = None;

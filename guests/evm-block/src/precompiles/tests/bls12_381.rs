@@ -109,8 +109,8 @@ fn sums() {
     assert_eq!(valid, 7 * 7);
 }
 
-/// How many products there are of these points and scalars. What is no point is refused whatever the
-/// scalar is: the first two are enough to see it.
+/// How many products there are of these points and scalars. What is no point is refused whatever
+/// the scalar is: the first two are enough to see it.
 fn valid_products<P: Copy>(points: Vec<P>, is_valid: impl Fn(P, [u8; 32]) -> bool) -> usize {
     let order = decode(ORDER);
     let scalars = [

@@ -1,5 +1,7 @@
 //! The cuts of made-up executions.
 
+mod streamed;
+
 use super::{super::Segment, *};
 
 fn plan(peaks: &[u64]) -> Plan {
@@ -18,6 +20,13 @@ fn plan(peaks: &[u64]) -> Plan {
         public_values: Vec::new(),
         instructions: 1,
     }
+}
+
+fn within(
+    limits: Limits,
+    mut run: impl FnMut(u64, usize) -> Result<Segmented, ExecuteError>,
+) -> Result<Result<Plan, Refusal>, ExecuteError> {
+    super::within(limits, None, |sums, segments_max, _| run(sums[0].1, segments_max))
 }
 
 /// An execution that comes to `bytes`, with segments that take the part `taken` of the bytes that
@@ -219,21 +228,47 @@ impl Execution {
     }
 
     fn run(&self, bytes: u64, segments_max: usize) -> Segmented {
-        let limit = bytes.saturating_sub(self.least);
+        self.run_for(&[(0, bytes)], segments_max, &mut |_| true)
+    }
+
+    fn run_for(
+        &self,
+        sums: &[(usize, u64)],
+        segments_max: usize,
+        seen: &mut dyn FnMut(&Segment) -> bool,
+    ) -> Segmented {
+        let limit = |segments: &Vec<u64>| {
+            let (_, bytes) = sums.iter().rfind(|(from, _)| *from <= segments.len()).unwrap();
+            bytes.saturating_sub(self.least)
+        };
         let mut segments = Vec::new();
         let mut held: Option<u64> = None;
+        let mut goes_on = true;
+        let mut sees = |segments: &[u64]| {
+            let is_one = segments.len() <= segments_max;
+            goes_on = !is_one || goes_on && seen(&plan(&segments[segments.len() - 1..]).segments[0]);
+            goes_on
+        };
         for (place, &rows) in self.rows.iter().enumerate() {
             let last = place + 1 == self.rows.len();
             let with = held.unwrap_or(0) + rows;
             held = match held {
-                Some(before) if with > limit && (!last || self.looked_at_to_the_end) => {
+                Some(before) if with > limit(&segments) && (!last || self.looked_at_to_the_end) => {
                     segments.push(self.peak(before));
+                    if !sees(&segments) {
+                        let plan = plan(&segments);
+                        return Segmented { plan, whole: false };
+                    }
                     Some(rows)
                 }
                 _ => Some(with),
             };
         }
         segments.extend(held.map(|rows| self.peak(rows)));
+        if !sees(&segments) {
+            let plan = plan(&segments);
+            return Segmented { plan, whole: false };
+        }
         let whole = segments.len() <= segments_max;
         segments.truncate(segments_max);
         Segmented {

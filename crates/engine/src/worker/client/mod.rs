@@ -19,6 +19,7 @@ use super::{
         read_frame, write_frame,
     },
     source::{Source, send},
+    told::Told,
     usage::{Usage, Watch},
 };
 use crate::{
@@ -209,7 +210,7 @@ impl Worker {
         input: impl Into<Source<'a>>,
     ) -> Result<Loaded, WorkerError> {
         let files = vec![image.into(), input.into()];
-        match self.ask_with(Request::Load { openvm_toml }, files)? {
+        match self.ask_with(Request::Load { openvm_toml }, files, &mut unasked)? {
             (Answer::Loaded(loaded), _) => Ok(loaded),
             (other, _) => Err(unexpected(&other)),
         }
@@ -227,8 +228,38 @@ impl Worker {
         match self.ask(Request::Plan {
             budget,
             max_instructions,
+            stream_from: None,
         })? {
             (Answer::Plan(plan), usage) => Ok((plan, usage)),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// The same. Once an execution has shown to have more than `from` segments, `cut` gets all that
+    /// are known so far, and then the others as they are cut: the plan begins with them.
+    ///
+    /// # Errors
+    /// See [`Worker::load`]. A plan that begins with others is [`WorkerError::Protocol`].
+    pub fn plan_streamed(
+        &mut self,
+        budget: MemoryBudget,
+        max_instructions: u64,
+        from: u32,
+        cut: &mut dyn FnMut(Vec<Segment>),
+    ) -> Result<(Plan, Usage), WorkerError> {
+        let request = Request::Plan {
+            budget,
+            max_instructions,
+            stream_from: Some(from),
+        };
+        let mut told = Told::default();
+        let answer = self.ask_with(request, Vec::new(), &mut |segments| {
+            told.add(&segments, max_instructions)?;
+            cut(segments);
+            Ok(())
+        })?;
+        match answer {
+            (Answer::Plan(plan), usage) => told.check(&plan).map(|()| (plan, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -260,8 +291,9 @@ impl Worker {
     /// Executes again, and returns the start and the end of each of a plan's segments. A proof must
     /// say the same, if it is of this input.
     ///
-    /// `segments` are all of the plan's, in order, and so are the boundaries. For the boundary of a
-    /// proof of the aggregation tree, see [`Boundary::join`].
+    /// `segments` are the first of the plan, or all of them, in order, and so are the boundaries.
+    /// Or they follow those that were asked for last: then the child goes on where it stopped. For
+    /// the boundary of a proof of the aggregation tree, see [`Boundary::join`].
     ///
     /// # Errors
     /// See [`Worker::load`]; the failure is [`ProveError::Mismatch`](crate::ProveError::Mismatch)
@@ -330,24 +362,30 @@ impl Worker {
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
     pub fn verify<'a>(&mut self, of: ProofOf, proof: impl Into<Source<'a>>) -> Result<Shown, WorkerError> {
-        match self.ask_with(Request::Verify(of), vec![proof.into()])? {
+        match self.ask_with(Request::Verify(of), vec![proof.into()], &mut unasked)? {
             (Answer::Holds(shown), _) => Ok(shown),
             (other, _) => Err(unexpected(&other)),
         }
     }
 
     fn proof(&mut self, request: Request, files: Vec<Source<'_>>) -> Result<(Vec<u8>, Usage), WorkerError> {
-        match self.ask_with(request, files)? {
+        match self.ask_with(request, files, &mut unasked)? {
             (Answer::Proof(proof), usage) => Ok((proof, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
 
     fn ask(&mut self, request: Request) -> Result<(Answer, Usage), WorkerError> {
-        self.ask_with(request, Vec::new())
+        self.ask_with(request, Vec::new(), &mut unasked)
     }
 
-    fn ask_with(&mut self, request: Request, files: Vec<Source<'_>>) -> Result<(Answer, Usage), WorkerError> {
+    /// Asks, and waits for the answer; `cut` gets segments that come before it.
+    fn ask_with(
+        &mut self,
+        request: Request,
+        files: Vec<Source<'_>>,
+        cut: &mut dyn FnMut(Vec<Segment>) -> Result<(), WorkerError>,
+    ) -> Result<(Answer, Usage), WorkerError> {
         let stdin = self
             .stdin
             .as_mut()
@@ -364,14 +402,27 @@ impl Worker {
                 Err(e) => Err(e),
             };
         }
-        let answer = sent.and_then(|()| read_frame::<Response>(&mut self.stdout, ANSWER_BYTES_MAX));
-        match answer {
-            Ok(Some(Response { usage, result })) => Ok((result?, watch.stop(usage))),
-            Ok(None) => Err(WorkerError::Died(self.bury())),
-            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
-                Err(WorkerError::Died(self.bury()))
-            }
-            Err(e) => Err(WorkerError::Protocol(e.to_string())),
+        loop {
+            let answer = match sent {
+                Ok(()) => read_frame::<Response>(&mut self.stdout, ANSWER_BYTES_MAX),
+                Err(e) => Err(e),
+            };
+            return match answer {
+                Ok(Some(Response {
+                    result: Ok(Answer::Cut(segments)),
+                    ..
+                })) => {
+                    cut(segments)?;
+                    sent = Ok(());
+                    continue;
+                }
+                Ok(Some(Response { usage, result })) => Ok((result?, watch.stop(usage))),
+                Ok(None) => Err(WorkerError::Died(self.bury())),
+                Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
+                    Err(WorkerError::Died(self.bury()))
+                }
+                Err(e) => Err(WorkerError::Protocol(e.to_string())),
+            };
         }
     }
 
@@ -433,51 +484,15 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Proof(_) => "a proof",
         Answer::Statement(_) => "the statement of proofs",
         Answer::Holds(_) => "that a proof holds",
+        Answer::Cut(_) => "segments",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Input;
-
-    /// A child that is a shell with a command, and never answers.
-    fn shell(command: &str) -> Worker {
-        let config = WorkerConfig {
-            command: "/bin/sh".into(),
-            args: vec!["-c".into(), command.into()],
-            keys: "none".into(),
-            threads: 1,
-        };
-        Worker::spawn(&config).unwrap()
-    }
-
-    fn death(worker: &mut Worker) -> Death {
-        match worker.load(Vec::<u8>::new(), None, Input::default()) {
-            Err(WorkerError::Died(death)) => death,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_child_that_is_stopped_has_not_run_out_of_memory() {
-        let mut worker = shell("exec sleep 600");
-        let stopper = worker.stopper();
-        std::thread::spawn(move || stopper.stop());
-        let death = death(&mut worker);
-        assert!(death.stopped && !death.out_of_memory, "{death:?}");
-        assert_eq!(death.to_string(), "the engine child was stopped");
-    }
-
-    #[test]
-    fn a_child_that_the_system_killed_has_and_no_stopper_takes_the_blame() {
-        let mut worker = shell("kill -9 $$");
-        while lock(&worker.process).child.try_wait().unwrap().is_none() {
-            std::thread::sleep(WAIT_STEP);
-        }
-        worker.stopper().stop();
-        let death = death(&mut worker);
-        assert!(death.out_of_memory && !death.stopped, "{death:?}");
-    }
+/// Segments come before the answer to a request that they are no part of.
+fn unasked(segments: Vec<Segment>) -> Result<(), WorkerError> {
+    Err(unexpected(&Answer::Cut(segments)))
 }
+
+#[cfg(test)]
+mod tests;

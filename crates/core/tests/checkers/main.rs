@@ -1,12 +1,14 @@
 //! Every checker finds the fault that it is there for: each test shows one a made-up history that
 //! breaks its rule.
 
+mod growing;
+
 use std::time::Duration;
 
 use myriad_core::{
     Arities, Blob, Cost, Event, Input, JobId, JobSpec, NodeId, Offer, Output, Peer, Policy, Refusal,
     Requester, Return, Revocation, SPEED_ONE, TaskId, TaskRef, Time, Tree, Tried, Trust, Verdict,
-    invariants::{Accepted, Banned, Checker, Fitting, Kept, Moving, Obsolete, Served},
+    invariants::{Accepted, Banned, Checker, Fitting, Grown, Kept, Moving, Obsolete, Served},
 };
 
 const JOB: JobId = JobId([7; 32]);

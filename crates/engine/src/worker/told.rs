@@ -1,0 +1,170 @@
+//! The segments that a child tells of before it gives the plan, which has to begin with them.
+//!
+//! The child executes a program that may be a stranger's. Its caller keeps what it tells, so that
+//! is bounded: by what a plan may have, and by the bytes of the answer that the plan comes in.
+
+use super::{error::WorkerError, protocol::ANSWER_BYTES_MAX};
+use crate::{Plan, Segment, execute::SEGMENTS_MAX};
+
+/// The segments that a child has told of before the plan is there.
+#[derive(Default)]
+pub(super) struct Told {
+    count: usize,
+    instructions: u64,
+    bytes: usize,
+    /// One was the end of the execution.
+    ended: bool,
+    hasher: blake3::Hasher,
+}
+
+impl Told {
+    /// Takes note of further segments of an execution of at most `max_instructions`.
+    pub(super) fn add(&mut self, segments: &[Segment], max_instructions: u64) -> Result<(), WorkerError> {
+        if segments.is_empty() {
+            return Err(self.refused("no segment, which would keep its caller waiting for ever"));
+        }
+        for segment in segments {
+            let follows = segment.index as usize == self.count && segment.instret_start == self.instructions;
+            if !follows || self.ended || segment.num_insns == 0 {
+                return Err(self.refused(&format!(
+                    "segment {} of {} instructions from instruction {} on",
+                    segment.index, segment.num_insns, segment.instret_start
+                )));
+            }
+            if self.count >= SEGMENTS_MAX {
+                return Err(self.refused(&format!("another one, and {SEGMENTS_MAX} are allowed")));
+            }
+            self.note(segment);
+            if self.instructions > max_instructions {
+                let allowed = format!("segments to there, and {max_instructions} are allowed");
+                return Err(self.refused(&allowed));
+            }
+            if self.bytes > ANSWER_BYTES_MAX {
+                let allowed = format!("{} bytes, and {ANSWER_BYTES_MAX} are allowed", self.bytes);
+                return Err(self.refused(&allowed));
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, told: &str) -> WorkerError {
+        WorkerError::Protocol(format!(
+            "after {} segments of {} instructions, the child told of {told}",
+            self.count, self.instructions
+        ))
+    }
+
+    fn note(&mut self, segment: &Segment) {
+        self.count += 1;
+        self.instructions = self.instructions.saturating_add(segment.num_insns);
+        self.ended = segment.last;
+        let bytes = postcard::to_stdvec(segment).expect("a segment is plain data");
+        self.bytes += bytes.len();
+        self.hasher.update(&bytes);
+    }
+
+    /// The plan has to begin with them.
+    pub(super) fn check(&self, plan: &Plan) -> Result<(), WorkerError> {
+        let mut planned = Self::default();
+        plan.segments
+            .iter()
+            .take(self.count)
+            .for_each(|segment| planned.note(segment));
+        let same = planned.count == self.count && planned.hasher.finalize() == self.hasher.finalize();
+        same.then_some(()).ok_or_else(|| {
+            WorkerError::Protocol(format!(
+                "the plan's {} segments do not begin with the {} that the child told of",
+                plan.segments.len(),
+                self.count
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(index: u32, instret_start: u64) -> Segment {
+        Segment {
+            index,
+            instret_start,
+            num_insns: 10,
+            trace_heights: vec![1, 2],
+            last: false,
+            cells: 1,
+            interactions: 1,
+            peak_bytes: 1,
+        }
+    }
+
+    #[test]
+    fn a_plan_begins_with_the_segments_that_were_told_of() {
+        let (first, second) = (segment(0, 0), segment(1, 10));
+        let plan = |segments: &[&Segment]| Plan {
+            segments: segments.iter().copied().cloned().collect(),
+            public_values: Vec::new(),
+            instructions: 10 * segments.len() as u64,
+        };
+        let mut told = Told::default();
+        assert!(told.check(&plan(&[&first])).is_ok());
+        told.add(std::slice::from_ref(&first), 30).unwrap();
+        told.add(std::slice::from_ref(&second), 30).unwrap();
+        assert!(told.check(&plan(&[&first, &second])).is_ok());
+        assert!(told.check(&plan(&[&first, &second, &segment(2, 20)])).is_ok());
+        let other = Segment {
+            trace_heights: vec![1, 3],
+            ..second.clone()
+        };
+        for wrong in [plan(&[&first]), plan(&[&first, &other]), plan(&[&second, &first])] {
+            let refused = told.check(&wrong);
+            assert!(matches!(refused, Err(WorkerError::Protocol(_))), "{refused:?}");
+        }
+        for out_of_order in [segment(1, 10), segment(2, 10), segment(3, 20)] {
+            assert!(told.add(&[out_of_order], 30).is_err());
+        }
+    }
+
+    #[test]
+    fn what_a_child_tells_is_bounded() {
+        fn refused(told: &mut Told, segments: &[Segment], max_instructions: u64) -> String {
+            told.add(segments, max_instructions).unwrap_err().to_string()
+        }
+        let mut told = Told::default();
+        let none = refused(&mut told, &[], 30);
+        assert!(none.contains("no segment"), "{none}");
+        let empty = Segment {
+            num_insns: 0,
+            ..segment(0, 0)
+        };
+        assert!(refused(&mut told, &[empty], 30).contains("of 0 instructions"));
+        let too_long = refused(&mut told, &[segment(0, 0)], 9);
+        assert!(too_long.contains("9 are allowed"), "{too_long}");
+
+        let last = Segment {
+            last: true,
+            ..segment(0, 0)
+        };
+        let behind = refused(&mut Told::default(), &[last, segment(1, 10)], 30);
+        assert!(behind.contains("segment 1 of 10 instructions"), "{behind}");
+
+        let high = Segment {
+            trace_heights: vec![u32::MAX; ANSWER_BYTES_MAX / 5],
+            ..segment(0, 0)
+        };
+        let many = refused(&mut Told::default(), &[high], 30);
+        assert!(
+            many.contains(&format!("{ANSWER_BYTES_MAX} are allowed")),
+            "{many}"
+        );
+
+        let mut told = Told::default();
+        for index in 0..SEGMENTS_MAX {
+            told.add(&[segment(index as u32, 10 * index as u64)], u64::MAX)
+                .unwrap();
+        }
+        let more = segment(SEGMENTS_MAX as u32, 10 * SEGMENTS_MAX as u64);
+        let more = refused(&mut told, &[more], u64::MAX);
+        assert!(more.contains(&format!("{SEGMENTS_MAX} are allowed")), "{more}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What is known of a job before it has a plan, and how it comes to one.
+
+use std::{sync::Arc, time::Instant};
+
+use myriad_core::{Arities, Cost, JobId, Time};
+use myriad_cost::job::Hands;
+use myriad_engine::{
+    FinalForm, Segment, VmConfig,
+    worker::{Usage, WorkerError},
+};
+
+use super::{
+    Event, Job, Observer, Options, RunError,
+    prepare::{Opened, Prepared, choose, deadline, keys, start_child, stream_from},
+    tree_choice::{allowed, best_arities, segment_cost, tree},
+};
+use crate::{
+    Store,
+    group::LimitedWorker,
+    keys::make_keys,
+    store::Planned,
+    verifier_pool::{ProgramOnly, VerifierPool},
+};
+
+/// What is known of a job before it has a plan. Clones share the journal and the verifiers.
+#[derive(Clone)]
+pub(crate) struct Outset {
+    pub id: JobId,
+    pub program: Arc<ProgramOnly>,
+    pub verifying: VerifierPool,
+    pub store: Arc<Store>,
+    pub config: VmConfig,
+    pub final_form: FinalForm,
+    /// Bytes of the job that each child has in memory.
+    held: u64,
+    allowed: Vec<Arities>,
+    start: Instant,
+}
+
+impl Outset {
+    /// Makes the keys and the first verifier ready.
+    pub(crate) fn new(
+        opened: Opened,
+        job: &Job,
+        options: &Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, RunError> {
+        let Opened {
+            id,
+            program,
+            store,
+            start,
+        } = opened;
+        let config = program.config();
+        let held = program.held_bytes(&job.input);
+        let allowed = allowed(config, held, options.memory)?;
+        observer.event(&Event::Preparing);
+        // A separate child makes the keys: children that run programs cannot write them.
+        let made = make_keys(&options.worker, options.memory, job.openvm_toml.clone())?;
+        observer.event(&Event::KeysReady {
+            made: made.map(|usage| usage.wall),
+        });
+        let program_only = Arc::new(ProgramOnly {
+            image: job.image.clone(),
+            openvm_toml: job.openvm_toml.clone(),
+            config: options.worker.clone(),
+        });
+        Ok(Self {
+            id,
+            verifying: VerifierPool::begin(Arc::clone(&program_only)),
+            program: program_only,
+            store: Arc::new(store),
+            config: config.clone(),
+            final_form: options.final_form,
+            held,
+            allowed,
+            start,
+        })
+    }
+
+    pub(crate) fn engine(&self) -> [u8; 32] {
+        *self.config.fingerprint().as_bytes()
+    }
+
+    /// The earlier plan of the job, if it still holds: the proofs that are there are of its
+    /// segments.
+    pub(crate) fn earlier(&self, options: &Options) -> Result<Option<Planned>, RunError> {
+        Ok(self.store.planned()?.filter(|planned| {
+            planned.memory_bytes == options.memory.bytes()
+                && planned.engine == self.engine()
+                && planned.plan.instructions <= options.max_instructions
+                && !planned.plan.segments.is_empty()
+                && self.allowed.contains(&planned.arities)
+        }))
+    }
+
+    /// Executes in this child, and cuts. `cut` gets the segments of a job that has more than `from`
+    /// of them, as soon as they are known.
+    pub(crate) fn choose(
+        &self,
+        child: &mut LimitedWorker,
+        options: &Options,
+        hands: Hands,
+        from: u32,
+        cut: &mut dyn FnMut(Vec<Segment>),
+    ) -> Result<(Planned, Usage), WorkerError> {
+        choose(child, options, &self.config, from, cut, |plan| {
+            best_arities(&self.config, plan, &self.allowed, hands)
+        })
+    }
+
+    /// The job with its plan, and what an earlier run has left of it.
+    pub(crate) fn planned(&self, planned: Planned, executed: Usage) -> Result<Prepared, RunError> {
+        let Planned { plan, arities, .. } = planned;
+        let (tree, costs) = tree(&self.config, self.held, &plan, arities, self.final_form);
+        let keys = keys(&tree, &plan, self.final_form);
+        let done = self.store.entries(keys.iter().map(|(&task, &key)| (task, key)))?;
+        Ok(Prepared {
+            id: self.id,
+            program: Arc::clone(&self.program),
+            verifying: self.verifying.clone(),
+            store: Arc::clone(&self.store),
+            plan,
+            tree,
+            costs,
+            keys,
+            final_form: self.final_form,
+            done,
+            leased: self.store.leases()?,
+            start: self.start,
+            executed,
+        })
+    }
+
+    /// What a segment costs, whatever the plan turns out to be.
+    pub(crate) fn segment_cost(&self, segment: &Segment) -> Cost {
+        segment_cost(&self.config, segment)
+    }
+
+    /// What remains of the time within which the proof is wanted.
+    pub(crate) fn deadline(&self, options: &Options) -> Option<Time> {
+        deadline(self.start, options)
+    }
+}
+
+/// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish
+/// soonest. In the second case it also returns the child that executed, with the job loaded.
+pub(crate) fn prepare(
+    opened: Opened,
+    job: &Job,
+    options: &Options,
+    hands: Hands,
+    observer: &mut dyn Observer,
+) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
+    let outset = Outset::new(opened, job, options, observer)?;
+    if let Some(planned) = outset.earlier(options)? {
+        let prepared = outset.planned(planned, Usage::default())?;
+        observer.event(&prepared.planned_event(hands));
+        return Ok((prepared, None));
+    }
+    observer.event(&Event::Planning);
+    let mut child = start_child(job, options)?;
+    let from = stream_from(hands);
+    let (planned, usage) = outset.choose(&mut child, options, hands, from, &mut |_| {})?;
+    outset.store.set_planned(&planned)?;
+    let prepared = outset.planned(planned, usage)?;
+    observer.event(&prepared.planned_event(hands));
+    Ok((prepared, Some(child)))
+}
