@@ -104,6 +104,7 @@ mod device;
 mod engine;
 mod error;
 mod gkr;
+mod lagrange;
 mod memory;
 mod opening;
 mod packed;

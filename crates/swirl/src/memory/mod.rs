@@ -19,7 +19,7 @@ use openvm_stark_backend::{
 };
 
 use self::shape::AirShape;
-use crate::{PackedConfig, SwirlError, commit::encode, gkr::Kept, packed::Sizes};
+use crate::{PackedConfig, SwirlError, commit::encode, gkr::Kept, opening::sizes::Lists, packed::Sizes};
 
 /// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
 /// heads of lists of lists, the hasher's constants.
@@ -80,6 +80,7 @@ pub struct MemoryModel {
     params: SystemParams,
     max_degree: usize,
     sizes: Sizes,
+    lists: Lists,
     airs: Vec<AirShape>,
 }
 
@@ -93,6 +94,7 @@ impl MemoryModel {
             params: mpk.params.clone(),
             max_degree: mpk.max_constraint_degree,
             sizes: Sizes::of::<SC>(),
+            lists: Lists::of::<SC::F, SC::EF>(),
             airs: mpk
                 .per_air
                 .iter()
