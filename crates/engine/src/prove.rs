@@ -201,13 +201,10 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 let _span = info_span!("system.hashes").entered();
                 self.hashes.add_to(&mut context);
             }
-            let stark = self
-                .own
-                .prove(vm.pk(), context)
-                .map_err(|e| ProveError::Failed {
-                    segment: index,
-                    reason: e.to_string(),
-                })?;
+            let stark = self.own.prove(vm.pk(), context).map_err(|e| ProveError::Failed {
+                segment: index,
+                reason: e.to_string(),
+            })?;
             if final_memory.is_some() != segment.last {
                 let ends = if segment.last { "does not end" } else { "ends" };
                 return Err(mismatch(format!("the program {ends} in it")));

@@ -9,6 +9,7 @@ use openvm_stark_backend::{
     p3_field::{ExtensionField, TwoAdicField},
     p3_matrix::dense::RowMajorMatrix,
     p3_maybe_rayon::prelude::current_num_threads,
+    p3_util::log2_strict_usize,
     proof::{BatchConstraintProof, GkrProof, StackingProof, WhirProof},
     prover::{
         AirProvingContext, ColMajorMatrix, CommittedTraceData, DeviceDataTransporter,
@@ -38,6 +39,8 @@ pub struct SwirlDevice<SC> {
 }
 
 impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
+    /// A device with this configuration and without a memory limit. Its keys have to be made for
+    /// the same parameters ([`SwirlError::Params`]).
     pub fn new(config: SC) -> Self {
         Self {
             stock: CpuDevice::new(config),
@@ -62,10 +65,12 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
         self
     }
 
+    /// The configuration that the device was made with.
     pub fn config(&self) -> &SC {
         self.stock.config()
     }
 
+    /// The parameters of [`Self::config`].
     pub fn params(&self) -> &SystemParams {
         self.config().params()
     }
@@ -144,8 +149,8 @@ where
         ctx: &ProvingContext<CpuBackend<SC>>,
         common_main_pcs_data: &PcsData<SC>,
     ) -> Result<((GkrProof<SC>, BatchConstraintProof<SC>), Vec<SC::EF>), SwirlError> {
+        context::check::<SC>(self.params(), mpk, ctx)?;
         let heights: Vec<usize> = ctx.per_trace.iter().map(|(_, trace)| height(trace)).collect();
-        context::check::<SC>(mpk, ctx)?;
         constraints::prove(
             transcript,
             mpk,
@@ -176,6 +181,15 @@ where
         common_main_pcs_data: PcsData<SC>,
         point: Vec<SC::EF>,
     ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError> {
+        context::check::<SC>(self.params(), mpk, &ctx)?;
+        let highest = ctx.per_trace.iter().map(|(_, trace)| height(trace)).max();
+        let variables = log2_strict_usize(highest.unwrap_or(1)).saturating_sub(self.params().l_skip);
+        if point.len() <= variables {
+            return Err(SwirlError::Point {
+                given: point.len(),
+                needed: 1 + variables,
+            });
+        }
         opening::prove(self.config(), transcript, mpk, ctx, common_main_pcs_data, point)
     }
 }

@@ -30,7 +30,7 @@ where
     TS: FiatShamirTranscript<SC>,
 {
     let _span = info_span!("stark_prove_excluding_trace", phase = "prover").entered();
-    context::check::<SC>(mpk, &ctx)?;
+    context::check::<SC>(device.params(), mpk, &ctx)?;
     let mut ctx = ctx.into_sorted();
     let mut of_airs = vec![0; mpk.per_air.len()];
     for (air, trace) in &ctx.per_trace {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use openvm_stark_backend::{
+    SystemParams,
     p3_field::Field,
     p3_matrix::{Matrix, dense::RowMajorMatrix},
     p3_maybe_rayon::prelude::*,
@@ -27,6 +28,9 @@ pub(crate) fn layout<F: Field>(
     n_stack: usize,
     traces: &[&RowMajorMatrix<F>],
 ) -> Result<StackedLayout, SwirlError> {
+    if traces.is_empty() {
+        return Err(SwirlError::Airs("there is no trace to commit to".into()));
+    }
     for (index, trace) in traces.iter().enumerate() {
         check_height(|| format!("trace {index}"), trace.height(), l_skip + n_stack)?;
     }
@@ -35,6 +39,14 @@ pub(crate) fn layout<F: Field>(
         .map(|trace| (trace.width(), log2_strict_usize(trace.height())))
         .collect();
     Ok(StackedLayout::new(l_skip, l_skip + n_stack, shapes)?)
+}
+
+/// The stacked columns that traces of these widths and heights fill. Heights are powers of two, so
+/// that no column has a gap.
+pub(crate) fn columns(params: &SystemParams, shapes: impl IntoIterator<Item = (usize, usize)>) -> usize {
+    let lifted = |(width, height): (usize, usize)| width * height.max(1 << params.l_skip);
+    let cells: usize = shapes.into_iter().map(lifted).sum();
+    cells.div_ceil(1 << params.log_stacked_height())
 }
 
 /// The stacked matrix: the same as `stacked_matrix` of OpenVM makes of these traces, column by
