@@ -151,14 +151,10 @@ where
     ) -> Result<((GkrProof<SC>, BatchConstraintProof<SC>), Vec<SC::EF>), SwirlError> {
         context::check::<SC>(self.params(), mpk, ctx)?;
         let heights: Vec<usize> = ctx.per_trace.iter().map(|(_, trace)| height(trace)).collect();
-        constraints::prove(
-            transcript,
-            mpk,
-            ctx,
-            &heights,
-            common_main_pcs_data,
-            Kept::DEFAULT,
-        )
+        let kept = Kept::DEFAULT;
+        let (proof, point, _) =
+            constraints::prove(transcript, mpk, ctx, &heights, common_main_pcs_data, kept)?;
+        Ok((proof, point))
     }
 }
 
@@ -190,7 +186,15 @@ where
                 needed: 1 + variables,
             });
         }
-        opening::prove(self.config(), transcript, mpk, ctx, common_main_pcs_data, point)
+        opening::prove(
+            self.config(),
+            transcript,
+            mpk,
+            ctx,
+            common_main_pcs_data,
+            point,
+            vec![],
+        )
     }
 }
 
