@@ -216,8 +216,8 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
     let grinding = grinding(params);
     let mut measured = vec![];
     // Groups of 8 packs: the leaves are made once for the tree, once for the layer below the lowest
-    // one that is kept, and twice for each of the two layers below: for their sums, and for the rows
-    // that are left. Groups of 16: one layer more, and the input layer once more for its third
+    // one that is kept, and twice for each of the two layers below: for their sums, and for the
+    // rows that are left. Groups of 16: one layer more, and the input layer once more for its third
     // round.
     for (limit, passes) in [(usual.with_traces(), 6), (least, 9)] {
         let peak = peak_of(limit).expect("it is enough");

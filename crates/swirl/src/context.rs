@@ -13,7 +13,7 @@ use openvm_stark_backend::{
     },
 };
 
-use crate::{SwirlError, commit::stack};
+use crate::SwirlError;
 
 /// Refuses a height that no trace can have: `what` says whose it is.
 pub(crate) fn check_height(
@@ -87,9 +87,9 @@ pub(crate) fn check<SC: StarkProtocolConfig>(
     let others = heights.flat_map(|(air, height)| {
         let width = &mpk.per_air[air].vk.params.width;
         let others = width.preprocessed.iter().chain(&width.cached_mains);
-        others.map(move |&width| stack::columns(params, [(width, height)]))
+        others.map(move |&width| stacked_columns(params, [(width, height)]))
     });
-    check_width(params, stack::columns(params, common) + others.sum::<usize>())
+    check_width(params, stacked_columns(params, common) + others.sum::<usize>())
 }
 
 /// A parameter of the key that is not the device's.
@@ -128,8 +128,8 @@ fn difference(key: &SystemParams, device: &SystemParams) -> Option<String> {
         })
 }
 
-/// Refuses traces whose proof would have no coordinate at all: OpenVM's device and verifier take the
-/// first one and panic. `traces` has heights, and the number of interactions of a row.
+/// Refuses traces whose proof would have no coordinate at all: OpenVM's device and verifier take
+/// the first one and panic. `traces` has heights, and the number of interactions of a row.
 pub(crate) fn check_coordinates(
     l_skip: usize,
     mut traces: impl Iterator<Item = (usize, usize)>,
@@ -163,6 +163,17 @@ pub(crate) fn check_heights(
         }
     }
     Ok(())
+}
+
+/// The stacked columns that traces of these widths and heights fill. Heights are powers of two, so
+/// that no column has a gap.
+pub(crate) fn stacked_columns(
+    params: &SystemParams,
+    shapes: impl IntoIterator<Item = (usize, usize)>,
+) -> usize {
+    let lifted = |(width, height): (usize, usize)| width * height.max(1 << params.l_skip);
+    let cells: usize = shapes.into_iter().map(lifted).sum();
+    cells.div_ceil(1 << params.log_stacked_height())
 }
 
 /// Refuses more stacked columns, of all commitments together, than a verifier allows.

@@ -55,8 +55,8 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
     /// The device keeps as much of the fraction tree as fits, and makes the rest again for each
     /// round that reads it. It keeps 8 bytes for each interaction of each row, as without a limit,
     /// or 4, which costs 4 to 11 % more CPU time (`cargo bench -p myriad-swirl`). Keeping 16 bytes
-    /// gained no time, so that is no choice. If 4 bytes are too many, [`SwirlError::Memory`] says so
-    /// before anything is computed.
+    /// gained no time, so that is no choice. If 4 bytes are too many, [`SwirlError::Memory`] says
+    /// so before anything is computed.
     ///
     /// The phases that [`ProverDevice`] has one by one, as OpenVM's `Coordinator` calls them, know
     /// no limit.

@@ -22,8 +22,8 @@ pub struct Usage {
     pub waited: Duration,
     /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
-    /// The part of `peak_bytes` that the device's model expects of the largest proof of the task, in
-    /// bytes: its traces and all that it allocates. Zero if the task made no proof.
+    /// The part of `peak_bytes` that the device's model expects of the largest proof of the task,
+    /// in bytes: its traces and all that it allocates. Zero if the task made no proof.
     pub planned_bytes: u64,
 }
 

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use openvm_stark_backend::{
-    SystemParams,
     p3_field::Field,
     p3_matrix::{Matrix, dense::RowMajorMatrix},
     p3_maybe_rayon::prelude::*,
@@ -39,14 +38,6 @@ pub(crate) fn layout<F: Field>(
         .map(|trace| (trace.width(), log2_strict_usize(trace.height())))
         .collect();
     Ok(StackedLayout::new(l_skip, l_skip + n_stack, shapes)?)
-}
-
-/// The stacked columns that traces of these widths and heights fill. Heights are powers of two, so
-/// that no column has a gap.
-pub(crate) fn columns(params: &SystemParams, shapes: impl IntoIterator<Item = (usize, usize)>) -> usize {
-    let lifted = |(width, height): (usize, usize)| width * height.max(1 << params.l_skip);
-    let cells: usize = shapes.into_iter().map(lifted).sum();
-    cells.div_ceil(1 << params.log_stacked_height())
 }
 
 /// The stacked matrix: the same as `stacked_matrix` of OpenVM makes of these traces, column by

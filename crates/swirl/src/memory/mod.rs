@@ -21,12 +21,7 @@ use openvm_stark_backend::{
 
 use self::shape::AirShape;
 use crate::{
-    PackedConfig, SwirlError,
-    commit::{encode, stack},
-    context,
-    gkr::Kept,
-    opening::sizes::Lists,
-    packed::Sizes,
+    PackedConfig, SwirlError, commit::encode, context, gkr::Kept, opening::sizes::Lists, packed::Sizes,
 };
 
 /// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
@@ -230,7 +225,7 @@ impl<'a> Walk<'a> {
         let others: Vec<usize> = present
             .iter()
             .flat_map(|p| {
-                let stacked = |&width: &usize| stack::columns(&model.params, [(width, p.height)]);
+                let stacked = |&width: &usize| context::stacked_columns(&model.params, [(width, p.height)]);
                 p.air.others.iter().map(stacked)
             })
             .collect();
