@@ -79,7 +79,7 @@ impl SegmentProof {
 pub(crate) struct SegmentProver<E = OwnEngine> {
     /// OpenVM's VM, which is bound to OpenVM's own device, but does not commit or prove with it.
     instance: VmInstance<DefaultStarkEngine, LeanVmBuilder>,
-    engine: E,
+    own: E,
     hashes: MemoryHashes,
 }
 
@@ -111,7 +111,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
         let key = keys.get(program.config())?.app.app_vm_pk;
         let make = || {
             let span = info_span!("vm.make").entered();
-            let engine = E::new(key.get_params());
+            let own = E::new(key.get_params());
             let stock = DefaultStarkEngine::new(key.get_params());
             let device_key = stock.device().transport_pk_to_device(&key.vm_pk);
             let mut names = key.vm_pk.per_air.iter().map(|pk| pk.air_name.as_str());
@@ -129,14 +129,14 @@ impl<E: ProvingEngine> SegmentProver<E> {
             drop(span);
             let committed = {
                 let _span = info_span!("program.commit").entered();
-                commitment::commit(&program.exe().program, engine.device())?
+                commitment::commit(&program.exe().program, own.device())?
             };
             let _span = info_span!("vm.load").entered();
             let made = VmInstance::new(vm, program.exe().clone(), committed);
             let instance = made.map_err(|e| e.to_string())?;
             Ok(Self {
                 instance,
-                engine,
+                own,
                 hashes,
             })
         };
@@ -201,13 +201,10 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 let _span = info_span!("system.hashes").entered();
                 self.hashes.add_to(&mut context);
             }
-            let stark = self
-                .engine
-                .prove(vm.pk(), context)
-                .map_err(|e| ProveError::Failed {
-                    segment: index,
-                    reason: e.to_string(),
-                })?;
+            let stark = self.own.prove(vm.pk(), context).map_err(|e| ProveError::Failed {
+                segment: index,
+                reason: e.to_string(),
+            })?;
             if final_memory.is_some() != segment.last {
                 let ends = if segment.last { "does not end" } else { "ends" };
                 return Err(mismatch(format!("the program {ends} in it")));

@@ -4,8 +4,9 @@
 //! It measures how many Poseidon2 permutations and how many bytes of memory the machine can do in a
 //! second. Then it measures a proof of AIRs like those of a VM's segment (default: of 2^18 rows),
 //! once for each memory limit, on one thread and on two. For each phase, it says which share of its
-//! bound the phase reaches. The commitment has to hash all rows of the codeword, and the other
-//! phases have to read the traces a number of times. A phase that is far from its bound computes.
+//! bound the phase reaches. The commitment has to hash all rows of the codeword, grinding has to
+//! try as many witnesses as are expected, and the other phases have to read the traces a number of
+//! times. A phase that is far from its bound computes.
 
 #[path = "../tests/device/common/booleans.rs"]
 mod booleans;
@@ -21,7 +22,7 @@ use booleans::{Booleans, airs, context};
 use myriad_swirl::{SwirlEngine, SwirlError};
 use nix::sys::resource::{UsageWho, getrusage};
 use openvm_stark_backend::{
-    StarkEngine, p3_field::Field, p3_field::PackedValue, p3_field::PrimeCharacteristicRing,
+    StarkEngine, SystemParams, p3_field::Field, p3_field::PackedValue, p3_field::PrimeCharacteristicRing,
     p3_symmetric::Permutation, prover::DeviceDataTransporter,
 };
 use openvm_stark_sdk::{
@@ -212,8 +213,13 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
     let columns = cells_of(shapes).div_ceil(1 << params.log_stacked_height());
     let permutations = rows * (columns.div_ceil(8) + 1);
     let stacked = (4 * columns) << params.log_stacked_height();
+    let grinding = grinding(params);
     let mut measured = vec![];
-    for (limit, passes) in [(usual.with_traces(), 7), (least, 11)] {
+    // Groups of 8 packs: the leaves are made once for the tree, once for the layer below the lowest
+    // one that is kept, and twice for each of the two layers below: for their sums, and for the
+    // rows that are left. Groups of 16: one layer more, and the input layer once more for its third
+    // round.
+    for (limit, passes) in [(usual.with_traces(), 6), (least, 9)] {
         let peak = peak_of(limit).expect("it is enough");
         if measured.contains(&peak) {
             continue;
@@ -234,11 +240,13 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
         );
         println!("| phase | wall s | CPU s | share of CPU | of its bound |");
         println!("|---|---|---|---|---|");
-        let hashed = |cpu: f64| {
-            format!(
-                "{:.0} % of permutations",
-                100.0 * permutations as f64 / cpu / bounds.permutations
-            )
+        let permuted = |permutations: f64| {
+            move |cpu: f64| {
+                format!(
+                    "{:.0} % of permutations",
+                    100.0 * permutations / cpu / bounds.permutations
+                )
+            }
         };
         let read = |times: usize| {
             move |cpu: f64| {
@@ -250,7 +258,10 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
         };
         type Bound<'a> = Box<dyn Fn(f64) -> String + 'a>;
         let phases: [(&str, Bound<'_>); 14] = [
-            ("prover.main_trace_commit", Box::new(hashed)),
+            (
+                "prover.main_trace_commit",
+                Box::new(permuted(permutations as f64)),
+            ),
             ("compile", Box::new(|_| String::new())),
             ("prover.rap_constraints.logup_gkr", Box::new(read(passes))),
             ("prover.batch_constraints.round0", Box::new(read(1))),
@@ -266,7 +277,7 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
             ("whir_sumcheck", Box::new(|_| String::new())),
             ("whir_encode_and_hash", Box::new(|_| String::new())),
             ("whir_open", Box::new(read(1))),
-            ("grind_pow", Box::new(|_| String::new())),
+            ("grind for proof-of-work witness", Box::new(permuted(grinding))),
         ];
         let ended = std::mem::take(&mut TIMES.lock().unwrap_or_else(PoisonError::into_inner).ended);
         for (phase, bound) in phases {
@@ -279,6 +290,23 @@ fn measure(shapes: &[Booleans], log_height: usize, threads: usize) {
             );
         }
     }
+}
+
+/// The permutations that all grinding is expected to take. A proof may be lucky or not, and the
+/// threads that did not find a witness have tried a few more.
+fn grinding(params: &SystemParams) -> f64 {
+    let whir = &params.whir;
+    let rounds = whir.num_whir_rounds();
+    let witnesses = [
+        (1, params.logup.pow_bits),
+        (1, whir.mu_pow_bits),
+        (rounds * whir.k, whir.folding_pow_bits),
+        (rounds, whir.query_phase_pow_bits),
+    ];
+    witnesses
+        .iter()
+        .map(|&(count, bits)| (count << bits) as f64)
+        .sum()
 }
 
 fn cells_of(shapes: &[Booleans]) -> usize {

@@ -2,9 +2,15 @@
 
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
-    StarkProtocolConfig,
+    StarkProtocolConfig, SystemParams,
+    keygen::types::LinearConstraint,
     p3_matrix::{Matrix, dense::RowMajorMatrix},
-    prover::{AirProvingContext, DeviceMultiStarkProvingKey, DeviceStarkProvingKey, ProvingContext},
+    p3_util::log2_strict_usize,
+    prover::{
+        AirProvingContext, CommittedTraceData, DeviceMultiStarkProvingKey, DeviceStarkProvingKey,
+        ProvingContext,
+        stacked_pcs::{StackedLayout, StackedSlice},
+    },
 };
 
 use crate::SwirlError;
@@ -27,9 +33,13 @@ pub(crate) fn check_height(
 
 /// Refuses a context for which there can be no proof, whatever is in the cells of its traces.
 pub(crate) fn check<SC: StarkProtocolConfig>(
+    params: &SystemParams,
     mpk: &DeviceMultiStarkProvingKey<CpuBackend<SC>>,
     ctx: &ProvingContext<CpuBackend<SC>>,
 ) -> Result<(), SwirlError> {
+    if let Some(difference) = difference(&mpk.params, params) {
+        return Err(SwirlError::Params(difference));
+    }
     let mut present = vec![false; mpk.per_air.len()];
     for (air, trace) in &ctx.per_trace {
         let Some(key) = mpk.per_air.get(*air) else {
@@ -44,7 +54,7 @@ pub(crate) fn check<SC: StarkProtocolConfig>(
                 key.air_name
             )));
         }
-        check_air::<SC>(key, trace, mpk.params.log_stacked_height())?;
+        check_air::<SC>(params, key, trace)?;
     }
     if ctx.per_trace.is_empty() {
         return Err(SwirlError::Airs("there is no trace".into()));
@@ -60,14 +70,91 @@ pub(crate) fn check<SC: StarkProtocolConfig>(
             key.air_name
         )));
     }
-    let lifted =
-        |trace: &AirProvingContext<CpuBackend<SC>>| trace.common_main.height().max(1 << mpk.params.l_skip);
-    for constraint in &mpk.trace_height_constraints {
-        let weighted = |(air, trace): &(usize, AirProvingContext<CpuBackend<SC>>)| {
-            let coefficient = constraint.coefficients.get(*air).copied().unwrap_or(0);
-            (lifted(trace) as u64).saturating_mul(u64::from(coefficient))
+    let heights = ctx
+        .per_trace
+        .iter()
+        .map(|(air, trace)| (*air, trace.common_main.height()));
+    check_coordinates(
+        params.l_skip,
+        heights
+            .clone()
+            .map(|(air, height)| (height, mpk.per_air[air].vk.num_interactions())),
+    )?;
+    check_heights(&mpk.trace_height_constraints, params.l_skip, heights.clone())?;
+    let common = heights
+        .clone()
+        .map(|(air, height)| (mpk.per_air[air].vk.params.width.common_main, height));
+    let others = heights.flat_map(|(air, height)| {
+        let width = &mpk.per_air[air].vk.params.width;
+        let others = width.preprocessed.iter().chain(&width.cached_mains);
+        others.map(move |&width| stacked_columns(params, [(width, height)]))
+    });
+    check_width(params, stacked_columns(params, common) + others.sum::<usize>())
+}
+
+/// A parameter of the key that is not the device's.
+fn difference(key: &SystemParams, device: &SystemParams) -> Option<String> {
+    let numbers = [
+        ("l_skip", key.l_skip, device.l_skip),
+        ("n_stack", key.n_stack, device.n_stack),
+        ("w_stack", key.w_stack, device.w_stack),
+        ("log_blowup", key.log_blowup, device.log_blowup),
+        (
+            "max_constraint_degree",
+            key.max_constraint_degree,
+            device.max_constraint_degree,
+        ),
+    ];
+    let differs = numbers.into_iter().find(|(_, key, device)| key != device);
+    differs
+        .map(|(name, key, device)| format!("{name} is {key} for the key, and {device} for the device"))
+        .or_else(|| {
+            let differ = key.whir != device.whir;
+            differ.then(|| {
+                format!(
+                    "whir is {:?} for the key, and {:?} for the device",
+                    key.whir, device.whir
+                )
+            })
+        })
+        .or_else(|| {
+            let differ = key.logup != device.logup;
+            differ.then(|| {
+                format!(
+                    "logup is {:?} for the key, and {:?} for the device",
+                    key.logup, device.logup
+                )
+            })
+        })
+}
+
+/// Refuses traces whose proof would have no coordinate at all: OpenVM's device and verifier take
+/// the first one and panic. `traces` has heights, and the number of interactions of a row.
+pub(crate) fn check_coordinates(
+    l_skip: usize,
+    mut traces: impl Iterator<Item = (usize, usize)>,
+) -> Result<(), SwirlError> {
+    if l_skip == 0 && traces.all(|trace| trace == (1, 0)) {
+        return Err(SwirlError::Airs(
+            "all traces have one row and no interactions, and l_skip is 0; give one of them two rows".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses heights that pass a limit together. `heights` has the AIRs that are present, each with a
+/// power of two.
+pub(crate) fn check_heights(
+    constraints: &[LinearConstraint],
+    l_skip: usize,
+    heights: impl Iterator<Item = (usize, usize)> + Clone,
+) -> Result<(), SwirlError> {
+    for constraint in constraints {
+        let weighted = |(air, height): (usize, usize)| {
+            let coefficient = constraint.coefficients.get(air).copied().unwrap_or(0);
+            (height.max(1 << l_skip) as u64).saturating_mul(u64::from(coefficient))
         };
-        let sum = ctx.per_trace.iter().map(weighted).fold(0, u64::saturating_add);
+        let sum = heights.clone().map(weighted).fold(0, u64::saturating_add);
         if sum >= u64::from(constraint.threshold) {
             return Err(SwirlError::Heights {
                 sum,
@@ -78,10 +165,32 @@ pub(crate) fn check<SC: StarkProtocolConfig>(
     Ok(())
 }
 
+/// The stacked columns that traces of these widths and heights fill. Heights are powers of two, so
+/// that no column has a gap.
+pub(crate) fn stacked_columns(
+    params: &SystemParams,
+    shapes: impl IntoIterator<Item = (usize, usize)>,
+) -> usize {
+    let lifted = |(width, height): (usize, usize)| width * height.max(1 << params.l_skip);
+    let cells: usize = shapes.into_iter().map(lifted).sum();
+    cells.div_ceil(1 << params.log_stacked_height())
+}
+
+/// Refuses more stacked columns, of all commitments together, than a verifier allows.
+pub(crate) fn check_width(params: &SystemParams, columns: usize) -> Result<(), SwirlError> {
+    if columns > params.w_stack {
+        return Err(SwirlError::Width {
+            columns,
+            max: params.w_stack,
+        });
+    }
+    Ok(())
+}
+
 fn check_air<SC: StarkProtocolConfig>(
+    params: &SystemParams,
     key: &DeviceStarkProvingKey<CpuBackend<SC>>,
     trace: &AirProvingContext<CpuBackend<SC>>,
-    log_max: usize,
 ) -> Result<(), SwirlError> {
     let misfit = |reason: String| {
         Err(SwirlError::Context {
@@ -93,22 +202,22 @@ fn check_air<SC: StarkProtocolConfig>(
     check_height(
         || format!("the common trace of {}", key.air_name),
         height,
-        log_max,
+        params.log_stacked_height(),
     )?;
-    let params = &key.vk.params;
-    let (given, wanted) = (trace.cached_mains.len(), params.width.cached_mains.len());
+    let of_air = &key.vk.params;
+    let (given, wanted) = (trace.cached_mains.len(), of_air.width.cached_mains.len());
     if given != wanted {
         return misfit(format!("it has {given} cached traces, and {wanted} are needed"));
     }
-    let (given, wanted) = (trace.public_values.len(), params.num_public_values);
+    let (given, wanted) = (trace.public_values.len(), of_air.num_public_values);
     if given != wanted {
         return misfit(format!("it has {given} public values, and {wanted} are needed"));
     }
-    let preprocessed = key.preprocessed_data.iter().map(|data| &data.trace);
-    let cached = trace.cached_mains.iter().map(|data| &data.trace);
-    let others: Vec<(&RowMajorMatrix<SC::F>, usize)> = preprocessed
-        .zip(params.width.preprocessed)
-        .chain(cached.zip(params.width.cached_mains.iter().copied()))
+    let committed = || key.preprocessed_data.iter().chain(&trace.cached_mains);
+    let widths = of_air.width.preprocessed.iter().chain(&of_air.width.cached_mains);
+    let others: Vec<(&RowMajorMatrix<SC::F>, usize)> = committed()
+        .map(|committed| &committed.trace)
+        .zip(widths.copied())
         .collect();
     for (other, _) in &others {
         if other.height() != height {
@@ -120,7 +229,7 @@ fn check_air<SC: StarkProtocolConfig>(
     }
     for (matrix, wanted) in others
         .into_iter()
-        .chain([(&trace.common_main, params.width.common_main)])
+        .chain([(&trace.common_main, of_air.width.common_main)])
     {
         let cells = matrix.values.len();
         if matrix.width != wanted || cells != wanted * height {
@@ -129,6 +238,61 @@ fn check_air<SC: StarkProtocolConfig>(
                 matrix.width
             ));
         }
+    }
+    for committed in committed() {
+        if let Err(reason) = check_committed::<SC>(params, committed) {
+            return misfit(format!(
+                "the commitment to a preprocessed or cached trace {reason}; commit to it with this device"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses the data of a commitment that another layout, other parameters or another root made. The
+/// trace fits the key. Whether the data's cells are those of the trace is not looked at.
+fn check_committed<SC: StarkProtocolConfig>(
+    params: &SystemParams,
+    committed: &CommittedTraceData<CpuBackend<SC>>,
+) -> Result<(), String> {
+    let (layout, tree) = (&committed.data.layout, &committed.data.tree);
+    let shape = (committed.trace.width, log2_strict_usize(committed.trace.height()));
+    let wanted = StackedLayout::new(params.l_skip, params.log_stacked_height(), vec![shape])
+        .map_err(|e| format!("has no layout: {e}"))?;
+    let outer = |layout: &StackedLayout| (layout.l_skip(), layout.height(), layout.width());
+    let (given, needed) = (outer(layout), outer(&wanted));
+    if given != needed {
+        return Err(format!(
+            "skips 2^{} rows at once and has {} stacked rows and {} columns, and 2^{}, {} and {} are needed",
+            given.0, given.1, given.2, needed.0, needed.1, needed.2
+        ));
+    }
+    let places = |layout: &StackedLayout| -> Vec<_> {
+        let place = |&(matrix, column, slice): &(usize, usize, StackedSlice)| {
+            (matrix, column, slice.col_idx, slice.row_idx, slice.log_height())
+        };
+        layout.sorted_cols.iter().map(place).collect()
+    };
+    if layout.mat_starts != wanted.mat_starts || places(layout) != places(&wanted) {
+        return Err("has its columns at other places than the trace's".into());
+    }
+    let rows = 1usize << params.k_whir();
+    if tree.rows_per_query() != rows {
+        return Err(format!(
+            "opens {} rows at once, and {rows} are needed",
+            tree.rows_per_query()
+        ));
+    }
+    let leaves = (layout.height() << params.log_blowup) / rows;
+    let layers: Vec<usize> = tree.digest_layers().iter().map(Vec::len).collect();
+    let halves = (0..=log2_strict_usize(leaves)).map(|layer| leaves >> layer);
+    if !layers.iter().copied().eq(halves) {
+        return Err(format!(
+            "has a tree with layers of {layers:?} digests, and one over {leaves} leaves is needed"
+        ));
+    }
+    if tree.root().ok() != Some(committed.commitment) {
+        return Err("has a tree with another root than the commitment says".into());
     }
     Ok(())
 }

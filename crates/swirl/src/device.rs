@@ -9,6 +9,7 @@ use openvm_stark_backend::{
     p3_field::{ExtensionField, TwoAdicField},
     p3_matrix::dense::RowMajorMatrix,
     p3_maybe_rayon::prelude::current_num_threads,
+    p3_util::log2_strict_usize,
     proof::{BatchConstraintProof, GkrProof, StackingProof, WhirProof},
     prover::{
         AirProvingContext, ColMajorMatrix, CommittedTraceData, DeviceDataTransporter,
@@ -38,6 +39,8 @@ pub struct SwirlDevice<SC> {
 }
 
 impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
+    /// A device with this configuration and without a memory limit. Its keys have to be made for
+    /// the same parameters ([`SwirlError::Params`]).
     pub fn new(config: SC) -> Self {
         Self {
             stock: CpuDevice::new(config),
@@ -51,9 +54,9 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
     ///
     /// The device keeps as much of the fraction tree as fits, and makes the rest again for each
     /// round that reads it. It keeps 8 bytes for each interaction of each row, as without a limit,
-    /// or 4, which costs 6 % more CPU time on one thread and 13 % on two (`cargo bench -p
-    /// myriad-swirl`). Keeping 16 bytes gained no time, so that is no choice. If 4 bytes are too
-    /// many, [`SwirlError::Memory`] says so before anything is computed.
+    /// or 4, which costs 4 to 11 % more CPU time (`cargo bench -p myriad-swirl`). Keeping 16 bytes
+    /// gained no time, so that is no choice. If 4 bytes are too many, [`SwirlError::Memory`] says
+    /// so before anything is computed.
     ///
     /// The phases that [`ProverDevice`] has one by one, as OpenVM's `Coordinator` calls them, know
     /// no limit.
@@ -62,10 +65,12 @@ impl<SC: StarkProtocolConfig> SwirlDevice<SC> {
         self
     }
 
+    /// The configuration that the device was made with.
     pub fn config(&self) -> &SC {
         self.stock.config()
     }
 
+    /// The parameters of [`Self::config`].
     pub fn params(&self) -> &SystemParams {
         self.config().params()
     }
@@ -144,16 +149,12 @@ where
         ctx: &ProvingContext<CpuBackend<SC>>,
         common_main_pcs_data: &PcsData<SC>,
     ) -> Result<((GkrProof<SC>, BatchConstraintProof<SC>), Vec<SC::EF>), SwirlError> {
+        context::check::<SC>(self.params(), mpk, ctx)?;
         let heights: Vec<usize> = ctx.per_trace.iter().map(|(_, trace)| height(trace)).collect();
-        context::check::<SC>(mpk, ctx)?;
-        constraints::prove(
-            transcript,
-            mpk,
-            ctx,
-            &heights,
-            common_main_pcs_data,
-            Kept::DEFAULT,
-        )
+        let kept = Kept::DEFAULT;
+        let (proof, point, _) =
+            constraints::prove(transcript, mpk, ctx, &heights, common_main_pcs_data, kept)?;
+        Ok((proof, point))
     }
 }
 
@@ -176,7 +177,24 @@ where
         common_main_pcs_data: PcsData<SC>,
         point: Vec<SC::EF>,
     ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError> {
-        opening::prove(self.config(), transcript, mpk, ctx, common_main_pcs_data, point)
+        context::check::<SC>(self.params(), mpk, &ctx)?;
+        let highest = ctx.per_trace.iter().map(|(_, trace)| height(trace)).max();
+        let variables = log2_strict_usize(highest.unwrap_or(1)).saturating_sub(self.params().l_skip);
+        if point.len() <= variables {
+            return Err(SwirlError::Point {
+                given: point.len(),
+                needed: 1 + variables,
+            });
+        }
+        opening::prove(
+            self.config(),
+            transcript,
+            mpk,
+            ctx,
+            common_main_pcs_data,
+            point,
+            vec![],
+        )
     }
 }
 

@@ -11,9 +11,9 @@ pub enum SwirlError {
     /// The traces do not fit the stacked matrix, or the matrix cannot be committed to.
     #[error("commitment: {0}")]
     Commit(#[from] StackedPcsError),
-    /// The context does not satisfy its constraints or interactions, or does not fit the key.
-    #[error("constraints: {0}")]
-    Constraints(#[from] LogupZerocheckError),
+    /// The interactions do not balance, so that the fractions do not sum to zero.
+    #[error("interactions: {0}")]
+    Interactions(#[from] LogupZerocheckError),
     /// The context does not fit the key of one of its AIRs.
     #[error("the context of {air} does not fit its key: {reason}")]
     Context { air: String, reason: String },
@@ -32,6 +32,16 @@ pub enum SwirlError {
         "the rows of all traces, weighted as the key says, are {sum}; they have to be fewer than {limit}; prove less at once"
     )]
     Heights { sum: u64, limit: u32 },
+    /// All traces together fill more stacked columns than the parameters allow, so that a verifier
+    /// would refuse the proof.
+    #[error("the traces fill {columns} stacked columns, and {max} are allowed; prove less at once")]
+    Width { columns: usize, max: usize },
+    /// The key was made for other parameters than the device's.
+    #[error("the key was made for other parameters than the device's: {0}; make the device with the key's")]
+    Params(String),
+    /// The point of the claims lacks coordinates.
+    #[error("the point at which the traces are opened has {given} coordinates, and {needed} are needed")]
+    Point { given: usize, needed: usize },
     /// A proof that keeps as little as possible takes more memory than the device was given.
     #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]
     Memory { needed: usize, allowed: usize },

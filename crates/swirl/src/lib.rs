@@ -45,14 +45,21 @@
 //! A context that is not proven gives a [`SwirlError`]. It says which trace or AIR does not fit,
 //! and names the actual value and the allowed one.
 //!
+//! "Before anything is computed" holds for [`SwirlEngine`]'s `prove`. OpenVM's `Coordinator` has
+//! committed to the traces when it calls the phase that checks them, and panics itself if the key
+//! does not have the AIR of a trace.
+//!
 //! | error | cause | found |
 //! |---|---|---|
 //! | `Airs`, `Context` | traces, public values or cached parts do not fit the key | before anything is computed |
+//! | `Params` | the key was made for other parameters than the device's | before anything is computed |
 //! | `Height`, `Heights` | a height is no power of two, or the heights pass a limit of the key | before anything is computed |
+//! | `Width` | the traces fill more stacked columns than the parameters allow | before anything is computed |
 //! | `Memory` | a proof that keeps as little as possible takes more than the limit | before anything is computed |
 //! | `Commit` | the traces do not fit the stacked matrix | while they are committed to |
-//! | `Constraints` | the interactions do not balance | after the fraction sums |
+//! | `Interactions` | the interactions do not balance | after the fraction sums |
 //! | `Unsatisfied` | a trace breaks a constraint | after the sumcheck of the constraints |
+//! | `Point` | a caller of `prove_openings` gave too few coordinates | before anything is opened |
 //! | `Reduction`, `Opening` | OpenVM's checks of the last two phases | in these phases |
 //!
 //! # Threads
@@ -77,6 +84,9 @@
 //!   [`SwirlEngine`] proves that context with the VM's key (`vm.pk()`). The commitment to the
 //!   program is `TraceCommitter::commit` of [`SwirlDevice`]. `crates/engine/src/prove.rs` is an
 //!   example of all three.
+//! - Commitments: their data lack the codeword, and mostly the stacked columns. So OpenVM's device
+//!   cannot open what [`SwirlDevice`] committed to. [`SwirlDevice`] opens what OpenVM's device
+//!   committed to with the same parameters.
 //!
 //! # Measure it
 //!
@@ -104,6 +114,7 @@ mod device;
 mod engine;
 mod error;
 mod gkr;
+mod lagrange;
 mod memory;
 mod opening;
 mod packed;

@@ -30,7 +30,7 @@ where
     TS: FiatShamirTranscript<SC>,
 {
     let _span = info_span!("stark_prove_excluding_trace", phase = "prover").entered();
-    context::check::<SC>(mpk, &ctx)?;
+    context::check::<SC>(device.params(), mpk, &ctx)?;
     let mut ctx = ctx.into_sorted();
     let mut of_airs = vec![0; mpk.per_air.len()];
     for (air, trace) in &ctx.per_trace {
@@ -79,11 +79,19 @@ where
         }
     }
 
-    let ((gkr_proof, batch_constraint_proof), point) =
+    let ((gkr_proof, batch_constraint_proof), point, restacked) =
         constraints::prove(transcript, mpk, &ctx, &heights, &common_main, kept)?;
     let (stacking_proof, whir_proof) = {
         let _span = info_span!("prover.openings", phase = "prover").entered();
-        opening::prove(device.config(), transcript, mpk, ctx, common_main, point)?
+        opening::prove(
+            device.config(),
+            transcript,
+            mpk,
+            ctx,
+            common_main,
+            point,
+            restacked,
+        )?
     };
     Ok(Proof {
         public_values,

@@ -136,7 +136,7 @@ fn main() -> Fallible<()> {
         println!("{}", serde_json::to_string(&run)?);
         return Ok(());
     }
-    let mut threads = vec![2];
+    let mut threads = vec![1, 2];
     let mut is_around = false;
     let mut tasks = Vec::new();
     let mut args = args.into_iter();

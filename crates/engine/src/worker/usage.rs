@@ -9,6 +9,8 @@ use std::{
 use nix::sys::resource::{UsageWho, getrusage};
 use serde::{Deserialize, Serialize};
 
+use crate::own_engine::planned_bytes;
+
 /// Time and memory of one task in an engine child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -20,6 +22,9 @@ pub struct Usage {
     pub waited: Duration,
     /// Largest resident set during the task, in bytes; none where the system does not say.
     pub peak_bytes: u64,
+    /// The part of `peak_bytes` that the device's model expects of the largest proof of the task,
+    /// in bytes: its traces and all that it allocates. Zero if the task made no proof.
+    pub planned_bytes: u64,
 }
 
 /// Measures from here on, in the process that works.
@@ -30,6 +35,7 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn start() -> Self {
+        planned_bytes();
         Self {
             start: Instant::now(),
             cpu: cpu_time(),
@@ -41,6 +47,7 @@ impl Meter {
         Usage {
             wall: self.start.elapsed(),
             cpu: cpu_time().saturating_sub(self.cpu),
+            planned_bytes: planned_bytes(),
             ..Usage::default()
         }
     }

@@ -33,6 +33,9 @@ use crate::{SwirlError, packed::PackedConfig};
 /// the tree.
 pub(crate) type PcsData<SC> = <CpuBackend<SC> as ProverBackend>::PcsData;
 
+/// The stacked columns of a commitment whose data have none; nothing if the data have them.
+pub(crate) type Restacked<F> = Option<ColMajorMatrix<F>>;
+
 /// Commits to traces that the caller keeps.
 pub(crate) fn commit<SC: PackedConfig>(
     config: &SC,

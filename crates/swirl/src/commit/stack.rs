@@ -27,6 +27,9 @@ pub(crate) fn layout<F: Field>(
     n_stack: usize,
     traces: &[&RowMajorMatrix<F>],
 ) -> Result<StackedLayout, SwirlError> {
+    if traces.is_empty() {
+        return Err(SwirlError::Airs("there is no trace to commit to".into()));
+    }
     for (index, trace) in traces.iter().enumerate() {
         check_height(|| format!("trace {index}"), trace.height(), l_skip + n_stack)?;
     }

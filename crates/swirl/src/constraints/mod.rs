@@ -44,7 +44,7 @@ use self::{
 pub(crate) use self::{air::TARGETS, fold::LOG_PAIRS, leaves::GROUPS, round0::LOG_UNITS};
 use crate::{
     SwirlError,
-    commit::{PcsData, stacked},
+    commit::{PcsData, Restacked, stacked},
     gkr::{self, Kept},
     packed::PackedConfig,
 };
@@ -53,7 +53,8 @@ type PartialProof<SC> = (GkrProof<SC>, BatchConstraintProof<SC>);
 type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
 
 /// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest
-/// first; gives also the point of the claims.
+/// first; gives also the point of the claims, and the stacked columns of preprocessed and cached
+/// traces, as [`opening::prove`](crate::opening::prove) takes them.
 ///
 /// `heights` are those of the common traces, whose columns are taken from `common_main` if it has
 /// them; `ctx` need not have them then.
@@ -68,7 +69,7 @@ pub(crate) fn prove<SC, TS>(
     heights: &[usize],
     common_main: &PcsData<SC>,
     kept: Kept,
-) -> Result<(PartialProof<SC>, Vec<SC::EF>), SwirlError>
+) -> Result<(PartialProof<SC>, Vec<SC::EF>, Vec<Restacked<SC::F>>), SwirlError>
 where
     SC: PackedConfig,
     SC::EF: TwoAdicField + ExtensionField<SC::F>,
@@ -155,7 +156,13 @@ where
         claims_per_layer: sums_proof.claims_per_layer,
         sumcheck_polys: sums_proof.sumcheck_polys,
     };
-    Ok(((gkr_proof, batch_constraint_proof), r))
+    drop(airs);
+    let others = stacked.others.into_iter().flatten();
+    let others = others.map(|(_, matrix)| match matrix {
+        Cow::Owned(matrix) => Some(matrix),
+        Cow::Borrowed(_) => None,
+    });
+    Ok(((gkr_proof, batch_constraint_proof), r, others.collect()))
 }
 
 /// The stacked columns of a commitment, and how they are laid out.

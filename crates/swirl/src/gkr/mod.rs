@@ -48,8 +48,7 @@ impl Kept {
     /// All choices, the fastest first. Each takes less memory than the one before it.
     ///
     /// Groups of 4 packs take twice the memory of groups of 8, and gained no time: the time saved
-    /// in making leaves is lost in moving them. Groups of 16 cost 6 % of a proof's CPU time on one
-    /// thread, and 13 % on two.
+    /// in making leaves is lost in moving them. Groups of 16 cost 4 to 11 % of a proof's CPU time.
     pub(crate) const ALL: [Self; 2] = [Self { group: 8 }, Self { group: 16 }];
     /// The choice where no limit is known.
     pub(crate) const DEFAULT: Self = Self::ALL[0];

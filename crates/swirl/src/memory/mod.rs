@@ -13,13 +13,16 @@ mod sumcheck;
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
     SystemParams,
+    keygen::types::LinearConstraint,
     p3_field::{ExtensionField, TwoAdicField},
     p3_util::log2_strict_usize,
     prover::{DeviceMultiStarkProvingKey, stacked_pcs::StackedLayout},
 };
 
 use self::shape::AirShape;
-use crate::{PackedConfig, SwirlError, commit::encode, gkr::Kept, packed::Sizes};
+use crate::{
+    PackedConfig, SwirlError, commit::encode, context, gkr::Kept, opening::sizes::Lists, packed::Sizes,
+};
 
 /// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
 /// heads of lists of lists, the hasher's constants.
@@ -78,8 +81,10 @@ impl Peak {
 /// for it.
 pub struct MemoryModel {
     params: SystemParams,
+    height_constraints: Vec<LinearConstraint>,
     max_degree: usize,
     sizes: Sizes,
+    lists: Lists,
     airs: Vec<AirShape>,
 }
 
@@ -91,8 +96,10 @@ impl MemoryModel {
     {
         Self {
             params: mpk.params.clone(),
+            height_constraints: mpk.trace_height_constraints.clone(),
             max_degree: mpk.max_constraint_degree,
             sizes: Sizes::of::<SC>(),
+            lists: Lists::of::<SC::F, SC::EF>(),
             airs: mpk
                 .per_air
                 .iter()
@@ -104,12 +111,19 @@ impl MemoryModel {
     /// The peak of a proof on this many threads, where the AIRs of the key have traces of these
     /// heights: zero where an AIR has none. A height that is no power of two is rounded up to one.
     /// The device has no limit.
+    ///
+    /// # Errors
+    /// [`SwirlError::Airs`], [`SwirlError::Height`], [`SwirlError::Heights`] or
+    /// [`SwirlError::Width`] where no proof has traces of these heights.
     pub fn peak(&self, heights: &[usize], threads: usize) -> Result<Peak, SwirlError> {
         self.peak_keeping(heights, threads, Kept::DEFAULT)
     }
 
     /// [`Self::peak`] of a device with [this limit](crate::SwirlDevice::with_memory_limit): how
-    /// much of it the proof takes, or [`SwirlError::Memory`] with the least that it needs.
+    /// much of it, in bytes, the proof takes.
+    ///
+    /// # Errors
+    /// [`SwirlError::Memory`] with the least that the proof needs; the errors of [`Self::peak`].
     pub fn peak_within(&self, heights: &[usize], threads: usize, limit: usize) -> Result<Peak, SwirlError> {
         Ok(self.kept(heights, threads, limit)?.1)
     }
@@ -184,6 +198,7 @@ impl<'a> Walk<'a> {
         }
         let (l_skip, log_height) = (model.params.l_skip, model.params.log_stacked_height());
         let mut present = Vec::new();
+        let mut of_airs = Vec::with_capacity(heights.len());
         for (air, &height) in model.airs.iter().zip(heights) {
             if height > 1 << log_height {
                 return Err(SwirlError::Height {
@@ -192,8 +207,12 @@ impl<'a> Walk<'a> {
                     max: 1 << log_height,
                 });
             }
+            let height = match height {
+                0 => 0,
+                _ => height.next_power_of_two(),
+            };
+            of_airs.push(height);
             if height > 0 {
-                let height = height.next_power_of_two();
                 present.push(Present { air, height });
             }
         }
@@ -203,14 +222,21 @@ impl<'a> Walk<'a> {
             .map(|p| (p.air.common, log2_strict_usize(p.height)))
             .collect();
         let common = StackedLayout::new(l_skip, log_height, shapes)?;
-        let others = present
+        let others: Vec<usize> = present
             .iter()
             .flat_map(|p| {
-                let lifted = p.height.max(1 << l_skip);
-                let stacked = move |&width: &usize| (width * lifted).div_ceil(1 << log_height);
+                let stacked = |&width: &usize| context::stacked_columns(&model.params, [(width, p.height)]);
                 p.air.others.iter().map(stacked)
             })
             .collect();
+        let rows = of_airs.iter().enumerate().filter(|(_, height)| **height > 0);
+        context::check_coordinates(l_skip, present.iter().map(|p| (p.height, p.air.interactions)))?;
+        context::check_heights(
+            &model.height_constraints,
+            l_skip,
+            rows.map(|(air, height)| (air, *height)),
+        )?;
+        context::check_width(&model.params, common.width() + others.iter().sum::<usize>())?;
         Ok(Self {
             model,
             threads,

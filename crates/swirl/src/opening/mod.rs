@@ -29,7 +29,7 @@ use tracing::info_span;
 pub(crate) use self::whir::OPENED_AT_ONCE;
 use crate::{
     SwirlError,
-    commit::{PcsData, stacked},
+    commit::{PcsData, Restacked, stacked},
     packed::PackedConfig,
 };
 
@@ -53,11 +53,21 @@ impl<'a, SC: StarkProtocolConfig> Stacked<'a, SC> {
         })
     }
 
+    fn restacked(data: &'a PcsData<SC>, matrix: ColMajorMatrix<SC::F>) -> Self {
+        Self {
+            layout: &data.layout,
+            matrix: Cow::Owned(matrix),
+            layers: data.tree.digest_layers(),
+        }
+    }
+
     fn columns(&self) -> impl Iterator<Item = &[SC::F]> {
         self.matrix.values.chunks_exact(self.matrix.height())
     }
 }
 
+/// `restacked` has the stacked columns of preprocessed and cached traces in the order of these,
+/// where they are at hand. The others are made again.
 pub(crate) fn prove<SC, TS>(
     config: &SC,
     transcript: &mut TS,
@@ -65,6 +75,7 @@ pub(crate) fn prove<SC, TS>(
     ctx: ProvingContext<CpuBackend<SC>>,
     common_main: PcsData<SC>,
     point: Vec<SC::EF>,
+    restacked: Vec<Restacked<SC::F>>,
 ) -> Result<(StackingProof<SC>, WhirProof<SC>), SwirlError>
 where
     SC: PackedConfig,
@@ -91,12 +102,17 @@ where
             need_rot.push(vec![key.vk.params.need_rot]);
         }
     }
+    let restacked = restacked.into_iter().chain(iter::repeat_with(|| None));
     let commitments = info_span!("stack_again").in_scope(|| {
         iter::once(Stacked::new(&common_main, traces.into_iter().map(Cow::Owned)))
             .chain(
                 others
                     .iter()
-                    .map(|committed| Stacked::new(&committed.data, [Cow::Borrowed(&committed.trace)])),
+                    .zip(restacked)
+                    .map(|(committed, restacked)| match restacked {
+                        Some(matrix) => Ok(Stacked::restacked(&committed.data, matrix)),
+                        None => Stacked::new(&committed.data, [Cow::Borrowed(&committed.trace)]),
+                    }),
             )
             .collect::<Result<Vec<_>, _>>()
     })?;

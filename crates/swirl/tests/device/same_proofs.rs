@@ -79,7 +79,7 @@ fn random_circuits(seeds: std::ops::Range<u64>) {
         let n_stack = 6 + random.below(3);
         let shape = Shape {
             airs: 1 + random.below(6),
-            log_height_max: 1 + random.below(l_skip + n_stack - 1),
+            log_height_max: 1 + random.below(l_skip + n_stack),
             degree_max,
             columns_max: 1 + random.below(8),
             interactions: random.chance(80),
@@ -88,7 +88,19 @@ fn random_circuits(seeds: std::ops::Range<u64>) {
         let circuit = Circuit::random(&mut random, &shape);
         let log_blowup = 1 + random.below(3);
         let what = format!("seed {seed}, l_skip {l_skip}, n_stack {n_stack}, {shape:?}");
-        compare(&circuit, &params(l_skip, n_stack, log_blowup, degree_max), &what);
+        let params = params(l_skip, n_stack, log_blowup, degree_max);
+        if l_skip == 0 && circuit.is_rows() {
+            // OpenVM's device panics.
+            let ours = Ours::new(params);
+            let (pk, _) = ours.keygen(&circuit.airs());
+            let pk = ours.device().transport_pk_to_device(&pk);
+            let refusal = ours
+                .prove(&pk, circuit.context(ours.device()))
+                .expect_err("there is no such proof");
+            assert!(matches!(refusal, SwirlError::Airs(_)), "{what}: {refusal}");
+            continue;
+        }
+        compare(&circuit, &params, &what);
     }
 }
 
@@ -112,6 +124,24 @@ fn rows_fewer_than_are_skipped_at_once_have_the_same_proofs() {
         let circuit = Circuit::random(&mut random, &shape);
         compare(&circuit, &params(4, 6, 1, 3), &format!("seed {seed}"));
     }
+}
+
+#[test]
+fn cached_traces_that_openvm_committed_to_are_opened() {
+    let shapes = [Booleans {
+        log_height: 6,
+        common: 3,
+        cached: vec![2, 5],
+        degree: 2,
+        ..Booleans::default()
+    }];
+    let params = params(3, 5, 1, 3);
+    let (stock, ours) = (Stock::new(params.clone()), Ours::new(params));
+    let (pk, _) = ours.keygen(&airs(&shapes));
+    let pk = ours.device().transport_pk_to_device(&pk);
+    let [own, other] = [context(&shapes, ours.device()), context(&shapes, stock.device())]
+        .map(|context| ours.prove(&pk, context).expect("both commitments fit"));
+    assert!(same(&own, &other));
 }
 
 #[test]
@@ -249,7 +279,7 @@ fn refusals(mut spoil: impl FnMut(&mut Circuit, &mut Random) -> bool) -> Vec<Swi
 #[test]
 fn buses_that_do_not_balance_are_refused() {
     for refusal in refusals(|circuit, _| circuit.break_balance()) {
-        assert!(matches!(refusal, SwirlError::Constraints(_)), "{refusal}");
+        assert!(matches!(refusal, SwirlError::Interactions(_)), "{refusal}");
     }
 }
 
@@ -258,7 +288,7 @@ fn traces_that_do_not_satisfy_their_constraints_are_refused() {
     for refusal in refusals(Circuit::break_constraint) {
         // A column that is wrong may be looked up as well.
         assert!(
-            matches!(refusal, SwirlError::Unsatisfied | SwirlError::Constraints(_)),
+            matches!(refusal, SwirlError::Unsatisfied | SwirlError::Interactions(_)),
             "{refusal}"
         );
     }

@@ -93,8 +93,8 @@ impl<J: JobBackend> Driver<'_, J> {
         let usage = Usage {
             wall: took,
             cpu: Duration::from_millis(spent.cpu_ms),
-            waited: Duration::ZERO,
             peak_bytes: spent.memory_bytes,
+            ..Usage::default()
         };
         self.usages.push((task.task.kind(), usage));
         let prover = self.place(peer);
