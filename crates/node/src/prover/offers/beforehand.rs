@@ -52,6 +52,8 @@ enum State {
 /// The standing of requesters by what they have signed for.
 pub(super) struct Credit {
     payers: BTreeSet<Peer>,
+    /// Those that have signed for so much that they are no strangers.
+    useful: BTreeSet<Peer>,
     of_payers: BTreeMap<Peer, Setbacks>,
     /// The setbacks of all other requesters together.
     strangers: Setbacks,
@@ -114,8 +116,10 @@ impl Beforehand {
 
 impl Credit {
     pub(super) fn new(payers: impl IntoIterator<Item = Peer>) -> Self {
+        let payers: BTreeSet<Peer> = payers.into_iter().take(PAYERS_MAX).collect();
         Self {
-            payers: payers.into_iter().take(PAYERS_MAX).collect(),
+            useful: payers.clone(),
+            payers,
             of_payers: BTreeMap::new(),
             strangers: Setbacks::default(),
         }
@@ -208,12 +212,21 @@ impl Offers {
     /// A requester has signed for a proof.
     pub(in crate::prover) fn paid(&mut self, peer: Peer) {
         let Credit {
-            payers,
-            of_payers,
-            strangers,
+            payers, of_payers, ..
         } = &mut self.credit;
         of_payers.remove(&peer);
-        if payers.len() < PAYERS_MAX && payers.insert(peer) {
+        if payers.len() < PAYERS_MAX {
+            payers.insert(peer);
+        }
+    }
+
+    /// A requester has signed for much work. It was a stranger once, so that others are worth a
+    /// try. A smaller receipt costs next to nothing, and says nothing of others.
+    pub(in crate::prover) fn is_useful(&mut self, peer: Peer) {
+        let Credit {
+            useful, strangers, ..
+        } = &mut self.credit;
+        if useful.len() < PAYERS_MAX && useful.insert(peer) {
             *strangers = Setbacks::default();
         }
     }
@@ -438,6 +451,27 @@ mod tests {
         let mut offers = Offers::new(ENGINE, [], start);
         meets(&mut offers, 1, 1, STRANGERS_BYTES_MAX + 1, start);
         assert_eq!(offers.next_beforehand(&limits(), false, start), None);
+    }
+
+    #[test]
+    fn a_small_receipt_ends_no_pause_of_others() {
+        let now = Instant::now();
+        let mut offers = Offers::new(ENGINE, [], now);
+        let has_turn = |offers: &mut Offers, requester| {
+            meets(offers, requester, 1, 1000, now);
+            let wanted = offers.next_beforehand(&limits(), false, now);
+            wanted.is_some_and(|wanted| {
+                offers.fetched(wanted, &Fetched::Here, now);
+                true
+            })
+        };
+        assert!(has_turn(&mut offers, 1));
+        offers.paid(Peer([1; 32]));
+        assert!(!has_turn(&mut offers, 2), "it has signed for next to nothing");
+        offers.is_useful(Peer([1; 32]));
+        assert!(has_turn(&mut offers, 2));
+        offers.is_useful(Peer([1; 32]));
+        assert!(!has_turn(&mut offers, 3), "once");
     }
 
     #[test]
