@@ -19,7 +19,7 @@ use libp2p::{
 use crate::{
     config::{Config, StartError},
     providers::{PROVIDER_TTL, PROVIDERS_MAX},
-    reach::{Capped, Gated, SharedGate},
+    reach::{Capped, Gated, Named, SharedGate},
     slots,
     wire::{ANNOUNCEMENT_BYTES_MAX, Frames, Hello, Request, Response, Role},
 };
@@ -94,7 +94,7 @@ pub(crate) fn swarm(config: &Config, gate: SharedGate) -> Result<Swarm<Capped<Be
 }
 
 /// QUIC and TCP go through the gate, and names are looked up above it. So the gate checks the
-/// addresses of names like all others.
+/// addresses of names like all others. Before, it is asked whether the name may be looked up.
 fn transport(
     key: &Keypair,
     gate: SharedGate,
@@ -117,7 +117,8 @@ fn transport(
     config.max_idle_timeout = SILENCE_MAX.as_millis() as u32;
     let quic = quic::tokio::Transport::new(config).map(|(id, muxer), _| (id, StreamMuxerBox::new(muxer)));
     let both = tcp.or_transport(quic).map(|either, _| either.into_inner());
-    Ok(dns::tokio::Transport::system(Gated::new(both, gate))?)
+    let gated = Gated::new(both, gate.clone());
+    Ok(Named::new(dns::tokio::Transport::system(gated)?, gate))
 }
 
 fn behaviour(config: &Config) -> Result<Behaviour, StartError> {
@@ -350,5 +351,33 @@ mod tests {
         assert_eq!(tried(&given), ADDRESSES_MAX);
         let given: Vec<Multiaddr> = named(2).collect();
         assert_eq!(tried(&given), given.len(), "the owner may name more");
+    }
+
+    /// Dialling does nothing before it is polled, and it is not here.
+    #[tokio::test]
+    async fn a_node_looks_up_few_names_of_strangers() {
+        let [owners, chained] = [(); 2].map(|()| PeerId::random());
+        let named =
+            |id: PeerId| -> Multiaddr { format!("/dns4/a{id}.example/tcp/1/p2p/{id}").parse().unwrap() };
+        let chain: Multiaddr = format!("/dnsaddr/example.org/p2p/{chained}").parse().unwrap();
+        let gate = SharedGate::new(Gate::new(crate::reach::Scope::of));
+        gate.lock()
+            .learn(owners, Vec::new(), crate::reach::Informant::Owner);
+        let mut transport = transport(&Keypair::generate_ed25519(), gate).unwrap();
+        let mut is_dialled = |address: Multiaddr| {
+            let opts = libp2p::core::transport::DialOpts {
+                role: Endpoint::Dialer,
+                port_use: libp2p::core::transport::PortUse::New,
+            };
+            transport.dial(address, opts).is_ok()
+        };
+        let dialled = (0..1000).filter(|_| is_dialled(named(PeerId::random()))).count();
+        assert!((16..20).contains(&dialled), "{dialled}");
+        assert!(
+            (0..100).all(|_| is_dialled(named(owners))),
+            "the owner's are looked up"
+        );
+        assert!(is_dialled("/dnsaddr/example.org".parse().unwrap()));
+        assert!(!is_dialled(chain));
     }
 }

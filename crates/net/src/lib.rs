@@ -40,6 +40,7 @@ mod providers;
 mod reach;
 mod receipt;
 mod record;
+mod serving;
 mod shared;
 mod slots;
 mod suspension;

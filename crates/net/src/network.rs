@@ -16,10 +16,11 @@ use crate::{
     peer::id_of,
     reach::{Capped, Gate, SharedGate},
     receipt::{Receipt, SignedReceipt},
+    serving::serve,
     shared::{PeerStatus, Shared, Traffic},
     slots::Regard,
     suspension::since_boot,
-    transfer::{FetchFailed, Fetcher, serve},
+    transfer::{FetchFailed, Fetcher},
     wire::{Announcement, Contact, HOLDERS_MAX, Request, Response, Source},
 };
 
@@ -98,6 +99,7 @@ impl Network {
             incoming,
             config.blobs.clone(),
             config.limits,
+            swarm.behaviour().slots.visitors(),
             Arc::clone(&shared),
         ));
 

@@ -3,13 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::blob::{FetchLimits, STALL};
+use crate::blob::{FetchLimits, RATE_MIN, STALL, START};
 
-/// Bytes a second. A home that sends 2 Mbit/s gives this much to each of four peers. Bytes that
-/// come more slowly come too late to be of use.
-const RATE_MIN: u64 = 64 << 10;
-/// The time that a peer gets besides, to read and hash the blob before its first byte.
-const START: Duration = Duration::from_secs(30);
 /// A peer that sends fewer bytes a second is left while another can be asked: the received bytes
 /// are kept, so that trying another costs next to nothing.
 const HASTY_RATE_MIN: u64 = 4 * RATE_MIN;

@@ -1,25 +1,22 @@
-//! Transfers of blobs between peers: which streams are served, and which peers are fetched from.
+//! Fetches blobs from peers. [`crate::serving`] is the other end.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::StreamExt;
-use libp2p::{PeerId, Stream};
-use libp2p_stream::{Control, IncomingStreams};
+use libp2p::Stream;
+use libp2p_stream::Control;
 use myriad_core::Peer;
 use thiserror::Error;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::{sleep, timeout},
 };
 
 use crate::{
     behaviour::BLOB_PROTOCOL,
-    blob::{self, BlobError, BlobRef, BlobStore, FetchError, GROUP_BYTES, ServeLimits},
-    config::Limits,
+    blob::{self, BlobError, BlobRef, BlobStore, FetchError, GROUP_BYTES},
     counting_stream::CountingStream,
     messages::Command,
     patience::{Patience, Round, limits, opening},
@@ -27,100 +24,6 @@ use crate::{
     shared::Shared,
     wire::{Contact, Source},
 };
-
-/// Turning streams away is work too. This many of the streams beyond the permits are told at once
-/// when to come again. The rest are closed.
-const TURNED_AWAY_AT_ONCE: usize = 64;
-/// The time after which a stream that was turned away should come again.
-const RETRY_MS: u32 = 500;
-/// The time that such a stream may take to make its request, and to take the answer.
-const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(5);
-
-/// Serves blobs to all peers that ask, within the limits, until the swarm ends.
-///
-/// `incoming` has room for one stream, and libp2p closes without a word those that come before it
-/// is taken. Nothing here waits for anything, so these are few, and the peer that asks takes it for
-/// being busy.
-pub(crate) async fn serve(
-    mut incoming: IncomingStreams,
-    blobs: BlobStore,
-    limits: Limits,
-    shared: Arc<Shared>,
-) {
-    let limits_served = ServeLimits {
-        slots: Arc::new(Semaphore::new(limits.blobs_sent_at_once)),
-        retry_ms: RETRY_MS,
-        ..ServeLimits::default()
-    };
-    // A client without a slot is told only when to come again.
-    let limits_turned_away = ServeLimits {
-        slots: Arc::new(Semaphore::new(0)),
-        time_max: TURNED_AWAY_TIME_MAX,
-        ..limits_served.clone()
-    };
-    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
-    let of_peer: Arc<Mutex<HashMap<PeerId, usize>>> = Arc::default();
-    while let Some((peer, stream)) = incoming.next().await {
-        let place = Place::take(&of_peer, peer, limits.blobs_sent_per_peer);
-        let (limits, held) = match (place, Arc::clone(&turned_away).try_acquire_owned()) {
-            (Some(place), _) => (limits_served.clone(), Held::Place(place)),
-            (None, Ok(permit)) => (limits_turned_away.clone(), Held::TurnedAway(permit)),
-            (None, Err(_)) => continue,
-        };
-        let (blobs, shared) = (blobs.clone(), Arc::clone(&shared));
-        tokio::spawn(async move {
-            let _held = held;
-            let stream = CountingStream {
-                stream,
-                read: &shared.blob_bytes_in,
-                written: &shared.blob_bytes_out,
-            };
-            if let Err(e) = blob::serve(&blobs, stream, &limits).await {
-                tracing::debug!("peer {peer} was not served a blob: {e}");
-            }
-        });
-    }
-}
-
-/// The places that a stream takes up for as long as it lives.
-#[expect(dead_code, reason = "only held")]
-enum Held {
-    Place(Place),
-    TurnedAway(OwnedSemaphorePermit),
-}
-
-/// The place of one of the streams that a peer may have.
-struct Place {
-    of_peer: Arc<Mutex<HashMap<PeerId, usize>>>,
-    peer: PeerId,
-}
-
-impl Place {
-    fn take(of_peer: &Arc<Mutex<HashMap<PeerId, usize>>>, peer: PeerId, allowed: usize) -> Option<Self> {
-        let mut counts = of_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(peer).or_default();
-        if *count >= allowed {
-            return None;
-        }
-        *count += 1;
-        Some(Self {
-            of_peer: Arc::clone(of_peer),
-            peer,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.of_peer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.peer);
-            }
-        }
-    }
-}
 
 /// Why a blob could not be fetched.
 #[derive(Debug, Error)]

@@ -1,5 +1,7 @@
 //! `myriad bootstrap`: a node through which other nodes find each other.
 
+use std::time::Duration;
+
 use myriad_net::{Event, Network, peer_name, wire::Role};
 
 use crate::{
@@ -9,6 +11,36 @@ use crate::{
     settings::Settings,
     terminal,
 };
+
+/// Lines about peers in a minute. The others are counted: anybody can come and leave without end.
+const LINES_MAX: u32 = 60;
+
+/// The lines of one minute.
+#[derive(Default)]
+struct Lines {
+    /// Those that there could have been.
+    count: u32,
+}
+
+impl Lines {
+    /// Whether one more is shown.
+    fn has_room(&mut self) -> bool {
+        self.count = self.count.saturating_add(1);
+        self.count <= LINES_MAX
+    }
+
+    fn say(&mut self, line: std::fmt::Arguments<'_>) {
+        if self.has_room() {
+            eprintln!("{line}");
+        }
+    }
+
+    /// The number of lines that were not shown, if there were any.
+    fn next_minute(&mut self) -> Option<u32> {
+        let others = std::mem::take(&mut self.count).saturating_sub(LINES_MAX);
+        (others > 0).then_some(others)
+    }
+}
 
 pub fn run(args: &Bootstrap) -> Result<(), Error> {
     #[derive(serde::Serialize)]
@@ -38,18 +70,38 @@ pub fn run(args: &Bootstrap) -> Result<(), Error> {
             ));
         }
         let mut stop = std::pin::pin!(on_signal());
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        let mut lines = Lines::default();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(Event::Greeted { peer, hello, .. }) => {
-                        eprintln!("{} came ({:?}, {})", peer_name(peer), hello.role, hello.build);
+                        lines.say(format_args!("{} came ({:?}, {})", peer_name(peer), hello.role, hello.build));
                     }
-                    Some(Event::Lost { peer }) => eprintln!("{} left", peer_name(peer)),
+                    Some(Event::Lost { peer }) => lines.say(format_args!("{} left", peer_name(peer))),
                     Some(_) => {}
                     None => return Ok(()),
+                },
+                _ = minute.tick() => if let Some(others) = lines.next_minute() {
+                    eprintln!("{others} more came or left within a minute");
                 },
                 () = &mut stop => return Ok(()),
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_come_and_leave_without_end_have_few_lines() {
+        let mut lines = Lines::default();
+        let shown = |lines: &mut Lines, count| (0..count).filter(|_| lines.has_room()).count() as u32;
+        assert_eq!(shown(&mut lines, 1000), LINES_MAX);
+        assert_eq!(lines.next_minute(), Some(1000 - LINES_MAX));
+        assert_eq!(shown(&mut lines, LINES_MAX), LINES_MAX);
+        assert_eq!(lines.next_minute(), None);
+    }
 }

@@ -116,8 +116,8 @@ fn trial(name: &'static str, possible: Result<(), String>, run: fn()) -> Trial {
     }
 }
 
-/// A test that needs a control group of version 2, which the machines of CI may not have:
-/// `MYRIAD_CI_NO_GROUPS` says so, and has it listed as ignored there.
+/// A test that needs a control group of version 2. With CI set it fails where there can be none,
+/// unless `MYRIAD_CI_NO_GROUPS` says that this is known: then it is listed as ignored there.
 fn of_groups(name: &'static str, run: fn()) -> Trial {
     match std::env::var_os("MYRIAD_CI_NO_GROUPS").filter(|value| !value.is_empty()) {
         None => trial(name, groups::possible(), run),

@@ -55,6 +55,11 @@ const RATE_MIN: u64 = 256 << 10;
 /// [`WAITING_PER_RETRY`] peers that wait.
 const RETRY: Duration = Duration::from_millis(500);
 const WAITING_PER_RETRY: usize = 1024;
+/// Those who fetch leave one that is silent for so long for the next one that they were told of.
+const HASTE: Duration = Duration::from_secs(5);
+/// A peer that has not delivered and says sooner that it got nothing is not believed: it cannot
+/// have tried.
+const COMPLAINT_MIN: Duration = Duration::from_secs(2);
 /// How often turns are looked at that have taken too long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -97,6 +102,8 @@ pub struct Wants {
     pub bytes: u64,
     /// Whether it has delivered, so that it is believed when it says that it has got them.
     pub believed: bool,
+    /// The network that it calls from, if that may be one person's.
+    pub origin: Option<u64>,
 }
 
 /// The peers that have the files of a requester's jobs, and those that are fetching them.
@@ -119,6 +126,8 @@ struct OfJob {
     records: BTreeMap<Peer, Record>,
     /// The holders, the best to be sent to first.
     order: BTreeSet<Order>,
+    /// How many of them neither have delivered nor have sent the files to one that has.
+    unknown: usize,
     /// Raised for each that is sent to a holder.
     turns: u64,
     fetching: BTreeMap<Peer, Fetching>,
@@ -127,16 +136,20 @@ struct OfJob {
     /// The peers that were sent to the requester before there were tasks. Each gets one turn, or
     /// else a few that never finish would keep all others from it.
     served: BTreeSet<Peer>,
+    /// The networks of those that have not delivered and have such a turn. Each has one at a time.
+    origins: BTreeSet<u64>,
     waiting: BTreeSet<Peer>,
 }
 
-/// The number of peers that fetch from a holder, its failures, when it was last named, and its
-/// name.
-type Order = (usize, usize, u64, Peer);
+/// The number of peers that fetch from a holder, whether nothing is known of it, its failures, when
+/// it was last named, and its name.
+type Order = (usize, bool, usize, u64, Peer);
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Holder {
     load: usize,
+    /// Its own word is all there is: it has neither delivered nor sent the files to one that has.
+    is_unknown: bool,
     vain: usize,
     turn: u64,
 }
@@ -167,6 +180,10 @@ struct Fetching {
     believed: bool,
     since: Time,
     until: Time,
+    /// When one that was told of several is taken to have got them from another than the first.
+    late: Time,
+    /// Its network, if it has the one turn of that.
+    origin: Option<u64>,
     /// Copies that its sender was sending then, with this one.
     beside: usize,
     /// It was told of no other sender.
@@ -228,7 +245,10 @@ impl Spreading {
     /// not got them where it was sent.
     pub fn turn(&mut self, now: Time, id: JobId, wants: Wants) -> Turn {
         self.end_late(now);
-        self.end(id, wants.peer, Ended::Failed);
+        let fetching = self.jobs.get(&id).and_then(|job| job.fetching.get(&wants.peer));
+        let is_rash = fetching.is_some_and(|before| !before.believed && now - before.since < COMPLAINT_MIN);
+        let ended = if is_rash { Ended::Otherwise } else { Ended::Failed };
+        self.end(now, id, wants.peer, ended);
         let at_once = self.link.at_once(self.home);
         let Some(job) = self.jobs.get_mut(&id) else {
             return Turn::Wait(RETRY);
@@ -238,10 +258,12 @@ impl Spreading {
         // It has lost them since, if it ever had them.
         job.take(wants.peer);
         let free = job.order.first().filter(|(load, ..)| *load < LOAD_MAX);
-        let is_enough = job.holders.len() + job.fetching.len() >= ENOUGH;
+        // Those of which nothing is known may have nothing.
+        let surplus = job.unknown.saturating_sub(ENOUGH / 2);
+        let is_enough = job.holders.len() - surplus + job.fetching.len() >= ENOUGH;
         let from = match free {
             Some(&(.., holder)) if !is_enough => Sender::Peer(holder),
-            None if !is_enough && has_room && job.may_be_sent_to(wants.peer, at_once) => Sender::Requester,
+            None if !is_enough && has_room && job.may_be_sent_to(&wants, at_once) => Sender::Requester,
             _ => return Turn::Wait(job.waits(wants.peer)),
         };
         if from == Sender::Requester {
@@ -261,6 +283,12 @@ impl Spreading {
         let others = job.order.iter().filter(|(.., holder)| *holder != wants.peer);
         let load = others.clone().next().map(|(load, ..)| *load);
         let from_peer = load.map(|load| from_peer(wants.bytes, load, self.home));
+        // Anybody can say that it has them: such peers must not take all the room.
+        let mut unknown = 0;
+        let others = others.filter(|(_, is_unknown, ..)| {
+            unknown += usize::from(*is_unknown);
+            !is_unknown || unknown == 1
+        });
         let others = others.take(count).map(|&(.., holder)| Sender::Peer(holder));
         let mut sources: Vec<Sender> = others.collect();
         // A queue there would keep the next job's first copies waiting.
@@ -287,34 +315,45 @@ impl Spreading {
         sources
     }
 
-    /// A peer has all of a job's files, as it says.
-    pub fn has_all(&mut self, now: Time, id: JobId, peer: Peer) {
-        if let Some(fetching) = self.end(id, peer, Ended::Complete) {
+    /// A peer has all of a job's files, as it says; it is `believed` if it has delivered.
+    pub fn has_all(&mut self, now: Time, id: JobId, peer: Peer, believed: bool) {
+        if let Some(fetching) = self.end(now, id, peer, Ended::Complete) {
             self.learn(&fetching, now - fetching.since);
         }
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
         job.waiting.remove(&peer);
-        let vain = job.records.get(&peer).map_or(0, |record| record.failed.len());
-        if job.holders.len() < PEERS_MAX && vain < VAIN_MAX && !job.holders.contains_key(&peer) {
+        let record = job.records.get(&peer);
+        let vain = record.map_or(0, |record| record.failed.len());
+        let is_unknown = !believed && !record.is_some_and(|record| record.has_sent);
+        if !is_unknown && job.holders.get(&peer).is_some_and(|before| before.is_unknown) {
+            if let Some(before) = job.take(peer) {
+                job.put(peer, Holder { is_unknown, ..before });
+            }
+        } else if job.holders.len() < PEERS_MAX && vain < VAIN_MAX && !job.holders.contains_key(&peer) {
             // It comes behind those that were named before, however often it says so.
-            let (load, turn) = (0, job.turns);
-            job.put(peer, Holder { load, vain, turn });
+            let holder = Holder {
+                load: 0,
+                is_unknown,
+                vain,
+                turn: job.turns,
+            };
+            job.put(peer, holder);
         }
     }
 
     /// A peer was told where to fetch, and cannot reach the one that has the files. Nobody is to
     /// blame.
-    pub fn cannot_reach(&mut self, job: JobId, peer: Peer) {
-        self.end(job, peer, Ended::Otherwise);
+    pub fn cannot_reach(&mut self, now: Time, job: JobId, peer: Peer) {
+        self.end(now, job, peer, Ended::Otherwise);
     }
 
     /// A peer is gone.
     pub fn forget(&mut self, peer: Peer) {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
-            self.end(id, peer, Ended::Otherwise);
+            self.end(Time::default(), id, peer, Ended::Otherwise);
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.take(peer);
                 job.waiting.remove(&peer);
@@ -330,7 +369,18 @@ impl Spreading {
             peer,
             bytes,
             believed,
+            origin,
         } = wants;
+        let expected = match from {
+            Sender::Requester => self.link.expects(bytes),
+            Sender::Peer(holder) => {
+                let load = job.holders.get(&holder).map_or(0, |holder| holder.load);
+                from_peer(bytes, load, self.home)
+            }
+        };
+        let takes_turn = from == Sender::Requester && alone && !believed;
+        let origin = origin.filter(|_| takes_turn);
+        job.origins.extend(origin);
         job.waiting.remove(&peer);
         let beside = match from {
             Sender::Requester => {
@@ -341,10 +391,14 @@ impl Spreading {
             Sender::Peer(holder) => {
                 job.turns += 1;
                 let turn = job.turns;
-                let before = job.take(holder).unwrap_or_default();
-                let load = before.load + 1;
-                job.put(holder, Holder { load, turn, ..before });
-                load
+                match job.take(holder) {
+                    Some(before) => {
+                        let load = before.load + 1;
+                        job.put(holder, Holder { load, turn, ..before });
+                        load
+                    }
+                    None => 1,
+                }
             }
         };
         let fetching = Fetching {
@@ -353,6 +407,8 @@ impl Spreading {
             believed,
             since: now,
             until: now + START + Duration::from_secs(bytes / RATE_MIN),
+            late: now + expected + HASTE,
+            origin,
             beside,
             alone,
         };
@@ -360,9 +416,12 @@ impl Spreading {
     }
 
     /// A peer fetches no more.
-    fn end(&mut self, id: JobId, peer: Peer, ended: Ended) -> Option<Fetching> {
+    fn end(&mut self, now: Time, id: JobId, peer: Peer, ended: Ended) -> Option<Fetching> {
         let job = self.jobs.get_mut(&id)?;
         let mut fetching = job.fetching.remove(&peer)?;
+        if let Some(origin) = fetching.origin {
+            job.origins.remove(&origin);
+        }
         match fetching.from {
             Sender::Requester => {
                 fetching.beside = fetching.beside.min(self.link.sending);
@@ -372,14 +431,20 @@ impl Spreading {
             Sender::Peer(from) => {
                 if let Some(before) = job.take(from) {
                     let ended = match ended {
-                        // Another one may have sent them.
+                        // Another one has sent them, or may have.
+                        Ended::Complete if !fetching.alone && now > fetching.late => Ended::Failed,
                         Ended::Complete if !fetching.alone => Ended::Otherwise,
                         ended => ended,
                     };
-                    let vain = job.note(from, peer, fetching.believed, ended);
-                    let load = before.load.saturating_sub(1);
+                    let (vain, has_sent) = job.note(from, peer, fetching.believed, ended);
+                    let holder = Holder {
+                        load: before.load.saturating_sub(1),
+                        is_unknown: before.is_unknown && !has_sent,
+                        vain,
+                        turn: before.turn,
+                    };
                     if vain < VAIN_MAX {
-                        job.put(from, Holder { load, vain, ..before });
+                        job.put(from, holder);
                     }
                 }
             }
@@ -414,29 +479,38 @@ impl Spreading {
             late.extend(of_job.map(|(&peer, _)| (id, peer)));
         }
         for (id, peer) in late {
-            if let Some(fetching) = self.end(id, peer, Ended::Failed) {
+            if let Some(fetching) = self.end(now, id, peer, Ended::Failed) {
                 self.learn(&fetching, now - fetching.since);
             }
         }
     }
 }
 
+impl Holder {
+    fn order(&self, peer: Peer) -> Order {
+        (self.load, self.is_unknown, self.vain, self.turn, peer)
+    }
+}
+
 impl OfJob {
     fn take(&mut self, peer: Peer) -> Option<Holder> {
         let holder = self.holders.remove(&peer)?;
-        self.order.remove(&(holder.load, holder.vain, holder.turn, peer));
+        self.order.remove(&holder.order(peer));
+        self.unknown -= usize::from(holder.is_unknown);
         Some(holder)
     }
 
     fn put(&mut self, peer: Peer, holder: Holder) {
+        self.unknown += usize::from(holder.is_unknown);
+        self.order.insert(holder.order(peer));
         self.holders.insert(peer, holder);
-        self.order.insert((holder.load, holder.vain, holder.turn, peer));
     }
 
-    /// Notes how a peer's fetch from a holder ended: the holder's failures now.
-    fn note(&mut self, holder: Peer, by: Peer, believed: bool, ended: Ended) -> usize {
+    /// Notes how a peer's fetch from a holder ended: the holder's failures now, and whether it has
+    /// sent the files to a peer that is believed.
+    fn note(&mut self, holder: Peer, by: Peer, believed: bool, ended: Ended) -> (usize, bool) {
         if self.records.len() >= PEERS_MAX && !self.records.contains_key(&holder) {
-            return 0;
+            return (0, false);
         }
         let record = self.records.entry(holder).or_default();
         match ended {
@@ -447,13 +521,22 @@ impl OfJob {
             Ended::Failed if believed || !record.has_sent => drop(record.failed.insert(by)),
             Ended::Failed | Ended::Otherwise => {}
         }
-        record.failed.len()
+        (record.failed.len(), record.has_sent)
     }
 
     /// Whether the requester sends a peer a copy before there are tasks. Nobody else can while
-    /// nobody has all.
-    fn may_be_sent_to(&self, peer: Peer, at_once: usize) -> bool {
-        (self.served.len() < COPIES_PER_PLACE * at_once || self.holders.is_empty())
+    /// nobody has all. Peers of one network that have not delivered may be one person's, who could
+    /// otherwise take all turns and never finish.
+    fn may_be_sent_to(&self, wants: &Wants, at_once: usize) -> bool {
+        let Wants {
+            peer,
+            believed,
+            origin,
+            ..
+        } = *wants;
+        let has_turn = |origin| self.origins.contains(&origin);
+        (believed || !origin.is_some_and(has_turn))
+            && (self.served.len() < COPIES_PER_PLACE * at_once || self.holders.is_empty())
             && self.served.len() < PEERS_MAX
             && !self.served.contains(&peer)
     }

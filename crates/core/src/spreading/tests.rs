@@ -19,6 +19,7 @@ fn wants(number: usize) -> Wants {
         peer: peer(number),
         bytes: MB,
         believed: true,
+        origin: None,
     }
 }
 
@@ -77,7 +78,7 @@ fn copies_over(rate: u64) -> usize {
         }
         let (there, number) = coming.pop_first().expect("somebody fetches");
         now = there;
-        spreading.has_all(now, JOB, peer(number));
+        spreading.has_all(now, JOB, peer(number), true);
         here += 1;
     }
     assert!(is_empty(&spreading));
@@ -107,7 +108,7 @@ fn hundreds_have_the_files_in_a_few_rounds_and_no_more_than_are_of_use() {
         let turns: Vec<Turn> = left.iter().map(turn).collect();
         for (number, turn) in std::mem::take(&mut left).into_iter().zip(turns) {
             match turn {
-                Turn::From(_) => spreading.has_all(now + SECOND, JOB, peer(number)),
+                Turn::From(_) => spreading.has_all(now + SECOND, JOB, peer(number), true),
                 Turn::Wait(_) => left.push(number),
             }
         }
@@ -137,23 +138,111 @@ fn peers_that_never_finish_lose_their_turn_for_good() {
         "it has had its turn"
     );
     assert_eq!(spreading.turn(late, JOB, wants(9)), Turn::From(Sender::Requester));
-    spreading.has_all(late, JOB, peer(9));
+    spreading.has_all(late, JOB, peer(9), true);
     let from = Sender::Peer(peer(9));
     assert_eq!(spreading.turn(late, JOB, wants(0)), Turn::From(from));
+}
+
+/// One person has any number of names, and few networks.
+#[test]
+fn strangers_of_one_network_have_one_turn_at_a_time() {
+    let mut spreading = spreading();
+    let of_network = |number, origin| Wants {
+        origin: Some(origin),
+        ..stranger(number)
+    };
+    let requester = Turn::From(Sender::Requester);
+    assert_eq!(spreading.turn(Time(0), JOB, of_network(1, 7)), requester);
+    for number in 10..100 {
+        let turn = spreading.turn(Time(0), JOB, of_network(number, 7));
+        assert!(matches!(turn, Turn::Wait(_)), "{number}: {turn:?}");
+    }
+    let proven = Wants {
+        believed: true,
+        ..of_network(2, 7)
+    };
+    assert_eq!(spreading.turn(Time(0), JOB, proven), requester);
+    assert_eq!(spreading.turn(Time(0), JOB, of_network(3, 8)), requester);
+    assert_eq!(spreading.turn(Time(0), JOB, stranger(4)), requester);
+    // Its turn ends, and then it is another one's.
+    let late = Time(0) + START + SECOND * 5;
+    assert_eq!(spreading.turn(late, JOB, of_network(10, 7)), requester);
+    assert!(matches!(
+        spreading.turn(late, JOB, of_network(11, 7)),
+        Turn::Wait(_)
+    ));
+    (0..200).for_each(|number| spreading.forget(peer(number)));
+    assert!(is_empty(&spreading) && spreading.jobs[&JOB].origins.is_empty());
+}
+
+#[test]
+fn those_who_only_say_that_they_have_the_files_keep_nobody_from_those_who_do() {
+    let mut spreading = spreading();
+    for number in 1000..1000 + ENOUGH {
+        spreading.has_all(Time(0), JOB, peer(number), false);
+    }
+    let known: Vec<Sender> = (0..3).map(|number| Sender::Peer(peer(number))).collect();
+    (0..3).for_each(|number| spreading.has_all(Time(0), JOB, peer(number), true));
+    let sources = spreading.sources(Time(0), JOB, wants(100), 3);
+    assert!(known.iter().all(|known| sources.contains(known)), "{sources:?}");
+    for number in 101..104 {
+        let turn = spreading.turn(Time(0), JOB, wants(number));
+        assert!(known.iter().any(|known| turn == Turn::From(*known)), "{turn:?}");
+    }
+    let sources = spreading.sources(Time(0), JOB, wants(105), 3);
+    let is_unknown = |source: &&Sender| matches!(source, Sender::Peer(peer) if *peer >= self::peer(1000));
+    assert_eq!(sources.iter().filter(is_unknown).count(), 1, "{sources:?}");
+    // One that has sent the files is known, and so is one that delivers later.
+    spreading.has_all(Time(0), JOB, peer(1000), true);
+    let Turn::From(from) = spreading.turn(Time(0), JOB, wants(106)) else {
+        panic!("somebody has them");
+    };
+    assert_eq!(from, Sender::Peer(peer(1000)));
+}
+
+#[test]
+fn one_that_sends_nothing_to_those_with_leases_is_named_no_more() {
+    for (took, is_named) in [(SECOND, true), (START, false)] {
+        let mut spreading = spreading();
+        spreading.has_all(Time(0), JOB, peer(0), true);
+        // The requester is a worse choice.
+        spreading.link.sending = AT_ONCE_MAX;
+        for number in 1..=VAIN_MAX {
+            let sources = spreading.sources(Time(0), JOB, wants(number), 3);
+            assert_eq!(sources[0], Sender::Peer(peer(0)));
+            spreading.end(Time(0) + took, JOB, peer(number), Ended::Complete);
+        }
+        assert_eq!(spreading.holders(JOB).any(|holder| holder == peer(0)), is_named);
+    }
+}
+
+#[test]
+fn a_strangers_complaint_that_comes_at_once_counts_for_nothing() {
+    for (pause, is_named) in [(COMPLAINT_MIN / 2, true), (COMPLAINT_MIN, false)] {
+        let mut spreading = spreading();
+        spreading.has_all(Time(0), JOB, peer(0), false);
+        for number in 1..=VAIN_MAX {
+            let from = Turn::From(Sender::Peer(peer(0)));
+            assert_eq!(spreading.turn(Time(0), JOB, stranger(number)), from);
+            spreading.turn(Time(0) + pause, JOB, stranger(number));
+            spreading.end(Time(0) + pause, JOB, peer(number), Ended::Otherwise);
+        }
+        assert_eq!(spreading.holders(JOB).count(), usize::from(is_named));
+    }
 }
 
 #[test]
 fn one_that_has_nothing_to_send_is_named_no_more() {
     let mut spreading = spreading();
-    spreading.has_all(Time(0), JOB, peer(0));
+    spreading.has_all(Time(0), JOB, peer(0), true);
     for number in 1..=VAIN_MAX {
         let from = Sender::Peer(peer(0));
         assert_eq!(spreading.turn(Time(0), JOB, wants(number)), Turn::From(from));
         // It asks again, and hears of nobody better.
-        spreading.end(JOB, peer(number), Ended::Failed);
+        spreading.end(Time(0), JOB, peer(number), Ended::Failed);
         // To come anew, as one that has lost the files, is no way out.
         spreading.turn(Time(0), JOB, wants(0));
-        spreading.has_all(Time(0), JOB, peer(0));
+        spreading.has_all(Time(0), JOB, peer(0), true);
     }
     assert_eq!(
         spreading.turn(Time(0), JOB, wants(9)),
@@ -166,10 +255,10 @@ fn one_that_has_nothing_to_send_is_named_no_more() {
 fn a_stranger_that_asks_again_and_again_has_nobody_forgotten() {
     let mut spreading = spreading();
     for number in 0..5 {
-        spreading.has_all(Time(0), JOB, peer(number));
+        spreading.has_all(Time(0), JOB, peer(number), true);
     }
-    for _ in 0..100 {
-        spreading.turn(Time(0), JOB, stranger(9));
+    for turn in 0..100 {
+        spreading.turn(Time(0) + COMPLAINT_MIN * turn, JOB, stranger(9));
     }
     assert_eq!(spreading.holders(JOB).count(), 5);
 }
@@ -178,16 +267,19 @@ fn a_stranger_that_asks_again_and_again_has_nobody_forgotten() {
 fn a_few_strangers_have_nobody_forgotten_that_has_sent_the_files() {
     let mut spreading = spreading();
     for number in 0..5 {
-        spreading.has_all(Time(0), JOB, peer(number));
+        spreading.has_all(Time(0), JOB, peer(number), true);
     }
     for number in 10..15 {
         let turn = spreading.turn(Time(0), JOB, wants(number));
         assert!(matches!(turn, Turn::From(Sender::Peer(_))), "{turn:?}");
-        spreading.has_all(Time(0), JOB, peer(number));
+        spreading.has_all(Time(0), JOB, peer(number), true);
         spreading.forget(peer(number));
     }
-    for number in 20..120 {
-        spreading.turn(Time(0), JOB, stranger(20 + number % 4));
+    for turn in 0..100 {
+        let now = Time(0) + COMPLAINT_MIN * turn as u32;
+        for number in 20..24 {
+            spreading.turn(now, JOB, stranger(number));
+        }
     }
     assert_eq!(spreading.holders(JOB).count(), 5);
 }
@@ -197,7 +289,7 @@ fn a_lease_names_no_more_senders_than_it_has_room_for() {
     for holders in 1..8 {
         let mut spreading = spreading();
         for number in 100..100 + holders {
-            spreading.has_all(Time(0), JOB, peer(number));
+            spreading.has_all(Time(0), JOB, peer(number), true);
         }
         let Turn::From(from) = spreading.turn(Time(0), JOB, wants(1)) else {
             panic!("somebody has them");
@@ -220,7 +312,7 @@ fn however_many_come_and_go_few_are_remembered() {
         spreading.turn(now, JOB, wants(number));
         spreading.sources(now, JOB, wants(number + PEERS_MAX), 3);
         if number % 3 == 0 {
-            spreading.has_all(now, JOB, peer(number));
+            spreading.has_all(now, JOB, peer(number), true);
         }
     }
     let job = &spreading.jobs[&JOB];
@@ -248,7 +340,7 @@ fn with_a_lease_the_one_that_is_sooner_is_named_first() {
         "nobody else has them"
     );
     for number in 100..102 {
-        spreading.has_all(Time(0), JOB, peer(number));
+        spreading.has_all(Time(0), JOB, peer(number), true);
     }
     // As many as it sends at once as fast as a home, the next ones from peers, with the
     // requester to fall back on.
@@ -281,7 +373,7 @@ fn what_strangers_say_of_their_speed_changes_nothing() {
         let before = spreading.link.rate;
         for number in 0..AT_ONCE_MIN {
             // At once, as it says.
-            spreading.has_all(Time(1000), JOB, peer(number));
+            spreading.has_all(Time(1000), JOB, peer(number), true);
         }
         assert_eq!(spreading.link.rate > before, believed);
     }
@@ -295,7 +387,7 @@ fn a_slow_copy_shows_that_the_link_is_slow_and_so_does_one_that_does_not_come() 
         spreading.turn(Time(0), JOB, wants(number));
     }
     let late = Time(0) + START + SECOND * 5;
-    spreading.has_all(late, JOB, peer(0));
+    spreading.has_all(late, JOB, peer(0), true);
     let slow = spreading.link.rate;
     assert!(slow < HOME_RATE * AT_ONCE_MIN as u64, "{slow}");
     spreading.turn(late + SECOND, JOB, wants(9));
@@ -308,7 +400,7 @@ fn a_job_that_is_over_gives_the_link_back() {
     spreading.turn(Time(0), JOB, wants(0));
     spreading.remove(JOB);
     assert_eq!((spreading.link.sending, spreading.jobs.len()), (0, 0));
-    spreading.has_all(Time(0), JOB, peer(0));
+    spreading.has_all(Time(0), JOB, peer(0), true);
     assert_eq!(spreading.holders(JOB).count(), 0);
 }
 

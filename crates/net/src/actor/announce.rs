@@ -57,6 +57,9 @@ impl Actor {
 
     /// A peer says that it has jobs, and this node is to tell others.
     pub(super) fn provided(&mut self, mut record: kad::ProviderRecord) {
+        if record.key.as_ref() != REQUESTERS_KEY || self.limiter.check_key(&record.provider).is_err() {
+            return;
+        }
         // The words of one peer must not make the answer to all too long to be read, or lead others
         // astray.
         let calls_from = self.calls_from(&record.provider);
@@ -189,7 +192,12 @@ impl Actor {
     }
 
     fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Heard {
-        match self.jobs.judge(announcement, author, Instant::now()) {
+        let peers = &self.peers;
+        let is_connected = |peer| id_of(peer).is_some_and(|id| peers.contains_key(&id));
+        match self
+            .jobs
+            .judge(announcement, author, is_connected, Instant::now())
+        {
             Judgement::Invalid => return Heard::Invalid,
             Judgement::Old => return Heard::Old,
             Judgement::New => {}

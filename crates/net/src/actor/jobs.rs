@@ -62,6 +62,7 @@ impl Jobs {
         &mut self,
         announcement: &Announcement,
         author: Option<Peer>,
+        is_connected: impl Fn(Peer) -> bool,
         now: Instant,
     ) -> Judgement {
         if author != Some(announcement.requester) {
@@ -70,7 +71,7 @@ impl Jobs {
         if announcement.version != PROTOCOL_VERSION {
             return Judgement::Old;
         }
-        let requester = self.requester(announcement.requester, now);
+        let requester = self.requester(announcement.requester, is_connected, now);
         if !requester.is_news(announcement, now) {
             return Judgement::Old;
         }
@@ -78,9 +79,12 @@ impl Jobs {
         Judgement::New
     }
 
-    fn requester(&mut self, peer: Peer, now: Instant) -> &mut Requester {
+    /// What is known of a requester. Anybody can announce jobs of any number of names, but not be
+    /// connected by as many: what connected requesters have said is forgotten last.
+    fn requester(&mut self, peer: Peer, is_connected: impl Fn(Peer) -> bool, now: Instant) -> &mut Requester {
         if !self.requesters.contains_key(&peer) && self.requesters.len() >= REQUESTERS_MAX {
-            let silent = self.requesters.iter().min_by_key(|(_, known)| known.heard);
+            let order = |(peer, known): &(&Peer, &Requester)| (is_connected(**peer), known.heard);
+            let silent = self.requesters.iter().min_by_key(order);
             if let Some(silent) = silent.map(|(&peer, _)| peer) {
                 self.requesters.remove(&silent);
             }
@@ -159,6 +163,7 @@ mod tests {
     /// A node that hears announcements at times.
     struct Ear {
         jobs: Jobs,
+        connected: Option<Peer>,
         now: Instant,
     }
 
@@ -166,6 +171,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 jobs: Jobs::default(),
+                connected: None,
                 now: Instant::now(),
             }
         }
@@ -175,7 +181,12 @@ mod tests {
         }
 
         fn hears(&mut self, said: &Announcement) -> Judgement {
-            self.jobs.judge(said, Some(said.requester), self.now)
+            self.jobs.judge(
+                said,
+                Some(said.requester),
+                |peer| self.connected == Some(peer),
+                self.now,
+            )
         }
     }
 
@@ -199,8 +210,12 @@ mod tests {
         let mut ear = Ear::new();
         let said = announcement(1, 1, 5);
         let other = Some(Peer([2; 32]));
-        assert_eq!(ear.jobs.judge(&said, other, ear.now), Judgement::Invalid);
-        assert_eq!(ear.jobs.judge(&said, None, ear.now), Judgement::Invalid);
+        for author in [other, None] {
+            assert_eq!(
+                ear.jobs.judge(&said, author, |_| true, ear.now),
+                Judgement::Invalid
+            );
+        }
         let other = Announcement {
             version: PROTOCOL_VERSION + 1,
             ..said
@@ -286,6 +301,25 @@ mod tests {
         assert_eq!(news, JOBS_PER_REQUESTER_MAX);
         ear.wait(NEWS_PAUSE);
         assert_eq!(ear.hears(&announcement(1, 2000, 2000)), Judgement::New);
+    }
+
+    /// Otherwise what it said before could be said again by anybody.
+    #[test]
+    fn a_connected_requester_is_not_forgotten_for_any_number_of_names() {
+        for connected in [true, false] {
+            let mut ear = Ear::new();
+            ear.connected = connected.then_some(Peer([1; 32]));
+            assert_eq!(ear.hears(&announcement(1, 1, 5)), Judgement::New);
+            for stranger in 0..2 * REQUESTERS_MAX as u32 {
+                let mut said = announcement(2, 1, FIRST);
+                said.requester.0[..4].copy_from_slice(&stranger.to_le_bytes());
+                ear.wait(Duration::from_millis(1));
+                assert_eq!(ear.hears(&said), Judgement::New);
+            }
+            assert_eq!(ear.jobs.requesters.len(), REQUESTERS_MAX);
+            let replayed = if connected { Judgement::Old } else { Judgement::New };
+            assert_eq!(ear.hears(&announcement(1, 1, 4)), replayed);
+        }
     }
 
     #[test]

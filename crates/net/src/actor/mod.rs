@@ -94,6 +94,8 @@ pub(crate) struct Actor {
     nameless: Vec<(Multiaddr, Option<PeerId>)>,
     dialling: HashMap<ConnectionId, usize>,
     own_jobs: BTreeMap<JobId, Announcement>,
+    /// The latest signed record, and the addresses that it names.
+    record: Option<(Vec<Multiaddr>, Vec<u8>)>,
     /// Announcements since the start.
     announced: u32,
     /// Limits the greetings that have a number of their own.
@@ -172,6 +174,7 @@ impl Actor {
             nameless,
             dialling: HashMap::new(),
             own_jobs: BTreeMap::new(),
+            record: None,
             announced: 0,
             greeting_numbers: greeting_numbers(),
             jobs: Jobs::default(),
@@ -311,9 +314,17 @@ impl Actor {
         best(all.cloned().collect(), self.scope_of)
     }
 
-    /// The addresses where this node is reached, signed.
-    fn own_record(&self) -> Vec<u8> {
-        record::sign(&self.identity.keypair, self.own_addresses())
+    /// The addresses where this node is reached, signed. Each greeting has them, and peers may
+    /// greet without end.
+    fn own_record(&mut self) -> Vec<u8> {
+        let addresses = self.own_addresses();
+        match &self.record {
+            Some((of, record)) if *of == addresses => record.clone(),
+            _ => {
+                let record = record::sign(&self.identity.keypair, addresses.clone());
+                self.record.insert((addresses, record)).1.clone()
+            }
+        }
     }
 
     fn greeting(&mut self) -> Hello {

@@ -117,6 +117,20 @@ async fn endless_greetings_do_not_use_up_the_numbers_of_announcements() {
     assert!(actor.publish(job).sequence > last);
 }
 
+/// A signature takes longer than all the rest, and has the time in it.
+#[tokio::test]
+async fn what_is_said_in_each_greeting_is_signed_once() {
+    let (_dir, mut actor, _events) = actor(&[], Limits::default());
+    let [first, second] = [1, 2].map(|n| format!("/ip4/8.8.8.{n}/tcp/1").parse().unwrap());
+    actor.swarm.add_external_address(first);
+    let record = actor.own_record();
+    assert_ne!(record, Vec::new());
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(actor.own_record(), record);
+    actor.swarm.add_external_address(second);
+    assert_ne!(actor.own_record(), record);
+}
+
 fn announcement(requester: &PeerId, sequence: u64) -> Announcement {
     Announcement {
         version: PROTOCOL_VERSION,
@@ -188,6 +202,41 @@ async fn bad_messages_are_counted_over_connections() {
     assert!(actor.swarm.behaviour().blocked.blocked_peers().contains(&id));
 }
 
+/// What peers say to the hash table, of their own addresses, has a rate like their requests, and
+/// what no node of ours says is not looked at.
+#[tokio::test]
+async fn what_the_hash_table_is_told_has_a_rate() {
+    use libp2p::kad::store::RecordStore;
+    let limits = Limits {
+        requests_per_second: 1,
+        ..Limits::default()
+    };
+    let (_dir, mut actor, _events) = actor(&[], limits);
+    let provider = Keypair::generate_ed25519().public().to_peer_id();
+    let said = |key: &[u8], port: u16| kad::ProviderRecord {
+        key: kad::RecordKey::new(&key),
+        provider,
+        expires: Some(Instant::now() + crate::providers::PROVIDER_TTL),
+        addresses: vec![format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap()],
+    };
+    for port in 1..=1000 {
+        actor.provided(said(b"something else", port));
+    }
+    let there = |actor: &mut Actor| {
+        let store = actor.swarm.behaviour_mut().kad.store_mut();
+        store.providers(&kad::RecordKey::new(&REQUESTERS_KEY))
+    };
+    assert_eq!(there(&mut actor).len(), 0);
+    for port in 1..=1000 {
+        actor.provided(said(REQUESTERS_KEY, port));
+    }
+    let kept = there(&mut actor);
+    let [kept] = &kept[..] else { panic!("{kept:?}") };
+    // Ten at once, and perhaps a few more that came meanwhile.
+    let heard = (10..20).any(|port| said(REQUESTERS_KEY, port).addresses == kept.addresses);
+    assert!(heard, "{kept:?}");
+}
+
 #[tokio::test]
 async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
     let (_dir, mut actor, mut events) = actor(&[], Limits::default());
@@ -201,4 +250,41 @@ async fn what_a_requester_says_of_its_job_again_and_again_is_soon_no_news() {
         news += 1;
     }
     assert_eq!(news, jobs::NEWS_BURST, "of a hundred at once");
+}
+
+/// The other end may be a process that is gone, and it may be there and answer: a connection from
+/// before is not to be relied on.
+#[tokio::test]
+async fn a_suspension_ends_connections_whose_other_end_answers() {
+    const SECONDS: Duration = Duration::from_secs(5);
+    let (_dir, mut here, _events) = actor(&[], Limits::default());
+    let (_there, Actor { swarm: mut there, .. }, _others_events) = actor(&[], Limits::default());
+    here.swarm
+        .listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap())
+        .unwrap();
+    let mut is_connected = false;
+    let mut resumed = None;
+    let closed = async {
+        loop {
+            tokio::select! {
+                event = here.swarm.select_next_some() => {
+                    if let SwarmEvent::NewListenAddr { address, .. } = &event {
+                        there.dial(address.clone()).unwrap();
+                    }
+                    here.event(event);
+                }
+                event = there.select_next_some() => match event {
+                    SwarmEvent::ConnectionEstablished { .. } => is_connected = true,
+                    SwarmEvent::ConnectionClosed { .. } => return resumed.is_some(),
+                    _ => {}
+                },
+            }
+            if is_connected && resumed.is_none() && here.peers.contains_key(there.local_peer_id()) {
+                here.resumed(Duration::from_secs(3600));
+                resumed = Some(Instant::now());
+            }
+        }
+    };
+    let closed = tokio::time::timeout(SECONDS, closed).await;
+    assert_eq!(closed, Ok(true), "the connection from before goes on");
 }

@@ -72,6 +72,13 @@ pub const STALL: Duration = Duration::from_secs(20);
 /// A client that needs longer continues with another request.
 pub const TIME_MAX: Duration = Duration::from_secs(3600);
 
+/// Bytes a second. A home that sends 2 Mbit/s gives this much to each of four peers. Bytes that
+/// move more slowly come too late to be of use: neither end waits for them.
+pub(crate) const RATE_MIN: u64 = 64 << 10;
+
+/// The time that each end gets besides, as to read and hash the blob before its first byte.
+pub(crate) const START: Duration = Duration::from_secs(30);
+
 /// A blob and its length. A fetch needs both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobRef {

@@ -13,7 +13,7 @@ use futures::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 use super::{
-    BlobRef, GROUP_BYTES, STALL, TIME_MAX, blocking,
+    BlobRef, GROUP_BYTES, RATE_MIN, STALL, START, TIME_MAX, blocking,
     error::{BlobError, ServeError},
     files::read_error,
     request::{FrameError, Request, Response, read_frame, write_frame},
@@ -38,6 +38,10 @@ pub struct ServeLimits {
     pub stall: Duration,
     /// The longest time for the whole request.
     pub time_max: Duration,
+    /// The time that the peer may take for the range, besides that for its bytes.
+    pub start: Duration,
+    /// Bytes of the range for which the peer has a second each. With 0, it may take `time_max`.
+    pub rate_min: u64,
     /// Permits of serving: this many requests are served at once, and the others hear that we are
     /// busy.
     pub slots: Arc<Semaphore>,
@@ -50,9 +54,21 @@ impl Default for ServeLimits {
         Self {
             stall: STALL,
             time_max: TIME_MAX,
+            start: START,
+            rate_min: RATE_MIN,
             slots: Arc::new(Semaphore::new(SLOTS)),
             retry_ms: RETRY_MS,
         }
+    }
+}
+
+impl ServeLimits {
+    /// The time in which a peer has to take a range of this many bytes. A slot is not held for
+    /// longer than a fetcher would wait for the same bytes.
+    fn time_of(&self, bytes: u64) -> Duration {
+        let millis = bytes.saturating_mul(1000).checked_div(self.rate_min);
+        let sending = millis.map_or(Duration::MAX, Duration::from_millis);
+        self.start.saturating_add(sending).min(self.time_max)
     }
 }
 
@@ -113,6 +129,7 @@ where
     if bytes != want.bytes {
         return Ok(answer(stream, clock, &found).await?);
     }
+    let clock = &StreamClock::new(limits.stall, limits.time_of(range.end - range.start));
     let answered = write_frame(stream, clock, &found).await?;
     let sent = send(store, stream, clock, Source::new(file, tree, want, range)).await?;
     Ok(Served {

@@ -5,11 +5,12 @@
 //! ```text
 //!  who says it ──▶ Gate::learn: may it say so? ──▶ Redial, leases, the hash table ──▶ Swarm
 //!                                                                                      │
-//!  TCP, QUIC ◀── Gate::admit: one budget for all ◀── Gated (transport) ◀── DNS ◀───────┘
+//!  TCP, QUIC ◀── Gate::admit ◀── Gated ◀── DNS ◀── Gate::admit_name ◀── Named ◀────────┘
 //! ```
 //!
 //! [`gate::Gate`] decides, and does no I/O. The transport below DNS asks it about every single
-//! attempt, whichever part of libp2p wants it and however the address was written.
+//! attempt, whichever part of libp2p wants it and however the address was written. The one above
+//! DNS asks it about every name that would be looked up.
 //! [`capped::Capped`] decides how many addresses a single dial tries.
 
 mod budget;
@@ -24,5 +25,5 @@ pub(crate) use self::{
     capped::Capped,
     gate::{Gate, Informant, ScopeOf, Teller, best, teller},
     scope::{Host, Subnet, ip_of},
-    transport::{Gated, SharedGate},
+    transport::{Gated, Named, SharedGate},
 };

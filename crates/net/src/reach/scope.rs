@@ -147,6 +147,19 @@ pub(crate) fn target(address: &Multiaddr) -> Option<Target> {
     }
 }
 
+/// Whether an address has a name, to be looked up before it is dialled.
+pub(crate) fn has_name(address: &Multiaddr) -> bool {
+    use Protocol::{Dns, Dns4, Dns6, Dnsaddr};
+    address
+        .iter()
+        .any(|part| matches!(part, Dns(_) | Dns4(_) | Dns6(_) | Dnsaddr(_)))
+}
+
+/// Whether the addresses that a name leads to may be names again.
+pub(crate) fn is_chain(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Dnsaddr(_)))
+}
+
 /// The IP address that an address begins with.
 pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next()? {

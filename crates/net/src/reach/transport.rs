@@ -1,5 +1,5 @@
 //! The gate at work: a transport, below DNS and above TCP and QUIC, that asks the gate about every
-//! attempt.
+//! attempt, and one above DNS that asks it about every name.
 
 use std::{
     net::IpAddr,
@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use futures::{
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, MapErr},
+};
 use libp2p::{
     Multiaddr, PeerId, Transport,
     core::transport::{DialOpts, ListenerId, TransportError, TransportEvent},
@@ -18,7 +21,7 @@ use thiserror::Error;
 
 use super::{
     gate::{Attempt, Gate, Refusal},
-    scope::{ip_of, peer_at_end},
+    scope::{has_name, ip_of, peer_at_end},
 };
 
 /// The gate of a node, for its actor and its transport.
@@ -57,7 +60,7 @@ impl<T> Gated<T> {
 }
 
 type Dialled<M, E> = BoxFuture<'static, Result<(PeerId, M), GateError<E>>>;
-type Upgraded<F, E> = futures::future::MapErr<F, fn(E) -> GateError<E>>;
+type Upgraded<F, E> = MapErr<F, fn(E) -> GateError<E>>;
 
 impl<T, M> Transport for Gated<T>
 where
@@ -115,7 +118,7 @@ where
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
         let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
         Pin::new(&mut self.inner).poll(cx).map(|event| {
-            let event = event.map_upgrade(|upgrade| futures::TryFutureExt::map_err(upgrade, wrapped));
+            let event = event.map_upgrade(|upgrade| upgrade.map_err(wrapped));
             event.map_err(wrapped)
         })
     }
@@ -124,5 +127,67 @@ where
 impl<T> Gated<T> {
     fn admit(&self, expected: Option<PeerId>, ip: IpAddr) -> Result<Attempt, Refusal> {
         self.gate.lock().admit(expected, ip, Instant::now())
+    }
+}
+
+/// A transport that looks names up, when the gate lets it.
+pub(crate) struct Named<T> {
+    inner: T,
+    gate: SharedGate,
+}
+
+impl<T> Named<T> {
+    pub(crate) fn new(inner: T, gate: SharedGate) -> Self {
+        Self { inner, gate }
+    }
+}
+
+impl<T> Transport for Named<T>
+where
+    T: Transport + Unpin,
+    T::Error: 'static,
+{
+    type Output = T::Output;
+    type Error = GateError<T::Error>;
+    type ListenerUpgrade = Upgraded<T::ListenerUpgrade, T::Error>;
+    type Dial = Upgraded<T::Dial, T::Error>;
+
+    fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
+        let listening = self.inner.listen_on(id, address);
+        listening.map_err(|e| e.map(GateError::Transport))
+    }
+
+    fn remove_listener(&mut self, id: ListenerId) -> bool {
+        self.inner.remove_listener(id)
+    }
+
+    fn dial(
+        &mut self,
+        address: Multiaddr,
+        opts: DialOpts,
+    ) -> Result<Self::Dial, TransportError<Self::Error>> {
+        if has_name(&address) {
+            let of = peer_at_end(&address);
+            let admitted = self.gate.lock().admit_name(of, &address, Instant::now());
+            admitted.map_err(|e| {
+                tracing::debug!("{address} is not looked up: {e}");
+                TransportError::Other(GateError::Refused(e))
+            })?;
+        }
+        let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
+        let dialled = self.inner.dial(address, opts);
+        let dialled = dialled.map_err(|e| e.map(GateError::Transport))?;
+        Ok(dialled.map_err(wrapped))
+    }
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
+        Pin::new(&mut self.inner).poll(cx).map(|event| {
+            let event = event.map_upgrade(|upgrade| upgrade.map_err(wrapped));
+            event.map_err(wrapped)
+        })
     }
 }

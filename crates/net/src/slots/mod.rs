@@ -6,6 +6,8 @@ mod table;
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -22,8 +24,23 @@ pub use self::table::Regard;
 use self::table::Table;
 use crate::reach::{ScopeOf, ip_of};
 
+/// The peers that have a connection, and their worth, for other parts of the node.
+#[derive(Clone)]
+pub(crate) struct Visitors(Arc<Mutex<Table>>);
+
+impl Visitors {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worth of a peer, and the address of its oldest connection, if it is known.
+    pub(crate) fn look(&self, peer: &PeerId) -> (Regard, Option<IpAddr>) {
+        self.lock().look(peer)
+    }
+}
+
 pub(crate) struct Behaviour {
-    table: Table,
+    table: Visitors,
     leaving: VecDeque<(PeerId, ConnectionId)>,
     waker: Option<Waker>,
 }
@@ -32,18 +49,22 @@ impl Behaviour {
     /// A behaviour with room for this many connections.
     pub(crate) fn new(most: u32, scope_of: ScopeOf) -> Self {
         Self {
-            table: Table::new(most as usize, scope_of),
+            table: Visitors(Arc::new(Mutex::new(Table::new(most as usize, scope_of)))),
             leaving: VecDeque::new(),
             waker: None,
         }
     }
 
+    pub(crate) fn visitors(&self) -> Visitors {
+        self.table.clone()
+    }
+
     pub(crate) fn regard(&mut self, id: PeerId, regard: Regard) {
-        self.table.regard(id, regard);
+        self.table.lock().regard(id, regard);
     }
 
     fn admit(&mut self, peer: PeerId, address: &Multiaddr) -> Result<THandler<Self>, ConnectionDenied> {
-        let instead = self.table.admit(peer, ip_of(address)).map_err(|e| {
+        let instead = self.table.lock().admit(peer, ip_of(address)).map_err(|e| {
             tracing::debug!("a connection with {peer} is refused: {e}");
             ConnectionDenied::new(e)
         })?;
@@ -67,7 +88,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        let knocked = self.table.knock(connection, ip_of(from));
+        let knocked = self.table.lock().knock(connection, ip_of(from));
         knocked.map_err(ConnectionDenied::new)
     }
 
@@ -78,7 +99,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         from: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.table.knocked(connection);
+        self.table.lock().knocked(connection);
         self.admit(peer, from)
     }
 
@@ -98,10 +119,11 @@ impl NetworkBehaviour for Behaviour {
             FromSwarm::ConnectionEstablished(established) => {
                 let ip = ip_of(established.endpoint.get_remote_address());
                 self.table
+                    .lock()
                     .opened(established.connection_id, established.peer_id, ip);
             }
-            FromSwarm::ConnectionClosed(closed) => self.table.closed(closed.connection_id),
-            FromSwarm::ListenFailure(failure) => self.table.knocked(failure.connection_id),
+            FromSwarm::ConnectionClosed(closed) => self.table.lock().closed(closed.connection_id),
+            FromSwarm::ListenFailure(failure) => self.table.lock().knocked(failure.connection_id),
             _ => {}
         }
     }

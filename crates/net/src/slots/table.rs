@@ -98,6 +98,13 @@ impl Table {
         self.regards.get(id).copied().unwrap_or_default()
     }
 
+    /// The worth of a peer, and the address of its oldest connection, if it is known.
+    pub(crate) fn look(&self, id: &PeerId) -> (Regard, Option<IpAddr>) {
+        let own = self.open.values().filter(|open| open.peer == *id);
+        let oldest = own.min_by_key(|open| open.number);
+        (self.regard_of(id), oldest.and_then(|open| open.ip))
+    }
+
     /// A peer knocks, and has not given its name.
     ///
     /// # Errors

@@ -29,16 +29,16 @@ const UNPAID_MAX: usize = 10_000;
 /// The proofs of this machine that somebody may still need.
 pub(super) struct Finished {
     blobs: BlobStore,
-    /// Proofs that their requesters have not judged yet.
-    submissions: BTreeMap<TaskRef, Submission>,
+    /// Proofs that their requesters have not judged yet. Anybody can announce another one's job, so
+    /// a task alone says nothing of who wants its proof.
+    submissions: BTreeMap<(Peer, TaskRef), Submission>,
     /// Proofs without a receipt.
-    unpaid: BTreeMap<TaskRef, Unpaid>,
+    unpaid: BTreeMap<(Peer, TaskRef), Unpaid>,
     /// Proofs that others may fetch from here.
     kept: HashMap<Blob, Kept>,
 }
 
 struct Submission {
-    requester: Peer,
     proof: BlobRef,
     spent: Spent,
     since: Instant,
@@ -48,20 +48,24 @@ struct Submission {
 }
 
 struct Unpaid {
-    requester: Peer,
     proof: Blob,
     /// The time that this machine spent on it.
     took: Duration,
 }
 
 struct Kept {
-    requester: Peer,
-    job: JobId,
+    /// The requesters and jobs for which it was made, each with whether the requester has it.
+    of: BTreeMap<(Peer, JobId), bool>,
     bytes: u64,
     since: Instant,
-    /// Its requester has it, and so it is only of use to other provers here.
-    accepted: bool,
     _pin: Pin,
+}
+
+impl Kept {
+    /// Whether its requesters have it, and so it is only of use to other provers here.
+    fn is_accepted(&self) -> bool {
+        self.of.values().all(|accepted| *accepted)
+    }
 }
 
 impl Finished {
@@ -85,18 +89,16 @@ impl Finished {
         took: Duration,
     ) {
         let now = Instant::now();
-        let kept = Kept {
-            requester,
-            job: task.job,
+        let kept = self.kept.entry(proof.blob).or_insert(Kept {
+            of: BTreeMap::new(),
             bytes: proof.bytes,
             since: now,
-            accepted: false,
             _pin: pin,
-        };
-        self.kept.insert(proof.blob, kept);
+        });
+        kept.since = now;
+        kept.of.insert((requester, task.job), false);
         self.bound_kept();
         let submission = Submission {
-            requester,
             proof,
             spent: Spent {
                 wall_ms: usage.wall.as_millis() as u64,
@@ -107,14 +109,13 @@ impl Finished {
             next: now,
             sent: false,
         };
-        self.submissions.insert(task, submission);
+        self.submissions.insert((requester, task), submission);
         if self.unpaid.len() < UNPAID_MAX {
             let unpaid = Unpaid {
-                requester,
                 proof: proof.blob,
                 took,
             };
-            self.unpaid.insert(task, unpaid);
+            self.unpaid.insert((requester, task), unpaid);
         }
     }
 
@@ -131,10 +132,10 @@ impl Finished {
             .submissions
             .iter_mut()
             .filter(|(_, waiting)| !waiting.sent && waiting.next <= now);
-        due.map(|(&task, waiting)| {
+        due.map(|(&(requester, task), waiting)| {
             waiting.sent = true;
             let (proof, spent) = (waiting.proof, waiting.spent);
-            (waiting.requester, task, Request::Submit { task, proof, spent })
+            (requester, task, Request::Submit { task, proof, spent })
         })
         .collect()
     }
@@ -142,15 +143,15 @@ impl Finished {
     /// A requester is there again: the proofs made while the connection was broken are submitted
     /// `now`.
     pub(super) fn submit_again(&mut self, requester: Peer, now: Instant) {
-        let waiting = self.submissions.values_mut();
+        let waiting = self.submissions.iter_mut();
         waiting
-            .filter(|waiting| waiting.requester == requester)
-            .for_each(|waiting| waiting.next = now);
+            .filter(|((of, _), _)| *of == requester)
+            .for_each(|(_, waiting)| waiting.next = now);
     }
 
     /// A requester has answered to a submission, or not.
-    pub(super) fn answered(&mut self, task: TaskRef, answer: Result<Response, AskError>) {
-        let Some(waiting) = self.submissions.get_mut(&task) else {
+    pub(super) fn answered(&mut self, requester: Peer, task: TaskRef, answer: Result<Response, AskError>) {
+        let Some(waiting) = self.submissions.get_mut(&(requester, task)) else {
             return;
         };
         match answer {
@@ -162,7 +163,7 @@ impl Finished {
             Ok(Response::Refused(refused)) if refused.why == Why::NotLeased || refused.why == Why::Banned => {
                 let proof = waiting.proof.blob;
                 tracing::info!("the proof of {} is not wanted: {:?}", task.task, refused.reason);
-                self.submissions.remove(&task);
+                self.submissions.remove(&(requester, task));
                 // The requester may have it already: it refuses a second submission of an accepted
                 // proof, too.
                 if !self.kept.contains_key(&proof) {
@@ -179,21 +180,22 @@ impl Finished {
     /// A requester judges a proof. Returns whether the proof was submitted to it, and not judged
     /// yet.
     pub(super) fn judged(&mut self, requester: Peer, task: TaskRef, accepted: bool, reason: &str) -> bool {
-        let submission = self.submissions.get(&task);
-        let Some(proof) = submission
-            .filter(|waiting| waiting.requester == requester)
-            .map(|waiting| waiting.proof)
-        else {
+        let Some(Submission { proof, .. }) = self.submissions.remove(&(requester, task)) else {
             return false;
         };
-        self.submissions.remove(&task);
+        let kept = self.kept.get_mut(&proof.blob);
         if accepted {
-            if let Some(kept) = self.kept.get_mut(&proof.blob) {
-                kept.accepted = true;
+            if let Some(has_it) = kept.and_then(|kept| kept.of.get_mut(&(requester, task.job))) {
+                *has_it = true;
             }
         } else {
-            self.unpaid.remove(&task);
-            self.kept.remove(&proof.blob);
+            self.unpaid.remove(&(requester, task));
+            if let Some(kept) = kept {
+                kept.of.remove(&(requester, task.job));
+                if kept.of.is_empty() {
+                    self.kept.remove(&proof.blob);
+                }
+            }
             tracing::warn!("the proof of {} was rejected: {reason:?}", task.task);
         }
         true
@@ -204,20 +206,21 @@ impl Finished {
     /// first one.
     pub(super) fn pay(&mut self, peer: Peer, prover: Peer, signed: &SignedReceipt) -> Option<Duration> {
         let receipt = &signed.receipt;
-        let due = self.unpaid.get(&receipt.task);
-        let due = due.filter(|due| (due.requester, due.proof) == (peer, receipt.proof));
+        let due = self.unpaid.get(&(peer, receipt.task));
+        let due = due.filter(|due| due.proof == receipt.proof);
+        // Anybody can send any number of them.
         let Some(took) = due.map(|due| due.took) else {
-            tracing::warn!(
+            tracing::debug!(
                 "requester {} sends a receipt for what is not due",
                 short_name(peer)
             );
             return None;
         };
         if receipt.requester != peer || receipt.prover != prover || !signed.is_genuine() {
-            tracing::warn!("requester {} sends a receipt that is not valid", short_name(peer));
+            tracing::debug!("requester {} sends a receipt that is not valid", short_name(peer));
             return None;
         }
-        self.unpaid.remove(&receipt.task);
+        self.unpaid.remove(&(peer, receipt.task));
         Some(took)
     }
 
@@ -231,7 +234,7 @@ impl Finished {
             let least = self
                 .kept
                 .iter()
-                .min_by_key(|(_, kept)| (!kept.accepted, kept.since))
+                .min_by_key(|(_, kept)| (!kept.is_accepted(), kept.since))
                 .map(|(&proof, _)| proof);
             let Some(proof) = least else { return };
             bytes -= self.kept[&proof].bytes;
@@ -241,21 +244,21 @@ impl Finished {
 
     /// Nobody needs anything from a job any more.
     pub(super) fn close(&mut self, job: JobId, requester: Peer) {
+        let closed = (requester, job);
         self.submissions
-            .retain(|task, waiting| task.job != job || waiting.requester != requester);
-        self.let_go_where(|kept| kept.job == job && kept.requester == requester);
+            .retain(|(requester, task), _| (*requester, task.job) != closed);
+        self.let_go_where(|wanted| wanted == closed);
     }
 
     /// A requester does not need these proofs any more. Only the one for which they were made can
     /// say so.
     pub(super) fn obsolete(&mut self, requester: Peer, proofs: Vec<Blob>) {
         for proof in proofs {
-            if self
-                .kept
-                .get(&proof)
-                .is_some_and(|kept| kept.requester == requester)
-            {
-                self.let_go(proof);
+            if let Some(kept) = self.kept.get_mut(&proof) {
+                kept.of.retain(|(other, _), _| *other != requester);
+                if kept.of.is_empty() {
+                    self.let_go(proof);
+                }
             }
         }
     }
@@ -263,13 +266,22 @@ impl Finished {
     /// Lets go of proofs whose requesters have fallen silent: those of jobs that are not known to
     /// be open, and of which nothing waits to be judged.
     pub(super) fn drop_forgotten(&mut self, is_open: impl Fn(Peer, JobId) -> bool) {
-        let submitted: BTreeSet<JobId> = self.submissions.keys().map(|task| task.job).collect();
-        self.let_go_where(|kept| !submitted.contains(&kept.job) && !is_open(kept.requester, kept.job));
+        let submitted = self.submissions.keys();
+        let submitted: BTreeSet<(Peer, JobId)> = submitted
+            .map(|&(requester, task)| (requester, task.job))
+            .collect();
+        self.let_go_where(|wanted| !submitted.contains(&wanted) && !is_open(wanted.0, wanted.1));
     }
 
-    fn let_go_where(&mut self, is_unwanted: impl Fn(&Kept) -> bool) {
-        let unwanted = self.kept.iter().filter(|(_, kept)| is_unwanted(kept));
-        let unwanted: Vec<Blob> = unwanted.map(|(&proof, _)| proof).collect();
+    /// Some requesters need their proofs no more, and proofs go that nobody needs.
+    fn let_go_where(&mut self, is_over: impl Fn((Peer, JobId)) -> bool) {
+        let mut unwanted = Vec::new();
+        for (&proof, kept) in &mut self.kept {
+            kept.of.retain(|&wanted, _| !is_over(wanted));
+            if kept.of.is_empty() {
+                unwanted.push(proof);
+            }
+        }
         unwanted.into_iter().for_each(|proof| self.let_go(proof));
     }
 
@@ -325,10 +337,10 @@ mod tests {
         let now = Instant::now();
         assert_eq!(finished.due(now).len(), 1);
         assert_eq!(finished.due(now).len(), 0, "one is on its way");
-        finished.answered(task(0), Err(AskError::Unreachable));
+        finished.answered(REQUESTER, task(0), Err(AskError::Unreachable));
         assert_eq!(finished.due(now).len(), 0);
         assert_eq!(finished.due(now + 2 * SUBMIT_EVERY).len(), 1);
-        finished.answered(task(0), Ok(Response::Received));
+        finished.answered(REQUESTER, task(0), Ok(Response::Received));
         finished.submit_again(OTHER, now);
         assert_eq!(finished.due(now).len(), 0, "it is not for that one");
         finished.submit_again(REQUESTER, now);
@@ -348,7 +360,7 @@ mod tests {
             reason: "done".into(),
             retry_ms: None,
         };
-        finished.answered(task(0), Ok(Response::Refused(refused)));
+        finished.answered(REQUESTER, task(0), Ok(Response::Refused(refused)));
         assert_eq!(
             (finished.submitted(), finished.kept.len()),
             (0, 1),
@@ -368,6 +380,28 @@ mod tests {
         assert_eq!(finished.kept.len(), 1);
         finished.close(task(0).job, REQUESTER);
         assert_eq!((finished.submitted(), finished.kept.len()), (0, 0));
+    }
+
+    /// Its proof of the same task may be the same.
+    #[test]
+    fn who_announces_anothers_job_takes_nothing_from_it() {
+        let (_dir, mut finished, proofs) = finished(1, 1 << 20);
+        let proof = proofs[0];
+        let pinned = (proof, finished.blobs.pin(&proof.blob));
+        finished.add(OTHER, task(0), pinned, &Usage::default(), Duration::ZERO);
+        let due = finished.due(Instant::now());
+        let requesters: Vec<Peer> = due.iter().map(|(requester, ..)| *requester).collect();
+        assert_eq!(requesters, [REQUESTER, OTHER]);
+        assert!(finished.judged(OTHER, task(0), false, "no"));
+        finished.obsolete(OTHER, vec![proof.blob]);
+        finished.close(task(0).job, OTHER);
+        assert_eq!((finished.submitted(), finished.kept.len()), (1, 1));
+        assert!(finished.unpaid.contains_key(&(REQUESTER, task(0))));
+        assert!(finished.judged(REQUESTER, task(0), true, ""));
+        finished.drop_forgotten(|requester, _| requester == REQUESTER);
+        assert!(finished.kept[&proof.blob].is_accepted());
+        finished.obsolete(REQUESTER, vec![proof.blob]);
+        assert!(finished.kept.is_empty());
     }
 
     #[test]
@@ -405,6 +439,9 @@ mod tests {
         assert_eq!(finished.pay(OTHER, prover, &receipt(proofs[0].blob)), None);
         assert_eq!(finished.pay(REQUESTER, prover, &receipt(Blob([5; 32]))), None);
         assert_eq!(finished.pay(REQUESTER, prover, &receipt(proofs[0].blob)), None);
-        assert!(finished.unpaid.contains_key(&task(0)), "it is still waited for");
+        assert!(
+            finished.unpaid.contains_key(&(REQUESTER, task(0))),
+            "it is still waited for"
+        );
     }
 }

@@ -247,9 +247,9 @@ impl Listener {
                 reply.send(refused(Why::NotNow, reason, Some(RETRY.as_millis() as u64)));
             }
             Request::Prepare { job, holds } if job == self.job => {
-                let hello = match self.greetings.get(&peer) {
-                    Some(NetEvent::Greeted { hello, .. }) => Some(hello),
-                    _ => None,
+                let (hello, origin) = match self.greetings.get(&peer) {
+                    Some(NetEvent::Greeted { hello, origin, .. }) => (Some(hello), *origin),
+                    _ => (None, None),
                 };
                 let response = if self.banned.contains(&peer) || !hello.is_some_and(is_served) {
                     refused(Why::NotServed, NOT_SERVED, None)
@@ -257,6 +257,7 @@ impl Listener {
                     let prover = Prover {
                         peer,
                         is_proven: self.proven.contains(&peer),
+                        origin,
                         holds: &holds,
                     };
                     self.spreading.answer(&self.network, &self.files, &prover)

@@ -35,6 +35,8 @@ pub(super) struct Prover<'a> {
     pub peer: Peer,
     /// Whether it has delivered before.
     pub is_proven: bool,
+    /// The network that it calls from; see [`Wants`].
+    pub origin: Option<u64>,
     /// Blobs that it has, of this job and of others, as it says.
     pub holds: &'a [Blob],
 }
@@ -50,6 +52,7 @@ impl Prover<'_> {
             peer: self.peer,
             bytes: missing.map(|file| file.bytes).sum(),
             believed: self.is_proven,
+            origin: self.origin,
         }
     }
 }
@@ -72,7 +75,7 @@ impl Spreading {
     /// Answers a prover that has no task yet.
     pub(super) fn answer(&mut self, network: &Network, files: &Files, prover: &Prover<'_>) -> Response {
         if prover.has_all(files) {
-            self.has_all(prover.peer);
+            self.has_all(prover.peer, prover.is_proven);
             return Response::Received;
         }
         let from = match self.decider.turn(self.now(), self.job, prover.wants(files)) {
@@ -99,8 +102,9 @@ impl Spreading {
         self.decider.holders(self.job)
     }
 
-    pub(super) fn has_all(&mut self, peer: Peer) {
-        self.decider.has_all(self.now(), self.job, peer);
+    /// A peer says that it has all; see [`Prover::is_proven`].
+    pub(super) fn has_all(&mut self, peer: Peer, is_proven: bool) {
+        self.decider.has_all(self.now(), self.job, peer, is_proven);
     }
 
     /// How long a prover without the files is expected to fetch them now.

@@ -340,3 +340,31 @@ async fn a_client_that_stops_taking_is_left() {
     assert!(matches!(served, Err(ServeError::Stalled { idle }) if idle == limits.stall));
     assert_eq!(limits.slots.available_permits(), slots);
 }
+
+/// It takes a group every now and then, and so never stalls.
+#[tokio::test]
+async fn a_client_that_takes_longer_than_its_bytes_may_is_left() {
+    let (_here, server, want) = store_with(&sample(200 * GROUP));
+    let limits = ServeLimits {
+        start: Duration::from_millis(200),
+        rate_min: 16 * want.bytes,
+        ..Default::default()
+    };
+    let (mut near, far) = pipe();
+    let clock = stream_clock::StreamClock::new(STALL, STALL);
+    let slow = async move {
+        write_frame(&mut near, &clock, &Request::new(want, 0))
+            .await
+            .unwrap();
+        let mut taken = [0; GROUP];
+        while near.read_exact(&mut taken).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (served, ()) = tokio::join!(serve(&server, far, &limits), slow);
+    assert!(matches!(served, Err(ServeError::TooSlow { .. })), "{served:?}");
+    assert_eq!(
+        limits.slots.available_permits(),
+        ServeLimits::default().slots.available_permits()
+    );
+}

@@ -2,6 +2,7 @@
 //! when.
 
 use std::{
+    collections::{HashMap, HashSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use thiserror::Error;
 
 use super::{
     budget::{Bucket, Budget, Recent, Rules},
-    scope::{Host, Scope, Subnet, Target, ip_of, peer_at_end, plain, target},
+    scope::{Host, Scope, Subnet, Target, ip_of, is_chain, peer_at_end, plain, target},
 };
 use crate::limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX};
 
@@ -48,6 +49,13 @@ const BUDGETS_MAX: usize = 1 << 15;
 const _: () = assert!(BUDGETS_MAX as u64 > ATTEMPTS_MAX);
 /// Chosen peers that are remembered: all that are dialled within some minutes.
 const CHOSEN_MAX: usize = 1024;
+/// Addresses that are looked at, of those that a peer is said to have: those of a machine in many
+/// networks, and no more work than that.
+const SAID_MAX: usize = 64;
+/// Names of strangers that are looked up: this many at once, and a further one after each interval.
+/// Each asks the servers of somebody else's choice, and says to them who asks.
+const NAMES_AT_ONCE: u32 = 16;
+const NAMES_EVERY: Duration = Duration::from_secs(1);
 /// Peers whose places are remembered. It is twice the number of connections.
 const PLACES_MAX: usize = 4096;
 
@@ -102,6 +110,13 @@ pub(crate) enum Refusal {
         left.as_millis()
     )]
     Hurried { ip: IpAddr, left: Duration },
+    #[error("names that lead to further names are the owner's to give, and a stranger gave it")]
+    Chain,
+    #[error(
+        "this node looks up no more strangers' names for now; this one has to wait for at least {} ms",
+        left.as_millis()
+    )]
+    Names { left: Duration },
 }
 
 /// An attempt that is under way; [`Gate::reached`] wants to know of each that succeeds. The others
@@ -131,6 +146,7 @@ pub(crate) struct Gate {
     chosen: Recent<PeerId, ()>,
     for_chosen: Bucket,
     for_others: Bucket,
+    for_names: Bucket,
 }
 
 impl Gate {
@@ -146,6 +162,7 @@ impl Gate {
             chosen: Recent::new(CHOSEN_MAX),
             for_chosen: Bucket::new(CHOSEN_AT_ONCE, CHOSEN_EVERY),
             for_others: Bucket::new(OTHERS_AT_ONCE, OTHERS_EVERY),
+            for_names: Bucket::new(NAMES_AT_ONCE, NAMES_EVERY),
         }
     }
 
@@ -171,7 +188,7 @@ impl Gate {
     }
 
     /// Picks, of the addresses that a peer is said to have, those that may be dialled and passed
-    /// on, the far-reaching first.
+    /// on, the far-reaching first. One of them is a name at most.
     pub(crate) fn learn(
         &mut self,
         id: PeerId,
@@ -182,7 +199,8 @@ impl Gate {
             self.of_owner.set(id, ());
             return said;
         }
-        let believed = said.into_iter().filter_map(|address| {
+        let mut has_name = false;
+        let believed = said.into_iter().take(SAID_MAX).filter_map(|address| {
             let named = peer_at_end(&address);
             let short = address.to_string().len() <= ADDRESS_BYTES_MAX;
             if !short || named.is_some_and(|named| named != id) {
@@ -194,7 +212,12 @@ impl Gate {
                     self.believes(id, ip, scope, informant)
                         .then_some((scope, Some(ip), address))
                 }
-                Target::Name => Some((Scope::Global, None, address)),
+                // A chain of names ends where its owner likes, after many lookups.
+                Target::Name if has_name || is_chain(&address) => None,
+                Target::Name => {
+                    has_name = true;
+                    Some((Scope::Global, None, address))
+                }
             }
         });
         let chosen = choose(believed.collect());
@@ -272,6 +295,26 @@ impl Gate {
         Ok(Attempt { ip, on_budget: true })
     }
 
+    /// Whether the name in a peer's address may be looked up now, once; `id` is none where the
+    /// owner gave the address alone.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub(crate) fn admit_name(
+        &mut self,
+        id: Option<PeerId>,
+        address: &Multiaddr,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if id.is_none_or(|id| self.of_owner.contains(&id)) {
+            return Ok(());
+        }
+        if is_chain(address) {
+            return Err(Refusal::Chain);
+        }
+        self.for_names.take(now).map_err(|left| Refusal::Names { left })
+    }
+
     /// The peer that was dialled is there.
     pub(crate) fn reached(&mut self, attempt: Attempt, id: PeerId) {
         self.connected(id, attempt.ip);
@@ -297,20 +340,16 @@ pub(crate) fn teller(id: PeerId, informant: Informant<'_>) -> Option<Teller> {
 /// with many addresses of one family or behind one router is still found by the other one.
 fn choose(mut believed: Vec<(Scope, Option<IpAddr>, Multiaddr)>) -> Vec<(Scope, Option<IpAddr>, Multiaddr)> {
     let kind = |(scope, ip, _): &(Scope, Option<IpAddr>, Multiaddr)| (*scope, ip.map(|ip| ip.is_ipv4()));
-    let mut seen = Vec::new();
-    believed.retain(|(_, _, address)| {
-        !seen.contains(address) && {
-            seen.push(address.clone());
-            true
-        }
-    });
-    let ranks: Vec<usize> = (0..believed.len())
-        .map(|place| {
-            let before = believed[..place]
-                .iter()
-                .filter(|other| kind(other) == kind(&believed[place]));
+    let mut seen = HashSet::new();
+    believed.retain(|(_, _, address)| seen.insert(address.clone()));
+    let mut of_kind: HashMap<_, usize> = HashMap::new();
+    let ranks: Vec<usize> = believed
+        .iter()
+        .map(|one| {
+            let count = of_kind.entry(kind(one)).or_default();
+            *count += 1;
             // A machine's address occurs twice, by QUIC and by TCP.
-            before.count() / 2
+            (*count - 1) / 2
         })
         .collect();
     let mut ranked: Vec<_> = ranks.into_iter().zip(believed).collect();

@@ -137,6 +137,65 @@ fn only_what_is_dialled_is_kept_and_of_each_kind_some() {
     assert_eq!(chosen.last(), Some(&all(&[LAN])[0]), "the far-reaching first");
 }
 
+/// A message of the hash table has room for thousands, all with the address that its sender calls
+/// from.
+#[test]
+fn what_is_said_of_a_peer_takes_time_by_its_length_and_not_by_its_square() {
+    let address = |n: u32| -> Multiaddr {
+        format!("/ip4/8.8.{}.{}/tcp/{}", n >> 8 & 0xff, n & 0xff, 1 + (n >> 16))
+            .parse()
+            .unwrap()
+    };
+    let many: Vec<Multiaddr> = (0..1 << 17).map(address).collect();
+    let start = Instant::now();
+    assert_eq!(best(many, Scope::of).len(), ADDRESSES_MAX);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn of_what_is_said_of_a_peer_the_beginning_is_looked_at() {
+    let nowhere = "/ip4/0.0.0.0/tcp/1";
+    for (before, learnt) in [(SAID_MAX - 1, 1), (SAID_MAX, 0)] {
+        let said = [vec![nowhere; before], vec![FAR]].concat();
+        let chosen = gate().learn(PeerId::random(), all(&said), Informant::Lan);
+        assert_eq!(chosen.len(), learnt, "{before}");
+    }
+}
+
+#[test]
+fn one_name_of_a_stranger_is_kept_and_no_chain_of_them() {
+    let id = PeerId::random();
+    let said = all(&[
+        "/dnsaddr/example.org",
+        NAME,
+        "/dns6/example.net/tcp/1",
+        "/dns/example.com/udp/1/quic-v1",
+        FAR,
+    ]);
+    for informant in [Informant::Lan, Informant::Itself(&[])] {
+        assert_eq!(gate().learn(id, said.clone(), informant), all(&[NAME, FAR]));
+    }
+    assert_eq!(gate().learn(id, said.clone(), Informant::Owner), said);
+}
+
+#[test]
+fn no_flood_of_names_makes_a_node_look_up_more_than_so_many() {
+    let mut gate = gate();
+    let name = &all(&[NAME])[0];
+    let owners = PeerId::random();
+    gate.learn(owners, Vec::new(), Informant::Owner);
+    let start = Instant::now();
+    let mut lookups = 0;
+    for turn in 0..36_000 {
+        let now = start + Duration::from_millis(turn * 100);
+        lookups += usize::from(gate.admit_name(Some(PeerId::random()), name, now).is_ok());
+        assert_eq!(gate.admit_name(Some(owners), name, now), Ok(()));
+        assert_eq!(gate.admit_name(None, name, now), Ok(()));
+    }
+    let most = NAMES_AT_ONCE as usize + 3600 / NAMES_EVERY.as_secs() as usize;
+    assert!(lookups.abs_diff(most) <= 1, "{lookups}");
+}
+
 #[test]
 fn a_name_leads_nowhere_that_its_peer_is_not_known_to_be() {
     let mut gate = gate();

@@ -1,15 +1,19 @@
-//! Ends a task: keeps its proof, or hands its lease back with the reason.
+//! Ends a task: keeps its proof, and later the receipt for it, or hands its lease back with the
+//! reason.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use myriad_core::{Peer, SPEED_ONE, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
-    short_name,
+    Regard, SignedReceipt, short_name,
     wire::{Request, Returned, shortened},
 };
 
-use super::Driver;
+use super::{Answer, Driver};
 use crate::prover::{Engine, current::Stop, offers::Outcome, task::End};
 
 /// The weight of a new measurement: a quarter, so that one good or bad day does not decide.
@@ -19,6 +23,17 @@ const NEW_WEIGHT: f64 = 0.25;
 const CHANGE_MAX: f64 = 2.0;
 /// A shorter task says nothing of the speed.
 const MEASURED_MIN_S: f64 = 0.1;
+
+/// What a task came to. A requester that takes it back is not at fault if this machine
+/// `was_proving` it. Before that, it has only kept the machine waiting, whatever it says.
+fn outcome(end: &End, stopped: Option<&Stop>, was_proving: bool) -> Outcome {
+    match (end, stopped) {
+        (End::Proven(..), _) => Outcome::Proof,
+        (_, Some(Stop::Revoked)) if was_proving => Outcome::Blameless,
+        (End::Unable(_), _) => Outcome::Blameless,
+        _ => Outcome::Nothing,
+    }
+}
 
 impl<E: Engine> Driver<E> {
     pub(super) fn give_back(&mut self, requester: Peer, task: TaskRef, why: Returned) {
@@ -36,11 +51,7 @@ impl<E: Engine> Driver<E> {
         let now = Instant::now();
         let took = current.proved_for(now);
         let stopped = current.into_stop();
-        let outcome = match (&end, &stopped) {
-            (End::Proven(..), _) => Outcome::Proof,
-            (_, Some(Stop::Revoked)) | (End::Unable(_), _) => Outcome::Blameless,
-            _ => Outcome::Nothing,
-        };
+        let outcome = outcome(&end, stopped.as_ref(), took > Duration::ZERO);
         self.offers.worked(requester, now - since, outcome, now);
         match (end, stopped) {
             (End::Proven(proof, pin, usage), _) => {
@@ -100,6 +111,25 @@ impl<E: Engine> Driver<E> {
         self.give_back(requester, task, Returned::Unwilling { reason });
     }
 
+    /// Keeps a receipt for a proof that was made here, from the requester that has it, once.
+    pub(super) fn keep_receipt(&mut self, peer: Peer, signed: SignedReceipt) {
+        let Some(took) = self.finished.pay(peer, self.network.peer(), &signed) else {
+            return;
+        };
+        self.offers.paid(peer);
+        let (receipts, network) = (Arc::clone(&self.receipts), self.network.clone());
+        let sender = self.answer_sender.clone();
+        tokio::task::spawn_blocking(move || match receipts.keep(&signed, took) {
+            Ok(earned) if earned.is_useful() => {
+                network.regard(peer, Regard::Useful);
+                // If nobody listens, the prover has ended.
+                let _ = sender.send(Answer::Useful { peer });
+            }
+            Ok(_) => {}
+            Err(e) => tracing::error!("a receipt is lost: {e}"),
+        });
+    }
+
     fn failed(&mut self, requester: Peer, task: TaskRef, message: String) {
         self.status.failed += 1;
         tracing::warn!("{} failed: {message}", task.task);
@@ -120,5 +150,23 @@ impl<E: Engine> Driver<E> {
         if cpu > MEASURED_MIN_S {
             self.core_speed = mix(self.core_speed, work.as_secs_f64() / cpu);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_taken_back_before_anything_is_proven_came_to_nothing() {
+        let revoked = Some(&Stop::Revoked);
+        for end in [End::Stopped, End::Failed("a file did not come".into())] {
+            assert_eq!(outcome(&end, revoked, false), Outcome::Nothing);
+            assert_eq!(outcome(&end, revoked, true), Outcome::Blameless);
+            assert_eq!(outcome(&end, Some(&Stop::Owner), true), Outcome::Nothing);
+            assert_eq!(outcome(&end, None, true), Outcome::Nothing);
+        }
+        let unable = End::Unable("the disk is full".into());
+        assert_eq!(outcome(&unable, None, false), Outcome::Blameless);
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use myriad_core::{JobId, Peer, SPEED_ONE, TaskRef};
 use myriad_net::{
-    AskError, Event as NetEvent, Network, Regard, SignedReceipt, parse_peer, short_name,
+    AskError, Event as NetEvent, Network, Regard, parse_peer, short_name,
     wire::{Lease, Notice, OfferMessage, Refused, Request, Response, Returned, Role, Why},
 };
 use tokio::{
@@ -64,9 +64,12 @@ enum Answer {
         answer: Result<Response, AskError>,
     },
     Submission {
+        peer: Peer,
         task: TaskRef,
         answer: Result<Response, AskError>,
     },
+    /// A requester has signed for so much work that it is not a stranger.
+    Useful { peer: Peer },
 }
 
 struct Driver<E: Engine> {
@@ -98,6 +101,8 @@ struct Driver<E: Engine> {
     returning: JoinSet<()>,
     status: Status,
     written: Instant,
+    /// Peers of another version that its owner was told of.
+    other_versions: u32,
     /// The length of this machine's last suspension, and the time of its end.
     resumed: Option<(Duration, Instant)>,
 
@@ -213,6 +218,7 @@ impl<E: Engine> Driver<E> {
                 ..Status::default()
             },
             written: Instant::now(),
+            other_versions: 0,
             resumed: None,
             disk: Disk::new(network.blobs().quota_bytes()),
             network,
@@ -237,10 +243,7 @@ impl<E: Engine> Driver<E> {
                 self.finished.submit_again(peer, now);
             }
             NetEvent::Greeted { .. } => {}
-            NetEvent::OtherVersion { peer, theirs, build } => tracing::warn!(
-                "peer {} ({build}) speaks version {theirs} of the protocol: one of the two has to be updated",
-                short_name(peer)
-            ),
+            NetEvent::OtherVersion { peer, theirs, build } => self.tell_version(peer, theirs, &build),
             NetEvent::Lost { peer } => self.offers.lost(peer),
             NetEvent::Resumed { time } => self.resumed = Some((time, Instant::now())),
             NetEvent::Announced(said) => {
@@ -314,20 +317,6 @@ impl<E: Engine> Driver<E> {
         self.finished.close(job, requester);
     }
 
-    /// Keeps a receipt for a proof that was made here, from the requester that has it, once.
-    fn keep_receipt(&mut self, peer: Peer, signed: SignedReceipt) {
-        let Some(took) = self.finished.pay(peer, self.network.peer(), &signed) else {
-            return;
-        };
-        self.offers.paid(peer);
-        let (receipts, network) = (Arc::clone(&self.receipts), self.network.clone());
-        tokio::task::spawn_blocking(move || match receipts.keep(&signed, took) {
-            Ok(earned) if earned.is_useful() => network.regard(peer, Regard::Useful),
-            Ok(_) => {}
-            Err(e) => tracing::error!("a receipt is lost: {e}"),
-        });
-    }
-
     fn stop_current(&mut self, why: Stop) {
         if let Some(current) = &mut self.current {
             current.stop(why, &*self.tools.engine);
@@ -394,6 +383,7 @@ impl<E: Engine> Driver<E> {
     fn submit(&mut self) {
         for (peer, task, submission) in self.finished.due(Instant::now()) {
             self.ask(peer, submission, move |answer| Answer::Submission {
+                peer,
                 task,
                 answer,
             });
@@ -453,7 +443,8 @@ impl<E: Engine> Driver<E> {
                 }
             }
             Answer::Renewal { task, answer } => self.renewed(task, answer),
-            Answer::Submission { task, answer } => self.finished.answered(task, answer),
+            Answer::Submission { peer, task, answer } => self.finished.answered(peer, task, answer),
+            Answer::Useful { peer } => self.offers.is_useful(peer),
         }
     }
 

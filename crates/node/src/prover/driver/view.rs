@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use myriad_core::Peer;
+use myriad_net::short_name;
+
 use super::Driver;
 use crate::prover::{
     Activity, Engine, StatusFile,
@@ -10,10 +13,27 @@ use crate::prover::{
 
 /// The requesters that the status shows with their receipts.
 const EARNED_SHOWN: usize = 32;
+/// The log names this many peers of other versions. Anybody can be one, again and again.
+const OTHER_VERSIONS_TOLD: u32 = 16;
 /// The status mentions a suspension for this long.
 const RESUMED_SHOWN: Duration = Duration::from_secs(900);
 
 impl<E: Engine> Driver<E> {
+    /// A peer speaks another version of the protocol.
+    pub(super) fn tell_version(&mut self, peer: Peer, theirs: u32, build: &str) {
+        if self.other_versions >= OTHER_VERSIONS_TOLD {
+            return;
+        }
+        self.other_versions += 1;
+        tracing::warn!(
+            "peer {} ({build}) speaks version {theirs} of the protocol: one of the two has to be updated",
+            short_name(peer)
+        );
+        if self.other_versions == OTHER_VERSIONS_TOLD {
+            tracing::warn!("further peers of other versions are not named");
+        }
+    }
+
     pub(super) fn write(&mut self, file: &StatusFile, observe: &impl Fn(&Status)) {
         self.written = Instant::now();
         let traffic = self.network.traffic();

@@ -62,30 +62,32 @@ impl Setbacks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::prover) enum Outcome {
     Proof,
-    /// The requester wanted it no more, as when another machine was faster; or this machine's disk
-    /// is full.
+    /// The requester wanted it no more when this machine was already proving it, as when another
+    /// machine was faster; or this machine's disk is full.
     Blameless,
     Nothing,
 }
 
 impl Offers {
     /// Notes that this machine was busy for a requester for so long, from the offer on, whatever
-    /// came of it: leases that fail at once take time, too. A turn ends with a task that came to
-    /// nothing.
+    /// came of it: leases that fail at once take time, too. A turn ends with a task of which no
+    /// proof came.
     ///
     /// A requester that has a job for the first time begins with the account of the least-served
-    /// one, so that a new identity is worth one turn and no more.
+    /// one, so that a new identity is worth one turn at once, and then the same share as any other.
     pub(in crate::prover) fn worked(&mut self, peer: Peer, time: Duration, outcome: Outcome, now: Instant) {
         self.charge(peer, time, now);
         let Some(requester) = self.requesters.get_mut(&peer) else {
             return;
         };
         match outcome {
-            Outcome::Proof => requester.setbacks = Setbacks::default(),
+            Outcome::Proof => {
+                (requester.setbacks, requester.in_vain) = (Setbacks::default(), Duration::ZERO);
+            }
             Outcome::Blameless => {}
             Outcome::Nothing => requester.setbacks.add(now),
         }
-        self.serving = (outcome != Outcome::Nothing).then_some(peer);
+        self.serving = (outcome == Outcome::Proof).then_some(peer);
     }
 
     /// This machine's time went to a requester, for its work or for its silence.

@@ -81,6 +81,8 @@ struct Requester {
     /// [`Offers::worked`].
     served_s: f64,
     setbacks: Setbacks,
+    /// How long this machine has waited for refusals since the last setback or proof.
+    in_vain: Duration,
     /// The seconds that its clock was ahead of this machine's when it greeted, and the time of the
     /// greeting; none if the difference is not worth a word.
     clock_ahead: Option<(i64, Instant)>,
@@ -291,8 +293,11 @@ impl Offers {
         requester.wakes = refused.is_some_and(|refused| {
             matches!(refused.why, Why::NoWork | Why::Memory) && refused.retry_ms.is_some()
         });
-        if refused.is_none() || waited >= PATIENCE {
+        // Refusals that each come just in time would otherwise never be a setback.
+        requester.in_vain += waited;
+        if refused.is_none() || requester.in_vain >= PATIENCE {
             requester.setbacks.add(now);
+            requester.in_vain = Duration::ZERO;
         }
         if std::mem::take(&mut requester.woken_meanwhile) {
             (requester.next, requester.wakes) = (None, false);

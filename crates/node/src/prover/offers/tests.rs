@@ -227,6 +227,75 @@ fn silent_requesters_take_seconds_of_a_day() {
     assert!(machine.why_idle(3, &limits()).contains("it does not answer"));
 }
 
+/// A hundred requesters that answer just in time, each time with the shortest pause that a machine
+/// grants, and one that has work: the machine works.
+#[test]
+fn requesters_that_refuse_slowly_take_minutes_of_an_hour() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const TASK: Duration = Duration::from_secs(30);
+    let slow: Vec<u8> = (1..=100).collect();
+    let honest = Peer([200; 32]);
+    let mut machine = Machine::new(&slow);
+    machine.meets(200);
+    let refused = Refused {
+        why: Why::NotNow,
+        retry_ms: Some(500),
+        ..no_work()
+    };
+    let start = machine.now;
+    let mut unanswered: Vec<(Peer, Instant)> = Vec::new();
+    let mut worked = Duration::ZERO;
+    let mut announced = start;
+    while machine.now - start < HOUR {
+        let mut leased = false;
+        while let Some(peer) = machine.next(&limits()) {
+            if peer == honest {
+                machine.offers.granted(peer);
+                leased = true;
+                break;
+            }
+            unanswered.push((peer, machine.now));
+        }
+        machine.wait(if leased { TASK } else { Duration::from_millis(50) });
+        let now = machine.now;
+        if leased {
+            worked += TASK;
+            machine.offers.worked(honest, TASK, Outcome::Proof, now);
+        }
+        unanswered.retain(|&(peer, since)| {
+            let waits = now - since < PATIENCE - Duration::from_millis(50);
+            if !waits {
+                machine.offers.refused(peer, Some(&refused), now);
+            }
+            waits
+        });
+        if now - announced > Duration::from_secs(20) {
+            announced = now;
+            for &requester in slow.iter().chain([&200]) {
+                machine.offers.announced(&job(requester), now);
+            }
+        }
+    }
+    let idle = HOUR - worked;
+    assert!(idle < HOUR / 6, "idle for {idle:?}");
+}
+
+/// It leases, sends nothing, takes the lease back and has the next one at once.
+#[test]
+fn a_turn_ends_with_a_lease_that_is_taken_back() {
+    let mut machine = Machine::new(&[1, 2]);
+    let mut order = Vec::new();
+    for outcome in [
+        Outcome::Blameless,
+        Outcome::Proof,
+        Outcome::Blameless,
+        Outcome::Nothing,
+    ] {
+        order.push(machine.serves(&limits(), Duration::from_secs(5), outcome).0[0]);
+    }
+    assert_eq!(order, [1, 2, 2, 1]);
+}
+
 #[test]
 fn a_hundred_silent_requesters_keep_the_machine_for_seconds_once() {
     let silent: Vec<u8> = (1..=100).collect();

@@ -42,7 +42,7 @@ impl<J: JobBackend> Driver<'_, J> {
 
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
         let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
-        self.holders.add(proof, peer);
+        self.holders.add_maker(proof, peer);
         self.checks += 1;
         let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
         tokio::task::spawn_blocking(move || {

@@ -23,6 +23,7 @@ impl<J: JobBackend> Driver<'_, J> {
         let prover = Prover {
             peer,
             is_proven: self.is_proven(peer),
+            origin: self.peers.hello(peer).and_then(|(_, origin)| origin),
             holds: &self.offered,
         };
         let sources = self.spreading.sources(&self.network, &self.files, &prover);

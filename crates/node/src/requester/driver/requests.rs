@@ -88,6 +88,7 @@ impl<J: JobBackend> Driver<'_, J> {
         let prover = Prover {
             peer,
             is_proven: self.is_proven(peer),
+            origin: self.peers.hello(peer).and_then(|(_, origin)| origin),
             holds,
         };
         let has_all = prover.has_all(&self.files);
@@ -117,7 +118,7 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// A peer says that it has the job's files. It is named to others, and woken before others.
     pub(super) fn has_files(&mut self, peer: Peer) {
-        self.spreading.has_all(peer);
+        self.spreading.has_all(peer, self.is_proven(peer));
         let (job, spares) = (self.job, self.spreading.takes());
         self.input(Input::FilesHeld { peer, job, spares });
     }

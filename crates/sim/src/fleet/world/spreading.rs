@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use myriad_core::{
-    Input, Standing, Time,
+    Input, Peer, Standing, Time,
     spreading::{AT_TASK_LATER, Sender, Turn, Wants, head_start},
 };
 
@@ -95,12 +95,17 @@ impl World<'_> {
     /// A machine that lacks this many bytes of a block's files.
     pub(super) fn wants(&self, side: usize, place: usize, bytes: u64) -> Wants {
         let peer = self.machines[place].peer;
-        let standing = self.sides[side].state.standing(peer);
         Wants {
             peer,
             bytes,
-            believed: standing.is_some_and(Standing::is_proven),
+            believed: self.is_proven(side, peer),
+            origin: None,
         }
+    }
+
+    fn is_proven(&self, side: usize, peer: Peer) -> bool {
+        let standing = self.sides[side].state.standing(peer);
+        standing.is_some_and(Standing::is_proven)
     }
 
     /// A block is announced before it is executed: machines that work and are there fetch what they
@@ -143,7 +148,7 @@ impl World<'_> {
             };
             if from.is_some_and(|from| !self.is_reachable(place, from)) {
                 // It fetches with its lease.
-                self.sides[side].spreading.cannot_reach(job, peer);
+                self.sides[side].spreading.cannot_reach(now, job, peer);
                 continue;
             }
             // It asks, and is told where.
@@ -191,8 +196,9 @@ impl World<'_> {
             return;
         }
         let (job, peer) = (job_id(side, block), self.machines[place].peer);
+        let is_proven = self.is_proven(side, peer);
         let spreading = &mut self.sides[side].spreading;
-        spreading.has_all(now, job, peer);
+        spreading.has_all(now, job, peer, is_proven);
         let spares = spreading.takes(job);
         self.input(side, Input::FilesHeld { peer, job, spares });
     }

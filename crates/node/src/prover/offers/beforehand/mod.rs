@@ -56,6 +56,8 @@ enum State {
 /// The standing of requesters by what they have signed for.
 pub(super) struct Credit {
     payers: BTreeSet<Peer>,
+    /// Those that have signed for so much that they are no strangers.
+    useful: BTreeSet<Peer>,
     of_payers: BTreeMap<Peer, Setbacks>,
     /// The setbacks of all other requesters together.
     strangers: Setbacks,
@@ -126,8 +128,10 @@ impl Beforehand {
 
 impl Credit {
     pub(super) fn new(payers: impl IntoIterator<Item = Peer>) -> Self {
+        let payers: BTreeSet<Peer> = payers.into_iter().take(PAYERS_MAX).collect();
         Self {
-            payers: payers.into_iter().take(PAYERS_MAX).collect(),
+            useful: payers.clone(),
+            payers,
             of_payers: BTreeMap::new(),
             strangers: Setbacks::default(),
         }
@@ -228,12 +232,21 @@ impl Offers {
     /// A requester has signed for a proof.
     pub(in crate::prover) fn paid(&mut self, peer: Peer) {
         let Credit {
-            payers,
-            of_payers,
-            strangers,
+            payers, of_payers, ..
         } = &mut self.credit;
         of_payers.remove(&peer);
-        if payers.len() < PAYERS_MAX && payers.insert(peer) {
+        if payers.len() < PAYERS_MAX {
+            payers.insert(peer);
+        }
+    }
+
+    /// A requester has signed for much work. It was a stranger once, so that others are worth a
+    /// try. A smaller receipt costs next to nothing, and says nothing of others.
+    pub(in crate::prover) fn is_useful(&mut self, peer: Peer) {
+        let Credit {
+            useful, strangers, ..
+        } = &mut self.credit;
+        if useful.len() < PAYERS_MAX && useful.insert(peer) {
             *strangers = Setbacks::default();
         }
     }

@@ -224,6 +224,27 @@ fn strangers_take_little_of_a_day_together_however_many_they_are() {
 }
 
 #[test]
+fn a_small_receipt_ends_no_pause_of_others() {
+    let now = Instant::now();
+    let mut offers = Offers::new(ENGINE, [], now);
+    let has_turn = |offers: &mut Offers, requester| {
+        meets(offers, requester, 1, 1000, now);
+        let wanted = offers.next_beforehand(&limits(), false, now);
+        wanted.is_some_and(|wanted| {
+            offers.fetched(wanted, &Fetched::Here, now);
+            true
+        })
+    };
+    assert!(has_turn(&mut offers, 1));
+    offers.paid(Peer([1; 32]));
+    assert!(!has_turn(&mut offers, 2), "it has signed for next to nothing");
+    offers.is_useful(Peer([1; 32]));
+    assert!(has_turn(&mut offers, 2));
+    offers.is_useful(Peer([1; 32]));
+    assert!(!has_turn(&mut offers, 3), "once");
+}
+
+#[test]
 fn a_requester_that_pays_has_each_of_its_jobs_fetched_and_one_that_stops_paying_has_not() {
     let start = Instant::now();
     let payer = Peer([1; 32]);
