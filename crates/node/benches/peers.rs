@@ -51,6 +51,7 @@ fn main() {
             own_final: false,
             stop: Box::pin(std::future::pending()),
             execution: None,
+            growth: None,
         };
         let before = cpu_s();
         let outcome = request(network.clone(), events, wanted).await;

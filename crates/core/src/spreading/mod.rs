@@ -12,14 +12,15 @@
 //! themselves when they have got one. Only those that have delivered before are believed about
 //! their speed; a lie about the rest costs those that are sent to the liar one attempt.
 
+mod job;
 mod link;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use self::link::{HOME_RATE, HOME_RATE_SPREAD, Link, from_peer, mean, rate};
+use self::{
+    job::{Ended, Fetching, Holder, OfJob},
+    link::{HOME_RATE, HOME_RATE_SPREAD, Link, from_peer, mean, rate},
+};
 use crate::{
     ids::{JobId, Peer},
     time::Time,
@@ -114,80 +115,6 @@ pub struct Spreading {
     home: u64,
     jobs: BTreeMap<JobId, OfJob>,
     looked: Time,
-}
-
-/// The holders and the fetches of one job.
-#[derive(Clone, Debug, Default)]
-struct OfJob {
-    /// All its files together.
-    bytes: u64,
-    holders: BTreeMap<Peer, Holder>,
-    /// The outcomes of fetches from each peer, former holders included.
-    records: BTreeMap<Peer, Record>,
-    /// The holders, the best to be sent to first.
-    order: BTreeSet<Order>,
-    /// How many of them neither have delivered nor have sent the files to one that has.
-    unknown: usize,
-    /// Raised for each that is sent to a holder.
-    turns: u64,
-    fetching: BTreeMap<Peer, Fetching>,
-    /// How many of these from the requester.
-    sending: usize,
-    /// The peers that were sent to the requester before there were tasks. Each gets one turn, or
-    /// else a few that never finish would keep all others from it.
-    served: BTreeSet<Peer>,
-    /// The networks of those that have not delivered and have such a turn. Each has one at a time.
-    origins: BTreeSet<u64>,
-    waiting: BTreeSet<Peer>,
-}
-
-/// The number of peers that fetch from a holder, whether nothing is known of it, its failures, when
-/// it was last named, and its name.
-type Order = (usize, bool, usize, u64, Peer);
-
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    load: usize,
-    /// Its own word is all there is: it has neither delivered nor sent the files to one that has.
-    is_unknown: bool,
-    vain: usize,
-    turn: u64,
-}
-
-/// The outcomes of fetches from one peer.
-#[derive(Clone, Debug, Default)]
-struct Record {
-    /// The peers whose fetches have failed since the last one that came to its end.
-    failed: BTreeSet<Peer>,
-    /// Whether a peer that is believed has fetched the files from it. After that, strangers'
-    /// fetches count no more, or else a few of them could have all holders forgotten.
-    has_sent: bool,
-}
-
-/// How a fetch ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Complete,
-    Failed,
-    /// The sender is not to blame.
-    Otherwise,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Fetching {
-    from: Sender,
-    bytes: u64,
-    believed: bool,
-    since: Time,
-    until: Time,
-    /// When one that was told of several is taken to have got them from another than the first.
-    late: Time,
-    /// Its network, if it has the one turn of that.
-    origin: Option<u64>,
-    /// Copies that its sender was sending then, with this one.
-    beside: usize,
-    /// It was told of no other sender.
-    alone: bool,
 }
 
 impl Default for Spreading {
@@ -483,70 +410,6 @@ impl Spreading {
                 self.learn(&fetching, now - fetching.since);
             }
         }
-    }
-}
-
-impl Holder {
-    fn order(&self, peer: Peer) -> Order {
-        (self.load, self.is_unknown, self.vain, self.turn, peer)
-    }
-}
-
-impl OfJob {
-    fn take(&mut self, peer: Peer) -> Option<Holder> {
-        let holder = self.holders.remove(&peer)?;
-        self.order.remove(&holder.order(peer));
-        self.unknown -= usize::from(holder.is_unknown);
-        Some(holder)
-    }
-
-    fn put(&mut self, peer: Peer, holder: Holder) {
-        self.unknown += usize::from(holder.is_unknown);
-        self.order.insert(holder.order(peer));
-        self.holders.insert(peer, holder);
-    }
-
-    /// Notes how a peer's fetch from a holder ended: the holder's failures now, and whether it has
-    /// sent the files to a peer that is believed.
-    fn note(&mut self, holder: Peer, by: Peer, believed: bool, ended: Ended) -> (usize, bool) {
-        if self.records.len() >= PEERS_MAX && !self.records.contains_key(&holder) {
-            return (0, false);
-        }
-        let record = self.records.entry(holder).or_default();
-        match ended {
-            Ended::Complete => {
-                record.failed.clear();
-                record.has_sent |= believed;
-            }
-            Ended::Failed if believed || !record.has_sent => drop(record.failed.insert(by)),
-            Ended::Failed | Ended::Otherwise => {}
-        }
-        (record.failed.len(), record.has_sent)
-    }
-
-    /// Whether the requester sends a peer a copy before there are tasks. Nobody else can while
-    /// nobody has all. Peers of one network that have not delivered may be one person's, who could
-    /// otherwise take all turns and never finish.
-    fn may_be_sent_to(&self, wants: &Wants, at_once: usize) -> bool {
-        let Wants {
-            peer,
-            believed,
-            origin,
-            ..
-        } = *wants;
-        let has_turn = |origin| self.origins.contains(&origin);
-        (believed || !origin.is_some_and(has_turn))
-            && (self.served.len() < COPIES_PER_PLACE * at_once || self.holders.is_empty())
-            && self.served.len() < PEERS_MAX
-            && !self.served.contains(&peer)
-    }
-
-    /// A peer waits for its turn, and asks again after so long.
-    fn waits(&mut self, peer: Peer) -> Duration {
-        if self.waiting.len() < PEERS_MAX {
-            self.waiting.insert(peer);
-        }
-        RETRY * (1 + self.waiting.len() / WAITING_PER_RETRY) as u32
     }
 }
 

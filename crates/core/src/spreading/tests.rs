@@ -1,6 +1,6 @@
 //! Copies over slow links and fast ones, and peers that lie about theirs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::{link::time, *};
 
@@ -409,7 +409,7 @@ fn as_many_tasks_are_given_out_early_as_have_the_files_or_all_if_most_have_them(
     let mut spreading = spreading();
     assert_eq!(spreading.enough_for(JOB, 0), 0, "nobody is there");
     assert_eq!(spreading.enough_for(JOB, 1), 0);
-    (0..3).for_each(|number| spreading.has_all(Time(0), JOB, peer(number)));
+    (0..3).for_each(|number| spreading.has_all(Time(0), JOB, peer(number), true));
     assert_eq!(spreading.enough_for(JOB, 7), 3);
     assert_eq!(spreading.enough_for(JOB, 6), usize::MAX);
     spreading.remove(JOB);
