@@ -34,6 +34,9 @@ const KILLS: usize = 30;
 const PROVERS: usize = 2;
 /// Rounds that take longer to execute than this test does.
 const ENDLESS_ROUNDS: u64 = 10_000_000_000;
+/// The instructions of such a job for which a prover lends its machine: what is executed of it while
+/// a loaded machine proves two segments is more than a prover takes by default.
+const INSTRUCTIONS_MAX: &str = "1000000000000";
 /// Times that a requester dies whose plan is being made, and proofs that become durable before
 /// each.
 const HALF_PLANNED: usize = 3;
@@ -174,6 +177,7 @@ impl Nodes {
         let mut command = myriad();
         command
             .args(["prover", "--memory", MEMORY, "--nice", "0", "--no-mdns"])
+            .args(["--max-instructions", INSTRUCTIONS_MAX])
             .args(["--listen", LISTEN, "--bootstrap", &self.bootstrap])
             .arg("--keys")
             .arg(keys())
