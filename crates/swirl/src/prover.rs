@@ -30,7 +30,8 @@ where
     TS: FiatShamirTranscript<SC>,
 {
     let _span = info_span!("stark_prove_excluding_trace", phase = "prover").entered();
-    context::check::<SC>(device.params(), mpk, &ctx)?;
+    let config = device.config();
+    context::check::<SC>(config.params(), mpk, &ctx)?;
     let mut ctx = ctx.into_sorted();
     let mut of_airs = vec![0; mpk.per_air.len()];
     for (air, trace) in &ctx.per_trace {
@@ -44,7 +45,7 @@ where
         let none = || RowMajorMatrix::new(Vec::new(), 0);
         let traces = ctx.per_trace.iter_mut();
         let traces = traces.map(|(_, trace)| mem::replace(&mut trace.common_main, none()));
-        commit::commit_owned(device.config(), traces.collect())?
+        commit::commit_owned(config, traces.collect())?
     };
     transcript.observe_commit(common_main_commit);
 
@@ -83,15 +84,7 @@ where
         constraints::prove(transcript, mpk, &ctx, &heights, &common_main, kept)?;
     let (stacking_proof, whir_proof) = {
         let _span = info_span!("prover.openings", phase = "prover").entered();
-        opening::prove(
-            device.config(),
-            transcript,
-            mpk,
-            ctx,
-            common_main,
-            point,
-            restacked,
-        )?
+        opening::prove(config, transcript, mpk, ctx, common_main, point, restacked)?
     };
     Ok(Proof {
         public_values,

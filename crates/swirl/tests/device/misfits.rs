@@ -56,9 +56,10 @@ fn refusal(spoil: impl Fn(&mut Key, &mut ProvingContext<Backend>)) -> SwirlError
     let mut pk = engine.device().transport_pk_to_device(&pk);
     let mut ctx = context(&shapes, engine.device());
     spoil(&mut pk, &mut ctx);
-    let proof = engine.prove(&pk, ctx);
-    // A proof would be shown whole.
-    proof.err().expect("a context that does not fit is not proven")
+    let Err(refusal) = engine.prove(&pk, ctx) else {
+        panic!("a context that does not fit is proven");
+    };
+    refusal
 }
 
 fn rows(width: usize, height: usize) -> RowMajorMatrix<F> {
