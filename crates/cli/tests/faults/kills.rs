@@ -34,8 +34,8 @@ const KILLS: usize = 30;
 const PROVERS: usize = 2;
 /// Rounds that take longer to execute than this test does.
 const ENDLESS_ROUNDS: u64 = 10_000_000_000;
-/// The instructions of such a job for which a prover lends its machine: what is executed of it while
-/// a loaded machine proves two segments is more than a prover takes by default.
+/// The instructions of such a job for which a prover lends its machine: what is executed of it
+/// while a loaded machine proves two segments is more than a prover takes by default.
 const INSTRUCTIONS_MAX: &str = "1000000000000";
 /// Times that a requester dies whose plan is being made, and proofs that become durable before
 /// each.
