@@ -114,7 +114,6 @@ mod device;
 mod engine;
 mod error;
 mod gkr;
-mod lagrange;
 mod memory;
 mod opening;
 mod packed;

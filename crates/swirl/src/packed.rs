@@ -3,8 +3,7 @@
 use openvm_stark_backend::{
     StarkProtocolConfig,
     p3_field::{
-        BasedVectorSpace, ExtensionField, Field, PackedFieldExtension, PackedFieldPow2, PackedValue,
-        PrimeCharacteristicRing,
+        BasedVectorSpace, ExtensionField, Field, PackedFieldPow2, PackedValue, PrimeCharacteristicRing,
     },
 };
 
@@ -128,15 +127,10 @@ fn dot_of<F: Field, EF: ExtensionField<F>, const N: usize>(
 
 /// A pack of the values that `f` gives for the lanes.
 pub(crate) fn ext_from_fn<F: Field, EF: ExtensionField<F>>(f: impl Fn(usize) -> EF) -> ExtPack<F, EF> {
-    /// Lanes of the widest packs, which are those of 512 bits.
-    const LANES_MAX: usize = 16;
-    const { assert!(width::<F>() <= LANES_MAX, "there are packs of more lanes") }
-    let mut values = [EF::ZERO; LANES_MAX];
-    let values = &mut values[..width::<F>()];
-    for (lane, value) in values.iter_mut().enumerate() {
-        *value = f(lane);
-    }
-    ExtPack::<F, EF>::from_ext_slice(values)
+    let values: Vec<EF> = (0..width::<F>()).map(f).collect();
+    ExtPack::<F, EF>::from_basis_coefficients_fn(|i| {
+        Pack::<F>::from_fn(|lane| values[lane].as_basis_coefficients_slice()[i])
+    })
 }
 
 /// The value in a lane.

@@ -46,8 +46,7 @@ where
 {
     let hasher = RowHasher::new(hasher);
     let log_height = log2_strict_usize(messages[0].len());
-    let pack = (F::Packing::WIDTH, size_of::<F::Packing>());
-    match Shape::new(messages.len(), log_height, log_blowup, rows, pack) {
+    match Shape::new(messages.len(), log_height, log_blowup, rows, F::Packing::WIDTH) {
         Some(shape) => Encoder::<F>::new(shape).leaves(&hasher, messages),
         None => plain_leaves(&hasher, messages, log_blowup, rows),
     }
@@ -80,12 +79,12 @@ pub(crate) fn bytes(
 ) -> Bytes {
     let leaves = (1usize << (log_height + log_blowup)) / rows;
     let kept = sizes.digest * (2 * leaves - 1);
-    let encoding = match Shape::new(width, log_height, log_blowup, rows, (sizes.lanes(), sizes.pack)) {
+    let encoding = match Shape::new(width, log_height, log_blowup, rows, sizes.lanes()) {
         Some(shape) => {
             let (n1, n2) = (1usize << shape.log_n1, 1usize << shape.log_n2);
             let blocks = n1 / sizes.lanes();
-            // The block and its twiddles, and for each row of a leaf a digest in each lane.
-            let of_thread = (width + 1) * n2 * sizes.pack + rows * sizes.digest * sizes.lanes();
+            // The block and its twiddles, and a state of the hasher for each row of a leaf.
+            let of_thread = (width + 1) * n2 * sizes.pack + rows * size_of::<[u32; 8]>() * sizes.lanes();
             let in_class = (1usize << shape.log_class()) / rows;
             sizes.f * (width << shape.log_class())
                 + sizes.f * (n1 + n1.max(n2) / 2)
@@ -144,20 +143,12 @@ struct Shape {
 }
 
 impl Shape {
-    /// `pack` has the lanes and bytes of a pack. There is no shape if a block has fewer rows than
-    /// that takes.
-    fn new(
-        width: usize,
-        log_height: usize,
-        log_blowup: usize,
-        rows: usize,
-        (lanes, pack): (usize, usize),
-    ) -> Option<Self> {
+    fn new(width: usize, log_height: usize, log_blowup: usize, rows: usize, lanes: usize) -> Option<Self> {
         let least_n2 = log2_strict_usize(rows.max(lanes));
         let least = least_n2 + log2_strict_usize(lanes);
         let log_fold = log_height.checked_sub(least)?.min(MAX_LOG_FOLD);
         let log_class = log_height - log_fold;
-        let fitting = (BLOCK_BYTES / (width * pack)).max(1).ilog2() as usize;
+        let fitting = (BLOCK_BYTES / (width * lanes * size_of::<u32>())).max(1).ilog2() as usize;
         let log_n2 = fitting
             .min(log_class.div_ceil(2))
             .clamp(least_n2, log_class - log2_strict_usize(lanes));
@@ -365,10 +356,10 @@ mod tests {
 
     #[test]
     fn tall_codewords_are_cut_into_blocks_that_fit() {
-        let (lanes, pack) = (<F as Field>::Packing::WIDTH, size_of::<<F as Field>::Packing>());
-        let shape = Shape::new(16, 21, 1, 16, (lanes, pack)).unwrap();
+        let lanes = <F as Field>::Packing::WIDTH;
+        let shape = Shape::new(16, 21, 1, 16, lanes).unwrap();
         assert_eq!(shape.log_classes, 3);
         assert!((shape.width * lanes * size_of::<F>()) << shape.log_n2 <= super::BLOCK_BYTES);
-        assert_eq!(Shape::new(16, 4, 1, 16, (16, 64)), None);
+        assert_eq!(Shape::new(16, 4, 1, 16, 16), None);
     }
 }

@@ -1,8 +1,6 @@
 //! The batch sumcheck. It proves that all constraints vanish, and that the fractions have their
 //! claimed values.
 
-use std::collections::HashMap;
-
 use openvm_cpu_backend::CpuBackend;
 use openvm_stark_backend::{
     FiatShamirTranscript,
@@ -131,7 +129,7 @@ where
     let fold_span = info_span!("prover.batch_constraints.fold_ple_evals", phase = "prover").entered();
     let factors = place_factors::<SC::F, SC::EF>(l_skip, r[0]);
     let mut folded: Vec<Folded<SC::F, SC::EF>> = airs
-        .par_iter()
+        .iter()
         .map(|air| Folded::new(air, l_skip, &factors))
         .collect();
     drop(fold_span);
@@ -259,7 +257,6 @@ where
         .zip(folded)
         .map(|(air, folded)| {
             let eq = unit_eq::<SC::F, SC::EF>(&r[1..=air.trace.log_blocks()], l_skip);
-            let indices: HashMap<Input, usize> = air.inputs.iter().copied().zip(0..).collect();
             let part = |matrix: usize| {
                 let width = air.trace.matrices[matrix].len();
                 let inputs: Vec<Input> = (0..width)
@@ -271,9 +268,9 @@ where
                     .collect();
                 inputs
                     .into_par_iter()
-                    .map(|input| match indices.get(&input) {
+                    .map(|input| match air.inputs.iter().position(|&i| i == input) {
                         // The columns that the constraints read have been folded already.
-                        Some(&index) => folded.claim(index),
+                        Some(index) => folded.claim(index),
                         None => open::<SC::F, SC::EF>(air, input, l_skip, factors, &eq),
                     })
                     .collect()

@@ -1,18 +1,17 @@
 //! The rounds of the batch sumcheck after the first one, over folded columns.
 
 use openvm_stark_backend::{
-    p3_field::{ExtensionField, PrimeCharacteristicRing, TwoAdicField},
+    p3_field::{ExtensionField, PrimeCharacteristicRing, TwoAdicField, batch_multiplicative_inverse},
     p3_maybe_rayon::prelude::*,
-    p3_util::reverse_bits_len,
 };
 
 use super::{
     air::{Air, Sums, TARGETS, Weights},
     program::Input,
+    trace::reverse_bits,
 };
 use crate::{
     gkr::{SplitEq, small_eq, unpack},
-    lagrange::lagrange_at,
     packed::{ExtPack, Pack, PackedField, dot, ext_from_fn, ext_lane, ext_sum, log_width, split_ext},
 };
 
@@ -32,15 +31,23 @@ enum Columns<F: PackedField, EF: ExtensionField<F>> {
     Scalar(Vec<Vec<EF>>),
 }
 
-/// The factors of the places of a block, in bit-reversed order, that make its value at `r`.
+/// The factors of the places of a block, in bit-reversed order, that make its value at `r`
+/// (barycentric interpolation).
 pub(crate) fn place_factors<F, EF>(l_skip: usize, r: EF) -> Vec<EF>
 where
     F: TwoAdicField,
     EF: ExtensionField<F>,
 {
-    let factors = lagrange_at::<F, EF>(l_skip, r);
-    (0..factors.len())
-        .map(|place| factors[reverse_bits_len(place, l_skip)])
+    let size = 1usize << l_skip;
+    let roots: Vec<F> = F::two_adic_generator(l_skip).powers().take(size).collect();
+    let differences: Vec<EF> = roots.iter().map(|&root| r - root).collect();
+    let inverses = batch_multiplicative_inverse(&differences);
+    let scale = (r.exp_power_of_2(l_skip) - EF::ONE) * F::from_usize(size).inverse();
+    (0..size)
+        .map(|place| {
+            let place = reverse_bits(place, l_skip);
+            inverses[place] * roots[place] * scale
+        })
         .collect()
 }
 

@@ -8,10 +8,12 @@
 use openvm_stark_backend::{
     p3_field::{ExtensionField, Field, PrimeCharacteristicRing, TwoAdicField},
     p3_maybe_rayon::prelude::*,
-    p3_util::reverse_bits_len,
 };
 
-use super::air::{Air, CONSTRAINTS, Sums, TARGETS, Weights};
+use super::{
+    air::{Air, CONSTRAINTS, Sums, TARGETS, Weights},
+    trace::reverse_bits,
+};
 use crate::{
     gkr::{SplitEq, small_eq},
     packed::{ExtPack, Pack, PackedField, ext_sum, log_width},
@@ -54,7 +56,7 @@ where
                     for coset in 0..cosets {
                         let with_constraints = coset + 1 < air.degree;
                         scratch.eval(air, weights, &transform, coset, with_constraints, |place, at| {
-                            let sums = &mut sums[reverse_bits_len(place, l_skip) * cosets + coset];
+                            let sums = &mut sums[reverse_bits(place, l_skip) * cosets + coset];
                             for (sum, value) in sums.iter_mut().zip(at) {
                                 *sum += value * factor;
                             }
@@ -181,8 +183,6 @@ impl<F: PackedField + TwoAdicField> Transform<F> {
 /// The working memory of a thread.
 struct Scratch<F: Field> {
     places: usize,
-    /// The values of one input on a coset.
-    values: Vec<Pack<F>>,
     /// Coefficients of each input.
     coefficients: Vec<Pack<F>>,
     /// The inputs at each place of a coset.
@@ -197,7 +197,6 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
         let zero = Pack::<F>::ZERO;
         Self {
             places,
-            values: vec![zero; places],
             coefficients: vec![zero; air.inputs.len() * places],
             points: vec![zero; air.inputs.len() * places],
             registers: vec![zero; air.all.registers().max(air.interactions.registers())],
@@ -232,7 +231,8 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
         };
         let inputs = air.inputs.len();
         let twists = &transform.twists[coset];
-        let values = &mut self.values;
+        // The first registers are free until the points are evaluated.
+        let mut values = vec![Pack::<F>::ZERO; self.places];
         for (input, coefficients) in self.coefficients.chunks_exact(self.places).enumerate() {
             if !program.reads[input] {
                 continue;
@@ -240,7 +240,7 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
             for ((value, &coefficient), &twist) in values.iter_mut().zip(coefficients).zip(twists) {
                 *value = coefficient * twist;
             }
-            transform.to_values(values);
+            transform.to_values(&mut values);
             for (place, &value) in values.iter().enumerate() {
                 self.points[place * inputs + input] = value;
             }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use openvm_stark_backend::{
     p3_field::{PackedValue, PrimeCharacteristicRing},
-    p3_util::reverse_bits_len,
     prover::{
         ColMajorMatrix, MatrixDimensions,
         stacked_pcs::{StackedLayout, StackedSlice},
@@ -78,11 +77,11 @@ impl<'a, F: PackedField> Trace<'a, F> {
                     }
                     spread::<F>(packs, 0);
                 } else {
-                    self.gather(unit, packs, |row| column[self.wrapped(row + usize::from(next))]);
+                    self.gather(unit, packs, |row| column[(row + usize::from(next)) % self.height]);
                 }
             }
             _ => self.gather(unit, packs, |row| {
-                let row = self.wrapped(row);
+                let row = row % self.height;
                 F::from_bool(match input {
                     Input::IsFirst => row == 0,
                     Input::IsLast => row == self.height - 1,
@@ -92,14 +91,9 @@ impl<'a, F: PackedField> Trace<'a, F> {
         }
     }
 
-    /// The row of this number, where the first row follows the last one: heights are powers of two.
-    fn wrapped(&self, row: usize) -> usize {
-        row & (self.height - 1)
-    }
-
     fn gather(&self, unit: usize, packs: &mut [Pack<F>], row: impl Fn(usize) -> F) {
         for (place, pack) in packs.iter_mut().enumerate() {
-            let place = reverse_bits_len(place, self.l_skip);
+            let place = reverse_bits(place, self.l_skip);
             *pack = Pack::<F>::from_fn(|lane| {
                 let block = unit * width::<F>() + index_of_lane::<F>(self.l_skip, lane);
                 if block >> self.log_blocks() == 0 {
@@ -121,11 +115,11 @@ impl<'a, F: PackedField> Trace<'a, F> {
                 let offset = usize::from(next);
                 match column.get(start + offset..end + offset) {
                     Some(values) => *Pack::<F>::from_slice(values),
-                    None => Pack::<F>::from_fn(|lane| column[self.wrapped(start + lane + offset)]),
+                    None => Pack::<F>::from_fn(|lane| column[(start + lane + offset) % self.height]),
                 }
             }
             _ => {
-                let row = |lane: usize| self.wrapped(start + lane);
+                let row = |lane: usize| (start + lane) % self.height;
                 let last = self.height - 1;
                 Pack::<F>::from_fn(|lane| {
                     F::from_bool(match input {
@@ -165,4 +159,13 @@ fn spread<F: PackedField>(packs: &mut [Pack<F>], phase: usize) {
     let (low, high) = packs.split_at_mut(half);
     spread::<F>(low, phase + 1);
     spread::<F>(high, phase + 1);
+}
+
+/// The number whose `bits` low bits are those of `value` in reverse.
+pub(crate) fn reverse_bits(value: usize, bits: usize) -> usize {
+    if bits == 0 {
+        0
+    } else {
+        value.reverse_bits() >> (usize::BITS as usize - bits)
+    }
 }

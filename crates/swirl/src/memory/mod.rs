@@ -20,9 +20,7 @@ use openvm_stark_backend::{
 };
 
 use self::shape::AirShape;
-use crate::{
-    PackedConfig, SwirlError, commit::encode, context, gkr::Kept, opening::sizes::Lists, packed::Sizes,
-};
+use crate::{PackedConfig, SwirlError, commit::encode, context, gkr::Kept, packed::Sizes};
 
 /// An allowance for everything too small to be listed: the claims and polynomials of rounds, the
 /// heads of lists of lists, the hasher's constants.
@@ -84,7 +82,6 @@ pub struct MemoryModel {
     height_constraints: Vec<LinearConstraint>,
     max_degree: usize,
     sizes: Sizes,
-    lists: Lists,
     airs: Vec<AirShape>,
 }
 
@@ -99,7 +96,6 @@ impl MemoryModel {
             height_constraints: mpk.trace_height_constraints.clone(),
             max_degree: mpk.max_constraint_degree,
             sizes: Sizes::of::<SC>(),
-            lists: Lists::of::<SC::F, SC::EF>(),
             airs: mpk
                 .per_air
                 .iter()

@@ -67,7 +67,7 @@ impl Walk<'_> {
     }
 
     pub(super) fn reduction(&self) -> usize {
-        let (sizes, lists) = (&self.model.sizes, &self.model.lists);
+        let sizes = &self.model.sizes;
         let params = &self.model.params;
         let groups = self.groups();
         let pieces: usize = groups.iter().map(|group| group.pieces).sum();
@@ -80,7 +80,7 @@ impl Walk<'_> {
             })
             .sum();
         let longest = groups.iter().map(|group| group.pieces).max().unwrap_or(0);
-        let batching = longest * lists.column + self.threads * sizes::thread(sizes);
+        let batching = longest * sizes::COLUMN + self.threads * sizes::thread(sizes);
         // Columns are folded as soon as their shortest piece is, and all that are left at the end.
         let folded: usize = self
             .shortest()
@@ -89,10 +89,10 @@ impl Walk<'_> {
             .map(|n_lift| sizes.ef << (params.n_stack - n_lift))
             .sum();
         let folding = folded + (sizes.ef << params.n_stack);
-        pushed(pieces, 0) * lists.piece
+        pushed(pieces, 0) * sizes::PIECE
             + cubes
             + batching.max(folding)
-            + self.stacked_columns() * (2 * size_of::<&[u8]>() + lists.fold)
+            + self.stacked_columns() * (2 * size_of::<&[u8]>() + sizes::FOLD)
     }
 
     pub(super) fn whir(&self) -> usize {
@@ -105,7 +105,7 @@ impl Walk<'_> {
         // The batched column by its basis coefficients and packed, or packed with the weights.
         let mut peak = lists
             + ((2 * sizes.ef) << log_height)
-            + (self.model.lists.batch_task << log_height >> sizes::LOG_BATCH_ROWS);
+            + (sizes::BATCH_TASK << log_height >> sizes::LOG_BATCH_ROWS);
         let mut proof = 0;
         let mut previous = 0;
         let mut log_domain = log_height + params.log_blowup;

@@ -6,15 +6,16 @@
 //! rest. For most columns, that happens only at the end.
 
 use openvm_stark_backend::{
-    p3_field::{
-        ExtensionField, Field, PackedFieldExtension, PackedValue, PrimeCharacteristicRing, TwoAdicField,
-    },
+    p3_field::{ExtensionField, Field, PackedValue, PrimeCharacteristicRing, TwoAdicField},
     p3_maybe_rayon::prelude::*,
     prover::poly::evals_eq_hypercube,
 };
 
-use super::piece::Piece;
-use crate::{lagrange::lagrange_at, packed::ext_sum};
+use super::{
+    group::lagrange_at,
+    packed::{pack, sum_lanes},
+    piece::Piece,
+};
 
 pub(super) struct Folds<'a, F: Field, EF> {
     l_skip: usize,
@@ -70,10 +71,9 @@ impl<'a, F: TwoAdicField, EF: ExtensionField<F>> Folds<'a, F, EF> {
     }
 
     pub(super) fn bind(&mut self, u: EF) {
-        self.folded
-            .par_iter_mut()
-            .flatten()
-            .for_each(|values| bind(values, u));
+        for values in self.folded.iter_mut().flatten() {
+            bind(values, u);
+        }
         self.bound.push(u);
     }
 
@@ -98,10 +98,11 @@ impl<'a, F: TwoAdicField, EF: ExtensionField<F>> Folds<'a, F, EF> {
                 .collect();
         }
         // Lanes are points of the univariate subgroup: the row's weight is the same in all of them.
-        let lagrange: Vec<EF::ExtensionPacking> = self
-            .lagrange
-            .chunks_exact(lanes)
-            .map(EF::ExtensionPacking::from_ext_slice)
+        let lagrange: Vec<EF::ExtensionPacking> = (0..size / lanes)
+            .map(|part| {
+                let values = &self.lagrange[part * lanes..];
+                pack::<F, EF>(|d| F::Packing::from_fn(|lane| values[lane].as_basis_coefficients_slice()[d]))
+            })
             .collect();
         let fold_part = |column: &[F], weights: &[EF]| {
             let mut sums = vec![EF::ExtensionPacking::ZERO; size / lanes];
@@ -112,7 +113,7 @@ impl<'a, F: TwoAdicField, EF: ExtensionField<F>> Folds<'a, F, EF> {
                 }
             }
             let sum = sums.into_iter().zip(&lagrange).map(|(sum, &l)| sum * l).sum();
-            ext_sum::<F, EF>(&sum)
+            sum_lanes::<F, EF>(sum)
         };
         // A block is cut into tasks where it is large, and tasks take many blocks where these are
         // small.

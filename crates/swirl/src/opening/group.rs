@@ -6,7 +6,6 @@ use openvm_stark_backend::{
 };
 
 use super::batch::add_multiple;
-use crate::lagrange::lagrange_at;
 
 /// Rows that a task batches at once: the eight sums of a row, 16 KiB, stay in the first-level
 /// cache.
@@ -119,6 +118,19 @@ where
         },
     );
     batched
+}
+
+/// Values at `u` of the Lagrange polynomials of the subgroup of `2^l_skip` elements.
+pub(super) fn lagrange_at<F: TwoAdicField, EF: ExtensionField<F>>(l_skip: usize, u: EF) -> Vec<EF> {
+    // The i-th is the sum of `(u / w^i)^k / size` over all exponents below the size.
+    let size = 1usize << l_skip;
+    let scale = F::ONE.halve().exp_u64(l_skip as u64);
+    F::two_adic_generator(l_skip)
+        .inverse()
+        .powers()
+        .take(size)
+        .map(|inverse| (u * inverse).powers().take(size).sum::<EF>() * scale)
+        .collect()
 }
 
 /// Evaluations at 1 and 2 in the first variable of the sum of the products.

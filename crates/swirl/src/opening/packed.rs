@@ -11,8 +11,6 @@ use openvm_stark_backend::{
     p3_util::{log2_strict_usize, reverse_bits_len},
 };
 
-use crate::packed::ext_sum;
-
 /// Packed elements that a task of a parallel loop takes: enough that starting it costs nothing.
 const TASK: usize = 1 << 9;
 
@@ -47,8 +45,7 @@ impl<F: Field, EF: ExtensionField<F>> Values<F, EF> {
                 .with_min_len(TASK)
                 .map(|i| {
                     let offset = reverse_bits_len(i, log_rest);
-                    let plane = |d: usize| F::Packing::from_fn(|lane| planes[d][starts[lane] + offset]);
-                    EF::ExtensionPacking::from_basis_coefficients_fn(plane)
+                    pack::<F, EF>(|d| F::Packing::from_fn(|lane| planes[d][starts[lane] + offset]))
                 })
                 .collect(),
         )
@@ -162,7 +159,7 @@ pub(crate) fn product_round<F: Field, EF: ExtensionField<F>>(
                     sums
                 })
                 .reduce(|| zero, |a, b| [a[0] + b[0], a[1] + b[1]])
-                .map(|sum| ext_sum::<F, EF>(&sum))
+                .map(sum_lanes::<F, EF>)
         }
         (Values::Plain(f), Values::Plain(w)) => {
             let half = f.len() / 2;
@@ -189,4 +186,16 @@ pub(crate) fn fold_both<F: Field, EF: ExtensionField<F>>(
 fn add_product<T: PrimeCharacteristicRing + Copy>(sums: &mut [T; 2], f0: T, f1: T, w0: T, w1: T) {
     sums[0] += f1 * w1;
     sums[1] += (f1 + f1 - f0) * (w1 + w1 - w0);
+}
+
+#[inline(always)]
+pub(crate) fn pack<F: Field, EF: ExtensionField<F>>(
+    plane: impl FnMut(usize) -> F::Packing,
+) -> EF::ExtensionPacking {
+    EF::ExtensionPacking::from_basis_coefficients_fn(plane)
+}
+
+pub(crate) fn sum_lanes<F: Field, EF: ExtensionField<F>>(packed: EF::ExtensionPacking) -> EF {
+    let planes = packed.as_basis_coefficients_slice();
+    EF::from_basis_coefficients_fn(|d| planes[d].as_slice().iter().copied().sum())
 }

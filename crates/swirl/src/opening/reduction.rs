@@ -288,20 +288,23 @@ where
     }
 
     fn bind(&mut self, round: usize, u: SC::EF) {
-        for group in self.groups.iter().filter(|group| round > group.n_lift) {
-            for piece in &mut self.pieces[group.pieces.clone()] {
-                let odd = piece.slice.row_idx >> (self.l_skip + round - 1) & 1 == 1;
-                piece.place *= if odd { u } else { SC::EF::ONE - u };
+        for group in &mut self.groups {
+            if round <= group.n_lift {
+                for values in [
+                    &mut group.eq,
+                    &mut group.rot,
+                    &mut group.batched.eq,
+                    &mut group.batched.rot,
+                ] {
+                    bind(values, u);
+                }
+            } else {
+                for piece in &mut self.pieces[group.pieces.clone()] {
+                    let odd = piece.slice.row_idx >> (self.l_skip + round - 1) & 1 == 1;
+                    piece.place *= if odd { u } else { SC::EF::ONE - u };
+                }
             }
         }
-        let long = self.groups.iter_mut().filter(|group| round <= group.n_lift);
-        let cubes: Vec<&mut Vec<SC::EF>> = long
-            .flat_map(|group| {
-                let batched = &mut group.batched;
-                [&mut group.eq, &mut group.rot, &mut batched.eq, &mut batched.rot]
-            })
-            .collect();
-        cubes.into_par_iter().for_each(|values| bind(values, u));
         self.folds.bind(u);
     }
 

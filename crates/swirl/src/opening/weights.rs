@@ -1,7 +1,7 @@
 //! Weights of the claims that queries add to WHIR's sumcheck.
 
 use openvm_stark_backend::{
-    p3_field::{ExtensionField, Field, PackedFieldExtension, PackedValue},
+    p3_field::{ExtensionField, Field, PackedValue},
     p3_maybe_rayon::prelude::*,
     p3_util::log2_strict_usize,
     poly_common::Squarable,
@@ -48,10 +48,8 @@ pub(crate) fn add<F: Field, EF: ExtensionField<F>>(
             let first_powers = powers(first.0, m);
             let first_low: Vec<EF> = products(&first_powers[split..]);
             let first_high: Vec<EF> = products(&first_powers[..split]);
-            let first_low: Vec<EF::ExtensionPacking> = first_low
-                .chunks_exact(lanes)
-                .map(EF::ExtensionPacking::from_ext_slice)
-                .collect();
+            let first_low: Vec<EF::ExtensionPacking> =
+                first_low.chunks_exact(lanes).map(pack_slice::<F, EF>).collect();
             weights
                 .par_chunks_exact_mut(first_low.len())
                 .enumerate()
@@ -69,6 +67,12 @@ pub(crate) fn add<F: Field, EF: ExtensionField<F>>(
                 });
         }
     }
+}
+
+fn pack_slice<F: Field, EF: ExtensionField<F>>(values: &[EF]) -> EF::ExtensionPacking {
+    super::packed::pack::<F, EF>(|d| {
+        F::Packing::from_fn(|lane| values[lane].as_basis_coefficients_slice()[d])
+    })
 }
 
 fn powers<F: Field>(z: F, m: usize) -> Vec<F> {
