@@ -51,6 +51,12 @@ use crate::{
 
 type PartialProof<SC> = (GkrProof<SC>, BatchConstraintProof<SC>);
 type ProofContext<SC> = ProvingContext<CpuBackend<SC>>;
+/// The proof, the point of its claims, and the stacked columns of each trace that is no common one.
+type Proven<SC> = (
+    PartialProof<SC>,
+    Vec<<SC as StarkProtocolConfig>::EF>,
+    Vec<Restacked<<SC as StarkProtocolConfig>::F>>,
+);
 
 /// Proves the constraints and interactions of `ctx`, whose traces are sorted by height, the highest
 /// first; gives also the point of the claims, and the stacked columns of preprocessed and cached
@@ -69,7 +75,7 @@ pub(crate) fn prove<SC, TS>(
     heights: &[usize],
     common_main: &PcsData<SC>,
     kept: Kept,
-) -> Result<(PartialProof<SC>, Vec<SC::EF>, Vec<Restacked<SC::F>>), SwirlError>
+) -> Result<Proven<SC>, SwirlError>
 where
     SC: PackedConfig,
     SC::EF: TwoAdicField + ExtensionField<SC::F>,
