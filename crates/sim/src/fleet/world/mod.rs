@@ -302,14 +302,19 @@ impl<'a> World<'a> {
             Happens::Finds { side, input } => self.input(side, input),
             Happens::Toggles { machine } => self.toggles(machine),
             Happens::Lost { machine, boot } => {
-                let peer = self.machines[machine].peer;
                 if self.machines[machine].boot == boot {
-                    let met: Vec<usize> = self.machines[machine].met.iter().map(Met::side).collect();
-                    for side in met {
-                        self.input(side, Input::PeerLost { peer });
-                    }
+                    self.is_lost(machine);
                 }
             }
+        }
+    }
+
+    /// All requesters that a machine has met find that it is gone.
+    fn is_lost(&mut self, machine: usize) {
+        let Machine { peer, met, .. } = &self.machines[machine];
+        let (peer, met): (_, Vec<usize>) = (*peer, met.iter().map(Met::side).collect());
+        for side in met {
+            self.input(side, Input::PeerLost { peer });
         }
     }
 
