@@ -288,8 +288,9 @@ mod tests {
 
     /// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
     fn frame(result: &[u8]) -> Vec<u8> {
-        // Wall time, CPU time and waiting of seconds and nanoseconds each, and a peak of memory.
-        let body = [&[0; 7], result].concat();
+        // Wall time, CPU time and waiting of seconds and nanoseconds each, a peak of memory, and
+        // what was planned of it.
+        let body = [&[0; 8], result].concat();
         [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
     }
 

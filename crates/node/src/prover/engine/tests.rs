@@ -52,7 +52,7 @@ fn key_file(body: &[u8]) -> Vec<u8> {
 
 /// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
 fn frame(result: &[u8]) -> Vec<u8> {
-    let body = [&[0; 7], result].concat();
+    let body = [&[0; 8], result].concat();
     [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
 }
 

@@ -16,7 +16,7 @@ const LOAD_BYTES: usize = 4 + 5 + 2;
 
 /// The bytes with which a child answers: a frame with what it took, and the answer's encoding.
 fn frame(result: &[u8]) -> Vec<u8> {
-    let body = [&[0; 7], result].concat();
+    let body = [&[0; 8], result].concat();
     [&(body.len() as u32).to_le_bytes(), body.as_slice()].concat()
 }
 
