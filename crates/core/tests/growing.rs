@@ -172,7 +172,7 @@ fn what_an_earlier_run_left_is_there_as_soon_as_its_segment() {
 
 /// They hear something else than that there is no such task, and go on.
 #[test]
-fn who_was_at_a_segment_that_is_not_cut_again_yet_is_waited_for() {
+fn a_peer_at_a_segment_that_is_not_cut_again_yet_is_waited_for() {
     let leased = (2..5)
         .map(|index| (TaskId::Segment(index), peer(index)))
         .collect();
@@ -244,7 +244,7 @@ fn a_proof_that_is_lost_before_the_plan_is_there_is_made_again() {
 }
 
 #[test]
-fn who_lies_or_goes_while_the_plan_grows_keeps_nobody_from_a_segment() {
+fn a_peer_that_lies_or_goes_while_the_plan_grows_keeps_nobody_from_a_segment() {
     let mut desk = Desk::new(once(), growing(3));
     for index in 0..3 {
         assert_eq!(desk.ask(peer(index), offer(None)), Ok(segment(index)));

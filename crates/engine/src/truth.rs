@@ -49,7 +49,8 @@ pub(crate) fn boundaries(
     };
     let first = *first;
     let mut boundaries = Vec::with_capacity(segments.len());
-    let before = if first == 0 { None } else { walk.take() };
+    // An execution that begins anew does not hold the memory of the one before.
+    let before = walk.take().filter(|_| first > 0);
     // OpenVM panics at an access outside of the VM's memory.
     let walked = caught(|| follow(program, input, segments, before, &mut boundaries))
         .unwrap_or_else(Err)

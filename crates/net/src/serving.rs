@@ -46,6 +46,7 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
 ) {
     let limits_served = ServeLimits {
+        // Each stream with a place finds a slot: there are as many.
         slots: Arc::new(Semaphore::new(limits.blobs_sent_at_once)),
         retry_ms: RETRY_MS,
         ..ServeLimits::default()
@@ -136,7 +137,8 @@ impl Places {
         }))
     }
 
-    /// Whether there is a place; a stranger is one that has an origin to count for, if any.
+    /// Whether there is a place for a stream of this peer. `origin` is that of a stranger, and none
+    /// for peers that were of use, and for this machine.
     fn has_room(&self, peer: &PeerId, is_stranger: bool, origin: Option<Origin>) -> bool {
         let for_strangers = self.most - self.most / RESERVED_SHARE;
         let per_origin = (self.most / SUBNET_SHARE).max(1);

@@ -94,38 +94,21 @@ pub(crate) fn check<SC: StarkProtocolConfig>(
 
 /// A parameter of the key that is not the device's.
 fn difference(key: &SystemParams, device: &SystemParams) -> Option<String> {
-    let numbers = [
-        ("l_skip", key.l_skip, device.l_skip),
-        ("n_stack", key.n_stack, device.n_stack),
-        ("w_stack", key.w_stack, device.w_stack),
-        ("log_blowup", key.log_blowup, device.log_blowup),
-        (
-            "max_constraint_degree",
-            key.max_constraint_degree,
-            device.max_constraint_degree,
-        ),
-    ];
-    let differs = numbers.into_iter().find(|(_, key, device)| key != device);
-    differs
-        .map(|(name, key, device)| format!("{name} is {key} for the key, and {device} for the device"))
-        .or_else(|| {
-            let differ = key.whir != device.whir;
-            differ.then(|| {
-                format!(
-                    "whir is {:?} for the key, and {:?} for the device",
-                    key.whir, device.whir
-                )
-            })
-        })
-        .or_else(|| {
-            let differ = key.logup != device.logup;
-            differ.then(|| {
-                format!(
-                    "logup is {:?} for the key, and {:?} for the device",
-                    key.logup, device.logup
-                )
-            })
-        })
+    let parts = |params: &SystemParams| {
+        [
+            ("l_skip", params.l_skip.to_string()),
+            ("n_stack", params.n_stack.to_string()),
+            ("w_stack", params.w_stack.to_string()),
+            ("log_blowup", params.log_blowup.to_string()),
+            ("max_constraint_degree", params.max_constraint_degree.to_string()),
+            ("whir", format!("{:?}", params.whir)),
+            ("logup", format!("{:?}", params.logup)),
+        ]
+    };
+    let mut pairs = parts(key).into_iter().zip(parts(device));
+    let (own, other) = pairs.find(|(own, other)| own != other)?;
+    let (name, own, other) = (own.0, own.1, other.1);
+    Some(format!("{name} is {own} for the key, and {other} for the device"))
 }
 
 /// Refuses traces whose proof would have no coordinate at all: OpenVM's device and verifier take

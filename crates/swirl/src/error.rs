@@ -40,7 +40,10 @@ pub enum SwirlError {
     #[error("the key was made for other parameters than the device's: {0}; make the device with the key's")]
     Params(String),
     /// The point of the claims lacks coordinates.
-    #[error("the point at which the traces are opened has {given} coordinates, and {needed} are needed")]
+    #[error(
+        "the point at which the traces are opened has {given} coordinates, and at least {needed} are needed; \
+         pass the point that `prove_rap_constraints` gave"
+    )]
     Point { given: usize, needed: usize },
     /// A proof that keeps as little as possible takes more memory than the device was given.
     #[error("the proof takes {needed} bytes, and {allowed} are allowed; allow more, or prove less at once")]

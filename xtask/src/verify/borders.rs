@@ -167,7 +167,7 @@ fn crossed(file: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A text without its comments. Chains of calls are on one line each.
+/// A text without the lines that are comments. Chains of calls are on one line each.
 fn code(text: &str) -> String {
     let mut code = String::new();
     for line in text.lines().map(str::trim) {

@@ -2,6 +2,7 @@
 //! modules, short subjects of commits.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -46,7 +47,14 @@ fn beside_folders(files: &[PathBuf]) -> Vec<String> {
     let found = files.iter().filter(has_folder);
     found
         .map(|file| {
-            let inside = file.with_extension("").join("mod.rs");
+            // Cargo finds a target with parts by another name.
+            let parent = file.parent().and_then(Path::file_name);
+            let is_target = ["tests", "benches", "examples", "bin"]
+                .map(OsStr::new)
+                .map(Some)
+                .contains(&parent);
+            let name = if is_target { "main.rs" } else { "mod.rs" };
+            let inside = file.with_extension("").join(name);
             format!("{}: move it to {}", file.display(), inside.display())
         })
         .collect()
@@ -101,10 +109,15 @@ mod tests {
             "guests/b/src/x.rs",
             "guests/b/src/x/tests.rs",
             "guests/b/src/y.rs",
+            "guests/b/tests/x.rs",
+            "guests/b/tests/x/part.rs",
         ]);
         assert_eq!(
             beside_folders(&[inside, beside].concat()),
-            ["guests/b/src/x.rs: move it to guests/b/src/x/mod.rs"]
+            [
+                "guests/b/src/x.rs: move it to guests/b/src/x/mod.rs",
+                "guests/b/tests/x.rs: move it to guests/b/tests/x/main.rs",
+            ]
         );
     }
 

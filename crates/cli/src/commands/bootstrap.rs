@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_come_and_leave_without_end_have_few_lines() {
+    fn peers_that_come_and_leave_without_end_have_few_lines() {
         let mut lines = Lines::default();
         let shown = |lines: &mut Lines, count| (0..count).filter(|_| lines.has_room()).count() as u32;
         assert_eq!(shown(&mut lines, 1000), LINES_MAX);

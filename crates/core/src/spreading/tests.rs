@@ -176,7 +176,7 @@ fn strangers_of_one_network_have_one_turn_at_a_time() {
 }
 
 #[test]
-fn those_who_only_say_that_they_have_the_files_keep_nobody_from_those_who_do() {
+fn peers_that_only_say_that_they_have_the_files_keep_nobody_from_those_that_do() {
     let mut spreading = spreading();
     for number in 1000..1000 + ENOUGH {
         spreading.has_all(Time(0), JOB, peer(number), false);

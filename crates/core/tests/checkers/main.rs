@@ -198,12 +198,8 @@ fn a_lease_of_the_callers_own_final_proof_is_noticed() {
     assert!(with_own_final(true).is_err());
 }
 
-#[test]
-fn a_proof_that_is_lost_or_replaced_is_noticed() {
-    let other = Blob([3; 32]);
-    let replaced = [persist(segment(0), PROOF), persist(segment(0), other)];
-    assert!(last(Kept::default(), &[], &replaced).is_err());
-
+/// The checker, once a proof of a segment is kept.
+fn kept() -> Kept {
     let mut kept = Kept::default();
     kept.output(NOW, &persist(segment(0), PROOF)).unwrap();
     kept.input(
@@ -213,6 +209,16 @@ fn a_proof_that_is_lost_or_replaced_is_noticed() {
             proof: PROOF,
         },
     );
+    kept
+}
+
+#[test]
+fn a_proof_that_is_lost_or_replaced_is_noticed() {
+    let other = Blob([3; 32]);
+    let replaced = [persist(segment(0), PROOF), persist(segment(0), other)];
+    assert!(last(Kept::default(), &[], &replaced).is_err());
+
+    let mut kept = kept();
     let mut forgetful = Requester::new(Policy::default());
     forgetful.handle_input(NOW, open());
     assert!(
@@ -301,18 +307,6 @@ fn a_proof_that_is_given_up_without_evidence_is_noticed() {
         maker: Some(PEER),
         reason: String::new(),
     });
-    let kept = || {
-        let mut kept = Kept::default();
-        kept.output(NOW, &persist(segment(0), PROOF)).unwrap();
-        kept.input(
-            NOW,
-            &Input::Persisted {
-                task: segment(0),
-                proof: PROOF,
-            },
-        );
-        kept
-    };
     assert!(kept().output(NOW, &given_up).is_err(), "nobody has refuted it");
     let mut unasked = kept();
     let outcome = Tried::Refuted {

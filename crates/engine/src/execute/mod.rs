@@ -236,7 +236,7 @@ impl Metering<'_> {
             for (place, cut) in cut.iter_mut().enumerate().skip(segments.len()) {
                 let heights = std::mem::take(&mut cut.trace_heights);
                 let segment = self.segment(place, cut, heights, ended && place + 1 == count);
-                goes_on &= seen(&segment);
+                goes_on = goes_on && seen(&segment);
                 segments.push(segment);
             }
             while let Some((_, bytes)) = sums.next_if(|(from, _)| *from <= count) {

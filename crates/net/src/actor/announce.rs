@@ -193,7 +193,7 @@ impl Actor {
 
     fn judge(&mut self, announcement: &Announcement, author: Option<Peer>) -> Heard {
         let peers = &self.peers;
-        let is_connected = |peer| id_of(peer).is_some_and(|id| peers.contains_key(&id));
+        let is_connected = |id: &PeerId| peers.contains_key(id);
         match self
             .jobs
             .judge(announcement, author, is_connected, Instant::now())

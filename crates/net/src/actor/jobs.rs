@@ -5,9 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use libp2p::PeerId;
 use myriad_core::{JobId, Peer};
 
-use crate::wire::{Announcement, PROTOCOL_VERSION};
+use crate::{
+    peer::id_of,
+    wire::{Announcement, PROTOCOL_VERSION},
+};
 
 /// Jobs of one requester that are remembered. Further ones are not forwarded.
 const JOBS_PER_REQUESTER_MAX: usize = 32;
@@ -39,6 +43,9 @@ pub(super) struct Jobs {
 }
 
 struct Requester {
+    /// Its name in libp2p, which takes too long to find to be looked for at each announcement; none
+    /// if nobody can have such a key.
+    id: Option<PeerId>,
     /// The time of its last news.
     heard: Instant,
     jobs: BTreeMap<JobId, Known>,
@@ -62,7 +69,7 @@ impl Jobs {
         &mut self,
         announcement: &Announcement,
         author: Option<Peer>,
-        is_connected: impl Fn(Peer) -> bool,
+        is_connected: impl Fn(&PeerId) -> bool,
         now: Instant,
     ) -> Judgement {
         if author != Some(announcement.requester) {
@@ -81,15 +88,24 @@ impl Jobs {
 
     /// What is known of a requester. Anybody can announce jobs of any number of names, but not be
     /// connected by as many: what connected requesters have said is forgotten last.
-    fn requester(&mut self, peer: Peer, is_connected: impl Fn(Peer) -> bool, now: Instant) -> &mut Requester {
+    fn requester(
+        &mut self,
+        peer: Peer,
+        is_connected: impl Fn(&PeerId) -> bool,
+        now: Instant,
+    ) -> &mut Requester {
         if !self.requesters.contains_key(&peer) && self.requesters.len() >= REQUESTERS_MAX {
-            let order = |(peer, known): &(&Peer, &Requester)| (is_connected(**peer), known.heard);
+            let order = |(_, known): &(&Peer, &Requester)| {
+                let connected = known.id.as_ref().is_some_and(&is_connected);
+                (connected, known.heard)
+            };
             let silent = self.requesters.iter().min_by_key(order);
             if let Some(silent) = silent.map(|(&peer, _)| peer) {
                 self.requesters.remove(&silent);
             }
         }
         self.requesters.entry(peer).or_insert_with(|| Requester {
+            id: id_of(peer),
             heard: now,
             jobs: BTreeMap::new(),
         })
@@ -184,7 +200,7 @@ mod tests {
             self.jobs.judge(
                 said,
                 Some(said.requester),
-                |peer| self.connected == Some(peer),
+                |id| self.connected.and_then(id_of).as_ref() == Some(id),
                 self.now,
             )
         }

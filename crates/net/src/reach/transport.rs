@@ -59,6 +59,29 @@ impl<T> Gated<T> {
     }
 }
 
+/// Incoming connections of a transport, with the errors of a gate.
+type Incoming<T> = TransportEvent<
+    Upgraded<<T as Transport>::ListenerUpgrade, <T as Transport>::Error>,
+    GateError<<T as Transport>::Error>,
+>;
+
+fn listen_on<T: Transport<Error: 'static>>(
+    inner: &mut T,
+    id: ListenerId,
+    address: Multiaddr,
+) -> Result<(), TransportError<GateError<T::Error>>> {
+    let listening = inner.listen_on(id, address);
+    listening.map_err(|e| e.map(GateError::Transport))
+}
+
+fn poll<T: Transport<Error: 'static> + Unpin>(inner: &mut T, cx: &mut Context<'_>) -> Poll<Incoming<T>> {
+    let wrapped: fn(T::Error) -> GateError<T::Error> = GateError::Transport;
+    Pin::new(inner).poll(cx).map(|event| {
+        let event = event.map_upgrade(|upgrade| upgrade.map_err(wrapped));
+        event.map_err(wrapped)
+    })
+}
+
 type Dialled<M, E> = BoxFuture<'static, Result<(PeerId, M), GateError<E>>>;
 type Upgraded<F, E> = MapErr<F, fn(E) -> GateError<E>>;
 
@@ -75,8 +98,7 @@ where
     type Dial = Dialled<M, T::Error>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
-        let listening = self.inner.listen_on(id, address);
-        listening.map_err(|e| e.map(GateError::Transport))
+        listen_on(&mut self.inner, id, address)
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
@@ -116,11 +138,7 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
-        let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
-        Pin::new(&mut self.inner).poll(cx).map(|event| {
-            let event = event.map_upgrade(|upgrade| upgrade.map_err(wrapped));
-            event.map_err(wrapped)
-        })
+        poll(&mut self.inner, cx)
     }
 }
 
@@ -153,8 +171,7 @@ where
     type Dial = Upgraded<T::Dial, T::Error>;
 
     fn listen_on(&mut self, id: ListenerId, address: Multiaddr) -> Result<(), TransportError<Self::Error>> {
-        let listening = self.inner.listen_on(id, address);
-        listening.map_err(|e| e.map(GateError::Transport))
+        listen_on(&mut self.inner, id, address)
     }
 
     fn remove_listener(&mut self, id: ListenerId) -> bool {
@@ -184,10 +201,6 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
-        let wrapped: fn(T::Error) -> Self::Error = GateError::Transport;
-        Pin::new(&mut self.inner).poll(cx).map(|event| {
-            let event = event.map_upgrade(|upgrade| upgrade.map_err(wrapped));
-            event.map_err(wrapped)
-        })
+        poll(&mut self.inner, cx)
     }
 }

@@ -384,7 +384,7 @@ mod tests {
 
     /// Its proof of the same task may be the same.
     #[test]
-    fn who_announces_anothers_job_takes_nothing_from_it() {
+    fn a_requester_that_announces_anothers_job_takes_nothing_from_it() {
         let (_dir, mut finished, proofs) = finished(1, 1 << 20);
         let proof = proofs[0];
         let pinned = (proof, finished.blobs.pin(&proof.blob));

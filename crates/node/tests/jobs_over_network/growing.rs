@@ -216,19 +216,7 @@ async fn those_at_segments_that_are_not_cut_again_yet_go_on_and_deliver() {
     };
 
     let (_first, grows) = planner(2);
-    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
-    address(&network).await;
-    let at_work = async {
-        while journal.lock().unwrap().len() < 2 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        outcome = request(network.clone(), events, asked(grows)) => panic!("it is done already: {:?}", outcome.result),
-        () = at_work => {}
-    }
-    network.close();
-    drop(network);
+    is_interrupted(dirs[1].path(), &at, asked(grows)).await;
 
     let (network, events) = start(dirs[1].path(), Role::Requester, &at);
     address(&network).await;

@@ -15,7 +15,7 @@ mod testbed;
 mod time;
 mod trickling;
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use myriad_core::{Peer, Redundancy, TaskId};
 use myriad_net::{
@@ -63,6 +63,23 @@ fn ask_once(seed: u8, segments: u32) -> Request {
         redundancy: Redundancy::Fixed(1),
         ..ask(seed, segments)
     }
+}
+
+/// Runs a requester in this folder until two provers are at work, and ends it.
+async fn is_interrupted(dir: &Path, at: &[String], wanted: Request) {
+    let (network, events) = start(dir, Role::Requester, at);
+    address(&network).await;
+    let journal = wanted.leases.clone();
+    let at_work = async {
+        while journal.lock().unwrap().len() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        outcome = request(network.clone(), events, wanted) => panic!("it is done already: {:?}", outcome.result),
+        () = at_work => {}
+    }
+    network.close();
 }
 
 /// Gets a segment to prove, and says at once that its proof is what `keeps` says.
@@ -235,19 +252,7 @@ async fn a_requester_that_was_killed_finds_its_provers_at_work() {
         ..ask_once(8, 2)
     };
 
-    let (network, events) = start(dirs[1].path(), Role::Requester, &at);
-    address(&network).await;
-    let at_work = async {
-        while journal.lock().unwrap().len() < 2 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::select! {
-        outcome = request(network.clone(), events, wanted()) => panic!("it is done already: {:?}", outcome.result),
-        () = at_work => {}
-    }
-    network.close();
-    drop(network);
+    is_interrupted(dirs[1].path(), &at, wanted()).await;
     let idle = Prover::start(&at, Pretender::new(TASK, Fault::None));
 
     let (network, events) = start(dirs[1].path(), Role::Requester, &at);

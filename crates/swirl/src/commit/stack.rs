@@ -28,7 +28,9 @@ pub(crate) fn layout<F: Field>(
     traces: &[&RowMajorMatrix<F>],
 ) -> Result<StackedLayout, SwirlError> {
     if traces.is_empty() {
-        return Err(SwirlError::Airs("there is no trace to commit to".into()));
+        return Err(SwirlError::Airs(
+            "there is no trace to commit to; give at least one".into(),
+        ));
     }
     for (index, trace) in traces.iter().enumerate() {
         check_height(|| format!("trace {index}"), trace.height(), l_skip + n_stack)?;

@@ -231,7 +231,7 @@ impl<F: PackedField + TwoAdicField> Scratch<F> {
         };
         let inputs = air.inputs.len();
         let twists = &transform.twists[coset];
-        // The first registers are free until the points are evaluated.
+        // The values of one input on the coset.
         let mut values = vec![Pack::<F>::ZERO; self.places];
         for (input, coefficients) in self.coefficients.chunks_exact(self.places).enumerate() {
             if !program.reads[input] {

@@ -241,7 +241,7 @@ impl Search {
         self.finer(bytes, peak, tries)
     }
 
-    /// A cut did not fit, which takes `peak`.
+    /// Notes the peak of a cut that did not fit.
     fn needs(&mut self, peak: u64) {
         self.needed = Some(self.needed.map_or(peak, |needed| needed.min(peak)));
     }
@@ -259,8 +259,9 @@ impl Search {
     }
 
     /// The next sum to cut for, where a segment takes `peak` when it is cut for `bytes`; none where
-    /// there is nothing less. `last` asks for the least.
-    fn less(&self, bytes: u64, peak: u64, tries: u32, last: bool) -> Option<u64> {
+    /// there is nothing less: less by the excess, doubled `doublings` times. `last` asks for the
+    /// least.
+    fn less(&self, bytes: u64, peak: u64, doublings: u32, last: bool) -> Option<u64> {
         let left = bytes.saturating_sub(self.least);
         if left == 0 {
             return None;
@@ -268,8 +269,8 @@ impl Search {
         if last {
             return Some(self.least);
         }
-        // The shift loses nothing: it is by no more bits than there are tries.
-        let excess = u128::from(peak - self.within) << tries;
+        // The shift loses nothing: there are far fewer than 64 doublings.
+        let excess = u128::from(peak - self.within) << doublings;
         let step = u64::try_from(excess).unwrap_or(u64::MAX).min(left / 2).max(1);
         Some(bytes - step)
     }

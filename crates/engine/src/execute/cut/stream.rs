@@ -6,7 +6,8 @@ use crate::{Segment, error::ExecuteError, memory::NO_PROOF};
 
 /// After as many segments that did not fit, the rest is cut for the least that there is.
 const MISFITS_MAX: u32 = 24;
-/// Each of them doubles how much less is cut for than the next one takes too much, so many times.
+/// The step down is the excess of a segment, doubled for each misfit before it, at most this many
+/// times.
 const MISFITS_SHIFT_MAX: u32 = 16;
 
 /// Where segments are told of as they are cut.

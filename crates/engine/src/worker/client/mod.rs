@@ -235,11 +235,13 @@ impl Worker {
         }
     }
 
-    /// The same. Once an execution has shown to have more than `from` segments, `cut` gets all that
-    /// are known so far, and then the others as they are cut: the plan begins with them.
+    /// [`Self::plan`], which tells of segments before it ends. Once an execution has shown to have
+    /// more than `from` segments, `cut` gets all that are known so far, and then the others as they
+    /// are cut: the plan begins with them.
     ///
     /// # Errors
-    /// See [`Worker::load`]. A plan that begins with others is [`WorkerError::Protocol`].
+    /// See [`Worker::load`]. Segments out of order, more than a plan may have, and a plan that begins
+    /// with others are [`WorkerError::Protocol`]; then the child must not be used again.
     pub fn plan_streamed(
         &mut self,
         budget: MemoryBudget,

@@ -1,4 +1,4 @@
-//! Children that die, and who is to blame.
+//! Children that die, and the party to blame.
 
 use super::*;
 use crate::Input;

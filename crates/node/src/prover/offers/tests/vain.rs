@@ -19,6 +19,19 @@ fn tasks_that_come_to_nothing_keep_nobody_else_waiting() {
     assert_eq!(order, [1, 2, 1, 2]);
 }
 
+/// Asks one requester after the other until the honest one leases a task, or nobody is left; notes
+/// the others, and when they were asked.
+fn asks_until(honest: Peer, machine: &mut Machine, unanswered: &mut Vec<(Peer, Instant)>) -> bool {
+    while let Some(peer) = machine.next(&limits()) {
+        if peer == honest {
+            machine.offers.granted(peer);
+            return true;
+        }
+        unanswered.push((peer, machine.now));
+    }
+    false
+}
+
 /// Two requesters that announce and never answer, and one that has work: all day, the machine
 /// works.
 #[test]
@@ -33,15 +46,7 @@ fn silent_requesters_take_seconds_of_a_day() {
     let mut unanswered: Vec<(Peer, Instant)> = Vec::new();
     let mut worked = Duration::ZERO;
     while machine.now - start < DAY {
-        let mut leased = false;
-        while let Some(peer) = machine.next(&limits()) {
-            if peer == honest {
-                machine.offers.granted(peer);
-                leased = true;
-                break;
-            }
-            unanswered.push((peer, machine.now));
-        }
+        let leased = asks_until(honest, &mut machine, &mut unanswered);
         let step = if leased { TASK } else { Duration::from_millis(250) };
         machine.wait(step);
         if leased {
@@ -88,15 +93,7 @@ fn requesters_that_refuse_slowly_take_minutes_of_an_hour() {
     let mut worked = Duration::ZERO;
     let mut announced = start;
     while machine.now - start < HOUR {
-        let mut leased = false;
-        while let Some(peer) = machine.next(&limits()) {
-            if peer == honest {
-                machine.offers.granted(peer);
-                leased = true;
-                break;
-            }
-            unanswered.push((peer, machine.now));
-        }
+        let leased = asks_until(honest, &mut machine, &mut unanswered);
         machine.wait(if leased { TASK } else { Duration::from_millis(50) });
         let now = machine.now;
         if leased {
