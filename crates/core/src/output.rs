@@ -69,7 +69,7 @@ pub enum Refusal {
     Banned { reason: String },
     #[error("there is no such task")]
     NoSuchTask,
-    #[error("the plan is being made again, and is not there yet to this task: submit it again later")]
+    #[error("the plan is being made again and does not reach this task yet: submit the proof again later")]
     NotYet,
     #[error("the task was not given to this machine")]
     NotLeased,

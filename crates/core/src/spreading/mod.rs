@@ -161,8 +161,13 @@ impl Spreading {
     /// How many tasks of a job can be given out without most of their peers fetching the files
     /// first: as many as have them, and any number if half of the `peers` that there are do. Others
     /// would fetch the files with their leases, and keep the rest from getting them in their turn.
+    /// Anybody can say that it has them: where peers have them that are known, only these count.
     pub fn enough_for(&self, job: JobId, peers: usize) -> usize {
-        match self.jobs.get(&job).map_or(0, |job| job.holders.len()) {
+        let count = |job: &OfJob| match job.holders.len() - job.unknown {
+            0 => job.holders.len(),
+            known => known,
+        };
+        match self.jobs.get(&job).map_or(0, count) {
             holders if holders > 0 && 2 * holders >= peers => usize::MAX,
             holders => holders,
         }
@@ -280,6 +285,7 @@ impl Spreading {
     pub fn forget(&mut self, peer: Peer) {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
+            // No time is read for a fetch that ends otherwise.
             self.end(Time::default(), id, peer, Ended::Otherwise);
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.take(peer);

@@ -417,6 +417,15 @@ fn as_many_tasks_are_given_out_early_as_have_the_files_or_all_if_most_have_them(
 }
 
 #[test]
+fn peers_that_only_say_that_they_have_the_files_have_no_job_begin_early() {
+    let mut spreading = spreading();
+    (10..40).for_each(|number| spreading.has_all(Time(0), JOB, peer(number), false));
+    assert_eq!(spreading.enough_for(JOB, 100), 30, "nobody else has them");
+    (0..3).for_each(|number| spreading.has_all(Time(0), JOB, peer(number), true));
+    assert_eq!(spreading.enough_for(JOB, 20), 3);
+}
+
+#[test]
 fn others_go_first_for_a_part_of_the_execution_and_not_for_long() {
     assert_eq!(head_start(SECOND * 4), SECOND);
     assert_eq!(head_start(SECOND * 4000), HEAD_START_MAX);

@@ -1,4 +1,4 @@
-//! What is known of a job before it has a plan, and how it comes to one.
+//! The knowledge of a job before it has a plan, and how it comes to one.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,7 +22,7 @@ use crate::{
     verifier_pool::{ProgramOnly, VerifierPool},
 };
 
-/// What is known of a job before it has a plan. Clones share the journal and the verifiers.
+/// The knowledge of a job before it has a plan. Clones share the journal and the verifiers.
 #[derive(Clone)]
 pub(crate) struct Outset {
     pub id: JobId,

@@ -29,8 +29,8 @@ const SMALLER_BUDGETS: [f64; 2] = [0.75, 0.55];
 /// With more segments for each child than this, only the whole budget is tried, because all
 /// children have work until near the end.
 const SMALL_JOB_SEGMENTS_PER_CHILD: usize = 8;
-/// The same with more segments than this: to execute once more takes longer than finer segments
-/// gain, and meanwhile the first of them could be proven.
+/// With more segments than this, too, only the whole budget is tried: to execute once more takes
+/// longer than finer segments gain, and meanwhile the first of them could be proven.
 const SMALL_JOB_SEGMENTS_MAX: usize = 64;
 /// A smaller budget is tried, which takes one more execution, unless its expected time is this many
 /// times as long. The expectation does not know the length of the last segment.
@@ -143,7 +143,7 @@ impl Prepared {
         }
     }
 
-    /// Says that the plan is there, and who is reckoned with.
+    /// Says that the plan is there, and how many provers it reckons with.
     pub(crate) fn planned_event(&self, hands: Hands) -> Event {
         Event::Planned {
             instructions: self.plan.instructions,

@@ -97,7 +97,7 @@ impl EngineBackend {
         self.knowledge.boundary(first as usize, last as usize)
     }
 
-    /// What a proof of a task shows, compared with what is true.
+    /// Compares the boundary that a proof of a task shows with the true one.
     fn examine(&self, task: TaskId, proof: &[u8]) -> Result<Boundary, Objection> {
         self.judge(task, self.verify(task, proof)?)
     }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::{JobId, Peer, Standing, TaskId};
+use myriad_core::{JobId, Peer, Refusal, Standing, TaskId};
 use myriad_net::{
     Event as NetEvent, Network, Reply,
     wire::{Announcement, Request, Response, Why},
@@ -212,9 +212,13 @@ impl Listener {
     /// Finds out for how many tasks enough provers have the files.
     fn look(&mut self) {
         self.looked = Instant::now();
-        let served = |event: &&NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello));
-        let provers = self.greetings.values().filter(served).count();
-        let enough_for = self.spreading.enough_for(provers);
+        let is_served =
+            |event: &NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello));
+        let served = self.greetings.iter().filter(|(_, event)| is_served(event));
+        let (proven, strangers): (Vec<_>, Vec<_>) = served.partition(|(peer, _)| self.proven.contains(peer));
+        // Strangers count as little here as those of them that say that they have the files.
+        let provers = if proven.is_empty() { strangers } else { proven };
+        let enough_for = self.spreading.enough_for(provers.len());
         self.enough_for.store(enough_for, Ordering::Relaxed);
     }
 
@@ -233,10 +237,7 @@ impl Listener {
                 self.returned.insert(lease);
                 Response::Received
             }
-            _ => {
-                let reason = "the plan is being made again: submit it again when it is there to this task";
-                refused(Why::NotNow, reason, None)
-            }
+            _ => refused(Why::NotNow, &Refusal::NotYet.to_string(), None),
         }
     }
 

@@ -48,7 +48,7 @@ impl Known {
     }
 }
 
-/// What is known of a job. Whoever plans it, and whoever finds out what is true, add to it.
+/// The knowledge of a job. The planner, and the child that finds the truth, add to it.
 pub(super) struct Knowledge {
     stage: RwLock<Stage>,
     truth: RwLock<Vec<Boundary>>,
@@ -138,7 +138,7 @@ impl Knowledge {
         let (again, new) = boundaries.split_at(again);
         if truth.get(first..first + again.len()) != Some(again) {
             drop(truth);
-            self.never("two executions of the program were not the same".into());
+            self.never("two executions of the program gave different boundaries, as on a machine with bad memory: run the same command again, or on another machine".into());
             return false;
         }
         truth.extend_from_slice(new);

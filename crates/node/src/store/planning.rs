@@ -1,5 +1,5 @@
-//! What the journal has of a job's plan: how the execution was cut, or is being cut, and what is
-//! true of its segments.
+//! The part of the journal about a job's plan: how the execution was cut, or is being cut, and what
+//! is true of its segments.
 
 use myriad_core::Arities;
 use myriad_engine::{Boundary, Plan};
@@ -87,7 +87,7 @@ impl Store {
         self.decoded(GROWING_KEY)
     }
 
-    /// The same, if it was making the plan of this much memory and this engine.
+    /// [`Self::growing`], if it was making the plan of this much memory and this engine.
     pub(crate) fn growing_for(
         &self,
         memory_bytes: u64,

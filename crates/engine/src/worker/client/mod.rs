@@ -240,8 +240,8 @@ impl Worker {
     /// are cut: the plan begins with them.
     ///
     /// # Errors
-    /// See [`Worker::load`]. Segments out of order, more than a plan may have, and a plan that begins
-    /// with others are [`WorkerError::Protocol`]; then the child must not be used again.
+    /// See [`Worker::load`]. Segments out of order, more than a plan may have, and a plan that
+    /// begins with others are [`WorkerError::Protocol`]; then the child must not be used again.
     pub fn plan_streamed(
         &mut self,
         budget: MemoryBudget,

@@ -60,7 +60,7 @@ impl Children {
         running.stoppers.push(stopper);
     }
 
-    /// What stops them at last: a thread that panics waits for those that wait for them.
+    /// A guard that stops them at last: a thread that panics waits for those that wait for them.
     pub(super) fn stop_at_last(&self) -> StopAtLast<'_> {
         StopAtLast(self)
     }
@@ -118,7 +118,7 @@ pub(super) struct Open {
     truth: Option<Truth>,
 }
 
-/// What the planner has to tell.
+/// The planner's news.
 enum News {
     Cut(Vec<Segment>),
     Planned(Result<Box<Made>, RunError>),
@@ -418,8 +418,13 @@ impl Forward<'_> {
                     self.settled(planned, usage)
                 }),
             };
+            let is_over = growth.is_err();
             // If nobody listens, the job is over.
             let _ = grow.send(growth.unwrap_or_else(Growth::Failed));
+            if is_over {
+                // What comes would not follow what is known.
+                return;
+            }
             let _ = more.send(());
         }
     }

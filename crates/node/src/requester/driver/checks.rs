@@ -97,11 +97,11 @@ impl<J: JobBackend> Driver<'_, J> {
             examination,
         } = checked;
         let (finding, verdict) = match examination {
-            Examination::Accepted(finding) => (Some(finding), Ok(Verdict::Accepted)),
-            Examination::Invalid(reason) => (None, Ok(Verdict::Invalid { reason })),
-            Examination::Unavailable(reason) => (None, Ok(Verdict::Unavailable { reason })),
+            Examination::Accepted(finding) => (Some(finding), Ok(Some(Verdict::Accepted))),
+            Examination::Invalid(reason) => (None, Ok(Some(Verdict::Invalid { reason }))),
+            Examination::Unavailable(reason) => (None, Ok(Some(Verdict::Unavailable { reason }))),
             // Nobody is to blame, and the job ends.
-            Examination::Moot => (None, Ok(Verdict::Accepted)),
+            Examination::Moot => (None, Ok(None)),
             Examination::Failed(error) => (None, Err(error)),
         };
         // One of several proofs that were checked side by side is enough.
@@ -115,8 +115,9 @@ impl<J: JobBackend> Driver<'_, J> {
             self.discard(proof);
         }
         match verdict {
-            Ok(Verdict::Accepted) if !accepted => {}
-            Ok(verdict) => self.input(Input::Checked {
+            Ok(None) => {}
+            Ok(Some(Verdict::Accepted)) if !accepted => {}
+            Ok(Some(verdict)) => self.input(Input::Checked {
                 peer,
                 task,
                 proof,

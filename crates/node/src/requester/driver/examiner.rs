@@ -104,6 +104,8 @@ impl<J: JobBackend> Examiner<J> {
             return Examination::Moot;
         }
         let blobs = network.blobs().clone();
+        // It stays until it is judged, which may be long after it has come.
+        let _pin = blobs.pin(&claim.blob);
         let source = Source {
             blob: claim,
             holders: vec![network.contact(peer)],

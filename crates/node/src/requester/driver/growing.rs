@@ -12,13 +12,13 @@ use crate::{
     requester::{Growth, backend::JobBackend},
 };
 
-/// What comes next of a plan; nothing ever if it is there.
+/// The next part of a plan. It never comes if the plan is complete.
 pub(super) async fn next(growth: &mut Option<UnboundedReceiver<Growth>>) -> Growth {
     let Some(more) = growth else {
         return std::future::pending().await;
     };
     let unplanned = || {
-        let reason = "who plans is gone".into();
+        let reason = "the thread that makes the plan has ended; run the same command again".into();
         Growth::Failed(RunError::Truth { reason })
     };
     more.recv().await.unwrap_or_else(unplanned)

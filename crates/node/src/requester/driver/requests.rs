@@ -85,6 +85,9 @@ impl<J: JobBackend> Driver<'_, J> {
         if !self.may_be_named(peer) {
             return refused(Why::NotServed, NOT_SERVED, None);
         }
+        if self.unplanned.is_some() {
+            return refused(Why::NoWork, "the job ends", None);
+        }
         let prover = Prover {
             peer,
             is_proven: self.is_proven(peer),
