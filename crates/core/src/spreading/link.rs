@@ -1,8 +1,9 @@
 //! The speed of the requester's link and of peers' links, as copies have shown it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{AT_ONCE_MAX, AT_ONCE_MIN};
+use crate::time::Time;
 
 /// Bytes a second of a home's uplink until copies from peers have shown more or less: 20 Mbit/s.
 pub(super) const HOME_RATE: u64 = 2_500_000;
@@ -11,18 +12,81 @@ pub(super) const HOME_RATE_SPREAD: u64 = 4;
 /// The requester's link is not taken to be faster than this: more would change no decision, and a
 /// peer may say at once that it has the files.
 const RATE_MAX: u64 = AT_ONCE_MAX as u64 * HOME_RATE * HOME_RATE_SPREAD;
+/// Bytes a second of the requester's link until copies have shown more or less.
+const RATE_FIRST: u64 = HOME_RATE * AT_ONCE_MIN as u64;
+/// Strangers from different networks whose copies together give a rate: as many as the requester
+/// sends to at once in the beginning.
+const ROUND: usize = AT_ONCE_MIN;
+/// One round of strangers raises the rate to so many times what it was at most. If all of a round
+/// lie, the requester sends to so many times as many at once, until one of them is late.
+const ROUND_GAIN: u64 = 4;
 /// The weight of a new rate in the mean is one in this many.
 const RATE_PART: u64 = 4;
 
 /// The requester's link.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) sending: usize,
     /// Bytes a second of all its copies together.
     pub(super) rate: u64,
+    round: Round,
+}
+
+/// The copies of some strangers.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    /// When the first one began.
+    since: Time,
+    bytes: u64,
+    copies: usize,
+    /// Their networks, where these may be one person's.
+    origins: BTreeSet<u64>,
 }
 
 impl Link {
+    pub(super) const fn new() -> Self {
+        Self {
+            sending: 0,
+            rate: RATE_FIRST,
+            round: Round {
+                since: Time(0),
+                bytes: 0,
+                copies: 0,
+                origins: BTreeSet::new(),
+            },
+        }
+    }
+
+    /// A stranger says that a copy has come. The rate follows from when the last one of a round
+    /// says so, so that they all have to lie to make it too high.
+    pub(super) fn stranger_has(&mut self, now: Time, since: Time, bytes: u64, origin: Option<u64>) {
+        let round = &mut self.round;
+        if origin.is_some_and(|origin| !round.origins.insert(origin)) {
+            return;
+        }
+        round.since = if round.copies == 0 {
+            since
+        } else {
+            round.since.min(since)
+        };
+        round.bytes = round.bytes.saturating_add(bytes);
+        round.copies += 1;
+        if round.copies == ROUND {
+            let Round { since, bytes, .. } = std::mem::take(round);
+            let seen = rate(bytes, now - since).min(ROUND_GAIN * self.rate).min(RATE_MAX);
+            self.rate = self.rate.max(seen);
+        }
+    }
+
+    /// A stranger's copy has come at this rate, or not come, and was one of so many. Strangers can
+    /// be slow themselves, so they make the rate no less than it is where nothing is known.
+    pub(super) fn has_slowly_sent(&mut self, rate: u64, beside: usize, home: u64) {
+        if rate < home {
+            let seen = mean(self.rate, rate.saturating_mul(beside as u64)).max(RATE_FIRST);
+            self.rate = self.rate.min(seen);
+        }
+    }
+
     /// A copy has come that was one of so many.
     pub(super) fn has_sent(&mut self, rate: u64, beside: usize, home: u64) {
         let seen = rate.saturating_mul(beside as u64).min(RATE_MAX);

@@ -9,8 +9,9 @@
 //!
 //! The requester's link is known by the copies that it has sent: as long as each comes as fast as
 //! from a peer at home, the requester is as good a sender, and sends one more at once. Peers say
-//! themselves when they have got one. Only those that have delivered before are believed about
-//! their speed; a lie about the rest costs those that are sent to the liar one attempt.
+//! themselves when they have got one. Those that have delivered before are believed about their
+//! speed. Strangers are believed about the link where a few from different networks say it, up to
+//! the slowest of them. A lie about the rest costs those that are sent to the liar one attempt.
 
 mod job;
 mod link;
@@ -41,6 +42,10 @@ const ENOUGH: usize = 512;
 /// slower than it fetches, and two at once would both have them when the second one of two in turn
 /// has them.
 const LOAD_MAX: usize = 1;
+
+/// Where the requester's link is full, a peer with a lease queues there if another peer would take so
+/// many times as long.
+const QUEUE_GAIN: u32 = 2;
 
 /// After failed fetches by so many different peers in a row, nobody is sent to a holder any more.
 const VAIN_MAX: usize = 3;
@@ -120,10 +125,7 @@ pub struct Spreading {
 impl Default for Spreading {
     fn default() -> Self {
         Self {
-            link: Link {
-                sending: 0,
-                rate: HOME_RATE * AT_ONCE_MIN as u64,
-            },
+            link: Link::new(),
             home: HOME_RATE,
             jobs: BTreeMap::new(),
             looked: Time::default(),
@@ -223,9 +225,11 @@ impl Spreading {
         });
         let others = others.take(count).map(|&(.., holder)| Sender::Peer(holder));
         let mut sources: Vec<Sender> = others.collect();
-        // A queue there would keep the next job's first copies waiting.
+        let from_here = self.link.expects(wants.bytes);
+        // A queue there would keep the next job's first copies waiting, so it has to be worth it.
         let has_room = self.link.sending < self.link.as_fast_as(self.home);
-        if from_peer.is_some_and(|from_peer| !has_room || from_peer < self.link.expects(wants.bytes)) {
+        let least_gain = if has_room { 1 } else { QUEUE_GAIN };
+        if from_peer.is_some_and(|from_peer| from_peer < least_gain * from_here) {
             sources.push(Sender::Requester);
         } else {
             sources.insert(0, Sender::Requester);
@@ -251,6 +255,10 @@ impl Spreading {
     pub fn has_all(&mut self, now: Time, id: JobId, peer: Peer, believed: bool) {
         if let Some(fetching) = self.end(now, id, peer, Ended::Complete) {
             self.learn(&fetching, now - fetching.since);
+            if fetching.from == Sender::Requester && fetching.alone && !fetching.believed {
+                self.link
+                    .stranger_has(now, fetching.since, fetching.bytes, fetching.origin);
+            }
         }
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -387,12 +395,13 @@ impl Spreading {
 
     /// A copy took so long, or has not come in this time.
     fn learn(&mut self, fetching: &Fetching, took: Duration) {
-        if !fetching.believed {
-            return;
-        }
         let rate = rate(fetching.bytes, took);
         match fetching.from {
-            Sender::Requester => self.link.has_sent(rate, fetching.beside, self.home),
+            Sender::Requester if fetching.believed => {
+                self.link.has_sent(rate, fetching.beside, self.home);
+            }
+            Sender::Requester => self.link.has_slowly_sent(rate, fetching.beside, self.home),
+            Sender::Peer(_) if !fetching.believed => {}
             Sender::Peer(_) => {
                 let rate = rate.saturating_mul(fetching.beside as u64);
                 let (least, most) = (HOME_RATE / HOME_RATE_SPREAD, HOME_RATE * HOME_RATE_SPREAD);
