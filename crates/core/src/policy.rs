@@ -46,8 +46,8 @@ pub struct Policy {
     pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
-    /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches
-    /// meanwhile.
+    /// Leases that a stranger may hold afterwards: one to work at, and one whose inputs another
+    /// build may fetch meanwhile. The prover of `myriad-node` does one task at a time.
     pub leases_max: usize,
     /// A holder is doubted when nothing of its progress was heard for this long, or for a quarter
     /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
