@@ -2,8 +2,8 @@
 //!
 //! A peer with the files begins at once, and others would fetch them first. So it goes before
 //! others that are about as good; it is never waited for. Only peers that have delivered are noted.
-//! One that lies about its files fetches them while it holds the task, which makes it as much
-//! slower as it is measured, and puts it behind the honest ones.
+//! One that lies about its files has to fetch them during its task. So it is measured as slower,
+//! and comes after the honest ones.
 
 use std::{
     cmp::Reverse,

@@ -46,8 +46,8 @@ pub struct Policy {
     pub stretch_on_probation: u32,
     /// Leases that a stranger may hold before its first proof is accepted.
     pub leases_on_probation: usize,
-    /// Leases that a stranger may hold afterwards: one to work at, one whose inputs it fetches
-    /// meanwhile.
+    /// Leases that a stranger may hold afterwards: one to work at, and one whose inputs another
+    /// build may fetch meanwhile. The prover of `myriad-node` does one task at a time.
     pub leases_max: usize,
     /// A holder is doubted when nothing of its progress was heard for this long, or for a quarter
     /// of the task's expected time if that is longer. Provers report every 5 s, and fetch inputs
@@ -62,14 +62,14 @@ pub struct Policy {
     /// A job fails after this many failures of one task on the requester's own machines. Strangers
     /// may be lying: a task that fails on them is only not given to them again, and its failures
     /// are events.
-    pub failures_max: usize,
+    pub own_failures_max: usize,
     /// The caller does a node itself after this many peers have failed at it. One may be a liar or
     /// have bad memory; when several fail, it may be the node. Identities are free, so this bounds
     /// no attack. It costs a peer that fails on purpose this many leases, and the caller one node.
-    pub suspicious: usize,
+    pub trial_after_peers: usize,
     /// The caller also does it this long after the first failure, if no peer holds it that has
     /// delivered before and is in time: there may be no other peer that could.
-    pub suspicious_after: Duration,
+    pub trial_after: Duration,
     /// The first pause after a lease ran out; each further one in a row doubles it.
     pub cooling: Duration,
     /// The longest pause.
@@ -95,9 +95,9 @@ impl Default for Policy {
             doubt_min: Duration::from_secs(12),
             unproven_per_origin: 4,
             peers_max: 50_000,
-            failures_max: 3,
-            suspicious: 3,
-            suspicious_after: Duration::from_secs(60),
+            own_failures_max: 3,
+            trial_after_peers: 3,
+            trial_after: Duration::from_secs(60),
             cooling: Duration::from_secs(5),
             cooling_max: Duration::from_secs(600),
             rest: Duration::from_secs(2),

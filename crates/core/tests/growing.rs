@@ -288,7 +288,7 @@ fn a_job_is_cancelled_or_fails_while_its_plan_grows() {
         ..offer(None)
     };
     let mut outputs = Vec::new();
-    for _ in 0..once().failures_max {
+    for _ in 0..once().own_failures_max {
         let task = desk.ask(peer(1), own).unwrap();
         let message = "the program is wrong".into();
         outputs = desk.input(Input::Returned {

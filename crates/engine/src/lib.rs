@@ -1,9 +1,9 @@
 //! The zkVM engine of Myriad: execute, segment, prove, aggregate, verify.
 //!
-//! This is the only crate that knows OpenVM. Its public surface is bytes in, bytes out and typed
-//! errors, without anything of OpenVM's, so that another zkVM could stand behind it. It never
-//! touches the network. On disk it touches only the folder of the [`KeyCache`] that its caller
-//! names.
+//! Of the host's crates, only this one, and `system` and `swirl` below it, know OpenVM. Its public
+//! surface is bytes in, bytes out and typed errors, without anything of OpenVM's apart from hidden
+//! modules for tests and benchmarks, so that another zkVM could stand behind it. It never touches
+//! the network. On disk it touches only the folder of the [`KeyCache`] that its caller names.
 //!
 //! The way of a job through this crate:
 //!

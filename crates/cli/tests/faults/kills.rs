@@ -56,7 +56,8 @@ enum Stage {
     Persist,
     Persisted,
     Aggregate,
-    Final,
+    /// Any word of the final task, besides the stage that the word is of.
+    FinalTask,
     ProverLease,
     ProverProving,
     ProverSubmit,
@@ -73,7 +74,7 @@ impl Stage {
         (Self::Persist, 4),
         (Self::Persisted, 3),
         (Self::Aggregate, 2),
-        (Self::Final, 3),
+        (Self::FinalTask, 3),
         (Self::ProverLease, 2),
         (Self::ProverProving, 2),
         (Self::ProverSubmit, 3),
@@ -97,7 +98,11 @@ impl Stage {
             "persisted" => Some(Self::Persisted),
             _ => None,
         };
-        is_final.then_some(Self::Final).into_iter().chain(own).collect()
+        is_final
+            .then_some(Self::FinalTask)
+            .into_iter()
+            .chain(own)
+            .collect()
     }
 
     fn of_prover(line: &str) -> Option<Self> {

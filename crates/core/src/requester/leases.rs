@@ -265,7 +265,7 @@ impl Requester {
             .push_back(Output::Event(Event::TaskFailed { task, peer, message }));
         self.suspect(now, peer, task);
         let own = self.jobs[&task.job].task(task.task);
-        if own_failures >= self.policy.failures_max && !own.suspicion.trying {
+        if own_failures >= self.policy.own_failures_max && !own.suspicion.trying {
             let failures = own.failures.clone();
             self.close(now, task.job, &Revocation::JobFailed);
             self.outputs.push_back(Output::Event(Event::JobFailed {

@@ -223,7 +223,8 @@ impl Requester {
         self.peers.get(&peer).is_some_and(PeerState::is_own)
     }
 
-    /// Never gives the peer anything again, and takes away its leases.
+    /// Bans a peer: it gets no more tasks, and its leases are revoked. One invalid proof is enough.
+    /// Leases that come to nothing are only followed by pauses, see [`PeerState::disappoint`].
     pub(super) fn ban(&mut self, now: Time, peer: Peer, task: TaskRef, reason: String) {
         let Some(state) = self.peers.get_mut(&peer) else {
             return;

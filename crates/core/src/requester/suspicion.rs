@@ -37,10 +37,10 @@ impl Requester {
         suspicion.failed.insert(peer);
         // A machine of one's own does not lie.
         let enough = is_own && suspicion.unable == 0;
-        if enough || suspicion.failed.len() >= policy.suspicious << doubled {
+        if enough || suspicion.failed.len() >= policy.trial_after_peers << doubled {
             self.try_it(task);
         } else if suspicion.due.is_none() {
-            let due = now + policy.suspicious_after * (1 << doubled);
+            let due = now + policy.trial_after * (1 << doubled);
             suspicion.due = Some(due);
             self.alarms.insert((due, Alarm::Suspicion(task)));
         }
@@ -65,7 +65,7 @@ impl Requester {
         let tasks: BTreeSet<TaskRef> = banned_for
             .filter(|task| task.job == id && task.task.kind() != Kind::Segment)
             .collect();
-        let due = now + self.policy.suspicious_after;
+        let due = now + self.policy.trial_after;
         for task in tasks {
             let job = self.jobs.get_mut(&id).filter(|job| job.tree.contains(task.task));
             if let Some(job) = job
@@ -79,7 +79,7 @@ impl Requester {
 
     /// Somebody has failed at a task some time ago.
     pub(super) fn still_suspicious(&mut self, now: Time, due: Time, task: TaskRef) {
-        let patience = self.policy.suspicious_after;
+        let patience = self.policy.trial_after;
         let Some(job) = self.jobs.get_mut(&task.job) else {
             return;
         };
@@ -153,7 +153,7 @@ impl Requester {
             Tried::Unable => {
                 own.suspicion.unable += 1;
                 let doubled = own.suspicion.unable.min(DOUBLED_MAX);
-                let due = now + self.policy.suspicious_after * (1 << doubled);
+                let due = now + self.policy.trial_after * (1 << doubled);
                 own.suspicion.due = Some(due);
                 self.alarms.insert((due, Alarm::Suspicion(task)));
             }

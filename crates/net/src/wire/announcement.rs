@@ -28,8 +28,8 @@ pub struct Announcement {
     pub open: bool,
     /// The engine that the job's proofs are made with; see `myriad_engine::Fingerprint`.
     pub engine: [u8; 32],
-    /// The job's size, by its plan. There is none while the requester still executes the program,
-    /// and has no task to give.
+    /// The job's size, by its plan as far as it is made. There is none while the requester still
+    /// executes the program, and has no task to give.
     pub extent: Option<Extent>,
     /// Bytes of program and input together, which a prover has to fetch.
     pub bytes: u64,
@@ -38,10 +38,10 @@ pub struct Announcement {
     pub record: Vec<u8>,
 }
 
-/// The size of a job that has been planned.
+/// The size of a job, by the segments that are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
-    /// Instructions of the whole execution.
+    /// Instructions of these segments. They are the whole execution once the plan is there.
     pub instructions: u64,
     /// Bytes of memory that the smallest of its tasks takes.
     pub memory_min: u64,

@@ -67,7 +67,8 @@ pub struct Spent {
 pub enum Returned {
     /// It is being stopped by its owner.
     Stopping,
-    /// Its owner's limits do not allow the job.
+    /// It does not go on with the task, and has not failed at it: the owner's limits do not allow
+    /// the job, the disk is full, keys cannot be read, or the task takes too long.
     Unwilling {
         #[serde(deserialize_with = "printable")]
         reason: String,

@@ -20,7 +20,8 @@ use super::{
     tenure::Tenure,
 };
 
-/// A lease is renewed at least this often, so that its requester sees how far the task has come.
+/// The time from one renewal of a lease to the next, by which its requester sees how far the task
+/// has come. `myriad_core::Policy::doubt_min` is longer than two of these.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) struct Current {

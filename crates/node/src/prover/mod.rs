@@ -75,7 +75,7 @@ pub struct JobFiles {
     pub job: JobId,
     pub program: BlobRef,
     pub openvm_toml: Option<String>,
-    /// The largest encoded [`myriad_engine::Input`], in bytes.
+    /// An encoded [`myriad_engine::Input`].
     pub input: BlobRef,
     /// The store that has the files, and the proofs of a [`Piece`].
     pub blobs: BlobStore,

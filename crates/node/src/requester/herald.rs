@@ -1,7 +1,8 @@
 //! Announces a job while it is being executed, and answers peers until its driver runs: provers
 //! that mean to serve it hear where its files are. Each question about a task is answered at once,
-//! so that no stranger's waits for the driver. Where an earlier run gave out segments before its
-//! plan was there, their holders are told to go on until they are cut again.
+//! so that no stranger's question stays open until the driver runs. If an earlier run gave out
+//! segments before its plan was there, their holders are told to go on until the segments have been
+//! cut again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A job is announced when its files have names. While a child executes it, a [`Herald`] tells
-//! provers where the files are, so that they have them when there are tasks. When the job shows to
-//! be large and enough provers have the files, its driver takes over, and gives segments out as
+//! provers where the files are, so that they have them when there are tasks. When the job turns out
+//! to be large and enough provers have the files, its driver takes over, and gives segments out as
 //! they are cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
 //!
 //! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is

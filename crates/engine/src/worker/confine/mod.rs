@@ -7,8 +7,8 @@
 //! - no socket, no other program, no other process: system calls that proving does not need are
 //!   forbidden, and end the child ([`filter`]),
 //! - no more privileges than it had, whatever it starts (`no_new_privs`),
-//! - no core file, no file that grows, few descriptors, and as much memory as its caller lends
-//!   (resource limits).
+//! - no core file, no file that grows, few descriptors, and as much memory to map as its caller
+//!   allows, which is several times what it lends (resource limits).
 //!
 //! Another child makes the keys. It sees no program, and has no file at all: its caller writes the
 //! keys that it answers with.

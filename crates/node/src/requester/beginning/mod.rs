@@ -1,5 +1,5 @@
 //! Brings a job to its first tasks: with the plan of an earlier run, with a plan that is made now,
-//! or with the first segments of one that is being made, if the job shows to be large.
+//! or with the first segments of one that is being made, if the job turns out to be large.
 //!
 //! ```text
 //!  planner ── News ──▶ forward ──┬── Growth ──▶ driver ──▶ core::Requester
