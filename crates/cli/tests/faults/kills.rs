@@ -58,6 +58,8 @@ enum Stage {
     Aggregate,
     /// Any word of the final task, besides the stage that the word is of.
     FinalTask,
+    /// The final proof, or the file to verify it with, is written for the user.
+    Write,
     ProverLease,
     ProverProving,
     ProverSubmit,
@@ -65,7 +67,7 @@ enum Stage {
 
 impl Stage {
     /// All stages, each with the number of its victims in a job.
-    const ALL: [(Self, usize); 12] = [
+    const ALL: [(Self, usize); 13] = [
         (Self::Execute, 1),
         (Self::Announce, 2),
         (Self::Lease, 2),
@@ -75,6 +77,7 @@ impl Stage {
         (Self::Persisted, 3),
         (Self::Aggregate, 2),
         (Self::FinalTask, 3),
+        (Self::Write, 2),
         (Self::ProverLease, 2),
         (Self::ProverProving, 2),
         (Self::ProverSubmit, 3),
@@ -96,6 +99,7 @@ impl Stage {
             "verify" => Some(Self::Verify),
             "persist" => Some(Self::Persist),
             "persisted" => Some(Self::Persisted),
+            "write" => Some(Self::Write),
             _ => None,
         };
         is_final
@@ -196,8 +200,10 @@ impl Nodes {
     /// Whether this stage is to take its victim now.
     fn strikes(&mut self, stage: Stage) -> bool {
         let left = self.left.get_mut(&stage).filter(|left| **left > 0);
-        // Some other time, now and then: so that not always the first task meets its fate.
-        let Some(left) = left.filter(|_| !self.rng.number().is_multiple_of(4)) else {
+        // Some other time, now and then: so that not always the first task meets its fate. A job
+        // has only two moments of the last kind.
+        let now = stage == Stage::Write || !self.rng.number().is_multiple_of(4);
+        let Some(left) = left.filter(|_| now) else {
             return false;
         };
         *left -= 1;

@@ -205,7 +205,9 @@ impl Prepared {
         let verify = verifying.elapsed();
         let proof_path = options.out_dir.join(format!("{}.stark.proof", job.name));
         let baseline_path = options.out_dir.join(format!("{}.baseline.json", job.name));
+        tracing::debug!(stage = "write", file = %proof_path.display(), "writing the final proof");
         write_durably(&proof_path, &[&proof])?;
+        tracing::debug!(stage = "write", file = %baseline_path.display(), "writing what verifies it");
         write_durably(&baseline_path, &[&statement.baseline_json])?;
         observer.event(&Event::Finished);
 

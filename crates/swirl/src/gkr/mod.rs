@@ -75,7 +75,8 @@ where
 {
     match kept.group {
         8 => prove_by::<SC, TS, L, 8>(transcript, leaves, kept),
-        _ => prove_by::<SC, TS, L, 16>(transcript, leaves, kept),
+        16 => prove_by::<SC, TS, L, 16>(transcript, leaves, kept),
+        group => unreachable!("groups of {group} packs are not among the choices"),
     }
 }
 
