@@ -45,7 +45,7 @@
 //! - a proof becomes obsolete only after all that is made from it is durable;
 //! - every task that the final proof needs is done, under way, ready, or waits for others;
 //! - a ready task is left for faster machines no longer than it takes on the machine that costs are
-//!   measured on.
+//!   measured on, counted from when the last one of its level was given out.
 
 #![forbid(unsafe_code)]
 #![warn(unreachable_pub)]

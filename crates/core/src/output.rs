@@ -37,8 +37,8 @@ pub enum Output {
     },
     /// Tell the network that a job wants provers, or that it does not any more.
     Announce { job: JobId, open: bool },
-    /// The proof is in no open task's way any more: all that is made from it is durable. It may be
-    /// again if one of these is refuted, so the caller keeps it as long as the job.
+    /// No open task needs this proof any more: everything made from it is durable. If one of those
+    /// proofs is refuted, it is needed again, so the caller keeps it as long as the job.
     Obsolete { task: TaskRef },
     /// The standing of a peer has changed; see [`Requester::standing`](crate::Requester::standing).
     Learned { peer: Peer },

@@ -74,9 +74,9 @@ pub struct Policy {
     pub cooling: Duration,
     /// The longest pause.
     pub cooling_max: Duration,
-    /// The pause after a task was given back for another requester's. It does not grow: the machine
-    /// is busy meanwhile. But one that only takes tasks and gives them back must not have the next
-    /// at once.
+    /// The pause after a peer gave a task back because it had got another requester's. It does not
+    /// grow: the machine is busy meanwhile. But one that only takes tasks and gives them back must
+    /// not have the next at once.
     pub rest: Duration,
 }
 

@@ -224,7 +224,7 @@ impl Parked {
         }
     }
 
-    /// A peer has a job's files, which is open or about to be.
+    /// A peer has the files of a job that is open or about to be opened.
     pub(crate) fn note_files(&mut self, peer: Peer, job: JobId) {
         let place = self.places.get(&peer);
         let place = place.map(|&(memory, merit, _)| (self.order(peer, merit), memory));

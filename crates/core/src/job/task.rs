@@ -26,7 +26,7 @@ pub(crate) struct Task {
     pub rank: Duration,
     pub state: TaskState,
     pub leases: BTreeMap<Peer, Lease>,
-    /// When those got it that hold it no more, for proofs that come late.
+    /// Former holders, and when each got its lease: a late proof may still come.
     pub former: BTreeMap<Peer, Time>,
     /// Proofs that are being checked, and others that wait for it.
     pub claims: Vec<Claim>,

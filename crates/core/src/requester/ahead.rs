@@ -1,9 +1,10 @@
-//! Looks ahead: a task is left for faster machines where these, as they become free, end all work
-//! that can begin by then sooner than the machine that asks would end this one task.
+//! Looks ahead: leaves a task for faster machines if they, once free, would finish all work that
+//! can begin by then before the machine that asks would finish this one task.
 //!
 //! Only machines that have delivered count, at the speed that their proofs have shown, and only
 //! while they are in time. So no claim keeps a peer from a task. If the faster machines do not
-//! come, tasks are left for no longer than they take on the machine that costs are measured on.
+//! come, tasks are left for no longer than they take on the machine that costs are measured on,
+//! counted from when the last one of their level was given out.
 
 use std::{cmp::Reverse, time::Duration};
 

@@ -115,8 +115,8 @@ impl Requester {
         }
     }
 
-    /// A peer was woken and did not come, which counts against it. The task is that for which it
-    /// was.
+    /// A peer was woken and did not come, which counts against it. Gives the task that it was woken
+    /// for.
     pub(super) fn oversleeps(&mut self, peer: Peer) -> Option<TaskRef> {
         let task = self.forget_woken(peer)?;
         if let Some(state) = self.peers.get_mut(&peer) {

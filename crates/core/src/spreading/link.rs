@@ -17,7 +17,7 @@ const RATE_FIRST: u64 = HOME_RATE * AT_ONCE_MIN as u64;
 /// Strangers from different networks whose copies together give a rate: as many as the requester
 /// sends to at once in the beginning.
 const ROUND: usize = AT_ONCE_MIN;
-/// One round of strangers raises the rate to so many times what it was at most. If all of a round
+/// One round of strangers multiplies the rate by this at most. If all of a round
 /// lie, the requester sends to so many times as many at once, until one of them is late.
 const ROUND_GAIN: u64 = 4;
 /// The weight of a new rate in the mean is one in this many.

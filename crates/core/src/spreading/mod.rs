@@ -38,13 +38,13 @@ const COPIES_PER_PLACE: usize = 2;
 /// Peers that fetch before there are tasks: more than most jobs have first tasks. Others would only
 /// have the files in vain.
 const ENOUGH: usize = 512;
-/// Peers that are sent to one that has the files at once, before there are tasks: at home it sends
-/// slower than it fetches, and two at once would both have them when the second one of two in turn
-/// has them.
+/// Peers that are sent to one that has the files at once, before there are tasks. A home uploads
+/// more slowly than it downloads: of two peers served at once, both would finish only when the
+/// second one of two served in turn does.
 const LOAD_MAX: usize = 1;
 
-/// Where the requester's link is full, a peer with a lease queues there if another peer would take so
-/// many times as long.
+/// Where the requester's link is full, a peer with a lease queues there if another peer would take
+/// so many times as long.
 const QUEUE_GAIN: u32 = 2;
 
 /// After failed fetches by so many different peers in a row, nobody is sent to a holder any more.

@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Announcements that one neighbour may bring in a second, over a while; ten times as many at once.
-/// Two thousand open jobs need this many, and it limits what ever new identities can announce.
+/// Two thousand open jobs need this many, and it limits what a stream of new identities can
+/// announce.
 const NEWS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 pub(super) fn news_limiter() -> DefaultKeyedRateLimiter<PeerId> {

@@ -23,7 +23,8 @@ use super::{
     tenure::too_slow,
 };
 
-/// How long nothing has to come: then another prover, or none, is a better source.
+/// The time after which a source that has sent nothing is given up: another prover, or none, is a
+/// better one.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked at whether enough has come.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

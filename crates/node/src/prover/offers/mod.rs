@@ -31,7 +31,8 @@ use super::Limits;
 
 /// The pause before this machine asks again where a notice should come first.
 const WAIT: Duration = Duration::from_secs(30);
-/// The pause after an answer that names none, or after no answer because the connection broke.
+/// The pause after a passing refusal that names none, or after no answer because the connection
+/// broke.
 const RETRY: Duration = Duration::from_secs(2);
 /// The pause for a requester that does not want this machine, or that this machine does not want.
 const LONG: Duration = Duration::from_secs(600);
