@@ -15,9 +15,10 @@ use crate::requester::backend::JobBackend;
 impl<J: JobBackend> Driver<'_, J> {
     /// Fetches a proof and examines it, beside everything else.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let check = self.proofs.begin_check(peer, task.task, proof);
-        self.checks += 1;
+        let check = self.job.proofs.begin_check(peer, task.task, proof);
+        self.job.checks += 1;
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
+        let backend = Arc::clone(&self.job.backend);
         // A blob that was there before is a proof of another job or of this one.
         let fetched = !self.network.blobs().contains(&proof);
         tokio::spawn(async move {
@@ -26,7 +27,11 @@ impl<J: JobBackend> Driver<'_, J> {
                 let _ = sender.send(Completion::Stalled { peer, task, proof });
             };
             let examination = match check {
-                Some(check) => examiner.examine(peer, task.task, check.proof, stalled).await,
+                Some(check) => {
+                    examiner
+                        .examine(backend, peer, task.task, check.proof, stalled)
+                        .await
+                }
                 None => Examination::Unavailable("it was submitted twice".into()),
             };
             let _ = sender.send(Completion::Checked(Checked {
@@ -41,10 +46,14 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
-        self.holders.add_maker(proof, peer);
-        self.checks += 1;
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
+        let (reference, finding) = self
+            .job
+            .proofs
+            .persist(task.task)
+            .expect("it was examined before");
+        self.job.holders.add_maker(proof, peer);
+        self.job.checks += 1;
+        let (backend, sender) = (Arc::clone(&self.job.backend), self.completion_sender.clone());
         tokio::task::spawn_blocking(move || {
             let result = backend.persist(task.task, reference, finding);
             drop(backend);
@@ -58,7 +67,7 @@ impl<J: JobBackend> Driver<'_, J> {
             Completion::Ready(Err(error)) => self.end_without_truth(error),
             Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
             Completion::Checked(checked) => {
-                self.checks -= 1;
+                self.job.checks -= 1;
                 self.settle_check(checked);
             }
             Completion::Stalled { peer, task, proof } => {
@@ -72,15 +81,15 @@ impl<J: JobBackend> Driver<'_, J> {
             Completion::Declined { peer } => self.input(Input::Declined { peer }),
             Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
             Completion::Persisted { task, proof, result } => {
-                self.checks -= 1;
+                self.job.checks -= 1;
                 match result {
                     Ok(()) => {
                         let name = task.task.to_string();
                         tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
-                        self.proofs.durable(task.task, proof);
+                        self.job.proofs.durable(task.task, proof);
                         self.input(Input::Persisted { task, proof });
                     }
-                    Err(error) => self.failed = Some(error.into()),
+                    Err(error) => self.job.failed = Some(error.into()),
                 }
             }
         }
@@ -109,7 +118,7 @@ impl<J: JobBackend> Driver<'_, J> {
         let finding = finding.filter(|_| awaited);
         let accepted = finding.is_some();
         if let Some(claim) = claim {
-            self.proofs.settle(claim, finding);
+            self.job.proofs.settle(claim, finding);
         }
         if !accepted && fetched {
             self.discard(proof);
@@ -123,13 +132,13 @@ impl<J: JobBackend> Driver<'_, J> {
                 proof,
                 verdict,
             }),
-            Err(error) => self.failed = Some(error.into()),
+            Err(error) => self.job.failed = Some(error.into()),
         }
     }
 
     /// Removes a blob that a peer sent and that is not a proof of its task.
     fn discard(&self, proof: Blob) {
-        if self.proofs.is_claimed(proof) || self.is_of_job(proof) {
+        if self.job.proofs.is_claimed(proof) || self.is_of_job(proof) {
             return;
         }
         let blobs = self.network.blobs().clone();

@@ -16,10 +16,12 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn core_event(&mut self, event: CoreEvent) {
         match event {
             CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
-            CoreEvent::JobDone { .. } => self.finished = true,
-            CoreEvent::DeadlineMissed { .. } => self.observer.event(&Event::Notice { text: MISSED.into() }),
+            CoreEvent::JobDone { .. } => self.job.finished = true,
+            CoreEvent::DeadlineMissed { .. } => {
+                self.job.observer.event(&Event::Notice { text: MISSED.into() })
+            }
             CoreEvent::JobFailed { task, failures, .. } => {
-                self.failed = Some(RunError::Task {
+                self.job.failed = Some(RunError::Task {
                     task,
                     attempts: failures.len(),
                     last: failures.last().map(|(_, said)| said.clone()).unwrap_or_default(),
@@ -28,8 +30,8 @@ impl<J: JobBackend> Driver<'_, J> {
             CoreEvent::TaskFailed { task, message, peer } => {
                 let prover = self.place(peer);
                 let task = task.task;
-                self.observer.event(&Event::Idle { prover, task });
-                self.observer.event(&Event::Retrying {
+                self.job.observer.event(&Event::Idle { prover, task });
+                self.job.observer.event(&Event::Retrying {
                     task,
                     reason: format!("prover {}: {message}", short_name(peer)),
                 });
@@ -40,19 +42,19 @@ impl<J: JobBackend> Driver<'_, J> {
                 let maker = maker.map_or("another run".into(), |maker| {
                     format!("prover {}", short_name(maker))
                 });
-                self.observer.event(&Event::Reopened {
+                self.job.observer.event(&Event::Reopened {
                     task: task.task,
                     reason: format!("the proof by {maker} turned out to be of no use: {reason}"),
                 });
             }
-            CoreEvent::Reopened { task, reason, .. } => self.observer.event(&Event::Reopened {
+            CoreEvent::Reopened { task, reason, .. } => self.job.observer.event(&Event::Reopened {
                 task: task.task,
                 reason,
             }),
             CoreEvent::Pardoned { peer, task } => {
                 // Otherwise it would not ask again for a long time.
                 self.outbox.notify(peer, Notice::Wake);
-                self.observer.event(&Event::Notice {
+                self.job.observer.event(&Event::Notice {
                     text: format!(
                         "prover {} is not banned any more: nobody could have done {}",
                         short_name(peer),
@@ -65,7 +67,7 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn banned(&mut self, peer: Peer, task: TaskRef, reason: &str) {
-        self.holders.forget(&[peer]);
+        self.job.holders.forget(&[peer]);
         self.spreading.forget(peer);
         let (name, task_name) = (short_name(peer), task.task.to_string());
         tracing::debug!(
@@ -75,7 +77,7 @@ impl<J: JobBackend> Driver<'_, J> {
             reason,
             "prover {name} is banned"
         );
-        self.observer.event(&Event::Notice {
+        self.job.observer.event(&Event::Notice {
             text: format!("prover {name} is banned: {task_name}: {reason}"),
         });
         let verdict = Notice::Verdict {
@@ -87,7 +89,7 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
-        let durable = self.proofs.proof(task.task);
+        let durable = self.job.proofs.proof(task.task);
         let (proof_bytes, spent) =
             durable.map_or((0, Spent::default()), |(proof, spent)| (proof.bytes, spent));
         let usage = Usage {
@@ -96,9 +98,9 @@ impl<J: JobBackend> Driver<'_, J> {
             peak_bytes: spent.memory_bytes,
             ..Usage::default()
         };
-        self.usages.push((task.task.kind(), usage));
+        self.job.usages.push((task.task.kind(), usage));
         let prover = self.place(peer);
-        self.observer.event(&Event::Done {
+        self.job.observer.event(&Event::Done {
             prover,
             task: task.task,
             usage,
@@ -118,11 +120,11 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn obsolete(&mut self, task: TaskId) {
-        let Some((proof, _)) = self.proofs.proof(task) else {
+        let Some((proof, _)) = self.job.proofs.proof(task) else {
             return;
         };
         let blob = proof.blob;
-        for peer in self.holders.some(blob, usize::MAX) {
+        for peer in self.job.holders.some(blob, usize::MAX) {
             self.outbox.notify(peer, Notice::Obsolete { proofs: vec![blob] });
         }
     }
@@ -130,7 +132,7 @@ impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn place(&mut self, peer: Peer) -> usize {
         let (place, is_new) = self.peers.place_or_new(peer);
         if is_new {
-            self.observer.event(&Event::Joined {
+            self.job.observer.event(&Event::Joined {
                 prover: place,
                 name: if peer == self.network.peer() {
                     "this machine".into()

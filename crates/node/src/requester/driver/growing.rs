@@ -36,7 +36,7 @@ pub(super) struct Unplanned {
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn grow(&mut self, growth: Growth) {
-        let job = self.job;
+        let job = self.job.id;
         match growth {
             Growth::Cut {
                 costs,
@@ -44,13 +44,13 @@ impl<J: JobBackend> Driver<'_, J> {
                 instructions,
                 event,
             } => {
-                let known = self.work.len() as u32;
+                let known = self.job.work.len() as u32;
                 let new = || (known..).map(TaskId::Segment);
                 let count = costs.len();
                 let done = self.learn(new(), &costs, done, instructions);
                 self.input(Input::Grow { job, costs, done });
                 self.show_restored(new().take(count));
-                self.observer.event(&event);
+                self.job.observer.event(&event);
             }
             Growth::Settled {
                 tree,
@@ -59,13 +59,13 @@ impl<J: JobBackend> Driver<'_, J> {
                 instructions,
                 event,
             } => {
-                self.growth = None;
-                let known = self.work.len();
+                self.job.growth = None;
+                let known = self.job.work.len();
                 let new: Vec<TaskId> = tree.tasks().skip(known).collect();
                 let proofs = done.clone();
                 let done = self.learn(new.iter().copied(), &costs, done, instructions);
                 tracing::debug!(stage = "settle", "the plan is there");
-                self.observer.event(&event);
+                self.job.observer.event(&event);
                 self.input(Input::Settle {
                     job,
                     tree,
@@ -78,9 +78,9 @@ impl<J: JobBackend> Driver<'_, J> {
                 self.announce(true);
             }
             Growth::Failed(error) => {
-                self.growth = None;
+                self.job.growth = None;
                 // Nothing is given out any more. Those that have delivered hear what comes of it.
-                self.unplanned = Some(Unplanned {
+                self.job.unplanned = Some(Unplanned {
                     error,
                     until: Instant::now() + JUDGED_WITHIN,
                 });
@@ -92,7 +92,7 @@ impl<J: JobBackend> Driver<'_, J> {
     /// The truth will not be found out. If there will be no plan either, that says why, and what is
     /// known of the truth is enough for claims that wait.
     pub(super) fn end_without_truth(&mut self, error: RunError) {
-        let growth = self.growth.as_mut();
+        let growth = self.job.growth.as_mut();
         let news = growth
             .into_iter()
             .flat_map(|growth| std::iter::from_fn(|| growth.try_recv().ok()));
@@ -102,19 +102,19 @@ impl<J: JobBackend> Driver<'_, J> {
         });
         match unplanned {
             Some(error) => self.grow(Growth::Failed(error)),
-            None if self.unplanned.is_some() => {}
-            None => self.failed = Some(error),
+            None if self.job.unplanned.is_some() => {}
+            None => self.job.failed = Some(error),
         }
     }
 
     /// Ends a job that will have no plan, if what peers have claimed is judged, and they have heard
     /// it: a prover forgets what it has made when it hears that the job is closed.
     pub(super) fn end_unplanned(&mut self) {
-        let is_judged = self.checks == 0 && self.outbox.is_idle();
+        let is_judged = self.job.checks == 0 && self.outbox.is_idle();
         let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
-        if let Some(Unplanned { error, .. }) = self.unplanned.take_if(is_over) {
-            self.input(Input::Cancel { job: self.job });
-            self.failed = Some(error);
+        if let Some(Unplanned { error, .. }) = self.job.unplanned.take_if(is_over) {
+            self.input(Input::Cancel { job: self.job.id });
+            self.job.failed = Some(error);
         }
     }
 
@@ -128,11 +128,11 @@ impl<J: JobBackend> Driver<'_, J> {
         instructions: u64,
     ) -> Vec<(TaskId, Blob)> {
         for (task, cost) in tasks.zip(costs) {
-            self.work.insert(task, (cost.work, cost.memory));
-            self.extent.memory_min = self.extent.memory_min.min(cost.memory);
+            self.job.work.insert(task, (cost.work, cost.memory));
+            self.job.extent.memory_min = self.job.extent.memory_min.min(cost.memory);
         }
-        self.extent.instructions = instructions;
-        self.proofs.restore(done.iter().copied());
+        self.job.extent.instructions = instructions;
+        self.job.proofs.restore(done.iter().copied());
         done.into_iter().map(|(task, proof)| (task, proof.blob)).collect()
     }
 
@@ -140,9 +140,12 @@ impl<J: JobBackend> Driver<'_, J> {
     /// below them is done again.
     fn forget_unused(&mut self, done: Vec<(TaskId, BlobRef)>) {
         for (task, proof) in done {
-            let of_job = TaskRef { job: self.job, task };
+            let of_job = TaskRef {
+                job: self.job.id,
+                task,
+            };
             if self.requester.proof(of_job) != Some(proof.blob) {
-                self.proofs.let_go(task, proof.blob);
+                self.job.proofs.let_go(task, proof.blob);
             }
         }
     }

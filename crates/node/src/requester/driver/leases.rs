@@ -14,9 +14,12 @@ const HOLDERS_NAMED: usize = 3;
 
 impl<J: JobBackend> Driver<'_, J> {
     pub(super) fn announce(&self, open: bool) {
-        let extent = Some(self.extent);
-        self.network
-            .announce(self.files.announcement(&self.network, self.job, extent, open));
+        let extent = Some(self.job.extent);
+        self.network.announce(
+            self.job
+                .files
+                .announcement(&self.network, self.job.id, extent, open),
+        );
     }
 
     pub(super) fn lease(&mut self, peer: Peer, task: TaskRef, until: Time) -> Lease {
@@ -26,10 +29,10 @@ impl<J: JobBackend> Driver<'_, J> {
             origin: self.peers.hello(peer).and_then(|(_, origin)| origin),
             holds: &self.offered,
         };
-        let sources = self.spreading.sources(&self.network, &self.files, &prover);
+        let sources = self.spreading.sources(&self.network, &self.job.files, &prover);
         let inputs = self.requester.inputs(task);
         let work = match task.task {
-            TaskId::Segment(index) => Work::Segment(self.backend.segment(index)),
+            TaskId::Segment(index) => Work::Segment(self.job.backend.segment(index)),
             TaskId::Node(node) => Work::Aggregate {
                 level: node.level,
                 children: inputs.iter().map(|&child| self.proof_source(child)).collect(),
@@ -47,26 +50,26 @@ impl<J: JobBackend> Driver<'_, J> {
                 }
             }
         };
-        let (work_time, memory) = self.work[&task.task];
+        let (work_time, memory) = self.job.work[&task.task];
         Lease {
             task,
             lease_ms: self.millis_until(until),
             work_ms: work_time.as_millis() as u64,
             memory,
             sources,
-            instructions: self.extent.instructions,
+            instructions: self.job.extent.instructions,
             work,
         }
     }
 
     pub(super) fn proof_source(&mut self, task: TaskId) -> Source {
-        let durable = self.proofs.proof(task);
+        let durable = self.job.proofs.proof(task);
         let (proof, _) = durable.expect("a task can start when the proofs that it is made of are durable");
         self.source(proof)
     }
 
     pub(super) fn source(&mut self, blob: BlobRef) -> Source {
-        let holders = self.holders.some(blob.blob, HOLDERS_NAMED);
+        let holders = self.job.holders.some(blob.blob, HOLDERS_NAMED);
         self.network.source(blob, holders)
     }
 }

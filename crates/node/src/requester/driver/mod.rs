@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`Spreading`],
-//! [`ReceiptBook`], [`JournalNotes`]. The files beside them hold the driver's own methods, by
-//! subject.
+//! [`ReceiptBook`], [`JournalNotes`]; those of the job are in [`OfJob`]. The files beside them hold
+//! the driver's own methods, by subject.
 
 mod checks;
 mod completion;
@@ -23,6 +23,7 @@ mod growing;
 mod holders;
 mod journal_notes;
 mod leases;
+mod of_job;
 mod outbox;
 mod peer_book;
 mod proofs;
@@ -34,17 +35,14 @@ mod sending;
 mod trials;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use myriad_core::{
-    Blob, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
-};
-use myriad_engine::worker::Usage;
+use myriad_core::{Blob, Input, JobSpec, Output, Peer, Policy, Requester, TaskId, TaskRef, Time};
 use myriad_net::{
     Event as NetEvent, Network, short_name,
     wire::{Extent, Hello, Notice, PROTOCOL_VERSION, Response, Role, shortened},
@@ -55,12 +53,11 @@ use tokio::{
 };
 
 use self::{
-    completion::Completion, examiner::Examiner, growing::Unplanned, holders::Holders,
-    journal_notes::JournalNotes, outbox::Outbox, peer_book::PeerBook, proofs::Proofs,
-    receipt_book::ReceiptBook, trials::Trials,
+    completion::Completion, examiner::Examiner, holders::Holders, journal_notes::JournalNotes, of_job::OfJob,
+    outbox::Outbox, peer_book::PeerBook, proofs::Proofs, receipt_book::ReceiptBook, trials::Trials,
 };
 use super::{
-    Files, Growth, Joined, ServedJob,
+    Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
     refusals::refusal,
     spreading::Spreading,
@@ -79,34 +76,21 @@ const IDLE_MAX: Duration = Duration::from_secs(3600);
 const RELEASE_POLL: Duration = Duration::from_millis(10);
 
 pub struct Driver<'a, J: JobBackend> {
-    // The job.
-    job: JobId,
-    /// Until it is opened.
-    spec: Option<JobSpec>,
-    /// More of the plan, while it is being made.
-    growth: Option<mpsc::UnboundedReceiver<Growth>>,
-    files: Files,
-    extent: Extent,
-    /// The expected cost of each task: time of a reference core, and bytes of memory.
-    work: HashMap<TaskId, (Duration, u64)>,
-    backend: Arc<J>,
+    job: OfJob<'a, J>,
 
     // The state machine that decides, and its clock.
     requester: Requester,
     start: Instant,
 
     // Its knowledge.
-    proofs: Proofs<J::Finding>,
     peers: PeerBook,
-    holders: Holders,
     spreading: Spreading,
     /// The blobs that the peer has whose offer is being answered.
     offered: Vec<Blob>,
     receipts: ReceiptBook,
-    notes: JournalNotes,
 
     // Work beside the loop.
-    examiner: Examiner<J>,
+    examiner: Examiner,
     trials: Trials,
     completion_sender: mpsc::UnboundedSender<Completion<J::Finding>>,
     completions: mpsc::UnboundedReceiver<Completion<J::Finding>>,
@@ -117,17 +101,7 @@ pub struct Driver<'a, J: JobBackend> {
     /// The events that came before it runs.
     earlier: Vec<NetEvent>,
     outbox: Outbox,
-    observer: &'a mut dyn Observer,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
-
-    // The end.
-    usages: Vec<(Kind, Usage)>,
-    /// Proofs that are being examined or made durable.
-    checks: usize,
-    /// Why there will be no plan.
-    unplanned: Option<Unplanned>,
-    finished: bool,
-    failed: Option<RunError>,
 }
 
 impl<'a, J: JobBackend> Driver<'a, J> {
@@ -157,7 +131,6 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             ..
         } = joined;
         let (completion_sender, completions) = mpsc::unbounded_channel();
-        let backend = Arc::new(backend);
         let receipts = ReceiptBook::new(peer_backend.owed());
         let returning = spec.leased.iter().map(|&(_, peer)| peer);
         let peers = PeerBook::new(Arc::new(peer_backend), own, returning, Instant::now());
@@ -165,8 +138,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         let tasks = spec.tree.tasks().zip(&spec.costs);
         let leased = spec.leased.iter().copied();
         let leased = leased.filter(|lease| !returned.contains(lease)).collect();
-        Self {
-            job: spec.id,
+        let job = OfJob {
+            id: spec.id,
             growth,
             files,
             extent: Extent {
@@ -176,18 +149,27 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             work: tasks
                 .map(|(task, cost)| (task, (cost.work, cost.memory)))
                 .collect(),
+            proofs: Proofs::new(done),
+            holders: Holders::default(),
+            notes: JournalNotes::new(spec.leased.iter().copied().collect()),
+            spec: Some(JobSpec { leased, ..spec }),
+            backend: Arc::new(backend),
+            observer,
+            usages: Vec::new(),
+            checks: 0,
+            unplanned: None,
+            finished: false,
+            failed: None,
+        };
+        Self {
+            job,
             requester,
             start: Instant::now(),
-            proofs: Proofs::new(done),
             peers,
-            holders: Holders::default(),
             spreading,
             offered: Vec::new(),
             receipts,
-            notes: JournalNotes::new(spec.leased.iter().copied().collect()),
-            spec: Some(JobSpec { leased, ..spec }),
-            examiner: Examiner::new(network.clone(), Arc::clone(&backend)),
-            backend,
+            examiner: Examiner::new(network.clone()),
             trials: Trials::default(),
             completion_sender,
             completions,
@@ -195,13 +177,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             network,
             events,
             earlier,
-            observer,
             stop,
-            usages: Vec::new(),
-            checks: 0,
-            unplanned: None,
-            finished: false,
-            failed: None,
         }
     }
 
@@ -210,8 +186,8 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// # Errors
     /// See [`RunError`].
     pub async fn run(mut self) -> Result<Ended<J>, RunError> {
-        let spec = self.spec.take().expect("it runs once");
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
+        let spec = self.job.spec.take().expect("it runs once");
+        let (backend, sender) = (Arc::clone(&self.job.backend), self.completion_sender.clone());
         tokio::spawn(async move {
             let ready = backend.ready().await;
             // If nobody listens, the job is over.
@@ -229,7 +205,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         }
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.finished && self.failed.is_none() {
+        while !self.job.finished && self.job.failed.is_none() {
             let timeout = self
                 .requester
                 .poll_timeout()
@@ -237,30 +213,26 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.handle_event(event),
-                    None => self.failed = Some(RunError::NetworkEnded),
+                    None => self.job.failed = Some(RunError::NetworkEnded),
                 },
                 Some(completion) = self.completions.recv() => self.handle_completion(completion),
-                growth = growing::next(&mut self.growth) => self.grow(growth),
+                growth = growing::next(&mut self.job.growth) => self.grow(growth),
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
                 () = &mut self.stop => self.give_up(),
             }
         }
         self.announce(false);
-        self.backend.stop();
+        self.job.backend.stop();
         self.remember();
         self.say_farewell().await;
-        if let Some(error) = self.failed {
+        if let Some(error) = self.job.failed {
             return Err(error);
         }
         // The remaining tasks hold the backend, too. They end by themselves.
-        let Self {
-            mut backend,
-            usages,
-            examiner,
-            ..
-        } = self;
-        drop(examiner);
+        let OfJob {
+            mut backend, usages, ..
+        } = self.job;
         loop {
             match Arc::try_unwrap(backend) {
                 Ok(backend) => return Ok(Ended { backend, usages }),
@@ -273,24 +245,27 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// Shows the provers that were at work at these tasks when an earlier run ended.
     fn show_restored(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
         for task in tasks {
-            for peer in self.requester.holders(TaskRef { job: self.job, task }) {
+            for peer in self.requester.holders(TaskRef {
+                job: self.job.id,
+                task,
+            }) {
                 let prover = self.place(peer);
-                self.observer.event(&Event::Started { prover, task });
+                self.job.observer.event(&Event::Started { prover, task });
             }
         }
     }
 
     /// The user does not want to wait any longer.
     fn give_up(&mut self) {
-        self.input(Input::Cancel { job: self.job });
-        self.failed = Some(RunError::Interrupted);
+        self.input(Input::Cancel { job: self.job.id });
+        self.job.failed = Some(RunError::Interrupted);
     }
 
     /// Waits until peers have heard the last messages, and until the disk has the final state.
     async fn say_farewell(&mut self) {
-        self.notes.written().await;
+        self.job.notes.written().await;
         self.note_leases();
-        self.notes.written().await;
+        self.job.notes.written().await;
         self.outbox.close(FAREWELL_MAX).await;
         self.settle_receipts_at_last();
         self.peers.written().await;
@@ -298,10 +273,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
 
     /// Makes durable which peer works on which task, beside everything else.
     fn note_leases(&mut self) {
-        if !self.notes.is_writing() {
-            let mut now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
-            now.extend(self.requester.awaited(self.job));
-            self.notes.note(now, &self.backend);
+        if !self.job.notes.is_writing() {
+            let mut now: BTreeSet<_> = self.requester.leases(self.job.id).into_iter().collect();
+            now.extend(self.requester.awaited(self.job.id));
+            self.job.notes.note(now, &self.job.backend);
         }
     }
 
@@ -313,17 +288,18 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         self.end_unplanned();
         let now = Instant::now();
         let gone = self.peers.take_gone(now);
-        self.holders.forget(&gone);
+        self.job.holders.forget(&gone);
         for peer in gone {
             self.spreading.forget(peer);
             self.input(Input::PeerLost { peer });
         }
         for prover in self.peers.take_left(self.network.peer()) {
-            self.observer.event(&Event::Left { prover });
+            self.job.observer.event(&Event::Left { prover });
         }
         self.look_for_lost();
-        let (requester, job) = (&self.requester, self.job);
-        self.proofs
+        let (requester, job) = (&self.requester, self.job.id);
+        self.job
+            .proofs
             .forget_claims(|peer, task| requester.has_claim(peer, TaskRef { job, task }));
         if self.peers.is_due(now) {
             self.remember();
@@ -335,7 +311,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
 
     fn show_traffic(&mut self) {
         let traffic = self.network.traffic();
-        self.observer.event(&Event::Traffic {
+        self.job.observer.event(&Event::Traffic {
             peers: self.network.peers().len(),
             bytes_in: traffic.blob_bytes_in,
             bytes_out: traffic.blob_bytes_out,
@@ -359,7 +335,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             )),
             NetEvent::Lost { peer } => self.peers.disconnected(peer, Instant::now()),
             NetEvent::Announced(_) => {}
-            NetEvent::Resumed { time } => self.observer.event(&Event::Notice {
+            NetEvent::Resumed { time } => self.job.observer.event(&Event::Notice {
                 text: format!(
                     "this machine was suspended for {} s; its provers are being found again",
                     time.as_secs()
@@ -391,7 +367,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// Tells the user of a peer that is of no use here.
     fn tell_of_stranger(&mut self, text: String) {
         if self.peers.may_tell_of_stranger() {
-            self.observer.event(&Event::Notice { text });
+            self.job.observer.event(&Event::Notice { text });
         }
     }
 
@@ -417,7 +393,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
                 let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
                 debug_assert!(answered, "leases answer offers");
                 let prover = self.place(peer);
-                self.observer.event(&Event::Started {
+                self.job.observer.event(&Event::Started {
                     prover,
                     task: task.task,
                 });
@@ -451,7 +427,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             Output::Revoke { peer, task, why } => {
                 if let Some(prover) = self.peers.place(peer) {
                     let task = task.task;
-                    self.observer.event(&Event::Idle { prover, task });
+                    self.job.observer.event(&Event::Idle { prover, task });
                 }
                 let reason = shortened(why.to_string());
                 self.outbox.notify(peer, Notice::Revoke { task, reason });

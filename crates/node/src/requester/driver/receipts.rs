@@ -11,17 +11,17 @@ use crate::requester::backend::JobBackend;
 impl<J: JobBackend> Driver<'_, J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
     pub(super) fn give_receipt(&mut self, task: TaskRef, peer: Peer) {
-        let Some((proof, _)) = self.proofs.proof(task.task) else {
+        let Some((proof, _)) = self.job.proofs.proof(task.task) else {
             return;
         };
-        let (work, _) = self.work[&task.task];
+        let (work, _) = self.job.work[&task.task];
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let receipt = self.network.sign(Receipt {
             requester: self.network.peer(),
             prover: peer,
             task,
             proof: proof.blob,
-            instructions: self.backend.instructions(task.task),
+            instructions: self.job.backend.instructions(task.task),
             work_ms: work.as_millis() as u64,
             accepted: now.unwrap_or_default().as_secs(),
         });

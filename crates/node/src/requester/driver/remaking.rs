@@ -27,7 +27,7 @@ impl<J: JobBackend> Driver<'_, J> {
             if !self.trials.begin(task) {
                 return;
             }
-            self.observer.event(&Event::Notice {
+            self.job.observer.event(&Event::Notice {
                 text: format!(
                     "provers fail at {}: this machine does it itself, to see why",
                     task.task
@@ -36,9 +36,9 @@ impl<J: JobBackend> Driver<'_, J> {
         }
         let inputs = self.requester.inputs(task).into_iter();
         let inputs: Vec<_> = inputs
-            .filter_map(|input| Some((input, self.proofs.proof(input)?.0)))
+            .filter_map(|input| Some((input, self.job.proofs.proof(input)?.0)))
             .collect();
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
+        let (backend, sender) = (Arc::clone(&self.job.backend), self.completion_sender.clone());
         let blobs = self.network.blobs().clone();
         tokio::spawn(async move {
             let start = Instant::now();
@@ -64,7 +64,9 @@ impl<J: JobBackend> Driver<'_, J> {
         let awaited = self.requester.is_trying(task);
         let outcome = match outcome {
             TrialOutcome::Made { proof, finding } if awaited => {
-                self.proofs.accept(task.task, proof, Spent::default(), finding);
+                self.job
+                    .proofs
+                    .accept(task.task, proof, Spent::default(), finding);
                 Tried::Made {
                     by: self.network.peer(),
                     proof: proof.blob,
@@ -74,18 +76,18 @@ impl<J: JobBackend> Driver<'_, J> {
             TrialOutcome::Made { .. } => Tried::Unable,
             TrialOutcome::Refuted { child, proof, reason } => {
                 if awaited {
-                    self.proofs.let_go(child, proof);
+                    self.job.proofs.let_go(child, proof);
                 }
                 Tried::Refuted { child, proof, reason }
             }
             TrialOutcome::Doubted { child, proof, reason } => {
                 if awaited {
-                    self.proofs.let_go(child, proof);
+                    self.job.proofs.let_go(child, proof);
                 }
                 Tried::Doubted { child, proof, reason }
             }
             TrialOutcome::Unable(reason) => {
-                self.observer.event(&Event::Notice {
+                self.job.observer.event(&Event::Notice {
                     text: format!("{} cannot be done here: {reason}", task.task),
                 });
                 Tried::Unable
@@ -101,12 +103,15 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// Has the proofs made again that the disk has lost and the job still needs.
     pub(super) fn look_for_lost(&mut self) {
-        self.proofs.note_lost(self.network.blobs().take_lost());
-        for (task, proof) in self.proofs.lost() {
-            let of_job = TaskRef { job: self.job, task };
+        self.job.proofs.note_lost(self.network.blobs().take_lost());
+        for (task, proof) in self.job.proofs.lost() {
+            let of_job = TaskRef {
+                job: self.job.id,
+                task,
+            };
             // It may be about to become durable, and is looked at again then.
             if self.requester.proof(of_job) == Some(proof) {
-                self.proofs.let_go(task, proof);
+                self.job.proofs.let_go(task, proof);
                 self.input(Input::Lost { task: of_job, proof });
             }
         }

@@ -33,7 +33,7 @@ impl<J: JobBackend> Driver<'_, J> {
             // Only requesters give notices, and nobody gives them any.
             Request::Notice(_) => return reply.send(Response::Received),
         };
-        if task.is_some_and(|task| task.job != self.job) {
+        if task.is_some_and(|task| task.job != self.job.id) {
             return reply.send(no_such_job());
         }
         match request {
@@ -56,7 +56,7 @@ impl<J: JobBackend> Driver<'_, J> {
                 // Claims of tasks that are not leased are not kept, because a peer could claim
                 // without end.
                 if self.requester.may_submit(peer, task) {
-                    self.proofs.claim(peer, task.task, proof, spent);
+                    self.job.proofs.claim(peer, task.task, proof, spent);
                 }
                 let input = Input::Submitted {
                     peer,
@@ -79,13 +79,13 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// Names the job's files to a prover that has no task yet.
     fn prepare(&mut self, peer: Peer, job: JobId, holds: &[Blob]) -> Response {
-        if job != self.job {
+        if job != self.job.id {
             return no_such_job();
         }
         if !self.may_be_named(peer) {
             return refused(Why::NotServed, NOT_SERVED, None);
         }
-        if self.unplanned.is_some() {
+        if self.job.unplanned.is_some() {
             return refused(Why::NoWork, "the job ends", None);
         }
         let prover = Prover {
@@ -94,12 +94,12 @@ impl<J: JobBackend> Driver<'_, J> {
             origin: self.peers.hello(peer).and_then(|(_, origin)| origin),
             holds,
         };
-        let has_all = prover.has_all(&self.files);
-        if !has_all && self.growth.is_none() {
+        let has_all = prover.has_all(&self.job.files);
+        if !has_all && self.job.growth.is_none() {
             let reason = "the job has all its tasks, and a lease comes with its files";
             return refused(Why::NotNow, reason, Some(SETTLED_RETRY.as_millis() as u64));
         }
-        let response = self.spreading.answer(&self.network, &self.files, &prover);
+        let response = self.spreading.answer(&self.network, &self.job.files, &prover);
         if has_all {
             self.has_files(peer);
         }
@@ -122,12 +122,12 @@ impl<J: JobBackend> Driver<'_, J> {
     /// A peer says that it has the job's files. It is named to others, and woken before others.
     pub(super) fn has_files(&mut self, peer: Peer) {
         self.spreading.has_all(peer, self.is_proven(peer));
-        let (job, spares) = (self.job, self.spreading.takes());
+        let (job, spares) = (self.job.id, self.spreading.takes());
         self.input(Input::FilesHeld { peer, job, spares });
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
-        if self.unplanned.is_some() {
+        if self.job.unplanned.is_some() {
             return reply.send(refused(Why::NoWork, "the job ends", None));
         }
         let origin = match self.peers.hello(peer) {
@@ -139,12 +139,12 @@ impl<J: JobBackend> Driver<'_, J> {
         // Blobs that are no proof of this job are not remembered, because anyone can name any
         // number of them.
         for &blob in &offer.holds {
-            if may_be_named && self.proofs.has(blob) {
-                self.holders.add(blob, peer);
+            if may_be_named && self.job.proofs.has(blob) {
+                self.job.holders.add(blob, peer);
             }
         }
         self.offered = offer.holds;
-        if may_be_named && self.files.all().all(|file| self.offered.contains(&file.blob)) {
+        if may_be_named && self.job.files.all().all(|file| self.offered.contains(&file.blob)) {
             self.has_files(peer);
         }
         let offer = Offer {
@@ -159,7 +159,7 @@ impl<J: JobBackend> Driver<'_, J> {
 
     /// Whether a blob is one of the job's files, or an accepted proof of it.
     pub(super) fn is_of_job(&self, blob: Blob) -> bool {
-        self.files.has(blob) || self.proofs.has(blob)
+        self.job.files.has(blob) || self.job.proofs.has(blob)
     }
 
     /// Tells the state machine what a peer said. Its outputs answer the peer.
