@@ -216,6 +216,7 @@ impl Error {
                 RunError::Truth { .. } => "engine",
                 RunError::NetworkEnded => "network",
                 RunError::Interrupted => "interrupted",
+                RunError::Panicked { .. } => "bug",
                 RunError::Task { .. }
                 | RunError::Verifier(_)
                 | RunError::Unsound { .. }
@@ -269,7 +270,7 @@ impl Error {
                 "add the parent's header (RLP in hex) to the file as `parent`, or import the block again; \
                  `myriad block execute` runs the file as it is",
             ),
-            Self::Disagreement { .. } | Self::Bug(_) => Some(
+            Self::Disagreement { .. } | Self::Bug(_) | Self::Run(RunError::Panicked { .. }) => Some(
                 "please report it, with the command and its files; RUST_BACKTRACE=1 shows where it happened",
             ),
             _ => None,

@@ -37,6 +37,7 @@ impl Plain {
             Event::Preparing => self.line("preparing keys"),
             Event::KeysReady { made: Some(took) } => self.line(&format!("keys made, in {}", duration(*took))),
             Event::KeysReady { made: None } => {}
+            Event::Queued => self.line("waiting for its turn"),
             Event::Planning => self.line("executing the program"),
             Event::Cut { segments, .. } => self.cut(*segments),
             Event::Planned {
