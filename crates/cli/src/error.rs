@@ -161,6 +161,9 @@ pub enum Error {
     Plot(#[from] PlotError),
     #[error("{0}")]
     Usage(String),
+    /// Each of them has been reported.
+    #[error("{failed} of {all} were not proven")]
+    Several { failed: usize, all: usize, exit: Exit },
 
     #[error("a bug in myriad: {0}")]
     Bug(String),
@@ -193,6 +196,7 @@ impl Error {
             | Self::Import(ImportError::Url { .. } | ImportError::Header { .. }) => Exit::Usage,
             Self::Proof { .. } => Exit::ProofInvalid,
             Self::Run(RunError::Interrupted) => Exit::Interrupted,
+            Self::Several { exit, .. } => *exit,
             _ => Exit::Failed,
         }
     }
@@ -216,6 +220,7 @@ impl Error {
                 RunError::Truth { .. } => "engine",
                 RunError::NetworkEnded => "network",
                 RunError::Interrupted => "interrupted",
+                RunError::Panicked { .. } => "bug",
                 RunError::Task { .. }
                 | RunError::Verifier(_)
                 | RunError::Unsound { .. }
@@ -250,6 +255,7 @@ impl Error {
             Self::Import(_) => "import",
             Self::Replay { .. } => "replay",
             Self::Bug(_) => "bug",
+            Self::Several { .. } => "several",
         }
     }
 
@@ -269,7 +275,7 @@ impl Error {
                 "add the parent's header (RLP in hex) to the file as `parent`, or import the block again; \
                  `myriad block execute` runs the file as it is",
             ),
-            Self::Disagreement { .. } | Self::Bug(_) => Some(
+            Self::Disagreement { .. } | Self::Bug(_) | Self::Run(RunError::Panicked { .. }) => Some(
                 "please report it, with the command and its files; RUST_BACKTRACE=1 shows where it happened",
             ),
             _ => None,
@@ -277,7 +283,7 @@ impl Error {
     }
 
     /// The error and its causes in one text.
-    fn chain(&self) -> String {
+    pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -291,11 +297,17 @@ impl Error {
         text
     }
 
-    /// Tells the user: text on stderr, and with `json` one document on stdout.
+    /// Tells the user, on stderr, why one of several jobs was not proven.
+    pub fn report_of(&self, job: &str) {
+        terminal::error(&format!("{job}: {}", self.chain()), self.hint());
+    }
+
+    /// Tells the user: text on stderr, and with `json` one document on stdout, unless that is there
+    /// already.
     pub fn report(&self, json: bool) {
         let text = self.chain();
         terminal::error(&text, self.hint());
-        if json {
+        if json && !matches!(self, Self::Several { .. }) {
             print_document(&text, self.kind());
         }
     }

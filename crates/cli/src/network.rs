@@ -7,6 +7,7 @@ use std::{
     io::{self, IsTerminal},
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use myriad_node::{
     Job, Machine, Observer, Options, Outcome, RunError, engine_fingerprint, open_blobs, requester,
 };
 use tokio::{
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
@@ -166,12 +167,36 @@ fn claim_identity(data_dir: &Path) -> Result<(File, PathBuf), Error> {
 
 /// Proves with the provers of the network, or with some on this machine.
 pub fn prove(
-    job: &Job,
-    options: &Options,
+    job: &Arc<Job>,
+    options: Options,
     settings: &Settings,
     flags: &ProverFlags,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
+    let (outcome, cluster) = with_provers(settings, flags, |joined, runtime| {
+        requester::run(Arc::clone(job), options, joined, runtime, observer)
+    })?;
+    outcome.map_err(|e| failed(e, cluster.as_ref()))
+}
+
+/// The error of a job: if the network has ended because all provers of this machine have, their
+/// logs say why.
+pub fn failed(error: RunError, cluster: Option<&Cluster>) -> Error {
+    match (error, cluster) {
+        (RunError::NetworkEnded, Some(cluster)) => Error::ClusterEnded {
+            logs: cluster.logs.clone(),
+        },
+        (error, _) => error.into(),
+    }
+}
+
+/// Joins the network, or starts provers on this machine, and has `work` done with them. Returns
+/// these provers, too, with the network behind them closed.
+pub fn with_provers<T>(
+    settings: &Settings,
+    flags: &ProverFlags,
+    work: impl FnOnce(requester::Joined, &Handle) -> T,
+) -> Result<(T, Option<Cluster>), Error> {
     log("error");
     let runtime = runtime()?;
     let _entered = runtime.enter();
@@ -211,11 +236,6 @@ pub fn prove(
         threads_expected: threads,
         stop: Box::pin(interrupt::interrupted()),
     };
-    let outcome = requester::run(job, options, joined, runtime.handle(), observer);
-    match (outcome, cluster) {
-        (Err(RunError::NetworkEnded), Some(cluster)) => Err(Error::ClusterEnded {
-            logs: cluster.logs.clone(),
-        }),
-        (outcome, _) => Ok(outcome?),
-    }
+    let done = work(joined, runtime.handle());
+    Ok((done, cluster))
 }

@@ -1,6 +1,6 @@
 //! The parts that all proving commands share: `demo`, `prove`, `block prove` and `jobs resume`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use myriad_engine::Input;
 use myriad_node::{Job, Options, Outcome, local};
@@ -12,28 +12,28 @@ use crate::{
 
 /// The job to prove `program` on `input`. `name` is the stem of the output files, `verify` what
 /// `myriad verify` needs beside the proof.
-pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Job {
-    Job {
+pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> Arc<Job> {
+    Arc::new(Job {
         name,
         image: program.image,
         openvm_toml: program.openvm_toml,
         input,
         verify,
-    }
+    })
 }
 
-/// Proves a job with a progress display.
+/// The settings of a job's proving. Makes the folder for the output: now, and not after minutes of
+/// proving.
 ///
 /// # Errors
-/// A folder for the output that cannot be made, and what [`local::run`] fails of.
-pub fn prove(job: &Job, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
-    // Now, and not after minutes of proving.
+/// A folder for the output that cannot be made.
+pub fn options(settings: &Settings, flags: &ProverFlags, priority: i32) -> Result<Options, Error> {
     fs::create_dir_all(&settings.out).map_err(|source| Error::Write {
         what: "the folder",
         path: settings.out.clone(),
         source,
     })?;
-    let options = Options {
+    Ok(Options {
         data_dir: settings.data_dir.clone(),
         out_dir: settings.out.clone(),
         memory: settings.memory,
@@ -41,14 +41,23 @@ pub fn prove(job: &Job, settings: &Settings, flags: &ProverFlags, json: bool) ->
         max_instructions: settings.max_instructions,
         final_form: settings.proof,
         deadline: settings.deadline,
+        priority,
         fleet: flags.kind(),
         keep_jobs: Some(settings.keep_jobs),
         worker: settings.worker()?,
-    };
+    })
+}
+
+/// Proves a job with a progress display.
+///
+/// # Errors
+/// A folder for the output that cannot be made, and what [`local::run`] fails of.
+pub fn prove(job: &Arc<Job>, settings: &Settings, flags: &ProverFlags, json: bool) -> Result<Outcome, Error> {
+    let options = options(settings, flags, 0)?;
     let mut progress = Progress::new(json, settings.memory);
     interrupt::on_interrupt(json, progress.clearer());
-    let result = if flags.network || flags.provers.is_some() {
-        network::prove(job, &options, settings, flags, &mut progress)
+    let result = if flags.of_network() {
+        network::prove(job, options, settings, flags, &mut progress)
     } else {
         local::run(job, &options, &mut progress).map_err(Error::from)
     };

@@ -13,7 +13,7 @@ use crate::{
 
 /// The JSON document of `demo`, `prove` and `block prove`.
 #[derive(Serialize)]
-struct ProofReport<'a, B> {
+pub struct ProofReport<'a, B> {
     instructions: u64,
     segments: usize,
     /// Nodes of the aggregation tree, without the final proof.
@@ -71,7 +71,8 @@ pub fn proof<B: Serialize>(outcome: &Outcome, context: Context<'_, B>) -> Result
     printed.map_err(Error::Stdout)
 }
 
-fn document<B>(outcome: &Outcome, block: Option<B>) -> ProofReport<'_, B> {
+/// What a document says of a proof.
+pub fn document<B>(outcome: &Outcome, block: Option<B>) -> ProofReport<'_, B> {
     ProofReport {
         instructions: outcome.instructions,
         segments: outcome.segments,

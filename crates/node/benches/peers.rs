@@ -52,6 +52,10 @@ fn main() {
             stop: Box::pin(std::future::pending()),
             execution: None,
             growth: None,
+            priority: 0,
+            due: None,
+            files_of: None,
+            kept: testbed::Kept::default(),
         };
         let before = cpu_s();
         let outcome = request(network.clone(), events, wanted).await;

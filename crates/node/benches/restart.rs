@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         children: 1,
         max_instructions: u64::MAX,
         deadline: None,
+        priority: 0,
         fleet: Fleet::Network { provers: 8 },
         keep_jobs: None,
         worker: WorkerConfig {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use myriad_engine::{
     Filling, MemoryBudget,
-    worker::{Usage, WorkerConfig, WorkerError, has_keys},
+    worker::{Stopper, Usage, WorkerConfig, WorkerError, has_keys},
 };
 
 use crate::group::LimitedWorker;
@@ -26,20 +26,33 @@ pub fn make_keys(
     memory: MemoryBudget,
     openvm_toml: Option<String>,
 ) -> Result<Option<Usage>, WorkerError> {
-    make_keys_below(config, memory.max(KEYS_MEMORY_MIN), openvm_toml, Path::new("/"))
+    make_keys_unless_stopped(config, memory, openvm_toml, |_| {})
 }
 
-/// [`make_keys`] with the files of the machine below `root`.
+/// [`make_keys`] by a child that `began` can stop.
+pub(crate) fn make_keys_unless_stopped(
+    config: &WorkerConfig,
+    memory: MemoryBudget,
+    openvm_toml: Option<String>,
+    began: impl FnOnce(Stopper),
+) -> Result<Option<Usage>, WorkerError> {
+    let memory = memory.max(KEYS_MEMORY_MIN);
+    make_keys_below(config, memory, openvm_toml, Path::new("/"), began)
+}
+
+/// [`make_keys_unless_stopped`] with the files of the machine below `root`.
 fn make_keys_below(
     config: &WorkerConfig,
     memory: MemoryBudget,
     openvm_toml: Option<String>,
     root: &Path,
+    began: impl FnOnce(Stopper),
 ) -> Result<Option<Usage>, WorkerError> {
     if has_keys(config, openvm_toml.as_deref())? {
         return Ok(None);
     }
     let mut maker = LimitedWorker::spawn_for_keys_below(config, memory, root)?;
+    began(maker.stopper());
     maker
         .within(|maker| maker.make_keys(openvm_toml, Filling::Rotten))
         .map(Some)
@@ -67,7 +80,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         // Four times what is lent, and then the child ends by itself.
         let greedy = "head -c 1 > /dev/null; x=$(head -c 268435456 /dev/zero | tr '\\0' x); sleep 10";
-        let made = make_keys_below(&config(dir.path(), greedy), LENT, None, dir.path());
+        let made = make_keys_below(&config(dir.path(), greedy), LENT, None, dir.path(), |_| {});
         let Err(WorkerError::Died(death)) = made else {
             panic!("it took all memory: {made:?}");
         };
@@ -90,6 +103,7 @@ mod tests {
             LENT,
             None,
             root.path(),
+            |_| {},
         );
         assert!(matches!(made, Err(WorkerError::Died(_))), "{made:?}");
         // These files are no kernel's, so that the folder stays.

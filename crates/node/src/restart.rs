@@ -72,8 +72,8 @@ pub fn restart(job: &Job, options: &Options) -> Result<(usize, usize, Duration),
     let start = Instant::now();
     let blobs = open_blobs(&options.data_dir, u64::MAX)?;
     let opened = Opened::new(job, options, blobs.clone())?;
-    let mut nobody = |_: &Event| {};
-    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, &mut nobody)?;
+    let nobody = |_: &Event| {};
+    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, nobody)?;
     let hands = Hands {
         children: 8,
         threads: 2,

@@ -173,6 +173,9 @@ pub struct ExecuteBlock {
 ///
 /// The public values of the proof are a hash of the chain's id, the states before and after, the
 /// block's hash, and for a batch the number of blocks; `verify --block` compares them.
+///
+/// With --each, each file gets a proof of its own. The provers work at the next block as soon as
+/// they have nothing to do for the ones before. A block that cannot be proven ends no other one.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -180,12 +183,27 @@ pub struct ExecuteBlock {
 Examples:
   myriad block prove block.json.gz
   myriad block prove block.json.gz --memory 7GiB --out proofs --json
-  myriad block prove 7.json.gz 8.json.gz 9.json.gz"
+  myriad block prove 7.json.gz 8.json.gz 9.json.gz                       one proof of all three
+  myriad block prove --each 7.json.gz 8.json.gz 9.json.gz --network      three proofs
+  myriad block prove --each 7.json.gz 8.json.gz --priority 0,1 --network the second one first"
 )]
 pub struct ProveBlock {
     /// The block file; for a batch, one file with all its blocks, or several in their order
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+    /// Prove each file on its own, the next one while the last is being finished
+    #[arg(long)]
+    pub each: bool,
+    /// With --each: which files go first, the highest number of all [default: 0]. One number for
+    /// all, or one for each file. Among equals the first file goes first
+    #[arg(
+        long,
+        value_name = "N,...",
+        requires = "each",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    pub priority: Vec<i32>,
     #[command(flatten)]
     pub provers: ProverFlags,
     #[command(flatten)]

@@ -31,6 +31,11 @@ pub struct ProverFlags {
 }
 
 impl ProverFlags {
+    /// Whether the provers join over a network, which may be this machine's own.
+    pub fn of_network(&self) -> bool {
+        self.network || self.provers.is_some()
+    }
+
     /// The fleet as a job's record has it.
     pub fn kind(&self) -> Fleet {
         match self.provers {

@@ -1,6 +1,7 @@
 //! Block files, as several commands use them: read and validated, proven, claimed, and shown.
 
 mod claim;
+mod each;
 mod facts;
 mod prove;
 mod summary;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use claim::Claim;
+pub use each::prove_each;
 pub use facts::BlockReport;
 pub use prove::prove;
 pub use summary::show;

@@ -85,6 +85,7 @@ impl Bars {
             Event::KeysReady { made } => {
                 self.done("Keys", if made.is_some() { "made" } else { "ready" });
             }
+            Event::Queued => self.begin("Waiting", "for its turn"),
             Event::Planning => {
                 self.begin("Execution", "running the program, to cut it into segments");
             }

@@ -1,10 +1,11 @@
 //! The display while a job is being proven: bars on a terminal, plain lines elsewhere, and nothing
 //! if JSON is asked for and nobody looks. All of it goes to stderr. The proving commands give a
-//! [`Progress`] to [`myriad_node::local::run`].
+//! [`Progress`] to [`myriad_node::local::run`]. Several jobs at once have a [`Several`].
 
 mod bars;
 mod estimate;
 mod plain;
+mod several;
 mod spinner;
 mod worlds;
 
@@ -15,6 +16,7 @@ use myriad_node::{Event, Observer};
 
 use bars::Bars;
 use plain::Plain;
+pub use several::Several;
 pub use spinner::Spinner;
 pub use worlds::Worlds;
 

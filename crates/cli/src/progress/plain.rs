@@ -1,6 +1,6 @@
 //! One line for each milestone, for logs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use myriad_core::TaskId;
 use myriad_node::Event;
@@ -10,6 +10,8 @@ use crate::terminal::{bytes, count, duration, plural};
 /// Writes lines to stderr.
 pub(super) struct Plain {
     start: Instant,
+    /// Begins each line, if there are several jobs.
+    name: String,
     segments: usize,
     nodes: usize,
     /// What follows the number of segments while there will be more.
@@ -22,6 +24,7 @@ impl Default for Plain {
     fn default() -> Self {
         Self {
             start: Instant::now(),
+            name: String::new(),
             segments: 0,
             nodes: 0,
             so_far: "",
@@ -32,11 +35,29 @@ impl Default for Plain {
 }
 
 impl Plain {
+    /// The lines of one of several jobs, which began at `start`.
+    pub(super) fn of(name: &str, start: Instant) -> Self {
+        Self {
+            start,
+            name: format!("{name}: "),
+            ..Self::default()
+        }
+    }
+
+    /// One of several jobs has ended.
+    pub(super) fn ended(&self, ended: Result<Duration, &str>) {
+        match ended {
+            Ok(took) => self.line(&format!("done, in {}", duration(took))),
+            Err(error) => self.line(&format!("failed: {error}")),
+        }
+    }
+
     pub(super) fn event(&mut self, event: &Event) {
         match event {
             Event::Preparing => self.line("preparing keys"),
             Event::KeysReady { made: Some(took) } => self.line(&format!("keys made, in {}", duration(*took))),
             Event::KeysReady { made: None } => {}
+            Event::Queued => self.line("waiting for its turn"),
             Event::Planning => self.line("executing the program"),
             Event::Cut { segments, .. } => self.cut(*segments),
             Event::Planned {
@@ -109,6 +130,7 @@ impl Plain {
     }
 
     fn line(&self, text: &str) {
-        eprintln!("[{:>6.1} s] {text}", self.start.elapsed().as_secs_f64());
+        let (at, name) = (self.start.elapsed().as_secs_f64(), &self.name);
+        eprintln!("[{at:>6.1} s] {name}{text}");
     }
 }

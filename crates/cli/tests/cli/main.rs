@@ -1,12 +1,13 @@
 //! The binary as a person or a script meets it: its output, and its exit codes.
 //!
-//! Everything that proves is in [`prove`], in one test, since each proof takes all cores for
+//! Everything that proves is in [`prove`], one test at a time, since each proof takes all cores for
 //! minutes.
 
 mod bad_input;
 mod bench;
 mod block;
 mod common;
+mod each;
 mod execute;
 mod keys;
 mod plan;

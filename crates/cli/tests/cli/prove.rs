@@ -1,10 +1,11 @@
-//! A program is proven, verified, and not proven twice.
+//! A program is proven, verified, and not proven twice; and blocks are proven side by side.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -25,9 +26,13 @@ const MEMORY: &str = "512MiB";
 
 const N: u64 = 100_000;
 
+/// Held by the test that proves: each proof takes all cores.
+static PROVING: Mutex<()> = Mutex::new(());
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one job, step by step")]
 fn a_program_is_proven_and_verified_and_not_proven_again() {
+    let _alone = PROVING.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let fibonacci = guest("fibonacci");
@@ -306,6 +311,65 @@ fn stored_blobs(data: &Path) -> impl Iterator<Item = PathBuf> {
     files
         .map(|file| file.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "blob"))
+}
+
+/// Two blocks by one command, with provers on this machine. These are at the second one before the
+/// first has its proof.
+#[test]
+fn blocks_are_proven_side_by_side() {
+    let _alone = PROVING.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let blocks = ["one", "two"].map(|name| at(&format!("{name}.json.gz")));
+    for (seed, block) in ["1", "2"].iter().zip(&blocks) {
+        run(["block", "sample", "--txs", "1", "--seed", seed, "--out", block]).exits(DONE);
+    }
+    let data = at("data");
+    reuse_keys(Path::new(&data));
+    let prove = || {
+        let mut command = myriad(["block", "prove", "--each", &blocks[0], &blocks[1]]);
+        command.args(["--provers", "2", "--memory", "768MiB", "--priority", "1,0"]);
+        command.args(["--data-dir", &data, "--out", &at("blocks")]);
+        command
+    };
+    let ended = finish(&mut prove()).exits(DONE);
+    let line = |of: &str| {
+        let place = ended.stderr.lines().position(|line| line.contains(of));
+        place.unwrap_or_else(|| panic!("no {of:?} in:\n{}", ended.stderr))
+    };
+    assert!(
+        line("two: proven: segment") < line("one: done"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        line("one: executing") < line("two: executing"),
+        "{}",
+        ended.stderr
+    );
+    for (name, block) in ["one", "two"].iter().zip(&blocks) {
+        let proof = at(&format!("blocks/{name}.stark.proof"));
+        assert!(ended.stdout.contains(&proof), "{}", ended.stdout);
+        run(["verify", &proof, "--block", block]).exits(DONE);
+    }
+    let jobs = run(["jobs", "list", "--json", "--data-dir", &data])
+        .exits(DONE)
+        .json();
+    let of_blocks = jobs["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|job| (job["state"] == "done") && ["one", "two"].iter().any(|name| job["name"] == *name));
+    assert_eq!(of_blocks.count(), 2, "{jobs}");
+
+    // Nothing is left to prove.
+    let again = finish(prove().arg("--json")).exits(DONE).json();
+    for (proof, block) in again["proofs"].as_array().unwrap().iter().zip(&blocks) {
+        let count = |key: &str| proof[key].as_u64().unwrap();
+        assert_eq!(proof["file"], block.as_str());
+        assert_eq!(count("reused"), count("segments") + count("nodes") + 1);
+        assert_eq!(proof["verified"], true);
+    }
 }
 
 /// The command of this test's job, which keeps all cores at work in the tasks that run alone, too.

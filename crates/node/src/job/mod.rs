@@ -59,6 +59,9 @@ pub struct Options {
     /// The time within which the proof is wanted. When it has passed, the job continues, and a note
     /// says so.
     pub deadline: Option<Duration>,
+    /// The importance beside other jobs of the same requester: those of higher priority go first,
+    /// then those that are due first, then the oldest.
+    pub priority: i32,
     /// The machines that do the tasks, for the record.
     pub fleet: Fleet,
     /// Jobs of the data folder that ended longer ago than this are removed when this one begins;
@@ -125,6 +128,8 @@ pub enum Event {
     KeysReady {
         made: Option<Duration>,
     },
+    /// The job waits until others are planned, or done.
+    Queued,
     /// The program is being executed to cut it into segments.
     Planning,
     /// So many segments are known, and there will be more: the execution goes on, and these are
@@ -214,6 +219,12 @@ impl<F: FnMut(&Event)> Observer for F {
     }
 }
 
+impl Observer for Box<dyn Observer + Send> {
+    fn event(&mut self, event: &Event) {
+        (**self).event(event);
+    }
+}
+
 /// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -279,6 +290,10 @@ pub enum RunError {
     Interrupted,
     #[error("a bug in myriad, at {task}: {reason}")]
     Bug { task: TaskId, reason: String },
+    #[error(
+        "a bug in myriad ended this job: {reason}; accepted proofs are kept, and the same command continues from there"
+    )]
+    Panicked { reason: String },
     #[error("aggregating needs {needed} for one engine child, and --memory allows {allowed}; raise it")]
     Memory {
         needed: MemoryBudget,

@@ -2,22 +2,22 @@
 
 use std::{sync::Arc, time::Instant};
 
-use myriad_core::{Arities, Cost, JobId, Time};
+use myriad_core::{Arities, Cost, JobId};
 use myriad_cost::job::Hands;
 use myriad_engine::{
     FinalForm, Segment, VmConfig,
-    worker::{Usage, WorkerError},
+    worker::{Stopper, Usage, WorkerError},
 };
 
 use super::{
     Event, Job, Observer, Options, RunError,
-    prepare::{Opened, Prepared, choose, deadline, keys, start_child, stream_from},
+    prepare::{Opened, Prepared, choose, keys, start_child, stream_from},
     tree_choice::{allowed, best_arities, segment_cost, tree},
 };
 use crate::{
     Store,
     group::LimitedWorker,
-    keys::make_keys,
+    keys::make_keys_unless_stopped,
     store::Planned,
     verifier_pool::{ProgramOnly, VerifierPool},
 };
@@ -38,11 +38,12 @@ pub(crate) struct Outset {
 }
 
 impl Outset {
-    /// Makes the keys and the first verifier ready.
+    /// Makes the keys and the first verifier ready. `began` can stop the child that makes keys.
     pub(crate) fn new(
         opened: Opened,
         job: &Job,
         options: &Options,
+        began: impl FnOnce(Stopper),
         observer: &mut dyn Observer,
     ) -> Result<Self, RunError> {
         let Opened {
@@ -56,7 +57,8 @@ impl Outset {
         let allowed = allowed(config, held, options.memory)?;
         observer.event(&Event::Preparing);
         // A separate child makes the keys: children that run programs cannot write them.
-        let made = make_keys(&options.worker, options.memory, job.openvm_toml.clone())?;
+        let toml = job.openvm_toml.clone();
+        let made = make_keys_unless_stopped(&options.worker, options.memory, toml, began)?;
         observer.event(&Event::KeysReady {
             made: made.map(|usage| usage.wall),
         });
@@ -136,11 +138,6 @@ impl Outset {
     pub(crate) fn segment_cost(&self, segment: &Segment) -> Cost {
         segment_cost(&self.config, segment)
     }
-
-    /// What remains of the time within which the proof is wanted.
-    pub(crate) fn deadline(&self, options: &Options) -> Option<Time> {
-        deadline(self.start, options)
-    }
 }
 
 /// Takes the plan of an earlier run, or executes, cuts, and chooses the tree that `hands` finish
@@ -152,7 +149,7 @@ pub(crate) fn prepare(
     hands: Hands,
     observer: &mut dyn Observer,
 ) -> Result<(Prepared, Option<LimitedWorker>), RunError> {
-    let outset = Outset::new(opened, job, options, observer)?;
+    let outset = Outset::new(opened, job, options, |_| {}, observer)?;
     if let Some(planned) = outset.earlier(options)? {
         let prepared = outset.planned(planned, Usage::default())?;
         observer.event(&prepared.planned_event(hands));

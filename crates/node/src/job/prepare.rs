@@ -100,19 +100,22 @@ impl Opened {
         }))
     }
 
-    /// The leases of segments that an earlier run gave out before its plan was there, if the plan
-    /// for these options is the same.
-    pub(crate) fn half_leased(&self, options: &Options) -> Result<Vec<Held>, RunError> {
+    /// The leases of an earlier run whose holders may still be at tasks of this one: its plan is
+    /// there for these options, or will be the same.
+    pub(crate) fn kept_leases(&self, options: &Options) -> Result<Vec<Held>, RunError> {
         let engine = *self.program.config().fingerprint().as_bytes();
-        match self.store.growing_for(options.memory.bytes(), engine)? {
-            Some(_) => Ok(self.store.leases()?),
-            None => Ok(Vec::new()),
+        let grows = self.store.growing_for(options.memory.bytes(), engine)?;
+        // The plan that is there is taken. Another one that was being made is not.
+        if self.has_plan(options)? != grows.is_some() {
+            Ok(self.store.leases()?)
+        } else {
+            Ok(Vec::new())
         }
     }
 }
 
 /// What remains of the time within which the proof is wanted.
-pub(super) fn deadline(start: Instant, options: &Options) -> Option<Time> {
+fn deadline(start: Instant, options: &Options) -> Option<Time> {
     let left = |deadline: Duration| Time::default() + deadline.saturating_sub(start.elapsed());
     options.deadline.map(left)
 }
@@ -131,7 +134,7 @@ impl Prepared {
             id: self.id,
             tree: self.tree.clone(),
             costs: self.costs.clone(),
-            priority: 0,
+            priority: options.priority,
             deadline: deadline(self.start, options),
             own_final: false,
             leased,

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! DATA_DIR/jobs/JOB_ID/job.json    a Record: of a running job, too, whose journal is locked
+//! DATA_DIR/jobs/JOB_ID/cancel      is there if a process is to cancel the job, and heeds it
 //! ```
 
 mod clean;
@@ -30,6 +31,7 @@ use crate::{
 };
 
 const RECORD_FILE: &str = "job.json";
+const CANCEL_FILE: &str = "cancel";
 /// Raised when older builds would misread a record.
 const RECORD_VERSION: u32 = 1;
 /// A record has a kilobyte. A larger file is not one.
@@ -58,6 +60,13 @@ pub struct Record {
     pub out_dir: PathBuf,
     pub memory_bytes: u64,
     pub max_instructions: u64,
+    /// See [`crate::Options`]; 0 in records of older builds.
+    #[serde(default)]
+    pub priority: i32,
+    /// Whether that process cancels this job alone when the file for that is there. Otherwise the
+    /// process has to end.
+    #[serde(default)]
+    heeds_requests: bool,
     /// The form of the final proof; `small` in records of older builds.
     #[serde(default)]
     pub final_form: FinalForm,
@@ -300,7 +309,11 @@ impl Jobs {
                     "the process of that number did not begin the job; find the process that works on it, and end that one".into(),
                 ));
             }
-            terminate(record.pid).map_err(|e| stop(e.to_string()))?;
+            if record.heeds_requests {
+                write_durably(&self.cancel_path(id), &[])?;
+            } else {
+                terminate(record.pid).map_err(|e| stop(e.to_string()))?;
+            }
             let since = Instant::now();
             while self.is_running(id) {
                 if since.elapsed() > wait {
@@ -309,6 +322,7 @@ impl Jobs {
                 std::thread::sleep(ENDED_POLL);
             }
         }
+        self.forget_cancel(id)?;
         // It may have ended meanwhile.
         let mut record = self.record(id)?;
         if record.state == State::Open {
@@ -316,6 +330,26 @@ impl Jobs {
             self.write(id, &mut record)?;
         }
         Ok(())
+    }
+
+    fn cancel_path(&self, id: JobId) -> PathBuf {
+        job_dir(&self.data_dir, id).join(CANCEL_FILE)
+    }
+
+    /// Whether a job that this process works on is to be cancelled.
+    pub(crate) fn is_cancel_wanted(&self, id: JobId) -> bool {
+        self.cancel_path(id).exists()
+    }
+
+    /// What was wanted of an earlier process does not count any more.
+    fn forget_cancel(&self, id: JobId) -> Result<(), StoreError> {
+        let path = self.cancel_path(id);
+        match fs::remove_file(&path) {
+            Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Write { path, reason })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, id: JobId, record: &mut Record) -> Result<(), StoreError> {

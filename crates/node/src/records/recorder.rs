@@ -12,17 +12,17 @@ use crate::{Event, Job, Observer, Options, StoreError, process, store};
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps the record of a job that is being worked on, as what happens is told to its observer.
-pub(crate) struct Recorder<'a> {
+pub(crate) struct Recorder<O> {
     jobs: Jobs,
     id: JobId,
     record: Record,
     /// Tasks that this run has done.
     done: usize,
     written: Instant,
-    observer: &'a mut dyn Observer,
+    observer: O,
 }
 
-impl<'a> Recorder<'a> {
+impl<O: Observer> Recorder<O> {
     /// Keeps the program and input of the job among the blobs, and begins the record, whose journal
     /// the caller holds. Then it removes old jobs, if it should.
     pub(crate) fn begin(
@@ -30,7 +30,7 @@ impl<'a> Recorder<'a> {
         job: &Job,
         options: &Options,
         blobs: &BlobStore,
-        observer: &'a mut dyn Observer,
+        observer: O,
     ) -> Result<Self, StoreError> {
         let jobs = Jobs::of(&options.data_dir);
         let text = job.openvm_toml.as_ref();
@@ -47,6 +47,8 @@ impl<'a> Recorder<'a> {
             out_dir: std::path::absolute(&options.out_dir).unwrap_or_else(|_| options.out_dir.clone()),
             memory_bytes: options.memory.bytes(),
             max_instructions: options.max_instructions,
+            priority: options.priority,
+            heeds_requests: false,
             final_form: options.final_form,
             fleet: options.fleet,
             verify: job.verify.clone(),
@@ -74,6 +76,15 @@ impl<'a> Recorder<'a> {
         })
     }
 
+    /// The process watches for the wish of another one that the job be cancelled
+    /// ([`Jobs::is_cancel_wanted`]): it may work on others that are to go on.
+    pub(crate) fn heeding_requests(mut self) -> Result<Self, StoreError> {
+        self.jobs.forget_cancel(self.id)?;
+        self.record.heeds_requests = true;
+        self.jobs.write(self.id, &mut self.record)?;
+        Ok(self)
+    }
+
     /// The program, its configuration and the input, as blobs.
     pub(crate) fn files(&self) -> (BlobRef, Option<BlobRef>, BlobRef) {
         let of = |file: &Part| file.reference().expect("it was made from one");
@@ -95,7 +106,7 @@ impl<'a> Recorder<'a> {
     }
 }
 
-impl Observer for Recorder<'_> {
+impl<O: Observer> Observer for Recorder<O> {
     fn event(&mut self, event: &Event) {
         match event {
             Event::Planned {

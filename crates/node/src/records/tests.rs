@@ -31,6 +31,7 @@ fn options(dir: &Path) -> Options {
         children: 1,
         max_instructions: 1000,
         deadline: None,
+        priority: 0,
         fleet: Fleet::Network { provers: 8 },
         keep_jobs: None,
         worker: WorkerConfig {
@@ -46,8 +47,8 @@ fn options(dir: &Path) -> Options {
 fn begin(dir: &Path, id: JobId, name: &str, events: &[Event]) -> Store {
     let blobs = open_blobs(dir, u64::MAX).unwrap();
     let store = Store::open(dir, id, blobs.clone()).unwrap();
-    let mut nobody = |_: &Event| {};
-    let mut recorder = Recorder::begin(id, &job(name), &options(dir), &blobs, &mut nobody).unwrap();
+    let nobody = |_: &Event| {};
+    let mut recorder = Recorder::begin(id, &job(name), &options(dir), &blobs, nobody).unwrap();
     events.iter().for_each(|event| recorder.event(event));
     store
 }
@@ -318,8 +319,8 @@ fn old_jobs_go_when_another_begins() {
         };
         let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
         let store = Store::open(dir.path(), id, blobs.clone()).unwrap();
-        let mut nobody = |_: &Event| {};
-        drop(Recorder::begin(id, &job(name), &options, &blobs, &mut nobody).unwrap());
+        let nobody = |_: &Event| {};
+        drop(Recorder::begin(id, &job(name), &options, &blobs, nobody).unwrap());
         drop(store);
         jobs.list()
             .unwrap()

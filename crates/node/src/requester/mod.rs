@@ -1,5 +1,5 @@
-//! Proving a job with the machines of the network: [`run`] takes a program and an input to a
-//! verified final proof, and does no proving itself.
+//! Proving jobs with the machines of the network: takes programs and inputs to verified final
+//! proofs, and does no proving itself.
 //!
 //! ```text
 //!  Job ─▶ announce ─▶ plan (engine child) ─▶ Offer ─▶ Lease ─▶ Submit ─▶ fetch ─▶ verify ─▶ journal ─▶ final proof
@@ -8,10 +8,14 @@
 //!            └──▶ provers fetch program and input ──────┘
 //! ```
 //!
-//! A job is announced when its files have names. While a child executes it, a [`Herald`] tells
-//! provers where the files are, so that they have them when there are tasks. When the job turns out
-//! to be large and enough provers have the files, its driver takes over, and gives segments out as
-//! they are cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
+//! A job is announced when its files have names. While a child executes it, the driver tells
+//! provers where the files are, so that they have them when there are tasks. When the job turns out to
+//! be large and enough provers have the files, it is opened, and segments are given out as they are
+//! cut ([`Growth`]). A second child finds the true boundaries of those meanwhile.
+//!
+//! A [`Service`] does so for several jobs at once: a thread for each job brings it to its tasks and
+//! concludes it, and one [`Driver`] serves all of them to the peers. [`run`] is a service with one
+//! job.
 //!
 //! [`myriad_core::Requester`] decides which peer gets which task. Nothing is believed: a proof is
 //! fetched, a confined child verifies its STARK, and its boundary is compared with the one that
@@ -21,22 +25,25 @@
 
 mod backend;
 mod beginning;
+mod children;
 mod driver;
 mod engine_backend;
-mod herald;
 mod knowledge;
 mod own_worker;
+mod queue;
 mod refusals;
+mod service;
 mod spreading;
 
 use std::{
     collections::{BTreeSet, HashMap},
     future::Future,
     pin::Pin,
-    thread,
+    sync::{Arc, mpsc},
+    time::Instant,
 };
 
-use myriad_core::{Blob, Cost, JobId, JobSpec, Peer, Policy, TaskId, Tree};
+use myriad_core::{Blob, Cost, JobId, JobSpec, Peer, TaskId, Tree};
 use myriad_net::{
     Event as NetEvent, Network,
     blob::BlobRef,
@@ -45,17 +52,11 @@ use myriad_net::{
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use backend::{Attempt, Ended, JobBackend, PeerBackend};
-use beginning::{Beginning, Begun, Children};
-pub use driver::Driver;
-pub use herald::{Heard, Herald};
+pub use driver::{Driver, Entered, Jobs, NewJob};
+pub use queue::Limits;
+pub use service::{Canceller, JobHandle, Refused, Service};
 
-use crate::{
-    Event, Job, Observer, Options, Outcome, RunError,
-    job::{Hands, Opened, one_machine},
-    peers::Peers,
-    records::Recorder,
-    store::Held,
-};
+use crate::{Event, Job, Observer, Options, Outcome, RunError};
 
 /// The network, and what to expect of it.
 pub struct Joined {
@@ -118,16 +119,16 @@ impl Files {
 
 /// A job as the driver serves it.
 pub struct ServedJob {
-    pub files: Files,
     /// Instructions of the execution, as far as it is cut.
     pub instructions: u64,
+    /// Its deadline is that of `due`.
     pub spec: JobSpec,
+    /// When it should be done.
+    pub due: Option<Instant>,
     /// The proofs that an earlier run has left.
     pub done: HashMap<TaskId, BlobRef>,
     /// More of the plan, if that of `spec` grows.
     pub growth: Option<UnboundedReceiver<Growth>>,
-    /// The news that came while the job was being planned.
-    pub heard: Heard,
 }
 
 /// More of a plan that is being made while its first segments are given out. Each comes with the
@@ -162,108 +163,24 @@ pub enum Growth {
 /// # Errors
 /// See [`RunError`]. Accepted proofs stay in the store whatever happens.
 pub fn run(
-    job: &Job,
-    options: &Options,
-    mut joined: Joined,
+    job: Arc<Job>,
+    options: Options,
+    joined: Joined,
     runtime: &tokio::runtime::Handle,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, RunError> {
-    let provers = joined.provers_expected.max(1);
-    let hands = Hands {
-        children: provers,
-        threads: joined.threads_expected.max(1),
-        cores: provers * joined.threads_expected.max(1),
+    let service = Service::start(joined, &options.data_dir, Limits::default(), runtime);
+    let (tell, events) = mpsc::channel();
+    let tell = move |event: &Event| {
+        // Whoever stops to listen still waits for the outcome.
+        let _ = tell.send(event.clone());
     };
-    let blobs = joined.network.blobs().clone();
-    let opened = Opened::new(job, options, blobs.clone())?;
-    let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
-    let (program, openvm_toml, input) = recorder.files();
-    let files = Files {
-        program,
-        openvm_toml,
-        input,
-        engine: *opened.program().config().fingerprint().as_bytes(),
-    };
-    let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
-    let peers = Peers::of(&options.data_dir);
-    // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
-    let is_planned = opened.has_plan(options)?;
-    let owns = !joined.own.is_empty();
-    // Those of this machine's own provers ended with it.
-    let leased = if owns {
-        Vec::new()
-    } else {
-        opened.half_leased(options)?
-    };
-    let herald = (!is_planned).then(|| announce(&opened, &files, &peers, leased, &mut joined, runtime));
-    let children = Children::default();
-    thread::scope(|scope| {
-        let _stops = children.stop_at_last();
-        let beginning = Beginning {
-            job,
-            options,
-            hands,
-            owns,
-            children: &children,
-        };
-        // The provers of this machine have the files at once.
-        let may_begin = |tasks| owns || herald.as_ref().is_some_and(|herald| herald.is_spread(tasks));
-        let begun = beginning.begin(opened, scope, may_begin, recorder);
-        let has_tasks = matches!(begun, Ok(Begun::Open(_)));
-        let heard = runtime.block_on(heard(herald, has_tasks, &mut joined.events));
-        let prepared_and_usages = match begun {
-            Err(e) => Err(e),
-            Ok(Begun::Done(prepared)) => Ok((*prepared, Vec::new())),
-            Ok(Begun::Open(open)) => {
-                let policy = if owns { one_machine() } else { Policy::default() };
-                let (served, backend, truth) = open.served(files, heard);
-                let ended = runtime.block_on(async {
-                    if let Some(truth) = truth {
-                        tokio::task::spawn_blocking(truth);
-                    }
-                    Driver::new(joined, served, backend, peers, policy, recorder)
-                        .run()
-                        .await
-                });
-                ended.map(|ended| (ended.backend.into_prepared(), ended.usages))
-            }
-        };
-        // Whatever still plans or executes does so for nobody.
-        children.stop();
-        let (prepared, usages) = prepared_and_usages?;
-        prepared.conclude(job, options, &usages, recorder)
-    })
-}
-
-/// Announces a job that is about to be executed.
-fn announce(
-    opened: &Opened,
-    files: &Files,
-    peers: &Peers,
-    leased: Vec<Held>,
-    joined: &mut Joined,
-    runtime: &tokio::runtime::Handle,
-) -> Herald {
-    let _entered = runtime.enter();
-    let network = joined.network.clone();
-    Herald::begin(
-        network,
-        &mut joined.events,
-        opened.id,
-        files.clone(),
-        &peers.standings(),
-        leased,
-    )
-}
-
-/// The news that the herald has, if there was one. If the job has no tasks, the herald closes it.
-async fn heard(herald: Option<Herald>, has_tasks: bool, events: &mut UnboundedReceiver<NetEvent>) -> Heard {
-    match herald {
-        Some(herald) if has_tasks => herald.end(events).await,
-        Some(herald) => {
-            herald.withdraw().await;
-            Heard::default()
-        }
-        None => Heard::default(),
+    let handle = service.submit(job, options, Box::new(tell));
+    let handle = handle.expect("a service without jobs has room for one");
+    for event in events {
+        observer.event(&event);
     }
+    let outcome = runtime.block_on(handle.outcome());
+    runtime.block_on(service.stop());
+    outcome
 }

@@ -23,9 +23,8 @@ use super::{Files, refusals::refused};
 /// Provers that a lease names for the job's files, beside this node.
 const HOLDERS_NAMED: usize = HOLDERS_MAX - 1;
 
-/// The provers that have a job's files, and those that are fetching them.
+/// The provers that have the files of jobs, and those that are fetching them.
 pub(super) struct Spreading {
-    job: JobId,
     decider: spreading::Spreading,
     start: Instant,
 }
@@ -57,15 +56,24 @@ impl Prover<'_> {
     }
 }
 
-impl Spreading {
-    pub(super) fn new(job: JobId, files: &Files) -> Self {
-        let mut decider = spreading::Spreading::default();
-        decider.add(job, files.all().map(|file| file.bytes).sum());
+impl Default for Spreading {
+    fn default() -> Self {
         Self {
-            job,
-            decider,
+            decider: spreading::Spreading::default(),
             start: Instant::now(),
         }
+    }
+}
+
+impl Spreading {
+    /// A job is there, or will be.
+    pub(super) fn add(&mut self, job: JobId, files: &Files) {
+        self.decider.add(job, files.all().map(|file| file.bytes).sum());
+    }
+
+    /// A job is over.
+    pub(super) fn remove(&mut self, job: JobId) {
+        self.decider.remove(job);
     }
 
     fn now(&self) -> Time {
@@ -73,12 +81,18 @@ impl Spreading {
     }
 
     /// Answers a prover that has no task yet.
-    pub(super) fn answer(&mut self, network: &Network, files: &Files, prover: &Prover<'_>) -> Response {
+    pub(super) fn answer(
+        &mut self,
+        network: &Network,
+        job: JobId,
+        files: &Files,
+        prover: &Prover<'_>,
+    ) -> Response {
         if prover.has_all(files) {
-            self.has_all(prover.peer, prover.is_proven);
+            self.has_all(job, prover.peer, prover.is_proven);
             return Response::Received;
         }
-        let from = match self.decider.turn(self.now(), self.job, prover.wants(files)) {
+        let from = match self.decider.turn(self.now(), job, prover.wants(files)) {
             Turn::Wait(pause) => {
                 let reason = "others fetch the job's files first, and will have them for this machine";
                 return refused(Why::NotNow, reason, Some(pause.as_millis() as u64));
@@ -89,32 +103,38 @@ impl Spreading {
     }
 
     /// Where a prover with a lease gets the job's files.
-    pub(super) fn sources(&mut self, network: &Network, files: &Files, prover: &Prover<'_>) -> Sources {
+    pub(super) fn sources(
+        &mut self,
+        network: &Network,
+        job: JobId,
+        files: &Files,
+        prover: &Prover<'_>,
+    ) -> Sources {
         let wants = prover.wants(files);
-        let from = self.decider.sources(self.now(), self.job, wants, HOLDERS_NAMED);
+        let from = self.decider.sources(self.now(), job, wants, HOLDERS_NAMED);
         let others = from.into_iter().filter(|from| *from != Sender::Peer(prover.peer));
         let contacts: Vec<Contact> = others.map(|from| contact(network, from)).collect();
         sources(files, &contacts)
     }
 
-    /// The peers that have said that they have all files.
-    pub(super) fn holders(&self) -> impl Iterator<Item = Peer> + '_ {
-        self.decider.holders(self.job)
+    /// The peers that have said that they have all files of a job.
+    pub(super) fn holders(&self, job: JobId) -> impl Iterator<Item = Peer> + '_ {
+        self.decider.holders(job)
     }
 
     /// A peer says that it has all; see [`Prover::is_proven`].
-    pub(super) fn has_all(&mut self, peer: Peer, is_proven: bool) {
-        self.decider.has_all(self.now(), self.job, peer, is_proven);
+    pub(super) fn has_all(&mut self, job: JobId, peer: Peer, is_proven: bool) {
+        self.decider.has_all(self.now(), job, peer, is_proven);
     }
 
     /// How long a prover without the files is expected to fetch them now.
-    pub(super) fn takes(&self) -> std::time::Duration {
-        self.decider.takes(self.job)
+    pub(super) fn takes(&self, job: JobId) -> std::time::Duration {
+        self.decider.takes(job)
     }
 
     /// How many tasks can be given out while the job is being executed, with so many provers.
-    pub(super) fn enough_for(&self, provers: usize) -> usize {
-        self.decider.enough_for(self.job, provers)
+    pub(super) fn enough_for(&self, job: JobId, provers: usize) -> usize {
+        self.decider.enough_for(job, provers)
     }
 
     /// A peer is gone.

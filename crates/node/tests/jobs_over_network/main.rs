@@ -10,6 +10,7 @@ mod link;
 mod malicious;
 mod receipts;
 mod rotting;
+mod several;
 mod suspended;
 mod testbed;
 mod time;
@@ -28,7 +29,7 @@ use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
 use testbed::{
-    Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
+    Fault, Journal, Kept, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
     segment_proof, start, tree,
 };
 
@@ -54,6 +55,10 @@ fn ask(seed: u8, segments: u32) -> Request {
         stop: Box::pin(std::future::pending()),
         execution: None,
         growth: None,
+        priority: 0,
+        due: None,
+        files_of: None,
+        kept: Kept::default(),
     }
 }
 

@@ -8,24 +8,26 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread::{self, Scope},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use myriad_core::{Cost, JobSpec, TaskId, Tree};
 use myriad_engine::{
     Boundary, FinalForm, Segment,
-    worker::{Stopper, Usage, WorkerError},
+    worker::{Usage, WorkerError},
 };
 use myriad_net::blob::BlobRef;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{
-    Files, Growth, Heard, ServedJob,
+    Growth, ServedJob,
+    children::Children,
     engine_backend::{EngineBackend, Truth, find_out, keep_truth},
     knowledge::{Knowledge, Stage},
     own_worker::OwnWorker,
+    queue::Planning,
 };
 use crate::{
     Event, Job, Observer, Options, RunError,
@@ -40,51 +42,6 @@ use crate::{
 const DEATHS_MAX: u32 = 3;
 /// The pause before another one is started.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-
-/// The children that plan and execute, which end with the job.
-#[derive(Default)]
-pub(super) struct Children(Mutex<Running>);
-
-#[derive(Default)]
-struct Running {
-    over: bool,
-    stoppers: Vec<Stopper>,
-}
-
-impl Children {
-    fn register(&self, stopper: Stopper) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if running.over {
-            stopper.stop();
-        }
-        running.stoppers.push(stopper);
-    }
-
-    /// A guard that stops them at last: a thread that panics waits for those that wait for them.
-    pub(super) fn stop_at_last(&self) -> StopAtLast<'_> {
-        StopAtLast(self)
-    }
-
-    fn are_stopped(&self) -> bool {
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.over
-    }
-
-    pub(super) fn stop(&self) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.over = true;
-        running.stoppers.iter().for_each(Stopper::stop);
-    }
-}
-
-/// Stops the children when it is dropped.
-pub(super) struct StopAtLast<'a>(&'a Children);
-
-impl Drop for StopAtLast<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
 
 /// A job that is about to begin.
 #[derive(Clone, Copy)]
@@ -114,8 +71,8 @@ pub(super) struct Open {
     spec: JobSpec,
     done: HashMap<TaskId, BlobRef>,
     growth: Option<UnboundedReceiver<Growth>>,
-    /// How the truth is found out, unless somebody does so already.
-    truth: Option<Truth>,
+    /// How the truth is found out, unless somebody does so already. That is a part of planning.
+    truth: Option<(Truth, Planning)>,
 }
 
 /// The planner's news.
@@ -132,19 +89,22 @@ impl Open {
     /// block.
     pub(super) fn served(
         self,
-        files: Files,
-        heard: Heard,
+        due: Option<Instant>,
     ) -> (ServedJob, EngineBackend, Option<impl FnOnce() + Send + 'static>) {
         self.knowledge.watch_verifier();
         let knowledge = Arc::downgrade(&self.knowledge);
-        let truth = self.truth.map(|truth| move || find_out(truth, &knowledge));
+        let truth = self.truth.map(|(truth, planning)| {
+            move || {
+                find_out(truth, &knowledge);
+                drop(planning);
+            }
+        });
         let served = ServedJob {
-            files,
             instructions: self.instructions,
             spec: self.spec,
+            due,
             done: self.done,
             growth: self.growth,
-            heard,
         };
         let backend = EngineBackend::new(self.knowledge, OwnWorker::new(self.program));
         (served, backend, truth)
@@ -155,21 +115,23 @@ impl<'a> Beginning<'a> {
     /// Plans the job, unless an earlier run has, until there are tasks. Segments are given out
     /// before that if the job is large and `may_begin`, which gets their number, says so. What goes
     /// on afterwards does so in threads of `scope`, until the job is planned or its children are
-    /// stopped.
+    /// stopped. `planning` is held until its children are gone.
     pub(super) fn begin<'scope>(
         self,
         opened: Opened,
         scope: &'scope Scope<'scope, 'a>,
         may_begin: impl Fn(usize) -> bool,
+        planning: Planning,
         observer: &mut dyn Observer,
     ) -> Result<Begun, RunError> {
         let Self { options, hands, .. } = self;
-        let outset = Outset::new(opened, self.job, options, observer)?;
+        let began = |stopper| self.children.register(stopper);
+        let outset = Outset::new(opened, self.job, options, began, observer)?;
         if let Some(planned) = outset.earlier(options)? {
             outset.store.forget_growing()?;
             let prepared = outset.planned(planned, Usage::default())?;
             observer.event(&prepared.planned_event(hands));
-            return self.planned(prepared, None);
+            return self.planned(prepared, None, planning);
         }
         observer.event(&Event::Planning);
         let mut growing = Growing {
@@ -182,7 +144,11 @@ impl<'a> Beginning<'a> {
         growing.from = before.map_or(growing.from, |before| before.from);
         let (tell, news) = mpsc::channel();
         let planner = outset.clone();
-        scope.spawn(move || self.plan(&planner, growing.from, &tell));
+        let of_planner = planning.clone();
+        scope.spawn(move || {
+            self.plan(&planner, growing.from, &tell);
+            drop(of_planner);
+        });
         let mut first = Vec::new();
         let begun = loop {
             match news.recv().expect("the planner says how it has ended") {
@@ -202,7 +168,7 @@ impl<'a> Beginning<'a> {
                     None => Vec::new(),
                 };
                 outset.store.set_growing(growing)?;
-                self.growing(outset, first, leased, news, scope, observer)
+                self.growing(outset, first, leased, news, (scope, planning), observer)
             }
             Some(made) => {
                 let (planned, usage, child) = *made?;
@@ -213,7 +179,7 @@ impl<'a> Beginning<'a> {
                 }
                 let prepared = outset.planned(planned, usage)?;
                 observer.event(&prepared.planned_event(hands));
-                self.planned(prepared, Some(child))
+                self.planned(prepared, Some(child), planning)
             }
         }
     }
@@ -234,7 +200,12 @@ impl<'a> Beginning<'a> {
     }
 
     /// A job whose plan is there.
-    fn planned(self, mut prepared: Prepared, planner: Option<LimitedWorker>) -> Result<Begun, RunError> {
+    fn planned(
+        self,
+        mut prepared: Prepared,
+        planner: Option<LimitedWorker>,
+        planning: Planning,
+    ) -> Result<Begun, RunError> {
         if prepared.done.contains_key(&TaskId::Final) {
             return Ok(Begun::Done(Box::new(prepared)));
         }
@@ -253,7 +224,7 @@ impl<'a> Beginning<'a> {
             spec,
             done: done.map(|(&task, entry)| (task, entry.proof)).collect(),
             growth: None,
-            truth: Some(truth),
+            truth: Some((truth, planning)),
             knowledge: Knowledge::new(Stage::Planned(Arc::new(prepared))),
         })))
     }
@@ -281,7 +252,7 @@ impl<'a> Beginning<'a> {
         segments: Vec<Segment>,
         leased: Vec<Held>,
         news: mpsc::Receiver<News>,
-        scope: &'scope Scope<'scope, 'a>,
+        (scope, planning): (&'scope Scope<'scope, 'a>, Planning),
         observer: &mut dyn Observer,
     ) -> Result<Begun, RunError> {
         let leased = self.leased(&outset.store, leased)?;
@@ -305,8 +276,8 @@ impl<'a> Beginning<'a> {
                 id: outset.id,
                 tree: Tree::growing(forward.known as u32),
                 costs,
-                priority: 0,
-                deadline: outset.deadline(self.options),
+                priority: self.options.priority,
+                deadline: None,
                 own_final: self.own_final(),
                 done: done.iter().map(|&(task, proof)| (task, proof.blob)).collect(),
                 leased,
@@ -317,7 +288,10 @@ impl<'a> Beginning<'a> {
             knowledge: Arc::clone(&forward.knowledge),
         };
         let knowledge = Arc::clone(&forward.knowledge);
-        scope.spawn(move || self.follow(&knowledge, &cut));
+        scope.spawn(move || {
+            self.follow(&knowledge, &cut);
+            drop(planning);
+        });
         scope.spawn(move || forward.run(&news, &grow, &more));
         Ok(Begun::Open(Box::new(open)))
     }

@@ -43,6 +43,7 @@ fn options(dir: &Path, deaths: usize) -> Options {
         max_instructions: 1000,
         final_form: FinalForm::Small,
         deadline: None,
+        priority: 0,
         fleet: Fleet::Network { provers: 1 },
         keep_jobs: None,
         worker: WorkerConfig {

@@ -10,23 +10,31 @@ use super::{
     completion::{Checked, Completion},
     examiner::Examination,
 };
-use crate::requester::backend::JobBackend;
+use crate::{StoreError, requester::backend::JobBackend};
 
-impl<J: JobBackend> Driver<'_, J> {
+impl<J: JobBackend> Driver<J> {
     /// Fetches a proof and examines it, beside everything else.
     pub(super) fn begin_check(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let check = self.proofs.begin_check(peer, task.task, proof);
-        self.checks += 1;
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let check = job.proofs.begin_check(peer, task.task, proof);
+        job.checks += 1;
         let (examiner, sender) = (self.examiner.clone(), self.completion_sender.clone());
+        let backend = Arc::clone(&job.backend);
         // A blob that was there before is a proof of another job or of this one.
         let fetched = !self.network.blobs().contains(&proof);
-        tokio::spawn(async move {
-            // If nobody listens, the job is over.
+        job.examining.spawn(async move {
+            // If nobody listens, the driver has ended.
             let stalled = || {
                 let _ = sender.send(Completion::Stalled { peer, task, proof });
             };
             let examination = match check {
-                Some(check) => examiner.examine(peer, task.task, check.proof, stalled).await,
+                Some(check) => {
+                    examiner
+                        .examine(backend, peer, task.task, check.proof, stalled)
+                        .await
+                }
                 None => Examination::Unavailable("it was submitted twice".into()),
             };
             let _ = sender.send(Completion::Checked(Checked {
@@ -41,10 +49,13 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     pub(super) fn persist(&mut self, peer: Peer, task: TaskRef, proof: Blob) {
-        let (reference, finding) = self.proofs.persist(task.task).expect("it was examined before");
-        self.holders.add_maker(proof, peer);
-        self.checks += 1;
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let (reference, finding) = job.proofs.persist(task.task).expect("it was examined before");
+        job.holders.add_maker(proof, peer);
+        job.checks += 1;
+        let (backend, sender) = (Arc::clone(&job.backend), self.completion_sender.clone());
         tokio::task::spawn_blocking(move || {
             let result = backend.persist(task.task, reference, finding);
             drop(backend);
@@ -52,15 +63,16 @@ impl<J: JobBackend> Driver<'_, J> {
         });
     }
 
+    /// What was begun for a job may come to its end when the job is over; nothing comes of it then.
     pub(super) fn handle_completion(&mut self, completion: Completion<J::Finding>) {
         match completion {
-            Completion::Ready(Ok(())) => {}
-            Completion::Ready(Err(error)) => self.end_without_truth(error),
+            Completion::Ready { ready: Ok(()), .. } => {}
+            Completion::Ready {
+                job,
+                ready: Err(error),
+            } => self.end_without_truth(job, error),
             Completion::Receipt { signed, arrived } => self.receipts.sent(signed, arrived),
-            Completion::Checked(checked) => {
-                self.checks -= 1;
-                self.settle_check(checked);
-            }
+            Completion::Checked(checked) => self.settle_check(checked),
             Completion::Stalled { peer, task, proof } => {
                 tracing::debug!(
                     "{proof:?} for {} does not come from {}",
@@ -71,20 +83,25 @@ impl<J: JobBackend> Driver<'_, J> {
             }
             Completion::Declined { peer } => self.input(Input::Declined { peer }),
             Completion::Tried { task, took, outcome } => self.end_trial(task, took, outcome),
-            Completion::Persisted { task, proof, result } => {
-                self.checks -= 1;
-                match result {
-                    Ok(()) => {
-                        let name = task.task.to_string();
-                        tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
-                        self.proofs.durable(task.task, proof);
-                        self.input(Input::Persisted { task, proof });
-                    }
-                    Err(error) => self.failed = Some(error.into()),
-                }
-            }
+            Completion::Persisted { task, proof, result } => self.persisted(task, proof, result),
         }
         self.end_unplanned();
+    }
+
+    fn persisted(&mut self, task: TaskRef, proof: Blob, result: Result<(), StoreError>) {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        job.checks -= 1;
+        match result {
+            Ok(()) => {
+                let name = task.task.to_string();
+                tracing::debug!(stage = "persisted", task = name, "kept {proof:?} of {name}");
+                job.proofs.durable(task.task, proof);
+                self.input(Input::Persisted { task, proof });
+            }
+            Err(error) => job.end(Err(error.into())),
+        }
     }
 
     fn settle_check(&mut self, checked: Checked<J::Finding>) {
@@ -108,8 +125,11 @@ impl<J: JobBackend> Driver<'_, J> {
         let awaited = self.requester.awaits(peer, task, proof);
         let finding = finding.filter(|_| awaited);
         let accepted = finding.is_some();
-        if let Some(claim) = claim {
-            self.proofs.settle(claim, finding);
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.checks -= 1;
+            if let Some(claim) = claim {
+                job.proofs.settle(claim, finding);
+            }
         }
         if !accepted && fetched {
             self.discard(proof);
@@ -123,13 +143,18 @@ impl<J: JobBackend> Driver<'_, J> {
                 proof,
                 verdict,
             }),
-            Err(error) => self.failed = Some(error.into()),
+            Err(error) => {
+                if let Some(job) = self.jobs.get_mut(&task.job) {
+                    job.end(Err(error.into()));
+                }
+            }
         }
     }
 
-    /// Removes a blob that a peer sent and that is not a proof of its task.
+    /// Removes a blob that a peer sent and that is not a proof of its task, unless some job may
+    /// need it.
     fn discard(&self, proof: Blob) {
-        if self.proofs.is_claimed(proof) || self.is_of_job(proof) {
+        if self.is_of_a_job(proof) {
             return;
         }
         let blobs = self.network.blobs().clone();
@@ -137,5 +162,14 @@ impl<J: JobBackend> Driver<'_, J> {
             // A blob that stays takes some room, and does no other harm.
             let _ = blobs.remove(&proof);
         });
+    }
+
+    /// Whether a blob is one of a job's files, an accepted proof of it, or claimed to be one.
+    fn is_of_a_job(&self, blob: Blob) -> bool {
+        let of_open = self
+            .jobs
+            .values()
+            .any(|job| job.files.has(blob) || job.proofs.has(blob) || job.proofs.is_claimed(blob));
+        of_open || self.heralded.values().any(|job| job.files.has(blob))
     }
 }

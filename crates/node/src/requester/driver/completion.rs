@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use myriad_core::{Blob, Peer, TaskRef};
+use myriad_core::{Blob, JobId, Peer, TaskRef};
 use myriad_net::SignedReceipt;
 
 use super::{examiner::Examination, proofs::ClaimNumber, trials::TrialOutcome};
@@ -10,7 +10,11 @@ use crate::{RunError, StoreError};
 
 /// Something that has ended, or has something to say.
 pub(super) enum Completion<F> {
-    Ready(Result<(), RunError>),
+    /// Proofs of all tasks of a job can be judged, or never will be.
+    Ready {
+        job: JobId,
+        ready: Result<(), RunError>,
+    },
     Checked(Checked<F>),
     /// The fetch of a proof stalls.
     Stalled {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use myriad_core::{Event as CoreEvent, Peer, TaskId, TaskRef};
+use myriad_core::{Event as CoreEvent, JobId, Peer, TaskRef};
 use myriad_engine::worker::Usage;
 use myriad_net::{
     short_name,
@@ -12,27 +12,26 @@ use myriad_net::{
 use super::Driver;
 use crate::{Event, RunError, job::MISSED, requester::backend::JobBackend};
 
-impl<J: JobBackend> Driver<'_, J> {
+impl<J: JobBackend> Driver<J> {
     pub(super) fn core_event(&mut self, event: CoreEvent) {
         match event {
             CoreEvent::TaskDone { task, peer, took } => self.task_done(task, peer, took),
-            CoreEvent::JobDone { .. } => self.finished = true,
-            CoreEvent::DeadlineMissed { .. } => self.observer.event(&Event::Notice { text: MISSED.into() }),
-            CoreEvent::JobFailed { task, failures, .. } => {
-                self.failed = Some(RunError::Task {
+            CoreEvent::JobDone { job } => self.end_job(job, Ok(())),
+            CoreEvent::DeadlineMissed { job } => self.show(job, &Event::Notice { text: MISSED.into() }),
+            CoreEvent::JobFailed { job, task, failures } => {
+                let error = RunError::Task {
                     task,
                     attempts: failures.len(),
                     last: failures.last().map(|(_, said)| said.clone()).unwrap_or_default(),
-                });
+                };
+                self.end_job(job, Err(error));
             }
             CoreEvent::TaskFailed { task, message, peer } => {
                 let prover = self.place(peer);
-                let task = task.task;
-                self.observer.event(&Event::Idle { prover, task });
-                self.observer.event(&Event::Retrying {
-                    task,
-                    reason: format!("prover {}: {message}", short_name(peer)),
-                });
+                let TaskRef { job, task } = task;
+                self.show(job, &Event::Idle { prover, task });
+                let reason = format!("prover {}: {message}", short_name(peer));
+                self.show(job, &Event::Retrying { task, reason });
             }
             CoreEvent::Refuted {
                 task, maker, reason, ..
@@ -40,32 +39,38 @@ impl<J: JobBackend> Driver<'_, J> {
                 let maker = maker.map_or("another run".into(), |maker| {
                     format!("prover {}", short_name(maker))
                 });
-                self.observer.event(&Event::Reopened {
-                    task: task.task,
-                    reason: format!("the proof by {maker} turned out to be of no use: {reason}"),
-                });
+                let reason = format!("the proof by {maker} turned out to be of no use: {reason}");
+                let TaskRef { job, task } = task;
+                self.show(job, &Event::Reopened { task, reason });
             }
-            CoreEvent::Reopened { task, reason, .. } => self.observer.event(&Event::Reopened {
-                task: task.task,
-                reason,
-            }),
+            CoreEvent::Reopened { task, reason, .. } => {
+                let TaskRef { job, task } = task;
+                self.show(job, &Event::Reopened { task, reason });
+            }
             CoreEvent::Pardoned { peer, task } => {
                 // Otherwise it would not ask again for a long time.
                 self.outbox.notify(peer, Notice::Wake);
-                self.observer.event(&Event::Notice {
-                    text: format!(
-                        "prover {} is not banned any more: nobody could have done {}",
-                        short_name(peer),
-                        task.task
-                    ),
-                });
+                let text = format!(
+                    "prover {} is not banned any more: nobody could have done {}",
+                    short_name(peer),
+                    task.task
+                );
+                self.show(task.job, &Event::Notice { text });
             }
             CoreEvent::Banned { peer, task, reason } => self.banned(peer, task, &reason),
         }
     }
 
+    fn end_job(&mut self, job: JobId, outcome: Result<(), RunError>) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.end(outcome);
+        }
+    }
+
     fn banned(&mut self, peer: Peer, task: TaskRef, reason: &str) {
-        self.holders.forget(&[peer]);
+        for job in self.jobs.values_mut() {
+            job.holders.forget(&[peer]);
+        }
         self.spreading.forget(peer);
         let (name, task_name) = (short_name(peer), task.task.to_string());
         tracing::debug!(
@@ -75,9 +80,8 @@ impl<J: JobBackend> Driver<'_, J> {
             reason,
             "prover {name} is banned"
         );
-        self.observer.event(&Event::Notice {
-            text: format!("prover {name} is banned: {task_name}: {reason}"),
-        });
+        let text = format!("prover {name} is banned: {task_name}: {reason}");
+        self.show(task.job, &Event::Notice { text });
         let verdict = Notice::Verdict {
             task,
             accepted: false,
@@ -87,7 +91,10 @@ impl<J: JobBackend> Driver<'_, J> {
     }
 
     fn task_done(&mut self, task: TaskRef, peer: Peer, took: Duration) {
-        let durable = self.proofs.proof(task.task);
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let durable = job.proofs.proof(task.task);
         let (proof_bytes, spent) =
             durable.map_or((0, Spent::default()), |(proof, spent)| (proof.bytes, spent));
         let usage = Usage {
@@ -96,14 +103,15 @@ impl<J: JobBackend> Driver<'_, J> {
             peak_bytes: spent.memory_bytes,
             ..Usage::default()
         };
-        self.usages.push((task.task.kind(), usage));
+        job.usages.push((task.task.kind(), usage));
         let prover = self.place(peer);
-        self.observer.event(&Event::Done {
+        let done = Event::Done {
             prover,
             task: task.task,
             usage,
             proof_bytes: proof_bytes as usize,
-        });
+        };
+        self.show(task.job, &done);
         if peer == self.network.peer() {
             // It was done here.
             return;
@@ -117,28 +125,40 @@ impl<J: JobBackend> Driver<'_, J> {
         self.give_receipt(task, peer);
     }
 
-    pub(super) fn obsolete(&mut self, task: TaskId) {
-        let Some((proof, _)) = self.proofs.proof(task) else {
+    pub(super) fn obsolete(&mut self, task: TaskRef) {
+        let Some(job) = self.jobs.get_mut(&task.job) else {
+            return;
+        };
+        let Some((proof, _)) = job.proofs.proof(task.task) else {
             return;
         };
         let blob = proof.blob;
-        for peer in self.holders.some(blob, usize::MAX) {
+        for peer in job.holders.some(blob, usize::MAX) {
             self.outbox.notify(peer, Notice::Obsolete { proofs: vec![blob] });
         }
     }
 
+    /// The place of a prover on the screens. All jobs hear of a new one: it may get tasks of each.
     pub(super) fn place(&mut self, peer: Peer) -> usize {
-        let (place, is_new) = self.peers.place_or_new(peer);
+        let (prover, is_new) = self.peers.place_or_new(peer);
         if is_new {
-            self.observer.event(&Event::Joined {
-                prover: place,
-                name: if peer == self.network.peer() {
-                    "this machine".into()
-                } else {
-                    short_name(peer)
-                },
-            });
+            let name = self.name(peer);
+            self.show_all(&Event::Joined { prover, name });
         }
-        place
+        prover
+    }
+
+    /// The provers that have places, with their names.
+    pub(super) fn places(&self) -> Vec<(usize, String)> {
+        let places = self.peers.places();
+        places.map(|(peer, place)| (place, self.name(peer))).collect()
+    }
+
+    fn name(&self, peer: Peer) -> String {
+        if peer == self.network.peer() {
+            "this machine".into()
+        } else {
+            short_name(peer)
+        }
     }
 }

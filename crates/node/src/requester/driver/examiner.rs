@@ -50,38 +50,27 @@ pub(super) enum Examination<F> {
 }
 
 /// Fetches and examines proofs, so many at once. Clones share what may be under way.
-pub(super) struct Examiner<J> {
+#[derive(Clone)]
+pub(super) struct Examiner {
     network: Network,
-    backend: Arc<J>,
     fetching: Arc<Semaphore>,
     verifying: Arc<Semaphore>,
 }
 
-impl<J> Clone for Examiner<J> {
-    fn clone(&self) -> Self {
-        Self {
-            network: self.network.clone(),
-            backend: Arc::clone(&self.backend),
-            fetching: Arc::clone(&self.fetching),
-            verifying: Arc::clone(&self.verifying),
-        }
-    }
-}
-
-impl<J: JobBackend> Examiner<J> {
-    pub(super) fn new(network: Network, backend: Arc<J>) -> Self {
+impl Examiner {
+    pub(super) fn new(network: Network) -> Self {
         Self {
             network,
-            backend,
             fetching: Arc::new(Semaphore::new(FETCHED_AT_ONCE)),
             verifying: Arc::new(Semaphore::new(VERIFIED_AT_ONCE)),
         }
     }
 
-    /// Fetches and examines the proof that `peer` claims to have of a task; `stalled` is called if
-    /// it does not come.
-    pub(super) async fn examine(
+    /// Fetches and examines the proof that `peer` claims to have of a task of the backend's job;
+    /// `stalled` is called if it does not come.
+    pub(super) async fn examine<J: JobBackend>(
         self,
+        backend: Arc<J>,
         peer: Peer,
         task: TaskId,
         claim: BlobRef,
@@ -89,7 +78,6 @@ impl<J: JobBackend> Examiner<J> {
     ) -> Examination<J::Finding> {
         let Self {
             network,
-            backend,
             fetching,
             verifying,
         } = self;

@@ -1,42 +1,52 @@
 //! A job whose plan is still being made: its tasks come while the driver runs.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
-use myriad_core::{Blob, Cost, Input, TaskId, TaskRef};
+use myriad_core::{Blob, Cost, Input, JobId, TaskId, TaskRef};
 use myriad_net::blob::BlobRef;
-use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Driver;
+use super::{
+    Driver,
+    of_job::{OfJob, Unplanned},
+};
 use crate::{
     RunError,
     requester::{Growth, backend::JobBackend},
 };
 
-/// The next part of a plan. It never comes if the plan is complete.
-pub(super) async fn next(growth: &mut Option<UnboundedReceiver<Growth>>) -> Growth {
-    let Some(more) = growth else {
-        return std::future::pending().await;
-    };
+/// The next part of the plan of one of these jobs. It never comes if all plans are complete.
+pub(super) async fn next<J: JobBackend>(jobs: &mut BTreeMap<JobId, OfJob<J>>) -> (JobId, Growth) {
     let unplanned = || {
         let reason = "the thread that makes the plan has ended; run the same command again".into();
         Growth::Failed(RunError::Truth { reason })
     };
-    more.recv().await.unwrap_or_else(unplanned)
+    poll_fn(|context| {
+        for job in jobs.values_mut() {
+            if let Some(growth) = &mut job.growth
+                && let Poll::Ready(more) = growth.poll_recv(context)
+            {
+                return Poll::Ready((job.id, more.unwrap_or_else(unplanned)));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// A job without a plan ends when what peers have claimed by then is judged, and this much later
 /// whatever is missing.
 const JUDGED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Why a job ends that has no plan, and until when claims are judged.
-pub(super) struct Unplanned {
-    error: RunError,
-    until: Instant,
-}
-
-impl<J: JobBackend> Driver<'_, J> {
-    pub(super) fn grow(&mut self, growth: Growth) {
-        let job = self.job;
+impl<J: JobBackend> Driver<J> {
+    pub(super) fn grow(&mut self, job: JobId, growth: Growth) {
+        let Some(of_job) = self.jobs.get_mut(&job) else {
+            return;
+        };
         match growth {
             Growth::Cut {
                 costs,
@@ -44,13 +54,13 @@ impl<J: JobBackend> Driver<'_, J> {
                 instructions,
                 event,
             } => {
-                let known = self.work.len() as u32;
+                let known = of_job.work.len() as u32;
                 let new = || (known..).map(TaskId::Segment);
                 let count = costs.len();
-                let done = self.learn(new(), &costs, done, instructions);
+                let done = of_job.learn(new(), &costs, done, instructions);
                 self.input(Input::Grow { job, costs, done });
-                self.show_restored(new().take(count));
-                self.observer.event(&event);
+                self.show_restored(job, new().take(count));
+                self.show(job, &event);
             }
             Growth::Settled {
                 tree,
@@ -59,28 +69,28 @@ impl<J: JobBackend> Driver<'_, J> {
                 instructions,
                 event,
             } => {
-                self.growth = None;
-                let known = self.work.len();
+                of_job.growth = None;
+                let known = of_job.work.len();
                 let new: Vec<TaskId> = tree.tasks().skip(known).collect();
                 let proofs = done.clone();
-                let done = self.learn(new.iter().copied(), &costs, done, instructions);
+                let done = of_job.learn(new.iter().copied(), &costs, done, instructions);
                 tracing::debug!(stage = "settle", "the plan is there");
-                self.observer.event(&event);
+                self.show(job, &event);
                 self.input(Input::Settle {
                     job,
                     tree,
                     costs,
                     done,
                 });
-                self.forget_unused(proofs);
-                self.show_restored(new);
+                self.forget_unused(job, proofs);
+                self.show_restored(job, new);
                 // Provers hold the job to their limits by what it says of its size.
-                self.announce(true);
+                self.announce(job, true);
             }
             Growth::Failed(error) => {
-                self.growth = None;
-                // Nothing is given out any more. Those that have delivered hear what comes of it.
-                self.unplanned = Some(Unplanned {
+                of_job.growth = None;
+                // Those that have delivered hear what comes of it.
+                of_job.unplanned = Some(Unplanned {
                     error,
                     until: Instant::now() + JUDGED_WITHIN,
                 });
@@ -89,10 +99,13 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// The truth will not be found out. If there will be no plan either, that says why, and what is
-    /// known of the truth is enough for claims that wait.
-    pub(super) fn end_without_truth(&mut self, error: RunError) {
-        let growth = self.growth.as_mut();
+    /// The truth about a job will not be found out. If there will be no plan either, that says why,
+    /// and what is known of the truth is enough for claims that wait.
+    pub(super) fn end_without_truth(&mut self, id: JobId, error: RunError) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let growth = job.growth.as_mut();
         let news = growth
             .into_iter()
             .flat_map(|growth| std::iter::from_fn(|| growth.try_recv().ok()));
@@ -101,23 +114,40 @@ impl<J: JobBackend> Driver<'_, J> {
             Growth::Cut { .. } | Growth::Settled { .. } => None,
         });
         match unplanned {
-            Some(error) => self.grow(Growth::Failed(error)),
-            None if self.unplanned.is_some() => {}
-            None => self.failed = Some(error),
+            Some(error) => self.grow(id, Growth::Failed(error)),
+            None if job.unplanned.is_some() => {}
+            None => job.end(Err(error)),
         }
     }
 
-    /// Ends a job that will have no plan, if what peers have claimed is judged, and they have heard
-    /// it: a prover forgets what it has made when it hears that the job is closed.
+    /// Ends the jobs that will have no plan, if what peers have claimed of them is judged, and they
+    /// have heard it: a prover forgets what it has made when it hears that the job is closed.
     pub(super) fn end_unplanned(&mut self) {
-        let is_judged = self.checks == 0 && self.outbox.is_idle();
-        let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
-        if let Some(Unplanned { error, .. }) = self.unplanned.take_if(is_over) {
-            self.input(Input::Cancel { job: self.job });
-            self.failed = Some(error);
+        let is_heard = self.outbox.is_idle();
+        for job in self.jobs.values_mut() {
+            let is_judged = job.checks == 0 && is_heard;
+            let is_over = |unplanned: &mut Unplanned| is_judged || Instant::now() >= unplanned.until;
+            if let Some(Unplanned { error, .. }) = job.unplanned.take_if(is_over) {
+                job.end(Err(error));
+            }
         }
     }
 
+    /// Lets go of proofs of an earlier run that the state machine does not take, since something
+    /// below them is done again.
+    fn forget_unused(&mut self, id: JobId, done: Vec<(TaskId, BlobRef)>) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        for (task, proof) in done {
+            if self.requester.proof(TaskRef { job: id, task }) != Some(proof.blob) {
+                job.proofs.let_go(task, proof.blob);
+            }
+        }
+    }
+}
+
+impl<J: JobBackend> OfJob<J> {
     /// The job has further tasks, of which an earlier run has done some; gives these as the state
     /// machine takes them.
     fn learn(
@@ -134,16 +164,5 @@ impl<J: JobBackend> Driver<'_, J> {
         self.extent.instructions = instructions;
         self.proofs.restore(done.iter().copied());
         done.into_iter().map(|(task, proof)| (task, proof.blob)).collect()
-    }
-
-    /// Lets go of proofs of an earlier run that the state machine does not take, since something
-    /// below them is done again.
-    fn forget_unused(&mut self, done: Vec<(TaskId, BlobRef)>) {
-        for (task, proof) in done {
-            let of_job = TaskRef { job: self.job, task };
-            if self.requester.proof(of_job) != Some(proof.blob) {
-                self.proofs.let_go(task, proof.blob);
-            }
-        }
     }
 }

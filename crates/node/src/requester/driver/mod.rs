@@ -1,29 +1,36 @@
-//! The loop of a requester. It carries out what the state machine says, with the peers of the
-//! network.
+//! The loop of a requester. It carries out what the state machine says about its jobs, with the
+//! peers of the network.
 //!
 //! ```text
 //!                 handle_event, handle_request                 apply_output
 //!  network ──────────────────────────────────┐          ┌─────────────────────▶ outbox, announcements
 //!                                            ▼          │
-//!                                    core::Requester ───┤
+//!  Jobs ── handle_command ─────────▶ core::Requester ───┤
 //!                                            ▲          │
-//!  checks, trials, journal ──────────────────┘          └─────────────────────▶ checks, trials, journal
+//!  checks, trials, journals ─────────────────┘          └─────────────────────▶ checks, trials, journals
 //!                 handle_completion
 //! ```
 //!
-//! Each kind of knowledge has one owner: [`Proofs`], [`PeerBook`], [`Holders`], [`Spreading`],
-//! [`ReceiptBook`], [`JournalNotes`]. The files beside them hold the driver's own methods, by
-//! subject.
+//! Jobs come and go while it runs: [`Jobs`] is the other end. A job is [`Heralded`] until it has
+//! tasks, and an [`OfJob`] from then on.
+//!
+//! Each kind of knowledge has one owner: [`PeerBook`], [`Spreading`], [`ReceiptBook`]; that of a
+//! job is in its [`OfJob`]. The files beside them hold the driver's own methods, by subject.
 
 mod checks;
 mod completion;
+mod endings;
 mod events;
 mod examiner;
 mod growing;
+mod heralding;
 mod holders;
+mod jobs;
 mod journal_notes;
 mod leases;
+mod of_job;
 mod outbox;
+mod outputs;
 mod peer_book;
 mod proofs;
 mod receipt_book;
@@ -34,297 +41,230 @@ mod sending;
 mod trials;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     future::Future,
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use myriad_core::{
-    Blob, Input, JobId, JobSpec, Kind, Output, Peer, Policy, Requester, TaskId, TaskRef, Time,
-};
-use myriad_engine::worker::Usage;
+use myriad_core::{Blob, Input, JobId, Peer, Policy, Requester, TaskId, TaskRef, Time};
 use myriad_net::{
     Event as NetEvent, Network, short_name,
-    wire::{Extent, Hello, Notice, PROTOCOL_VERSION, Response, Role, shortened},
+    wire::{Hello, PROTOCOL_VERSION, Role},
 };
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
 };
+use tokio_util::task::TaskTracker;
 
+pub use self::jobs::{Entered, Jobs, NewJob};
 use self::{
-    completion::Completion, examiner::Examiner, growing::Unplanned, holders::Holders,
-    journal_notes::JournalNotes, outbox::Outbox, peer_book::PeerBook, proofs::Proofs,
-    receipt_book::ReceiptBook, trials::Trials,
+    completion::Completion,
+    examiner::Examiner,
+    jobs::Command,
+    of_job::{Heralded, OfJob},
+    outbox::Outbox,
+    peer_book::PeerBook,
+    receipt_book::ReceiptBook,
+    trials::Trials,
 };
 use super::{
-    Files, Growth, Joined, ServedJob,
-    backend::{Ended, JobBackend, PeerBackend},
-    refusals::refusal,
+    backend::{JobBackend, PeerBackend},
     spreading::Spreading,
 };
-use crate::{Event, Observer, RunError, engine_fingerprint};
+use crate::{Event, RunError, engine_fingerprint};
 
-/// The time for which the end waits until provers have heard that their work is not wanted any
-/// more.
-const FAREWELL_MAX: Duration = Duration::from_secs(2);
-/// The interval at which the observer hears what the network does, and the journal which peer works
-/// on which task.
+/// The interval at which the observers hear what the network does, and the journals which peer
+/// works on which task.
 const TICK: Duration = Duration::from_millis(500);
+/// How often it is found out who has the files of jobs that have no tasks yet.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The longest sleep of the loop where the state machine waits for nothing.
 const IDLE_MAX: Duration = Duration::from_secs(3600);
-/// The pause between looks at whether the tasks that are left have let go of the backend.
-const RELEASE_POLL: Duration = Duration::from_millis(10);
 
-pub struct Driver<'a, J: JobBackend> {
-    // The job.
-    job: JobId,
-    /// Until it is opened.
-    spec: Option<JobSpec>,
-    /// More of the plan, while it is being made.
-    growth: Option<mpsc::UnboundedReceiver<Growth>>,
-    files: Files,
-    extent: Extent,
-    /// The expected cost of each task: time of a reference core, and bytes of memory.
-    work: HashMap<TaskId, (Duration, u64)>,
-    backend: Arc<J>,
+/// Serves jobs to the peers of a network.
+pub struct Driver<J: JobBackend> {
+    // The jobs.
+    heralded: BTreeMap<JobId, Heralded>,
+    jobs: BTreeMap<JobId, OfJob<J>>,
+    commands: mpsc::UnboundedReceiver<Command<J>>,
 
     // The state machine that decides, and its clock.
     requester: Requester,
     start: Instant,
 
-    // Its knowledge.
-    proofs: Proofs<J::Finding>,
+    // Its knowledge of peers.
     peers: PeerBook,
-    holders: Holders,
     spreading: Spreading,
     /// The blobs that the peer has whose offer is being answered.
     offered: Vec<Blob>,
     receipts: ReceiptBook,
-    notes: JournalNotes,
 
     // Work beside the loop.
-    examiner: Examiner<J>,
+    examiner: Examiner,
     trials: Trials,
     completion_sender: mpsc::UnboundedSender<Completion<J::Finding>>,
     completions: mpsc::UnboundedReceiver<Completion<J::Finding>>,
+    /// The ends of jobs.
+    endings: TaskTracker,
 
     // The outside.
     network: Network,
     events: mpsc::UnboundedReceiver<NetEvent>,
-    /// The events that came before it runs.
-    earlier: Vec<NetEvent>,
+    /// Whether the events are taken.
+    listens: bool,
     outbox: Outbox,
-    observer: &'a mut dyn Observer,
-    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 
     // The end.
-    usages: Vec<(Kind, Usage)>,
-    /// Proofs that are being examined or made durable.
-    checks: usize,
-    /// Why there will be no plan.
-    unplanned: Option<Unplanned>,
-    finished: bool,
-    failed: Option<RunError>,
+    /// Nobody wants any more jobs done.
+    stopped: bool,
+    /// When a job was closed last.
+    closed: Option<Instant>,
 }
 
-impl<'a, J: JobBackend> Driver<'a, J> {
-    /// Serves `job` to the peers of a joined network; see [`Self::run`].
+impl<J: JobBackend> Driver<J> {
+    /// A driver without jobs; see [`Self::run`]. `own` are provers on the requester's own machines.
     pub fn new(
-        joined: Joined,
-        job: ServedJob,
-        backend: J,
+        network: Network,
+        events: mpsc::UnboundedReceiver<NetEvent>,
+        own: BTreeSet<Peer>,
         peer_backend: impl PeerBackend,
         policy: Policy,
-        observer: &'a mut dyn Observer,
-    ) -> Self {
-        let ServedJob {
-            files,
-            instructions,
-            spec,
-            done,
-            growth,
-            heard,
-        } = job;
-        let (earlier, spreading, returned) = heard.into_parts(spec.id, &files);
-        let Joined {
-            network,
-            events,
-            own,
-            stop,
-            ..
-        } = joined;
+    ) -> (Self, Jobs<J>) {
         let (completion_sender, completions) = mpsc::unbounded_channel();
-        let backend = Arc::new(backend);
+        let (jobs, commands) = Jobs::channel();
         let receipts = ReceiptBook::new(peer_backend.owed());
-        let returning = spec.leased.iter().map(|&(_, peer)| peer);
-        let peers = PeerBook::new(Arc::new(peer_backend), own, returning, Instant::now());
-        let requester = Requester::with_standings(policy, peers.standings(&network));
-        let tasks = spec.tree.tasks().zip(&spec.costs);
-        let leased = spec.leased.iter().copied();
-        let leased = leased.filter(|lease| !returned.contains(lease)).collect();
-        Self {
-            job: spec.id,
-            growth,
-            files,
-            extent: Extent {
-                instructions,
-                memory_min: spec.costs.iter().map(|cost| cost.memory).min().unwrap_or(0),
-            },
-            work: tasks
-                .map(|(task, cost)| (task, (cost.work, cost.memory)))
-                .collect(),
-            requester,
+        let peers = PeerBook::new(Arc::new(peer_backend), own, Instant::now());
+        let driver = Self {
+            heralded: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            commands,
+            requester: Requester::with_standings(policy, peers.standings(&network)),
             start: Instant::now(),
-            proofs: Proofs::new(done),
             peers,
-            holders: Holders::default(),
-            spreading,
+            spreading: Spreading::default(),
             offered: Vec::new(),
             receipts,
-            notes: JournalNotes::new(spec.leased.iter().copied().collect()),
-            spec: Some(JobSpec { leased, ..spec }),
-            examiner: Examiner::new(network.clone(), Arc::clone(&backend)),
-            backend,
+            examiner: Examiner::new(network.clone()),
             trials: Trials::default(),
             completion_sender,
             completions,
+            endings: TaskTracker::new(),
             outbox: Outbox::new(network.clone()),
             network,
             events,
-            earlier,
-            observer,
-            stop,
-            usages: Vec::new(),
-            checks: 0,
-            unplanned: None,
-            finished: false,
-            failed: None,
-        }
+            listens: false,
+            stopped: false,
+            closed: None,
+        };
+        (driver, jobs)
     }
 
-    /// Works until the final proof is durable or something fails for good.
+    /// Serves jobs until `stop` completes, or until all [`Jobs`] are dropped. Jobs that are not
+    /// done then end with [`RunError::Interrupted`], and their provers are told.
     ///
     /// # Errors
-    /// See [`RunError`].
-    pub async fn run(mut self) -> Result<Ended<J>, RunError> {
-        let spec = self.spec.take().expect("it runs once");
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
-        tokio::spawn(async move {
-            let ready = backend.ready().await;
-            // If nobody listens, the job is over.
-            let _ = sender.send(Completion::Ready(ready));
-        });
-        let holders: Vec<Peer> = self.spreading.holders().collect();
-        for peer in holders {
-            self.has_files(peer);
-        }
-        let tasks: Vec<TaskId> = spec.tree.tasks().collect();
-        self.input(Input::Open(Box::new(spec)));
-        self.show_restored(tasks);
-        for event in std::mem::take(&mut self.earlier) {
-            self.handle_event(event);
-        }
+    /// [`RunError::NetworkEnded`], with which all jobs end, too.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
+        let mut stop = std::pin::pin!(stop);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.finished && self.failed.is_none() {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut result = Ok(());
+        while !self.stopped && result.is_ok() {
             let timeout = self
                 .requester
                 .poll_timeout()
                 .map_or(IDLE_MAX, |time| time - self.now());
             tokio::select! {
-                event = self.events.recv() => match event {
+                event = self.events.recv(), if self.listens => match event {
                     Some(event) => self.handle_event(event),
-                    None => self.failed = Some(RunError::NetworkEnded),
+                    None => {
+                        self.end_all(|| RunError::NetworkEnded);
+                        result = Err(RunError::NetworkEnded);
+                    }
                 },
                 Some(completion) = self.completions.recv() => self.handle_completion(completion),
-                growth = growing::next(&mut self.growth) => self.grow(growth),
+                (job, growth) = growing::next(&mut self.jobs) => self.grow(job, growth),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => self.give_up(),
+                },
                 () = sleep(timeout) => self.input(Input::Timeout),
                 _ = tick.tick() => self.tick(),
-                () = &mut self.stop => self.give_up(),
+                _ = look.tick(), if !self.heralded.is_empty() => self.look(),
+                () = &mut stop => self.give_up(),
             }
+            self.conclude_jobs(result.is_err());
         }
-        self.announce(false);
-        self.backend.stop();
         self.remember();
         self.say_farewell().await;
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        // The remaining tasks hold the backend, too. They end by themselves.
-        let Self {
-            mut backend,
-            usages,
-            examiner,
-            ..
-        } = self;
-        drop(examiner);
-        loop {
-            match Arc::try_unwrap(backend) {
-                Ok(backend) => return Ok(Ended { backend, usages }),
-                Err(shared) => backend = shared,
-            }
-            sleep(RELEASE_POLL).await;
+        result
+    }
+
+    fn handle_command(&mut self, command: Command<J>) {
+        match command {
+            Command::Enter { job, enough_for } => self.enter(*job, enough_for),
+            Command::Listen => self.listens = true,
+            Command::Announce(job) => self.herald(job),
+            Command::Open { job, backend, ended } => self.open(*job, backend, ended),
+            Command::Withdraw(job) => self.withdraw(job),
         }
     }
 
     /// Shows the provers that were at work at these tasks when an earlier run ended.
-    fn show_restored(&mut self, tasks: impl IntoIterator<Item = TaskId>) {
+    fn show_restored(&mut self, job: JobId, tasks: impl IntoIterator<Item = TaskId>) {
         for task in tasks {
-            for peer in self.requester.holders(TaskRef { job: self.job, task }) {
+            for peer in self.requester.holders(TaskRef { job, task }) {
                 let prover = self.place(peer);
-                self.observer.event(&Event::Started { prover, task });
+                self.show(job, &Event::Started { prover, task });
             }
         }
     }
 
-    /// The user does not want to wait any longer.
-    fn give_up(&mut self) {
-        self.input(Input::Cancel { job: self.job });
-        self.failed = Some(RunError::Interrupted);
-    }
-
-    /// Waits until peers have heard the last messages, and until the disk has the final state.
-    async fn say_farewell(&mut self) {
-        self.notes.written().await;
-        self.note_leases();
-        self.notes.written().await;
-        self.outbox.close(FAREWELL_MAX).await;
-        self.settle_receipts_at_last();
-        self.peers.written().await;
-    }
-
     /// Makes durable which peer works on which task, beside everything else.
     fn note_leases(&mut self) {
-        if !self.notes.is_writing() {
-            let mut now: BTreeSet<_> = self.requester.leases(self.job).into_iter().collect();
-            now.extend(self.requester.awaited(self.job));
-            self.notes.note(now, &self.backend);
+        for job in self.jobs.values_mut() {
+            if !job.notes.is_writing() {
+                let mut now: BTreeSet<_> = self.requester.leases(job.id).into_iter().collect();
+                now.extend(self.requester.awaited(job.id));
+                job.notes.note(now, &job.backend);
+            }
         }
     }
 
     fn now(&self) -> Time {
-        Time(self.start.elapsed().as_micros() as u64)
+        self.time_of(Instant::now())
+    }
+
+    /// An instant by the state machine's clock.
+    fn time_of(&self, instant: Instant) -> Time {
+        Time(instant.saturating_duration_since(self.start).as_micros() as u64)
     }
 
     fn tick(&mut self) {
         self.end_unplanned();
         let now = Instant::now();
         let gone = self.peers.take_gone(now);
-        self.holders.forget(&gone);
+        for job in self.jobs.values_mut() {
+            job.holders.forget(&gone);
+            while job.examining.try_join_next().is_some() {}
+        }
         for peer in gone {
             self.spreading.forget(peer);
             self.input(Input::PeerLost { peer });
         }
         for prover in self.peers.take_left(self.network.peer()) {
-            self.observer.event(&Event::Left { prover });
+            self.show_all(&Event::Left { prover });
         }
         self.look_for_lost();
-        let (requester, job) = (&self.requester, self.job);
-        self.proofs
-            .forget_claims(|peer, task| requester.has_claim(peer, TaskRef { job, task }));
+        for (&id, job) in &mut self.jobs {
+            let requester = &self.requester;
+            job.proofs
+                .forget_claims(|peer, task| requester.has_claim(peer, TaskRef { job: id, task }));
+        }
         if self.peers.is_due(now) {
             self.remember();
             self.settle_receipts();
@@ -335,11 +275,34 @@ impl<'a, J: JobBackend> Driver<'a, J> {
 
     fn show_traffic(&mut self) {
         let traffic = self.network.traffic();
-        self.observer.event(&Event::Traffic {
+        self.show_all(&Event::Traffic {
             peers: self.network.peers().len(),
             bytes_in: traffic.blob_bytes_in,
             bytes_out: traffic.blob_bytes_out,
         });
+    }
+
+    /// Tells a job's observer of an event.
+    fn show(&mut self, job: JobId, event: &Event) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.observer.event(event);
+        }
+    }
+
+    /// Tells the observers of all jobs that have tasks of an event that is none of a single job.
+    fn show_all(&mut self, event: &Event) {
+        for job in self.jobs.values_mut() {
+            job.observer.event(event);
+        }
+    }
+
+    /// Tells the users of all jobs.
+    fn notice(&mut self, text: String) {
+        let event = Event::Notice { text };
+        self.show_all(&event);
+        for job in self.heralded.values_mut() {
+            job.observer.event(&event);
+        }
     }
 
     /// Makes the knowledge of peers durable, beside everything else.
@@ -359,12 +322,10 @@ impl<'a, J: JobBackend> Driver<'a, J> {
             )),
             NetEvent::Lost { peer } => self.peers.disconnected(peer, Instant::now()),
             NetEvent::Announced(_) => {}
-            NetEvent::Resumed { time } => self.observer.event(&Event::Notice {
-                text: format!(
-                    "this machine was suspended for {} s; its provers are being found again",
-                    time.as_secs()
-                ),
-            }),
+            NetEvent::Resumed { time } => self.notice(format!(
+                "this machine was suspended for {} s; its provers are being found again",
+                time.as_secs()
+            )),
             NetEvent::Request { peer, request, reply } => self.handle_request(peer, request, reply),
         }
     }
@@ -391,7 +352,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     /// Tells the user of a peer that is of no use here.
     fn tell_of_stranger(&mut self, text: String) {
         if self.peers.may_tell_of_stranger() {
-            self.observer.event(&Event::Notice { text });
+            self.notice(text);
         }
     }
 
@@ -401,77 +362,5 @@ impl<'a, J: JobBackend> Driver<'a, J> {
         while let Some(output) = self.requester.poll_output() {
             self.apply_output(output);
         }
-    }
-
-    fn apply_output(&mut self, output: Output) {
-        match output {
-            Output::Lease { peer, task, until } => {
-                let name = task.task.to_string();
-                tracing::debug!(
-                    stage = "lease",
-                    task = name,
-                    "lease of {name} to {}",
-                    short_name(peer)
-                );
-                let lease = self.lease(peer, task, until);
-                let answered = self.outbox.answer(peer, Response::Lease(Box::new(lease)));
-                debug_assert!(answered, "leases answer offers");
-                let prover = self.place(peer);
-                self.observer.event(&Event::Started {
-                    prover,
-                    task: task.task,
-                });
-            }
-            Output::Extended { peer, until, .. } => {
-                let lease_ms = self.millis_until(until);
-                self.outbox.answer(peer, Response::Extended { lease_ms });
-            }
-            Output::Refuse { peer, why } => {
-                let response = refusal(&why, self.requester.is_parked(peer));
-                self.outbox.answer(peer, response);
-            }
-            Output::Wake { peer } => {
-                let sender = self.completion_sender.clone();
-                self.outbox.wake(peer, move || {
-                    // If nobody listens, the job is over.
-                    let _ = sender.send(Completion::Declined { peer });
-                });
-            }
-            Output::Try { task } => self.begin_trial(task),
-            Output::Check { peer, task, proof } => {
-                let name = task.task.to_string();
-                tracing::debug!(stage = "verify", task = name, "looking at {proof:?} for {name}");
-                self.begin_check(peer, task, proof);
-            }
-            Output::Persist { peer, task, proof } => {
-                let name = task.task.to_string();
-                tracing::debug!(stage = "persist", task = name, "keeping {proof:?} of {name}");
-                self.persist(peer, task, proof);
-            }
-            Output::Revoke { peer, task, why } => {
-                if let Some(prover) = self.peers.place(peer) {
-                    let task = task.task;
-                    self.observer.event(&Event::Idle { prover, task });
-                }
-                let reason = shortened(why.to_string());
-                self.outbox.notify(peer, Notice::Revoke { task, reason });
-            }
-            Output::Announce { open, .. } => {
-                tracing::debug!(
-                    stage = if open { "announce" } else { "withdraw" },
-                    "announcing that the job is {}",
-                    if open { "open" } else { "closed" }
-                );
-                self.announce(open);
-            }
-            // The proof stays here. Its maker need not keep it any longer.
-            Output::Obsolete { task } => self.obsolete(task.task),
-            Output::Learned { peer } => self.peers.learned(peer),
-            Output::Event(event) => self.core_event(event),
-        }
-    }
-
-    fn millis_until(&self, until: Time) -> u64 {
-        u64::try_from((until - self.now()).as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -22,7 +22,7 @@ const RETURN_PATIENCE: Duration = Duration::from_secs(30);
 /// The interval at which what was learned of peers is made durable.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
-/// The most useless peers that the user is told about in one job. Names cost nothing, and an
+/// The most useless peers that the user is told about in one run. Names cost nothing, and an
 /// attacker with ever new ones must not fill the screen.
 const STRANGERS_TOLD_MAX: usize = 16;
 
@@ -61,25 +61,30 @@ fn regard(standing: &Standing) -> Regard {
 }
 
 impl PeerBook {
-    /// `returning` are the peers that were working on a task when an earlier run ended.
-    pub(super) fn new(
-        backend: Arc<dyn PeerBackend>,
-        own: BTreeSet<Peer>,
-        returning: impl IntoIterator<Item = Peer>,
-        now: Instant,
-    ) -> Self {
-        let until = now + RETURN_PATIENCE;
+    pub(super) fn new(backend: Arc<dyn PeerBackend>, own: BTreeSet<Peer>, now: Instant) -> Self {
         Self {
             backend,
             own,
             hellos: HashMap::new(),
             boots: HashMap::new(),
-            away: returning.into_iter().map(|peer| (peer, until)).collect(),
+            away: BTreeMap::new(),
             learned: BTreeSet::new(),
             remembered: now,
             places: BTreeMap::new(),
             strangers_told: 0,
             writing: TaskTracker::new(),
+        }
+    }
+
+    /// These peers were working on a task when an earlier run ended. Those that are not connected
+    /// are waited for.
+    pub(super) fn await_back(&mut self, peers: impl IntoIterator<Item = Peer>, now: Instant) {
+        let until = now + RETURN_PATIENCE;
+        for peer in peers {
+            if !self.hellos.contains_key(&peer) {
+                let patience = self.away.entry(peer).or_insert(until);
+                *patience = until.max(*patience);
+            }
         }
     }
 
@@ -108,6 +113,11 @@ impl PeerBook {
     /// The greeting of a connected peer, and the network that it calls from.
     pub(super) fn hello(&self, peer: Peer) -> Option<(&Hello, Option<u64>)> {
         self.hellos.get(&peer).map(|(hello, origin)| (hello, *origin))
+    }
+
+    /// The greetings of the connected peers.
+    pub(super) fn hellos(&self) -> impl Iterator<Item = (Peer, &Hello)> {
+        self.hellos.iter().map(|(&peer, (hello, _))| (peer, hello))
     }
 
     /// The connection with a peer broke.
@@ -148,6 +158,11 @@ impl PeerBook {
             .extract_if(.., is_left)
             .map(|(_, place)| place)
             .collect()
+    }
+
+    /// The provers that have a place on the screen.
+    pub(super) fn places(&self) -> impl Iterator<Item = (Peer, usize)> {
+        self.places.iter().map(|(&peer, &place)| (peer, place))
     }
 
     /// The place of a prover on the screen, if it has one.
@@ -253,7 +268,8 @@ mod tests {
     #[test]
     fn a_peer_that_comes_back_in_time_is_waited_for_and_one_that_was_started_again_is_another_process() {
         let start = Instant::now();
-        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [PEER], start);
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), start);
+        peers.await_back([PEER], start);
         assert!(peers.take_gone(start + RETURN_PATIENCE).is_empty());
         assert!(!peers.greeted(PEER, hello(1), None), "its first process");
         peers.disconnected(PEER, start);
@@ -275,7 +291,7 @@ mod tests {
 
     #[test]
     fn peers_of_no_use_do_not_fill_the_screen() {
-        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], Instant::now());
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), Instant::now());
         let lines = (0..1000).filter(|_| peers.may_tell_of_stranger()).count();
         assert_eq!(lines, STRANGERS_TOLD_MAX);
     }
@@ -283,7 +299,7 @@ mod tests {
     #[test]
     fn provers_keep_their_places_on_the_screen() {
         let start = Instant::now();
-        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), [], start);
+        let mut peers = PeerBook::new(Arc::new(Forgetful), BTreeSet::new(), start);
         let (other, here) = (Peer([2; 32]), Peer([9; 32]));
         peers.greeted(PEER, hello(1), None);
         peers.greeted(other, hello(1), None);

@@ -8,20 +8,23 @@ use myriad_net::{Receipt, SignedReceipt};
 use super::{Driver, completion::Completion};
 use crate::requester::backend::JobBackend;
 
-impl<J: JobBackend> Driver<'_, J> {
+impl<J: JobBackend> Driver<J> {
     /// Signs that a peer's proof is accepted, and durable, and tells it so.
     pub(super) fn give_receipt(&mut self, task: TaskRef, peer: Peer) {
-        let Some((proof, _)) = self.proofs.proof(task.task) else {
+        let Some(job) = self.jobs.get(&task.job) else {
             return;
         };
-        let (work, _) = self.work[&task.task];
+        let Some((proof, _)) = job.proofs.proof(task.task) else {
+            return;
+        };
+        let (work, _) = job.work[&task.task];
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let receipt = self.network.sign(Receipt {
             requester: self.network.peer(),
             prover: peer,
             task,
             proof: proof.blob,
-            instructions: self.backend.instructions(task.task),
+            instructions: job.backend.instructions(task.task),
             work_ms: work.as_millis() as u64,
             accepted: now.unwrap_or_default().as_secs(),
         });
@@ -39,7 +42,7 @@ impl<J: JobBackend> Driver<'_, J> {
         self.receipts.send(&signed);
         let sender = self.completion_sender.clone();
         self.outbox.send_receipt(signed, move |signed, arrived| {
-            // If nobody listens, the job is over.
+            // If nobody listens, the driver has ended.
             let _ = sender.send(Completion::Receipt { signed, arrived });
         });
     }
@@ -51,7 +54,7 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// Makes the owed receipts durable when the job ends. Receipts on their way are owed, too.
+    /// Makes the owed receipts durable when the driver ends. Receipts on their way are owed, too.
     pub(super) fn settle_receipts_at_last(&mut self) {
         while let Ok(completion) = self.completions.try_recv() {
             if let Completion::Receipt { signed, arrived } = completion {

@@ -18,27 +18,32 @@ use super::{
 };
 use crate::{Event, requester::backend::JobBackend};
 
-impl<J: JobBackend> Driver<'_, J> {
+impl<J: JobBackend> Driver<J> {
     /// Does a task here at which peers fail or that no peer may do, or has it wait for the one that
     /// is being done.
     pub(super) fn begin_trial(&mut self, task: TaskRef) {
+        if !self.jobs.contains_key(&task.job) {
+            return;
+        }
         // A task that no peer may do waits for no other: it needs no proving.
         if !self.requester.is_for_caller(task) {
             if !self.trials.begin(task) {
                 return;
             }
-            self.observer.event(&Event::Notice {
-                text: format!(
-                    "provers fail at {}: this machine does it itself, to see why",
-                    task.task
-                ),
-            });
+            let text = format!(
+                "provers fail at {}: this machine does it itself, to see why",
+                task.task
+            );
+            self.show(task.job, &Event::Notice { text });
         }
+        let Some(job) = self.jobs.get(&task.job) else {
+            return;
+        };
         let inputs = self.requester.inputs(task).into_iter();
         let inputs: Vec<_> = inputs
-            .filter_map(|input| Some((input, self.proofs.proof(input)?.0)))
+            .filter_map(|input| Some((input, job.proofs.proof(input)?.0)))
             .collect();
-        let (backend, sender) = (Arc::clone(&self.backend), self.completion_sender.clone());
+        let (backend, sender) = (Arc::clone(&job.backend), self.completion_sender.clone());
         let blobs = self.network.blobs().clone();
         tokio::spawn(async move {
             let start = Instant::now();
@@ -52,19 +57,30 @@ impl<J: JobBackend> Driver<'_, J> {
                 Err(e) => TrialOutcome::Unable(e.to_string()),
             };
             let took = start.elapsed();
-            // If nobody listens, the job is over.
+            // If nobody listens, the driver has ended.
             let _ = sender.send(Completion::Tried { task, took, outcome });
         });
     }
 
     pub(super) fn end_trial(&mut self, task: TaskRef, took: Duration, outcome: TrialOutcome<J::Finding>) {
-        if !self.requester.is_for_caller(task) {
-            self.trials.end();
+        self.trials.end(task);
+        if let Some(outcome) = self.tried(task, took, outcome) {
+            self.input(Input::Tried { task, outcome });
         }
+        while let Some(next) = self.trials.next_waiting() {
+            if self.requester.is_trying(next) {
+                return self.begin_trial(next);
+            }
+        }
+    }
+
+    /// What came of a trial, as the state machine takes it; none if its job is over.
+    fn tried(&mut self, task: TaskRef, took: Duration, outcome: TrialOutcome<J::Finding>) -> Option<Tried> {
+        let job = self.jobs.get_mut(&task.job)?;
         let awaited = self.requester.is_trying(task);
-        let outcome = match outcome {
+        Some(match outcome {
             TrialOutcome::Made { proof, finding } if awaited => {
-                self.proofs.accept(task.task, proof, Spent::default(), finding);
+                job.proofs.accept(task.task, proof, Spent::default(), finding);
                 Tried::Made {
                     by: self.network.peer(),
                     proof: proof.blob,
@@ -74,40 +90,41 @@ impl<J: JobBackend> Driver<'_, J> {
             TrialOutcome::Made { .. } => Tried::Unable,
             TrialOutcome::Refuted { child, proof, reason } => {
                 if awaited {
-                    self.proofs.let_go(child, proof);
+                    job.proofs.let_go(child, proof);
                 }
                 Tried::Refuted { child, proof, reason }
             }
             TrialOutcome::Doubted { child, proof, reason } => {
                 if awaited {
-                    self.proofs.let_go(child, proof);
+                    job.proofs.let_go(child, proof);
                 }
                 Tried::Doubted { child, proof, reason }
             }
             TrialOutcome::Unable(reason) => {
-                self.observer.event(&Event::Notice {
+                job.observer.event(&Event::Notice {
                     text: format!("{} cannot be done here: {reason}", task.task),
                 });
                 Tried::Unable
             }
-        };
-        self.input(Input::Tried { task, outcome });
-        while let Some(next) = self.trials.next_waiting() {
-            if self.requester.is_trying(next) {
-                return self.begin_trial(next);
-            }
-        }
+        })
     }
 
-    /// Has the proofs made again that the disk has lost and the job still needs.
+    /// Has the proofs made again that the disk has lost and a job still needs.
     pub(super) fn look_for_lost(&mut self) {
-        self.proofs.note_lost(self.network.blobs().take_lost());
-        for (task, proof) in self.proofs.lost() {
-            let of_job = TaskRef { job: self.job, task };
+        let lost = self.network.blobs().take_lost();
+        let mut of_jobs = Vec::new();
+        for (&id, job) in &mut self.jobs {
+            job.proofs.note_lost(lost.iter().copied());
+            let of_job = job.proofs.lost().into_iter();
+            of_jobs.extend(of_job.map(|(task, proof)| (TaskRef { job: id, task }, proof)));
+        }
+        for (task, proof) in of_jobs {
             // It may be about to become durable, and is looked at again then.
-            if self.requester.proof(of_job) == Some(proof) {
-                self.proofs.let_go(task, proof);
-                self.input(Input::Lost { task: of_job, proof });
+            if self.requester.proof(task) == Some(proof) {
+                if let Some(job) = self.jobs.get_mut(&task.job) {
+                    job.proofs.let_go(task.task, proof);
+                }
+                self.input(Input::Lost { task, proof });
             }
         }
     }

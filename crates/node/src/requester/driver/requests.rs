@@ -22,7 +22,7 @@ use crate::{
 /// When a prover without a task is to ask again for the files of a job that has all its tasks.
 const SETTLED_RETRY: Duration = Duration::from_secs(60);
 
-impl<J: JobBackend> Driver<'_, J> {
+impl<J: JobBackend> Driver<J> {
     pub(super) fn handle_request(&mut self, peer: Peer, request: Request, reply: Reply) {
         let task = match &request {
             Request::Offer(_) => None,
@@ -33,15 +33,15 @@ impl<J: JobBackend> Driver<'_, J> {
             // Only requesters give notices, and nobody gives them any.
             Request::Notice(_) => return reply.send(Response::Received),
         };
-        if task.is_some_and(|task| task.job != self.job) {
-            return reply.send(no_such_job());
+        if let Some(task) = task.filter(|task| !self.jobs.contains_key(&task.job)) {
+            return reply.send(self.answer_holder(peer, task, &request));
         }
         match request {
             Request::Offer(offer) => self.handle_offer(peer, offer, reply),
             Request::Renew { task, progress } => {
                 // A peer that proves has the files, so this node need not send the next copy.
                 if progress > 0 && self.requester.may_submit(peer, task) {
-                    self.has_files(peer);
+                    self.has_files(peer, task.job);
                 }
                 self.input_from(peer, reply, Input::Renewed { peer, task, progress });
             }
@@ -55,8 +55,10 @@ impl<J: JobBackend> Driver<'_, J> {
                 );
                 // Claims of tasks that are not leased are not kept, because a peer could claim
                 // without end.
-                if self.requester.may_submit(peer, task) {
-                    self.proofs.claim(peer, task.task, proof, spent);
+                if self.requester.may_submit(peer, task)
+                    && let Some(job) = self.jobs.get_mut(&task.job)
+                {
+                    job.proofs.claim(peer, task.task, proof, spent);
                 }
                 let input = Input::Submitted {
                     peer,
@@ -77,16 +79,18 @@ impl<J: JobBackend> Driver<'_, J> {
         }
     }
 
-    /// Names the job's files to a prover that has no task yet.
-    fn prepare(&mut self, peer: Peer, job: JobId, holds: &[Blob]) -> Response {
-        if job != self.job {
-            return no_such_job();
-        }
+    /// Names a job's files to a prover that has no task yet.
+    fn prepare(&mut self, peer: Peer, id: JobId, holds: &[Blob]) -> Response {
+        let (files, has_all_tasks) = match (self.heralded.get(&id), self.jobs.get(&id)) {
+            (Some(job), _) => (&job.files, false),
+            (None, Some(job)) if job.unplanned.is_some() => {
+                return refused(Why::NoWork, "the job ends", None);
+            }
+            (None, Some(job)) => (&job.files, job.growth.is_none()),
+            (None, None) => return no_such_job(),
+        };
         if !self.may_be_named(peer) {
             return refused(Why::NotServed, NOT_SERVED, None);
-        }
-        if self.unplanned.is_some() {
-            return refused(Why::NoWork, "the job ends", None);
         }
         let prover = Prover {
             peer,
@@ -94,14 +98,14 @@ impl<J: JobBackend> Driver<'_, J> {
             origin: self.peers.hello(peer).and_then(|(_, origin)| origin),
             holds,
         };
-        let has_all = prover.has_all(&self.files);
-        if !has_all && self.growth.is_none() {
+        let has_all = prover.has_all(files);
+        if !has_all && has_all_tasks {
             let reason = "the job has all its tasks, and a lease comes with its files";
             return refused(Why::NotNow, reason, Some(SETTLED_RETRY.as_millis() as u64));
         }
-        let response = self.spreading.answer(&self.network, &self.files, &prover);
+        let response = self.spreading.answer(&self.network, id, files, &prover);
         if has_all {
-            self.has_files(peer);
+            self.has_files(peer, id);
         }
         response
     }
@@ -119,16 +123,16 @@ impl<J: JobBackend> Driver<'_, J> {
         self.requester.standing(peer).is_some_and(Standing::is_proven)
     }
 
-    /// A peer says that it has the job's files. It is named to others, and woken before others.
-    pub(super) fn has_files(&mut self, peer: Peer) {
-        self.spreading.has_all(peer, self.is_proven(peer));
-        let (job, spares) = (self.job, self.spreading.takes());
+    /// A peer says that it has a job's files. It is named to others, and woken before others.
+    pub(super) fn has_files(&mut self, peer: Peer, job: JobId) {
+        self.spreading.has_all(job, peer, self.is_proven(peer));
+        let spares = self.spreading.takes(job);
         self.input(Input::FilesHeld { peer, job, spares });
     }
 
     fn handle_offer(&mut self, peer: Peer, offer: OfferMessage, reply: Reply) {
-        if self.unplanned.is_some() {
-            return reply.send(refused(Why::NoWork, "the job ends", None));
+        if let Some(refusal) = self.no_offers() {
+            return reply.send(refusal);
         }
         let origin = match self.peers.hello(peer) {
             Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
@@ -136,16 +140,18 @@ impl<J: JobBackend> Driver<'_, J> {
         };
         // The state machine refuses a banned peer's offer, and nobody may be sent to it either.
         let may_be_named = self.may_be_named(peer);
-        // Blobs that are no proof of this job are not remembered, because anyone can name any
-        // number of them.
-        for &blob in &offer.holds {
-            if may_be_named && self.proofs.has(blob) {
-                self.holders.add(blob, peer);
+        // Blobs that are no proof of a job are not remembered, because anyone can name any number
+        // of them.
+        for &blob in offer.holds.iter().filter(|_| may_be_named) {
+            for job in self.jobs.values_mut().filter(|job| job.proofs.has(blob)) {
+                job.holders.add(blob, peer);
             }
         }
         self.offered = offer.holds;
-        if may_be_named && self.files.all().all(|file| self.offered.contains(&file.blob)) {
-            self.has_files(peer);
+        for id in self.jobs_with_files(&self.offered) {
+            if may_be_named {
+                self.has_files(peer, id);
+            }
         }
         let offer = Offer {
             memory: offer.memory,
@@ -157,9 +163,14 @@ impl<J: JobBackend> Driver<'_, J> {
         self.offered = Vec::new();
     }
 
-    /// Whether a blob is one of the job's files, or an accepted proof of it.
-    pub(super) fn is_of_job(&self, blob: Blob) -> bool {
-        self.files.has(blob) || self.proofs.has(blob)
+    /// The jobs all of whose files are among these blobs.
+    fn jobs_with_files(&self, blobs: &[Blob]) -> Vec<JobId> {
+        let open = self.jobs.values().map(|job| (job.id, &job.files));
+        let heralded = self.heralded.iter().map(|(&id, job)| (id, &job.files));
+        let all = open.chain(heralded);
+        all.filter(|(_, files)| files.all().all(|file| blobs.contains(&file.blob)))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// Tells the state machine what a peer said. Its outputs answer the peer.

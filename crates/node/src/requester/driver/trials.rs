@@ -30,24 +30,24 @@ pub(super) enum TrialOutcome<F> {
 /// The task that is being done here, one at a time, and those that wait.
 #[derive(Default)]
 pub(super) struct Trials {
-    under_way: bool,
+    under_way: Option<TaskRef>,
     waiting: VecDeque<TaskRef>,
 }
 
 impl Trials {
     /// Whether a task is to be done now; otherwise it waits for the one that is under way.
     pub(super) fn begin(&mut self, task: TaskRef) -> bool {
-        if self.under_way {
+        if self.under_way.is_some() {
             self.waiting.push_back(task);
             return false;
         }
-        self.under_way = true;
+        self.under_way = Some(task);
         true
     }
 
-    /// The task that was under way has ended.
-    pub(super) fn end(&mut self) {
-        self.under_way = false;
+    /// A task has ended. One that needs no proving was none of these.
+    pub(super) fn end(&mut self, task: TaskRef) {
+        self.under_way.take_if(|under_way| *under_way == task);
     }
 
     /// The next one that waits.

@@ -24,6 +24,7 @@ pub struct Ledger {
     expected: HashMap<TaskId, [u8; 32]>,
     pub accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
     leases: Journal,
+    kept: Kept,
     /// Of so many segments it is known what is true; of all tasks if there is none.
     truth: Option<watch::Receiver<u32>>,
 }
@@ -31,11 +32,13 @@ pub struct Ledger {
 pub type Held = (TaskId, Peer);
 /// The leases of a requester's journal.
 pub type Journal = Arc<Mutex<BTreeSet<Held>>>;
+/// The accepted proofs of a requester's journal.
+pub type Kept = Arc<Mutex<HashMap<TaskId, BlobRef>>>;
 /// Receipts that could not be given.
 pub type Owed = Arc<Mutex<Vec<SignedReceipt>>>;
 
 impl Ledger {
-    pub fn new(job: JobId, tree: &Tree, leases: Journal) -> Self {
+    pub fn new(job: JobId, tree: &Tree, leases: Journal, kept: Kept) -> Self {
         let mut proofs: HashMap<TaskId, Vec<u8>> = HashMap::new();
         let mut expected = HashMap::new();
         for task in tree.tasks() {
@@ -62,6 +65,7 @@ impl Ledger {
             expected,
             accepted: Arc::default(),
             leases,
+            kept,
             truth: None,
         }
     }
@@ -121,7 +125,8 @@ impl JobBackend for Ledger {
         is_right.then_some(()).ok_or_else(other)
     }
 
-    fn persist(&self, task: TaskId, _: BlobRef, (): ()) -> Result<(), StoreError> {
+    fn persist(&self, task: TaskId, proof: BlobRef, (): ()) -> Result<(), StoreError> {
+        self.kept.lock().unwrap().insert(task, proof);
         *self.accepted.lock().unwrap().entry(task).or_default() += 1;
         Ok(())
     }
@@ -152,6 +157,7 @@ impl JobBackend for Ledger {
 
     fn forget(&self, task: TaskId, _: Blob) -> Result<(), StoreError> {
         self.accepted.lock().unwrap().remove(&task);
+        self.kept.lock().unwrap().remove(&task);
         Ok(())
     }
 

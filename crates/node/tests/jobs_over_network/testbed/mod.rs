@@ -7,7 +7,7 @@ mod ledger;
 mod pretence;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     path::Path,
     pin::Pin,
@@ -28,15 +28,15 @@ use myriad_net::{
 use myriad_node::{
     Event, RunError, engine_fingerprint,
     prover::{self, Limits, Status, StatusFile},
-    requester::{Driver, Files, Growth, Heard, Herald, Joined, ServedJob},
+    requester::{Driver, Files, Growth, Jobs, NewJob, ServedJob},
 };
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot, watch},
     task::JoinHandle,
 };
 
-use ledger::{Debts, Ledger};
-pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
+use ledger::Debts;
+pub use ledger::{Journal, Kept, Ledger, Owed, SEGMENT_INSTRUCTIONS};
 pub use pretence::{Fault, PROOF_BYTES, Pretender, node_proof, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
@@ -123,6 +123,12 @@ pub struct Request {
     pub execution: Option<Execution>,
     /// How the plan comes; none if it is there from the start.
     pub growth: Option<Grows>,
+    pub priority: i32,
+    pub due: Option<Instant>,
+    /// The job whose program and input it has, if it is not that of its own seed.
+    pub files_of: Option<u8>,
+    /// The accepted proofs of its journal.
+    pub kept: Kept,
 }
 
 /// A plan that comes while its segments are given out.
@@ -178,103 +184,145 @@ pub fn tree(segments: u32) -> Tree {
     Tree::new(segments, arities)
 }
 
-/// Runs a job on a network that was started. Not `Send`, like the observer of a terminal.
-pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, request: Request) -> Outcome {
-    let job = JobId([request.seed; 32]);
-    let tree = tree(request.segments);
-    let leased: Vec<_> = request.leases.lock().unwrap().iter().copied().collect();
-    let ledger = Ledger::new(job, &tree, request.leases);
-    let (tree, growth, ledger) = match request.growth {
-        Some(Grows { first, growth, truth }) => {
-            (Tree::growing(first), Some(growth), ledger.with_truth(truth))
-        }
-        None => (tree, None, ledger),
-    };
-    let accepted = Arc::clone(&ledger.accepted);
-    let blobs = network.blobs();
-    let (program, input) = self::files(request.seed);
-    let files = Files {
-        program: blobs.put(&program).unwrap(),
-        openvm_toml: None,
-        input: blobs.put(&input).unwrap(),
-        engine: engine_fingerprint(),
-    };
+/// Runs a job on a network that was started. Not `Send`, like an execution.
+pub async fn request(network: Network, events: UnboundedReceiver<NetEvent>, mut request: Request) -> Outcome {
     let start = Instant::now();
-    let Some(heard) = heard(request.execution, &network, &mut events, job, &files, &leased).await else {
-        return Outcome {
-            accepted: BTreeMap::new(),
-            traffic: network.traffic(),
-            events: Vec::new(),
-            result: Err(RunError::Interrupted),
-            took: start.elapsed(),
-        };
+    let stop = std::mem::replace(&mut request.stop, Box::pin(std::future::pending()));
+    let (driver, jobs) = driver(&network, events, &request);
+    let mut job = AJob::new(&network, request);
+    let ends = async {
+        let result = job.run(&jobs).await;
+        // The driver ends with the last of these.
+        drop(jobs);
+        result
     };
-    let spec = spec(job, tree, request.task, request.own_final, leased);
-    let joined = Joined {
-        network: network.clone(),
-        events,
-        own: request.own,
-        provers_expected: 1,
-        threads_expected: 1,
-        stop: request.stop,
-    };
-    let mut seen = Vec::new();
-    let mut observer = |event: &Event| {
-        if !matches!(event, Event::Traffic { .. }) {
-            seen.push(event.clone());
-        }
-    };
+    let (result, _) = tokio::join!(ends, driver.run(stop));
+    Outcome {
+        accepted: job.accepted(),
+        traffic: network.traffic(),
+        events: job.seen().into_iter().map(|(_, event)| event).collect(),
+        result,
+        took: start.elapsed(),
+    }
+}
+
+/// A driver without jobs, with the settings of this request.
+pub fn driver(
+    network: &Network,
+    events: UnboundedReceiver<NetEvent>,
+    request: &Request,
+) -> (Driver<Ledger>, Jobs<Ledger>) {
     let policy = Policy {
         redundancy: request.redundancy,
         // A task that is given out once is not taken over, either.
         look_ahead: request.redundancy != Redundancy::Fixed(1),
         ..Policy::default()
     };
-    let served = ServedJob {
-        files,
-        instructions: 1000,
-        spec,
-        done: HashMap::new(),
-        growth,
-        heard,
-    };
-    let driver = Driver::new(joined, served, ledger, Debts(request.owed), policy, &mut observer);
-    let result = driver.run().await.map(drop);
-    let accepted = accepted.lock().unwrap().clone();
-    Outcome {
-        accepted,
-        traffic: network.traffic(),
-        events: seen,
-        result,
-        took: start.elapsed(),
-    }
+    let debts = Debts(request.owed.clone());
+    Driver::new(network.clone(), events, request.own.clone(), debts, policy)
 }
 
-/// The peers' news while the job is executed; none if there is no plan then.
-async fn heard(
-    execution: Option<Execution>,
-    network: &Network,
-    events: &mut UnboundedReceiver<NetEvent>,
-    job: JobId,
-    files: &Files,
-    leased: &[(TaskId, Peer)],
-) -> Option<Heard> {
-    let Some(execution) = execution else {
-        return Some(Heard::default());
-    };
-    let herald = Herald::begin(
-        network.clone(),
-        events,
-        job,
-        files.clone(),
-        &[],
-        leased.iter().copied(),
-    );
-    if execution.await {
-        return Some(herald.end(events).await);
+/// A job of a requester, which may have others.
+pub struct AJob {
+    id: JobId,
+    files: Files,
+    request: Request,
+    ledger: Option<Ledger>,
+    growth: Option<UnboundedReceiver<Growth>>,
+    tree: Tree,
+    leased: Vec<(TaskId, Peer)>,
+    accepted: Arc<Mutex<BTreeMap<TaskId, usize>>>,
+    seen: Arc<Mutex<Vec<(Instant, Event)>>>,
+}
+
+impl AJob {
+    pub fn new(network: &Network, mut request: Request) -> Self {
+        let id = JobId([request.seed; 32]);
+        let tree = tree(request.segments);
+        let leased: Vec<_> = request.leases.lock().unwrap().iter().copied().collect();
+        let ledger = Ledger::new(id, &tree, Arc::clone(&request.leases), Arc::clone(&request.kept));
+        let (tree, growth, ledger) = match request.growth.take() {
+            Some(Grows { first, growth, truth }) => {
+                (Tree::growing(first), Some(growth), ledger.with_truth(truth))
+            }
+            None => (tree, None, ledger),
+        };
+        let blobs = network.blobs();
+        let (program, input) = self::files(request.files_of.unwrap_or(request.seed));
+        let files = Files {
+            program: blobs.put(&program).unwrap(),
+            openvm_toml: None,
+            input: blobs.put(&input).unwrap(),
+            engine: engine_fingerprint(),
+        };
+        Self {
+            id,
+            files,
+            accepted: Arc::clone(&ledger.accepted),
+            seen: Arc::default(),
+            ledger: Some(ledger),
+            growth,
+            tree,
+            leased,
+            request,
+        }
     }
-    herald.withdraw().await;
-    None
+
+    /// How often each task was accepted.
+    pub fn accepted(&self) -> BTreeMap<TaskId, usize> {
+        self.accepted.lock().unwrap().clone()
+    }
+
+    /// What its user was told, and when.
+    pub fn seen(&self) -> Vec<(Instant, Event)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Has the driver do it, and says how it has ended.
+    pub async fn run(&mut self, jobs: &Jobs<Ledger>) -> Result<(), RunError> {
+        let seen = Arc::clone(&self.seen);
+        let observer = move |event: &Event| {
+            if !matches!(event, Event::Traffic { .. }) {
+                seen.lock().unwrap().push((Instant::now(), event.clone()));
+            }
+        };
+        let entered = jobs.enter(NewJob {
+            id: self.id,
+            files: self.files.clone(),
+            leased: self.leased.clone(),
+            observer: Box::new(observer),
+        });
+        jobs.listen();
+        if let Some(execution) = self.request.execution.take() {
+            entered.announce();
+            if !execution.await {
+                return Err(RunError::Interrupted);
+            }
+        }
+        let request = &self.request;
+        let done = request.kept.lock().unwrap().clone();
+        let served = ServedJob {
+            instructions: 1000,
+            spec: JobSpec {
+                priority: request.priority,
+                done: done.iter().map(|(&task, proof)| (task, proof.blob)).collect(),
+                ..spec(
+                    self.id,
+                    self.tree.clone(),
+                    request.task,
+                    request.own_final,
+                    self.leased.clone(),
+                )
+            },
+            due: request.due,
+            done,
+            growth: self.growth.take(),
+        };
+        let ended = entered
+            .open(served, self.ledger.take().expect("it runs once"))
+            .await;
+        ended.unwrap_or(Err(RunError::Interrupted)).map(drop)
+    }
 }
 
 /// A job whose tasks are all alike.

@@ -67,6 +67,8 @@ pub enum Fault {
     /// The first task does not, and the others do.
     HangsOnce,
     Fails,
+    /// It fails at the segments of the job of this seed.
+    FailsAt(u8),
     /// Its machine lacks something.
     Unable,
 }
@@ -120,6 +122,9 @@ impl Engine for Pretender {
             (Fault::Poisons, Piece::Segment(description)) => poison(description),
             (Fault::Unable, _) => return Err(EngineError::Unable("its keys cannot be read".into())),
             (Fault::Fails, _) => return Err(EngineError::Failed("it does not work here".into())),
+            (Fault::FailsAt(seed), Piece::Segment(description)) if description[0] == seed => {
+                return Err(EngineError::Failed("it does not work here".into()));
+            }
             (Fault::WrongProof, _) => no_proof(),
             (Fault::AnothersProof, Piece::Aggregate { children, .. }) => read(&children[0]),
             (Fault::AnothersProof, Piece::Segment(description)) => {

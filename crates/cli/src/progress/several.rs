@@ -1,0 +1,477 @@
+//! The display of several jobs that are proven side by side. On a terminal:
+//!
+//! ```text
+//! ✓ block-7      proven and verified, in 41 s
+//! ⠼ block-8      ━━━━━━━━━━━━╸───────────  14/20 tasks of 12 segments
+//! ⠼ block-9      running the program
+//!   block-10     waits for its turn
+//!   prover 1     block-8: leaf (level 1) node 0 · 3.1 s
+//!   prover 2     block-9: segment 0 · 1.2 s
+//!                2 min 03 s so far · 3 peers, 1.0 MiB in, 2.0 MiB out
+//! ```
+//!
+//! How long a job will take is not said: that depends on the others.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use myriad_core::TaskId;
+use myriad_node::Event;
+
+use super::{plain::Plain, spinner::TICK};
+use crate::terminal::{BOLD, DIM, GREEN, RED, YELLOW, bytes, duration, for_stderr, plural};
+
+/// Most provers with a line of their own: a screen has no room for all provers of a large fleet.
+const PROVER_LINES_MAX: usize = 8;
+
+/// Shows the events of several jobs, each by its place among them.
+pub struct Several {
+    view: View,
+    /// The provers that are known: each job hears of each of them.
+    provers: BTreeMap<usize, String>,
+    /// The notice that was shown last, and the job that told it. Some concern all jobs, and each
+    /// tells them.
+    noticed: Option<(usize, String)>,
+}
+
+enum View {
+    Lines(Box<Lines>),
+    Plain(Vec<Plain>),
+    Silent,
+}
+
+impl Several {
+    /// The display that fits stderr, for jobs of these names.
+    pub fn new(json: bool, names: &[String]) -> Self {
+        let view = if io::stderr().is_terminal() {
+            View::Lines(Box::new(Lines::new(names)))
+        } else if json {
+            View::Silent
+        } else {
+            let start = Instant::now();
+            View::Plain(names.iter().map(|name| Plain::of(name, start)).collect())
+        };
+        Self {
+            view,
+            provers: BTreeMap::new(),
+            noticed: None,
+        }
+    }
+
+    /// Takes the display off the screen, from another thread too.
+    pub fn clearer(&self) -> Box<dyn Fn() + Send> {
+        match &self.view {
+            View::Lines(lines) => lines.clearer(),
+            View::Plain(_) | View::Silent => Box::new(|| {}),
+        }
+    }
+
+    /// Shows an event of a job.
+    pub fn event(&mut self, job: usize, event: &Event) {
+        if self.is_known(job, event) {
+            return;
+        }
+        match &mut self.view {
+            View::Lines(lines) => lines.event(job, event),
+            View::Plain(jobs) => jobs[job].event(event),
+            View::Silent => {}
+        }
+    }
+
+    /// Shows that a job has ended: with its proof after so long, or with an error.
+    pub fn ended(&mut self, job: usize, ended: Result<Duration, &str>) {
+        match &mut self.view {
+            View::Lines(lines) => lines.ended(job, ended),
+            View::Plain(jobs) => jobs[job].ended(ended),
+            View::Silent => {}
+        }
+    }
+
+    /// Whether another job has told the same of all of them.
+    fn is_known(&mut self, job: usize, event: &Event) -> bool {
+        match event {
+            Event::Joined { prover, name } => {
+                let before = self.provers.insert(*prover, name.clone());
+                before.is_some_and(|before| before == *name)
+            }
+            Event::Left { prover } => self.provers.remove(prover).is_none(),
+            Event::Notice { text } => {
+                let is_known = self
+                    .noticed
+                    .as_ref()
+                    .is_some_and(|(by, shown)| *by != job && shown == text);
+                if !is_known {
+                    self.noticed = Some((job, text.clone()));
+                }
+                is_known
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The lines on a terminal.
+struct Lines {
+    screen: MultiProgress,
+    jobs: Vec<Job>,
+    provers: Vec<Prover>,
+    footer: ProgressBar,
+}
+
+struct Job {
+    name: String,
+    line: ProgressBar,
+    count: Count,
+}
+
+/// The tasks of a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    segments: usize,
+    /// The nodes and the final proof; none before the plan is there.
+    nodes: Option<usize>,
+    done: usize,
+    /// Of an earlier run.
+    reused: usize,
+}
+
+impl Count {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Cut { segments, reused, .. } => (self.segments, self.reused) = (*segments, *reused),
+            Event::Planned {
+                segments,
+                nodes,
+                reused,
+                ..
+            } => (self.segments, self.nodes, self.reused) = (*segments, Some(nodes + 1), *reused),
+            Event::Done { .. } => self.done += 1,
+            Event::Reopened { .. } => self.done = self.done.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    fn all(&self) -> usize {
+        self.segments + self.nodes.unwrap_or_default()
+    }
+
+    fn done(&self) -> usize {
+        (self.done + self.reused).min(self.all())
+    }
+
+    fn text(&self) -> String {
+        let (done, all, segments) = (self.done(), self.all(), plural(self.segments, "segment"));
+        match self.nodes {
+            Some(_) => format!("{done}/{all} tasks of {segments}"),
+            None => format!("{done}/{all} segments, and running the program"),
+        }
+    }
+}
+
+struct Prover {
+    line: ProgressBar,
+    /// The job and the task that it works on.
+    at: Option<(usize, TaskId)>,
+}
+
+impl Lines {
+    fn new(names: &[String]) -> Self {
+        let screen = MultiProgress::new();
+        let start = Instant::now();
+        let line = |name: &String| {
+            let line = screen.add(ProgressBar::new_spinner().with_style(waiting_style()));
+            line.set_prefix(name.clone());
+            line.set_message("begins");
+            line.tick();
+            Job {
+                name: name.clone(),
+                line,
+                count: Count::default(),
+            }
+        };
+        let jobs = names.iter().map(line).collect();
+        let footer = screen.add(ProgressBar::new_spinner().with_style(footer_style(start)));
+        footer.enable_steady_tick(TICK);
+        Self {
+            screen,
+            jobs,
+            provers: Vec::new(),
+            footer,
+        }
+    }
+
+    fn clearer(&self) -> Box<dyn Fn() + Send> {
+        let screen = self.screen.clone();
+        Box::new(move || {
+            // Lines that stay on the screen do no harm.
+            let _ = screen.clear();
+        })
+    }
+
+    fn event(&mut self, index: usize, event: &Event) {
+        let job = &mut self.jobs[index];
+        job.count.event(event);
+        match event {
+            Event::Queued => job.says("waits for its turn"),
+            Event::Preparing => job.works("reading keys, or making them on the first run"),
+            Event::Planning => job.works("running the program"),
+            Event::Cut { .. } | Event::Planned { .. } => job.counts(),
+            Event::Done { prover, task, .. } => {
+                job.counts();
+                self.leaves(*prover, (index, *task));
+            }
+            Event::Idle { prover, task } => self.leaves(*prover, (index, *task)),
+            Event::Started { prover, task } => self.starts(*prover, (index, *task)),
+            Event::Joined { prover, name } => {
+                self.lines_for(prover + 1);
+                if let Some(prover) = self.provers.get_mut(*prover) {
+                    // It may have been the place of one that is gone.
+                    prover.rests("idle");
+                    prover.line.set_prefix(format!("…{name}"));
+                }
+            }
+            Event::Left { prover } => {
+                if let Some(prover) = self.provers.get_mut(*prover) {
+                    prover.rests("gone");
+                }
+            }
+            Event::Traffic {
+                peers,
+                bytes_in,
+                bytes_out,
+            } => self.footer.set_message(format!(
+                "{}, {} in, {} out",
+                plural(*peers, "peer"),
+                bytes(*bytes_in),
+                bytes(*bytes_out)
+            )),
+            Event::Notice { text } => self.warn(text),
+            Event::Retrying { task, reason } => self.warn_of(index, &format!("{task} again: {reason}")),
+            Event::Reopened { task, reason } => {
+                job.counts();
+                self.warn_of(index, &format!("{task} anew: {reason}"));
+            }
+            Event::KeysReady { .. } | Event::Finished => {}
+        }
+    }
+
+    fn ended(&mut self, index: usize, ended: Result<Duration, &str>) {
+        for prover in &mut self.provers {
+            if prover.at.is_some_and(|(job, _)| job == index) {
+                prover.rests("idle");
+            }
+        }
+        let job = &self.jobs[index];
+        job.line.finish_and_clear();
+        let name = &job.name;
+        self.line(&match ended {
+            Ok(took) => format!(
+                "{GREEN}✓{GREEN:#} {BOLD}{name:12}{BOLD:#} proven and verified{DIM}, in {}{DIM:#}",
+                duration(took)
+            ),
+            Err(error) => format!("{RED}✗{RED:#} {BOLD}{name:12}{BOLD:#} {error}"),
+        });
+        if self.jobs.iter().all(|job| job.line.is_finished()) {
+            for line in self
+                .provers
+                .iter()
+                .map(|prover| &prover.line)
+                .chain([&self.footer])
+            {
+                line.finish_and_clear();
+            }
+        }
+    }
+
+    /// Ensures that there are lines for this many provers, if the screen has room.
+    fn lines_for(&mut self, count: usize) {
+        while self.provers.len() < count.min(PROVER_LINES_MAX) {
+            let line = ProgressBar::new_spinner().with_style(idle_style());
+            let line = self.screen.insert_before(&self.footer, line);
+            line.set_prefix(format!("prover {}", self.provers.len() + 1));
+            let mut prover = Prover { line, at: None };
+            prover.rests("idle");
+            self.provers.push(prover);
+        }
+    }
+
+    fn starts(&mut self, prover: usize, at: (usize, TaskId)) {
+        let text = format!("{}: {}", self.jobs[at.0].name, at.1);
+        if let Some(prover) = self.provers.get_mut(prover) {
+            prover.at = Some(at);
+            prover.line.set_style(proving_style());
+            prover.line.set_message(text);
+            prover.line.reset_elapsed();
+            prover.line.enable_steady_tick(TICK);
+        }
+    }
+
+    /// A prover has left this task, and may be at another one already.
+    fn leaves(&mut self, prover: usize, at: (usize, TaskId)) {
+        if let Some(prover) = self
+            .provers
+            .get_mut(prover)
+            .filter(|prover| prover.at == Some(at))
+        {
+            prover.rests("idle");
+        }
+    }
+
+    fn warn_of(&self, job: usize, text: &str) {
+        self.warn(&format!("{}: {text}", self.jobs[job].name));
+    }
+
+    fn warn(&self, text: &str) {
+        self.line(&format!("{YELLOW}!{YELLOW:#} {text}"));
+    }
+
+    fn line(&self, text: &str) {
+        // The display is no reason to stop.
+        let _ = self.screen.println(for_stderr(text));
+    }
+}
+
+impl Job {
+    fn says(&self, text: &'static str) {
+        self.line.set_style(waiting_style());
+        self.line.set_message(text);
+    }
+
+    fn works(&self, text: &'static str) {
+        self.line.set_style(phase_style());
+        self.line.set_message(text);
+        self.line.enable_steady_tick(TICK);
+    }
+
+    fn counts(&self) {
+        self.line.set_style(bar_style());
+        self.line.set_length(self.count.all() as u64);
+        self.line.set_position(self.count.done() as u64);
+        self.line.set_message(self.count.text());
+    }
+}
+
+impl Prover {
+    fn rests(&mut self, word: &'static str) {
+        self.at = None;
+        self.line.disable_steady_tick();
+        self.line.set_style(idle_style());
+        self.line.set_message(word);
+    }
+}
+
+fn waiting_style() -> ProgressStyle {
+    template("  {prefix:12.dim} {msg:.dim}")
+}
+
+fn phase_style() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix:12.bold} {msg}")
+}
+
+fn bar_style() -> ProgressStyle {
+    template("{spinner:.cyan} {prefix:12.bold} {bar:24.green/dim}  {msg}").progress_chars("━╸─")
+}
+
+fn proving_style() -> ProgressStyle {
+    template("  {prefix:12.dim} {msg} {took:.dim}").with_key(
+        "took",
+        |state: &ProgressState, out: &mut dyn Write| {
+            // Writing to memory does not fail.
+            let _ = write!(out, "· {}", duration(state.elapsed()));
+        },
+    )
+}
+
+fn idle_style() -> ProgressStyle {
+    template("  {prefix:12.dim} {msg:.dim}")
+}
+
+fn footer_style(start: Instant) -> ProgressStyle {
+    template("               {so_far} · {wide_msg:.dim}").with_key(
+        "so_far",
+        move |_: &ProgressState, out: &mut dyn Write| {
+            let _ = write!(out, "{} so far", duration(start.elapsed()));
+        },
+    )
+}
+
+fn template(text: &str) -> ProgressStyle {
+    ProgressStyle::with_template(text).expect("the template is valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use myriad_engine::worker::Usage;
+
+    use super::*;
+
+    fn silent() -> Several {
+        Several {
+            view: View::Silent,
+            provers: BTreeMap::new(),
+            noticed: None,
+        }
+    }
+
+    #[test]
+    fn what_all_jobs_tell_is_shown_once() {
+        let mut several = silent();
+        let joined = |name: &str| Event::Joined {
+            prover: 0,
+            name: name.into(),
+        };
+        let notice = |text: &str| Event::Notice { text: text.into() };
+        let left = Event::Left { prover: 0 };
+        let mut shown = |job, event: &Event| !several.is_known(job, event);
+        assert!(shown(0, &joined("a")) && !shown(1, &joined("a")));
+        assert!(shown(0, &left) && !shown(1, &left));
+        assert!(
+            shown(0, &joined("b")) && shown(0, &joined("c")),
+            "others at its place"
+        );
+        assert!(shown(0, &notice("suspended")) && !shown(1, &notice("suspended")));
+        assert!(shown(0, &notice("suspended")), "once more");
+        assert!(shown(1, &notice("of one job")));
+    }
+
+    #[test]
+    fn tasks_are_counted_as_they_are_known() {
+        let mut count = Count::default();
+        let cut = |segments| Event::Cut {
+            segments,
+            provers: 2,
+            reused: 1,
+        };
+        let done = |task| Event::Done {
+            prover: 0,
+            task,
+            usage: Usage::default(),
+            proof_bytes: 1,
+        };
+        count.event(&cut(4));
+        count.event(&done(TaskId::Segment(2)));
+        assert_eq!(count.text(), "2/4 segments, and running the program");
+        count.event(&Event::Planned {
+            instructions: 1,
+            segments: 6,
+            nodes: 3,
+            provers: 2,
+            reused: 2,
+            public_values: Vec::new(),
+        });
+        assert_eq!(count.text(), "3/10 tasks of 6 segments");
+        let reason = String::new();
+        count.event(&Event::Reopened {
+            task: TaskId::Segment(2),
+            reason,
+        });
+        assert_eq!(count.text(), "2/10 tasks of 6 segments");
+        count.event(&done(TaskId::Final));
+        assert_eq!((count.done(), count.all()), (3, 10));
+    }
+}

@@ -1,0 +1,383 @@
+//! Several jobs of one requester over one network.
+//!
+//! ```text
+//!  submit ─▶ thread of the job: open the journal ─▶ enter ─▶ wait for its turn ─▶ plan ─▶ open ─▶ ... ─▶ conclude
+//!                                                     │            (Queue)                  │        ▲
+//!                                                     └───────────▶ Driver, one for all ◀───┘────────┘
+//! ```
+//!
+//! A job that fails, whose engine children die or whose thread panics, ends alone.
+
+mod proving;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use myriad_core::{JobId, Policy};
+use myriad_net::Network;
+use thiserror::Error;
+use tokio::{
+    runtime::Handle,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{
+    Driver, Jobs, Joined,
+    children::Children,
+    engine_backend::EngineBackend,
+    queue::{Limits, Place, Queue},
+};
+use crate::{
+    Job, Observer, Options, Outcome, RunError,
+    job::{Hands, one_machine},
+    peers::Peers,
+    records,
+};
+
+/// The pause between looks at whether another process wants a job to be cancelled.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Proves jobs with the provers of a network, several at once.
+pub struct Service {
+    shared: Arc<Shared>,
+    driver: JoinHandle<()>,
+}
+
+/// The parts of a service that its jobs share.
+struct Shared {
+    network: Network,
+    hands: Hands,
+    /// The provers are this machine's own.
+    owns: bool,
+    limits: Limits,
+    jobs: Jobs<EngineBackend>,
+    queue: Arc<Queue>,
+    runtime: Handle,
+    live: Mutex<Live>,
+    /// How many jobs there are.
+    count: watch::Sender<usize>,
+    numbers: AtomicU64,
+}
+
+#[derive(Default)]
+struct Live {
+    tickets: Vec<Arc<Ticket>>,
+    /// Jobs that the driver does not know yet.
+    entering: usize,
+    /// Why no more jobs are done.
+    over: Option<GivenUp>,
+}
+
+/// Why a job is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenUp {
+    Unwanted,
+    NetworkEnded,
+    Bug,
+}
+
+impl GivenUp {
+    fn error(self) -> RunError {
+        match self {
+            Self::Unwanted => RunError::Interrupted,
+            Self::NetworkEnded => RunError::NetworkEnded,
+            Self::Bug => RunError::Panicked {
+                reason: "the loop that serves all jobs has ended".into(),
+            },
+        }
+    }
+}
+
+/// A job, for those that may give it up.
+struct Ticket {
+    number: u64,
+    place: Place,
+    /// The engine children that plan and execute.
+    children: Children,
+    /// Known when the program is loaded.
+    id: OnceLock<JobId>,
+    given_up: Mutex<Option<GivenUp>>,
+}
+
+impl Ticket {
+    fn given_up(&self) -> Option<GivenUp> {
+        *self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A service has no room for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("there are {jobs} jobs already, and no more are taken; submit it again when one has ended")]
+pub struct Refused {
+    pub jobs: usize,
+}
+
+/// A job of a service. It goes on if this is dropped.
+pub struct JobHandle {
+    canceller: Canceller,
+    outcome: oneshot::Receiver<Result<Outcome, RunError>>,
+}
+
+/// Cancels a job.
+#[derive(Clone)]
+pub struct Canceller {
+    shared: Weak<Shared>,
+    ticket: Arc<Ticket>,
+}
+
+impl Canceller {
+    /// The job is not wanted any more: it ends with [`RunError::Interrupted`], unless it is done.
+    /// Accepted proofs stay.
+    pub fn cancel(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.give_up(&self.ticket, GivenUp::Unwanted);
+        }
+    }
+}
+
+impl JobHandle {
+    /// What cancels the job while its outcome is waited for.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Waits until the job has ended.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub async fn outcome(self) -> Result<Outcome, RunError> {
+        let ended = self.outcome.await;
+        ended.unwrap_or_else(|_| Err(GivenUp::Bug.error()))
+    }
+}
+
+impl Service {
+    /// Serves jobs to the peers of a joined network, until that ends or the user wants no more.
+    /// `data_dir` is the folder of all of its jobs. `runtime` is the one that the network runs in.
+    pub fn start(joined: Joined, data_dir: &Path, limits: Limits, runtime: &Handle) -> Self {
+        let Joined {
+            network,
+            events,
+            own,
+            provers_expected,
+            threads_expected,
+            stop,
+        } = joined;
+        let _entered = runtime.enter();
+        let (provers, threads) = (provers_expected.max(1), threads_expected.max(1));
+        let owns = !own.is_empty();
+        let policy = if owns { one_machine() } else { Policy::default() };
+        let peers = Peers::of(data_dir);
+        let (driver, jobs) = Driver::new(network.clone(), events, own, peers, policy);
+        let shared = Arc::new(Shared {
+            network,
+            hands: Hands {
+                children: provers,
+                threads,
+                cores: provers * threads,
+            },
+            owns,
+            limits,
+            jobs,
+            queue: Queue::new(limits),
+            runtime: runtime.clone(),
+            live: Mutex::default(),
+            count: watch::channel(0).0,
+            numbers: AtomicU64::new(0),
+        });
+        let weak = Arc::downgrade(&shared);
+        let stopping = Weak::clone(&weak);
+        let stop = async move {
+            stop.await;
+            if let Some(shared) = stopping.upgrade() {
+                shared.give_up_all(GivenUp::Unwanted);
+            }
+        };
+        runtime.spawn(heed_requests(Weak::clone(&weak), data_dir.to_owned()));
+        let driver = runtime.spawn(async move {
+            let ended = tokio::spawn(driver.run(stop)).await;
+            if let Some(shared) = weak.upgrade() {
+                shared.give_up_all(match ended {
+                    Ok(Ok(())) => GivenUp::Unwanted,
+                    Ok(Err(_)) => GivenUp::NetworkEnded,
+                    Err(_) => GivenUp::Bug,
+                });
+            }
+        });
+        Self { shared, driver }
+    }
+
+    /// Takes a job. `observer` hears of it, from other threads, and must not block. The folder of
+    /// data in the options is that of the service.
+    ///
+    /// # Errors
+    /// If there are too many jobs already.
+    pub fn submit(
+        &self,
+        job: Arc<Job>,
+        options: Options,
+        observer: Box<dyn Observer + Send>,
+    ) -> Result<JobHandle, Refused> {
+        let shared = &self.shared;
+        let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let due = options
+            .deadline
+            .and_then(|within| Instant::now().checked_add(within));
+        let ticket = Arc::new(Ticket {
+            number,
+            place: Place::new(options.priority, due, number),
+            children: Children::default(),
+            id: OnceLock::new(),
+            given_up: Mutex::default(),
+        });
+        {
+            let mut live = shared.live();
+            if live.tickets.len() >= shared.limits.jobs {
+                return Err(Refused {
+                    jobs: live.tickets.len(),
+                });
+            }
+            *ticket.given_up.lock().unwrap_or_else(PoisonError::into_inner) = live.over;
+            live.tickets.push(Arc::clone(&ticket));
+            live.entering += 1;
+            shared.count.send_replace(live.tickets.len());
+        }
+        let (sender, outcome) = oneshot::channel();
+        let canceller = Canceller {
+            shared: Arc::downgrade(shared),
+            ticket: Arc::clone(&ticket),
+        };
+        let shared = Arc::clone(shared);
+        let waiting = shared.queue.enter(ticket.place);
+        thread::spawn(move || {
+            let enters = (Entering(&shared), waiting);
+            let prove = || proving::prove(&shared, &ticket, (&job, &options, due), observer, enters);
+            let proven = catch_unwind(AssertUnwindSafe(prove)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            let outcome = match (proven, ticket.given_up()) {
+                // It failed because it was given up.
+                (Err(_), Some(given_up)) => Err(given_up.error()),
+                (proven, _) => proven,
+            };
+            shared.end(&ticket);
+            // If nobody listens, nobody wants to know.
+            let _ = sender.send(outcome);
+        });
+        Ok(JobHandle { canceller, outcome })
+    }
+
+    /// Ends all jobs that are not done, tells the provers, and waits until they have heard it.
+    /// Accepted proofs stay.
+    pub async fn stop(self) {
+        self.shared.give_up_all(GivenUp::Unwanted);
+        let mut count = self.shared.count.subscribe();
+        // Its sender is here.
+        let _ = count.wait_for(|count| *count == 0).await;
+        let Self { shared, driver } = self;
+        drop(shared);
+        // If it has panicked, the jobs have ended, too.
+        let _ = driver.await;
+    }
+}
+
+/// Cancels the jobs that another process wants to be cancelled (`myriad jobs cancel`). Answers
+/// peers soon, also if there is no job.
+async fn heed_requests(shared: Weak<Shared>, data_dir: PathBuf) {
+    let records = records::Jobs::of(&data_dir);
+    let mut listens = false;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let tickets = {
+            let live = shared.live();
+            if live.entering == 0 && !listens {
+                shared.jobs.listen();
+                listens = true;
+            }
+            live.tickets.clone()
+        };
+        for ticket in tickets {
+            if ticket.id.get().is_some_and(|&id| records.is_cancel_wanted(id)) {
+                shared.give_up(&ticket, GivenUp::Unwanted);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a job up, if it has not ended. Another one may have its name since.
+    fn give_up(&self, ticket: &Ticket, why: GivenUp) {
+        let live = self.live();
+        if !live.tickets.iter().any(|other| other.number == ticket.number) {
+            return;
+        }
+        {
+            let mut given_up = ticket.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+            given_up.get_or_insert(why);
+        }
+        drop(live);
+        ticket.children.stop();
+        self.queue.look_again();
+        // Before it has a name, it looks whether it is wanted when it has.
+        if let Some(&id) = ticket.id.get() {
+            self.jobs.withdraw(id);
+        }
+    }
+
+    fn give_up_all(&self, why: GivenUp) {
+        let tickets = {
+            let mut live = self.live();
+            live.over.get_or_insert(why);
+            live.tickets.clone()
+        };
+        for ticket in tickets {
+            self.give_up(&ticket, why);
+        }
+    }
+
+    fn end(&self, ticket: &Ticket) {
+        let mut live = self.live();
+        live.tickets.retain(|other| other.number != ticket.number);
+        self.count.send_replace(live.tickets.len());
+    }
+}
+
+/// A job that the driver does not know yet. When it knows all that were submitted, peers that
+/// worked for earlier runs are answered.
+struct Entering<'a>(&'a Shared);
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        let mut live = self.0.live();
+        live.entering -= 1;
+        if live.entering == 0 {
+            self.0.jobs.listen();
+        }
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> RunError {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    RunError::Panicked {
+        reason: text.unwrap_or("a panic without a text").to_owned(),
+    }
+}

@@ -1,0 +1,107 @@
+//! The way of one job through a service, in a thread of its own.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use super::{Entering, Shared, Ticket};
+use crate::{
+    Event, Job, Observer, Options, Outcome, RunError,
+    job::Opened,
+    records::Recorder,
+    requester::{
+        Files, NewJob,
+        beginning::{Beginning, Begun},
+        queue::Waiting,
+    },
+};
+
+/// The record and the observer of a job, which hear of it from its thread and from the driver.
+#[derive(Clone)]
+struct Told(Arc<Mutex<Recorder<Box<dyn Observer + Send>>>>);
+
+impl Observer for Told {
+    fn event(&mut self, event: &Event) {
+        let mut recorder = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.event(event);
+    }
+}
+
+/// Proves a job that should be done when it is due. Blocks until it is over.
+pub(super) fn prove(
+    shared: &Shared,
+    ticket: &Ticket,
+    (job, options, due): (&Job, &Options, Option<Instant>),
+    observer: Box<dyn Observer + Send>,
+    (entering, waiting): (Entering<'_>, Waiting),
+) -> Result<Outcome, RunError> {
+    let blobs = shared.network.blobs().clone();
+    let opened = Opened::new(job, options, blobs.clone())?;
+    let recorder = Recorder::begin(opened.id, job, options, &blobs, observer)?.heeding_requests()?;
+    let (program, openvm_toml, input) = recorder.files();
+    let files = Files {
+        program,
+        openvm_toml,
+        input,
+        engine: *opened.program().config().fingerprint().as_bytes(),
+    };
+    let mut told = Told(Arc::new(Mutex::new(recorder)));
+    let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
+    // With a plan on the disk, there is nothing to wait for, and perhaps nothing to do.
+    let is_planned = opened.has_plan(options)?;
+    // Those of this machine's own provers ended with it.
+    let leased = if shared.owns {
+        Vec::new()
+    } else {
+        opened.kept_leases(options)?
+    };
+    let entered = shared.jobs.enter(NewJob {
+        id: opened.id,
+        files,
+        leased,
+        observer: Box::new(told.clone()),
+    });
+    // From now on, it is withdrawn if it is given up.
+    ticket.id.get_or_init(|| opened.id);
+    drop(entering);
+    let waits = || told.clone().event(&Event::Queued);
+    let is_given_up = || ticket.given_up().is_some();
+    let turn = waiting.wait(is_given_up, waits);
+    let (_in_work, planning) = turn.ok_or(RunError::Interrupted)?;
+    if !is_planned {
+        entered.announce();
+    }
+    thread::scope(|scope| {
+        let _stops = ticket.children.stop_at_last();
+        let beginning = Beginning {
+            job,
+            options,
+            hands: shared.hands,
+            owns: shared.owns,
+            children: &ticket.children,
+        };
+        // The provers of this machine have the files at once.
+        let may_begin = |tasks| shared.owns || entered.is_spread(tasks);
+        let begun = beginning.begin(opened, scope, may_begin, planning, &mut told)?;
+        let (prepared, usages) = match begun {
+            Begun::Done(prepared) => {
+                drop(entered);
+                (*prepared, Vec::new())
+            }
+            Begun::Open(open) => {
+                let (served, backend, truth) = open.served(due);
+                let ended = entered.open(served, backend);
+                if let Some(truth) = truth {
+                    shared.runtime.spawn_blocking(truth);
+                }
+                let ended = ended.blocking_recv().unwrap_or(Err(RunError::NetworkEnded))?;
+                (ended.backend.into_prepared(), ended.usages)
+            }
+        };
+        // Whatever still plans or executes does so for nobody.
+        ticket.children.stop();
+        prepared.conclude(job, options, &usages, &mut told)
+    })
+}

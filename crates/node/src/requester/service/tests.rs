@@ -1,0 +1,213 @@
+//! Jobs of one service whose engine children never answer: they wait for their turns, fail and are
+//! cancelled, each alone.
+
+use std::{path::Path, sync::mpsc};
+
+use myriad_engine::{FinalForm, Input, MemoryBudget, Program, worker::WorkerConfig};
+use myriad_net::{Config, Identity, Limits as NetLimits, Listen, wire::Role};
+use tokio::{runtime::Runtime, time::timeout};
+
+use super::*;
+use crate::{
+    Event, Fleet, StoreError, engine_fingerprint, job_id, open_blobs,
+    records::{Jobs as Records, State},
+};
+
+const FIBONACCI: &[u8] = include_bytes!("../../../../../guests/elf/fibonacci.elf");
+/// Far more than any of this takes, on a machine that does other work too.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Bench {
+    dir: tempfile::TempDir,
+    runtime: Runtime,
+    service: Option<Service>,
+}
+
+/// A job of a service, and what its user is told.
+struct Submitted {
+    id: JobId,
+    handle: JobHandle,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let entered = runtime.enter();
+        let (network, events) = Network::start(Config {
+            identity: Identity::ephemeral(),
+            role: Role::Requester,
+            build: "test".into(),
+            engine: engine_fingerprint(),
+            listen: Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            mdns: false,
+            blobs: open_blobs(dir.path(), u64::MAX).unwrap(),
+            limits: NetLimits::default(),
+        })
+        .unwrap();
+        let joined = Joined {
+            network,
+            events,
+            own: std::collections::BTreeSet::new(),
+            provers_expected: 1,
+            threads_expected: 1,
+            stop: Box::pin(std::future::pending()),
+        };
+        let service = Service::start(joined, dir.path(), limits, runtime.handle());
+        drop(entered);
+        Self {
+            dir,
+            runtime,
+            service: Some(service),
+        }
+    }
+
+    fn options(&self, priority: i32) -> Options {
+        Options {
+            data_dir: self.dir.path().to_owned(),
+            out_dir: self.dir.path().join("out"),
+            memory: MemoryBudget::from_bytes(1 << 30),
+            children: 1,
+            max_instructions: 1000,
+            final_form: FinalForm::Small,
+            deadline: None,
+            priority,
+            fleet: Fleet::Network { provers: 1 },
+            keep_jobs: None,
+            worker: WorkerConfig {
+                command: "/bin/sh".into(),
+                args: vec!["-c".into(), "exec sleep 600".into()],
+                keys: self.dir.path().join("keys"),
+                threads: 1,
+            },
+        }
+    }
+
+    fn submit_by(
+        &self,
+        (image, input): (&[u8], u8),
+        priority: i32,
+        observer: impl FnMut(&Event) + Send + 'static,
+    ) -> Result<JobHandle, Refused> {
+        let job = Job {
+            name: format!("job-{input}"),
+            image: image.to_vec(),
+            openvm_toml: None,
+            input: Input::from_bytes(vec![input]).unwrap(),
+            verify: String::new(),
+        };
+        let service = self.service.as_ref().unwrap();
+        service.submit(Arc::new(job), self.options(priority), Box::new(observer))
+    }
+
+    fn submit(&self, input: u8, priority: i32) -> Submitted {
+        let (tell, events) = mpsc::channel();
+        let told = move |event: &Event| drop(tell.send(event.clone()));
+        let program = Program::load(FIBONACCI, None).unwrap();
+        Submitted {
+            id: job_id(&program, &Input::from_bytes(vec![input]).unwrap()),
+            handle: self.submit_by((FIBONACCI, input), priority, told).unwrap(),
+            events,
+        }
+    }
+
+    fn outcome(&self, handle: JobHandle) -> Result<Outcome, RunError> {
+        let ended = async { timeout(PATIENCE, handle.outcome()).await };
+        self.runtime.block_on(ended).expect("it ends")
+    }
+
+    fn is_interrupted(&self, handle: JobHandle) {
+        let outcome = self.outcome(handle);
+        assert!(matches!(outcome, Err(RunError::Interrupted)), "{outcome:?}");
+    }
+
+    fn records(&self) -> Records {
+        Records::of(self.dir.path())
+    }
+}
+
+impl Submitted {
+    fn is_queued(&self) {
+        let event = self.events.recv_timeout(PATIENCE);
+        assert!(matches!(event, Ok(Event::Queued)), "{event:?}");
+    }
+
+    /// Its turn has come.
+    fn begins(&self) {
+        let event = self.events.recv_timeout(PATIENCE);
+        assert!(matches!(event, Ok(Event::Preparing)), "{event:?}");
+    }
+}
+
+fn is_running(dir: &Path, id: JobId) -> bool {
+    let jobs = Records::of(dir).list().unwrap();
+    jobs.iter().any(|job| job.id == id && job.running)
+}
+
+#[test]
+fn jobs_wait_for_their_turns_and_each_fails_and_is_cancelled_alone() {
+    let mut bench = Bench::new(Limits::default());
+    let first = bench.submit(1, 0);
+    first.begins();
+    let second = bench.submit(2, 0);
+    second.is_queued();
+    let urgent = bench.submit(3, 1);
+    urgent.is_queued();
+
+    let outcome = bench.outcome(bench.submit_by((b"no program", 4), 0, |_| {}).unwrap());
+    assert!(matches!(outcome, Err(RunError::Program(_))), "{outcome:?}");
+    let outcome = bench.outcome(bench.submit(1, 9).handle);
+    assert!(
+        matches!(outcome, Err(RunError::Store(StoreError::Busy { .. }))),
+        "{outcome:?}"
+    );
+    let panics = |_: &Event| panic!("an observer's own fault");
+    let given_up = bench.submit_by((FIBONACCI, 5), 8, panics).unwrap();
+    let outcome = bench.outcome(given_up);
+    assert!(
+        matches!(&outcome, Err(RunError::Panicked { reason }) if reason == "an observer's own fault"),
+        "{outcome:?}"
+    );
+
+    first.handle.canceller().cancel();
+    bench.is_interrupted(first.handle);
+    urgent.begins();
+    assert!(second.events.try_recv().is_err(), "it comes after the urgent one");
+    // As `myriad jobs cancel` does it, in another process.
+    bench.records().cancel(urgent.id, PATIENCE).unwrap();
+    bench.is_interrupted(urgent.handle);
+    assert_eq!(bench.records().record(urgent.id).unwrap().state, State::Cancelled);
+    second.begins();
+    assert!(is_running(bench.dir.path(), second.id));
+
+    let service = bench.service.take().unwrap();
+    let stopped = async { timeout(PATIENCE, service.stop()).await };
+    bench.runtime.block_on(stopped).expect("it stops");
+    bench.is_interrupted(second.handle);
+    assert!(!is_running(bench.dir.path(), second.id));
+    let record = bench.records().record(second.id).unwrap();
+    assert_eq!(record.state, State::Open, "it can be resumed");
+}
+
+#[test]
+fn jobs_that_wait_are_cancelled_and_more_than_there_is_room_for_are_refused() {
+    let bench = Bench::new(Limits {
+        jobs: 2,
+        ..Limits::default()
+    });
+    let first = bench.submit(1, 0);
+    first.begins();
+    let second = bench.submit(2, 0);
+    second.is_queued();
+    let refused = bench.submit_by((FIBONACCI, 3), 0, |_| {}).map(drop);
+    assert_eq!(refused, Err(Refused { jobs: 2 }));
+    second.handle.canceller().cancel();
+    bench.is_interrupted(second.handle);
+    let third = bench.submit(3, 0);
+    third.is_queued();
+    first.handle.canceller().cancel();
+    third.begins();
+}
