@@ -21,7 +21,7 @@ const BORDERS: &[Border] = &[
     Border {
         call: "Program::load(",
         allowed: &[
-            "crates/engine/",
+            "crates/openvm/",
             "crates/cli/src/files.rs",
             "crates/cli/src/guest.rs",
             "crates/node/src/job/",
@@ -33,7 +33,7 @@ const BORDERS: &[Border] = &[
     Border {
         call: "Input::decode(",
         allowed: &[
-            "crates/engine/",
+            "crates/openvm/",
             "crates/evm/",
             "crates/node/src/records/",
             "guests/",
@@ -43,18 +43,18 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "VmConfig::from_toml",
-        allowed: &["crates/engine/", "fuzz/"],
+        allowed: &["crates/openvm/", "fuzz/"],
         reason: "a stranger's openvm.toml is decoded in the confined child, and nobody else has to know what it says",
     },
     Border {
         call: "Verifier::new(",
-        allowed: &["crates/engine/", "crates/node/src/bench/"],
+        allowed: &["crates/openvm/", "crates/node/src/bench/"],
         reason: "proofs are verified in the confined child; elsewhere only what was just made here is",
     },
     Border {
         call: "Worker::spawn",
         allowed: &[
-            "crates/engine/",
+            "crates/openvm/",
             "crates/node/src/group.rs",
             // Its own programs.
             "crates/node/src/bench/",
@@ -65,7 +65,7 @@ const BORDERS: &[Border] = &[
         call: "Command::new(",
         allowed: &[
             "crates/cli/src/cluster.rs",
-            "crates/engine/src/worker/",
+            "crates/openvm/src/worker/",
             // It asks git which commit the report is of.
             "crates/sim/src/bin/myriad-sim/main.rs",
             "xtask/",
@@ -76,7 +76,7 @@ const BORDERS: &[Border] = &[
         call: "fs::create_dir",
         allowed: &[
             "crates/cli/",
-            "crates/engine/",
+            "crates/openvm/",
             "crates/evm/",
             "crates/net/src/durable.rs",
             // Control groups.
@@ -100,12 +100,12 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "devices::",
-        allowed: &["crates/engine/"],
+        allowed: &["crates/openvm/"],
         reason: "only tests and benchmarks choose the device that proves; the product proves with swirl's",
     },
     Border {
         call: "probe::",
-        allowed: &["crates/engine/"],
+        allowed: &["crates/openvm/"],
         reason: "only tests see or change the proofs that are made",
     },
     Border {
@@ -115,7 +115,7 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "DefaultStarkEngine",
-        allowed: &["crates/engine/src/execute/mod.rs", "crates/engine/src/prove.rs"],
+        allowed: &["crates/openvm/src/execute/mod.rs", "crates/openvm/src/prove.rs"],
         reason: "OpenVM's VM is bound to OpenVM's engine and executes with it; nothing else holds that engine",
     },
     Border {
@@ -197,34 +197,34 @@ mod tests {
     fn calls_are_found_outside_of_their_files_alone() {
         let text = "let program = Program::load(&image, None)?;";
         assert_eq!(crossed("crates/node/src/prover/task.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/worker/serve.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/worker/serve.rs", text).is_empty());
         let text = "let vm = toml.map(VmConfig::from_toml);";
         assert_eq!(crossed("crates/node/src/prover/engine.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/worker/client/mod.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/worker/client/mod.rs", text).is_empty());
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
         assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);
         let text = "let worker = LimitedWorker::spawn(&config, memory)?;";
         assert!(crossed("crates/node/src/verifier_pool.rs", text).is_empty());
-        let text = "use myriad_engine::devices::{Backend, prove_segment};";
+        let text = "use myriad_openvm::devices::{Backend, prove_segment};";
         assert_eq!(crossed("crates/node/src/prover/engine/mod.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/lib.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/lib.rs", text).is_empty());
         let text = "let prover = SegmentProver::<BabyBearPoseidon2CpuEngine>::new()?;";
-        assert_eq!(crossed("crates/engine/src/worker/serve.rs", text).len(), 1);
+        assert_eq!(crossed("crates/openvm/src/worker/serve.rs", text).len(), 1);
         let text = "let stock = DefaultStarkEngine::new(params);";
-        assert_eq!(crossed("crates/engine/src/aggregate.rs", text).len(), 1);
-        assert!(crossed("crates/engine/src/prove.rs", text).is_empty());
+        assert_eq!(crossed("crates/openvm/src/aggregate.rs", text).len(), 1);
+        assert!(crossed("crates/openvm/src/prove.rs", text).is_empty());
         let text = "let device = CpuDevice::new(config);";
-        assert_eq!(crossed("crates/engine/src/prove.rs", text).len(), 1);
+        assert_eq!(crossed("crates/openvm/src/prove.rs", text).len(), 1);
         assert!(crossed("crates/swirl/src/device.rs", text).is_empty());
         for text in [
             "let stark = vm.engine.prove(vm.pk(), context)?;",
             "let stark = vm\n    .engine\n    .prove(vm.pk(), context)?;",
         ] {
-            assert_eq!(crossed("crates/engine/src/prove.rs", text).len(), 1, "{text}");
+            assert_eq!(crossed("crates/openvm/src/prove.rs", text).len(), 1, "{text}");
         }
         let text = "/// Unlike CpuDevice.\n// vm.engine.prove(pk)\nstruct Device;";
-        assert!(crossed("crates/engine/src/prove.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/prove.rs", text).is_empty());
         let text = "std::fs::create_dir_all(dir)?;";
         assert_eq!(crossed("crates/net/src/identity.rs", text).len(), 1);
         assert!(crossed("crates/net/src/durable.rs", text).is_empty());

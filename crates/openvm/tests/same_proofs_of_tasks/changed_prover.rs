@@ -1,6 +1,6 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
-use myriad_engine::{
+use myriad_openvm::{
     ProofOf, ProveError, Shown,
     changed_prover::{prove_suspended_with_43, say_43},
 };

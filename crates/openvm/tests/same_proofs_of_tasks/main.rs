@@ -12,7 +12,7 @@ mod stock;
 
 use std::{fs, path::Path};
 
-use myriad_engine::{
+use myriad_openvm::{
     Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier, VerifyError, devices, probe,
     worker::Failure,
 };

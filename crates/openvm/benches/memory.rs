@@ -15,7 +15,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use myriad_engine::{
+use myriad_openvm::{
     Filling, Input, Level, MemoryBudget, Program, Segment,
     worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig, has_keys, serve},
 };

@@ -26,7 +26,7 @@ use std::{
     time::Instant,
 };
 
-use myriad_engine::VmConfig;
+use myriad_openvm::VmConfig;
 use myriad_evm::host::sample::{self, SampleSpec};
 use openvm_sdk::{
     Sdk, StdIn,

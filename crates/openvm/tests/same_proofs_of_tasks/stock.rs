@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use myriad_engine::{
+use myriad_openvm::{
     devices::Backend,
     probe::{Context, Key, Prove},
 };

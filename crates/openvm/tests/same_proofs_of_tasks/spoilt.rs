@@ -1,6 +1,6 @@
 //! A child hands out no node and no final proof that memory has spoilt.
 
-use myriad_engine::{
+use myriad_openvm::{
     AggregateError,
     probe::{Context, Key, Prove},
 };

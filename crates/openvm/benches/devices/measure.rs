@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fs, sync::Mutex, time::Instant};
 
-use myriad_engine::devices::{Backend, ProvingEngine};
+use myriad_openvm::devices::{Backend, ProvingEngine};
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeValLike,

@@ -21,7 +21,7 @@ mod measure;
 
 use std::{env, path::Path, process::Command};
 
-use myriad_engine::{
+use myriad_openvm::{
     KeyCache, Level, Verifier,
     devices::{self, ProvingEngine},
 };

@@ -10,7 +10,7 @@ mod marked;
 
 use std::{fs, path::Path};
 
-use myriad_engine::{
+use myriad_openvm::{
     ExecuteError, Input, KeyCache, KeyError, MemoryBudget, Program, VmConfig,
     devices::{self, metered_ctx},
 };

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use myriad_engine::{Input, KeyCache, Level, MemoryBudget, Plan, Program, Segment, devices};
+use myriad_openvm::{Input, KeyCache, Level, MemoryBudget, Plan, Program, Segment, devices};
 use myriad_evm::host::sample::{self, SampleSpec};
 use myriad_swirl::SwirlEngine;
 

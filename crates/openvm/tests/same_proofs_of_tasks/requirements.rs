@@ -1,6 +1,6 @@
 //! Each proof must meet all requirements of the circuits above, besides being valid.
 
-use myriad_engine::{
+use myriad_openvm::{
     Level, Verifier, VerifyError,
     devices::{set_interactions_max, usable_node, usable_segment},
 };

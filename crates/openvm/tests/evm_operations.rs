@@ -3,7 +3,7 @@
 
 use std::{error::Error, fs, path::Path};
 
-use myriad_engine::{Input, KeyCache, Program, devices};
+use myriad_openvm::{Input, KeyCache, Program, devices};
 use myriad_evm::{host::sample::operations, validate};
 
 const COMPARED: [&str; 12] = [

@@ -1,6 +1,6 @@
 //! Counts by marks, compared with OpenVM's own counts.
 
-use myriad_engine::{Account, ExecuteError, Input, KeyCache, Program, Spent, devices};
+use myriad_openvm::{Account, ExecuteError, Input, KeyCache, Program, Spent, devices};
 use openvm_circuit::system::memory::merkle::public_values::extract_public_values;
 use openvm_sdk::StdIn;
 
