@@ -9,7 +9,7 @@ use std::{
 
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
-    ExecuteError, InputError, KeyError, ProgramError,
+    ExecuteError, InputError, KeyError,
     worker::{Failure, ServeError, WorkerError},
 };
 use myriad_evm::{
@@ -18,6 +18,7 @@ use myriad_evm::{
 };
 use myriad_net::{IdentityError, StartError};
 use myriad_node::{NoVerifier, RunError, StoreError, bench::BenchError, records::JobsError};
+use myriad_openvm::ProgramError;
 use myriad_sim::{
     fleet::{RehearsalError, ScenarioError},
     plot::PlotError,
@@ -208,7 +209,6 @@ impl Error {
             Self::Worker(error) => worker_kind(error),
             Self::Serve(_) | Self::Unconfined { .. } => "engine",
             Self::Run(error) => match error {
-                RunError::Program(_) => "program",
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",
                 RunError::Worker(error) => worker_kind(error),

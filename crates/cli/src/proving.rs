@@ -17,6 +17,7 @@ pub fn job(name: String, program: ProgramFile, input: Input, verify: String) -> 
         name,
         image: program.image,
         openvm_toml: program.openvm_toml,
+        loaded: program.program.loaded(&input),
         input,
         verify,
     }

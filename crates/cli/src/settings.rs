@@ -272,6 +272,7 @@ impl Settings {
         let data = data_bytes_max(self.memory, threads).to_string();
         let args = ["engine-worker", "--keys", &named, "--data-bytes-max", &data];
         Ok(WorkerConfig {
+            engine: myriad_openvm::facts(),
             command: env::current_exe().map_err(SettingsError::NoBinary)?,
             args: args.map(str::to_owned).to_vec(),
             keys: keys.into(),

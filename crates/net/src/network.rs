@@ -30,6 +30,7 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     peer: Peer,
+    engine: [u8; 32],
     identity: Identity,
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
@@ -113,6 +114,7 @@ impl Network {
         let fetcher = Fetcher::new(control, commands.clone(), Arc::clone(&shared));
         let inner = Inner {
             peer,
+            engine: config.engine,
             identity,
             commands,
             shared,
@@ -130,6 +132,11 @@ impl Network {
     /// This node, as others see it.
     pub fn peer(&self) -> Peer {
         self.0.peer
+    }
+
+    /// The engine that this node greets with.
+    pub fn engine(&self) -> [u8; 32] {
+        self.0.engine
     }
 
     /// The blobs that this node holds and serves.

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use myriad_engine::{
-    Filling, MemoryBudget,
-    worker::{Usage, WorkerConfig, WorkerError, has_keys},
+    Description, Filling, KeyFolder, MemoryBudget,
+    worker::{Failure, Usage, WorkerConfig, WorkerError},
 };
 
 use crate::group::LimitedWorker;
@@ -36,8 +36,15 @@ fn make_keys_below(
     openvm_toml: Option<String>,
     root: &Path,
 ) -> Result<Option<Usage>, WorkerError> {
-    if has_keys(config, openvm_toml.as_deref())? {
-        return Ok(None);
+    let name = Description::of(openvm_toml.as_deref()).key_name(&config.engine.id.fingerprint);
+    if KeyFolder::new(&config.keys).has(&name)? {
+        // The file is whole. Whether it has keys, only the engine can say.
+        let mut reader = LimitedWorker::spawn_below(config, memory, root)?;
+        match reader.within(|reader| reader.read_keys(openvm_toml.clone())) {
+            Ok(()) => return Ok(None),
+            Err(WorkerError::Failed(Failure::Keys(_))) => {}
+            Err(e) => return Err(e),
+        }
     }
     let mut maker = LimitedWorker::spawn_for_keys_below(config, memory, root)?;
     maker
@@ -53,6 +60,7 @@ mod tests {
 
     fn config(dir: &Path, script: &str) -> WorkerConfig {
         WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), script.into()],
             keys: dir.join("keys"),

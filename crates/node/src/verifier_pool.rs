@@ -203,7 +203,7 @@ impl Shared {
             let worker = at_work.worker.as_mut().expect("it was taken");
             let (verified, excess) = guard(worker, PROOF, |worker| worker.verify(of.clone(), proof));
             let error = match verified {
-                Ok(shown) => return Ok(shown),
+                Ok((shown, _)) => return Ok(shown),
                 Err(WorkerError::Failed(Failure::Verify(reason))) => {
                     let text = printable(&reason.to_string());
                     return Err(match reason {
@@ -282,7 +282,7 @@ impl Shared {
 mod tests {
     use std::{fs, path::Path};
 
-    use myriad_engine::FinalProof;
+    use myriad_engine::{FinalProof, Loaded};
 
     use super::*;
 
@@ -303,9 +303,10 @@ mod tests {
     /// the number of children that were started in `$count`, and waits with `next` until it is
     /// asked to verify.
     fn program(dir: &Path, then: &str) -> Arc<ProgramOnly> {
-        // `Loaded` has three hashes; `Statement` has a pc, a root of eight words, an empty text and
+        let loaded = postcard::to_stdvec(&Loaded::pretended()).unwrap();
+        // `Statement` has a pc, a root of eight words, an empty text and
         // a file without bytes.
-        let loaded = frame(&[&[0, 1][..], &[7; 96]].concat());
+        let loaded = frame(&[&[0, 1][..], &loaded].concat());
         let statement = frame(&[&[0, 6, 0][..], &[0; 8], &[0, 0]].concat());
         // It holds, and shows no public value.
         let holds = frame(&[0, 7, 1, 0]);
@@ -327,6 +328,7 @@ mod tests {
             image: vec![1],
             openvm_toml: None,
             config: WorkerConfig {
+                engine: myriad_engine::EngineFacts::pretended(),
                 command: "/bin/sh".into(),
                 args: vec!["-c".into(), script],
                 keys: "none".into(),

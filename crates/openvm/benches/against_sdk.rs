@@ -26,8 +26,8 @@ use std::{
     time::Instant,
 };
 
-use myriad_openvm::VmConfig;
 use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_openvm::VmConfig;
 use openvm_sdk::{
     Sdk, StdIn,
     config::{AggregationSystemParams, AggregationTreeConfig, AppConfig},

@@ -15,11 +15,12 @@
 
 use std::{env, fs, path::PathBuf};
 
-use myriad_openvm::{
-    Filling, Input, Level, MemoryBudget, Program, Segment,
-    worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig, has_keys, serve},
+use myriad_engine::{
+    Filling, Input, Level, MemoryBudget, Segment,
+    worker::{KeyAccess, ServeOptions, Usage, Worker, WorkerConfig},
 };
 use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_openvm::{KeyCache, Program, VmConfig, facts, serve};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -194,13 +195,13 @@ fn measure_node(
     internal_for_leaf: usize,
     children: &[Vec<u8>],
 ) -> Fallible<Vec<u8>> {
-    let held = program.held_bytes(&subject.input);
+    let loaded = program.loaded(&subject.input);
     let (proof, usage) = worker.aggregate(level, children.to_vec())?;
     row(
         subject,
         &format!("{level} of {}", children.len()),
         None,
-        held + level.peak_bytes(program.config(), children.len(), internal_for_leaf),
+        loaded.node_peak_bytes(level, children.len(), internal_for_leaf),
         usage,
         &proof,
     );
@@ -213,12 +214,15 @@ fn keys_dir() -> PathBuf {
 
 fn start(subject: &Subject) -> Fallible<Worker> {
     let config = WorkerConfig {
+        engine: facts(),
         command: env::current_exe()?,
         args: vec!["engine-worker".into()],
         keys: keys_dir(),
         threads: std::thread::available_parallelism()?.get(),
     };
-    if !has_keys(&config, subject.openvm_toml.as_deref())? {
+    let text = subject.openvm_toml.as_deref();
+    let vm = text.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml)?;
+    if !KeyCache::new(keys_dir()).has(&vm) {
         Worker::spawn_for_keys(&config)?.make_keys(subject.openvm_toml.clone(), Filling::Rotten)?;
     }
     let mut worker = Worker::spawn(&config)?;

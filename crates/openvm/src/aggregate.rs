@@ -1,8 +1,9 @@
 //! Aggregation: proofs of neighbouring pieces become one proof of the piece that they make
 //! together.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc};
 
+use myriad_engine::{AggregateError, Level};
 use openvm_continuations::prover::{ChildVkKind, InnerCpuProver};
 use openvm_sdk::{
     SC,
@@ -13,77 +14,12 @@ use openvm_stark_backend::{
     keygen::types::{MultiStarkProvingKey, MultiStarkVerifyingKey},
     proof::Proof,
 };
-use serde::{Deserialize, Serialize};
 use tracing::info_span;
 
 use crate::{
-    KeyCache, Program, VmConfig, backend::ProvingEngine, circuit::Circuit, error::AggregateError,
-    final_proof, memory::node_peak_bytes, own_engine::OwnEngine, program::caught, proof_bytes,
-    prove::SegmentProof,
+    KeyCache, Program, backend::ProvingEngine, circuit::Circuit, final_proof, own_engine::OwnEngine,
+    program::caught, proof_bytes, prove::SegmentProof,
 };
-
-/// The level of a node in the aggregation tree: 1 for leaves, 2 for internal-for-leaf nodes, 3 and
-/// up for internal-recursive ones. The children of a node are all one level below it; segment
-/// proofs are level 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Level(u8);
-
-impl Level {
-    pub const LEAF: Self = Self(1);
-    pub const INTERNAL_FOR_LEAF: Self = Self(2);
-    /// The lowest level whose single node can become the final proof.
-    pub const INTERNAL_RECURSIVE: Self = Self(3);
-    /// OpenVM verifies up to 256 internal-recursive layers; 3 to the power of 61 leaves are enough.
-    pub const MAX: Self = Self(64);
-
-    /// The level with this number, if there is one.
-    pub fn new(number: u8) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&number).then_some(Self(number))
-    }
-
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-
-    /// The level above.
-    pub const fn above(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    /// Most children of a node of this level.
-    pub fn children_max(self) -> usize {
-        self.circuit().children_max()
-    }
-
-    /// Expected peak memory, in bytes, of the process that aggregates `children` proofs to a node
-    /// of this level for programs of `config`. For more children than are allowed, it is the peak
-    /// of the largest allowed number. The process holds parts of the job on top: see
-    /// [`Program::held_bytes`].
-    ///
-    /// `internal_for_leaf` is the number of children of the tree's internal-for-leaf nodes. The
-    /// proof of one over more children is larger, and internal-recursive nodes above it take more.
-    pub fn peak_bytes(self, config: &VmConfig, children: usize, internal_for_leaf: usize) -> u64 {
-        node_peak_bytes(config, self.circuit(), children, internal_for_leaf)
-    }
-
-    pub(crate) fn circuit(self) -> Circuit {
-        match self {
-            Self::LEAF => Circuit::Leaf,
-            Self::INTERNAL_FOR_LEAF => Circuit::InternalForLeaf,
-            _ => Circuit::InternalRecursive,
-        }
-    }
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.circuit() {
-            Circuit::Leaf => write!(f, "leaf (level 1)"),
-            Circuit::InternalForLeaf => write!(f, "internal-for-leaf (level 2)"),
-            Circuit::InternalRecursive => write!(f, "internal-recursive (level {})", self.0),
-        }
-    }
-}
 
 /// Aggregates on the levels of one circuit. The keys and tables of a circuit take memory, so a
 /// process that aggregates holds those of one circuit at a time.
@@ -162,7 +98,7 @@ impl<E: ProvingEngine> Aggregator<E> {
             level: level.to_string(),
             reason,
         };
-        if level.circuit() != self.circuit {
+        if Circuit::of(level) != self.circuit {
             return Err(failed(format!(
                 "the keys at hand are those of {:?}",
                 self.circuit

@@ -2,14 +2,14 @@
 //!
 //! A stranger can change a prover like this. No worker of this build does.
 
+use myriad_engine::{Input, ProveError, Segment};
 use myriad_swirl::SwirlError;
 use openvm_circuit::{arch::CONNECTOR_AIR_ID, system::connector::DEFAULT_SUSPEND_EXIT_CODE};
 use openvm_sdk::{F, SC};
 use openvm_stark_backend::{p3_field::PrimeCharacteristicRing, proof::Proof};
 
 use crate::{
-    Input, KeyCache, Program, Segment,
-    error::ProveError,
+    KeyCache, Program,
     probe::{self, Context, Key, Prove},
     prove::SegmentProver,
 };

@@ -1,12 +1,12 @@
 //! The VM configuration of a program: its extensions, and the parameters of its proof.
 
-use std::{fmt, sync::LazyLock};
-
+use myriad_engine::{CONFIG_BYTES_MAX, Description};
 use openvm_sdk::config::AppConfig;
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::SystemParams;
 use openvm_stark_sdk::config::{MAX_APP_LOG_STACKED_HEIGHT, app_params_with_100_bits_security};
 use serde::Deserialize;
+use std::{fmt, sync::LazyLock};
 
 use crate::{OPENVM_VERSION, error::ConfigError};
 
@@ -20,9 +20,6 @@ const LOG_STACKED_HEIGHT_MIN: usize = 20;
 
 /// Most bytes that a program reveals: 128 times OpenVM's default.
 const PUBLIC_VALUES_MAX: usize = 4096;
-
-/// Most bytes of an `openvm.toml`. The EVM block guest's has 727.
-pub const OPENVM_TOML_BYTES_MAX: usize = 64 << 10;
 
 /// Extensions that `openvm.toml` may name under `[app_vm_config]`.
 const EXTENSIONS: [&str; 12] = [
@@ -38,29 +35,6 @@ pub struct VmConfig {
     vm: SdkVmConfig,
     system_params: SystemParams,
     described: Description,
-}
-
-/// BLAKE3 of the `openvm.toml` that describes a configuration; none for the plain one, which needs
-/// no description. It can be known without reading a stranger's text.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Description(Option<[u8; 32]>);
-
-impl Description {
-    pub(crate) fn of(openvm_toml: Option<&str>) -> Self {
-        Self(openvm_toml.map(|text| *blake3::hash(text.as_bytes()).as_bytes()))
-    }
-
-    /// The name of the keys that this build makes for it.
-    pub(crate) fn key_name(self) -> String {
-        static BUILD: LazyLock<Fingerprint> = LazyLock::new(|| VmConfig::riscv32().fingerprint());
-        let mut hasher = blake3::Hasher::new_derive_key("myriad engine key file v2");
-        hasher.update(&BUILD.0);
-        match self.0 {
-            None => hasher.update(&[0]),
-            Some(hash) => hasher.update(&[1]).update(&hash),
-        };
-        hasher.finalize().to_string()
-    }
 }
 
 /// BLAKE3 of everything that keys follow from: two builds that agree on it can exchange proofs.
@@ -83,14 +57,14 @@ impl VmConfig {
     /// Reads the text of an `openvm.toml`.
     ///
     /// # Errors
-    /// More than [`OPENVM_TOML_BYTES_MAX`] bytes, text that is not TOML, an extension that OpenVM
+    /// More than [`CONFIG_BYTES_MAX`] bytes, text that is not TOML, an extension that OpenVM
     /// 2.0 does not have, an extension that this engine does not prove (`deferral`), or
     /// `system_params` other than OpenVM's own for 100 bits.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        if text.len() > OPENVM_TOML_BYTES_MAX {
+        if text.len() > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLarge {
                 actual: text.len(),
-                max: OPENVM_TOML_BYTES_MAX,
+                max: CONFIG_BYTES_MAX,
             });
         }
         let table: toml::Table = text
@@ -172,8 +146,10 @@ impl VmConfig {
         })
     }
 
-    pub(crate) fn described(&self) -> Description {
-        self.described
+    /// The name of the keys that this build makes for it.
+    pub(crate) fn key_name(&self) -> String {
+        static BUILD: LazyLock<Fingerprint> = LazyLock::new(|| VmConfig::riscv32().fingerprint());
+        self.described.key_name(BUILD.as_bytes())
     }
 
     /// Identifies the keys that belong to this configuration.

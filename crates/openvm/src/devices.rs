@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 
+use myriad_engine::{
+    Account, AggregateError, Boundary, ExecuteError, Input, KeyError, Level, MemoryBudget, Plan, ProveError,
+    Segment, VerifyError, worker::Failure,
+};
 use openvm_circuit::arch::{execution_mode::MeteredCtx, instructions::exe::VmExe};
 use openvm_sdk::{F, SC, keygen::AppProvingKey};
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::proof::Proof;
 
 use crate::{
-    Account, Boundary, Input, KeyCache, Level, Program, Segment, Verifier, accounting,
+    KeyCache, Program, Verifier, accounting,
     aggregate::Aggregator,
-    error::{AggregateError, ExecuteError, KeyError, ProveError, VerifyError},
+    child::{aggregated, finished, proven},
+    circuit::Circuit,
     execute,
     prove::{SegmentProof, SegmentProver},
-    worker::{Failure, aggregated, finished, proven},
 };
 pub use crate::{
     backend::{Backend, ProvingEngine},
@@ -44,7 +48,7 @@ pub fn aggregate<E: ProvingEngine>(
     level: Level,
     children: &[Vec<u8>],
 ) -> Result<Vec<u8>, AggregateError> {
-    Aggregator::<E>::new(program, keys, level.circuit())?.aggregate(level, children)
+    Aggregator::<E>::new(program, keys, Circuit::of(level))?.aggregate(level, children)
 }
 
 /// Makes the final proof with an engine of this type.
@@ -58,7 +62,7 @@ pub fn finish<E: ProvingEngine>(
     top: &[u8],
     last_segment: &[u8],
 ) -> Result<Vec<u8>, AggregateError> {
-    Aggregator::<E>::new(program, keys, level.circuit())?.finish(level, top, last_segment)
+    Aggregator::<E>::new(program, keys, Circuit::of(level))?.finish(level, top, last_segment)
 }
 
 /// Proves a segment, and hands the proof out only if it verifies, as a child does.
@@ -87,11 +91,11 @@ pub fn aggregate_and_verify(
     children: &[Vec<u8>],
     verifier: &Verifier,
 ) -> Result<Vec<u8>, Failure> {
-    let aggregator = Aggregator::new(program, keys, level.circuit())?;
+    let aggregator = Aggregator::new(program, keys, Circuit::of(level))?;
     aggregated(&aggregator, level, children, || Ok(verifier))
 }
 
-/// Makes the final proof of [`FinalForm::Small`](crate::FinalForm), of a top node of at least
+/// Makes the final proof of [`FinalForm::Small`](myriad_engine::FinalForm), of a top node of at least
 /// [`Level::INTERNAL_RECURSIVE`], and hands it out only if it verifies, as a child does.
 ///
 /// # Errors
@@ -104,11 +108,11 @@ pub fn finish_and_verify(
     last_segment: &[u8],
     verifier: &Verifier,
 ) -> Result<Vec<u8>, Failure> {
-    let aggregator = Aggregator::new(program, keys, level.circuit())?;
+    let aggregator = Aggregator::new(program, keys, Circuit::of(level))?;
     finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
 }
 
-/// Makes the final proof of [`FinalForm::Fast`](crate::FinalForm), and hands it out only if it
+/// Makes the final proof of [`FinalForm::Fast`](myriad_engine::FinalForm), and hands it out only if it
 /// verifies, as a child does.
 ///
 /// # Errors
@@ -203,7 +207,7 @@ pub fn account(
     accounting::account(program, keys, input, instructions_max, &String::new)
 }
 
-/// Plans a program's segments; see [`Plan`](crate::Plan).
+/// Plans a program's segments; see [`Plan`].
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -211,8 +215,8 @@ pub fn plan(
     program: &Program,
     keys: &KeyCache,
     input: &Input,
-    budget: crate::MemoryBudget,
+    budget: MemoryBudget,
     instructions_max: u64,
-) -> Result<crate::Plan, crate::ExecuteError> {
+) -> Result<Plan, ExecuteError> {
     crate::execute::plan(program, keys, input, budget, instructions_max, None, &String::new)
 }

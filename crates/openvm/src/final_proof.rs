@@ -1,54 +1,14 @@
 //! The final proof in OpenVM's own file format, which `cargo openvm verify stark` reads.
 
+use myriad_engine::{AggregateError, FINAL_PROOF_BYTES_MAX, VerifyError};
 use openvm_sdk::{SC, types::VersionedVmStarkProof};
 use openvm_stark_backend::proof::Proof;
 use openvm_verify_stark_host::VmStarkProof;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    VmConfig,
-    circuit::Circuit,
-    error::{AggregateError, VerifyError},
-    memory::{node_peak_bytes, verifying_peak_bytes},
     proof_bytes,
     prove::{PublicValuesProof, SegmentProof},
 };
-
-/// Most bytes of the file. A real one has about 0.6 MB.
-pub const FINAL_PROOF_BYTES_MAX: usize = 8 << 20;
-
-/// The way in which the final proof is made from the top node of the aggregation tree. OpenVM's
-/// verifier accepts both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinalForm {
-    /// One more internal-recursive layer, as in OpenVM's own prover. The layer only makes the proof
-    /// smaller.
-    #[default]
-    Small,
-    /// The proof of the top node as it is, without further proving.
-    Fast,
-}
-
-impl FinalForm {
-    /// Expected peak memory, in bytes, of the process that makes the final proof of a program of
-    /// `config`. The process holds parts of the job on top: see
-    /// [`Program::held_bytes`](crate::Program::held_bytes). `internal_for_leaf` is as for
-    /// [`Level::peak_bytes`](crate::Level::peak_bytes).
-    pub fn peak_bytes(self, config: &VmConfig, internal_for_leaf: usize) -> u64 {
-        match self {
-            Self::Small => node_peak_bytes(config, Circuit::InternalRecursive, 1, internal_for_leaf),
-            Self::Fast => verifying_peak_bytes(config),
-        }
-    }
-}
-
-/// The facts that a verified final proof shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FinalProof {
-    /// The public values that the program revealed.
-    pub public_values: Vec<u8>,
-}
 
 /// The final proof of [`FinalForm::Fast`]: the proof of the tree's top node, with the public values
 /// that the proof of the program's last segment shows. Nobody has verified it yet.
@@ -104,8 +64,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<VmStarkProof, VerifyError> {
     let expected = format!("v{}", openvm_sdk::OPENVM_VERSION);
     if versioned.version != expected {
         return Err(VerifyError::Version {
-            actual: versioned.version,
-            expected,
+            actual: format!("OpenVM {}", versioned.version),
+            expected: format!("OpenVM {expected}"),
         });
     }
     if versioned.deferral_merkle_proofs.is_some() {

@@ -1,8 +1,7 @@
 //! Predicts the memory of tasks, in real bytes of the proving process. OpenVM's own estimate is for
 //! GPUs.
 
-use std::{fmt, str::FromStr};
-
+use myriad_engine::{Input, NodeMemory};
 use myriad_swirl::{MemoryModel, Peak, SwirlEngine, SwirlError};
 use openvm_circuit::arch::{
     PROGRAM_AIR_ID, VirtualMachine, VmBuilder,
@@ -16,68 +15,12 @@ use openvm_stark_backend::{
     prover::DeviceStarkProvingKey,
 };
 use openvm_stark_sdk::config::baby_bear_poseidon2::F;
-use serde::{Deserialize, Serialize};
 
-use crate::{Input, Program, VmConfig, backend::Backend, circuit::Circuit};
-
-/// The smallest budget. A process with an empty segment takes 0.11 GiB of it, and one with a large
-/// program 0.3.
-pub const MEMORY_BUDGET_MIN: MemoryBudget = MemoryBudget(1 << 29);
-
-/// Bytes of real memory (resident set) that one proving process may use at its peak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct MemoryBudget(u64);
-
-impl MemoryBudget {
-    pub const fn from_bytes(bytes: u64) -> Self {
-        Self(bytes)
-    }
-
-    pub const fn bytes(self) -> u64 {
-        self.0
-    }
-}
-
-impl FromStr for MemoryBudget {
-    type Err = String;
-
-    /// Reads `2GiB`, `1500 MiB`, `4GB` or plain bytes.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let scale: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "m" | "mib" => 1 << 20,
-            "mb" => 1_000_000,
-            "g" | "gib" => 1 << 30,
-            "gb" => 1_000_000_000,
-            other => return Err(format!("unknown unit `{other}`; write bytes, MB, MiB, GB or GiB")),
-        };
-        let number: f64 = number
-            .parse()
-            .map_err(|_| format!("`{text}` is not an amount of memory; write for instance 2GiB"))?;
-        let budget = Self((number * scale as f64) as u64);
-        if budget < MEMORY_BUDGET_MIN {
-            return Err(format!(
-                "{budget} is too little; the least is {MEMORY_BUDGET_MIN}"
-            ));
-        }
-        Ok(budget)
-    }
-}
-
-impl fmt::Display for MemoryBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} GiB", self.0 as f64 / (1u64 << 30) as f64)
-    }
-}
+use crate::{Program, VmConfig, backend::Backend, circuit::Circuit};
 
 /// Bytes that a proving process holds beside its program, its input and its proof: code, keys,
 /// lookup tables.
-const BASE_BYTES: u64 = 104 << 20;
+pub(crate) const BASE_BYTES: u64 = 104 << 20;
 /// The memory of a process that only verifies proofs, beside its job.
 const VERIFYING_BYTES: u64 = 320 << 20;
 /// Bytes for each cell of the program's table, which stays committed to from one segment to the
@@ -97,7 +40,7 @@ const BYTES_PER_INTERACTION: u64 = 8;
 /// itself, which the process keeps for its next task, and the guest's own copy once it has read it.
 /// Source: a segment of `misbehave` took 4.7 to 5.3 times more with 100 MB of input than with 20
 /// MB, at the start and at the end.
-const BYTES_PER_INPUT_BYTE: u64 = 6;
+pub(crate) const BYTES_PER_INPUT_BYTE: u64 = 6;
 /// Whether a chip of this name shows hashes of memory.
 ///
 /// Metering counts for it, and for the two chips that say which memory was touched, all nodes over
@@ -345,36 +288,28 @@ fn held_bytes(instructions: usize, initial_bytes: usize, input_bytes: usize) -> 
         + input_bytes as u64
 }
 
-/// The least memory, in bytes, of a process that proves a segment of a job whose encoded input has
-/// this many bytes.
-pub(crate) fn segment_least_bytes(input_bytes: u64) -> u64 {
-    BASE_BYTES.saturating_add(BYTES_PER_INPUT_BYTE.saturating_mul(input_bytes))
-}
-
-/// Expected peak memory, in bytes, of a process that only verifies proofs: the keys of all
-/// circuits, without the parts of the job that it holds.
-pub(crate) fn verifying_peak_bytes(config: &VmConfig) -> u64 {
-    VERIFYING_BYTES + keys_bytes(config)
-}
-
-/// Expected peak memory, in bytes, of the process that makes a node, without the parts of the job
-/// that it holds.
-pub(crate) fn node_peak_bytes(
-    config: &VmConfig,
-    circuit: Circuit,
-    children: usize,
-    internal_for_leaf: usize,
-) -> u64 {
+/// Expected peak memory, in bytes, of the processes that make nodes and final proofs of programs of
+/// `config`, without the parts of the job that they hold. One that only verifies has the keys of
+/// all circuits.
+pub(crate) fn node_memory(config: &VmConfig) -> NodeMemory {
     let all = match config.extensions() {
         0 => &PLAIN_PEAKS_MIB,
         1..=EXTENSIONS_FEW => &EXTENDED_PEAKS_MIB,
         _ => &MANY_PEAKS_MIB,
     };
-    let peaks: &[u64] = match circuit {
-        Circuit::Leaf => &all.leaf,
-        Circuit::InternalForLeaf => &all.internal_for_leaf,
-        Circuit::InternalRecursive if internal_for_leaf <= 1 => &all.internal_recursive_over_ones,
-        Circuit::InternalRecursive => &all.internal_recursive,
+    let bytes = |mib: &[u64], circuit: Circuit| {
+        assert_eq!(
+            mib.len(),
+            circuit.children_max(),
+            "each number of children was measured"
+        );
+        mib.iter().map(|mib| mib << 20).collect()
     };
-    peaks[children.clamp(1, peaks.len()) - 1] << 20
+    NodeMemory {
+        leaf: bytes(&all.leaf, Circuit::Leaf),
+        internal_for_leaf: bytes(&all.internal_for_leaf, Circuit::InternalForLeaf),
+        internal_recursive: bytes(&all.internal_recursive, Circuit::InternalRecursive),
+        internal_recursive_over_ones: bytes(&all.internal_recursive_over_ones, Circuit::InternalRecursive),
+        fast_final: VERIFYING_BYTES + keys_bytes(config),
+    }
 }

@@ -3,6 +3,7 @@
 //! The state at the start of the segment is not sent. It is computed again, at tens of millions of
 //! instructions a second, which is cheaper than moving a memory image.
 
+use myriad_engine::{Input, KeyError, ProveError, Segment};
 use myriad_system::{HashRecords, LeanVmBuilder};
 use openvm_circuit::{
     arch::{
@@ -22,13 +23,14 @@ use openvm_stark_sdk::config::baby_bear_poseidon2::DIGEST_SIZE;
 use tracing::info_span;
 
 use crate::{
-    Input, KeyCache, Program, Segment,
+    KeyCache, Program,
     backend::{Backend, ProvingEngine},
-    error::{KeyError, ProveError},
+    heights,
     memory::is_memory_hash_chip,
     own_engine::OwnEngine,
     program::{caught, commitment},
     proof_bytes,
+    stdin::stdin,
 };
 
 pub(crate) type PublicValuesProof = UserPublicValuesProof<DIGEST_SIZE, F>;
@@ -158,10 +160,11 @@ impl<E: ProvingEngine> SegmentProver<E> {
             reason,
         };
         let vm = &mut self.instance.vm;
-        if segment.trace_heights.len() != vm.num_airs() {
+        let trace_heights = heights::decode(&segment.details).map_err(mismatch)?;
+        if trace_heights.len() != vm.num_airs() {
             return Err(mismatch(format!(
                 "it has {} trace heights, the VM has {} chips",
-                segment.trace_heights.len(),
+                trace_heights.len(),
                 vm.num_airs()
             )));
         }
@@ -171,7 +174,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
                 .executor()
                 .instance(program.exe())
                 .map_err(|e| mismatch(e.to_string()))?
-                .execute(input.to_stdin(), Some(segment.instret_start))
+                .execute(stdin(input), Some(segment.instret_start))
                 .map_err(|e| {
                     mismatch(format!(
                         "instruction {} is not reached: {e}",
@@ -189,7 +192,7 @@ impl<E: ProvingEngine> SegmentProver<E> {
                     &mut self.instance.interpreter,
                     state,
                     Some(segment.num_insns),
-                    &segment.trace_heights,
+                    &trace_heights,
                 )
                 .map_err(|e| mismatch(e.to_string()))?;
             let ends = system_records.exit_code == Some(ExitCode::Success as u32);

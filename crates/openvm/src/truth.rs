@@ -4,6 +4,7 @@
 //! the job itself and knows the state at every cut. So it can refuse at once a proof of another
 //! execution.
 
+use myriad_engine::{Boundary, Input, ProveError, Root, Segment};
 use myriad_system::MemoryTree;
 use openvm_circuit::{
     arch::{
@@ -16,7 +17,7 @@ use openvm_circuit::{
 use openvm_sdk::F;
 use openvm_sdk_config::SdkVmConfig;
 
-use crate::{Boundary, Input, Program, Segment, boundary::Root, error::ProveError, program::caught};
+use crate::{Program, program::caught, stdin::stdin, verify::root};
 
 /// An execution that has come to the end of a segment, and goes on when there are more segments.
 pub(crate) struct Walk {
@@ -76,10 +77,10 @@ fn follow(
     let mut walk = match before {
         Some(walk) => walk,
         None => {
-            let state = interpreter.create_initial_vm_state(input.to_stdin());
+            let state = interpreter.create_initial_vm_state(stdin(input));
             let mut tree = MemoryTree::new(vm.system.config.memory_config.memory_dimensions());
             Walk {
-                root: tree.update(&state.memory.memory)?.into(),
+                root: root(tree.update(&state.memory.memory)?),
                 tree,
                 state,
                 instructions: 0,
@@ -106,7 +107,7 @@ fn follow(
         walk.state = interpreter
             .execute_from_state(walk.state, Some(1))
             .map_err(|e| e.to_string())?;
-        walk.root = walk.tree.update(&walk.state.memory.memory)?.into();
+        walk.root = root(walk.tree.update(&walk.state.memory.memory)?);
         walk.instructions += segment.num_insns;
         walk.segments += 1;
         walk.ended = segment.last;

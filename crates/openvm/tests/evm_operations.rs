@@ -3,8 +3,9 @@
 
 use std::{error::Error, fs, path::Path};
 
-use myriad_openvm::{Input, KeyCache, Program, devices};
+use myriad_engine::Input;
 use myriad_evm::{host::sample::operations, validate};
+use myriad_openvm::{KeyCache, Program, devices};
 
 const COMPARED: [&str; 12] = [
     "ecrecover",

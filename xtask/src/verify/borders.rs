@@ -17,23 +17,26 @@ struct Border {
     reason: &'static str,
 }
 
+/// The crates that use OpenVM's own.
+const OPENVMS: &[&str] = &[
+    "crates/openvm/",
+    "crates/swirl/",
+    "crates/system/",
+    "fuzz/",
+    "guests/",
+];
+const ONE_CRATE: &str = "one crate makes an engine of OpenVM, with a prover and system chips of its own";
+
 const BORDERS: &[Border] = &[
     Border {
         call: "Program::load(",
-        allowed: &[
-            "crates/openvm/",
-            "crates/cli/src/files.rs",
-            "crates/cli/src/guest.rs",
-            "crates/node/src/job/",
-            "crates/node/src/bench/",
-            "fuzz/",
-        ],
+        allowed: &["crates/openvm/", "crates/cli/src/files.rs", "fuzz/"],
         reason: "a stranger's program is loaded in the confined child; elsewhere only the user's own files are",
     },
     Border {
         call: "Input::decode(",
         allowed: &[
-            "crates/openvm/",
+            "crates/engine/",
             "crates/evm/",
             "crates/node/src/records/",
             "guests/",
@@ -48,13 +51,13 @@ const BORDERS: &[Border] = &[
     },
     Border {
         call: "Verifier::new(",
-        allowed: &["crates/openvm/", "crates/node/src/bench/"],
-        reason: "proofs are verified in the confined child; elsewhere only what was just made here is",
+        allowed: &["crates/openvm/"],
+        reason: "proofs are verified in the confined child, whoever has made them",
     },
     Border {
         call: "Worker::spawn",
         allowed: &[
-            "crates/openvm/",
+            "crates/engine/",
             "crates/node/src/group.rs",
             // Its own programs.
             "crates/node/src/bench/",
@@ -65,7 +68,7 @@ const BORDERS: &[Border] = &[
         call: "Command::new(",
         allowed: &[
             "crates/cli/src/cluster.rs",
-            "crates/openvm/src/worker/",
+            "crates/engine/src/worker/",
             // It asks git which commit the report is of.
             "crates/sim/src/bin/myriad-sim/main.rs",
             "xtask/",
@@ -76,7 +79,7 @@ const BORDERS: &[Border] = &[
         call: "fs::create_dir",
         allowed: &[
             "crates/cli/",
-            "crates/openvm/",
+            "crates/engine/",
             "crates/evm/",
             "crates/net/src/durable.rs",
             // Control groups.
@@ -97,6 +100,26 @@ const BORDERS: &[Border] = &[
         call: "libp2p::",
         allowed: &["crates/net/"],
         reason: "bytes from peers are bounded in one crate",
+    },
+    Border {
+        call: "myriad_openvm",
+        allowed: &["crates/cli/", "crates/openvm/", "fuzz/"],
+        reason: "the others know engines by what crosses the pipes of their children, in `myriad_engine`",
+    },
+    Border {
+        call: "openvm_circuit",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
+    },
+    Border {
+        call: "openvm_sdk",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
+    },
+    Border {
+        call: "openvm_stark",
+        allowed: OPENVMS,
+        reason: ONE_CRATE,
     },
     Border {
         call: "devices::",
@@ -197,10 +220,11 @@ mod tests {
     fn calls_are_found_outside_of_their_files_alone() {
         let text = "let program = Program::load(&image, None)?;";
         assert_eq!(crossed("crates/node/src/prover/task.rs", text).len(), 1);
-        assert!(crossed("crates/openvm/src/worker/serve.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/child.rs", text).is_empty());
         let text = "let vm = toml.map(VmConfig::from_toml);";
         assert_eq!(crossed("crates/node/src/prover/engine.rs", text).len(), 1);
-        assert!(crossed("crates/openvm/src/worker/client/mod.rs", text).is_empty());
+        assert!(crossed("crates/openvm/src/child.rs", text).is_empty());
+        assert_eq!(crossed("crates/engine/src/worker/client/mod.rs", text).len(), 1);
         let text = "let worker = Worker::spawn(&config)?;";
         assert_eq!(crossed("crates/node/src/verifier_pool.rs", text).len(), 1);
         assert_eq!(crossed("crates/cli/src/execution.rs", text).len(), 1);
@@ -228,6 +252,26 @@ mod tests {
         let text = "std::fs::create_dir_all(dir)?;";
         assert_eq!(crossed("crates/net/src/identity.rs", text).len(), 1);
         assert!(crossed("crates/net/src/durable.rs", text).is_empty());
+    }
+
+    #[test]
+    fn engines_are_known_by_their_children_alone() {
+        let text = "use myriad_openvm::Program;";
+        for file in [
+            "crates/core/src/tree.rs",
+            "crates/cost/src/lib.rs",
+            "crates/engine/src/lib.rs",
+            "crates/net/src/wire/task.rs",
+            "crates/node/src/job/mod.rs",
+            "crates/sim/src/lib.rs",
+        ] {
+            assert_eq!(crossed(file, text).len(), 1, "{file}");
+            assert_eq!(crossed(file, "use openvm_sdk::F;").len(), 1, "{file}");
+        }
+        assert!(crossed("crates/cli/src/files.rs", text).is_empty());
+        assert_eq!(crossed("crates/cli/src/files.rs", "use openvm_sdk::F;").len(), 1);
+        // The name of a file is no name of a crate.
+        assert!(crossed("crates/node/src/job/mod.rs", "pub openvm_toml: Option<String>,").is_empty());
     }
 
     #[test]

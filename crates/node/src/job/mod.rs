@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 
 use myriad_core::{Offer, Peer, Policy, Redundancy, SPEED_ONE, TaskId, Trust};
 use myriad_engine::{
-    FinalForm, Input, MemoryBudget, ProgramError,
+    FinalForm, Input, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig, WorkerError},
 };
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub struct Job {
     /// The text of the program's `openvm.toml`, if it has one.
     pub openvm_toml: Option<String>,
     pub input: Input,
+    /// What the engine says of program and input.
+    pub loaded: Loaded,
     /// The arguments that `myriad verify` needs beside the proof, for a command that resumes the
     /// job later.
     pub verify: String,
@@ -253,8 +255,6 @@ pub struct Stage {
 /// Why a job was not proven.
 #[derive(Debug, Error)]
 pub enum RunError {
-    #[error(transparent)]
-    Program(#[from] ProgramError),
     #[error(transparent)]
     Verifier(#[from] NoVerifier),
     #[error(transparent)]

@@ -33,7 +33,7 @@ mod tenure;
 use std::{collections::BTreeSet, time::Duration};
 
 use myriad_core::{JobId, Peer};
-use myriad_engine::{MemoryBudget, worker::Usage};
+use myriad_engine::{EngineFacts, MemoryBudget, worker::Usage};
 use myriad_net::blob::{BlobRef, BlobStore};
 use thiserror::Error;
 
@@ -113,6 +113,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Samples the task under way.
     fn sample(&self) -> Sample;
+
+    /// What is known of it without a job.
+    fn facts(&self) -> &EngineFacts;
 
     /// Its speed with so many threads, before any of its work has shown it.
     fn calibration(&self, threads: usize) -> Calibration {

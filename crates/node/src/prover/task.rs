@@ -8,7 +8,7 @@ use std::sync::{
 
 use myriad_core::{JobId, Peer};
 use myriad_engine::{
-    OPENVM_TOML_BYTES_MAX, PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, Segment, worker::Usage,
+    CONFIG_BYTES_MAX, EngineFacts, PROGRAM_BYTES_MAX, SEGMENT_PROOF_BYTES_MAX, worker::Usage,
 };
 use myriad_net::{
     FetchFailed, Network,
@@ -103,7 +103,7 @@ async fn try_carry_out<E: Engine>(
     lease: Lease,
     progress: Arc<Progress>,
 ) -> Result<(BlobRef, Pin, Usage), End> {
-    within(&lease, &tools.limits)?;
+    within(&lease, &tools.limits, tools.engine.facts())?;
     forget_others(&tools, Identified::of(&lease, requester));
     fits(&lease, tools.network.blobs())?;
     let files = files(&tools, requester, &lease, &progress.came).await?;
@@ -140,11 +140,11 @@ async fn try_carry_out<E: Engine>(
 }
 
 /// Checks a lease against the owner's limits, before anything is fetched.
-fn within(lease: &Lease, limits: &Limits) -> Result<(), End> {
+fn within(lease: &Lease, limits: &Limits, engine: &EngineFacts) -> Result<(), End> {
     let allowed = limits.memory.bytes();
     bounds(
         "bytes of memory for the task",
-        lease.memory.max(least_bytes(lease)),
+        lease.memory.max(least_bytes(lease, engine)),
         allowed,
         "; see --memory",
     )
@@ -183,7 +183,7 @@ pub(super) fn files_within(sources: &Sources, limits: &Limits) -> Result<(), Str
         "",
     )?;
     let toml = sources.openvm_toml.as_ref().map_or(0, |toml| toml.blob.bytes);
-    let allowed = OPENVM_TOML_BYTES_MAX as u64;
+    let allowed = CONFIG_BYTES_MAX as u64;
     bounds("bytes of the job's openvm.toml", toml, allowed, "")
 }
 
@@ -196,9 +196,9 @@ fn bounds(what: &str, actual: u64, allowed: u64, flag: &str) -> Result<(), Strin
 
 /// Bytes of memory that a task takes at least, whatever its requester says. A task that takes too
 /// much is not begun.
-fn least_bytes(lease: &Lease) -> u64 {
+fn least_bytes(lease: &Lease, engine: &EngineFacts) -> u64 {
     match &lease.work {
-        Work::Segment(_) => Segment::least_bytes(lease.sources.input.blob.bytes),
+        Work::Segment(_) => engine.segment_least_bytes(lease.sources.input.blob.bytes),
         Work::Aggregate { .. } | Work::Finish { .. } => 0,
     }
 }
@@ -427,9 +427,9 @@ mod tests {
             never: BTreeSet::new(),
             prefer: BTreeSet::new(),
         };
-        assert!(within(&lease(100), &limits).is_ok());
+        assert!(within(&lease(100), &limits, &EngineFacts::pretended()).is_ok());
         assert!(matches!(
-            within(&lease(200), &limits),
+            within(&lease(200), &limits, &EngineFacts::pretended()),
             Err(End::Unwilling(why)) if why.contains("bytes of memory for the task: 1367343104, and 1073741824 are allowed")
         ));
     }

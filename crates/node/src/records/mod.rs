@@ -25,7 +25,7 @@ pub use clean::{Keep, Removed};
 pub(crate) use recorder::Recorder;
 
 use crate::{
-    Fleet, Job, Store, StoreError, process,
+    Fleet, Store, StoreError, process,
     store::{job_dir, journal_path, write_durably},
 };
 
@@ -118,6 +118,17 @@ pub struct Listed {
     pub record: Option<Record>,
     /// Whether a process is working on it.
     pub running: bool,
+}
+
+/// The files of a job that was begun, which its engine has yet to read once more.
+#[derive(Clone, Debug)]
+pub struct KeptJob {
+    pub name: String,
+    pub image: Vec<u8>,
+    pub openvm_toml: Option<String>,
+    pub input: Input,
+    /// See [`Job::verify`](crate::Job::verify).
+    pub verify: String,
 }
 
 /// The jobs of a data folder.
@@ -254,11 +265,11 @@ impl Jobs {
             .is_ok_and(|journal| matches!(journal.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// The job itself, to resume it.
+    /// The files of the job, to resume it.
     ///
     /// # Errors
     /// [`JobsError::Incomplete`] where its program or input is gone.
-    pub fn load(&self, id: JobId, blobs: &BlobStore) -> Result<(Job, Record), JobsError> {
+    pub fn load(&self, id: JobId, blobs: &BlobStore) -> Result<(KeptJob, Record), JobsError> {
         let record = self.record(id)?;
         let get = |file: &Part| -> Result<Vec<u8>, JobsError> {
             let found = file.reference().map(|file| blobs.get(file)).transpose();
@@ -268,7 +279,7 @@ impl Jobs {
                 .ok_or(JobsError::Incomplete { id })
         };
         let text = |bytes| String::from_utf8(bytes).map_err(|_| JobsError::Incomplete { id });
-        let job = Job {
+        let job = KeptJob {
             name: record.name.clone(),
             image: get(&record.program)?,
             openvm_toml: record

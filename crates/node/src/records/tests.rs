@@ -2,13 +2,13 @@
 
 use myriad_core::TaskId;
 use myriad_engine::{
-    FinalForm, MemoryBudget,
+    FinalForm, Loaded, MemoryBudget,
     worker::{Usage, WorkerConfig},
 };
 
 use super::*;
 use crate::{
-    Event, Observer, Options, open_blobs,
+    Event, Job, Observer, Options, open_blobs,
     store::{Accepted, TaskKey},
 };
 
@@ -18,6 +18,7 @@ fn job(name: &str) -> Job {
         image: name.as_bytes().to_vec(),
         openvm_toml: Some("[app_vm_config]".into()),
         input: Input::from_bytes(b"what it reads".to_vec()).unwrap(),
+        loaded: Loaded::pretended(),
         verify: "--program p.elf".into(),
     }
 }
@@ -34,6 +35,7 @@ fn options(dir: &Path) -> Options {
         fleet: Fleet::Network { provers: 8 },
         keep_jobs: None,
         worker: WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "none".into(),
             args: Vec::new(),
             keys: "none".into(),

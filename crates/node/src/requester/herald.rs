@@ -212,8 +212,9 @@ impl Listener {
     /// Finds out for how many tasks enough provers have the files.
     fn look(&mut self) {
         self.looked = Instant::now();
+        let engine = self.network.engine();
         let is_served =
-            |event: &NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello));
+            |event: &NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello, engine));
         let served = self.greetings.iter().filter(|(_, event)| is_served(event));
         let (proven, strangers): (Vec<_>, Vec<_>) = served.partition(|(peer, _)| self.proven.contains(peer));
         // Strangers count as little here as those of them that say that they have the files.
@@ -252,7 +253,9 @@ impl Listener {
                     Some(NetEvent::Greeted { hello, origin, .. }) => (Some(hello), *origin),
                     _ => (None, None),
                 };
-                let response = if self.banned.contains(&peer) || !hello.is_some_and(is_served) {
+                let engine = self.network.engine();
+                let is_served = hello.is_some_and(|hello| is_served(hello, engine));
+                let response = if self.banned.contains(&peer) || !is_served {
                     refused(Why::NotServed, NOT_SERVED, None)
                 } else {
                     let prover = Prover {

@@ -78,7 +78,7 @@ pub struct Files {
     pub program: BlobRef,
     pub openvm_toml: Option<BlobRef>,
     pub input: BlobRef,
-    /// The engine that the job's proofs are made with; see [`myriad_engine::Fingerprint`].
+    /// The engine that the job's proofs are made with; see [`myriad_engine::Loaded`].
     pub engine: [u8; 32],
 }
 
@@ -182,7 +182,7 @@ pub fn run(
         program,
         openvm_toml,
         input,
-        engine: *opened.program().config().fingerprint().as_bytes(),
+        engine: opened.loaded().engine,
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);

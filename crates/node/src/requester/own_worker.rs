@@ -423,6 +423,7 @@ mod tests {
     /// take 96.
     fn attempt_with(command: &str, time_max: Duration) -> (Attempt<()>, Duration) {
         let config = WorkerConfig {
+            engine: myriad_engine::EngineFacts::pretended(),
             command: "/bin/sh".into(),
             args: vec!["-c".into(), command.into()],
             keys: "none".into(),

@@ -5,8 +5,6 @@ use std::time::Duration;
 use myriad_core::Refusal;
 use myriad_net::wire::{Hello, Refused, Response, Role, Why, shortened};
 
-use crate::engine_fingerprint;
-
 /// The time after which a peer that waits to be woken asks all the same: a wake may be lost
 /// although the connection stays.
 const WOKEN_BY: Duration = Duration::from_secs(300);
@@ -20,9 +18,9 @@ pub(super) const OTHER_ENGINE: &str =
 /// The reason for which a peer does not hear where a job's files are.
 pub(super) const NOT_SERVED: &str = "a job's files are for provers with the same engine that are not banned";
 
-/// Whether a peer with this greeting may do tasks.
-pub(super) fn is_served(hello: &Hello) -> bool {
-    hello.role == Role::Prover && hello.engine == engine_fingerprint()
+/// Whether a peer with this greeting may do tasks of this engine.
+pub(super) fn is_served(hello: &Hello, engine: [u8; 32]) -> bool {
+    hello.role == Role::Prover && hello.engine == engine
 }
 
 /// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.

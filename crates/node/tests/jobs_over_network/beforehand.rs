@@ -16,13 +16,12 @@ use myriad_net::{
     blob::BlobRef,
     wire::{Refused, Request as WireRequest, Response, Sources, Why},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
 use crate::{
     holding::until,
     link::Link,
-    testbed::{INPUT_BYTES, PROGRAM_BYTES, announcement, files},
+    testbed::{INPUT_BYTES, PROGRAM_BYTES, announcement, engine, files},
 };
 
 /// The most copies that a requester sends while others have the files.
@@ -290,7 +289,7 @@ impl Idler {
             program: source(program),
             openvm_toml: None,
             input: source(input),
-            engine: engine_fingerprint(),
+            engine: engine().fingerprint,
         };
         let count = Arc::clone(&asked);
         tokio::spawn(async move {

@@ -9,10 +9,9 @@ use myriad_net::{
     Event as NetEvent,
     wire::{Lease, Request, Response, Returned, Sources},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::testbed::{announcement, start_with_quota};
+use crate::testbed::{announcement, engine, start_with_quota};
 
 const MIB: u64 = 1 << 20;
 /// Twice the room that a task needs besides its files: half of it may be kept for others.
@@ -42,7 +41,7 @@ impl Endless {
             program: here(&[1; 1000]),
             openvm_toml: None,
             input: here(&[2; 1000]),
-            engine: engine_fingerprint(),
+            engine: engine().fingerprint,
         };
         tokio::spawn({
             let returns = Arc::clone(&returns);

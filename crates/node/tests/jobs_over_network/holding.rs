@@ -8,10 +8,10 @@ use myriad_net::{
     Event as NetEvent,
     wire::{Lease, Refused, Request, Response, Returned, Sources, Why},
 };
-use myriad_node::{engine_fingerprint, prover::Calibration};
+use myriad_node::prover::Calibration;
 
 use super::*;
-use crate::testbed::announcement;
+use crate::testbed::{announcement, engine};
 
 /// How a requester holds on to a prover.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +106,7 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
             program: here(&[seed; 100]),
             openvm_toml: None,
             input: here(&vec![seed; grip.input_bytes]),
-            engine: engine_fingerprint(),
+            engine: engine().fingerprint,
         },
         instructions: 1000,
         work: Work::Segment(vec![seed; 36]),

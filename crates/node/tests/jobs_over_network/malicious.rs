@@ -13,10 +13,9 @@ use myriad_net::{
     blob::BlobRef,
     wire::{Lease, Request, Response, Returned, Sources, Work},
 };
-use myriad_node::engine_fingerprint;
 
 use super::*;
-use crate::testbed::{MEMORY, announcement};
+use crate::testbed::{MEMORY, announcement, engine};
 
 /// Jobs that one requester announces at once.
 const FLOOD: u32 = 500;
@@ -137,7 +136,7 @@ fn lease(network: &Network, demand: Demand) -> Lease {
             program: here(b"a program"),
             openvm_toml: None,
             input: here(b"an input"),
-            engine: engine_fingerprint(),
+            engine: engine().fingerprint,
         },
         instructions: 1000,
         work: Work::Segment(vec![0xff; 100]),

@@ -21,8 +21,9 @@ mod measure;
 
 use std::{env, path::Path, process::Command};
 
+use myriad_engine::Level;
 use myriad_openvm::{
-    KeyCache, Level, Verifier,
+    KeyCache, Verifier,
     devices::{self, ProvingEngine},
 };
 use myriad_swirl::SwirlEngine;

@@ -2,8 +2,9 @@
 
 use std::{env, fs, path::PathBuf};
 
-use myriad_openvm::{Input, KeyCache, Level, MemoryBudget, Plan, Program, Segment, devices};
+use myriad_engine::{Input, Level, MemoryBudget, Plan, Segment};
 use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_openvm::{KeyCache, Program, devices};
 use myriad_swirl::SwirlEngine;
 
 use crate::{

@@ -11,6 +11,7 @@
 
 use std::slice;
 
+use myriad_engine::{Account, ExecuteError, Input, Spent};
 use openvm_circuit::{
     arch::{
         ExecuteFunc, ExecutionCtxTrait, ExecutionError, ExecutorInventory, InterpreterMeteredExecutor,
@@ -21,54 +22,18 @@ use openvm_circuit::{
 };
 use openvm_sdk::F;
 use openvm_stark_backend::p3_field::PrimeField32;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Input, KeyCache, Program,
-    error::ExecuteError,
+    KeyCache, Program,
     execute::{explain, vm},
     program::{caught, marks::Mark},
+    stdin::stdin,
 };
 
 /// Labels are numbers of 8 bits.
 const LABELS: usize = 256;
 /// The most marks that are open at once; a mark inside of that many counts for the innermost.
 const OPEN_MAX: usize = 64;
-
-/// The cost under one label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// The number of times that the label began.
-    pub times: u64,
-    /// Instructions executed.
-    pub instructions: u64,
-    /// Cells of the rows that these fill in the traces of the VM's chips. Cells without a single
-    /// instruction as their cause are not counted: tables, the hashes of memory, and rows that
-    /// round a height up to a power of two.
-    pub cells: u64,
-}
-
-/// The account of an execution, by label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// The costs by label. Work without a label is under 0; work inside of several is under the
-    /// innermost.
-    pub spent: Vec<Spent>,
-    /// The values that the program revealed.
-    pub public_values: Vec<u8>,
-}
-
-impl Account {
-    /// Instructions executed, of all labels.
-    pub fn instructions(&self) -> u64 {
-        self.spent.iter().map(|spent| spent.instructions).sum()
-    }
-
-    /// Cells, of all labels.
-    pub fn cells(&self) -> u64 {
-        self.spent.iter().map(|spent| spent.cells).sum()
-    }
-}
 
 /// Executes `program` on `input`, and counts by its marks.
 ///
@@ -95,7 +60,7 @@ pub(crate) fn account(
     let state = caught(|| {
         let code = Code::new(exe, &inventory, &vm.executor_idx_to_air_idx())?;
         let system = &program.config().vm().system.config;
-        let state = VmState::initial(system, &exe.init_memory, exe.pc_start, input.to_stdin());
+        let state = VmState::initial(system, &exe.init_memory, exe.pc_start, stdin(input));
         let mut state = VmExecState::new(state, tally);
         code.run(&mut state);
         Ok::<_, StaticProgramError>(state)

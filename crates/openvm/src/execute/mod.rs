@@ -1,5 +1,8 @@
 //! Runs a program, and makes the plan: where to cut the execution into segments.
 
+use myriad_engine::{
+    ExecuteError, Input, KeyError, MemoryBudget, Plan, SEGMENTS_MAX, Segment, worker::Reports,
+};
 use myriad_system::LeanVmBuilder;
 use openvm_circuit::{
     arch::{
@@ -15,73 +18,14 @@ use openvm_circuit::{
 use openvm_sdk::{DefaultStarkEngine, F, keygen::AppProvingKey};
 use openvm_sdk_config::SdkVmConfig;
 use openvm_stark_backend::{StarkEngine, prover::DeviceDataTransporter};
-use serde::{Deserialize, Serialize};
 
 mod cut;
 
-pub(crate) use self::cut::Reports;
 use self::cut::{Limits, Refusal, Segmented};
-use crate::{
-    Input, KeyCache, MemoryBudget, Program,
-    error::{ExecuteError, KeyError},
-    memory::{self, CostModel},
-    program::caught,
-};
-
-/// The most segments into which an execution may be cut: as many as the planner plans for. A plan
-/// of that many takes some 100 MB with the VM's account of each.
-pub(crate) const SEGMENTS_MAX: usize = 200_000;
+use crate::{KeyCache, Program, heights, memory::CostModel, program::caught, stdin::stdin};
 
 /// The pages of memory for which OpenVM has numbers: 32 bits, less those within a page.
 const PAGES: usize = 1 << (u32::BITS as usize - DEFAULT_PAGE_BITS);
-
-/// One piece of an execution, small enough to be proven within a memory budget.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// Its place among the segments, from 0.
-    pub index: u32,
-    /// Instructions executed before it.
-    pub instret_start: u64,
-    /// Instructions in it.
-    pub num_insns: u64,
-    /// Rows that each chip of the VM needs for it.
-    pub trace_heights: Vec<u32>,
-    /// Whether the program ends in it.
-    pub last: bool,
-    /// Field elements in the traces of all chips, with each height rounded up to a power of two.
-    /// Proving time follows their number.
-    pub cells: u64,
-    /// Bus interactions of all rows, likewise.
-    pub interactions: u64,
-    /// Bytes of memory that the process which proves it is expected to use at its peak.
-    pub peak_bytes: u64,
-}
-
-/// The result of an execution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// The segments, in order; there is at least one.
-    pub segments: Vec<Segment>,
-    /// The public values that the program revealed.
-    pub public_values: Vec<u8>,
-    /// Instructions executed.
-    pub instructions: u64,
-}
-
-impl Segment {
-    /// The least memory, in bytes, of a process that proves any segment of a job whose encoded
-    /// input has this many bytes.
-    pub fn least_bytes(input_bytes: u64) -> u64 {
-        memory::segment_least_bytes(input_bytes)
-    }
-}
-
-impl Plan {
-    /// Expected peak memory of the process that proves the largest segment, in bytes.
-    pub fn peak_bytes(&self) -> u64 {
-        self.segments.iter().map(|s| s.peak_bytes).max().unwrap_or(0)
-    }
-}
 
 /// A VM without the program's commitment, which takes longest to make, and which metering does not
 /// need.
@@ -128,8 +72,8 @@ pub(crate) fn plan(
             budget: budget.bytes(),
             max: SEGMENTS_MAX,
         },
-        Refusal::Rows { heights } => ExecuteError::Indivisible {
-            reason: model.misfit(&heights),
+        Refusal::Rows { details } => ExecuteError::Indivisible {
+            reason: model.misfit(&heights::decode(&details).expect("they were encoded here")),
         },
     };
     let limits = Limits {
@@ -199,7 +143,7 @@ impl Metering<'_> {
         let mut sums = sums.iter().copied().peekable();
         let (_, bytes) = sums.next().expect("there is something to cut for");
         ctx.segmentation_ctx = model.segmentation(bytes);
-        let mut state = VmExecState::new(interpreter.create_initial_vm_state(self.input.to_stdin()), ctx);
+        let mut state = VmExecState::new(interpreter.create_initial_vm_state(stdin(self.input)), ctx);
         let too_long = |actual| ExecuteError::TooLong {
             max: self.max_instructions,
             actual,
@@ -273,7 +217,7 @@ impl Metering<'_> {
             cells: load.cells,
             interactions: load.interactions,
             peak_bytes: self.model.peak_bytes(&trace_heights),
-            trace_heights,
+            details: heights::encode(&trace_heights),
         }
     }
 }
@@ -298,7 +242,7 @@ pub(crate) fn run(
             .instance(program.exe())
             .map_err(|e| trapped(e.to_string()))?;
         interpreter
-            .execute(input.to_stdin(), Some(instructions))
+            .execute(stdin(input), Some(instructions))
             .map(drop)
             .map_err(|e| explain(e, output))
     })

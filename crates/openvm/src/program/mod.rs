@@ -11,6 +11,7 @@ mod vmexe;
 
 use std::sync::Arc;
 
+use myriad_engine::PROGRAM_BYTES_MAX;
 use openvm_circuit::arch::instructions::{exe::VmExe, riscv::RV32_MEMORY_AS};
 use openvm_sdk::F;
 use openvm_sdk_config::TranspilerConfig;
@@ -18,10 +19,6 @@ use openvm_transpiler::{FromElf, elf::Elf, openvm_platform::memory::MEM_SIZE};
 
 use self::marks::Mark;
 use crate::{VmConfig, error::ProgramError};
-
-/// Most bytes of a program file. The EVM block guest has under 3 MB as an ELF, and 40 MB as a
-/// `.vmexe`.
-pub const PROGRAM_BYTES_MAX: usize = 128 << 20;
 
 /// Most bytes of memory that are set when a program starts: its code, its constants, and zeros. The
 /// EVM block guest has 2.9 MB, of which 872 bytes are zero and not in its file. OpenVM holds them

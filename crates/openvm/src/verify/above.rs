@@ -46,7 +46,7 @@ use openvm_verify_stark_host::pvs::{
 };
 
 use super::Verifier;
-use crate::error::VerifyError;
+use myriad_engine::VerifyError;
 
 /// The chips that every segment proof has a trace of.
 pub(super) const OF_SEGMENTS: [(&str, usize); 4] = [

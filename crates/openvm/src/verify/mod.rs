@@ -4,6 +4,10 @@ mod above;
 
 use std::borrow::Borrow;
 
+use myriad_engine::{
+    Boundary, FinalProof, KeyError, Level, NODE_PROOF_BYTES_MAX, ProofOf, Root, SEGMENT_PROOF_BYTES_MAX,
+    Shown, Statement, VerifyError,
+};
 use myriad_swirl::SwirlEngine;
 use myriad_system::MemoryTree;
 use openvm_circuit::{
@@ -33,13 +37,9 @@ use openvm_verify_stark_host::{
     vk::{VerificationBaseline, VmStarkVerifyingKey},
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Boundary, FinalProof, KeyCache, Level, Program, Root,
-    boundary::differs,
+    KeyCache, Program,
     circuit::Circuit,
-    error::{KeyError, VerifyError},
     final_proof,
     keys::{KeySet, VkCommits},
     program::{caught, commitment},
@@ -47,75 +47,8 @@ use crate::{
     prove::SegmentProof,
 };
 
-/// Most bytes of a segment proof; those measured have 0.5 to 1.5 MB.
-pub const SEGMENT_PROOF_BYTES_MAX: usize = 16 << 20;
-/// Most bytes of a proof of the aggregation tree; those measured have under 1 MB.
-pub const NODE_PROOF_BYTES_MAX: usize = 8 << 20;
-
 type Digest = [F; 8];
 type Vk = MultiStarkVerifyingKey<SC>;
-
-/// The kind of a proof, and the facts that it must show, beside the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ProofOf {
-    /// A segment. The last one, and no other, reveals these public values.
-    Segment { public_values: Option<Vec<u8>> },
-    /// A node of the aggregation tree on this level.
-    Node(Level),
-    /// The whole execution, which reveals these public values; without any, whatever it reveals.
-    Final { public_values: Option<Vec<u8>> },
-}
-
-/// The statement of a verified proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shown {
-    /// The proof of a segment or node says this of its piece.
-    Piece(Boundary),
-    /// The final proof says this of the whole execution.
-    Whole(FinalProof),
-}
-
-impl Shown {
-    /// The boundary of a piece; a final proof is of the whole.
-    pub fn piece(self) -> Option<Boundary> {
-        match self {
-            Self::Piece(boundary) => Some(boundary),
-            Self::Whole(_) => None,
-        }
-    }
-}
-
-/// The statement that proofs of a program must make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
-    start_pc: u32,
-    start_root: Root,
-    /// The commitment to the program, its initial memory and its start, as OpenVM prints it (0x
-    /// hex).
-    pub program_commitment: String,
-    /// The file `NAME.baseline.json` that `cargo openvm verify stark` wants beside a final proof.
-    pub baseline_json: Vec<u8>,
-}
-
-impl Statement {
-    /// Checks that a piece starts where the program does.
-    ///
-    /// # Errors
-    /// [`VerifyError::Boundary`]
-    pub fn check_start(&self, first: &Boundary) -> Result<(), VerifyError> {
-        if first.initial_pc != self.start_pc {
-            return Err(differs("the starting pc", first.initial_pc, self.start_pc));
-        }
-        if first.initial_root != self.start_root {
-            return Err(differs(
-                "the starting memory root",
-                first.initial_root,
-                self.start_root,
-            ));
-        }
-        Ok(())
-    }
-}
 
 /// Verifies the proofs of one program. It is made once, and then shared between threads.
 pub struct Verifier {
@@ -183,7 +116,7 @@ impl Verifier {
             program_commit,
             memory_dimensions,
             start_pc: pc_start,
-            start_root: start_root.into(),
+            start_root: root(start_root),
         })
     }
 
@@ -194,7 +127,7 @@ impl Verifier {
             start_pc: self.start_pc,
             start_root: self.start_root,
             program_commitment: json.app_exe_commit.to_string(),
-            baseline_json: serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form"),
+            baseline: serde_json::to_vec_pretty(&json).expect("a baseline has a JSON form"),
         }
     }
 
@@ -278,20 +211,24 @@ impl Verifier {
         let boundary = Boundary {
             initial_pc: connector.initial_pc.as_canonical_u32(),
             final_pc: connector.final_pc.as_canonical_u32(),
-            initial_root: memory.initial_root.into(),
-            final_root: memory.final_root.into(),
+            initial_root: root(memory.initial_root),
+            final_root: root(memory.final_root),
             exit_code: above::ending(connector.is_terminate, connector.exit_code)?,
         };
         match (boundary.exit_code.is_some(), public_values) {
             (true, None) => {
-                return Err(differs(
+                return Err(VerifyError::boundary(
                     "the end of the program",
                     "in this segment",
                     "in a later one",
                 ));
             }
             (false, Some(_)) => {
-                return Err(differs("the end of the program", "not in this segment", "in it"));
+                return Err(VerifyError::boundary(
+                    "the end of the program",
+                    "not in this segment",
+                    "in it",
+                ));
             }
             _ => {}
         }
@@ -307,7 +244,7 @@ impl Verifier {
             }
             (shown, _) => {
                 let actual = if shown.is_some() { "shown" } else { "not shown" };
-                return Err(differs(
+                return Err(VerifyError::boundary(
                     "the public values",
                     actual,
                     "shown by the last segment and by no other",
@@ -332,7 +269,7 @@ impl Verifier {
 
     fn node_inner(&self, level: Level, proof: &[u8]) -> Result<Boundary, VerifyError> {
         let proof = proof_bytes::decode(proof).map_err(|reason| VerifyError::Malformed { reason })?;
-        let vk = match level.circuit() {
+        let vk = match Circuit::of(level) {
             Circuit::Leaf => &self.leaf,
             Circuit::InternalForLeaf => &self.internal_for_leaf,
             Circuit::InternalRecursive => &self.final_proof.mvk,
@@ -351,8 +288,8 @@ impl Verifier {
         Ok(Boundary {
             initial_pc: pvs.initial_pc.as_canonical_u32(),
             final_pc: pvs.final_pc.as_canonical_u32(),
-            initial_root: pvs.initial_root.into(),
-            final_root: pvs.final_root.into(),
+            initial_root: root(pvs.initial_root),
+            final_root: root(pvs.final_root),
             exit_code: above::ending(pvs.is_terminate, pvs.exit_code)?,
         })
     }
@@ -446,12 +383,17 @@ impl Verifier {
     fn check_program(&self, actual: Digest) -> Result<(), VerifyError> {
         if actual != self.program_commit {
             return Err(VerifyError::OtherProgram {
-                actual: Root::from(actual).to_string(),
-                expected: Root::from(self.program_commit).to_string(),
+                actual: root(actual).to_string(),
+                expected: root(self.program_commit).to_string(),
             });
         }
         Ok(())
     }
+}
+
+/// A digest as plain words.
+pub(crate) fn root(digest: Digest) -> Root {
+    Root(digest.map(|f| f.as_canonical_u32()))
 }
 
 fn check_size(what: &str, actual: usize, max: usize) -> Result<(), VerifyError> {

@@ -1,6 +1,7 @@
 //! Counts by marks, compared with OpenVM's own counts.
 
-use myriad_openvm::{Account, ExecuteError, Input, KeyCache, Program, Spent, devices};
+use myriad_engine::{Account, ExecuteError, Input, Spent};
+use myriad_openvm::{KeyCache, Program, devices};
 use openvm_circuit::system::memory::merkle::public_values::extract_public_values;
 use openvm_sdk::StdIn;
 

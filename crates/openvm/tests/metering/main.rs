@@ -10,8 +10,9 @@ mod marked;
 
 use std::{fs, path::Path};
 
+use myriad_engine::{ExecuteError, Input, KeyError, MemoryBudget};
 use myriad_openvm::{
-    ExecuteError, Input, KeyCache, KeyError, MemoryBudget, Program, VmConfig,
+    KeyCache, Program, VmConfig,
     devices::{self, metered_ctx},
 };
 use openvm_circuit::arch::{

@@ -1,9 +1,7 @@
 //! A prover that was changed, and whose proofs hold all the same.
 
-use myriad_openvm::{
-    ProofOf, ProveError, Shown,
-    changed_prover::{prove_suspended_with_43, say_43},
-};
+use myriad_engine::{ProofOf, ProveError, Shown};
+use myriad_openvm::changed_prover::{prove_suspended_with_43, say_43};
 use openvm_sdk::DefaultStarkEngine;
 use openvm_stark_backend::{StarkEngine, codec::Decode, proof::Proof};
 use openvm_stark_sdk::config::baby_bear_poseidon2::BabyBearPoseidon2Config as SC;

@@ -12,11 +12,9 @@ mod stock;
 
 use std::{fs, path::Path};
 
-use myriad_openvm::{
-    Input, KeyCache, Level, MemoryBudget, Program, Segment, Verifier, VerifyError, devices, probe,
-    worker::Failure,
-};
+use myriad_engine::{Input, Level, MemoryBudget, Segment, VerifyError, worker::Failure};
 use myriad_evm::host::sample::{self, SampleSpec};
+use myriad_openvm::{KeyCache, Program, Verifier, devices, probe};
 use stock::{CHIPS, COMPARED, both};
 
 /// A few rounds of `fibonacci`, which are cut into three segments.

@@ -1,7 +1,8 @@
 //! Each proof must meet all requirements of the circuits above, besides being valid.
 
+use myriad_engine::{Level, VerifyError};
 use myriad_openvm::{
-    Level, Verifier, VerifyError,
+    Verifier,
     devices::{set_interactions_max, usable_node, usable_segment},
 };
 use openvm_circuit::arch::{BOUNDARY_AIR_ID, CONNECTOR_AIR_ID, MERKLE_AIR_ID, PROGRAM_AIR_ID};

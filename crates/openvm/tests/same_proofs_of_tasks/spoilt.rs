@@ -1,9 +1,7 @@
 //! A child hands out no node and no final proof that memory has spoilt.
 
-use myriad_openvm::{
-    AggregateError,
-    probe::{Context, Key, Prove},
-};
+use myriad_engine::AggregateError;
+use myriad_openvm::probe::{Context, Key, Prove};
 use myriad_swirl::SwirlError;
 use openvm_stark_backend::{
     codec::{Decode, Encode},

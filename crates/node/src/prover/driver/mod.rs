@@ -202,7 +202,7 @@ impl<E: Engine> Driver<E> {
         }
         Ok(Self {
             tools: Arc::new(tools),
-            offers: Offers::new(crate::engine_fingerprint(), payers, Instant::now()),
+            offers: Offers::new(network.engine(), payers, Instant::now()),
             prefetch: None,
             current: None,
             finished: Finished::new(network.blobs().clone()),

@@ -8,7 +8,7 @@ use std::{
 
 use myriad_core::{JobId, Peer};
 use myriad_engine::{
-    Filling, FinalForm, KeyError, Level, MemoryBudget, Segment,
+    EngineFacts, Filling, FinalForm, KeyError, Level, MemoryBudget, Segment,
     worker::{Failure, Source, Stopper, Usage, WorkerConfig, WorkerError},
 };
 use myriad_net::blob::BlobRef;
@@ -16,8 +16,8 @@ use myriad_net::blob::BlobRef;
 use super::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 use crate::{
     group::LimitedWorker,
+    job_id,
     process::{cpu_time, resident_bytes},
-    store::job_id_of,
     text::printable,
 };
 
@@ -143,7 +143,7 @@ impl Child {
         let loaded = worker
             .load(image, files.openvm_toml.clone(), input)
             .map_err(|e| refused(worker.explain(e)))?;
-        let actual = job_id_of(&loaded.program, &loaded.input);
+        let actual = job_id(&loaded);
         if actual != files.job {
             return Err(EngineError::Unwilling(format!(
                 "the job is called {}, but its program and input give it the name {actual}",
@@ -324,6 +324,10 @@ impl Engine for Child {
             cpu: running.before.map_or(Duration::ZERO, taken),
             memory_bytes: resident_bytes(pid).unwrap_or_default(),
         }
+    }
+
+    fn facts(&self) -> &EngineFacts {
+        &self.config.engine
     }
 
     fn calibration(&self, threads: usize) -> Calibration {

@@ -58,6 +58,7 @@ fn frame(result: &[u8]) -> Vec<u8> {
 
 fn config(dir: &Path, script: &str) -> WorkerConfig {
     WorkerConfig {
+        engine: myriad_engine::EngineFacts::pretended(),
         command: "/bin/sh".into(),
         args: vec!["-c".into(), format!("cd {}\n{script}", dir.display())],
         keys: dir.join("keys"),
@@ -70,7 +71,7 @@ fn job(dir: &Path) -> (JobFiles, Piece) {
     let blobs = BlobStore::open(&dir.join("blobs"), 1 << 20).unwrap();
     let files = JobFiles {
         requester: Peer([1; 32]),
-        job: job_id_of(&HASH, &HASH),
+        job: job_id(&myriad_engine::Loaded::pretended()),
         program: blobs.put(b"program").unwrap(),
         openvm_toml: None,
         input: blobs.put(b"input").unwrap(),
@@ -82,7 +83,7 @@ fn job(dir: &Path) -> (JobFiles, Piece) {
         index: 0,
         instret_start: 0,
         num_insns: 1,
-        trace_heights: Vec::new(),
+        details: Vec::new(),
         last: true,
         cells: 0,
         interactions: 0,
@@ -95,8 +96,8 @@ type Proven = Result<(Vec<u8>, Usage), EngineError>;
 
 /// Writes what scripts in the place of children answer, each into a file of its name.
 fn write_answers(dir: &Path) {
-    // The program's, the input's and the engine's hash.
-    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &[7; 96]].concat())).unwrap();
+    let loaded = postcard::to_stdvec(&myriad_engine::Loaded::pretended()).unwrap();
+    fs::write(dir.join("loaded"), frame(&[&[0, 1][..], &loaded].concat())).unwrap();
     let made = key_file(b"made");
     let keys = [&[0, 0, made.len() as u8][..], &made].concat();
     fs::write(dir.join("made"), frame(&keys)).unwrap();

@@ -65,7 +65,7 @@ use super::{
     refusals::refusal,
     spreading::Spreading,
 };
-use crate::{Event, Observer, RunError, engine_fingerprint};
+use crate::{Event, Observer, RunError};
 
 /// The time for which the end waits until provers have heard that their work is not wanted any
 /// more.
@@ -370,7 +370,7 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     fn handle_greeting(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) {
-        let is_useless = hello.role == Role::Prover && hello.engine != engine_fingerprint();
+        let is_useless = hello.role == Role::Prover && hello.engine != self.network.engine();
         let notice = is_useless.then(|| {
             format!(
                 "prover {} has another engine ({}) and is not used: one of the two has to be updated",

@@ -10,13 +10,10 @@ use myriad_net::{
 };
 
 use super::Driver;
-use crate::{
-    engine_fingerprint,
-    requester::{
-        backend::JobBackend,
-        refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
-        spreading::Prover,
-    },
+use crate::requester::{
+    backend::JobBackend,
+    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
+    spreading::Prover,
 };
 
 /// When a prover without a task is to ask again for the files of a job that has all its tasks.
@@ -111,7 +108,7 @@ impl<J: JobBackend> Driver<'_, J> {
         let standing = self.requester.standing(peer);
         let is_banned = standing.is_some_and(|standing| standing.banned.is_some());
         let hello = self.peers.hello(peer).map(|(hello, _)| hello);
-        !is_banned && hello.is_some_and(is_served)
+        !is_banned && hello.is_some_and(|hello| is_served(hello, self.network.engine()))
     }
 
     /// Whether a peer has delivered before.
@@ -131,7 +128,7 @@ impl<J: JobBackend> Driver<'_, J> {
             return reply.send(refused(Why::NoWork, "the job ends", None));
         }
         let origin = match self.peers.hello(peer) {
-            Some((hello, origin)) if hello.engine == engine_fingerprint() => origin,
+            Some((hello, origin)) if hello.engine == self.network.engine() => origin,
             _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
         };
         // The state machine refuses a banned peer's offer, and nobody may be sent to it either.

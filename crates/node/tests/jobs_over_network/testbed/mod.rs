@@ -26,7 +26,7 @@ use myriad_net::{
     wire::{Announcement, Extent, PROTOCOL_VERSION, Role},
 };
 use myriad_node::{
-    Event, RunError, engine_fingerprint,
+    Event, RunError,
     prover::{self, Limits, Status, StatusFile},
     requester::{Driver, Files, Growth, Heard, Herald, Joined, ServedJob},
 };
@@ -37,7 +37,7 @@ use tokio::{
 
 use ledger::{Debts, Ledger};
 pub use ledger::{Journal, Owed, SEGMENT_INSTRUCTIONS};
-pub use pretence::{Fault, PROOF_BYTES, Pretender, node_proof, segment_proof};
+pub use pretence::{Fault, PROOF_BYTES, Pretender, engine, node_proof, segment_proof};
 
 pub const MEMORY: u64 = 4 << 30;
 pub const PROGRAM_BYTES: usize = 500_000;
@@ -74,7 +74,7 @@ fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Con
         identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
-        engine: engine_fingerprint(),
+        engine: engine().fingerprint,
         listen: myriad_net::Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
         external: Vec::new(),
         bootstrap: bootstrap
@@ -159,7 +159,7 @@ pub fn announcement(network: &Network, job: JobId) -> Announcement {
         requester: network.peer(),
         sequence: 1,
         open: true,
-        engine: engine_fingerprint(),
+        engine: engine().fingerprint,
         extent: Some(Extent {
             instructions: 1000,
             memory_min: 1 << 30,
@@ -197,7 +197,7 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
         program: blobs.put(&program).unwrap(),
         openvm_toml: None,
         input: blobs.put(&input).unwrap(),
-        engine: engine_fingerprint(),
+        engine: engine().fingerprint,
     };
     let start = Instant::now();
     let Some(heard) = heard(request.execution, &network, &mut events, job, &files, &leased).await else {

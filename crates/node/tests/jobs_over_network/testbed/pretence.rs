@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use myriad_engine::worker::Usage;
+use myriad_core::EngineId;
+use myriad_engine::{EngineFacts, worker::Usage};
 use myriad_net::blob::BlobRef;
 use myriad_node::prover::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 
@@ -96,7 +97,17 @@ impl Pretender {
     }
 }
 
+/// The engine that everybody here has.
+pub fn engine() -> EngineId {
+    EngineFacts::pretended().id
+}
+
 impl Engine for Pretender {
+    fn facts(&self) -> &EngineFacts {
+        static FACTS: LazyLock<EngineFacts> = LazyLock::new(EngineFacts::pretended);
+        &FACTS
+    }
+
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
         self.stopped.store(false, Ordering::SeqCst);
         let first = self.started.fetch_add(1, Ordering::SeqCst) == 0;

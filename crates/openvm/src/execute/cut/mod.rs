@@ -3,9 +3,9 @@
 
 mod stream;
 
-use super::{Plan, Segment};
-use crate::{MemoryBudget, error::ExecuteError, memory::NO_PROOF};
-pub(crate) use stream::Reports;
+use myriad_engine::{ExecuteError, MemoryBudget, Plan, Segment, worker::Reports};
+
+use crate::memory::NO_PROOF;
 use stream::{Passed, pass};
 
 /// This part of the budget is left free, in case a peak comes out above the expected one.
@@ -55,7 +55,7 @@ pub(super) enum Refusal {
     /// Segments that fit are more than there may be.
     Segments,
     /// Some segment's traces are too high for a proof, however finely the execution is cut.
-    Rows { heights: Vec<u32> },
+    Rows { details: Vec<u8> },
 }
 
 /// Has `run` execute and cut for a number of bytes, and into a limited number of segments, until no
@@ -161,7 +161,7 @@ struct Search {
     /// The least peak of a cut that did not fit.
     needed: Option<u64>,
     /// The rows of a segment that cannot be proven.
-    rows: Option<Vec<u32>>,
+    rows: Option<Vec<u8>>,
 }
 
 /// The next step of the search.
@@ -188,9 +188,9 @@ impl Search {
                 }
                 Some(reports) => match pass(&self, bytes, reports, &mut run)? {
                     Passed::Short(cut) => self.learn(bytes, cut, tries),
-                    Passed::Misfit { peak, heights } => {
+                    Passed::Misfit { peak, details } => {
                         match peak {
-                            NO_PROOF => self.rows = Some(heights),
+                            NO_PROOF => self.rows = Some(details),
                             peak => self.needs(peak),
                         }
                         self.finer(bytes, peak, tries)
@@ -229,7 +229,7 @@ impl Search {
         }
         if peak == NO_PROOF {
             let without = plan.segments.iter().find(|s| s.peak_bytes == NO_PROOF);
-            self.rows = without.map(|segment| segment.trace_heights.clone());
+            self.rows = without.map(|segment| segment.details.clone());
         }
         if !few {
             // Neither a finer nor a coarser cut helps.
@@ -312,8 +312,8 @@ impl Search {
     fn refusal(&self) -> Refusal {
         match (self.needed, &self.rows) {
             (Some(needed), _) => too_small(needed),
-            (None, Some(heights)) => Refusal::Rows {
-                heights: heights.clone(),
+            (None, Some(details)) => Refusal::Rows {
+                details: details.clone(),
             },
             (None, None) => Refusal::Segments,
         }

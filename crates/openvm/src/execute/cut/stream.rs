@@ -1,8 +1,10 @@
 //! Cuts a long execution so that segments can be told of as they are cut: those that were told of
 //! stay as they are.
 
-use super::{CUTS_MAX, Plan, Refusal, Search, Seen, Segmented, too_small};
-use crate::{Segment, error::ExecuteError, memory::NO_PROOF};
+use myriad_engine::{ExecuteError, Plan, Segment, worker::Reports};
+
+use super::{CUTS_MAX, Refusal, Search, Seen, Segmented, too_small};
+use crate::memory::NO_PROOF;
 
 /// After as many segments that did not fit, the rest is cut for the least that there is.
 const MISFITS_MAX: u32 = 24;
@@ -10,20 +12,13 @@ const MISFITS_MAX: u32 = 24;
 /// times.
 const MISFITS_SHIFT_MAX: u32 = 16;
 
-/// Where segments are told of as they are cut.
-pub(crate) struct Reports<'a> {
-    /// An execution is long if it has more segments than this; those of others are not told of.
-    pub from: usize,
-    pub tell: &'a mut dyn FnMut(&[Segment]),
-}
-
 /// One execution that tells of segments.
 pub(super) enum Passed {
     /// It told of none: it is short.
     Short(Segmented),
     /// It is long, and ended early: of its first segments, the one with these rows takes most, and
     /// does not fit.
-    Misfit { peak: u64, heights: Vec<u32> },
+    Misfit { peak: u64, details: Vec<u8> },
     /// It told of all its segments, with more executions if one did not fit.
     Long(Result<Plan, Refusal>),
 }
@@ -54,7 +49,7 @@ pub(super) fn pass(
         let largest = first.iter().max_by_key(|segment| segment.peak_bytes);
         misfit = largest
             .filter(|segment| segment.peak_bytes > search.within)
-            .map(|segment| (segment.peak_bytes, segment.trace_heights.clone()));
+            .map(|segment| (segment.peak_bytes, segment.details.clone()));
         if misfit.is_none() {
             (reports.tell)(&first);
             told = first.len();
@@ -64,13 +59,13 @@ pub(super) fn pass(
     })?;
     if told == 0 {
         return Ok(match misfit {
-            Some((peak, heights)) => Passed::Misfit { peak, heights },
+            Some((peak, details)) => Passed::Misfit { peak, details },
             None => Passed::Short(cut),
         });
     }
     let mut sums = vec![(0, bytes)];
     let (mut misfits, mut tries) = (0, 0);
-    while let Some((peak, heights)) = misfit.take() {
+    while let Some((peak, details)) = misfit.take() {
         let (from, bytes) = sums[sums.len() - 1];
         // It is the same segment again.
         tries = if from == told { tries + 1 } else { 0 };
@@ -79,7 +74,7 @@ pub(super) fn pass(
         misfits += 1;
         let Some(less) = search.less(bytes, peak, shift, last) else {
             return Ok(Passed::Long(Err(match peak {
-                NO_PROOF => Refusal::Rows { heights },
+                NO_PROOF => Refusal::Rows { details },
                 peak => too_small(peak),
             })));
         };
@@ -108,7 +103,7 @@ fn advance(
     segment: &Segment,
     reports: &mut Reports<'_>,
     told: &mut usize,
-    misfit: &mut Option<(u64, Vec<u32>)>,
+    misfit: &mut Option<(u64, Vec<u8>)>,
 ) -> bool {
     let fits = segment.peak_bytes <= search.within;
     if fits && *told == search.segments_max {
@@ -118,7 +113,7 @@ fn advance(
         (reports.tell)(std::slice::from_ref(segment));
         *told += 1;
     } else {
-        *misfit = Some((segment.peak_bytes, segment.trace_heights.clone()));
+        *misfit = Some((segment.peak_bytes, segment.details.clone()));
     }
     fits
 }

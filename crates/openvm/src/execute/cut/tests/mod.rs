@@ -2,14 +2,16 @@
 
 mod streamed;
 
-use super::{super::Segment, *};
+use myriad_engine::Segment;
+
+use super::*;
 
 fn plan(peaks: &[u64]) -> Plan {
     let segment = |&peak_bytes| Segment {
         index: 0,
         instret_start: 0,
         num_insns: 1,
-        trace_heights: vec![20],
+        details: vec![20],
         last: false,
         cells: 1,
         interactions: 1,
@@ -334,7 +336,7 @@ fn a_cut_is_found_wherever_there_is_one() {
                         (budget + 1..NO_PROOF / 2).contains(&needed),
                         "seed {seed}: {needed} needed, {budget} allowed"
                     ),
-                    Refusal::Rows { heights } => assert!(!heights.is_empty()),
+                    Refusal::Rows { details } => assert!(!details.is_empty()),
                     Refusal::Segments => panic!("seed {seed}: any number of segments is allowed"),
                 }
             }

@@ -14,17 +14,14 @@ use std::{
 use super::{
     death::{Death, last_lines},
     error::WorkerError,
-    protocol::{
-        ANSWER_BYTES_MAX, Answer, Failure, Loaded, REQUEST_BYTES_MAX, Request, RequestHead, Response,
-        read_frame, write_frame,
-    },
+    protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
     source::{Source, send},
     told::Told,
     usage::{Usage, Watch},
 };
 use crate::{
-    Account, Boundary, FinalForm, KeyCache, KeyError, Level, MemoryBudget, Plan, ProofOf, Segment, Shown,
-    Statement, VmConfig, keys::Filling,
+    Account, Boundary, Description, EngineFacts, Filling, FinalForm, KeyError, KeyFolder, Level, Loaded,
+    MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
 };
 
 /// The settings of the child's allocator, jemalloc: memory that one task has freed goes back to the
@@ -61,6 +58,8 @@ pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
 /// The command that starts a child.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
+    /// The engine that the child has.
+    pub engine: EngineFacts,
     /// The binary, and the arguments with which it calls [`super::serve`].
     pub command: PathBuf,
     pub args: Vec<String>,
@@ -76,7 +75,8 @@ pub struct WorkerConfig {
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
     process: Arc<Mutex<Process>>,
-    keys: KeyCache,
+    engine: EngineFacts,
+    keys: KeyFolder,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
@@ -145,7 +145,8 @@ impl Worker {
         let stdout = BufReader::new(child.stdout.take().expect("it was piped"));
         let stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         Ok(Self {
-            keys: KeyCache::new(&config.keys),
+            engine: config.engine.clone(),
+            keys: KeyFolder::new(&config.keys),
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
@@ -167,21 +168,21 @@ impl Worker {
         Stopper(Arc::clone(&self.process))
     }
 
-    /// Has it make the keys of the configuration that an `openvm.toml` describes, as `filling`
-    /// says; without one, those of the plain configuration. The caller writes them, under the name
-    /// of that text. Returns the cost.
+    /// Has it make the keys of the configuration that a text describes, as `filling` says; without
+    /// one, those of the configuration that needs none. The caller writes them, under the name of
+    /// that text. Returns the cost.
     ///
     /// # Errors
     /// The errors of all requests: the child's own [`Failure`], or its [`Death`]. [`KeyError::Io`]
     /// is the caller's: of a folder that cannot be read or written.
-    pub fn make_keys(&mut self, openvm_toml: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
+    pub fn make_keys(&mut self, config: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
         let process = Arc::clone(&self.process);
         let goes_on = || matches!(lock(&process).child.try_wait(), Ok(None));
-        let text = openvm_toml.clone();
+        let name = Description::of(config.as_deref()).key_name(&self.engine.id.fingerprint);
         let mut took = Usage::default();
-        keys.fill(text.as_deref(), filling, goes_on, || {
-            match self.ask(Request::MakeKeys { openvm_toml }) {
+        keys.fill(&name, filling, goes_on, || {
+            match self.ask(Request::MakeKeys { config }) {
                 Ok((Answer::Keys(file), usage)) => {
                     took = usage;
                     Ok(file)
@@ -197,21 +198,38 @@ impl Worker {
         Ok(took)
     }
 
-    /// Gives it the program and the input for all requests that follow: the bytes of an ELF or a
-    /// `.vmexe`, the text of its `openvm.toml`, and an encoded [`Input`](crate::Input). The child
-    /// decodes them, and says what they are.
+    /// Has it try to read the keys of the configuration that a text describes. One that makes keys
+    /// cannot.
     ///
     /// # Errors
-    /// The errors of all requests: the child's own [`Failure`], or its [`Death`].
+    /// See [`Worker::load`].
+    pub fn read_keys(&mut self, config: Option<String>) -> Result<(), WorkerError> {
+        match self.ask(Request::ReadKeys { config })? {
+            (Answer::KeysRead, _) => Ok(()),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    /// Gives it the program and the input for all requests that follow: the bytes of the program's
+    /// file, the text that configures it, and an encoded [`Input`](crate::Input). The child decodes
+    /// them, and says what they are.
+    ///
+    /// # Errors
+    /// The errors of all requests: the child's own [`Failure`], or its [`Death`]. An answer that is
+    /// longer than its request allows, or that nothing can be made of, is
+    /// [`WorkerError::Protocol`]; then the child must not be used again.
     pub fn load<'a>(
         &mut self,
         image: impl Into<Source<'a>>,
-        openvm_toml: Option<String>,
+        config: Option<String>,
         input: impl Into<Source<'a>>,
     ) -> Result<Loaded, WorkerError> {
         let files = vec![image.into(), input.into()];
-        match self.ask_with(Request::Load { openvm_toml }, files, &mut unasked)? {
-            (Answer::Loaded(loaded), _) => Ok(loaded),
+        match self.ask_with(Request::Load { config }, files, &mut unasked)? {
+            (Answer::Loaded(loaded), _) => match loaded.check() {
+                Ok(()) => Ok(loaded),
+                Err(reason) => Err(WorkerError::Protocol(format!("of the program, {reason}"))),
+            },
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -230,7 +248,10 @@ impl Worker {
             max_instructions,
             stream_from: None,
         })? {
-            (Answer::Plan(plan), usage) => Ok((plan, usage)),
+            (Answer::Plan(plan), usage) => {
+                Told::default().check(&plan, max_instructions)?;
+                Ok((plan, usage))
+            }
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -261,7 +282,7 @@ impl Worker {
             Ok(())
         })?;
         match answer {
-            (Answer::Plan(plan), usage) => told.check(&plan).map(|()| (plan, usage)),
+            (Answer::Plan(plan), usage) => told.check(&plan, max_instructions).map(|()| (plan, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -363,9 +384,13 @@ impl Worker {
     ///
     /// # Errors
     /// See [`Worker::load`]. A proof that is refused is a [`Failure::Verify`].
-    pub fn verify<'a>(&mut self, of: ProofOf, proof: impl Into<Source<'a>>) -> Result<Shown, WorkerError> {
+    pub fn verify<'a>(
+        &mut self,
+        of: ProofOf,
+        proof: impl Into<Source<'a>>,
+    ) -> Result<(Shown, Usage), WorkerError> {
         match self.ask_with(Request::Verify(of), vec![proof.into()], &mut unasked)? {
-            (Answer::Holds(shown), _) => Ok(shown),
+            (Answer::Holds(shown), usage) => Ok((shown, usage)),
             (other, _) => Err(unexpected(&other)),
         }
     }
@@ -393,6 +418,7 @@ impl Worker {
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
         let watch = Watch::start(lock(&self.process).child.id());
+        let bytes_max = request.answer_bytes_max();
         let head = RequestHead {
             request,
             files: files.iter().map(|file| file.bytes).collect(),
@@ -406,7 +432,7 @@ impl Worker {
         }
         loop {
             let answer = match sent {
-                Ok(()) => read_frame::<Response>(&mut self.stdout, ANSWER_BYTES_MAX),
+                Ok(()) => read_frame::<Response>(&mut self.stdout, bytes_max),
                 Err(e) => Err(e),
             };
             return match answer {
@@ -462,15 +488,6 @@ impl Drop for Worker {
     }
 }
 
-/// Whether readable keys of the caller's own configuration are there.
-///
-/// # Errors
-/// An `openvm.toml` that is refused.
-pub fn has_keys(config: &WorkerConfig, openvm_toml: Option<&str>) -> Result<bool, WorkerError> {
-    let vm = openvm_toml.map_or_else(|| Ok(VmConfig::riscv32()), VmConfig::from_toml);
-    Ok(KeyCache::new(&config.keys).has(&vm.map_err(Failure::Config)?))
-}
-
 fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
     process.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -487,6 +504,7 @@ fn unexpected(answer: &Answer) -> WorkerError {
         Answer::Statement(_) => "the statement of proofs",
         Answer::Holds(_) => "that a proof holds",
         Answer::Cut(_) => "segments",
+        Answer::KeysRead => "that it has read keys",
     };
     WorkerError::Protocol(format!("the child answered with {kind} to another request"))
 }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use libtest_mimic::{Arguments, Trial};
-use myriad_openvm::worker::{ConfineError, KeyAccess, can_confine, confine};
+use myriad_engine::worker::{ConfineError, KeyAccess, can_confine, confine};
 use nix::libc::{self, c_long};
 
 /// The things that the processes know about each other.
