@@ -1,10 +1,10 @@
 //! Proving and verifying keys, kept on disk by the text of the configuration that they follow from.
 //! Only an engine reads what is in them.
 //!
-//! A set of OpenVM's keys has about 300 KB and takes seconds to make. Two processes that want the same set
-//! at once make it once: the second waits for the first one's lock. A set is written to a temporary
-//! name, synced and renamed, and carries its own hash, so that a torn or damaged file is made
-//! again.
+//! A set of OpenVM's keys has about 300 KB and takes seconds to make. Two processes that want the
+//! same set at once make it once: the second waits for the first one's lock. A set is written to a
+//! temporary name, synced and renamed, and carries its own hash, so that a torn or damaged file is
+//! made again.
 //!
 //! A child makes the keys for a stranger's text, and its caller writes the file
 //! ([`KeyFolder::fill`]). The file's name follows from the text and not from the child's reading of
@@ -158,9 +158,9 @@ impl KeyFolder {
         [MAGIC, blake3::hash(keys).as_bytes().as_slice(), keys].concat()
     }
 
-    /// If `filling` says so, keeps the result of `make`, a [file of keys](Self::file_of), under this
-    /// name. It is not decoded here. While another process makes the same keys, this one waits as
-    /// long as `waits` says so.
+    /// If `filling` says so, keeps the result of `make`, a [file of keys](Self::file_of), under
+    /// this name. It is not decoded here. While another process makes the same keys, this one waits
+    /// as long as `waits` says so.
     ///
     /// # Errors
     /// The errors of `make`; [`KeyError::Io`]; [`KeyError::Keygen`] if the result is not a file of

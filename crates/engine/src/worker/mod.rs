@@ -27,6 +27,7 @@
 //! no file at all: the caller writes the keys that it answers with.
 
 mod client;
+mod config;
 mod confine;
 mod death;
 mod error;
@@ -34,11 +35,13 @@ mod output;
 mod protocol;
 mod registry;
 mod serve;
+mod shared;
 mod source;
 mod told;
 mod usage;
 
-pub use client::{Stopper, Worker, WorkerConfig, data_bytes_max};
+pub use client::Worker;
+pub use config::{WorkerConfig, data_bytes_max};
 pub use confine::{ConfineError, KeyAccess, can_confine, confine};
 pub use death::Death;
 pub use error::WorkerError;
@@ -46,5 +49,6 @@ pub use output::GuestOutput;
 pub use protocol::Failure;
 pub use registry::{Engines, NoEngine};
 pub use serve::{Engine, Reports, ServeError, ServeOptions, serve};
+pub use shared::Stopper;
 pub use source::Source;
 pub use usage::Usage;

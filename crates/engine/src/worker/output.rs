@@ -1,7 +1,7 @@
 //! Keeps the text that the guest program prints apart from the frames.
 //!
-//! An engine prints it to the process's stdout. A pipe stands there instead; a thread empties it, so
-//! that the guest never waits, and keeps the end, which is where a panic says why.
+//! An engine prints it to the process's stdout. A pipe stands there instead; a thread empties it,
+//! so that the guest never waits, and keeps the end, which is where a panic says why.
 
 use std::{
     collections::VecDeque,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use myriad_core::{EngineId, EngineName};
 use thiserror::Error;
 
-use super::client::WorkerConfig;
+use super::config::WorkerConfig;
 
 /// The engines of this machine, each with the command that starts its children.
 #[derive(Clone, Debug, Default)]

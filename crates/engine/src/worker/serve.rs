@@ -120,7 +120,7 @@ pub trait Engine {
     fn prove(&mut self, segment: &Segment) -> Result<Vec<u8>, Failure>;
 
     /// Makes one proof of those of neighbouring pieces, in order, and verifies it. A node over one
-    /// child may be the child's proof itself.
+    /// child may be the child's proof with the level put before it: the bytes have to be others.
     ///
     /// # Errors
     /// Children that are no proofs of neighbours, or a proof that does not verify.

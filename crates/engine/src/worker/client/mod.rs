@@ -2,19 +2,18 @@
 
 use std::{
     collections::VecDeque,
-    env, io,
-    io::BufReader,
-    path::PathBuf,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    io::{self, BufReader},
+    process::{ChildStdin, ChildStdout, ExitStatus},
     thread::JoinHandle,
     time::Duration,
 };
 
 use super::{
+    config::WorkerConfig,
     death::{Death, last_lines},
     error::WorkerError,
     protocol::{Answer, Failure, REQUEST_BYTES_MAX, Request, RequestHead, Response, read_frame, write_frame},
+    shared::{Shared, Stopper},
     source::{Source, send},
     told::Told,
     usage::{Usage, Watch},
@@ -24,86 +23,22 @@ use crate::{
     MemoryBudget, Plan, ProofOf, Segment, Shown, Statement,
 };
 
-/// The settings of the child's allocator, jemalloc: memory that one task has freed goes back to the
-/// system before the next has built its tools. By default it stays for 10 s, and was seen on top of
-/// the next peak. When nothing else runs, a thread that the child starts itself gives it back: see
-/// [`super::confine()`].
-const MALLOC_CONF: &str = "dirty_decay_ms:1000";
-
-/// The environment variables that a child gets from its caller: the paths of programs and
-/// libraries. The others may be secret.
-const VARIABLES: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
-
 /// The argument, behind those of [`WorkerConfig`], that makes a child one that makes keys.
 const MAKE_KEYS: &str = "--make-keys";
 
 /// The pause between looks at a child that is about to end.
 const WAIT_STEP: Duration = Duration::from_millis(2);
 
-/// The limit that the system enforces on virtual memory for the data of a child to which `memory`
-/// is lent.
-///
-/// It is more than `memory`, which is the real memory. An address space of a guest is mapped whole,
-/// 512 MiB of which few pages are touched, once for each state that is held; chips' records have
-/// room for more rows than there are; and the allocator keeps addresses whose pages it has given
-/// back. A child that took 3.5 GiB had mapped more than 12 GiB. Giving addresses back with the
-/// pages would halve that, but would map most allocations separately. A thread has a stack of 2
-/// MiB, and an arena of the allocator.
-pub fn data_bytes_max(memory: MemoryBudget, threads: usize) -> u64 {
-    const MAPS: u64 = 4 << 30;
-    const THREAD: u64 = 64 << 20;
-    4 * memory.bytes() + MAPS + THREAD * threads as u64
-}
-
-/// The command that starts a child.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// The engine that the child has.
-    pub engine: EngineFacts,
-    /// The binary, and the arguments with which it calls [`super::serve`].
-    pub command: PathBuf,
-    pub args: Vec<String>,
-    /// The folder of keys that these arguments name: the caller writes the keys that a child makes
-    /// to it.
-    pub keys: PathBuf,
-    /// Threads that it proves with.
-    pub threads: usize,
-}
-
 /// A child process that executes, proves and aggregates.
 ///
 /// Dropping it ends the child, in the middle of a task if need be.
 pub struct Worker {
-    process: Arc<Mutex<Process>>,
+    process: Shared,
     engine: EngineFacts,
     keys: KeyFolder,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     stderr: Option<JoinHandle<VecDeque<String>>>,
-}
-
-/// The child, which a [`Worker`] and its [`Stopper`]s share.
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    /// Whether a stopper has ended it. The system's out-of-memory killer uses the same signal.
-    stopped: bool,
-}
-
-/// Ends the child of a [`Worker`] that another thread is waiting for.
-///
-/// The waiting thread then gets a [`Death`] that is `stopped`. Nothing happens when the child has
-/// ended already.
-#[derive(Debug, Clone)]
-pub struct Stopper(Arc<Mutex<Process>>);
-
-impl Stopper {
-    pub fn stop(&self) {
-        let mut process = lock(&self.0);
-        if matches!(process.child.try_wait(), Ok(None)) && process.child.kill().is_ok() {
-            process.stopped = true;
-        }
-    }
 }
 
 impl Worker {
@@ -124,19 +59,8 @@ impl Worker {
     }
 
     fn start(config: &WorkerConfig, more: &[&str]) -> Result<Self, WorkerError> {
-        let variables = VARIABLES
-            .iter()
-            .filter_map(|name| Some((name, env::var_os(name)?)));
-        let mut child = Command::new(&config.command)
-            .args(&config.args)
-            .args(more)
-            .env_clear()
-            .envs(variables)
-            .env("RAYON_NUM_THREADS", config.threads.to_string())
-            .env("_RJEM_MALLOC_CONF", MALLOC_CONF)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut child = config
+            .command(more)
             .spawn()
             .map_err(|reason| WorkerError::Start {
                 command: config.command.clone(),
@@ -150,22 +74,19 @@ impl Worker {
             stdin: child.stdin.take(),
             stdout,
             stderr: Some(std::thread::spawn(move || last_lines(stderr))),
-            process: Arc::new(Mutex::new(Process {
-                child,
-                stopped: false,
-            })),
+            process: Shared::new(child),
         })
     }
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        lock(&self.process).child.id()
+        self.process.lock().child.id()
     }
 
     /// Returns a [`Stopper`], which ends the child from another thread, in the middle of a task if
     /// need be.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.process))
+        self.process.stopper()
     }
 
     /// Has it make the keys of the configuration that a text describes, as `filling` says; without
@@ -177,8 +98,8 @@ impl Worker {
     /// is the caller's: of a folder that cannot be read or written.
     pub fn make_keys(&mut self, config: Option<String>, filling: Filling) -> Result<Usage, WorkerError> {
         let keys = self.keys.clone();
-        let process = Arc::clone(&self.process);
-        let goes_on = || matches!(lock(&process).child.try_wait(), Ok(None));
+        let process = self.process.clone();
+        let goes_on = || matches!(process.lock().child.try_wait(), Ok(None));
         let name = Description::of(config.as_deref()).key_name(&self.engine.id.fingerprint);
         let mut took = Usage::default();
         keys.fill(&name, filling, goes_on, || {
@@ -417,7 +338,7 @@ impl Worker {
             .stdin
             .as_mut()
             .ok_or_else(|| WorkerError::Protocol("it has been ended".into()))?;
-        let watch = Watch::start(lock(&self.process).child.id());
+        let watch = Watch::start(self.process.lock().child.id());
         let bytes_max = request.answer_bytes_max();
         let head = RequestHead {
             request,
@@ -457,7 +378,7 @@ impl Worker {
     /// Waits for a child that is about to end, and lets a [`Stopper`] in between.
     fn wait(&mut self) -> io::Result<ExitStatus> {
         loop {
-            if let Some(status) = lock(&self.process).child.try_wait()? {
+            if let Some(status) = self.process.lock().child.try_wait()? {
                 return Ok(status);
             }
             std::thread::sleep(WAIT_STEP);
@@ -474,7 +395,7 @@ impl Worker {
             .and_then(|thread| thread.join().ok())
             .unwrap_or_default();
         let stderr = Vec::from(lines).join("\n");
-        let stopped = lock(&self.process).stopped;
+        let stopped = self.process.lock().stopped;
         Death::of(status, stderr, stopped)
     }
 }
@@ -486,10 +407,6 @@ impl Drop for Worker {
         // The child would stay in the system's table as a zombie without the wait.
         let _ = self.wait();
     }
-}
-
-fn lock(process: &Mutex<Process>) -> MutexGuard<'_, Process> {
-    process.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unexpected(answer: &Answer) -> WorkerError {

@@ -35,7 +35,7 @@ fn a_child_that_is_stopped_has_not_run_out_of_memory() {
 #[test]
 fn a_child_that_the_system_killed_has_and_no_stopper_takes_the_blame() {
     let mut worker = shell("kill -9 $$");
-    while lock(&worker.process).child.try_wait().unwrap().is_none() {
+    while worker.process.lock().child.try_wait().unwrap().is_none() {
         std::thread::sleep(WAIT_STEP);
     }
     worker.stopper().stop();
@@ -56,10 +56,8 @@ fn padded(start: &[u8], bytes: usize) -> String {
 /// A usage of nothing, and then what is answered.
 const NO_USAGE: [u8; 8] = [0; 8];
 
-#[test]
-fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
-    type Ask = fn(&mut Worker) -> Result<(), WorkerError>;
-    let segment = Segment {
+fn segment() -> Segment {
+    Segment {
         index: 0,
         instret_start: 0,
         num_insns: 1,
@@ -68,7 +66,12 @@ fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
         cells: 1,
         interactions: 1,
         peak_bytes: 1,
-    };
+    }
+}
+
+#[test]
+fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
+    type Ask = fn(&mut Worker) -> Result<(), WorkerError>;
     let asked: [(Request, Ask); 5] = [
         (Request::Execute { instructions: 1 }, |w| w.execute(1).map(drop)),
         (Request::Verify(ProofOf::Node(Level::LEAF)), |w| {
@@ -78,18 +81,8 @@ fn an_answer_is_as_long_as_what_was_asked_may_be_and_no_longer() {
         (Request::Aggregate { level: Level::LEAF }, |w| {
             w.aggregate(Level::LEAF, vec![vec![1]]).map(drop)
         }),
-        (Request::Boundaries(vec![segment]), |w| {
-            let segment = Segment {
-                index: 0,
-                instret_start: 0,
-                num_insns: 1,
-                details: Vec::new(),
-                last: true,
-                cells: 1,
-                interactions: 1,
-                peak_bytes: 1,
-            };
-            w.boundaries(&[segment]).map(drop)
+        (Request::Boundaries(vec![segment()]), |w| {
+            w.boundaries(&[segment()]).map(drop)
         }),
     ];
     for (request, ask) in asked {
