@@ -9,8 +9,8 @@ use std::{
 
 use myriad_cost::{model::FitError, planner::PlanError, profile::ProfileError};
 use myriad_engine::{
-    ExecuteError, InputError, KeyError,
-    worker::{Failure, ServeError, WorkerError},
+    ExecuteError, InputError,
+    worker::{Failure, NoEngine, ServeError, WorkerError},
 };
 use myriad_evm::{
     BlockError,
@@ -71,7 +71,7 @@ pub enum Error {
     #[error("cannot use the value of --input")]
     InputText(#[source] InputError),
     #[error(transparent)]
-    Keys(#[from] KeyError),
+    Engine(#[from] NoEngine),
     #[error(transparent)]
     Worker(#[from] WorkerError),
     #[error(transparent)]
@@ -205,9 +205,8 @@ impl Error {
             Self::Read { .. } | Self::TooLarge { .. } | Self::Write { .. } | Self::Stdout(_) => "file",
             Self::Program { .. } => "program",
             Self::Input { .. } | Self::InputText(_) => "input",
-            Self::Keys(_) => "keys",
             Self::Worker(error) => worker_kind(error),
-            Self::Serve(_) | Self::Unconfined { .. } => "engine",
+            Self::Engine(_) | Self::Serve(_) | Self::Unconfined { .. } => "engine",
             Self::Run(error) => match error {
                 RunError::Store(StoreError::Busy { .. }) => "busy",
                 RunError::Store(_) => "store",

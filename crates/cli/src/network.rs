@@ -101,7 +101,7 @@ fn config(
         identity,
         role,
         build: concat!("myriad ", env!("CARGO_PKG_VERSION")).into(),
-        engine: myriad_openvm::facts().id.fingerprint,
+        engines: vec![myriad_openvm::facts().id],
         listen,
         external: addresses(&net.external)?,
         bootstrap: addresses(&net.bootstrap)?,

@@ -18,7 +18,7 @@ use figment::{
 };
 use myriad_engine::{
     FinalForm, INPUT_BYTES_MAX, MemoryBudget,
-    worker::{WorkerConfig, can_confine, data_bytes_max},
+    worker::{Engines, WorkerConfig, can_confine, data_bytes_max},
 };
 use myriad_node::Machine;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -260,6 +260,14 @@ impl Settings {
             .args
             .extend(confinement().is_err().then(|| UNCONFINED.into()));
         Ok(config)
+    }
+
+    /// The engines that this binary has.
+    ///
+    /// # Errors
+    /// [`SettingsError::NoBinary`]
+    pub fn engines(&self) -> Result<Engines, SettingsError> {
+        Ok([self.sole_worker()?].into_iter().collect())
     }
 
     /// The command that starts an engine child with the keys of this folder, on a kernel that can

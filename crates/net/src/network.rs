@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use libp2p::Swarm;
-use myriad_core::Peer;
+use myriad_core::{EngineId, Peer};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     peer: Peer,
-    engine: [u8; 32],
+    engines: Vec<EngineId>,
     identity: Identity,
     commands: mpsc::UnboundedSender<Command>,
     shared: Arc<Shared>,
@@ -114,7 +114,7 @@ impl Network {
         let fetcher = Fetcher::new(control, commands.clone(), Arc::clone(&shared));
         let inner = Inner {
             peer,
-            engine: config.engine,
+            engines: config.engines.clone(),
             identity,
             commands,
             shared,
@@ -134,9 +134,9 @@ impl Network {
         self.0.peer
     }
 
-    /// The engine that this node greets with.
-    pub fn engine(&self) -> [u8; 32] {
-        self.0.engine
+    /// The engines that this node greets with.
+    pub fn engines(&self) -> &[EngineId] {
+        &self.0.engines
     }
 
     /// The blobs that this node holds and serves.

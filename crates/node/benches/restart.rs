@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let job = Job {
         name: "restart".into(),
         image: fs::read(elf)?,
-        openvm_toml: None,
+        program_config: None,
         input: Input::from_bytes(vec![0; 8])?,
         loaded: Loaded::pretended(),
         verify: String::new(),

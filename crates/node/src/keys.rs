@@ -20,27 +20,32 @@ pub const KEYS_MEMORY_MIN: MemoryBudget = MemoryBudget::from_bytes(2 << 30);
 /// there.
 ///
 /// # Errors
-/// The child's own failure, or its death; and an `openvm.toml` that is refused.
+/// The child's own failure, or its death; and a text that is refused.
 pub fn make_keys(
     config: &WorkerConfig,
     memory: MemoryBudget,
-    openvm_toml: Option<String>,
+    program_config: Option<String>,
 ) -> Result<Option<Usage>, WorkerError> {
-    make_keys_below(config, memory.max(KEYS_MEMORY_MIN), openvm_toml, Path::new("/"))
+    make_keys_below(
+        config,
+        memory.max(KEYS_MEMORY_MIN),
+        program_config,
+        Path::new("/"),
+    )
 }
 
 /// [`make_keys`] with the files of the machine below `root`.
 fn make_keys_below(
     config: &WorkerConfig,
     memory: MemoryBudget,
-    openvm_toml: Option<String>,
+    program_config: Option<String>,
     root: &Path,
 ) -> Result<Option<Usage>, WorkerError> {
-    let name = Description::of(openvm_toml.as_deref()).key_name(&config.engine.id.fingerprint);
+    let name = Description::of(program_config.as_deref()).key_name(&config.engine.id.fingerprint);
     if KeyFolder::new(&config.keys).has(&name)? {
         // The file is whole. Whether it has keys, only the engine can say.
         let mut reader = LimitedWorker::spawn_below(config, memory, root)?;
-        match reader.within(|reader| reader.read_keys(openvm_toml.clone())) {
+        match reader.within(|reader| reader.read_keys(program_config.clone())) {
             Ok(()) => return Ok(None),
             Err(WorkerError::Failed(Failure::Keys(_))) => {}
             Err(e) => return Err(e),
@@ -48,7 +53,7 @@ fn make_keys_below(
     }
     let mut maker = LimitedWorker::spawn_for_keys_below(config, memory, root)?;
     maker
-        .within(|maker| maker.make_keys(openvm_toml, Filling::Rotten))
+        .within(|maker| maker.make_keys(program_config, Filling::Rotten))
         .map(Some)
 }
 

@@ -74,7 +74,7 @@ pub struct NoVerifier {
 pub struct ProgramOnly {
     pub image: Vec<u8>,
     /// The VM's extensions, if the program needs more than integers and input.
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     pub config: WorkerConfig,
 }
 
@@ -86,7 +86,7 @@ impl ProgramOnly {
 
     pub(crate) fn load(&self, worker: &mut LimitedWorker) -> Result<(), WorkerError> {
         worker
-            .load(&self.image[..], self.openvm_toml.clone(), Input::default())
+            .load(&self.image[..], self.program_config.clone(), Input::default())
             .map(drop)
     }
 }
@@ -326,7 +326,7 @@ mod tests {
         );
         Arc::new(ProgramOnly {
             image: vec![1],
-            openvm_toml: None,
+            program_config: None,
             config: WorkerConfig {
                 engine: myriad_engine::EngineFacts::pretended(),
                 command: "/bin/sh".into(),

@@ -95,8 +95,8 @@ pub fn aggregate_and_verify(
     aggregated(&aggregator, level, children, || Ok(verifier))
 }
 
-/// Makes the final proof of [`FinalForm::Small`](myriad_engine::FinalForm), of a top node of at least
-/// [`Level::INTERNAL_RECURSIVE`], and hands it out only if it verifies, as a child does.
+/// Makes the final proof of [`FinalForm::Small`](myriad_engine::FinalForm), of a top node of at
+/// least [`Level::INTERNAL_RECURSIVE`], and hands it out only if it verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.
@@ -112,8 +112,8 @@ pub fn finish_and_verify(
     finished(Some(&aggregator), level, top, last_segment, || Ok(verifier))
 }
 
-/// Makes the final proof of [`FinalForm::Fast`](myriad_engine::FinalForm), and hands it out only if it
-/// verifies, as a child does.
+/// Makes the final proof of [`FinalForm::Fast`](myriad_engine::FinalForm), and hands it out only if
+/// it verifies, as a child does.
 ///
 /// # Errors
 /// The errors of a worker's task.

@@ -144,7 +144,7 @@ mod tests {
                 "}\n#[test]\nfn it_rests() {}\n\nfn it_does_not() {}",
             ),
             (
-                "crates/openvm/tests/confined.rs",
+                "crates/engine/tests/confined.rs",
                 "Trial::test(\"it_is_confined\", test)",
             ),
         ]
@@ -163,7 +163,7 @@ mod tests {
     fn rows_name_tests_that_are_there() {
         assert_eq!(found("`net/src/reach/gate`: `it_is_gated`"), [""; 0]);
         assert_eq!(found("`net/src/reach/gate`; `budget.rs`: `it_rests`"), [""; 0]);
-        assert_eq!(found("`openvm/tests/confined.rs`: `it_is_confined`"), [""; 0]);
+        assert_eq!(found("`engine/tests/confined.rs`: `it_is_confined`"), [""; 0]);
         assert_eq!(found("`net/src/reach`: `it_rests`, `it_is_gated`"), [""; 0]);
     }
 

@@ -169,8 +169,9 @@ fn resume(args: &ResumeJob) -> Result<(), Error> {
         let blobs = open_blobs(&settings.data_dir, u64::MAX)?;
         jobs.load(found.id, &blobs)?
     };
+    settings.engines()?.get(record.engine)?;
     let path = kept.name.clone().into();
-    let program = ProgramFile::of(kept.name.clone(), kept.image, kept.openvm_toml)
+    let program = ProgramFile::of(kept.name.clone(), kept.image, kept.program_config)
         .map_err(|source| Error::Program { path, source })?;
     let job = proving::job(kept.name, program, kept.input, kept.verify);
     settings.memory = MemoryBudget::from_bytes(record.memory_bytes);

@@ -55,7 +55,7 @@ pub fn run(args: &Prover) -> Result<(), Error> {
         .map_or_else(|| Machine::detect().cores, usize::from);
     let limits = limits(&settings, threads)?;
     let engine = Child::new(
-        worker(&settings, args, threads)?,
+        [worker(&settings, args, threads)?].into_iter().collect(),
         settings.memory,
         calibration(&settings, threads),
     );

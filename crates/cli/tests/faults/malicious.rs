@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path, sync::mpsc::channel, time::Duration};
 
-use myriad_core::{JobId, TaskId, TaskRef};
+use myriad_core::{EngineId, JobId, TaskId, TaskRef};
 use myriad_engine::{Input, MemoryBudget, Segment};
 use myriad_net::{
     Event, Network,
@@ -186,9 +186,12 @@ impl Requester {
             memory: 1 << 29,
             sources: Sources {
                 program: here(&self.image),
-                openvm_toml: None,
+                program_config: None,
                 input: here(&encoded),
-                engine: *program.config().fingerprint().as_bytes(),
+                engine: EngineId {
+                    fingerprint: *program.config().fingerprint().as_bytes(),
+                    ..myriad_openvm::facts().id
+                },
             },
             instructions: 1000,
             work: Work::Segment(postcard::to_stdvec(&segment).unwrap()),
@@ -216,7 +219,7 @@ impl Requester {
             requester: self.network.peer(),
             sequence: 1,
             open: true,
-            engine: myriad_openvm::facts().id.fingerprint,
+            engine: myriad_openvm::facts().id,
             extent: Some(Extent {
                 instructions: 1000,
                 memory_min: 1 << 29,

@@ -31,7 +31,7 @@ pub fn join(dir: &Path, role: Role, first: &[&str]) -> (Network, UnboundedReceiv
         identity: Identity::ephemeral(),
         role,
         build: "a stranger's".into(),
-        engine: myriad_openvm::facts().id.fingerprint,
+        engines: vec![myriad_openvm::facts().id],
         listen: myriad_net::Listen::At(vec![LISTEN.parse().unwrap()]),
         external: Vec::new(),
         bootstrap: first.iter().map(|address| address.parse().unwrap()).collect(),
@@ -91,6 +91,7 @@ impl Stranger {
             memory: 4 << 30,
             threads: 1,
             speed: 1000,
+            engines: vec![myriad_openvm::facts().id.name],
             holds: Vec::new(),
         };
         self.network.ask(self.requester, Request::Offer(offer)).await.ok()

@@ -29,7 +29,7 @@ pub struct Subject {
     pub name: String,
     /// An ELF or a `.vmexe`.
     pub image: Vec<u8>,
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     /// The long execution, with the length of a real job: it is cut for every budget.
     pub long: Input,
     /// The short execution, of a few segments at [`Self::whole_budget`]: it is proven whole, to
@@ -119,6 +119,7 @@ pub fn run(options: &BenchOptions, observe: &mut dyn FnMut(&Step)) -> Result<Pro
         name: options.name.clone(),
         build: options.build.clone(),
         engine: hex::encode(options.worker.engine.id.fingerprint),
+        engine_name: options.worker.engine.id.name,
         machine: MachineProfile {
             cpu: cpu_name(),
             cores: machine.cores as u32,

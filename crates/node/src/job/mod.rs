@@ -28,12 +28,12 @@ use crate::{StoreError, verifier_pool::NoVerifier};
 /// A job: a program and an input to prove.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The stem of the names of the output files: `NAME.stark.proof`, `NAME.baseline.json`.
+    /// The stem of the names of the output files. Their endings are the engine's.
     pub name: String,
-    /// An ELF or a `.vmexe`.
+    /// The file of the program, as its engine reads it.
     pub image: Vec<u8>,
-    /// The text of the program's `openvm.toml`, if it has one.
-    pub openvm_toml: Option<String>,
+    /// The text that configures the program's virtual machine, if it needs one.
+    pub program_config: Option<String>,
     pub input: Input,
     /// What the engine says of program and input.
     pub loaded: Loaded,

@@ -52,13 +52,13 @@ impl Outset {
         let allowed = allowed(&loaded, options.memory)?;
         observer.event(&Event::Preparing);
         // A separate child makes the keys: children that run programs cannot write them.
-        let made = make_keys(&options.worker, options.memory, job.openvm_toml.clone())?;
+        let made = make_keys(&options.worker, options.memory, job.program_config.clone())?;
         observer.event(&Event::KeysReady {
             made: made.map(|usage| usage.wall),
         });
         let program_only = Arc::new(ProgramOnly {
             image: job.image.clone(),
-            openvm_toml: job.openvm_toml.clone(),
+            program_config: job.program_config.clone(),
             config: options.worker.clone(),
         });
         Ok(Self {

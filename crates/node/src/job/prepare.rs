@@ -240,7 +240,7 @@ impl Prepared {
     pub(crate) fn without_program(dir: &std::path::Path, tree: Tree, final_form: FinalForm) -> Self {
         let program = Arc::new(ProgramOnly {
             image: Vec::new(),
-            openvm_toml: None,
+            program_config: None,
             config: myriad_engine::worker::WorkerConfig {
                 engine: myriad_engine::EngineFacts::pretended(),
                 command: dir.join("no program"),
@@ -279,7 +279,7 @@ pub(crate) fn level(number: u8) -> Level {
 
 pub(crate) fn start_child(job: &Job, options: &Options) -> Result<LimitedWorker, WorkerError> {
     let mut worker = LimitedWorker::spawn(&options.worker, options.memory)?;
-    worker.within(|child| child.load(&job.image[..], job.openvm_toml.clone(), &job.input))?;
+    worker.within(|child| child.load(&job.image[..], job.program_config.clone(), &job.input))?;
     Ok(worker)
 }
 

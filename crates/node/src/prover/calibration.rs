@@ -74,8 +74,8 @@ impl Calibration {
         }
     }
 
-    /// The measured calibration of an engine, on so many threads; none without a profile in the data
-    /// folder.
+    /// The measured calibration of an engine, on so many threads; none without a profile in the
+    /// data folder.
     ///
     /// # Errors
     /// A profile that cannot be used; see [`CalibrationError`].
@@ -96,8 +96,8 @@ impl Calibration {
         if profile.engine != expected {
             return Err(CalibrationError::Engine {
                 path,
-                actual: profile.engine,
-                expected,
+                actual: format!("`{}` {}", profile.engine_name, profile.engine),
+                expected: format!("`{}` {expected}", engine.id.name),
             });
         }
         Self::of(&profile, threads)

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use myriad_core::{Blob, JobId};
+use myriad_core::{Blob, EngineName, JobId};
 use myriad_engine::{FinalForm, Input};
 use myriad_net::blob::{BlobRef, BlobStore};
 use serde::{Deserialize, Serialize};
@@ -62,14 +62,22 @@ pub struct Record {
     #[serde(default)]
     pub final_form: FinalForm,
     pub fleet: Fleet,
+    /// The engine of its proofs; in records of older builds, OpenVM's, which was the only one.
+    #[serde(default = "only_engine")]
+    pub engine: EngineName,
     /// The arguments that `myriad verify` needs beside the proof.
     pub verify: String,
     program: Part,
-    openvm_toml: Option<Part>,
+    #[serde(rename = "openvm_toml")]
+    program_config: Option<Part>,
     input: Part,
     /// Tasks that are done, and all; none before the job is planned.
     pub done: usize,
     pub tasks: Option<usize>,
+}
+
+fn only_engine() -> EngineName {
+    "openvm".parse().expect("it is a name")
 }
 
 /// The state of a job.
@@ -125,7 +133,7 @@ pub struct Listed {
 pub struct KeptJob {
     pub name: String,
     pub image: Vec<u8>,
-    pub openvm_toml: Option<String>,
+    pub program_config: Option<String>,
     pub input: Input,
     /// See [`Job::verify`](crate::Job::verify).
     pub verify: String,
@@ -282,8 +290,8 @@ impl Jobs {
         let job = KeptJob {
             name: record.name.clone(),
             image: get(&record.program)?,
-            openvm_toml: record
-                .openvm_toml
+            program_config: record
+                .program_config
                 .as_ref()
                 .map(|file| get(file).and_then(text))
                 .transpose()?,
@@ -339,10 +347,14 @@ impl Jobs {
 impl Record {
     /// The program, its configuration and the input.
     fn files(&self) -> impl Iterator<Item = BlobRef> + '_ {
-        [Some(&self.program), self.openvm_toml.as_ref(), Some(&self.input)]
-            .into_iter()
-            .flatten()
-            .filter_map(Part::reference)
+        [
+            Some(&self.program),
+            self.program_config.as_ref(),
+            Some(&self.input),
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(Part::reference)
     }
 }
 

@@ -33,7 +33,7 @@ impl<'a> Recorder<'a> {
         observer: &'a mut dyn Observer,
     ) -> Result<Self, StoreError> {
         let jobs = Jobs::of(&options.data_dir);
-        let text = job.openvm_toml.as_ref();
+        let text = job.program_config.as_ref();
         let before = jobs.record(id).ok();
         let beginning = store::beginning(&options.data_dir)?;
         let mut record = Record {
@@ -49,9 +49,10 @@ impl<'a> Recorder<'a> {
             max_instructions: options.max_instructions,
             final_form: options.final_form,
             fleet: options.fleet,
+            engine: options.worker.engine.id.name,
             verify: job.verify.clone(),
             program: blobs.put(&job.image)?.into(),
-            openvm_toml: text
+            program_config: text
                 .map(|text| blobs.put(text.as_bytes()))
                 .transpose()?
                 .map(Part::from),
@@ -79,11 +80,11 @@ impl<'a> Recorder<'a> {
         let of = |file: &Part| file.reference().expect("it was made from one");
         let Record {
             program,
-            openvm_toml,
+            program_config,
             input,
             ..
         } = &self.record;
-        (of(program), openvm_toml.as_ref().map(of), of(input))
+        (of(program), program_config.as_ref().map(of), of(input))
     }
 
     fn write(&mut self) {

@@ -16,7 +16,7 @@ fn job(name: &str) -> Job {
     Job {
         name: name.into(),
         image: name.as_bytes().to_vec(),
-        openvm_toml: Some("[app_vm_config]".into()),
+        program_config: Some("[app_vm_config]".into()),
         input: Input::from_bytes(b"what it reads".to_vec()).unwrap(),
         loaded: Loaded::pretended(),
         verify: "--program p.elf".into(),
@@ -90,7 +90,7 @@ fn a_job_is_found_while_it_runs_and_after() {
         (loaded.image, loaded.input),
         (job("first").image, job("first").input)
     );
-    assert_eq!(loaded.openvm_toml, job("first").openvm_toml);
+    assert_eq!(loaded.program_config, job("first").program_config);
     assert_eq!(record.fleet, Fleet::Network { provers: 8 });
 
     drop(begin(dir.path(), SECOND, "second", &[]));
@@ -411,4 +411,26 @@ fn progress_counts_what_is_done() {
     let finished = [planned(), done.clone(), done, Event::Finished];
     drop(begin(dir.path(), FIRST, "first", &finished));
     assert_eq!(Jobs::of(dir.path()).record(FIRST).unwrap().done, 3);
+}
+
+/// Records of builds that had one engine do not name it, and call the text that configures a
+/// program by that engine's name for it.
+#[test]
+fn a_record_without_an_engine_is_of_the_one_that_there_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
+    let mut nobody = |_: &Event| {};
+    let options = options(dir.path());
+    drop(Recorder::begin(FIRST, &job("first"), &options, &blobs, &mut nobody).unwrap());
+    let jobs = Jobs::of(dir.path());
+    assert_eq!(jobs.record(FIRST).unwrap().engine, options.worker.engine.id.name);
+    let path = jobs.path(FIRST);
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let fields = json.as_object_mut().unwrap();
+    assert!(fields.contains_key("openvm_toml"));
+    fields.remove("engine").unwrap();
+    fs::write(&path, json.to_string()).unwrap();
+    let (kept, record) = jobs.load(FIRST, &blobs).unwrap();
+    assert_eq!(record.engine.as_str(), "openvm");
+    assert_eq!(kept.program_config, job("first").program_config);
 }

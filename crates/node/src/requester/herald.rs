@@ -212,9 +212,8 @@ impl Listener {
     /// Finds out for how many tasks enough provers have the files.
     fn look(&mut self) {
         self.looked = Instant::now();
-        let engine = self.network.engine();
-        let is_served =
-            |event: &NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello, engine));
+        let (name, own) = (self.files.engine.name, self.network.engines());
+        let is_served = |event: &NetEvent| matches!(event, NetEvent::Greeted { hello, .. } if is_served(hello, name, own));
         let served = self.greetings.iter().filter(|(_, event)| is_served(event));
         let (proven, strangers): (Vec<_>, Vec<_>) = served.partition(|(peer, _)| self.proven.contains(peer));
         // Strangers count as little here as those of them that say that they have the files.
@@ -253,8 +252,8 @@ impl Listener {
                     Some(NetEvent::Greeted { hello, origin, .. }) => (Some(hello), *origin),
                     _ => (None, None),
                 };
-                let engine = self.network.engine();
-                let is_served = hello.is_some_and(|hello| is_served(hello, engine));
+                let (name, own) = (self.files.engine.name, self.network.engines());
+                let is_served = hello.is_some_and(|hello| is_served(hello, name, own));
                 let response = if self.banned.contains(&peer) || !is_served {
                     refused(Why::NotServed, NOT_SERVED, None)
                 } else {

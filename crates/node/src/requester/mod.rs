@@ -36,7 +36,7 @@ use std::{
     thread,
 };
 
-use myriad_core::{Blob, Cost, JobId, JobSpec, Peer, Policy, TaskId, Tree};
+use myriad_core::{Blob, Cost, EngineId, JobId, JobSpec, Peer, Policy, TaskId, Tree};
 use myriad_net::{
     Event as NetEvent, Network,
     blob::BlobRef,
@@ -76,15 +76,16 @@ pub struct Joined {
 #[derive(Clone, Debug)]
 pub struct Files {
     pub program: BlobRef,
-    pub openvm_toml: Option<BlobRef>,
+    pub program_config: Option<BlobRef>,
     pub input: BlobRef,
-    /// The engine that the job's proofs are made with; see [`myriad_engine::Loaded`].
-    pub engine: [u8; 32],
+    /// The engine that the job's proofs are made with, and the fingerprint of the program's own
+    /// configuration.
+    pub engine: EngineId,
 }
 
 impl Files {
     fn all(&self) -> impl Iterator<Item = BlobRef> + '_ {
-        [Some(self.program), self.openvm_toml, Some(self.input)]
+        [Some(self.program), self.program_config, Some(self.input)]
             .into_iter()
             .flatten()
     }
@@ -177,12 +178,15 @@ pub fn run(
     let blobs = joined.network.blobs().clone();
     let opened = Opened::new(job, options, blobs.clone())?;
     let recorder = &mut Recorder::begin(opened.id, job, options, &blobs, observer)?;
-    let (program, openvm_toml, input) = recorder.files();
+    let (program, program_config, input) = recorder.files();
     let files = Files {
         program,
-        openvm_toml,
+        program_config,
         input,
-        engine: opened.loaded().engine,
+        engine: EngineId {
+            name: options.worker.engine.id.name,
+            fingerprint: opened.loaded().engine,
+        },
     };
     let _pinned: Vec<_> = files.all().map(|file| blobs.pin(&file.blob)).collect();
     let peers = Peers::of(&options.data_dir);

@@ -438,7 +438,7 @@ mod tests {
         };
         let program = ProgramOnly {
             image: vec![1],
-            openvm_toml: None,
+            program_config: None,
             config,
         };
         let start = Instant::now();

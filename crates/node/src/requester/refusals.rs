@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use myriad_core::Refusal;
+use myriad_core::{EngineId, EngineName, Refusal};
 use myriad_net::wire::{Hello, Refused, Response, Role, Why, shortened};
 
 /// The time after which a peer that waits to be woken asks all the same: a wake may be lost
@@ -13,14 +13,26 @@ const CROWDED_RETRY: Duration = Duration::from_secs(30);
 /// The first proof of a stranger is checked within moments, and then it may hold more leases.
 const UNCHECKED_RETRY: Duration = Duration::from_millis(500);
 
-pub(super) const OTHER_ENGINE: &str =
-    "this requester's engine is another one: one of the two builds has to be updated";
 /// The reason for which a peer does not hear where a job's files are.
 pub(super) const NOT_SERVED: &str = "a job's files are for provers with the same engine that are not banned";
 
-/// Whether a peer with this greeting may do tasks of this engine.
-pub(super) fn is_served(hello: &Hello, engine: [u8; 32]) -> bool {
-    hello.role == Role::Prover && hello.engine == engine
+/// Why a peer that has these engines can do no task of a job of the engine that is called `name`;
+/// none if it can. `own` are those of this machine.
+pub(super) fn other_engine(name: EngineName, own: &[EngineId], theirs: &[EngineId]) -> Option<String> {
+    let is_same = |id: &&EngineId| id.name == name;
+    let same_build = |id: &EngineId| theirs.contains(id);
+    if own.iter().find(is_same).is_some_and(same_build) {
+        return None;
+    }
+    Some(match theirs.iter().find(is_same) {
+        Some(_) => format!("its engine `{name}` is that of another build: one of the two has to be updated"),
+        None => format!("it has no engine `{name}`, which the job is of"),
+    })
+}
+
+/// Whether a peer with this greeting may do tasks of a job of this engine.
+pub(super) fn is_served(hello: &Hello, name: EngineName, own: &[EngineId]) -> bool {
+    hello.role == Role::Prover && other_engine(name, own, &hello.engines).is_none()
 }
 
 /// A peer that `is_parked` is woken when there is something for it, and need not ask at each job.

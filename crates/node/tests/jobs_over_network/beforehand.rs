@@ -287,9 +287,9 @@ impl Idler {
         let source = |blob| network.source(blob, [network.peer()]);
         let sources = Sources {
             program: source(program),
-            openvm_toml: None,
+            program_config: None,
             input: source(input),
-            engine: engine().fingerprint,
+            engine: engine(),
         };
         let count = Arc::clone(&asked);
         tokio::spawn(async move {

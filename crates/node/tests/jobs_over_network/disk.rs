@@ -39,9 +39,9 @@ impl Endless {
         let here = |bytes: &[u8]| network.source(network.blobs().put(bytes).unwrap(), [network.peer()]);
         let sources = Sources {
             program: here(&[1; 1000]),
-            openvm_toml: None,
+            program_config: None,
             input: here(&[2; 1000]),
-            engine: engine().fingerprint,
+            engine: engine(),
         };
         tokio::spawn({
             let returns = Arc::clone(&returns);

@@ -104,9 +104,9 @@ fn lease(network: &Network, seed: u8, grip: Grip) -> Lease {
         memory: 1 << 30,
         sources: Sources {
             program: here(&[seed; 100]),
-            openvm_toml: None,
+            program_config: None,
             input: here(&vec![seed; grip.input_bytes]),
-            engine: engine().fingerprint,
+            engine: engine(),
         },
         instructions: 1000,
         work: Work::Segment(vec![seed; 36]),

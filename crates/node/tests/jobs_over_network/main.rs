@@ -28,7 +28,7 @@ use myriad_node::{Event, RunError, prover::Activity};
 use tokio::time::{sleep, timeout};
 
 use testbed::{
-    Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, request,
+    Fault, Journal, MEMORY, Outcome, Owed, PROOF_BYTES, Pretender, Prover, Request, address, engine, request,
     segment_proof, start, tree,
 };
 
@@ -88,6 +88,7 @@ async fn claim(network: &Network, requester: Peer, keeps: impl FnOnce(&[u8]) -> 
         memory: MEMORY,
         threads: 1,
         speed: 1000,
+        engines: vec![engine().name],
         holds: Vec::new(),
     });
     let lease = loop {

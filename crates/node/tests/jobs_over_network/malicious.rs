@@ -134,9 +134,9 @@ fn lease(network: &Network, demand: Demand) -> Lease {
         memory: 1 << 30,
         sources: Sources {
             program: here(b"a program"),
-            openvm_toml: None,
+            program_config: None,
             input: here(b"an input"),
-            engine: engine().fingerprint,
+            engine: engine(),
         },
         instructions: 1000,
         work: Work::Segment(vec![0xff; 100]),

@@ -24,7 +24,7 @@ pub(super) fn measure(
     observe(&Step::Begins {
         what: format!("{}: keys", subject.name),
     });
-    make_keys(&options.worker, options.memory, subject.openvm_toml.clone())?;
+    make_keys(&options.worker, options.memory, subject.program_config.clone())?;
     let mut threads = options.threads.clone();
     threads.sort_unstable_by(|a, b| b.cmp(a));
     threads.dedup();
@@ -299,7 +299,7 @@ fn started(
         ..options.worker.clone()
     };
     let mut worker = Worker::spawn(&config)?;
-    let loaded = worker.load(&subject.image[..], subject.openvm_toml.clone(), input)?;
+    let loaded = worker.load(&subject.image[..], subject.program_config.clone(), input)?;
     Ok((worker, loaded))
 }
 

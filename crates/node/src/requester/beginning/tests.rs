@@ -63,7 +63,7 @@ fn followed(deaths: usize) -> (Result<(), RunError>, usize) {
     let job = Job {
         name: "job".into(),
         image: vec![1],
-        openvm_toml: None,
+        program_config: None,
         input: myriad_engine::Input::default(),
         loaded: Loaded::pretended(),
         verify: String::new(),

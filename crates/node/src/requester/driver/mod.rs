@@ -62,7 +62,7 @@ use self::{
 use super::{
     Files, Growth, Joined, ServedJob,
     backend::{Ended, JobBackend, PeerBackend},
-    refusals::refusal,
+    refusals::{other_engine, refusal},
     spreading::Spreading,
 };
 use crate::{Event, Observer, RunError};
@@ -370,14 +370,12 @@ impl<'a, J: JobBackend> Driver<'a, J> {
     }
 
     fn handle_greeting(&mut self, peer: Peer, hello: Hello, origin: Option<u64>) {
-        let is_useless = hello.role == Role::Prover && hello.engine != self.network.engine();
-        let notice = is_useless.then(|| {
-            format!(
-                "prover {} has another engine ({}) and is not used: one of the two has to be updated",
-                short_name(peer),
-                hello.build
-            )
-        });
+        let lacks = match hello.role {
+            Role::Prover => other_engine(self.files.engine.name, self.network.engines(), &hello.engines),
+            Role::Requester | Role::Bootstrap => None,
+        };
+        let notice =
+            lacks.map(|why| format!("prover {} ({}) is not used: {why}", short_name(peer), hello.build));
         if self.peers.greeted(peer, hello, origin) {
             // The new process knows nothing of the old one's leases.
             self.input(Input::PeerLost { peer });

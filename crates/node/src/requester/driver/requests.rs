@@ -12,7 +12,7 @@ use myriad_net::{
 use super::Driver;
 use crate::requester::{
     backend::JobBackend,
-    refusals::{NOT_SERVED, OTHER_ENGINE, is_served, no_such_job, refused},
+    refusals::{NOT_SERVED, is_served, no_such_job, other_engine, refused},
     spreading::Prover,
 };
 
@@ -108,7 +108,8 @@ impl<J: JobBackend> Driver<'_, J> {
         let standing = self.requester.standing(peer);
         let is_banned = standing.is_some_and(|standing| standing.banned.is_some());
         let hello = self.peers.hello(peer).map(|(hello, _)| hello);
-        !is_banned && hello.is_some_and(|hello| is_served(hello, self.network.engine()))
+        !is_banned
+            && hello.is_some_and(|hello| is_served(hello, self.files.engine.name, self.network.engines()))
     }
 
     /// Whether a peer has delivered before.
@@ -127,10 +128,20 @@ impl<J: JobBackend> Driver<'_, J> {
         if self.unplanned.is_some() {
             return reply.send(refused(Why::NoWork, "the job ends", None));
         }
-        let origin = match self.peers.hello(peer) {
-            Some((hello, origin)) if hello.engine == self.network.engine() => origin,
-            _ => return reply.send(refused(Why::NotServed, OTHER_ENGINE, None)),
+        let name = self.files.engine.name;
+        let (other, origin) = match self.peers.hello(peer) {
+            Some((hello, origin)) => (other_engine(name, self.network.engines(), &hello.engines), origin),
+            None => (Some("it has not greeted".into()), None),
         };
+        let is_offered = offer.engines.contains(&name);
+        let other = other.or_else(|| (!is_offered).then(|| format!("it offers no engine `{name}`")));
+        if let Some(why) = other {
+            return reply.send(refused(
+                Why::NotServed,
+                &format!("this prover is not used: {why}"),
+                None,
+            ));
+        }
         // The state machine refuses a banned peer's offer, and nobody may be sent to it either.
         let may_be_named = self.may_be_named(peer);
         // Blobs that are no proof of this job are not remembered, because anyone can name any

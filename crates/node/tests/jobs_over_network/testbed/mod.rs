@@ -74,7 +74,7 @@ fn config(dir: &Path, role: Role, bootstrap: &[String], quota_bytes: u64) -> Con
         identity: Identity::load_or_create(dir).unwrap(),
         role,
         build: "test".into(),
-        engine: engine().fingerprint,
+        engines: vec![engine()],
         listen: myriad_net::Listen::At(vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()]),
         external: Vec::new(),
         bootstrap: bootstrap
@@ -159,7 +159,7 @@ pub fn announcement(network: &Network, job: JobId) -> Announcement {
         requester: network.peer(),
         sequence: 1,
         open: true,
-        engine: engine().fingerprint,
+        engine: engine(),
         extent: Some(Extent {
             instructions: 1000,
             memory_min: 1 << 30,
@@ -195,9 +195,9 @@ pub async fn request(network: Network, mut events: UnboundedReceiver<NetEvent>, 
     let (program, input) = self::files(request.seed);
     let files = Files {
         program: blobs.put(&program).unwrap(),
-        openvm_toml: None,
+        program_config: None,
         input: blobs.put(&input).unwrap(),
-        engine: engine().fingerprint,
+        engine: engine(),
     };
     let start = Instant::now();
     let Some(heard) = heard(request.execution, &network, &mut events, job, &files, &leased).await else {

@@ -8,8 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use myriad_core::EngineId;
-use myriad_engine::{EngineFacts, worker::Usage};
+use myriad_core::{EngineId, EngineName};
+use myriad_engine::{
+    EngineFacts,
+    worker::{NoEngine, Usage},
+};
 use myriad_net::blob::BlobRef;
 use myriad_node::prover::{Calibration, Engine, EngineError, JobFiles, Piece, Sample};
 
@@ -103,9 +106,14 @@ pub fn engine() -> EngineId {
 }
 
 impl Engine for Pretender {
-    fn facts(&self) -> &EngineFacts {
+    fn engines(&self) -> Vec<EngineName> {
+        vec![engine().name]
+    }
+
+    fn facts(&self, name: EngineName) -> Result<&EngineFacts, NoEngine> {
         static FACTS: LazyLock<EngineFacts> = LazyLock::new(EngineFacts::pretended);
-        &FACTS
+        assert_eq!(name, engine().name);
+        Ok(&FACTS)
     }
 
     fn work(&self, files: &JobFiles, piece: &Piece) -> Result<(Vec<u8>, Usage), EngineError> {
