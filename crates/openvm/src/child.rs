@@ -360,3 +360,27 @@ impl Tools {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program that validates blocks, on machines with little memory.
+    #[test]
+    fn one_gibibyte_holds_nodes_of_three() {
+        let toml = include_str!("../../../guests/elf/evm-block.openvm.toml");
+        let elf = include_bytes!("../../../guests/elf/evm-block.elf");
+        let program = Program::load(elf, Some(toml)).unwrap();
+        let most = |level, input_mib: usize, mib: u64| {
+            let input = Input::from_bytes(vec![0; input_mib << 20]).unwrap();
+            program.loaded(&input).most_children(level, 1, 2, mib << 20)
+        };
+        for level in [Level::LEAF, Level::INTERNAL_FOR_LEAF, Level::INTERNAL_RECURSIVE] {
+            assert_eq!(most(level, 24, 1024), Ok(3), "{level}");
+        }
+        assert_eq!(most(Level::LEAF, 24, 1280), Ok(4));
+        assert!(most(Level::LEAF, 1, 512).is_err());
+        // A program and an input that leave no room for a node.
+        assert!(most(Level::LEAF, 200, 700).is_err());
+    }
+}

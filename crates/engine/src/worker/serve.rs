@@ -268,8 +268,10 @@ fn answer(
             Answer::KeysRead
         }
         Request::Load { config } => {
-            let [image, input] = exactly(files)?;
-            let input = Input::decode(&input)?;
+            let [image, encoded] = exactly(files)?;
+            let input = Input::decode(&encoded)?;
+            // Loading takes far more memory than the file.
+            drop(encoded);
             Answer::Loaded(engine.load(image, config.as_deref(), input)?)
         }
         Request::Plan {

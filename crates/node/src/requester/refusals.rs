@@ -68,3 +68,28 @@ pub(super) fn refused(why: Why, reason: &str, retry_ms: Option<u64>) -> Response
         retry_ms,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prover_is_served_whose_engine_is_the_jobs() {
+        let id = |name: &str, fingerprint| EngineId {
+            name: name.parse().unwrap(),
+            fingerprint: [fingerprint; 32],
+        };
+        let (one, other) = (id("one", 1), id("other", 1));
+        let own = [one, other];
+        let why = |theirs: &[EngineId]| other_engine(one.name, &own, theirs);
+        assert_eq!(why(&[one]), None);
+        assert_eq!(why(&[other, one]), None);
+        let lacks = Some("it has no engine `one`, which the job is of".into());
+        assert_eq!(why(&[other]), lacks, "it shares an engine, but not the job's");
+        assert_eq!(why(&[]), lacks);
+        let build = why(&[other, id("one", 2)]).unwrap();
+        assert!(build.contains("`one` is that of another build"), "{build}");
+        // The fingerprint of one engine does not stand for another.
+        assert!(other_engine(one.name, &[other], &[id("one", 1)]).is_some());
+    }
+}

@@ -29,18 +29,21 @@ enum Demand {
     Program,
     /// A program whose bytes nobody has, by its hash.
     NoSuchProgram,
+    /// An engine that the announcement did not name, and that nobody has.
+    NoSuchEngine,
     /// Nothing beyond the limits, but hundreds of jobs are announced at once, and no segment is
     /// one.
     Flood,
 }
 
 impl Demand {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Memory,
         Self::Instructions,
         Self::Input,
         Self::Program,
         Self::NoSuchProgram,
+        Self::NoSuchEngine,
         Self::Flood,
     ];
 
@@ -55,6 +58,7 @@ impl Demand {
             }
             Self::Input => "bytes of the job's input: 1048577, and 1048576 are allowed; see --max-input",
             Self::Program => "bytes of the job's program",
+            Self::NoSuchEngine => "this machine has no engine `other`, but `pretended`",
             Self::NoSuchProgram | Self::Flood => "",
         }
     }
@@ -147,6 +151,7 @@ fn lease(network: &Network, demand: Demand) -> Lease {
         Demand::Input => lease.sources.input = elsewhere((1 << 20) + 1),
         Demand::Program => lease.sources.program = elsewhere(PROGRAM_BYTES_MAX as u64 + 1),
         Demand::NoSuchProgram => lease.sources.program = elsewhere(24),
+        Demand::NoSuchEngine => lease.sources.engine.name = "other".parse().unwrap(),
         Demand::Flood => {}
     }
     lease
