@@ -209,7 +209,7 @@ mod tests {
             let arities = allowed(&holding(held), MemoryBudget::from_bytes(1 << 30)).unwrap();
             arities.last().unwrap().leaf
         };
-        assert_eq!((leaf(0), leaf(500), leaf(700)), (4, 3, 1));
+        assert_eq!((leaf(0), leaf(500), leaf(650)), (4, 3, 2));
         let too_little = MemoryBudget::from_bytes(1 << 30);
         assert!(allowed(&holding(800), too_little).is_err());
         let arities = Arities {

@@ -419,11 +419,10 @@ fn progress_counts_what_is_done() {
 fn a_record_without_an_engine_is_of_the_one_that_there_was() {
     let dir = tempfile::tempdir().unwrap();
     let blobs = open_blobs(dir.path(), u64::MAX).unwrap();
-    let mut nobody = |_: &Event| {};
-    let options = options(dir.path());
-    drop(Recorder::begin(FIRST, &job("first"), &options, &blobs, &mut nobody).unwrap());
+    drop(begin(dir.path(), FIRST, "first", &[]));
     let jobs = Jobs::of(dir.path());
-    assert_eq!(jobs.record(FIRST).unwrap().engine, options.worker.engine.id.name);
+    let engine = options(dir.path()).worker.engine.id.name;
+    assert_eq!(jobs.record(FIRST).unwrap().engine, engine);
     let path = jobs.path(FIRST);
     let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let fields = json.as_object_mut().unwrap();

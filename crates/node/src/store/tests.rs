@@ -95,7 +95,7 @@ fn newer_and_damaged_journals_are_refused_by_name() {
     drop(store);
     let error = open(dir.path(), 7).err().unwrap();
     assert!(
-        error.to_string().contains("version 3, and this build reads 2"),
+        error.to_string().contains("version 4, and this build reads 3"),
         "{error}"
     );
 
