@@ -243,10 +243,10 @@ mod tests {
                 &(|l: &mut Loaded| l.nodes.leaf.clear()) as &dyn Fn(&mut Loaded),
             ),
             ("for-leaf nodes may have 9", &|l| {
-                l.nodes.internal_for_leaf = vec![1; 9]
+                l.nodes.internal_for_leaf = vec![1; 9];
             }),
             ("recursive nodes may have 1", &|l| {
-                l.nodes.internal_recursive.truncate(1)
+                l.nodes.internal_recursive.truncate(1);
             }),
             ("over ones may have 2", &|l| {
                 l.nodes.internal_recursive_over_ones.truncate(2);
